@@ -1,0 +1,48 @@
+"""The operations. One folder an op: formulas in ``spec.py``, then one module for each implementation.
+
+``registry()`` lists them all; the tests, `minilm gradcheck` and the benchmarks walk it.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+FOLDERS = (
+    "linear",
+    "embedding",
+    "activations",
+    "softmax",
+    "cross_entropy",
+    "dropout",
+    "layer_norm",
+    "rnn",
+    "lstm",
+    "gru",
+    "philox",
+    "sgd",
+    "adam",
+    "clip",
+)
+_ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")  # pairs that live together in one folder
+__all__ = [*FOLDERS, *_ACTIVATIONS, "registry"]
+
+
+@functools.cache
+def registry() -> dict:
+    """Every op by name: a dict of str to `minilm.ops.contract.Op`, in reading order."""
+    found = {}
+    for folder in FOLDERS:
+        for op in importlib.import_module(f"minilm.ops.{folder}.spec").OPS:
+            if op.name in found:
+                raise ValueError(f"two ops are named {op.name!r}")
+            found[op.name] = op
+    return found
+
+
+def __getattr__(name):
+    if name in FOLDERS:
+        return importlib.import_module(f"minilm.ops.{name}")
+    if name in _ACTIVATIONS:
+        return getattr(importlib.import_module("minilm.ops.activations"), name)
+    raise AttributeError(f"module 'minilm.ops' has no attribute {name!r}")

@@ -1,0 +1,127 @@
+"""Checks of arguments at the public edge of an op, before a kernel sees them.
+
+Numba and CUDA check no bounds: an unchecked id is memory corruption. Every function raises TypeError or ValueError
+naming the argument, what came and what was wanted, and returns arrays a kernel can read.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class _Unlocked:
+    """A read-only array presented as writable: one compiled kernel then serves both. Kernels never write inputs."""
+
+    def __init__(self, array):
+        self._array = array
+        self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
+
+
+def kernel_ready(array: np.ndarray) -> np.ndarray:
+    """The same numbers, C-contiguous, aligned, in native byte order; copied only where they are not so yet."""
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and array.dtype.isnative:
+        return array if flags.writeable else np.asarray(_Unlocked(array))
+    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A", "W"])
+
+
+def describe(value) -> str:
+    """What came, for a message: type, shape and dtype."""
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return f"{type(value).__name__} {value!r:.60}"
+
+
+def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
+    """`array` as float32 or float64 for a kernel.
+
+    Parameters
+    ----------
+    shape : tuple of int or None, optional
+        The wanted shape; None in it means any size, a leading ``...`` any number of leading axes.
+    dtype : dtype, optional
+        The wanted dtype; without it float32 and float64 both will do.
+    letters : str, optional
+        The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
+    if array.dtype not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64, got {describe(array)}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"{name} must be {np.dtype(dtype).name} like the other arguments, got {describe(array)}")
+    if shape is not None:
+        check_shape(name, array, shape, letters)
+    return kernel_ready(array)
+
+
+def check_shape(name: str, array: np.ndarray, shape: tuple, letters: str = "") -> None:
+    """Raise ValueError unless the shape fits; see `floating`."""
+    wanted = shape
+    if shape and shape[0] is Ellipsis:
+        lead = array.ndim - (len(shape) - 1)
+        wanted = (None,) * max(lead, 0) + tuple(shape[1:])
+    if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape, strict=True)):
+        text = ", ".join("..." if w is Ellipsis else "any" if w is None else str(w) for w in shape)
+        raise ValueError(f"{name} must have shape {f'{letters} = ' if letters else ''}({text}), got {describe(array)}")
+
+
+def integers(name: str, array, shape: tuple | None = None, letters: str = "") -> np.ndarray:
+    """`array` of integers as int64 or int32 for a kernel."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a numpy array of integers, got {describe(array)}")
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"{name} must be an array of integers, got {describe(array)}")
+    if shape is not None:
+        check_shape(name, array, shape, letters)
+    if array.dtype not in (np.int32, np.int64):  # one kernel for each of the two usual widths is enough
+        if array.dtype == np.uint64 and array.size and array.max() > np.iinfo(np.int64).max:
+            raise ValueError(f"{name} holds {array.max()}, more than an int64 can")
+        array = array.astype(np.int64)
+    return kernel_ready(array)
+
+
+def ids(name: str, array, upper: int, shape: tuple | None = None, letters: str = "", ignore: int | None = None) -> np.ndarray:
+    """`array` of ids, each in [0, upper) or equal to `ignore`; the first that is not is named with its position."""
+    array = integers(name, array, shape, letters)
+    if array.size and (array.min() < 0 or array.max() >= upper):
+        bad = (array < 0) | (array >= upper)
+        if ignore is not None:
+            bad &= array != ignore
+        if bad.any():
+            where = np.unravel_index(int(bad.argmax()), array.shape)
+            position = ", ".join(str(int(i)) for i in where)
+            also = "" if ignore is None else f" or {ignore}"
+            raise ValueError(f"{name}[{position}] is {array[where]}, wanted an id in [0, {upper}){also}")
+    return array
+
+
+def lengths(name: str, array, batch: int, time: int) -> np.ndarray | None:
+    """Lengths of padded rows: None, or (B,) whole numbers in [1, T]; returned as int64."""
+    if array is None:
+        return None
+    array = integers(name, array, (batch,), "(B,)")
+    if array.size and (array.min() < 1 or array.max() > time):
+        where = int(((array < 1) | (array > time)).argmax())
+        raise ValueError(f"{name}[{where}] is {array[where]}, wanted a length in [1, T = {time}]")
+    return array.astype(np.int64, copy=False)
+
+
+def option(name: str, value, choices: tuple):
+    """`value`, which must be one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return value
+
+
+def number(name: str, value, low: float, high: float, *, low_open: bool = False, high_open: bool = False) -> float:
+    """`value` as a float within the interval."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be a number, got {describe(value)}")
+    inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
+    if not inside:
+        interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
+        raise ValueError(f"{name} must lie in {interval}, got {value!r}")
+    return float(value)

@@ -1,0 +1,72 @@
+"""Affine map, y = x Wᵀ + b. The formulas stand in `minilm.ops.linear.spec`."""
+
+from __future__ import annotations
+
+from minilm.ops import checks
+from minilm.ops.contract import call
+from minilm.ops.linear.spec import Saved
+
+__all__ = ["Saved", "backward", "forward"]
+
+
+def forward(x, W, b=None, *, workspace=None):
+    """Affine map of the last axis.
+
+    .. math:: y_{n,o} = \\sum_i x_{n,i} W_{o,i} + b_o
+
+    Parameters
+    ----------
+    x : ndarray, shape (..., I), float32 or float64
+        Inputs; all leading axes are rows.
+    W : ndarray, shape (O, I)
+        Weights, in PyTorch's orientation.
+    b : ndarray, shape (O,), optional
+        Bias.
+    workspace : Workspace, optional
+        Where the output is taken from.
+
+    Returns
+    -------
+    y : ndarray, shape (..., O)
+    saved : Saved
+        For `backward`.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32 or float64, or the dtypes differ.
+    ValueError
+        If the shapes do not fit.
+    """
+    W = checks.floating("W", W, (None, None), letters="(O, I)")
+    x = checks.floating("x", x, (..., W.shape[1]), W.dtype, "(..., I)")
+    if b is not None:
+        b = checks.floating("b", b, W.shape[:1], W.dtype, "(O,)")
+    return call(__name__, "forward", x, W, b, workspace=workspace)
+
+
+def backward(dy, saved, *, workspace=None):
+    """Gradients of `forward`.
+
+    Parameters
+    ----------
+    dy : ndarray, shape (..., O)
+        Gradient of the loss by y.
+    saved : Saved
+        From `forward`.
+    workspace : Workspace, optional
+        Where the gradients are taken from.
+
+    Returns
+    -------
+    dx : ndarray, shape (..., I)
+    dW : ndarray, shape (O, I)
+    db : ndarray, shape (O,), or None where there was no bias
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not have y's shape and dtype.
+    """
+    dy = checks.floating("dy", dy, (*saved.x.shape[:-1], saved.W.shape[0]), saved.W.dtype, "(..., O)")
+    return call(__name__, "backward", dy, saved, workspace=workspace)

@@ -1,0 +1,62 @@
+"""Affine map on the CPU: the products are BLAS's, the passes around them ours."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.contract import fold
+from minilm.ops.jit import jit
+from minilm.ops.linear.spec import Saved
+from minilm.ops.workspace import empty_from, scratch_of
+
+CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads
+
+
+@jit
+def _add_bias(start, stop, y, b):
+    # y (N, O), b (O,)
+    for n in range(start, stop):
+        for o in range(y.shape[1]):
+            y[n, o] += b[o]
+
+
+@jit
+def _column_sums(start, stop, dy, partial):
+    # dy (N, O) -> partial (chunks, O)
+    N, O = dy.shape
+    for chunk in range(start, stop):
+        for o in range(O):
+            partial[chunk, o] = 0
+        for n in range(chunk * CHUNK, min(N, (chunk + 1) * CHUNK)):
+            for o in range(O):
+                partial[chunk, o] += dy[n, o]
+
+
+def column_sums(dy, workspace):
+    """Sum of dy (N, O) over its rows, (O,): chunks of rows in parallel, then the chunks in order."""
+    N, O = dy.shape
+    total = empty_from(workspace)((O,), dy.dtype)  # (O,)
+    with scratch_of(workspace):
+        partial = empty_from(workspace)((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
+        devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 65536 // (CHUNK * max(O, 1))))
+        partial.sum(axis=0, out=total)
+    return total
+
+
+def forward(x, W, b=None, *, workspace=None):
+    y = empty_from(workspace)((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
+    np.matmul(fold(x), W.T, out=fold(y))
+    if b is not None:
+        devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 65536 // max(1, len(W))))
+    return y, Saved(x, W, b is not None)
+
+
+def backward(dy, saved, *, workspace=None):
+    x, W, bias = saved
+    allocate = empty_from(workspace)
+    dx = allocate(x.shape, x.dtype)  # (..., I)
+    np.matmul(fold(dy), W, out=fold(dx))
+    dW = allocate(W.shape, W.dtype)  # (O, I)
+    np.matmul(fold(dy).T, fold(x), out=dW)
+    return dx, dW, column_sums(fold(dy), workspace) if bias else None
