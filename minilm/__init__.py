@@ -16,9 +16,21 @@ import importlib
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("data", "devices", "generation", "layers", "models", "ops", "optimizers", "random", "tokenizers", "training")
+_SUBMODULES = (
+    "checking",
+    "data",
+    "devices",
+    "generation",
+    "layers",
+    "models",
+    "ops",
+    "optimizers",
+    "random",
+    "tokenizers",
+    "training",
+)
 _NAMES = {  # name -> the module that defines it
-    "gradcheck": "minilm.gradcheck",
+    "gradcheck": "minilm.checking",
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
 }

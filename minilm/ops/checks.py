@@ -125,3 +125,33 @@ def number(name: str, value, low: float, high: float, *, low_open: bool = False,
         interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
         raise ValueError(f"{name} must lie in {interval}, got {value!r}")
     return float(value)
+
+
+def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
+    """`array`, whose last axis must hold at least one number."""
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(f"{name} must have shape {letters} with a last axis of at least 1, got {describe(array)}")
+    return array
+
+
+def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
+    """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
+    if isinstance(array, np.ndarray) and array.dtype in FLOATS and not (array.flags.c_contiguous and array.flags.behaved):
+        raise ValueError(f"{name} is written in place and must be C-contiguous, aligned and writable, got {describe(array)}")
+    return floating(name, array, shape, dtype, letters)
+
+
+def flag(name: str, value) -> bool:
+    """`value` as a bool."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {describe(value)}")
+    return bool(value)
+
+
+def whole(name: str, value, low: int, high: int) -> int:
+    """`value` as an int in [low, high)."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{name} must be a whole number, got {describe(value)}")
+    if not low <= value < high:
+        raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")
+    return int(value)

@@ -39,7 +39,7 @@ def column_sums(dy, workspace):
     total = empty_from(workspace)((O,), dy.dtype)  # (O,)
     with scratch_of(workspace):
         partial = empty_from(workspace)((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
-        devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 65536 // (CHUNK * max(O, 1))))
+        devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 2**18 // (CHUNK * max(O, 1))))
         partial.sum(axis=0, out=total)
     return total
 
@@ -48,7 +48,7 @@ def forward(x, W, b=None, *, workspace=None):
     y = empty_from(workspace)((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
     np.matmul(fold(x), W.T, out=fold(y))
     if b is not None:
-        devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 65536 // max(1, len(W))))
+        devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 2**18 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
 
 

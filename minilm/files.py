@@ -1,0 +1,61 @@
+"""Where minilm keeps files of its own, and how a file is written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+
+def cache_folder(*parts: str) -> str:
+    """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
+
+    ``MINILM_CACHE`` if that is set; else ``minilm`` in the platform's cache folder (``LOCALAPPDATA`` on Windows,
+    ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere).
+    """
+    base = os.environ.get("MINILM_CACHE")
+    if not base:
+        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        base = os.path.join(os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home, "minilm")
+    return os.path.join(base, *parts)
+
+
+@contextlib.contextmanager
+def written_whole(path):
+    """A binary file to write into, which takes the name `path` only when all of it is on the disk.
+
+    A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
+    unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
+
+    Raises
+    ------
+    OSError
+        Always with the file's name, which the system's own error of a full disk lacks.
+
+    Examples
+    --------
+    >>> with written_whole("log.csv") as file:
+    ...     file.write(b"step,loss\\n")
+    """
+    path = os.path.abspath(os.fspath(path))
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
+            raise OSError(error.errno, error.strerror, path) from None
+        raise
+    # The rename itself lives in the folder. Not every system can flush one, and the new content stands already.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,90 @@
+"""Adam and AdamW. The formulas stand in `minilm.ops.adam.spec`."""
+
+from __future__ import annotations
+
+import math
+
+from minilm.ops import checks
+from minilm.ops.contract import call
+
+__all__ = ["step"]
+
+
+def step(
+    param,
+    grad,
+    m,
+    v,
+    v_max=None,
+    *,
+    step,
+    lr,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled=False,
+    scale=1.0,
+    clear=False,
+    workspace=None,
+):
+    """One update of the parameters, in place.
+
+    .. math:: param \\leftarrow param - \\eta \\, \\frac{m / (1 - \\beta_1^t)}{\\sqrt{v / (1 - \\beta_2^t)} + \\epsilon}
+
+    Parameters
+    ----------
+    param : ndarray, any shape, float32 or float64
+        Parameters; written.
+    grad : ndarray, of param's shape and dtype
+        Gradients; written only if `clear`.
+    m, v : ndarray, of param's shape and dtype
+        Running means of the gradients and of their squares; zero before step 1; written.
+    v_max : ndarray, of param's shape and dtype, optional
+        The largest v so far, zero before step 1; written. With it the update is AMSGrad's.
+    step : int
+        Number t of this update, from 1.
+    lr : float
+        Learning rate η.
+    beta1, beta2 : float
+        In [0, 1).
+    eps : float
+        Added to the root; at least 0.
+    weight_decay : float
+        λ.
+    decoupled : bool
+        False for Adam, whose weight decay is a part of the gradient; True for AdamW.
+    scale : float
+        The gradient is multiplied by it first: see `minilm.ops.clip`.
+    clear : bool
+        Zero the gradient in the same pass.
+    workspace : Workspace, optional
+        Not needed; every op takes one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has not param's shape and dtype or cannot be written, or a number is out of range.
+    """
+    param = checks.in_place("param", param)
+    clear = checks.flag("clear", clear)
+    grad = (checks.in_place if clear else checks.floating)("grad", grad, param.shape, param.dtype)
+    m = checks.in_place("m", m, param.shape, param.dtype)
+    v = checks.in_place("v", v, param.shape, param.dtype)
+    if v_max is not None:
+        v_max = checks.in_place("v_max", v_max, param.shape, param.dtype)
+    options = {
+        "step": checks.whole("step", step, 1, 2**63),
+        "lr": checks.number("lr", lr, 0, math.inf, high_open=True),
+        "beta1": checks.number("beta1", beta1, 0, 1, high_open=True),
+        "beta2": checks.number("beta2", beta2, 0, 1, high_open=True),
+        "eps": checks.number("eps", eps, 0, math.inf, high_open=True),
+        "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
+        "decoupled": checks.flag("decoupled", decoupled),
+        "scale": checks.number("scale", scale, -math.inf, math.inf, low_open=True, high_open=True),
+        "clear": clear,
+    }
+    updated = call(__name__, "step", param, grad, m, v, v_max, workspace=workspace, **options)
+    for array, new in zip((param, grad, m, v, v_max), updated, strict=True):
+        if new is not array:  # the oracle writes nothing and returns new arrays
+            array[...] = new

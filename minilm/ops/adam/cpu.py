@@ -1,0 +1,63 @@
+"""Adam on the CPU: one pass over memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.jit import jit
+
+GRAIN = 2**18  # elements worth a thread
+
+
+@jit
+def _step(start, stop, param, grad, m, v, v_max, numbers, clear):
+    # param, grad, m, v (N,), v_max (N,) or None; numbers (10,), of their dtype
+    size, root, beta1, beta2, rest1, rest2, eps, coupled, decay, scale = numbers
+    param, grad, m, v = param[start:stop], grad[start:stop], m[start:stop], v[start:stop]
+    zero = param.dtype.type(0)
+    if v_max is not None:
+        largest = v_max[start:stop]
+    for n in range(len(param)):
+        p = param[n]
+        g = scale * grad[n] + coupled * p
+        new_m = beta1 * m[n] + rest1 * g
+        new_v = beta2 * v[n] + rest2 * g * g
+        m[n] = new_m
+        v[n] = new_v
+        if v_max is not None:
+            old = largest[n]
+            new_v = old if new_v <= old or old != old else new_v  # NaN stays
+            largest[n] = new_v
+        param[n] = p - (decay * p + size * new_m / (math.sqrt(new_v) * root + eps))
+        if clear:
+            grad[n] = zero
+
+
+def step(
+    param,
+    grad,
+    m,
+    v,
+    v_max=None,
+    *,
+    step,
+    lr,
+    beta1=0.9,
+    beta2=0.999,
+    eps=1e-8,
+    weight_decay=0.0,
+    decoupled=False,
+    scale=1.0,
+    clear=False,
+    workspace=None,
+):
+    size = lr / (1 - beta1**step)
+    root = 1 / math.sqrt(1 - beta2**step)
+    coupled, decay = (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
+    flat = [None if array is None else array.reshape(-1) for array in (param, grad, m, v, v_max)]  # (N,) each
+    numbers = np.array((size, root, beta1, beta2, 1 - beta1, 1 - beta2, eps, coupled, decay, scale), param.dtype)
+    devices.parallel(_step, param.size, *flat, numbers, clear, grain=GRAIN)
+    return param, grad, m, v, v_max

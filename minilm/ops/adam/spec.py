@@ -1,0 +1,63 @@
+"""Adam and AdamW: one update of all parameters, in place.
+
+========  ==========  =====================================================
+array     shape       meaning
+========  ==========  =====================================================
+param     (N,)        parameters, flat; all axes are folded into N
+grad      (N,)        gradients
+m         (N,)        running mean of the gradients
+v         (N,)        running mean of their squares
+v_max     (N,)        the largest v so far (AMSGrad), or None
+========  ==========  =====================================================
+
+Definition. With learning rate η, weight decay λ, and step t counted from 1::
+
+    g      = scale grad + λ param                   Adam: the decay is a part of the gradient
+    g      = scale grad,   param -= η λ param       AdamW (decoupled): the decay is not seen by m and v
+    m      = β1 m + (1 - β1) g
+    v      = β2 v + (1 - β2) g²
+    param -= η (m / (1 - β1^t)) / (sqrt(v / (1 - β2^t)) + eps)
+
+m and v start at zero, so their means are too small by the factors 1 - β^t, by which they are divided. With AMSGrad v_max =
+max(v_max, v) stands in v's place in the last line. The order of operations and the place of eps are PyTorch's. The factors
+are computed once a step, in float64.
+
+``scale`` is the factor of gradient clipping (`minilm.ops.clip`), and ``clear`` zeroes the gradient: both in the same pass
+over memory. Groups of parameters with settings of their own, such as no decay for biases, are calls on slices of the flat
+buffers.
+
+No derivative: this is the optimizer.
+
+Sources: D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015; I. Loshchilov, F. Hutter, Decoupled
+weight decay regularization, ICLR 2019; S. J. Reddi, S. Kale, S. Kumar, On the convergence of Adam and beyond, ICLR 2018.
+"""
+
+from __future__ import annotations
+
+from minilm.ops.contract import Case, Op
+
+
+def draw(rng, dtype, dims, *, decoupled=False, amsgrad=False, at=3, clear=False) -> Case:
+    """Random arguments; ``at`` is the step."""
+    N = dims["N"]
+    grad, m = (rng.standard_normal(N).astype(dtype) for _ in range(2))
+    param = rng.uniform(0.7, 2, N).astype(dtype)  # an update does not make it vanish
+    v, v_max = (rng.uniform(0.1, 2, N).astype(dtype) for _ in range(2))
+    arguments = {"param": param, "grad": grad, "m": m, "v": v, "v_max": v_max if amsgrad else None}
+    arguments |= {"step": at, "lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 0.01, "weight_decay": 0.3}
+    return Case(arguments | {"decoupled": decoupled, "scale": 0.7, "clear": clear}, ())
+
+
+OP = Op(
+    name="adam",
+    package="minilm.ops.adam",
+    dims={"N": (7, 1, 31, 4097, 70_001)},
+    draw=draw,
+    options={"decoupled": (False, True), "amsgrad": (False, True), "at": (3, 1), "clear": (False, True)},
+    flops=lambda d: 16 * d["N"],
+    bytes=lambda d, size: size * 7 * d["N"],
+    forward="step",
+    backward=None,
+    updates=("param", "grad", "m", "v", "v_max"),
+)
+OPS = (OP,)

@@ -1,0 +1,63 @@
+"""Clipping by the global norm. The formulas stand in `minilm.ops.clip.spec`."""
+
+from __future__ import annotations
+
+import math
+
+from minilm.ops import checks
+from minilm.ops.contract import call
+
+__all__ = ["norm", "scale"]
+
+
+def norm(grad, *, workspace=None):
+    """Euclidean norm of all gradients together.
+
+    .. math:: \\sqrt{\\sum_n grad_n^2}
+
+    Parameters
+    ----------
+    grad : ndarray, any shape, float32 or float64
+        Gradients of all parameters, one flat buffer.
+    workspace : Workspace, optional
+        Where temporary arrays are taken from.
+
+    Returns
+    -------
+    norm : float32 or float64 scalar
+        Summed in float64. NaN or infinity where the gradients hold one.
+
+    Raises
+    ------
+    TypeError
+        If `grad` is no array of float32 or float64.
+    """
+    return call(__name__, "norm", checks.floating("grad", grad), workspace=workspace)
+
+
+def scale(norm, max_norm) -> float:
+    """The factor, at most 1, by which gradients of this norm get a norm of at most `max_norm`.
+
+    .. math:: \\min(1, max\\_norm / (norm + 10^{-6}))
+
+    Parameters
+    ----------
+    norm : float
+        From `norm`.
+    max_norm : float
+        At least 0.
+
+    Returns
+    -------
+    scale : float
+
+    Raises
+    ------
+    FloatingPointError
+        If `norm` is NaN or infinite: no factor makes such gradients usable.
+    """
+    max_norm = checks.number("max_norm", max_norm, 0, math.inf)
+    norm = float(norm)
+    if not math.isfinite(norm):
+        raise FloatingPointError(f"norm of the gradients is {norm}, wanted a finite number")
+    return min(1.0, max_norm / (checks.number("norm", norm, 0, math.inf) + 1e-6))

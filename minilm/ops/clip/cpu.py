@@ -1,0 +1,32 @@
+"""The global norm on the CPU: one pass over memory."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.jit import REASSOC, jit
+from minilm.ops.workspace import empty_from, scratch_of
+
+CHUNK = 16384  # elements a partial sum covers: fixed, so that the bits do not depend on the number of threads
+
+
+@jit(fastmath=REASSOC)
+def _squares(start, stop, grad, partial):
+    # chunks [start, stop) of grad (N,) -> partial (chunks,) float64
+    for chunk in range(start, stop):
+        part = grad[chunk * CHUNK : (chunk + 1) * CHUNK]
+        total = 0.0
+        for i in range(len(part)):
+            g = np.float64(part[i])
+            total += g * g
+        partial[chunk] = total
+
+
+def norm(grad, *, workspace=None):
+    with scratch_of(workspace):
+        partial = empty_from(workspace)((-(-grad.size // CHUNK),), np.float64)  # (chunks,)
+        devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=32)
+        return grad.dtype.type(math.sqrt(partial.sum()))

@@ -1,0 +1,89 @@
+"""Cross-entropy of logits and target classes, fused with its gradient: what it is, and what it saves.
+
+========  ==========  =====================================================
+array     shape       meaning
+========  ==========  =====================================================
+logits    (N, V)      one score a class; leading axes are folded into N rows
+targets   (N,)        the class of each row, or `ignore_index`
+weight    (V,)        a weight for each class, or None: all are 1
+loss      () or (N,)  mean or sum over rows, or one number a row
+========  ==========  =====================================================
+
+Forward. With ε = label_smoothing, w = weight, t = targets[n], p = softmax(logits[n]), a row's target distribution is 1 - ε
+for class t plus ε/V for every class; each part carries its class's weight::
+
+    q[v]     = (1 - ε) w[t] [v = t] + (ε / V) w[v]
+    loss[n]  = - sum_v q[v] log p[v]              0 where t = ignore_index
+    log p[v] = z[v] - log sum_u exp(z[u]),        z = logits[n] - max(logits[n])
+
+    sum      loss = sum_n loss[n]
+    mean     loss = sum_n loss[n] / S,            S = sum of w[targets[n]] over the rows that are not ignored
+    none     the loss[n]
+
+S counts the weights of the targets alone, as in PyTorch. If every row is ignored, mean is 0/0 = NaN, also as in PyTorch.
+
+Backward. ∂ log p[v] / ∂ logits[u] = [u = v] - p[u], hence::
+
+    ∂loss[n]/∂logits[n, u] = - sum_v q[v] ([u = v] - p[u]) = Q p[u] - q[u],      Q = sum_v q[v]
+
+(without weights and smoothing p[u] - [u = t]), divided by S for the mean and 0 for ignored rows. It needs what the loss
+needs, so forward computes it while the row is in the cache, and backward only multiplies by dloss. An evaluation asks
+for ``gradient=False``, and nothing of the logits' size is written.
+
+Saved: dlogits, the gradient for dloss = 1 (for each row where reduction is "none"); for dloss = 1 backward returns
+that very array, presented read-only, without a pass over it. Also the reduction. No logit is needed.
+
+Sources: C. Szegedy et al., Rethinking the Inception architecture for computer vision, CVPR 2016 (label smoothing);
+the conventions are those of torch.nn.CrossEntropyLoss, with classes along the last axis.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    dlogits: np.ndarray | None  # (..., V); None where forward was asked for no gradient
+    reduction: str
+
+
+def draw(rng, dtype, dims, *, reduction="mean", form="plain", weighting="plain") -> Case:
+    """Random arguments; ``form`` is their rank, ignored targets, or logits of tens. The first target is 0."""
+    N, V = dims["N"], dims["V"]
+    rows = (2, N) if form == "rank 3" else (N,)
+    logits = rng.standard_normal((*rows, V)) * (10 if form == "large" else 1)
+    targets = rng.integers(0, V, rows)
+    targets.reshape(-1)[:1] = 0
+    arguments = {"logits": logits.astype(dtype), "targets": targets}
+    if weighting in ("weight", "both"):
+        arguments["weight"] = rng.uniform(0.5, 2, V).astype(dtype)
+    if form == "ignored":
+        arguments["ignore_index"] = V
+        targets[1::2] = V
+    if weighting in ("smoothing", "both"):
+        arguments["label_smoothing"] = 0.15
+    return Case({**arguments, "reduction": reduction}, ("logits",))
+
+
+OP = Op(
+    name="cross_entropy",
+    package="minilm.ops.cross_entropy",
+    dims={"N": (4, 1, 3, 37, 130), "V": (5, 1, 2, 31, 65, 1000)},
+    draw=draw,
+    options={
+        "reduction": REDUCTIONS,
+        "form": ("plain", "ignored", "large", "rank 3"),
+        "weighting": ("plain", "weight", "smoothing", "both"),
+    },
+    flops=lambda d: 24 * d["N"] * d["V"],  # an exp counts as 20 operations
+    bytes=lambda d, size: size * 2 * d["N"] * d["V"],
+)
+OPS = (OP,)

@@ -1,0 +1,84 @@
+"""Stochastic gradient descent with momentum. The formulas stand in `minilm.ops.sgd.spec`."""
+
+from __future__ import annotations
+
+import math
+
+from minilm.ops import checks
+from minilm.ops.contract import call
+
+__all__ = ["step"]
+
+
+def step(
+    param,
+    grad,
+    momentum_buffer=None,
+    *,
+    step,
+    lr,
+    momentum=0.0,
+    dampening=0.0,
+    nesterov=False,
+    weight_decay=0.0,
+    scale=1.0,
+    clear=False,
+    workspace=None,
+):
+    """One update of the parameters, in place.
+
+    .. math:: b \\leftarrow \\mu b + (1 - \\delta) g, \\qquad param \\leftarrow param - \\eta b
+
+    Parameters
+    ----------
+    param : ndarray, any shape, float32 or float64
+        Parameters; written.
+    grad : ndarray, of param's shape and dtype
+        Gradients; written only if `clear`.
+    momentum_buffer : ndarray, of param's shape and dtype
+        Written; what it holds before step 1 does not matter. None exactly where `momentum` is 0.
+    step : int
+        Number of this update, from 1.
+    lr : float
+        Learning rate.
+    momentum, dampening : float
+        In [0, 1]; see `minilm.ops.sgd.spec`.
+    nesterov : bool
+        Nesterov's momentum; wants a momentum and no dampening.
+    weight_decay : float
+        This multiple of the parameters is added to the gradient.
+    scale : float
+        The gradient is multiplied by it first: see `minilm.ops.clip`.
+    clear : bool
+        Zero the gradient in the same pass.
+    workspace : Workspace, optional
+        Not needed; every op takes one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array has not param's shape and dtype or cannot be written, or a number is out of range.
+    """
+    param = checks.in_place("param", param)
+    clear = checks.flag("clear", clear)
+    grad = (checks.in_place if clear else checks.floating)("grad", grad, param.shape, param.dtype)
+    options = {
+        "step": checks.whole("step", step, 1, 2**63),
+        "lr": checks.number("lr", lr, 0, math.inf, high_open=True),
+        "momentum": checks.number("momentum", momentum, 0, 1),
+        "dampening": checks.number("dampening", dampening, 0, 1),
+        "nesterov": checks.flag("nesterov", nesterov),
+        "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
+        "scale": checks.number("scale", scale, -math.inf, math.inf, low_open=True, high_open=True),
+        "clear": clear,
+    }
+    if nesterov and (momentum == 0 or dampening != 0):
+        raise ValueError(f"nesterov wants a momentum and no dampening, got momentum={momentum!r}, dampening={dampening!r}")
+    if (momentum_buffer is None) != (momentum == 0):
+        raise ValueError(f"momentum_buffer must be None exactly where momentum is 0, got momentum={momentum!r}")
+    if momentum_buffer is not None:
+        momentum_buffer = checks.in_place("momentum_buffer", momentum_buffer, param.shape, param.dtype)
+    updated = call(__name__, "step", param, grad, momentum_buffer, workspace=workspace, **options)
+    for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
+        if new is not array:  # the oracle writes nothing and returns new arrays
+            array[...] = new
