@@ -1,0 +1,134 @@
+"""Gated recurrent unit over whole sequences, and one step of it. The formulas stand in `minilm.ops.gru.spec`."""
+
+from __future__ import annotations
+
+from minilm.ops import checks, recurrence
+from minilm.ops.contract import call
+from minilm.ops.gru.spec import GATES, CellSaved, Output, Saved
+
+__all__ = ["CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
+
+
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+    """GRU over whole sequences, gates in PyTorch's order r z n, the reset gate after the product.
+
+    .. math:: n_t = \\tanh(W_{in} x_t + b_{in} + r_t (W_{hn} h_{t-1} + b_{hn})), \\quad h_t = (1 - z_t) n_t + z_t h_{t-1}
+
+    Parameters
+    ----------
+    x : ndarray, shape (T, B, D), float32 or float64
+        Inputs, time first.
+    h0 : ndarray, shape (B, H)
+        Hidden state before the first step.
+    W_ih : ndarray, shape (3H, D)
+    W_hh : ndarray, shape (3H, H)
+    b_ih, b_hh : ndarray, shape (3H,)
+        Weights and biases in PyTorch's layout.
+    lengths : ndarray of integers, shape (B,), optional
+        How many steps of each row count, each in [1, T].
+    reverse : bool
+        Run from each row's last step to its first.
+    workspace : Workspace, optional
+        Where outputs and what is saved are taken from.
+
+    Returns
+    -------
+    output : Output
+        ``y`` (T, B, H), zero beyond a row's length; ``h_n`` (B, H) after each row's last step.
+    saved : Saved
+        For `backward`. ``y`` may be a view of what it holds.
+
+    Raises
+    ------
+    TypeError
+        If an argument is no array of float32 or float64, or the dtypes differ.
+    ValueError
+        If shapes do not fit, or a length lies outside [1, T].
+    """
+    W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
+    x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh)
+    lengths = checks.lengths("lengths", lengths, x.shape[1], x.shape[0])
+    reverse = checks.flag("reverse", reverse)
+    return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse, workspace=workspace)
+
+
+def backward(dy, saved, *, workspace=None):
+    """Gradients of `forward`.
+
+    Parameters
+    ----------
+    dy : tuple (dy, dh_n), or ndarray
+        Gradients of the loss by y (T, B, H) and h_n (B, H); None means zero. An array alone is dy.
+    saved : Saved
+        From `forward`.
+    workspace : Workspace, optional
+        Where the gradients are taken from.
+
+    Returns
+    -------
+    dx : ndarray, shape (T, B, D)
+    dh0 : ndarray, shape (B, H)
+    dW_ih : ndarray, shape (3H, D)
+    dW_hh : ndarray, shape (3H, H)
+    db_ih, db_hh : ndarray, shape (3H,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a part of `dy` does not have its output's shape and dtype.
+    """
+    T, B, H = len(saved.x), *saved.h.shape[1:]
+    shapes = [(T, B, H), (B, H)]
+    dy = recurrence.check_cotangents(dy, ("dy", "dh_n"), shapes, saved.x.dtype)
+    return call(__name__, "backward", dy, saved, by=saved.x, workspace=workspace)
+
+
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+    """One step of `forward`.
+
+    Parameters
+    ----------
+    x : ndarray, shape (B, D)
+    h0 : ndarray, shape (B, H)
+        State before the step.
+    W_ih, W_hh, b_ih, b_hh : ndarray, shapes (3H, D), (3H, H), (3H,), (3H,)
+    workspace : Workspace, optional
+
+    Returns
+    -------
+    h : ndarray, shape (B, H)
+        State after the step.
+    saved : CellSaved
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `forward` does.
+    """
+    W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
+    x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh, sequence=False)
+    return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh, workspace=workspace)
+
+
+def cell_backward(dy, saved, *, workspace=None):
+    """Gradients of `cell_forward`.
+
+    Parameters
+    ----------
+    dy : ndarray, shape (B, H)
+        Gradient of the loss by h.
+    saved : CellSaved
+    workspace : Workspace, optional
+
+    Returns
+    -------
+    dx, dh0, dW_ih, dW_hh, db_ih, db_hh : ndarray
+        In the shapes of the arguments.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not have h's shape and dtype.
+    """
+    dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
+    return call(__name__, "cell_backward", dy, saved, workspace=workspace)

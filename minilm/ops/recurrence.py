@@ -1,0 +1,124 @@
+"""What the ops rnn, lstm and gru share: the order of the steps, padded rows, checks of arguments, and test cases.
+
+All states of a sequence lie in one array h (T + 1, B, H), the initial one included::
+
+    forward in time    h[0] = h0    step t reads h[t] and writes h[t + 1]     y = h[1:]     h_n = h[T]
+    reverse            h[T] = h0    step t reads h[t + 1] and writes h[t]     y = h[:T]     h_n = h[0]
+
+so y and the states before each step are views of the same numbers. A row of length L takes part in steps t < L only; in the
+others its state stays as it is and its y is zero, as in PyTorch's packed sequences.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops import checks
+from minilm.ops.contract import Case
+
+
+class Order(NamedTuple):
+    """In which order steps are taken, and which rows of h (T + 1, B, H) each reads and writes."""
+
+    first: int  # the row of h that holds h0
+    last: int  # the row of h that holds h_n
+    before: int  # step t reads row t + before
+    after: int  # step t writes row t + after
+    steps: range
+
+
+def order(T: int, reverse: bool) -> Order:
+    """The order of T steps."""
+    return Order(T, 0, 1, 0, range(T - 1, -1, -1)) if reverse else Order(0, T, 0, 1, range(T))
+
+
+def states_before(h, reverse: bool):
+    """The states that the steps read, (T, B, H): a view of h (T + 1, B, H)."""
+    return h[1:] if reverse else h[:-1]
+
+
+def states_after(h, reverse: bool):
+    """The states that the steps write, (T, B, H): a view of h (T + 1, B, H)."""
+    return h[:-1] if reverse else h[1:]
+
+
+def active(T: int, B: int, lengths):
+    """Which rows take part in which steps, (T, B, 1) of bool."""
+    if lengths is None:
+        return np.ones((T, B, 1), bool)
+    return np.arange(T)[:, None, None] < lengths[:, None]
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+def check_weights(gates: int, W_ih, W_hh, b_ih, b_hh):
+    """The weights of a recurrent op with `gates` gates, as kernels take them."""
+    G = f"{gates}H" if gates > 1 else "H"
+    W_hh = checks.floating("W_hh", W_hh, (None, None), letters=f"({G}, H)")
+    H = W_hh.shape[1]
+    W_hh = checks.floating("W_hh", W_hh, (gates * H, H), letters=f"({G}, H)")
+    W_ih = checks.floating("W_ih", W_ih, (gates * H, None), W_hh.dtype, f"({G}, D)")
+    b_ih = checks.floating("b_ih", b_ih, (gates * H,), W_hh.dtype, f"({G},)")
+    b_hh = checks.floating("b_hh", b_hh, (gates * H,), W_hh.dtype, f"({G},)")
+    return W_ih, W_hh, b_ih, b_hh
+
+
+def check_input(x, states: dict, W_ih, W_hh, sequence: bool = True):
+    """x, (T, B, D) or (B, D), and the states by name, (B, H) each, as kernels take them."""
+    letters, lead = ("(T, B, D)", (None, None)) if sequence else ("(B, D)", (None,))
+    x = checks.floating("x", x, (*lead, W_ih.shape[1]), W_hh.dtype, letters)
+    shape = (x.shape[-2], W_hh.shape[1])
+    return x, *(checks.floating(name, state, shape, W_hh.dtype, "(B, H)") for name, state in states.items())
+
+
+def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:
+    """The gradients by the outputs as a list, None where there is none; an array alone is the first."""
+    parts = [dy] if isinstance(dy, np.ndarray) else list(dy) if isinstance(dy, (tuple, list)) else None
+    if parts is None or len(parts) > len(names):
+        raise TypeError(f"dy must be an array or a tuple ({', '.join(names)}), got {checks.describe(dy)}")
+    parts += [None] * (len(names) - len(parts))
+    return [
+        None if part is None else checks.floating(name, part, shape, dtype)
+        for name, part, shape in zip(names, parts, shapes, strict=True)
+    ]
+
+
+# --- test cases ------------------------------------------------------------------------------------------------------
+
+DIMS = {"B": (2, 1, 3, 8, 19), "T": (3, 1, 2, 7, 18), "D": (2, 1, 5, 33, 64), "H": (3, 1, 5, 17, 40, 67)}
+CELL_DIMS = {"B": (2, 1, 3, 19), "D": (2, 1, 5, 33), "H": (3, 1, 5, 17, 67)}
+
+
+def draw(rng, dtype, dims, gates: int, states: tuple[str, ...], *, padded=None, more=None) -> Case:
+    """Random arguments: of a sequence where there is a T, of a cell otherwise. All weights and biases are non-zero."""
+    B, D, H = dims["B"], dims["D"], dims["H"]
+    lead = (dims["T"], B) if "T" in dims else (B,)
+    arguments = {"x": rng.standard_normal((*lead, D))}
+    arguments.update({name: rng.uniform(0.2, 0.9, (B, H)) * rng.choice([-1, 1], (B, H)) for name in states})
+    arguments["W_ih"] = rng.standard_normal((gates * H, D)) / max(1, D) ** 0.5
+    arguments["W_hh"] = rng.standard_normal((gates * H, H)) / max(1, H) ** 0.5
+    arguments["b_ih"], arguments["b_hh"] = (rng.uniform(0.1, 0.6, gates * H) * rng.choice([-1, 1], gates * H) for _ in range(2))
+    arguments = {name: array.astype(dtype) for name, array in arguments.items()}
+    differentiable = tuple(arguments)
+    if padded:
+        arguments["lengths"] = rng.integers(1, dims["T"] + 1, B)
+        if B > 1:
+            arguments["lengths"][0] = 1  # a row that ends long before the others
+    return Case({**arguments, **(more or {})}, differentiable)
+
+
+def work(gates: int):
+    """flops(dims) and bytes(dims, itemsize) of forward and backward: products, and every array once each way."""
+
+    def flops(d):
+        N, D, H = d.get("T", 1) * d["B"], d["D"], d["H"]
+        return 3 * 2 * N * gates * H * (D + H) + 60 * N * gates * H
+
+    def moved(d, size):
+        N, D, H = d.get("T", 1) * d["B"], d["D"], d["H"]
+        return size * (3 * N * (D + H) + 4 * N * gates * H + 3 * gates * H * (D + H))
+
+    return flops, moved
