@@ -1,0 +1,30 @@
+"""Layers: parameters and the ops that use them.
+
+PyTorch's names throughout, of classes, arguments and parameters, so that weights move over by name. ``print(layer)``
+shows what a layer is made of.
+"""
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.layers.dropout import Dropout
+from minilm.layers.embedding import Embedding
+from minilm.layers.gru import GRU
+from minilm.layers.layer_norm import LayerNorm
+from minilm.layers.linear import Linear
+from minilm.layers.lstm import LSTM
+from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.rnn import RNN
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "Dropout",
+    "Embedding",
+    "Layer",
+    "LayerNorm",
+    "Linear",
+    "Parameter",
+    "Parameters",
+    "initialisers",
+]

@@ -1,0 +1,166 @@
+"""The base of everything with parameters: layers and models.
+
+A layer keeps the contract of an op, and holds its parameters::
+
+    y, saved = layer.forward(x, ..., key=None, workspace=None)
+    dx = layer.backward(dy, saved, workspace=None)
+
+``backward`` returns the gradients by the inputs, in the order of forward's arguments, and *adds* the gradients by
+the parameters to the gradient buffer. Between the two calls the layer remembers nothing, so it may be used twice in one
+model, and gradients add up over micro-batches.
+
+Sub-layers are attributes, or lists in attributes. Names are dotted paths, as ``named_parameters`` gives them in PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.summary import summary
+
+__all__ = ["Layer", "generator_of"]
+
+
+def generator_of(seed) -> np.random.Generator:
+    """A Generator from a whole number, from None (fresh entropy), or itself.
+
+    A Generator is passed through, so that the parts of a model, drawing in turn from the one that the model made, start
+    from different numbers.
+    """
+    if isinstance(seed, np.random.Generator):
+        return seed
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0):
+        raise TypeError(f"seed must be a whole number of at least 0, a numpy Generator or None, got {seed!r}")
+    return np.random.default_rng(seed)
+
+
+class Layer:
+    """Base class of layers and models.
+
+    Parameters
+    ----------
+    dtype : {float32, float64}
+        Of the parameters.
+    seed : int, Generator or None
+        Where the parameters' first values come from. None takes fresh entropy.
+
+    Examples
+    --------
+    A layer of one's own declares its parameters, and writes its gradient out:
+
+    >>> import numpy as np
+    >>> from minilm import layers
+    >>> class Scale(layers.Layer):
+    ...     def __init__(self, size, **options):
+    ...         super().__init__(**options)
+    ...         self.parameter("gain", (size,), layers.initialisers.normal())
+    ...
+    ...     def forward(self, x, *, key=None, workspace=None):
+    ...         return x * self.gain.value, x  # y (..., D), saved
+    ...
+    ...     def backward(self, dy, saved, *, workspace=None):
+    ...         self.gain.accumulate((dy * saved).reshape(-1, dy.shape[-1]).sum(axis=0))  # (D,)
+    ...         return dy * self.gain.value  # (..., D)
+    >>> layer = Scale(3, seed=0)
+    >>> y, saved = layer.forward(np.ones((2, 3), np.float32))
+    >>> y.shape, list(layer.parameters)
+    ((2, 3), ['gain'])
+    """
+
+    def __init__(self, *, dtype=np.float32, seed=None):
+        self._dtype = np.dtype(dtype)
+        if self._dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64, got {self._dtype}")
+        self._generator = generator_of(seed)
+
+    # --- what a layer is made of -------------------------------------------------------------------------------------
+
+    def parameter(self, name: str, shape: tuple[int, ...], initialise) -> Parameter:
+        """Declare the parameter ``self.<name>``.
+
+        Parameters
+        ----------
+        name : str
+        shape : tuple of int
+        initialise : callable
+            ``initialise(generator, shape) -> ndarray``; see `minilm.layers.initialisers`.
+        """
+        if "_generator" not in vars(self):
+            raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
+        value = np.asarray(initialise(self._generator, shape))
+        if value.shape != tuple(shape):
+            raise ValueError(f"the initialiser of {name} gave shape {value.shape}, wanted {tuple(shape)}")
+        parameter = Parameter(value.astype(self._dtype))
+        setattr(self, name, parameter)
+        return parameter
+
+    def sublayers(self) -> Iterator[tuple[str, Layer]]:
+        """The layers directly inside this one, with their names, in the order they were assigned."""
+        for name, value in vars(self).items():
+            if isinstance(value, Layer):
+                yield name, value
+            elif isinstance(value, (list, tuple)):
+                yield from ((f"{name}.{i}", part) for i, part in enumerate(value) if isinstance(part, Layer))
+
+    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+        """This layer and all below it, with dotted names; this one's is `prefix`."""
+        yield prefix, self
+        for name, layer in self.sublayers():
+            yield from layer.named_layers(f"{prefix}.{name}" if prefix else name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with dotted names; one shared by two layers comes under both names."""
+        for path, layer in self.named_layers():
+            for name, value in vars(layer).items():
+                if isinstance(value, Parameter):
+                    yield f"{path}.{name}" if path else name, value
+
+    @property
+    def parameters(self) -> Parameters:
+        """All parameters by dotted name, in one flat buffer."""
+        return Parameters(self.named_parameters())
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the parameters."""
+        return self._dtype
+
+    def to(self, dtype) -> Layer:
+        """Convert all parameters to float32 or float64, in place; returns the layer itself.
+
+        Optimizers made before hold state of the old dtype: make new ones.
+        """
+        self.parameters.convert(dtype)
+        for _, layer in self.named_layers():
+            layer._dtype = np.dtype(dtype)
+        return self
+
+    # --- what a layer does -------------------------------------------------------------------------------------------
+
+    def forward(self, *inputs, key=None, workspace=None):
+        """Returns (outputs, saved)."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def __call__(self, *inputs, **options):
+        """The outputs alone, without ``saved``: for evaluation."""
+        return self.forward(*inputs, **options)[0]
+
+    # --- how a layer shows itself ------------------------------------------------------------------------------------
+
+    def settings(self) -> str:
+        """The constructor's arguments worth showing, as in ``65, 64``."""
+        return ""
+
+    def summary(self) -> str:
+        """A table of the layers, the shapes of their parameters, and how many numbers these hold."""
+        return summary(self)
+
+    def __repr__(self):
+        return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"

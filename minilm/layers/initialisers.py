@@ -1,0 +1,66 @@
+"""What parameters start from: each function returns ``initialise(generator, shape) -> ndarray`` of float64.
+
+Numbers are drawn in float64 and rounded to the layer's dtype afterwards, so that a float32 and a float64 layer of one
+seed start from the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+
+def constant(number: float):
+    """Every element equal to `number`."""
+    return lambda generator, shape: np.full(shape, float(number))
+
+
+def normal(deviation: float = 1.0, mean: float = 0.0):
+    """Independent normal numbers."""
+    return lambda generator, shape: mean + deviation * generator.standard_normal(shape)
+
+
+def uniform(bound: float):
+    """Independent numbers, uniform in [-bound, bound)."""
+    return lambda generator, shape: generator.uniform(-bound, bound, shape)
+
+
+def kaiming_uniform(fan_in: int, gain: float = math.sqrt(1 / 3)):
+    """Uniform with standard deviation ``gain / sqrt(fan_in)``.
+
+    The default gain is that of PyTorch's Linear, whose ``a = sqrt(5)`` gives ``sqrt(2 / (1 + a**2)) = sqrt(1/3)``: the
+    bound is then ``1 / sqrt(fan_in)``.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, Delving deep into rectifiers, ICCV 2015.
+    """
+    return uniform(math.sqrt(3) * gain / math.sqrt(max(1, fan_in)))
+
+
+def orthogonal(blocks: int = 1, gain: float = 1.0):
+    """`blocks` random matrices with orthonormal rows or columns, one below the other: (blocks * H, D).
+
+    A recurrent weight W_hh (G*H, H) holds one matrix for each of its G gates, so `blocks` is G.
+
+    References
+    ----------
+    A. M. Saxe, J. L. McClelland, S. Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear
+    neural networks, ICLR 2014.
+    """
+
+    def initialise(generator, shape):
+        rows, columns = shape
+        if rows % blocks:
+            raise ValueError(f"shape {shape} does not hold {blocks} blocks of equal size")
+        parts = []
+        for _ in range(blocks):
+            A = generator.standard_normal((rows // blocks, columns))  # (H, D)
+            tall = A if A.shape[0] >= A.shape[1] else A.T
+            Q, R = np.linalg.qr(tall)
+            Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # makes the distribution uniform over the orthogonal matrices
+            parts.append(Q if A.shape[0] >= A.shape[1] else Q.T)
+        return gain * np.concatenate(parts)  # (blocks * H, D)
+
+    return initialise

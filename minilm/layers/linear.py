@@ -1,0 +1,68 @@
+"""Affine map with parameters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.layers.parameters import Parameter
+from minilm.ops import checks, linear
+
+
+class Linear(Layer):
+    """y = x Wᵀ + b over the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+        Whether there is a b.
+    weight : Parameter, optional
+        Another layer's, to share; drawn anew without it.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameters, as in PyTorch: ``weight`` (out_features, in_features), ``bias`` (out_features,), both uniform in
+    ±1/√in_features. The formulas stand in `minilm.ops.linear.spec`.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        weight: Parameter | None = None,
+        dtype=np.float32,
+        seed=None,
+    ):
+        super().__init__(dtype=dtype, seed=seed)
+        self.in_features = checks.whole("in_features", in_features, 1, 2**31)
+        self.out_features = checks.whole("out_features", out_features, 1, 2**31)
+        if weight is None:
+            self.parameter("weight", (out_features, in_features), initialisers.kaiming_uniform(in_features))
+        elif weight.shape != (out_features, in_features):
+            raise ValueError(f"weight must have shape {(out_features, in_features)}, got {weight.shape}")
+        else:
+            self.weight = weight
+        self.bias = None
+        if bias:
+            self.parameter("bias", (out_features,), initialisers.kaiming_uniform(in_features))
+
+    def forward(self, x, *, key=None, workspace=None):
+        """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""
+        return linear.forward(x, self.weight.value, None if self.bias is None else self.bias.value, workspace=workspace)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (..., in_features)."""
+        dx, dW, db = linear.backward(dy, saved, workspace=workspace)
+        self.weight.accumulate(dW)
+        if self.bias is not None:
+            self.bias.accumulate(db)
+        return dx
+
+    def settings(self):
+        return f"{self.in_features}, {self.out_features}{'' if self.bias is not None else ', bias=False'}"

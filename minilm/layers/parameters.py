@@ -1,0 +1,334 @@
+"""Parameters and the flat buffer they live in.
+
+All parameters of a model are views into one array, and their gradients are views into a second one::
+
+    flat           [ embedding.weight | 0 | lstm.weight_ih_l0 | lstm.weight_hh_l0 | ... ]
+    gradient_flat  [        ...       | 0 |        ...        |        ...        | ... ]
+
+So an optimizer's step is one kernel, clipping is one pass, and an all-reduce will be one call. Every parameter starts at
+a multiple of 64 bytes; the gaps hold zeros, with zero gradients, so that an optimizer may run over them.
+
+The buffer is made when it is first asked for, at whichever layer is asked. A layer inside a larger one that has a buffer
+uses its slice of that buffer; a larger layer around one that has a buffer makes a larger buffer and moves the
+views over. Nothing else may hold these arrays across such a move, which is why `Parameters` looks them up at each use.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.checks import describe
+
+_STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
+
+
+def _padded(size: int) -> int:
+    return -(-size // _STEP) * _STEP
+
+
+def aligned_zeros(size: int, dtype) -> np.ndarray:
+    """Zeros that start at a multiple of 64 bytes; pages are claimed only when they are touched."""
+    dtype = np.dtype(dtype)
+    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+    offset = -raw.ctypes.data % 64
+    return raw[offset : offset + size * dtype.itemsize].view(dtype)
+
+
+def _add(start, stop, gradient, addend):
+    np.add(gradient[start:stop], addend[start:stop], out=gradient[start:stop])
+
+
+class _Buffer:
+    """Two flat arrays, and the parameters in use that lie in them."""
+
+    def __init__(self, size: int, dtype, members: Iterable[Parameter] = ()):
+        self.values = aligned_zeros(size, dtype)
+        self.gradients = aligned_zeros(size, dtype)
+        self.members = weakref.WeakSet(members)
+
+
+class Parameter:
+    """One array that is learned, and its gradient.
+
+    Two layers that hold the same Parameter object share it (tied weights): it is stored once, and the gradients of both
+    uses add up.
+
+    Parameters
+    ----------
+    value : ndarray of float32 or float64
+        The numbers to start from; copied.
+    """
+
+    def __init__(self, value: np.ndarray):
+        if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64):
+            raise TypeError(f"value must be an array of float32 or float64, got {describe(value)}")
+        self._buffer: _Buffer | None = None
+        self._offset = 0
+        self._value = np.array(value, order="C")
+        self._gradient: np.ndarray | None = None
+
+    @property
+    def value(self) -> np.ndarray:
+        """The numbers: a view into the flat buffer. Assignment copies into it."""
+        return self._value
+
+    @value.setter
+    def value(self, array) -> None:
+        array = np.asarray(array)
+        if array.shape != self.shape:
+            raise ValueError(f"value must have shape {self.shape}, got {describe(array)}")
+        self._value[...] = array
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """The sum of the gradients since it was last cleared, in the value's shape."""
+        if self._gradient is None:
+            self._gradient = np.zeros(self.shape, self.dtype)
+        return self._gradient
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._value.shape
+
+    @property
+    def size(self) -> int:
+        return self._value.size
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self._value.dtype
+
+    def accumulate(self, gradient: np.ndarray) -> None:
+        """Add `gradient`: the one place where gradients are accumulated."""
+        mine = self.gradient.reshape(-1)
+        devices.parallel(_add, mine.size, mine, gradient.reshape(-1), grain=1 << 17)
+
+    def _move(self, buffer: _Buffer, offset: int) -> None:
+        value = buffer.values[offset : offset + self.size].reshape(self.shape)
+        gradient = buffer.gradients[offset : offset + self.size].reshape(self.shape)
+        value[...] = self._value
+        if self._gradient is not None:
+            gradient[...] = self._gradient
+        self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
+
+    def _convert(self, dtype) -> None:
+        if self._buffer is not None:
+            self._buffer.members.discard(self)
+        self._value = self._value.astype(dtype)
+        self._gradient = None if self._gradient is None else self._gradient.astype(dtype)
+        self._buffer, self._offset = None, 0
+
+    def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
+        return {"value": self._value, "gradient": self._gradient}
+
+    def __setstate__(self, state):
+        self._buffer, self._offset = None, 0
+        self._value = np.array(state["value"], order="C")
+        self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
+
+    def __repr__(self):
+        return f"Parameter{self.shape} {self.dtype}"
+
+
+class _Views(Mapping):
+    """A read-only mapping of parameter names to one array of each."""
+
+    def __init__(self, parameters: Parameters, attribute: str):
+        self._parameters, self._attribute = parameters, attribute
+
+    def __getitem__(self, name):
+        return getattr(self._parameters.entry(name), self._attribute)
+
+    def __iter__(self):
+        return iter(self._parameters)
+
+    def __len__(self):
+        return len(self._parameters)
+
+
+class Parameters(Mapping):
+    """The parameters of a layer or model: a mapping of dotted names to arrays, and the flat buffer behind them.
+
+    Iteration gives every parameter once. A tied parameter is listed under its first name and found under all of them.
+
+    Attributes
+    ----------
+    flat, gradient_flat : ndarray, shape (P,)
+        All values and all gradients, with zeros in the gaps. Ask for them anew at each use.
+    gradients : mapping of str to ndarray
+    shapes : dict of str to tuple of int
+    aliases : dict of str to str
+        The further names of tied parameters, each with its first name.
+    count : int
+        How many numbers there are, each counted once and the gaps not at all.
+    dtype : dtype
+    """
+
+    def __init__(self, named: Iterable[tuple[str, Parameter]]):
+        self._entries: dict[str, Parameter] = {}
+        self.aliases: dict[str, str] = {}
+        first: dict[int, str] = {}
+        for name, parameter in named:
+            if id(parameter) in first:
+                self.aliases[name] = first[id(parameter)]
+            else:
+                first[id(parameter)] = name
+                self._entries[name] = parameter
+
+    # --- mapping -----------------------------------------------------------------------------------------------------
+
+    def entry(self, name: str) -> Parameter:
+        """The Parameter object of a name."""
+        try:
+            return self._entries[self.aliases.get(name, name)]
+        except KeyError:
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._entries) or 'none'}") from None
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.entry(name).value
+
+    def __iter__(self):
+        return iter(self._entries)
+
+    def __len__(self):
+        return len(self._entries)
+
+    @property
+    def gradients(self) -> Mapping[str, np.ndarray]:
+        return _Views(self, "gradient")
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: parameter.shape for name, parameter in self._entries.items()}
+
+    @property
+    def count(self) -> int:
+        return sum(parameter.size for parameter in self._entries.values())
+
+    @property
+    def dtype(self) -> np.dtype:
+        dtypes = {parameter.dtype for parameter in self._entries.values()}
+        if len(dtypes) > 1:
+            raise ValueError("the parameters of one model must have one dtype, got float32 and float64: use .to(dtype)")
+        return dtypes.pop() if dtypes else np.dtype(np.float32)
+
+    def __repr__(self):
+        lines = [f"  {name}  {parameter.shape}" for name, parameter in self._entries.items()]
+        lines += [f"  {name}  is {target}" for name, target in self.aliases.items()]
+        return "\n".join([f"Parameters: {self.count:,} numbers of {self.dtype}", *lines])
+
+    # --- the flat buffer ---------------------------------------------------------------------------------------------
+
+    @property
+    def flat(self) -> np.ndarray:
+        buffer, start, stop = self._bound()
+        return buffer.values[start:stop]
+
+    @property
+    def gradient_flat(self) -> np.ndarray:
+        buffer, start, stop = self._bound()
+        return buffer.gradients[start:stop]
+
+    def zero_gradients(self) -> None:
+        """Set every gradient to zero."""
+        self.gradient_flat[...] = 0
+
+    def slices(self) -> dict[str, slice]:
+        """Where each parameter lies in `flat`, the gap after it included."""
+        found, offset = {}, 0
+        for name, parameter in self._entries.items():
+            found[name] = slice(offset, offset + _padded(parameter.size))
+            offset += _padded(parameter.size)
+        return found
+
+    def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
+        """Views of another array with the layout of `flat`, such as an optimizer's state, by name."""
+        return {
+            name: flat[where][: parameter.size].reshape(parameter.shape)
+            for (name, parameter), where in zip(self._entries.items(), self.slices().values(), strict=True)
+        }
+
+    def _bound(self) -> tuple[_Buffer, int, int]:
+        """The buffer, and the part of it that is ours; made first where the parameters do not lie in one."""
+        entries = self._entries.values()
+        if not entries:
+            return _Buffer(0, np.float32), 0, 0
+        first = next(iter(entries))
+        buffer, start = first._buffer, first._offset
+        stop = start
+        for parameter in entries:
+            if buffer is None or parameter._buffer is not buffer or parameter._offset != stop:
+                break
+            stop += _padded(parameter.size)
+        else:
+            return buffer, start, stop
+        return self._bind()
+
+    def _bind(self) -> tuple[_Buffer, int, int]:
+        entries = list(self._entries.values())
+        dtype = self.dtype
+        for buffer in {parameter._buffer for parameter in entries} - {None}:
+            if not buffer.members <= set(entries):
+                raise ValueError(
+                    "these parameters are scattered in the buffer of a larger model (tied weights): "
+                    "ask the model for .parameters, or copy.deepcopy this layer"
+                )
+        size = sum(_padded(parameter.size) for parameter in entries)
+        buffer, offset = _Buffer(size, dtype, entries), 0
+        for parameter in entries:
+            parameter._move(buffer, offset)
+            offset += _padded(parameter.size)
+        return buffer, 0, size
+
+    # --- saving and loading ------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of all values by name, tied ones once."""
+        return {name: parameter.value.copy() for name, parameter in self._entries.items()}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy values in by name. Nothing is changed unless all of them fit.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            One floating-point array for each parameter, rounded to this model's dtype. A tied parameter may come under
+            any of its names, or under several with equal numbers.
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unknown or shapes differ; the message lists each.
+        """
+        found, problems = {}, []
+        for name, given in state.items():
+            target = self.aliases.get(name, name)
+            if target not in self._entries:
+                problems.append(f"unexpected {name}")
+                continue
+            array, wanted = np.asarray(given), self._entries[target].shape
+            if array.dtype.kind != "f":
+                problems.append(f"{name} must hold floating-point numbers, got {describe(array)}")
+            elif array.shape != wanted:
+                problems.append(f"{name} has shape {array.shape}, wanted {wanted}")
+            elif target in found and not np.array_equal(found[target], array):
+                problems.append(f"{name} differs from {target}, to which it is tied")
+            found[target] = array
+        problems += [f"missing {name}" for name in self._entries if name not in found]
+        if problems:
+            raise ValueError("the state does not fit these parameters: " + "; ".join(problems))
+        for name, array in found.items():
+            self._entries[name].value = array
+
+    def convert(self, dtype) -> None:
+        """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise TypeError(f"dtype must be float32 or float64, got {dtype}")
+        for parameter in self._entries.values():
+            if parameter.dtype != dtype:
+                parameter._convert(dtype)

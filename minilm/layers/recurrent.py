@@ -1,0 +1,349 @@
+"""What RNN, LSTM and GRU have in common: several layers, both directions, dropout between the layers.
+
+The ops compute one layer in one direction; here they are put together as PyTorch's modules of the same names do it, with
+the same names of parameters. Layer l in direction d reads and writes row ``l * directions + d`` of the states.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.layers.sequences import half, joined, time_first
+from minilm.ops import checks, dropout
+from minilm.ops.workspace import empty_from, scratch_of
+from minilm.random import Key
+
+
+class Output(NamedTuple):
+    """What RNN and GRU return."""
+
+    y: np.ndarray  # (B, T, directions * H), or (T, B, directions * H) where batch_first is False
+    h_n: np.ndarray  # (num_layers * directions, B, H), after each row's last step
+
+    @property
+    def state(self):
+        """What `forward` takes as ``state`` to go on from here."""
+        return self.h_n
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    runs: list  # what the op saved, for each layer and direction
+    drops: list  # what dropout saved, for each layer's input; None where there was none
+    weight_drops: list  # what dropout saved of each run's W_hh, or None
+    shape: tuple[int, int, int]  # of y in time order, (T, B, directions * H)
+    given: bool  # whether a state came in, whose gradient is wanted
+
+
+class Recurrent(Layer):
+    """What RNN, LSTM and GRU have in common."""
+
+    op_name: str
+    gates: int
+    Output = Output
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = True,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        variational: bool = False,
+        weight_dropout: float = 0.0,
+        orthogonal: bool = False,
+        dtype=np.float32,
+        seed=None,
+    ):
+        super().__init__(dtype=dtype, seed=seed)
+        self.input_size = checks.whole("input_size", input_size, 1, 2**31)
+        self.hidden_size = checks.whole("hidden_size", hidden_size, 1, 2**31)
+        self.num_layers = checks.whole("num_layers", num_layers, 1, 64)
+        self.batch_first = checks.flag("batch_first", batch_first)
+        self.dropout = checks.number("dropout", dropout, 0, 1)
+        self.bidirectional = checks.flag("bidirectional", bidirectional)
+        self.variational = checks.flag("variational", variational)
+        self.weight_dropout = checks.number("weight_dropout", weight_dropout, 0, 1)
+        self.bias = checks.flag("bias", bias)
+        rows, uniform = self.gates * hidden_size, initialisers.kaiming_uniform(hidden_size)  # ±1/√H, as in PyTorch
+        recurrent = initialisers.orthogonal(self.gates) if orthogonal else uniform
+        for layer in range(num_layers):
+            width = input_size if layer == 0 else self.directions * hidden_size
+            for suffix in self._suffixes(layer):
+                self.parameter(f"weight_ih_{suffix}", (rows, width), uniform)
+                self.parameter(f"weight_hh_{suffix}", (rows, hidden_size), recurrent)
+                if bias:
+                    self.parameter(f"bias_ih_{suffix}", (rows,), uniform)
+                    self.parameter(f"bias_hh_{suffix}", (rows,), uniform)
+
+    # --- parts -------------------------------------------------------------------------------------------------------
+
+    @property
+    def directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def _op(self):
+        return importlib.import_module(f"minilm.ops.{self.op_name}")
+
+    @property
+    def _options(self) -> dict:
+        return {}
+
+    def _suffixes(self, layer: int) -> list[str]:
+        return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
+
+    def _own(self, suffix: str) -> list:
+        """The Parameters of one run: W_ih, W_hh, b_ih, b_hh, the last two None without biases."""
+        named = vars(self)
+        return [named.get(f"{part}_{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+
+    def _weights(self, suffix: str, workspace) -> list[np.ndarray]:
+        weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
+        if not self.bias:
+            zeros = empty_from(workspace)((self.gates * self.hidden_size,), self.dtype)  # (G*H,)
+            zeros.fill(0)
+            weights[2:] = zeros, zeros
+        return weights
+
+    def initial_state(self, batch: int):
+        """A state of zeros for `batch` sequences."""
+        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        parts = [np.zeros(shape, self.dtype) for _ in self.Output._fields[1:]]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+
+    def _states(self, state, batch: int, workspace) -> list[np.ndarray]:
+        """The arrays of a state, each (num_layers * directions, B, H); zeros for None."""
+        names = self.Output._fields[1:]
+        shape = (self.num_layers * self.directions, batch, self.hidden_size)
+        if state is None:
+            zeros = empty_from(workspace)(shape, self.dtype)
+            zeros.fill(0)
+            return [zeros] * len(names)
+        parts = [state] if isinstance(state, np.ndarray) else list(state)
+        if len(parts) != len(names):
+            wanted = "an array h" if len(names) == 1 else "a tuple (h, c)"
+            raise ValueError(f"state must be {wanted}, got {len(parts)} arrays")
+        letters = "(num_layers * directions, B, H)"
+        return [
+            checks.floating(f"state {name[0]}", part, shape, self.dtype, letters) for name, part in zip(names, parts, strict=True)
+        ]
+
+    # --- forward and backward ----------------------------------------------------------------------------------------
+
+    def forward(self, x, state=None, lengths=None, *, key: Key | None = None, workspace=None):
+        """Run over whole sequences.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, input_size), or (T, B, input_size) where batch_first is False
+            Inputs. A transposed view of an array in the other order is read without a copy where that is (T, B, D).
+        state : ndarray, or tuple of two for LSTM, shape (num_layers * directions, B, H), optional
+            State before the first step; zeros without it.
+        lengths : ndarray of integers, shape (B,), optional
+            How many steps of each row count. Outputs beyond are zero, and the states are those after a row's last step.
+        key : Key, optional
+            For dropout; without it there is none.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        output : Output
+            ``y, h_n`` and for LSTM ``c_n``; ``output.state`` is what a next call takes as its state.
+        saved : Saved
+        """
+        checks.check_shape("x", np.asarray(x), (None, None, self.input_size), self._letters("D"))
+        x = time_first(x, self.batch_first, workspace)  # (T, B, D)
+        T, B = x.shape[:2]
+        states = self._states(state, B, workspace)
+        op, allocate = self._op, empty_from(workspace)
+        finals = [allocate((self.num_layers * self.directions, B, self.hidden_size), self.dtype) for _ in states]
+        runs, drops, weight_drops = [], [], []
+        for layer in range(self.num_layers):
+            x, dropped = self._drop(x, layer, key, workspace)
+            drops.append(dropped)
+            outputs = []
+            for direction, suffix in enumerate(self._suffixes(layer)):
+                row = layer * self.directions + direction
+                W_ih, W_hh, b_ih, b_hh = self._weights(suffix, workspace)
+                W_hh, dropped = self._drop_weight(W_hh, layer, direction, key, workspace)
+                weight_drops.append(dropped)
+                output, saved = op.forward(
+                    x,
+                    *(part[row] for part in states),
+                    W_ih,
+                    W_hh,
+                    b_ih,
+                    b_hh,
+                    lengths,
+                    reverse=direction == 1,
+                    workspace=workspace,
+                    **self._options,
+                )
+                for final, part in zip(finals, output[1:], strict=True):
+                    final[row] = part
+                outputs.append(output[0])
+                runs.append(saved)
+            x = outputs[0] if self.directions == 1 else joined(outputs, workspace)  # (T, B, directions * H)
+        y = x.transpose(1, 0, 2) if self.batch_first else x
+        return self.Output(y, *finals), Saved(runs, drops, weight_drops, x.shape, state is not None)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Gradients by x and by the state.
+
+        Parameters
+        ----------
+        dy : ndarray, or tuple (dy, dh_n) or (dy, dh_n, dc_n)
+            Gradients by the outputs, in their shapes; None means zero.
+        saved : Saved
+
+        Returns
+        -------
+        dx : ndarray, of x's shape
+        dstate : of the state's form, or None where none was given
+        """
+        dy, *dfinals = dy if isinstance(dy, tuple) else (dy,)
+        names = self.Output._fields[1:]
+        dfinals += [None] * (len(names) - len(dfinals))
+        T, B, width = saved.shape
+        shape = (self.num_layers * self.directions, B, self.hidden_size)
+        allocate = empty_from(workspace)
+        if dy is not None:
+            checks.check_shape("dy", np.asarray(dy), (B, T, width) if self.batch_first else (T, B, width), self._letters("H"))
+            dy = time_first(dy, self.batch_first, workspace)  # (T, B, directions * H)
+        for name, part in zip(names, dfinals, strict=True):
+            if part is not None:
+                checks.floating(f"d{name}", part, shape, self.dtype)
+        dstates = [allocate(shape, self.dtype) for _ in names] if saved.given else None
+        for layer in reversed(range(self.num_layers)):
+            total = None
+            for direction, suffix in enumerate(self._suffixes(layer)):
+                row = layer * self.directions + direction
+                mine = dy if dy is None or self.directions == 1 else half(dy, direction, workspace)  # (T, B, H)
+                dx, *rest = self._op.backward(
+                    (mine, *(None if part is None else part[row] for part in dfinals)), saved.runs[row], workspace=workspace
+                )
+                for i in range(len(names)):
+                    if dstates is not None:
+                        dstates[i][row] = rest[i]
+                self._accumulate(suffix, rest[len(names) :], saved.weight_drops[row], workspace)
+                total = dx if total is None else np.add(total, dx, out=total)  # (T, B, D)
+            dropped = saved.drops[layer]
+            dy = total if dropped is None else dropout.backward(total, dropped, workspace=workspace)
+        dx = dy.transpose(1, 0, 2) if self.batch_first else dy
+        if dstates is None:
+            return dx, None
+        return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)
+
+    def step(self, x, state=None):
+        """One step, for generation.
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, input_size)
+        state : as `forward` takes it
+
+        Returns
+        -------
+        y : ndarray, shape (B, H)
+        state : the state after the step
+        """
+        if self.bidirectional:
+            raise ValueError("a bidirectional layer reads the whole sequence: it has no single step")
+        states = self._states(state, len(x), None)
+        after = [np.empty_like(part) for part in states]
+        for layer in range(self.num_layers):
+            weights = self._weights(f"l{layer}", None)
+            output, _ = self._op.cell_forward(x, *(part[layer] for part in states), *weights, **self._options)
+            parts = output if isinstance(output, tuple) else (output,)
+            for final, part in zip(after, parts, strict=True):
+                final[layer] = part
+            x = after[0][layer]  # (B, H)
+        return x, after[0] if len(after) == 1 else tuple(after)
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _letters(self, last: str) -> str:
+        return f"(B, T, {last})" if self.batch_first else f"(T, B, {last})"
+
+    def _drop(self, x, layer: int, key, workspace):
+        """Dropout on the input of every layer but the first; with `variational` the same at every time step."""
+        if key is None or layer == 0 or self.dropout == 0:
+            return x, None
+        shared = 0 if self.variational else None
+        return dropout.forward(x, self.dropout, key.fold(0).fold(layer), shared_axis=shared, workspace=workspace)
+
+    def _drop_weight(self, W_hh, layer: int, direction: int, key, workspace):
+        """Dropout on the recurrent weights, one mask for the whole sequence."""
+        if key is None or self.weight_dropout == 0:
+            return W_hh, None
+        return dropout.forward(W_hh, self.weight_dropout, key.fold(1 + direction).fold(layer), workspace=workspace)
+
+    def _accumulate(self, suffix: str, gradients, dropped, workspace) -> None:
+        dW_ih, dW_hh, db_ih, db_hh = gradients
+        if dropped is not None:
+            with scratch_of(workspace):
+                self._own(suffix)[1].accumulate(dropout.backward(dW_hh, dropped, workspace=workspace))
+            dW_hh = None
+        for parameter, gradient in zip(self._own(suffix), (dW_ih, dW_hh, db_ih, db_hh), strict=True):
+            if parameter is not None and gradient is not None:
+                parameter.accumulate(gradient)
+
+    def settings(self):
+        parts = [str(self.input_size), str(self.hidden_size)]
+        parts += [f"num_layers={self.num_layers}"] * (self.num_layers > 1) + ["bias=False"] * (not self.bias)
+        parts += [f"dropout={self.dropout:g}"] * (self.dropout > 0) + ["variational=True"] * self.variational
+        parts += [f"weight_dropout={self.weight_dropout:g}"] * (self.weight_dropout > 0)
+        parts += ["bidirectional=True"] * self.bidirectional + ["batch_first=False"] * (not self.batch_first)
+        return ", ".join(parts)
+
+
+def document(summary: str, parameters: str = ""):
+    """Fill in the docstring that the kinds share."""
+
+    def decorate(kind):
+        kind.__doc__ = f"{summary}\n{PARAMETERS}{parameters}{NOTES}"
+        return kind
+
+    return decorate
+
+
+PARAMETERS = """
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    num_layers : int
+        Each layer reads the outputs of the one below.
+    bias : bool
+        Whether there are bias_ih and bias_hh.
+    batch_first : bool
+        Whether x and y are (B, T, D), which is the default here, unlike in PyTorch, or (T, B, D).
+    dropout : float
+        Probability with which an input of any layer but the first is dropped, where `forward` is given a key.
+    bidirectional : bool
+        Whether each layer also runs backwards over the sequence; its outputs are then (..., 2 * hidden_size).
+    variational : bool
+        Drop the same elements at every time step (Gal and Ghahramani), between the layers; the recurrent
+        state itself is not dropped, see `weight_dropout` for that.
+    weight_dropout : float
+        Probability with which an element of weight_hh is dropped, for the whole sequence (Merity, Keskar and Socher).
+    orthogonal : bool
+        Let weight_hh start with orthogonal matrices, one for each gate.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+"""
+NOTES = """
+    Notes
+    -----
+    Parameters are named as in PyTorch: ``weight_ih_l0`` (G*H, D), ``weight_hh_l0`` (G*H, H), ``bias_ih_l0`` and
+    ``bias_hh_l0`` (G*H,), then ``..._l0_reverse``, then ``..._l1``; all uniform in ±1/√H at first.
+"""

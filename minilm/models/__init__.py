@@ -1,0 +1,30 @@
+"""Models: a file a family. A model's forward gives the loss, and its backward fills the gradient buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minilm.models.config import Config, RNNLanguageModelConfig
+from minilm.models.rnn_lm import RNNLanguageModel
+
+__all__ = ["Config", "RNNLanguageModel", "RNNLanguageModelConfig", "config_of", "from_config"]
+
+FAMILIES = {RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel)}
+
+
+def config_of(settings: Mapping[str, Any]) -> Config:
+    """The configuration that config.json holds; ``settings["model_type"]`` names the family."""
+    kind = settings.get("model_type")
+    if kind not in FAMILIES:
+        raise ValueError(f"model_type must be one of {', '.join(map(repr, FAMILIES))}, got {kind!r}")
+    return FAMILIES[kind][0].from_dict(settings)
+
+
+def from_config(config: Config | Mapping[str, Any], *, seed=0, dtype=np.float32):
+    """The model of a configuration, or of what config.json holds; see `config_of`."""
+    if isinstance(config, Mapping):
+        config = config_of(config)
+    return FAMILIES[config.model_type][1](config, seed=seed, dtype=dtype)

@@ -1,0 +1,48 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+import math
+
+from minilm.layers.parameters import Parameters
+from minilm.ops import adam, checks
+from minilm.optimizers.base import Optimizer
+
+
+class Adam(Optimizer):
+    """Adam. Weight decay is added to the gradient. Formulas: `minilm.ops.adam.spec`.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        ``model.parameters``.
+    lr : float
+    betas : tuple of two floats
+        In [0, 1).
+    eps : float
+    amsgrad : bool
+        Divide by the root of the largest mean of squares so far.
+    weight_decay, decay, clip_norm
+        See `minilm.optimizers.base.Optimizer`.
+    """
+
+    decoupled = False
+
+    def __init__(self, parameters: Parameters, lr: float = 1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **options):
+        beta1, beta2 = (checks.number(f"betas[{i}]", beta, 0, 1, high_open=True) for i, beta in enumerate(betas))
+        eps = checks.number("eps", eps, 0, math.inf, high_open=True)
+        self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
+        self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
+        super().__init__(parameters, lr, **options)
+
+    def _update(self, flat, gradient, *state, **options):
+        adam.step(flat, gradient, *state, **self._rule, **options)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, 0.01 unless said otherwise; arguments as `Adam`'s. Formulas: `minilm.ops.adam.spec`."""
+
+    decoupled = True
+
+    def __init__(self, parameters: Parameters, lr: float = 1e-3, *, weight_decay=0.01, **options):
+        super().__init__(parameters, lr, weight_decay=weight_decay, **options)

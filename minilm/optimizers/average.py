@@ -1,0 +1,97 @@
+"""A running mean of the weights, which often generalises better than the last ones."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from minilm import devices
+from minilm.layers.parameters import Parameters, aligned_zeros
+from minilm.ops import checks
+
+_BLOCK = 16384  # elements that stay in the cache between two passes of NumPy
+
+
+class WeightAverage:
+    """Exponential moving average of all parameters, without bias towards the first ones.
+
+    .. math:: a \\leftarrow a + r_t (param - a), \\qquad r_t = \\max(1 - decay, 1 / t)
+
+    so the first update copies, the first ``1 / (1 - decay)`` give the plain mean, and later ones the exponential one.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        ``model.parameters``.
+    decay : float
+        In [0, 1).
+
+    Examples
+    --------
+    ::
+
+        average = optimizers.WeightAverage(model.parameters, decay=0.999)
+        ...
+        adam.step(); average.update()
+        with average.applied():
+            loss, state = model.loss(ids, targets)
+
+    References
+    ----------
+    B. T. Polyak, A. B. Juditsky, Acceleration of stochastic approximation by averaging, SIAM J. Control Optim. 30 (1992).
+    """
+
+    def __init__(self, parameters: Parameters, decay: float = 0.999):
+        self.parameters = parameters
+        self.decay = checks.number("decay", decay, 0, 1, high_open=True)
+        self.updates = 0
+        self._flat = aligned_zeros(parameters.flat.size, parameters.dtype)  # (P,)
+
+    def update(self) -> None:
+        """Take in the parameters as they are now."""
+        self.updates += 1
+        rate = self._flat.dtype.type(max(1 - self.decay, 1 / self.updates))
+        devices.parallel(_move_towards, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 16)
+
+    @contextlib.contextmanager
+    def applied(self):
+        """Inside this block the model has the averaged parameters; at its end it has its own again."""
+        if self.updates == 0:
+            raise ValueError("there is no average yet: call update first")
+        flat = self.parameters.flat  # (P,)
+        own = flat.copy()  # (P,)
+        flat[...] = self._flat
+        try:
+            yield
+        finally:
+            self.parameters.flat[...] = own
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the averages by name, and ``updates``."""
+        averages = {f"average.{name}": array.copy() for name, array in self.parameters.split(self._flat).items()}
+        return {"updates": np.array(self.updates, np.int64), **averages}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy in what `state_dict` gave. Nothing is changed unless all of it fits."""
+        views = {f"average.{name}": view for name, view in self.parameters.split(self._flat).items()}
+        problems = [f"missing {name}" for name in ("updates", *views) if name not in state]
+        problems += [f"unexpected {name}" for name in state if name != "updates" and name not in views]
+        problems += [
+            f"{name} is {checks.describe(state[name])}, wanted {checks.describe(view)}"
+            for name, view in views.items()
+            if name in state and (state[name].shape != view.shape or state[name].dtype != view.dtype)
+        ]
+        if problems:
+            raise ValueError("the state does not fit this average: " + "; ".join(problems))
+        for name, view in views.items():
+            view[...] = state[name]
+        self.updates = int(state["updates"])
+
+
+def _move_towards(start, stop, average, target, rate):
+    # (P,) each
+    for first in range(start, stop, _BLOCK):
+        a, p = average[first : min(first + _BLOCK, stop)], target[first : min(first + _BLOCK, stop)]
+        a += rate * (p - a)

@@ -1,0 +1,144 @@
+"""What all optimizers share: the flat buffers, groups with and without weight decay, clipping, and saving."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from minilm.layers.parameters import Parameters, aligned_zeros
+from minilm.ops import checks, clip
+
+DECAYS = ("all", "matrices")
+
+
+class Optimizer:
+    """Base of SGD, Adam and AdamW: one kernel over the flat buffer a step.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        ``model.parameters``.
+    lr : float
+        Learning rate where `step` is given none.
+    weight_decay : float
+    decay : {"all", "matrices"} or callable
+        What the weight decay is applied to: everything, as in PyTorch; parameters of at least two axes, which leaves out biases
+        and gains; or those for which ``decay(name)`` is true.
+    clip_norm : float, optional
+        Scale the gradients of all parameters together down to this norm, in the same pass.
+    """
+
+    slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
+
+    def __init__(self, parameters: Parameters, lr: float, *, weight_decay=0.0, decay="all", clip_norm=None):
+        if not isinstance(parameters, Parameters):
+            raise TypeError(f"parameters must be model.parameters, got {type(parameters).__name__}")
+        self.parameters = parameters
+        self.lr = checks.number("lr", lr, 0, math.inf, high_open=True)
+        self.weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
+        if clip_norm is not None:
+            clip_norm = checks.number("clip_norm", clip_norm, 0, math.inf, low_open=True)
+        self.clip_norm = clip_norm
+        self.steps = 0
+        self._groups = self._grouped(decay)
+        flat = parameters.flat
+        self._size, self._dtype = flat.size, flat.dtype
+        self.state = {slot: aligned_zeros(flat.size, flat.dtype) for slot in self.slots}
+
+    def step(self, lr: float | None = None) -> float | None:
+        """Update all parameters by the gradient buffer, and clear it.
+
+        Parameters
+        ----------
+        lr : float, optional
+            Learning rate of this step, from a schedule for instance.
+
+        Returns
+        -------
+        norm : float or None
+            Norm of the gradients before clipping, where there is a `clip_norm`.
+
+        Raises
+        ------
+        FloatingPointError
+            If there is a `clip_norm` and the norm is not finite. Nothing has been changed then.
+        """
+        lr = self.lr if lr is None else checks.number("lr", lr, 0, math.inf, high_open=True)
+        flat, gradient = self.parameters.flat, self.parameters.gradient_flat  # (P,)
+        if flat.size != self._size or flat.dtype != self._dtype:
+            raise ValueError(
+                f"the model has changed since this optimizer was made: {self._size} numbers of {self._dtype} then, "
+                f"{flat.size} of {flat.dtype} now"
+            )
+        norm = None if self.clip_norm is None else clip.norm(gradient)
+        scale = 1.0 if norm is None else clip.scale(norm, self.clip_norm)
+        for where, decayed in self._groups:
+            state = [array[where] for array in self.state.values()]
+            decay = self.weight_decay if decayed else 0.0
+            self._update(
+                flat[where], gradient[where], *state, step=self.steps + 1, lr=lr, weight_decay=decay, scale=scale, clear=True
+            )
+        self.steps += 1
+        return norm
+
+    def _update(self, flat, gradient, *state, **options) -> None:
+        raise NotImplementedError
+
+    def _grouped(self, decay: str | Callable[[str], bool]) -> list[tuple[slice, bool]]:
+        """Slices of the flat buffer with or without weight decay, neighbours of a kind merged."""
+        if not callable(decay):
+            checks.option("decay", decay, DECAYS)
+        groups: list[tuple[slice, bool]] = []
+        for name, where in self.parameters.slices().items():
+            if self.weight_decay == 0 or decay == "all":
+                decayed = True
+            elif decay == "matrices":
+                decayed = len(self.parameters.shapes[name]) > 1
+            else:
+                decayed = bool(decay(name))
+            if groups and groups[-1][1] == decayed:
+                where = slice(groups.pop()[0].start, where.stop)
+            groups.append((where, decayed))
+        return groups
+
+    # --- saving and loading ------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the state by name, such as ``m.embedding.weight``, and ``steps``: arrays, as safetensors stores them."""
+        found = {"steps": np.array(self.steps, np.int64)}
+        for slot, flat in self.state.items():
+            found.update({f"{slot}.{name}": array.copy() for name, array in self.parameters.split(flat).items()})
+        return found
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Copy in what `state_dict` gave. Nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unknown, or shapes or dtypes differ; the message lists each.
+        """
+        views = {}
+        for slot, flat in self.state.items():
+            views.update({f"{slot}.{name}": view for name, view in self.parameters.split(flat).items()})
+        problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
+        for name, given in state.items():
+            array, view = np.asarray(given), views.get(name)
+            if name == "steps":
+                if array.shape != () or array.dtype.kind not in "iu" or array < 0:
+                    problems.append(f"steps must be a whole number of at least 0, got {given!r:.60}")
+            elif view is None:
+                problems.append(f"unexpected {name}")
+            elif array.shape != view.shape or array.dtype != view.dtype:
+                problems.append(f"{name} is {checks.describe(array)}, wanted {checks.describe(view)}")
+        if problems:
+            raise ValueError("the state does not fit this optimizer: " + "; ".join(problems))
+        for name, view in views.items():
+            view[...] = state[name]
+        self.steps = int(state["steps"])
+
+    def __repr__(self):
+        settings = {"lr": self.lr, "weight_decay": self.weight_decay, "clip_norm": self.clip_norm, "steps": self.steps}
+        return f"{type(self).__name__}({', '.join(f'{name}={value}' for name, value in settings.items())})"
