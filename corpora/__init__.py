@@ -1,0 +1,1 @@
+"""Texts of our own, their generators, and the manifest of public corpora (see README.md)."""

@@ -1,0 +1,118 @@
+"""Corpora by name: the built-in text, and public ones that `minilm corpus fetch` downloads into the cache folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import json
+import os
+
+from minilm.files import cache_folder
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """An entry of corpora/manifest.json."""
+
+    name: str
+    file: str  # its name in the cache folder, or among the built-in texts
+    url: str | None  # None: built in
+    bytes: int
+    sha256: str
+    licence: str
+    kind: str  # text, pairs or gzip
+    description: str
+
+    @property
+    def path(self) -> str:
+        """Where the file is, or belongs."""
+        return os.path.join(builtin_folder() if self.url is None else cache_folder("corpora"), self.file)
+
+    def fault(self) -> str | None:
+        """What is wrong with the file at `path`: "missing", or how its size or hash differs; None if it is right."""
+        if not os.path.isfile(self.path):
+            return "missing"
+        size = os.path.getsize(self.path)
+        if size != self.bytes:
+            return f"{size:,} bytes, wanted {self.bytes:,}"
+        found = file_hash(self.path)
+        return None if found == self.sha256 else f"sha256 {found[:16]}..., wanted {self.sha256[:16]}..."
+
+    def by_hand(self) -> str:
+        """What somebody without a network has to do."""
+        return f"get {self.url} ({self.bytes:,} bytes, sha256 {self.sha256}) some other way and put it at {self.path}"
+
+
+@functools.cache
+def builtin_folder() -> str:
+    """The folder of the manifest and the built-in texts: in the package if installed from a wheel, else beside it."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folders = [os.path.join(package, "corpora"), os.path.join(os.path.dirname(package), "corpora")]
+    for folder in folders:
+        if os.path.isfile(os.path.join(folder, "manifest.json")):
+            return folder
+    raise FileNotFoundError(f"minilm's built-in corpora are not where they belong, {folders[0]}: install minilm again")
+
+
+@functools.cache
+def corpora() -> dict[str, Corpus]:
+    """All corpora that have a name, by it."""
+    with open(os.path.join(builtin_folder(), "manifest.json"), encoding="utf-8") as file:
+        return {entry["name"]: Corpus(**entry) for entry in json.load(file)["corpora"]}
+
+
+def named(name: str) -> Corpus:
+    """The corpus of a name; ValueError with the nearest name if there is none."""
+    known = corpora()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(f"there is no corpus {name!r}; {hint}")
+    return known[name]
+
+
+def corpus(name_or_path) -> str:
+    """The path of a text.
+
+    Parameters
+    ----------
+    name_or_path : str or os.PathLike
+        An existing file; else the name of a corpus: a built-in one ("stories"), or one in the cache folder.
+
+    Returns
+    -------
+    path : str
+        Of a corpus by name, the file was read and has the size and sha256 of the manifest.
+
+    Raises
+    ------
+    ValueError
+        It is neither (with the nearest name), or the corpus's file is missing or not the right one (with what to do).
+    """
+    path = os.fspath(name_or_path)
+    if os.path.isfile(path):
+        return path
+    if os.path.isdir(path) and path not in corpora():
+        raise ValueError(f"{path} is a folder, wanted a text file or the name of a corpus")
+    if os.path.basename(path) != path or os.path.splitext(path)[1]:  # it was meant as a path
+        raise ValueError(f"there is no file {path}")
+    entry = named(path)
+    fault = entry.fault()
+    if fault is None:
+        return entry.path
+    if entry.url is None:
+        raise ValueError(f"the built-in corpus {entry.name} is damaged ({entry.path}: {fault}); install minilm again")
+    if fault == "missing":
+        raise ValueError(f"corpus {entry.name} is not here yet: `minilm corpus fetch {entry.name}`, or {entry.by_hand()}")
+    raise ValueError(f"{entry.path} is not {entry.name} ({fault}): `minilm corpus fetch {entry.name}` puts the right one there")
+
+
+def file_hash(path) -> str:
+    """The sha256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

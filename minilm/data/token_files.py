@@ -1,0 +1,109 @@
+"""A text's ids as one flat array: in memory if the text is small, else in a file that is memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+from minilm.data.texts import Text, text
+from minilm.files import cache_folder, written_whole
+
+IN_MEMORY_BYTES = 1 << 26  # texts up to this size leave no file behind
+HEADER_BYTES = 128
+FORMAT_VERSION = 1  # part of a file's name: raise it when the same text would be encoded otherwise
+
+
+def tokens(source, tokenizer, folder=None, errors: str = "strict") -> np.ndarray:
+    """The ids of a text of any size.
+
+    Parameters
+    ----------
+    source : Text, path or name of a corpus
+        The text, such as one part of ``text.split()``.
+    tokenizer : minilm.tokenizers.Tokenizer
+        Anything with ``vocab_size``, ``encode_chunks(chunks, source)`` and ``to_json()``.
+    folder : path, optional
+        Where the token file is kept, and looked for. Without one, the ids of a text of at most 64 MiB are kept in memory only,
+        and those of a larger one in ``tokens`` in minilm's cache folder.
+    errors : {"strict", "replace", "ignore"}
+        What invalid UTF-8 becomes, if `source` is a path or a name.
+
+    Returns
+    -------
+    tokens : ndarray, shape (N,), read-only
+        uint16 if ``vocab_size <= 65536``, else int32. From a file it is memory-mapped: only the pages in use are in memory.
+
+    Raises
+    ------
+    ValueError
+        The text is empty, is not UTF-8 (names the byte), or holds what the tokenizer does not know; or a token file is damaged.
+    OSError
+        A file cannot be read or written. Nothing is left half written.
+
+    Notes
+    -----
+    The text is read and encoded piece by piece. A token file is an ordinary .npy file (``np.load(path, mmap_mode="r")``),
+    little-endian; its name holds a fingerprint of the text's content, the range and the tokenizer, so that a file of another
+    text is never taken for this one.
+    """
+    source = source if isinstance(source, Text) else text(source, errors)
+    dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<i4")
+    if folder is None and os.path.getsize(source.path) <= IN_MEMORY_BYTES:
+        memory = io.BytesIO()
+        _write(memory, source, tokenizer, dtype)
+        array = np.frombuffer(memory.getbuffer(), dtype)  # (N,)
+        array.flags.writeable = False
+        return array
+    folder = cache_folder("tokens") if folder is None else os.fspath(folder)
+    digest = hashlib.sha256(f"{FORMAT_VERSION}\0{source.fingerprint()}\0{tokenizer.to_json()}".encode()).hexdigest()
+    path = os.path.join(folder, f"{os.path.splitext(os.path.basename(source.path))[0]}-{digest[:16]}.npy")
+    if not os.path.exists(path):
+        os.makedirs(folder, exist_ok=True)
+        with written_whole(path) as file:
+            file.write(bytes(HEADER_BYTES))
+            count = _write(file, source, tokenizer, dtype)
+            file.seek(0)
+            file.write(_header(dtype, count))
+    return load_tokens(path)
+
+
+def load_tokens(path) -> np.ndarray:
+    """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only."""
+    path = os.fspath(path)
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:  # EOFError: less than a header
+        raise ValueError(f"{path} is not a whole token file ({error}); remove it, and it is made anew") from None
+    if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "ui":
+        raise ValueError(f"{path} is not a token file: wanted one axis of integers")
+    return np.asarray(array)  # (N,) no memmap object, whose slicing costs ten times as much; the map is its base
+
+
+def _write(file, source: Text, tokenizer, dtype) -> int:
+    """Write the ids of a text as they come, and return their number."""
+    count = 0
+    for ids in _encoded(source, tokenizer):  # (N_i,)
+        file.write(np.ascontiguousarray(ids, dtype).data)
+        count += ids.size
+    if not count:
+        raise ValueError(f"{source}: there is nothing in it to encode")
+    return count
+
+
+def _encoded(source: Text, tokenizer) -> Iterator[np.ndarray]:
+    for ids in tokenizer.encode_chunks(source, str(source)):
+        # A cast would silently wrap an id that does not fit.
+        if ids.size and not (0 <= ids.min() and ids.max() < tokenizer.vocab_size):
+            raise ValueError(f"{source}: the tokenizer gave an id outside 0 ... {tokenizer.vocab_size - 1}")
+        yield ids
+
+
+def _header(dtype, count: int) -> bytes:
+    """The header of a .npy file, version 1.0, at a size that does not depend on the count, which is known last."""
+    fields = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({count},), }}".encode("ascii")
+    magic = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
+    return magic + fields.ljust(HEADER_BYTES - 11) + b"\n"

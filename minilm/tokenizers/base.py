@@ -1,0 +1,358 @@
+"""What every tokenizer does: text to ids, ids to text, whole or in pieces, and one JSON file."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from . import files
+
+
+class Tokenizer(ABC):
+    """A map between texts and sequences of ids 0 ... vocab_size - 1.
+
+    A tokenizer is immutable once built: by `train` (from files), `train_from_chunks` (from strings), `load`, or its constructor.
+
+    Notes
+    -----
+    Three promises hold for every tokenizer, and its tests check them:
+
+    - however a text is cut into chunks, ``np.concatenate(list(encode_chunks(chunks)))`` equals ``encode("".join(chunks))``;
+    - however ids are cut into pieces, the texts of a `DecodeStream` join to ``decode(ids)``;
+    - ``encode(decode(ids))`` gives ids back whenever ids came from `encode` and hold no unknown token.
+
+    A new tokenizer gives `vocabulary`, `special_tokens`, `_encode`, `_safe_cut`, `_decode`, `_train`, `_fields`, `_from_fields`.
+    """
+
+    unk_token: str | None = None
+    eos_token: str | None = None
+
+    def __init__(self, vocabulary: Iterable[str], special_tokens: Iterable[str]):
+        self._vocabulary = tuple(vocabulary)
+        self._special_tokens = tuple(special_tokens)
+        self._ids = {token: index for index, token in enumerate(self._vocabulary)}
+        if len(self._ids) < len(self._vocabulary):
+            twice = next(token for index, token in enumerate(self._vocabulary) if self._ids[token] != index)
+            raise ValueError(f"token {twice!r} is twice in the vocabulary")
+        try:
+            "".join(self._vocabulary).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"the vocabulary holds a lone surrogate, U+{ord(error.object[error.start]):04X}") from None
+
+    # The vocabulary
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """All tokens, special ones included; a token's place is its id."""
+        return self._vocabulary
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of ids, special tokens included."""
+        return len(self._vocabulary)
+
+    @property
+    def special_tokens(self) -> tuple[str, ...]:
+        """The tokens that stand for something other than their spelling."""
+        return self._special_tokens
+
+    @property
+    def unk_token_id(self) -> int | None:
+        """The id that stands for everything the vocabulary lacks, or None."""
+        return None if self.unk_token is None else self._ids[self.unk_token]
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """The id that ends a line or a text, or None."""
+        return None if self.eos_token is None else self._ids[self.eos_token]
+
+    def token_to_id(self, token: str) -> int | None:
+        """The id of a token, None if the vocabulary lacks it."""
+        return self._ids.get(token)
+
+    def id_to_token(self, id: int) -> str:
+        """The token of an id; TypeError or ValueError if it is none."""
+        return self._vocabulary[int(check_ids(id, self.vocab_size)[0])]
+
+    # Text to ids
+
+    def encode(self, text: str) -> np.ndarray:
+        """Encode a text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        ids : ndarray, shape (T,), int32
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            The tokenizer has no unknown token and the text holds something else than its vocabulary: names it and its position.
+        """
+        check_text(text)
+        return self._encode(text, 0, "")  # (T,)
+
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Encode several texts, each on its own: a list of arrays (T_i,), int32."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of str, got one str: use encode")
+        return [self.encode(text) for text in texts]
+
+    def encode_chunks(self, chunks: Iterable[str] | str, source: str = "") -> Iterator[np.ndarray]:
+        """Encode one text that comes in pieces, in bounded memory.
+
+        Parameters
+        ----------
+        chunks : iterable of str
+            The pieces of one text, in order, cut anywhere, of any size.
+        source : str
+            What to call the text in an error, such as its file's name.
+
+        Yields
+        ------
+        ids : ndarray, shape (T_i,), int32
+            Joined, they are the ids of the whole text. A piece is encoded up to where no token can run on into the next one.
+        """
+        start, held = 0, []  # held: pieces in which there was no safe place to cut
+        for piece in files.regroup(chunks):
+            cut = self._safe_cut(piece)
+            if cut == 0:
+                held.append(piece)
+                continue
+            text = "".join([*held, piece[:cut]])
+            yield self._encode(text, start, source)  # (T_i,)
+            start += len(text)
+            held = [piece[cut:]]
+        if any(held):
+            yield self._encode("".join(held), start, source)  # (T_i,)
+
+    def encode_file(self, path, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
+        """Encode a UTF-8 file of any size, in bounded memory.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        errors : {"strict", "replace", "ignore"}
+            What invalid UTF-8 becomes, see `minilm.tokenizers.read_text`.
+        chunk_bytes : int
+            Bytes read at a time.
+
+        Yields
+        ------
+        ids : ndarray, shape (T_i,), int32
+            Joined (``np.concatenate``), they are the ids of the file's text.
+
+        Raises
+        ------
+        ValueError
+            Naming the file and the position of invalid UTF-8, or of what the vocabulary lacks.
+        """
+        return self.encode_chunks(files.read_text(path, errors, chunk_bytes), os.fspath(path))
+
+    # Ids to text
+
+    def decode(self, ids) -> str:
+        """Decode ids.
+
+        Parameters
+        ----------
+        ids : array_like of int, shape (T,) or ()
+
+        Returns
+        -------
+        text : str
+
+        Raises
+        ------
+        TypeError, ValueError
+            `ids` are not integers, have more than one axis, or one is outside 0 ... vocab_size - 1: names it and its position.
+        """
+        stream = self.decode_stream()
+        return stream.feed(ids) + stream.flush()
+
+    def decode_batch(self, batch) -> list[str]:
+        """Decode several sequences of ids (a list of them, or an array (B, T)), each on its own."""
+        return [self.decode(ids) for ids in batch]
+
+    def decode_stream(self) -> "DecodeStream":
+        """A decoder for ids that come one by one, as in generation."""
+        return DecodeStream(self)
+
+    # Training
+
+    @classmethod
+    def train(cls, paths, *, errors: str = "strict", **options) -> "Tokenizer":
+        """Build a tokenizer from the text of files, read in chunks.
+
+        Parameters
+        ----------
+        paths : path or list of paths
+            UTF-8 files. (A text in memory goes to `train_from_chunks`.)
+        errors : {"strict", "replace", "ignore"}
+            What invalid UTF-8 becomes, see `minilm.tokenizers.read_text`.
+        **options
+            As in `train_from_chunks`.
+        """
+        if isinstance(paths, str | os.PathLike):
+            paths = (paths,)
+        paths = [os.fspath(path) for path in paths]
+        if not paths:
+            raise ValueError("paths must name at least one file, got none")
+        for path in paths:
+            if isinstance(path, str) and ("\n" in path or "\0" in path or len(path) > 4096):
+                raise ValueError(f"paths must name files, got a text ({path[:40]!r} ...): use train_from_chunks")
+        return cls._train((files.read_text(path, errors) for path in paths), ", ".join(map(str, paths)), **options)
+
+    @classmethod
+    @abstractmethod
+    def train_from_chunks(cls, chunks: Iterable[str] | str, **options) -> "Tokenizer":
+        """Build a tokenizer from one text: a str, or an iterable of its pieces, cut anywhere (nothing is put between them)."""
+
+    @classmethod
+    @abstractmethod
+    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> "Tokenizer":
+        """Build from several texts, each in chunks. `source` is what to call them in an error."""
+
+    # One JSON file
+
+    def to_json(self) -> str:
+        """The content of the tokenizer's file."""
+        return files.to_json(type(self).__name__, self._fields())
+
+    def save(self, path) -> None:
+        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        files.write_tokenizer(path, type(self).__name__, self._fields())
+
+    @classmethod
+    def load(cls, path) -> "Tokenizer":
+        """Read a tokenizer of this class; `minilm.tokenizers.load` finds the class itself.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it.
+        """
+        return from_fields(path, files.read_tokenizer(path), {cls.__name__: cls})
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self._fields() == other._fields()
+
+    def __hash__(self):
+        return hash(self._vocabulary)
+
+    def __repr__(self):
+        return f"{type(self).__name__}(vocab_size={self.vocab_size})"
+
+    # What a tokenizer has to give
+
+    @abstractmethod
+    def _encode(self, text: str, start: int, source: str) -> np.ndarray:
+        """Ids (T,) of a text that begins at position `start` of `source`; the two serve errors only."""
+
+    @abstractmethod
+    def _safe_cut(self, text: str) -> int:
+        """The largest n such that no token can cross from text[:n] into text[n:], whatever stands before and after; or 0."""
+
+    @abstractmethod
+    def _decode(self, ids: np.ndarray, state) -> tuple[str, object]:
+        """Text of checked ids (T,), and the state to give with the ids that follow; the first state is None."""
+
+    def _flush(self, state) -> str:
+        """Text still held in the state when no id follows."""
+        return ""
+
+    @abstractmethod
+    def _fields(self) -> dict:
+        """What the tokenizer's file holds, beside type and version."""
+
+    @classmethod
+    @abstractmethod
+    def _from_fields(cls, fields: dict) -> "Tokenizer":
+        """A tokenizer from what its file held; ValueError says what is wrong."""
+
+
+class DecodeStream:
+    """Decodes ids piece by piece; the pieces' texts join to what `Tokenizer.decode` gives for all ids at once.
+
+    Examples
+    --------
+    >>> stream = tokenizer.decode_stream()
+    >>> for id in generated:
+    ...     print(stream.feed(id), end="", flush=True)
+    >>> print(stream.flush())
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self._state = None
+
+    def feed(self, ids) -> str:
+        """The text that one id, or an array of them, adds."""
+        text, self._state = self.tokenizer._decode(check_ids(ids, self.tokenizer.vocab_size), self._state)
+        return text
+
+    def flush(self) -> str:
+        """The text still held back, at the end; the stream then starts anew."""
+        text, self._state = self.tokenizer._flush(self._state), None
+        return text
+
+
+def from_fields(path, fields: dict, classes: dict):
+    """The tokenizer that a file's fields describe, if it is one of `classes`; otherwise ValueError naming the file."""
+    path = files.file_in(path)
+    if fields["type"] not in classes:
+        raise ValueError(f"{path}: tokenizer of type {fields['type']!r}, expected {' or '.join(map(repr, classes))}")
+    try:
+        return classes[fields["type"]]._from_fields(fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def check_text(text) -> None:
+    """TypeError unless `text` is a str."""
+    if not isinstance(text, str):
+        hint = ": decode it first, bytes.decode('utf-8')" if isinstance(text, bytes | bytearray) else ""
+        raise TypeError(f"text must be a str, got {type(text).__name__}{hint}")
+
+
+def check_ids(ids, vocab_size: int) -> np.ndarray:
+    """Check that ids are integers in 0 ... vocab_size - 1.
+
+    Parameters
+    ----------
+    ids : array_like of int, shape (T,) or ()
+    vocab_size : int
+
+    Returns
+    -------
+    ids : ndarray, shape (T,), any integer dtype
+        A scalar becomes an array of one.
+    """
+    try:
+        array = np.asarray(ids)  # (T,) or ()
+    except ValueError as error:  # nested lists of unequal lengths
+        raise ValueError(f"ids must be one sequence of integers: {error}") from None
+    if array.ndim > 1:
+        raise ValueError(f"ids must have shape (T,) or (), got {array.shape}: decode_batch takes several sequences")
+    if array.dtype.kind not in "iu":
+        if array.size == 0:
+            return np.empty(0, np.int32)  # (0,)
+        # A Python int beyond 64 bits makes the array one of objects or floats: that is a wrong value, not a wrong type.
+        values = [ids] if array.ndim == 0 else ids
+        for position, value in enumerate(values):
+            if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+                raise TypeError(f"ids must be integers, got {value!r} ({type(value).__name__}) at position {position}")
+        array = np.array([int(value) for value in values], dtype=object)  # (T,)
+    array = array.reshape(-1)  # (T,)
+    wrong = (array < 0) | (array >= vocab_size)  # (T,)
+    if wrong.any():
+        position = int(np.argmax(wrong))
+        raise ValueError(f"ids must be in 0 ... {vocab_size - 1}, got {int(array[position])} at position {position}")
+    return array if array.dtype != object else array.astype(np.int64)

@@ -1,0 +1,175 @@
+"""Reading texts of any size, and writing a tokenizer's file whole or not at all."""
+
+import codecs
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+
+FILE_NAME = "tokenizer.json"
+FORMAT_VERSION = 1
+READ_BYTES = 1 << 20
+ERROR_MODES = ("strict", "replace", "ignore")
+
+
+def read_text(path, errors: str = "strict", chunk_bytes: int = READ_BYTES) -> Iterator[str]:
+    r"""Read a UTF-8 file in chunks of bounded size.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file. Its line ends (``\n``, ``\r\n``) and a byte order mark, if it has one, are kept as they are.
+    errors : {"strict", "replace", "ignore"}
+        What invalid UTF-8 becomes: an error, U+FFFD for every invalid part, or nothing.
+    chunk_bytes : int
+        Bytes read at a time. A character whose bytes straddle two chunks comes out whole in the later one.
+
+    Yields
+    ------
+    str
+        Non-empty pieces; joined, they are the file's text.
+
+    Raises
+    ------
+    ValueError
+        `errors` is unknown, `chunk_bytes` is not positive, or (naming the byte's position) the file is not valid UTF-8.
+    """
+    if errors not in ERROR_MODES:
+        raise ValueError(f"errors must be one of {', '.join(map(repr, ERROR_MODES))}, got {errors!r}")
+    if chunk_bytes < 1:
+        raise ValueError(f"chunk_bytes must be at least 1, got {chunk_bytes!r}")
+    return _read_text(path, errors, chunk_bytes)
+
+
+def _read_text(path, errors: str, chunk_bytes: int) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")(errors)
+    consumed = 0  # bytes given to the decoder before this chunk
+    with open(path, "rb") as file:
+        while True:
+            chunk = file.read(chunk_bytes)
+            pending = len(decoder.getstate()[0])  # bytes of an unfinished character, which the decoder puts before the chunk
+            try:
+                text = decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                position = consumed - pending + error.start
+                raise ValueError(
+                    f"{os.fspath(path)}: invalid UTF-8 at byte {position} (0x{error.object[error.start]:02x}: {error.reason}); "
+                    'errors="replace" (on the command line: --errors replace) reads U+FFFD in its place'
+                ) from None
+            if text:
+                yield text
+            if not chunk:
+                return
+            consumed += len(chunk)
+
+
+def regroup(chunks: Iterable[str] | str, size: int = 1 << 20) -> Iterator[str]:
+    """Cut and join the pieces of a text into pieces of `size` characters (the last may be shorter)."""
+    parts, length = [], 0
+    for chunk in (chunks,) if isinstance(chunks, str) else chunks:
+        if not isinstance(chunk, str):
+            raise TypeError(f"chunks must be an iterable of str, got a {type(chunk).__name__} in it")
+        parts.append(chunk)
+        length += len(chunk)
+        if length >= size:
+            text = "".join(parts)
+            whole = length - length % size
+            yield from (text[start : start + size] for start in range(0, whole, size))
+            parts, length = [text[whole:]], length - whole
+    if length:
+        yield "".join(parts)
+
+
+def write_atomically(path, content: bytes) -> None:
+    """Write a file so that a crash at any moment leaves either the old content or the new one, never a part.
+
+    The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is then renamed. If anything fails
+    (full disk, unwritable folder) the temporary file is removed and `path` is as it was.
+    """
+    folder, name = os.path.split(os.path.abspath(os.fspath(path)))
+    temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+        raise
+    # The rename itself lives in the folder. Not every system or file system can flush one, and the new content stands already.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def file_in(path) -> str:
+    """The tokenizer's file: `path` itself, or the tokenizer.json in it if `path` is a folder."""
+    path = os.fspath(path)
+    return os.path.join(path, FILE_NAME) if os.path.isdir(path) else path
+
+
+def to_json(kind: str, fields: dict) -> str:
+    """The text of a tokenizer's file."""
+    return json.dumps({"type": kind, "version": FORMAT_VERSION, **fields}, ensure_ascii=False, indent=1) + "\n"
+
+
+def write_tokenizer(path, kind: str, fields: dict) -> None:
+    """Write a tokenizer's file, atomically."""
+    write_atomically(file_in(path), to_json(kind, fields).encode("utf-8"))
+
+
+def read_tokenizer(path) -> dict:
+    """Read a tokenizer's file: a JSON object that has a type, and a version this code knows.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        Naming the file and what is wrong in it.
+    """
+    path = file_in(path)
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        fields = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({error})") from None
+    try:
+        if not isinstance(fields, dict):
+            raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
+        field(fields, "type", str)
+        version = field(fields, "version", int)
+        if version != FORMAT_VERSION:
+            raise ValueError(f"format version {version} is unknown; this minilm reads version {FORMAT_VERSION}")
+    except ValueError as error:
+        raise ValueError(f"{path}: not a tokenizer file: {error}") from None
+    return fields
+
+
+def field(fields: dict, name: str, kind, optional: bool = False):
+    """The entry `name` of a tokenizer's file, of type `kind` (a type or a tuple of types; None too if `optional`)."""
+    if name not in fields:
+        raise ValueError(f"field {name!r} is missing")
+    value = fields[name]
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if optional and value is None:
+        return None
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        wanted = " or ".join([each.__name__ for each in kinds] + ["null"] * optional)
+        raise ValueError(f"field {name!r} must be {wanted}, got {type(value).__name__}")
+    return value
+
+
+def strings(fields: dict, name: str) -> list[str]:
+    """The entry `name` of a tokenizer's file, a list of strings."""
+    values = field(fields, name, list)
+    for position, value in enumerate(values):
+        if not isinstance(value, str):
+            raise ValueError(f"field {name!r} must be a list of str, got {type(value).__name__} at position {position}")
+    return values

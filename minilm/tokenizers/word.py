@@ -1,0 +1,337 @@
+"""Word: Keras's text tokenizer. (Language models use `WordLevel`, which shares the interface of the other tokenizers.)"""
+
+import json
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from . import base, files
+from .files import field
+
+FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
+MODES = ("binary", "count", "tfidf", "freq")
+COUNTERS = ("word_counts", "word_docs", "index_docs", "index_word", "word_index")
+
+
+def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
+    """Cut a text into words: lower-case it, put `split` in the place of every character of `filters`, cut at `split`.
+
+    Parameters
+    ----------
+    text : str
+    filters : str
+        Characters that separate words; the default is ASCII punctuation without the apostrophe, tab and line feed.
+    lower : bool
+    split : str
+        What separates words. Note that a line feed that is not in `filters`, or "\\r", stays part of its word.
+
+    Returns
+    -------
+    words : list of str
+        None of them empty.
+    """
+    if lower:
+        text = text.lower()
+    return [word for word in text.translate(dict.fromkeys(map(ord, filters), split)).split(split) if word]
+
+
+class Word:
+    """Words to indices with the semantics of `Tokenizer` of Keras 2 (tf.keras.preprocessing.text).
+
+    Parameters
+    ----------
+    num_words : int, optional
+        Only indices below it are used: the ``num_words - 1`` most frequent words (`oov_token` counts as one). The other words
+        become `oov_token`, or are left out if there is none. None (or 0) uses all.
+    filters, lower, split
+        As in `text_to_word_sequence`.
+    char_level : bool
+        Every character is a word.
+    oov_token : str, optional
+        The word for all unknown ones; it gets index 1.
+    analyzer : callable, optional
+        ``analyzer(text)`` returns the words of a text, in place of `text_to_word_sequence`. It is not saved.
+    document_count : int
+        Texts seen before.
+
+    Attributes
+    ----------
+    word_counts : OrderedDict
+        Occurrences of every word, in order of first appearance.
+    word_docs : dict
+        Number of texts that hold the word.
+    index_docs : dict
+        The same by index.
+    word_index, index_word : dict
+        Word to index and back. Indices begin at 1 (0 is for padding), by falling count; ties go to the word that appeared first.
+    document_count : int
+        Texts seen.
+
+    Notes
+    -----
+    A text is a str, or a list of words, which is only lower-cased. `word_counts` and the indices hold all words whatever
+    `num_words` is. If a text holds `oov_token` itself as a word, it keeps the index of its rank, and index 1 belongs to no word.
+
+    As in Keras, one str in the place of a list of texts is a list of one-character texts.
+
+    Where Keras fails by accident, this class says what is wrong (an unfitted `oov_token`, a text that is no str). It goes on
+    counting after a JSON round trip, and orders `word_docs` by first appearance instead of by hash.
+
+    References
+    ----------
+    Keras 2 documentation, tf.keras.preprocessing.text.Tokenizer and tf.keras.utils.pad_sequences.
+
+    Examples
+    --------
+    >>> word = Word(num_words=100, oov_token="<oov>")
+    >>> word.fit_on_texts(["The cat sat.", "The dog sat on the cat."])
+    >>> word.texts_to_sequences(["the bird sat"])
+    [[2, 1, 4]]
+    """
+
+    def __init__(
+        self,
+        num_words: int | None = None,
+        filters: str = FILTERS,
+        lower: bool = True,
+        split: str = " ",
+        char_level: bool = False,
+        oov_token: str | None = None,
+        analyzer: Callable[[str], Iterable[str]] | None = None,
+        document_count: int = 0,
+    ):
+        self.num_words = num_words
+        self.filters = filters
+        self.lower = lower
+        self.split = split
+        self.char_level = char_level
+        self.oov_token = oov_token
+        self.analyzer = analyzer
+        self.document_count = document_count
+        self.word_counts = OrderedDict()
+        self.word_docs = defaultdict(int)
+        self.index_docs = defaultdict(int)
+        self.word_index = {}
+        self.index_word = {}
+
+    # Fitting
+
+    def fit_on_texts(self, texts: Iterable) -> None:
+        """Count the words of texts (str, or lists of words) and give indices; may be called again with more texts."""
+        for text in texts:
+            words = self._words(text)
+            self.document_count += 1
+            for word in words:
+                self.word_counts[word] = self.word_counts.get(word, 0) + 1
+            for word in dict.fromkeys(words):
+                self.word_docs[word] += 1
+        ranked = sorted(self.word_counts, key=self.word_counts.get, reverse=True)  # stable: ties keep the order of appearance
+        vocabulary = ranked if self.oov_token is None else [self.oov_token, *ranked]
+        self.word_index = {word: index for index, word in enumerate(vocabulary, 1)}
+        self.index_word = {index: word for word, index in self.word_index.items()}
+        for word, count in self.word_docs.items():
+            self.index_docs[self.word_index[word]] = count
+
+    def fit_on_sequences(self, sequences: Iterable) -> None:
+        """Count, for `sequences_to_matrix`, in how many sequences every index occurs; needed only without `fit_on_texts`."""
+        sequences = list(sequences)
+        self.document_count += len(sequences)
+        for sequence in sequences:
+            for index in dict.fromkeys(sequence):
+                self.index_docs[int(index)] += 1  # a NumPy integer would be no JSON key
+
+    # Texts and sequences
+
+    def texts_to_sequences(self, texts: Iterable) -> list[list[int]]:
+        """The indices of every text's words."""
+        return list(self.texts_to_sequences_generator(texts))
+
+    def texts_to_sequences_generator(self, texts: Iterable) -> Iterator[list[int]]:
+        """`texts_to_sequences`, one text at a time."""
+        oov_index = self._oov_index()
+        for text in texts:
+            indices = (self._kept(self.word_index.get(word), oov_index) for word in self._words(text))
+            yield [index for index in indices if index is not None]
+
+    def sequences_to_texts(self, sequences: Iterable) -> list[str]:
+        """The words of every sequence, joined by spaces."""
+        return list(self.sequences_to_texts_generator(sequences))
+
+    def sequences_to_texts_generator(self, sequences: Iterable) -> Iterator[str]:
+        """`sequences_to_texts`, one sequence at a time."""
+        oov_index = self._oov_index()
+        for sequence in sequences:
+            known = (index if index in self.index_word else None for index in sequence)
+            kept = (self._kept(index, oov_index) for index in known)
+            yield " ".join(self.index_word[index] for index in kept if index is not None)
+
+    # Matrices
+
+    def texts_to_matrix(self, texts: Iterable, mode: str = "binary") -> np.ndarray:
+        """`sequences_to_matrix` of `texts_to_sequences`."""
+        return self.sequences_to_matrix(self.texts_to_sequences(texts), mode)
+
+    def sequences_to_matrix(self, sequences: Iterable, mode: str = "binary") -> np.ndarray:
+        """One row a sequence, one column an index.
+
+        Parameters
+        ----------
+        sequences : iterable of sequences of int
+            Indices from `num_words` on are left out.
+        mode : {"binary", "count", "tfidf", "freq"}
+            With c the occurrences of index j in the sequence, T its length, n the texts seen, d_j those that hold j:
+            1 if c > 0; c; (1 + log c) log(1 + n / (1 + d_j)); c / T.
+
+        Returns
+        -------
+        matrix : ndarray, shape (N, num_words), or (N, len(word_index) + 1) without `num_words`; float64
+
+        Raises
+        ------
+        ValueError
+            Neither `num_words` nor fitted, unknown mode, "tfidf" before fitting, or a negative index.
+        """
+        if not self.num_words and not self.word_index:
+            raise ValueError("sequences_to_matrix needs num_words, or fit_on_texts first, to know the number of columns")
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        if mode == "tfidf" and not self.document_count:
+            raise ValueError("mode 'tfidf' needs fit_on_texts or fit_on_sequences first")
+        sequences = list(sequences)
+        columns = self.num_words or len(self.word_index) + 1
+        matrix = np.zeros((len(sequences), columns))  # (N, columns)
+        for row, sequence in enumerate(sequences):
+            for index, count in Counter(sequence).items():
+                if index < 0:
+                    raise ValueError(f"sequences must hold indices of at least 0, got {index} in sequence {row}")
+                if index < columns:
+                    matrix[row, index] = self._weight(mode, index, count, len(sequence))
+        return matrix
+
+    def _weight(self, mode: str, index: int, count: int, length: int) -> float:
+        if mode == "binary":
+            return 1
+        if mode == "count":
+            return count
+        if mode == "freq":
+            return count / length
+        return (1 + np.log(count)) * np.log(1 + self.document_count / (1 + self.index_docs.get(index, 0)))
+
+    # JSON
+
+    def get_config(self) -> dict:
+        """The settings and counts, as Keras writes them: every dictionary is a JSON text of its own."""
+        settings = ("num_words", "filters", "lower", "split", "char_level", "oov_token", "document_count")
+        config = {name: getattr(self, name) for name in settings}
+        return {**config, **{name: json.dumps(getattr(self, name)) for name in COUNTERS}}
+
+    def to_json(self, **kwargs) -> str:
+        """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name; `kwargs` go to json.dumps."""
+        return json.dumps({"class_name": "Tokenizer", "config": self.get_config()}, **kwargs)
+
+    def save(self, path) -> None:
+        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        if self.analyzer is not None:
+            raise ValueError("a tokenizer with an analyzer cannot be saved: a function does not fit into a JSON file")
+        files.write_tokenizer(path, "Word", {"config": self.get_config()})
+
+    @classmethod
+    def load(cls, path) -> "Word":
+        """Read what `save` wrote; ValueError names the file and what is wrong in it."""
+        return base.from_fields(path, files.read_tokenizer(path), {"Word": cls})
+
+    @classmethod
+    def _from_fields(cls, fields: dict) -> "Word":
+        return cls._from_config(field(fields, "config", dict))
+
+    @classmethod
+    def _from_config(cls, config: dict) -> "Word":
+        word = cls(
+            num_words=field(config, "num_words", int, optional=True),
+            filters=field(config, "filters", str),
+            lower=field(config, "lower", bool),
+            split=field(config, "split", str),
+            char_level=field(config, "char_level", bool),
+            oov_token=field(config, "oov_token", str, optional=True),
+            document_count=field(config, "document_count", int),
+        )
+        counters = {name: _counter(config, name) for name in COUNTERS}
+        word.word_counts.update(counters["word_counts"])
+        word.word_docs.update(counters["word_docs"])
+        word.index_docs.update(_integer_keys("index_docs", counters["index_docs"]))
+        word.index_word.update(_integer_keys("index_word", counters["index_word"]))
+        word.word_index.update(counters["word_index"])
+        if word.index_word != {index: each for each, index in word.word_index.items()}:
+            raise ValueError("fields 'word_index' and 'index_word' contradict each other")
+        if word.word_index and word.oov_token is not None and word.oov_token not in word.word_index:
+            raise ValueError(f"oov_token {word.oov_token!r} is missing in 'word_index'")
+        return word
+
+    # The two rules everything above uses
+
+    def _words(self, text) -> list[str]:
+        if isinstance(text, list | tuple):
+            for element in text:
+                if not isinstance(element, str):
+                    raise TypeError(f"a text given as a list must hold str, got {type(element).__name__} {element!r}")
+            return [word.lower() for word in text] if self.lower else list(text)
+        if not isinstance(text, str):
+            raise TypeError(f"texts must hold str or lists of str, got {type(text).__name__} {text!r}")
+        if self.char_level:
+            return list(text.lower() if self.lower else text)
+        if self.analyzer is not None:
+            return list(self.analyzer(text))
+        return text_to_word_sequence(text, self.filters, self.lower, self.split)
+
+    def _oov_index(self) -> int | None:
+        if self.oov_token is not None and self.oov_token not in self.word_index:
+            raise ValueError("oov_token has no index yet: fit_on_texts first")
+        return self.word_index.get(self.oov_token)
+
+    def _kept(self, index: int | None, oov_index: int | None) -> int | None:
+        """`index` if it is known (not None) and below num_words; otherwise the out-of-vocabulary index, None if there is none."""
+        known = index is not None and (not self.num_words or index < self.num_words)
+        return index if known else oov_index
+
+
+def tokenizer_from_json(text: str) -> Word:
+    """Read the JSON that `Word.to_json`, or Keras's `Tokenizer.to_json`, wrote.
+
+    Raises
+    ------
+    ValueError
+        The text is not such JSON; says what is wrong.
+    """
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not the JSON of a tokenizer: {error}") from None
+    if not isinstance(fields, dict):
+        raise ValueError(f"not the JSON of a tokenizer: expected an object, got {type(fields).__name__}")
+    return Word._from_config(field(fields, "config", dict))
+
+
+def _counter(config: dict, name: str) -> dict:
+    text = field(config, name, str)
+    try:
+        counter = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"field {name!r} is not valid JSON: {error}") from None
+    if not isinstance(counter, dict):
+        raise ValueError(f"field {name!r} must hold a JSON object, got {type(counter).__name__}")
+    wanted = str if name == "index_word" else int
+    for key, value in counter.items():
+        if not isinstance(value, wanted) or isinstance(value, bool):
+            raise ValueError(f"field {name!r} must map to {wanted.__name__}, got {value!r} at {key!r}")
+    return counter
+
+
+def _integer_keys(name: str, counter: dict) -> dict:
+    result = {}
+    for key, value in counter.items():
+        try:
+            result[int(key)] = value
+        except ValueError:
+            raise ValueError(f"field {name!r} must have integers as keys, got {key[:40]!r}") from None
+    return result
