@@ -1,0 +1,160 @@
+"""Token files: whole or not there, mapped and not loaded."""
+
+import errno
+import os
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minilm import data, files, tokenizers
+from minilm.data import token_files
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "tokens"
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("to be or not to be\n" * 1000)
+    return path
+
+
+def tokenizer_of(path):
+    return tokenizers.Character.train(path)
+
+
+def test_memory_and_file_hold_the_same(path, folder):
+    tokenizer = tokenizer_of(path)
+    expected = tokenizer.encode(path.read_text())  # (N,)
+    memory, mapped = data.tokens(path, tokenizer), data.tokens(path, tokenizer, folder)
+    for tokens in (memory, mapped):
+        assert tokens.dtype == np.uint16 and not tokens.flags.writeable and type(tokens) is np.ndarray
+        np.testing.assert_array_equal(tokens, expected)
+    (name,) = os.listdir(folder)
+    np.testing.assert_array_equal(np.load(folder / name, mmap_mode="r"), expected)
+    assert isinstance(mapped.base, np.memmap)
+
+
+def test_a_token_file_is_used_again_and_only_for_its_text(path, folder, monkeypatch):
+    tokenizer = tokenizer_of(path)
+    data.tokens(path, tokenizer, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(token_files, "_write", None)  # encoding again would fail
+        data.tokens(path, tokenizer, folder)
+    other = tokenizers.Character(tokenizer.vocabulary, unk_token="?")
+    data.tokens(path, other, folder)
+    for part in data.text(path).split():
+        data.tokens(part, tokenizer, folder)
+    path.write_text("to be")
+    assert data.tokens(path, tokenizer, folder).size == 5
+    assert len(os.listdir(folder)) == 5
+
+
+def test_large_vocabularies_get_four_bytes(path, folder):
+    class Wide:
+        vocab_size = (1 << 16) + 1
+
+        def encode_chunks(self, chunks, source):
+            yield np.array([65536, 1, 2], np.int64)
+
+        def to_json(self):
+            return "{}"
+
+    for tokens in (data.tokens(path, Wide()), data.tokens(path, Wide(), folder)):
+        assert tokens.dtype == np.int32 and tokens.tolist() == [65536, 1, 2]
+    Wide.vocab_size = 65536
+    with pytest.raises(ValueError, match="outside 0 ... 65535"):  # and not 0, as a cast to uint16 would have it
+        data.tokens(path, Wide())
+
+
+def test_errors_leave_nothing_behind(path, folder, monkeypatch):
+    with pytest.raises(ValueError, match="text.txt, character 2: ' ' .* is not in the vocabulary"):
+        data.tokens(path, tokenizers.Character("to"), folder)
+    assert os.listdir(folder) == []
+    tokenizer = tokenizer_of(path)
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device: .*text-.*npy"):
+            data.tokens(path, tokenizer, folder)
+    assert os.listdir(folder) == []
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match="there is nothing in it to encode"):
+        data.tokens(path, tokenizer, errors="ignore")
+
+
+def test_damaged_files_are_named(path, folder):
+    tokens = data.tokens(path, tokenizer_of(path), folder)
+    (name,) = os.listdir(folder)
+    content = (folder / name).read_bytes()
+    del tokens
+    for broken in (content[:-1], content[:60], content[:3], b"", b"x" * 500):
+        (folder / name).write_bytes(broken)
+        with pytest.raises(ValueError, match=f"{name} is not a whole token file"):
+            data.load_tokens(folder / name)
+    np.save(folder / "grid.npy", np.zeros((2, 2), int))
+    np.save(folder / "reals.npy", np.zeros(2))
+    for name in ("grid.npy", "reals.npy"):
+        with pytest.raises(ValueError, match="wanted one axis of integers"):
+            data.load_tokens(folder / name)
+
+
+def test_a_map_is_not_loaded(tmp_path):
+    """4 GiB of tokens, of which almost none are on the disk: batches from all over them, in a megabyte of memory."""
+    path, count = tmp_path / "big.npy", 1 << 31
+    with open(path, "wb") as file:
+        file.write(token_files._header(np.dtype("<u2"), count))
+        try:
+            file.truncate(token_files.HEADER_BYTES + 2 * count)
+        except OSError:
+            pytest.skip("the file system has no sparse files")
+    tracemalloc.start()
+    try:
+        tokens = data.load_tokens(path)
+        for batches in (data.batches(tokens, 8, 64), data.batches(tokens, 8, 64, carried=True)):
+            for step in (0, 1, 1000, batches.epoch_steps - 1):
+                batches.batch(step)
+        assert len(data.EvaluationBatches(tokens, 8, 64)) == batches.epoch_steps
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 20
+
+
+def test_encoding_takes_memory_for_a_piece_only(tmp_path, folder):
+    path = tmp_path / "long.txt"
+    with open(path, "w") as file:
+        for _ in range(32):
+            file.write("abcdefg\n" * (1 << 17))  # 32 MiB in all
+    tokenizer = tokenizers.Character("abcdefg\n")
+    tracemalloc.start()
+    try:
+        tokens = data.tokens(path, tokenizer, folder)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert tokens.size == 32 << 20
+    assert peak < 24 << 20, f"{peak >> 20} MiB"
+
+
+def test_written_whole(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"before")
+    for error in (RuntimeError, KeyboardInterrupt):
+        with pytest.raises(error), files.written_whole(path) as file:
+            file.write(b"half")
+            raise error
+        assert path.read_bytes() == b"before" and os.listdir(tmp_path) == ["file"]
+    with files.written_whole(path) as file:
+        file.write(b"after")
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after" and os.listdir(tmp_path) == ["file"]
+    with pytest.raises(FileNotFoundError, match="'.*nowhere.*file'"), files.written_whole(tmp_path / "nowhere" / "file"):
+        pass

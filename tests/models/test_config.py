@@ -1,0 +1,44 @@
+"""Configurations and config.json."""
+
+import json
+
+import pytest
+
+from minilm import models
+from minilm.models import RNNLanguageModelConfig
+
+
+def test_round_trip():
+    config = RNNLanguageModelConfig(vocab_size=65, cell="gru", dropout=0.2, tied=True)
+    settings = json.loads(json.dumps(config.to_dict()))
+    assert settings["model_type"] == "rnn_lm" and models.config_of(settings) == config
+    model = models.from_config(settings, seed=1)
+    assert isinstance(model, models.RNNLanguageModel) and model.config == config
+    assert config.replace(hidden_size=8).hidden_size == 8 and config.hidden_size == 256
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"vocab_size": 65, "hiden_size": 8}, "did you mean 'hidden_size'"),
+        ({"vocab_size": 65, "zzz": 8}, "unknown key 'zzz'.*there are vocab_size"),
+        ({"cell": "gru"}, "lacks vocab_size"),
+        ({"vocab_size": 0}, "vocab_size"),
+        ({"vocab_size": 65, "cell": "transformer"}, "cell must be one of"),
+        ({"vocab_size": 65, "dropout": 1.0}, "dropout"),
+        ({"vocab_size": 65, "cell": "gru", "forget_bias": 1.0}, "forget_bias is for"),
+        ({"vocab_size": 65, "model_type": "gpt"}, "model_type"),
+    ],
+)
+def test_wrong_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        RNNLanguageModelConfig.from_dict(settings)
+
+
+def test_wrong_types():
+    with pytest.raises(TypeError, match="hidden_size"):
+        RNNLanguageModelConfig(vocab_size=65, hidden_size="256")
+    with pytest.raises(TypeError, match="tied"):
+        RNNLanguageModelConfig(vocab_size=65, tied=1)
+    with pytest.raises(ValueError, match="model_type"):
+        models.config_of({"model_type": "unheard"})

@@ -1,0 +1,347 @@
+"""What single ops promise beyond the registry's tests."""
+
+import numpy as np
+import pytest
+
+import minilm
+from minilm import devices, ops
+from minilm.random import Key
+
+DTYPES = (np.float32, np.float64)
+each = pytest.mark.parametrize("implementation", devices.IMPLEMENTATIONS)
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape)
+
+
+# --- embedding -------------------------------------------------------------------------------------------------------
+
+
+@each
+def test_embedding_padding_gets_no_gradient(implementation):
+    ids, table, dy = np.array([[1, 3], [3, 0]]), normal(4, 5), normal(2, 2, 5)
+    with minilm.implementation(implementation):
+        y, saved = ops.embedding.forward(ids, table, 3)
+        dW = ops.embedding.backward(dy, saved)
+        _, other = ops.embedding.forward(ids, table, -1)
+        assert np.array_equal(ops.embedding.backward(dy, other), dW)
+    assert np.array_equal(y, table[ids])  # the row itself is read like any other
+    assert np.array_equal(dW, [dy[1, 1], dy[0, 0], np.zeros(5), np.zeros(5)])
+
+
+@each
+def test_embedding_of_one_id(implementation):
+    with minilm.implementation(implementation):
+        y, saved = ops.embedding.forward(np.array(2), normal(4, 5), 1)
+        assert y.shape == (5,)
+        dW = ops.embedding.backward(np.ones(5), saved)
+    assert dW.sum() == 5 and (dW[2] == 1).all()
+
+
+def test_embedding_ids_that_repeat_thousands_of_times():
+    ids, dy = np.zeros(20_000, np.int32), normal(20_000, 3)
+    ids[1::2] = 2
+    _, saved = ops.embedding.forward(ids, np.zeros((3, 3)))
+    expected = [dy[0::2].sum(axis=0), np.zeros(3), dy[1::2].sum(axis=0)]
+    np.testing.assert_allclose(ops.embedding.backward(dy, saved), expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("wrong", [4, -5, 1.0, "0", True])
+def test_embedding_wrong_padding(wrong):
+    with pytest.raises((TypeError, ValueError), match="padding_idx"):
+        ops.embedding.forward(np.array([0]), normal(4, 5), wrong)
+
+
+# --- cross-entropy ---------------------------------------------------------------------------------------------------
+
+
+@each
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_without_gradient(implementation, reduction):
+    logits, targets = normal(6, 9).astype(np.float32), np.array([0, 8, 3, -100, 2, 1])
+    with minilm.implementation(implementation):
+        loss, saved = ops.cross_entropy.forward(logits, targets, reduction=reduction, label_smoothing=0.1, gradient=False)
+        wanted, _ = ops.cross_entropy.forward(logits, targets, reduction=reduction, label_smoothing=0.1)
+        assert np.array_equal(loss, wanted) and np.asarray(loss).dtype == np.float32
+        assert saved.dlogits is None
+        with pytest.raises(ValueError, match="gradient=False"):
+            ops.cross_entropy.backward(loss, saved)
+
+
+def test_cross_entropy_without_gradient_writes_nothing_large():
+    workspace = minilm.Workspace()
+    ops.cross_entropy.forward(np.ones((50, 2000)), np.zeros(50, int), gradient=False, workspace=workspace)
+    assert workspace.nbytes <= 50 * 8
+
+
+@each
+def test_cross_entropy_gradient_for_one_is_a_read_only_view(implementation):
+    with minilm.implementation(implementation):
+        _, saved = ops.cross_entropy.forward(normal(4, 5), np.array([0, 1, 2, 3]))
+        kept = saved.dlogits.copy()
+        for one in (1, 1.0, np.float32(1), np.array(1.0)):
+            first = ops.cross_entropy.backward(one, saved)
+            assert np.shares_memory(first, saved.dlogits)
+            with pytest.raises(ValueError, match="read-only"):
+                first *= 2
+        assert np.array_equal(saved.dlogits, kept)
+        double = ops.cross_entropy.backward(2, saved)
+        assert np.array_equal(double, 2 * kept) and not np.shares_memory(double, saved.dlogits)
+        assert np.isnan(ops.cross_entropy.backward(np.nan, saved)).all()
+
+
+@pytest.mark.parametrize("wrong", ["1", None, True, np.ones(1), np.array(1), 1j])
+def test_cross_entropy_wrong_cotangent(wrong):
+    _, saved = ops.cross_entropy.forward(normal(4, 5), np.array([0, 1, 2, 3]))
+    with pytest.raises(TypeError, match="dloss"):
+        ops.cross_entropy.backward(wrong, saved)
+
+
+@each
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_cross_entropy_of_ignored_rows(implementation, dtype):
+    """A row that is ignored is not read: NaN in it is nobody's. With nothing but such rows the mean is NaN, the sum 0."""
+    logits, targets = normal(3, 5).astype(dtype), np.array([2, -100, 1])
+    logits[1] = np.nan
+    with minilm.implementation(implementation), np.errstate(all="ignore"):
+        loss, saved = ops.cross_entropy.forward(logits, targets)
+        dlogits = ops.cross_entropy.backward(1.0, saved)
+        assert np.isfinite(loss) and np.isfinite(dlogits).all() and (dlogits[1] == 0).all()
+        targets[:] = -100
+        loss, saved = ops.cross_entropy.forward(logits, targets)
+        assert np.isnan(loss) and (ops.cross_entropy.backward(1.0, saved) == 0).all()
+        assert ops.cross_entropy.forward(logits, targets, reduction="sum")[0] == 0
+
+
+@each
+def test_cross_entropy_of_a_sure_model(implementation):
+    """The loss keeps its digits where p is near 1, and where the logits are far from 0."""
+    logits = np.array([[0, -12, -12], [1e4, 1e4 - 12, 1e4 - 12]], np.float32)
+    with minilm.implementation(implementation):
+        loss, _ = ops.cross_entropy.forward(logits, np.array([0, 0]), reduction="none")
+    np.testing.assert_allclose(loss, np.log1p(2 * np.exp(-12)), rtol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"targets": np.array([0, 5])}, r"targets\[1\] is 5"),
+        ({"targets": np.array([-1, 0])}, r"targets\[0\] is -1"),
+        ({"targets": np.array([0])}, "targets"),
+        ({"weight": np.ones(4)}, "weight"),
+        ({"label_smoothing": 1.5}, "label_smoothing"),
+        ({"label_smoothing": -0.1}, "label_smoothing"),
+        ({"reduction": "max"}, "reduction"),
+        ({"ignore_index": 0.5}, "ignore_index"),
+        ({"gradient": 1}, "gradient"),
+        ({"logits": np.ones((2, 0))}, "logits"),
+        ({"logits": np.array(1.0)}, "logits"),
+    ],
+)
+def test_cross_entropy_wrong_arguments(change, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        ops.cross_entropy.forward(**{"logits": np.ones((2, 5)), "targets": np.array([0, 1]), **change})
+
+
+# --- layer normalisation ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mean", [1e3, 1e4, -3e4])
+def test_layer_norm_far_from_zero(mean):
+    """The mean is 1e4 standard deviations: what float32 holds of the differences comes out, E[x²] - E[x]² would have nothing."""
+    x = (normal(20, 256) + mean).astype(np.float32)
+    exact = (x - x.astype(np.float64).mean(axis=1, keepdims=True)) / x.astype(np.float64).std(axis=1, keepdims=True)
+    y, saved = ops.layer_norm.forward(x, eps=0.0)
+    rounding = abs(mean) * 2.0**-24  # of the mean, which is a float32
+    assert np.abs(y - exact).max() <= 2 * rounding + 1e-5
+    assert np.abs(saved.rstd * x.astype(np.float64).std(axis=1) - 1).max() <= 1e-6
+
+
+def test_layer_norm_of_a_constant_row():
+    y, saved = ops.layer_norm.forward(np.full((2, 7), 3.3, np.float32), beta=np.arange(7, dtype=np.float32))
+    np.testing.assert_allclose(y, [np.arange(7)] * 2, atol=1e-4)
+    assert np.isfinite(ops.layer_norm.backward(np.ones((2, 7), np.float32), saved)[0]).all()
+
+
+# --- dropout ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_rate_and_scale(p):
+    x = np.ones(200_000, np.float32)
+    y, saved = ops.dropout.forward(x, p, Key(1))
+    dropped = (y == 0).mean()
+    assert abs(dropped - p) < 5 * np.sqrt(p * (1 - p) / x.size)
+    np.testing.assert_allclose(y[y != 0], 1 / (1 - p), rtol=1e-6)
+    assert np.array_equal(ops.dropout.backward(x, saved), y)
+
+
+def test_dropout_drops_the_same_everywhere():
+    """In both precisions, by both implementations, whatever the shape."""
+    masks = []
+    for dtype in DTYPES:
+        for implementation in devices.IMPLEMENTATIONS:
+            for shape in ((3000,), (30, 100), (5, 6, 100)):
+                with minilm.implementation(implementation):
+                    masks.append((ops.dropout.forward(np.ones(shape, dtype), 0.3, Key(1, 2, 3))[0] != 0).tobytes())
+    assert len(set(masks)) == 1
+    for other in (Key(2, 2, 3), Key(1, 3, 3), Key(1, 2, 4)):
+        assert (ops.dropout.forward(np.ones(3000), 0.3, other)[0] != 0).tobytes() != masks[0]
+
+
+@each
+@pytest.mark.parametrize("axis", [0, 1, 2, -1, -2])
+def test_dropout_shared_axis(implementation, axis):
+    x = normal(4, 50, 33) + 9
+    with minilm.implementation(implementation):
+        y, saved = ops.dropout.forward(x, 0.5, Key(4), shared_axis=axis)
+        dx = ops.dropout.backward(x, saved)
+    factors = y / x
+    assert np.ptp(factors, axis=axis).max() < 1e-12
+    first = factors.take(0, axis)
+    assert 0.3 < (first == 0).mean() < 0.7
+    np.testing.assert_allclose(dx, y)
+
+
+def test_dropout_of_nothing_and_of_everything():
+    x = normal(5, 7)
+    assert np.array_equal(ops.dropout.forward(x, 0, Key(1))[0], x)
+    assert (ops.dropout.forward(x, 1, Key(1))[0] == 0).all()
+    for shape in ((), (0,), (3, 0)):
+        assert ops.dropout.forward(np.ones(shape), 0.5, Key(1))[0].shape == shape
+    assert ops.dropout.forward(np.ones((0, 3, 2)), 0.5, Key(1), shared_axis=1)[0].shape == (0, 3, 2)
+
+
+@pytest.mark.parametrize(
+    "p, key, axis, named",
+    [(-0.1, Key(1), None, "p"), (1.1, Key(1), None, "p"), (0.5, 3, None, "key"), (0.5, None, None, "key")]
+    + [(0.5, Key(-1), None, "key"), (0.5, Key(1), 2, "shared_axis"), (0.5, Key(1), 1.0, "shared_axis")],
+)
+def test_dropout_wrong_arguments(p, key, axis, named):
+    with pytest.raises((TypeError, ValueError), match=named):
+        ops.dropout.forward(np.ones((2, 3)), p, key, shared_axis=axis)
+
+
+# --- updates and clipping --------------------------------------------------------------------------------------------
+
+
+def adam(param, grad, m, v, v_max=None, **options):
+    ops.adam.step(param, grad, m, v, v_max, step=1, lr=0.1, **options)
+
+
+def sgd(param, grad, momentum_buffer, **options):
+    ops.sgd.step(param, grad, momentum_buffer, step=1, lr=0.1, momentum=0.9, **options)
+
+
+@each
+@pytest.mark.parametrize("update, names", [(adam, "param m v v_max"), (sgd, "param momentum_buffer")])
+def test_what_is_written_must_be_writable(implementation, update, names):
+    with minilm.implementation(implementation):
+        for name in (*names.split(), "grad"):
+            for make in (lambda a: a.reshape(8, 2)[:, 0], read_only):
+                arrays = {key: np.full(8, 0.5) for key in (*names.split(), "grad")}
+                before = {key: a.copy() for key, a in arrays.items()}
+                arrays[name] = make(np.full(16 if make is not read_only else 8, 0.5))
+                with pytest.raises(ValueError, match=name):
+                    update(**arrays, clear=True)
+                for key, a in arrays.items():
+                    assert np.array_equal(a, before[key]), "refused, yet something was written"
+        arrays = {key: np.full(8, 0.5) for key in names.split()}
+        update(**arrays, grad=read_only(np.full(8, 0.5)))  # what is only read may be read-only
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+@each
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scale_and_clear(implementation, dtype):
+    """`scale` is a multiplied gradient; `clear` zeroes it; both may be had on slices of flat buffers."""
+    flat = normal(4, 100).astype(dtype)
+    flat[3] = np.abs(flat[3])
+    with minilm.implementation(implementation):
+        for update, count in ((adam, 4), (sgd, 3)):
+            plain, scaled = flat.copy(), flat.copy()
+            plain[1] *= dtype(0.25)
+            update(*plain[:count], weight_decay=0.1)
+            part = scaled[:count, 20:70]
+            update(*(row for row in part), weight_decay=0.1, scale=0.25, clear=True)
+            for row in (0, 2, 3)[: count - 1]:
+                np.testing.assert_array_equal(scaled[row, 20:70], plain[row, 20:70])
+            assert (scaled[1, 20:70] == 0).all()
+            outside = np.r_[0:20, 70:100]
+            np.testing.assert_array_equal(scaled[:, outside], flat[:, outside])
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"step": 0}, "step"),
+        ({"step": 1.0}, "step"),
+        ({"lr": -1.0}, "lr"),
+        ({"lr": np.inf}, "lr"),
+        ({"beta1": 1.0}, "beta1"),
+        ({"beta2": -0.1}, "beta2"),
+        ({"eps": -1e-8}, "eps"),
+        ({"weight_decay": -0.1}, "weight_decay"),
+        ({"scale": np.nan}, "scale"),
+        ({"decoupled": 1}, "decoupled"),
+        ({"clear": 0}, "clear"),
+        ({"grad": np.ones(3, np.float32)}, "grad"),
+        ({"m": np.ones(4)}, "m"),
+        ({"v": np.ones((3, 1))}, "v"),
+    ],
+)
+def test_adam_wrong_arguments(change, named):
+    arguments = {"param": np.ones(3), "grad": np.ones(3), "m": np.zeros(3), "v": np.zeros(3), "step": 1, "lr": 0.1}
+    with pytest.raises((TypeError, ValueError), match=rf"\b{named}\b"):
+        ops.adam.step(**{**arguments, **change})
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"momentum": 0.9}, "momentum_buffer"),
+        ({"momentum_buffer": np.zeros(3)}, "momentum_buffer"),
+        ({"nesterov": True}, "nesterov"),
+        ({"nesterov": True, "momentum": 0.9, "dampening": 0.1, "momentum_buffer": np.zeros(3)}, "nesterov"),
+        ({"momentum": 1.5}, "momentum"),
+    ],
+)
+def test_sgd_wrong_arguments(change, named):
+    with pytest.raises((TypeError, ValueError), match=rf"\b{named}\b"):
+        ops.sgd.step(**{"param": np.ones(3), "grad": np.ones(3), "step": 1, "lr": 0.1, **change})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_small_decay_of_adamw_is_not_rounded_away(dtype):
+    """1 - lr λ in float32 would be off by a per cent here; the decay itself is not."""
+    param = np.linspace(1, 2, 1001).astype(dtype)
+    start = param.astype(np.float64)
+    zero = [np.zeros(1001, dtype) for _ in range(3)]
+    for step in range(1, 201):
+        ops.adam.step(param, *zero, step=step, lr=1e-4, weight_decay=0.05, decoupled=True)
+    shrunk = (start - param).sum() / start.sum()
+    assert abs(shrunk / (1 - (1 - 5e-6) ** 200) - 1) < 0.01
+
+
+@each
+def test_clip(implementation):
+    with minilm.implementation(implementation):
+        assert ops.clip.norm(np.array([3.0, 4.0])) == 5
+        assert ops.clip.norm(np.zeros((0,), np.float32)) == 0
+        assert ops.clip.norm(np.full(10, 1e25, np.float32)) == pytest.approx(np.sqrt(10) * 1e25)  # squares overflow float32
+        many = np.full(3_000_000, 0.1, np.float32)
+        assert ops.clip.norm(many) == pytest.approx(float(np.float32(0.1)) * np.sqrt(3e6), rel=1e-7)
+        assert np.isnan(ops.clip.norm(np.array([1.0, np.nan]))) and np.isinf(ops.clip.norm(np.array([1.0, -np.inf])))
+    assert ops.clip.scale(5.0, 1.0) == 1 / (5 + 1e-6)
+    assert ops.clip.scale(0.5, 1.0) == 1 and ops.clip.scale(0.0, 0.0) == 0
+    for norm in (np.nan, np.inf, np.float32(np.inf)):
+        with pytest.raises(FloatingPointError, match="norm"):
+            ops.clip.scale(norm, 1.0)
+    for wrong in (-1.0, np.nan, "1"):
+        with pytest.raises((TypeError, ValueError), match="max_norm"):
+            ops.clip.scale(1.0, wrong)

@@ -1,0 +1,239 @@
+"""Optimizers over the flat buffer: agreement with PyTorch, groups, clipping, saving, resuming."""
+
+import numpy as np
+import pytest
+
+from minilm import optimizers
+from minilm.layers import Layer, Linear
+
+STEPS = 20
+
+
+class Net(Layer):
+    def __init__(self, dtype=np.float64, seed=0):
+        generator = np.random.default_rng(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.first = Linear(5, 11, dtype=dtype, seed=generator)
+        self.second = Linear(11, 3, dtype=dtype, seed=generator)
+
+
+def gradients(parameters, step):
+    rng = np.random.default_rng([7, step])
+    return {name: rng.standard_normal(shape).astype(parameters.dtype) for name, shape in parameters.shapes.items()}
+
+
+def give(parameters, step):
+    for name, gradient in gradients(parameters, step).items():
+        parameters.gradients[name][...] += gradient
+
+
+RULES = {
+    "sgd": ("SGD", {"weight_decay": 0.1}, {}),
+    "momentum": ("SGD", {"momentum": 0.9, "dampening": 0.3}, {}),
+    "nesterov": ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.02}, {}),
+    "adam": ("Adam", {"betas": (0.8, 0.95)}, {}),
+    "adam_decay": ("Adam", {"weight_decay": 0.1}, {}),
+    "amsgrad": ("Adam", {"amsgrad": True}, {}),
+    "adamw": ("AdamW", {}, {}),
+    "adamw_decay": ("AdamW", {"weight_decay": 0.3, "eps": 1e-3}, {}),
+    "clipped": ("AdamW", {"weight_decay": 0.3}, {"clip_norm": 2.0}),
+    "matrices": ("AdamW", {"weight_decay": 0.3}, {"decay": "matrices"}),
+}
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 1e-5), (np.float64, 1e-12)])
+@pytest.mark.parametrize("rule", RULES)
+def test_agrees_with_torch(rule, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    kind, settings, ours_only = RULES[rule]
+    model = Net(dtype)
+    ours = getattr(optimizers, kind)(model.parameters, 0.05, **settings, **ours_only)
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in model.parameters.state_dict().items()}
+    groups = list(tensors.values())
+    if ours_only.get("decay") == "matrices":
+        groups = [
+            {"params": [t for t in groups if t.ndim > 1], "weight_decay": 0.3},
+            {"params": [t for t in groups if t.ndim == 1], "weight_decay": 0.0},
+        ]
+    theirs = getattr(torch.optim, kind)(groups, lr=0.05, **settings)
+    for step in range(STEPS):
+        lr = 0.05 / (1 + step)
+        give(model.parameters, step)
+        for name, gradient in gradients(model.parameters, step).items():
+            tensors[name].grad = torch.tensor(gradient)
+        if "clip_norm" in ours_only:
+            wanted = torch.nn.utils.clip_grad_norm_(tensors.values(), ours_only["clip_norm"])
+        for group in theirs.param_groups:
+            group["lr"] = lr
+        theirs.step()
+        norm = ours.step(lr)
+        assert not model.parameters.gradient_flat.any()
+        if "clip_norm" in ours_only:
+            assert norm == pytest.approx(float(wanted), rel=1e-6)
+        else:
+            assert norm is None
+    for name, value in model.parameters.items():
+        wanted = tensors[name].detach().numpy()
+        assert value.dtype == dtype
+        assert np.abs(value - wanted).max() <= tolerance * np.abs(wanted).max()
+
+
+def test_groups_by_name():
+    model, plain = Net(), Net()
+    decayed = optimizers.SGD(model.parameters, 0.1, weight_decay=0.5, decay=lambda name: name.startswith("second"))
+    undecayed = optimizers.SGD(plain.parameters, 0.1)
+    for step in range(3):
+        for optimizer in (decayed, undecayed):
+            give(optimizer.parameters, step)
+            optimizer.step()
+    for name in model.parameters:
+        assert np.array_equal(model.parameters[name], plain.parameters[name]) == name.startswith("first")
+
+
+def test_gaps_stay_zero():
+    model = Net()
+    adam = optimizers.AdamW(model.parameters, 0.1, weight_decay=0.1, clip_norm=1.0)
+    inside = np.zeros(model.parameters.flat.size, bool)
+    for view in model.parameters.split(inside).values():
+        view[...] = True
+    for step in range(3):
+        give(model.parameters, step)
+        adam.step()
+    assert (~inside).any() and not model.parameters.flat[~inside].any()
+
+
+def test_gradients_of_micro_batches_add_up():
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((12, 5)), rng.standard_normal((12, 3))
+    layer, other = Linear(5, 3, dtype=np.float64, seed=0), Linear(5, 3, dtype=np.float64, seed=0)
+    _, saved = layer.forward(x)
+    layer.backward(dy, saved)
+    for part in (slice(0, 4), slice(4, 12)):
+        _, saved = other.forward(x[part])
+        other.backward(dy[part], saved)
+    for name, gradient in layer.parameters.gradients.items():
+        assert np.allclose(other.parameters.gradients[name], gradient, rtol=1e-13, atol=1e-13) and gradient.any()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_resumed_run_repeats_the_undisturbed_one_bit_for_bit(rule):
+    kind, settings, ours_only = RULES[rule]
+    model, resumed = Net(np.float32), Net(np.float32, seed=9)
+    first = getattr(optimizers, kind)(model.parameters, 0.05, **settings, **ours_only)
+    for step in range(4):
+        give(model.parameters, step)
+        first.step()
+    state = first.state_dict()
+    assert all(isinstance(array, np.ndarray) for array in state.values())
+    resumed.parameters.load_state_dict(model.parameters.state_dict())
+    second = getattr(optimizers, kind)(resumed.parameters, 0.05, **settings, **ours_only)
+    second.load_state_dict(state)
+    for step in range(4, 8):
+        for optimizer in (first, second):
+            give(optimizer.parameters, step)
+            optimizer.step()
+    assert model.parameters.flat.tobytes() == resumed.parameters.flat.tobytes()
+    assert first.steps == second.steps == 8
+
+
+def test_a_wrong_state_is_refused_whole():
+    adam = optimizers.Adam(Net().parameters, 0.1)
+    state = adam.state_dict()
+    give(adam.parameters, 0)
+    adam.step()
+    held = adam.state_dict()
+    del state["m.first.bias"]
+    state["u.first.bias"] = np.zeros(11)
+    state["v.second.bias"] = np.zeros(4)
+    state["v.first.bias"] = np.zeros(11, np.float32)
+    with pytest.raises(ValueError) as caught:
+        adam.load_state_dict(state)
+    for part in ("missing m.first.bias", "unexpected u.first.bias", "v.second.bias is", "v.first.bias is"):
+        assert part in str(caught.value)
+    assert all(np.array_equal(held[name], array) for name, array in adam.state_dict().items())
+    with pytest.raises(ValueError, match="steps"):
+        adam.load_state_dict({**held, "steps": np.array(-1)})
+
+
+def test_gradients_that_are_not_finite_change_nothing():
+    for bad in (np.nan, np.inf):
+        model = Net()
+        adam = optimizers.Adam(model.parameters, 0.1, clip_norm=1.0)
+        give(model.parameters, 0)
+        model.parameters.gradients["second.bias"][1] = bad
+        before, state = model.parameters.flat.copy(), adam.state_dict()
+        with pytest.raises(FloatingPointError):
+            adam.step()
+        assert np.array_equal(before, model.parameters.flat)
+        assert all(np.array_equal(state[name], array) for name, array in adam.state_dict().items())
+
+
+def test_a_model_that_changed_is_refused():
+    model = Net()
+    adam = optimizers.Adam(model.parameters, 0.1)
+    model.to(np.float32)
+    with pytest.raises(ValueError, match="float64 then.*float32 now"):
+        adam.step()
+
+
+def test_an_optimizer_of_a_part_survives_the_buffer_of_the_whole():
+    model = Net()
+    sgd = optimizers.SGD(model.second.parameters, 1.0)
+    flat = model.parameters.flat
+    before = flat.copy()
+    give(sgd.parameters, 0)
+    sgd.step()
+    assert np.array_equal(model.first.weight.value, Net().first.weight.value)
+    assert not np.array_equal(model.second.weight.value, Net().second.weight.value) and not np.array_equal(flat, before)
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda p: optimizers.Adam(p, -1.0), ValueError, "lr"),
+        (lambda p: optimizers.Adam(p, 0.1, betas=(0.9, 1.0)), ValueError, r"betas\[1\]"),
+        (lambda p: optimizers.SGD(p, 0.1, nesterov=True), ValueError, "nesterov"),
+        (lambda p: optimizers.AdamW(p, 0.1, decay="some"), ValueError, "decay"),
+        (lambda p: optimizers.AdamW(p, 0.1, clip_norm=0), ValueError, "clip_norm"),
+        (lambda p: optimizers.Adam(dict(p), 0.1), TypeError, "model.parameters"),
+        (lambda p: optimizers.Adam(p, 0.1).step(float("nan")), ValueError, "lr"),
+    ],
+)
+def test_wrong_settings(make, error, message):
+    with pytest.raises(error, match=message):
+        make(Net().parameters)
+
+
+def test_clip_gradients():
+    parameters = Net().parameters
+    give(parameters, 0)
+    before = parameters.gradient_flat.copy()
+    norm = optimizers.clip_gradients(parameters, 1e9)
+    assert norm == pytest.approx(np.linalg.norm(before)) and np.array_equal(before, parameters.gradient_flat)
+    assert optimizers.clip_gradients(parameters, 0.5) == pytest.approx(norm)
+    assert np.linalg.norm(parameters.gradient_flat) == pytest.approx(0.5, rel=1e-5)
+    assert np.allclose(parameters.gradient_flat * norm, before * 0.5, rtol=1e-4)
+
+
+def test_weight_average():
+    model = Net()
+    average = optimizers.WeightAverage(model.parameters, decay=0.75)
+    with pytest.raises(ValueError, match="no average"), average.applied():
+        pass
+    rng = np.random.default_rng(0)
+    wanted = np.zeros(model.parameters.flat.size)
+    for t in range(1, 9):
+        for view in model.parameters.values():
+            view[...] = rng.standard_normal(view.shape)
+        average.update()
+        wanted += max(0.25, 1 / t) * (model.parameters.flat - wanted)
+    own = model.parameters.flat.copy()
+    with average.applied():
+        assert np.allclose(model.parameters.flat, wanted, rtol=1e-13) and not np.allclose(wanted, own)
+    assert np.array_equal(model.parameters.flat, own)
+    other = optimizers.WeightAverage(Net(seed=4).parameters, decay=0.75)
+    other.load_state_dict(average.state_dict())
+    with other.applied():
+        assert np.allclose(other.parameters.flat, wanted, rtol=1e-13)
+    with pytest.raises(ValueError, match="missing updates"):
+        other.load_state_dict({})

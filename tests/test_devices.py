@@ -1,0 +1,211 @@
+"""Choice of implementation, and the threads."""
+
+import contextvars
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import minilm
+from minilm import devices, ops
+
+
+def test_the_array_chooses_and_a_context_forces():
+    x = np.zeros(3)
+    assert devices.implementation_for(x) == "cpu"
+    with minilm.implementation("oracle"):
+        assert devices.implementation_for(x) == "oracle"
+        with minilm.implementation("cpu"):
+            assert devices.implementation_for(x) == "cpu"
+        assert devices.implementation_for(x) == "oracle"
+    assert devices.implementation_for(x) == "cpu"
+
+
+def test_an_error_inside_restores_the_choice():
+    with pytest.raises(RuntimeError), minilm.implementation("oracle"):
+        raise RuntimeError
+    assert devices.implementation_for(np.zeros(1)) == "cpu"
+
+
+def test_unknown_implementation():
+    with pytest.raises(ValueError, match="oracle, cpu.*'numba'"), minilm.implementation("numba"):
+        pass
+
+
+def test_only_arrays_have_a_device():
+    with pytest.raises(TypeError, match="list"):
+        devices.implementation_for([1.0])
+
+
+def test_the_choice_belongs_to_one_thread():
+    seen = []
+    with minilm.implementation("oracle"):
+        threads = [
+            threading.Thread(target=lambda: seen.append(devices.implementation_for(np.zeros(1)))),
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(lambda: seen.append(devices.implementation_for(np.zeros(1))),)
+            ),
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    assert seen == ["cpu", "oracle"]
+
+
+def test_no_fall_back(monkeypatch):
+    """An implementation that fails is not replaced by the oracle."""
+
+    def broken(*arguments, **options):
+        raise RuntimeError("the kernel failed")
+
+    monkeypatch.setattr(devices.load("minilm.ops.linear", "cpu"), "forward", broken)
+    with pytest.raises(RuntimeError, match="the kernel failed"):
+        ops.linear.forward(np.ones((2, 3)), np.ones((4, 3)))
+
+
+# --- threads ---------------------------------------------------------------------------------------------------------
+
+
+def test_parallel_covers_every_row_once():
+    for number in (1, 2, 3, 5):
+        devices.set_threads(number)
+        for count in (0, 1, 2, 3, 7, 64, 101):
+            rows = np.zeros(count, np.int64)
+
+            def kernel(start, stop, rows, amount):
+                rows[start:stop] += amount
+
+            devices.parallel(kernel, count, rows, 3)
+            assert (rows == 3).all()
+
+
+def test_grain_keeps_small_work_on_the_caller():
+    devices.set_threads(4)
+    seen = []
+
+    def kernel(start, stop):
+        seen.append((start, stop, threading.current_thread()))
+
+    devices.parallel(kernel, 10, grain=10)
+    assert seen == [(0, 10, threading.current_thread())]
+    seen.clear()
+    devices.parallel(kernel, 30, grain=10)
+    assert sorted(s[:2] for s in seen) == [(0, 10), (10, 20), (20, 30)]
+    assert (0, 10, threading.current_thread()) in seen, "the first part is the caller's"
+
+
+@pytest.mark.parametrize("fails", [0, 1, 2])
+def test_an_error_in_any_part_is_raised_after_all_have_ended(fails):
+    devices.set_threads(3)
+    ended = []
+
+    def kernel(start, stop):
+        if start == fails:
+            raise ZeroDivisionError("here")
+        threading.Event().wait(0.05)
+        ended.append(start)
+
+    with pytest.raises(ZeroDivisionError, match="here"):
+        devices.parallel(kernel, 3)
+    assert sorted(ended) == sorted({0, 1, 2} - {fails})
+    devices.parallel(lambda start, stop: ended.append(start), 3)  # the threads live on
+    assert len(ended) == 5
+
+
+def test_parallel_inside_parallel():
+    devices.set_threads(2)
+    rows = np.zeros((4, 6))
+
+    def inner(start, stop, row):
+        row[start:stop] += 1
+
+    def outer(start, stop, rows):
+        for i in range(start, stop):
+            devices.parallel(inner, rows.shape[1], rows[i])
+
+    devices.parallel(outer, 4, rows)
+    assert (rows == 1).all()
+
+
+def test_many_callers_at_once():
+    """Numba's workqueue layer would abort the process here."""
+    devices.set_threads(3)
+    x, W = np.random.default_rng(0).standard_normal((257, 64)), np.random.default_rng(1).standard_normal((33, 64))
+    expected, _ = ops.linear.forward(x, W)
+    wrong = []
+
+    def caller():
+        for _ in range(20):
+            y, saved = ops.linear.forward(x, W, np.zeros(33))
+            _, _, db = ops.linear.backward(y, saved)
+            if not np.array_equal(y, expected) or not np.allclose(db, expected.sum(axis=0)):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=caller) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, "2"])
+def test_set_threads_refuses(wrong):
+    with pytest.raises(ValueError, match="number of threads"):
+        devices.set_threads(wrong)
+
+
+def test_number_of_threads(monkeypatch):
+    monkeypatch.delenv("MINILM_THREADS", raising=False)
+    assert devices.threads() >= 1
+    monkeypatch.setenv("MINILM_THREADS", "3")
+    assert devices.threads() == 3
+    devices.set_threads(2)
+    assert devices.threads() == 2
+    devices.set_threads(None)
+    for wrong in ("0", "two", "-1", "1.5"):
+        monkeypatch.setenv("MINILM_THREADS", wrong)
+        with pytest.raises(ValueError, match="MINILM_THREADS"):
+            devices.threads()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_threads_after_a_fork():
+    """A forked child has none of its parent's threads and must start its own."""
+    devices.set_threads(2)
+    devices.parallel(lambda start, stop: None, 2)
+    pid = os.fork()
+    if pid == 0:
+        rows = np.zeros(8)
+
+        def kernel(start, stop):
+            rows[start:stop] += 1
+
+        devices.parallel(kernel, 8)
+        os._exit(0 if (rows == 1).all() else 1)
+    for _ in range(100):  # 10 s
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            break
+        threading.Event().wait(0.1)
+    else:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+        pytest.fail("the child hangs")
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_idle_threads_hold_no_arrays():
+    import gc
+    import weakref
+
+    devices.set_threads(2)
+    array = np.zeros(100)
+    gone = weakref.ref(array)
+    devices.parallel(lambda start, stop, a: None, 2, array)
+    del array
+    threading.Event().wait(0.05)
+    gc.collect()
+    assert gone() is None

@@ -1,0 +1,94 @@
+"""Buffers that one step after another reuses."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minilm import Workspace
+from minilm.ops.workspace import empty_from, scratch_of
+
+
+def test_a_second_step_gets_the_same_memory():
+    workspace = Workspace()
+    first = [workspace.empty((3, 5), np.float32), workspace.empty(7, np.int64), workspace.empty((), np.float64)]
+    held = workspace.nbytes
+    workspace.reset()
+    second = [workspace.empty((3, 5), np.float32), workspace.empty(7, np.int64), workspace.empty((), np.float64)]
+    assert workspace.nbytes == held
+    for a, b in zip(first, second, strict=True):
+        assert a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.dtype == b.dtype
+
+
+def test_arrays_of_one_step_do_not_overlap():
+    workspace = Workspace()
+    arrays = [workspace.empty((n, 3), dtype) for n in (0, 1, 5, 100) for dtype in (np.float32, np.float64, np.uint8)]
+    for number, array in enumerate(arrays):
+        array[...] = number
+    for number, array in enumerate(arrays):
+        assert (array == number).all()
+
+
+def test_alignment_and_layout():
+    workspace = Workspace()
+    for shape in (1, (3,), (5, 7), (2, 3, 4)):
+        array = workspace.empty(shape, np.float32)
+        assert array.ctypes.data % 64 == 0
+        assert array.flags.c_contiguous and array.flags.writeable and array.flags.aligned
+
+
+def test_a_larger_step_grows_a_smaller_one_keeps():
+    workspace = Workspace()
+    workspace.empty(10, np.float64)
+    workspace.reset()
+    large = workspace.empty(1000, np.float64)
+    large[...] = 1
+    held = workspace.nbytes
+    workspace.reset()
+    small = workspace.empty(10, np.float32)
+    assert workspace.nbytes == held and small.shape == (10,)
+
+
+def test_poison():
+    workspace = Workspace(poison=True)
+    a = workspace.empty((4, 4), np.float32)
+    assert np.isnan(a).all()
+    a[...] = 1
+    workspace.reset()
+    assert np.isnan(workspace.empty((4, 4), np.float32)).all()
+    assert np.isnan(workspace.empty(3, np.float64)).all()
+    assert (workspace.empty(3, np.int64) == -1).all()
+
+
+def test_scratch_is_given_back():
+    workspace = Workspace()
+    kept = workspace.empty(8, np.float32)
+    with scratch_of(workspace):
+        temporary = workspace.empty(16, np.float32)
+    following = workspace.empty(16, np.float32)
+    assert following.ctypes.data == temporary.ctypes.data != kept.ctypes.data
+    with pytest.raises(RuntimeError), scratch_of(workspace):
+        inner = workspace.empty(4, np.float32)
+        raise RuntimeError
+    assert workspace.empty(4, np.float32).ctypes.data == inner.ctypes.data
+
+
+def test_without_a_workspace():
+    allocate = empty_from(None)
+    assert allocate((2, 3), np.float32).shape == (2, 3)
+    with scratch_of(None):
+        assert empty_from(None)(4, np.float64).dtype == np.float64
+    assert empty_from(Workspace())((2, 3), np.float32).shape == (2, 3)
+
+
+def test_nothing_large_is_allocated_after_the_first_step():
+    workspace = Workspace()
+    for step in range(3):
+        workspace.reset()
+        if step == 1:
+            tracemalloc.start()
+        for size in (1000, 100_000, 17):
+            workspace.empty((size, 4), np.float32)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000
