@@ -1,0 +1,154 @@
+"""The command ``python -m benchmarks``.
+
+::
+
+    python -m benchmarks                        every op and every model
+    python -m benchmarks ops lstm gru           two ops
+    python -m benchmarks models --json run.json
+    python -m benchmarks memory                 peak memory of training steps
+    python -m benchmarks --list                 the names
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+
+SUITES = ("ops", "models", "memory", "all")
+POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    """A positive number of seconds, for argparse."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text!r}")
+    return seconds
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    p = argparse.ArgumentParser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
+    p.add_argument("names", nargs="*", metavar="NAME", help="ops, models, memory or all, then names out of it (see --list)")
+    p.add_argument("--list", action="store_true", help="list the cases and stop")
+    p.add_argument("--quick", action="store_true", help="tiny sizes, few rounds: does it run at all; no target is judged")
+    p.add_argument("--seconds", type=duration, default=3.0, metavar="S", help="time for the rounds of one case (3)")
+    p.add_argument("--threads", type=positive, metavar="N", help="threads of minilm, BLAS and torch alike (the cores there are)")
+    p.add_argument("--no-peers", action="store_true", help="leave torch out even where it is installed")
+    p.add_argument("--json", metavar="FILE", help="write the results as JSON")
+    p.add_argument("--csv", metavar="FILE", help="write the results as CSV")
+    p.add_argument("--plot", metavar="PATH", help="draw the ratios; a file, or a folder (extra `plots`)")
+    return p
+
+
+def known(names: list[str], there_are) -> list[str]:
+    """The names, every one of which must be among those there are.
+
+    Raises
+    ------
+    ValueError
+        For a name that is not, with the nearest one.
+    """
+    for name in names:
+        if name not in there_are:
+            folded = {other.lower(): other for other in (*SUITES, *there_are)}
+            near = difflib.get_close_matches(name.lower(), folded, 1, 0.5)
+            hint = f"did you mean {folded[near[0]]!r}?" if near else "--list names all"
+            raise ValueError(f"nothing is named {name!r}; {hint}")
+    return names
+
+
+def choose(cases: list, names: list[str]) -> list:
+    """The cases whose subject or full name is among `names`; all of them without names."""
+    known(names, [case.subject for case in cases] + [case.name for case in cases])
+    return [case for case in cases if not names or case.subject in names or case.name in names]
+
+
+def writable(*paths: str | None) -> None:
+    """Find out before the measuring, not after it, that a file cannot be written."""
+    for path in filter(None, paths):
+        folder = path if os.path.isdir(path) else os.path.dirname(os.path.abspath(path))
+        if not os.access(folder, os.W_OK):
+            raise ValueError(f"cannot write {path}: {folder} is " + ("not writable" if os.path.isdir(folder) else "no folder"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status: 0, 1 if a result was wrong, 2 for a wrong argument."""
+    command = parser()
+    given = command.parse_intermixed_args(arguments)
+    if given.threads:
+        for pool in POOLS:  # thread pools read these when their library is loaded, so before the imports below
+            os.environ[pool] = str(given.threads)
+    suite, names = (given.names[0], given.names[1:]) if given.names and given.names[0] in SUITES else ("all", given.names)
+    try:
+        writable(given.json, given.csv, given.plot)
+        if suite == "memory":
+            from benchmarks import memory
+
+            return memory.report(names, quick=given.quick, peers=not given.no_peers, threads=given.threads, json_path=given.json)
+        return speed(given, suite, names)
+    except ValueError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def speed(given, suite: str, names: list[str]) -> int:
+    """Time the chosen cases and report."""
+    from benchmarks import cases_models, cases_ops, machine, peers, report
+    from benchmarks.case import measure
+    from minilm import devices
+
+    if given.threads:
+        devices.set_threads(given.threads)
+    cases = cases_ops.cases(given.quick) if suite in ("ops", "all") else []
+    cases += cases_models.cases(given.quick) if suite in ("models", "all") else []
+    cases = choose(cases, names)
+    if given.list:
+        for case in cases:
+            target = f"   target: {case.target:g} x torch" if case.target else ""
+            print(f"{case.suite:7} {case.name}{target}")
+        return 0
+    torch = None if given.no_peers else peers.load(devices.threads())
+    here = machine.measure(devices.threads(), torch, given.quick)
+    results = []
+    for index, case in enumerate(cases, 1):
+        if sys.stderr.isatty():
+            print(f"\r\033[K{index}/{len(cases)} {case.name}", end="", file=sys.stderr, flush=True)
+        results.append(measure(case, torch, seconds=given.seconds, quick=given.quick))
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    here = here.better(machine.measure(devices.threads(), torch, given.quick))  # a busy minute must not lower the roof
+    for result in results:
+        result.hold_against(here)
+    print("\n".join(here.lines()) + "\n")
+    print("\n".join(report.table(results)))
+    print(f"\n{report.NOTE}\n{report.summary(results)}")
+    if given.json:
+        report.write_json(given.json, here, results)
+    if given.csv:
+        report.write_csv(given.csv, results)
+    if given.plot:
+        try:
+            print(f"plot: {report.plot(given.plot, here, results)}")
+        except ImportError:
+            print("no plot: matplotlib is not installed (extra `plots`)", file=sys.stderr)
+    return 1 if any(result.error for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,178 @@
+"""Training steps of recurrent layers and language models, and generation, as users run them.
+
+``RNN``, ``LSTM``, ``GRU``
+    A layer's forward and backward with the gradients by its weights and its input.
+``char_lm``, ``word_lm``
+    A language model's whole step: forward, backward, clipping, Adam, with carried state. Without dropout, so that the
+    first two losses and gradient norms can be compared with the peer's.
+``generate``
+    Token after token of one text, always the most probable one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+import minilm
+from benchmarks import peer_models, peers
+from benchmarks.case import Case
+from benchmarks.cases_ops import under
+from benchmarks.timing import Contestant
+from minilm import layers, models, ops, optimizers
+
+SHAPES = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H); targets stand at the first two
+TARGETS = {"RNN": 1.8, "LSTM": 1.0, "GRU": 1.8}
+# subject -> (configuration, B, T)
+CHARACTERS = {"vocab_size": 65, "embedding_size": 64, "hidden_size": 256}
+WORDS = {"vocab_size": 10_000, "embedding_size": 650, "hidden_size": 650, "num_layers": 2, "tied": True, "init_range": 0.05}
+STEPS = (
+    ("char_lm", {**CHARACTERS, "cell": "lstm"}, 32, 64),
+    ("char_lm", {**CHARACTERS, "cell": "gru"}, 32, 64),
+    ("word_lm", {**WORDS, "cell": "lstm"}, 20, 35),
+)
+TOKENS = 64  # generated in one run
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """All of them; `quick` shrinks every size to what a test can afford."""
+    found = []
+    for kind, target in TARGETS.items():
+        for number, shape in enumerate(SHAPES[:1] if quick else SHAPES):
+            found.append(layer_case(kind, (2, 3, 4, 5) if quick else shape, target if number < 2 else None))
+    for subject, settings, B, T in STEPS:
+        if quick:
+            settings = {**settings, "vocab_size": 7, "embedding_size": 4, "hidden_size": 4}
+        found.append(step_case(subject, models.RNNLanguageModelConfig(**settings), *((2, 3) if quick else (B, T))))
+    config = models.RNNLanguageModelConfig(**(CHARACTERS if not quick else {**CHARACTERS, "hidden_size": 4}))
+    return [*found, generation_case(config, 4 if quick else TOKENS)]
+
+
+def work(*parts: tuple[str, dict]) -> dict:
+    """Arithmetic and traffic of several ops together, by their own account; nothing where an op is not there yet."""
+    registry = ops.registry()
+    known = [(registry[name], dims) for name, dims in parts if name in registry]
+    if len(known) < len(parts):
+        return {}
+    return {"flops": sum(op.flops(dims) for op, dims in known), "moved": sum(op.bytes(dims, 4) for op, dims in known)}
+
+
+def layer_case(kind: str, shape, target: float | None) -> Case:
+    """One recurrent layer's training step."""
+    sizes = dict(zip("BTDH", shape, strict=True))
+    name = " ".join([kind, "layer", *(f"{letter} {size}" for letter, size in sizes.items())])
+    return Case(
+        name, "models", kind, lambda torch: layer_contestants(kind, sizes, torch), **work((kind.lower(), sizes)), target=target
+    )
+
+
+def layer_contestants(kind: str, sizes: dict, torch) -> list[Contestant]:
+    """Time first for minilm; torch may choose."""
+    B, T, D, H = sizes.values()
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((T, B, width)).astype(np.float32) for width in (D, H))  # (T, B, D), (T, B, H)
+
+    def arrays(output):
+        y, dx, gradients = output
+        return [np.asarray(array) for array in (y, dx, *(gradients[name] for name in sorted(gradients)))]
+
+    found = [Contestant(name, under(name, layer_step(kind, x, dy)), arrays) for name in ("minilm", "oracle")]
+    if torch is not None:
+        weights = getattr(layers, kind)(D, H, seed=0).parameters.state_dict()
+        ways = [peer_models.layer_step(torch, kind, weights, x, dy, batch_first) for batch_first in (False, True)]
+        found.append(Contestant("torch", peers.quickest(ways), arrays))
+    return found
+
+
+def layer_step(kind: str, x, dy):
+    """Forward and backward of one layer of minilm, time first: y, dx and the weights' gradients by name."""
+    layer = getattr(layers, kind)(x.shape[2], dy.shape[2], batch_first=False, seed=0)
+    parameters, workspace = layer.parameters, minilm.Workspace()
+
+    def step():
+        workspace.reset()
+        parameters.zero_gradients()
+        output, saved = layer.forward(x, workspace=workspace)  # (T, B, H)
+        dx, _ = layer.backward(dy, saved, workspace=workspace)  # (T, B, D)
+        return output.y, dx, parameters.gradients
+
+    return step
+
+
+def step_case(subject: str, config, B: int, T: int) -> Case:
+    """One step of training a language model."""
+    V, E, H = config.vocab_size, config.embedding_size, config.hidden_size
+    widths = [E] + [H] * (config.num_layers - 1)
+    parts = [(config.cell, {"B": B, "T": T, "D": width, "H": H}) for width in widths]
+    parts += [("embedding", {"N": B * T, "V": V, "D": E}), ("linear", {"N": B * T, "I": H, "O": V})]
+    parts += [("cross_entropy", {"N": B * T, "V": V})]
+    name = f"{subject} {config.cell} B {B} T {T} V {V:,} H {H}" + (f" x {config.num_layers}" if config.num_layers > 1 else "")
+    return Case(name, "models", subject, lambda torch: step_contestants(config, B, T, torch), **work(*parts))
+
+
+def step_contestants(config, B: int, T: int, torch, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
+    """The same weights, batches and settings for all."""
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, config.vocab_size, (8, B, T + 1))
+    batches = [(np.ascontiguousarray(part[:, :-1]), np.ascontiguousarray(part[:, 1:])) for part in tokens]  # (B, T) each
+
+    def twice(step):
+        return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
+
+    def ours(name):
+        run = under(name, training_step(config, batches, lr, clip_norm))
+        return Contestant(name, run, twice(run))
+
+    found = [ours("minilm"), ours("oracle")]
+    if torch is not None:
+        weights = models.RNNLanguageModel(config, seed=0).parameters.state_dict()
+
+        def make(batch_first):
+            return peer_models.training_step(torch, config, weights, batches, lr, clip_norm, batch_first)
+
+        trials = [make(False), make(True)]
+        run = make(trials.index(peers.quickest(trials)) == 1)  # anew: the trials have trained
+        found.append(Contestant("torch", run, twice(run)))
+    return found
+
+
+def training_step(config, batches: list, lr: float, clip_norm: float):
+    """One step of training after another, with carried state; returns loss and norm of the gradients."""
+    model = models.RNNLanguageModel(config, seed=0)
+    adam = optimizers.Adam(model.parameters, lr=lr, clip_norm=clip_norm)
+    workspace, state, count = minilm.Workspace(), None, 0
+
+    def step():
+        nonlocal state, count
+        workspace.reset()
+        loss, saved = model.forward(*batches[count % len(batches)], state, workspace=workspace)
+        model.backward(saved, workspace=workspace)
+        norm = adam.step()
+        state = saved.state
+        count += 1
+        return float(loss), norm
+
+    return step
+
+
+def generation_case(config, tokens: int) -> Case:
+    """Tokens one by one for one text."""
+    name = f"generate {config.cell} B 1 V {config.vocab_size:,} H {config.hidden_size}"
+    return Case(name, "models", "generate", lambda torch: generation_contestants(config, tokens, torch))
+
+
+def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
+    """All start from token 0 and a state of zeros."""
+    model = models.RNNLanguageModel(config, seed=0)
+
+    def run():
+        ids, state = np.zeros(1, np.int64), None  # (1,)
+        for _ in range(tokens):
+            logits, state = model.step(ids, state)  # (1, V)
+            ids = logits.argmax(axis=-1)
+        return logits
+
+    found = [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
+    if torch is not None:
+        ways = peer_models.generation(torch, config, model.parameters.state_dict(), tokens)
+        found.append(Contestant("torch", peers.quickest(ways), lambda logits: [logits.numpy()]))
+    return found

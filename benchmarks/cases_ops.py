@@ -1,0 +1,202 @@
+"""Every op of the registry, forward and backward together, at sizes that matter to language models.
+
+The arguments are the ones the registry draws for the tests; an op without a row below is timed at its largest test size,
+so that a new op stands in the table from its first day.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import NamedTuple
+
+import numpy as np
+
+import minilm
+from benchmarks import peers
+from benchmarks.case import Case
+from benchmarks.timing import Contestant
+from minilm import ops
+
+
+class Row(NamedTuple):
+    """Sizes of one case."""
+
+    op: str
+    dims: dict[str, int]
+    options: dict = {}  # of the op's drawing
+    given: dict = {}  # arguments that replace drawn ones
+    target: float | None = None
+
+
+def _rows(op: str, letters: str, *sizes: tuple[int, ...], **more) -> list[Row]:
+    return [Row(op, dict(zip(letters, numbers, strict=True)), **more) for numbers in sizes]
+
+
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")
+VOCABULARIES = ((2048, 65), (1024, 10_000), (256, 50_257))  # (N, V): characters, words, GPT-2's byte pairs
+RECURRENT = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H)
+PLAIN = {"scale": 1.0, "weight_decay": 0.0}  # what clipping and decay add has no counterpart in the peer's kernel
+BUFFERS = ((400_000,), (10_000_000,))  # parameters of a character model, of a word model
+
+ROWS = [
+    *_rows("linear", "NIO", (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
+    *_rows("embedding", "NVD", (2048, 65, 64), (700, 10_000, 650), (256, 50_257, 768)),
+    *(row for op in ACTIVATIONS for row in _rows(op, "N", (2048 * 1024,))),
+    *(row for op in ("softmax", "log_softmax") for row in _rows(op, "NV", *VOCABULARIES)),
+    *_rows("cross_entropy", "NV", VOCABULARIES[0]),
+    *_rows("cross_entropy", "NV", VOCABULARIES[1], target=5.0),
+    *_rows("cross_entropy", "NV", VOCABULARIES[2]),
+    *_rows("dropout", "NTD", (32, 64, 256), given={"p": 0.1}),
+    *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
+    *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
+    *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),
+    *_rows("philox", "N", (1_000_000,)),
+    *_rows("sgd", "N", *BUFFERS, given=PLAIN),
+    *_rows("adam", "N", *BUFFERS, given=PLAIN, target=1.0),
+    *_rows("adam", "N", *BUFFERS, given=PLAIN, options={"decoupled": True}, target=1.0),
+    *_rows("clip", "N", *BUFFERS),
+]
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """One case a row, then the ops that have none. `quick` shrinks every size to what a test can afford."""
+    registry = ops.registry()
+    rows = [row for row in ROWS if row.op in registry]
+    named = {row.op for row in rows}
+    rows += [Row(name, {d: max(sizes) for d, sizes in op.dims.items()}) for name, op in registry.items() if name not in named]
+    order = list(registry)
+    found = [case_of(registry[row.op], row, quick) for row in sorted(rows, key=lambda row: order.index(row.op))]
+    return list({case.name: case for case in found}.values())  # shrunk rows may coincide
+
+
+def case_of(op, row: Row, quick: bool) -> Case:
+    """The case of one row."""
+    dims = {letter: min(size, 9) if quick else size for letter, size in row.dims.items()}
+    settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
+    name = " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
+    return Case(
+        name=name,
+        suite="ops",
+        subject=op.name,
+        build=lambda torch: contestants(op, dims, row, torch),
+        flops=op.flops(dims),
+        moved=op.bytes(dims, 4),
+        target=row.target,
+    )
+
+
+def contestants(op, dims, row, torch) -> list[Contestant]:
+    """minilm, the oracle, and torch where it has the op, on the same arguments and the same cotangent."""
+    rng = np.random.default_rng(0)
+    drawn = op.draw(rng, np.float32, dims, **row.options)
+    drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
+    package = importlib.import_module(op.package)
+    forward = getattr(package, op.forward)
+    if op.backward is None:
+        found = [step(name, op, forward, drawn) for name in ("minilm", "oracle")]
+        if torch is not None and op.name in peers.STEPS:
+            found.append(peer_step(torch, op, drawn))
+        return found
+    y, _ = forward(**drawn.arguments)
+    cotangent = cotangent_of(y, rng)
+    backward = getattr(package, op.backward)
+    found = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle")]
+    if torch is not None and op.name in peers.OPS:
+        found.append(peer_pair(torch, op, drawn, cotangent))
+    return found
+
+
+def cotangent_of(y, rng):
+    """Random, of y's shape; of several outputs only the first gets one (the sequence of a recurrent op), as in training."""
+    if isinstance(y, tuple):
+        return (cotangent_of(y[0], rng), *(None for _ in y[1:]))
+    return np.asarray(rng.standard_normal(np.shape(y)), np.float32)
+
+
+def flat(*values) -> list:
+    """The arrays among values and tuples of values, in order."""
+    found = []
+    for value in values:
+        found += flat(*value) if isinstance(value, (tuple, list)) else [] if value is None else [np.asarray(value)]
+    return found
+
+
+def under(name, run):
+    """`run` by the implementation that the contestant's name stands for."""
+
+    def run_oracle():
+        with minilm.implementation("oracle"):
+            return run()
+
+    return run_oracle if name == "oracle" else run
+
+
+def pair(name, forward, backward, drawn, cotangent) -> Contestant:
+    """A forward and backward of minilm: the first output and all gradients are what is compared."""
+    workspace = minilm.Workspace()
+
+    def run():
+        workspace.reset()
+        y, saved = forward(**drawn.arguments, workspace=workspace)
+        gradients = backward(cotangent, saved, workspace=workspace)
+        return y[0] if isinstance(y, tuple) else y, gradients
+
+    return Contestant(name, under(name, run), lambda output: flat(*output))
+
+
+def step(name, op, function, drawn) -> Contestant:
+    """An op of minilm without a gradient, on copies of the arguments it writes."""
+    workspace = minilm.Workspace()
+    arguments = {k: v.copy() if k in op.updates and v is not None else v for k, v in drawn.arguments.items()}
+
+    def run():
+        workspace.reset()
+        return function(**arguments, workspace=workspace)
+
+    def arrays(result):
+        return flat(*(arguments[k] for k in op.updates if k != "grad")) if op.updates else flat(result)
+
+    return Contestant(name, under(name, run), None if op.name in peers.RANDOM else arrays)
+
+
+def _tensors(torch, drawn) -> dict:
+    """The arguments by name, arrays as tensors of their own."""
+    found = {}
+    for name, value in drawn.arguments.items():
+        found[name] = torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+        if name in drawn.differentiable:
+            found[name].requires_grad_()
+    return found
+
+
+def peer_step(torch, op, drawn) -> Contestant:
+    """An op without a gradient in torch."""
+    run, written = peers.STEPS[op.name](torch, _tensors(torch, drawn))
+
+    def arrays(result):
+        return [t.detach().numpy() for t in ([result] if written is None else written)]
+
+    return Contestant("torch", run, None if op.name in peers.RANDOM else arrays)
+
+
+def peer_pair(torch, op, drawn, cotangent) -> Contestant:
+    """A forward and backward in torch, by the quickest of its ways."""
+    first = cotangent[0] if isinstance(cotangent, tuple) else cotangent
+    runs = []
+    for way in peers.OPS[op.name](torch, _tensors(torch, drawn)):
+        dy = torch.from_numpy(np.ascontiguousarray(np.swapaxes(first, 0, 1)) if way.time_axis else first)
+
+        def run(way=way, dy=dy):
+            y = way.forward()
+            return way, y, torch.autograd.grad(y, way.inputs, dy)
+
+        runs.append(run)
+
+    def arrays(output):
+        way, y, gradients = output
+        found = [y.detach().numpy(), *(gradient.numpy() for gradient in gradients)]
+        if way.time_axis:
+            found[:2] = [np.swapaxes(array, 0, 1) for array in found[:2]]
+        return found
+
+    return Contestant("torch", peers.quickest(runs), None if op.name in peers.RANDOM else arrays)

@@ -1,0 +1,160 @@
+"""The same computations in PyTorch, as a user of PyTorch would write them.
+
+Nothing here handicaps the peer: tensors are contiguous and 32 bits wide, gradients are asked for the same arguments, and
+where PyTorch offers several ways (time first or batch first) each is tried and the quickest is the one that competes.
+
+`OPS` maps an op of the registry to a function ``(torch, a) -> list of Way``, where `a` holds the op's arguments by name,
+arrays as tensors; an op that PyTorch lacks has no entry. `STEPS` does so for ops without a gradient.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from benchmarks.timing import SETTLE
+
+
+class Way(NamedTuple):
+    """One way to compute an op in PyTorch."""
+
+    forward: Callable[[], Any]  # -> the output that the cotangent belongs to
+    inputs: list  # tensors to differentiate by, in minilm's order of gradients
+    time_axis: int = 0  # 1: batch first, so that output and first gradient must be transposed to be compared
+
+
+def load(threads: int):
+    """torch with the given number of threads, or None where it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    torch.set_num_threads(threads)
+    return torch
+
+
+def quickest(ways: list[Callable[[], Any]]) -> Callable[[], Any]:
+    """The one of several functions that takes the least time: best of five calls each, after one to warm up."""
+    if len(ways) == 1:
+        return ways[0]
+    taken = []
+    for way in ways:
+        time.sleep(SETTLE)
+        way()
+        best = float("inf")
+        for _ in range(5):
+            start = time.perf_counter()
+            way()
+            best = min(best, time.perf_counter() - start)
+        taken.append(best)
+    return ways[taken.index(min(taken))]
+
+
+def _way(function):
+    """An op with one way: ``function(torch, a)``, where ``a`` is the op's arguments by name, arrays as tensors."""
+
+    def build(torch, a):
+        inputs = [value for value in a.values() if getattr(value, "requires_grad", False)]
+        return [Way(lambda: function(torch, a), inputs)]
+
+    return build
+
+
+def _cell(module_name):
+    """nn.RNNCell, nn.LSTMCell or nn.GRUCell: one step."""
+
+    def build(torch, a):
+        states = [a[name] for name in ("h0", "c0") if name in a]  # (B, H) each
+        module = getattr(torch.nn, module_name)(a["x"].shape[-1], a["W_hh"].shape[1])
+        _copy_weights(torch, module, a)
+
+        def forward():
+            if len(states) == 2:
+                return module(a["x"], tuple(states))[0]
+            return module(a["x"], states[0])
+
+        return [Way(forward, [a["x"], *states, *module.parameters()])]
+
+    return build
+
+
+def _recurrent(module_name):
+    """nn.RNN, nn.LSTM or nn.GRU over a whole sequence, time first and batch first."""
+
+    def build(torch, a):
+        states = [a[name] for name in ("h0", "c0") if name in a]  # (B, H) each
+        ways = []
+        for batch_first in (False, True):
+            module = getattr(torch.nn, module_name)(a["x"].shape[-1], a["W_hh"].shape[1], batch_first=batch_first)
+            _copy_weights(torch, module, a)
+            x = a["x"].detach()  # (T, B, D)
+            x = (x.transpose(0, 1) if batch_first else x).clone(memory_format=torch.contiguous_format).requires_grad_()
+
+            def forward(module=module, x=x):
+                state = tuple(state[None] for state in states)  # (1, B, H) each
+                return module(x, state if len(state) == 2 else state[0])[0]
+
+            ways.append(Way(forward, [x, *states, *module.parameters()], int(batch_first)))
+        return ways
+
+    return build
+
+
+def _copy_weights(torch, module, a):
+    with torch.no_grad():
+        for parameter, name in zip(module.parameters(), ("W_ih", "W_hh", "b_ih", "b_hh"), strict=True):
+            parameter.copy_(a[name])
+
+
+OPS: dict[str, Callable] = {
+    "linear": _way(lambda torch, a: torch.nn.functional.linear(a["x"], a["W"], a["b"])),
+    "embedding": _way(lambda torch, a: torch.nn.functional.embedding(a["ids"], a["W"])),
+    "sigmoid": _way(lambda torch, a: torch.sigmoid(a["x"])),
+    "tanh": _way(lambda torch, a: torch.tanh(a["x"])),
+    "relu": _way(lambda torch, a: torch.relu(a["x"])),
+    "gelu_erf": _way(lambda torch, a: torch.nn.functional.gelu(a["x"])),
+    "gelu_tanh": _way(lambda torch, a: torch.nn.functional.gelu(a["x"], approximate="tanh")),
+    "softmax": _way(lambda torch, a: torch.softmax(a["x"], -1)),
+    "log_softmax": _way(lambda torch, a: torch.log_softmax(a["x"], -1)),
+    "cross_entropy": _way(lambda torch, a: torch.nn.functional.cross_entropy(a["logits"], a["targets"])),
+    "dropout": _way(lambda torch, a: torch.nn.functional.dropout(a["x"], a["p"], training=True)),
+    "layer_norm": _way(lambda torch, a: torch.layer_norm(a["x"], a["gamma"].shape, a["gamma"], a["beta"])),
+    "rnn": _recurrent("RNN"),
+    "lstm": _recurrent("LSTM"),
+    "gru": _recurrent("GRU"),
+    "rnn_cell": _cell("RNNCell"),
+    "lstm_cell": _cell("LSTMCell"),
+    "gru_cell": _cell("GRUCell"),
+}
+RANDOM = {"dropout", "philox"}  # masks and bits differ between libraries: nothing to compare
+
+
+def _adam(torch, a):
+    kind = torch.optim.AdamW if a["decoupled"] else torch.optim.Adam
+    betas = (a["beta1"], a["beta2"])
+    a["param"].grad = a["grad"]
+    adam = kind([a["param"]], lr=a["lr"], betas=betas, eps=a["eps"], weight_decay=a["weight_decay"], fused=True)
+    adam.state[a["param"]] = {"step": torch.tensor(a["step"] - 1.0), "exp_avg": a["m"], "exp_avg_sq": a["v"]}
+    return adam.step, [a["param"], a["m"], a["v"]]
+
+
+def _sgd(torch, a):
+    a["param"].grad = a["grad"]
+    rule = {"momentum": a["momentum"], "dampening": a["dampening"], "nesterov": a["nesterov"]}
+    sgd = torch.optim.SGD([a["param"]], lr=a["lr"], weight_decay=a["weight_decay"], fused=True, **rule)
+    sgd.state[a["param"]] = {"momentum_buffer": a["momentum_buffer"]}
+    return sgd.step, [a["param"], a["momentum_buffer"]]
+
+
+def _norm(torch, a):
+    return (lambda: torch.linalg.vector_norm(a["grad"])), None
+
+
+def _bits(torch, a):
+    bits = torch.empty(a["shape"], dtype=torch.int32)
+    return bits.random_, None
+
+
+# Ops without a gradient: ``(torch, a) -> (run, what it writes; None: what it returns is its result)``
+STEPS: dict[str, Callable] = {"adam": _adam, "sgd": _sgd, "clip": _norm, "philox": _bits}

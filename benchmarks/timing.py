@@ -1,0 +1,118 @@
+"""Timing contestants side by side.
+
+A shared machine's speed drifts by the second, so two libraries timed one after the other cannot be compared. Here the
+contestants of a case take turns in rounds, A B C A B C ..., and a ratio is taken within a round; what is reported is the
+median of those ratios with its quartiles.
+
+Taking turns has a trap of its own: thread pools. An idle thread of OpenBLAS or libgomp keeps its core busy for tens of
+milliseconds before it sleeps, and a call of the *next* contestant within that time was seen to run up to eight times
+slower (PyTorch after NumPy, two cores). So before every turn there is a pause, then a call or more that are not timed.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+SETTLE = 0.1  # seconds of pause before a turn: twice what idle BLAS threads were seen to spin
+WARM = 0.01  # seconds of calls that are not timed, at least one call
+BLOCK = 0.05  # seconds of calls that make one sample, at least one call
+
+
+@dataclass
+class Contestant:
+    """One of those who compute the same thing.
+
+    Attributes
+    ----------
+    name : str
+        "minilm", "oracle" or the peer's name.
+    run : callable
+        Does the whole work once. Called many times.
+    arrays : callable
+        Takes what `run` returned and gives the NumPy arrays to compare before timing, in an order all contestants
+        share; None where there is nothing to compare (random masks differ between libraries).
+    rounds : int or None
+        Most rounds it takes part in; None is all of them.
+    """
+
+    name: str
+    run: Callable[[], Any]
+    arrays: Callable[[Any], list] | None = None
+    rounds: int | None = None
+    seconds: list[float] = field(default_factory=list)  # a call, one value a round
+
+
+class Spread(NamedTuple):
+    """A median and the quartiles around it."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values) -> Spread:
+    """Median and quartiles of one or more numbers."""
+    values = sorted(values)
+    if not values:
+        raise ValueError("no values to summarise")
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Spread(middle, low, high)
+
+
+def speed_ratio(one: Contestant, other: Contestant) -> Spread:
+    """How many times as fast as `other` is `one`, round by round: above 1, `one` is faster."""
+    return spread([b / a for a, b in zip(one.seconds, other.seconds, strict=False)])
+
+
+def _turn(contestant: Contestant, estimate: float, pause: float, block: float) -> float:
+    """Seconds a call takes, from one block of calls."""
+    time.sleep(pause)
+    for _ in range(max(1, round(min(WARM, block) / estimate))):
+        contestant.run()
+    calls = max(1, round(block / estimate))
+    start = time.perf_counter()
+    for _ in range(calls):
+        contestant.run()
+    return (time.perf_counter() - start) / calls
+
+
+def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5, most: int = 40, quick: bool = False) -> None:
+    """Let the contestants take turns until `seconds` are spent, in at least `least` rounds; fills their `.seconds`.
+
+    A contestant so slow that a turn of it would eat the time of the others (the oracle at large sizes) sits out after
+    three rounds. Every contestant must have run once before, so that nothing compiles in here.
+    """
+    pause, block = (0.0, 0.0) if quick else (SETTLE, BLOCK)
+    estimates = []
+    for contestant in contestants:
+        start = time.perf_counter()
+        contestant.run()
+        estimates.append(max(time.perf_counter() - start, 1e-7))
+        contestant.seconds = []
+        if contestant.rounds is None and estimates[-1] > seconds / 10:
+            contestant.rounds = 3
+    if all(contestant.rounds is not None for contestant in contestants):
+        for contestant in contestants:
+            contestant.rounds = least
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        begun = time.perf_counter()
+        for round_number in range(most):
+            if round_number >= least and time.perf_counter() - begun > seconds:
+                break
+            for index, contestant in enumerate(contestants):
+                if contestant.rounds is None or round_number < contestant.rounds:
+                    contestant.seconds.append(_turn(contestant, estimates[index], pause, block))
+                    estimates[index] = max(min(contestant.seconds), 1e-7)
+            gc.collect()
+    finally:
+        if collecting:
+            gc.enable()
