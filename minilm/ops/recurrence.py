@@ -51,6 +51,11 @@ def active(T: int, B: int, lengths):
     return np.arange(T)[:, None, None] < lengths[:, None]
 
 
+def or_zeros(gradients, likes):
+    """`gradients`, with zeros of the arrays beside them in the place of None."""
+    return [np.zeros_like(like) if gradient is None else gradient for gradient, like in zip(gradients, likes, strict=True)]
+
+
 # --- checks ----------------------------------------------------------------------------------------------------------
 
 
@@ -75,11 +80,12 @@ def check_input(x, states: dict, W_ih, W_hh, sequence: bool = True):
 
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:
-    """The gradients by the outputs as a list, None where there is none; an array alone is the first."""
-    parts = [dy] if isinstance(dy, np.ndarray) else list(dy) if isinstance(dy, (tuple, list)) else None
-    if parts is None or len(parts) > len(names):
+    """The gradients by the outputs as a list, None where there is none; an array alone is the first of them."""
+    parts = [dy] + [None] * (len(names) - 1) if isinstance(dy, np.ndarray) else dy
+    if not isinstance(parts, (tuple, list)):
         raise TypeError(f"dy must be an array or a tuple ({', '.join(names)}), got {checks.describe(dy)}")
-    parts += [None] * (len(names) - len(parts))
+    if len(parts) != len(names):
+        raise ValueError(f"dy must be an array or a tuple ({', '.join(names)}), got {len(parts)} parts")
     return [
         None if part is None else checks.floating(name, part, shape, dtype)
         for name, part, shape in zip(names, parts, shapes, strict=True)

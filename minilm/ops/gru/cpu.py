@@ -1,6 +1,163 @@
-"""stand-in"""
-from minilm.ops.gru import oracle as _o
-def forward(*a, workspace=None, **k): return _o.forward(*a, **k)
-def backward(dy, saved, *, workspace=None): return _o.backward(dy, saved)
-def cell_forward(*a, workspace=None, **k): return _o.cell_forward(*a, **k)
-def cell_backward(dy, saved, *, workspace=None): return _o.cell_backward(dy, saved)
+"""Gated recurrent unit on the CPU: each thread keeps its rows of the batch for all steps, so no step waits for a thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.ops import simd
+from minilm.ops.contract import fold
+from minilm.ops.gru.spec import CellSaved, Output, Saved
+from minilm.ops.jit import jit
+from minilm.ops.recurrence import order, states_after, states_before
+from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
+from minilm.ops.tile import multiply, product
+from minilm.ops.workspace import empty_from, scratch_of
+
+
+@jit
+def _gates(a, u, bias, h0, h):
+    # one row: a (3H,), the products of r, z and those of n by x, becomes r z n; u (H,) by h0 gets its bias; h (H,)
+    H = len(h)
+    a_r, a_z, a_n = a[:H], a[H : 2 * H], a[2 * H :]
+    b_r, b_z, b_n, b_u = bias[:H], bias[H : 2 * H], bias[2 * H : 3 * H], bias[3 * H :]
+    for j in range(H):
+        r = simd.sigmoid(a_r[j] + b_r[j])
+        z = simd.sigmoid(a_z[j] + b_z[j])
+        inner = u[j] + b_u[j]
+        n = simd.tanh(a_n[j] + b_n[j] + r * inner)
+        h[j] = n + z * (h0[j] - n)
+        a_r[j], a_z[j], a_n[j], u[j] = r, z, n, inner
+
+
+@jit
+def _gates_backward(dy, dh, gates, u, h0, da, du):
+    # one row: dh (H,) by the state after the step becomes the part by the state before that goes past W_hh
+    H = len(h0)
+    r_, z_, n_ = gates[:H], gates[H : 2 * H], gates[2 * H :]
+    da_r, da_z, da_n = da[:H], da[H : 2 * H], da[2 * H :]
+    one = dy.dtype.type(1)
+    for j in range(H):
+        r, z, n = r_[j], z_[j], n_[j]
+        d = dh[j] + dy[j]
+        d_n = d * (one - z) * (one - n * n)
+        da_r[j] = d_n * u[j] * r * (one - r)
+        da_z[j] = d * (h0[j] - n) * z * (one - z)
+        da_n[j] = d_n
+        du[j] = d_n * r
+        dh[j] = d * z
+
+
+@jit
+def _forward(start, stop, gates, inner, bias, h, panels, lengths, reverse):
+    # rows [start, stop); gates (T, B, 3H) holds W_ih x and becomes r z n; panels: those of r and z, those of n
+    T, _, H = inner.shape
+    for step in range(T):
+        t = T - 1 - step if reverse else step
+        before, after = (t + 1, t) if reverse else (t, t + 1)
+        multiply(start, stop, h[before], panels[0], gates[t][:, : 2 * H], True)
+        multiply(start, stop, h[before], panels[1], inner[t], False)
+        for b in range(start, stop):
+            _gates(gates[t, b], inner[t, b], bias, h[before, b], h[after, b])
+            if t >= lengths[b]:
+                h[after, b] = h[before, b]
+
+
+@jit
+def _backward(start, stop, dy, dh, h, gates, inner, da, du, panels, lengths, reverse):
+    # rows [start, stop); dh (B, H) is carried from the last step to the first; panels: those of r and z, those of n
+    T, _, H = inner.shape
+    for step in range(T):
+        t = step if reverse else T - 1 - step
+        before = t + 1 if reverse else t
+        for b in range(start, stop):
+            if t < lengths[b]:
+                _gates_backward(dy[t, b], dh[b], gates[t, b], inner[t, b], h[before, b], da[t, b], du[t, b])
+            else:
+                da[t, b] = 0
+                du[t, b] = 0
+        multiply(start, stop, da[t][:, : 2 * H], panels[0], dh, True)
+        multiply(start, stop, du[t], panels[1], dh, True)
+
+
+@jit
+def _cell(gates, inner, bias, h0, h):
+    for b in range(len(h)):
+        _gates(gates[b], inner[b], bias, h0[b], h[b])
+
+
+@jit
+def _cell_backward(zeros, dh, gates, inner, h0, da, du):
+    for b in range(len(h0)):
+        _gates_backward(zeros[b], dh[b], gates[b], inner[b], h0[b], da[b], du[b])
+
+
+def _parts(W_hh):
+    """The rows of r and z, whose products are added to those by x, and the rows of n, whose product is not."""
+    H = W_hh.shape[1]
+    return [W_hh[: 2 * H], W_hh[2 * H :]]
+
+
+def _biases(b_ih, b_hh, out):
+    """Of r, z, n and u, (4H,): the first two occur only as a sum."""
+    H = len(b_ih) // 3
+    np.add(b_ih[: 2 * H], b_hh[: 2 * H], out=out[: 2 * H])
+    out[2 * H : 3 * H], out[3 * H :] = b_ih[2 * H :], b_hh[2 * H :]
+    return out
+
+
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+    T, B, _ = x.shape
+    first, last, *_ = order(T, reverse)
+    allocate = empty_from(workspace)
+    h = allocate((T + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
+    gates = allocate((T, B, len(W_hh)), x.dtype)  # (T, B, 3H)
+    inner = allocate((T, *h0.shape), x.dtype)  # (T, B, H)
+    h[first] = h0
+    product(fold(x), W_ih, fold(gates), workspace, transposed=True)
+    with scratch_of(workspace):
+        bias = _biases(b_ih, b_hh, allocate((4 * W_hh.shape[1],), x.dtype))  # (4H,)
+        run(_forward, _parts(W_hh), True, (gates, inner, bias, h), lengths, reverse, workspace)
+    y = outputs(states_after(h, reverse), lengths, allocate)  # (T, B, H)
+    return Output(y, h[last]), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
+
+
+def backward(dy, saved, *, workspace=None):
+    x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
+    dy, dh_n = dy
+    allocate = empty_from(workspace)
+    gradients = Gradients(x, W_ih, W_hh, workspace)
+    dh = started(dh_n, h.shape[1:], x.dtype, allocate)  # (B, H)
+    with scratch_of(workspace):
+        dy = cotangent(dy, inner.shape, x.dtype, allocate)  # (T, B, H)
+        da, du = allocate(gates.shape, x.dtype), allocate(inner.shape, x.dtype)  # (T, B, 3H), (T, B, H)
+        run(_backward, _parts(W_hh), False, (dy, dh, h, gates, inner, da, du), lengths, reverse, workspace)
+        gradients.fill(da, states_before(h, reverse), du)
+    return gradients.dx, dh, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
+
+
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+    B, H = h0.shape
+    allocate = empty_from(workspace)
+    h, inner = allocate((B, H), x.dtype), allocate((B, H), x.dtype)  # (B, H) each
+    gates = np.matmul(x, W_ih.T, out=allocate((B, 3 * H), x.dtype))  # (B, 3H)
+    with scratch_of(workspace):
+        by_state = np.matmul(h0, W_hh.T, out=allocate(gates.shape, x.dtype))  # (B, 3H)
+        gates[:, : 2 * H] += by_state[:, : 2 * H]
+        inner[...] = by_state[:, 2 * H :]
+        _cell(gates, inner, _biases(b_ih, b_hh, allocate((4 * H,), x.dtype)), h0, h)
+    return h, CellSaved(x, h0, gates, inner, W_ih, W_hh)
+
+
+def cell_backward(dy, saved, *, workspace=None):
+    x, h0, gates, inner, W_ih, W_hh = saved
+    allocate = empty_from(workspace)
+    gradients = Gradients(x, W_ih, W_hh, workspace)
+    dh0 = started(dy, h0.shape, x.dtype, allocate)  # (B, H)
+    with scratch_of(workspace):
+        zeros = cotangent(None, h0.shape, x.dtype, allocate)  # (B, H)
+        da, du = allocate(gates.shape, x.dtype), allocate(inner.shape, x.dtype)  # (B, 3H), (B, H)
+        _cell_backward(zeros, dh0, gates, inner, h0, da, du)
+        for d, W in zip((da[:, : 2 * h0.shape[1]], du), _parts(W_hh), strict=True):
+            dh0 += np.matmul(d, W, out=allocate(h0.shape, x.dtype))
+        gradients.fill(da, h0, du)
+    return gradients.dx, dh0, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

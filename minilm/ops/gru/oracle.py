@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm.ops.contract import fold
 from minilm.ops.gru.spec import CellSaved, Output, Saved
-from minilm.ops.recurrence import active, order, states_after, states_before
+from minilm.ops.recurrence import active, or_zeros, order, states_after, states_before
 
 
 def sigmoid(a):
@@ -16,22 +16,22 @@ def sigmoid(a):
 
 def step(a_x, a_h, h0):
     """From a_x = W_ih x + b_ih and a_h = W_hh h + b_hh, (B, 3H) each, and the state before (B, H)."""
-    (r_x, z_x, n_x), (r_h, z_h, u) = np.split(a_x, 3, axis=-1), np.split(a_h, 3, axis=-1)  # (B, H) each
+    (r_x, z_x, n_x), (r_h, z_h, u) = np.split(a_x, 3, axis=1), np.split(a_h, 3, axis=1)  # (B, H) each
     r, z = sigmoid(r_x + r_h), sigmoid(z_x + z_h)
     n = np.tanh(n_x + r * u)  # (B, H)
     h = (1 - z) * n + z * h0  # (B, H)
-    return h, np.concatenate([r, z, n], axis=-1), u
+    return h, np.concatenate([r, z, n], axis=1), u
 
 
 def step_backward(dh, h0, gates, u):
     """(da, dg, the part of dh0 that does not go through W_hh) of `step`."""
-    r, z, n = np.split(gates, 3, axis=-1)  # (B, H) each
+    r, z, n = np.split(gates, 3, axis=1)  # (B, H) each
     dz, dn = dh * (h0 - n), dh * (1 - z)  # (B, H) each
     da_n = dn * (1 - n**2)  # (B, H)
     du, dr = da_n * r, da_n * u  # (B, H) each
     da_r, da_z = dr * r * (1 - r), dz * z * (1 - z)  # (B, H) each
-    da = np.concatenate([da_r, da_z, da_n], axis=-1)  # (B, 3H) on the side of the input
-    dg = np.concatenate([da_r, da_z, du], axis=-1)  # (B, 3H) on the side of the state
+    da = np.concatenate([da_r, da_z, da_n], axis=1)  # (B, 3H) on the side of the input
+    dg = np.concatenate([da_r, da_z, du], axis=1)  # (B, 3H) on the side of the state
     return da, dg, dh * z
 
 
@@ -54,14 +54,13 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
 
 def backward(dy, saved):
     x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
-    dy, dh = dy  # (T, B, H), (B, H)
+    dy, dh = or_zeros(dy, (states_after(h, reverse), h[0]))  # (T, B, H), (B, H)
     T, B, _ = x.shape
     _, _, before, _, steps = order(T, reverse)
     takes_part = active(T, B, lengths)  # (T, B, 1)
-    dh = np.zeros_like(h[0]) if dh is None else dh
     da, dg = np.zeros_like(gates), np.zeros_like(gates)  # (T, B, 3H) each
     for t in reversed(steps):
-        dh_t = dh if dy is None else dh + dy[t]  # (B, H)
+        dh_t = dh + dy[t]  # (B, H)
         da_t, dg_t, past = step_backward(dh_t, h[t + before], gates[t], inner[t])
         da[t] = np.where(takes_part[t], da_t, 0)  # (B, 3H)
         dg[t] = np.where(takes_part[t], dg_t, 0)  # (B, 3H)

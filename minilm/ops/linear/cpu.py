@@ -33,10 +33,10 @@ def _column_sums(start, stop, dy, partial):
                 partial[chunk, o] += dy[n, o]
 
 
-def column_sums(dy, workspace):
+def column_sums(dy, workspace, out=None):
     """Sum of dy (N, O) over its rows, (O,): chunks of rows in parallel, then the chunks in order."""
     N, O = dy.shape
-    total = empty_from(workspace)((O,), dy.dtype)  # (O,)
+    total = empty_from(workspace)((O,), dy.dtype) if out is None else out  # (O,)
     with scratch_of(workspace):
         partial = empty_from(workspace)((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
         devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 2**18 // (CHUNK * max(O, 1))))

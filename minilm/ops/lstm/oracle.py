@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm.ops.contract import fold
 from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
-from minilm.ops.recurrence import active, order, states_after, states_before
+from minilm.ops.recurrence import active, or_zeros, order, states_after, states_before
 
 
 def sigmoid(a):
@@ -16,21 +16,21 @@ def sigmoid(a):
 
 def step(a, c0):
     """From a = W_ih x + W_hh h + biases (B, 4H) and the cell before (B, H)."""
-    i, f, g, o = np.split(a, 4, axis=-1)  # (B, H) each
+    i, f, g, o = np.split(a, 4, axis=1)  # (B, H) each
     i, f, g, o = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
     c = f * c0 + i * g  # (B, H)
     h = o * np.tanh(c)  # (B, H)
-    return h, c, np.concatenate([i, f, g, o], axis=-1)
+    return h, c, np.concatenate([i, f, g, o], axis=1)
 
 
 def step_backward(dh, dc, c0, c, gates):
     """(da, dc0) of `step`."""
-    i, f, g, o = np.split(gates, 4, axis=-1)  # (B, H) each
+    i, f, g, o = np.split(gates, 4, axis=1)  # (B, H) each
     tanh_c = np.tanh(c)  # (B, H)
     do = dh * tanh_c  # (B, H)
     dc = dc + dh * o * (1 - tanh_c**2)  # (B, H)
     di, df, dg = dc * g, dc * c0, dc * i  # (B, H) each
-    da = np.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)], axis=-1)  # (B, 4H)
+    da = np.concatenate([di * i * (1 - i), df * f * (1 - f), dg * (1 - g**2), do * o * (1 - o)], axis=1)  # (B, 4H)
     return da, dc * f
 
 
@@ -53,15 +53,13 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
 
 def backward(dy, saved):
     x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
-    dy, dh, dc = dy  # (T, B, H), (B, H), (B, H)
+    dy, dh, dc = or_zeros(dy, (states_after(h, reverse), h[0], c[0]))  # (T, B, H), (B, H), (B, H)
     T, B, _ = x.shape
     _, _, before, after, steps = order(T, reverse)
     takes_part = active(T, B, lengths)  # (T, B, 1)
-    dh = np.zeros_like(h[0]) if dh is None else dh
-    dc = np.zeros_like(c[0]) if dc is None else dc
     da = np.zeros_like(gates)  # (T, B, 4H)
     for t in reversed(steps):
-        dh_t = dh if dy is None else dh + dy[t]  # (B, H)
+        dh_t = dh + dy[t]  # (B, H)
         da_t, dc_before = step_backward(dh_t, dc, c[t + before], c[t + after], gates[t])
         da[t] = np.where(takes_part[t], da_t, 0)  # (B, 4H)
         dh = np.where(takes_part[t], da[t] @ W_hh, dh)  # (B, H)
@@ -81,9 +79,7 @@ def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
 
 def cell_backward(dy, saved):
     x, h0, c0, c, gates, W_ih, W_hh = saved
-    dh, dc = dy  # (B, H) each
-    dh = np.zeros_like(h0) if dh is None else dh
-    dc = np.zeros_like(c0) if dc is None else dc
+    dh, dc = or_zeros(dy, (h0, c0))  # (B, H) each
     da, dc0 = step_backward(dh, dc, c0, c, gates)  # (B, 4H), (B, H)
     db = da.sum(axis=0)  # (4H,)
     return da @ W_ih, da @ W_hh, dc0, da.T @ x, da.T @ h0, db, db.copy()

@@ -1,6 +1,134 @@
-"""stand-in"""
-from minilm.ops.rnn import oracle as _o
-def forward(*a, workspace=None, **k): return _o.forward(*a, **k)
-def backward(dy, saved, *, workspace=None): return _o.backward(dy, saved)
-def cell_forward(*a, workspace=None, **k): return _o.cell_forward(*a, **k)
-def cell_backward(dy, saved, *, workspace=None): return _o.cell_backward(dy, saved)
+"""The simple recurrent layer on the CPU: each thread keeps its rows of the batch for all steps, so no step waits for a thread."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.ops import simd
+from minilm.ops.contract import fold
+from minilm.ops.jit import jit
+from minilm.ops.recurrence import order, states_after, states_before
+from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
+from minilm.ops.rnn.spec import CellSaved, Output, Saved
+from minilm.ops.tile import multiply, product
+from minilm.ops.workspace import empty_from, scratch_of
+
+
+@jit
+def _activation(h, bias, relu):
+    # one row: h (H,) holds W_ih x + W_hh h' and becomes the state
+    zero = h.dtype.type(0)
+    if relu:
+        for j in range(len(h)):
+            a = h[j] + bias[j]
+            h[j] = zero if a <= zero else a  # NaN is not <= 0 and stays
+    else:
+        for j in range(len(h)):
+            h[j] = simd.tanh(h[j] + bias[j])
+
+
+@jit
+def _activation_backward(dy, dh, h, relu, da):
+    # one row, (H,) each
+    zero, one = h.dtype.type(0), h.dtype.type(1)
+    if relu:
+        for j in range(len(h)):
+            da[j] = zero if h[j] <= zero else dh[j] + dy[j]
+    else:
+        for j in range(len(h)):
+            da[j] = (dh[j] + dy[j]) * (one - h[j] * h[j])
+
+
+@jit
+def _forward(start, stop, h_steps, bias, h, relu, panels, lengths, reverse):
+    # rows [start, stop); h_steps (T, B, H), the states after the steps within h (T + 1, B, H), holds W_ih x; panels: W_hhᵀ
+    T = len(h_steps)
+    for step in range(T):
+        t = T - 1 - step if reverse else step
+        before = t + 1 if reverse else t
+        multiply(start, stop, h[before], panels[0], h_steps[t], True)
+        for b in range(start, stop):
+            if t < lengths[b]:
+                _activation(h_steps[t, b], bias, relu)
+            else:
+                h_steps[t, b] = h[before, b]
+
+
+@jit
+def _backward(start, stop, dy, dh, h_steps, relu, da, panels, lengths, reverse):
+    # rows [start, stop); dh (B, H) is carried from the last step to the first; panels: W_hh
+    T = len(h_steps)
+    for step in range(T):
+        t = step if reverse else T - 1 - step
+        for b in range(start, stop):
+            if t < lengths[b]:
+                _activation_backward(dy[t, b], dh[b], h_steps[t, b], relu, da[t, b])
+                dh[b] = 0
+            else:
+                da[t, b] = 0
+        multiply(start, stop, da[t], panels[0], dh, True)
+
+
+@jit
+def _cell(h, bias, relu):
+    for b in range(len(h)):
+        _activation(h[b], bias, relu)
+
+
+@jit
+def _cell_backward(dy, dh, h, relu, da):
+    for b in range(len(h)):
+        _activation_backward(dy[b], dh[b], h[b], relu, da[b])
+
+
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh", workspace=None):
+    first, last, *_ = order(len(x), reverse)
+    allocate = empty_from(workspace)
+    h = allocate((len(x) + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
+    h[first] = h0
+    steps = states_after(h, reverse)  # (T, B, H)
+    product(fold(x), W_ih, fold(steps), workspace, transposed=True)
+    with scratch_of(workspace):
+        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (H,)
+        run(_forward, [W_hh], True, (steps, bias, h, nonlinearity == "relu"), lengths, reverse, workspace)
+    y = outputs(steps, lengths, allocate)  # (T, B, H)
+    return Output(y, h[last]), Saved(x, h, W_ih, W_hh, lengths, reverse, nonlinearity)
+
+
+def backward(dy, saved, *, workspace=None):
+    x, h, W_ih, W_hh, lengths, reverse, nonlinearity = saved
+    dy, dh_n = dy
+    allocate = empty_from(workspace)
+    steps = states_after(h, reverse)  # (T, B, H)
+    gradients = Gradients(x, W_ih, W_hh, workspace)
+    dh = started(dh_n, h.shape[1:], x.dtype, allocate)  # (B, H)
+    with scratch_of(workspace):
+        dy = cotangent(dy, steps.shape, x.dtype, allocate)  # (T, B, H)
+        da = allocate(steps.shape, x.dtype)  # (T, B, H)
+        run(_backward, [W_hh], False, (dy, dh, steps, nonlinearity == "relu", da), lengths, reverse, workspace)
+        gradients.fill(da, states_before(h, reverse))
+    return gradients.dx, dh, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
+
+
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspace=None):
+    allocate = empty_from(workspace)
+    h = np.matmul(x, W_ih.T, out=allocate(h0.shape, x.dtype))  # (B, H)
+    with scratch_of(workspace):
+        h += np.matmul(h0, W_hh.T, out=allocate(h.shape, x.dtype))  # (B, H)
+        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (H,)
+        _cell(h, bias, nonlinearity == "relu")
+    return h, CellSaved(x, h0, h, W_ih, W_hh, nonlinearity)
+
+
+def cell_backward(dy, saved, *, workspace=None):
+    x, h0, h, W_ih, W_hh, nonlinearity = saved
+    allocate = empty_from(workspace)
+    gradients = Gradients(x, W_ih, W_hh, workspace)
+    dh0 = allocate(h0.shape, x.dtype)  # (B, H)
+    dh0.fill(0)
+    with scratch_of(workspace):
+        da = allocate(h.shape, x.dtype)  # (B, H)
+        _cell_backward(dy, dh0, h, nonlinearity == "relu", da)
+        np.matmul(da, W_hh, out=dh0)
+        gradients.fill(da, h0)
+    return gradients.dx, dh0, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.ops.contract import fold
-from minilm.ops.recurrence import active, order, states_after, states_before
+from minilm.ops.recurrence import active, or_zeros, order, states_after, states_before
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
 
 
@@ -34,14 +34,13 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonli
 
 def backward(dy, saved):
     x, h, W_ih, W_hh, lengths, reverse, nonlinearity = saved
-    dy, dh = dy  # (T, B, H), (B, H)
+    dy, dh = or_zeros(dy, (states_after(h, reverse), h[0]))  # (T, B, H), (B, H)
     T, B, _ = x.shape
     _, _, _, after, steps = order(T, reverse)
     takes_part = active(T, B, lengths)  # (T, B, 1)
-    dh = np.zeros_like(h[0]) if dh is None else dh
     da = np.zeros_like(h[1:])  # (T, B, H)
     for t in reversed(steps):
-        dh_t = dh if dy is None else dh + dy[t]  # (B, H)
+        dh_t = dh + dy[t]  # (B, H)
         da[t] = np.where(takes_part[t], activation_backward(dh_t, h[t + after], nonlinearity), 0)  # (B, H)
         dh = np.where(takes_part[t], da[t] @ W_hh, dh)  # (B, H)
     dx = da @ W_ih  # (T, B, D)

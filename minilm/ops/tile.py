@@ -1,0 +1,269 @@
+"""How a matrix product reaches the processor's peak, and the product that the recurrent kernels use.
+
+A processor multiplies and adds a vector of W numbers at once, twice a cycle, but loads barely more than that. So a product must
+use every loaded number several times while it sits in a register. The tile does: R rows by two vectors of sums stay in
+registers over the whole inner loop; for each k it loads two vectors of b and R single numbers of a, and does 2 R products of
+vectors with them::
+
+    for k in range(K):
+        b0, b1 = b[k, :W], b[k, W:]                       2 loads of a vector
+        for r in range(R):
+            s = a[r, k]                                   1 load of a number, copied to all W places
+            c[r, :W] += s * b0                            2 fused multiply-adds
+            c[r, W:] += s * b1
+
+Two sums a row would leave a processor waiting, as each addition takes four cycles; 2 R independent ones keep it busy. R is
+as large as the registers allow: AVX-512 has 32 of 16 float32 (R = 8 with room to spare), AVX2 16 of 8 (R = 6), NEON 32 of 4.
+
+The second matrix is packed once, so that the inner loop reads it in the order in which it lies in memory, ``b[k]`` after
+``b[k - 1]``: panels of 2 W columns, (panels, K, 2W), the last filled up with zeros. A recurrent layer multiplies by the same
+weights at every step, so packing is paid once a sequence, where BLAS would pack at every call.
+
+Each number of the result is one chain of fused multiply-adds over k in order: its bits do not depend on R, on the rows
+beside it, or on how rows were shared among threads.
+
+References: K. Goto, R. A. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008); F. G. Van Zee,
+R. A. van de Geijn, BLIS: a framework for rapidly instantiating BLAS functionality, ACM TOMS 41 (2015).
+"""
+
+from __future__ import annotations
+
+import functools
+
+import llvmlite.binding
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from minilm import devices
+from minilm.ops.jit import jit
+from minilm.ops.workspace import empty_from, scratch_of
+
+
+@functools.cache
+def _registers() -> tuple[int, int]:
+    """(bytes of a vector register, rows of a tile) on this machine."""
+    features = llvmlite.binding.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64, 8
+    if features.get("avx"):
+        return 32, 6
+    return 16, 6
+
+
+VECTOR, ROWS = _registers()  # bytes, R
+FEW = ROWS // 2  # rows of the tile for what is left over
+CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
+WORTH = 2**18  # multiply-adds that are worth a thread
+DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
+WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
+
+
+def width_of(dtype) -> int:
+    """Columns of a panel."""
+    return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
+
+
+@intrinsic(prefer_literal=True)
+def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
+    """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
+
+    With `turned`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
+    `count` on repeat the last one: they load what it loads and store what it stores.
+    """
+    if not isinstance(rows, types.IntegerLiteral) or not isinstance(turned, types.IntegerLiteral):
+        return None
+    signature = types.void(rows, turned, a, types.intp, types.intp, b, c, types.intp, types.boolean)
+    R, single = rows.literal_value, c.dtype == types.float32
+
+    def codegen(context, builder, signature, arguments):
+        _, _, a_value, first, count, b_value, c_value, column, add = arguments
+        A, P, C = (
+            make_array(signature.args[i])(context, builder, value) for i, value in ((2, a_value), (5, b_value), (6, c_value))
+        )
+        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
+        lanes = VECTOR // size
+        vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
+        suffix = f"v{lanes}f{8 * size}"
+        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
+
+        def row(array, r, axis=0):
+            """Where row (column with axis 1) number first + min(r, count - 1) of an array begins."""
+            last = builder.sub(count, index(1))
+            r = builder.select(builder.icmp_signed("<", index(r), last), index(r), last)
+            offset = builder.mul(builder.add(first, r), builder.extract_value(array.strides, axis))
+            start = builder.add(builder.ptrtoint(array.data, index), offset)
+            return builder.inttoptr(start, real.as_pointer())
+
+        def place(pointer, number):
+            return builder.bitcast(builder.gep(pointer, [number]), vector.as_pointer())
+
+        def load(pointer, number):
+            found = builder.load(place(pointer, number))
+            found.align = size
+            return found
+
+        halves = (index(0), index(lanes))
+        a_rows = [row(A, r, turned.literal_value) for r in range(R)]
+        a_step = builder.sdiv(builder.extract_value(A.strides, 0), index(size)) if turned.literal_value else index(1)
+        b_step = builder.sdiv(builder.extract_value(P.strides, 0), index(size))
+        c_rows = [row(C, r) for r in range(R)]
+        places = [builder.add(column, half) for half in halves]
+        zero = ir.Constant(vector, [0.0] * lanes)
+        start = [[builder.select(add, load(c_rows[r], at), zero) for at in places] for r in range(R)]
+        K = builder.extract_value(P.shape, 0)
+        before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("store")
+        builder.cbranch(builder.icmp_signed(">", K, index(0)), loop, end)
+
+        builder.position_at_end(loop)
+        k = builder.phi(index)
+        sums = [[builder.phi(vector) for _ in halves] for _ in range(R)]
+        b_k = [load(P.data, builder.add(builder.mul(k, b_step), half)) for half in halves]
+        after = []
+        for r in range(R):
+            number = builder.load(builder.gep(a_rows[r], [builder.mul(k, a_step)]))
+            number = builder.insert_element(ir.Constant(vector, ir.Undefined), number, lane(0))
+            copies = builder.shuffle_vector(number, number, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
+            after.append([builder.call(fma, [copies, part, total]) for part, total in zip(b_k, sums[r], strict=True)])
+        following = builder.add(k, index(1))
+        builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
+        k.add_incoming(index(0), before)
+        k.add_incoming(following, loop)
+
+        for r in range(R):
+            for half in range(2):
+                sums[r][half].add_incoming(start[r][half], before)
+                sums[r][half].add_incoming(after[r][half], loop)
+        builder.position_at_end(end)
+        for r in range(R):
+            for half in range(2):
+                total = builder.phi(vector)
+                total.add_incoming(start[r][half], before)
+                total.add_incoming(after[r][half], loop)
+                start[r][half] = total
+        for r in range(R):
+            for half in range(2):
+                builder.store(start[r][half], place(c_rows[r], places[half])).align = size
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@jit
+def multiply(first, last, a, panels, c, add):
+    """c[first:last] = a[first:last] @ B, or += with `add`, where `panels` is B (K, N) packed; a (., K), c (., N)."""
+    width, N = panels.shape[2], c.shape[1]
+    edge = np.empty((ROWS, width), c.dtype)  # the last panel may be wider than what is left of c
+    for p in range(len(panels)):
+        column = p * width
+        for row in range(first, last, ROWS):
+            count = min(ROWS, last - row)
+            if column + width > N:
+                edge[:count, : N - column] = c[row : row + count, column:]
+                part = a[row : row + count]
+                _tile(ROWS, 0, part, 0, count, panels[p], edge, 0, add)
+                c[row : row + count, column:] = edge[:count, : N - column]
+            elif count > FEW:
+                _tile(ROWS, 0, a, row, count, panels[p], c, column, add)
+            else:
+                _tile(FEW, 0, a, row, count, panels[p], c, column, add)
+
+
+@jit
+def _multiply_chunks(start, stop, a, panels, c):
+    # chunks [start, stop) of CHUNK rows: they stay in the cache while all panels pass by
+    for chunk in range(start, stop):
+        multiply(chunk * CHUNK, min(len(a), (chunk + 1) * CHUNK), a, panels, c, False)
+
+
+@jit
+def _multiply_turned(start, stop, a, b, c):
+    # strips [start, stop) of two tiles' rows of c (M, N) = aᵀ b; a (K, M), b (K, N), DEPTH rows of both at a time
+    (K, M), N = a.shape, b.shape[1]
+    strip = np.empty((DEPTH, 2 * ROWS), a.dtype)  # a's numbers lie M apart, often a multiple of what one set of the cache holds
+    width = WIDTH32 if a.itemsize == 4 else WIDTH64
+    whole = N - N % width
+    right = np.empty((DEPTH if whole < N else 0, width), a.dtype)  # the columns of b that fill no panel
+    edge = np.empty((ROWS if whole < N else 0, width), a.dtype)  # and what they give
+    for first in range(0, K, DEPTH):
+        depth = min(DEPTH, K - first)
+        add = first > 0
+        if whole < N:
+            right[:depth, : N - whole] = b[first : first + depth, whole:]
+        for row in range(start * 2 * ROWS, min(M, stop * 2 * ROWS), 2 * ROWS):
+            rows = min(2 * ROWS, M - row)
+            if rows == 2 * ROWS:
+                for k in range(depth):
+                    for r in range(2 * ROWS):  # a constant, for the compiler to make one copy of a vector of it
+                        strip[k, r] = a[first + k, row + r]
+            else:
+                strip[:depth, :rows] = a[first : first + depth, row:]
+            for tile in range(0, rows, ROWS):
+                part, count = strip[:depth, tile:], min(ROWS, rows - tile)
+                for column in range(0, whole, width):
+                    panel = b[first : first + depth, column : column + width]
+                    _tile(ROWS, 1, part, 0, count, panel, c[row + tile :], column, add)
+                if whole < N:
+                    edge[:count, : N - whole] = c[row + tile : row + tile + count, whole:]
+                    _tile(ROWS, 1, part, 0, count, right[:depth], edge, 0, add)
+                    c[row + tile : row + tile + count, whole:] = edge[:count, : N - whole]
+
+
+@jit
+def _pack_rows(start, stop, W, panels):
+    # panels[p, k, j] = W[p * width + j, k] for panels [start, stop)
+    N, K = W.shape
+    width = panels.shape[2]
+    for p in range(start, stop):
+        for j in range(width):
+            n = p * width + j
+            if n < N:
+                for k in range(K):
+                    panels[p, k, j] = W[n, k]
+            else:
+                for k in range(K):
+                    panels[p, k, j] = 0
+
+
+@jit
+def _pack_columns(start, stop, W, panels):
+    # panels[p, k, j] = W[k, p * width + j] for panels [start, stop)
+    K, N = W.shape
+    width = panels.shape[2]
+    for p in range(start, stop):
+        left = min(width, N - p * width)
+        for k in range(K):
+            for j in range(left):
+                panels[p, k, j] = W[k, p * width + j]
+            for j in range(left, width):
+                panels[p, k, j] = 0
+
+
+def packed(W, allocate, transposed: bool):
+    """The panels (panels, K, 2W) that `multiply` takes for a product by Wᵀ (``transposed``, W (N, K)) or by W (K, N)."""
+    N, K = W.shape if transposed else W.shape[::-1]
+    width = width_of(W.dtype)
+    panels = allocate((-(-N // width), K, width), W.dtype)
+    kernel = _pack_rows if transposed else _pack_columns
+    devices.parallel(kernel, len(panels), W, panels, grain=max(1, 2**16 // (width * max(K, 1))))
+    return panels
+
+
+def product(a, W, out, workspace, *, transposed: bool) -> None:
+    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads."""
+    with scratch_of(workspace):
+        panels = packed(W, empty_from(workspace), transposed)
+        chunks = -(-len(a) // CHUNK)
+        devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
+
+
+def turned_product(a, b, out) -> None:
+    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
+    if len(a) == 0:
+        out.fill(0)
+        return
+    strips = -(-a.shape[1] // (2 * ROWS))
+    devices.parallel(_multiply_turned, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))
