@@ -1,0 +1,174 @@
+"""The command `minilm`: one module a sub-command, each imported only when it is the one that was asked for."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import re
+import sys
+from typing import NoReturn
+
+import minilm
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
+    "train": "train a model on a text",
+    "generate": "let a trained model write",
+    "evaluate": "a model's loss, perplexity and bits a character",
+    "tokenizer": "train and try tokenizers",
+    "gradcheck": "compare every gradient with finite differences",
+    "show": "print the formulas and the source of one op",
+    "corpus": "list, download and check the texts that have a name",
+    "info": "what minilm runs on: versions, BLAS, threads, caches",
+}
+INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
+
+
+def main(argv=None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : list of str, optional
+        What follows `minilm`; ``sys.argv[1:]`` without it.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 1 where a check or a comparison failed; 2 for a user's mistake or a failing machine, told in one line on
+        stderr; 130 after Ctrl-C. With MINILM_DEBUG=1 such an error is raised instead, for its traceback.
+
+    Raises
+    ------
+    SystemExit
+        For ``--help`` (status 0) and wrong usage (status 2), as argparse does.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    _any_text_can_be_printed()
+    try:
+        args = _parse(argv)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status or 0
+    except KeyboardInterrupt:
+        print("\nminilm: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `minilm corpus list | head -1`
+        _discard_stdout()
+        return BROKEN_PIPE
+    except (ValueError, TypeError, OSError, MemoryError, ArithmeticError) as error:
+        if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
+            raise
+        print(f"minilm: {one_line(error)}", file=sys.stderr)
+        return 2
+
+
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        text = f"{os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename}: {error.strerror}"
+    else:
+        text = str(error)
+    text = " ".join(line.strip() for line in text.splitlines() if line.strip())
+    if isinstance(error, MemoryError):
+        return f"out of memory{': ' * bool(text)}{text}"
+    return text or type(error).__name__
+
+
+# --- parsing ---------------------------------------------------------------------------------------------------------
+
+
+class _Parser(argparse.ArgumentParser):
+    """Suggests the nearest word for a mistyped one (argparse itself does so from Python 3.14 on, if told to).
+
+    Options may stand anywhere: ``encode FILE --json TEXT`` loses its TEXT in argparse's usual order.
+    """
+
+    _intermixed = False
+
+    def parse_known_args(self, args=None, namespace=None):
+        if self._intermixed or any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
+            return super().parse_known_args(args, namespace)
+        self._intermixed = True  # the method below calls this one
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._intermixed = False
+
+    def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+        if wrong and "you mean" not in message:
+            message += suggestion(wrong[1], [word.strip("'\" ") for word in wrong[2].split(",")])
+        super().error(message)
+
+
+def suggestion(word: str, known) -> str:
+    """``"; did you mean 'train'?"``, or nothing where no known word is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = _Parser(
+        prog="minilm",
+        usage="minilm [--help] [--version] COMMAND ...",
+        description="Neural language models written out in full.",
+        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_CACHE: threads of the kernels, folder of the caches.",
+    )
+    parser.add_argument("--version", action="version", version=f"minilm {minilm.__version__}")
+    subparsers = parser.add_subparsers(prog="minilm", dest="command", metavar="COMMAND ...", title="commands")
+    # no option before the command takes a value, so the first word without a dash is the command
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, says in COMMANDS.items():
+        if name == chosen:
+            importlib.import_module(f"minilm.cli.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=says, add_help=False)
+    if chosen is None and not argv:
+        parser.print_help(sys.stderr)
+        raise SystemExit(2)
+    if chosen is not None and chosen not in COMMANDS:
+        hint = suggestion(chosen, COMMANDS) or f"; there are {', '.join(COMMANDS)}"
+        parser.error(f"there is no command {chosen!r}{hint}")
+    args, unknown = parser.parse_known_args(argv)
+    if chosen is None:
+        parser.error(f"a command is missing: {', '.join(COMMANDS)}")
+    if unknown:
+        used = _used(subparsers.choices[chosen], argv)
+        hint = suggestion(unknown[0].partition("=")[0], used._option_string_actions) if unknown[0].startswith("-") else ""
+        used.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    return args
+
+
+def _used(parser, argv: list[str]):
+    """The innermost parser that `argv` chose, as that of `fetch` in `corpus fetch`."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word in argv:
+                if word in action.choices:
+                    return _used(action.choices[word], argv)
+    return parser
+
+
+# --- output ----------------------------------------------------------------------------------------------------------
+
+
+def _any_text_can_be_printed() -> None:
+    """A character that the terminal's encoding lacks is printed as an escape, and is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_stdout() -> None:
+    """Nobody reads any more: what is still in the buffer must not raise at the interpreter's end."""
+    try:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
+    except (OSError, ValueError, AttributeError):  # no real file, as under a test's capture
+        pass

@@ -1,0 +1,152 @@
+"""`minilm info`: what minilm runs on, for a bug report or beside a measured time."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes.util
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+
+import numpy as np
+
+import minilm
+from minilm import devices, files, ops
+
+VECTORS = {  # feature of the processor -> bytes of a vector register, widest first
+    "avx512f": 64,
+    "avx2": 32,
+    "avx": 32,
+    "neon": 16,
+    "sse2": 16,
+}
+FEATURES = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "sve2", "bf16")
+OPTIONAL = {  # distribution -> what it is for
+    "cupy-cuda13x": "GPU",
+    "cupy-cuda12x": "GPU",
+    "cupy": "GPU",
+    "matplotlib": "loss.png",
+    "mpi4py": "several processes",
+    "torch": "parity tests and benchmarks",
+}
+VARIABLES = (
+    "MINILM_THREADS",
+    "MINILM_CACHE",
+    "MINILM_DEBUG",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_DISABLE_JIT",
+)
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "info",
+        help="what minilm runs on: versions, BLAS, threads, caches",
+        description="Print versions, processor, BLAS, threads, caches, implementations and optional packages.",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Print a table, or one JSON object."""
+    found = collect()
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    for name, value in found.items():
+        lines = [f"{key}: {each}" for key, each in value.items()] if isinstance(value, dict) else [str(value)]
+        for i, line in enumerate(lines or ["none"]):
+            print(f"{name if i == 0 else '':<16} {line}")
+    return 0
+
+
+def collect() -> dict:
+    """All that `minilm info` prints: strings, numbers, and dicts of them."""
+    return {
+        "minilm": minilm.__version__,
+        "python": f"{platform.python_version()} ({platform.python_implementation()})",
+        "system": platform.platform(),
+        "processor": _processor(),
+        "threads": devices.threads(),
+        "numpy": np.__version__,
+        "blas": _blas(),
+        **{name: _version(name) or "missing" for name in ("numba", "llvmlite", "safetensors", "tqdm")},
+        "implementations": _implementations(),
+        "caches": _caches(),
+        "optional": {name: f"{_version(name) or 'not installed'} ({use})" for name, use in OPTIONAL.items()},
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+    }
+
+
+def _version(distribution: str) -> str | None:
+    """The installed version, without importing anything."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict:
+    found: dict = {"machine": platform.machine()}
+    with contextlib.suppress(ImportError):
+        import llvmlite.binding
+
+        features = llvmlite.binding.get_host_cpu_features()
+        has = [name for name in FEATURES if features.get(name)]
+        vector = next((size for name, size in VECTORS.items() if features.get(name)), 16)
+        found |= {
+            "name": llvmlite.binding.get_host_cpu_name(),
+            "features": " ".join(has),
+            "vector": f"{vector} bytes, {vector // 4} float32",
+        }
+    found["cores"] = os.cpu_count()
+    return found
+
+
+def _blas() -> dict:
+    try:
+        built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    except (TypeError, KeyError):  # a NumPy built in an unusual way
+        return {"name": "unknown"}
+    return {
+        key: str(built[entry])
+        for key, entry in (("name", "name"), ("version", "version"), ("configuration", "openblas configuration"))
+        if built.get(entry)
+    }
+
+
+def _implementations() -> dict:
+    """How many ops have each implementation, and what the GPU lacks."""
+    root = pathlib.Path(ops.__file__).parent
+    folders = [root / folder for folder in ops.FOLDERS]
+    count = {name: sum((folder / f"{name}.py").is_file() for folder in folders) for name in ("oracle", "cpu", "gpu")}
+    found = {name: f"{count[name]} of {len(folders)} ops" for name in ("oracle", "cpu")}
+    driver = ctypes.util.find_library("nvcuda" if os.name == "nt" else "cuda")
+    has = f"this machine has {'an' if driver else 'no'} NVIDIA driver, {_cupy() or 'no cupy'}"
+    state = f"{count['gpu']} of {len(folders)} ops" if count["gpu"] else "not there yet; it will need an NVIDIA driver and cupy"
+    return found | {"gpu": f"{state} ({has})"}
+
+
+def _cupy() -> str | None:
+    return next((f"{name} {_version(name)}" for name in OPTIONAL if name.startswith("cupy") and _version(name)), None)
+
+
+def _caches() -> dict:
+    """The folders, and their sizes."""
+    folder = pathlib.Path(files.cache_folder())
+    found = {"folder": str(folder)}
+    for part, name in (("jit", "compiled kernels"), ("corpora", "corpora"), ("tokens", "encoded texts")):
+        if (folder / part).is_dir():
+            sizes = [path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()]
+            found[name] = f"{folder / part}, {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
+    with contextlib.suppress(ImportError):
+        from minilm.ops import jit
+
+        found["of these sources"] = jit.cache_folder()
+    return found

@@ -1,0 +1,29 @@
+"""Text from a language model: the distribution to draw from, the draw, and the loop around them.
+
+::
+
+    text = generation.generate(model, tokenizer, "The ", tokens=200, temperature=0.8, top_p=0.95, seed=1)
+    for piece in generation.stream(model, tokenizer, "The "):                  # as soon as it is known
+        print(piece, end="", flush=True)
+
+For any model with ``initial_state(B)``, ``logits(ids, state, last=True)`` and ``step(ids, state)``.
+"""
+
+from minilm.generation.beam import Hypothesis, beam_search
+from minilm.generation.loop import stream_ids
+from minilm.generation.sampling import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
+from minilm.generation.text import generate, generate_many, stream
+
+__all__ = [
+    "Hypothesis",
+    "beam_search",
+    "generate",
+    "generate_many",
+    "greedy_ids",
+    "keep_top_k",
+    "keep_top_p",
+    "probabilities",
+    "sample_ids",
+    "stream",
+    "stream_ids",
+]

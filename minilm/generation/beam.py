@@ -1,0 +1,112 @@
+"""Beam search: the most probable continuation, nearly, instead of a random one.
+
+At every step each of the K beams is continued by every token, and of these K V texts the K most probable are kept::
+
+    log P(w_1 ... w_n | prompt) = sum_t log softmax(logits_t)[w_t]
+    score                       = log P / n^α
+
+Without an end token all texts have the same length n, and the length penalty α changes nothing. With one, a text among the K that
+ends is set aside, and the next one goes on in its place; log P alone (α = 0) favours short texts, α = 1 is the mean of log P
+a token.
+
+References: B. T. Lowerre, The Harpy speech recognition system, 1976; Y. Wu et al., Google's neural machine translation
+system, 2016 (length penalty; theirs is ((5 + n) / 6)^α, this one is Hugging Face's).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.generation.loop import read_prompt
+from minilm.ops import checks, softmax
+
+__all__ = ["Hypothesis", "beam_search"]
+
+
+class Hypothesis(NamedTuple):
+    """A text that the search found."""
+
+    ids: np.ndarray  # (n,), without the prompt
+    log_probability: float  # of all of ids, given the prompt
+    score: float  # log_probability / n ** length_penalty
+
+
+def beam_search(
+    model, ids, tokens: int = 200, beams: int = 4, *, length_penalty: float = 0.0, end: int | None = None
+) -> list[Hypothesis]:
+    """The best texts that a beam search finds, best first.
+
+    Parameters
+    ----------
+    model : RNNLanguageModel
+        Or another with ``logits`` and ``step`` whose state is an array, or a tuple of arrays, (..., B, H).
+    ids : ndarray of integers, shape (T,)
+        The prompt, T >= 1.
+    tokens : int
+        How many to add at most.
+    beams : int
+        Texts that are followed. 1 is greedy; V ** tokens would be an exhaustive search.
+    length_penalty : float
+        α, at least 0.
+    end : int, optional
+        The token that ends a text; it is the last of its ids.
+
+    Returns
+    -------
+    list of Hypothesis
+        At most `beams`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or logits hold a NaN.
+    """
+    checks.whole("tokens", tokens, 1, 2**63)
+    checks.whole("beams", beams, 1, 2**31)
+    alpha = checks.number("length_penalty", length_penalty, 0, 100)
+    checks.integers("ids", ids, (None,), "(T,)")
+    if not len(ids):
+        raise ValueError("ids must hold at least one token, got none")
+    logits, state = read_prompt(model, ids[None])  # (1, V)
+    texts = np.empty((1, 0), np.int64)  # (K, n) what the K beams have written
+    totals = np.zeros(1)  # (K,) their log P
+    ended: list[Hypothesis] = []
+    for n in range(1, tokens + 1):
+        if n > 1:
+            logits, state = model.step(texts[:, -1], state)  # (K, V)
+        each, _ = softmax.log_forward(logits.astype(np.float64))  # (K, V)
+        if np.isnan(each).any():
+            raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
+        parents, drawn, sums = _best(totals[:, None] + each, beams, end)  # (K or more,) each
+        over = drawn == end if end is not None else np.zeros(len(drawn), bool)  # (K or more,)
+        for k in np.flatnonzero(over[:beams]):
+            ended.append(Hypothesis(np.append(texts[parents[k]], drawn[k]), float(sums[k]), float(sums[k]) / n**alpha))
+        ended = sorted(ended, key=lambda h: -h.score)[:beams]
+        on = np.flatnonzero(~over)[:beams]  # (K,)
+        texts = np.concatenate([texts[parents[on]], drawn[on, None]], axis=1)  # (K, n)
+        totals, state = sums[on], _rows(state, parents[on])
+        # log P only falls and n is at most `tokens`: whether any beam can still become better than what has ended
+        if not len(on) or (len(ended) == beams and totals.max() / tokens**alpha <= ended[-1].score):
+            return ended
+    living = [Hypothesis(text, float(total), float(total) / tokens**alpha) for text, total in zip(texts, totals, strict=True)]
+    return sorted(ended + living, key=lambda h: -h.score)[:beams]
+
+
+def _best(totals, beams: int, end: int | None):
+    """Beam, token and log P of the most probable continuations among totals (K, V), best first.
+
+    As many as `beams`, and one more for each beam that might end: enough, then, that do not.
+    """
+    flat = totals.reshape(-1)  # (K V,)
+    count = min(len(flat), beams + (0 if end is None else len(totals)))
+    best = np.flatnonzero(flat >= np.partition(flat, -count)[-count])  # those that tie with the last among them
+    best = best[np.argsort(-flat[best], kind="stable")][:count]
+    best = best[flat[best] > -np.inf]
+    return *np.divmod(best, totals.shape[1]), flat[best]
+
+
+def _rows(state, rows):
+    """The state of some of the texts: its axis before the last is that of the batch."""
+    return tuple(_rows(part, rows) for part in state) if isinstance(state, tuple) else np.ascontiguousarray(state[..., rows, :])

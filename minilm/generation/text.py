@@ -1,0 +1,168 @@
+"""Generation from text to text: the prompt's ids, pieces of text as soon as they are known, and where to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from minilm.generation.loop import stream_ids
+from minilm.ops import checks
+
+__all__ = ["Continuation", "generate", "generate_many", "prompt_ids", "stream"]
+
+
+def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, **options) -> str:
+    """What the model writes after `prompt`.
+
+    Parameters
+    ----------
+    model : RNNLanguageModel, or another with ``initial_state``, ``logits`` and ``step``
+    tokenizer : Tokenizer
+        The model's.
+    prompt : str
+        What the text begins with. An empty one stands for the beginning of a line: the model then starts from the end-of-line
+        token if the tokenizer has one, else from "\\n", else from a space, else from id 0, which is no part of the text.
+    tokens : int or None
+        How many to draw at most; None goes on until a `stop`.
+    stop : str or iterable of str, optional
+        The text ends before the first of these strings, wherever in the tokens it begins.
+    temperature, top_k, top_p, seed, greedy, suppress
+        See `stream_ids`.
+
+    Returns
+    -------
+    str
+        The continuation, without the prompt; ``prompt + generate(...)`` is the whole text.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range; if the prompt holds a character that the tokenizer does not know.
+
+    Examples
+    --------
+    >>> generate(model, tokenizer, "Once upon a ", tokens=100, temperature=0.8, top_p=0.95, seed=1)
+    """
+    return "".join(stream(model, tokenizer, prompt, tokens, stop=stop, **options))
+
+
+def stream(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, **options) -> Iterator[str]:
+    """`generate`, piece by piece: each non-empty piece of text comes as soon as no later token can change it.
+
+    Text that may be the beginning of a `stop` string is held back until that is decided.
+    """
+    ids = prompt_ids(tokenizer, prompt)  # (T,)
+    stops = _stops(stop)
+    return _pieces(stream_ids(model, ids[None], tokens, **options), Continuation(tokenizer, prompt, ids, stops))
+
+
+def _pieces(drawn, text):
+    for ids in drawn:  # (1,)
+        piece = text.feed(ids[0])
+        if piece:
+            yield piece
+        if text.ended:
+            return
+    piece = text.flush()
+    if piece:
+        yield piece
+
+
+def generate_many(
+    model, tokenizer, prompt: str = "", count: int = 1, tokens: int | None = 200, *, stop=None, **options
+) -> list[str]:
+    """`count` continuations of one prompt, drawn side by side as one batch.
+
+    Parameters
+    ----------
+    model, tokenizer, prompt, tokens, stop, **options
+        See `generate`, which gives the first of them (see the note in `stream_ids` on the last bits).
+    count : int
+
+    Returns
+    -------
+    list of str
+    """
+    checks.whole("count", count, 1, 2**31)
+    ids = prompt_ids(tokenizer, prompt)  # (T,)
+    stops = _stops(stop)
+    texts = [Continuation(tokenizer, prompt, ids, stops) for _ in range(count)]
+    found = [""] * count
+    for drawn in stream_ids(model, np.tile(ids, (count, 1)), tokens, **options):  # (B,)
+        for b, text in enumerate(texts):
+            if not text.ended:
+                found[b] += text.feed(drawn[b])
+        if all(text.ended for text in texts):
+            return found
+    return [text + rest.flush() for text, rest in zip(found, texts, strict=True)]
+
+
+def prompt_ids(tokenizer, prompt: str) -> np.ndarray:
+    """What the model reads first: the prompt's ids, or for an empty prompt the token that begins a line; (T,), T >= 1."""
+    ids = tokenizer.encode(prompt)  # (T,)
+    if ids.size:
+        return ids
+    starts = (tokenizer.eos_token_id, tokenizer.token_to_id("\n"), tokenizer.token_to_id(" "), 0)
+    return np.array([next(id for id in starts if id is not None)], np.int32)  # (1,)
+
+
+class Continuation:
+    """The text that tokens after a prompt make, as it becomes known.
+
+    Attributes
+    ----------
+    ended : bool
+        Whether a stop string was found; nothing comes after it.
+    """
+
+    def __init__(self, tokenizer, prompt: str, ids, stops: tuple[str, ...]):
+        self._stream = tokenizer.decode_stream()
+        shown = self._stream.feed(ids)  # it goes on where the prompt ends: a word after a word begins with a space
+        # decoding may drop white space at the end of the prompt: the text has it already, so the next token brings none
+        self._space_is_there = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
+        self._stops = stops
+        self._held = ""
+        self.ended = False
+
+    def feed(self, id) -> str:
+        """The text that one more token makes certain."""
+        text = self._stream.feed(id)
+        if self._space_is_there and text:
+            text, self._space_is_there = text.removeprefix(" "), False
+        return self._until_stop(text)
+
+    def flush(self) -> str:
+        """The text still held back, at the end."""
+        text = self._until_stop(self._stream.flush())
+        return text if self.ended else text + self._held
+
+    def _until_stop(self, text: str) -> str:
+        if not self._stops:
+            return text
+        text = self._held + text
+        places = [place for place in (text.find(stop) for stop in self._stops) if place >= 0]
+        if places:
+            self.ended, self._held = True, ""
+            return text[: min(places)]
+        held = max(_overlap(text, stop) for stop in self._stops)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that is a proper beginning of `stop`."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0
+
+
+def _stops(stop: str | Iterable[str] | None) -> tuple[str, ...]:
+    stops = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+    for each in stops:
+        if not isinstance(each, str):
+            raise TypeError(f"stop must be a str or several, got {checks.describe(each)}")
+        if not each:
+            raise ValueError("stop must not be an empty string: every text would end at once")
+    return stops

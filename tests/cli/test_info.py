@@ -1,0 +1,70 @@
+"""`minilm info`."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import minilm
+from minilm import cli
+from minilm.cli import info
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def test_the_table(capsys):
+    assert cli.main(["info"]) == 0
+    out = capsys.readouterr().out
+    for name in (
+        "minilm",
+        "python",
+        "processor",
+        "threads",
+        "blas",
+        "numba",
+        "llvmlite",
+        "implementations",
+        "caches",
+        "optional",
+    ):
+        assert any(line.startswith(f"{name} ") for line in out.splitlines()), name
+    assert np.__version__ in out and minilm.__version__ in out and "not there yet" in out
+
+
+def test_json(capsys, monkeypatch, cache):
+    monkeypatch.setenv("MINILM_THREADS", "3")
+    (cache / "corpora").mkdir()
+    (cache / "corpora" / "x.txt").write_bytes(b"x" * 2**20)
+    assert cli.main(["info", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["threads"] == 3 and found["environment"]["MINILM_THREADS"] == "3"
+    assert found["caches"]["folder"] == str(cache) and "1 files, 1.0 MiB" in found["caches"]["corpora"]
+    assert found["processor"]["vector"].split()[0] in ("16", "32", "64")
+    assert found["implementations"]["oracle"].startswith(f"{len(minilm.ops.FOLDERS)} of")
+    assert found["numba"][0].isdigit() and found["optional"]["cupy"].endswith("(GPU)")
+    assert found["blas"]["name"]
+
+
+def test_a_wrong_number_of_threads_is_told(monkeypatch, capsys):
+    monkeypatch.setenv("MINILM_THREADS", "two")
+    assert cli.main(["info"]) == 2
+    assert "MINILM_THREADS must be a whole number" in capsys.readouterr().err
+
+
+def test_nothing_heavy_is_imported():
+    code = "import sys; from minilm import cli; cli.main(['info']); print(*sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "cupy", "matplotlib", "mpi4py"} & set(out.splitlines()[-1].split())
+    assert os.path.basename(info.__file__) == "info.py"
+
+
+def test_a_missing_package(monkeypatch):
+    monkeypatch.setattr(info, "OPTIONAL", {"no-such-package-here": "nothing"})
+    assert info.collect()["optional"] == {"no-such-package-here": "not installed (nothing)"}
