@@ -58,6 +58,7 @@ VECTOR, ROWS = _registers()  # bytes, R
 FEW = ROWS // 2  # rows of the tile for what is left over
 CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
 WORTH = 2**18  # multiply-adds that are worth a thread
+SMALL = 2**17  # multiply-adds below which BLAS uses no thread but the caller's
 DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
@@ -253,7 +254,15 @@ def packed(W, allocate, transposed: bool):
 
 
 def product(a, W, out, workspace, *, transposed: bool) -> None:
-    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads."""
+    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
+
+    BLAS takes the small products, which it computes in the caller's thread. Not the others: its idle threads keep their cores
+    busy for tens of milliseconds after each, and the kernels that come next run at half their speed (measured: a training
+    step of a character LSTM took 26 ms so, and takes 14).
+    """
+    if len(a) * W.size < SMALL:
+        np.matmul(a, W.T if transposed else W, out=out)
+        return
     with scratch_of(workspace):
         panels = packed(W, empty_from(workspace), transposed)
         chunks = -(-len(a) // CHUNK)
@@ -261,9 +270,9 @@ def product(a, W, out, workspace, *, transposed: bool) -> None:
 
 
 def turned_product(a, b, out) -> None:
-    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
-    if len(a) == 0:
-        out.fill(0)
+    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads; small products as in `product`."""
+    if a.shape[1] * b.size < SMALL or len(a) == 0:
+        np.matmul(a.T, b, out=out)
         return
     strips = -(-a.shape[1] // (2 * ROWS))
     devices.parallel(_multiply_turned, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))

@@ -1,13 +1,12 @@
-"""Affine map on the CPU: the products are BLAS's, the passes around them ours."""
+"""Affine map on the CPU: products by the register tile of `minilm.ops.tile`, and the passes around them."""
 
 from __future__ import annotations
-
-import numpy as np
 
 from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.jit import jit
 from minilm.ops.linear.spec import Saved
+from minilm.ops.tile import product, turned_product
 from minilm.ops.workspace import empty_from, scratch_of
 
 CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads
@@ -46,7 +45,7 @@ def column_sums(dy, workspace, out=None):
 
 def forward(x, W, b=None, *, workspace=None):
     y = empty_from(workspace)((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
-    np.matmul(fold(x), W.T, out=fold(y))
+    product(fold(x), W, fold(y), workspace, transposed=True)
     if b is not None:
         devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 2**18 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
@@ -56,7 +55,7 @@ def backward(dy, saved, *, workspace=None):
     x, W, bias = saved
     allocate = empty_from(workspace)
     dx = allocate(x.shape, x.dtype)  # (..., I)
-    np.matmul(fold(dy), W, out=fold(dx))
+    product(fold(dy), W, fold(dx), workspace, transposed=False)
     dW = allocate(W.shape, W.dtype)  # (O, I)
-    np.matmul(fold(dy).T, fold(x), out=dW)
+    turned_product(fold(dy), fold(x), dW)
     return dx, dW, column_sums(fold(dy), workspace) if bias else None

@@ -1,0 +1,97 @@
+"""The register tile and the products on it: against NumPy in float64, at sizes that fill tiles and panels and at those that do not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minilm
+from minilm import devices
+from minilm.ops import tile
+
+DTYPES = (np.float32, np.float64)
+SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 129, 150])
+
+
+@pytest.fixture(autouse=True)
+def no_blas(monkeypatch):
+    """Small products too go through the tile."""
+    monkeypatch.setattr(tile, "SMALL", 0)
+
+
+def numbers(*shape, dtype, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
+
+
+def close(found, wanted, K):
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max(initial=0) <= 4 * (K + 2) * np.finfo(found.dtype).eps * np.abs(wanted).max(initial=1)
+
+
+def walled(M, N, dtype):
+    """An array to write (M, N) inside a larger one of NaN, and the larger one."""
+    around = np.full((M + 2) * N, np.nan, dtype)
+    return around[N : N + M * N].reshape(M, N), around
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(M=SIZES, N=SIZES, K=SIZES, transposed=st.booleans())
+def test_product(dtype, M, N, K, transposed):
+    a, W = numbers(M, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype, seed=1)
+    out, around = walled(M, N, dtype)
+    tile.product(a, W, out, minilm.Workspace(poison=True), transposed=transposed)
+    close(out, a.astype(np.float64) @ (W.T if transposed else W).astype(np.float64), K)
+    assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(M=SIZES, N=SIZES, K=SIZES | st.just(2 * tile.DEPTH + 1), strided=st.booleans())
+def test_turned_product(dtype, M, N, K, strided):
+    a, b = numbers(K, M + 3, dtype=dtype), numbers(K, N, dtype=dtype, seed=1)
+    a = a[:, 1 : M + 1] if strided else np.ascontiguousarray(a[:, 1 : M + 1])
+    out, around = walled(M, N, dtype)
+    tile.turned_product(a, b, out)
+    close(out, a.T.astype(np.float64) @ b.astype(np.float64), K)
+    assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_row_is_the_same_beside_any_others(dtype):
+    """So bits do not depend on how rows are shared among threads, nor on the tile that computed them."""
+    a, W = numbers(50, 40, dtype=dtype), numbers(70, 40, dtype=dtype, seed=1)
+    whole = np.empty((50, 70), dtype)
+    tile.product(a, W, whole, None, transposed=True)
+    for first, last in ((0, 1), (3, 8), (7, 20), (49, 50)):
+        part = np.empty((last - first, 70), dtype)
+        tile.product(a[first:last], W, part, None, transposed=True)
+        assert np.array_equal(part, whole[first:last])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bits_do_not_depend_on_threads(dtype):
+    a, W, b = numbers(300, 80, dtype=dtype), numbers(80, 90, dtype=dtype, seed=1), numbers(300, 90, dtype=dtype, seed=2)
+    results = []
+    for count in (1, 2, 3):
+        devices.set_threads(count)
+        plain, turned = np.empty((300, 90), dtype), np.empty((80, 90), dtype)
+        tile.product(a, W, plain, None, transposed=False)
+        tile.turned_product(a, b, turned)
+        results.append((plain.tobytes(), turned.tobytes()))
+    assert len(set(results)) == 1
+
+
+def test_nothing_to_sum_is_zero():
+    out = np.full((3, 40), np.nan, np.float32)
+    tile.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, None, transposed=True)
+    assert not out.any()
+    out.fill(np.nan)
+    tile.turned_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
+    assert not out.any()
+
+
+def test_multiply_adds_to_what_is_there():
+    a, W, c = numbers(5, 6, dtype=np.float64), numbers(6, 40, dtype=np.float64, seed=1), numbers(5, 40, dtype=np.float64, seed=2)
+    wanted = c + a @ W
+    wanted[:2], wanted[4:] = c[:2], c[4:]  # rows outside [first, last) stay
+    tile.multiply(2, 4, a, tile.packed(W, np.empty, False), c, True)
+    assert np.allclose(c, wanted, rtol=1e-14)
