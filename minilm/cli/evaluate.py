@@ -1,0 +1,58 @@
+"""`minilm evaluate`: how well a trained model predicts a text."""
+
+from __future__ import annotations
+
+import json
+
+SPLITS = ("validation", "train", "all")
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="a model's loss, perplexity and bits a character",
+        description="How well a trained model predicts a text: every token but the first is predicted once, from all before it.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="a run's folder")
+    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text; the one the run was trained on without it")
+    parser.add_argument(
+        "--split",
+        choices=SPLITS,
+        help="which part of it: that kept for validation (without --split, of the run's own text), that for training, or all "
+        "(without --split, of another text)",
+    )
+    parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Evaluate, and print the numbers."""
+    from minilm import data, training
+
+    loaded = training.load_run(args.folder)
+    config, state = loaded.config, loaded.state
+    if config is None and args.corpus is None:
+        raise ValueError(f"{args.folder} does not say what text its model was trained on: --corpus FILE|NAME")
+    source = config.corpus if args.corpus is None else args.corpus
+    text = data.text(source, args.errors or (config.errors if config else "strict"))
+    own = state is not None and data.manifest.file_hash(text.path) == state.corpus_sha256
+    if args.corpus is None and not own:
+        raise ValueError(f"{text.path} is no longer the text that {args.folder} was trained on; --corpus names another one")
+    split = args.split or ("validation" if own else "all")
+    fraction = config.validation if config else 0.1
+    part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
+    result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+    step = None if state is None else state.step
+    if args.json:
+        about = {"run": args.folder, "step": step, "corpus": source, "split": split}
+        print(json.dumps({**about, **result.to_dict()}, indent=2))
+        return 0
+    unit = "character" if result.tokens == result.characters else "token"
+    which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
+    print(f"text        {source}, {which}: {result.tokens:,} {unit}s predicted")
+    print(f"loss        {result.loss:.4f} nats a {unit}")
+    print(f"perplexity  {result.perplexity:.3f}")
+    print(f"bits        {result.bits_per_character:.4f} a character")
+    return 0

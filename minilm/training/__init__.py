@@ -1,0 +1,50 @@
+"""Training: from a configuration to a folder with a trained model.
+
+::
+
+    from minilm import training
+
+    config = training.configuration("default", options={"corpus": "tinyshakespeare.txt", "minutes": 3})
+    result = training.train(config, out="runs/shakespeare")       # config.json, model.safetensors, tokenizer.json, log.csv, ...
+    result.evaluation.loss                                         # nats a token on the validation text
+    run = training.load_run("runs/shakespeare")                    # run.model, run.tokenizer, run.config, run.state
+    training.evaluate_text(run.model, run.tokenizer, minilm.data.text("other.txt"))
+
+`minilm.training.trainer` has the loop, `minilm.training.checkpoint` says how a run survives being killed at any moment.
+"""
+
+from minilm.training.config import RunConfig
+from minilm.training.divergence import NonFiniteError
+from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.interrupt import Stopped
+from minilm.training.log import plot, read_log
+from minilm.training.recipes import RECIPES
+from minilm.training.run import Run, load_run
+from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
+from minilm.training.settings import configuration
+from minilm.training.state import TrainingState
+from minilm.training.train import Result, train
+from minilm.training.trainer import Trainer
+
+__all__ = [
+    "RECIPES",
+    "Evaluation",
+    "NonFiniteError",
+    "OptimizerConfig",
+    "Result",
+    "Run",
+    "RunConfig",
+    "SampleConfig",
+    "ScheduleConfig",
+    "Stopped",
+    "TokenizerConfig",
+    "Trainer",
+    "TrainingState",
+    "configuration",
+    "evaluate",
+    "evaluate_text",
+    "load_run",
+    "plot",
+    "read_log",
+    "train",
+]

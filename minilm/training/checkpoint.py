@@ -1,0 +1,257 @@
+"""Checkpoints: a set of files that is whole at every instant, whatever kills the process.
+
+A run's folder holds ::
+
+    training.json             how far the run has come, and size and sha256 of each file below
+    config.json               the model's configuration   }
+    tokenizer.json                                        }  as Hugging Face users know them
+    model.safetensors         the weights to use          }
+    optimizer.safetensors     what training needs beside them
+
+Several files cannot be replaced at one stroke, but one can. So a checkpoint is written in three steps:
+
+1. Every file that changes is written beside the one in use, as ``.NAME.next``, and flushed to the disk.
+2. training.json is replaced by one with the new files' sha256: a rename, which happens or does not. **This is the commit.**
+3. Each ``.NAME.next`` is renamed to ``NAME``.
+
+Killed before 2, training.json still describes the files in use, and the ``.next`` ones are of no account. Killed after it,
+a file is the one of the two whose sha256 training.json has: `Checkpoint.read` looks for it under both names, and whoever
+writes next first completes step 3. So weights and optimizer are always of one step, and the plain names always hold whole files.
+
+A new run in a folder follows the same steps, which means that with ``--overwrite`` the old run stays until the new one stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+
+from minilm import __version__
+from minilm.data.manifest import file_hash
+from minilm.files import written_whole
+from minilm.training.state import TrainingState
+
+__all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
+
+STATE = "training.json"
+FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
+ATTEMPTS = 5  # to read while a training process replaces the files
+
+
+def pending(name: str) -> str:
+    """What a file of a checkpoint is called until it is the one in use."""
+    return f".{name}.next"
+
+
+def holds_run(folder) -> str | None:
+    """The file that shows that a folder holds a run, or a model of somebody's; None if there is none."""
+    return next((name for name in (STATE, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
+
+
+class Checkpoint:
+    """A checkpoint that was read: the state, and the files' contents by name, each with the sha256 it must have."""
+
+    def __init__(self, folder: str, state: TrainingState, files: dict[str, dict], contents: dict[str, bytes]):
+        self.folder, self.state, self.files, self.contents = folder, state, files, contents
+
+    @classmethod
+    def read(cls, folder, names=FILES) -> Checkpoint:
+        """Read a run's checkpoint; nothing is written.
+
+        Parameters
+        ----------
+        folder : path
+        names : sequence of str
+            The files wanted.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such folder, or no run in it.
+        ValueError
+            A file is damaged; says which, what it is and what was wanted.
+        """
+        folder = os.fspath(folder)
+        content = _read_state(folder)
+        for _ in range(ATTEMPTS):
+            try:
+                state, files = TrainingState.from_json(content)
+            except (ValueError, TypeError, KeyError) as error:
+                wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
+                raise ValueError(f"{os.path.join(folder, STATE)} is damaged: {wrong}") from None
+            contents = {name: _find(folder, name, files[name]) for name in names}
+            before, content = content, _read_state(folder)
+            if None not in contents.values():
+                return cls(folder, state, files, contents)
+            if content == before:  # nobody replaced the checkpoint meanwhile
+                break
+        name = next(name for name in names if contents[name] is None)
+        raise ValueError(_fault(folder, name, files[name], state.step))
+
+
+def _read_state(folder: str) -> bytes:
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder {folder}")
+    try:
+        with open(os.path.join(folder, STATE), "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no run in {folder}: it has no {STATE}") from None
+
+
+def _find(folder: str, name: str, wanted: Mapping) -> bytes | None:
+    """The content of a file under either name, if it is what training.json says."""
+    for candidate in (name, pending(name)):
+        with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, candidate), "rb") as file:
+            if os.fstat(file.fileno()).st_size == wanted["bytes"]:
+                content = file.read()
+                if hashlib.sha256(content).hexdigest() == wanted["sha256"]:
+                    return content
+    return None
+
+
+def _fault(folder: str, name: str, wanted: Mapping, step: int) -> str:
+    path = os.path.join(folder, name)
+    if not os.path.exists(path):
+        return f"{path} is missing; it belongs to the checkpoint of step {step}"
+    size = os.path.getsize(path)
+    if size != wanted["bytes"]:
+        return f"{path} is damaged or not of this run: {size:,} bytes, wanted the {wanted['bytes']:,} of step {step}"
+    found = file_hash(path)
+    return f"{path} is damaged or not of this run: sha256 {found[:16]}..., wanted {wanted['sha256'][:16]}... of step {step}"
+
+
+class Folder:
+    """A run's folder as the process that trains sees it: it alone writes, and holds a lock until `close`.
+
+    Parameters
+    ----------
+    path : path
+        Made if it is not there.
+
+    Raises
+    ------
+    ValueError
+        If another process trains there.
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        os.makedirs(self.path, exist_ok=True)
+        self._lock = _locked(self.path)
+        self.files: dict[str, dict] = {}
+
+    def read(self) -> Checkpoint:
+        """The checkpoint to go on from. The third step of a process that was killed in it is completed."""
+        checkpoint = Checkpoint.read(self.path)
+        self.files = checkpoint.files
+        paths = {name: os.path.join(self.path, pending(name)) for name in self.files}
+        self._rename([name for name, path in paths.items() if os.path.exists(path) and _same(path, self.files[name])])
+        return checkpoint
+
+    def save(self, state: TrainingState, writers: Mapping[str, Callable]) -> None:
+        """Write a checkpoint.
+
+        Parameters
+        ----------
+        state : TrainingState
+        writers : mapping of str to callable
+            For each file that changes, ``write(file)``; the others stay.
+
+        Raises
+        ------
+        OSError
+            With the file's name. The checkpoint before is still there, or this one is.
+        """
+        files, content = dict(self.files), None
+        try:
+            for name, write in writers.items():
+                files[name] = self._write_next(name, write)
+            _flush_folder(self.path)
+            content = state.to_json(files, __version__)
+            with written_whole(os.path.join(self.path, STATE)) as file:
+                file.write(content)
+        except BaseException:
+            if content is None or not self._committed(content):
+                for name in writers:
+                    with contextlib.suppress(OSError):
+                        os.remove(os.path.join(self.path, pending(name)))
+            raise
+        self.files = files
+        self._rename(writers)
+
+    def close(self) -> None:
+        """Let other processes train here."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _write_next(self, name: str, write) -> dict:
+        path = os.path.join(self.path, pending(name))
+        try:
+            with open(path, "wb") as file:
+                hashed = _Hashed(file)
+                write(hashed)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.path.join(self.path, name)) from None
+        return {"bytes": hashed.bytes, "sha256": hashed.digest.hexdigest()}
+
+    def _committed(self, content: bytes) -> bool:
+        """Whether the rename that commits took place before whatever was raised, such as Ctrl-C."""
+        with contextlib.suppress(OSError), open(os.path.join(self.path, STATE), "rb") as file:
+            return file.read() == content
+        return False
+
+    def _rename(self, names) -> None:
+        """The third step: committed files get their names."""
+        for name in names:
+            os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
+        _flush_folder(self.path)
+
+
+class _Hashed:
+    """A file that is being written, and the sha256 of what was."""
+
+    def __init__(self, file):
+        self.file, self.digest, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data) -> None:
+        self.file.write(data)
+        self.digest.update(data)
+        self.bytes += memoryview(data).nbytes
+
+
+def _same(path: str, wanted: Mapping) -> bool:
+    return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
+
+
+def _flush_folder(path: str) -> None:
+    """Make renames and new names last; not every system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _locked(path: str) -> int | None:
+    """A lock on the folder, which ends with the process however it ends; None where the system has none."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{path}: another process is training there") from None
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,204 @@
+"""The configuration of a run: everything that decides what a run computes, and nothing else does.
+
+A `RunConfig` is frozen and whole: defaults are filled in, and every value was checked when it was made.
+`minilm.training.settings` makes one from a recipe, a TOML file and the command line; training.json keeps it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from minilm import models
+from minilm.ops import checks
+from minilm.training.sections import (
+    MANY,
+    SECTIONS,
+    OptimizerConfig,
+    SampleConfig,
+    ScheduleConfig,
+    TokenizerConfig,
+    fill,
+    positive,
+    text,
+)
+
+__all__ = ["BUDGETS", "RunConfig"]
+
+BUDGETS = ("steps", "minutes", "epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """Configuration of a training run.
+
+    Parameters
+    ----------
+    recipe : str
+        Where the settings started from; for the record.
+    corpus : str
+        A text file, or the name of a corpus.
+    errors : {"strict", "replace", "ignore"}
+        What invalid UTF-8 in it becomes.
+    validation : float
+        The last part of the text that is kept for validation, in (0, 1).
+    tokenizer : TokenizerConfig
+    model : mapping
+        Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
+    batch, time : int
+        B rows of T tokens a step.
+    carried : bool
+        True: every row of a batch goes on where it ended in the step before, and so does the model's state. False: windows
+        from anywhere, each from a state of zeros.
+    optimizer : OptimizerConfig
+    schedule : ScheduleConfig
+    average : float, optional
+        Keep a running mean of the weights with this decay, in [0, 1), and evaluate and save that; see
+        `minilm.optimizers.WeightAverage`.
+    seed : int
+        Of the first weights, of dropout and of the batches.
+    steps, minutes, epochs : int or float
+        When to stop: exactly one of them. Minutes are of training alone: time to read the text, to compile, and for the last
+        evaluation do not count; a resumed run goes on with the time it has left.
+    evaluate_every : int or "epoch", optional
+        Steps between validations. Without it: every epoch for the schedule "plateau", else only when training ends.
+    evaluate_seconds : float, optional
+        Validate also when so much time has gone by. What "plateau" does then depends on the machine.
+    evaluate_tokens : int, optional
+        Look only at so many first tokens of the validation text, except when training ends.
+    checkpoint_every : int, optional
+    checkpoint_seconds : float, optional
+        Steps, or seconds, between checkpoints. There is always one at the start and one when training ends or is stopped.
+    log_every : int
+        Steps a row of log.csv.
+    sample : SampleConfig
+    device : {"cpu"}
+    """
+
+    recipe: str = "default"
+    corpus: str = "stories"
+    errors: str = "strict"
+    validation: float = 0.1
+    tokenizer: TokenizerConfig = TokenizerConfig()
+    model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    batch: int = 32
+    time: int = 64
+    carried: bool = True
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    average: float | None = None
+    seed: int = 0
+    steps: int | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    evaluate_every: int | str | None = None
+    evaluate_seconds: float | None = None
+    evaluate_tokens: int | None = None
+    checkpoint_every: int | None = None
+    checkpoint_seconds: float | None = 30.0
+    log_every: int = 10
+    sample: SampleConfig = SampleConfig()
+    device: str = "cpu"
+
+    def __post_init__(self):
+        for name in ("recipe", "corpus"):
+            text(name, getattr(self, name))
+        checks.option("errors", self.errors, ("strict", "replace", "ignore"))
+        checks.number("validation", self.validation, 0, 1, low_open=True, high_open=True)
+        fill(self, model=_model(self.model))
+        for name in ("batch", "time", "log_every"):
+            checks.whole(name, getattr(self, name), 1, 2**31)
+        checks.flag("carried", self.carried)
+        if self.average is not None:
+            checks.number("average", self.average, 0, 1, high_open=True)
+        checks.whole("seed", self.seed, 0, 2**64)
+        for name in ("steps", "evaluate_tokens", "checkpoint_every"):
+            if getattr(self, name) is not None:
+                checks.whole(name, getattr(self, name), 2 if name == "evaluate_tokens" else 1, MANY)
+        for name in ("minutes", "epochs", "evaluate_seconds", "checkpoint_seconds"):
+            if getattr(self, name) is not None:
+                positive(name, getattr(self, name))
+        if self.evaluate_every not in (None, "epoch"):
+            if isinstance(self.evaluate_every, str):
+                raise ValueError(f"evaluate_every must be a number of steps or 'epoch', got {self.evaluate_every!r}")
+            checks.whole("evaluate_every", self.evaluate_every, 1, MANY)
+        if self.device == "cuda":
+            raise ValueError("device 'cuda': the GPU kernels are not there yet; --device cpu is what runs")
+        checks.option("device", self.device, ("cpu",))
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            came = " and ".join(f"{name}={getattr(self, name)!r}" for name in given) or "none"
+            raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values: what training.json keeps and `from_dict` reads."""
+        settings = dataclasses.asdict(self)
+        settings["optimizer"]["betas"] = list(self.optimizer.betas)
+        return settings
+
+    @classmethod
+    def from_dict(cls, settings: Mapping[str, Any]) -> RunConfig:
+        """The configuration of nested settings; what is missing has its default.
+
+        Raises
+        ------
+        ValueError
+            A key is unknown (the nearest one is suggested) or a value out of range.
+        TypeError
+            A value is of another type than wanted.
+        """
+        _check_keys(settings)
+        given = dict(settings)
+        for name, kind in SECTIONS.items():
+            if name in given:
+                given[name] = kind(**given[name])
+        return cls(**given)
+
+    def replace(self, **changes) -> RunConfig:
+        """A copy with some settings changed."""
+        return dataclasses.replace(self, **changes)
+
+
+def _model(settings) -> dict[str, Any]:
+    """The model's settings, defaults filled in, without the size of the vocabulary, which is not known yet."""
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"model must be a table of settings, got {checks.describe(settings)}")
+    if "vocab_size" in settings:
+        raise ValueError("model.vocab_size follows from the tokenizer: set tokenizer.vocab_size")
+    full = models.config_of({"model_type": "rnn_lm", **settings, "vocab_size": 1}).to_dict()
+    del full["vocab_size"]
+    return full
+
+
+def _check_keys(settings: Mapping[str, Any]) -> None:
+    """ValueError for the first unknown key, TypeError for a section that is no table."""
+    known = {name: () for name in (field.name for field in dataclasses.fields(RunConfig))}
+    known |= {name: [field.name for field in dataclasses.fields(kind)] for name, kind in SECTIONS.items()}
+    for name, value in settings.items():
+        if name not in known:
+            inside = "." + next(iter(value)) if isinstance(value, Mapping) and value else ""
+            raise ValueError(f"unknown key {name + inside!r} in the configuration: {_hint(name + inside)}")
+        if name in SECTIONS:
+            if not isinstance(value, Mapping):
+                raise TypeError(f"{name} must be a table of keys such as {name}.{known[name][0]}, got {checks.describe(value)}")
+            for key in value:
+                if key not in known[name]:
+                    raise ValueError(f"unknown key {f'{name}.{key}'!r} in the configuration: {_hint(f'{name}.{key}')}")
+
+
+def known_keys() -> list[str]:
+    """All keys that a configuration may have, sections dotted."""
+    names = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*SECTIONS, "model")]
+    names += [f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
+    return names + [f"model.{key}" for key in _model({})]
+
+
+def _hint(wrong: str) -> str:
+    """The nearest key: of all that are spelled like it, or whose last part is."""
+    names = known_keys()
+    last = {name.rpartition(".")[2]: name for name in reversed(names)}
+    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.7)
+    near = near or [last[part] for part in difflib.get_close_matches(wrong.rpartition(".")[2], last, n=1)]
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"

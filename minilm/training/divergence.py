@@ -1,0 +1,36 @@
+"""NaN and infinity: where they came from, and what is kept."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["NonFiniteError", "check_weights", "non_finite"]
+
+
+class NonFiniteError(FloatingPointError):
+    """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
+
+
+def non_finite(trainer, what: str, ids, targets, key, error: Exception | None = None) -> Exception:
+    """What to raise at a step that cannot be taken; `error` itself if all is finite, since it speaks of something else then."""
+    try:
+        where = trainer.model.diagnose(ids, targets, trainer.carried, key=key)
+    except ValueError:  # the model's loss refuses logits that are all NaN
+        where = "output of output"
+    if where is None and error is not None:
+        return error
+    return NonFiniteError(
+        f"{what} at step {trainer.state.step + 1:,}: first not finite is the {where or 'sum of the squared gradients'}. "
+        f"{_kept(trainer)}; a smaller optimizer.lr or optimizer.clip_norm may help"
+    )
+
+
+def check_weights(trainer) -> None:
+    """NonFiniteError if a weight is not finite: such a checkpoint would be of no use."""
+    for name, value in trainer.model.parameters.items():
+        if not np.isfinite(value).all():
+            raise NonFiniteError(f"after step {trainer.state.step:,} the parameter {name} is not finite. {_kept(trainer)}")
+
+
+def _kept(trainer) -> str:
+    return f"The checkpoint of step {trainer.saved:,} in {trainer.folder.path} is kept"

@@ -1,0 +1,133 @@
+"""How well a model predicts a text: loss, perplexity, bits a character."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm import data
+from minilm.ops import checks
+from minilm.ops.workspace import Workspace
+
+__all__ = ["Evaluation", "evaluate", "evaluate_text"]
+
+ROWS = 16  # parts of the text that are read at once
+CONTEXT = 256  # tokens that each part but the first reads before its own
+LOGITS = 1 << 22  # largest number of logits at once: 16 MiB
+
+
+class Evaluation(NamedTuple):
+    """How well a model predicts a text."""
+
+    loss: float  # mean negative log likelihood, nats a token
+    tokens: int  # targets: every token but the first
+    characters: int | None  # that these stand for
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """Bits a character of the text, which compares models of different tokens. Unknown words count as the token <unk>."""
+        return self.loss * self.tokens / math.log(2) / self.characters if self.characters else None
+
+    def to_dict(self) -> dict:
+        """Plain values by name."""
+        return {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_character": self.bits_per_character,
+            "tokens": self.tokens,
+            "characters": self.characters,
+        }
+
+
+def evaluate(model, tokens, *, rows: int | None = None, time: int | None = None, context: int = CONTEXT, workspace=None):
+    """Mean loss of a model over a stream of tokens, its state carried from the first to the last.
+
+    Parameters
+    ----------
+    model : RNNLanguageModel
+    tokens : array_like of int, shape (N,), N >= 2
+    rows, time : int, optional
+        B parts of the stream are read side by side, T tokens at a time. Without them, what suits the length of the stream and the
+        size of the vocabulary: so the same text always gives the same number.
+    context : int
+        Every part but the first begins with the state after so many tokens before it, which do not count.
+    workspace : Workspace, optional
+
+    Returns
+    -------
+    Evaluation
+        Every token but the first was predicted once. ``characters`` is None: see `evaluate_text`.
+
+    Notes
+    -----
+    One row alone would be the plain definition, and would take B times as long. What the rows lose is what the model remembers
+    from more than `context` tokens ago at B - 1 places, which is less than float32's rounding shows for the models here.
+    """
+    tokens = np.asarray(tokens)
+    M = tokens.size - 1  # targets
+    rows = max(1, min(ROWS, M // 512)) if rows is None else checks.whole("rows", rows, 1, 2**31)
+    time = max(1, min(128, LOGITS // (rows * model.config.vocab_size))) if time is None else checks.whole("time", time, 1, 2**31)
+    workspace = Workspace() if workspace is None else workspace
+    state = _read_context(model, tokens, rows, time, context, workspace)
+    batches = data.EvaluationBatches(tokens, rows, time)
+    total = 0.0
+    for ids, targets in batches:  # (B, T) each
+        workspace.reset()
+        loss, state = model.loss(ids, targets, state, workspace=workspace)
+        total += float(loss) * int((targets != data.IGNORE).sum())
+    return Evaluation(total / batches.total_targets, batches.total_targets, None)
+
+
+def _read_context(model, tokens, rows: int, time: int, context: int, workspace):
+    """The state with which each row begins: zeros for the first, the state after `context` tokens for the others."""
+    M = tokens.size - 1
+    starts = [row * M // rows for row in range(rows)]  # as EvaluationBatches cuts
+    context = min(context, starts[1]) if rows > 1 else 0
+    if context <= 0:
+        return None
+    state = None
+    for begin in range(0, context, time):
+        stop = min(begin + time, context)
+        ids = np.zeros((rows, stop - begin), np.int64)  # (B, up to T)
+        for row, start in enumerate(starts[1:], 1):
+            ids[row] = tokens[start - context + begin : start - context + stop]
+        workspace.reset()
+        _, state = model.logits(ids, state, last=True, workspace=workspace)
+    for part in state if isinstance(state, tuple) else (state,):
+        part[:, 0] = 0  # (layers, B, H): nothing stands before the first row
+    return state
+
+
+def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
+    """Mean loss of a model over a text.
+
+    Parameters
+    ----------
+    model : RNNLanguageModel
+    tokenizer : Tokenizer
+    text : Text
+        From `minilm.data.text`, or a part of it from ``split``.
+    tokens : ndarray, shape (N,), optional
+        Its ids, where they are at hand.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ValueError
+        The text holds what the tokenizer does not know, or is shorter than two tokens.
+    """
+    tokens = data.tokens(text, tokenizer) if tokens is None else tokens
+    if tokens.size < 2:
+        raise ValueError(f"{text}: it has {tokens.size} token, and to predict one needs at least 2")
+    characters = max(text.length - len(tokenizer.decode(tokens[:1])), 1)
+    return evaluate(model, tokens)._replace(characters=characters)

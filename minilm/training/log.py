@@ -1,0 +1,98 @@
+"""log.csv, a row every few steps, and loss.png, its curves."""
+
+from __future__ import annotations
+
+import csv
+import os
+
+__all__ = ["COLUMNS", "TIMES", "Log", "plot", "read_log"]
+
+COLUMNS = ("step", "epoch", "tokens", "lr", "loss", "gradient_norm", "validation_loss", "seconds", "tokens_per_second")
+TIMES = ("seconds", "tokens_per_second")  # columns that differ between two runs that are equal in all else
+HEADER = ",".join(COLUMNS) + "\n"
+
+
+class Log:
+    """log.csv of a run.
+
+    Parameters
+    ----------
+    folder : path
+    keep : int
+        How many bytes of the file belong to the checkpoint that the run goes on from; what comes after them is cut off, so that
+        the log of a resumed run equals that of an undisturbed one. 0 starts anew.
+    """
+
+    def __init__(self, folder, keep: int = 0):
+        self.path = os.path.join(os.fspath(folder), "log.csv")
+        try:
+            self._file = open(self.path, "r+b" if keep and os.path.exists(self.path) else "w+b")
+            whole = self._file.seek(0, os.SEEK_END) >= keep > 0
+            self._file.truncate(keep if whole else 0)  # a log that somebody shortened cannot be gone on with
+            self._file.seek(0, os.SEEK_END)
+            if not whole:
+                self._file.write(HEADER.encode())
+                self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def row(self, **values) -> None:
+        """Append a row; a value that is None is left empty."""
+        cells = ("" if values[name] is None else _cell(name, values[name]) for name in COLUMNS)
+        try:
+            self._file.write((",".join(cells) + "\n").encode())
+            self._file.flush()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+    def flush(self) -> int:
+        """Make the rows last, and return how many bytes there are."""
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+        return self._file.tell()
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from None
+
+
+def _cell(name: str, value) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.1f}" if name in TIMES else f"{value:.7g}"
+
+
+def read_log(folder) -> dict[str, list[float]]:
+    """The columns of a run's log.csv by name; NaN where a cell is empty."""
+    with open(os.path.join(os.fspath(folder), "log.csv"), newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name] or "nan") for row in rows] for name in COLUMNS}
+
+
+def plot(folder) -> str | None:
+    """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`)."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
+        from matplotlib.figure import Figure
+    except ImportError:
+        return None
+    from minilm.files import written_whole
+
+    log = read_log(folder)
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    axes = FigureCanvasAgg(figure).figure.subplots()
+    axes.plot(log["step"], log["loss"], lw=0.9, color="0.6", label="training")
+    validated = [(step, loss) for step, loss in zip(log["step"], log["validation_loss"], strict=True) if loss == loss]
+    if validated:
+        axes.plot(*zip(*validated, strict=True), "o-", ms=4, lw=1.4, color="C3", label=f"validation, last {validated[-1][1]:.4f}")
+    axes.set(xlabel="step", ylabel="loss, nats a token")
+    axes.grid(alpha=0.25)
+    axes.legend()
+    path = os.path.join(os.fspath(folder), "loss.png")
+    with written_whole(path) as file:
+        figure.savefig(file, format="png")
+    return path

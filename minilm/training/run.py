@@ -1,0 +1,119 @@
+"""Reading a run's folder: the model and what belongs to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from minilm import models, tokenizers
+from minilm.training import tensors
+from minilm.training.checkpoint import STATE, Checkpoint
+from minilm.training.config import RunConfig
+from minilm.training.state import TrainingState
+
+__all__ = ["Run", "load_run"]
+
+
+class Run(NamedTuple):
+    """What a run's folder holds."""
+
+    folder: str
+    model: Any  # a model of minilm.models, with the weights to use
+    tokenizer: Any
+    config: RunConfig | None  # None, and so is `state`, where the folder holds a model only
+    state: TrainingState | None
+
+
+def load_run(folder) -> Run:
+    """Load the model and tokenizer of a run, whether it has ended or not.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone.
+
+    Returns
+    -------
+    Run
+        ``model, tokenizer, config, state``, and the folder. Nothing is written, so a run may be looked at while it trains.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or one of the files is not there.
+    ValueError
+        A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
+    """
+    folder = os.fspath(folder)
+    if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, STATE)) and _plain_model(folder):
+        contents, config, state = {name: _content(folder, name) for name in ("config.json", "model.safetensors")}, None, None
+        tokenizer = tokenizers.load(os.path.join(folder, "tokenizer.json"))
+    else:
+        try:
+            checkpoint = Checkpoint.read(folder, ("config.json", "tokenizer.json", "model.safetensors"))
+        except ValueError as error:
+            raise ValueError(f"{error}{_other_model(folder)}") from None
+        contents, config, state = checkpoint.contents, checkpoint.state.config, checkpoint.state
+        tokenizer = tokenizer_of(folder, contents["tokenizer.json"])
+    model = model_of(folder, contents["config.json"])
+    load_weights(model, os.path.join(folder, "model.safetensors"), contents["model.safetensors"])
+    if tokenizer.vocab_size != model.config.vocab_size:
+        raise ValueError(
+            f"{os.path.join(folder, 'tokenizer.json')} has {tokenizer.vocab_size} tokens, "
+            f"the model in config.json {model.config.vocab_size}: they are not of one run"
+        )
+    return Run(folder, model, tokenizer, config, state)
+
+
+def model_of(folder: str, content: bytes):
+    """The model of config.json, with its first weights."""
+    path = os.path.join(folder, "config.json")
+    try:
+        settings = json.loads(content.decode("utf-8"))
+        if not isinstance(settings, dict):
+            raise ValueError(f"wanted a JSON object, got {type(settings).__name__}")
+        return models.from_config(settings)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def load_weights(model, path: str, content: bytes) -> None:
+    """Put the weights of a safetensors file into the model; ValueError, naming the file, if they do not fit."""
+    try:
+        arrays = tensors.read(content)
+    except ValueError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    try:
+        model.parameters.load_state_dict(arrays)
+    except ValueError as error:
+        raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+
+
+def tokenizer_of(folder: str, content: bytes):
+    """The tokenizer of a tokenizer.json whose checksum was right."""
+    return tokenizers.base.from_fields(os.path.join(folder, "tokenizer.json"), json.loads(content), tokenizers.CLASSES)
+
+
+def _plain_model(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, "model.safetensors")) and os.path.exists(os.path.join(folder, "config.json"))
+
+
+def _content(folder: str, name: str) -> bytes:
+    with open(os.path.join(folder, name), "rb") as file:
+        return file.read()
+
+
+def _other_model(folder: str) -> str:
+    """What to add where model.safetensors is a whole file with other names or shapes than config.json says."""
+    try:
+        model = model_of(folder, _content(folder, "config.json"))
+        content = _content(folder, "model.safetensors")
+        tensors.read(content)
+    except (OSError, ValueError):
+        return ""
+    try:
+        load_weights(model, "it", content)
+    except ValueError as error:
+        return f"; {error}"
+    return ""

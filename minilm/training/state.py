@@ -1,0 +1,111 @@
+"""How far a run has come: what training.json holds beside the configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import Any
+
+from minilm.training.config import RunConfig
+
+__all__ = ["FORMAT", "TrainingState"]
+
+FORMAT = "minilm.training"
+VERSION = 1
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """How far a run has come. Everything that is not an array.
+
+    Attributes
+    ----------
+    config : RunConfig
+    corpus_sha256 : str
+        Of the text's file: a resumed run must read the same one.
+    step : int
+        Steps taken.
+    epoch : float
+        Passes over the part of the text for training.
+    tokens : int
+        Targets trained on.
+    seconds : float
+        Of training alone; what a budget in minutes counts.
+    schedule : dict
+        State of the schedule.
+    loss_sum, loss_count
+        Sum of the losses since the last row of log.csv, and how many.
+    log_bytes : int
+        How much of log.csv belongs to this checkpoint.
+    validation : dict or None
+        The last validation: ``step``, ``loss`` (nats a token), ``perplexity``, ``bits_per_character``, ``tokens``.
+    best : dict or None
+        The step and loss of the lowest one.
+    finished : bool
+        Whether the budget is used up.
+    """
+
+    config: RunConfig
+    corpus_sha256: str
+    step: int = 0
+    epoch: float = 0.0
+    tokens: int = 0
+    seconds: float = 0.0
+    schedule: dict[str, Any] = dataclasses.field(default_factory=dict)
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    log_bytes: int = 0
+    validation: dict[str, Any] | None = None
+    best: dict[str, Any] | None = None
+    finished: bool = False
+
+    def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
+        """The content of training.json: this, what the checkpoint's files are, and a checksum of all that."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["config"] = self.config.to_dict()
+        body = {"format": FORMAT, "version": VERSION, "minilm_version": version, **fields, "files": files}
+        body = _plain(body)
+        return (json.dumps({**body, "sha256": checksum(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+    @classmethod
+    def from_json(cls, content: bytes) -> tuple[TrainingState, dict[str, dict[str, Any]]]:
+        """The state, and what the checkpoint's files are.
+
+        Raises
+        ------
+        ValueError
+            Saying what is wrong, without the file's name.
+        """
+        try:
+            body = json.loads(content.decode("utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"it is not JSON: {error}") from None
+        if not isinstance(body, dict) or body.get("format") != FORMAT:
+            raise ValueError(f"it has no field 'format' of {FORMAT!r}")
+        if body.get("version") != VERSION:
+            raise ValueError(f"format version {body.get('version')!r} is unknown; this minilm reads version {VERSION}")
+        recorded = body.pop("sha256", None)
+        if recorded != checksum(body):
+            raise ValueError("its content does not fit its own checksum")
+        files = body["files"]
+        fields = {field.name: body[field.name] for field in dataclasses.fields(cls)}
+        for name in ("validation", "best"):
+            if fields[name] is not None:
+                fields[name] = {key: float(value) if isinstance(value, str) else value for key, value in fields[name].items()}
+        return cls(**{**fields, "config": RunConfig.from_dict(body["config"])}), files
+
+
+def checksum(body: dict[str, Any]) -> str:
+    """The sha256 of a JSON object, whatever the order and spacing it was written with."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _plain(value):
+    """JSON has no infinity, so that is written as a string; ``float`` reads it back."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

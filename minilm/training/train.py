@@ -1,0 +1,216 @@
+"""A whole run: from the configuration to the folder, the validation loss and a sample."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import Any, NamedTuple
+
+from minilm import data
+from minilm.data.manifest import file_hash
+from minilm.files import written_whole
+from minilm.training.build import corpus_parts, make_batches, make_model
+from minilm.training.checkpoint import Checkpoint, Folder, holds_run
+from minilm.training.config import RunConfig
+from minilm.training.evaluation import Evaluation
+from minilm.training.progress import Progress
+from minilm.training.run import model_of, tokenizer_of
+from minilm.training.settings import check_resumed, configuration
+from minilm.training.state import TrainingState
+from minilm.training.trainer import Trainer
+
+__all__ = ["Result", "stored_config", "train"]
+
+RUNS = "runs"  # where runs without a folder of their own go
+
+
+class Result(NamedTuple):
+    """What `train` gives."""
+
+    folder: str
+    model: Any  # with the averaged weights where there are some
+    tokenizer: Any
+    state: TrainingState
+    evaluation: Evaluation  # on the whole validation text
+    sample: str | None
+
+
+def train(
+    config: RunConfig | None = None,
+    *,
+    out=None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool | None = False,
+) -> Result:
+    """Train a model, from the text's name to a folder with everything in it.
+
+    Parameters
+    ----------
+    config : RunConfig, optional
+        Of a new run: ``configuration()`` without it. Of one that is resumed: its own without it, and otherwise one that differs
+        in no more than `minilm.training.settings.RESUMABLE`.
+    out : path, optional
+        The run's folder; without it ``runs/CORPUS-CELL-N`` with the first N that is free.
+    resume : bool
+        Go on with the run in `out`, bit for bit as if it had never stopped (but for what a budget in minutes makes of time).
+    overwrite : bool
+        Put a new run in the place of the one in `out`, which stays until the new one's first checkpoint stands.
+    progress : bool, optional
+        Show on stderr how far it is: None as the command line does, a bar on a terminal and lines elsewhere; False nothing.
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    ValueError, TypeError
+        The configuration, the text or the checkpoint is not what it should be; nothing was changed.
+    FileExistsError
+        `out` holds a run, and neither `resume` nor `overwrite` was said.
+    OSError
+        A file cannot be read or written. The last good checkpoint is kept, as it is in the two cases below.
+    NonFiniteError
+        A loss, gradient or weight was not finite.
+    Stopped
+        Ctrl-C or SIGTERM, after a checkpoint was written; a KeyboardInterrupt.
+    """
+    if resume and overwrite:
+        raise ValueError("resume and overwrite exclude each other")
+    trainer = _resumed(config, out) if resume else _new(config or configuration(), out, overwrite)
+    with contextlib.closing(trainer):
+        return _run(trainer, progress)
+
+
+def stored_config(out) -> RunConfig:
+    """The configuration of the run in a folder."""
+    return Checkpoint.read(out, ()).state.config
+
+
+def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
+    if out is not None:
+        found = None if overwrite else holds_run(out)
+        if found:
+            raise FileExistsError(f"{os.fspath(out)} holds {found} already: --resume goes on with a run, --overwrite replaces it")
+        if os.path.lexists(out) and not os.path.isdir(out):
+            raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
+    if os.path.isfile(config.corpus):
+        config = config.replace(corpus=os.path.abspath(config.corpus))
+    tokenizer, parts = corpus_parts(config)
+    make_batches(config, parts)  # a text that is too short is told before anything is made
+    model = make_model(config, tokenizer.vocab_size)
+    folder = Folder(_free(config) if out is None else out)
+    try:
+        return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
+    except BaseException:
+        folder.close()
+        with contextlib.suppress(OSError):
+            os.rmdir(folder.path)  # only if it is empty
+        raise
+
+
+def _free(config: RunConfig) -> str:
+    """A folder that is not there yet."""
+    name = os.path.splitext(os.path.basename(config.corpus))[0]
+    number = 1
+    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.model['cell']}-{number}")):
+        number += 1
+    return path
+
+
+def _resumed(config: RunConfig | None, out) -> Trainer:
+    if out is None:
+        raise ValueError("resume needs out, the run's folder")
+    stored_config(out)  # a folder without a run is told, not made
+    folder = Folder(out)
+    try:
+        checkpoint = folder.read()
+        state = checkpoint.state
+        if config is not None:
+            if os.path.isfile(config.corpus):
+                config = config.replace(corpus=os.path.abspath(config.corpus))
+            check_resumed(state.config, config)
+        now = config or state.config
+        text = data.text(now.corpus, now.errors)
+        found = file_hash(text.path)
+        if found != state.corpus_sha256:
+            raise ValueError(
+                f"{text.path} is not the text that {folder.path} was trained on: sha256 {found[:16]}..., "
+                f"wanted {state.corpus_sha256[:16]}..."
+            )
+        tokenizer = tokenizer_of(folder.path, checkpoint.contents["tokenizer.json"])
+        tokenizer, parts = corpus_parts(now, tokenizer)
+        model = model_of(folder.path, checkpoint.contents["config.json"])
+        changed, state.config = now != state.config, now
+        trainer = Trainer(folder, state, model, tokenizer, parts, checkpoint)
+        if changed:
+            trainer.save(weights=False)
+        return trainer
+    except BaseException:
+        folder.close()
+        raise
+
+
+def _run(trainer: Trainer, progress: bool | None) -> Result:
+    state, config = trainer.state, trainer.config
+    unit = "characters" if config.tokenizer.kind == "character" else "words"
+    shown = Progress(progress, unit, trainer.progress())
+    try:
+        for line in describe(trainer):
+            shown.say(line)
+        if not trainer.finished():
+            shown.say("getting the kernels ready (compiled once, then kept) ...")
+            trainer.warm_up()
+        try:
+            trainer.run(shown)
+            evaluation = trainer.conclude(shown)
+        finally:
+            shown.close()
+            with contextlib.suppress(OSError):  # what went wrong is more important than the plot
+                trainer.draw()
+    finally:
+        shown.close()
+    model = trainer.use_average()
+    try:
+        sample = _sample(trainer, model)
+    except ValueError as error:  # logits that are not finite; the run is whole without it
+        shown.say(f"no sample: {error}")
+        sample = None
+    return Result(trainer.folder.path, model, trainer.tokenizer, state, evaluation, sample)
+
+
+def describe(trainer: Trainer) -> list[str]:
+    """What is trained on what, in a few lines."""
+    parts, config, model = trainer.parts, trainer.config, trainer.model
+    cell, count, size = (config.model[name] for name in ("cell", "num_layers", "hidden_size"))
+    kind = f"{cell.upper()}, {count} layer{'s' * (count > 1)} of {size}"
+    lines = [
+        f"text       {config.corpus}: {parts.whole.length:,} characters, the last {parts.validation.length:,} for validation",
+        f"tokenizer  {config.tokenizer.kind}, {trainer.tokenizer.vocab_size:,} tokens",
+        f"model      {kind}, {model.parameters.count:,} parameters",
+        f"run        {trainer.folder.path}",
+    ]
+    return lines + [f"resumed    at step {trainer.state.step:,}"] * (trainer.state.step > 0)
+
+
+def _sample(trainer: Trainer, model) -> str | None:
+    """Let the model write, and keep that in sample.txt."""
+    settings, tokenizer = trainer.config.sample, trainer.tokenizer
+    if settings.tokens == 0:
+        return None
+    from minilm import generation
+
+    text = settings.prompt + generation.generate(
+        model,
+        tokenizer,
+        settings.prompt,
+        tokens=settings.tokens,
+        temperature=settings.temperature,
+        top_k=settings.top_k,
+        top_p=settings.top_p,
+        seed=trainer.config.seed,
+    )
+    with written_whole(os.path.join(trainer.folder.path, "sample.txt")) as file:
+        file.write((text + "\n").encode("utf-8"))
+    return text

@@ -1,0 +1,292 @@
+"""The training loop.
+
+One step::
+
+    ids, targets = batches.batch(step)                       (B, T) each: a function of the seed and the step
+    loss, saved  = model.forward(ids, targets, state, key=Key(seed, step))
+    model.backward(saved)                                    fills the gradient buffer
+    norm         = optimizer.step(lr)                        clips, updates, clears
+    state        = saved.state                               carried into the next step
+
+All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
+
+The clock that a budget in minutes looks at starts when the kernels are compiled (`Trainer.warm_up` runs each once) and stops
+before the last evaluation; validation and checkpoints in between count.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+
+import numpy as np
+
+from minilm import data, layers
+from minilm.ops import clip
+from minilm.ops.workspace import Workspace
+from minilm.optimizers import WeightAverage
+from minilm.random import Key
+from minilm.training import snapshot
+from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
+from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.divergence import check_weights, non_finite
+from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.interrupt import Stop, Stopped
+from minilm.training.log import Log, plot
+from minilm.training.progress import Progress
+from minilm.training.state import TrainingState
+
+__all__ = ["Trainer"]
+
+
+class Trainer:
+    """Trains a model and keeps the run's folder.
+
+    Parameters
+    ----------
+    folder : Folder
+    state : TrainingState
+        Its configuration is the run's.
+    model, tokenizer, parts
+        See `minilm.training.build`.
+    checkpoint : Checkpoint, optional
+        What to go on from; `state` and `model` are as it has them. Without one, the first checkpoint is written here.
+    """
+
+    def __init__(self, folder: Folder, state: TrainingState, model, tokenizer, parts: Parts, checkpoint=None):
+        self.folder, self.state, self.config = folder, state, state.config
+        self.model, self.tokenizer, self.parts = model, tokenizer, parts
+        self.batches = make_batches(self.config, parts)
+        self.optimizer = make_optimizer(self.config, model.parameters)
+        self.schedule = make_schedule(self.config)
+        self.average = None if self.config.average is None else WeightAverage(model.parameters, self.config.average)
+        self.workspace = Workspace()
+        self._parameters = model.parameters
+        self._zeros = model.initial_state(self.config.batch)
+        self.carried = self._zeros  # the state that the next step starts from
+        self._limit = self._total_steps()
+        self.saved = state.step  # step of the last checkpoint
+        if checkpoint is None:
+            self.save(first=True)
+        else:
+            self._restore(checkpoint)
+        self.log = Log(folder.path, state.log_bytes)
+
+    # --- how far ------------------------------------------------------------------------------------------------------
+
+    def _total_steps(self) -> int | None:
+        """Steps of the whole run; None where minutes decide."""
+        if self.config.epochs is not None:
+            return max(1, math.ceil(self.config.epochs * self.batches.epoch_steps))
+        return self.config.steps
+
+    def progress(self) -> float:
+        """The part of the run that is done, in [0, 1]."""
+        if self._limit is None:
+            return min(1.0, self.state.seconds / (60 * self.config.minutes))
+        return min(1.0, self.state.step / self._limit)
+
+    def _rate(self) -> float:
+        """The learning rate of the next step."""
+        done = self.progress() if self._limit is None else (self.state.step + 0.5) / self._limit  # the middle of the step
+        return self.schedule(done, epoch=self.state.step / self.batches.epoch_steps)
+
+    # --- training -----------------------------------------------------------------------------------------------------
+
+    def warm_up(self) -> float:
+        """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
+        start = time.perf_counter()
+        ids, targets = self.batches.batch(0)
+        self.workspace.reset()
+        _, saved = self.model.forward(ids, targets, self._zeros, key=Key(self.config.seed), workspace=self.workspace)
+        self.model.backward(saved, workspace=self.workspace)
+        clip.norm(self._parameters.gradient_flat)
+        self._parameters.zero_gradients()
+        make_optimizer(self.config, layers.Linear(2, 2, dtype=self.model.dtype, seed=0).parameters).step()
+        evaluate(self.model, self.parts.validation_tokens[:1100], workspace=Workspace())
+        return time.perf_counter() - start
+
+    def run(self, progress: Progress) -> None:
+        """Train until the budget is used up, and write the checkpoint of the end.
+
+        Raises
+        ------
+        NonFiniteError
+        Stopped
+            After SIGINT or SIGTERM, when a checkpoint has been written.
+        OSError
+            If the disk is full or the folder cannot be written; the last checkpoint is kept.
+        """
+        state, config = self.state, self.config
+        first = origin = time.perf_counter()
+        origin -= state.seconds
+        row_time, row_tokens, begun, last_saved, last_validated = first, state.tokens, state.tokens, first, first
+        # NumPy need not warn of what is looked for here at every step.
+        with Stop() as stop, np.errstate(over="ignore", invalid="ignore"):
+            while not self.finished():
+                lr = self._rate()
+                loss, norm, count = self._step(lr)
+                now = time.perf_counter()
+                state.step += 1
+                state.tokens += count
+                state.epoch = state.step / self.batches.epoch_steps
+                state.seconds = now - origin
+                state.loss_sum += loss
+                state.loss_count += 1
+                ended = self.finished()
+                validated = not ended and self._validation_due(now - last_validated)
+                if validated:
+                    self._validate(config.evaluate_tokens, progress)
+                    last_validated = time.perf_counter()
+                    state.seconds = last_validated - origin
+                if validated or ended or state.step % config.log_every == 0:
+                    rate = (state.tokens - row_tokens) / max(now - row_time, 1e-9)
+                    self._row(lr, norm, rate, state.validation["loss"] if validated else None)
+                    row_time, row_tokens = time.perf_counter(), state.tokens
+                if progress.due(now - first):
+                    progress.update(now - first, self.progress(), state.step, loss, state.tokens - begun, self._note())
+                if stop.signal is not None and not ended:
+                    self.save()
+                    raise Stopped(self.folder.path, state.step, stop.signal)
+                if not ended and self._checkpoint_due(now - last_saved):
+                    self.save()
+                    last_saved = time.perf_counter()
+                state.seconds = time.perf_counter() - origin
+            if not state.finished:
+                state.finished = True
+                self.save()
+
+    def finished(self) -> bool:
+        """Whether the budget is used up."""
+        if self._limit is None:
+            return self.state.step > 0 and self.state.seconds >= 60 * self.config.minutes
+        return self.state.step >= self._limit
+
+    def _step(self, lr: float) -> tuple[float, float, int]:
+        """One step: its loss, the norm of its gradients, and how many targets it had."""
+        step = self.state.step
+        ids, targets = self.batches.batch(step)  # (B, T) each
+        if self.batches.fresh(step):
+            self.carried = self._zeros
+        key = Key(self.config.seed, step)
+        self.workspace.reset()
+        try:
+            loss, saved = self.model.forward(ids, targets, self.carried, key=key, workspace=self.workspace)
+        except ValueError as error:  # logits that are all NaN or infinite have no loss
+            raise non_finite(self, "there is no loss", ids, targets, key, error) from None
+        loss = float(loss)
+        if not math.isfinite(loss):
+            raise non_finite(self, f"the loss is {loss}", ids, targets, key)
+        self.model.backward(saved, workspace=self.workspace)
+        norm = clip.norm(self._parameters.gradient_flat) if self.optimizer.clip_norm is None else None
+        try:
+            clip.scale(0.0 if norm is None else norm, 1.0)  # raises if it is not finite, as `step` does where it clips
+            clipped = self.optimizer.step(lr)
+        except FloatingPointError:
+            raise non_finite(self, "the norm of the gradients is not finite", ids, targets, key) from None
+        norm = clipped if norm is None else norm
+        if self.average is not None:
+            self.average.update()
+        self.carried = saved.state
+        return loss, float(norm), int(np.count_nonzero(targets != data.IGNORE))
+
+    # --- validation ---------------------------------------------------------------------------------------------------
+
+    def _validation_due(self, seconds: float) -> bool:
+        every, step = self.config.evaluate_every, self.state.step
+        if every is None and self.config.schedule.name == "plateau":
+            every = "epoch"
+        if every is not None and step % (self.batches.epoch_steps if every == "epoch" else every) == 0:
+            return True
+        return self.config.evaluate_seconds is not None and seconds >= self.config.evaluate_seconds
+
+    def _validate(self, limit: int | None, progress: Progress) -> Evaluation:
+        """Validate on the first `limit` tokens, or all, with the averaged weights where there are some."""
+        parts, state = self.parts, self.state
+        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+            if limit is None or limit >= parts.validation_tokens.size:
+                result = evaluate_text(self.model, self.tokenizer, parts.validation, parts.validation_tokens)
+            else:
+                result = evaluate(self.model, parts.validation_tokens[:limit])
+        state.validation = {"step": state.step, **result.to_dict()}
+        if state.best is None or result.loss < state.best["loss"]:
+            state.best = {"step": state.step, "loss": result.loss}
+        fell = self.schedule.observe(result.loss)
+        progress.say(
+            f"step {state.step:,}: validation loss {result.loss:.4f}, perplexity {result.perplexity:.2f}"
+            + (", learning rate divided" if fell else "")
+        )
+        return result
+
+    def conclude(self, progress: Progress) -> Evaluation:
+        """Validate on the whole of the validation text when training has ended; the log and the checkpoint keep it."""
+        state, whole = self.state, self.parts.validation_tokens.size - 1
+        done = state.validation
+        if done is not None and done["step"] == state.step and done["tokens"] == whole and done["characters"]:
+            return Evaluation(done["loss"], done["tokens"], done["characters"])
+        result = self._validate(None, progress)
+        self._row(None, None, None, result.loss)
+        self.save(weights=False)
+        return result
+
+    # --- the folder ---------------------------------------------------------------------------------------------------
+
+    def _note(self) -> str:
+        """For the progress bar."""
+        return f", validation {self.state.validation['loss']:.3f}" if self.state.validation else ""
+
+    def _row(self, lr, norm, rate, validation_loss) -> None:
+        state = self.state
+        self.log.row(
+            step=state.step,
+            epoch=state.epoch,
+            tokens=state.tokens,
+            lr=lr,
+            loss=state.loss_sum / state.loss_count if state.loss_count else None,
+            gradient_norm=norm,
+            validation_loss=validation_loss,
+            seconds=state.seconds,
+            tokens_per_second=rate,
+        )
+        state.loss_sum, state.loss_count = 0.0, 0
+
+    def _checkpoint_due(self, seconds: float) -> bool:
+        every, often = self.config.checkpoint_every, self.config.checkpoint_seconds
+        return (every is not None and self.state.step % every == 0) or (often is not None and seconds >= often)
+
+    def save(self, *, first: bool = False, weights: bool = True) -> None:
+        """Write a checkpoint; without `weights`, which have not changed then, only what training.json says."""
+        if weights:
+            check_weights(self)
+        self.state.schedule = self.schedule.state_dict()
+        if not first:
+            self.state.log_bytes = self.log.flush()
+        self.folder.save(self.state, snapshot.writers(self, first) if weights else {})
+        self.saved = self.state.step
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        """Everything as it was when the checkpoint was written."""
+        snapshot.restore(self, checkpoint)
+        self.schedule.load_state_dict(self.state.schedule)
+        if self.state.finished and not self.finished():  # the budget was raised
+            self.state.finished = False
+
+    def use_average(self):
+        """The model with the averaged weights put in where there are some; training cannot go on with it then."""
+        if self.average is not None and self.average.updates:
+            means = self.average.state_dict()
+            del means["updates"]
+            self._parameters.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
+        return self.model
+
+    def draw(self) -> str | None:
+        """loss.png, if matplotlib is there."""
+        return plot(self.folder.path)
+
+    def close(self) -> None:
+        """Close the log, and let other processes train here."""
+        try:
+            self.log.close()
+        finally:
+            self.folder.close()

@@ -1,0 +1,180 @@
+"""Killed at any moment, a run's folder holds a whole checkpoint, and the run goes on from it bit for bit."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from minilm import training
+from minilm.training import checkpoint as protocol
+from minilm.training.train import _new, _resumed
+from tests.training.helpers import contents, log_without_times
+
+COMMAND = [sys.executable, "-m", "minilm", "train", "--quiet"]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+
+
+def as_sets(config):
+    """A tiny configuration as the command line would be given it."""
+    from minilm.training.settings import flattened
+
+    found = []
+    for key, value in flattened(config.to_dict()).items():
+        if value is not None and key not in ("optimizer.betas", "model.model_type"):
+            found += ["--set", f"{key}={str(value).lower() if isinstance(value, bool) else value}"]
+    return [*found, "--set", "checkpoint_seconds=none"]
+
+
+def wait_for(condition, process, seconds=60.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.stderr.read().decode()
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_sigkill_at_random_moments(tiny, tmp_path):
+    config = tiny(steps=4000, checkpoint_every=3, model={"dropout": 0.2}, average=0.9, evaluate_every=50, evaluate_tokens=100)
+    reference = training.train(config, out=tmp_path / "whole")
+    folder, drawn = str(tmp_path / "killed"), random.Random(5)
+    steps = [0]
+    for kill in range(20):
+        words = ["--resume"] if kill else as_sets(config)
+        process = subprocess.Popen([*COMMAND, "--out", folder, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        state = os.path.join(folder, "training.json")
+        if kill % 5 == 4:  # also while it starts
+            time.sleep(drawn.uniform(0, 1))
+        else:
+            before = os.stat(state).st_mtime_ns if kill else 0
+            wait_for(lambda: os.path.exists(state) and os.stat(state).st_mtime_ns != before, process)  # noqa: B023
+            time.sleep(drawn.uniform(0, 0.15))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+        run = training.load_run(folder)  # raises if the set of files is not whole
+        steps.append(run.state.step)
+        assert steps[-1] % 3 == 0 and steps[-1] >= steps[-2]
+    assert len(set(steps)) > 10 and steps[-1] < 4000  # the kills came while it trained
+    training.train(out=folder, resume=True)
+    assert contents(folder) == contents(reference.folder)
+    assert log_without_times(folder) == log_without_times(reference.folder)
+
+
+CALLS = ("replace", "fsync", "remove")
+
+
+def die_at(call: int):
+    """In a forked child: end at the given call of what touches the disk, as SIGKILL would, without any cleaning up."""
+    left = [call]
+
+    def counted(real):
+        def wrapper(*arguments, **options):
+            if left[0] == 0:
+                os._exit(9)
+            left[0] -= 1
+            return real(*arguments, **options)
+
+        return wrapper
+
+    for name in CALLS:
+        setattr(os, name, counted(getattr(os, name)))
+    protocol._Hashed.write = counted(protocol._Hashed.write)
+
+
+def in_child(call, work):
+    """Run `work` in a child that dies at the call; whether it lived."""
+    child = os.fork()
+    if child == 0:
+        try:
+            die_at(call)
+            work()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 9)
+    return status == 0
+
+
+def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path):
+    """Exhaustive where the test above is random: between any two calls that write, the folder is whole."""
+    config = tiny(steps=40, average=0.5)
+    trainer = _new(config, tmp_path / "run", False)
+    seen = set()
+    for call in range(100):
+        for _ in range(2):  # the next step; its checkpoint dies
+            trainer._step(0.01)
+            trainer.state.step += 1
+        lived = in_child(call, trainer.save)
+        run = training.load_run(tmp_path / "run")
+        at_new = run.state.step == trainer.state.step
+        seen.add(at_new)
+        assert at_new or run.state.step == trainer.state.step - 2
+        trainer.folder.read()  # completes what the child left
+        names = sorted(os.listdir(tmp_path / "run"))
+        trainer.save()
+        assert training.load_run(tmp_path / "run").state.step == trainer.state.step
+        if lived:
+            break
+    assert lived and call > 8 and seen == {True, False}
+    assert [name for name in names if name.endswith(".next")] == []
+    trainer.close()
+
+
+def test_killed_at_every_call_of_a_first_checkpoint(tiny, tmp_path):
+    """A folder without a run stays one that a new run may take, until it holds a run; one with a run always has one."""
+    config = tiny(steps=3)
+    training.train(config, out=tmp_path / "old")
+    old = contents(tmp_path / "old")
+    for call in range(100):
+        fresh, taken = tmp_path / f"fresh{call}", tmp_path / f"taken{call}"
+        lived = in_child(call, lambda: _new(tiny(seed=1), fresh, False))  # noqa: B023
+        if os.path.exists(fresh / "training.json"):
+            training.load_run(fresh)
+            _resumed(None, fresh).close()
+        else:
+            assert protocol.holds_run(fresh) is None
+            _new(config, fresh, False).close()
+        os.makedirs(taken)
+        training.train(config, out=taken)
+        in_child(call, lambda: _new(tiny(seed=1), taken, True))  # noqa: B023
+        run = training.load_run(taken)
+        assert (run.state.step, run.config.seed) in ((3, 0), (0, 1))
+        if run.config.seed == 0:
+            assert contents(taken) == old
+        _resumed(None, taken).close()
+        if lived:
+            break
+    assert lived and call > 8
+
+
+def test_only_one_process_trains_in_a_folder(tiny, tmp_path):
+    trainer = _new(tiny(), tmp_path, False)
+    with pytest.raises(ValueError, match="another process is training there"):
+        training.train(out=tmp_path, resume=True)
+    with pytest.raises(ValueError, match="another process is training there"):
+        training.train(tiny(), out=tmp_path, overwrite=True)
+    training.load_run(tmp_path)  # looking is allowed
+    trainer.close()
+    training.train(out=tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_ends(tiny, tmp_path, number):
+    config, folder = tiny(steps=100_000, schedule={"name": "constant"}, log_every=100), str(tmp_path / "run")
+    process = subprocess.Popen([*COMMAND, "--out", folder, *as_sets(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    log = os.path.join(folder, "log.csv")
+    wait_for(lambda: os.path.exists(log) and os.path.getsize(log) > 200, process)  # it trains
+    process.send_signal(number)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and out == b""
+    lines = error.decode().strip().splitlines()
+    assert len(lines) == 1 and f"`minilm train --out {folder} --resume` goes on" in lines[0]
+    stopped = training.load_run(folder).state
+    assert stopped.step > 0 and f"stopped at step {stopped.step:,}, and saved" in lines[0]
+    training.train(tiny(steps=stopped.step + 5, schedule={"name": "constant"}, log_every=100), out=folder, resume=True)
+    assert training.load_run(folder).state.step == stopped.step + 5

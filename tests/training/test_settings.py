@@ -1,0 +1,151 @@
+"""Where settings come from, which wins, and what is said of wrong ones."""
+
+import pytest
+
+from minilm import training
+from minilm.training import settings
+from minilm.training.recipes import RECIPES
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_is_a_configuration(name):
+    config = training.configuration(name)
+    assert config.recipe == name
+    assert training.RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_later_layers_win(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('corpus = "a"\nbatch = 3\ntime = 5\nseed = 1\n[optimizer]\nlr = 0.1\nbetas = [0.5, 0.6]\n')
+    sets = ["batch=4", "optimizer.lr=0.2", "seed=2"]
+    config = training.configuration(file=path, sets=sets, options={"seed": 3, "model": {"cell": "gru"}})
+    assert (config.corpus, config.time, config.batch, config.seed) == ("a", 5, 4, 3)
+    assert config.optimizer.lr == 0.2 and config.optimizer.betas == (0.5, 0.6)
+    assert config.optimizer.clip_norm == RECIPES["default"]["optimizer"]["clip_norm"]
+    assert config.model["cell"] == "gru" and config.model["forget_bias"] is None  # which is the LSTM's
+
+
+def test_the_recipe_may_be_named_anywhere(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('recipe = "words"\n')
+    assert training.configuration(file=path).tokenizer.kind == "word"
+    assert training.configuration(sets=["recipe=words"]).tokenizer.kind == "word"
+    assert training.configuration("default", file=path).tokenizer.kind == "character"
+
+
+def test_another_kind_starts_from_its_own_defaults():
+    config = training.configuration("words", sets=["tokenizer.kind=character", "optimizer.name=sgd", "schedule.name=constant"])
+    assert config.tokenizer == training.TokenizerConfig()
+    assert config.optimizer == training.OptimizerConfig("sgd") and config.optimizer.lr == 1.0
+    assert config.schedule == training.ScheduleConfig()
+    assert training.configuration("words", sets=["optimizer.name=adam"]).optimizer.clip_norm == 0.5  # the same kind
+
+
+def test_a_later_budget_replaces_the_earlier_one(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("epochs = 2\n")
+    assert (training.configuration(file=path).steps, training.configuration(file=path).epochs) == (None, 2)
+    config = training.configuration(file=path, sets=["steps=5"], options={"minutes": 1.5})
+    assert (config.steps, config.minutes, config.epochs) == (None, 1.5, None)
+
+
+def test_none_takes_a_setting_away(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text('checkpoint_seconds = "none"\n[optimizer]\nclip_norm = "none"\n')
+    config = training.configuration(file=path, sets=["model.forget_bias=none", "average=none"])
+    assert config.checkpoint_seconds is config.optimizer.clip_norm is config.model["forget_bias"] is config.average is None
+    with pytest.raises(TypeError, match="batch must be a whole number, got str 'none'"):
+        training.configuration(sets=["batch=none"])
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("a=1", 1),
+        ("a = 0.5", 0.5),
+        ("a=.5", 0.5),
+        ("a=true", True),
+        ("a=[0.9, 0.95]", [0.9, 0.95]),
+        ("a=words", "words"),
+        ('a="1"', "1"),
+        ("a=C:\\x", "C:\\x"),
+        ("a=x=y", "x=y"),
+        ("a=", ""),
+        ("a=1\nb=2", "1\nb=2"),
+    ],
+)
+def test_values_of_set(text, value):
+    found = settings.parse_set(text)["a"]
+    assert found == value and type(found) is type(value)
+    assert settings.parse_set("x.y." + text) == {"x": {"y": {"a": value}}}
+
+
+BAD = [
+    ("steps", "--set wants KEY=VALUE such as optimizer.lr=0.002, got 'steps'"),
+    ("=3", "--set wants KEY=VALUE"),
+    ("a..b=3", "--set wants KEY=VALUE"),
+    ("lr=1", "unknown key 'lr' .* did you mean 'optimizer.lr'"),
+    ("optimizer.lrate=1", "unknown key 'optimizer.lrate' .* did you mean 'optimizer.lr'"),
+    ("hidden=1", "unknown key 'hidden' .* did you mean 'model.hidden_size'"),
+    ("step=1", "unknown key 'step' .* did you mean 'steps'"),
+    ("model.hiden_size=1", "unknown key 'hiden_size' .* did you mean 'hidden_size'"),
+    ("model.vocab_size=7", "model.vocab_size follows from the tokenizer: set tokenizer.vocab_size"),
+    ("model.model_type=gpt", "model_type must be one of 'rnn_lm', got 'gpt'"),
+    ("zzz.zz=1", "unknown key 'zzz.zz' .* there are recipe, corpus"),
+    ("optimizer=adam", "optimizer must be a table of keys such as optimizer.name, got str 'adam'"),
+    ("model=lstm", "model must be a table of settings, got str 'lstm'"),
+    ("corpus=3", "corpus must be a str, got int 3"),
+    ("time=0", r"time must lie in \[1, 2147483648\), got 0"),
+    ("batch=2.5", "batch must be a whole number, got float 2.5"),
+    ("carried=yes", "carried must be True or False, got str 'yes'"),
+    ("validation=1", r"validation must lie in \(0, 1\), got 1"),
+    ("seed=-1", "seed must lie in"),
+    ("minutes=0", "minutes must lie in"),
+    ("epochs=nan", "epochs must lie in"),
+    ("steps=none", "exactly one of them is wanted, got none"),
+    ("errors=ignor", "errors must be one of 'strict', 'replace', 'ignore', got 'ignor'"),
+    ("device=cuda", "device 'cuda': the GPU kernels are not there yet; --device cpu"),
+    ("device=tpu", "device must be one of 'cpu', got 'tpu'"),
+    ("evaluate_every=often", "evaluate_every must be a number of steps or 'epoch', got 'often'"),
+    ("optimizer.name=adagrad", "optimizer.name must be one of 'adam', 'adamw', 'sgd', got 'adagrad'"),
+    ("optimizer.lr=fast", "optimizer.lr must be a number, got str 'fast'"),
+    ("optimizer.lr=0", "optimizer.lr must lie in"),
+    ("optimizer.betas=0.9", "optimizer.betas must be two numbers"),
+    ("optimizer.momentum=0.9", "optimizer.momentum is for optimizer.name 'sgd', got 'adam'"),
+    ("schedule.warmup=1", "schedule.warmup must lie in"),
+    ("schedule.patience=3", "schedule.patience is for schedule.name 'plateau', got 'cosine'"),
+    ("tokenizer.lower=true", "tokenizer.lower is for tokenizer.kind 'word', got 'character'"),
+    ("model.dropout=1", r"dropout must lie in \[0, 1\), got 1"),
+    ("model.cell=lsmt", "cell must be one of 'lstm', 'gru', 'rnn', got 'lsmt'"),
+    ("sample.top_p=0", "sample.top_p must lie in"),
+    ("recipe=word", "there is no recipe 'word'; did you mean 'words'"),
+]
+
+
+@pytest.mark.parametrize("text, message", BAD)
+def test_wrong_settings(text, message):
+    with pytest.raises((ValueError, TypeError), match=message) as error:
+        training.configuration(sets=[text])
+    assert "\n" not in str(error.value)
+
+
+def test_two_budgets_in_one_place(tmp_path):
+    for layer in ({"sets": ["steps=1", "minutes=2"]}, {"options": {"steps": 1, "minutes": 2}}):
+        with pytest.raises(ValueError, match="give one of them, got steps=1 and minutes=2"):
+            training.configuration(**layer)
+    path = tmp_path / "run.toml"
+    path.write_text("steps = 1\nepochs = 2\n")
+    with pytest.raises(ValueError, match="got steps=1 and epochs=2"):
+        training.configuration(file=path)
+
+
+def test_wrong_toml(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("batch = \n")
+    with pytest.raises(ValueError, match=r"run.toml is not TOML: .*line 1, column 9"):
+        training.configuration(file=path)
+    path.write_bytes(b'corpus = "\xff"\n')
+    with pytest.raises(ValueError, match="run.toml is not TOML"):
+        training.configuration(file=path)
+    with pytest.raises(FileNotFoundError):
+        training.configuration(file=tmp_path / "none.toml")
