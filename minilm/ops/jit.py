@@ -80,7 +80,7 @@ class _Cache(caching.FunctionCache):
     _impl_class = _CacheImpl
 
 
-def jit(function=None, *, fastmath=CONTRACT, inline="never"):
+def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False):
     """Compile a kernel at its first call, without the GIL, cached on disk by the hash of the package's sources.
 
     Parameters
@@ -89,9 +89,14 @@ def jit(function=None, *, fastmath=CONTRACT, inline="never"):
         `CONTRACT` or `REASSOC`. Never ``True``: a NaN must come out where one goes in.
     inline : {"never", "always"}
         ``"always"`` for small helpers that only kernels call.
+    part : bool
+        True for a function with arithmetic that other kernels call. It then becomes part of each of them. As a function of its
+        own it would exist in several versions (compiled alone and inside its callers), which round differently where one was
+        vectorised and another not, and which of them runs would depend on whether the code came from the cache.
     """
     if function is None:
-        return functools.partial(jit, fastmath=fastmath, inline=inline)
-    dispatcher = numba.njit(nogil=True, fastmath=set(fastmath), error_model="numpy", inline=inline)(function)
+        return functools.partial(jit, fastmath=fastmath, inline=inline, part=part)
+    options = {"fastmath": set(fastmath), "error_model": "numpy", "inline": inline, "forceinline": part}
+    dispatcher = numba.njit(nogil=True, **options)(function)
     dispatcher._cache = _Cache(dispatcher.py_func)  # what cache=True does, with a folder of our own
     return dispatcher

@@ -17,6 +17,15 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adam", "lr": 6e-3, "clip_norm": 1.0},
         "schedule": {"name": "cosine", "warmup": 0.02},
     },
+    # What a budget in minutes starts from: three of them teach this one Shakespeare's characters on two cores (README).
+    "minutes": {
+        "minutes": 3,
+        "batch": 32,
+        "time": 64,
+        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 512, "forget_bias": 1.0, "dropout": 0.3},
+        "optimizer": {"name": "adam", "lr": 3e-3, "clip_norm": 1.0},
+        "schedule": {"name": "cosine", "warmup": 0.02},
+    },
     # A word-level LSTM in the manner of Zaremba et al. (dropout between the layers, rate divided when validation stalls)
     # with tied weights (Press and Wolf; Merity et al.).
     "words": {

@@ -34,7 +34,8 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
     Parameters
     ----------
     name : str, optional
-        A recipe; without it the one that `file` or `sets` names under the key ``recipe``, or "default".
+        A recipe; without it the one that `file` or `sets` names under the key ``recipe``, else "minutes" where there is a
+        budget in minutes, else "default".
     file : path, optional
         TOML.
     sets : iterable of str
@@ -54,7 +55,8 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
     layers = _layers(file, sets, options)
     for layer in layers:
         name = name or layer.get("recipe")
-    name = name or "default"
+    given = [budget for layer in layers for budget in BUDGETS if layer.get(budget) not in (None, "none")]
+    name = name or ("minutes" if given[-1:] == ["minutes"] else "default")
     settings: dict[str, Any] = recipe(name)
     for layer in layers:
         settings = merged(settings, layer)

@@ -49,6 +49,6 @@ def read(content: bytes) -> dict[str, np.ndarray]:
     import safetensors.numpy
 
     try:
-        return safetensors.numpy.load(content)
+        return dict(sorted(safetensors.numpy.load(content).items()))  # the library gives them in any order
     except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
         raise ValueError(str(error)) from None

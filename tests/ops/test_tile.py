@@ -1,4 +1,4 @@
-"""The register tile and the products on it: against NumPy in float64, at sizes that fill tiles and panels and at those that do not."""
+"""The register tile and the products on it: against NumPy in float64, at sizes that fill tiles and panels, and others."""
 
 import numpy as np
 import pytest

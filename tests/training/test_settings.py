@@ -149,3 +149,15 @@ def test_wrong_toml(tmp_path):
         training.configuration(file=path)
     with pytest.raises(FileNotFoundError):
         training.configuration(file=tmp_path / "none.toml")
+
+
+def test_a_budget_in_minutes_starts_from_a_recipe_of_its_own(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("minutes = 2.0")
+    assert training.configuration().recipe == "default"
+    assert training.configuration(sets=["steps=5"]).recipe == "default"
+    assert training.configuration(sets=["minutes=none"]).recipe == "default"
+    assert training.configuration(options={"minutes": 1.0}).recipe == "minutes"
+    assert training.configuration(file=path).recipe == "minutes"
+    assert training.configuration(file=path, sets=["steps=5"]).recipe == "default"
+    assert training.configuration("words", file=path).recipe == "words"

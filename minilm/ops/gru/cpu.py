@@ -14,7 +14,7 @@ from minilm.ops.tile import multiply, product
 from minilm.ops.workspace import empty_from, scratch_of
 
 
-@jit
+@jit(part=True)
 def _gates(a, u, bias, h0, h):
     # one row: a (3H,), the products of r, z and those of n by x, becomes r z n; u (H,) by h0 gets its bias; h (H,)
     H = len(h)
@@ -29,7 +29,7 @@ def _gates(a, u, bias, h0, h):
         a_r[j], a_z[j], a_n[j], u[j] = r, z, n, inner
 
 
-@jit
+@jit(part=True)
 def _gates_backward(dy, dh, gates, u, h0, da, du):
     # one row: dh (H,) by the state after the step becomes the part by the state before that goes past W_hh
     H = len(h0)

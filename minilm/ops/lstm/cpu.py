@@ -14,7 +14,7 @@ from minilm.ops.tile import multiply, product
 from minilm.ops.workspace import empty_from, scratch_of
 
 
-@jit
+@jit(part=True)
 def _gates(a, bias, c0, c, h):
     # one row: a (4H,) becomes i f g o; from c0 (H,) to c, h (H,)
     H = len(c)
@@ -31,7 +31,7 @@ def _gates(a, bias, c0, c, h):
         a_i[j], a_f[j], a_g[j], a_o[j] = i, f, g, o
 
 
-@jit
+@jit(part=True)
 def _gates_backward(dy, dh, dc, gates, c0, c, da):
     # one row: dh, dc (H,) by the state after the step; da (4H,); dc becomes that by the cell before
     H = len(c)

@@ -14,7 +14,7 @@ from minilm.ops.tile import multiply, product
 from minilm.ops.workspace import empty_from, scratch_of
 
 
-@jit
+@jit(part=True)
 def _activation(h, bias, relu):
     # one row: h (H,) holds W_ih x + W_hh h' and becomes the state
     zero = h.dtype.type(0)
@@ -27,7 +27,7 @@ def _activation(h, bias, relu):
             h[j] = simd.tanh(h[j] + bias[j])
 
 
-@jit
+@jit(part=True)
 def _activation_backward(dy, dh, h, relu, da):
     # one row, (H,) each
     zero, one = h.dtype.type(0), h.dtype.type(1)
