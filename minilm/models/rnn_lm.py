@@ -234,11 +234,13 @@ class RNNLanguageModel(Layer):
         with np.errstate(all="ignore"):
             ids, targets = self._time_order(ids, targets, None)  # (T, B) each
             y, _, _ = self._hidden(ids, state, key, None, seen)
-            logits, _ = self.output.forward(y)
-            loss, _ = cross_entropy.forward(logits, targets, gradient=False)
-        for name, value in [*seen, ("output of output", logits), ("loss", loss)]:
-            if not np.isfinite(value).all():
-                return name
+            seen.append(("output of output", self.output.forward(y)[0]))
+            for name, value in seen:
+                if not np.isfinite(value).all():
+                    return name
+            loss, _ = cross_entropy.forward(seen[-1][1], targets, gradient=False)  # refuses logits that are all NaN
+            if not np.isfinite(loss):
+                return "loss"
         for name, value in self.parameters.gradients.items():
             if not np.isfinite(value).all():
                 return f"gradient of {name}"

@@ -13,10 +13,7 @@ class NonFiniteError(FloatingPointError):
 
 def non_finite(trainer, what: str, ids, targets, key, error: Exception | None = None) -> Exception:
     """What to raise at a step that cannot be taken; `error` itself if all is finite, since it speaks of something else then."""
-    try:
-        where = trainer.model.diagnose(ids, targets, trainer.carried, key=key)
-    except ValueError:  # the model's loss refuses logits that are all NaN
-        where = "output of output"
+    where = trainer.model.diagnose(ids, targets, trainer.carried, key=key)
     if where is None and error is not None:
         return error
     return NonFiniteError(
