@@ -12,6 +12,8 @@ import tempfile
 import numba
 from numba.core import caching
 
+from minilm import files
+
 # Flags that let a sum be vectorised and a product-and-sum be fused, and nothing else: NaN and infinity keep their meaning.
 REASSOC = frozenset({"reassoc", "contract"})
 # Fusing a*b+c into one rounding only: results then do not depend on whether a loop was vectorised.
@@ -33,12 +35,8 @@ def source_hash() -> str:
 
 @functools.cache
 def cache_folder() -> str:
-    """Where compiled kernels are kept: below MINILM_CACHE, else the user's cache folder, else a private temporary one."""
-    base = os.environ.get("MINILM_CACHE")
-    if not base:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        base = os.path.join(os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home, "minilm")
-    folder = os.path.join(base, "jit", source_hash())
+    """Where compiled kernels are kept: below `minilm.files.cache_folder`, or in a private temporary folder."""
+    folder = files.cache_folder("jit", source_hash())
     try:
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
