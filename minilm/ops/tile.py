@@ -59,6 +59,7 @@ FEW = ROWS // 2  # rows of the tile for what is left over
 CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
 WORTH = 2**18  # multiply-adds that are worth a thread
 SMALL = 2**17  # multiply-adds below which BLAS uses no thread but the caller's
+FEWEST = CHUNK  # rows of a that are worth packing all of W for: generation multiplies a few at a time
 DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
@@ -256,11 +257,11 @@ def packed(W, allocate, transposed: bool):
 def product(a, W, out, workspace, *, transposed: bool) -> None:
     """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
 
-    BLAS takes the small products, which it computes in the caller's thread. Not the others: its idle threads keep their cores
-    busy for tens of milliseconds after each, and the kernels that come next run at half their speed (measured: a training
-    step of a character LSTM took 26 ms so, and takes 14).
+    BLAS takes products of few rows, and the small ones, which it computes in the caller's thread. Not the others: its idle
+    threads keep their cores busy for tens of milliseconds after each, and the kernels that come next run at half their speed
+    (measured: a training step of a character LSTM took 26 ms so, and takes 14).
     """
-    if len(a) * W.size < SMALL:
+    if len(a) < FEWEST or len(a) * W.size < SMALL:
         np.matmul(a, W.T if transposed else W, out=out)
         return
     with scratch_of(workspace):

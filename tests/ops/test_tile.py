@@ -17,6 +17,7 @@ SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 12
 def no_blas(monkeypatch):
     """Small products too go through the tile."""
     monkeypatch.setattr(tile, "SMALL", 0)
+    monkeypatch.setattr(tile, "FEWEST", 0)
 
 
 def numbers(*shape, dtype, seed=0):
