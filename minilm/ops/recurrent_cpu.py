@@ -22,7 +22,7 @@ def run(kernel, weights, transposed: bool, arrays, lengths, reverse: bool, works
     T, B = arrays[0].shape[:2]
     allocate = empty_from(workspace)
     with scratch_of(workspace):
-        panels = tuple(packed(W, allocate, transposed) for W in weights)
+        panels = packed(weights, allocate, transposed)
         ends = allocate((B,), np.int64)  # (B,) one kernel for padded and for full rows
         ends[...] = T if lengths is None else lengths
         grain = max(1, WORTH // max(1, T * sum(W.size for W in weights)))

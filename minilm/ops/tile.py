@@ -215,43 +215,54 @@ def _multiply_turned(start, stop, a, b, c):
 
 
 @jit
-def _pack_rows(start, stop, W, panels):
-    # panels[p, k, j] = W[p * width + j, k] for panels [start, stop)
-    N, K = W.shape
-    width = panels.shape[2]
-    for p in range(start, stop):
-        for j in range(width):
-            n = p * width + j
-            if n < N:
-                for k in range(K):
-                    panels[p, k, j] = W[n, k]
-            else:
-                for k in range(K):
-                    panels[p, k, j] = 0
+def _pack_rows(start, stop, Ws, all_panels):
+    # panels[p, k, j] = W[p * width + j, k], panels [start, stop) of those of all W (N, K) counted through
+    for i in range(len(Ws)):
+        W, panels = Ws[i], all_panels[i]
+        N, K = W.shape
+        width = panels.shape[2]
+        for p in range(max(start, 0), min(stop, len(panels))):
+            for j in range(width):
+                n = p * width + j
+                if n < N:
+                    for k in range(K):
+                        panels[p, k, j] = W[n, k]
+                else:
+                    for k in range(K):
+                        panels[p, k, j] = 0
+        start -= len(panels)
+        stop -= len(panels)
 
 
 @jit
-def _pack_columns(start, stop, W, panels):
-    # panels[p, k, j] = W[k, p * width + j] for panels [start, stop)
-    K, N = W.shape
-    width = panels.shape[2]
-    for p in range(start, stop):
-        left = min(width, N - p * width)
-        for k in range(K):
-            for j in range(left):
-                panels[p, k, j] = W[k, p * width + j]
-            for j in range(left, width):
-                panels[p, k, j] = 0
+def _pack_columns(start, stop, Ws, all_panels):
+    # panels[p, k, j] = W[k, p * width + j], rows [start, stop) of those of all W (K, N) counted through: as they lie in memory
+    for i in range(len(Ws)):
+        W, panels = Ws[i], all_panels[i]
+        K, N = W.shape
+        width = WIDTH32 if W.itemsize == 4 else WIDTH64  # a constant, for the compiler to copy vectors
+        for k in range(max(start, 0), min(stop, K)):
+            for p in range(N // width):
+                for j in range(width):
+                    panels[p, k, j] = W[k, p * width + j]
+            if N % width:
+                panels[N // width, k, : N % width] = W[k, N - N % width :]
+                panels[N // width, k, N % width :] = 0
+        start -= K
+        stop -= K
 
 
-def packed(W, allocate, transposed: bool):
-    """The panels (panels, K, 2W) that `multiply` takes for a product by Wᵀ (``transposed``, W (N, K)) or by W (K, N)."""
-    N, K = W.shape if transposed else W.shape[::-1]
-    width = width_of(W.dtype)
-    panels = allocate((-(-N // width), K, width), W.dtype)
+def packed(Ws, allocate, transposed: bool) -> tuple:
+    """For each W the panels (panels, K, 2W) that `multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N)."""
+    every, width = [], width_of(Ws[0].dtype)
+    for W in Ws:
+        N, K = W.shape if transposed else W.shape[::-1]
+        every.append(allocate((-(-N // width), K, width), W.dtype))
+    numbers = sum(panels.size for panels in every)
+    units = sum(len(panels) if transposed else len(W) for W, panels in zip(Ws, every, strict=True))
     kernel = _pack_rows if transposed else _pack_columns
-    devices.parallel(kernel, len(panels), W, panels, grain=max(1, 2**16 // (width * max(K, 1))))
-    return panels
+    devices.parallel(kernel, units, tuple(Ws), tuple(every), grain=max(1, 2**16 * units // max(1, numbers)))
+    return tuple(every)
 
 
 def product(a, W, out, workspace, *, transposed: bool) -> None:
@@ -265,7 +276,7 @@ def product(a, W, out, workspace, *, transposed: bool) -> None:
         np.matmul(a, W.T if transposed else W, out=out)
         return
     with scratch_of(workspace):
-        panels = packed(W, empty_from(workspace), transposed)
+        (panels,) = packed([W], empty_from(workspace), transposed)
         chunks = -(-len(a) // CHUNK)
         devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
 

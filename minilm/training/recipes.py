@@ -22,8 +22,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "minutes": 3,
         "batch": 16,
         "time": 64,
-        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 384, "forget_bias": 1.0, "dropout": 0.2},
-        "optimizer": {"name": "adam", "lr": 3e-3, "clip_norm": 1.0},
+        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 384, "forget_bias": 1.0, "dropout": 0.15},
+        "optimizer": {"name": "adam", "lr": 4e-3, "clip_norm": 1.0},
         "schedule": {"name": "cosine", "warmup": 0.02},
     },
     # A word-level LSTM in the manner of Zaremba et al. (dropout between the layers, rate divided when validation stalls)

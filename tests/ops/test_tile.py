@@ -94,5 +94,5 @@ def test_multiply_adds_to_what_is_there():
     a, W, c = numbers(5, 6, dtype=np.float64), numbers(6, 40, dtype=np.float64, seed=1), numbers(5, 40, dtype=np.float64, seed=2)
     wanted = c + a @ W
     wanted[:2], wanted[4:] = c[:2], c[4:]  # rows outside [first, last) stay
-    tile.multiply(2, 4, a, tile.packed(W, np.empty, False), c, True)
+    tile.multiply(2, 4, a, tile.packed([W], np.empty, False)[0], c, True)
     assert np.allclose(c, wanted, rtol=1e-14)
