@@ -10,7 +10,7 @@ from numba.extending import intrinsic
 
 from minilm.ops.jit import jit
 
-LOOKS = 1500  # looks at a counter before giving up: about 50 µs where a pause takes a hundred cycles
+LOOKS = 16000  # looks at a counter before giving up: about 0.4 ms where a pause takes 65 cycles
 
 _X86 = llvmlite.binding.get_process_triple().startswith(("x86_64", "i386", "i686"))
 
