@@ -19,6 +19,7 @@ FOLDERS = (
     "rnn",
     "lstm",
     "gru",
+    "attention",
     "philox",
     "sgd",
     "adam",
