@@ -108,5 +108,7 @@ def _best(totals, beams: int, end: int | None):
 
 
 def _rows(state, rows):
-    """The state of some of the texts: its axis before the last is that of the batch."""
+    """The state of some of the texts: what its ``reorder`` gives, or of arrays the axis before the last, that of the batch."""
+    if hasattr(state, "reorder"):
+        return state.reorder(rows)
     return tuple(_rows(part, rows) for part in state) if isinstance(state, tuple) else np.ascontiguousarray(state[..., rows, :])

@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 
 from minilm.models.config import Config, RNNLanguageModelConfig
+from minilm.models.gpt import GPT
+from minilm.models.gpt_config import GPTConfig
 from minilm.models.rnn_lm import RNNLanguageModel
 
-__all__ = ["Config", "RNNLanguageModel", "RNNLanguageModelConfig", "config_of", "from_config"]
+__all__ = ["GPT", "Config", "GPTConfig", "RNNLanguageModel", "RNNLanguageModelConfig", "config_of", "from_config"]
 
-FAMILIES = {RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel)}
+FAMILIES = {
+    RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel),
+    GPTConfig.model_type: (GPTConfig, GPT),
+}
 
 
 def config_of(settings: Mapping[str, Any]) -> Config:
