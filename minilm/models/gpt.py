@@ -68,6 +68,7 @@ class GPT(Generating, Layer):
     """
 
     carries_state = False  # between the batches of training
+    objective = "next"
 
     def __init__(self, config: GPTConfig, *, seed=0, dtype=np.float32):
         generator = generator_of(seed)

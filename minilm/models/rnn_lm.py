@@ -63,6 +63,7 @@ class RNNLanguageModel(Layer):
     """
 
     carries_state = True  # between the batches of training
+    objective = "next"
     context = None  # it sees all tokens before
 
     def __init__(self, config: RNNLanguageModelConfig, *, seed=0, dtype=np.float32):

@@ -60,9 +60,13 @@ def corpus_parts(config: RunConfig, tokenizer=None):
     return tokenizer, parts
 
 
-def make_batches(config: RunConfig, parts: Parts):
-    """The batches for training."""
+def make_batches(config: RunConfig, parts: Parts, tokenizer):
+    """The batches for training: what the model's ``forward`` takes."""
     try:
+        if config.model["model_type"] == "bert":
+            return data.PretrainingBatches(
+                parts.train_tokens, config.batch, config.time, data.MaskingIds.of(tokenizer), seed=config.seed
+            )
         return data.batches(parts.train_tokens, config.batch, config.time, config.seed, config.carried)
     except ValueError as error:
         raise ValueError(f"{parts.whole}, its part for training: {error}") from None

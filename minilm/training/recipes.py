@@ -38,6 +38,30 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": {"name": "plateau", "factor": 4.0},
         "sample": {"tokens": 120, "temperature": 0.9},
     },
+    # nanoGPT's recipe for a character GPT on a CPU.
+    "gpt": {
+        "steps": 2000,
+        "batch": 12,
+        "time": 64,
+        "model": {
+            "model_type": "gpt",
+            "n_layer": 4,
+            "n_head": 4,
+            "n_embd": 128,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+        },
+        "optimizer": {
+            "name": "adamw",
+            "lr": 1e-3,
+            "betas": [0.9, 0.99],
+            "weight_decay": 0.1,
+            "decay": "matrices",
+            "clip_norm": 1.0,
+        },
+        "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
+    },
 }
 
 

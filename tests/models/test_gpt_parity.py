@@ -74,7 +74,9 @@ def test_padding_at_the_left():
     mask[0, :5] = mask[2, :11] = False
     logits, _ = ours.logits(ids, key_mask=mask)
     positions = torch.tensor(np.maximum(mask.cumsum(1) - 1, 0))
-    wanted = theirs(torch.tensor(ids), attention_mask=torch.tensor(mask.astype(int)), position_ids=positions).logits.detach().numpy()
+    wanted = (
+        theirs(torch.tensor(ids), attention_mask=torch.tensor(mask.astype(int)), position_ids=positions).logits.detach().numpy()
+    )
     assert np.abs(logits - wanted)[mask].max() <= 1e-4
 
 
