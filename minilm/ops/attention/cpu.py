@@ -63,9 +63,10 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
     s = q + QUERIES * K * size  # (KEYS, QUERIES) scores, then weights
     f = s + KEYS * QUERIES * size  # (KEYS, QUERIES) dropout's factors
     o = f + KEYS * QUERIES * size  # (QUERIES, N) sums of weighted values so far
-    at = o + QUERIES * N * size
-    m, l = numbers(at, QUERIES, one), numbers(at + QUERIES * size, QUERIES, one)  # (QUERIES,) largest score, sum so far
-    shift, shrink = numbers(at + 2 * QUERIES * size, QUERIES, one), numbers(at + 3 * QUERIES * size, QUERIES, one)
+    m_at = o + QUERIES * N * size
+    l_at, shift_at = m_at + QUERIES * size, m_at + 2 * QUERIES * size
+    m, l = numbers(m_at, QUERIES, one), numbers(l_at, QUERIES, one)  # (QUERIES,) largest score, sum so far
+    shift, shrink = numbers(shift_at, QUERIES, one), numbers(m_at + 3 * QUERIES * size, QUERIES, one)  # (QUERIES,)
     drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
     held = -1
     for unit in range(start, stop):
@@ -94,10 +95,11 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
                 strip_product(keys + (j0 + j) * k2, k2, few, q, K, low, high, strip, size, width, one)
                 masked = mask + b * Tk + j0 + j if mask != 0 else 0
                 hide(strip, j0 + j, few, i0, low, high, see, masked, size, minus)
+                largest = numbers(m_at + low * size, high - low, one)
                 for r in range(few):
-                    row = numbers(strip + r * QUERIES * size, QUERIES, one)
-                    for c in range(low, high):
-                        m[c] = row[c] if row[c] > m[c] else m[c]
+                    row = numbers(strip + (r * QUERIES + low) * size, high - low, one)
+                    for c in range(len(row)):
+                        largest[c] = row[c] if row[c] > largest[c] else largest[c]
             for c in range(QUERIES):
                 new = zero if m[c] == minus else m[c]
                 shrink[c] = simd.exp(shift[c] - new)
@@ -113,12 +115,13 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
             for j in range(0, rows, ROWS):
                 few, strip = min(ROWS, rows - j), s + j * QUERIES * size
                 low, high = columns(j0 + j, few, i0, count, see, lanes)
+                sums, by = numbers(l_at + low * size, high - low, one), numbers(shift_at + low * size, high - low, one)
                 for r in range(few):
-                    row = numbers(strip + r * QUERIES * size, QUERIES, one)
-                    for c in range(low, high):
-                        e = simd.exp(row[c] - shift[c])
+                    row = numbers(strip + (r * QUERIES + low) * size, high - low, one)
+                    for c in range(len(row)):
+                        e = simd.exp(row[c] - by[c])
                         row[c] = e
-                        l[c] += e
+                        sums[c] += e
                 if drop[2] != one:
                     multiply_strip(strip, f + j * QUERIES * size, few, low, high, size, one)
             queries_product(s, rows, j0, i0, count, see, v + j0 * N * size, N, o, size, width, one)
@@ -152,8 +155,9 @@ def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsu
     f = ds + KEYS * QUERIES * size  # (KEYS, QUERIES) dropout's factors
     p = f + KEYS * QUERIES * size  # (ROWS, QUERIES)
     dp = p + ROWS * QUERIES * size  # (ROWS, QUERIES)
-    shift = numbers(dp + ROWS * QUERIES * size, QUERIES, one)
-    D = numbers(dp + (ROWS + 1) * QUERIES * size, QUERIES, one)
+    shift_at = dp + ROWS * QUERIES * size
+    D_at = shift_at + QUERIES * size
+    shift, D = numbers(shift_at, QUERIES, one), numbers(D_at, QUERIES, one)  # (QUERIES,)
     drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
     dropping = drop[2] != one
     for n in range(start, stop):
@@ -199,16 +203,15 @@ def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsu
                     hide(p, j0 + j, few, i0, low, high, see, masked, size, minus)
                     if dropping:
                         multiply_strip(dp, f + j * QUERIES * size, few, low, high, size, one)
+                    by, less = numbers(shift_at + low * size, high - low, one), numbers(D_at + low * size, high - low, one)
                     for r in range(few):
-                        weights, by = (
-                            numbers(p + r * QUERIES * size, QUERIES, one),
-                            numbers(dp + r * QUERIES * size, QUERIES, one),
-                        )
-                        out = numbers(strip + r * QUERIES * size, QUERIES, one)
-                        for c in range(low, high):
-                            e = simd.exp(weights[c] - shift[c])
+                        at = (r * QUERIES + low) * size
+                        weights, dweights = numbers(p + at, high - low, one), numbers(dp + at, high - low, one)
+                        dscores = numbers(strip + at, high - low, one)
+                        for c in range(len(weights)):
+                            e = simd.exp(weights[c] - by[c])
                             weights[c] = e
-                            out[c] = e * (by[c] - D[c])
+                            dscores[c] = e * (dweights[c] - less[c])
                     if dropping:
                         multiply_strip(p, f + j * QUERIES * size, few, low, high, size, one)
                     at, inner = low * size, min(high, count) - low

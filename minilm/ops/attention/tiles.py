@@ -76,15 +76,16 @@ def queries_product(tile, rows, j, i, count, see, packed, N, out, size, width, l
 def hide(strip, j, rows, i, low, high, see, mask, size, value):
     """Put `value` wherever, in columns [low, high) of a strip, a query does not see a key. `mask` begins with key j."""
     for r in range(rows):
-        row = numbers(strip + r * QUERIES * size, QUERIES, value)
+        row = numbers(strip + (r * QUERIES + low) * size, high - low, value)
         if mask != 0 and numbers(mask, rows, np.uint8(0))[r] == 0:
-            for c in range(low, high):
-                row[c] = value
+            row[:] = value
         else:
-            for c in range(low, min(high, j + r - see[1] - i)):
+            first, last = j + r - see[1] - i - low, j + r - see[0] - i - low  # of the columns that see the key
+            for c in range(min(len(row), first)):
                 row[c] = value
-            for c in range(max(low, j + r - see[0] - i + 1), high):
-                row[c] = value
+            rest = row[max(0, last + 1) :]
+            for c in range(len(rest)):
+                rest[c] = value
 
 
 @jit
@@ -104,6 +105,7 @@ def factors(first, Tk, count, rows, drop, drawn, out, size):
 def multiply_strip(strip, by, rows, low, high, size, like):
     """Columns [low, high) of a strip times those of another."""
     for r in range(rows):
-        row, other = numbers(strip + r * QUERIES * size, QUERIES, like), numbers(by + r * QUERIES * size, QUERIES, like)
-        for c in range(low, high):
+        at = (r * QUERIES + low) * size
+        row, other = numbers(strip + at, high - low, like), numbers(by + at, high - low, like)
+        for c in range(len(row)):
             row[c] *= other[c]
