@@ -31,7 +31,9 @@ from minilm.ops.workspace import empty_from, scratch_of
 
 FAR = 2**62
 SPARE = 16  # numbers, for the scratch to begin where a vector may; its parts are whole vectors
-WORTH = 2**17  # multiply-adds that are worth a thread
+SHARE = 4 * KEYS  # keys of a unit, where a head's are divided
+WORTH = 2**22  # multiply-adds that are worth a thread
+WORTH_FEW = 2**19  # where few queries read much memory
 
 
 def _scratch(numbers, count, grain, dtype, allocate):
@@ -134,8 +136,9 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
 
 
 @jit(fastmath=REASSOC)
-def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsumexp, dquery, dkey, dvalue):
-    # units [start, stop): a head each; or, of one head, `share` blocks of queries for dquery or of keys for dkey and dvalue
+def _backward(start, stop, scratch, share, places, shape, see, mask, scale, drop, logsumexp, dquery, dkey, dvalue):
+    # units [start, stop), each all of a head; or with share < 0 a block of queries of a head, for dquery alone, and with
+    # share > 0 so many keys of a head, for dkey and dvalue alone; every sum runs in the same order in either way
     B, Tq, Tk, H, K, Kv = shape
     (q0, q1, q2, q3), (k0, k1, k2, k3), (v0, v1, v2, v3), (y0, y1, y2, y3), (g0, g1, g2, g3) = places
     real, size = dquery.dtype.type, dquery.itemsize
@@ -143,7 +146,9 @@ def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsu
     width = WIDTH32 if size == 4 else WIDTH64
     lanes = width // 2
     M, N = -(-K // width) * width, -(-Kv // width) * width  # numbers of a packed key, of a packed value
-    k = _own(scratch, start, B * H)  # (Tk, M) keys
+    blocks = -(-Tq // QUERIES)
+    units = blocks if share < 0 else -(-Tk // share) if share > 0 else 1  # of a head
+    k = _own(scratch, start, B * H * units)  # (Tk, M) keys
     dk = k + Tk * M * size  # (Tk, M) their gradient
     dv = dk + Tk * M * size  # (Tk, N) gradient of the values
     q = dv + Tk * N * size  # (QUERIES, M) queries
@@ -160,15 +165,24 @@ def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsu
     shift, D = numbers(shift_at, QUERIES, one), numbers(D_at, QUERIES, one)  # (QUERIES,)
     drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
     dropping = drop[2] != one
-    for n in range(start, stop):
+    held = -1
+    for unit in range(start, stop):
+        n, part = unit // units, unit % units
         b, h = n // H, n % H
+        i_first, i_last = (part * QUERIES, (part + 1) * QUERIES) if share < 0 else (0, Tq)
+        j_first, j_last = (part * share, min(Tk, (part + 1) * share)) if share > 0 else (0, Tk)
         first, last = ends(mask, b, Tk)
+        first, last = max(first, j_first), min(last, j_last)
         keys, values = k0 + b * k1 + h * k3, v0 + b * v1 + h * v3
-        pack_rows(keys + first * k2, k2, last - first, K, one, size, M, k + first * M * size)
-        sums = numbers(dk, Tk * (M + N), one)
-        for c in range(len(sums)):
-            sums[c] = zero
-        for i0 in range(0, Tq, QUERIES):
+        if share <= 0 and n != held:
+            pack_rows(keys + first * k2, k2, last - first, K, one, size, M, k + first * M * size)
+            held = n
+        if share >= 0:
+            for start_at, width_of_row in ((dk, M), (dv, N)):
+                sums = numbers(start_at + j_first * width_of_row * size, (j_last - j_first) * width_of_row, one)
+                for c in range(len(sums)):
+                    sums[c] = zero
+        for i0 in range(i_first, min(Tq, i_last), QUERIES):
             count = min(QUERIES, Tq - i0)
             queries, gradients = q0 + b * q1 + i0 * q2 + h * q3, g0 + b * g1 + i0 * g2 + h * g3
             pack_turned(queries, q2, count, K, scale, size, width, q_turned)
@@ -214,14 +228,21 @@ def _backward(start, stop, scratch, places, shape, see, mask, scale, drop, logsu
                             dscores[c] = e * (dweights[c] - less[c])
                     if dropping:
                         multiply_strip(p, f + j * QUERIES * size, few, low, high, size, one)
+                    if share < 0:
+                        continue
                     at, inner = low * size, min(high, count) - low
                     keys_product(p + at, inner, few, g + low * N * size, N, dv + (j0 + j) * N * size, size, width, one)
                     keys_product(strip + at, inner, few, q + low * M * size, M, dk + (j0 + j) * M * size, size, width, one)
-                queries_product(ds, rows, j0, i0, count, see, k + j0 * M * size, M, dq, size, width, one)
-            to = address(dquery) + ((b * Tq + i0) * H + h) * K * size
-            unpack_rows(dq, M, count, K, scale, size, to, H * K * size)
-        unpack_rows(dk, M, Tk, K, one, size, address(dkey) + (b * Tk * H + h) * K * size, H * K * size)
-        unpack_rows(dv, N, Tk, Kv, one, size, address(dvalue) + (b * Tk * H + h) * Kv * size, H * Kv * size)
+                if share <= 0:
+                    queries_product(ds, rows, j0, i0, count, see, k + j0 * M * size, M, dq, size, width, one)
+            if share <= 0:
+                to = address(dquery) + ((b * Tq + i0) * H + h) * K * size
+                unpack_rows(dq, M, count, K, scale, size, to, H * K * size)
+        if share >= 0:
+            rows = j_last - j_first
+            to = (b * Tk + j_first) * H + h
+            unpack_rows(dk + j_first * M * size, M, rows, K, one, size, address(dkey) + to * K * size, H * K * size)
+            unpack_rows(dv + j_first * N * size, N, rows, Kv, one, size, address(dvalue) + to * Kv * size, H * Kv * size)
 
 
 def whole_panels(numbers, dtype):
@@ -265,7 +286,7 @@ def forward(
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
     work = Tq * Tk * (K + Kv)  # multiply-adds of a head
     if Tq <= FEW:
-        devices.parallel(few_queries, B * H, places, *options, logsumexp, y, grain=max(1, WORTH // max(1, work)))
+        devices.parallel(few_queries, B * H, places, *options, logsumexp, y, grain=max(1, WORTH_FEW // max(1, work)))
     else:
         blocks = -(-Tq // QUERIES)
         count, grain = B * H * blocks, max(1, WORTH * blocks // max(1, work))
@@ -287,10 +308,16 @@ def backward(dy, saved, *, workspace=None):
     places = tuple(place(a) for a in (query, key, value, y, dy))
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
     (B, H, Tq), Tk, K, Kv = logsumexp.shape, key.shape[1], key.shape[3], value.shape[3]
-    grain = max(1, WORTH // max(1, Tq * Tk * (K + Kv)))
     M, N = whole_panels(K, y.dtype), whole_panels(Kv, y.dtype)
-    numbers_ = Tk * (2 * M + N) + QUERIES * (K + Kv + 2 * M + N + 2 * KEYS + 2 * ROWS + 2)
-    with scratch_of(workspace):
-        scratch = _scratch(numbers_, B * H, grain, y.dtype, allocate)
-        devices.parallel(_backward, B * H, scratch, places, *options, logsumexp, dquery, dkey, dvalue, grain=grain)
+    wanted = Tk * (2 * M + N) + QUERIES * (K + Kv + 2 * M + N + 2 * KEYS + 2 * ROWS + 2)
+    blocks, shares = -(-Tq // QUERIES), -(-Tk // SHARE)
+    # where there are fewer heads than threads, two passes are quicker: seven products spread evenly against five that are not
+    heads, threads = B * H, devices.threads()
+    two = 7.3 * heads / threads < 5 * -(-heads // threads)
+    for share, units in ((-1, blocks), (SHARE, shares)) if two else ((0, 1),):
+        grain = max(1, WORTH * units // max(1, Tq * Tk * (K + Kv)))
+        with scratch_of(workspace):
+            scratch = _scratch(wanted, heads * units, grain, y.dtype, allocate)
+            arguments = (scratch, share, places, *options, logsumexp, dquery, dkey, dvalue)
+            devices.parallel(_backward, heads * units, *arguments, grain=grain)
     return dquery, dkey, dvalue

@@ -23,7 +23,18 @@ def _scores(query, key, step, first, last, mask, scale, K, row):
     q = numbers(query, K, scale)
     row[:first] = -np.inf
     row[last:] = -np.inf
-    for j in range(first, last):
+    whole = last - (last - first) % 4 if first < last else first
+    for j in range(first, whole, 4):  # four keys at a time: a load of q serves four, and four sums go on side by side
+        k0, k1 = numbers(key + j * step, K, scale), numbers(key + (j + 1) * step, K, scale)
+        k2, k3 = numbers(key + (j + 2) * step, K, scale), numbers(key + (j + 3) * step, K, scale)
+        s0 = s1 = s2 = s3 = scale * 0
+        for d in range(K):
+            s0 += q[d] * k0[d]
+            s1 += q[d] * k1[d]
+            s2 += q[d] * k2[d]
+            s3 += q[d] * k3[d]
+        row[j], row[j + 1], row[j + 2], row[j + 3] = s0 * scale, s1 * scale, s2 * scale, s3 * scale
+    for j in range(whole, last):
         k = numbers(key + j * step, K, scale)
         s = scale * 0
         for d in range(K):
@@ -44,6 +55,23 @@ def _factors(first, drop, drawn, row):
     for j in range(len(row)):
         at = first % 4 + j
         row[j] *= scale if drawn[at & 3, at >> 2] >= threshold else scale * 0
+
+
+@jit(fastmath=REASSOC)
+def _weighted(value, step, first, last, row, out):
+    """out (Kv,) += the sum of row[j] times value j over [first, last)."""
+    Kv, whole = len(out), last - (last - first) % 4 if first < last else first
+    for j in range(first, whole, 4):
+        w0, w1, w2, w3 = row[j], row[j + 1], row[j + 2], row[j + 3]
+        v0, v1 = numbers(value + j * step, Kv, w0), numbers(value + (j + 1) * step, Kv, w0)
+        v2, v3 = numbers(value + (j + 2) * step, Kv, w0), numbers(value + (j + 3) * step, Kv, w0)
+        for c in range(Kv):
+            out[c] += (w0 * v0[c] + w1 * v1[c]) + (w2 * v2[c] + w3 * v3[c])
+    for j in range(whole, last):
+        w = row[j]
+        v = numbers(value + j * step, Kv, w)
+        for c in range(Kv):
+            out[c] += w * v[c]
 
 
 @jit(fastmath=REASSOC)
@@ -72,11 +100,7 @@ def few_queries(start, stop, places, shape, see, mask, scale, drop, logsumexp, y
             out[:] = 0
             if drop[2] != 1:
                 _factors((n * Tq + i) * Tk, drop, drawn, row)
-            for j in range(first, last):
-                w = row[j]
-                v = numbers(v0 + b * v1 + j * v2 + h * v3, Kv, scale)
-                for c in range(Kv):
-                    out[c] += w * v[c]
+            _weighted(v0 + b * v1 + h * v3, v2, first, last, row, out)
             r = real(0) if l == 0 else real(1) / l
             for c in range(Kv):
                 out[c] *= r
