@@ -91,6 +91,8 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
         begin, end = max(first, i0 + see[0]), min(last, i0 + count + see[1])
         for j0 in range(begin, end, KEYS):
             rows = min(KEYS, end - j0)
+            for c in range(QUERIES):
+                shrink[c] = m[c]
             for j in range(0, rows, ROWS):
                 few, strip = min(ROWS, rows - j), s + j * QUERIES * size
                 low, high = columns(j0 + j, few, i0, count, see, lanes)
@@ -103,10 +105,9 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
                     for c in range(len(row)):
                         largest[c] = row[c] if row[c] > largest[c] else largest[c]
             for c in range(QUERIES):
-                new = zero if m[c] == minus else m[c]
-                shrink[c] = simd.exp(shift[c] - new)
+                shift[c] = zero if m[c] == minus else m[c]
+                shrink[c] = simd.exp(shrink[c] - shift[c])
                 l[c] *= shrink[c]
-                shift[c] = new
             if j0 > begin:
                 for c in range(count):
                     row = numbers(o + c * N * size, N, one)
