@@ -116,6 +116,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)
 
 
+def parts(count: int, grain: int = 1) -> int:
+    """Number of parts that `parallel` cuts ``range(count)`` into: part number p is [p count // parts, (p + 1) count // parts)."""
+    return 1 if getattr(_inside_worker, "flag", False) else max(1, min(threads(), count // max(1, grain)))
+
+
 def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ``range(count)``, cut into one contiguous part a thread.
 
@@ -130,23 +135,23 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
         costs about 20 µs.
     """
     global _workers
-    parts = min(threads(), count // max(1, grain))
-    if parts <= 1 or getattr(_inside_worker, "flag", False):
+    number = parts(count, grain)
+    if number == 1:
         kernel(0, count, *arguments)
         return
-    if _workers < parts - 1:
+    if _workers < number - 1:
         with _lock:
-            while _workers < parts - 1:
+            while _workers < number - 1:
                 threading.Thread(target=_work, name=f"minilm-{_workers + 1}", daemon=True).start()
                 _workers += 1
     done: queue.SimpleQueue = queue.SimpleQueue()
-    for part in range(1, parts):
-        _tasks.put((kernel, part * count // parts, (part + 1) * count // parts, arguments, done))
+    for part in range(1, number):
+        _tasks.put((kernel, part * count // number, (part + 1) * count // number, arguments, done))
     error = None
     try:
-        kernel(0, count // parts, *arguments)
+        kernel(0, count // number, *arguments)
     finally:
-        for _ in range(1, parts):  # also after an error here: no thread may still write into the caller's arrays
+        for _ in range(1, number):  # also after an error here: no thread may still write into the caller's arrays
             error = done.get() or error
     if error is not None:
         raise error

@@ -20,6 +20,7 @@ FOLDERS = (
     "lstm",
     "gru",
     "attention",
+    "additive_attention",
     "philox",
     "sgd",
     "adam",

@@ -84,7 +84,7 @@ def forward(
     options = {
         "causal": checks.flag("causal", causal),
         "band": None if band is None else checks.whole("band", band, 1, 2**62),
-        "key_mask": _mask(key_mask, (B, Tk)),
+        "key_mask": None if key_mask is None else checks.booleans("key_mask", key_mask, (B, Tk), "(B, Tk)"),
         "scale": 1 / math.sqrt(K) if scale is None else _finite("scale", scale),
         "dropout": checks.number("dropout", dropout, 0, 1),
         "rng": None if rng is None else checked(rng),
@@ -135,16 +135,6 @@ def _heads(name, array, shape, dtype=None, letters=""):
         if ready and (array.strides[-1] == array.itemsize or array.shape[-1] == 1):
             return array
     return checks.floating(name, array, shape, dtype, letters)
-
-
-def _mask(mask, shape):
-    """None, or a contiguous array of bool."""
-    if mask is None:
-        return None
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-        raise TypeError(f"key_mask must be a numpy array of bool, got {checks.describe(mask)}")
-    checks.check_shape("key_mask", mask, shape, "(B, Tk)")
-    return checks.kernel_ready(mask)
 
 
 def _finite(name, value) -> float:
