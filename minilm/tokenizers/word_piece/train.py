@@ -7,11 +7,11 @@ single characters and repeatedly joins the most frequent pair of neighbours::
 
 with count(a, b) = sum over words of (frequency of the word) x (occurrences of the pair in it), as R. Sennrich et al. (ACL 2016).
 
-**Ties** go to the pair with the smaller ids (first by the left one, then by the right one), as there. Ids are given to the special
-tokens, to the characters in the order of their code points, to the characters inside words ("##e"), then to the joined pieces as
-they come. Hugging Face gives the third group its ids in the order of a hash map, which differs from run to run, and with it ties:
-two runs of its trainer on one text give two vocabularies. Ours follow code points. Given the same order of the third group
-(`continuing`), both give the same vocabulary, token for token; that is how the tests compare them.
+**Ties** go to the pair with the smaller ids (first by the left one, then by the right one), as there. Ids are given to the
+special tokens, to the characters in the order of their code points, to the characters inside words ("##e"), then to the joined
+pieces as they come. Hugging Face gives the third group its ids in the order of a hash map, which differs from run to run, and
+with it ties: two runs of its trainer on one text give two vocabularies. Ours follow code points. Given the same order of the
+third group (`continuing`), both give the same vocabulary, token for token; that is how the tests compare them.
 """
 
 from __future__ import annotations
