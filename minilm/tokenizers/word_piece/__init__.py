@@ -7,5 +7,6 @@ character, `trie` how the vocabulary is laid out, `pairs` how a sequence is made
 from .hugging_face import is_vocabulary
 from .pairs import Encoding
 from .tokenizer import WordPiece
+from .train import SPECIAL_TOKENS
 
-__all__ = ["Encoding", "WordPiece", "is_vocabulary"]
+__all__ = ["SPECIAL_TOKENS", "Encoding", "WordPiece", "is_vocabulary"]

@@ -24,12 +24,12 @@ CONFIGURED = {"do_lower_case": "lower", "strip_accents": "strip_accents", "token
 
 
 def is_vocabulary(path) -> bool:
-    """Whether `path` is a vocab.txt, or a folder that has one and no tokenizer.json."""
+    """Whether `path` is a vocab.txt by its name, or a folder that has one and no tokenizer.json."""
     path = os.fspath(path)
     if os.path.isdir(path):
         there = [os.path.exists(os.path.join(path, name)) for name in (files.FILE_NAME, VOCABULARY)]
         return there == [False, True]
-    return path.endswith(".txt")
+    return path.endswith(VOCABULARY)  # also as "bert-base-uncased-vocab.txt"
 
 
 def load(cls, path):

@@ -96,7 +96,7 @@ class WordPiece(pairs.Pairs, Tokenizer):
                 raise TypeError(f"vocabulary must hold str, got {token!r}")
         if unk_token is None:
             raise ValueError("unk_token must be a token of the vocabulary: there is always text that no piece spells")
-        special = {token for token in (*roles.values(), *special_tokens) if token is not None}
+        special = dict.fromkeys(token for token in (*roles.values(), *special_tokens) if token is not None)
         for token in special:
             if not isinstance(token, str) or token.split() != [token]:
                 raise ValueError(f"special tokens must be non-empty str without white space, got {token!r}")
