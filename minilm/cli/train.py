@@ -94,10 +94,7 @@ def _train(config, args) -> int:
     unit = {"character": "character", "word": "word"}.get(state.config.tokenizer.kind, "token")
     if result.sample is not None:
         print(f"{result.sample}\n")
-    print(
-        f"validation  loss {evaluation.loss:.4f} nats a {unit}, perplexity {evaluation.perplexity:.2f}, "
-        f"{evaluation.bits_per_character:.4f} bits a character"
-    )
+    print(f"validation  {evaluation.summary(unit)}")
     rate = state.tokens / state.seconds if state.seconds else 0.0
     print(f"training    {state.step:,} steps, {state.epoch:.2f} epochs, {state.seconds:.1f} s, {rate:,.0f} {unit}s/s")
     print(f"run         {result.folder}")

@@ -10,13 +10,16 @@ For any model with ``initial_state(B)``, ``logits(ids, state, last=True)`` and `
 """
 
 from minilm.generation.beam import Hypothesis, beam_search
+from minilm.generation.fill import Filling, fill_mask
 from minilm.generation.loop import stream_ids
 from minilm.generation.sampling import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
 from minilm.generation.text import generate, generate_many, stream
 
 __all__ = [
+    "Filling",
     "Hypothesis",
     "beam_search",
+    "fill_mask",
     "generate",
     "generate_many",
     "greedy_ids",

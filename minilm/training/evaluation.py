@@ -24,6 +24,8 @@ class Evaluation(NamedTuple):
     loss: float  # mean negative log likelihood, nats a token
     tokens: int  # targets: every token but the first
     characters: int | None  # that these stand for
+    accuracy: float | None = None  # of masked tokens, for models that predict those
+    next_sentence_accuracy: float | None = None  # likewise
 
     @property
     def perplexity(self) -> float:
@@ -37,13 +39,26 @@ class Evaluation(NamedTuple):
 
     def to_dict(self) -> dict:
         """Plain values by name."""
-        return {
+        found = {
             "loss": self.loss,
             "perplexity": self.perplexity,
             "bits_per_character": self.bits_per_character,
             "tokens": self.tokens,
             "characters": self.characters,
         }
+        if self.accuracy is not None:
+            found |= {"accuracy": self.accuracy, "next_sentence_accuracy": self.next_sentence_accuracy}
+        return found
+
+    def summary(self, unit: str) -> str:
+        """In one line; `unit` is what a token is called."""
+        if self.accuracy is not None:
+            return (
+                f"loss {self.loss:.4f} nats a masked token, {self.accuracy:.1%} of them guessed, "
+                f"{self.next_sentence_accuracy:.1%} of next sentences"
+            )
+        line = f"loss {self.loss:.4f} nats a {unit}, perplexity {self.perplexity:.2f}"
+        return line if self.bits_per_character is None else f"{line}, {self.bits_per_character:.4f} bits a character"
 
 
 def evaluate(

@@ -62,6 +62,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         },
         "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
     },
+    # A small BERT: masked words and next sentences, as in the paper.
+    "bert": {
+        "steps": 2000,
+        "batch": 32,
+        "time": 64,
+        "tokenizer": {"kind": "wordpiece", "vocab_size": 2000, "lower": True},
+        "model": {
+            "model_type": "bert",
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+        },
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "decay": "matrices", "clip_norm": 1.0},
+        "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
+    },
 }
 
 

@@ -154,7 +154,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
 
 def _run(trainer: Trainer, progress: bool | None) -> Result:
     state, config = trainer.state, trainer.config
-    unit = "characters" if config.tokenizer.kind == "character" else "words"
+    unit = {"character": "characters", "word": "words"}.get(config.tokenizer.kind, "tokens")
     shown = Progress(progress, unit, trainer.progress())
     try:
         for line in describe(trainer):
@@ -198,7 +198,7 @@ def describe(trainer: Trainer) -> list[str]:
 def _sample(trainer: Trainer, model) -> str | None:
     """Let the model write, and keep that in sample.txt."""
     settings, tokenizer = trainer.config.sample, trainer.tokenizer
-    if settings.tokens == 0:
+    if settings.tokens == 0 or trainer.model.objective == "masked":
         return None
     from minilm import generation
 

@@ -213,7 +213,8 @@ class Trainer:
             state.best = {"step": state.step, "loss": result.loss}
         fell = self.schedule.observe(result.loss)
         progress.say(
-            f"step {state.step:,}: validation loss {result.loss:.4f}, perplexity {result.perplexity:.2f}"
+            f"step {state.step:,}: validation loss {result.loss:.4f}, "
+            + (f"perplexity {result.perplexity:.2f}" if result.accuracy is None else f"{result.accuracy:.1%} guessed")
             + (", learning rate divided" if fell else "")
         )
         return result
@@ -222,8 +223,11 @@ class Trainer:
         """Validate on the whole of the validation text when training has ended; the log and the checkpoint keep it."""
         state, whole = self.state, self.parts.validation_tokens.size - 1
         done = state.validation
-        if done is not None and done["step"] == state.step and done["tokens"] == whole and done["characters"]:
-            return Evaluation(done["loss"], done["tokens"], done["characters"])
+        if done is not None and done["step"] == state.step:
+            if "accuracy" in done:
+                return Evaluation(done["loss"], done["tokens"], None, done["accuracy"], done["next_sentence_accuracy"])
+            if done["tokens"] == whole and done["characters"]:
+                return Evaluation(done["loss"], done["tokens"], done["characters"])
         result = self._validate(None, progress)
         self._row(None, None, None, result.loss)
         self.save(weights=False)
