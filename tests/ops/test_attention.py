@@ -8,6 +8,7 @@ import pytest
 import minilm
 from minilm import devices, ops
 from minilm.random import Key
+from tests.ops.properties import OPS, agreement, combinations, cross_pairing, label
 from tests.ops.test_ops_peer import both, close, normal
 
 attention = ops.attention
@@ -202,14 +203,24 @@ def test_dropout(implementation):
 
 
 def test_few_queries_drop_what_many_drop():
-    """The element's place in (B, H, Tq, Tk) decides, not the kernel: rows of 3 queries, of 70, and of the oracle."""
-    for Tq in (3, 70):
+    """The element's place in (B, H, Tq, Tk) decides, not the kernel: of 2 queries, of 70, and the oracle."""
+    for Tq in (2, 70):
         query, key, value = drawn(np.float64, Tq=Tq, Tk=41)
         found = []
         for implementation in devices.IMPLEMENTATIONS:
             with minilm.implementation(implementation):
                 found.append(attention.forward(query, key, value, dropout=0.5, rng=Key(9, 2, 3))[0])
         np.testing.assert_allclose(*found, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", combinations(OPS["attention"]), ids=label)
+@pytest.mark.parametrize("Tq, Tk", [(1, 9), (2, 70), (67, 131), (131, 67)])
+def test_both_kernels_in_every_combination(options, Tq, Tk):
+    """A few queries go row by row, more by tiles of 64 by 64: sizes on both sides of each."""
+    op = OPS["attention"]
+    dims = {"B": 2, "Tq": Tq, "Tk": Tk, "H": 2, "K": 33, "Kv": 31}
+    agreement(op, options, dims)
+    cross_pairing(op, options, dims)
 
 
 def test_memory_grows_with_the_sequence_not_its_square():

@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import simd
-from minilm.ops.attention.rows import FEW, few_queries, weights_of
+from minilm.ops.attention.rows import FEW, few_backward, few_forward, weights_of
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.attention.tiles import (
     KEYS,
@@ -287,7 +287,7 @@ def forward(
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
     work = Tq * Tk * (K + Kv)  # multiply-adds of a head
     if Tq <= FEW:
-        devices.parallel(few_queries, B * H, places, *options, logsumexp, y, grain=max(1, WORTH_FEW // max(1, work)))
+        devices.parallel(few_forward, B * H, places, *options, logsumexp, y, grain=max(1, WORTH_FEW // max(1, work)))
     else:
         blocks = -(-Tq // QUERIES)
         count, grain = B * H * blocks, max(1, WORTH * blocks // max(1, work))
@@ -309,14 +309,19 @@ def backward(dy, saved, *, workspace=None):
     places = tuple(place(a) for a in (query, key, value, y, dy))
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
     (B, H, Tq), Tk, K, Kv = logsumexp.shape, key.shape[1], key.shape[3], value.shape[3]
+    heads, work = B * H, Tq * Tk * (K + Kv)  # multiply-adds of a head
+    if Tq <= FEW:
+        arguments = (places, *options, logsumexp, dquery, dkey, dvalue)
+        devices.parallel(few_backward, heads, *arguments, grain=max(1, WORTH_FEW // max(1, 2 * work)))
+        return dquery, dkey, dvalue
     M, N = whole_panels(K, y.dtype), whole_panels(Kv, y.dtype)
     wanted = Tk * (2 * M + N) + QUERIES * (K + Kv + 2 * M + N + 2 * KEYS + 2 * ROWS + 2)
     blocks, shares = -(-Tq // QUERIES), -(-Tk // SHARE)
     # where there are fewer heads than threads, two passes are quicker: seven products spread evenly against five that are not
-    heads, threads = B * H, devices.threads()
+    threads = devices.threads()
     two = 7.3 * heads / threads < 5 * -(-heads // threads)
     for share, units in ((-1, blocks), (SHARE, shares)) if two else ((0, 1),):
-        grain = max(1, WORTH * units // max(1, Tq * Tk * (K + Kv)))
+        grain = max(1, WORTH * units // max(1, work))
         with scratch_of(workspace):
             scratch = _scratch(wanted, heads * units, grain, y.dtype, allocate)
             arguments = (scratch, share, places, *options, logsumexp, dquery, dkey, dvalue)
