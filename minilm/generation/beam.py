@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.generation.loop import read_prompt
+from minilm.generation.loop import check_context, read_prompt
 from minilm.ops import checks, softmax
 
 __all__ = ["Hypothesis", "beam_search"]
@@ -69,6 +69,7 @@ def beam_search(
     checks.integers("ids", ids, (None,), "(T,)")
     if not len(ids):
         raise ValueError("ids must hold at least one token, got none")
+    check_context(model, len(ids))
     logits, state = read_prompt(model, ids[None])  # (1, V)
     texts = np.empty((1, 0), np.int64)  # (K, n) what the K beams have written
     totals = np.zeros(1)  # (K,) their log P

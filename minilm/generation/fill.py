@@ -45,7 +45,7 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
     checks.whole("top", top, 1, 2**31)
     if getattr(model, "objective", None) != "masked":
         raise ValueError(f"fill-mask needs a model of masked tokens such as BERT, got {type(model).__name__}")
-    ids = tokenizer.encode_pair(text).ids.astype(np.int64)  # (T,) [CLS] ... [SEP]
+    ids = tokenizer.encode_pair(text).input_ids.astype(np.int64)  # (T,) [CLS] ... [SEP]
     places = np.flatnonzero(ids == tokenizer.mask_token_id)  # (masks,)
     if not len(places):
         raise ValueError(f"text must hold {tokenizer.mask_token} at least once, got {text!r:.60}")
