@@ -105,7 +105,7 @@ def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
             ids = logits.argmax(axis=-1)
         return logits
 
-    found = [Contestant("minilm", under("minilm", run), lambda logits: [logits])]
+    found = [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
     if torch is not None:
         try:
             import transformers

@@ -38,7 +38,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": {"name": "plateau", "factor": 4.0},
         "sample": {"tokens": 120, "temperature": 0.9},
     },
-    # nanoGPT's recipe for a character GPT on a CPU.
+    # nanoGPT's recipe for a character GPT on a CPU, but for the first weights: of deviation 0.02, which is right for GPT-2's
+    # width of 768, they give 1.89 nats a character on Shakespeare, of 0.06 they give 1.74.
     "gpt": {
         "steps": 2000,
         "batch": 12,
@@ -48,6 +49,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "n_layer": 4,
             "n_head": 4,
             "n_embd": 128,
+            "initializer_range": 0.06,
             "resid_pdrop": 0.0,
             "embd_pdrop": 0.0,
             "attn_pdrop": 0.0,
@@ -73,6 +75,7 @@ RECIPES: dict[str, dict[str, Any]] = {
             "hidden_size": 128,
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
+            "initializer_range": 0.06,
             "hidden_dropout_prob": 0.1,
             "attention_probs_dropout_prob": 0.1,
         },

@@ -26,8 +26,9 @@ def test_attention_agrees_with_torch(fused):
     layer = moved(layers.MultiHeadAttention(D, H, fused=fused, dtype=np.float64))
     theirs = torch.nn.MultiheadAttention(D, H, batch_first=True, dtype=torch.float64)
     p = layer.parameters
-    parts = [p["c_attn.weight"], p["c_attn.bias"]]
-    if not fused:
+    if fused:
+        parts = [p["c_attn.weight"], p["c_attn.bias"]]
+    else:
         parts = [np.concatenate([p[f"{name}.{kind}"] for name in ("query", "key", "value")]) for kind in ("weight", "bias")]
     with torch.no_grad():
         theirs.in_proj_weight.copy_(torch.tensor(parts[0]))
@@ -106,7 +107,7 @@ def test_recomputation_keeps_one_layer_only():
         block = layers.TransformerBlock(32, 2, causal=True, recompute=recompute, seed=0)
         workspace = minilm.Workspace()
         x, saved = draw(4, 64, 32).astype(np.float32), []
-        for _ in range(6):
+        for _ in range(12):
             x, kept = block.forward(x, workspace=workspace)
             saved.append(kept)
         for kept in saved[::-1]:
