@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import simd
-from minilm.ops.attention.rows import FEW, few_backward, few_forward, weights_of
+from minilm.ops.attention.rows import FEW, drops, few_backward, few_forward, weights_of
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.attention.tiles import (
     KEYS,
@@ -70,6 +70,7 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
     m, l = numbers(m_at, QUERIES, one), numbers(l_at, QUERIES, one)  # (QUERIES,) largest score, sum so far
     shift, shrink = numbers(shift_at, QUERIES, one), numbers(m_at + 3 * QUERIES * size, QUERIES, one)  # (QUERIES,)
     drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
+    dropping = drops(drop)
     held = -1
     for unit in range(start, stop):
         n, turn = unit // blocks, unit % blocks
@@ -113,7 +114,7 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
                     row = numbers(o + c * N * size, N, one)
                     for d in range(N):
                         row[d] *= shrink[c]
-            if drop[2] != one:
+            if dropping:
                 factors((n * Tq + i0) * Tk + j0, Tk, count, rows, drop, drawn, f, size)
             for j in range(0, rows, ROWS):
                 few, strip = min(ROWS, rows - j), s + j * QUERIES * size
@@ -125,7 +126,7 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
                         e = simd.exp(row[c] - by[c])
                         row[c] = e
                         sums[c] += e
-                if drop[2] != one:
+                if dropping:
                     multiply_strip(strip, f + j * QUERIES * size, few, low, high, size, one)
             queries_product(s, rows, j0, i0, count, see, v + j0 * N * size, N, o, size, width, one)
         for c in range(count):
@@ -165,7 +166,7 @@ def _backward(start, stop, scratch, share, places, shape, see, mask, scale, drop
     D_at = shift_at + QUERIES * size
     shift, D = numbers(shift_at, QUERIES, one), numbers(D_at, QUERIES, one)  # (QUERIES,)
     drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
-    dropping = drop[2] != one
+    dropping = drops(drop)
     held = -1
     for unit in range(start, stop):
         n, part = unit // units, unit % units

@@ -59,6 +59,12 @@ def _seen(i, Tk, see):
 
 
 @jit
+def drops(drop):
+    """Whether anything is dropped: the threshold is 0 where nothing is, and where all is."""
+    return drop[1] > 0 or drop[2] == 0
+
+
+@jit
 def _factors(first, drop, drawn, row):
     """row *= dropout's factors of the weights from number `first` on."""
     key, threshold, scale = drop
@@ -109,7 +115,7 @@ def few_forward(start, stop, places, shape, see, mask, scale, drop, logsumexp, y
             logsumexp[b, h, i] = m + real(math.log(l))
             out = y[b, i, h]
             out[:] = 0
-            if drop[2] != 1:
+            if drops(drop):
                 _factors((n * Tq + i) * Tk, drop, drawn, row)
             _weighted(v0 + b * v1 + h * v3, v2, first, last, row, out)
             r = real(0) if l == 0 else real(1) / l
@@ -143,7 +149,7 @@ def few_backward(start, stop, places, shape, see, mask, scale, drop, logsumexp, 
             D = real(0)
             for c, out in enumerate(numbers(y, Kv, scale)):
                 D += g[c] * out
-            if drop[2] != 1:
+            if drops(drop):
                 _factors((n * Tq + i) * Tk, drop, drawn, dp)
                 _factors((n * Tq + i) * Tk, drop, drawn, pk)
             for j in range(first, last):
