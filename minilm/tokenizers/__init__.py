@@ -49,6 +49,6 @@ def load(path) -> Tokenizer | Word:
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
     fields = files.read_tokenizer(path)
-    if files.kind_of(fields) == WordPiece.__name__:
+    if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what lies beside the file
     return base.from_fields(path, fields, CLASSES)

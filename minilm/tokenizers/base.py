@@ -311,7 +311,7 @@ def from_fields(path, fields: dict, classes: dict):
     if kind not in classes:
         raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
     try:
-        return classes[kind]._from_fields(fields)
+        return classes[kind]._from_fields({**fields, "type": kind})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -126,7 +126,7 @@ def write_tokenizer(path, kind: str, fields: dict) -> None:
 def read_tokenizer(path) -> dict:
     """Read a tokenizer's file: a JSON object that has a type, and a version this code knows.
 
-    A tokenizer.json of Hugging Face's `tokenizers` has neither at that place; see `kind_of`.
+    A tokenizer.json of Hugging Face's `tokenizers` has neither at that place; it gets the type that `kind_of` finds.
 
     Raises
     ------
@@ -145,9 +145,9 @@ def read_tokenizer(path) -> dict:
     try:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
-        kind_of(fields)
+        kind = kind_of(fields)
         if is_hugging_face(fields):
-            return fields
+            return {**fields, "type": kind}
         version = field(fields, "version", int)
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version} is unknown; this minilm reads version {FORMAT_VERSION}")
