@@ -6,6 +6,7 @@ import numpy as np
 
 from ..base import check_text
 from ..character import code_points
+from .characters import PAGE
 
 BLOCK = 1 << 15  # characters that are worked on at a time, so that what lies between the two kernels stays in the cache
 
@@ -90,7 +91,7 @@ class Cutting:
             if status == kernels.FULL:
                 room *= 2
             elif status == kernels.NO_PAGE:
-                self._characters.add_page(at)
+                self._characters.add_pages(np.unique(part[: max(BLOCK, room)] // PAGE).tolist())
             else:
                 yield out, size, source, begin
                 begin += at
