@@ -7,6 +7,7 @@ marks stand in the wrong order. Accents are gone by then, so it concerns the few
 
 from __future__ import annotations
 
+import threading
 import unicodedata
 from typing import NamedTuple
 
@@ -69,6 +70,8 @@ class Characters:
 
     def __init__(self, settings: Basic):
         self.settings = settings
+        self._lock = threading.Lock()
+        self._entries = self._parts = 0  # how much of the arrays is in use
         self.table = Table(
             np.full(PAGES, -1, np.int32),
             np.empty(0, np.uint8),
@@ -79,29 +82,48 @@ class Characters:
         self.add_page(0)
 
     def add_page(self, number: int) -> None:
-        """Compute the 256 characters from ``256 * number`` on, and put a new table in place of the old one.
+        """Compute one page of 256 characters; see `add_pages`."""
+        self.add_pages([number])
 
-        The old one stays as it is, for another thread may be reading it.
+    def add_pages(self, numbers) -> None:
+        """Compute the 256 characters from ``256 * number`` on, for each number, and put a new table in place of the old one.
+
+        Another thread may be reading the old one, so of what that one uses nothing is changed: new entries lie behind the old.
         """
-        page, kind, becomes, order, pool = self.table
-        page = page.copy()
-        page[number] = kind.size // PAGE
-        rows, extra = [], []
-        for code in range(number * PAGE, (number + 1) * PAGE):
-            parts = parts_of(code, self.settings)
-            if len(parts) <= 1:
-                rows.append(parts[0] if parts else (0, DROP, 0))
-            else:
-                rows.append((len(pool) + len(extra), SEVERAL, 0))
-                extra += [*parts, (0, DROP, 0)]
-        new = np.array(rows, np.int32)  # (256, 3)
-        self.table = Table(
-            page,
-            np.concatenate([kind, new[:, 1].astype(np.uint8)]),
-            np.concatenate([becomes, new[:, 0]]),
-            np.concatenate([order, new[:, 2].astype(np.uint8)]),
-            np.concatenate([pool, np.array(extra, np.int32).reshape(-1, 3)]),
-        )
+        with self._lock:
+            page = self.table.page.copy()
+            rows, parts = [], []
+            for number in numbers:
+                if page[number] >= 0:
+                    continue
+                page[number] = (self._entries + len(rows)) // PAGE
+                for code in range(number * PAGE, (number + 1) * PAGE):
+                    found = parts_of(code, self.settings)
+                    if len(found) <= 1:
+                        rows.append(found[0] if found else (0, DROP, 0))
+                    else:
+                        rows.append((self._parts + len(parts), SEVERAL, 0))
+                        parts += [*found, (0, DROP, 0)]
+            new = np.array(rows, np.int32).reshape(-1, 3)  # (256 * pages, 3)
+            self.table = Table(
+                page,
+                _longer(self.table.kind, self._entries, new[:, 1]),
+                _longer(self.table.becomes, self._entries, new[:, 0]),
+                _longer(self.table.order, self._entries, new[:, 2]),
+                _longer(self.table.pool, self._parts, np.array(parts, np.int32).reshape(-1, 3)),
+            )
+            self._entries += len(rows)
+            self._parts += len(parts)
+
+
+def _longer(array: np.ndarray, used: int, more: np.ndarray) -> np.ndarray:
+    """The first `used` rows and then `more`: in the same memory if it has room, else in twice as much."""
+    if used + len(more) > len(array):
+        longer = np.empty((2 * (used + len(more)), *array.shape[1:]), array.dtype)
+        longer[:used] = array[:used]
+        array = longer
+    array[used : used + len(more)] = more
+    return array
 
 
 def parts_of(code: int, settings: Basic) -> list[tuple[int, int, int]]:

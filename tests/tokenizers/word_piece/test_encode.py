@@ -4,7 +4,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minilm.tokenizers import WordPiece
-from minilm.tokenizers.word_piece import tokenizer as module
+from minilm.tokenizers.word_piece import cutting as module
 
 from ..test_word_level import PLACES, cut
 from .helpers import TEXTS, VOCABULARY

@@ -143,3 +143,8 @@ def test_other_forms_of_the_file(tmp_path):
         del content[name]
     path.write_text(json.dumps(content))
     assert tokenizers.load(path).special_tokens == tuple(SPECIAL)
+
+
+def test_the_file_of_a_run():
+    """A checkpoint hands over the file's content, which was not read by `files.read_tokenizer`."""
+    assert tokenizers.base.from_fields("x", json.loads(TOKENIZER.to_json()), tokenizers.CLASSES) == TOKENIZER
