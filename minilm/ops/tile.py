@@ -254,14 +254,17 @@ def _pack_rows(start, stop, W, panels):
 def _pack_columns(start, stop, W, panels):
     # panels[p, k, j] = W[k, p * width + j] for panels [start, stop)
     K, N = W.shape
-    width = panels.shape[2]
+    width = WIDTH32 if W.itemsize == 4 else WIDTH64  # a constant, for the compiler to copy whole vectors
     for p in range(start, stop):
         left = min(width, N - p * width)
         for k in range(K):
-            for j in range(left):
-                panels[p, k, j] = W[k, p * width + j]
-            for j in range(left, width):
-                panels[p, k, j] = 0
+            if left == width:
+                for j in range(width):
+                    panels[p, k, j] = W[k, p * width + j]
+            else:
+                for j in range(left):
+                    panels[p, k, j] = W[k, p * width + j]
+                panels[p, k, left:] = 0
 
 
 def packed(W, allocate, transposed: bool):
