@@ -7,6 +7,7 @@ so that a new op stands in the table from its first day.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,13 +29,18 @@ class Row(NamedTuple):
     target: float | None = None
 
 
-def _rows(op: str, letters: str, *sizes: tuple[int, ...], **more) -> list[Row]:
+def _rows(op: str, letters: Sequence[str], *sizes: tuple[int, ...], **more) -> list[Row]:
     return [Row(op, dict(zip(letters, numbers, strict=True)), **more) for numbers in sizes]
 
 
 ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")
 VOCABULARIES = ((2048, 65), (1024, 10_000), (256, 50_257))  # (N, V): characters, words, GPT-2's byte pairs
 RECURRENT = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H)
+HEADS = (
+    (12, 64, 64, 4, 32, 32),
+    (4, 256, 256, 6, 64, 64),
+    (4, 1024, 1024, 6, 64, 64),
+)  # (B, Tq, Tk, H, K, Kv): small GPTs, and long
 PLAIN = {"scale": 1.0, "weight_decay": 0.0}  # what clipping and decay add has no counterpart in the peer's kernel
 BUFFERS = ((400_000,), (10_000_000,))  # parameters of a character model, of a word model
 
@@ -50,6 +56,11 @@ ROWS = [
     *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
     *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
     *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),
+    *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), *HEADS, options={"sees": "causal"}, target=1.0),
+    *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), HEADS[-1], target=1.0),
+    *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), HEADS[-1], options={"sees": "causal", "dropout": 0.1}),
+    *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), (1, 1, 1024, 12, 64, 64)),
+    *_rows("additive_attention", ("B", "Tq", "Tk", "A", "D"), (32, 20, 20, 256, 256), (64, 1, 30, 512, 512)),
     *_rows("philox", "N", (1_000_000,)),
     *_rows("sgd", "N", *BUFFERS, given=PLAIN),
     *_rows("adam", "N", *BUFFERS, given=PLAIN, target=1.0),
@@ -199,4 +210,5 @@ def peer_pair(torch, op, drawn, cotangent) -> Contestant:
             found[:2] = [np.swapaxes(array, 0, 1) for array in found[:2]]
         return found
 
-    return Contestant("torch", peers.quickest(runs), None if op.name in peers.RANDOM else arrays)
+    random = op.name in peers.RANDOM or drawn.arguments.get("dropout")
+    return Contestant("torch", peers.quickest(runs), None if random else arrays)

@@ -107,7 +107,30 @@ def _copy_weights(torch, module, a):
             parameter.copy_(a[name])
 
 
+def _attention(torch, a):
+    """scaled_dot_product_attention, on heads that are moved before time as it wants them; views first, then copies."""
+    inputs = [a[name] for name in ("query", "key", "value")]  # (B, T, H, K) each
+    options = {"dropout_p": a.get("dropout", 0.0), "is_causal": a["causal"], "scale": a.get("scale")}
+
+    def views():
+        heads = [x.transpose(1, 2) for x in inputs]
+        return torch.nn.functional.scaled_dot_product_attention(*heads, **options).transpose(1, 2)
+
+    def copies():
+        heads = [x.transpose(1, 2).contiguous() for x in inputs]
+        return torch.nn.functional.scaled_dot_product_attention(*heads, **options).transpose(1, 2)
+
+    return [Way(views, inputs), Way(copies, inputs)]
+
+
+def _additive_attention(torch, a):
+    scores = torch.tanh(a["query"][:, :, None] + a["key"][:, None]) @ a["v"]  # (B, Tq, Tk)
+    return torch.softmax(scores, -1) @ a["value"]
+
+
 OPS: dict[str, Callable] = {
+    "attention": _attention,
+    "additive_attention": _way(_additive_attention),
     "linear": _way(lambda torch, a: torch.nn.functional.linear(a["x"], a["W"], a["b"])),
     "embedding": _way(lambda torch, a: torch.nn.functional.embedding(a["ids"], a["W"])),
     "sigmoid": _way(lambda torch, a: torch.sigmoid(a["x"])),

@@ -28,6 +28,7 @@ _SUBMODULES = (
     "random",
     "tokenizers",
     "training",
+    "weights",
 )
 _NAMES = {  # name -> the module that defines it
     "gradcheck": "minilm.checking",

@@ -8,9 +8,9 @@ import importlib
 
 import numpy as np
 
-from minilm.threads import parallel, set_threads, threads
+from minilm.threads import parallel, parts, set_threads, threads
 
-__all__ = ["IMPLEMENTATIONS", "implementation", "implementation_for", "load", "parallel", "set_threads", "threads"]
+__all__ = ["IMPLEMENTATIONS", "implementation", "implementation_for", "load", "parallel", "parts", "set_threads", "threads"]
 
 IMPLEMENTATIONS = ("oracle", "cpu")  # "gpu" joins them with the CUDA kernels
 

@@ -6,26 +6,22 @@ choice of a layer would be forced on every other Numba program in the process.
 
 To wake a sleeping thread takes about 40 µs, as long as a small kernel runs, and a training step runs dozens. So whoever waits,
 a thread for its next task or a caller for the others' last rows, first looks at a counter for a while, without the GIL, and
-only then sleeps (`minilm.ops.spin`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels look idle
-to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle threads
-look for tens of milliseconds, and whatever runs beside them crawls.
+only then sleeps (`minilm.ops.waiting`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels look
+idle to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle
+threads look for tens of milliseconds, and whatever runs beside them crawls.
 """
 
 from __future__ import annotations
 
-import functools
 import os
 import queue
 import threading
 
 import numpy as np
 
-GRACE = 30  # looks that the other side needs to let go of the GIL: who asks too early sleeps after all
-
 _inside_worker = threading.local()
 _lock = threading.Lock()
 _tasks: queue.SimpleQueue = queue.SimpleQueue()
-_posted = np.zeros(1, np.int64)  # counts up with every call that posts tasks
 _workers = 0
 _threads: int | None = None
 
@@ -39,6 +35,11 @@ def threads() -> int:
         if not wanted.isdigit() or int(wanted) < 1:
             raise ValueError(f"MINILM_THREADS must be a whole number of at least 1, got {wanted!r}")
         return int(wanted)
+    return _cores()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -56,27 +57,49 @@ def set_threads(number: int | None) -> None:
     _threads = None if number is None else int(number)
 
 
-@functools.cache
-def _watch():
-    """The compiled ``watch(counter, value, grace)``: waits until counter[0] >= value and `grace` looks more, or LOOKS in vain."""
-    from minilm.ops import spin  # not above: importing minilm compiles nothing
+# Threads that have just worked wait awake for this long: in a training step the next kernel comes sooner than that.
+AWAKE = 400e-6  # seconds
+# A thread that is called waits this much longer, until the caller's kernel has let go of the interpreter; and the other way.
+AFTER_CALL, AFTER_END = 6e-6, 3e-6
+_called, _ended = np.zeros(8, np.int64), np.zeros(8, np.int64)  # counters: a cache line each, of which the first number counts
+_waiting = None
+_awake = 0  # threads that may wait awake at once: the cores there were when the last thread was started
 
-    return spin.watch
+
+def _wait(counter, seen: int, after: float) -> bool:
+    """Wait awake until the counter moves; False if it did not, or where there are more threads than cores to be awake on."""
+    global _waiting
+    if _workers >= _awake:
+        return False
+    if _waiting is None:
+        from minilm.ops.waiting import Waiting
+
+        _waiting = Waiting()
+    return _waiting(counter, seen, AWAKE, after)
 
 
-def _work(watch):
+def _take(found: queue.SimpleQueue, counter, after: float):
+    """The next thing from a queue whose every filling moves the counter."""
+    while True:
+        seen = int(counter[0])
+        try:
+            return found.get_nowait()
+        except queue.Empty:
+            if not _wait(counter, seen, after):
+                return found.get()
+
+
+def _work():
     _inside_worker.flag = True
     while True:
-        if _tasks.empty():
-            watch(_posted, int(_posted[0]) + 1, GRACE)
-        kernel, start, stop, arguments, done, finished = _tasks.get()
+        kernel, start, stop, arguments, done = _take(_tasks, _called, AFTER_CALL)
         try:
             kernel(start, stop, *arguments)
             done.put(None)
         except BaseException as error:  # handed to the caller's thread, which raises it
             done.put(error)
-        finished[0] += 1
-        del kernel, arguments, done, finished  # an idle worker must not keep arrays alive
+        _ended[0] += 1
+        del kernel, arguments, done  # an idle worker must not keep arrays alive
 
 
 def _forget_workers():
@@ -89,6 +112,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_workers)
 
 
+def parts(count: int, grain: int = 1) -> int:
+    """Number of parts that `parallel` cuts ``range(count)`` into: part number p is [p count // parts, (p + 1) count // parts)."""
+    return 1 if getattr(_inside_worker, "flag", False) else max(1, min(threads(), count // max(1, grain)))
+
+
 def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ``range(count)``, cut into one contiguous part a thread.
 
@@ -99,30 +127,29 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
     count : int
         Number of rows.
     grain : int
-        Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Waking a thread
-        costs about 20 µs.
+        Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Calling a thread costs
+        some 10 µs where the last kernel ended within 0.4 ms, else 20 to 50.
     """
-    global _workers
-    parts = min(threads(), count // max(1, grain))
-    if parts <= 1 or getattr(_inside_worker, "flag", False):
+    global _workers, _awake
+    number = parts(count, grain)
+    if number == 1:
         kernel(0, count, *arguments)
         return
-    if _workers < parts - 1:
+    if _workers < number - 1:
         with _lock:
-            while _workers < parts - 1:
-                threading.Thread(target=_work, args=[_watch()], name=f"minilm-{_workers + 1}", daemon=True).start()
+            while _workers < number - 1:
+                threading.Thread(target=_work, name=f"minilm-{_workers + 1}", daemon=True).start()
                 _workers += 1
+            _awake = _cores()
     done: queue.SimpleQueue = queue.SimpleQueue()
-    finished = np.zeros(1, np.int64)
-    for part in range(1, parts):
-        _tasks.put((kernel, part * count // parts, (part + 1) * count // parts, arguments, done, finished))
-    _posted[0] += 1
+    for part in range(1, number):
+        _tasks.put((kernel, part * count // number, (part + 1) * count // number, arguments, done))
+    _called[0] += 1
     error = None
     try:
-        kernel(0, count // parts, *arguments)
-        _watch()(finished, parts - 1, GRACE)
+        kernel(0, count // number, *arguments)
     finally:
-        for _ in range(1, parts):  # also after an error here: no thread may still write into the caller's arrays
-            error = done.get() or error
+        for _ in range(1, number):  # also after an error here: no thread may still write into the caller's arrays
+            error = _take(done, _ended, AFTER_END) or error
     if error is not None:
         raise error

@@ -17,6 +17,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
     "generate": "let a trained model write",
+    "fill-mask": "let a BERT guess masked words",
     "evaluate": "a model's loss, perplexity and bits a character",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
@@ -124,7 +125,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, says in COMMANDS.items():
         if name == chosen:
-            importlib.import_module(f"minilm.cli.{name}").add_parser(subparsers)
+            importlib.import_module(f"minilm.cli.{name.replace('-', '_')}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=says, add_help=False)
     if chosen is None and not argv:

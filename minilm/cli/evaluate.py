@@ -49,6 +49,9 @@ def run(args) -> int:
         about = {"run": args.folder, "step": step, "corpus": source, "split": split}
         print(json.dumps({**about, **result.to_dict()}, indent=2))
         return 0
+    if result.accuracy is not None:
+        print(f"{split}  {result.summary('token')}")
+        return 0
     unit = "character" if result.tokens == result.characters else "token"
     which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
     print(f"text        {source}, {which}: {result.tokens:,} {unit}s predicted")

@@ -7,7 +7,7 @@ import os
 import sys
 
 from minilm.training.recipes import RECIPES
-from minilm.training.settings import CELLS
+from minilm.training.settings import CELLS, MODELS
 
 DESCRIPTION = """\
 Train a language model on a text. Without any option: a character LSTM on the built-in corpus, which takes about a minute.
@@ -39,7 +39,7 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--corpus", metavar="FILE|NAME", help="a UTF-8 text, or a name of `minilm corpus list` (stories)")
-    parser.add_argument("--model", choices=CELLS, help="lstm without it")
+    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
     parser.add_argument("--config", metavar="FILE.toml", help="settings")
@@ -91,13 +91,10 @@ def _train(config, args) -> int:
         print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
         return 128 + stop.signal
     state, evaluation = result.state, result.evaluation
-    unit = "character" if state.config.tokenizer.kind == "character" else "word"
+    unit = {"character": "character", "word": "word"}.get(state.config.tokenizer.kind, "token")
     if result.sample is not None:
         print(f"{result.sample}\n")
-    print(
-        f"validation  loss {evaluation.loss:.4f} nats a {unit}, perplexity {evaluation.perplexity:.2f}, "
-        f"{evaluation.bits_per_character:.4f} bits a character"
-    )
+    print(f"validation  {evaluation.summary(unit)}")
     rate = state.tokens / state.seconds if state.seconds else 0.0
     print(f"training    {state.step:,} steps, {state.epoch:.2f} epochs, {state.seconds:.1f} s, {rate:,.0f} {unit}s/s")
     print(f"run         {result.folder}")
@@ -109,7 +106,7 @@ def _options(args) -> dict:
     names = ("corpus", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.model is not None:
-        options["model"] = {"cell": args.model}
+        options["model"] = {"cell": args.model} if args.model in CELLS else {"model_type": args.model}
     return options
 
 

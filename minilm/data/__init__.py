@@ -14,6 +14,7 @@ Every batch is a function of the tokens, the seed and the step alone, so a resum
 from minilm.data.batching import IGNORE, ContiguousBatches, EvaluationBatches, RandomBatches, batches
 from minilm.data.download import fetch
 from minilm.data.manifest import Corpus, corpora, corpus
+from minilm.data.masking import MaskingIds, PretrainingBatches, mask_tokens
 from minilm.data.texts import Text, text
 from minilm.data.token_files import load_tokens, tokens
 
@@ -22,6 +23,8 @@ __all__ = [
     "ContiguousBatches",
     "Corpus",
     "EvaluationBatches",
+    "MaskingIds",
+    "PretrainingBatches",
     "RandomBatches",
     "Text",
     "batches",
@@ -29,6 +32,7 @@ __all__ = [
     "corpus",
     "fetch",
     "load_tokens",
+    "mask_tokens",
     "text",
     "tokens",
 ]

@@ -6,22 +6,28 @@
     for piece in generation.stream(model, tokenizer, "The "):                  # as soon as it is known
         print(piece, end="", flush=True)
 
-For any model with ``initial_state(B)``, ``logits(ids, state, last=True)`` and ``step(ids, state)``.
+For any model with ``initial_state(B)``, ``logits(ids, state, last=True)`` and ``step(ids, state)``; `fill_mask` is for models of
+masked tokens.
 """
 
 from minilm.generation.beam import Hypothesis, beam_search
+from minilm.generation.fill import Filling, fill_mask
 from minilm.generation.loop import stream_ids
+from minilm.generation.padding import left_padded
 from minilm.generation.sampling import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
 from minilm.generation.text import generate, generate_many, stream
 
 __all__ = [
+    "Filling",
     "Hypothesis",
     "beam_search",
+    "fill_mask",
     "generate",
     "generate_many",
     "greedy_ids",
     "keep_top_k",
     "keep_top_p",
+    "left_padded",
     "probabilities",
     "sample_ids",
     "stream",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.generation.loop import read_prompt
+from minilm.generation.loop import check_context, read_prompt
 from minilm.ops import checks, softmax
 
 __all__ = ["Hypothesis", "beam_search"]
@@ -69,6 +69,7 @@ def beam_search(
     checks.integers("ids", ids, (None,), "(T,)")
     if not len(ids):
         raise ValueError("ids must hold at least one token, got none")
+    check_context(model, len(ids))
     logits, state = read_prompt(model, ids[None])  # (1, V)
     texts = np.empty((1, 0), np.int64)  # (K, n) what the K beams have written
     totals = np.zeros(1)  # (K,) their log P
@@ -108,5 +109,7 @@ def _best(totals, beams: int, end: int | None):
 
 
 def _rows(state, rows):
-    """The state of some of the texts: its axis before the last is that of the batch."""
+    """The state of some of the texts: what its ``reorder`` gives, or of arrays the axis before the last, that of the batch."""
+    if hasattr(state, "reorder"):
+        return state.reorder(rows)
     return tuple(_rows(part, rows) for part in state) if isinstance(state, tuple) else np.ascontiguousarray(state[..., rows, :])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from minilm.generation.padding import left_padded
 from minilm.generation.sampling import check_options, draw
 from minilm.ops import checks
 from minilm.random import Key
@@ -32,8 +33,9 @@ def stream_ids(
     Parameters
     ----------
     model : RNNLanguageModel, or another with ``initial_state``, ``logits`` and ``step``
-    ids : ndarray of integers, shape (B, T)
-        The prompts, T >= 1; ``logits`` checks that every id is in the model's vocabulary.
+    ids : ndarray of integers, shape (B, T), or a list of arrays, shape (T_b,)
+        The prompts, T >= 1; ``logits`` checks that every id is in the model's vocabulary. A list holds prompts of different
+        lengths, which a model with a key-value cache reads with padding before the shorter ones.
     tokens : int or None
         How many to draw; None goes on for ever.
     temperature, top_k, top_p
@@ -52,7 +54,8 @@ def stream_ids(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, at the call; if the model's logits are not finite, at that token.
+        If an argument is out of range or a prompt longer than the model's context, at the call; if the model's logits are not
+        finite, at that token.
 
     Notes
     -----
@@ -63,15 +66,37 @@ def stream_ids(
     checks.whole("seed", seed, 0, 2**64)
     if tokens is not None:
         checks.whole("tokens", tokens, 0, 2**63)
+    ids, mask = _prompts(model, ids)
+    suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
+    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed)
+
+
+def _prompts(model, ids):
+    """The prompts as one array (B, T), and the mask of their padding (B, T), or None where there is none."""
+    mask = None
+    if isinstance(ids, (list, tuple)):
+        ids, mask = left_padded(ids)
+        mask = None if mask.all() else mask
+        if mask is not None and getattr(model, "carries_state", True):
+            raise ValueError(f"ids holds prompts of different lengths, which a {type(model).__name__} cannot read side by side")
     checks.integers("ids", ids, (None, None), "(B, T)")
     if ids.shape[1] == 0:
         raise ValueError(f"ids must hold at least one token of every text, got shape {ids.shape}")
-    suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
-    return _stream(model, ids, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed)
+    check_context(model, ids.shape[1])
+    return ids, mask
 
 
-def _stream(model, ids, tokens, options, seed, suppressed):
-    logits, state = read_prompt(model, ids)  # (B, V)
+def check_context(model, length: int) -> None:
+    """ValueError if a prompt of so many tokens is longer than the model's context, or the model does not write at all."""
+    if not hasattr(model, "step"):
+        raise ValueError(f"a {type(model).__name__} does not write: it predicts no next token")
+    context = getattr(model, "context", None)
+    if context is not None and length > context:
+        raise ValueError(f"the prompt has {length} tokens, more than the model's context of {context}: shorten it")
+
+
+def _stream(model, ids, mask, tokens, options, seed, suppressed):
+    logits, state = read_prompt(model, ids, mask)  # (B, V)
     checks.ids("suppress", suppressed, logits.shape[1])
     step = 0
     while tokens is None or step < tokens:
@@ -84,9 +109,11 @@ def _stream(model, ids, tokens, options, seed, suppressed):
             logits, state = model.step(drawn, state)  # (B, V)
 
 
-def read_prompt(model, ids):
-    """Logits (B, V) after the prompts `ids` (B, T), and the state."""
+def read_prompt(model, ids, mask=None):
+    """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state."""
     state = model.initial_state(len(ids))
+    if mask is not None:
+        return model.logits(ids, state, last=True, key_mask=mask)
     for start in range(0, ids.shape[1], WINDOW):
         logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)
     return logits, state

@@ -70,26 +70,32 @@ def _pieces(drawn, text):
 
 
 def generate_many(
-    model, tokenizer, prompt: str = "", count: int = 1, tokens: int | None = 200, *, stop=None, **options
+    model, tokenizer, prompt: str | list[str] = "", count: int = 1, tokens: int | None = 200, *, stop=None, **options
 ) -> list[str]:
-    """`count` continuations of one prompt, drawn side by side as one batch.
+    """Continuations of one prompt or of several, drawn side by side as one batch.
 
     Parameters
     ----------
-    model, tokenizer, prompt, tokens, stop, **options
+    model, tokenizer, tokens, stop, **options
         See `generate`, which gives the first of them (see the note in `stream_ids` on the last bits).
+    prompt : str or list of str
+        Several may differ in length only with a model that has a key-value cache.
     count : int
+        How many continuations of each prompt, those of one prompt next to one another.
 
     Returns
     -------
     list of str
     """
     checks.whole("count", count, 1, 2**31)
-    ids = prompt_ids(tokenizer, prompt)  # (T,)
+    prompts = [each for each in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(count)]
+    if not prompts:
+        raise ValueError("prompt must be a str, or a list of at least one, got none")
+    ids = [prompt_ids(tokenizer, each) for each in prompts]  # (T_b,) each
     stops = _stops(stop)
-    texts = [Continuation(tokenizer, prompt, ids, stops) for _ in range(count)]
-    found = [""] * count
-    for drawn in stream_ids(model, np.tile(ids, (count, 1)), tokens, **options):  # (B,)
+    texts = [Continuation(tokenizer, each, mine, stops) for each, mine in zip(prompts, ids, strict=True)]
+    found = [""] * len(prompts)
+    for drawn in stream_ids(model, ids, tokens, **options):  # (B,)
         for b, text in enumerate(texts):
             if not text.ended:
                 found[b] += text.feed(drawn[b])

@@ -5,15 +5,20 @@ shows what a layer is made of.
 """
 
 from minilm.layers import initialisers
+from minilm.layers.attention import MultiHeadAttention
 from minilm.layers.base import Layer
+from minilm.layers.cache import KeyValueCache
 from minilm.layers.dropout import Dropout
 from minilm.layers.embedding import Embedding
+from minilm.layers.feed_forward import FeedForward
 from minilm.layers.gru import GRU
 from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.linear import Linear
 from minilm.layers.lstm import LSTM
 from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rnn import RNN
+from minilm.layers.transformer import TransformerBlock
 
 __all__ = [
     "GRU",
@@ -21,10 +26,16 @@ __all__ = [
     "RNN",
     "Dropout",
     "Embedding",
+    "FeedForward",
+    "KeyValueCache",
     "Layer",
     "LayerNorm",
     "Linear",
+    "MultiHeadAttention",
     "Parameter",
     "Parameters",
+    "PositionalEmbedding",
+    "SinusoidalPositions",
+    "TransformerBlock",
     "initialisers",
 ]

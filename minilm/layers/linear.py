@@ -20,13 +20,15 @@ class Linear(Layer):
         Whether there is a b.
     weight : Parameter, optional
         Another layer's, to share; drawn anew without it.
+    initialise : callable, optional
+        What the weight starts from, see `minilm.layers.initialisers`; the bias is then zero at first.
     dtype : {float32, float64}
     seed : int, Generator or None
 
     Notes
     -----
     Parameters, as in PyTorch: ``weight`` (out_features, in_features), ``bias`` (out_features,), both uniform in
-    ±1/√in_features. The formulas stand in `minilm.ops.linear.spec`.
+    ±1/√in_features unless `initialise` says otherwise. The formulas stand in `minilm.ops.linear.spec`.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class Linear(Layer):
         bias: bool = True,
         *,
         weight: Parameter | None = None,
+        initialise=None,
         dtype=np.float32,
         seed=None,
     ):
@@ -43,14 +46,15 @@ class Linear(Layer):
         self.in_features = checks.whole("in_features", in_features, 1, 2**31)
         self.out_features = checks.whole("out_features", out_features, 1, 2**31)
         if weight is None:
-            self.parameter("weight", (out_features, in_features), initialisers.kaiming_uniform(in_features))
+            self.parameter("weight", (out_features, in_features), initialise or initialisers.kaiming_uniform(in_features))
         elif weight.shape != (out_features, in_features):
             raise ValueError(f"weight must have shape {(out_features, in_features)}, got {weight.shape}")
         else:
             self.weight = weight
         self.bias = None
         if bias:
-            self.parameter("bias", (out_features,), initialisers.kaiming_uniform(in_features))
+            start = initialisers.constant(0) if initialise else initialisers.kaiming_uniform(in_features)
+            self.parameter("bias", (out_features,), start)
 
     def forward(self, x, *, key=None, workspace=None):
         """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""

@@ -102,9 +102,9 @@ class Parameter:
     def dtype(self) -> np.dtype:
         return self._value.dtype
 
-    def accumulate(self, gradient: np.ndarray) -> None:
-        """Add `gradient`: the one place where gradients are accumulated."""
-        mine = self.gradient.reshape(-1)
+    def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
+        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
+        mine = self.gradient[rows].reshape(-1)
         devices.parallel(_add, mine.size, mine, gradient.reshape(-1), grain=1 << 17)
 
     def _move(self, buffer: _Buffer, offset: int) -> None:

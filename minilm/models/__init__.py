@@ -7,12 +7,36 @@ from typing import Any
 
 import numpy as np
 
+from minilm.models.bert import BERT
+from minilm.models.bert_config import BERTConfig
+from minilm.models.bert_pretraining import BERTForPreTraining
+from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification
 from minilm.models.config import Config, RNNLanguageModelConfig
+from minilm.models.gpt import GPT
+from minilm.models.gpt_config import GPTConfig
 from minilm.models.rnn_lm import RNNLanguageModel
 
-__all__ = ["Config", "RNNLanguageModel", "RNNLanguageModelConfig", "config_of", "from_config"]
+__all__ = [
+    "BERT",
+    "GPT",
+    "BERTConfig",
+    "BERTForPreTraining",
+    "BERTForQuestionAnswering",
+    "BERTForSequenceClassification",
+    "BERTForTokenClassification",
+    "Config",
+    "GPTConfig",
+    "RNNLanguageModel",
+    "RNNLanguageModelConfig",
+    "config_of",
+    "from_config",
+]
 
-FAMILIES = {RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel)}
+FAMILIES = {
+    RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel),
+    GPTConfig.model_type: (GPTConfig, GPT),
+    BERTConfig.model_type: (BERTConfig, BERTForPreTraining),
+}
 
 
 def config_of(settings: Mapping[str, Any]) -> Config:

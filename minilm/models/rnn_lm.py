@@ -62,6 +62,10 @@ class RNNLanguageModel(Layer):
     >>> norm = adam.step()
     """
 
+    carries_state = True  # between the batches of training
+    objective = "next"
+    context = None  # it sees all tokens before
+
     def __init__(self, config: RNNLanguageModelConfig, *, seed=0, dtype=np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
@@ -135,8 +139,8 @@ class RNNLanguageModel(Layer):
         loss, saved_loss = cross_entropy.forward(logits, targets, workspace=workspace)
         return loss, Saved(_copied(state), (*parts, saved_output), saved_loss)
 
-    def backward(self, saved, *, workspace=None):
-        """Add the gradients of the loss by all parameters to their buffer.
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None):
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
         -------
@@ -144,7 +148,7 @@ class RNNLanguageModel(Layer):
             Training by truncated backpropagation has no use for it.
         """
         embedded, dropped, recurrent, norm, top, projection, output = saved.parts
-        dlogits = cross_entropy.backward(1.0, saved.loss, workspace=workspace)  # (T, B, V)
+        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (T, B, V)
         dy = self.output.backward(dlogits, output, workspace=workspace)  # (T, B, E or H)
         if self.projection is not None:
             dy = self.projection.backward(dy, projection, workspace=workspace)  # (T, B, H)

@@ -19,6 +19,8 @@ FOLDERS = (
     "rnn",
     "lstm",
     "gru",
+    "attention",
+    "additive_attention",
     "philox",
     "sgd",
     "adam",

@@ -98,6 +98,15 @@ def ids(name: str, array, upper: int, shape: tuple | None = None, letters: str =
     return array
 
 
+def booleans(name: str, array, shape: tuple | None = None, letters: str = "") -> np.ndarray:
+    """`array` of bool, for a kernel. Zeros and ones are refused: whether 1 means kept or hidden, only the caller knows."""
+    if not isinstance(array, np.ndarray) or array.dtype != np.bool_:
+        raise TypeError(f"{name} must be a numpy array of bool, got {describe(array)}")
+    if shape is not None:
+        check_shape(name, array, shape, letters)
+    return kernel_ready(array)
+
+
 def lengths(name: str, array, batch: int, time: int) -> np.ndarray | None:
     """Lengths of padded rows: None, or (B,) whole numbers in [1, T]; returned as int64."""
     if array is None:

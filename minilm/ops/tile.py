@@ -69,6 +69,68 @@ def width_of(dtype) -> int:
     return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
 
 
+def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count, add):
+    """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (a_step from k to k with `turned`,
+    where the rows of a are adjacent numbers), b_step from k to k."""
+    real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
+    lanes = VECTOR // size
+    vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
+    suffix = f"v{lanes}f{8 * size}"
+    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
+
+    def row(address, step, r):
+        """Where row number min(r, count - 1) begins."""
+        last = builder.sub(count, index(1))
+        r = builder.select(builder.icmp_signed("<", index(r), last), index(r), last)
+        return builder.add(address, builder.mul(r, step))
+
+    def place(address, half):
+        return builder.inttoptr(builder.add(address, index(half * VECTOR)), vector.as_pointer())
+
+    def load(address, half):
+        found = builder.load(place(address, half))
+        found.align = size
+        return found
+
+    a_rows = [row(a, index(size) if turned else a_step, r) for r in range(R)]
+    a_k = a_step if turned else index(size)
+    c_rows = [row(c, c_step, r) for r in range(R)]
+    zero = ir.Constant(vector, [0.0] * lanes)
+    start = [[builder.select(add, load(c_rows[r], half), zero) for half in range(2)] for r in range(R)]
+    before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("store")
+    builder.cbranch(builder.icmp_signed(">", K, index(0)), loop, end)
+
+    builder.position_at_end(loop)
+    k = builder.phi(index)
+    sums = [[builder.phi(vector) for _ in range(2)] for _ in range(R)]
+    b_k = [load(builder.add(b, builder.mul(k, b_step)), half) for half in range(2)]
+    after, at = [], builder.mul(k, a_k)
+    for r in range(R):
+        number = builder.load(builder.inttoptr(builder.add(a_rows[r], at), real.as_pointer()))
+        number = builder.insert_element(ir.Constant(vector, ir.Undefined), number, lane(0))
+        copies = builder.shuffle_vector(number, number, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
+        after.append([builder.call(fma, [copies, part, total]) for part, total in zip(b_k, sums[r], strict=True)])
+    following = builder.add(k, index(1))
+    builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
+    k.add_incoming(index(0), before)
+    k.add_incoming(following, loop)
+
+    for r in range(R):
+        for half in range(2):
+            sums[r][half].add_incoming(start[r][half], before)
+            sums[r][half].add_incoming(after[r][half], loop)
+    builder.position_at_end(end)
+    for r in range(R):
+        for half in range(2):
+            total = builder.phi(vector)
+            total.add_incoming(start[r][half], before)
+            total.add_incoming(after[r][half], loop)
+            start[r][half] = total
+    for r in range(R):
+        for half in range(2):
+            builder.store(start[r][half], place(c_rows[r], half)).align = size
+
+
 @intrinsic(prefer_literal=True)
 def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
     """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
@@ -79,76 +141,34 @@ def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(turned, types.IntegerLiteral):
         return None
     signature = types.void(rows, turned, a, types.intp, types.intp, b, c, types.intp, types.boolean)
-    R, single = rows.literal_value, c.dtype == types.float32
+    R, turned_, single = rows.literal_value, turned.literal_value, c.dtype == types.float32
 
     def codegen(context, builder, signature, arguments):
         _, _, a_value, first, count, b_value, c_value, column, add = arguments
         A, P, C = (
             make_array(signature.args[i])(context, builder, value) for i, value in ((2, a_value), (5, b_value), (6, c_value))
         )
-        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-        lanes = VECTOR // size
-        vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
-        suffix = f"v{lanes}f{8 * size}"
-        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
-
-        def row(array, r, axis=0):
-            """Where row (column with axis 1) number first + min(r, count - 1) of an array begins."""
-            last = builder.sub(count, index(1))
-            r = builder.select(builder.icmp_signed("<", index(r), last), index(r), last)
-            offset = builder.mul(builder.add(first, r), builder.extract_value(array.strides, axis))
-            start = builder.add(builder.ptrtoint(array.data, index), offset)
-            return builder.inttoptr(start, real.as_pointer())
-
-        def place(pointer, number):
-            return builder.bitcast(builder.gep(pointer, [number]), vector.as_pointer())
-
-        def load(pointer, number):
-            found = builder.load(place(pointer, number))
-            found.align = size
-            return found
-
-        halves = (index(0), index(lanes))
-        a_rows = [row(A, r, turned.literal_value) for r in range(R)]
-        a_step = builder.sdiv(builder.extract_value(A.strides, 0), index(size)) if turned.literal_value else index(1)
-        b_step = builder.sdiv(builder.extract_value(P.strides, 0), index(size))
-        c_rows = [row(C, r) for r in range(R)]
-        places = [builder.add(column, half) for half in halves]
-        zero = ir.Constant(vector, [0.0] * lanes)
-        start = [[builder.select(add, load(c_rows[r], at), zero) for at in places] for r in range(R)]
+        index, size = ir.IntType(64), 4 if single else 8
+        steps = [builder.extract_value(X.strides, 0) for X in (A, P, C)]
+        a, b, c = (builder.ptrtoint(X.data, index) for X in (A, P, C))
+        a = builder.add(a, builder.mul(first, index(size) if turned_ else steps[0]))
+        c = builder.add(c, builder.add(builder.mul(first, steps[2]), builder.mul(column, index(size))))
         K = builder.extract_value(P.shape, 0)
-        before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("store")
-        builder.cbranch(builder.icmp_signed(">", K, index(0)), loop, end)
+        _emit(builder, single, R, turned_, a, steps[0], b, steps[1], c, steps[2], K, count, add)
+        return context.get_dummy_value()
 
-        builder.position_at_end(loop)
-        k = builder.phi(index)
-        sums = [[builder.phi(vector) for _ in halves] for _ in range(R)]
-        b_k = [load(P.data, builder.add(builder.mul(k, b_step), half)) for half in halves]
-        after = []
-        for r in range(R):
-            number = builder.load(builder.gep(a_rows[r], [builder.mul(k, a_step)]))
-            number = builder.insert_element(ir.Constant(vector, ir.Undefined), number, lane(0))
-            copies = builder.shuffle_vector(number, number, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
-            after.append([builder.call(fma, [copies, part, total]) for part, total in zip(b_k, sums[r], strict=True)])
-        following = builder.add(k, index(1))
-        builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
-        k.add_incoming(index(0), before)
-        k.add_incoming(following, loop)
+    return signature, codegen
 
-        for r in range(R):
-            for half in range(2):
-                sums[r][half].add_incoming(start[r][half], before)
-                sums[r][half].add_incoming(after[r][half], loop)
-        builder.position_at_end(end)
-        for r in range(R):
-            for half in range(2):
-                total = builder.phi(vector)
-                total.add_incoming(start[r][half], before)
-                total.add_incoming(after[r][half], loop)
-                start[r][half] = total
-        for r in range(R):
-            for half in range(2):
-                builder.store(start[r][half], place(c_rows[r], places[half])).align = size
+
+@intrinsic(prefer_literal=True)
+def tile_at(typingctx, turned, a, a_step, b, b_step, c, c_step, K, count, add, like):
+    """`_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
+    if not isinstance(turned, types.IntegerLiteral):
+        return None
+    signature = types.void(turned, *[types.intp] * 8, types.boolean, like)
+
+    def codegen(context, builder, signature, arguments):
+        _emit(builder, like == types.float32, ROWS, turned.literal_value, *arguments[1:10])
         return context.get_dummy_value()
 
     return signature, codegen

@@ -307,10 +307,11 @@ class DecodeStream:
 def from_fields(path, fields: dict, classes: dict):
     """The tokenizer that a file's fields describe, if it is one of `classes`; otherwise ValueError naming the file."""
     path = files.file_in(path)
-    if fields["type"] not in classes:
-        raise ValueError(f"{path}: tokenizer of type {fields['type']!r}, expected {' or '.join(map(repr, classes))}")
+    kind = files.kind_of(fields)
+    if kind not in classes:
+        raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
     try:
-        return classes[fields["type"]]._from_fields(fields)
+        return classes[kind]._from_fields({**fields, "type": kind})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

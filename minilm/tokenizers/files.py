@@ -126,6 +126,8 @@ def write_tokenizer(path, kind: str, fields: dict) -> None:
 def read_tokenizer(path) -> dict:
     """Read a tokenizer's file: a JSON object that has a type, and a version this code knows.
 
+    A tokenizer.json of Hugging Face's `tokenizers` has neither at that place; it gets the type that `kind_of` finds.
+
     Raises
     ------
     FileNotFoundError
@@ -143,13 +145,25 @@ def read_tokenizer(path) -> dict:
     try:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
-        field(fields, "type", str)
+        kind = kind_of(fields)
+        if is_hugging_face(fields):
+            return {**fields, "type": kind}
         version = field(fields, "version", int)
         if version != FORMAT_VERSION:
             raise ValueError(f"format version {version} is unknown; this minilm reads version {FORMAT_VERSION}")
     except ValueError as error:
         raise ValueError(f"{path}: not a tokenizer file: {error}") from None
     return fields
+
+
+def is_hugging_face(fields: dict) -> bool:
+    """Whether these are the fields of a tokenizer.json as Hugging Face's `tokenizers` writes it."""
+    return "type" not in fields and isinstance(fields.get("model"), dict)
+
+
+def kind_of(fields: dict) -> str:
+    """The class of tokenizer that a file's fields are of; for Hugging Face's, the type of its model, such as "WordPiece"."""
+    return field(fields["model"] if is_hugging_face(fields) else fields, "type", str)
 
 
 def field(fields: dict, name: str, kind, optional: bool = False):

@@ -24,11 +24,16 @@ class Parts(NamedTuple):
 
 
 def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text):
-    """A tokenizer of the text: of its characters, or of the words of the part for training."""
+    """A tokenizer of the text: of its characters, or of the words or their pieces of the part for training."""
     settings = config.tokenizer
     if settings.kind == "word":
         options: dict[str, Any] = {name: getattr(settings, name) for name in ("vocab_size", "min_count", "split", "lower")}
         return tokenizers.WordLevel.train_from_chunks(train, **options)
+    if settings.kind == "wordpiece":
+        options = {name: getattr(settings, name) for name in ("vocab_size", "min_count", "lower")}
+        return tokenizers.WordPiece.train_from_chunks(
+            train, **{name: value for name, value in options.items() if value is not None}
+        )
     # Which characters there are is all that is taken from the validation text: one that training never saw would be an error.
     unknown = None if settings.vocab_size is None else "<unk>"
     return tokenizers.Character.train_from_chunks(text, vocab_size=settings.vocab_size, unk_token=unknown)
@@ -60,9 +65,13 @@ def corpus_parts(config: RunConfig, tokenizer=None):
     return tokenizer, parts
 
 
-def make_batches(config: RunConfig, parts: Parts):
-    """The batches for training."""
+def make_batches(config: RunConfig, parts: Parts, tokenizer):
+    """The batches for training: what the model's ``forward`` takes."""
     try:
+        if config.model["model_type"] == "bert":
+            return data.PretrainingBatches(
+                parts.train_tokens, config.batch, config.time, data.MaskingIds.of(tokenizer), seed=config.seed
+            )
         return data.batches(parts.train_tokens, config.batch, config.time, config.seed, config.carried)
     except ValueError as error:
         raise ValueError(f"{parts.whole}, its part for training: {error}") from None
@@ -91,9 +100,7 @@ def make_schedule(config: RunConfig) -> schedules.Schedule:
     if settings.name == "cosine":
         return schedules.WarmupCosine(lr, warmup=settings.warmup, final=settings.final * lr)
     if settings.name == "plateau":
-        return schedules.PlateauDecay(
-            lr, factor=settings.factor or 4.0, patience=settings.patience, threshold=settings.threshold
-        )
+        return schedules.PlateauDecay(lr, factor=settings.factor or 4.0, patience=settings.patience, threshold=settings.threshold)
     if settings.name == "epoch-decay":
         return schedules.EpochDecay(lr, after=settings.after, factor=settings.factor or 2.0)
     return schedules.Constant(lr)

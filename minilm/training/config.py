@@ -47,11 +47,15 @@ class RunConfig:
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
+        A GPT's ``n_positions``, and a BERT's ``max_position_embeddings``, are `time` if they are not given.
     batch, time : int
         B rows of T tokens a step.
-    carried : bool
-        True: every row of a batch goes on where it ended in the step before, and so does the model's state. False: windows
-        from anywhere, each from a state of zeros.
+    accumulate : int
+        Let the rows of a batch go through the model in so many parts, whose gradients add up: the same step, within rounding, for
+        less memory. A divisor of `batch`.
+    carried : bool, optional
+        True: every row of a batch goes on where it ended in the step before, and so does the model's state: what recurrent models
+        do if nothing is said, and only they. False: windows from anywhere, each from a state of zeros.
     optimizer : OptimizerConfig
     schedule : ScheduleConfig
     average : float, optional
@@ -85,7 +89,8 @@ class RunConfig:
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     batch: int = 32
     time: int = 64
-    carried: bool = True
+    accumulate: int = 1
+    carried: bool | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     average: float | None = None
@@ -107,10 +112,15 @@ class RunConfig:
             text(name, getattr(self, name))
         checks.option("errors", self.errors, ("strict", "replace", "ignore"))
         checks.number("validation", self.validation, 0, 1, low_open=True, high_open=True)
-        fill(self, model=_model(self.model))
-        for name in ("batch", "time", "log_every"):
+        for name in ("batch", "time", "accumulate", "log_every"):
             checks.whole(name, getattr(self, name), 1, 2**31)
-        checks.flag("carried", self.carried)
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate must divide batch, got accumulate={self.accumulate} and batch={self.batch}")
+        fill(self, model=_model(self.model, self.time))
+        recurrent = self.model["model_type"] == "rnn_lm"
+        fill(self, carried=recurrent if self.carried is None else checks.flag("carried", self.carried))
+        if self.carried and not recurrent:
+            raise ValueError(f"carried is for recurrent models: a {self.kind} has no state to carry")
         if self.average is not None:
             checks.number("average", self.average, 0, 1, high_open=True)
         checks.whole("seed", self.seed, 0, 2**64)
@@ -131,6 +141,11 @@ class RunConfig:
         if len(given) != 1:
             came = " and ".join(f"{name}={getattr(self, name)!r}" for name in given) or "none"
             raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
+
+    @property
+    def kind(self) -> str:
+        """What `minilm train --model` calls the model."""
+        return self.model.get("cell", self.model["model_type"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain nested values: what training.json keeps and `from_dict` reads."""
@@ -161,13 +176,20 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-def _model(settings) -> dict[str, Any]:
+CONTEXTS = {"gpt": "n_positions", "bert": "max_position_embeddings"}  # family -> the setting that bounds a text's length
+
+
+def _model(settings, time: int = 64) -> dict[str, Any]:
     """The model's settings, defaults filled in, without the size of the vocabulary, which is not known yet."""
     if not isinstance(settings, Mapping):
         raise TypeError(f"model must be a table of settings, got {checks.describe(settings)}")
     if "vocab_size" in settings:
         raise ValueError("model.vocab_size follows from the tokenizer: set tokenizer.vocab_size")
-    full = models.config_of({"model_type": "rnn_lm", **settings, "vocab_size": 1}).to_dict()
+    settings = {"model_type": "rnn_lm", **settings}
+    context = CONTEXTS.get(settings["model_type"])
+    if context is not None and time > settings.setdefault(context, time):
+        raise ValueError(f"time must be at most model.{context}, got time={time} and model.{context}={settings[context]!r}")
+    full = models.config_of({**settings, "vocab_size": 1}).to_dict()
     del full["vocab_size"]
     return full
 
@@ -192,7 +214,8 @@ def known_keys() -> list[str]:
     """All keys that a configuration may have, sections dotted."""
     names = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*SECTIONS, "model")]
     names += [f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
-    return names + [f"model.{key}" for key in _model({})]
+    keys = dict.fromkeys(key for family in models.FAMILIES for key in _model({"model_type": family}))
+    return names + [f"model.{key}" for key in keys]
 
 
 def _hint(wrong: str) -> str:

@@ -11,9 +11,9 @@ class NonFiniteError(FloatingPointError):
     """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
 
 
-def non_finite(trainer, what: str, ids, targets, key, error: Exception | None = None) -> Exception:
+def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -> Exception:
     """What to raise at a step that cannot be taken; `error` itself if all is finite, since it speaks of something else then."""
-    where = trainer.model.diagnose(ids, targets, trainer.carried, key=key)
+    where = trainer.model.diagnose(*batch, *([trainer.carried] if trainer.model.carries_state else []), key=key)
     if where is None and error is not None:
         return error
     return NonFiniteError(

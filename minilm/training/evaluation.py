@@ -24,6 +24,8 @@ class Evaluation(NamedTuple):
     loss: float  # mean negative log likelihood, nats a token
     tokens: int  # targets: every token but the first
     characters: int | None  # that these stand for
+    accuracy: float | None = None  # of masked tokens, for models that predict those
+    next_sentence_accuracy: float | None = None  # likewise
 
     @property
     def perplexity(self) -> float:
@@ -37,27 +39,48 @@ class Evaluation(NamedTuple):
 
     def to_dict(self) -> dict:
         """Plain values by name."""
-        return {
+        found = {
             "loss": self.loss,
             "perplexity": self.perplexity,
             "bits_per_character": self.bits_per_character,
             "tokens": self.tokens,
             "characters": self.characters,
         }
+        if self.accuracy is not None:
+            found |= {"accuracy": self.accuracy, "next_sentence_accuracy": self.next_sentence_accuracy}
+        return found
+
+    def summary(self, unit: str) -> str:
+        """In one line; `unit` is what a token is called."""
+        if self.accuracy is not None:
+            return (
+                f"loss {self.loss:.4f} nats a masked token, {self.accuracy:.1%} of them guessed, "
+                f"{self.next_sentence_accuracy:.1%} of next sentences"
+            )
+        line = f"loss {self.loss:.4f} nats a {unit}, perplexity {self.perplexity:.2f}"
+        return line if self.bits_per_character is None else f"{line}, {self.bits_per_character:.4f} bits a character"
 
 
-def evaluate(model, tokens, *, rows: int | None = None, time: int | None = None, context: int = CONTEXT, workspace=None):
-    """Mean loss of a model over a stream of tokens, its state carried from the first to the last.
+def evaluate(
+    model, tokens, *, rows: int | None = None, time: int | None = None, context: int = CONTEXT, tokenizer=None, workspace=None
+):
+    """Mean loss of a model over a stream of tokens.
+
+    A recurrent model's state is carried from the first token to the last. A GPT reads the stream in windows of its context, one
+    after another, each by itself: the first tokens of a window are predicted from few before them.
 
     Parameters
     ----------
-    model : RNNLanguageModel
+    model : RNNLanguageModel, GPT or BERTForPreTraining
+        The last is measured by what it says of masked tokens: see `minilm.training.masked_evaluation`.
     tokens : array_like of int, shape (N,), N >= 2
     rows, time : int, optional
         B parts of the stream are read side by side, T tokens at a time. Without them, what suits the length of the stream and the
         size of the vocabulary: so the same text always gives the same number.
     context : int
-        Every part but the first begins with the state after so many tokens before it, which do not count.
+        Every part but the first begins with the state after so many tokens before it, which do not count. For recurrent models.
+    tokenizer : Tokenizer, optional
+        Knows the special tokens, for models that predict masked ones.
     workspace : Workspace, optional
 
     Returns
@@ -71,6 +94,12 @@ def evaluate(model, tokens, *, rows: int | None = None, time: int | None = None,
     from more than `context` tokens ago at B - 1 places, which is less than float32's rounding shows for the models here.
     """
     tokens = np.asarray(tokens)
+    if model.objective == "masked":
+        from minilm.training.masked_evaluation import evaluate_masked
+
+        return evaluate_masked(model, tokens, tokenizer, time=time, workspace=workspace)
+    if not model.carries_state:
+        return _evaluate_windows(model, tokens, rows, time, Workspace() if workspace is None else workspace)
     M = tokens.size - 1  # targets
     rows = max(1, min(ROWS, M // 512)) if rows is None else checks.whole("rows", rows, 1, 2**31)
     time = max(1, min(128, LOGITS // (rows * model.config.vocab_size))) if time is None else checks.whole("time", time, 1, 2**31)
@@ -81,6 +110,20 @@ def evaluate(model, tokens, *, rows: int | None = None, time: int | None = None,
     for ids, targets in batches:  # (B, T) each
         workspace.reset()
         loss, state = model.loss(ids, targets, state, workspace=workspace)
+        total += float(loss) * int((targets != data.IGNORE).sum())
+    return Evaluation(total / batches.total_targets, batches.total_targets, None)
+
+
+def _evaluate_windows(model, tokens, rows, time, workspace) -> Evaluation:
+    """The mean loss over disjoint windows, each of them read by itself."""
+    time = model.context if time is None else checks.whole("time", time, 1, model.context + 1)
+    time = min(time, tokens.size - 1)
+    rows = max(1, min(ROWS, LOGITS // (time * model.config.vocab_size))) if rows is None else checks.whole("rows", rows, 1, 2**31)
+    batches = data.EvaluationBatches(tokens, rows, time, carried=False)
+    total = 0.0
+    for ids, targets in batches:  # (B, T) each
+        workspace.reset()
+        loss = model.loss(ids, targets, workspace=workspace)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -110,7 +153,7 @@ def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
 
     Parameters
     ----------
-    model : RNNLanguageModel
+    model : RNNLanguageModel, GPT or BERTForPreTraining
     tokenizer : Tokenizer
     text : Text
         From `minilm.data.text`, or a part of it from ``split``.
@@ -130,4 +173,5 @@ def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
     if tokens.size < 2:
         raise ValueError(f"{text}: it has {tokens.size} token, and to predict one needs at least 2")
     characters = max(text.length - len(tokenizer.decode(tokens[:1])), 1)
-    return evaluate(model, tokens)._replace(characters=characters)
+    found = evaluate(model, tokens, tokenizer=tokenizer)
+    return found if model.objective == "masked" else found._replace(characters=characters)

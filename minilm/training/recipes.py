@@ -38,6 +38,50 @@ RECIPES: dict[str, dict[str, Any]] = {
         "schedule": {"name": "plateau", "factor": 4.0},
         "sample": {"tokens": 120, "temperature": 0.9},
     },
+    # nanoGPT's recipe for a character GPT on a CPU, but for the first weights: of deviation 0.02, which is right for GPT-2's
+    # width of 768, they give 1.89 nats a character on Shakespeare, of 0.06 they give 1.74.
+    "gpt": {
+        "steps": 2000,
+        "batch": 12,
+        "time": 64,
+        "model": {
+            "model_type": "gpt",
+            "n_layer": 4,
+            "n_head": 4,
+            "n_embd": 128,
+            "initializer_range": 0.06,
+            "resid_pdrop": 0.0,
+            "embd_pdrop": 0.0,
+            "attn_pdrop": 0.0,
+        },
+        "optimizer": {
+            "name": "adamw",
+            "lr": 1e-3,
+            "betas": [0.9, 0.99],
+            "weight_decay": 0.1,
+            "decay": "matrices",
+            "clip_norm": 1.0,
+        },
+        "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
+    },
+    # A small BERT: masked words and next sentences, as in the paper.
+    "bert": {
+        "steps": 2000,
+        "batch": 32,
+        "time": 64,
+        "tokenizer": {"kind": "wordpiece", "vocab_size": 2000, "lower": True},
+        "model": {
+            "model_type": "bert",
+            "hidden_size": 128,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "initializer_range": 0.06,
+            "hidden_dropout_prob": 0.1,
+            "attention_probs_dropout_prob": 0.1,
+        },
+        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "decay": "matrices", "clip_norm": 1.0},
+        "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
+    },
 }
 
 

@@ -92,7 +92,10 @@ def load_weights(model, path: str, content: bytes) -> None:
 
 def tokenizer_of(folder: str, content: bytes):
     """The tokenizer of a tokenizer.json whose checksum was right."""
-    return tokenizers.base.from_fields(os.path.join(folder, "tokenizer.json"), json.loads(content), tokenizers.CLASSES)
+    path, fields = os.path.join(folder, "tokenizer.json"), json.loads(content)
+    if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
+        return tokenizers.load(path)
+    return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)
 
 
 def _plain_model(folder: str) -> bool:

@@ -48,9 +48,9 @@ class TokenizerConfig:
 
     Parameters
     ----------
-    kind : {"character", "word"}
+    kind : {"character", "word", "wordpiece"}
         "character": all characters of the text, as char-rnn and nanoGPT do. "word": the words of the part for training; others
-        become <unk>, and every line's end <eos>.
+        become <unk>, and every line's end <eos>. "wordpiece": BERT's, trained on the part for training.
     vocab_size : int, optional
         At most this many ids; the rarest characters or words become <unk>.
     min_count : int
@@ -67,13 +67,14 @@ class TokenizerConfig:
     lower: bool = False
 
     def __post_init__(self):
-        checks.option("tokenizer.kind", self.kind, ("character", "word"))
+        checks.option("tokenizer.kind", self.kind, ("character", "word", "wordpiece"))
         if self.vocab_size is not None:
             checks.whole("tokenizer.vocab_size", self.vocab_size, 2, 2**31)
         checks.whole("tokenizer.min_count", self.min_count, 1, MANY)
         checks.option("tokenizer.split", self.split, ("words", "spaces"))
         checks.flag("tokenizer.lower", self.lower)
-        _only_for("tokenizer", "kind", self.kind, dict.fromkeys(("min_count", "split", "lower"), ("word",)), self)
+        owners = {"min_count": ("word", "wordpiece"), "split": ("word",), "lower": ("word", "wordpiece")}
+        _only_for("tokenizer", "kind", self.kind, owners, self)
 
 
 @dataclasses.dataclass(frozen=True)

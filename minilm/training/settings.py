@@ -22,7 +22,8 @@ from minilm.training.sections import SECTIONS
 __all__ = ["configuration", "parse_set", "read_toml", "resumed"]
 
 KINDS = {"tokenizer": "kind", "optimizer": "name", "schedule": "name"}
-CELLS = ("rnn", "lstm", "gru")  # what --model says of the family "rnn_lm"; "gpt" joins them with its model
+CELLS = ("rnn", "lstm", "gru")  # what --model says of the family "rnn_lm"
+MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families, each with a recipe of its name
 
 # What may be changed when a run is resumed: when to stop, and what has no influence on the weights.
 RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "sample", "device")
@@ -34,8 +35,8 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
     Parameters
     ----------
     name : str, optional
-        A recipe; without it the one that `file` or `sets` names under the key ``recipe``, else "minutes" where there is a
-        budget in minutes, else "default".
+        A recipe; without it the one that `file` or `sets` names under the key ``recipe``, else that of the model's family
+        if it is not recurrent, else "minutes" where there is a budget in minutes, else "default".
     file : path, optional
         TOML.
     sets : iterable of str
@@ -55,6 +56,10 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
     layers = _layers(file, sets, options)
     for layer in layers:
         name = name or layer.get("recipe")
+    families = [layer["model"].get("model_type") for layer in layers if isinstance(layer.get("model"), Mapping)]
+    family = next((family for family in families[::-1] if family), None)
+    if name is None and family in MODELS:
+        name = family
     given = [budget for layer in layers for budget in BUDGETS if layer.get(budget) not in (None, "none")]
     name = name or ("minutes" if given[-1:] == ["minutes"] else "default")
     settings: dict[str, Any] = recipe(name)
@@ -127,6 +132,8 @@ def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]
         before, kind = dict(result.get(name, {})), KINDS.get(name)
         if kind in value and kind in before and value[kind] != before[kind]:
             before = {}
+        if name == "model" and value.get("model_type", before.get("model_type")) != before.get("model_type", "rnn_lm"):
+            before = {}  # another family's settings are not these
         if name == "model" and value.get("cell", "lstm") != "lstm":
             before.pop("forget_bias", None)  # the others have no forget gate
         result[name] = {**before, **value}
@@ -137,7 +144,9 @@ def _pruned(settings: dict[str, Any]) -> dict[str, Any]:
     """Without the keys that are "none", where they may be."""
     optional = _optional(RunConfig) | {"checkpoint_seconds"}
     result = {name: None if value == "none" and name in optional else value for name, value in settings.items()}
-    sections = {name: _optional(kind) for name, kind in SECTIONS.items()} | {"model": {"forget_bias", "init_range"}}
+    sections = {name: _optional(kind) for name, kind in SECTIONS.items()} | {
+        "model": {"forget_bias", "init_range", "n_inner", "band"}
+    }
     for name, keys in sections.items():
         if isinstance(result.get(name), Mapping):
             result[name] = {key: None if value == "none" and key in keys else value for key, value in result[name].items()}

@@ -60,7 +60,8 @@ def restore(trainer, checkpoint) -> None:
         rest = tensors.read(checkpoint.contents["optimizer.safetensors"])
         trainer.optimizer.load_state_dict(_below(rest, "optimizer."))
         carried = [rest[f"carried.{i}"] for i in range(len(_parts(trainer.carried)))]
-        trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
+        if carried:
+            trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
         if average is not None and int(rest["updates"]):
             average.load_state_dict({"updates": rest["updates"], **{f"average.{name}": a for name, a in parameters.items()}})
             parameters.load_state_dict(_below(rest, "weights."))
@@ -73,4 +74,5 @@ def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 
 
 def _parts(state) -> tuple[np.ndarray, ...]:
-    return state if isinstance(state, tuple) else (state,)
+    """The arrays of a recurrent model's state; none of another's."""
+    return () if state is None else state if isinstance(state, tuple) else (state,)

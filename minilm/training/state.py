@@ -40,7 +40,8 @@ class TrainingState:
     log_bytes : int
         How much of log.csv belongs to this checkpoint.
     validation : dict or None
-        The last validation: ``step``, ``loss`` (nats a token), ``perplexity``, ``bits_per_character``, ``tokens``.
+        The last validation: ``step``, ``loss`` (nats a token), ``perplexity``, ``bits_per_character``, ``tokens``,
+        and of models of masked tokens ``accuracy`` and ``next_sentence_accuracy``.
     best : dict or None
         The step and loss of the lowest one.
     finished : bool

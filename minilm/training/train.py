@@ -51,7 +51,7 @@ def train(
         Of a new run: ``configuration()`` without it. Of one that is resumed: its own without it, and otherwise one that differs
         in no more than `minilm.training.settings.RESUMABLE`.
     out : path, optional
-        The run's folder; without it ``runs/CORPUS-CELL-N`` with the first N that is free.
+        The run's folder; without it ``runs/CORPUS-MODEL-N`` with the first N that is free.
     resume : bool
         Go on with the run in `out`, bit for bit as if it had never stopped (but for what a budget in minutes makes of time).
     overwrite : bool
@@ -98,7 +98,7 @@ def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     if os.path.isfile(config.corpus):
         config = config.replace(corpus=os.path.abspath(config.corpus))
     tokenizer, parts = corpus_parts(config)
-    make_batches(config, parts)  # a text that is too short is told before anything is made
+    make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
     model = make_model(config, tokenizer.vocab_size)
     folder = Folder(_free(config) if out is None else out)
     try:
@@ -114,7 +114,7 @@ def _free(config: RunConfig) -> str:
     """A folder that is not there yet."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
     number = 1
-    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.model['cell']}-{number}")):
+    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.kind}-{number}")):
         number += 1
     return path
 
@@ -154,7 +154,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
 
 def _run(trainer: Trainer, progress: bool | None) -> Result:
     state, config = trainer.state, trainer.config
-    unit = "characters" if config.tokenizer.kind == "character" else "words"
+    unit = {"character": "characters", "word": "words"}.get(config.tokenizer.kind, "tokens")
     shown = Progress(progress, unit, trainer.progress())
     try:
         for line in describe(trainer):
@@ -183,8 +183,9 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
 def describe(trainer: Trainer) -> list[str]:
     """What is trained on what, in a few lines."""
     parts, config, model = trainer.parts, trainer.config, trainer.model
-    cell, count, size = (config.model[name] for name in ("cell", "num_layers", "hidden_size"))
-    kind = f"{cell.upper()}, {count} layer{'s' * (count > 1)} of {size}"
+    names = {"rnn_lm": ("num_layers", "hidden_size"), "gpt": ("n_layer", "n_embd")}
+    count, size = (config.model[name] for name in names.get(config.model["model_type"], ("num_hidden_layers", "hidden_size")))
+    kind = f"{config.kind.upper()}, {count} layer{'s' * (count > 1)} of {size}"
     lines = [
         f"text       {config.corpus}: {parts.whole.length:,} characters, the last {parts.validation.length:,} for validation",
         f"tokenizer  {config.tokenizer.kind}, {trainer.tokenizer.vocab_size:,} tokens",
@@ -197,7 +198,7 @@ def describe(trainer: Trainer) -> list[str]:
 def _sample(trainer: Trainer, model) -> str | None:
     """Let the model write, and keep that in sample.txt."""
     settings, tokenizer = trainer.config.sample, trainer.tokenizer
-    if settings.tokens == 0:
+    if settings.tokens == 0 or trainer.model.objective == "masked":
         return None
     from minilm import generation
 

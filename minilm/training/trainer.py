@@ -6,7 +6,9 @@ One step::
     loss, saved  = model.forward(ids, targets, state, key=Key(seed, step))
     model.backward(saved)                                    fills the gradient buffer
     norm         = optimizer.step(lr)                        clips, updates, clears
-    state        = saved.state                               carried into the next step
+    state        = saved.state                               carried into the next step, by recurrent models
+
+With ``accumulate`` the rows of a batch go through the model in so many parts; see `minilm.training.passes`.
 
 All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
 
@@ -27,7 +29,7 @@ from minilm.ops import clip
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
-from minilm.training import snapshot
+from minilm.training import passes, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.divergence import check_weights, non_finite
@@ -57,13 +59,13 @@ class Trainer:
     def __init__(self, folder: Folder, state: TrainingState, model, tokenizer, parts: Parts, checkpoint=None):
         self.folder, self.state, self.config = folder, state, state.config
         self.model, self.tokenizer, self.parts = model, tokenizer, parts
-        self.batches = make_batches(self.config, parts)
+        self.batches = make_batches(self.config, parts, tokenizer)
         self.optimizer = make_optimizer(self.config, model.parameters)
         self.schedule = make_schedule(self.config)
         self.average = None if self.config.average is None else WeightAverage(model.parameters, self.config.average)
         self.workspace = Workspace()
         self._parameters = model.parameters
-        self._zeros = model.initial_state(self.config.batch)
+        self._zeros = model.initial_state(self.config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self._limit = self._total_steps()
         self.saved = state.step  # step of the last checkpoint
@@ -97,14 +99,11 @@ class Trainer:
     def warm_up(self) -> float:
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
-        ids, targets = self.batches.batch(0)
-        self.workspace.reset()
-        _, saved = self.model.forward(ids, targets, self._zeros, key=Key(self.config.seed), workspace=self.workspace)
-        self.model.backward(saved, workspace=self.workspace)
+        passes.run(self.model, self.batches.batch(0), self._zeros, self._keys(0), self.workspace)
         clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         make_optimizer(self.config, layers.Linear(2, 2, dtype=self.model.dtype, seed=0).parameters).step(0.0)
-        evaluate(self.model, self.parts.validation_tokens[:1100], workspace=Workspace())
+        evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer, workspace=Workspace())
         return time.perf_counter() - start
 
     def run(self, progress: Progress) -> None:
@@ -166,30 +165,30 @@ class Trainer:
     def _step(self, lr: float) -> tuple[float, float, int]:
         """One step: its loss, the norm of its gradients, and how many targets it had."""
         step = self.state.step
-        ids, targets = self.batches.batch(step)  # (B, T) each
+        batch = self.batches.batch(step)  # ids and targets (B, T), and what else the model reads
         if self.batches.fresh(step):
             self.carried = self._zeros
-        key = Key(self.config.seed, step)
-        self.workspace.reset()
+        keys = self._keys(step)
         try:
-            loss, saved = self.model.forward(ids, targets, self.carried, key=key, workspace=self.workspace)
-        except ValueError as error:  # logits that are all NaN or infinite have no loss
-            raise non_finite(self, "there is no loss", ids, targets, key, error) from None
-        loss = float(loss)
-        if not math.isfinite(loss):
-            raise non_finite(self, f"the loss is {loss}", ids, targets, key)
-        self.model.backward(saved, workspace=self.workspace)
+            loss, after = passes.run(self.model, batch, self.carried, keys, self.workspace)
+        except passes.NoLoss as error:  # among others, logits that are all NaN or infinite have no loss
+            raise non_finite(self, str(error), batch, keys[0], error.__cause__) from None
         norm = clip.norm(self._parameters.gradient_flat) if self.optimizer.clip_norm is None else None
         try:
             clip.scale(0.0 if norm is None else norm, 1.0)  # raises if it is not finite, as `step` does where it clips
             clipped = self.optimizer.step(lr)
         except FloatingPointError:
-            raise non_finite(self, "the norm of the gradients is not finite", ids, targets, key) from None
+            raise non_finite(self, "the norm of the gradients is not finite", batch, keys[0]) from None
         norm = clipped if norm is None else norm
         if self.average is not None:
             self.average.update()
-        self.carried = saved.state
-        return loss, float(norm), int(np.count_nonzero(targets != data.IGNORE))
+        self.carried = after
+        return loss, float(norm), int(np.count_nonzero(batch[1] != data.IGNORE))
+
+    def _keys(self, step: int) -> list[Key]:
+        """Of dropout, for each part of a step's batch."""
+        count = self.config.accumulate
+        return [Key(self.config.seed, step * count + part) for part in range(count)]
 
     # --- validation ---------------------------------------------------------------------------------------------------
 
@@ -208,13 +207,14 @@ class Trainer:
             if limit is None or limit >= parts.validation_tokens.size:
                 result = evaluate_text(self.model, self.tokenizer, parts.validation, parts.validation_tokens)
             else:
-                result = evaluate(self.model, parts.validation_tokens[:limit])
+                result = evaluate(self.model, parts.validation_tokens[:limit], tokenizer=self.tokenizer)
         state.validation = {"step": state.step, **result.to_dict()}
         if state.best is None or result.loss < state.best["loss"]:
             state.best = {"step": state.step, "loss": result.loss}
         fell = self.schedule.observe(result.loss)
         progress.say(
-            f"step {state.step:,}: validation loss {result.loss:.4f}, perplexity {result.perplexity:.2f}"
+            f"step {state.step:,}: validation loss {result.loss:.4f}, "
+            + (f"perplexity {result.perplexity:.2f}" if result.accuracy is None else f"{result.accuracy:.1%} guessed")
             + (", learning rate divided" if fell else "")
         )
         return result
@@ -223,8 +223,11 @@ class Trainer:
         """Validate on the whole of the validation text when training has ended; the log and the checkpoint keep it."""
         state, whole = self.state, self.parts.validation_tokens.size - 1
         done = state.validation
-        if done is not None and done["step"] == state.step and done["tokens"] == whole and done["characters"]:
-            return Evaluation(done["loss"], done["tokens"], done["characters"])
+        if done is not None and done["step"] == state.step:
+            if "accuracy" in done:
+                return Evaluation(done["loss"], done["tokens"], None, done["accuracy"], done["next_sentence_accuracy"])
+            if done["tokens"] == whole and done["characters"]:
+                return Evaluation(done["loss"], done["tokens"], done["characters"])
         result = self._validate(None, progress)
         self._row(None, None, None, result.loss)
         self.save(weights=False)

@@ -244,7 +244,7 @@ def test_wrong_options(options, error, says):
 
 def test_wrong_ids():
     for ids, error, says in (
-        ([[1]], TypeError, "ids must be a numpy array"),
+        ([[1]], TypeError, r"ids\[0\] must be a numpy array"),
         (np.array([1]), ValueError, r"ids must have shape \(B, T\)"),
         (np.zeros((2, 0), int), ValueError, "at least one token"),
     ):

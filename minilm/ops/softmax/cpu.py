@@ -16,7 +16,7 @@ def _by_rows(kernel, workspace, *inputs):
     """One array of the inputs' shape (..., V), written by the kernel row by row."""
     out = empty_from(workspace)(inputs[0].shape, inputs[0].dtype)  # (..., V)
     rows = [fold(a) for a in (*inputs, out)]  # (N, V) each
-    devices.parallel(kernel, len(rows[0]), *rows, grain=max(1, 2**17 // out.shape[-1]))
+    devices.parallel(kernel, len(rows[0]), *rows, grain=max(1, 2**16 // out.shape[-1]))
     return out
 
 

@@ -1,0 +1,41 @@
+"""`minilm fill-mask`: let a model of masked tokens guess."""
+
+from __future__ import annotations
+
+import json
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "fill-mask",
+        help="let a BERT guess masked words",
+        description="The most probable tokens at each [MASK] of a text, by the model in a run's folder.",
+        epilog='Example: minilm fill-mask runs/stories-bert-1 --text "Once upon a [MASK] there was a fox."',
+    )
+    parser.add_argument("folder", metavar="DIR", help="the run's folder, as `minilm train --model bert --out DIR` made it")
+    parser.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] where a token is to be guessed")
+    parser.add_argument("--top", type=int, default=5, metavar="N", help="tokens to show for each mask (5)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Print a table for each mask."""
+    from minilm import generation
+    from minilm.ops import checks
+    from minilm.training import load_run
+
+    checks.whole("top", args.top, 1, 2**31)  # before the model is loaded
+    loaded = load_run(args.folder)
+    found = generation.fill_mask(loaded.model, loaded.tokenizer, args.text, args.top)
+    if args.json:
+        masks = [[filling._asdict() for filling in mask] for mask in found]
+        print(json.dumps({"text": args.text, "masks": masks}, ensure_ascii=False, indent=2))
+        return 0
+    for number, mask in enumerate(found, 1):
+        if len(found) > 1:
+            print(f"mask {number} of {len(found)}")
+        for filling in mask:
+            print(f"  {filling.probability:6.1%}  {filling.token}")
+    return 0

@@ -1,0 +1,234 @@
+"""BERT: a transformer that reads a text from both sides.
+
+::
+
+    x      = word[ids] + position[0 ... T-1] + segment[token_type_ids]      (B, T, D)
+    x      = dropout(norm(x))
+    y      = layer_i(x)                            (B, T, D)      post-norm blocks, every position sees every other
+    pooled = tanh(y[:, 0] W_pᵀ + b_p)              (B, D)         a vector for the whole text, at its first token [CLS]
+
+Names of parameters are Hugging Face's but for those inside of a block, which are renamed one to one::
+
+    encoder.layer.0.attn.query, key, value          encoder.layer.0.attention.self.query, key, value
+    encoder.layer.0.attn.c_proj                     encoder.layer.0.attention.output.dense
+    encoder.layer.0.ln_1                            encoder.layer.0.attention.output.LayerNorm
+    encoder.layer.0.mlp.c_fc                        encoder.layer.0.intermediate.dense
+    encoder.layer.0.mlp.c_proj                      encoder.layer.0.output.dense
+    encoder.layer.0.ln_2                            encoder.layer.0.output.LayerNorm
+
+Reference: J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, BERT: pre-training of deep bidirectional transformers for language
+understanding, NAACL 2019.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
+from minilm.layers.base import generator_of
+from minilm.layers.residual import added
+from minilm.models.bert_config import BERTConfig
+from minilm.ops import activations, checks
+from minilm.ops.workspace import empty_from, scratch_of
+
+__all__ = ["BERT", "Embeddings", "Output"]
+
+
+class Output(NamedTuple):
+    """What the encoder gives."""
+
+    hidden: np.ndarray  # (B, T, D)
+    pooled: np.ndarray | None  # (B, D), where there is a pooler
+
+
+class Embeddings(Layer):
+    """The sum of a token's, a position's and a segment's vector, normalised."""
+
+    def __init__(self, config: BERTConfig, **options):
+        super().__init__(**options)
+        D, start = config.hidden_size, initialisers.normal(config.initializer_range)
+        self.vocab_size, self.longest = config.vocab_size, config.max_position_embeddings
+        self.word_embeddings = Embedding(config.vocab_size, D, config.pad_token_id, initialise=start, **options)
+        self.position_embeddings = PositionalEmbedding(config.max_position_embeddings, D, initialise=start, **options)
+        self.token_type_embeddings = Embedding(config.type_vocab_size, D, initialise=start, **options)
+        self.LayerNorm = LayerNorm(D, config.layer_norm_eps, dtype=self.dtype)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, ids, token_type_ids=None, *, key=None, workspace=None):
+        """Returns x (B, T, D) for ids and token_type_ids (B, T), the second zeros if not given, and what `backward` needs."""
+        ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
+        if ids.size == 0:
+            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
+        if ids.shape[1] > self.longest:
+            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than max_position_embeddings = {self.longest}")
+        types = np.zeros(ids.shape, np.int64) if token_type_ids is None else token_type_ids  # (B, T)
+        types = checks.ids("token_type_ids", types, self.token_type_embeddings.num_embeddings, ids.shape, "(B, T)")
+        x, words = self.word_embeddings.forward(ids, workspace=workspace)  # (B, T, D)
+        x, positions = self.position_embeddings.forward(x, workspace=workspace)
+        segment, segments = self.token_type_embeddings.forward(types, workspace=workspace)  # (B, T, D)
+        x, norm = self.LayerNorm.forward(added(x, segment, segment), workspace=workspace)
+        x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
+        return x, (words, positions, segments, norm, dropped)
+
+    def backward(self, dx, saved, *, workspace=None):
+        """Returns nothing: ids have no gradient."""
+        words, positions, segments, norm, dropped = saved
+        dx = self.dropout.backward(dx, dropped, workspace=workspace)
+        dx = self.LayerNorm.backward(dx, norm, workspace=workspace)  # (B, T, D)
+        self.token_type_embeddings.backward(dx, segments, workspace=workspace)
+        self.position_embeddings.backward(dx, positions, workspace=workspace)
+        self.word_embeddings.backward(dx, words, workspace=workspace)
+
+
+class Encoder(Layer):
+    """The blocks, one after another."""
+
+    def __init__(self, config: BERTConfig, **options):
+        super().__init__(**options)
+        self.layer = [
+            TransformerBlock(
+                config.hidden_size,
+                config.num_attention_heads,
+                hidden_dim=config.intermediate_size,
+                activation=config.activation,
+                norm_first=False,
+                fused=False,
+                dropout=config.hidden_dropout_prob,
+                attention_dropout=config.attention_probs_dropout_prob,
+                eps=config.layer_norm_eps,
+                recompute=config.recompute,
+                initialise=initialisers.normal(config.initializer_range),
+                **options,
+            )
+            for _ in range(config.num_hidden_layers)
+        ]
+
+    def forward(self, x, *, key_mask=None, key=None, workspace=None, seen=None):
+        """Returns y (B, T, D), and what each block saved; `seen` collects what each gave."""
+        saved = []
+        for number, layer in enumerate(self.layer):
+            mine = None if key is None else key.fold(number // 62).fold(number % 62)
+            x, kept = layer.forward(x, key_mask=key_mask, key=mine, workspace=workspace)
+            saved.append(kept)
+            if seen is not None:
+                seen.append((f"output of encoder.layer.{number}", x))
+        return x, saved
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (B, T, D)."""
+        dx = empty_from(workspace)(dy.shape, dy.dtype)  # (B, T, D)
+        dx[...] = dy
+        for layer, kept in zip(self.layer[::-1], saved[::-1], strict=True):
+            with scratch_of(workspace):
+                dx[...] = layer.backward(dx, kept, workspace=workspace)
+        return dx
+
+
+class Pooler(Layer):
+    """tanh of an affine map of the first token's vector."""
+
+    def __init__(self, config: BERTConfig, **options):
+        super().__init__(**options)
+        D = config.hidden_size
+        self.dense = Linear(D, D, initialise=initialisers.normal(config.initializer_range), **options)
+
+    def forward(self, y, *, key=None, workspace=None):
+        """Returns pooled (B, D) for y (B, T, D), and what `backward` needs."""
+        first = empty_from(workspace)((len(y), y.shape[2]), y.dtype)  # (B, D)
+        first[...] = y[:, 0]
+        a, dense = self.dense.forward(first, workspace=workspace)  # (B, D)
+        pooled, curve = activations.tanh.forward(a, workspace=workspace)
+        return pooled, (dense, curve)
+
+    def backward(self, dpooled, saved, *, workspace=None):
+        """Returns the gradient by y[:, 0], (B, D)."""
+        da = activations.tanh.backward(dpooled, saved[1], workspace=workspace)
+        return self.dense.backward(da, saved[0], workspace=workspace)
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    embedded: tuple
+    layers: list
+    pooled: Any
+    shape: tuple[int, int, int]  # (B, T, D)
+
+
+class BERT(Layer):
+    """The encoder: a vector for each token of a text, and one for all of it.
+
+    Parameters
+    ----------
+    config : BERTConfig
+    pooler : bool
+        Whether there is one.
+    seed : int, Generator or None
+    dtype : {float32, float64}
+    """
+
+    def __init__(self, config: BERTConfig, *, pooler: bool = True, seed=0, dtype=np.float32):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.config = config
+        options = {"dtype": dtype, "seed": generator}
+        self.embeddings = Embeddings(config, **options)
+        self.encoder = Encoder(config, **options)
+        self.pooler = Pooler(config, **options) if pooler else None
+
+    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None, workspace=None, seen=None):
+        """Read texts.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+            Each in [0, V); T at most max_position_embeddings.
+        token_type_ids : ndarray of integers, shape (B, T), optional
+            The segment of each token; 0 without it.
+        key_mask : ndarray of bool, shape (B, T), optional
+            False for padding, which no position sees.
+        key : Key, optional
+            For dropout; without it there is none.
+        workspace : Workspace, optional
+        seen : list, optional
+            Collects what each layer gave, with its name.
+
+        Returns
+        -------
+        output : Output
+            hidden (B, T, D), and pooled (B, D) or None.
+        saved : Saved
+        """
+        keys = [None if key is None else key.fold(i) for i in range(2)]
+        x, embedded = self.embeddings.forward(ids, token_type_ids, key=keys[0], workspace=workspace)  # (B, T, D)
+        if seen is not None:
+            seen.append(("output of embeddings", x))
+        y, layers = self.encoder.forward(x, key_mask=key_mask, key=keys[1], workspace=workspace, seen=seen)
+        pooled = kept = None
+        if self.pooler is not None:
+            pooled, kept = self.pooler.forward(y, workspace=workspace)  # (B, D)
+        return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
+
+    def backward(self, dy, saved, *, workspace=None) -> None:
+        """Add the gradients by all parameters to their buffer.
+
+        Parameters
+        ----------
+        dy : ndarray, shape (B, T, D), or tuple (dhidden, dpooled)
+            Gradients by the outputs; None means zero.
+        saved : Saved
+        """
+        dhidden, dpooled = dy if isinstance(dy, tuple) else (dy, None)
+        total = empty_from(workspace)(saved.shape, self.dtype)  # (B, T, D)
+        total[...] = 0 if dhidden is None else dhidden
+        if dpooled is not None:
+            total[:, 0] += self.pooler.backward(dpooled, saved.pooled, workspace=workspace)
+        dx = self.encoder.backward(total, saved.layers, workspace=workspace)
+        with scratch_of(workspace):
+            self.embeddings.backward(dx, saved.embedded, workspace=workspace)
+
+    def settings(self):
+        config = self.config
+        return f"num_hidden_layers={config.num_hidden_layers}, hidden_size={config.hidden_size}, vocab_size={config.vocab_size}"

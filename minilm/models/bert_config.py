@@ -1,0 +1,123 @@
+"""What a BERT is made of, by Hugging Face's names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from minilm.models.config import Config
+from minilm.models.gpt_config import ACTIVATIONS
+from minilm.ops import checks
+
+__all__ = ["BERTConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class BERTConfig(Config):
+    """Configuration of a BERT.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V.
+    hidden_size, num_hidden_layers, num_attention_heads : int
+        D, a multiple of the heads; number of blocks; heads of each.
+    intermediate_size : int, optional
+        Width of the position-wise networks; 4 D without it.
+    hidden_act : {"gelu", "gelu_new", "relu"}
+        "gelu" is GELU's exact form.
+    hidden_dropout_prob, attention_probs_dropout_prob : float
+        Dropout of the embeddings and of what a block's parts add to the residual; and of the attention's weights.
+    max_position_embeddings : int
+        Most tokens a text may have.
+    type_vocab_size : int
+        Kinds of segments: 2 for a pair of sentences.
+    initializer_range : float
+        Standard deviation of the first weights; biases start at zero.
+    layer_norm_eps : float
+    pad_token_id : int
+        The id whose vector is zero and is not learned.
+    num_labels : int
+        Of the heads for classification.
+    classifier_dropout : float, optional
+        Of these heads; hidden_dropout_prob without it.
+    recompute : bool
+        See `minilm.layers.TransformerBlock`.
+    """
+
+    model_type: ClassVar[str] = "bert"
+
+    vocab_size: int = 30522
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int | None = None
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    pad_token_id: int = 0
+    num_labels: int = 2
+    classifier_dropout: float | None = None
+    recompute: bool = False
+
+    def __post_init__(self):
+        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
+        for name in (*sizes, "type_vocab_size", "num_labels"):
+            checks.whole(name, getattr(self, name), 1, 2**31)
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and {self.num_attention_heads}"
+            )
+        if self.intermediate_size is not None:
+            checks.whole("intermediate_size", self.intermediate_size, 1, 2**31)
+        checks.option("hidden_act", self.hidden_act, tuple(ACTIVATIONS))
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            checks.number(name, getattr(self, name), 0, 1, high_open=True)
+        if self.classifier_dropout is not None:
+            checks.number("classifier_dropout", self.classifier_dropout, 0, 1, high_open=True)
+        checks.number("initializer_range", self.initializer_range, 0, 100, low_open=True)
+        checks.number("layer_norm_eps", self.layer_norm_eps, 0, 1)
+        checks.whole("pad_token_id", self.pad_token_id, 0, self.vocab_size)
+        checks.flag("recompute", self.recompute)
+
+    @classmethod
+    def base(cls, **changes) -> BERTConfig:
+        """BERT-base: 12 layers of 768, 12 heads; 109.5 million parameters.
+
+        References
+        ----------
+        J. Devlin, M.-W. Chang, K. Lee, K. Toutanova, BERT: pre-training of deep bidirectional transformers for language
+        understanding, NAACL 2019.
+        """
+        return cls(**changes)
+
+    @classmethod
+    def large(cls, **changes) -> BERTConfig:
+        """BERT-large: 24 layers of 1,024, 16 heads; 335.1 million parameters."""
+        return cls(**{"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, **changes})
+
+    @property
+    def activation(self) -> str:
+        """The op's name."""
+        return ACTIVATIONS[self.hidden_act]
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the encoder and its pooler have, without making them.
+
+        ::
+
+            (V + P + S) D + 2 D                          tokens, positions, segments, and their normalisation
+            + layers (4 (D² + D)                         q, k, v, and the map after the attention
+                      + 2 F D + F + D                    position-wise network of width F
+                      + 4 D)                             two normalisations
+            + D² + D                                     pooler
+        """
+        V, P, S, D = self.vocab_size, self.max_position_embeddings, self.type_vocab_size, self.hidden_size
+        F = 4 * D if self.intermediate_size is None else self.intermediate_size
+        block = 4 * (D * D + D) + 2 * F * D + F + D + 4 * D
+        return (V + P + S) * D + 2 * D + self.num_hidden_layers * block + D * D + D

@@ -1,0 +1,240 @@
+"""BERT's two tasks of pretraining: words that are masked, and whether one sentence follows another.
+
+::
+
+    z      = norm(gelu(y W_tᵀ + b_t))              (M, D)         at the M masked places only
+    logits = z wordᵀ + b                           (M, V)         the output shares the tokens' table
+    next   = pooled W_nᵀ + b_n                     (B, 2)         0: the second sentence follows the first, 1: it does not
+    loss   = mean cross-entropy of the masked tokens + mean cross-entropy of next
+
+Only masked places are mapped to the vocabulary, which for 15 % of the tokens saves most of that product; loss and gradients are
+those of mapping all of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Layer, LayerNorm, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.models.bert import BERT
+from minilm.models.bert_config import BERTConfig
+from minilm.ops import activations, checks, cross_entropy
+from minilm.ops.workspace import empty_from
+
+__all__ = ["BERTForPreTraining"]
+
+
+class Transform(Layer):
+    """Affine map, GELU, normalisation."""
+
+    def __init__(self, config: BERTConfig, **options):
+        super().__init__(**options)
+        D, self.activation = config.hidden_size, config.activation
+        self.dense = Linear(D, D, initialise=initialisers.normal(config.initializer_range), **options)
+        self.LayerNorm = LayerNorm(D, config.layer_norm_eps, dtype=self.dtype)
+
+    def forward(self, x, *, key=None, workspace=None):
+        """Returns y (..., D) for x (..., D), and what `backward` needs."""
+        a, dense = self.dense.forward(x, workspace=workspace)
+        h, curve = getattr(activations, self.activation).forward(a, workspace=workspace)
+        y, norm = self.LayerNorm.forward(h, workspace=workspace)
+        return y, (dense, curve, norm)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (..., D)."""
+        dh = self.LayerNorm.backward(dy, saved[2], workspace=workspace)
+        da = getattr(activations, self.activation).backward(dh, saved[1], workspace=workspace)
+        return self.dense.backward(da, saved[0], workspace=workspace)
+
+
+class Predictions(Layer):
+    """Logits of the tokens that may stand at a place."""
+
+    def __init__(self, config: BERTConfig, word, **options):
+        super().__init__(**options)
+        self.transform = Transform(config, **options)
+        zero = initialisers.constant(0)
+        self.decoder = Linear(config.hidden_size, config.vocab_size, weight=word, initialise=zero, **options)
+        self.bias = self.decoder.bias  # its name in Hugging Face's files
+
+    def forward(self, x, *, key=None, workspace=None):
+        """Returns logits (..., V) for x (..., D), and what `backward` needs."""
+        y, transform = self.transform.forward(x, workspace=workspace)
+        logits, decoder = self.decoder.forward(y, workspace=workspace)
+        return logits, (transform, decoder)
+
+    def backward(self, dlogits, saved, *, workspace=None):
+        """Returns dx (..., D)."""
+        dy = self.decoder.backward(dlogits, saved[1], workspace=workspace)
+        return self.transform.backward(dy, saved[0], workspace=workspace)
+
+
+class Heads(Layer):
+    """Both heads."""
+
+    def __init__(self, config: BERTConfig, word, **options):
+        super().__init__(**options)
+        self.predictions = Predictions(config, word, **options)
+        start = initialisers.normal(config.initializer_range)
+        self.seq_relationship = Linear(config.hidden_size, 2, initialise=start, **options)
+
+
+class Saved(NamedTuple):
+    """What backward needs, and the two losses."""
+
+    body: Any
+    shape: tuple[int, int, int]  # (B, T, D)
+    rows: np.ndarray  # (M,) the masked places among the B T
+    masked: tuple  # what the head and cross_entropy saved
+    next: tuple | None  # likewise
+    losses: tuple  # of masked tokens, of next sentences if these were given
+
+
+class Scores(NamedTuple):
+    """How well a batch was predicted."""
+
+    loss: float  # of the masked tokens, mean
+    masked: int  # how many there are
+    hits: int  # of which the most probable token is the right one
+    next_loss: float  # mean; 0 where nothing is known of next sentences
+    next_hits: int  # of B pairs
+
+
+class BERTForPreTraining(Layer):
+    """BERT with both heads of pretraining.
+
+    Parameters
+    ----------
+    config : BERTConfig
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Notes
+    -----
+    Parameters: ``bert.*`` and ``cls.*`` by Hugging Face's names, see `minilm.models.bert`.
+    """
+
+    carries_state = False
+    objective = "masked"
+
+    def __init__(self, config: BERTConfig, *, seed=0, dtype=np.float32):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.config = config
+        options = {"dtype": dtype, "seed": generator}
+        self.bert = BERT(config, **options)
+        self.cls = Heads(config, self.bert.embeddings.word_embeddings.weight, **options)
+
+    @property
+    def context(self) -> int:
+        """Most tokens the model sees at once."""
+        return self.config.max_position_embeddings
+
+    def forward(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, key=None, workspace=None):
+        """The loss of a batch, as `minilm.data.PretrainingBatches` gives it.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+            With masked tokens in them.
+        targets : ndarray of integers, shape (B, T)
+            What stood there before, and -100 where nothing is to be predicted. At least one is.
+        token_type_ids, key_mask
+            See `BERT.forward`.
+        next_sentence : ndarray of integers, shape (B,), optional
+            0 where the second segment follows the first in the text, 1 where it does not.
+        key : Key, optional
+            For dropout; without it there is none.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+        """
+        targets, rows = self._masked(ids, targets)
+        allocate = empty_from(workspace)
+        keys = None if key is None else key.fold(0)
+        (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=keys, workspace=workspace)
+        D = hidden.shape[2]
+        picked = np.take(hidden.reshape(-1, D), rows, axis=0, out=allocate((len(rows), D), self.dtype), mode="clip")  # (M, D)
+        logits, head = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
+        loss, saved = cross_entropy.forward(logits, targets, workspace=workspace)
+        losses, follows = (loss,), None
+        if next_sentence is not None:
+            labels = checks.ids("next_sentence", next_sentence, 2, (len(hidden),), "(B,)")
+            logits, relationship = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
+            loss, kept = cross_entropy.forward(logits, labels, workspace=workspace)
+            losses, follows = (*losses, loss), (relationship, kept)
+        return sum(losses), Saved(body, hidden.shape, rows, (head, saved), follows, losses)
+
+    def backward(self, saved, *, dloss=1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer; two numbers weight the two losses."""
+        weights = dloss if isinstance(dloss, tuple) else (dloss, dloss)
+        head, kept = saved.masked
+        dlogits = cross_entropy.backward(weights[0], kept, workspace=workspace)  # (M, V)
+        dpicked = self.cls.predictions.backward(dlogits, head, workspace=workspace)  # (M, D)
+        dhidden = empty_from(workspace)(saved.shape, self.dtype)  # (B, T, D)
+        dhidden.fill(0)
+        dhidden.reshape(-1, saved.shape[2])[saved.rows] = dpicked
+        dpooled = None
+        if saved.next is not None:
+            relationship, kept = saved.next
+            dnext = cross_entropy.backward(weights[1], kept, workspace=workspace)  # (B, 2)
+            dpooled = self.cls.seq_relationship.backward(dnext, relationship, workspace=workspace)  # (B, D)
+        self.bert.backward((dhidden, dpooled), saved.body, workspace=workspace)
+
+    def logits(self, ids, token_type_ids=None, key_mask=None, *, workspace=None):
+        """Logits of the token at each place, (B, T, V), and of the next sentence, (B, 2)."""
+        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, workspace=workspace)
+        tokens, _ = self.cls.predictions.forward(hidden, workspace=workspace)  # (B, T, V)
+        return tokens, self.cls.seq_relationship.forward(pooled, workspace=workspace)[0]
+
+    def score(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, workspace=None) -> Scores:
+        """How well a batch is predicted; arguments as `forward`'s."""
+        targets, rows = self._masked(ids, targets)
+        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, workspace=workspace)
+        picked = hidden.reshape(-1, hidden.shape[2])[rows]  # (M, D)
+        logits, _ = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
+        loss, _ = cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)
+        found = Scores(float(loss), len(rows), int((logits.argmax(axis=1) == targets).sum()), 0.0, 0)
+        if next_sentence is None:
+            return found
+        logits, _ = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
+        loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False, workspace=workspace)
+        return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
+
+    def diagnose(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, key=None) -> str | None:
+        """The first place where a number is not finite, as in `minilm.models.GPT.diagnose`."""
+        for name, value in self.parameters.items():
+            if not np.isfinite(value).all():
+                return f"parameter {name}"
+        seen: list[tuple[str, np.ndarray]] = []
+        with np.errstate(all="ignore"):
+            keys = None if key is None else key.fold(0)
+            (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, key=keys, seen=seen)
+            seen.append(("output of cls.predictions", self.cls.predictions(hidden)))
+            seen.append(("output of cls.seq_relationship", self.cls.seq_relationship(pooled)))
+        for name, value in seen:
+            if not np.isfinite(value).all():
+                return name
+        for name, value in self.parameters.gradients.items():
+            if not np.isfinite(value).all():
+                return f"gradient of {name}"
+        return None
+
+    def _masked(self, ids, targets):
+        """The targets that count, (M,), and their places among the B T, (M,)."""
+        if not isinstance(ids, np.ndarray):
+            raise TypeError(f"ids must be a numpy array of integers, got {checks.describe(ids)}")
+        targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
+        rows = np.flatnonzero(targets != -100)  # (M,)
+        if not len(rows):
+            raise ValueError("targets must hold at least one token to predict, all are -100")
+        return targets.reshape(-1)[rows], rows
+
+    def settings(self):
+        return self.bert.settings()

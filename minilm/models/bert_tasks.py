@@ -1,0 +1,161 @@
+"""BERT with a head for a task: a label of a text, a label of each token, a span that answers a question.
+
+::
+
+    sequence    logits = dropout(pooled) Wᵀ + b        (B, C)        loss: mean cross-entropy of the labels
+    token       logits = dropout(hidden) Wᵀ + b        (B, T, C)     likewise, of the tokens whose label is not -100
+    span        logits = hidden Wᵀ + b                 (B, T, 2)     start and end: mean of the cross-entropies over the T places
+
+Names of parameters are Hugging Face's: ``bert.*``, and ``classifier`` or ``qa_outputs``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Dropout, Layer, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.models.bert import BERT
+from minilm.models.bert_config import BERTConfig
+from minilm.ops import cross_entropy
+from minilm.ops.workspace import empty_from
+
+__all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTForTokenClassification"]
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    body: Any
+    dropped: Any
+    head: Any
+    loss: Any
+
+
+class _Task(Layer):
+    """What the heads share: the encoder, and one affine map of what it gives."""
+
+    head = "classifier"  # the map's name
+    pooled = False  # whether it reads the vector of the whole text, or those of the tokens
+
+    def __init__(self, config: BERTConfig, *, seed=0, dtype=np.float32):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.config = config
+        options = {"dtype": dtype, "seed": generator}
+        self.bert = BERT(config, pooler=self.pooled, **options)
+        rate = config.hidden_dropout_prob if config.classifier_dropout is None else config.classifier_dropout
+        self.dropout = Dropout(rate if self.head == "classifier" else 0.0)
+        start = initialisers.normal(config.initializer_range)
+        outputs = config.num_labels if self.head == "classifier" else 2
+        setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
+
+    def _logits(self, ids, token_type_ids, key_mask, key, workspace):
+        keys = [None if key is None else key.fold(i) for i in range(2)]
+        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=keys[0], workspace=workspace)
+        x, dropped = self.dropout.forward(output.pooled if self.pooled else output.hidden, key=keys[1], workspace=workspace)
+        logits, head = getattr(self, self.head).forward(x, workspace=workspace)
+        return logits, (body, dropped, head)
+
+    def logits(self, ids, token_type_ids=None, key_mask=None, *, workspace=None):
+        """Logits, in the shape of the module's docstring; arguments as `BERT.forward`'s."""
+        return self._logits(ids, token_type_ids, key_mask, None, workspace)[0]
+
+    def forward(self, ids, labels, token_type_ids=None, key_mask=None, *, key=None, workspace=None):
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        labels : ndarray of integers, shape (B,), or (B, T) for labels of tokens
+            Each in [0, num_labels), or -100 where it does not count.
+        token_type_ids, key_mask, key, workspace
+            See `BERT.forward`.
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+        """
+        logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)
+        loss, saved = cross_entropy.forward(logits, labels, workspace=workspace)
+        return loss, Saved(*parts, saved)
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        self._backward(cross_entropy.backward(dloss, saved.loss, workspace=workspace), saved, workspace)
+
+    def _backward(self, dlogits, saved, workspace):
+        dx = getattr(self, self.head).backward(dlogits, saved.head, workspace=workspace)
+        dx = self.dropout.backward(dx, saved.dropped, workspace=workspace)
+        self.bert.backward((None, dx) if self.pooled else (dx, None), saved.body, workspace=workspace)
+
+
+class BERTForSequenceClassification(_Task):
+    """A label for each text.
+
+    Parameters
+    ----------
+    config : BERTConfig
+        With ``num_labels`` C.
+    seed : int, Generator or None
+    dtype : {float32, float64}
+    """
+
+    pooled = True
+
+
+class BERTForTokenClassification(_Task):
+    """A label for each token; parameters as `BERTForSequenceClassification`'s."""
+
+
+class BERTForQuestionAnswering(_Task):
+    """The span of a text that answers a question: where it starts, and where it ends.
+
+    Parameters
+    ----------
+    config : BERTConfig
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Notes
+    -----
+    `logits` gives (B, T, 2), of the start and of the end.
+    """
+
+    head = "qa_outputs"
+
+    def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None, workspace=None):
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        spans : ndarray of integers, shape (B, 2)
+            The first and the last token of each answer, in [0, T), or -100 where it does not count.
+        token_type_ids, key_mask, key, workspace
+            See `BERT.forward`.
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+        """
+        logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)  # (B, T, 2)
+        losses, saved = zip(
+            *(
+                cross_entropy.forward(np.ascontiguousarray(logits[..., side]), spans[:, side], workspace=workspace)
+                for side in range(2)
+            ),
+            strict=True,
+        )
+        return (losses[0] + losses[1]) / 2, Saved(*parts, saved)
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        sides = [cross_entropy.backward(dloss / 2, each, workspace=workspace) for each in saved.loss]  # (B, T) each
+        dlogits = empty_from(workspace)((*sides[0].shape, 2), self.dtype)  # (B, T, 2)
+        dlogits[..., 0], dlogits[..., 1] = sides
+        self._backward(dlogits, saved, workspace)

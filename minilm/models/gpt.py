@@ -1,0 +1,256 @@
+"""GPT: a transformer that predicts the next token.
+
+::
+
+    x      = wte[ids] + wpe[positions]             (B, T, D)      dropout
+    x      = h_i(x)                                (B, T, D)      for each block: causal attention, position-wise network
+    y      = ln_f(x)                               (B, T, D)      norm_first only
+    logits = y wteᵀ                                (B, T, V)      the output shares the tokens' table
+    loss   = mean over all b, t of -log softmax(logits)[targets]
+
+Names of parameters are Hugging Face's, without the "transformer." before them. Weights have this package's orientation (out, in)
+throughout, where Hugging Face's Conv1D has (in, out): ``h.*.attn.c_attn.weight``, ``h.*.attn.c_proj.weight``,
+``h.*.mlp.c_fc.weight`` and ``h.*.mlp.c_proj.weight`` are turned when they are read. GPT-1's ``tokens_embed`` and
+``positions_embed`` are ``wte`` and ``wpe`` here.
+
+References: A. Radford et al., Improving language understanding by generative pre-training, 2018; A. Radford et al., Language
+models are unsupervised multitask learners, 2019; T. Brown et al., Language models are few-shot learners, NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
+from minilm.layers.base import generator_of
+from minilm.models.gpt_config import GPTConfig
+from minilm.models.gpt_state import Generating, left_padding
+from minilm.ops import checks, cross_entropy
+from minilm.ops.workspace import empty_from, scratch_of
+from minilm.random import Key
+
+__all__ = ["GPT", "Saved"]
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    embedded: tuple  # what wte, wpe and dropout saved
+    blocks: list  # what each block saved
+    norm: Any  # what ln_f saved, or None
+    output: Any  # what lm_head saved
+    loss: Any  # what cross_entropy saved
+
+
+class GPT(Generating, Layer):
+    """Predicts the next token from all before it, in a context of ``n_positions``.
+
+    Parameters
+    ----------
+    config : GPTConfig
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import models, optimizers
+    >>> config = models.GPTConfig.gpt2(n_layer=2, n_head=2, n_embd=32, n_positions=64, vocab_size=65)
+    >>> model = models.GPT(config, seed=0)
+    >>> adam = optimizers.AdamW(model.parameters, lr=1e-3, weight_decay=0.1, decay="matrices", clip_norm=1.0)
+    >>> ids = np.arange(128).reshape(2, 64) % 65  # (B, T)
+    >>> loss, saved = model.forward(ids[:, :-1], ids[:, 1:])
+    >>> model.backward(saved)
+    >>> norm = adam.step()
+    """
+
+    carries_state = False  # between the batches of training
+    objective = "next"
+
+    def __init__(self, config: GPTConfig, *, seed=0, dtype=np.float32):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.config = config
+        D, deviation = config.n_embd, config.initializer_range
+        start = initialisers.normal(deviation)
+        residual = initialisers.normal(deviation / math.sqrt(2 * config.n_layer)) if config.scaled_residual else start
+        options = {"dtype": dtype, "seed": generator}
+        self.wte = Embedding(config.vocab_size, D, initialise=start, **options)
+        self.wpe = PositionalEmbedding(config.n_positions, D, initialise=start, **options)
+        self.dropout = Dropout(config.embd_pdrop)
+        self.h = [
+            TransformerBlock(
+                D,
+                config.n_head,
+                hidden_dim=config.n_inner,
+                activation=config.activation,
+                norm_first=config.norm_first,
+                causal=True,
+                band=config.band_of(layer),
+                dropout=config.resid_pdrop,
+                attention_dropout=config.attn_pdrop,
+                eps=config.layer_norm_epsilon,
+                recompute=config.recompute,
+                initialise=start,
+                residual_initialise=residual,
+                **options,
+            )
+            for layer in range(config.n_layer)
+        ]
+        self.ln_f = LayerNorm(D, config.layer_norm_epsilon, dtype=dtype) if config.norm_first else None
+        self.lm_head = Linear(D, config.vocab_size, bias=False, weight=self.wte.weight, **options)
+
+    @property
+    def context(self) -> int:
+        """Most tokens the model sees at once."""
+        return self.config.n_positions
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def forward(self, ids, targets, *, key_mask=None, key: Key | None = None, workspace=None):
+        """Mean cross-entropy of the targets, in nats a token.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+            Each in [0, V); T at most n_positions.
+        targets : ndarray of integers, shape (B, T)
+            The token after each of `ids`, or -100 where it does not count. Texts of different lengths are filled up at their ends
+            with any ids, whose targets are -100; then no mask is needed, since no position sees a later one.
+        key_mask : ndarray of bool, shape (B, T), optional
+            False for padding at the beginnings of rows; positions are then counted from the first token that is none.
+        key : Key, optional
+            For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
+        workspace : Workspace, optional
+            Where all arrays are taken from; reset it before each step.
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+        """
+        ids, targets = self._checked(ids, targets)
+        x, embedded, blocks, norm = self._hidden(ids, left_padding(key_mask, ids), key, workspace)  # (B, T, D)
+        logits, output = self.lm_head.forward(x, workspace=workspace)  # (B, T, V)
+        loss, saved = cross_entropy.forward(logits, targets, workspace=workspace)
+        return loss, Saved(embedded, blocks, norm, output, saved)
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        wte, wpe, dropped = saved.embedded
+        dx = empty_from(workspace)((*wte.ids.shape, self.config.n_embd), self.dtype)  # (B, T, D)
+        with scratch_of(workspace):
+            dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
+            dy = self.lm_head.backward(dlogits, saved.output, workspace=workspace)  # (B, T, D)
+            dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, saved.norm, workspace=workspace)
+        for block, mine in zip(self.h[::-1], saved.blocks[::-1], strict=True):
+            with scratch_of(workspace):
+                dx[...] = block.backward(dx, mine, workspace=workspace)
+        with scratch_of(workspace):
+            dx = self.dropout.backward(dx, dropped, workspace=workspace)
+            dx = self.wpe.backward(dx, wpe, workspace=workspace)
+            self.wte.backward(dx, wte, workspace=workspace)
+
+    # --- evaluation --------------------------------------------------------------------------------------------------
+
+    def loss(self, ids, targets, *, key_mask=None, workspace=None):
+        """Mean cross-entropy without dropout and without what a gradient would need."""
+        ids, targets = self._checked(ids, targets)
+        x = self._evaluated(ids, left_padding(key_mask, ids), None, workspace)  # (B, T, D)
+        logits, _ = self.lm_head.forward(x, workspace=workspace)  # (B, T, V)
+        return cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)[0]
+
+    def diagnose(self, ids, targets, *, key: Key | None = None) -> str | None:
+        """The first place where a number is not finite: what to say when the loss is NaN.
+
+        Looked at in this order: parameters, the outputs of the layers, the loss, and the gradients as the buffer holds them.
+
+        Returns
+        -------
+        str or None
+            Such as "parameter h.0.ln_1.weight", "output of h.3", "gradient of wpe.weight".
+        """
+        for name, value in self.parameters.items():
+            if not np.isfinite(value).all():
+                return f"parameter {name}"
+        seen: list[tuple[str, np.ndarray]] = []
+        with np.errstate(all="ignore"):
+            ids, targets = self._checked(ids, targets)
+            x, *_ = self._hidden(ids, None, key, None, seen)
+            seen.append(("logits", self.lm_head.forward(x)[0]))
+            for name, value in seen:
+                if not np.isfinite(value).all():
+                    return name
+            loss, _ = cross_entropy.forward(seen[-1][1], targets, gradient=False)
+            if not np.isfinite(loss):
+                return "loss"
+        for name, value in self.parameters.gradients.items():
+            if not np.isfinite(value).all():
+                return f"gradient of {name}"
+        return None
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _checked(self, ids, targets=None):
+        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
+        if ids.size == 0:
+            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
+        if ids.shape[1] > self.context:
+            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than the context of n_positions = {self.context}")
+        if targets is not None:
+            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
+        return ids, targets
+
+    def _embedded(self, ids, positions, key, workspace):
+        x, wte = self.wte.forward(ids, workspace=workspace)  # (B, T, D)
+        x, wpe = self.wpe.forward(x, positions, workspace=workspace)
+        x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0), workspace=workspace)
+        return x, (wte, wpe, dropped)
+
+    def _hidden(self, ids, padding, key, workspace, seen=None):
+        """What lm_head reads, (B, T, D), and what each part saved; `seen` collects what each layer gave, for `diagnose`."""
+        mask = positions = None
+        if padding is not None:
+            places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
+            mask, positions = places >= 0, np.maximum(places, 0)
+        x, embedded = self._embedded(ids, positions, key, workspace)
+        blocks = []
+        for layer, block in enumerate(self.h):
+            if seen is not None:
+                seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
+            mine = None if key is None else key.fold(1 + layer // 62).fold(layer % 62)
+            x, saved = block.forward(x, key_mask=mask, key=mine, workspace=workspace)
+            blocks.append(saved)
+        if seen is not None:
+            seen.append((f"output of h.{len(self.h) - 1}", x))
+        norm = None
+        if self.ln_f is not None:
+            x, norm = self.ln_f.forward(x, workspace=workspace)
+        return x, embedded, blocks, norm
+
+    def _evaluated(self, ids, padding, cache, workspace):
+        """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
+        if cache is not None:
+            mask, positions = None, cache.positions()
+        else:
+            mask = positions = None
+            if padding is not None:
+                places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
+                mask, positions = places >= 0, np.maximum(places, 0)
+        shape = (*ids.shape, self.config.n_embd)
+        x, y = (empty_from(workspace)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
+        with scratch_of(workspace):
+            x[...] = self._embedded(ids, positions, None, workspace)[0]
+        for layer, block in enumerate(self.h):
+            with scratch_of(workspace):
+                part = None if cache is None else cache[layer]
+                y[...] = block.forward(x, key_mask=mask, cache=part, workspace=workspace)[0]
+            x, y = y, x
+        return x if self.ln_f is None else self.ln_f.forward(x, workspace=workspace)[0]
+
+    def settings(self):
+        config = self.config
+        return f"n_layer={config.n_layer}, n_head={config.n_head}, n_embd={config.n_embd}, vocab_size={config.vocab_size}"

@@ -1,0 +1,116 @@
+"""How a GPT writes: with the keys and values of the tokens so far kept, see `minilm.layers.cache`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.layers.cache import KeyValueCache
+from minilm.ops import checks
+
+__all__ = ["GPTState", "Generating", "left_padding"]
+
+
+class GPTState(NamedTuple):
+    """What has been read."""
+
+    cache: KeyValueCache
+    ids: np.ndarray  # (B, length) the tokens themselves, to be read again when the context is full
+
+    def reorder(self, rows) -> GPTState:
+        """The state of some of the texts, by their numbers (N,)."""
+        return GPTState(self.cache.reorder(rows), self.ids[rows])
+
+
+class Generating:
+    """The part of `GPT` that generation uses."""
+
+    def initial_state(self, batch: int) -> GPTState:
+        """The state of `batch` texts before their first token."""
+        config = self.config
+        batch = checks.whole("batch", batch, 0, 2**31)
+        width = config.n_embd // config.n_head
+        cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype)
+        return GPTState(cache, np.empty((batch, 0), np.int64))
+
+    def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None, workspace=None):
+        """Logits of the token after each of `ids`.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+        state : GPTState, optional
+            What was read before.
+        last : bool
+            Only those after the last token: what generation wants of a prompt.
+        key_mask : ndarray of bool, shape (B, T), optional
+            False for the padding with which the shorter texts begin. Only at the beginning, without a state.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        logits : ndarray, shape (B, T, V), or (B, V) with `last`
+        state : GPTState
+            After the last token. The one that was given still holds.
+
+        Raises
+        ------
+        ValueError
+            If the tokens are more than the context, or the mask is not of padding at the left.
+        """
+        ids, _ = self._checked(ids)
+        padding = left_padding(key_mask, ids)
+        state = self.initial_state(len(ids)) if state is None else state
+        if state.ids.shape[1] and padding is not None:
+            raise ValueError("key_mask is for the beginning of texts, and the state has read some tokens already")
+        if len(state.ids) != len(ids):
+            raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
+        cache = state.cache.extended(ids.shape[1], padding)
+        x = self._evaluated(ids, None, cache, workspace)  # (B, T, D)
+        state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
+        x = np.ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
+        return self.lm_head.forward(x, workspace=workspace)[0], state
+
+    def step(self, ids, state: GPTState | None = None):
+        """Logits after one more token of each text.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B,)
+        state : GPTState, optional
+
+        Returns
+        -------
+        logits : ndarray, shape (B, V)
+        state : GPTState
+
+        Notes
+        -----
+        When the context is full, the older half of it is forgotten: the newer half is read again, at positions from 0 on, and the
+        text goes on from there. So a text may be of any length, at the price of one longer step every n_positions / 2 tokens.
+        """
+        ids = checks.ids("ids", ids, self.config.vocab_size, (None,), "(B,)")
+        if state is not None and state.cache.length == self.context:
+            kept = self.context // 2
+            read = np.concatenate([state.ids[:, self.context - kept :], ids[:, None]], axis=1)  # (B, kept + 1)
+            padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
+            read = read[:, -self.context :]
+            return self.logits(read, last=True, key_mask=np.arange(read.shape[1]) >= padding[:, None])
+        return self.logits(ids[:, None], state, last=True)
+
+
+def left_padding(key_mask, ids) -> np.ndarray | None:
+    """How many of each row's first tokens are padding, (B,), or None where there is none."""
+    if key_mask is None:
+        return None
+    if not isinstance(key_mask, np.ndarray) or key_mask.dtype != np.bool_:
+        raise TypeError(f"key_mask must be a numpy array of bool, got {checks.describe(key_mask)}")
+    checks.check_shape("key_mask", key_mask, ids.shape, "(B, T)")
+    padding = ids.shape[1] - key_mask.sum(axis=1)  # (B,)
+    if not np.array_equal(key_mask, np.arange(ids.shape[1]) >= padding[:, None]):
+        raise ValueError(
+            "key_mask must be False for the first tokens of a row and True for the others; of texts filled up at their end it is "
+            "the targets that say so (-100)"
+        )
+    return padding if padding.any() else None

@@ -1,0 +1,87 @@
+"""Additive attention, of recurrent encoders and decoders: what it is, its gradient, and what it saves.
+
+==========  =============  =========================================================
+array       shape          meaning
+==========  =============  =========================================================
+query       (B, Tq, A)     the decoder's states, projected: W_q s, bias included
+key         (B, Tk, A)     the encoder's states, projected: W_k h
+v           (A,)           weights of the score
+value       (B, Tk, D)     what is averaged: the encoder's states as a rule
+key_mask    (B, Tk)        True where a key may be attended, or None: all may
+weights     (B, Tq, Tk)    how much each query takes of each value: the alignment
+y           (B, Tq, D)     outputs: the contexts
+==========  =============  =========================================================
+
+The projections are `minilm.ops.linear`; the encoder's is computed once for all steps of the decoder.
+
+Forward, for every batch row::
+
+    t[i, j, a]    = tanh(query[i, a] + key[j, a])
+    S[i, j]       = sum_a v[a] t[i, j, a]                          where key_mask[j] is True, else -inf
+    weights[i, j] = exp(S[i, j]) / sum_u exp(S[i, u])              zeros for a row of nothing but -inf
+    y[i, d]       = sum_j weights[i, j] value[j, d]
+
+Backward. Of the weights as of any softmax, with D[i] = sum_j weights[i, j] dweights[i, j] = sum_d dy[i, d] y[i, d]; see
+`minilm.ops.attention.spec`. Then, since tanh' = 1 - tanh²::
+
+    dweights[i, j] = sum_d dy[i, d] value[j, d]
+    dS[i, j]       = weights[i, j] (dweights[i, j] - D[i])
+    du[i, j, a]    = dS[i, j] v[a] (1 - t[i, j, a]²)               by the argument of tanh
+    dquery[i, a]   = sum_j du[i, j, a]
+    dkey[j, a]     = sum_i du[i, j, a]
+    dv[a]          = sum_b sum_i sum_j dS[i, j] t[i, j, a]
+    dvalue[j, d]   = sum_i weights[i, j] dy[i, d]
+
+Saved: the inputs, the weights, and y. t, which is A times as large as the weights, is computed again.
+
+Luong's multiplicative scores need no op of their own. S = query · key ("dot") is `minilm.ops.attention` with one head,
+``attention.forward(query[:, :, None], key[:, :, None], value[:, :, None], scale=1.0)``, and S = query · W key ("general") is
+the same after `minilm.ops.linear` of the keys, whose gradient then is that of W.
+
+Sources: D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate, ICLR 2015; M.-T.
+Luong, H. Pham, C. D. Manning, Effective approaches to attention-based neural machine translation, EMNLP 2015.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    query: np.ndarray  # (B, Tq, A)
+    key: np.ndarray  # (B, Tk, A)
+    v: np.ndarray  # (A,)
+    value: np.ndarray  # (B, Tk, D)
+    weights: np.ndarray  # (B, Tq, Tk)
+    y: np.ndarray  # (B, Tq, D)
+
+
+def draw(rng, dtype, dims, *, padded=False) -> Case:
+    """Random arguments; with ``padded`` the last batch row has no key that may be attended."""
+    B, Tq, Tk, A, D = (dims[letter] for letter in ("B", "Tq", "Tk", "A", "D"))
+    shapes = {"query": (B, Tq, A), "key": (B, Tk, A), "v": (A,), "value": (B, Tk, D)}
+    arguments = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    if padded:
+        mask = rng.random((B, Tk)) < 0.7
+        mask[:-1, :2] = True
+        mask[-1:] = B == 1
+        arguments["key_mask"] = mask
+    return Case(arguments, tuple(shapes))
+
+
+OP = Op(
+    name="additive_attention",
+    package="minilm.ops.additive_attention",
+    dims={"B": (2, 1, 3), "Tq": (3, 1, 2, 31, 50), "Tk": (4, 1, 3, 33, 70), "A": (3, 1, 17, 64, 130), "D": (2, 1, 3, 31, 128)},
+    draw=draw,
+    options={"padded": (False, True)},
+    flops=lambda d: d["B"] * d["Tq"] * d["Tk"] * (62 * d["A"] + 6 * d["D"] + 20),  # a tanh counts as 25 operations
+    bytes=lambda d, size: size * 3 * d["B"] * (d["Tq"] * (d["A"] + d["D"] + d["Tk"]) + d["Tk"] * (d["A"] + d["D"])),
+)
+OPS = (OP,)

@@ -1,0 +1,86 @@
+"""Scaled dot-product attention in plain NumPy, the whole matrix of weights before one's eyes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.ops.attention.spec import Output, Saved
+from minilm.ops.dropout.spec import threshold_and_scale
+from minilm.ops.philox import oracle as philox
+
+
+def heads(x):
+    """(B, T, H, K) -> (B, H, T, K), and back: a product of two such arrays is one of each head's matrices."""
+    return x.transpose(0, 2, 1, 3)
+
+
+def seen(Tq, Tk, causal, band, key_mask):
+    """Whether query i sees key j."""
+    i, j = np.arange(Tq)[:, None], np.arange(Tk)  # (Tq, 1), (Tk,)
+    see = np.ones((Tq, Tk), bool)  # (Tq, Tk)
+    if causal:
+        last = i + Tk - Tq  # (Tq, 1)
+        see &= j <= last  # (Tq, Tk)
+        if band is not None:
+            see &= j > last - band  # (Tq, Tk)
+    elif band is not None:
+        see &= abs(i - j) < band  # (Tq, Tk)
+    return see if key_mask is None else see & key_mask[:, None, None, :]  # (Tq, Tk) or (B, 1, Tq, Tk)
+
+
+def scores(query, key, causal, band, key_mask, scale):
+    """S, -inf where nothing is seen."""
+    S = scale * heads(query) @ heads(key).swapaxes(2, 3)  # (B, H, Tq, Tk)
+    return np.where(seen(*S.shape[2:], causal, band, key_mask), S, -np.inf).astype(S.dtype)  # (B, H, Tq, Tk)
+
+
+def or_zero(m):
+    """`m`, and 0 for -inf: so much is subtracted from a row of scores, and of a row of -inf nothing."""
+    return np.where(m == -np.inf, 0, m).astype(m.dtype)
+
+
+def factors(shape, dtype, dropout, rng):
+    """k: dropout's factor for each weight."""
+    if dropout == 0:
+        return np.ones((1, 1, 1, 1), dtype)
+    threshold, scale = threshold_and_scale(dropout)
+    return np.where(philox.bits(rng, shape) >= threshold, scale, 0).astype(dtype)  # (B, H, Tq, Tk)
+
+
+def forward(
+    query,
+    key,
+    value,
+    *,
+    causal=False,
+    band=None,
+    key_mask=None,
+    scale=None,
+    dropout=0.0,
+    rng=None,
+    return_weights=False,
+):
+    S = scores(query, key, causal, band, key_mask, scale)  # (B, H, Tq, Tk)
+    m = or_zero(S.max(axis=-1, keepdims=True, initial=-np.inf))  # (B, H, Tq, 1)
+    e = np.exp(S - m)  # (B, H, Tq, Tk)
+    l = e.sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
+    P = e / np.where(l == 0, 1, l)  # (B, H, Tq, Tk)
+    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(value))  # (B, Tq, H, Kv)
+    with np.errstate(divide="ignore"):
+        logsumexp = (m + np.log(l))[..., 0]  # (B, H, Tq)
+    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
+    return Output(y, P) if return_weights else y, saved
+
+
+def backward(dy, saved):
+    query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
+    S = scores(query, key, causal, band, key_mask, scale)  # (B, H, Tq, Tk)
+    P = np.exp(S - or_zero(logsumexp)[..., None])  # (B, H, Tq, Tk)
+    k = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)
+    dP = k * (heads(dy) @ heads(value).swapaxes(2, 3))  # (B, H, Tq, Tk)
+    D = (heads(dy) * heads(y)).sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
+    dS = scale * P * (dP - D)  # (B, H, Tq, Tk); scale is a factor of both gradients
+    dquery = heads(dS @ heads(key))  # (B, Tq, H, K)
+    dkey = heads(dS.swapaxes(2, 3) @ heads(query))  # (B, Tk, H, K)
+    dvalue = heads((P * k).swapaxes(2, 3) @ heads(dy))  # (B, Tk, H, Kv)
+    return dquery, dkey, dvalue

@@ -1,0 +1,131 @@
+"""Scaled dot-product attention of several heads: what it is, its gradient, and what it saves.
+
+==========  ===============  =========================================================
+array       shape            meaning
+==========  ===============  =========================================================
+query       (B, Tq, H, K)    what each position asks for; K is the width of a head
+key         (B, Tk, H, K)    what each position is found by
+value       (B, Tk, H, Kv)   what it then gives
+key_mask    (B, Tk)          True where a key may be attended, or None: all may
+P           (B, H, Tq, Tk)   weights; never stored, unless asked for
+logsumexp   (B, H, Tq)       logarithm of the sum of each row of exp(S)
+y           (B, Tq, H, Kv)   outputs
+==========  ===============  =========================================================
+
+The heads lie where a projection to H K numbers leaves them, so nothing is transposed before or after.
+
+Forward, for every batch row and head; i counts queries, j keys::
+
+    S[i, j] = scale sum_k query[i, k] key[j, k]        where query i sees key j,  else -inf
+    P[i, j] = exp(S[i, j] - logsumexp[i])              logsumexp[i] = log sum_j exp(S[i, j])
+    y[i, c] = sum_j P[i, j] k[i, j] value[j, c]
+
+k is dropout's factor: 1 without dropout, else 0 or 1 / (1 - p), from random bits that are a function of a key and of the
+element's place in (B, H, Tq, Tk), as in `minilm.ops.dropout`. What a query sees::
+
+    causal           j <= i + Tk - Tq                          aligned at the end: the last query sees all keys
+    causal, band     i + Tk - Tq - band < j <= i + Tk - Tq     the last `band` of those
+    band             |i - j| < band
+    key_mask         key_mask[j] is True, besides
+
+A row that sees nothing has logsumexp -inf, weights of zero and an output of zero, and passes no gradient on. So has one whose
+scores are all -inf.
+
+Backward. dvalue is the gradient of a product. Of the weights, ∂P[i, j]/∂S[i, u] = P[i, j] ([u = j] - P[i, u]), as for any
+softmax. With dP[i, j] = k[i, j] sum_c dy[i, c] value[j, c]::
+
+    dS[i, u] = sum_j dP[i, j] P[i, j] ([u = j] - P[i, u]) = P[i, u] (dP[i, u] - D[i]),      D[i] = sum_j P[i, j] dP[i, j]
+
+D sums over all keys, but needs no pass over them, since the sum over j is the one that gave y::
+
+    D[i] = sum_c dy[i, c] sum_j P[i, j] k[i, j] value[j, c] = sum_c dy[i, c] y[i, c]
+
+    dquery[i, k] = scale sum_j dS[i, j] key[j, k]
+    dkey[j, k]   = scale sum_i dS[i, j] query[i, k]
+    dvalue[j, c] = sum_i P[i, j] k[i, j] dy[i, c]
+
+Saved: the inputs, y for D, and logsumexp, by which a tile of P is computed again from a tile of S: nothing of size Tq Tk.
+A forward over tiles of keys never knows a whole row. It keeps the largest score m so far, the sum l of exp(S - m) and the
+sum o of exp(S - m) value; a tile with a larger score m' turns them into l exp(m - m') and o exp(m - m'), and adds its own. At the
+end y = o / l and logsumexp = m + log l.
+
+Sources: A. Vaswani et al., Attention is all you need, NIPS 2017; M. Milakov, N. Gimelshein, Online normalizer calculation for
+softmax, arXiv:1805.02867; T. Dao, D. Y. Fu, S. Ermon, A. Rudra, C. Ré, FlashAttention: fast and memory-efficient exact attention
+with IO-awareness, NeurIPS 2022; R. Child, S. Gray, A. Radford, I. Sutskever, Generating long sequences with sparse
+transformers, arXiv:1904.10509 (the band).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+from minilm.random import Key
+
+
+class Output(NamedTuple):
+    """What forward returns in the place of y where the weights are asked for."""
+
+    y: np.ndarray  # (B, Tq, H, Kv)
+    weights: np.ndarray  # (B, H, Tq, Tk) P, before dropout
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    query: np.ndarray  # (B, Tq, H, K)
+    key: np.ndarray  # (B, Tk, H, K)
+    value: np.ndarray  # (B, Tk, H, Kv)
+    y: np.ndarray  # (B, Tq, H, Kv)
+    logsumexp: np.ndarray  # (B, H, Tq)
+    key_mask: np.ndarray | None  # (B, Tk)
+    causal: bool
+    band: int | None
+    scale: float
+    dropout: float
+    rng: Key | None
+
+
+def draw(rng, dtype, dims, *, sees="all", padded=False, dropout=0.0) -> Case:
+    """Random arguments; ``sees`` is the pattern, and with ``padded`` the last batch row has no key that may be attended."""
+    B, Tq, Tk, H, K, Kv = (dims[letter] for letter in ("B", "Tq", "Tk", "H", "K", "Kv"))
+    shapes = {"query": (B, Tq, H, K), "key": (B, Tk, H, K), "value": (B, Tk, H, Kv)}
+    arguments = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
+    arguments["causal"] = "causal" in sees
+    if "band" in sees:
+        arguments["band"] = max(2, Tk // 2)
+        arguments["scale"] = 0.7
+    if padded:
+        mask = rng.random((B, Tk)) < 0.7
+        mask[:-1, :2] = True
+        mask[-1:] = B == 1
+        arguments["key_mask"] = mask
+    if dropout:
+        arguments |= {"dropout": dropout, "rng": Key(int(rng.integers(2**63)), 3, 7)}
+    return Case(arguments, ("query", "key", "value"))
+
+
+def _flops(d) -> int:
+    """Two products forward and five backward, and about 60 operations a score for two exponentials."""
+    return d["B"] * d["H"] * d["Tq"] * d["Tk"] * (2 * (4 * d["K"] + 3 * d["Kv"]) + 60)
+
+
+OP = Op(
+    name="attention",
+    package="minilm.ops.attention",
+    dims={
+        "B": (2, 1, 3),
+        "Tq": (3, 1, 2, 31, 67, 130, 300),
+        "Tk": (4, 1, 3, 33, 64, 131, 300),
+        "H": (2, 1, 3, 5),
+        "K": (3, 1, 2, 32, 33, 65),
+        "Kv": (2, 1, 3, 31, 32, 66),
+    },
+    draw=draw,
+    options={"sees": ("all", "causal", "band", "causal band"), "padded": (False, True), "dropout": (0.0, 0.3)},
+    flops=_flops,
+    bytes=lambda d, size: size * 3 * d["B"] * d["H"] * (d["Tq"] * (d["K"] + d["Kv"]) + d["Tk"] * (d["K"] + d["Kv"])),
+)
+OPS = (OP,)

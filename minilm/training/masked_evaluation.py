@@ -1,0 +1,52 @@
+"""How well a model guesses masked tokens: loss and accuracy, and of next sentences the accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm import data
+from minilm.ops import checks
+from minilm.ops.workspace import Workspace
+from minilm.training.evaluation import Evaluation
+
+__all__ = ["evaluate_masked"]
+
+ROWS = 32
+
+
+def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace=None) -> Evaluation:
+    """Measure a model on pairs of segments of a stream, masked as in pretraining.
+
+    Parameters
+    ----------
+    model : BERTForPreTraining
+    tokens : ndarray of integers, shape (N,)
+    tokenizer : Tokenizer
+        With the special tokens.
+    time : int, optional
+        T; the model's context without it.
+    workspace : Workspace, optional
+
+    Returns
+    -------
+    Evaluation
+        Of as many batches as read N tokens, always the same ones: those of seed 0. ``loss`` is that of masked tokens.
+
+    Raises
+    ------
+    TypeError
+        If there is no tokenizer.
+    """
+    if tokenizer is None:
+        raise TypeError("a model of masked tokens is evaluated with its tokenizer, got None")
+    time = min(model.context, tokens.size) if time is None else checks.whole("time", time, 8, model.context + 1)
+    batches = data.PretrainingBatches(tokens, ROWS, time, data.MaskingIds.of(tokenizer), seed=0)
+    workspace = Workspace() if workspace is None else workspace
+    scores = []
+    for step in range(batches.epoch_steps):
+        workspace.reset()
+        scores.append(model.score(*batches.batch(step), workspace=workspace))
+    count = sum(score.masked for score in scores)
+    loss = float(np.dot([score.loss for score in scores], [score.masked for score in scores])) / count
+    hits, next_hits = sum(score.hits for score in scores), sum(score.next_hits for score in scores)
+    return Evaluation(loss, count, None, hits / count, next_hits / (ROWS * len(scores)))

@@ -1,0 +1,99 @@
+"""Forward and backward over one batch, in one go or in several.
+
+With A parts of a batch's rows, the loss of the batch is the mean of the parts' losses, each weighted by its share of
+what the mean is over: with n_a targets in part a,
+
+.. math:: L = \\sum_a w_a L_a, \\qquad w_a = n_a / \\sum_b n_b, \\qquad dL = \\sum_a w_a \\, dL_a
+
+so that the gradients add up in the gradient buffer, and only one part's activations are there at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm.data import IGNORE
+
+__all__ = ["NoLoss", "run"]
+
+
+class NoLoss(ArithmeticError):
+    """The loss is not finite, or there is none; ``__cause__`` says what the model said."""
+
+
+def run(model, batch, state, keys, workspace):
+    """The loss of a batch; its gradients are added to their buffer.
+
+    Parameters
+    ----------
+    model
+        Of `minilm.models`.
+    batch : tuple of arrays
+        What the model's ``forward`` takes, targets second, rows first: (B, ...) each.
+    state : ndarray, tuple of ndarray, or None
+        Of a recurrent model, (layers, B, H) each.
+    keys : list of Key
+        For dropout, one for each part that the rows are cut into.
+    workspace : Workspace
+
+    Returns
+    -------
+    loss : float
+    state : after the last step, or None
+
+    Raises
+    ------
+    NoLoss
+    """
+    if len(keys) == 1:
+        loss, saved = _forward(model, batch, state, keys[0], workspace)
+        model.backward(saved, workspace=workspace)
+        return loss, getattr(saved, "state", None)
+    cuts = np.linspace(0, len(batch[0]), len(keys) + 1).astype(int)  # (A + 1,)
+    parts = [tuple(array[start:stop] for array in batch) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+    counts = np.array([_counts(model, part) for part in parts], float)  # (A, losses)
+    shares = counts / counts.sum(axis=0)  # (A, losses)
+    total, states = 0.0, []
+    for number, (part, key) in enumerate(zip(parts, keys, strict=True)):
+        mine = _rows(state, slice(cuts[number], cuts[number + 1]))
+        if not counts[number, 0]:  # rows that have ended: the mean over no targets is not defined, and its share is zero
+            states.append(mine)
+            continue
+        loss, saved = _forward(model, part, mine, key, workspace)
+        losses = getattr(saved, "losses", (loss,))
+        total += float(np.dot(shares[number], losses))
+        dloss = tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0])
+        model.backward(saved, dloss=dloss, workspace=workspace)
+        states.append(getattr(saved, "state", None))
+    return total, _joined(states)
+
+
+def _forward(model, batch, state, key, workspace):
+    workspace.reset()
+    try:
+        loss, saved = model.forward(*batch, *([state] if model.carries_state else []), key=key, workspace=workspace)
+    except ValueError as error:
+        raise NoLoss("there is no loss") from error
+    if not math.isfinite(loss):
+        raise NoLoss(f"the loss is {float(loss)}")
+    return float(loss), saved
+
+
+def _counts(model, batch):
+    """What each loss of a batch is a mean over."""
+    targets = int(np.count_nonzero(batch[1] != IGNORE))
+    return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
+
+
+def _rows(state, rows):
+    if isinstance(state, tuple):
+        return tuple(_rows(part, rows) for part in state)
+    return None if state is None else np.ascontiguousarray(state[:, rows])  # (layers, rows, H)
+
+
+def _joined(states):
+    if isinstance(states[0], tuple):
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*states, strict=True))  # (layers, B, H) each
+    return None if states[0] is None else np.concatenate(states, axis=1)

@@ -1,0 +1,227 @@
+"""A config.json of Hugging Face's into plain settings, and back. What a model here cannot do is an error, never passed over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from minilm.weights.folder import read_json
+
+CONFIG = "config.json"
+
+# What each name of an activation function means here: `gelu_erf` is x * Phi(x), `gelu_tanh` its approximation.
+ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+# transformers' own openai-gpt calls the approximation "gelu".
+GPT_ACTIVATIONS = {"gelu": "gelu_tanh", "relu": "relu"}
+SPELLED = {"gelu_erf": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+GPT_SPELLED = {"gelu_tanh": "gelu", "relu": "relu"}
+
+# family -> its settings, with the values that transformers assumes where a config.json does not say.
+SIZES = {
+    "gpt2": {"vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12},
+    "openai-gpt": {"vocab_size": 40478, "n_positions": 512, "n_embd": 768, "n_layer": 12, "n_head": 12},
+    "bert": {
+        "vocab_size": 30522,
+        "max_position_embeddings": 512,
+        "type_vocab_size": 2,
+        "hidden_size": 768,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 12,
+        "intermediate_size": 3072,
+    },
+}
+RATES = {
+    "gpt2": {"embd_pdrop": 0.1, "attn_pdrop": 0.1, "resid_pdrop": 0.1},
+    "openai-gpt": {"embd_pdrop": 0.1, "attn_pdrop": 0.1, "resid_pdrop": 0.1},
+    "bert": {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1},
+}
+NUMBERS = {
+    "gpt2": {"layer_norm_epsilon": 1e-5, "initializer_range": 0.02},
+    "openai-gpt": {"layer_norm_epsilon": 1e-5, "initializer_range": 0.02},
+    "bert": {"layer_norm_eps": 1e-12, "initializer_range": 0.02},
+}
+# Fields that change what a model computes, and the one value of each that is supported.
+ONLY = {
+    "gpt2": {
+        "scale_attn_weights": True,
+        "scale_attn_by_inverse_layer_idx": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+    },
+    "openai-gpt": {"tie_word_embeddings": True},
+    "bert": {
+        "position_embedding_type": "absolute",
+        "is_decoder": False,
+        "add_cross_attention": False,
+        "tie_word_embeddings": True,
+        "embedding_size": None,
+    },
+}
+WIDTHS = {"gpt2": ("n_embd", "n_head"), "openai-gpt": ("n_embd", "n_head"), "bert": ("hidden_size", "num_attention_heads")}
+ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel", "bert": "BertForPreTraining"}
+
+
+def read_config(folder) -> dict:
+    """The settings of the model in a folder.
+
+    Parameters
+    ----------
+    folder : str or os.PathLike
+        With a config.json; or the file.
+
+    Returns
+    -------
+    settings : dict
+        See `settings_of`.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Naming the file, the field, what it holds and what was wanted.
+    """
+    folder = os.fspath(folder)
+    path = os.path.join(folder, CONFIG) if os.path.isdir(folder) else folder
+    content = read_json(path)
+    try:
+        return settings_of(content)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def settings_of(config: Mapping) -> dict:
+    """Plain settings of a model from the content of its config.json.
+
+    Parameters
+    ----------
+    config : mapping
+
+    Returns
+    -------
+    settings : dict
+        ``family`` ("gpt2", "openai-gpt" or "bert"); ``activation``, an op's name ("gelu_erf", "gelu_tanh", "relu"); and under
+        Hugging Face's own names the sizes, the dropout rates, the layer normalisation's epsilon and the initial scale. GPT-2 has
+        ``n_inner`` too (never None), BERT ``num_labels``, ``labels`` (a list, or None), ``pad_token_id`` and
+        ``classifier_dropout``. Fields that are not there get the values that `transformers` assumes.
+
+    Raises
+    ------
+    ValueError
+        A field has a wrong type or value, or one that no model here supports: another activation, relative positions.
+    """
+    family = config.get("model_type")
+    if family not in SIZES:
+        raise ValueError(f"model_type must be one of {', '.join(map(repr, SIZES))}, got {family!r}")
+    found: dict = {"family": family}
+    for name, default in SIZES[family].items():
+        found[name] = _whole(config, name, default)
+    for name, default in RATES[family].items():
+        found[name] = _real(config, name, default)
+        if not 0 <= found[name] < 1:
+            raise ValueError(f"{name} must be a rate in [0, 1), got {found[name]!r}")
+    for name, default in NUMBERS[family].items():
+        found[name] = _real(config, name, default)
+        if not 0 < found[name] < float("inf"):
+            raise ValueError(f"{name} must be positive, got {found[name]!r}")
+    for name, supported in ONLY[family].items():
+        value = config.get(name, supported)
+        if value != supported and not (name == "embedding_size" and value == found["hidden_size"]):
+            raise ValueError(f"{name} = {value!r} is not supported, wanted {supported!r}")
+    width, heads = (found[name] for name in WIDTHS[family])
+    if width % heads:
+        raise ValueError(f"{WIDTHS[family][0]} = {width} must be a multiple of {WIDTHS[family][1]} = {heads}")
+    if family == "bert":
+        found["activation"] = _choice(config, "hidden_act", "gelu", ACTIVATIONS)
+        found |= _bert_head(config)
+    elif family == "gpt2":
+        found["activation"] = _choice(config, "activation_function", "gelu_new", ACTIVATIONS)
+        found["n_inner"] = _whole(config, "n_inner", 4 * found["n_embd"], or_none=True)
+    else:
+        found["activation"] = _choice(config, "afn", "gelu", GPT_ACTIVATIONS)
+    return found
+
+
+def config_of(settings: Mapping, architecture: str | None = None) -> dict:
+    """The content of a config.json for settings as `settings_of` gives them.
+
+    Parameters
+    ----------
+    settings : mapping
+        `family` and at least the sizes.
+    architecture : str, optional
+        The class in `transformers` that is to load the weights; by default the family's model with its pretraining heads.
+
+    Raises
+    ------
+    ValueError
+        As in `settings_of`: what is written can be read.
+    """
+    family = settings.get("family")
+    if family not in SIZES:
+        raise ValueError(f"family must be one of {', '.join(map(repr, SIZES))}, got {family!r}")
+    config = {"model_type": family, "architectures": [architecture or ARCHITECTURES[family]]}
+    for name in (*SIZES[family], *RATES[family], *NUMBERS[family]):
+        if name in settings:
+            config[name] = settings[name]
+    field, spelled, default = {
+        "gpt2": ("activation_function", SPELLED, "gelu_tanh"),
+        "openai-gpt": ("afn", GPT_SPELLED, "gelu_tanh"),
+        "bert": ("hidden_act", SPELLED, "gelu_erf"),
+    }[family]
+    config[field] = _choice(settings, "activation", default, spelled)
+    for name in ("n_inner",) if family == "gpt2" else ("pad_token_id", "classifier_dropout") if family == "bert" else ():
+        if name in settings:
+            config[name] = settings[name]
+    if family == "bert" and (settings.get("labels") or settings.get("num_labels")):
+        labels = settings.get("labels") or [f"LABEL_{index}" for index in range(settings["num_labels"])]
+        config["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        config["label2id"] = {label: index for index, label in enumerate(labels)}
+    if family == "bert":
+        config["position_embedding_type"] = "absolute"
+    settings_of(config)
+    return config
+
+
+def _bert_head(config: Mapping) -> dict:
+    """Labels of a classifier, and what else BERT alone has."""
+    names = config.get("id2label")
+    labels = None
+    if names is not None:
+        if not isinstance(names, dict) or sorted(names) != sorted(map(str, range(len(names)))):
+            raise ValueError(f"id2label must be an object with the keys '0' ... '{{n - 1}}', got {names!r}")
+        labels = [names[str(index)] for index in range(len(names))]
+    count = _whole(config, "num_labels", len(labels) if labels else 2)
+    if labels is not None and count != len(labels):
+        raise ValueError(f"num_labels = {count}, but id2label names {len(labels)}")
+    dropout = config.get("classifier_dropout")
+    if dropout is not None:
+        dropout = _real(config, "classifier_dropout", 0.0)
+        if not 0 <= dropout < 1:
+            raise ValueError(f"classifier_dropout must be a rate in [0, 1), got {dropout!r}")
+    pad = config.get("pad_token_id", 0)
+    if pad is not None and (not isinstance(pad, int) or isinstance(pad, bool) or pad < 0):
+        raise ValueError(f"pad_token_id must be a whole number or null, got {pad!r}")
+    return {"num_labels": count, "labels": labels, "classifier_dropout": dropout, "pad_token_id": pad}
+
+
+def _whole(config: Mapping, name: str, default: int, or_none: bool = False) -> int:
+    value = config.get(name, default)
+    if or_none and value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value < 2**31:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    return value
+
+
+def _real(config: Mapping, name: str, default: float) -> float:
+    value = config.get(name, default)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)
+
+
+def _choice(config: Mapping, name: str, default: str, choices: Mapping[str, str]) -> str:
+    value = config.get(name, default)
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}")
+    return choices[value]

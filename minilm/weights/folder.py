@@ -1,0 +1,138 @@
+"""A folder of weights as Hugging Face lays it out: model.safetensors, or several files with an index of what is where."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+
+from minilm.weights.tensor_file import Entry, TensorFile
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+FOREIGN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
+
+
+class WeightFolder(Mapping):
+    """The arrays of a folder: a mapping of names to `Entry`, over all of its files. They stay open until `close`.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The folder, or one safetensors file.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such folder, no weights in it, or a file is missing that the index names.
+    ValueError
+        Naming the file, the key and what is wrong.
+    """
+
+    def __init__(self, path):
+        self.path = os.fspath(path)
+        self._files: dict[str, TensorFile] = {}
+        self._places: dict[str, str] = {}  # array -> file
+        try:
+            if os.path.isfile(self.path):
+                self._open(os.path.basename(self.path), os.path.dirname(self.path))
+            elif not os.path.isdir(self.path):
+                raise FileNotFoundError(f"there is no folder {self.path}")
+            elif os.path.exists(os.path.join(self.path, WEIGHTS)):
+                self._open(WEIGHTS, self.path)
+            elif os.path.exists(os.path.join(self.path, INDEX)):
+                self._open_indexed()
+            else:
+                foreign = next((name for name in FOREIGN if os.path.exists(os.path.join(self.path, name))), None)
+                hint = f"; {foreign} is another format: save the model with safetensors first" if foreign else ""
+                raise FileNotFoundError(f"there is neither {WEIGHTS} nor {INDEX} in {self.path}{hint}")
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, name: str, folder: str) -> None:
+        file = self._files[name] = TensorFile(os.path.join(folder, name))
+        for array in file:
+            if array in self._places:
+                raise ValueError(f"{file.path}: {array} is in {self._places[array]} too")
+            self._places[array] = name
+
+    def _open_indexed(self) -> None:
+        index = os.path.join(self.path, INDEX)
+        wanted = read_index(index)
+        for name in sorted(set(wanted.values())):
+            if not os.path.exists(os.path.join(self.path, name)):
+                raise FileNotFoundError(f"{index} names {name}, which is not in {self.path}")
+            self._open(name, self.path)
+        for array in {**wanted, **self._places}:
+            place, found = wanted.get(array), self._places.get(array)
+            if place != found:
+                raise ValueError(f"{index}: {array} should be in {place or 'no file'}, and is in {found or 'none'}")
+
+    def file_of(self, name: str) -> TensorFile:
+        """The file that holds an array."""
+        try:
+            return self._files[self._places[name]]
+        except KeyError:
+            raise KeyError(f"{self.path} has no array {name!r}") from None
+
+    def __getitem__(self, name: str) -> Entry:
+        return self.file_of(name)[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for file in self._files.values():
+            file.close()
+
+    def __enter__(self) -> WeightFolder:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def read_json(path) -> dict:
+    """The JSON object that a file holds.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Naming the file.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def read_index(path) -> dict[str, str]:
+    """The map from arrays to files that an index holds; the files must lie in its own folder."""
+    wanted = read_json(path).get("weight_map")
+    if not isinstance(wanted, dict) or not wanted:
+        raise ValueError(f"{path}: weight_map must be a JSON object of file names, got {type(wanted).__name__}")
+    for array, name in wanted.items():
+        # Neither "../somewhere" nor "/etc/passwd": an index is not to be trusted with paths.
+        if not isinstance(name, str) or not name or name in (".", "..") or any(each in name for each in "/\\:\0"):
+            raise ValueError(f"{path}: {array}: must be a plain file name, got {name!r}")
+    return wanted
+
+
+def weight_files(folder) -> set[str]:
+    """The names of the files in a folder that hold weights, or say which do."""
+    found = {WEIGHTS, INDEX}
+    with contextlib.suppress(OSError, ValueError):
+        found |= {name for name in read_index(os.path.join(folder, INDEX)).values() if name.endswith(".safetensors")}
+    return {name for name in found if os.path.exists(os.path.join(folder, name))}
