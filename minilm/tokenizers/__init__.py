@@ -6,6 +6,7 @@ surface of Keras's text preprocessing and serves classifiers.
 
 from . import base, files
 from .base import DecodeStream, Tokenizer
+from .bpe import ByteLevelBPE
 from .character import Character
 from .files import read_text
 from .sequences import pad_sequences
@@ -13,6 +14,7 @@ from .word import Word, text_to_word_sequence, tokenizer_from_json
 from .word_level import WordLevel
 
 __all__ = [
+    "ByteLevelBPE",
     "Character",
     "DecodeStream",
     "Tokenizer",
@@ -25,7 +27,7 @@ __all__ = [
     "tokenizer_from_json",
 ]
 
-CLASSES = {each.__name__: each for each in (Character, WordLevel, Word)}
+CLASSES = {each.__name__: each for each in (Character, WordLevel, ByteLevelBPE, Word)}
 
 
 def load(path) -> Tokenizer | Word:

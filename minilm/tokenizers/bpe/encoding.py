@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.ops.jit import jit
-from minilm.tokenizers.bpe.merging import SHORT, Merges, make_scratch, merge_long, merge_short, work_size
-from minilm.tokenizers.bpe.pieces import load64, piece_ends
+from minilm.tokenizers.bpe.merging import SHORT, Merges, make_merges, make_scratch, merge_long, merge_short, work_size
+from minilm.tokenizers.bpe.pieces import PADDING, load64, piece_end, piece_ends
 
 KEY_BYTES, KEY_IDS, ROW_BITS = 15, 4, 16  # of the table of short pieces
 LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 14  # of the table of long ones
@@ -68,25 +68,26 @@ def make_work(length: int = WORK_BYTES) -> np.ndarray:
     return np.empty(work_size(length), np.int64)
 
 
-def make_tables(classes, byte_ids, merges: Merges, tokens: np.ndarray, starts: np.ndarray, ids: np.ndarray) -> Tables:
+def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, tokens: list[bytes]) -> Tables:
     """Tables for a vocabulary.
 
     Parameters
     ----------
     classes : (0x110000,) uint8
     byte_ids : (256,) int32
-    merges : Merges
-    tokens : (N + PADDING,) uint8
-        The bytes of V tokens, one after the other.
-    starts : (V + 1,) int64
-        Where each of them begins, and N.
-    ids : (V,) int32
-        -1 for what no text encodes to.
+    merges : (M, 3) int32
+        Left id, right id and the id of both together.
+    tokens : list of V bytes
+        Empty for what no text encodes to.
     """
-    bits = max(int(2 * len(ids)).bit_length(), 10)
+    left, right, both = np.ascontiguousarray(merges.T)  # (M,) each
+    table = make_merges(left, right, both)
+    bits = max((2 * len(tokens)).bit_length(), 10)
     words = Words(np.zeros((1 << bits, 2), np.uint64), np.full(1 << bits, -1, np.int32), np.uint64(64 - bits))
-    _fill(words, tokens, starts, ids, byte_ids, merges, make_scratch())
-    return Tables(classes, byte_ids, merges, words)
+    content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
+    starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
+    _fill(words, content, starts, byte_ids, table, make_scratch())
+    return Tables(classes, byte_ids, table, words)
 
 
 @jit(part=True, counted=False)
@@ -103,22 +104,22 @@ def hash_of(first, second):
 
 
 @jit(counted=False)
-def _fill(words, tokens, starts, ids, byte_ids, merges, scratch):
+def _fill(words, tokens, starts, byte_ids, merges, scratch):
     """Enter every token that its own bytes merge to; another would not be what the merges give for that piece."""
     mask = np.uint64(words.ids.size - 1)
-    for token in range(ids.size):
+    for token in range(starts.size - 1):
         length = starts[token + 1] - starts[token]
-        if ids[token] < 0 or not 0 < length <= KEY_BYTES:
+        if not 0 < length <= KEY_BYTES:
             continue
         for k in range(length):
             scratch[0, k] = byte_ids[tokens[starts[token] + k]]
-        if merge_short(scratch, length, merges) != 1 or scratch[0, 0] != ids[token]:
+        if merge_short(scratch, length, merges) != 1 or scratch[0, 0] != token:
             continue
         first, second = key_of(tokens, starts[token], length)
         slot = hash_of(first, second) >> words.shift
         while words.ids[slot] >= 0:
             slot = slot + np.uint64(1) & mask
-        words.keys[slot, 0], words.keys[slot, 1], words.ids[slot] = first, second, ids[token]
+        words.keys[slot, 0], words.keys[slot, 1], words.ids[slot] = first, second, token
 
 
 @jit(part=True, counted=False)
@@ -239,3 +240,22 @@ def encode(text, i, stop, tables, state, out):
                 return i, count
             i = ends[k]
     return i, count
+
+
+@jit(counted=False)
+def piece_length(text, i, stop, classes):
+    """Bytes of the piece at i."""
+    return piece_end(text, i, stop, classes) - i
+
+
+def encode_all(text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
+    """Ids (T,), int32, of text[:size], (N + PADDING,) uint8."""
+    out = np.empty(size + KEY_IDS, np.int32)  # at most an id a byte; memory that is not written to is not taken either
+    i, total = encode(text, 0, size, tables, state, out)
+    while i < size:  # at a piece of thousands of bytes, which needs a room of its own
+        length = int(piece_length(text, i, size, tables.classes))
+        roomy = state._replace(work=make_work(length))
+        i, count = encode(text, i, size, tables, roomy, out[total:])
+        total += count
+    out.resize(total, refcheck=False)
+    return out
