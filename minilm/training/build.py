@@ -91,9 +91,7 @@ def make_schedule(config: RunConfig) -> schedules.Schedule:
     if settings.name == "cosine":
         return schedules.WarmupCosine(lr, warmup=settings.warmup, final=settings.final * lr)
     if settings.name == "plateau":
-        return schedules.PlateauDecay(
-            lr, factor=settings.factor or 4.0, patience=settings.patience, threshold=settings.threshold
-        )
+        return schedules.PlateauDecay(lr, factor=settings.factor or 4.0, patience=settings.patience, threshold=settings.threshold)
     if settings.name == "epoch-decay":
         return schedules.EpochDecay(lr, after=settings.after, factor=settings.factor or 2.0)
     return schedules.Constant(lr)

@@ -151,7 +151,9 @@ class ByteLevelBPE(Tokenizer):
         with ThreadPoolExecutor(threads) as pool:
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 
-    def encode_with_offsets(self, text: str, *, allowed_special=special.ALL, disallowed_special=()) -> tuple[np.ndarray, np.ndarray]:
+    def encode_with_offsets(
+        self, text: str, *, allowed_special=special.ALL, disallowed_special=()
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, and tell which characters every id stands for.
 
         Returns
@@ -355,6 +357,9 @@ class ByteLevelBPE(Tokenizer):
         from minilm.tokenizers.bpe import training
 
         special_tokens = special.check(special_tokens)
+        for token in special_tokens:
+            if token in alphabet.characters():
+                raise ValueError(f"special token {token!r} is also how a byte is written")
         least = 256 + len(special_tokens)
         for name, value, low in (("vocab_size", vocab_size, least), ("min_frequency", min_frequency, 0)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
 from minilm.tokenizers.bpe import special
 from minilm.tokenizers.bpe.unicode16 import LETTER, SPACE, classes
+from minilm.tokenizers.files import regroup
 
 _WINDOW = 1 << 12  # characters looked at first
 
@@ -31,3 +34,16 @@ def safe_cut(text: str, special_tokens) -> int:
         if start == 0:
             break
     return 0
+
+
+def stretches(chunks: Iterable[str] | str) -> Iterator[tuple[int, str]]:
+    """A text that comes in chunks, in stretches that no piece crosses, and where each of them begins."""
+    start, held = 0, []
+    for chunk in regroup(chunks):
+        cut = safe_cut(chunk, ())
+        if cut:
+            text = "".join([*held, chunk[:cut]])
+            yield start, text
+            start, held, chunk = start + len(text), [], chunk[cut:]
+        held.append(chunk)
+    yield start, "".join(held)

@@ -1,8 +1,8 @@
 """The files in which GPT-2 and Hugging Face's libraries keep a byte-level BPE.
 
-    vocab.json, encoder.json      {"!": 0, ...}: tokens in GPT-2's byte alphabet, and their ids
-    merges.txt, vocab.bpe         "#version: 0.2", then two tokens a line, the first to be merged first
-    tokenizer.json                both in one, with the special tokens and how texts are cut and joined
+vocab.json, encoder.json      {"!": 0, ...}: tokens in GPT-2's byte alphabet, and their ids
+merges.txt, vocab.bpe         "#version: 0.2", then two tokens a line, the first to be merged first
+tokenizer.json                both in one, with the special tokens and how texts are cut and joined
 """
 
 from __future__ import annotations
