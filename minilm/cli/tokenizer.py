@@ -10,12 +10,13 @@ import sys
 
 import numpy as np
 
-KINDS = ("character", "word", "keras")
+KINDS = ("character", "word", "wordpiece", "keras")
 ONLY = {  # option -> the kinds it is for
-    "vocab_size": ("character", "word"),
-    "min_count": ("word",),
+    "vocab_size": ("character", "word", "wordpiece"),
+    "min_count": ("word", "wordpiece"),
     "split": ("word",),
-    "lower": ("word", "keras"),
+    "lower": ("word", "wordpiece", "keras"),
+    "strip_accents": ("wordpiece",),
     "unk": ("character", "word"),
     "eos": ("word",),
     "num_words": ("keras",),
@@ -29,7 +30,7 @@ def add_parser(subparsers) -> None:
         "tokenizer",
         help="train and try tokenizers",
         description="Train a tokenizer, encode texts, decode ids. TOKENIZER is a tokenizer's file, or a folder with a "
-        "tokenizer.json, such as a run's.",
+        "tokenizer.json or vocab.txt, such as a run's.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="train|encode|decode|info")
     _add_train(actions)
@@ -51,18 +52,27 @@ def add_parser(subparsers) -> None:
 
 def _add_train(actions) -> None:
     training = actions.add_parser("train", help="build the vocabulary of texts")
-    training.add_argument("--kind", choices=KINDS, default="character", help="keras: the semantics of Keras's Tokenizer")
+    training.add_argument(
+        "--kind", choices=KINDS, default="character", help="wordpiece: BERT's; keras: the semantics of Keras's Tokenizer"
+    )
     training.add_argument(
         "--corpus", nargs="+", required=True, metavar="FILE|NAME", help="UTF-8 files, or corpora by their names"
     )
     training.add_argument(
         "--out", required=True, metavar="FILE", help="the JSON file to write, or a folder for its tokenizer.json"
     )
-    training.add_argument("--vocab-size", type=int, metavar="N", help="at most N ids; character: needs --unk")
-    training.add_argument("--min-count", type=int, metavar="N", help="word: leave out rarer words")
+    training.add_argument("--vocab-size", type=int, metavar="N", help="at most N ids (wordpiece: 30,000); character: needs --unk")
+    training.add_argument(
+        "--min-count", type=int, metavar="N", help="word: leave out rarer words; wordpiece: join no rarer pair (2)"
+    )
     training.add_argument("--split", choices=("words", "spaces"), help="word: cut punctuation off (words, the default), or not")
     training.add_argument(
-        "--lower", action=argparse.BooleanOptionalAction, help="word, keras: lower-case; keras does so by itself"
+        "--lower",
+        action=argparse.BooleanOptionalAction,
+        help="word, wordpiece, keras: lower-case; the last two do so by themselves",
+    )
+    training.add_argument(
+        "--strip-accents", action=argparse.BooleanOptionalAction, help="wordpiece: remove accents (as --lower says)"
     )
     training.add_argument("--unk", metavar="TOKEN", help="character, word: for what is unknown (word: <unk>; '' for none)")
     training.add_argument("--eos", metavar="TOKEN", help="word: for the end of a line (<eos>; '' for none)")
@@ -99,8 +109,8 @@ def _train(args) -> int:
         for name in ("unk", "eos"):
             if name in options:
                 options[f"{name}_token"] = options.pop(name) or None
-        kind = tokenizers.Character if args.kind == "character" else tokenizers.WordLevel
-        tokenizer = kind.train([text.path for text in texts], errors=args.errors, **options)
+        kinds = {"character": tokenizers.Character, "word": tokenizers.WordLevel, "wordpiece": tokenizers.WordPiece}
+        tokenizer = kinds[args.kind].train([text.path for text in texts], errors=args.errors, **options)
     folder = os.path.dirname(os.path.abspath(args.out))
     os.makedirs(folder, exist_ok=True)
     tokenizer.save(args.out)
@@ -203,7 +213,7 @@ def _print_info(tokenizer, as_json: bool) -> None:
         found["first"] = [tokenizer.index_word[id] for id in sorted(tokenizer.index_word)[:20]]
     else:
         found["vocab_size"] = tokenizer.vocab_size
-        found |= {name: getattr(tokenizer, name) for name in ("split", "lower") if hasattr(tokenizer, name)}
+        found |= {name: getattr(tokenizer, name) for name in ("split", "lower", "strip_accents") if hasattr(tokenizer, name)}
         found["special_tokens"] = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens}
         plain = [token for token in tokenizer.vocabulary if token not in tokenizer.special_tokens]
         found["first"] = plain if type(tokenizer).__name__ == "Character" and len(plain) <= 256 else plain[:20]

@@ -126,6 +126,8 @@ def write_tokenizer(path, kind: str, fields: dict) -> None:
 def read_tokenizer(path) -> dict:
     """Read a tokenizer's file: a JSON object that has a type, and a version this code knows.
 
+    A tokenizer.json of Hugging Face's `tokenizers` has neither; it gets the type of its model, such as "WordPiece".
+
     Raises
     ------
     FileNotFoundError
@@ -143,6 +145,8 @@ def read_tokenizer(path) -> dict:
     try:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
+        if "type" not in fields and isinstance(fields.get("model"), dict):
+            return {**fields, "type": field(fields["model"], "type", str)}
         field(fields, "type", str)
         version = field(fields, "version", int)
         if version != FORMAT_VERSION:

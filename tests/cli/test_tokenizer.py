@@ -32,9 +32,14 @@ def minilm(capsys):
 @pytest.fixture
 def trained(tmp_path, corpus, minilm):
     """kind -> the file of a tokenizer trained on the text."""
-    for kind, options in (("character", []), ("word", ["--vocab-size", "7", "--lower"]), ("keras", ["--oov", "<oov>"])):
+    for kind, options in (
+        ("character", []),
+        ("word", ["--vocab-size", "7", "--lower"]),
+        ("wordpiece", ["--no-lower", "--min-count", "1"]),
+        ("keras", ["--oov", "<oov>"]),
+    ):
         assert minilm("train", "--kind", kind, "--corpus", corpus, "--out", tmp_path / f"{kind}.json", *options)[0] == 0
-    return {kind: tmp_path / f"{kind}.json" for kind in ("character", "word", "keras")}
+    return {kind: tmp_path / f"{kind}.json" for kind in ("character", "word", "wordpiece", "keras")}
 
 
 @pytest.fixture
@@ -48,6 +53,7 @@ def stdin(monkeypatch):
 def test_train_is_what_the_library_trains(trained):
     assert tokenizers.load(trained["character"]) == tokenizers.Character(TEXT)
     assert tokenizers.load(trained["word"]) == tokenizers.WordLevel.train_from_chunks(TEXT, vocab_size=7, lower=True)
+    assert tokenizers.load(trained["wordpiece"]) == tokenizers.WordPiece.train_from_chunks(TEXT, lower=False, min_count=1)
     keras = tokenizers.Word(oov_token="<oov>")
     keras.fit_on_texts([TEXT])
     assert tokenizers.load(trained["keras"]).word_index == keras.word_index
@@ -70,7 +76,7 @@ def test_options_of_training(tmp_path, corpus, minilm):
     assert "T" in tokenizers.load(out).vocabulary
 
 
-@pytest.mark.parametrize("kind", ["character", "word", "keras"])
+@pytest.mark.parametrize("kind", ["character", "word", "wordpiece", "keras"])
 def test_encode_and_decode(kind, trained, minilm, stdin, corpus):
     tokenizer = tokenizers.load(trained[kind])
     text = "The cat sat"

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minilm.tokenizers.base import Tokenizer, check_text
+from minilm.tokenizers import files
+from minilm.tokenizers.base import Tokenizer, check_ids, check_text
 from minilm.tokenizers.bpe import alphabet, hugging_face, special
 from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
+from minilm.tokenizers.bpe.vocabulary import MOST_IDS, merge_ids
 from minilm.tokenizers.character import place
-from minilm.tokenizers.files import field, strings
-
-MOST_IDS, MOST_MERGES = 2**21 - 1, 2**22 - 1  # what the table of merges has bits for
 
 
 class ByteLevelBPE(Tokenizer):
@@ -27,9 +26,8 @@ class ByteLevelBPE(Tokenizer):
     merges : iterable of (str, str)
         Pairs of tokens, the first to be merged first.
     special_tokens : iterable of str
-        Those of the vocabulary that stand for something other than their spelling.
-    eos_token : str, optional
-        The special token that ends a text; "<|endoftext|>" if that is one.
+        Those of the vocabulary that stand for something other than their spelling. "<|endoftext|>", or the only one if there is
+        only one, is `eos_token`, which ends a text.
 
     Notes
     -----
@@ -58,26 +56,18 @@ class ByteLevelBPE(Tokenizer):
         merges: Iterable[tuple[str, str]],
         *,
         special_tokens: Iterable[str] = (END_OF_TEXT,),
-        eos_token: str | None = None,
     ):
-        special_tokens = special.check(special_tokens)
-        super().__init__(vocabulary, special_tokens)
-        if self.vocab_size > MOST_IDS:
-            raise ValueError(f"the vocabulary must have at most {MOST_IDS:,} tokens, got {self.vocab_size:,}")
-        self._special_ids = {}
-        for token in special_tokens:
-            if token not in self._ids:
-                raise ValueError(f"special token {token!r} is not in the vocabulary")
-            self._special_ids[token] = self._ids[token]
-        if eos_token is not None and eos_token not in self._special_ids:
-            raise ValueError(f"eos_token {eos_token!r} is no special token")
-        self.eos_token = eos_token or (END_OF_TEXT if END_OF_TEXT in self._special_ids else None)
+        super().__init__(vocabulary, special.check(special_tokens))
+        self._special_ids = special.ids_of(self._special_tokens, self._ids)
+        self._special_tokens = tuple(self._special_ids)
+        only = self._special_tokens[0] if len(self._special_tokens) == 1 else None
+        self.eos_token = END_OF_TEXT if END_OF_TEXT in self._special_ids else only
         self._bytes = [self._content(token) for token in self._vocabulary]  # V
         for byte, character in enumerate(alphabet.characters()):
             if character not in self._ids or character in self._special_ids:
                 raise ValueError(f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all 256 some texts have no ids")
         self._merges = tuple((left, right) for left, right in merges)
-        self._merge_ids = self._checked_merges()  # (M, 3): left, right, both
+        self._merge_ids = merge_ids(self._merges, self._ids)  # (M, 3): left, right, both
         self._tables = None
         self._states: list = []  # of threads that are not encoding now
 
@@ -88,21 +78,6 @@ class ByteLevelBPE(Tokenizer):
         if not content:
             raise ValueError(f"token {token!r} is neither special nor written in GPT-2's byte alphabet")
         return content
-
-    def _checked_merges(self) -> np.ndarray:
-        if len(self._merges) > MOST_MERGES:
-            raise ValueError(f"there must be at most {MOST_MERGES:,} merges, got {len(self._merges):,}")
-        if len(set(self._merges)) < len(self._merges):
-            seen: set = set()
-            twice = next(rank for rank, pair in enumerate(self._merges) if pair in seen or seen.add(pair))
-            raise ValueError(f"merge {twice} of {' and '.join(map(repr, self._merges[twice]))} is there twice")
-        found = np.empty((len(self._merges), 3), np.int32)  # (M, 3)
-        for rank, (left, right) in enumerate(self._merges):
-            try:
-                found[rank] = self._ids[left], self._ids[right], self._ids[left + right]
-            except KeyError as error:
-                raise ValueError(f"merge {rank}, {left!r} and {right!r}: {error.args[0]!r} is not in the vocabulary") from None
-        return found
 
     # Text to ids
 
@@ -231,12 +206,12 @@ class ByteLevelBPE(Tokenizer):
         """Decode ids; with `skip_special_tokens` those of special tokens give nothing instead of their spelling."""
         if not skip_special_tokens:
             return super().decode(ids)
-        ids = self._check_ids(ids)  # (T,)
+        ids = check_ids(ids, self.vocab_size)  # (T,)
         return super().decode(ids[~np.isin(ids, list(self._special_ids.values()))])
 
     def decode_bytes(self, ids) -> bytes:
         """The bytes of ids, which need not be whole characters."""
-        return b"".join(map(self._bytes.__getitem__, self._check_ids(ids).tolist()))
+        return b"".join(map(self._bytes.__getitem__, check_ids(ids, self.vocab_size).tolist()))
 
     def _decode(self, ids, state):
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -273,20 +248,14 @@ class ByteLevelBPE(Tokenizer):
         ValueError
             Naming the file and what is wrong in it.
         """
-        tokens = hugging_face.read_vocabulary(vocabulary)
-        pairs = hugging_face.read_merges(merges)
-        if special_tokens is None:
-            special_tokens = [token for token in (END_OF_TEXT,) if token in tokens]
-        try:
-            return cls(tokens, pairs, special_tokens=special_tokens)
-        except ValueError as error:
-            raise ValueError(f"{vocabulary}, {merges}: {error}") from None
+        return hugging_face.from_files(cls, vocabulary, merges, (END_OF_TEXT,) if special_tokens is None else special_tokens)
 
     @classmethod
     def from_pretrained(cls, folder) -> ByteLevelBPE:
         """Read the tokenizer of a folder: vocab.json and merges.txt, encoder.json and vocab.bpe, or a tokenizer.json.
 
-        A tokenizer.json may be Hugging Face's, if it is a byte-level BPE with GPT-2's pattern, or minilm's own.
+        A tokenizer.json must describe a byte-level BPE with GPT-2's pattern. Where one lies beside the others it names the special
+        tokens.
 
         Raises
         ------
@@ -299,24 +268,28 @@ class ByteLevelBPE(Tokenizer):
 
     def save_pretrained(self, folder) -> None:
         """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
-        hugging_face.write_folder(self, folder)
+        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+
+    def to_json(self) -> str:
+        """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
+        return hugging_face.to_json(hugging_face.byte_level_json(self))
+
+    def save(self, path) -> None:
+        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
+
+    @classmethod
+    def load(cls, path) -> ByteLevelBPE:
+        """Read a tokenizer.json, or a folder as `from_pretrained` does."""
+        return hugging_face.load(cls, path)
 
     def _fields(self):
-        return {
-            "special_tokens": list(self._special_tokens),
-            "eos_token": self.eos_token,
-            "vocabulary": list(self._vocabulary),
-            "merges": [f"{left} {right}" for left, right in self._merges],
-        }
+        return {"special_tokens": self._special_tokens, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
     def _from_fields(cls, fields):
-        return cls(
-            strings(fields, "vocabulary"),
-            hugging_face.pairs(strings(fields, "merges"), "field 'merges'"),
-            special_tokens=strings(fields, "special_tokens"),
-            eos_token=field(fields, "eos_token", str, optional=True),
-        )
+        tokens, merges, special_tokens = hugging_face.byte_level_parts(fields)
+        return cls(tokens, merges, special_tokens=special_tokens)
 
     # Training
 
@@ -369,11 +342,6 @@ class ByteLevelBPE(Tokenizer):
                 raise ValueError(f"{name} must be in {low} ... {MOST_IDS}{what}, got {value}")
         vocabulary, merges = training.train(texts, source, int(vocab_size), int(min_frequency), special_tokens, progress)
         return cls(vocabulary, merges, special_tokens=special_tokens)
-
-    def _check_ids(self, ids):
-        from minilm.tokenizers.base import check_ids
-
-        return check_ids(ids, self.vocab_size)
 
     def __getstate__(self):  # neither tables nor what threads write to travels to another process
         return {**self.__dict__, "_tables": None, "_states": []}

@@ -1,6 +1,6 @@
-"""The files in which GPT-2 and Hugging Face's libraries keep a byte-level BPE.
+"""The files in which OpenAI and Hugging Face's libraries keep a BPE.
 
-vocab.json, encoder.json      {"!": 0, ...}: tokens in GPT-2's byte alphabet, and their ids
+vocab.json, encoder.json      {"!": 0, ...}: tokens and their ids; GPT-2's are in its byte alphabet
 merges.txt, vocab.bpe         "#version: 0.2", then two tokens a line, the first to be merged first
 tokenizer.json                both in one, with the special tokens and how texts are cut and joined
 """
@@ -11,11 +11,13 @@ import json
 import os
 
 from minilm.tokenizers import files
+from minilm.tokenizers.base import from_fields
 from minilm.tokenizers.files import field
 
 END_OF_TEXT = "<|endoftext|>"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 HEADER = "#version: 0.2"
+TYPE = "BPE"  # of the model in a tokenizer.json
 
 
 def read_json(path) -> dict:
@@ -76,117 +78,117 @@ def read_merges(path) -> list[tuple[str, str]]:
     return pairs(lines, os.fspath(path))
 
 
+def is_vocabulary(path) -> bool:
+    """Whether `path` is a folder with a vocabulary and merges, and no tokenizer.json."""
+    path = os.fspath(path)
+    there = [all(os.path.isfile(os.path.join(path, name)) for name in pair) for pair in PAIRS]
+    return any(there) and not os.path.exists(os.path.join(path, files.FILE_NAME))
+
+
+def from_files(cls, vocabulary, merges, special_tokens):
+    """A tokenizer of class `cls` from a vocabulary and its merges; of the special tokens those that it has."""
+    tokens, found = read_vocabulary(vocabulary), read_merges(merges)
+    known = set(tokens)
+    try:
+        return cls(tokens, found, special_tokens=[token for token in special_tokens if token in known])
+    except ValueError as error:
+        raise ValueError(f"{vocabulary}, {merges}: {error}") from None
+
+
 def from_folder(cls, folder):
     """A tokenizer of class `cls` from a folder, whichever of the files it holds."""
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")
+    path = os.path.join(folder, files.FILE_NAME)
+    fields = files.read_tokenizer(path) if os.path.isfile(path) else None
+    if fields is not None and fields["type"] == TYPE:
+        return from_fields(path, fields, {TYPE: cls})
     for vocabulary, merges in PAIRS:
         paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
         if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
-            return cls.from_files(*paths, special_tokens=_special_tokens(folder, paths[0]))
-    path = os.path.join(folder, files.FILE_NAME)
-    if not os.path.isfile(path):
-        wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-        raise FileNotFoundError(f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}")
-    content = read_json(path)
-    return from_tokenizer_json(cls, content, path) if "model" in content else cls.load(path)
+            return cls.from_files(*paths)
+    if fields is not None:
+        return from_fields(path, fields, {TYPE: cls})  # says what it is instead
+    wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
+    raise FileNotFoundError(f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}")
 
 
-def _special_tokens(folder: str, vocabulary: str):
-    """The special tokens that a tokenizer.json beside a vocab.json names; None if there is none of Hugging Face's."""
-    path = os.path.join(folder, files.FILE_NAME)
-    if not os.path.isfile(path):
-        return None
-    content = read_json(path)
-    if "model" not in content:
-        return None
-    known = set(read_vocabulary(vocabulary))
-    return [token for token in _added(content, path) if token in known]
+def load(cls, path):
+    """A tokenizer of class `cls` from its file, or from a folder."""
+    path = os.fspath(path)
+    return from_folder(cls, path) if os.path.isdir(path) else from_fields(path, files.read_tokenizer(path), {TYPE: cls})
 
 
 def _want(found, wanted, what: str) -> None:
     if found not in wanted:
-        raise ValueError(f"{what} must be {' or '.join(map(repr, wanted))} in a byte-level BPE like GPT-2's, got {found!r}")
+        raise ValueError(f"{what} must be {' or '.join(map(repr, wanted))}, got {found!r}"[:300])
 
 
-def _part(content: dict, name: str, kind: str) -> dict:
-    """The one component of a type, which may stand by itself or in a Sequence."""
-    part = field(content, name, dict, optional=True) or {}
-    parts = [part]
-    if part.get("type") == "Sequence":
-        parts = next((each for each in part.values() if isinstance(each, list)), [])
-    if len(parts) != 1 or not isinstance(parts[0], dict) or parts[0].get("type") != kind:
-        found = [each.get("type") if isinstance(each, dict) else each for each in parts]
-        raise ValueError(f"{name} must be {kind} in a byte-level BPE like GPT-2's, got {found}")
+def part(content: dict, name: str, kind: str, like: str) -> dict:
+    """The component `name`, of type `kind`, which may stand by itself or alone in a Sequence; `like` names the tokenizer meant."""
+    found = field(content, name, dict, optional=True) if name in content else None
+    parts = [found or {}]
+    if found and found.get("type") == "Sequence":
+        parts = next((each for each in found.values() if isinstance(each, list)), [])
+    kinds = [each.get("type") if isinstance(each, dict) else each for each in parts]
+    if kinds != [kind]:
+        raise ValueError(f"{name} must be {kind} in a tokenizer like {like}, got {', '.join(map(str, kinds)) or 'none'}"[:300])
     return parts[0]
 
 
-def _added(content: dict, path: str) -> dict[str, int]:
-    """The special tokens of a tokenizer.json and their ids."""
-    found = {}
+def model_parts(content: dict, suffix: tuple) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Tokens, merges and special tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
+    model = field(content, "model", dict)
+    _want(model.get("type", TYPE), (TYPE,), "type of model")
+    _want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")
+    for name in ("dropout", "continuing_subword_prefix"):
+        _want(model.get(name), (None, "", 0), f"{name} of model")
+    for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
+        _want(model.get(name, False), (False,), f"{name} of model")
+    ids, merges, added = dict(field(model, "vocab", dict)), field(model, "merges", list), {}
     for token in field(content, "added_tokens", list):
         if not isinstance(token, dict):
-            raise ValueError(f"{path}: field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
-        text = field(token, "content", str)
+            raise ValueError(f"field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
+        text, id = field(token, "content", str), field(token, "id", int)
         for flag in ("single_word", "lstrip", "rstrip"):
-            if token.get(flag, False):
-                raise ValueError(f"{path}: added token {text!r} has {flag}, which is not supported")
-        found[text] = field(token, "id", int)
-    return found
+            _want(token.get(flag, False), (False,), f"{flag} of added token {text!r}")
+        if ids.setdefault(text, id) != id:
+            raise ValueError(f"special token {text!r} has id {id} in 'added_tokens' and {ids[text]!r} in 'vocab'")
+        added[text] = id
+    lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
+    for number, line in enumerate(lines):
+        if not isinstance(line, str):
+            raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
+    return in_order(ids, "field 'vocab'"), pairs(lines, "field 'merges'"), list(added)
 
 
-def from_tokenizer_json(cls, content: dict, path):
-    """A tokenizer of class `cls` from Hugging Face's tokenizer.json; ValueError says why it is not one, or what is wrong."""
-    try:
-        model = field(content, "model", dict)
-        _want(model.get("type", "BPE" if "merges" in model else None), ("BPE",), "the type of the model")
-        _want(content.get("normalizer"), (None,), "normalizer")
-        cut = _part(content, "pre_tokenizer", "ByteLevel")
-        _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
-        _want(cut.get("use_regex", True), (True,), "use_regex of pre_tokenizer")
-        _part(content, "decoder", "ByteLevel")
-        for name in ("dropout", "continuing_subword_prefix", "end_of_word_suffix"):
-            _want(model.get(name), (None, "", 0), name)
-        for name in ("byte_fallback", "ignore_merges"):
-            _want(model.get(name, False), (False,), name)
-        ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
-        added = _added(content, path)
-        for token, id in added.items():
-            if ids.setdefault(token, id) != id:
-                raise ValueError(f"special token {token!r} has id {id} in 'added_tokens' and {ids[token]} in 'vocab'")
-        lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
-        for number, line in enumerate(lines):
-            if not isinstance(line, str):
-                raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
-        special = sorted(added, key=added.__getitem__)
-        return cls(in_order(ids, "field 'vocab'"), pairs(lines, "field 'merges'"), special_tokens=special)
-    except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+def byte_level_parts(content: dict) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Tokens, merges and special tokens of the tokenizer.json of a byte-level BPE; ValueError says why it is not one like GPT-2's."""
+    _want(content.get("normalizer"), (None,), "normalizer")
+    cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
+    _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
+    _want(cut.get("use_regex", True), (True,), "use_regex of pre_tokenizer")
+    part(content, "decoder", "ByteLevel", "GPT-2's")
+    return model_parts(content, (None, ""))
 
 
 def _is_pair(merge) -> bool:
     return isinstance(merge, list) and len(merge) == 2 and all(isinstance(each, str) for each in merge)
 
 
-def tokenizer_json(tokenizer) -> dict:
-    """What Hugging Face's tokenizer.json of a tokenizer holds."""
+def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:
+    """What Hugging Face's tokenizer.json of a tokenizer holds; `cutting` are its normalizer and so on, `model` settings of the model."""
     ids = {token: id for id, token in enumerate(tokenizer.vocabulary)}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [
-            {"id": ids[token], "content": token, **flags} for token in sorted(tokenizer.special_tokens, key=ids.__getitem__)
-        ],
-        "normalizer": None,
-        "pre_tokenizer": byte_level,
-        "post_processor": byte_level,
-        "decoder": byte_level,
+        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in tokenizer.special_tokens],
+        **cutting,
         "model": {
-            "type": "BPE",
+            "type": TYPE,
             "dropout": None,
             "unk_token": None,
             "continuing_subword_prefix": None,
@@ -194,20 +196,31 @@ def tokenizer_json(tokenizer) -> dict:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
+            **model,
             "vocab": ids,
             "merges": [list(pair) for pair in tokenizer.merges],
         },
     }
 
 
-def write_folder(tokenizer, folder) -> None:
+def byte_level_json(tokenizer) -> dict:
+    """The tokenizer.json of a `ByteLevelBPE`."""
+    part = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    return tokenizer_json(tokenizer, {"normalizer": None, "pre_tokenizer": part, "post_processor": part, "decoder": part})
+
+
+def to_json(content: dict) -> str:
+    """The text of a tokenizer.json."""
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def write_folder(content: dict, folder) -> None:
     """Write vocab.json, merges.txt and tokenizer.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
-    content = tokenizer_json(tokenizer)
-    merges = "\n".join([HEADER, *map(" ".join, tokenizer.merges), ""])
+    model = content["model"]
     for name, text in (
-        ("vocab.json", json.dumps(content["model"]["vocab"], ensure_ascii=False) + "\n"),
-        ("merges.txt", merges),
-        ("tokenizer.json", json.dumps(content, ensure_ascii=False, indent=1) + "\n"),
+        ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
+        ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
+        ("tokenizer.json", to_json(content)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

@@ -46,6 +46,14 @@ def check(special_tokens) -> tuple[str, ...]:
     return tokens
 
 
+def ids_of(special_tokens, ids: Mapping[str, int]) -> dict[str, int]:
+    """Special tokens with their ids, in the order of these; ValueError for one that the vocabulary lacks."""
+    for token in special_tokens:
+        if token not in ids:
+            raise ValueError(f"special token {token!r} is not in the vocabulary")
+    return {token: ids[token] for token in sorted(special_tokens, key=ids.__getitem__)}
+
+
 def segments(text: str, ids: Mapping[str, int]) -> Iterator[tuple[int, int, int]]:
     """Cut a text at the special tokens in it.
 

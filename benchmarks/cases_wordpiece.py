@@ -1,0 +1,112 @@
+"""WordPiece beside Hugging Face's `tokenizers` (Rust), each on one thread, with the same vocabulary.
+
+::
+
+    python -m benchmarks.cases_wordpiece [--seconds S] [--quick]
+
+The vocabulary is that of all-MiniLM-L6-v2 if the environment variable MINILM_TEST_MINILM_L6 names its folder, else one trained on
+the built-in stories. Neither side keeps a cache of words between calls, so there is no difference of cold and warm but the
+compilation, which the first, untimed call pays. Ids are compared before anything is timed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+import numpy as np
+
+from benchmarks.case import Case, measure
+from benchmarks.report import show
+from benchmarks.timing import Contestant
+from minilm import data, tokenizers
+
+NON_ASCII = "Übermäßig façade наука и жизнь Ελληνικά 東京は日本の首都です。 العربية हिन्दी Việt Nam – “naïve” … 한국어 😀 "
+WORST = {"letters": "a", "spaces": " ", "digits": "7", "emoji": "😀", "marks": "\u0301", "ideographs": "漢", "stops": "."}
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """Encoding real text, much non-ASCII text, single sentences, the worst inputs; training."""
+    size = 3_000 if quick else 1_000_000
+    stories = ("".join(data.text("stories")) * 10)[:size]
+    texts = {"English": stories, "non-ASCII": NON_ASCII * (size // len(NON_ASCII))}
+    found = [_encoding(name, [text], 1.0) for name, text in texts.items()]
+    sentences = stories[:20_000].replace("\n", " ").split(". ")
+    found.append(_encoding(f"{len(sentences)} sentences one by one", sentences, 1.0))
+    found += [_encoding(f"{size:,} {name}", [unit * size], None) for name, unit in WORST.items()]
+    found.append(
+        Case("wordpiece training", "tokenizers", "wordpiece", lambda peer: _training(stories, 400 if quick else 8_000, peer))
+    )
+    return found
+
+
+def _encoding(name: str, texts: list[str], target: float | None) -> Case:
+    moved = sum(len(text.encode()) for text in texts)
+    return Case(
+        name=f"wordpiece encoding {name}",
+        suite="tokenizers",
+        subject="wordpiece",
+        build=lambda peer: _encoders(texts, peer),
+        moved=moved,
+        target=target,
+    )
+
+
+def _encoders(texts, peer) -> list[Contestant]:
+    folder = os.environ.get("MINILM_TEST_MINILM_L6")
+    ours = tokenizers.load(folder) if folder else tokenizers.WordPiece.train_from_chunks(data.text("stories"), vocab_size=8000)
+    found = [Contestant("minilm", lambda: [ours.encode(text) for text in texts], lambda ids: [np.concatenate(ids)])]
+    if peer is not None:
+        theirs = peer.Tokenizer.from_str(ours.to_json())
+        # encode_fast leaves the offsets out, as our encode does.
+        found.append(
+            Contestant(
+                "tokenizers",
+                lambda: [theirs.encode_batch_fast([text], add_special_tokens=False)[0] for text in texts],
+                lambda made: [np.concatenate([np.array(each.ids, np.int64) for each in made])],
+            )
+        )
+    return found
+
+
+def _training(text: str, size: int, peer) -> list[Contestant]:
+    found = [Contestant("minilm", lambda: tokenizers.WordPiece.train_from_chunks(text, vocab_size=size))]
+    if peer is not None:
+        special = list(tokenizers.word_piece.SPECIAL_TOKENS)
+
+        def train():
+            theirs = peer.Tokenizer(peer.models.WordPiece(unk_token="[UNK]"))
+            theirs.normalizer = peer.normalizers.BertNormalizer()
+            theirs.pre_tokenizer = peer.pre_tokenizers.BertPreTokenizer()
+            trainer = peer.trainers.WordPieceTrainer(
+                vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
+            )
+            theirs.train_from_iterator(text.splitlines(keepends=True), trainer)
+
+        found.append(Contestant("tokenizers", train))
+    return found
+
+
+def main() -> None:
+    """Measure and print: how many times as fast as the peer, and megabytes a second."""
+    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options.add_argument("--seconds", type=float, default=2.0)
+    options.add_argument("--quick", action="store_true")
+    given = options.parse_args()
+    os.environ["RAYON_NUM_THREADS"] = "1"  # before the peer is loaded: encoding is compared thread against thread
+    try:
+        import tokenizers as peer
+    except ImportError:
+        peer = None
+    for case in cases(given.quick):
+        result = measure(case, peer, seconds=given.seconds, quick=given.quick)
+        rate = (
+            f"{case.moved / sorted(result.seconds)[len(result.seconds) // 2] / 1e6:6.1f} MB/s"
+            if case.moved and result.seconds
+            else ""
+        )
+        print(f"{case.name:50} {show(result.ratios.get('tokenizers')):>20}  {rate}  {result.error}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""What becomes of each character, as a table that the kernels read: clean, set ideographs apart, strip accents, lower-case.
+
+All of BERT's basic tokenizer but one step works on single characters, so it is computed once a character and then looked up.
+The one step that is not is Unicode's canonical ordering of marks, which a decomposition demands; the kernel does it where two
+marks stand in the wrong order. Accents are gone by then, so it concerns the few marks that take up space (category Mc) alone.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import NamedTuple
+
+import numpy as np
+
+from . import unicode_data
+
+DROP, SPACE, LETTER, ALONE, SEVERAL, UNKNOWN = range(6)
+PAGE = 256  # characters
+PAGES = 0x110000 // PAGE
+
+
+class Basic(NamedTuple):
+    """The settings of BERT's basic tokenizer.
+
+    Attributes
+    ----------
+    clean_text : bool
+        Remove control characters, U+0000 and U+FFFD.
+    split_cjk : bool
+        Make every ideograph a word of its own ("tokenize_chinese_chars").
+    strip_accents : bool
+        Decompose canonically (NFD), then remove non-spacing marks.
+    lower : bool
+        Lower-case, character by character.
+    """
+
+    clean_text: bool = True
+    split_cjk: bool = True
+    strip_accents: bool = True
+    lower: bool = True
+
+
+class Table(NamedTuple):
+    """The table as kernels read it; entry e of a character is ``page[code // 256] * 256 + code % 256``.
+
+    Attributes
+    ----------
+    page : ndarray, shape (4352,), int32
+        Where a page of 256 characters lies; -1 where it has not been computed.
+    kind : ndarray, shape (E,), uint8
+        DROP, SPACE, LETTER (part of a word), ALONE (a word by itself) or SEVERAL.
+    becomes : ndarray, shape (E,), int32
+        The character that comes out; for SEVERAL, where its characters begin in `pool`.
+    order : ndarray, shape (E,), uint8
+        The canonical combining class of what comes out; 0 for all but a few marks.
+    pool : ndarray, shape (P, 3), int32
+        Character, kind and combining class of each part of a SEVERAL; a row with kind DROP ends it.
+    """
+
+    page: np.ndarray
+    kind: np.ndarray
+    becomes: np.ndarray
+    order: np.ndarray
+    pool: np.ndarray
+
+
+class Characters:
+    """The table for one set of settings. Pages are computed when a text first needs them: most texts need two or three."""
+
+    def __init__(self, settings: Basic):
+        self.settings = settings
+        self.table = Table(
+            np.full(PAGES, -1, np.int32),
+            np.empty(0, np.uint8),
+            np.empty(0, np.int32),
+            np.empty(0, np.uint8),
+            np.empty((0, 3), np.int32),
+        )
+        self.add_page(0)
+
+    def add_page(self, number: int) -> None:
+        """Compute the 256 characters from ``256 * number`` on, and put a new table in place of the old one.
+
+        The old one stays as it is, for another thread may be reading it.
+        """
+        page, kind, becomes, order, pool = self.table
+        page = page.copy()
+        page[number] = kind.size // PAGE
+        rows, extra = [], []
+        for code in range(number * PAGE, (number + 1) * PAGE):
+            parts = parts_of(code, self.settings)
+            if len(parts) <= 1:
+                rows.append(parts[0] if parts else (0, DROP, 0))
+            else:
+                rows.append((len(pool) + len(extra), SEVERAL, 0))
+                extra += [*parts, (0, DROP, 0)]
+        new = np.array(rows, np.int32)  # (256, 3)
+        self.table = Table(
+            page,
+            np.concatenate([kind, new[:, 1].astype(np.uint8)]),
+            np.concatenate([becomes, new[:, 0]]),
+            np.concatenate([order, new[:, 2].astype(np.uint8)]),
+            np.concatenate([pool, np.array(extra, np.int32).reshape(-1, 3)]),
+        )
+
+
+def parts_of(code: int, settings: Basic) -> list[tuple[int, int, int]]:
+    """What one character becomes: (character, kind, combining class) of each part, in order; nothing if it is dropped."""
+    if settings.clean_text and unicode_data.is_removed(code):  # U+000B, U+000C and U+0085 too, which are spaces otherwise
+        return []
+    if code in unicode_data.SPACES:  # before it is decomposed: U+2000 and U+2001 have decompositions
+        return [(0x20, SPACE, 0)]
+    codes = [code]
+    if settings.strip_accents:
+        codes = [part for part in unicode_data.decompose(code) if part not in unicode_data.MARKS]
+    if settings.lower:
+        codes = [small for part in codes for small in unicode_data.lower(part)]
+    ideograph = settings.split_cjk and unicode_data.is_ideograph(code)
+    found = []
+    for part in codes:
+        alone = ideograph or unicode_data.is_punctuation(part)
+        # Without a decomposition nothing is reordered.
+        order = unicodedata.combining(chr(part)) if settings.strip_accents else 0
+        found.append((part, ALONE if alone else LETTER, order))
+    return found

@@ -1,0 +1,145 @@
+import json
+
+import pytest
+
+from minilm import tokenizers
+from minilm.tokenizers import WordPiece
+
+from .helpers import SPECIAL, VOCABULARY
+
+TOKENIZER = WordPiece(VOCABULARY)
+VARIANTS = [
+    {},
+    {"lower": False},
+    {"strip_accents": False, "split_cjk": False, "clean_text": False, "max_word_chars": 7, "clean_up": False},
+    {"lower": False, "strip_accents": True, "special_tokens": ["the"], "mask_token": None, "prefix": "##a"},
+    {"cls_token": None, "sep_token": None},
+]
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_save_and_load(tmp_path, settings):
+    tokenizer = WordPiece(VOCABULARY, **settings)
+    tokenizer.save(tmp_path)
+    assert [each.name for each in tmp_path.iterdir()] == ["tokenizer.json"]
+    for loaded in (tokenizers.load(tmp_path), tokenizers.load(tmp_path / "tokenizer.json"), WordPiece.load(tmp_path)):
+        # A tokenizer.json does not say which token is for what, beyond [CLS], [SEP] and [UNK]: it has names and their usual use.
+        wanted = WordPiece(VOCABULARY, **{**settings, "mask_token": "[MASK]", "cls_token": "[CLS]", "sep_token": "[SEP]"})
+        assert loaded == wanted and hash(loaded) == hash(wanted)
+    assert tokenizer.to_json().encode() == (tmp_path / "tokenizer.json").read_bytes()
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+def test_pretrained_folder(tmp_path, settings):
+    tokenizer = WordPiece(VOCABULARY, **settings)
+    tokenizer.save_pretrained(tmp_path / "new")
+    assert sorted(each.name for each in (tmp_path / "new").iterdir()) == ["tokenizer.json", "tokenizer_config.json", "vocab.txt"]
+    loaded = tokenizers.load(tmp_path / "new")
+    assert loaded.vocabulary == tokenizer.vocabulary
+    assert (loaded.lower, loaded.strip_accents, loaded.split_cjk) == (
+        tokenizer.lower,
+        tokenizer.strip_accents,
+        tokenizer.split_cjk,
+    )
+    (tmp_path / "new" / "tokenizer.json").unlink()  # vocab.txt and tokenizer_config.json alone
+    loaded = tokenizers.load(tmp_path / "new")
+    assert (loaded.lower, loaded.strip_accents, loaded.split_cjk) == (
+        tokenizer.lower,
+        tokenizer.strip_accents,
+        tokenizer.split_cjk,
+    )
+
+
+def test_vocabulary_file(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("[PAD]\r\n[UNK]\na\u2028b\n##c\n".encode())
+    tokenizer = tokenizers.load(path)
+    assert tokenizer.vocabulary == ("[PAD]", "[UNK]", "a\u2028b", "##c")
+    assert tokenizer.mask_token is None and tokenizer.pad_token_id == 0
+    TOKENIZER.save_vocabulary(path)
+    assert tokenizers.load(path) == WordPiece.load(path) == TOKENIZER
+    TOKENIZER.save_vocabulary(tmp_path)
+    assert path.read_text(encoding="utf-8").splitlines() == VOCABULARY
+    with pytest.raises(ValueError, match="vocab.txt has a token a line"):
+        WordPiece([*VOCABULARY, "a\nb"]).save_vocabulary(path)
+    path.write_text("a\nb\n")
+    with pytest.raises(ValueError, match=r"vocab\.txt: special token '\[UNK\]' is not in the vocabulary of 2"):
+        tokenizers.load(path)
+    with pytest.raises(FileNotFoundError, match="neither tokenizer.json nor vocab.txt"):
+        WordPiece.load(tmp_path / "..")
+    with pytest.raises(FileNotFoundError):
+        tokenizers.load(tmp_path / "no.txt")
+
+
+def test_configuration_goes_first(tmp_path):
+    TOKENIZER.save(tmp_path)
+    config = {"do_lower_case": False, "strip_accents": None, "mask_token": {"content": "the"}, "model_max_length": 512}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    loaded = tokenizers.load(tmp_path)
+    assert not loaded.lower and loaded.strip_accents is None and loaded.mask_token == "the" and loaded.split_cjk
+    for content, message in [
+        ("{", "not valid JSON"),
+        ("[]", "expected a JSON object, got list"),
+        ('{"do_lower_case": 1}', "field 'do_lower_case' must be bool, got int"),
+        ('{"pad_token": "<pad>"}', "special token '<pad>' is not in the vocabulary"),
+        ('{"pad_token": ["<pad>"]}', "field 'pad_token' must be str, got list"),
+    ]:
+        (tmp_path / "tokenizer_config.json").write_text(content)
+        with pytest.raises(ValueError, match=f"tokenizer_config.json: {message}"):
+            tokenizers.load(tmp_path)
+
+
+def change(*path, value):
+    def apply(content):
+        for step in path[:-1]:
+            content = content[step]
+        content[path[-1]] = value
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        (change("model", "type", value="BPE"), "type 'BPE', expected .*'WordPiece'"),
+        (change("model", "vocab", value=[]), "field 'vocab' must be dict, got list"),
+        (change("model", "vocab", "a", value=0), r"'\[PAD\]' and 'a' have the same id, 0"),
+        (change("model", "vocab", "a", value=10**12), "ids must be 0 ... .*, got 1000000000000 for 'a'"),
+        (change("model", "vocab", "a", value="1"), "got '1' for 'a'"),
+        (change("model", "unk_token", value="<unk>"), "'<unk>' is not in the vocabulary"),
+        (change("model", "max_input_chars_per_word", value=0), "max_word_chars must be at least 1"),
+        (change("normalizer", value={"type": "Lowercase"}), "'normalizer' must be of type 'BertNormalizer', got 'Lowercase'"),
+        (change("normalizer", "lowercase", value=None), "'lowercase' must be bool, got NoneType"),
+        (change("pre_tokenizer", value=None), "'pre_tokenizer' must be of type 'BertPreTokenizer', got None"),
+        (change("decoder", value={"type": "ByteLevel"}), "'decoder' must be of type 'WordPiece', got 'ByteLevel'"),
+        (change("post_processor", "single", value=[]), "'post_processor' must make"),
+        (change("post_processor", "pair", 3, "Sequence", "type_id", value=0), "'post_processor' must make"),
+        (change("added_tokens", 0, "lstrip", value=True), r"added token '\[PAD\]': lstrip is not supported"),
+        (change("added_tokens", 0, "id", value=3), r"added token '\[PAD\]' has id 3, but 0 in vocab"),
+        (change("added_tokens", value=[3]), "'added_tokens' must list objects"),
+        (change("model", value=3), "field 'type' is missing"),
+    ],
+)
+def test_what_is_not_berts(tmp_path, fault, message):
+    content = json.loads(TOKENIZER.to_json())
+    fault(content)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=rf"tokenizer\.json: .*{message}"):
+        tokenizers.load(tmp_path)
+
+
+def test_other_forms_of_the_file(tmp_path):
+    content = json.loads(TOKENIZER.to_json())
+    path = tmp_path / "tokenizer.json"
+    content["post_processor"] = {"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 2]}
+    content["added_tokens"].append({"id": len(VOCABULARY), "content": "<new>", "special": True})
+    content["decoder"] = content["normalizer"] = None
+    path.write_text(json.dumps(content))
+    loaded = tokenizers.load(path)
+    assert (loaded.cls_token, loaded.sep_token) == ("b", "a")
+    assert loaded.vocabulary == (*VOCABULARY, "<new>") and loaded.encode("<new>").tolist() == [len(VOCABULARY)]
+    assert not (loaded.lower or loaded.strip_accents or loaded.split_cjk or loaded.clean_text)
+    for name in ("added_tokens", "post_processor"):
+        del content[name]
+    path.write_text(json.dumps(content))
+    assert tokenizers.load(path).special_tokens == tuple(SPECIAL)
