@@ -91,7 +91,7 @@ def _train(config, args) -> int:
         print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
         return 128 + stop.signal
     state, evaluation = result.state, result.evaluation
-    unit = "character" if state.config.tokenizer.kind == "character" else "word"
+    unit = state.config.tokenizer.kind if state.config.tokenizer.kind in ("character", "word") else "token"
     if result.sample is not None:
         print(f"{result.sample}\n")
     print(

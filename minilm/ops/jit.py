@@ -93,7 +93,8 @@ def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False, counted
         vectorised and another not, and which of them runs would depend on whether the code came from the cache.
     counted : bool
         False for kernels of many short calls that make no array: Numba then does not count references to their arguments. The
-        counting is an atomic instruction for every array at every call, however small the function. What they call must be so too.
+        counting is an atomic instruction for every array at every call, however small the function. What they call must be so
+        too.
     """
     if function is None:
         return functools.partial(jit, fastmath=fastmath, inline=inline, part=part, counted=counted)

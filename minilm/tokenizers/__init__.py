@@ -1,8 +1,7 @@
 """Tokenizers: text to ids and back.
 
-`Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`, with
-`pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers.
-"""
+`Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`,
+with `pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers."""
 
 from . import base, bpe, files, word_piece
 from .base import DecodeStream, Tokenizer

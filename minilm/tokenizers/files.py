@@ -137,7 +137,11 @@ def read_tokenizer(path) -> dict:
     """
     path = file_in(path)
     with open(path, "rb") as file:
-        content = file.read()
+        return parse_tokenizer(file.read(), path)
+
+
+def parse_tokenizer(content: bytes, path) -> dict:
+    """What `read_tokenizer` does with the content of a file; `path` is what to call it in an error."""
     try:
         fields = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -146,7 +150,9 @@ def read_tokenizer(path) -> dict:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
         if "type" not in fields and isinstance(fields.get("model"), dict):
-            return {**fields, "type": field(fields["model"], "type", str)}
+            # The oldest ones, GPT-2's too, do not name the model; then it is the one that has merges.
+            usual = {"type": "BPE"} if "merges" in fields["model"] else {}
+            return {**fields, "type": field({**usual, **fields["model"]}, "type", str)}
         field(fields, "type", str)
         version = field(fields, "version", int)
         if version != FORMAT_VERSION:

@@ -92,7 +92,8 @@ def load_weights(model, path: str, content: bytes) -> None:
 
 def tokenizer_of(folder: str, content: bytes):
     """The tokenizer of a tokenizer.json whose checksum was right."""
-    return tokenizers.base.from_fields(os.path.join(folder, "tokenizer.json"), json.loads(content), tokenizers.CLASSES)
+    path = os.path.join(folder, "tokenizer.json")
+    return tokenizers.base.from_fields(path, tokenizers.files.parse_tokenizer(content, path), tokenizers.CLASSES)
 
 
 def _plain_model(folder: str) -> bool:

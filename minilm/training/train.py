@@ -154,7 +154,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
 
 def _run(trainer: Trainer, progress: bool | None) -> Result:
     state, config = trainer.state, trainer.config
-    unit = "characters" if config.tokenizer.kind == "character" else "words"
+    unit = {"character": "characters", "word": "words"}.get(config.tokenizer.kind, "tokens")
     shown = Progress(progress, unit, trainer.progress())
     try:
         for line in describe(trainer):

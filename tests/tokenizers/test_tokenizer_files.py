@@ -162,7 +162,7 @@ def with_config(**changes):
         ({**CHARACTER, "version": 99}, "format version 99 is unknown"),
         (
             {**CHARACTER, "type": "Bogus"},
-            "tokenizer of type 'Bogus', expected 'Character' or 'WordLevel' or 'WordPiece' or 'Word'",
+            "tokenizer of type 'Bogus', expected 'Character' or 'WordLevel' or 'WordPiece' or 'Word' or 'BPE'",
         ),
         (without(CHARACTER, "characters"), "field 'characters' is missing"),
         (without(CHARACTER, "unk_token"), "field 'unk_token' is missing"),

@@ -1,7 +1,7 @@
 """Byte-pair encoding.
 
-`ByteLevelBPE` is GPT-2's and GPT-3's, `GPT1BPE` GPT-1's. To read: `alphabet` (how bytes are written), `pieces` (how a text is cut),
-`merging` (the algorithm), `encoding` (what makes it fast), `training` (how merges are learnt), `hugging_face` (files).
+`ByteLevelBPE` is GPT-2's and GPT-3's, `GPT1BPE` GPT-1's. To read: `alphabet` (how bytes are written), `pieces` (how a text is
+cut), `merging` (the algorithm), `encoding` (what makes it fast), `training` (how merges are learnt), `hugging_face` (files).
 """
 
 from .byte_level import ByteLevelBPE

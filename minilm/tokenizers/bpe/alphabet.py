@@ -1,7 +1,8 @@
 """How GPT-2 writes bytes as text: one printable character a byte.
 
-Vocabularies and merges are kept in JSON and in lines of text, so a token's bytes are written as characters: the 188 printable ones of
-Latin-1 stand for themselves, the other 68 bytes, in order, are U+0100 ... U+0143. So " the" reads "\u0120the" and "\\n" "\u010a".
+Vocabularies and merges are kept in JSON and in lines of text, so a token's bytes are written as characters: the 188 printable
+ones of Latin-1 stand for themselves, the other 68 bytes, in order, are U+0100 ... U+0143. So " the" reads "\u0120the" and
+"\\n" "\u010a".
 
 References
 ----------

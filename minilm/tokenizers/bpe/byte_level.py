@@ -21,8 +21,8 @@ class ByteLevelBPE(Tokenizer):
     Parameters
     ----------
     vocabulary : iterable of str
-        All tokens in the order of their ids, written in GPT-2's byte alphabet (" the" is "\u0120the"), special ones as they are. All
-        256 single bytes must be among them.
+        All tokens in the order of their ids, written in GPT-2's byte alphabet (" the" is "\u0120the"), special ones as they
+        are. All 256 single bytes must be among them.
     merges : iterable of (str, str)
         Pairs of tokens, the first to be merged first.
     special_tokens : iterable of str
@@ -31,8 +31,8 @@ class ByteLevelBPE(Tokenizer):
 
     Notes
     -----
-    A text is cut at the special tokens in it, then by GPT-2's pattern into pieces (see `bpe.pieces`), and the bytes of every piece
-    are merged on their own, the pair of lowest rank first (`bpe.merging`). Nothing is normalised and nothing lost:
+    A text is cut at the special tokens in it, then by GPT-2's pattern into pieces (see `bpe.pieces`), and the bytes of every
+    piece are merged on their own, the pair of lowest rank first (`bpe.merging`). Nothing is normalised and nothing lost:
     ``decode(encode(text)) == text`` for every text. Lone surrogates are no text: UTF-8 has no bytes for them.
 
     Special tokens that stand in a text are encoded as such, which is what Hugging Face's tokenizers do; tiktoken refuses them
@@ -49,6 +49,8 @@ class ByteLevelBPE(Tokenizer):
     A. Radford et al., Language models are unsupervised multitask learners, 2019, section 2.2.
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
+
+    USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
 
     def __init__(
         self,
@@ -109,7 +111,7 @@ class ByteLevelBPE(Tokenizer):
         return self._encode(text, 0, "", self._choice(text, allowed_special, disallowed_special))  # (T,)
 
     def encode_batch(self, texts, *, allowed_special=special.ALL, disallowed_special=(), threads: int = 1) -> list[np.ndarray]:
-        """Encode several texts, each on its own: a list of arrays (T_i,), int32. The kernels run `threads` at a time without the GIL."""
+        """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
         if isinstance(texts, str):
             raise TypeError("texts must be a list of str, got one str: use encode")
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
@@ -174,8 +176,8 @@ class ByteLevelBPE(Tokenizer):
                     content, size = pieces.padded(stretch)  # (N + PADDING,)
                 except UnicodeEncodeError as error:
                     raise ValueError(
-                        f"{place(source, start + begin + error.start)}: lone surrogate U+{ord(stretch[error.start]):04X}, which is "
-                        'half of a character; read the file as UTF-8 with errors="replace"'
+                        f"{place(source, start + begin + error.start)}: lone surrogate U+{ord(stretch[error.start]):04X}, which "
+                        'is half of a character; read the file as UTF-8 with errors="replace"'
                     ) from None
                 try:
                     state = self._states.pop()
@@ -254,8 +256,8 @@ class ByteLevelBPE(Tokenizer):
     def from_pretrained(cls, folder) -> ByteLevelBPE:
         """Read the tokenizer of a folder: vocab.json and merges.txt, encoder.json and vocab.bpe, or a tokenizer.json.
 
-        A tokenizer.json must describe a byte-level BPE with GPT-2's pattern. Where one lies beside the others it names the special
-        tokens.
+        A tokenizer.json must describe a byte-level BPE with GPT-2's pattern. Where one lies beside the others it names the
+        special tokens.
 
         Raises
         ------

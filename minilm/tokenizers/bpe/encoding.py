@@ -1,10 +1,10 @@
 """The hot loop of byte-level BPE: pieces of UTF-8 bytes to ids.
 
-A piece of at most 15 bytes is its own key, two 64-bit words, and one look into a table of recent pieces answers for most of a text.
-What that lacks is looked up among the vocabulary's tokens, and only what is no token either is merged. Longer pieces, and those of
-more than 4 ids, have a smaller table of their own. Neither table ever grows: a piece takes the row that its hash names from whatever
-was there (5 MB a thread in all), so that a text of any kind and length costs the same memory.
-"""
+A piece of at most 15 bytes is its own key, two 64-bit words, and one look into a table of recent pieces answers for most of a
+text. What that lacks is looked up among the vocabulary's tokens, and only what is no token either is merged. Longer pieces,
+and those of more than 4 ids, have a smaller table of their own. Neither table ever grows: a piece takes the row that its hash
+names from
+whatever was there (5 MB a thread in all), so that a text of any kind and length costs the same memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,18 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.ops.jit import jit
-from minilm.tokenizers.bpe.merging import SHORT, Merges, make_merges, make_scratch, merge_long, merge_short, work_size
+from minilm.tokenizers.bpe.merging import (
+    NO_RANK,
+    SHORT,
+    Merges,
+    make_merges,
+    make_scratch,
+    merge_long,
+    merge_ranked,
+    merge_short,
+    set_rank,
+    work_size,
+)
 from minilm.tokenizers.bpe.pieces import PADDING, load64, piece_end, piece_ends
 
 KEY_BYTES, KEY_IDS, ROW_BITS = 15, 4, 16  # of the table of short pieces
@@ -51,6 +62,7 @@ class Tables(NamedTuple):
 
     classes: np.ndarray  # (0x110000,) uint8, see `unicode16`
     byte_ids: np.ndarray  # (256,) int32
+    byte_ranks: np.ndarray  # (65536,) int32: of the pair of two bytes, the first one high
     merges: Merges
     words: Words
 
@@ -87,7 +99,17 @@ def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, t
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
     _fill(words, content, starts, byte_ids, table, make_scratch())
-    return Tables(classes, byte_ids, table, words)
+    return Tables(classes, byte_ids, _byte_ranks(byte_ids, left, right), table, words)
+
+
+def _byte_ranks(byte_ids, left, right) -> np.ndarray:
+    """The ranks of pairs of bytes, (65536,) int32: with these every piece begins, and here they lie close together."""
+    byte = np.full(max(byte_ids.max(), left.max(initial=0), right.max(initial=0)) + 1, -1, np.int64)  # (ids,)
+    byte[byte_ids] = np.arange(256)
+    found = np.full(1 << 16, NO_RANK, np.int32)  # (65536,)
+    ranks = np.flatnonzero((byte[left] >= 0) & (byte[right] >= 0))  # (b,)
+    found[byte[left[ranks]] << 8 | byte[right[ranks]]] = ranks
+    return found
 
 
 @jit(part=True, counted=False)
@@ -123,11 +145,13 @@ def _fill(words, tokens, starts, byte_ids, merges, scratch):
 
 
 @jit(part=True, counted=False)
-def _merge_piece(text, i, length, byte_ids, merges, scratch, out, count):
+def _merge_piece(text, i, length, tables, scratch, out, count):
     """Ids of a piece of at most SHORT bytes by its merges, into out[count:]; returns how many."""
     for k in range(length):
-        scratch[0, k] = byte_ids[text[i + k]]
-    n = merge_short(scratch, length, merges)
+        scratch[0, k] = tables.byte_ids[text[i + k]]
+    for k in range(length - 1):
+        set_rank(scratch, k, tables.byte_ranks[np.intp(text[i + k]) << 8 | np.intp(text[i + k + 1])])
+    n = merge_ranked(scratch, length, tables.merges)
     for k in range(n):
         out[count + k] = scratch[0, k]
     return n
@@ -150,7 +174,7 @@ def _long_piece(text, i, length, tables, state, out, count):
     if length > SHORT:
         return _merge_long_piece(text, i, length, tables.byte_ids, tables.merges, state.work, out, count)
     if length > LONG_BYTES:
-        return _merge_piece(text, i, length, tables.byte_ids, tables.merges, state.scratch, out, count)
+        return _merge_piece(text, i, length, tables, state.scratch, out, count)
     mixed = np.uint64(length)
     words = (length + 7) // 8
     last = ~np.uint64(0) >> np.uint64(8 * (8 * words - length))
@@ -169,7 +193,7 @@ def _long_piece(text, i, length, tables, state, out, count):
         for k in range(ids[row, 1]):
             out[count + k] = ids[row, 2 + k]
         return np.intp(ids[row, 1])
-    n = _merge_piece(text, i, length, tables.byte_ids, tables.merges, state.scratch, out, count)
+    n = _merge_piece(text, i, length, tables, state.scratch, out, count)
     ids[row, 0] = length if n <= LONG_IDS else 0  # no piece has length 0
     ids[row, 1] = n
     for k in range(min(n, LONG_IDS)):

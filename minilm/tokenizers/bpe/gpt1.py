@@ -36,9 +36,9 @@ class GPT1BPE(Tokenizer):
     Notes
     -----
     The text is cut into words by BERT's basic tokenizer (white space, punctuation, ideographs; control characters and accents
-    removed, lower case), which is what transformers does without ftfy and spaCy; GPT-1 itself used those two, and its ids of texts
-    with contractions and the like differ. The characters of a word are its first symbols, the last one with "</w>", and are merged
-    by rank, see `bpe.merging`.
+    removed, lower case), which is what transformers does without ftfy and spaCy; GPT-1 itself used those two, and its ids of
+    texts with contractions and the like differ. The characters of a word are its first symbols, the last one with "</w>", and
+    are merged by rank, see `bpe.merging`.
 
     Lossy: `decode` puts a blank after every token that ends a word but the last. Encoding what was decoded gives the same ids.
 
@@ -106,8 +106,8 @@ class GPT1BPE(Tokenizer):
         return np.concatenate(parts)  # (T,)
 
     def _words(self, codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Words of a text (N,), block by block: their characters, a blank between words, where in the block each is from, and where
-        the block begins."""
+        """Words of a text (N,), block by block: characters with a blank between words, where in the block each is from, where the
+        block begins."""
         from minilm.tokenizers.word_piece import kernels
 
         begin, room = 0, 2 * min(BLOCK, codes.size) + 4 * kernels.ROOM

@@ -126,7 +126,7 @@ def _want(found, wanted, what: str) -> None:
 
 
 def part(content: dict, name: str, kind: str, like: str) -> dict:
-    """The component `name`, of type `kind`, which may stand by itself or alone in a Sequence; `like` names the tokenizer meant."""
+    """The component `name` of type `kind`, which may also stand alone in a Sequence; `like` names the tokenizer meant."""
     found = field(content, name, dict, optional=True) if name in content else None
     parts = [found or {}]
     if found and found.get("type") == "Sequence":
@@ -164,7 +164,7 @@ def model_parts(content: dict, suffix: tuple) -> tuple[list[str], list[tuple[str
 
 
 def byte_level_parts(content: dict) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Tokens, merges and special tokens of the tokenizer.json of a byte-level BPE; ValueError says why it is not one like GPT-2's."""
+    """Tokens, merges and special tokens of a byte-level BPE's tokenizer.json; ValueError says why it is none like GPT-2's."""
     _want(content.get("normalizer"), (None,), "normalizer")
     cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
     _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
@@ -178,7 +178,7 @@ def _is_pair(merge) -> bool:
 
 
 def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:
-    """What Hugging Face's tokenizer.json of a tokenizer holds; `cutting` are its normalizer and so on, `model` settings of the model."""
+    """What the tokenizer.json of a tokenizer holds; `cutting` are its normalizer and so on, `model` settings of the model."""
     ids = {token: id for id, token in enumerate(tokenizer.vocabulary)}
     flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {

@@ -1,9 +1,8 @@
 """The loop that learns merges, see `training` for what it computes.
 
 Everything lies in arrays: words as linked lists of symbols, for every pair its count, and lists of places. A list belongs to one
-entry of the heap and holds the places where its pair came to be during one merge, from left to right. It may hold places where the
-pair is gone again; the symbols tell.
-"""
+entry of the heap and holds the places where its pair came to be during one merge, from left to right. It may hold places where
+the pair is gone again; the symbols tell."""
 
 from __future__ import annotations
 
@@ -207,9 +206,9 @@ def _is_at(s, place, left, right):
 
 @jit(counted=False)
 def learn(s, vocab_size, min_frequency, most):
-    """Merge until there are `vocab_size` tokens, or nothing occurs often enough (DONE), or `most` merges (MORE), or an array is full.
+    """Merge until there are `vocab_size` tokens or nothing occurs often enough (DONE), `most` merges (MORE), or no room (FULL).
 
-    With FULL, sizes[NEED] says how many places and pairs the next merge may need; nothing is lost, and `learn` goes on.
+    With the last, sizes[NEED] says how many places and pairs the next merge may need; nothing is lost, and `learn` goes on.
     """
     while True:
         if s.sizes[TOKENS] >= vocab_size or s.sizes[ENTRIES] == 0:

@@ -6,8 +6,8 @@ With ranks r(a, b), for symbols s_1 ... s_n ::
         i = the leftmost of those with the lowest rank
         replace s_i, s_i+1 by the symbol of that rank
 
-Short sequences (n <= SHORT) look for the lowest rank among all n, sixteen at once; long ones keep the candidates in a heap, so that
-n symbols take O(n log n) steps whatever they are.
+Short sequences (n <= SHORT) look for the lowest rank among all n, sixteen at once; long ones keep the candidates in a heap, so
+that n symbols take O(n log n) steps whatever they are.
 
 References
 ----------
@@ -30,7 +30,8 @@ ID_BITS, RANK_BITS = 21, 22  # two ids and a rank fit into 64 bits
 SHORT = 128  # symbols
 _GROUP = 16  # ranks compared at once
 _PLACE_BITS = 7  # of a short sequence; with a rank they fit into 31 bits
-_NONE = np.int64(2**23)  # above every rank
+NO_RANK = 2**23
+_NONE = np.int64(NO_RANK)  # above every rank
 _NO_KEY = np.int32(2**30)  # above every rank and place
 _SYMBOL, _KEY, _NEXT, _BEFORE = range(4)  # rows of the scratch of a short sequence
 _EMPTY = np.uint64(2**64 - 1)
@@ -115,11 +116,23 @@ def _key(merges, scratch, left, right):
 @jit(part=True, counted=False)
 def merge_short(scratch, n, merges):
     """Merge scratch[0, :n] in place, 0 < n <= SHORT; returns how many symbols remain."""
-    groups = (n + _GROUP - 2) // _GROUP
-    for i in range(groups * _GROUP):
-        scratch[_KEY, i] = _NO_KEY
     for i in range(n - 1):
-        scratch[_KEY, i] = _key(merges, scratch, i, i + 1)
+        set_rank(scratch, i, rank_of(merges, scratch[_SYMBOL, i], scratch[_SYMBOL, i + 1]))
+    return merge_ranked(scratch, n, merges)
+
+
+@jit(part=True, counted=False)
+def set_rank(scratch, i, rank):
+    """Tell the rank of the pair at a place, for `merge_ranked`."""
+    scratch[_KEY, i] = np.int32(rank << _PLACE_BITS | i)
+
+
+@jit(part=True, counted=False)
+def merge_ranked(scratch, n, merges):
+    """As `merge_short`, where the ranks of the n - 1 pairs are set."""
+    groups = (n + _GROUP - 2) // _GROUP
+    for i in range(max(n - 1, 0), groups * _GROUP):
+        scratch[_KEY, i] = _NO_KEY
     for i in range(n):
         scratch[_NEXT, i] = i + 1
         scratch[_BEFORE, i + 1] = i
@@ -188,8 +201,8 @@ def merge_long(work, n, merges):
     Parameters
     ----------
     work : (>= work_size(n),) int64
-        Symbols in work[:n], and room: neighbours, ranks and the heap. The heap holds rank and place of pairs; none is taken out when
-        its pair goes, and the ranks tell which still hold.
+        Symbols in work[:n], and room: neighbours, ranks and the heap. The heap holds rank and place of pairs; none is taken
+        out when its pair goes, and the ranks tell which still hold.
     n : int
     merges : Merges
 

@@ -5,9 +5,9 @@ With words w (pieces of the text, as sequences of symbols) that occur c_w times 
     n(a, b) = sum over w of c_w * (how often a, b stand side by side in w)
     repeat:  (a, b) = the pair with the largest n, of those the one with the lowest ids;  every a b becomes ab
 
-A merge changes the counts of the pairs around its places only, so those are updated and nothing is counted again: a pair keeps the
-list of places where it came to be, and a heap keeps the pairs by count, looked at again when they come up (counts of pairs that wait
-only fall). N symbols of distinct words cost O(N log N) steps in all, if no word is extremely long and repetitive.
+A merge changes the counts of the pairs around its places only, so those are updated and nothing is counted again: a pair keeps
+the list of places where it came to be, and a heap keeps the pairs by count, looked at again when they come up (counts of pairs
+that wait only fall). N symbols of distinct words cost O(N log N) steps in all, if no word is extremely long and repetitive.
 
 The merges are those of Hugging Face's BpeTrainer, whose rules beyond the formula are: special tokens have the first ids, then the
 256 bytes in the order of their characters; a merge whose result is a token already gives that token and no new id, and what then
