@@ -60,12 +60,12 @@ def texts(size: int) -> dict[str, str]:
 
 def cases(quick: bool = False) -> list[Case]:
     """Encoding, cold and warm, the worst inputs, and training."""
-    size = 3_000 if quick else 2_000_000
+    size = 3_000 if quick else 1_200_000
     found = []
     for name, text in texts(size).items():
         for warm in (False, True):
             found.append(_case(f"bpe {name}, {'warm' if warm else 'cold'}", text, warm, TARGET))
-    found += [_case(f"bpe {size // 2:,} {name}, warm", unit * (size // 2), True, None) for name, unit in WORST.items()]
+    found += [_case(f"bpe {size:,} {name}, warm", unit * size, True, None) for name, unit in WORST.items()]
     book = "".join(texts(size).values()) * (1 if quick else 2)
     vocabulary = 300 if quick else 30_000
     training = functools.partial(_training, book, vocabulary)
@@ -92,7 +92,7 @@ def _encoders(text: str, warm: bool, peers: bool) -> list[Contestant]:
     if peers and (tiktoken := _tiktoken()):
         found.append(Contestant("tiktoken", lambda: tiktoken.encode_ordinary(text), lambda ids: [_numbered()[np.array(ids)]]))
     if peers and (rust := _rust()):
-        found.append(Contestant("tokenizers", lambda: rust.encode(text), lambda encoding: [np.array(encoding.ids)], rounds=3))
+        found.append(Contestant("tokenizers", lambda: rust.encode(text), lambda encoding: [np.array(encoding.ids)], rounds=1))
     return found
 
 

@@ -155,7 +155,7 @@ def with_config(**changes):
         (b"\xff\xfe", "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
         ([], "expected a JSON object, got list"),
-        ({"model": {"type": "BPE"}, "version": "1.0"}, "tokenizer of type 'BPE', expected 'Character'"),
+        ({"model": {"type": "Unigram"}, "version": "1.0"}, "tokenizer of type 'Unigram', expected 'Character'"),
         (without(CHARACTER, "version"), "field 'version' is missing"),
         ({**CHARACTER, "version": "1"}, "field 'version' must be int, got str"),
         ({**CHARACTER, "version": True}, "field 'version' must be int, got bool"),
