@@ -6,6 +6,7 @@
     python -m benchmarks ops lstm gru           two ops
     python -m benchmarks models --json run.json
     python -m benchmarks memory                 peak memory of training steps
+    python -m benchmarks tokenizers             encoding and training, beside tiktoken and tokenizers
     python -m benchmarks --list                 the names
 """
 
@@ -16,7 +17,7 @@ import difflib
 import os
 import sys
 
-SUITES = ("ops", "models", "memory", "all")
+SUITES = ("ops", "models", "memory", "tokenizers", "all")
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 
 
@@ -41,7 +42,9 @@ def duration(text: str) -> float:
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
     p = argparse.ArgumentParser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
-    p.add_argument("names", nargs="*", metavar="NAME", help="ops, models, memory or all, then names out of it (see --list)")
+    p.add_argument(
+        "names", nargs="*", metavar="NAME", help="ops, models, memory, tokenizers or all, then names out of it (see --list)"
+    )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument("--quick", action="store_true", help="tiny sizes, few rounds: does it run at all; no target is judged")
     p.add_argument("--seconds", type=duration, default=3.0, metavar="S", help="time for the rounds of one case (3)")
@@ -98,6 +101,15 @@ def main(arguments: list[str] | None = None) -> int:
             from benchmarks import memory
 
             return memory.report(names, quick=given.quick, peers=not given.no_peers, threads=given.threads, json_path=given.json)
+        if suite == "tokenizers":
+            from benchmarks import cases_tokenizers
+
+            if given.list:
+                print("\n".join(case.name for case in cases_tokenizers.every(given.quick)))
+                return 0
+            return cases_tokenizers.report(
+                names, quick=given.quick, peers=not given.no_peers, seconds=given.seconds, json_path=given.json
+            )
         return speed(given, suite, names)
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)

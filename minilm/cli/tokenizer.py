@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 
-KINDS = ("character", "word", "wordpiece", "keras")
+KINDS = ("character", "word", "bpe", "wordpiece", "keras")
 ONLY = {  # option -> the kinds it is for
-    "vocab_size": ("character", "word", "wordpiece"),
-    "min_count": ("word", "wordpiece"),
+    "vocab_size": ("character", "word", "bpe", "wordpiece"),
+    "min_count": ("word", "bpe", "wordpiece"),
+    "special": ("bpe",),
     "split": ("word",),
     "lower": ("word", "wordpiece", "keras"),
     "strip_accents": ("wordpiece",),
@@ -30,7 +31,7 @@ def add_parser(subparsers) -> None:
         "tokenizer",
         help="train and try tokenizers",
         description="Train a tokenizer, encode texts, decode ids. TOKENIZER is a tokenizer's file, or a folder with a "
-        "tokenizer.json or vocab.txt, such as a run's.",
+        "tokenizer.json or vocab.txt, such as a run's, or with a vocabulary and merges, such as GPT-2's.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="train|encode|decode|info")
     _add_train(actions)
@@ -53,7 +54,10 @@ def add_parser(subparsers) -> None:
 def _add_train(actions) -> None:
     training = actions.add_parser("train", help="build the vocabulary of texts")
     training.add_argument(
-        "--kind", choices=KINDS, default="character", help="wordpiece: BERT's; keras: the semantics of Keras's Tokenizer"
+        "--kind",
+        choices=KINDS,
+        default="character",
+        help="bpe: GPT-2's, on bytes; wordpiece: BERT's; keras: the semantics of Keras's Tokenizer",
     )
     training.add_argument(
         "--corpus", nargs="+", required=True, metavar="FILE|NAME", help="UTF-8 files, or corpora by their names"
@@ -61,9 +65,17 @@ def _add_train(actions) -> None:
     training.add_argument(
         "--out", required=True, metavar="FILE", help="the JSON file to write, or a folder for its tokenizer.json"
     )
-    training.add_argument("--vocab-size", type=int, metavar="N", help="at most N ids (wordpiece: 30,000); character: needs --unk")
     training.add_argument(
-        "--min-count", type=int, metavar="N", help="word: leave out rarer words; wordpiece: join no rarer pair (2)"
+        "--vocab-size",
+        type=int,
+        metavar="N",
+        help="at most N ids (bpe: 4,096; wordpiece: 30,000); character: needs --unk",
+    )
+    training.add_argument(
+        "--min-count", type=int, metavar="N", help="word: leave out rarer words; bpe, wordpiece: join no rarer pair (2)"
+    )
+    training.add_argument(
+        "--special", nargs="*", metavar="TOKEN", help="bpe: special tokens, which get the first ids (<|endoftext|>)"
     )
     training.add_argument("--split", choices=("words", "spaces"), help="word: cut punctuation off (words, the default), or not")
     training.add_argument(
@@ -109,8 +121,23 @@ def _train(args) -> int:
         for name in ("unk", "eos"):
             if name in options:
                 options[f"{name}_token"] = options.pop(name) or None
+        if args.kind == "bpe":
+            tokenizer = _train_bpe([text.path for text in texts], args.errors, options)
+            return _written(tokenizer, args)
         kinds = {"character": tokenizers.Character, "word": tokenizers.WordLevel, "wordpiece": tokenizers.WordPiece}
         tokenizer = kinds[args.kind].train([text.path for text in texts], errors=args.errors, **options)
+    return _written(tokenizer, args)
+
+
+def _train_bpe(paths, errors: str, options: dict):
+    from minilm import tokenizers
+
+    names = {"vocab_size": "vocab_size", "min_count": "min_frequency", "special": "special_tokens"}
+    chosen = {"vocab_size": tokenizers.ByteLevelBPE.USUAL_SIZE, **{names[name]: value for name, value in options.items()}}
+    return tokenizers.ByteLevelBPE.train(paths, errors=errors, progress=None, **chosen)
+
+
+def _written(tokenizer, args) -> int:
     folder = os.path.dirname(os.path.abspath(args.out))
     os.makedirs(folder, exist_ok=True)
     tokenizer.save(args.out)

@@ -91,7 +91,7 @@ def _train(config, args) -> int:
         print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
         return 128 + stop.signal
     state, evaluation = result.state, result.evaluation
-    unit = {"character": "character", "word": "word"}.get(state.config.tokenizer.kind, "token")
+    unit = state.config.tokenizer.kind if state.config.tokenizer.kind in ("character", "word") else "token"
     if result.sample is not None:
         print(f"{result.sample}\n")
     print(f"validation  {evaluation.summary(unit)}")

@@ -78,7 +78,7 @@ class _Cache(caching.FunctionCache):
     _impl_class = _CacheImpl
 
 
-def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False):
+def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False, counted=True):
     """Compile a kernel at its first call, without the GIL, cached on disk by the hash of the package's sources.
 
     Parameters
@@ -91,10 +91,16 @@ def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False):
         True for a function with arithmetic that other kernels call. It then becomes part of each of them. As a function of its
         own it would exist in several versions (compiled alone and inside its callers), which round differently where one was
         vectorised and another not, and which of them runs would depend on whether the code came from the cache.
+    counted : bool
+        False for kernels of many short calls that make no array: Numba then does not count references to their arguments. The
+        counting is an atomic instruction for every array at every call, however small the function. What they call must be so
+        too.
     """
     if function is None:
-        return functools.partial(jit, fastmath=fastmath, inline=inline, part=part)
+        return functools.partial(jit, fastmath=fastmath, inline=inline, part=part, counted=counted)
     options = {"fastmath": set(fastmath), "error_model": "numpy", "inline": inline, "forceinline": part}
+    if not counted:
+        options["_nrt"] = False  # NRT is Numba's run-time of counted references
     dispatcher = numba.njit(nogil=True, **options)(function)
     dispatcher._cache = _Cache(dispatcher.py_func)  # what cache=True does, with a folder of our own
     return dispatcher

@@ -1,11 +1,11 @@
 """Tokenizers: text to ids and back.
 
-`Character`, `WordLevel` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`, with `pad_sequences`, has the surface
-of Keras's text preprocessing and serves classifiers.
-"""
+`Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`,
+with `pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers."""
 
-from . import base, files, word_piece
+from . import base, bpe, files, word_piece
 from .base import DecodeStream, Tokenizer
+from .bpe import GPT1BPE, ByteLevelBPE
 from .character import Character
 from .files import read_text
 from .sequences import pad_sequences
@@ -14,9 +14,11 @@ from .word_level import WordLevel
 from .word_piece import Encoding, WordPiece
 
 __all__ = [
+    "ByteLevelBPE",
     "Character",
     "DecodeStream",
     "Encoding",
+    "GPT1BPE",
     "Tokenizer",
     "Word",
     "WordLevel",
@@ -28,7 +30,7 @@ __all__ = [
     "tokenizer_from_json",
 ]
 
-CLASSES = {each.__name__: each for each in (Character, WordLevel, WordPiece, Word)}
+CLASSES = {each.__name__: each for each in (Character, WordLevel, WordPiece, Word)} | {"BPE": bpe.AnyBPE}
 
 
 def load(path) -> Tokenizer | Word:
@@ -37,7 +39,8 @@ def load(path) -> Tokenizer | Word:
     Parameters
     ----------
     path : str or os.PathLike
-        The file, or a folder that holds a tokenizer.json, such as a training run's; or BERT's vocab.txt, or its folder.
+        The file, or a folder that holds a tokenizer.json, such as a training run's; or BERT's vocab.txt, or its folder; or the
+        folder of a BPE that has vocab.json and merges.txt, or encoder.json and vocab.bpe, and no tokenizer.json.
 
     Raises
     ------
@@ -48,6 +51,8 @@ def load(path) -> Tokenizer | Word:
     """
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
+    if bpe.is_vocabulary(path):
+        return bpe.AnyBPE.from_pretrained(path)
     fields = files.read_tokenizer(path)
     if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what lies beside the file

@@ -137,7 +137,11 @@ def read_tokenizer(path) -> dict:
     """
     path = file_in(path)
     with open(path, "rb") as file:
-        content = file.read()
+        return parse_tokenizer(file.read(), path)
+
+
+def parse_tokenizer(content: bytes, path) -> dict:
+    """What `read_tokenizer` does with the content of a file; `path` is what to call it in an error."""
     try:
         fields = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
@@ -163,7 +167,11 @@ def is_hugging_face(fields: dict) -> bool:
 
 def kind_of(fields: dict) -> str:
     """The class of tokenizer that a file's fields are of; for Hugging Face's, the type of its model, such as "WordPiece"."""
-    return field(fields["model"] if is_hugging_face(fields) else fields, "type", str)
+    if not is_hugging_face(fields):
+        return field(fields, "type", str)
+    # the oldest ones, GPT-2's too, do not name the model; then it is the one that has merges
+    usual = {"type": "BPE"} if "merges" in fields["model"] else {}
+    return field({**usual, **fields["model"]}, "type", str)
 
 
 def field(fields: dict, name: str, kind, optional: bool = False):

@@ -24,7 +24,7 @@ class Parts(NamedTuple):
 
 
 def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text):
-    """A tokenizer of the text: of its characters, or of the words or their pieces of the part for training."""
+    """A tokenizer of the text: of its characters, or of the words, their pieces or the byte pairs of the part for training."""
     settings = config.tokenizer
     if settings.kind == "word":
         options: dict[str, Any] = {name: getattr(settings, name) for name in ("vocab_size", "min_count", "split", "lower")}
@@ -34,6 +34,9 @@ def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text):
         return tokenizers.WordPiece.train_from_chunks(
             train, **{name: value for name, value in options.items() if value is not None}
         )
+    if settings.kind == "bpe":
+        size = settings.vocab_size or tokenizers.ByteLevelBPE.USUAL_SIZE
+        return tokenizers.ByteLevelBPE.train_from_chunks(train, vocab_size=size)
     # Which characters there are is all that is taken from the validation text: one that training never saw would be an error.
     unknown = None if settings.vocab_size is None else "<unk>"
     return tokenizers.Character.train_from_chunks(text, vocab_size=settings.vocab_size, unk_token=unknown)

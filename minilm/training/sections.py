@@ -48,11 +48,12 @@ class TokenizerConfig:
 
     Parameters
     ----------
-    kind : {"character", "word", "wordpiece"}
+    kind : {"character", "word", "wordpiece", "bpe"}
         "character": all characters of the text, as char-rnn and nanoGPT do. "word": the words of the part for training; others
-        become <unk>, and every line's end <eos>. "wordpiece": BERT's, trained on the part for training.
+        become <unk>, and every line's end <eos>. "wordpiece": BERT's, trained on the part for training. "bpe": byte pairs learnt
+        from the part for training, see `minilm.tokenizers.ByteLevelBPE`; nothing is unknown.
     vocab_size : int, optional
-        At most this many ids; the rarest characters or words become <unk>.
+        At most this many ids; the rarest characters or words become <unk>. With "bpe" 4,096 if none is given.
     min_count : int
         Words that occur less often become <unk>.
     split : {"words", "spaces"}
@@ -67,9 +68,9 @@ class TokenizerConfig:
     lower: bool = False
 
     def __post_init__(self):
-        checks.option("tokenizer.kind", self.kind, ("character", "word", "wordpiece"))
+        checks.option("tokenizer.kind", self.kind, ("character", "word", "wordpiece", "bpe"))
         if self.vocab_size is not None:
-            checks.whole("tokenizer.vocab_size", self.vocab_size, 2, 2**31)
+            checks.whole("tokenizer.vocab_size", self.vocab_size, 257 if self.kind == "bpe" else 2, 2**31)
         checks.whole("tokenizer.min_count", self.min_count, 1, MANY)
         checks.option("tokenizer.split", self.split, ("words", "spaces"))
         checks.flag("tokenizer.lower", self.lower)

@@ -41,6 +41,16 @@ def test_quick_run_beside_the_peer_computes_the_same(capsys):
     assert main(["all", "--quick"]) == 0, capsys.readouterr().out  # 1: an op and its peer disagree
 
 
+def test_quick_run_of_the_tokenizers(tmp_path, capsys):
+    """With the peers that are installed: ids and merges are compared before anything is timed."""
+    path = tmp_path / "run.json"
+    assert main(["tokenizers", "bpe", "--quick", "--seconds", "0.05", "--json", str(path)]) == 0, capsys.readouterr().out
+    names = [result["name"] for result in json.loads(path.read_text())]
+    assert "bpe stories, cold" in names and any(name.startswith("bpe training") for name in names)
+    assert main(["tokenizers", "--list"]) == 0
+    assert "bpe stories, warm" in capsys.readouterr().out.splitlines()
+
+
 def test_list_names_what_can_be_chosen(capsys):
     assert main(["--list"]) == 0
     listed = capsys.readouterr().out

@@ -36,10 +36,11 @@ def trained(tmp_path, corpus, minilm):
         ("character", []),
         ("word", ["--vocab-size", "7", "--lower"]),
         ("wordpiece", ["--no-lower", "--min-count", "1"]),
+        ("bpe", ["--vocab-size", "270", "--special", "<s>", "<|endoftext|>"]),
         ("keras", ["--oov", "<oov>"]),
     ):
         assert minilm("train", "--kind", kind, "--corpus", corpus, "--out", tmp_path / f"{kind}.json", *options)[0] == 0
-    return {kind: tmp_path / f"{kind}.json" for kind in ("character", "word", "wordpiece", "keras")}
+    return {kind: tmp_path / f"{kind}.json" for kind in ("character", "word", "wordpiece", "bpe", "keras")}
 
 
 @pytest.fixture
@@ -54,6 +55,9 @@ def test_train_is_what_the_library_trains(trained):
     assert tokenizers.load(trained["character"]) == tokenizers.Character(TEXT)
     assert tokenizers.load(trained["word"]) == tokenizers.WordLevel.train_from_chunks(TEXT, vocab_size=7, lower=True)
     assert tokenizers.load(trained["wordpiece"]) == tokenizers.WordPiece.train_from_chunks(TEXT, lower=False, min_count=1)
+    special = ("<s>", "<|endoftext|>")
+    bpe = tokenizers.ByteLevelBPE.train_from_chunks(TEXT, vocab_size=270, special_tokens=special)
+    assert tokenizers.load(trained["bpe"]) == bpe and bpe.special_tokens == special
     keras = tokenizers.Word(oov_token="<oov>")
     keras.fit_on_texts([TEXT])
     assert tokenizers.load(trained["keras"]).word_index == keras.word_index
@@ -76,7 +80,7 @@ def test_options_of_training(tmp_path, corpus, minilm):
     assert "T" in tokenizers.load(out).vocabulary
 
 
-@pytest.mark.parametrize("kind", ["character", "word", "wordpiece", "keras"])
+@pytest.mark.parametrize("kind", ["character", "word", "wordpiece", "bpe", "keras"])
 def test_encode_and_decode(kind, trained, minilm, stdin, corpus):
     tokenizer = tokenizers.load(trained[kind])
     text = "The cat sat"
@@ -179,3 +183,21 @@ def test_invalid_utf8_may_be_replaced(trained, minilm, stdin, tmp_path):
     assert status == 2 and "standard input: invalid UTF-8 at byte 1 (0xff: invalid start byte)" in err
     stdin(b"a\xff")
     assert minilm("encode", tmp_path / "t.json", "--errors", "replace")[1] == "0 4\n"
+
+
+def test_a_folder_with_a_vocabulary_and_merges(trained, minilm, tmp_path):
+    """As GPT-2's was published, and as Hugging Face keeps it."""
+    tokenizer = tokenizers.load(trained["bpe"])
+    tokenizer.save_pretrained(tmp_path / "gpt2")
+    (tmp_path / "gpt2" / "tokenizer.json").unlink()
+    (tmp_path / "gpt2" / "vocab.json").rename(tmp_path / "gpt2" / "encoder.json")
+    (tmp_path / "gpt2" / "merges.txt").rename(tmp_path / "gpt2" / "vocab.bpe")
+    status, out, _ = minilm("encode", tmp_path / "gpt2", "The naïve 😀<|endoftext|>")
+    ids = tokenizer.encode("The naïve 😀<|endoftext|>").tolist()
+    assert status == 0 and out.split() == list(map(str, ids)) and ids[-1] == 1
+    assert minilm("decode", tmp_path / "gpt2", *ids)[1] == "The naïve 😀<|endoftext|>\n"
+    status, out, _ = minilm("info", tmp_path / "gpt2", "--json")
+    assert json.loads(out)["kind"] == "ByteLevelBPE" and json.loads(out)["special_tokens"] == {"<|endoftext|>": 1}
+    (tmp_path / "gpt2" / "vocab.bpe").write_text("#version: 0.2\nab\n")
+    status, out, err = minilm("encode", tmp_path / "gpt2", "a")
+    assert status == 2 and out == "" and err.count("\n") == 1 and "vocab.bpe: merge 0 must be two tokens" in err

@@ -32,6 +32,7 @@ KINDS = {
         "batch": 2,
         "time": 8,
     },
+    "byte pairs": {"tokenizer": {"kind": "bpe", "vocab_size": 300}, "batch": 2, "time": 8},
     "words": {"tokenizer": {"kind": "word", "lower": True}, "model": {"tied": True}, "batch": 2, "time": 8},
 }
 

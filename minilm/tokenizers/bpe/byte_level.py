@@ -1,0 +1,349 @@
+"""ByteLevelBPE: GPT-2's tokenizer, byte-pair encoding of UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+
+import numpy as np
+
+from minilm.tokenizers import files
+from minilm.tokenizers.base import Tokenizer, check_ids, check_text
+from minilm.tokenizers.bpe import alphabet, hugging_face, special
+from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
+from minilm.tokenizers.bpe.vocabulary import MOST_IDS, merge_ids
+from minilm.tokenizers.character import place
+
+
+class ByteLevelBPE(Tokenizer):
+    r"""Byte-pair encoding of UTF-8, as GPT-2 and GPT-3 use it: every text has ids, and none is unknown.
+
+    Parameters
+    ----------
+    vocabulary : iterable of str
+        All tokens in the order of their ids, written in GPT-2's byte alphabet (" the" is "\u0120the"), special ones as they
+        are. All 256 single bytes must be among them.
+    merges : iterable of (str, str)
+        Pairs of tokens, the first to be merged first.
+    special_tokens : iterable of str
+        Those of the vocabulary that stand for something other than their spelling. "<|endoftext|>", or the only one if there is
+        only one, is `eos_token`, which ends a text.
+
+    Notes
+    -----
+    A text is cut at the special tokens in it, then by GPT-2's pattern into pieces (see `bpe.pieces`), and the bytes of every
+    piece are merged on their own, the pair of lowest rank first (`bpe.merging`). Nothing is normalised and nothing lost:
+    ``decode(encode(text)) == text`` for every text. Lone surrogates are no text: UTF-8 has no bytes for them.
+
+    Special tokens that stand in a text are encoded as such, which is what Hugging Face's tokenizers do; tiktoken refuses them
+    unless told. `encode` takes tiktoken's two arguments to choose: texts from others want ``disallowed_special="all"`` together
+    with ``allowed_special=()`` (an error), or ``allowed_special=()`` alone (their spelling, as any other text).
+
+    Ids that cut a character in two, which `encode` gives for rare ones and models make by mistake, decode to U+FFFD where no
+    character comes of them; a `DecodeStream` waits for the rest.
+
+    Speed: see `bpe.encoding`, whose tables of recent pieces take 5 MB a thread and never grow.
+
+    References
+    ----------
+    A. Radford et al., Language models are unsupervised multitask learners, 2019, section 2.2.
+    R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
+    """
+
+    USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
+
+    def __init__(
+        self,
+        vocabulary: Iterable[str],
+        merges: Iterable[tuple[str, str]],
+        *,
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+    ):
+        super().__init__(vocabulary, special.check(special_tokens))
+        self._special_ids = special.ids_of(self._special_tokens, self._ids)
+        self._special_tokens = tuple(self._special_ids)
+        only = self._special_tokens[0] if len(self._special_tokens) == 1 else None
+        self.eos_token = END_OF_TEXT if END_OF_TEXT in self._special_ids else only
+        self._bytes = [self._content(token) for token in self._vocabulary]  # V
+        for byte, character in enumerate(alphabet.characters()):
+            if character not in self._ids or character in self._special_ids:
+                raise ValueError(f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all 256 some texts have no ids")
+        self._merges = tuple((left, right) for left, right in merges)
+        self._merge_ids = merge_ids(self._merges, self._ids)  # (M, 3): left, right, both
+        self._tables = None
+        self._states: list = []  # of threads that are not encoding now
+
+    def _content(self, token: str) -> bytes:
+        if token in self._special_ids:
+            return token.encode("utf-8")
+        content = alphabet.unspelled(token)
+        if not content:
+            raise ValueError(f"token {token!r} is neither special nor written in GPT-2's byte alphabet")
+        return content
+
+    # Text to ids
+
+    def encode(self, text: str, *, allowed_special=special.ALL, disallowed_special=()) -> np.ndarray:
+        """Encode a text.
+
+        Parameters
+        ----------
+        text : str
+        allowed_special : "all" or collection of str
+            Special tokens that become their own id where the text spells them.
+        disallowed_special : "all" or collection of str
+            Special tokens whose spelling in the text is an error; "all" means all that are not allowed. What is in neither is
+            encoded as ordinary text.
+
+        Returns
+        -------
+        ids : ndarray, shape (T,), int32
+
+        Raises
+        ------
+        TypeError
+            `text` is not a str.
+        ValueError
+            The text holds a lone surrogate or a disallowed special token (named with its position); or an argument names a token
+            that is not special.
+        """
+        check_text(text)
+        return self._encode(text, 0, "", self._choice(text, allowed_special, disallowed_special))  # (T,)
+
+    def encode_batch(self, texts, *, allowed_special=special.ALL, disallowed_special=(), threads: int = 1) -> list[np.ndarray]:
+        """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
+        if isinstance(texts, str):
+            raise TypeError("texts must be a list of str, got one str: use encode")
+        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+            raise ValueError(f"threads must be a whole number of at least 1, got {threads!r}")
+        options = {"allowed_special": allowed_special, "disallowed_special": disallowed_special}
+        texts = list(texts)
+        if threads == 1 or len(texts) < 2:
+            return [self.encode(text, **options) for text in texts]
+        from concurrent.futures import ThreadPoolExecutor
+
+        size = -(-len(texts) // (4 * threads))  # a few parts a thread, so that none waits long for the last one
+        parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+        self._prepare()
+        with ThreadPoolExecutor(threads) as pool:
+            return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
+
+    def encode_with_offsets(
+        self, text: str, *, allowed_special=special.ALL, disallowed_special=()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Encode a text, and tell which characters every id stands for.
+
+        Returns
+        -------
+        ids : ndarray, shape (T,), int32
+        offsets : ndarray, shape (T, 2), int64
+            Id t stands for ``text[offsets[t, 0] : offsets[t, 1]]``. Ids that share a character, each with some of its bytes, all
+            have that whole character, as in Hugging Face's tokenizers.
+        """
+        ids = self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)  # (T,)
+        content = np.frombuffer(text.encode("utf-8"), np.uint8)  # (N,)
+        character = np.cumsum((content & 0xC0) != 0x80) - 1  # (N,): which one a byte belongs to
+        lengths = np.fromiter((len(self._bytes[id]) for id in ids.tolist()), np.int64, count=ids.size)  # (T,)
+        stops = np.cumsum(lengths)  # (T,)
+        return ids, np.stack([character[stops - lengths], character[stops - 1] + 1], axis=1)
+
+    def _choice(self, text: str, allowed_special, disallowed_special) -> dict[str, int]:
+        """The special tokens to look for in a text, with their ids; ValueError for one that must not be there."""
+        if allowed_special == special.ALL and not disallowed_special:
+            return self._special_ids
+        allowed = special.chosen("allowed_special", allowed_special, self._special_ids)
+        disallowed = special.chosen("disallowed_special", disallowed_special, self._special_ids)
+        for token in sorted(disallowed - allowed if disallowed_special == special.ALL else disallowed):
+            at = text.find(token)
+            if at >= 0:
+                raise ValueError(
+                    f"character {at}: the text holds the special token {token!r}, which disallowed_special names; "
+                    "allowed_special encodes it as that token, and a token in neither is encoded as ordinary text"
+                )
+        return {token: id for token, id in self._special_ids.items() if token in allowed}
+
+    def _encode(self, text, start, source, special_ids=None):
+        from minilm.tokenizers.bpe import encoding, pieces
+
+        tables = self._prepare()
+        parts = []
+        for begin, end, id in special.segments(text, self._special_ids if special_ids is None else special_ids):
+            if id >= 0:
+                parts.append(np.array([id], np.int32))  # (1,)
+            elif begin < end:
+                stretch = text if end - begin == len(text) else text[begin:end]
+                try:
+                    content, size = pieces.padded(stretch)  # (N + PADDING,)
+                except UnicodeEncodeError as error:
+                    raise ValueError(
+                        f"{place(source, start + begin + error.start)}: lone surrogate U+{ord(stretch[error.start]):04X}, which "
+                        'is half of a character; read the file as UTF-8 with errors="replace"'
+                    ) from None
+                try:
+                    state = self._states.pop()
+                except IndexError:
+                    state = encoding.make_state()
+                parts.append(encoding.encode_all(content, size, tables, state))  # (T_i,)
+                self._states.append(state)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.int32)  # (T,)
+
+    def _prepare(self):
+        """The tables that encoding reads, made at the first use."""
+        if self._tables is None:
+            from minilm.tokenizers.bpe import encoding, unicode16
+
+            byte_ids = np.array([self._ids[character] for character in alphabet.characters()], np.int32)  # (256,)
+            tokens = [b"" if token in self._special_ids else self._bytes[id] for id, token in enumerate(self._vocabulary)]  # V
+            self._tables = encoding.make_tables(unicode16.classes(), byte_ids, self._merge_ids, tokens)
+        return self._tables
+
+    def _safe_cut(self, text):
+        from minilm.tokenizers.bpe.cuts import safe_cut
+
+        return safe_cut(text, self._special_tokens)
+
+    # Ids to text
+
+    def decode(self, ids, *, skip_special_tokens: bool = False) -> str:
+        """Decode ids; with `skip_special_tokens` those of special tokens give nothing instead of their spelling."""
+        if not skip_special_tokens:
+            return super().decode(ids)
+        ids = check_ids(ids, self.vocab_size)  # (T,)
+        return super().decode(ids[~np.isin(ids, list(self._special_ids.values()))])
+
+    def decode_bytes(self, ids) -> bytes:
+        """The bytes of ids, which need not be whole characters."""
+        return b"".join(map(self._bytes.__getitem__, check_ids(ids, self.vocab_size).tolist()))
+
+    def _decode(self, ids, state):
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        decoder.setstate((state or b"", 0))  # bytes of a character whose others are still to come
+        text = decoder.decode(b"".join(map(self._bytes.__getitem__, ids.tolist())))
+        return text, decoder.getstate()[0]
+
+    def _flush(self, state):
+        return (state or b"").decode("utf-8", "replace")
+
+    # Files
+
+    @property
+    def merges(self) -> tuple[tuple[str, str], ...]:
+        """The pairs of tokens that are merged, first to last."""
+        return self._merges
+
+    @classmethod
+    def from_files(cls, vocabulary, merges, *, special_tokens: Iterable[str] | None = None) -> ByteLevelBPE:
+        """Read a vocabulary and merges as GPT-2 and Hugging Face keep them.
+
+        Parameters
+        ----------
+        vocabulary : path
+            encoder.json or vocab.json: a JSON object of tokens and ids.
+        merges : path
+            vocab.bpe or merges.txt: a line a merge, the first line a comment.
+        special_tokens : iterable of str, optional
+            "<|endoftext|>" if the vocabulary has it, otherwise none.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            Naming the file and what is wrong in it.
+        """
+        return hugging_face.from_files(cls, vocabulary, merges, (END_OF_TEXT,) if special_tokens is None else special_tokens)
+
+    @classmethod
+    def from_pretrained(cls, folder) -> ByteLevelBPE:
+        """Read the tokenizer of a folder: vocab.json and merges.txt, encoder.json and vocab.bpe, or a tokenizer.json.
+
+        A tokenizer.json must describe a byte-level BPE with GPT-2's pattern. Where one lies beside the others it names the
+        special tokens.
+
+        Raises
+        ------
+        FileNotFoundError
+            The folder holds none of these.
+        ValueError
+            Naming the file and what is wrong in it, or what it is instead.
+        """
+        return hugging_face.from_folder(cls, folder)
+
+    def save_pretrained(self, folder) -> None:
+        """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
+        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+
+    def to_json(self) -> str:
+        """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
+        return hugging_face.to_json(hugging_face.byte_level_json(self))
+
+    def save(self, path) -> None:
+        """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
+        files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
+
+    @classmethod
+    def load(cls, path) -> ByteLevelBPE:
+        """Read a tokenizer.json, or a folder as `from_pretrained` does."""
+        return hugging_face.load(cls, path)
+
+    def _fields(self):
+        return {"special_tokens": self._special_tokens, "vocabulary": self._vocabulary, "merges": self._merges}
+
+    @classmethod
+    def _from_fields(cls, fields):
+        tokens, merges, special_tokens = hugging_face.byte_level_parts(fields)
+        return cls(tokens, merges, special_tokens=special_tokens)
+
+    # Training
+
+    @classmethod
+    def train_from_chunks(
+        cls,
+        chunks,
+        *,
+        vocab_size: int,
+        min_frequency: int = 2,
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+        progress: bool | None = False,
+    ) -> ByteLevelBPE:
+        """Learn the merges of a text.
+
+        Parameters
+        ----------
+        chunks : str or iterable of str
+            One text, or its pieces in order.
+        vocab_size : int
+            Ids in all: special tokens, 256 bytes and merges. A text may give fewer merges than there is room for.
+        min_frequency : int
+            Pairs that occur less often are not merged.
+        special_tokens : iterable of str
+            Get the first ids. In the text they are nothing special: the merges are learnt from all of it.
+        progress : bool or None
+            Whether to show a bar; None: if standard error is a terminal.
+
+        Notes
+        -----
+        The merges and ids are those of Hugging Face's BpeTrainer with a ByteLevel pre-tokenizer, see `bpe.training`.
+        """
+        options = {"vocab_size": vocab_size, "min_frequency": min_frequency, "special_tokens": special_tokens}
+        return cls._train([chunks], "text", progress=progress, **options)
+
+    @classmethod
+    def _train(cls, texts, source, *, vocab_size, min_frequency=2, special_tokens=(END_OF_TEXT,), progress=False):
+        from minilm.tokenizers.bpe import training
+
+        special_tokens = special.check(special_tokens)
+        for token in special_tokens:
+            if token in alphabet.characters():
+                raise ValueError(f"special token {token!r} is also how a byte is written")
+        least = 256 + len(special_tokens)
+        for name, value, low in (("vocab_size", vocab_size, least), ("min_frequency", min_frequency, 0)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} must be a whole number, got {value!r}")
+            if not low <= value <= MOST_IDS:
+                what = f" (256 bytes and {len(special_tokens)} special tokens)" if name == "vocab_size" else ""
+                raise ValueError(f"{name} must be in {low} ... {MOST_IDS}{what}, got {value}")
+        vocabulary, merges = training.train(texts, source, int(vocab_size), int(min_frequency), special_tokens, progress)
+        return cls(vocabulary, merges, special_tokens=special_tokens)
+
+    def __getstate__(self):  # neither tables nor what threads write to travels to another process
+        return {**self.__dict__, "_tables": None, "_states": []}

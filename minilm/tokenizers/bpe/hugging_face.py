@@ -1,0 +1,226 @@
+"""The files in which OpenAI and Hugging Face's libraries keep a BPE.
+
+vocab.json, encoder.json      {"!": 0, ...}: tokens and their ids; GPT-2's are in its byte alphabet
+merges.txt, vocab.bpe         "#version: 0.2", then two tokens a line, the first to be merged first
+tokenizer.json                both in one, with the special tokens and how texts are cut and joined
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from minilm.tokenizers import files
+from minilm.tokenizers.base import from_fields
+from minilm.tokenizers.files import field
+
+END_OF_TEXT = "<|endoftext|>"
+PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
+HEADER = "#version: 0.2"
+TYPE = "BPE"  # of the model in a tokenizer.json
+
+
+def read_json(path) -> dict:
+    """A JSON object from a file; ValueError names the file."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
+    return found
+
+
+def in_order(ids: dict, what: str) -> list[str]:
+    """The tokens of a map from tokens to ids, in the order of the ids, which must be 0, 1, 2 ... without a gap."""
+    tokens: list = [None] * len(ids)
+    for token, id in ids.items():
+        if isinstance(id, bool) or not isinstance(id, int):
+            raise ValueError(f"{what}: the id of {token!r} must be int, got {type(id).__name__}")
+        if not 0 <= id < len(tokens):
+            raise ValueError(f"{what}: ids must be 0 ... {len(tokens) - 1} without a gap, got {id} for {token!r}")
+        if tokens[id] is not None:
+            raise ValueError(f"{what}: id {id} belongs to {tokens[id]!r} and to {token!r}")
+        tokens[id] = token
+    return tokens
+
+
+def pairs(lines: list[str], what: str) -> list[tuple[str, str]]:
+    """Merges written as "left right"."""
+    found = []
+    for number, line in enumerate(lines):
+        left, space, right = line.partition(" ")
+        if not left or not right or " " in right:
+            raise ValueError(f"{what}: merge {number} must be two tokens with a space between, got {line[:80]!r}")
+        found.append((left, right))
+    return found
+
+
+def read_vocabulary(path) -> list[str]:
+    """The tokens of a vocab.json, in the order of their ids."""
+    return in_order(read_json(path), os.fspath(path))
+
+
+def read_merges(path) -> list[tuple[str, str]]:
+    """The merges of a merges.txt."""
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")  # other line ends are tokens' characters
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: invalid UTF-8 at byte {error.start}") from None
+    if lines and lines[0].startswith("#version"):
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    return pairs(lines, os.fspath(path))
+
+
+def is_vocabulary(path) -> bool:
+    """Whether `path` is a folder with a vocabulary and merges, and no tokenizer.json."""
+    path = os.fspath(path)
+    there = [all(os.path.isfile(os.path.join(path, name)) for name in pair) for pair in PAIRS]
+    return any(there) and not os.path.exists(os.path.join(path, files.FILE_NAME))
+
+
+def from_files(cls, vocabulary, merges, special_tokens):
+    """A tokenizer of class `cls` from a vocabulary and its merges; of the special tokens those that it has."""
+    tokens, found = read_vocabulary(vocabulary), read_merges(merges)
+    known = set(tokens)
+    try:
+        return cls(tokens, found, special_tokens=[token for token in special_tokens if token in known])
+    except ValueError as error:
+        raise ValueError(f"{vocabulary}, {merges}: {error}") from None
+
+
+def from_folder(cls, folder):
+    """A tokenizer of class `cls` from a folder, whichever of the files it holds."""
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"{folder}: no such folder")
+    path = os.path.join(folder, files.FILE_NAME)
+    fields = files.read_tokenizer(path) if os.path.isfile(path) else None
+    if fields is not None and fields["type"] == TYPE:
+        return from_fields(path, fields, {TYPE: cls})
+    for vocabulary, merges in PAIRS:
+        paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
+        if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
+            return cls.from_files(*paths)
+    if fields is not None:
+        return from_fields(path, fields, {TYPE: cls})  # says what it is instead
+    wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
+    raise FileNotFoundError(f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}")
+
+
+def load(cls, path):
+    """A tokenizer of class `cls` from its file, or from a folder."""
+    path = os.fspath(path)
+    return from_folder(cls, path) if os.path.isdir(path) else from_fields(path, files.read_tokenizer(path), {TYPE: cls})
+
+
+def _want(found, wanted, what: str) -> None:
+    if found not in wanted:
+        raise ValueError(f"{what} must be {' or '.join(map(repr, wanted))}, got {found!r}"[:300])
+
+
+def part(content: dict, name: str, kind: str, like: str) -> dict:
+    """The component `name` of type `kind`, which may also stand alone in a Sequence; `like` names the tokenizer meant."""
+    found = field(content, name, dict, optional=True) if name in content else None
+    parts = [found or {}]
+    if found and found.get("type") == "Sequence":
+        parts = next((each for each in found.values() if isinstance(each, list)), [])
+    kinds = [each.get("type") if isinstance(each, dict) else each for each in parts]
+    if kinds != [kind]:
+        raise ValueError(f"{name} must be {kind} in a tokenizer like {like}, got {', '.join(map(str, kinds)) or 'none'}"[:300])
+    return parts[0]
+
+
+def model_parts(content: dict, suffix: tuple) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Tokens, merges and special tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
+    model = field(content, "model", dict)
+    _want(model.get("type", TYPE), (TYPE,), "type of model")
+    _want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")
+    for name in ("dropout", "continuing_subword_prefix"):
+        _want(model.get(name), (None, "", 0), f"{name} of model")
+    for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
+        _want(model.get(name, False), (False,), f"{name} of model")
+    ids, merges, added = dict(field(model, "vocab", dict)), field(model, "merges", list), {}
+    for token in field(content, "added_tokens", list):
+        if not isinstance(token, dict):
+            raise ValueError(f"field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
+        text, id = field(token, "content", str), field(token, "id", int)
+        for flag in ("single_word", "lstrip", "rstrip"):
+            _want(token.get(flag, False), (False,), f"{flag} of added token {text!r}")
+        if ids.setdefault(text, id) != id:
+            raise ValueError(f"special token {text!r} has id {id} in 'added_tokens' and {ids[text]!r} in 'vocab'")
+        added[text] = id
+    lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
+    for number, line in enumerate(lines):
+        if not isinstance(line, str):
+            raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
+    return in_order(ids, "field 'vocab'"), pairs(lines, "field 'merges'"), list(added)
+
+
+def byte_level_parts(content: dict) -> tuple[list[str], list[tuple[str, str]], list[str]]:
+    """Tokens, merges and special tokens of a byte-level BPE's tokenizer.json; ValueError says why it is none like GPT-2's."""
+    _want(content.get("normalizer"), (None,), "normalizer")
+    cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
+    _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
+    _want(cut.get("use_regex", True), (True,), "use_regex of pre_tokenizer")
+    part(content, "decoder", "ByteLevel", "GPT-2's")
+    return model_parts(content, (None, ""))
+
+
+def _is_pair(merge) -> bool:
+    return isinstance(merge, list) and len(merge) == 2 and all(isinstance(each, str) for each in merge)
+
+
+def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:
+    """What the tokenizer.json of a tokenizer holds; `cutting` are its normalizer and so on, `model` settings of the model."""
+    ids = {token: id for id, token in enumerate(tokenizer.vocabulary)}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in tokenizer.special_tokens],
+        **cutting,
+        "model": {
+            "type": TYPE,
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            **model,
+            "vocab": ids,
+            "merges": [list(pair) for pair in tokenizer.merges],
+        },
+    }
+
+
+def byte_level_json(tokenizer) -> dict:
+    """The tokenizer.json of a `ByteLevelBPE`."""
+    part = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
+    return tokenizer_json(tokenizer, {"normalizer": None, "pre_tokenizer": part, "post_processor": part, "decoder": part})
+
+
+def to_json(content: dict) -> str:
+    """The text of a tokenizer.json."""
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def write_folder(content: dict, folder) -> None:
+    """Write vocab.json, merges.txt and tokenizer.json, each whole or not at all."""
+    os.makedirs(folder, exist_ok=True)
+    model = content["model"]
+    for name, text in (
+        ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
+        ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
+        ("tokenizer.json", to_json(content)),
+    ):
+        files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

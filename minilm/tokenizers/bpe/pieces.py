@@ -1,0 +1,217 @@
+"""GPT-2's split of a text into pieces, on UTF-8 bytes.
+
+The published pattern is ::
+
+    's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
+
+Every character belongs to some piece, and one character of look-ahead decides everything, so a scan from left to right needs no
+backtracking: a piece ends where the class of its characters (see `unicode16`) changes, and a run of white space gives its last
+character back if something follows it. `piece_end` is that scan. `ascii_starts` finds the pieces of 64 bytes of ASCII at once,
+without a branch a byte: what costs time in a scan is that nobody, the processor least, can tell how long the next word is.
+
+References
+----------
+A. Radford et al., Language models are unsupervised multitask learners, 2019, section 2.2, and the published encoder.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from minilm.ops.jit import jit
+from minilm.tokenizers.bpe.unicode16 import SPACE
+
+PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
+BLOCK = 64  # bytes looked at together
+_ONE = np.uint64(1)
+
+
+@intrinsic
+def load64(typingctx, array, index):
+    """Eight bytes of a uint8 array from `index` on, aligned or not, the first one lowest."""
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        word = ir.IntType(64)
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), word.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return types.uint64(array, types.intp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def bytes_in(typingctx, array, index, case, first, count):
+    """Bit k is set if byte b = array[index + k] | case is one of the `count` bytes from `first` on; 64 bytes, as a uint64.
+
+    The last three are literals. One load, one subtraction and one unsigned comparison of 64 lanes, then a bit a lane.
+    """
+    literals = (case, first, count)
+    if not all(isinstance(each, types.IntegerLiteral) for each in literals):
+        return None
+    values = [each.literal_value for each in literals]
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        lanes = ir.VectorType(ir.IntType(8), BLOCK)
+        case, first, count = (ir.Constant(lanes, [value] * BLOCK) for value in values)
+        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), lanes.as_pointer())
+        found = builder.sub(builder.or_(builder.load(pointer, align=1), case), first)
+        return builder.bitcast(builder.icmp_unsigned("<", found, count), ir.IntType(64))
+
+    return types.uint64(array, types.intp, *literals), codegen
+
+
+@intrinsic
+def trailing_zeros(typingctx, value):
+    """Zero bits below the lowest one bit of a uint64; 64 for zero."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), codegen
+
+
+@jit(part=True, counted=False)
+def code_point(text, i):
+    """The code point that begins at byte i of valid UTF-8, and its number of bytes."""
+    lead = np.intp(text[i])
+    if lead < 0x80:
+        return lead, 1
+    second = np.intp(text[i + 1]) & 0x3F
+    if lead < 0xE0:
+        return (lead & 0x1F) << 6 | second, 2
+    third = np.intp(text[i + 2]) & 0x3F
+    if lead < 0xF0:
+        return (lead & 0x0F) << 12 | second << 6 | third, 3
+    return (lead & 0x07) << 18 | second << 12 | third << 6 | np.intp(text[i + 3]) & 0x3F, 4
+
+
+@jit(part=True, counted=False)
+def run_end(text, i, stop, kind, classes):
+    """Where the run of characters of class `kind` that begins at or before i ends."""
+    while i < stop:
+        code, width = code_point(text, i)
+        if classes[code] != kind:
+            break
+        i += width
+    return i
+
+
+@jit(part=True, counted=False)
+def contraction(text, i, stop):
+    """Bytes of 's 't 'm 'd 're 've 'll at i, where text[i] is an apostrophe; else 0."""
+    if i + 1 < stop:
+        first = text[i + 1]
+        if first == ord("s") or first == ord("t") or first == ord("m") or first == ord("d"):
+            return 2
+        if i + 2 < stop:
+            second = text[i + 2]
+            if second == ord("e") and (first == ord("r") or first == ord("v")):
+                return 3
+            if second == ord("l") and first == ord("l"):
+                return 3
+    return 0
+
+
+@jit(part=True, counted=False)
+def piece_end(text, i, stop, classes):
+    """Where the piece that begins at byte i ends.
+
+    Parameters
+    ----------
+    text : (N + PADDING,) uint8
+        Valid UTF-8, and zeros.
+    i, stop : int
+        0 <= i < stop <= N, both between characters; the text ends at `stop`.
+    classes : (0x110000,) uint8
+        From `unicode16.classes`.
+    """
+    first = text[i]
+    if first == ord("'"):
+        length = contraction(text, i, stop)
+        if length:
+            return i + length
+    j = i + 1 if first == ord(" ") else i
+    if j < stop:
+        code, width = code_point(text, j)
+        kind = classes[code]
+        if kind != SPACE:
+            return run_end(text, j + width, stop, kind, classes)
+    j = last = i
+    while j < stop:
+        code, width = code_point(text, j)
+        if classes[code] != SPACE:
+            return last if last > i else j
+        last = j
+        j += width
+    return j
+
+
+@jit(part=True, counted=False)
+def ascii_starts(text, i):
+    """Bit k is set where a piece begins at byte i + k, if one begins at i: as far as the text is ASCII there, and 0 < k < 63.
+
+    With one bit a byte, a piece begins at what is not white space and differs in class from the byte before, unless that is a
+    space, which goes with what follows; and at the first and at the last byte of every run of white space.
+    """
+    letter = bytes_in(text, i, 0x20, 0x61, 26)
+    number = bytes_in(text, i, 0, 0x30, 10)
+    space = bytes_in(text, i, 0, 0x20, 1)
+    white = space | bytes_in(text, i, 0, 0x09, 5)
+    beyond = bytes_in(text, i, 0, 0x80, 128)
+    other = ~(letter | number | white | beyond)
+    like_before = letter & letter << _ONE | number & number << _ONE | other & other << _ONE
+    starts = ~white & ~like_before & ~(space << _ONE) | white & ~(white << _ONE) | white & ~(white >> _ONE)
+    apostrophes = bytes_in(text, i, 0, 0x27, 1) & (starts | _ONE)
+    while apostrophes:
+        k = np.intp(trailing_zeros(apostrophes))
+        length = contraction(text, i + k, i + k + 3)
+        if length:
+            starts &= ~(_ONE << np.uint64(k) << _ONE)
+            starts |= _ONE << np.uint64(k) << np.uint64(length)  # a shift by less than 64 each, so what falls off is gone
+        apostrophes &= apostrophes - _ONE
+    # What begins at k may depend on byte k + 1, so the last byte that is known to be ASCII says nothing of itself.
+    known = trailing_zeros(beyond | _ONE << np.uint64(63))
+    return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known else np.uint64(0)
+
+
+@jit(counted=False)
+def piece_ends(text, i, stop, classes, ends):
+    """Where pieces end, from the one that begins at byte i on, until the text or the room for them ends.
+
+    Parameters
+    ----------
+    text, i, stop, classes
+        As of `piece_end`.
+    ends : (E,) int64, E > BLOCK
+        Is written to.
+
+    Returns
+    -------
+    count : int
+        Pieces found; there are more if ``ends[count - 1] < stop``.
+    """
+    count = 0
+    while i < stop and count + BLOCK <= ends.size:
+        starts = ascii_starts(text, i) if stop - i >= BLOCK else np.uint64(0)
+        if starts:
+            begin = i
+            while starts:
+                i = begin + np.intp(trailing_zeros(starts))
+                ends[count] = i
+                count += 1
+                starts &= starts - _ONE
+        else:
+            i = piece_end(text, i, stop, classes)
+            ends[count] = i
+            count += 1
+    return count
+
+
+def padded(text: str) -> tuple[np.ndarray, int]:
+    """UTF-8 of a text, (N + PADDING,) uint8, and N. UnicodeEncodeError for a lone surrogate."""
+    content = text.encode("utf-8")
+    return np.frombuffer(content + b"\0" * PADDING, np.uint8), len(content)
