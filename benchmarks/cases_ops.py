@@ -54,6 +54,7 @@ ROWS = [
     *_rows("cross_entropy", "NV", VOCABULARIES[2]),
     *_rows("dropout", "NTD", (32, 64, 256), given={"p": 0.1}),
     *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("residual_layer_norm", "ND", (2048, 256), (2048, 768)),
     *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
     *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),
     *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), *HEADS, options={"sees": "causal"}, target=1.0),

@@ -16,6 +16,7 @@ FOLDERS = (
     "cross_entropy",
     "dropout",
     "layer_norm",
+    "residual_layer_norm",
     "rnn",
     "lstm",
     "gru",

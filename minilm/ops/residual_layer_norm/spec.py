@@ -1,0 +1,87 @@
+"""Residual sum and layer normalisation in one pass: what they are, their gradient, and what they save.
+
+==========  ==========  =========================================================
+array       shape       meaning
+==========  ==========  =========================================================
+x           (N, D)      a branch's output; leading axes are folded into N rows
+residual    (N, D)      what went around the branch
+gamma       (D,)        scale, or None: 1
+beta        (D,)        shift, or None: 0
+total       (N, D)      their sum, which goes around the next branch
+mean        (N,)        of each row of the sum
+rstd        (N,)        reciprocal of each row's standard deviation
+y           (N, D)      the sum normalised, which goes into the next branch
+==========  ==========  =========================================================
+
+Forward, for every row, with `minilm.ops.layer_norm` of which the specification has the formulas::
+
+    total[d] = x[d] + residual[d]
+    y[d]     = gamma[d] u[d] + beta[d],      u[d] = (total[d] - mean) rstd
+
+Backward. The sum is an output, and the argument of the normalisation: its gradient is the sum of both. x and residual are alike::
+
+    g[d]      = dy[d] gamma[d]
+    dx[d]     = dresidual[d] = dtotal[d] + rstd (g[d] - mean(g) - u[d] mean(g u))
+    dgamma[d] = sum_n dy[n, d] u[n, d]
+    dbeta[d]  = sum_n dy[n, d]
+
+A row is summed, averaged and normalised while it is in the cache: next to the two ops this saves a pass over memory each way,
+and the addition takes part in the threads.
+
+Saved: the sum, gamma, mean and rstd, and whether there is a beta.
+
+Source: J. L. Ba, J. R. Kiros, G. E. Hinton, Layer normalization, arXiv:1607.06450.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+
+
+class Output(NamedTuple):
+    """What forward returns."""
+
+    total: np.ndarray  # (..., D)
+    y: np.ndarray  # (..., D)
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    total: np.ndarray  # (..., D)
+    gamma: np.ndarray | None  # (D,)
+    mean: np.ndarray  # (...)
+    rstd: np.ndarray  # (...)
+    shifted: bool  # whether beta was given
+
+
+def draw(rng, dtype, dims, *, affine="both", form="plain") -> Case:
+    """Random arguments; ``form`` is the rank of x, or a mean far from zero, not so far that the
+    sum, an output, has no digits left for finite differences."""
+    N, D = dims["N"], dims["D"]
+    shape = {"rank 1": (D,), "rank 4": (2, 1, N, D)}.get(form, (N, D))
+    arguments = {
+        "x": (rng.standard_normal(shape) + (300 if form == "shifted" else 0.3)).astype(dtype),
+        "residual": rng.standard_normal(shape).astype(dtype),
+    }
+    if affine in ("both", "gamma"):
+        arguments["gamma"] = rng.uniform(0.5, 1.5, D).astype(dtype)
+    if affine in ("both", "beta"):
+        arguments["beta"] = rng.uniform(0.5, 1.5, D).astype(dtype)
+    return Case(arguments, tuple(arguments))
+
+
+OP = Op(
+    name="residual_layer_norm",
+    package="minilm.ops.residual_layer_norm",
+    dims={"N": (3, 1, 2, 67, 200), "D": (5, 1, 2, 33, 127, 256)},
+    draw=draw,
+    options={"affine": ("both", "none", "gamma", "beta"), "form": ("plain", "shifted", "rank 1", "rank 4")},
+    flops=lambda d: 27 * d["N"] * d["D"],
+    bytes=lambda d, size: size * 8 * d["N"] * d["D"],
+)
+OPS = (OP,)
