@@ -14,11 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.checking import modules, transformers
 from minilm.checking.check import check
+from minilm.checking.modules import LAYERS, MODELS
 from minilm.checking.subjects import Subject, subject_of
-
-LAYERS, MODELS = {**modules.LAYERS, **transformers.LAYERS}, {**modules.MODELS, **transformers.MODELS}
 
 
 class Task(NamedTuple):

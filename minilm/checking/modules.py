@@ -12,6 +12,7 @@ import itertools
 
 import numpy as np
 
+from minilm.checking import transformers
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -154,6 +155,7 @@ LAYERS = {
     },
     "LSTM": _cases(_recurrent, _RECURRENT, kind=LSTM),
     "GRU": _cases(_recurrent, _RECURRENT, kind=GRU),
+    **transformers.LAYERS,
 }
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -198,5 +200,6 @@ MODELS = {
         f"{cell}, {label}": build
         for cell in ("rnn", "lstm", "gru")
         for label, build in _cases(_rnn_lm, _LANGUAGE_MODELS, cell=cell).items()
-    }
+    },
+    **transformers.MODELS,
 }

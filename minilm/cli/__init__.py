@@ -17,8 +17,8 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
     "generate": "let a trained model write",
-    "fill-mask": "let a BERT guess masked words",
     "evaluate": "a model's loss, perplexity and bits a character",
+    "fill-mask": "let a BERT guess masked words",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print the formulas and the source of one op",

@@ -214,8 +214,7 @@ def known_keys() -> list[str]:
     """All keys that a configuration may have, sections dotted."""
     names = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*SECTIONS, "model")]
     names += [f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
-    keys = dict.fromkeys(key for family in models.FAMILIES for key in _model({"model_type": family}))
-    return names + [f"model.{key}" for key in keys]
+    return names + [f"model.{key}" for key in _model({})]
 
 
 def _hint(wrong: str) -> str:
