@@ -11,10 +11,15 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "generate",
         help="let a trained model write",
-        description="Continue a prompt with the model in a run's folder. The same seed gives the same text. Of the options that "
-        "shape the distribution, the temperature acts first, then top-k, then top-p.",
+        description="Continue a prompt with the model in a run's folder, or with published weights. The same seed gives the same "
+        "text. Of the options that shape the distribution, the temperature acts first, then top-k, then top-p.",
     )
-    parser.add_argument("folder", metavar="DIR", help="the run's folder, as `minilm train --out DIR` made it")
+    parser.add_argument("folder", metavar="DIR", nargs="?", help="the run's folder, as `minilm train --out DIR` made it")
+    parser.add_argument(
+        "--weights",
+        metavar="FOLDER",
+        help="instead of DIR: a GPT's folder in Hugging Face's layout, with its tokenizer",
+    )
     parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; a new line without it")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to draw at most (200)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 plays safe, above 1 dares (1)")
@@ -35,7 +40,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Print the prompt and what follows it, piece by piece as it is drawn."""
-    from minilm import generation
+    from minilm import generation, models, tokenizers
     from minilm.generation.sampling import check_options
     from minilm.ops import checks
     from minilm.training import load_run
@@ -44,8 +49,17 @@ def run(args) -> int:
     checks.whole("samples", args.samples, 1, 2**31)
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
-    loaded = load_run(args.folder)
-    model, tokenizer = loaded.model, loaded.tokenizer
+    if (args.folder is None) == (args.weights is None):
+        raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
+    if args.weights is not None:
+        model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
+        if tokenizer.vocab_size > model.config.vocab_size:
+            raise ValueError(
+                f"{args.weights}: the tokenizer has {tokenizer.vocab_size} ids, and the model {model.config.vocab_size}"
+            )
+    else:
+        loaded = load_run(args.folder)
+        model, tokenizer = loaded.model, loaded.tokenizer
     if args.beam is not None:
         return _beam(args, model, tokenizer)
     unknown = tokenizer.unk_token_id

@@ -14,6 +14,8 @@ Sub-layers are attributes, or lists in attributes. Names are dotted paths, as ``
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,7 +23,19 @@ import numpy as np
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
 
-__all__ = ["Layer", "generator_of"]
+__all__ = ["Layer", "blank", "generator_of"]
+
+_blank: contextvars.ContextVar[bool] = contextvars.ContextVar("minilm_blank", default=False)
+
+
+@contextlib.contextmanager
+def blank():
+    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded."""
+    token = _blank.set(True)
+    try:
+        yield
+    finally:
+        _blank.reset(token)
 
 
 def generator_of(seed) -> np.random.Generator:
@@ -90,10 +104,13 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        value = np.asarray(initialise(self._generator, shape))
-        if value.shape != tuple(shape):
-            raise ValueError(f"the initialiser of {name} gave shape {value.shape}, wanted {tuple(shape)}")
-        parameter = Parameter(value.astype(self._dtype))
+        if _blank.get():
+            parameter = Parameter.zeros(shape, self._dtype)
+        else:
+            value = np.asarray(initialise(self._generator, shape))
+            if value.shape != tuple(shape):
+                raise ValueError(f"the initialiser of {name} gave shape {value.shape}, wanted {tuple(shape)}")
+            parameter = Parameter(value.astype(self._dtype))
         setattr(self, name, parameter)
         return parameter
 

@@ -71,6 +71,13 @@ class Parameter:
         self._value = np.array(value, order="C")
         self._gradient: np.ndarray | None = None
 
+    @classmethod
+    def zeros(cls, shape, dtype) -> Parameter:
+        """A parameter of zeros, whose memory the system hands out only where something is written."""
+        parameter = cls(np.zeros(0, dtype))
+        parameter._value = np.zeros(shape, dtype)
+        return parameter
+
     @property
     def value(self) -> np.ndarray:
         """The numbers: a view into the flat buffer. Assignment copies into it."""

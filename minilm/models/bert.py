@@ -22,7 +22,7 @@ understanding, NAACL 2019.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,7 @@ from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, Position
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
 from minilm.models.bert_config import BERTConfig
+from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
 from minilm.ops.workspace import empty_from, scratch_of
 
@@ -157,7 +158,7 @@ class Saved(NamedTuple):
     shape: tuple[int, int, int]  # (B, T, D)
 
 
-class BERT(Layer):
+class BERT(Pretrained, Layer):
     """The encoder: a vector for each token of a text, and one for all of it.
 
     Parameters
@@ -168,6 +169,10 @@ class BERT(Layer):
     seed : int, Generator or None
     dtype : {float32, float64}
     """
+
+    hugging_face: ClassVar = {"bert": "BertModel"}
+    may_lack = ("pooler.",)
+    may_exceed = ("cls.", "classifier.", "qa_outputs.")
 
     def __init__(self, config: BERTConfig, *, pooler: bool = True, seed=0, dtype=np.float32):
         generator = generator_of(seed)

@@ -13,7 +13,7 @@ those of mapping all of them.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from minilm.layers import Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
+from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy
 from minilm.ops.workspace import empty_from
 
@@ -103,7 +104,7 @@ class Scores(NamedTuple):
     next_hits: int  # of B pairs
 
 
-class BERTForPreTraining(Layer):
+class BERTForPreTraining(Pretrained, Layer):
     """BERT with both heads of pretraining.
 
     Parameters
@@ -117,6 +118,9 @@ class BERTForPreTraining(Layer):
     Parameters: ``bert.*`` and ``cls.*`` by Hugging Face's names, see `minilm.models.bert`.
     """
 
+    hugging_face: ClassVar = {"bert": "BertForPreTraining"}
+    may_lack = ("cls.", "pooler.")
+    may_exceed = ("classifier.", "qa_outputs.")
     carries_state = False
     objective = "masked"
 

@@ -11,7 +11,7 @@ Names of parameters are Hugging Face's: ``bert.*``, and ``classifier`` or ``qa_o
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from minilm.layers import Dropout, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
+from minilm.models.pretrained import Pretrained
 from minilm.ops import cross_entropy
 from minilm.ops.workspace import empty_from
 
@@ -34,9 +35,11 @@ class Saved(NamedTuple):
     loss: Any
 
 
-class _Task(Layer):
+class _Task(Pretrained, Layer):
     """What the heads share: the encoder, and one affine map of what it gives."""
 
+    may_lack = ("classifier.", "qa_outputs.", "pooler.")
+    may_exceed = ("cls.", "classifier.", "qa_outputs.", "pooler.")
     head = "classifier"  # the map's name
     pooled = False  # whether it reads the vector of the whole text, or those of the tokens
 
@@ -104,11 +107,14 @@ class BERTForSequenceClassification(_Task):
     dtype : {float32, float64}
     """
 
+    hugging_face: ClassVar = {"bert": "BertForSequenceClassification"}
     pooled = True
 
 
 class BERTForTokenClassification(_Task):
     """A label for each token; parameters as `BERTForSequenceClassification`'s."""
+
+    hugging_face: ClassVar = {"bert": "BertForTokenClassification"}
 
 
 class BERTForQuestionAnswering(_Task):
@@ -125,6 +131,7 @@ class BERTForQuestionAnswering(_Task):
     `logits` gives (B, T, 2), of the start and of the end.
     """
 
+    hugging_face: ClassVar = {"bert": "BertForQuestionAnswering"}
     head = "qa_outputs"
 
     def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None, workspace=None):

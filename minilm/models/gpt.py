@@ -20,7 +20,7 @@ models are unsupervised multitask learners, 2019; T. Brown et al., Language mode
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, Position
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import Generating, left_padding
+from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty_from, scratch_of
 from minilm.random import Key
@@ -45,7 +46,7 @@ class Saved(NamedTuple):
     loss: Any  # what cross_entropy saved
 
 
-class GPT(Generating, Layer):
+class GPT(Pretrained, Generating, Layer):
     """Predicts the next token from all before it, in a context of ``n_positions``.
 
     Parameters
@@ -67,6 +68,7 @@ class GPT(Generating, Layer):
     >>> norm = adam.step()
     """
 
+    hugging_face: ClassVar = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
     carries_state = False  # between the batches of training
     objective = "next"
 

@@ -100,7 +100,17 @@ OPENAI_GPT = KeyMap(
 BERT = KeyMap(
     family="bert",
     prefix="bert.",
-    renewed=((r"\.gamma$", ".weight"), (r"\.beta$", ".bias")),  # LayerNorm's names in TensorFlow, until 2019 also in PyTorch
+    renewed=(
+        (r"\.gamma$", ".weight"),  # LayerNorm's names in TensorFlow, until 2019 also in PyTorch
+        (r"\.beta$", ".bias"),
+        # Our blocks have one set of names for encoders and decoders, GPT-2's.
+        (r"^(encoder\.layer\.\d+)\.attn\.(query|key|value)\.", r"\1.attention.self.\2."),
+        (r"^(encoder\.layer\.\d+)\.attn\.c_proj\.", r"\1.attention.output.dense."),
+        (r"^(encoder\.layer\.\d+)\.ln_1\.", r"\1.attention.output.LayerNorm."),
+        (r"^(encoder\.layer\.\d+)\.mlp\.c_fc\.", r"\1.intermediate.dense."),
+        (r"^(encoder\.layer\.\d+)\.mlp\.c_proj\.", r"\1.output.dense."),
+        (r"^(encoder\.layer\.\d+)\.ln_2\.", r"\1.output.LayerNorm."),
+    ),
     ignored=r"embeddings\.(position_ids|token_type_ids)",
     tied={
         "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",

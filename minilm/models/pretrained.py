@@ -1,0 +1,124 @@
+"""Models from folders in Hugging Face's layout, and back: config.json and model.safetensors, by the names of `minilm.weights`."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import ClassVar
+
+import numpy as np
+
+from minilm import weights
+from minilm.layers.base import blank
+from minilm.models.bert_config import BERTConfig
+from minilm.models.gpt_config import ACTIVATIONS, GPTConfig
+
+__all__ = ["Pretrained", "config_from", "settings_from"]
+
+_SPELLED = {op: name for name, op in ACTIVATIONS.items()}  # an op's name -> Hugging Face's
+_GPT = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "embd_pdrop", "attn_pdrop", "resid_pdrop")
+_GPT += ("layer_norm_epsilon", "initializer_range")
+_BERT = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_dropout_prob")
+_BERT += ("attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "initializer_range", "layer_norm_eps")
+_BERT += ("pad_token_id", "num_labels", "classifier_dropout")
+
+
+def config_from(settings: dict) -> GPTConfig | BERTConfig:
+    """The configuration for settings as `minilm.weights.read_config` gives them."""
+    family, activation = settings["family"], _SPELLED[settings["activation"]]
+    if family == "bert":
+        found = {name: settings[name] for name in _BERT if settings.get(name) is not None}
+        return BERTConfig(hidden_act=activation, **found)
+    found = {name: settings[name] for name in (*_GPT, "n_inner") if name in settings}
+    norm_first = family == "gpt2"
+    return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **found)
+
+
+def settings_from(config: GPTConfig | BERTConfig) -> dict:
+    """The settings that `minilm.weights.config_of` takes; ValueError for a model that Hugging Face has no class for."""
+    if isinstance(config, BERTConfig):
+        inner = config.intermediate_size or 4 * config.hidden_size
+        found = {name: getattr(config, name) for name in _BERT}
+        return {"family": "bert", "activation": config.activation, **found, "intermediate_size": inner}
+    if config.band is not None:
+        raise ValueError(f"no model of transformers has banded attention, and this one has band = {config.band}")
+    found = {name: getattr(config, name) for name in _GPT}
+    if config.norm_first:
+        return {"family": "gpt2", "activation": config.activation, "n_inner": config.n_inner or 4 * config.n_embd, **found}
+    if config.n_inner not in (None, 4 * config.n_embd):
+        raise ValueError(f"GPT-1 has n_inner = 4 n_embd = {4 * config.n_embd}, and this model {config.n_inner}")
+    return {"family": "openai-gpt", "activation": config.activation, **found}
+
+
+class Pretrained:
+    """What models have that can be read from Hugging Face's layout and written in it."""
+
+    hugging_face: ClassVar[dict[str, str]] = {}  # family -> the class of transformers that is the same model
+    may_lack: ClassVar[tuple[str, ...]] = ()  # beginnings of names of weights that a folder need not have
+    may_exceed: ClassVar[tuple[str, ...]] = ()  # and of those that are of no use here
+
+    @classmethod
+    def from_pretrained(cls, folder, *, dtype=np.float32, seed=0, **changes):
+        """The model in a folder: config.json, and model.safetensors or several files with an index.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+        dtype : {float32, float64}
+            Of the parameters; weights in float16 and bfloat16 are widened.
+        seed : int, Generator or None
+            For a head that the folder lacks and that therefore starts anew, which is warned of.
+        **changes
+            Settings of the configuration that are to differ, such as ``attn_pdrop=0.0``.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            The folder holds another family, a setting that is not supported, a damaged file, or weights that do not fit: one
+            error lists every key that is missing, unexpected or of another shape.
+        """
+        settings = weights.read_config(folder)
+        family = settings["family"]
+        if family not in cls.hugging_face:
+            wanted = " or ".join(map(repr, cls.hugging_face))
+            raise ValueError(f"{os.fspath(folder)}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+        config = config_from(settings).replace(**changes)
+        with blank():
+            model = cls(config, seed=seed, dtype=dtype)
+        may_exceed = tuple(name for name in cls.may_exceed if name not in _beginnings(model))
+        done = weights.load_weights(model, folder, weights.KEYMAPS[family], may_lack=cls.may_lack, may_exceed=may_exceed)
+        if done.missing:
+            _start(model, done.missing, config.initializer_range, seed)
+            warnings.warn(f"{os.fspath(folder)} lacks {', '.join(done.missing)}: they start anew", stacklevel=2)
+        return model
+
+    def save_pretrained(self, folder, *, shard_bytes: int = 5 * 10**9) -> None:
+        """Write config.json and model.safetensors as transformers reads them; see `minilm.weights.save_weights`.
+
+        Raises
+        ------
+        ValueError
+            For a model that transformers has no class for.
+        OSError
+        """
+        settings = settings_from(self.config)
+        family = settings["family"]
+        config = weights.config_of(settings, self.hugging_face[family])
+        weights.save_weights(self, folder, weights.KEYMAPS[family], config, shard_bytes=shard_bytes)
+
+
+def _beginnings(model) -> set[str]:
+    """What a name may begin with that is one of the model's own."""
+    return {f"{name.removeprefix('bert.').split('.')[0]}." for name in model.parameters}
+
+
+def _start(model, names, deviation: float, seed) -> None:
+    """First values for parameters that were not in the folder."""
+    generator = np.random.default_rng(seed)
+    for name in names:
+        value = model.parameters[name]
+        if value.ndim > 1:
+            value[...] = generator.normal(0.0, deviation, value.shape)
+        else:
+            value[...] = 1 if name.endswith("LayerNorm.weight") else 0
