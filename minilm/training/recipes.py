@@ -75,7 +75,6 @@ RECIPES: dict[str, dict[str, Any]] = {
             "hidden_size": 128,
             "num_hidden_layers": 4,
             "num_attention_heads": 4,
-            "initializer_range": 0.06,
             "hidden_dropout_prob": 0.1,
             "attention_probs_dropout_prob": 0.1,
         },
