@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from minilm.tokenizers import ByteLevelBPE
 from minilm.tokenizers.bpe import merging, pieces, unicode16
 
-from .helpers import ANY, MIXED, NO_SPACES, SPACES, TEXT, cut, gpt2, merged, pieces_of, small
+from .helpers import ANY, MIXED, NO_SPACES, SPACES, TEXT, cut, gpt2, learnt, merged, pieces_of, small
 
 PLACES = st.lists(st.integers(0, 300), max_size=6)
 
@@ -91,6 +91,24 @@ def test_long_pieces_by_the_heap_and_short_ones_by_scanning_agree(n):
             work[: symbols.size] = symbols
             count = merging.merge_long(work, symbols.size, table)
             assert len(split(text)) > 1 or work[:count].tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_long_pieces_where_most_pairs_merge(seed):
+    """Places whose pair has changed since it was put on the heap, to one of another rank."""
+    rng = np.random.default_rng(seed)
+    tokenizer = ByteLevelBPE(*learnt(" ".join("".join(rng.choice(list("abc"), 12)) for _ in range(150)), 420, 1))
+    text = "".join(rng.choice(list("abc"), 400))
+    assert tokenizer.encode(text).tolist() == merged(tokenizer, text)
+
+
+def test_long_pieces_that_begin_alike_in_one_row():
+    """Of 60,000 pairs of pieces, one the beginning of the other, some share a row of the table."""
+    rng = np.random.default_rng(0)
+    letters = rng.integers(ord("a"), ord("z") + 1, (60_000, 24), dtype=np.uint8)
+    words = [row.tobytes().decode() for row in letters]
+    text = ".".join(f"{word}.{word[:16]}" for word in words)
+    assert small().decode(small().encode(text)) == text
 
 
 @settings(max_examples=300)
