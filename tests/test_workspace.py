@@ -92,3 +92,30 @@ def test_nothing_large_is_allocated_after_the_first_step():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 10_000
+
+
+def test_arrays_larger_than_a_block_and_many_blocks(monkeypatch):
+    monkeypatch.setattr("minilm.ops.workspace.BLOCK", 1 << 10)
+    workspace = Workspace()
+    for _ in range(2):
+        workspace.reset()
+        arrays = [workspace.empty(n, np.uint8) for n in (700, 600, 5000, 1, 900)]
+        for number, array in enumerate(arrays):
+            array[...] = number
+        assert all((array == number).all() for number, array in enumerate(arrays))
+
+
+def test_what_is_given_back_is_used_again():
+    workspace = Workspace()
+    kept = workspace.empty(10, np.float64)
+    gone = workspace.empty(1000, np.float64)
+    workspace.release_after(kept)
+    held = workspace.nbytes
+    again = workspace.empty(1000, np.float64)
+    assert again.ctypes.data == gone.ctypes.data and workspace.nbytes == held
+    assert not np.shares_memory(kept, again)
+    workspace.release_after(np.ones(5))  # not from here: nothing happens
+    assert not np.shares_memory(workspace.empty(10, np.float64), again)
+    with workspace.scratch():
+        inside = workspace.empty(10, np.float64)
+    assert np.shares_memory(workspace.empty(10, np.float64), inside)

@@ -7,6 +7,7 @@ import numpy as np
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, embedding
+from minilm.ops.workspace import scratch_of
 
 
 class Embedding(Layer):
@@ -53,7 +54,8 @@ class Embedding(Layer):
 
     def backward(self, dy, saved, *, workspace=None):
         """Returns nothing: ids have no gradient."""
-        self.weight.accumulate(embedding.backward(dy, saved, workspace=workspace))
+        with scratch_of(workspace):
+            self.weight.accumulate(embedding.backward(dy, saved, workspace=workspace))
 
     def settings(self):
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

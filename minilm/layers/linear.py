@@ -66,6 +66,8 @@ class Linear(Layer):
         self.weight.accumulate(dW)
         if self.bias is not None:
             self.bias.accumulate(db)
+        if workspace is not None:
+            workspace.release_after(dx)
         return dx
 
     def settings(self):

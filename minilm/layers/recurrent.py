@@ -236,6 +236,8 @@ class Recurrent(Layer):
                     if dstates is not None:
                         dstates[i][row] = rest[i]
                 self._accumulate(suffix, rest[len(names) :], saved.weight_drops[row], workspace)
+                if workspace is not None:
+                    workspace.release_after(dx)
                 total = dx if total is None else np.add(total, dx, out=total)  # (T, B, D)
             dropped = saved.drops[layer]
             dy = total if dropped is None else dropout.backward(total, dropped, workspace=workspace)

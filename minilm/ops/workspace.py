@@ -7,13 +7,16 @@ import math
 
 import numpy as np
 
+ALIGN = 64  # bytes: a line of the cache, and the widest vector
+BLOCK = 1 << 26  # bytes asked of the system at a time; it hands out only the pages that are written to
+
 
 class Workspace:
-    """A sequence of buffers, handed out in order of request and handed out again after `reset`.
+    """A stack of arrays, cut from a few large blocks and cut anew after `reset`.
 
-    A training step asks for the same arrays in the same order every time, so after the first step nothing is
-    allocated: no page faults, which on a CPU can cost more than the arithmetic. Arrays from before a `reset` are
-    overwritten after it: copy what must outlive the step.
+    A training step asks for much the same arrays every time, so after the first step nothing is allocated: no page
+    faults, which on a CPU can cost more than the arithmetic. Arrays from before a `reset` are overwritten after it: copy
+    what must outlive the step.
 
     Parameters
     ----------
@@ -23,44 +26,67 @@ class Workspace:
     """
 
     def __init__(self, poison: bool = False):
-        self._buffers: list[np.ndarray] = []
-        self._next = 0
+        self._blocks: list[np.ndarray] = []
+        self._tops: list[int] = []  # the most of each block that was ever in use
+        self._block, self._used = 0, 0  # where the next array begins
         self._poison = poison
 
     def reset(self) -> None:
         """Start a new step: every array handed out so far may be handed out again."""
-        self._next = 0
+        self._block, self._used = 0, 0
 
     @contextlib.contextmanager
     def scratch(self):
         """Arrays asked for inside this block are given back at its end."""
-        mark = self._next
+        mark = self._block, self._used
         try:
             yield self
         finally:
-            self._next = mark
+            self._block, self._used = mark
+
+    def release_after(self, array: np.ndarray) -> None:
+        """Give back what was asked for after `array`, which came from here: gradients that have been accumulated.
+
+        Nothing happens if it did not come from here.
+        """
+        start = array.ctypes.data
+        for number in range(min(self._block + 1, len(self._blocks)) if array.size else 0):
+            begin = self._blocks[number].ctypes.data
+            if begin <= start < begin + self._blocks[number].nbytes:
+                self._block, self._used = number, _aligned(start - begin + array.nbytes)
 
     def empty(self, shape, dtype) -> np.ndarray:
         """An uninitialised C-contiguous array of the given shape and dtype, aligned to 64 bytes."""
         shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         dtype = np.dtype(dtype)
         wanted = math.prod(shape) * dtype.itemsize
-        if self._next == len(self._buffers):
-            self._buffers.append(np.empty(0, np.uint8))
-        buffer = self._buffers[self._next]
-        if buffer.nbytes < wanted:
-            raw = np.empty(wanted + 64, np.uint8)
-            offset = -raw.ctypes.data % 64
-            buffer = self._buffers[self._next] = raw[offset : offset + wanted]
-        self._next += 1
+        if self._block == len(self._blocks) or self._used + wanted > self._blocks[self._block].nbytes:
+            self._next_block(wanted)
+        found = self._blocks[self._block][self._used : self._used + wanted]
+        self._used = _aligned(self._used + wanted)
+        self._tops[self._block] = max(self._tops[self._block], self._used)
         if self._poison:
-            buffer[:wanted] = 0xFF
-        return buffer[:wanted].view(dtype).reshape(shape)
+            found[...] = 0xFF
+        return found.view(dtype).reshape(shape)
+
+    def _next_block(self, wanted: int) -> None:
+        following = self._block + 1 if self._blocks else 0
+        if following == len(self._blocks) or self._blocks[following].nbytes < wanted:
+            size = _aligned(max(wanted, BLOCK))
+            raw = np.empty(size + ALIGN, np.uint8)
+            offset = -raw.ctypes.data % ALIGN
+            self._blocks[following:] = [raw[offset : offset + size]]  # none of those behind is in use
+            self._tops[following:] = [0]
+        self._block, self._used = following, 0
 
     @property
     def nbytes(self) -> int:
-        """Bytes held."""
-        return sum(buffer.nbytes for buffer in self._buffers)
+        """Most bytes that were in use."""
+        return sum(self._tops)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGN) * ALIGN
 
 
 def empty_from(workspace: Workspace | None):

@@ -101,7 +101,7 @@ def change(*path, value):
 @pytest.mark.parametrize(
     "fault, message",
     [
-        (change("model", "type", value="BPE"), "type 'BPE', expected .*'WordPiece'"),
+        (change("model", "type", value="Unigram"), "type 'Unigram', expected .*'WordPiece'"),
         (change("model", "vocab", value=[]), "field 'vocab' must be dict, got list"),
         (change("model", "vocab", "a", value=0), r"'\[PAD\]' and 'a' have the same id, 0"),
         (change("model", "vocab", "a", value=10**12), "ids must be 0 ... .*, got 1000000000000 for 'a'"),
