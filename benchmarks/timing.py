@@ -6,7 +6,9 @@ median of those ratios with its quartiles.
 
 Taking turns has a trap of its own: thread pools. An idle thread of OpenBLAS or libgomp keeps its core busy for tens of
 milliseconds before it sleeps, and a call of the *next* contestant within that time was seen to run up to eight times
-slower (PyTorch after NumPy, two cores). So before every turn there is a pause, then a call or more that are not timed.
+slower (PyTorch after NumPy, two cores). So before every turn there is a pause, then a call or more that are not timed. After a
+pause the host of a virtual machine was seen to run both its processors on one of its own for 40 ms, and whatever waits
+asleep between kernels ran at half its speed: the calls that are not timed last longer than that.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 SETTLE = 0.1  # seconds of pause before a turn: twice what idle BLAS threads were seen to spin
-WARM = 0.01  # seconds of calls that are not timed, at least one call
+WARM = 0.06  # seconds of calls that are not timed, at least one call: see above
 BLOCK = 0.05  # seconds of calls that make one sample, at least one call
 
 
