@@ -161,17 +161,9 @@ def generation_case(config, tokens: int) -> Case:
 
 
 def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
-    """All start from token 0 and a state of zeros."""
+    """All start from the same weights."""
     model = models.RNNLanguageModel(config, seed=0)
-
-    def run():
-        ids, state = np.zeros(1, np.int64), None  # (1,)
-        for _ in range(tokens):
-            logits, state = model.step(ids, state)  # (1, V)
-            ids = logits.argmax(axis=-1)
-        return logits
-
-    found = [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
+    found = cases_transformers.writers(model, tokens)
     if torch is not None:
         ways = peer_models.generation(torch, config, model.parameters.state_dict(), tokens)
         found.append(Contestant("torch", peers.quickest(ways), lambda logits: [logits.numpy()]))

@@ -94,9 +94,8 @@ def generation_case(config, tokens: int) -> Case:
     return Case(name, "models", "gpt_generate", lambda torch: generation_contestants(config, tokens, torch), target=1.5)
 
 
-def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
-    """All start from token 0 and an empty cache."""
-    model = models.GPT(config, seed=0)
+def writers(model, tokens: int) -> list[Contestant]:
+    """minilm and its oracle: tokens of one text, always the most probable one, from token 0 and an empty state."""
 
     def run():
         ids, state = np.zeros(1, np.int64), model.initial_state(1)  # (1,)
@@ -105,7 +104,13 @@ def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
             ids = logits.argmax(axis=-1)
         return logits
 
-    found = [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
+    return [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
+
+
+def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
+    """All start from the same weights."""
+    model = models.GPT(config, seed=0)
+    found = writers(model, tokens)
     if torch is not None:
         try:
             import transformers

@@ -1,8 +1,4 @@
-"""WordPiece beside Hugging Face's `tokenizers` (Rust), each on one thread, with the same vocabulary.
-
-::
-
-    python -m benchmarks.cases_wordpiece [--seconds S] [--quick]
+"""WordPiece beside Hugging Face's `tokenizers` (Rust), with the same vocabulary: a part of `cases_tokenizers`.
 
 The vocabulary is that of all-MiniLM-L6-v2 if the environment variable MINILM_TEST_MINILM_L6 names its folder, else one trained on
 the built-in stories. Neither side keeps a cache of words between calls, so there is no difference of cold and warm but the
@@ -11,13 +7,11 @@ compilation, which the first, untimed call pays. Ids are compared before anythin
 
 from __future__ import annotations
 
-import argparse
 import os
 
 import numpy as np
 
-from benchmarks.case import Case, measure
-from benchmarks.report import show
+from benchmarks.case import Case
 from benchmarks.timing import Contestant
 from minilm import data, tokenizers
 
@@ -85,28 +79,3 @@ def _training(text: str, size: int, peer) -> list[Contestant]:
 
         found.append(Contestant("tokenizers", train))
     return found
-
-
-def main() -> None:
-    """Measure and print: how many times as fast as the peer, and megabytes a second."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--seconds", type=float, default=2.0)
-    options.add_argument("--quick", action="store_true")
-    given = options.parse_args()
-    os.environ["RAYON_NUM_THREADS"] = "1"  # before the peer is loaded: encoding is compared thread against thread
-    try:
-        import tokenizers as peer
-    except ImportError:
-        peer = None
-    for case in cases(given.quick):
-        result = measure(case, peer, seconds=given.seconds, quick=given.quick)
-        rate = (
-            f"{case.moved / sorted(result.seconds)[len(result.seconds) // 2] / 1e6:6.1f} MB/s"
-            if case.moved and result.seconds
-            else ""
-        )
-        print(f"{case.name:50} {show(result.ratios.get('tokenizers')):>20}  {rate}  {result.error}", flush=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,8 +1,9 @@
-"""Where minilm keeps files of its own, and how a file is written whole or not at all."""
+"""Where minilm keeps files of its own, how a file is written whole or not at all, and how JSON is read."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 
@@ -59,3 +60,23 @@ def written_whole(path):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def read_json(path) -> dict:
+    """The JSON object that a file holds.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Naming the file.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        found = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
+    return found

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from minilm import devices
+from minilm.layers.residual import added
 from minilm.ops.checks import describe
 
 _STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
@@ -36,10 +36,6 @@ def aligned_zeros(size: int, dtype) -> np.ndarray:
     raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
     offset = -raw.ctypes.data % 64
     return raw[offset : offset + size * dtype.itemsize].view(dtype)
-
-
-def _add(start, stop, gradient, addend):
-    np.add(gradient[start:stop], addend[start:stop], out=gradient[start:stop])
 
 
 class _Buffer:
@@ -111,8 +107,8 @@ class Parameter:
 
     def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
         """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
-        mine = self.gradient[rows].reshape(-1)
-        devices.parallel(_add, mine.size, mine, gradient.reshape(-1), grain=1 << 17)
+        mine = self.gradient[rows]
+        added(mine, gradient, mine)
 
     def _move(self, buffer: _Buffer, offset: int) -> None:
         value = buffer.values[offset : offset + self.size].reshape(self.shape)

@@ -1,4 +1,4 @@
-"""Sums of two arrays of one shape, on minilm's threads: residual connections, forward and backward."""
+"""Sums of two arrays of one shape, on minilm's threads: residual connections, and gradients that add up."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from minilm.layers import Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
+from minilm.models.diagnosis import first_not_finite
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy
 from minilm.ops.workspace import empty_from
@@ -213,22 +214,16 @@ class BERTForPreTraining(Pretrained, Layer):
 
     def diagnose(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, key=None) -> str | None:
         """The first place where a number is not finite, as in `minilm.models.GPT.diagnose`."""
-        for name, value in self.parameters.items():
-            if not np.isfinite(value).all():
-                return f"parameter {name}"
-        seen: list[tuple[str, np.ndarray]] = []
-        with np.errstate(all="ignore"):
+
+        def outputs():
+            seen: list[tuple[str, np.ndarray]] = []
             keys = None if key is None else key.fold(0)
             (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, key=keys, seen=seen)
-            seen.append(("output of cls.predictions", self.cls.predictions(hidden)))
-            seen.append(("output of cls.seq_relationship", self.cls.seq_relationship(pooled)))
-        for name, value in seen:
-            if not np.isfinite(value).all():
-                return name
-        for name, value in self.parameters.gradients.items():
-            if not np.isfinite(value).all():
-                return f"gradient of {name}"
-        return None
+            yield from seen
+            yield "output of cls.predictions", self.cls.predictions(hidden)
+            yield "output of cls.seq_relationship", self.cls.seq_relationship(pooled)
+
+        return first_not_finite(self.parameters, outputs())
 
     def _masked(self, ids, targets):
         """The targets that count, (M,), and their places among the B T, (M,)."""

@@ -39,7 +39,6 @@ class _Task(Pretrained, Layer):
     """What the heads share: the encoder, and one affine map of what it gives."""
 
     may_lack = ("classifier.", "qa_outputs.", "pooler.")
-    may_exceed = ("cls.", "classifier.", "qa_outputs.", "pooler.")
     head = "classifier"  # the map's name
     pooled = False  # whether it reads the vector of the whole text, or those of the tokens
 
@@ -108,6 +107,7 @@ class BERTForSequenceClassification(_Task):
     """
 
     hugging_face: ClassVar = {"bert": "BertForSequenceClassification"}
+    may_exceed = ("cls.", "qa_outputs.")
     pooled = True
 
 
@@ -115,6 +115,7 @@ class BERTForTokenClassification(_Task):
     """A label for each token; parameters as `BERTForSequenceClassification`'s."""
 
     hugging_face: ClassVar = {"bert": "BertForTokenClassification"}
+    may_exceed = ("cls.", "qa_outputs.", "pooler.")
 
 
 class BERTForQuestionAnswering(_Task):
@@ -132,6 +133,7 @@ class BERTForQuestionAnswering(_Task):
     """
 
     hugging_face: ClassVar = {"bert": "BertForQuestionAnswering"}
+    may_exceed = ("cls.", "classifier.", "pooler.")
     head = "qa_outputs"
 
     def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None, workspace=None):

@@ -26,6 +26,7 @@ import numpy as np
 
 from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
 from minilm.layers.base import generator_of
+from minilm.models.diagnosis import first_not_finite
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import Generating, left_padding
 from minilm.models.pretrained import Pretrained
@@ -175,24 +176,17 @@ class GPT(Pretrained, Generating, Layer):
         str or None
             Such as "parameter h.0.ln_1.weight", "output of h.3", "gradient of wpe.weight".
         """
-        for name, value in self.parameters.items():
-            if not np.isfinite(value).all():
-                return f"parameter {name}"
-        seen: list[tuple[str, np.ndarray]] = []
-        with np.errstate(all="ignore"):
-            ids, targets = self._checked(ids, targets)
-            x, *_ = self._hidden(ids, None, key, None, seen)
-            seen.append(("logits", self.lm_head.forward(x)[0]))
-            for name, value in seen:
-                if not np.isfinite(value).all():
-                    return name
-            loss, _ = cross_entropy.forward(seen[-1][1], targets, gradient=False)
-            if not np.isfinite(loss):
-                return "loss"
-        for name, value in self.parameters.gradients.items():
-            if not np.isfinite(value).all():
-                return f"gradient of {name}"
-        return None
+
+        def outputs():
+            read, wanted = self._checked(ids, targets)
+            seen: list[tuple[str, np.ndarray]] = []
+            x, *_ = self._hidden(read, None, key, None, seen)
+            yield from seen
+            logits = self.lm_head.forward(x)[0]  # (B, T, V)
+            yield "logits", logits
+            yield "loss", cross_entropy.forward(logits, wanted, gradient=False)[0]
+
+        return first_not_finite(self.parameters, outputs())
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
@@ -214,10 +208,7 @@ class GPT(Pretrained, Generating, Layer):
 
     def _hidden(self, ids, padding, key, workspace, seen=None):
         """What lm_head reads, (B, T, D), and what each part saved; `seen` collects what each layer gave, for `diagnose`."""
-        mask = positions = None
-        if padding is not None:
-            places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
-            mask, positions = places >= 0, np.maximum(places, 0)
+        mask, positions = _placed(ids, padding)
         x, embedded = self._embedded(ids, positions, key, workspace)
         blocks = []
         for layer, block in enumerate(self.h):
@@ -235,13 +226,7 @@ class GPT(Pretrained, Generating, Layer):
 
     def _evaluated(self, ids, padding, cache, workspace):
         """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
-        if cache is not None:
-            mask, positions = None, cache.positions()
-        else:
-            mask = positions = None
-            if padding is not None:
-                places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
-                mask, positions = places >= 0, np.maximum(places, 0)
+        mask, positions = _placed(ids, padding) if cache is None else (None, cache.positions())
         shape = (*ids.shape, self.config.n_embd)
         x, y = (empty_from(workspace)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
         with scratch_of(workspace):
@@ -256,3 +241,11 @@ class GPT(Pretrained, Generating, Layer):
     def settings(self):
         config = self.config
         return f"n_layer={config.n_layer}, n_head={config.n_head}, n_embd={config.n_embd}, vocab_size={config.vocab_size}"
+
+
+def _placed(ids, padding):
+    """Which tokens are no padding, and their positions, (B, T) each; None twice where there is no padding (B,)."""
+    if padding is None:
+        return None, None
+    places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
+    return places >= 0, np.maximum(places, 0)

@@ -11,11 +11,11 @@ import numpy as np
 from minilm import weights
 from minilm.layers.base import blank
 from minilm.models.bert_config import BERTConfig
-from minilm.models.gpt_config import ACTIVATIONS, GPTConfig
+from minilm.models.gpt_config import GPTConfig
+from minilm.weights.config import SPELLED
 
 __all__ = ["Pretrained", "config_from", "settings_from"]
 
-_SPELLED = {op: name for name, op in ACTIVATIONS.items()}  # an op's name -> Hugging Face's
 _GPT = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "embd_pdrop", "attn_pdrop", "resid_pdrop")
 _GPT += ("layer_norm_epsilon", "initializer_range")
 _BERT = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_dropout_prob")
@@ -25,7 +25,7 @@ _BERT += ("pad_token_id", "num_labels", "classifier_dropout")
 
 def config_from(settings: dict) -> GPTConfig | BERTConfig:
     """The configuration for settings as `minilm.weights.read_config` gives them."""
-    family, activation = settings["family"], _SPELLED[settings["activation"]]
+    family, activation = settings["family"], SPELLED[settings["activation"]]
     if family == "bert":
         found = {name: settings[name] for name in _BERT if settings.get(name) is not None}
         return BERTConfig(hidden_act=activation, **found)
@@ -86,8 +86,8 @@ class Pretrained:
         config = config_from(settings).replace(**changes)
         with blank():
             model = cls(config, seed=seed, dtype=dtype)
-        may_exceed = tuple(name for name in cls.may_exceed if name not in _beginnings(model))
-        done = weights.load_weights(model, folder, weights.KEYMAPS[family], may_lack=cls.may_lack, may_exceed=may_exceed)
+        keymap = weights.KEYMAPS[family]
+        done = weights.load_weights(model, folder, keymap, may_lack=cls.may_lack, may_exceed=cls.may_exceed)
         if done.missing:
             _start(model, done.missing, config.initializer_range, seed)
             warnings.warn(f"{os.fspath(folder)} lacks {', '.join(done.missing)}: they start anew", stacklevel=2)
@@ -106,11 +106,6 @@ class Pretrained:
         family = settings["family"]
         config = weights.config_of(settings, self.hugging_face[family])
         weights.save_weights(self, folder, weights.KEYMAPS[family], config, shard_bytes=shard_bytes)
-
-
-def _beginnings(model) -> set[str]:
-    """What a name may begin with that is one of the model's own."""
-    return {f"{name.removeprefix('bert.').split('.')[0]}." for name in model.parameters}
 
 
 def _start(model, names, deviation: float, seed) -> None:

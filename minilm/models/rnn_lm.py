@@ -26,6 +26,7 @@ import numpy as np
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.config import RNNLanguageModelConfig
+from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty_from
 from minilm.random import Key
@@ -231,24 +232,17 @@ class RNNLanguageModel(Layer):
         str or None
             Such as "parameter recurrent.weight_hh_l0", "output of recurrent layer 0", "gradient of output.weight".
         """
-        for name, value in self.parameters.items():
-            if not np.isfinite(value).all():
-                return f"parameter {name}"
-        seen: list[tuple[str, np.ndarray]] = []
-        with np.errstate(all="ignore"):
-            ids, targets = self._time_order(ids, targets, None)  # (T, B) each
-            y, _, _ = self._hidden(ids, state, key, None, seen)
-            seen.append(("output of output", self.output.forward(y)[0]))
-            for name, value in seen:
-                if not np.isfinite(value).all():
-                    return name
-            loss, _ = cross_entropy.forward(seen[-1][1], targets, gradient=False)  # refuses logits that are all NaN
-            if not np.isfinite(loss):
-                return "loss"
-        for name, value in self.parameters.gradients.items():
-            if not np.isfinite(value).all():
-                return f"gradient of {name}"
-        return None
+
+        def outputs():
+            time_ordered, wanted = self._time_order(ids, targets, None)  # (T, B) each
+            seen: list[tuple[str, np.ndarray]] = []
+            y, _, _ = self._hidden(time_ordered, state, key, None, seen)
+            yield from seen
+            logits = self.output.forward(y)[0]  # (T, B, V)
+            yield "output of output", logits  # before the loss, which refuses logits that are all NaN
+            yield "loss", cross_entropy.forward(logits, wanted, gradient=False)[0]
+
+        return first_not_finite(self.parameters, outputs())
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 

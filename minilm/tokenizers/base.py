@@ -100,9 +100,7 @@ class Tokenizer(ABC):
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32."""
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of str, got one str: use encode")
-        return [self.encode(text) for text in texts]
+        return [self.encode(text) for text in several(texts)]
 
     def encode_chunks(self, chunks: Iterable[str] | str, source: str = "") -> Iterator[np.ndarray]:
         """Encode one text that comes in pieces, in bounded memory.
@@ -314,6 +312,13 @@ def from_fields(path, fields: dict, classes: dict):
         return classes[kind]._from_fields({**fields, "type": kind})
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def several(texts) -> list:
+    """The texts as a list; TypeError for a single str."""
+    if isinstance(texts, str):
+        raise TypeError("texts must be a list of str, got one str: use encode")
+    return list(texts)
 
 
 def check_text(text) -> None:

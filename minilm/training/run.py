@@ -7,6 +7,7 @@ import os
 from typing import Any, NamedTuple
 
 from minilm import models, tokenizers
+from minilm.layers.base import blank
 from minilm.training import tensors
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
@@ -67,13 +68,14 @@ def load_run(folder) -> Run:
 
 
 def model_of(folder: str, content: bytes):
-    """The model of config.json, with its first weights."""
+    """The model of config.json, its weights still to be loaded."""
     path = os.path.join(folder, "config.json")
     try:
         settings = json.loads(content.decode("utf-8"))
         if not isinstance(settings, dict):
             raise ValueError(f"wanted a JSON object, got {type(settings).__name__}")
-        return models.from_config(settings)
+        with blank():
+            return models.from_config(settings)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: {error}") from None
 

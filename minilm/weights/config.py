@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from minilm.weights.folder import read_json
+from minilm.files import read_json
 
 CONFIG = "config.json"
 

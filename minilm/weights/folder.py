@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator, Mapping
 
+from minilm.files import read_json
 from minilm.weights.tensor_file import Entry, TensorFile
 
 WEIGHTS = "model.safetensors"
@@ -96,26 +96,6 @@ class WeightFolder(Mapping):
 
     def __exit__(self, *_) -> None:
         self.close()
-
-
-def read_json(path) -> dict:
-    """The JSON object that a file holds.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        Naming the file.
-    """
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
 
 
 def read_index(path) -> dict[str, str]:

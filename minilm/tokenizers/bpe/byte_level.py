@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from minilm.tokenizers import files
-from minilm.tokenizers.base import Tokenizer, check_ids, check_text
+from minilm.tokenizers.base import Tokenizer, check_ids, check_text, several
 from minilm.tokenizers.bpe import alphabet, hugging_face, special
 from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
 from minilm.tokenizers.bpe.vocabulary import MOST_IDS, merge_ids
@@ -112,12 +112,10 @@ class ByteLevelBPE(Tokenizer):
 
     def encode_batch(self, texts, *, allowed_special=special.ALL, disallowed_special=(), threads: int = 1) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
-        if isinstance(texts, str):
-            raise TypeError("texts must be a list of str, got one str: use encode")
+        texts = several(texts)
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a whole number of at least 1, got {threads!r}")
         options = {"allowed_special": allowed_special, "disallowed_special": disallowed_special}
-        texts = list(texts)
         if threads == 1 or len(texts) < 2:
             return [self.encode(text, **options) for text in texts]
         from concurrent.futures import ThreadPoolExecutor

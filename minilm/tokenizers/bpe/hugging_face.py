@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 
+from minilm.files import read_json
 from minilm.tokenizers import files
 from minilm.tokenizers.base import from_fields
 from minilm.tokenizers.files import field
@@ -18,19 +19,6 @@ END_OF_TEXT = "<|endoftext|>"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
 HEADER = "#version: 0.2"
 TYPE = "BPE"  # of the model in a tokenizer.json
-
-
-def read_json(path) -> dict:
-    """A JSON object from a file; ValueError names the file."""
-    with open(path, "rb") as file:
-        content = file.read()
-    try:
-        found = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
 
 
 def in_order(ids: dict, what: str) -> list[str]:

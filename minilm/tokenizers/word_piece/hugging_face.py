@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from minilm.files import read_json
+
 from .. import files
 from ..base import from_fields as checked
 
@@ -66,14 +68,9 @@ def read_vocabulary(path) -> list[str]:
 def read_config(path) -> dict:
     """The constructor's arguments that a tokenizer_config.json sets; none if there is no such file."""
     try:
-        with open(path, "rb") as file:
-            given = json.loads(file.read().decode("utf-8"))
+        given = read_json(path)
     except FileNotFoundError:
         return {}
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(given, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(given).__name__}")
     found = {}
     try:
         for name, ours in CONFIGURED.items():

@@ -82,7 +82,7 @@ def train(
 
 def learn(counts, vocab_size, min_count, limit_alphabet, special, prefix, continuing=()) -> list[str]:
     """The vocabulary of words and their counts; the arguments are those of `train`."""
-    from . import merges
+    from ..bpe.learner import learned, learner, new_tokens  # not above: GPT-1's BPE cuts words by this package
 
     characters = Counter()
     for word, count in counts.items():
@@ -98,27 +98,28 @@ def learn(counts, vocab_size, min_count, limit_alphabet, special, prefix, contin
     first = {character: ids[character] for character in kept}
     inner = {character: ids[prefix + character] for character in inside}
 
-    words = sorted(counts)  # the order is of no account for the result, and this one makes it the same memory for memory
-    symbols, lengths = [], []
-    for word in words:
+    symbols, lengths, weights = [], [], []
+    for word in sorted(counts):  # the order is of no account for the result, and this one makes it the same memory for memory
         cut = [(first if place == 0 else inner)[each] for place, each in enumerate(word) if each in kept]
-        symbols += cut
-        lengths.append(len(cut))
-    state = merges.State(
+        if cut:
+            symbols += cut
+            lengths.append(len(cut))
+            weights.append(counts[word])
+
+    # Joining pieces is joining their bytes, if those at a word's begin are marked instead of those inside: 0xff is in no UTF-8.
+    def content(token: str) -> bytes:
+        inside = token.startswith(prefix)
+        return token.removeprefix(prefix).encode() if inside else b"\xff" + token.encode()
+
+    def spelled(content: bytes) -> str:
+        return content[1:].decode() if content[:1] == b"\xff" else prefix + content.decode()
+
+    state = learner(
         np.array(symbols, np.int32),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        np.array(lengths, np.int64),
-        np.array([counts[word] for word in words], np.int64),
+        np.cumsum([0, *lengths]),
+        np.array(weights, np.int64),
+        [content(token) for token in tokens],
+        max(vocab_size, len(tokens)),
     )
-    queue = merges.Queue(state)
-    while len(tokens) < vocab_size:
-        pair = queue.pop(max(min_count, 1))
-        if pair is None:
-            break
-        left, right = (tokens[id] for id in pair)
-        token = left + right.removeprefix(prefix)
-        if token not in ids:
-            ids[token] = len(tokens)
-            tokens.append(token)
-        queue.merge(ids[token])
-    return tokens
+    state = learned(state, vocab_size, min_count)
+    return tokens + [spelled(each) for each in new_tokens(state, len(tokens))]
