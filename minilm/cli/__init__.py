@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import keyword
 import os
 import re
 import sys
@@ -19,6 +20,8 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "generate": "let a trained model write",
     "evaluate": "a model's loss, perplexity and bits a character",
     "fill-mask": "let a BERT guess masked words",
+    "recipe": "train and measure a model for a task: translation, answers, sentiment and more",
+    "try": "put your own input to a recipe's model",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print the formulas and the source of one op",
@@ -65,6 +68,11 @@ def main(argv=None) -> int:
             raise
         print(f"minilm: {one_line(error)}", file=sys.stderr)
         return 2
+
+
+def module_of(name: str) -> str:
+    """The module of a command: `fill-mask` is in fill_mask, and `try`, a word of Python's, in try_."""
+    return f"{name}_" if keyword.iskeyword(name) else name.replace("-", "_")
 
 
 def one_line(error: BaseException) -> str:
@@ -125,7 +133,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, says in COMMANDS.items():
         if name == chosen:
-            importlib.import_module(f"minilm.cli.{name.replace('-', '_')}").add_parser(subparsers)
+            importlib.import_module(f"minilm.cli.{module_of(name)}").add_parser(subparsers)
         else:
             subparsers.add_parser(name, help=says, add_help=False)
     if chosen is None and not argv:

@@ -1,0 +1,105 @@
+"""`minilm recipe`: one of the things that language models are for, from data to a result that a person can look at."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+DESCRIPTION = """\
+Train a model for a task and measure it, on built-in data, or on real data with --data PATH. Without a name: what there is.
+
+The run's folder holds config.json, model.safetensors and the vocabularies, and beside them metrics.json, log.csv, loss.png,
+samples.txt and the recipe's own pictures. `minilm try DIR` lets you put your own input to the model.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "recipe",
+        help="train and measure a model for a task",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
+    parser.add_argument("--data", metavar="PATH", help="real data, in the form that `minilm recipe NAME --keys` tells")
+    budget = parser.add_argument_group("when to stop (one of them)")
+    budget.add_argument("--minutes", type=float, metavar="M")
+    budget.add_argument("--steps", type=int, metavar="N")
+    parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/NAME-N without it")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of built-in data, first weights and dropout (0)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
+    parser.add_argument("--keys", action="store_true", help="print what the recipe does and its settings, and end")
+    parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Run a recipe, or tell of them."""
+    from minilm import recipes
+
+    if args.name is None:
+        for name in recipes.RECIPES:
+            print(f"{name:<12}{recipes.load(name).says}")
+        return 0
+    kind = recipes.load(args.name)
+    if args.keys:
+        print(f"{kind.__doc__.strip()}\n")
+        for key, value in kind.defaults().items():
+            among = f"   one of {', '.join(map(str, kind.choices[key]))}" if key in kind.choices else ""
+            print(f"{key} = {'none' if value is None else value}{among}")
+        return 0
+    recipe = kind(**_settings(args.sets))
+    result = recipe.run(
+        args.data,
+        minutes=args.minutes,
+        steps=args.steps,
+        out=_free(args.name) if args.out is None else args.out,
+        seed=args.seed,
+        progress=False if args.quiet else None,
+        overwrite=args.overwrite,
+    )
+    if args.json:
+        print(json.dumps({"recipe": args.name, **result._asdict()}, ensure_ascii=False))
+    else:
+        _print(kind, result)
+    if result.stopped is not None:
+        print(f"minilm: stopped after {result.steps:,} steps; what was learned is in {result.folder}", file=sys.stderr)
+        return 128 + result.stopped
+    return 0
+
+
+def _print(kind, result) -> None:
+    from minilm.recipes.folder import sample_lines
+
+    print("\n".join(sample_lines(result.samples)), end="\n\n")
+    for name, value in result.metrics.items():
+        beside = f"   (a guess: {result.chance:.4f})" if name == kind.metric else ""
+        print(f"{name.replace('_', ' '):<14}{value:.4f}{beside}")
+    print(f"{'training':<14}{result.steps:,} steps, {result.seconds:.1f} s")
+    print(f"{'run':<14}{result.folder}")
+    print(f"{'try it':<14}minilm try {result.folder}")
+
+
+def _settings(sets) -> dict:
+    from minilm.training.settings import parse_set
+
+    settings = {}
+    for text in sets:
+        for key, value in parse_set(text).items():
+            if isinstance(value, dict):
+                raise ValueError(f"--set {text}: a recipe's settings have no dots in their names")
+            settings[key] = None if value == "none" else value
+    return settings
+
+
+def _free(name: str) -> str:
+    """The first of runs/NAME-1, runs/NAME-2, ... that is not there."""
+    number = 1
+    while os.path.exists(path := os.path.join("runs", f"{name}-{number}")):
+        number += 1
+    return path

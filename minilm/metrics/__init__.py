@@ -1,0 +1,1 @@
+"""The metrics of the recipes' fields, each in a module of its own."""

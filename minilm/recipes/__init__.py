@@ -1,0 +1,39 @@
+"""Recipes: what language models are for, each with data of our own, real data by path, a metric, and a result to look at.
+
+::
+
+    from minilm import recipes
+
+    translate = recipes.load("translate")(hidden_size=128)
+    result = translate.run(minutes=1, out="dates")
+    result.metrics, result.chance
+    translate.answer("the 3rd of may 1999")
+
+    again = recipes.open_run("dates")                # the recipe with its trained model
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+__all__ = ["RECIPES", "load", "open_run"]
+
+RECIPES: dict[str, tuple[str, str]] = {}  # name -> (module, class); a recipe is imported only when it is asked for
+
+
+def load(name: str):
+    """The class of a recipe; ValueError with the nearest name if there is none."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(str(name), RECIPES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RECIPES)}"
+        raise ValueError(f"there is no recipe {name!r}; {hint}")
+    module, kind = RECIPES[name]
+    return getattr(importlib.import_module(module), kind)
+
+
+def open_run(folder):
+    """The recipe that a run's folder holds, with its trained model; see `minilm.recipes.folder.read`."""
+    from minilm.recipes.folder import read
+
+    return read(folder)

@@ -1,0 +1,244 @@
+"""What every recipe has: settings, data, a model, a metric, and a way to try it.
+
+A recipe fills in eight methods, in the order in which `Recipe.run` calls them::
+
+    train, validation = self.generate(seed)  or  self.read(path)
+    self.adapt(train)                        other defaults, where the data want them
+    self.prepare(train)                      vocabularies and facts
+    self.model = self.make_model(seed)       from these alone, so that a saved run can make it again
+    loss, saved = self.model.forward(*self.batch(examples), key=key, workspace=workspace)
+    self.evaluate(validation)                {metric: value}
+    self.samples(validation)                 [(input, wanted, given)]
+    self.answer(text)                        for `minilm try`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from minilm.ops import checks
+
+__all__ = ["Recipe", "Result"]
+
+COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
+    "batch": 32,
+    "lr": 1e-3,
+    "steps": 1000,
+    "minutes": None,  # the budget instead of `steps`, where it is given
+    "warmup": 0.05,  # part of the budget
+    "final": 0.0,  # learning rate at the end, as a part of `lr`
+    "clip_norm": 1.0,
+    "weight_decay": 0.0,
+    "average": None,  # decay of the running mean of the weights, which are the result's where it is given
+    "evaluate_every": None,  # steps; ten times in a run without it
+    "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
+}
+
+
+class Result(NamedTuple):
+    """What a run of a recipe gave."""
+
+    metrics: dict[str, float]
+    chance: float  # what a guess reaches in the main metric
+    samples: list[tuple[str, str, str]]  # (input, wanted, given)
+    steps: int
+    seconds: float  # of training, without compilation and the last evaluation
+    folder: str | None
+    stopped: int | None = None  # the signal that ended training early
+
+
+class Recipe:
+    """Base of all recipes.
+
+    Parameters
+    ----------
+    **options
+        Settings that differ from their defaults, which ``Recipe.defaults()`` lists.
+
+    Attributes
+    ----------
+    options : dict
+        All settings.
+    vocabularies : dict of str to Tokenizer
+        Saved beside the model.
+    facts : dict
+        What else the model and the batches depend on, as JSON: labels, longest lengths.
+    model : Layer
+    """
+
+    name = ""
+    says = ""  # a line for --help
+    metric = ""  # the main one: higher is better
+    prompt = "text"  # what `minilm try` asks for
+    options: dict[str, Any] = {}  # defaults; in an instance, the settings
+    choices: dict[str, tuple] = {}  # the values that a setting may have, where they are few
+
+    def __init__(self, **options):
+        defaults = self.defaults()
+        for key, value in options.items():
+            self._check(key, value, defaults)
+        self._given = set(options)
+        self.options = {**defaults, **options}
+        self.vocabularies: dict[str, Any] = {}
+        self.facts: dict[str, Any] = {}
+        self.model: Any = None
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """All settings with their defaults."""
+        return {**COMMON, **cls.options}
+
+    def _check(self, key: str, value, defaults: Mapping[str, Any]) -> None:
+        if key not in defaults:
+            from difflib import get_close_matches
+
+            near = get_close_matches(key, defaults, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(defaults)}"
+            raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
+        if key in self.choices:
+            if value not in self.choices[key]:
+                raise ValueError(f"{key} must be one of {', '.join(map(repr, self.choices[key]))}, got {value!r}")
+            return
+        default = defaults[key]
+        if value is None and default is None:
+            return
+        if isinstance(default, (bool, str)):
+            if not isinstance(value, type(default)):
+                raise TypeError(f"{key} must be {'true or false' if isinstance(default, bool) else 'a text'}, got {value!r}")
+        elif isinstance(default, int):
+            checks.whole(key, value, 0, 2**62)
+        elif isinstance(default, float):
+            checks.number(key, value, 0, float("inf"), high_open=True)
+        elif isinstance(value, bool) or not isinstance(value, (int, float, str)):  # the default is None: a number or a path
+            raise TypeError(f"{key} must be a number or a text, got {value!r}")
+        elif isinstance(value, (int, float)):
+            checks.number(key, value, 0, float("inf"), high_open=True)
+
+    def suggest(self, **options) -> None:
+        """Other defaults: what the user has set stays. For `adapt`."""
+        self.options.update({key: value for key, value in options.items() if key not in self._given})
+
+    # --- what a recipe fills in ---------------------------------------------------------------------------------------
+
+    def generate(self, seed: int) -> tuple[list, list]:
+        """Built-in data: examples to train on and to validate on, the same for the same seed."""
+        raise NotImplementedError(f"{type(self).__name__} has no generate")
+
+    def read(self, path) -> tuple[list, list]:
+        """Real data. ValueError says in which file and line something is wrong, what came and what was wanted."""
+        raise NotImplementedError(f"{type(self).__name__} has no read")
+
+    def adapt(self, train: Sequence) -> None:
+        """Call `suggest` where the data want other settings than the built-in ones."""
+
+    def prepare(self, train: Sequence) -> None:
+        """Fill ``vocabularies`` and ``facts`` from the training part."""
+        raise NotImplementedError(f"{type(self).__name__} has no prepare")
+
+    def make_model(self, seed: int):
+        """The model, from ``options``, ``vocabularies`` and ``facts`` alone."""
+        raise NotImplementedError(f"{type(self).__name__} has no make_model")
+
+    def batch(self, examples: Sequence) -> tuple:
+        """The arguments of ``model.forward`` for some examples."""
+        raise NotImplementedError(f"{type(self).__name__} has no batch")
+
+    def length(self, example) -> int:
+        """Examples of near length share a batch."""
+        return 0
+
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
+        """The metrics of the model on some examples."""
+        raise NotImplementedError(f"{type(self).__name__} has no evaluate")
+
+    def chance(self, examples: Sequence) -> float:
+        """What a guess reaches in the main metric: the commonest class, for instance."""
+        raise NotImplementedError(f"{type(self).__name__} has no chance")
+
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
+        """A few of (input, wanted, given), for people to look at."""
+        raise NotImplementedError(f"{type(self).__name__} has no samples")
+
+    def answer(self, text: str) -> str:
+        """What `minilm try` prints for a text that somebody typed."""
+        raise NotImplementedError(f"{type(self).__name__} has no answer")
+
+    def ask(self, read) -> str:
+        """One input of `minilm try`; ``read(prompt)`` reads a line and raises EOFError at the end."""
+        return read(f"{self.prompt}: ")
+
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
+        """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
+        return []
+
+    # --- running it ---------------------------------------------------------------------------------------------------
+
+    def run(
+        self, data=None, *, minutes=None, steps=None, out=None, seed: int = 0, progress: bool | None = None, overwrite=False
+    ) -> Result:
+        """Train on built-in data, or on those at `data`; measure, and keep the result in a folder.
+
+        Parameters
+        ----------
+        data : str or os.PathLike, optional
+            Real data, in the form that the recipe's `read` tells.
+        minutes, steps : optional
+            The budget: of training alone, without the time to compile and to evaluate at the end.
+        out : str or os.PathLike, optional
+            The run's folder. Without it nothing is written.
+        seed : int
+            Of the built-in data, the first weights, dropout and the order of the examples.
+        progress : bool, optional
+            None: a bar where stderr is a terminal, else lines now and then; False: nothing.
+        overwrite : bool
+            Replace a recipe's run that `out` already holds.
+
+        Returns
+        -------
+        Result
+
+        Raises
+        ------
+        ValueError, TypeError
+            For a wrong setting or wrong data.
+        FileExistsError
+            `out` holds something already.
+        ArithmeticError
+            The loss is not finite.
+        """
+        from minilm.recipes import fit, folder
+        from minilm.training.progress import Progress
+
+        if minutes is not None and steps is not None:
+            raise ValueError("minutes and steps both say when to stop: give one of them")
+        for key, value in (("minutes", minutes), ("steps", steps)):
+            if value is not None:
+                self._check(key, value, self.defaults())
+                self._given.add(key)
+                self.options[key] = value
+        if steps is not None:
+            self.options["minutes"] = None
+        seed = checks.whole("seed", seed, 0, 2**63)
+        if out is not None:
+            out = folder.prepare(out, overwrite)
+        train, validation = self.generate(seed) if data is None else self.read(data)
+        for part, examples in (("training", train), ("validation", validation)):
+            if not examples:
+                raise ValueError(f"{data or 'the built-in data'}: there are no {part} examples")
+        self.adapt(train)
+        self.prepare(train)
+        self.model = self.make_model(seed)
+        show = Progress(progress, "examples")
+        try:
+            fitted = fit.fit(self, train, validation, seed=seed, progress=show)
+            show.say(f"evaluating on {len(validation):,} examples")
+            metrics = self.evaluate(validation)
+        finally:
+            show.close()
+        result = Result(
+            metrics, self.chance(validation), self.samples(validation), fitted.steps, fitted.seconds, out, fitted.stopped
+        )
+        if out is not None:
+            folder.write(self, result, fitted.rows, validation)
+        return result

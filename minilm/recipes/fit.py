@@ -1,0 +1,151 @@
+"""The training loop of the recipes.
+
+One step::
+
+    examples    = the next batch                               of near lengths, each example once in a pass over the data
+    loss, saved = model.forward(*recipe.batch(examples), key=Key(seed, step), workspace=workspace)
+    model.backward(saved, workspace=workspace)                 fills the gradient buffer
+    norm        = adam.step(schedule(progress))                clips, updates, clears
+
+`minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch, and
+whose runs can be gone on with. A recipe is a matter of minutes: it is run again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.workspace import Workspace
+from minilm.optimizers import AdamW, WeightAverage
+from minilm.optimizers.schedules import WarmupCosine
+from minilm.random import Key
+from minilm.training.interrupt import Stop
+
+__all__ = ["Fitted", "Row", "batches", "fit"]
+
+POOL = 64  # batches' worth of examples that are sorted by length together
+ROWS = 200  # of the log, about
+
+
+class Row(NamedTuple):
+    """A line of log.csv."""
+
+    step: int
+    seconds: float
+    lr: float
+    loss: float  # mean since the row before
+    metric: float | None
+
+
+class Fitted(NamedTuple):
+    """What training gave, beside the model."""
+
+    steps: int
+    seconds: float
+    rows: list[Row]
+    stopped: int | None  # a signal's number
+
+
+def batches(examples: Sequence, size: int, length, seed: int, epoch: int) -> Iterator[list]:
+    """One pass over the examples in batches of near length, in an order that depends on seed and epoch alone."""
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(len(examples))
+    lengths = np.array([length(example) for example in examples])
+    cut = []
+    for start in range(0, len(order), POOL * size):
+        pool = order[start : start + POOL * size]
+        pool = pool[np.argsort(lengths[pool], kind="stable")]
+        cut += [pool[i : i + size] for i in range(0, len(pool), size)]
+    for number in rng.permutation(len(cut)):
+        yield [examples[i] for i in cut[number]]
+
+
+def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -> Fitted:
+    """Train ``recipe.model``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its options say how; see `minilm.recipes.base.COMMON`.
+    train, validation : sequences of examples
+    seed : int
+    progress : Progress
+
+    Raises
+    ------
+    ArithmeticError
+        The loss, or the norm of the gradients, is not finite.
+    """
+    options, model, workspace = recipe.options, recipe.model, Workspace()
+    minutes, limit, size = options["minutes"], options["steps"], max(1, options["batch"])
+    schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
+    decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
+    adam = AdamW(model.parameters, lr=options["lr"], clip_norm=options["clip_norm"] or None, **decay)
+    average = None if options["average"] is None else WeightAverage(model.parameters, options["average"])
+    some = validation[: options["evaluate_examples"]]
+
+    def stream():
+        epoch = 0
+        while True:
+            yield from batches(train, size, recipe.length, seed, epoch)
+            epoch += 1
+
+    source, rows, losses, step = stream(), [], [], 0
+    forward_backward(model, recipe.batch(train[:size]), Key(seed), workspace)  # compiles, before the clock starts
+    model.parameters.zero_gradients()
+    begin = time.perf_counter()
+    evaluated = 0.0  # the part of the run that was done at the last evaluation
+    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"):
+        while stop.signal is None:
+            seconds = time.perf_counter() - begin
+            done = seconds / (60 * minutes) if minutes is not None else step / max(1, limit)
+            if done >= 1:
+                break
+            examples = next(source)
+            lr = schedule(done)
+            loss = forward_backward(model, recipe.batch(examples), Key(seed, step), workspace)
+            if not math.isfinite(loss):
+                raise ArithmeticError(f"the loss is {loss} at step {step:,}: a smaller lr than {options['lr']:g} may help")
+            adam.step(lr)
+            if average is not None:
+                average.update()
+            step += 1
+            losses.append(loss)
+            now = time.perf_counter() - begin
+            every = options["evaluate_every"]
+            due = step % every == 0 if every else done - evaluated >= 0.1
+            if due:
+                evaluated = done
+                value = _evaluated(recipe, average, some)
+                progress.say(f"step {step:,}: loss {np.mean(losses):.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
+            if due or len(rows) < done * ROWS:
+                rows.append(Row(step, time.perf_counter() - begin, lr, float(np.mean(losses)), value if due else None))
+                losses = []
+            if progress.due(now):
+                progress.update(now, done, step, loss, step * size)
+    if average is not None and average.updates:
+        means = average.state_dict()
+        del means["updates"]
+        model.parameters.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
+    return Fitted(step, time.perf_counter() - begin, rows, stop.signal)
+
+
+def forward_backward(model, batch, key, workspace) -> float:
+    """The loss of a batch; its gradients are added to their buffer."""
+    workspace.reset()
+    loss, saved = model.forward(*batch, key=key, workspace=workspace)
+    model.backward(saved, workspace=workspace)
+    return float(loss)
+
+
+def _evaluated(recipe, average, examples) -> float:
+    """The main metric, of the averaged weights where there are some."""
+    if average is None:
+        return recipe.evaluate(examples)[recipe.metric]
+    with average.applied():
+        return recipe.evaluate(examples)[recipe.metric]

@@ -1,0 +1,149 @@
+"""A recipe's run on the disk.
+
+::
+
+    config.json          the recipe's name, all its settings, and the facts that the model depends on
+    model.safetensors    the weights
+    tokenizer.NAME.json  the vocabularies
+    metrics.json         what was measured
+    log.csv, loss.png    the course of training
+    samples.txt          inputs, what was wanted, and what the model gave
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+
+import minilm
+from minilm import recipes, tokenizers
+from minilm.files import read_json, written_whole
+from minilm.layers.base import blank
+from minilm.recipes.fit import Row
+from minilm.training import tensors
+from minilm.training.run import load_weights
+
+__all__ = ["prepare", "read", "write"]
+
+CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
+
+
+def prepare(folder, overwrite: bool) -> str:
+    """Make the folder; FileExistsError if it holds anything but a recipe's run that may be replaced."""
+    folder = os.fspath(folder)
+    if os.path.isdir(folder) and os.listdir(folder):
+        mine = _is_run(folder)
+        if not overwrite or not mine:
+            hint = "--overwrite replaces it" if mine else "it is no recipe's run, so nothing in it is replaced"
+            raise FileExistsError(f"{folder} is not empty; {hint}")
+    os.makedirs(folder, exist_ok=True)
+    return folder
+
+
+def _is_run(folder: str) -> bool:
+    try:
+        return "recipe" in read_json(os.path.join(folder, CONFIG))
+    except (OSError, ValueError):
+        return False
+
+
+def write(recipe, result, rows, validation) -> None:
+    """Write all files of a run, config.json last: a folder that has one is whole."""
+    folder = result.folder
+    with written_whole(os.path.join(folder, WEIGHTS)) as file:
+        tensors.write(file, dict(recipe.model.parameters), {"format": "np"})
+    for name, tokenizer in recipe.vocabularies.items():
+        tokenizer.save(os.path.join(folder, f"tokenizer.{name}.json"))
+    _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
+    measured = {"metrics": result.metrics, "chance": result.chance, "steps": result.steps, "seconds": result.seconds}
+    _write_json(os.path.join(folder, METRICS), measured)
+    _write_text(os.path.join(folder, SAMPLES), "\n".join(sample_lines(result.samples)) + "\n")
+    try:
+        _plot(os.path.join(folder, "loss.png"), rows, recipe.metric)
+        recipe.pictures(folder, validation)
+    except ImportError:  # plots are an extra
+        pass
+    settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
+    _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
+
+
+def read(folder):
+    """The recipe of a run, with its trained model, ready to `answer`.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder or one of its files is not there.
+    ValueError
+        A file is damaged or holds something else; says which, what came and what was wanted.
+    """
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"there is no folder {folder}")
+    path = os.path.join(folder, CONFIG)
+    config = read_json(path)
+    kinds = {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}
+    for key, kind in kinds.items():
+        if not isinstance(config.get(key), kind):
+            raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
+    try:
+        recipe = recipes.load(config["recipe"])(**config["options"])
+        recipe.facts = config["facts"]
+        for name in config["vocabularies"]:
+            recipe.vocabularies[name] = tokenizers.load(os.path.join(folder, f"tokenizer.{name}.json"))
+        with blank():
+            recipe.model = recipe.make_model(0)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    weights = os.path.join(folder, WEIGHTS)
+    with open(weights, "rb") as file:
+        load_weights(recipe.model, weights, file.read())
+    return recipe
+
+
+def sample_lines(samples) -> list[str]:
+    """Input, what was wanted and what was given, one under the other; right ones are marked."""
+    lines = []
+    for given_input, wanted, given in samples:
+        lines += [given_input, f"  wanted {wanted}", f"  given  {given}{'' if given == wanted else '   (differs)'}", ""]
+    return lines[:-1]
+
+
+def _log(rows, metric: str) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*Row._fields[:-1], metric])
+    for row in rows:
+        value = "" if row.metric is None else f"{row.metric:.6g}"
+        writer.writerow([row.step, f"{row.seconds:.1f}", f"{row.lr:.6g}", f"{row.loss:.6g}", value])
+    return text.getvalue()
+
+
+def _plot(path: str, rows, metric: str) -> None:
+    """The loss, and the metric over it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
+    axes = FigureCanvasAgg(figure).figure.subplots()
+    axes.plot([row.step for row in rows], [row.loss for row in rows], lw=0.9, color="0.6")
+    axes.set(xlabel="step", ylabel="training loss")
+    axes.grid(alpha=0.25)
+    measured = [(row.step, row.metric) for row in rows if row.metric is not None]
+    if measured:
+        right = axes.twinx()
+        right.plot(*zip(*measured, strict=True), "o-", ms=4, lw=1.4, color="C3")
+        right.set_ylabel(f"validation: {metric.replace('_', ' ')}", color="C3")
+    with written_whole(path) as file:
+        figure.savefig(file, format="png")
+
+
+def _write_text(path: str, text: str) -> None:
+    with written_whole(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def _write_json(path: str, content) -> None:
+    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,146 @@
+"""What all recipes share: settings, the loop, the folder, the two commands."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minilm import cli, recipes
+from minilm.recipes import fit
+from tests.recipes.toy import Toy
+
+
+@pytest.fixture(autouse=True)
+def toy(monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "toy", ("tests.recipes.toy", "Toy"))
+
+
+def test_run_learns_is_kept_and_answers_again(tmp_path):
+    recipe = Toy()
+    result = recipe.run(out=tmp_path / "run", progress=False)
+    assert result.metrics["accuracy"] == 1.0 > result.chance
+    again = recipes.open_run(tmp_path / "run")
+    assert [again.answer(word) for word in ("abc", "d", "cab")] == ["a", "d", "c"]
+    assert again.options == recipe.options
+    for name, array in recipe.model.parameters.items():
+        np.testing.assert_array_equal(again.model.parameters[name], array)
+    measured = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert measured["metrics"] == {"accuracy": 1.0} and measured["steps"] == 120
+    rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert rows[0] == "step,seconds,lr,loss,accuracy" and rows[-1].startswith("1")
+    assert "wanted" in (tmp_path / "run" / "samples.txt").read_text()
+    assert (tmp_path / "run" / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_equal_seeds_give_equal_weights_and_others_do_not():
+    def weights(seed, **options):
+        recipe = Toy(steps=20, **options)
+        recipe.run(seed=seed, progress=False)
+        return recipe.model.parameters.flat
+
+    np.testing.assert_array_equal(weights(3), weights(3))
+    assert not np.array_equal(weights(3), weights(4))
+    assert not np.array_equal(weights(3), weights(3, average=0.9))
+
+
+def test_batches_have_each_example_once_and_near_lengths():
+    examples = [int(n) for n in np.random.default_rng(0).integers(0, 100, 1000)]
+    cut = list(fit.batches(examples, 16, lambda n: n, seed=1, epoch=0))
+    assert sorted(n for batch in cut for n in batch) == sorted(examples)
+    assert np.mean([max(batch) - min(batch) for batch in cut]) < 5
+    assert cut != list(fit.batches(examples, 16, lambda n: n, seed=1, epoch=1))
+    assert cut == list(fit.batches(examples, 16, lambda n: n, seed=1, epoch=0))
+
+
+def test_minutes_end_a_run():
+    result = Toy().run(minutes=0.02, progress=False)
+    assert 1.0 <= result.seconds < 6 and result.steps > 120
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        ({"stepps": 3}, ValueError, "did you mean 'steps'"),
+        ({"steps": 1.5}, TypeError, "steps"),
+        ({"steps": -1}, ValueError, "steps"),
+        ({"lr": float("nan")}, ValueError, "lr"),
+        ({"lr": "fast"}, TypeError, "lr"),
+        ({"noise": "loud"}, ValueError, "'none', 'some'"),
+        ({"average": True}, TypeError, "average"),
+    ],
+)
+def test_wrong_settings(options, kind, says):
+    with pytest.raises(kind, match=says):
+        Toy(**options)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch):
+    recipe = Toy()
+    monkeypatch.setattr(fit, "forward_backward", lambda *_: float("nan"))
+    with pytest.raises(ArithmeticError, match="smaller lr"):
+        recipe.run(progress=False)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="not empty"):
+            Toy().run(out=tmp_path, overwrite=overwrite, progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def run(capsys, *argv):
+    status = cli.main([*map(str, argv)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_commands(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    status, out, _ = run(capsys, "recipe", "toy", "--out", folder, "--quiet", "--set", "lr=0.1", "--json")
+    assert status == 0 and json.loads(out)["metrics"]["accuracy"] == 1.0
+    assert run(capsys, "try", folder, "bad", "cab")[:2] == (0, "b\nc\n")
+    status, _, err = run(capsys, "recipe", "toy", "--out", folder, "--quiet")
+    assert status == 2 and "--overwrite" in err and err.count("\n") == 1
+    status, out, _ = run(capsys, "recipe", "toy", "--out", folder, "--quiet", "--overwrite", "--steps", "5")
+    assert status == 0 and "a guess: 0.2500" in out and "5 steps" in out
+    status, out, _ = run(capsys, "recipe", "toy", "--keys")
+    assert status == 0 and "Real data: one word a line." in out and "noise = none   one of none, some" in out
+    status, out, _ = run(capsys, "recipe")
+    assert status == 0 and "toy         the first letter" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["recipe", "toi"], "did you mean 'toy'"),
+        (["recipe", "toy", "--set", "lr=quick"], "lr must be"),
+        (["recipe", "toy", "--set", "model.lr=1"], "no dots"),
+        (["recipe", "toy", "--steps", "3", "--minutes", "1"], "one of them"),
+        (["recipe", "toy", "--seed", "-1"], "seed"),
+        (["recipe", "toy", "--data", "{words}"], "words:2: an empty line; wanted a word"),
+        (["recipe", "toy", "--data", "{missing}"], "No such file"),
+        (["try", "{empty}"], "config.json"),
+        (["try", "{missing}"], "there is no folder"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, capsys, monkeypatch, argv, says):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words").write_text("ab\n\ncd\n")
+    (tmp_path / "empty").mkdir()
+    paths = {name: tmp_path / name for name in ("words", "missing", "empty")}
+    status, _, err = run(capsys, *(word.format(**paths) for word in argv))
+    assert status == 2 and says in err and err.count("\n") == 1
+
+
+def test_damaged_runs_are_told(tmp_path, capsys):
+    folder = tmp_path / "run"
+    run(capsys, "recipe", "toy", "--out", folder, "--quiet", "--steps", "3")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-5])
+    assert "not a whole safetensors file" in run(capsys, "try", folder, "a")[2]
+    weights.write_bytes(whole)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "recipe": "toys"}))
+    assert "did you mean 'toy'" in run(capsys, "try", folder, "a")[2]
