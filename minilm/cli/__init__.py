@@ -20,7 +20,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "generate": "let a trained model write",
     "evaluate": "a model's loss, perplexity and bits a character",
     "fill-mask": "let a BERT guess masked words",
-    "recipe": "train and measure a model for a task: translation, answers, sentiment and more",
+    "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
