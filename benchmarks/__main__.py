@@ -6,6 +6,7 @@
     python -m benchmarks ops lstm gru           two ops
     python -m benchmarks models --json run.json
     python -m benchmarks memory                 peak memory of training steps
+    python -m benchmarks beside                 does importing PyTorch beside minilm slow either
     python -m benchmarks tokenizers             encoding and training, beside tiktoken and tokenizers
     python -m benchmarks --list                 the names
 """
@@ -14,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib
 import os
 import sys
 
-SUITES = ("ops", "models", "memory", "tokenizers", "all")
+SUITES = ("ops", "models", "memory", "beside", "tokenizers", "all")
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 
 
@@ -43,7 +45,10 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     p = argparse.ArgumentParser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
     p.add_argument(
-        "names", nargs="*", metavar="NAME", help="ops, models, memory, tokenizers or all, then names out of it (see --list)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="ops, models, memory, beside, tokenizers or all, then names out of it (see --list)",
     )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument("--quick", action="store_true", help="tiny sizes, few rounds: does it run at all; no target is judged")
@@ -97,10 +102,9 @@ def main(arguments: list[str] | None = None) -> int:
     suite, names = (given.names[0], given.names[1:]) if given.names and given.names[0] in SUITES else ("all", given.names)
     try:
         writable(given.json, given.csv, given.plot)
-        if suite == "memory":
-            from benchmarks import memory
-
-            return memory.report(names, quick=given.quick, peers=not given.no_peers, threads=given.threads, json_path=given.json)
+        if suite in ("memory", "beside"):
+            module = importlib.import_module(f"benchmarks.{suite}")
+            return module.report(names, quick=given.quick, peers=not given.no_peers, threads=given.threads, json_path=given.json)
         if suite == "tokenizers":
             from benchmarks import cases_tokenizers
 

@@ -12,10 +12,11 @@ import gc
 import importlib.util
 import json
 import os
-import subprocess
 import sys
 
 import numpy as np
+
+from benchmarks.fresh import measured
 
 SHAPES = {  # subject -> (B, T, D, H), tiny and full
     "LSTM": ((2, 3, 4, 4), (64, 128, 512, 512)),
@@ -100,14 +101,7 @@ def child(library: str, subject: str, quick: bool, threads: int | None) -> int:
 
 def measure(library: str, subject: str, quick: bool, threads: int | None) -> int:
     """Run `child` in a fresh process and read its figure."""
-    given = json.dumps([library, subject, quick, threads])
-    command = [sys.executable, "-m", "benchmarks.memory", given]
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
-    if done.returncode:
-        raise RuntimeError(f"{subject} in {library}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
-    return int(done.stdout)
+    return int(measured("benchmarks.memory", library, subject, quick, threads))
 
 
 def report(names: list[str], *, quick: bool, peers: bool, threads: int | None, json_path: str | None) -> int:

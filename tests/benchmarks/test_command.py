@@ -94,6 +94,16 @@ def test_memory_sees_what_a_step_holds():
     assert 56 - 4 < peak / 2**20 < 56 + 8
 
 
+def test_beside_command(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "beside.json"
+    assert main(["beside", "LSTM", "--quick", "--json", str(path)]) == 0
+    assert [(row["library"], row["speed_beside_over_alone"] > 0) for row in json.loads(path.read_text())] == [
+        ("minilm", True),
+        ("torch", True),
+    ]
+
+
 @pytest.mark.skipif(not memory.available(), reason="no /proc/self/clear_refs to write to")
 def test_memory_command(tmp_path):
     path = tmp_path / "memory.json"

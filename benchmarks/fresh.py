@@ -1,0 +1,27 @@
+"""Measurements that want a process of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+__all__ = ["measured"]
+
+
+def measured(module: str, *given) -> float:
+    """Run ``python -m module`` with `given` as JSON in a fresh process; the number that it prints.
+
+    Raises
+    ------
+    RuntimeError
+        With the last line of what the process said.
+    """
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    command = [sys.executable, "-m", module, json.dumps(given)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    if done.returncode:
+        raise RuntimeError(f"{given[1]} in {given[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+    return float(done.stdout)
