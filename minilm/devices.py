@@ -138,10 +138,10 @@ def _mapped(tree, function):
 
 @contextlib.contextmanager
 def ids_are_checked():
-    """Inside this block, ids on the device are taken to be in range, as they are where the host checked them before it copied them.
+    """Inside this block, ids on the device are taken to be in range: the host has checked them before it copied them.
 
-    A check on the device would wait for it: a training step does not. Kernels read nothing out of range all the same: a wrong id
-    gives NaN.
+    A check on the device would wait for it: a training step does not. Kernels read nothing out of range all the same: a wrong
+    id gives NaN.
     """
     token = _ids_checked.set(True)
     try:

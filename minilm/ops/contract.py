@@ -89,7 +89,9 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
 def _same_device(package: str, arguments) -> None:
     for argument in arguments:
         if isinstance(argument, np.ndarray):
-            raise TypeError(f"{package.rpartition('.')[2]}: some arrays are on the device, and one of shape {argument.shape} is not")
+            raise TypeError(
+                f"{package.rpartition('.')[2]}: some arrays are on the device, and one of shape {argument.shape} is not"
+            )
 
 
 def fold(x: np.ndarray) -> np.ndarray:

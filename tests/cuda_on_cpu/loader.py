@@ -16,7 +16,13 @@ import numpy as np
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
     "none": ("-O2",),
-    "address": ("-O1", "-g", "-fsanitize=address,undefined", "-fsanitize-sections=cuda_shared", "-fno-sanitize-recover=undefined"),
+    "address": (
+        "-O1",
+        "-g",
+        "-fsanitize=address,undefined",
+        "-fsanitize-sections=cuda_shared",
+        "-fno-sanitize-recover=undefined",
+    ),
     "thread": ("-O1", "-g", "-fsanitize=thread"),
 }
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
@@ -40,7 +46,15 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
     exports = "".join(f"SHIM_EXPORT({name})\n" for name in KERNEL.findall(text))
     source = f'{text}\n#line 1 "exports"\n{exports}'
     command = ["g++", "-std=c++17", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unused-function"]
-    command += ["-Wno-unused-variable", "-DMINILM_ON_CPU", f"-I{INCLUDE}", "-include", "shim.h", *SANITIZERS[sanitizer], *definitions]
+    command += [
+        "-Wno-unused-variable",
+        "-DMINILM_ON_CPU",
+        f"-I{INCLUDE}",
+        "-include",
+        "shim.h",
+        *SANITIZERS[sanitizer],
+        *definitions,
+    ]
     headers = "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
     key = hashlib.sha256("\0".join((source, headers, *command)).encode()).hexdigest()[:24]
     library = cache() / f"{key}.so"

@@ -25,17 +25,20 @@ def rung(op, number: int | None):
     module = devices.load(op.package, "gpu")
     changed = {}
     for name, highest in getattr(module, "RUNGS", {}).items() if number is not None else ():
-        changed[name] = function = getattr(module, name)
-
-        def chosen(*arguments, _function=function, _rung=min(number, highest), **options):
-            return _function(*arguments, **{"rung": _rung, **options})
-
-        setattr(module, name, chosen)
+        changed[name] = getattr(module, name)
+        setattr(module, name, _at_rung(changed[name], min(number, highest)))
     try:
         yield
     finally:
         for name, function in changed.items():
             setattr(module, name, function)
+
+
+def _at_rung(function, number):
+    def chosen(*arguments, **options):
+        return function(*arguments, **{"rung": number, **options})
+
+    return chosen
 
 
 def rungs(op) -> range:

@@ -194,6 +194,7 @@ extern "C" __global__ void attention_forward_2(
     load_tile(q_tile, q, i0, Tq, TQ, K);
     for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
     if (threadIdx.x < TQ) m[threadIdx.x] = -INFINITE, l[threadIdx.x] = 0;
+    __syncthreads();  // m and l are there, for a tile of queries that sees no key
     i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
         load_tile(k_tile, k, j0, Tk, TK, K);
@@ -204,7 +205,7 @@ extern "C" __global__ void attention_forward_2(
             bool seen = i < Tq && j < Tk && see(i, j);
             S[n] = seen ? scale * dot(q_tile + n / TK * K, k_tile + n % TK * K, K) : -INFINITE;
         }
-        __syncthreads();  // S is there
+        // No barrier: a tile has as many keys as a warp lanes, so each thread now reads the scores that it has written.
         for (int r = warp(); r < TQ; r += blockDim.x / 32) {  // a warp a query, a lane a key
             REAL s = S[r * TK + lane()], before = m[r], now = larger(before, warp_max(s));
             REAL p = weight_of(s, now), factor = before == -INFINITE ? REAL(1) : exp(before - now), sum = warp_sum(p);

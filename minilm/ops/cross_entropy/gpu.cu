@@ -59,22 +59,23 @@ extern "C" __global__ void cross_entropy_forward_1(
     const REAL* x = logits + n * V;
     i64 t = targets[n];
     Row row = row_of(t, weight, total, V, ignore_index, smoothing);
-    REAL m = x[0], s = 0, Q = row.a, against = 0;
+    REAL m = x[0];
     for (i64 v = 1; v < V; ++v) m = larger(m, x[v]);
-    for (i64 v = 0; v < V; ++v) s += exp(x[v] - m);
+    REAL log_s = log(sum_of_exp(x, m, V));
+    double Q = row.a, against = 0;
     if (smoothing > 0)  // else 0 times -inf would stand here
         for (i64 v = 0; v < V; ++v) {
             REAL b = row.b * (weight ? weight[v] : REAL(1));
             Q += b;
-            against += b * (x[v] - m - log(s));
+            against += b * (x[v] - m - log_s);
         }
-    if (t >= 0 && t < V) against += row.a * (x[t] - m - log(s));
+    if (t >= 0 && t < V) against += row.a * (x[t] - m - log_s);
     else against = row.a;
-    losses[n] = row.counts ? -against : REAL(0);
+    losses[n] = row.counts ? REAL(-against) : REAL(0);
     if (dlogits)
         for (i64 v = 0; v < V; ++v) {
             REAL q = (v == t ? row.a : REAL(0)) + row.b * (weight ? weight[v] : REAL(1));
-            dlogits[n * V + v] = row.counts ? row.factor * (Q * exp(x[v] - m - log(s)) - q) : REAL(0);
+            dlogits[n * V + v] = row.counts ? row.factor * (REAL(Q) * exp(x[v] - m - log_s) - q) : REAL(0);
         }
 }
 

@@ -1,14 +1,14 @@
 """What the GPU implementations of all ops share: kernel tables, launches, and the sources' common header.
 
-An op's ``gpu.py`` has a table of the kernels in the ``gpu.cu`` beside it, and the functions that launch them; both take and return
-CuPy arrays. Nothing here imports CuPy before the first launch.
+An op's ``gpu.py`` has a table of the kernels in the ``gpu.cu`` beside it, and the functions that launch them, which take and
+return CuPy arrays. Nothing here imports CuPy before the first launch.
 
-Every function gets a ``workspace`` as on the CPU and makes no use of it: on a device CuPy's memory pool is the workspace, and hands
-out memory of an earlier step without asking the driver.
+Every function gets a ``workspace`` as on the CPU and makes no use of it: on a device CuPy's memory pool is the workspace, and
+hands out memory of an earlier step without asking the driver.
 
-Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the version:
-the last is what everybody gets; the others are tested and benchmarked all the same, and are there to be read in their order. ``RUNGS``
-of a module says how many there are.
+Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the
+version: the last is what everybody gets; the others are tested and benchmarked all the same, and are there to be read in their
+order. ``RUNGS`` of a module says how many there are.
 """
 
 from __future__ import annotations

@@ -52,9 +52,9 @@ template <class V> __device__ inline V block_sum(V v, V* scratch) {
     return warp_sum(lane() < blockDim.x / 32 ? scratch[lane()] : V(0));
 }
 
+// As block_sum, but the first to use this scratch: it does not wait until others have read it.
 template <class V> __device__ inline V block_max(V v, V* scratch) {
     v = warp_max(v);
-    __syncthreads();  // what the call before left in scratch has been read
     if (lane() == 0) scratch[warp()] = v;
     __syncthreads();
     return warp_max(lane() < blockDim.x / 32 ? scratch[lane()] : scratch[0]);

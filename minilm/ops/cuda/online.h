@@ -1,6 +1,17 @@
 // The largest number m of a row and the sum s of exp(x - m), in one pass: M. Milakov, N. Gimelshein, arXiv:1805.02867.
 #pragma once
 
+// sum of exp(x - m) by one thread, in parts of 256 terms: one sum of all would lose the digits of the later ones
+__device__ inline REAL sum_of_exp(const REAL* x, REAL m, i64 V) {
+    REAL sum = 0;
+    for (i64 first = 0; first < V; first += 256) {
+        REAL part = 0;
+        for (i64 v = first; v < min(first + 256, V); ++v) part += exp(x[v] - m);
+        sum += part;
+    }
+    return sum;
+}
+
 struct Online {
     REAL m, s;
 };
@@ -18,7 +29,7 @@ __device__ inline Online merged(Online a, Online b) {
     return {m, s};
 }
 
-// Over the threads of a block; `scratch` has room for 64 numbers of shared memory. A row with +inf gives a NaN, as x - m does.
+// Over the threads of a block; the first to use `scratch`, which has room for 64 numbers of shared memory. A row with +inf gives a NaN, as x - m does.
 __device__ inline Online block_merge(Online o, REAL* scratch) {
     for (int bits = 16; bits > 0; bits /= 2) {
         Online other = {__shfl_xor_sync(WHOLE_WARP, o.m, bits), __shfl_xor_sync(WHOLE_WARP, o.s, bits)};

@@ -8,7 +8,8 @@ tf32        10 bits           float32       tensor cores round the operands as t
 bf16        7 bits            float32       operands are rounded to bfloat16 before: half the traffic
 ==========  ================  ============  ===========================================================
 
-The bits are those of the significand; weights stay in float32 and the loss needs no scaling, since bfloat16 has float32's exponents.
+The bits are those of the significand; weights stay in float32, and the loss needs no scaling, since bfloat16 has float32's
+exponents.
 Products of float64 are float64 under every setting.
 """
 

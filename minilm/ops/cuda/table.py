@@ -106,7 +106,9 @@ class Kernels:
         if len(arguments) != len(parameters):
             raise TypeError(f"{name} takes {len(parameters)} arguments, got {len(arguments)}")
         if dtype is None:
-            dtype = next(a.dtype for a, p in zip(arguments, parameters, strict=True) if p.type == "REAL" and p.array and a is not None)
+            dtype = next(
+                a.dtype for a, p in zip(arguments, parameters, strict=True) if p.type == "REAL" and p.array and a is not None
+            )
         numbers = {p.name: a for a, p in zip(arguments, parameters, strict=True) if not p.array}
         passed = [_checked(name, a, p, numbers, dtype) for a, p in zip(arguments, parameters, strict=True)]
         entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(dtype).itemsize)

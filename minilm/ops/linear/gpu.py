@@ -13,10 +13,7 @@ from minilm.ops.linear.spec import Saved
 KERNELS = Kernels(
     __file__,
     Kernel("add_bias", grid=lambda s: blocks(s.N * s.O, 256)),
-    *(
-        Kernel(f"linear_forward_{rung}", grid=lambda s: (-(-s.O // 16), -(-s.N // 16)), block=(16, 16))
-        for rung in (1, 2)
-    ),
+    *(Kernel(f"linear_forward_{rung}", grid=lambda s: (-(-s.O // 16), -(-s.N // 16)), block=(16, 16)) for rung in (1, 2)),
 )
 RUNGS = {"forward": 3}
 

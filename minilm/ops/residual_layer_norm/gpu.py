@@ -13,10 +13,7 @@ ROWS = 8  # to a block, a warp each
 
 KERNELS = Kernels(
     __file__,
-    *(
-        Kernel(f"residual_layer_norm_{way}", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS)
-        for way in ("forward", "backward")
-    ),
+    *(Kernel(f"residual_layer_norm_{way}", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS) for way in ("forward", "backward")),
 )
 
 
@@ -35,8 +32,6 @@ def backward(dy, saved, *, workspace=None):
         dy = cupy.zeros(total.shape, total.dtype)
     dx = cupy.empty(total.shape, total.dtype)  # (..., D)
     dy_u = None if gamma is None else cupy.empty(total.shape, total.dtype)  # (..., D)
-    KERNELS.launch(
-        "residual_layer_norm_backward", dtotal, dy, total, gamma, mean, rstd, dx, dy_u, mean.size, total.shape[-1]
-    )
+    KERNELS.launch("residual_layer_norm_backward", dtotal, dy, total, gamma, mean, rstd, dx, dy_u, mean.size, total.shape[-1])
     dgamma = None if gamma is None else column_sums(fold(dy_u))  # (D,)
     return dx, dx, dgamma, column_sums(fold(dy)) if shifted else None

@@ -1,5 +1,6 @@
 // Softmax and its logarithm, with `logarithm` for the second; three versions of forward, from the plain one to the fast one.
 #include "minilm_cuda.h"
+#include "online.h"
 
 __device__ inline REAL softmax_of(REAL x, REAL m, REAL s, int logarithm) {
     return logarithm ? x - m - log(s) : exp(x - m) / s;
@@ -13,9 +14,9 @@ extern "C" __global__ void softmax_forward_1(
     i64 n = thread_of_grid();
     if (n >= N) return;
     const REAL* row = x + n * V;
-    REAL m = row[0], s = 0;
+    REAL m = row[0];
     for (i64 v = 1; v < V; ++v) m = larger(m, row[v]);
-    for (i64 v = 0; v < V; ++v) s += exp(row[v] - m);
+    REAL s = sum_of_exp(row, m, V);
     for (i64 v = 0; v < V; ++v) y[n * V + v] = softmax_of(row[v], m, s, logarithm);
 }
 
@@ -34,8 +35,6 @@ extern "C" __global__ void softmax_forward_2(
     s = block_sum(s, scratch);
     for (i64 v = threadIdx.x; v < V; v += blockDim.x) y[n * V + v] = softmax_of(row[v], m, s, logarithm);
 }
-
-#include "online.h"
 
 // The largest number and the sum in one pass, then one more to write: a third less memory traffic.
 extern "C" __global__ void softmax_forward_3(

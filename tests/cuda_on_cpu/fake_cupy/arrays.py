@@ -89,7 +89,7 @@ class ndarray:
         self._memory = memory
 
     def __array__(self, *_, **__):
-        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly.")
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         if method != "__call__":
@@ -174,7 +174,7 @@ def _method(name):
 
 
 for _name in (
-    "reshape transpose swapaxes ravel view sum mean max min argmax argmin argsort all any copy squeeze cumsum take repeat dot std var"
+    "reshape transpose swapaxes ravel view sum mean max min argmax argmin argsort all any copy squeeze cumsum take repeat dot"
 ).split():
     setattr(ndarray, _name, _method(_name))
 

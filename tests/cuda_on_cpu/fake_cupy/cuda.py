@@ -108,7 +108,11 @@ def make() -> types.ModuleType:
         getDeviceCount=lambda: 1,
         driverGetVersion=lambda: 13000,
         runtimeGetVersion=lambda: 13020,
-        getDeviceProperties=lambda number: {"name": b"a CPU that plays a GPU", "totalGlobalMem": 1 << 34, "multiProcessorCount": 1},
+        getDeviceProperties=lambda number: {
+            "name": b"a CPU that plays a GPU",
+            "totalGlobalMem": 1 << 34,
+            "multiProcessorCount": 1,
+        },
         deviceSynchronize=lambda: arrays.wait("synchronize"),
         memGetInfo=lambda: (1 << 34, 1 << 34),
     )
