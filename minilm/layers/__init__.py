@@ -8,6 +8,7 @@ from minilm.layers import initialisers
 from minilm.layers.attention import MultiHeadAttention
 from minilm.layers.base import Layer
 from minilm.layers.cache import KeyValueCache
+from minilm.layers.crf import CRF
 from minilm.layers.dropout import Dropout
 from minilm.layers.embedding import Embedding
 from minilm.layers.feed_forward import FeedForward
@@ -16,14 +17,17 @@ from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.linear import Linear
 from minilm.layers.lstm import LSTM
 from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.pooling import AttentionPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rnn import RNN
 from minilm.layers.transformer import TransformerBlock
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "RNN",
+    "AttentionPooling",
     "Dropout",
     "Embedding",
     "FeedForward",
@@ -31,6 +35,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "MeanPooling",
     "MultiHeadAttention",
     "Parameter",
     "Parameters",
