@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import classifying, transformers
+from minilm.checking import answering, classifying, transformers
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -203,5 +203,6 @@ MODELS = {
         for label, build in _cases(_rnn_lm, _LANGUAGE_MODELS, cell=cell).items()
     },
     **transformers.MODELS,
+    **answering.MODELS,
     **classifying.MODELS,
 }

@@ -14,6 +14,8 @@ from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceCl
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.memory_network import MemoryNetwork
+from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 
 __all__ = [
@@ -26,8 +28,10 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "MemoryNetwork",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Reader",
     "config_of",
     "from_config",
 ]
