@@ -5,6 +5,7 @@ shows what a layer is made of.
 """
 
 from minilm.layers import initialisers
+from minilm.layers.alignment import BahdanauAttention, LuongAttention
 from minilm.layers.attention import MultiHeadAttention
 from minilm.layers.base import Layer
 from minilm.layers.cache import KeyValueCache
@@ -24,6 +25,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BahdanauAttention",
     "Dropout",
     "Embedding",
     "FeedForward",
@@ -31,6 +33,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LuongAttention",
     "MultiHeadAttention",
     "Parameter",
     "Parameters",
