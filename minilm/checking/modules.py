@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import encoder_decoders, transformers
+from minilm.checking import classifying, encoder_decoders, transformers
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -157,6 +157,7 @@ LAYERS = {
     "GRU": _cases(_recurrent, _RECURRENT, kind=GRU),
     **transformers.LAYERS,
     **encoder_decoders.LAYERS,
+    **classifying.LAYERS,
 }
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -204,4 +205,5 @@ MODELS = {
     },
     **transformers.MODELS,
     **encoder_decoders.MODELS,
+    **classifying.MODELS,
 }
