@@ -151,6 +151,8 @@ class MeanClassifier(Classifier):
         Rows of the table for n-grams of all lengths; those that fall into one bucket share a vector.
     hidden_size : int, optional
         Width of a hidden layer; without it the mean goes to the labels as it is.
+    unk_id : int, optional
+        The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
     word_dropout : float
         Probability with which a word or an n-gram is left out of the mean.
     dropout, label_smoothing, seed, dtype
@@ -158,7 +160,7 @@ class MeanClassifier(Classifier):
 
     References
     ----------
-    A. Joulin, E. Grave, P. Bojanowski, T. Mikolov, Bag of tricks for efficient text classification, EACL 2017 (n-grams in buckets).
+    A. Joulin, E. Grave, P. Bojanowski, T. Mikolov, Bag of tricks for efficient text classification, EACL 2017 (the n-grams).
     M. Iyyer, V. Manjunatha, J. Boyd-Graber, H. Daumé III, Deep unordered composition rivals syntactic methods for text
     classification, ACL 2015 (hidden layers, and dropping words).
     """
@@ -172,6 +174,7 @@ class MeanClassifier(Classifier):
         ngrams: int = 2,
         buckets: int = 2**16,
         hidden_size: int | None = None,
+        unk_id: int | None = None,
         word_dropout: float = 0.0,
         **options,
     ):
@@ -255,6 +258,8 @@ class RecurrentClassifier(Classifier):
     pooling : {"attention", "mean"}
     attention_size : int, optional
         Width of the attention's hidden layer; 2H without it.
+    unk_id : int, optional
+        The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
     word_dropout : float
         Probability with which the whole vector of a word is zero.
     dropout, label_smoothing, seed, dtype
@@ -277,6 +282,7 @@ class RecurrentClassifier(Classifier):
         num_layers: int = 1,
         pooling: str = "attention",
         attention_size: int | None = None,
+        unk_id: int | None = None,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         **options,
@@ -285,7 +291,7 @@ class RecurrentClassifier(Classifier):
         kind = {"lstm": LSTM, "gru": GRU}[checks.option("cell", cell, ("lstm", "gru"))]
         checks.option("pooling", pooling, ("attention", "mean"))
         self.vocab_size, more = checks.whole("vocab_size", vocab_size, 1, 2**31), self._options
-        self.embedding = Embedding(vocab_size, embedding_size, initialise=initialisers.normal(0.3), **more)
+        self.embedding = Embedding(vocab_size, embedding_size, unk_id, initialise=initialisers.normal(0.3), **more)
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         recurrent = {"bidirectional": True, "batch_first": False, "dropout": dropout, "orthogonal": True}
         self.recurrent = kind(embedding_size, hidden_size, num_layers, **recurrent, **more)

@@ -56,6 +56,8 @@ class Tagger(Layer):
         How many different ones there are; without it words are ids alone, and one that is unknown has nothing to be told by.
     character_size : int
         Width of a character's vector, and of one direction over the characters (C).
+    unk_id : int, optional
+        The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
     word_dropout : float
         Probability with which the vector of a word is zero, but not that of its characters: so that these learn to do without.
     dropout : float
@@ -75,6 +77,7 @@ class Tagger(Layer):
         num_layers: int = 1,
         characters: int | None = None,
         character_size: int = 24,
+        unk_id: int | None = None,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         seed=0,
@@ -86,7 +89,7 @@ class Tagger(Layer):
         self.vocab_size = checks.whole("vocab_size", vocab_size, 1, 2**31)
         self.num_tags = checks.whole("num_tags", num_tags, 1, 2**31)
         start = initialisers.normal(0.3)
-        self.embedding = Embedding(vocab_size, embedding_size, initialise=start, **more)
+        self.embedding = Embedding(vocab_size, embedding_size, unk_id, initialise=start, **more)
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         self.character_embedding = self.speller = None
         width = embedding_size
