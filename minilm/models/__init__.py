@@ -17,7 +17,10 @@ from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.rnn_lm import RNNLanguageModel
+from minilm.models.seq2seq import Seq2Seq
+from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
 from minilm.models.tagger import Tagger
+from minilm.models.transformer import Transformer
 
 __all__ = [
     "BERT",
@@ -35,6 +38,10 @@ __all__ = [
     "RNNLanguageModelConfig",
     "RecurrentClassifier",
     "Tagger",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "Transformer",
+    "TransformerConfig",
     "config_of",
     "from_config",
 ]

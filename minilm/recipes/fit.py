@@ -86,7 +86,8 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
     decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
     learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
-    adam = AdamW(learned, lr=options["lr"], clip_norm=options["clip_norm"] or None, **decay)
+    betas = (0.9, options["beta2"])
+    adam = AdamW(learned, lr=options["lr"], betas=betas, clip_norm=options["clip_norm"] or None, **decay)
     average = None if options["average"] is None else WeightAverage(learned, options["average"])
     some = validation[: options["evaluate_examples"]]
 
@@ -147,6 +148,6 @@ def forward_backward(model, batch, key, workspace) -> float:
 def _evaluated(recipe, average, examples) -> float:
     """The main metric, of the averaged weights where there are some."""
     if average is None:
-        return recipe.evaluate(examples)[recipe.metric]
+        return recipe.glance(examples)
     with average.applied():
-        return recipe.evaluate(examples)[recipe.metric]
+        return recipe.glance(examples)
