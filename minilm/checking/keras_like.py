@@ -27,7 +27,7 @@ from minilm.sequential import (
     losses,
 )
 
-__all__ = ["MODELS"]
+__all__ = ["CASES", "MODELS", "Step"]
 
 V, D, H, C = 6, 3, 3, 3  # ids, widths, classes
 IDS = np.array([[0, 2, 0, 1, 5], [3, 3, 1, 0, 0], [0, 0, 4, 2, 1]])  # (B, T), with padding before, behind and between
@@ -40,6 +40,37 @@ WEIGHT = np.array([0.5, 2.0, 1.2])
 KEY = Key(seed=3, step=1)
 
 
+class Step:
+    """The loss of one batch, to be differentiated by the parameters alone: targets and weights have no gradient.
+
+    Parameters
+    ----------
+    model : Sequential
+    inputs : tuple
+        x and y.
+    options : dict
+        Of the model's forward.
+    """
+
+    name = "Sequential"
+
+    def __init__(self, model, inputs: tuple, options: dict):
+        self.model, self._inputs, self._options = model, inputs, options
+
+    @property
+    def parameters(self):
+        """The model's."""
+        return self.model.parameters
+
+    def forward(self):
+        """Returns (loss, saved)."""
+        return self.model.forward(*self._inputs, **self._options)
+
+    def backward(self, saved):
+        """Adds the gradients by the parameters to their buffer."""
+        self.model.backward(saved)
+
+
 def _model(layers, x, y, loss, weight=None, key=None):
     rng = np.random.default_rng(8)
     model = Sequential(layers(), seed=0, dtype=np.float64)
@@ -48,7 +79,7 @@ def _model(layers, x, y, loss, weight=None, key=None):
         value[...] = rng.uniform(0.2, 0.8, value.shape) * rng.choice([-1.0, 1.0], value.shape)
     model.compile(loss=loss, optimizer="sgd")
     options = {} if key is None else {"key": key}
-    return model, (x, y), options if weight is None else {**options, "sample_weight": weight}
+    return Step(model, (x, y), options if weight is None else {**options, "sample_weight": weight}), (), {}
 
 
 def _table(mask_zero=True):

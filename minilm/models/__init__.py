@@ -15,6 +15,9 @@ from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.rnn_lm import RNNLanguageModel
+from minilm.models.seq2seq import Seq2Seq
+from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
+from minilm.models.transformer import Transformer
 
 __all__ = [
     "BERT",
@@ -28,7 +31,11 @@ __all__ = [
     "GPTConfig",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Seq2Seq",
+    "Seq2SeqConfig",
     "Sequential",
+    "Transformer",
+    "TransformerConfig",
     "config_of",
     "from_config",
 ]

@@ -85,7 +85,9 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     minutes, limit, size = options["minutes"], options["steps"], max(1, options["batch"])
     schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
     decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
-    adam = AdamW(model.parameters, lr=options["lr"], clip_norm=options["clip_norm"] or None, **decay)
+    adam = AdamW(
+        model.parameters, lr=options["lr"], betas=(0.9, options["beta2"]), clip_norm=options["clip_norm"] or None, **decay
+    )
     average = None if options["average"] is None else WeightAverage(model.parameters, options["average"])
     some = validation[: options["evaluate_examples"]]
 
@@ -146,6 +148,6 @@ def forward_backward(model, batch, key, workspace) -> float:
 def _evaluated(recipe, average, examples) -> float:
     """The main metric, of the averaged weights where there are some."""
     if average is None:
-        return recipe.evaluate(examples)[recipe.metric]
+        return recipe.glance(examples)
     with average.applied():
-        return recipe.evaluate(examples)[recipe.metric]
+        return recipe.glance(examples)

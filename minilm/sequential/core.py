@@ -102,7 +102,7 @@ class Embedding(SequentialLayer):
 
     def forward(self, x, mask=None, *, key=None, workspace=None):
         """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
-        ids = self._ids(np.asarray(x))
+        ids = self.checked(np.asarray(x))
         y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value, workspace=workspace)
         return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
 
@@ -112,7 +112,8 @@ class Embedding(SequentialLayer):
         with scratch_of(workspace):
             self.embeddings.accumulate(embedding.backward(np.ascontiguousarray(dy), saved, workspace=workspace))
 
-    def _ids(self, x):
+    def checked(self, x):
+        """x as ids; ValueError names the first that is none, and where it stands."""
         if x.dtype.kind == "f":  # as Keras has it, whole numbers may come as floats
             if x.size and not (np.isfinite(x).all() and (x == np.floor(x)).all()):
                 raise ValueError(f"layer {self.label()} wants ids, which are whole numbers; got {checks.describe(x)} with others")

@@ -122,6 +122,10 @@ def _refuse(model, y, output, wanted) -> None:
     says = f"{model.loss.name} wants targets of shape {wanted}, got y of shape {y.shape}: layer {last.label()} gives {shown}"
     reducing = [layer for layer in model.layers if getattr(layer, "return_sequences", True) is False]
     sparse = model.loss.sparse
+    if sparse and y.shape == output and (y.sum(axis=-1) == 1).all():
+        raise ValueError(f"{says}; for one-hot targets the loss is categorical_crossentropy")
+    if sparse and y.ndim == len(output) + 1 and y.shape[-1] == 1:
+        y = y[..., 0]
     steps = y.ndim == len(output) if sparse else y.ndim == len(output) + 1
     if steps and len(output) == 2 and y.ndim >= 2 and reducing:
         layer = reducing[-1]
@@ -135,8 +139,6 @@ def _refuse(model, y, output, wanted) -> None:
         raise ValueError(f"{says}, one for each time step, but y has one for each row{hint}")
     if len(output) == 3 and y.ndim >= 2 and y.shape[1] != output[1]:
         raise ValueError(f"{says}: x has {output[1]} time steps and y has {y.shape[1]}; pad both to one length")
-    if sparse and y.shape == output:
-        raise ValueError(f"{says}; for one-hot targets the loss is categorical_crossentropy")
     if not sparse and y.shape == output[:-1] and "categorical" in model.loss.name:
         raise ValueError(f"{says}; for class numbers the loss is sparse_categorical_crossentropy; or use to_categorical")
     if y.shape[:-1] == output[:-1]:

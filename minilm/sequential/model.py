@@ -22,7 +22,7 @@ from minilm.ops import checks
 from minilm.random import Key
 from minilm.sequential import activations, fitting, saving
 from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
-from minilm.sequential.core import Input
+from minilm.sequential.core import Embedding, Input
 from minilm.sequential.data import prepared, targets
 from minilm.sequential.losses import Loss, loss_of
 from minilm.sequential.metrics import Metric, metric_of
@@ -206,6 +206,8 @@ class Sequential(Layer):
         if not self.built:
             self.build((None, *x.shape[1:]))
         self.compute_output_shape(x.shape)
+        if isinstance(self.layers[0], Embedding):
+            self.layers[0].checked(x)  # now, since the order of the rows is another one later
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         """The shape of the outputs for inputs of `shape`, the batch included; ValueError where these do not fit."""
@@ -312,7 +314,7 @@ class Sequential(Layer):
         parts : list
             What each layer saved.
         """
-        x = x if x.dtype == self.dtype or hasattr(self.layers[0], "embeddings") else x.astype(self.dtype)
+        x = x if x.dtype == self.dtype or isinstance(self.layers[0], Embedding) else x.astype(self.dtype)
         mask, parts = None, []
         for number, layer in enumerate(self.layers):
             options: dict[str, Any] = {"key": None if key is None else key.fold(number), "workspace": workspace}

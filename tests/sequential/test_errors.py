@@ -24,6 +24,7 @@ from minilm.sequential import (
 
 SPARSE, CATEGORICAL = "sparse_categorical_crossentropy", "categorical_crossentropy"
 X = np.array([[1, 2, 3, 4], [4, 3, 2, 0]])
+X.flags.writeable = False
 
 
 def model_of(*parts, loss=SPARSE):
@@ -109,6 +110,10 @@ def test_other_widths_than_built_for():
         model.predict(X[:, :2])
 
 
+def _ones(generator, shape):
+    return np.ones(shape)
+
+
 @pytest.mark.parametrize(
     ("make", "kind", "says"),
     [
@@ -150,7 +155,7 @@ def test_other_widths_than_built_for():
         (lambda: losses.CategoricalCrossentropy(label_smoothing=2), ValueError, "label_smoothing"),
         (lambda: Sequential([Dense(2)]).fit(X, X), ValueError, r"call compile\("),
         (lambda: Sequential([Dense(2)]).evaluate(X, X), ValueError, r"call compile\("),
-        (lambda: last().fit(X, [0, 1], validation_split=0.1), ValueError, "leaves none"),
+        (lambda: last().fit(X, [0, 1], validation_split=0.6), ValueError, "leaves none"),
         (lambda: last().fit(X, [0, 1], validation_split=1.0), ValueError, "validation_split"),
         (lambda: last().fit(X, [0, 1], validation_data=X), ValueError, "validation_data"),
         (lambda: last().fit(X, [0, 1], callbacks=[print]), TypeError, "callbacks"),
@@ -159,8 +164,12 @@ def test_other_widths_than_built_for():
         (lambda: last().fit(X, [0, 1], batch_size=0), ValueError, "batch_size"),
         (lambda: last().set_weights([]), ValueError, "no weights yet"),
         (lambda: Sequential([Input((3,)), Dense(2)]).set_weights([np.zeros((3, 2))]), ValueError, "has 2 weights, got 1"),
-        (lambda: Sequential([Input((3,)), Dense(2)]).set_weights([np.zeros((2, 3)), np.zeros(2)]), ValueError, "kernel of layer"),
-        (lambda: Sequential([Input((3,)), Dense(2, kernel_initializer=np.ones)]).get_config(), ValueError, "cannot be saved"),
+        (lambda: Sequential([Input((3,)), Dense(2)]).set_weights([np.zeros((2, 3)), [0, 0]]), ValueError, "kernel of layer"),
+        (lambda: Sequential([Input((3,)), Dense(2, kernel_initializer=_ones)]).get_config(), ValueError, "cannot be saved"),
+            lambda: Sequential([Input((3,)), Dense(2, kernel_initializer=lambda rng, shape: np.ones(shape))]).get_config(),
+            ValueError,
+            "cannot be saved",
+        ),
     ],
 )
 def test_mistakes(make, kind, says):

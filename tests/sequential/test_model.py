@@ -35,8 +35,8 @@ from minilm.sequential import (
 
 SPARSE = "sparse_categorical_crossentropy"
 RNG = np.random.default_rng(0)
-X = RNG.integers(1, 9, (60, 5))
-X[:, :2] *= RNG.integers(0, 2, (60, 1))  # some rows begin with padding
+X = RNG.integers(1, 9, (120, 5))
+X[:, :2] *= RNG.integers(0, 2, (120, 1))  # some rows begin with padding
 Y = (X[:, -1] > 4).astype(int)
 
 
@@ -91,16 +91,16 @@ def test_it_is_reachable_from_models():
 
 
 def test_it_learns_and_validates(capsys):
-    model = made()
+    model = made(optimizer=optimizers.Adam(0.05))
     history = model.fit(X, Y, epochs=40, batch_size=16, validation_split=0.2, verbose=2)
     assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy"} and history.epoch == list(range(40))
     assert history.history["val_accuracy"][-1] > 0.9
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 40 and lines[-1].startswith("Epoch 40/40") and "val_accuracy" in lines[-1]
-    loss, accuracy = model.evaluate(X[48:], Y[48:], verbose=0)
+    loss, accuracy = model.evaluate(X[96:], Y[96:], verbose=0)
     assert loss == pytest.approx(history.history["val_loss"][-1], rel=1e-5)
-    assert model.evaluate(X[48:], Y[48:], verbose=0, return_dict=True) == {"loss": loss, "accuracy": accuracy}
-    again = model.fit(X, Y, epochs=2, validation_data=(X[48:], Y[48:]), verbose=0)
+    assert model.evaluate(X[96:], Y[96:], verbose=0, return_dict=True) == {"loss": loss, "accuracy": accuracy}
+    again = model.fit(X, Y, epochs=2, validation_data=(X[96:], Y[96:]), verbose=0)
     assert len(again.history["val_loss"]) == 2
     assert model.fit(X, Y, epochs=3, initial_epoch=2, verbose=0).epoch == [2]
 
@@ -188,7 +188,7 @@ def test_learning_rates():
     assert model.optimizer.learning_rate == pytest.approx(0.05)
     rates = []
     model = made(optimizer=optimizers.SGD(lambda step: rates.append(step) or 0.1))
-    model.fit(X, Y, epochs=1, batch_size=20, verbose=0)
+    model.fit(X, Y, epochs=1, batch_size=40, verbose=0)
     assert rates == [0, 1, 2]
 
 
@@ -202,8 +202,7 @@ def test_a_loss_that_is_not_finite_can_end_training(capsys):
 
 
 def test_a_saved_model_goes_on_as_if_it_had_never_stopped(tmp_path):
-    model = made(TimeDistributedTail := Activation("linear"), optimizer=optimizers.Adam(0.01, clipnorm=1.0))
-    assert TimeDistributedTail.name == "activation"
+    model = made(Activation("linear"), optimizer=optimizers.Adam(0.01, clipnorm=1.0))
     model.fit(X, Y, epochs=2, shuffle=False, verbose=0)
     path = tmp_path / "model.keras"
     model.save(path)
