@@ -166,10 +166,6 @@ def _ones(generator, shape):
         (lambda: Sequential([Input((3,)), Dense(2)]).set_weights([np.zeros((3, 2))]), ValueError, "has 2 weights, got 1"),
         (lambda: Sequential([Input((3,)), Dense(2)]).set_weights([np.zeros((2, 3)), [0, 0]]), ValueError, "kernel of layer"),
         (lambda: Sequential([Input((3,)), Dense(2, kernel_initializer=_ones)]).get_config(), ValueError, "cannot be saved"),
-            lambda: Sequential([Input((3,)), Dense(2, kernel_initializer=lambda rng, shape: np.ones(shape))]).get_config(),
-            ValueError,
-            "cannot be saved",
-        ),
     ],
 )
 def test_mistakes(make, kind, says):
