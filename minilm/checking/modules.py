@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import classifying, encoder_decoders, transformers
+from minilm.checking import classifying, encoder_decoders, keras_like, transformers
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -206,4 +206,5 @@ MODELS = {
     **transformers.MODELS,
     **encoder_decoders.MODELS,
     **classifying.MODELS,
+    **keras_like.MODELS,
 }
