@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import answering, classifying, transformers
+from minilm.checking import answering, classifying, encoder_decoders, keras_like, transformers
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -156,6 +156,7 @@ LAYERS = {
     "LSTM": _cases(_recurrent, _RECURRENT, kind=LSTM),
     "GRU": _cases(_recurrent, _RECURRENT, kind=GRU),
     **transformers.LAYERS,
+    **encoder_decoders.LAYERS,
     **classifying.LAYERS,
 }
 
@@ -204,5 +205,7 @@ MODELS = {
     },
     **transformers.MODELS,
     **answering.MODELS,
+    **encoder_decoders.MODELS,
     **classifying.MODELS,
+    **keras_like.MODELS,
 }

@@ -5,6 +5,7 @@ shows what a layer is made of.
 """
 
 from minilm.layers import initialisers
+from minilm.layers.alignment import BahdanauAttention, LuongAttention
 from minilm.layers.attention import MultiHeadAttention
 from minilm.layers.base import Layer
 from minilm.layers.cache import KeyValueCache
@@ -28,6 +29,7 @@ __all__ = [
     "LSTM",
     "RNN",
     "AttentionPooling",
+    "BahdanauAttention",
     "Dropout",
     "Embedding",
     "FeedForward",
@@ -35,6 +37,7 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LuongAttention",
     "MeanPooling",
     "MultiHeadAttention",
     "Parameter",
