@@ -28,6 +28,7 @@ _SUBMODULES = (
     "optimizers",
     "random",
     "recipes",
+    "sequential",
     "tokenizers",
     "training",
     "weights",

@@ -21,7 +21,8 @@ def test_import_is_light():
 
 @pytest.mark.parametrize(
     "module",
-    ["ops", "layers", "models", "optimizers", "tokenizers", "data", "training", "generation", "checking", "cli", "weights"],
+    ["ops", "layers", "models", "optimizers", "tokenizers", "data", "training", "generation", "checking", "cli", "weights"]
+    + ["sequential"],
 )
 def test_no_subpackage_brings_a_peer_or_a_plot(module):
     loaded = python(f"import sys, minilm.{module}; print(*sorted(sys.modules))").split()

@@ -20,6 +20,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "generate": "let a trained model write",
     "evaluate": "a model's loss, perplexity and bits a character",
     "fill-mask": "let a BERT guess masked words",
+    "explain": "see what a model expected and where it looked",
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
     "tokenizer": "train and try tokenizers",

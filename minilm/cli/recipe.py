@@ -66,19 +66,19 @@ def run(args) -> int:
     if args.json:
         print(json.dumps({"recipe": args.name, **result._asdict()}, ensure_ascii=False))
     else:
-        _print(kind, result)
+        _print(recipe, result)
     if result.stopped is not None:
         print(f"minilm: stopped after {result.steps:,} steps; what was learned is in {result.folder}", file=sys.stderr)
         return 128 + result.stopped
     return 0
 
 
-def _print(kind, result) -> None:
+def _print(recipe, result) -> None:
     from minilm.recipes.folder import sample_lines
 
     print("\n".join(sample_lines(result.samples)), end="\n\n")
     for name, value in result.metrics.items():
-        beside = f"   (a guess: {result.chance:.4f})" if name == kind.metric else ""
+        beside = f"   (a guess: {result.chance:.4f})" if name == recipe.metric else ""
         print(f"{name.replace('_', ' '):<14}{value:.4f}{beside}")
     print(f"{'training':<14}{result.steps:,} steps, {result.seconds:.1f} s")
     print(f"{'run':<14}{result.folder}")

@@ -15,16 +15,19 @@ from minilm.generation.fill import Filling, fill_mask
 from minilm.generation.loop import stream_ids
 from minilm.generation.padding import left_padded
 from minilm.generation.sampling import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
+from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.generation.text import generate, generate_many, stream
 
 __all__ = [
     "Filling",
     "Hypothesis",
     "beam_search",
+    "beam_targets",
     "fill_mask",
     "generate",
     "generate_many",
     "greedy_ids",
+    "greedy_targets",
     "keep_top_k",
     "keep_top_p",
     "left_padded",

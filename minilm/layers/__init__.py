@@ -5,9 +5,11 @@ shows what a layer is made of.
 """
 
 from minilm.layers import initialisers
+from minilm.layers.alignment import BahdanauAttention, LuongAttention
 from minilm.layers.attention import MultiHeadAttention
 from minilm.layers.base import Layer
 from minilm.layers.cache import KeyValueCache
+from minilm.layers.crf import CRF
 from minilm.layers.dropout import Dropout
 from minilm.layers.embedding import Embedding
 from minilm.layers.feed_forward import FeedForward
@@ -16,14 +18,18 @@ from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.linear import Linear
 from minilm.layers.lstm import LSTM
 from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.pooling import AttentionPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rnn import RNN
 from minilm.layers.transformer import TransformerBlock
 
 __all__ = [
+    "CRF",
     "GRU",
     "LSTM",
     "RNN",
+    "AttentionPooling",
+    "BahdanauAttention",
     "Dropout",
     "Embedding",
     "FeedForward",
@@ -31,6 +37,8 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Linear",
+    "LuongAttention",
+    "MeanPooling",
     "MultiHeadAttention",
     "Parameter",
     "Parameters",

@@ -12,7 +12,14 @@ from minilm.layers.residual import added
 from minilm.ops import attention, checks
 from minilm.ops.workspace import empty_from
 
-__all__ = ["MultiHeadAttention", "Output"]
+__all__ = ["Memory", "MultiHeadAttention", "Output"]
+
+
+class Memory(NamedTuple):
+    """Keys and values of a memory, computed once for all steps of generation; no gradient flows through them."""
+
+    key: np.ndarray  # (B, S, H, K)
+    value: np.ndarray  # (B, S, H, K)
 
 
 class Output(NamedTuple):
@@ -28,7 +35,7 @@ class Saved(NamedTuple):
     inputs: tuple  # what the projection, or each of the three, saved
     attention: Any  # what the op saved
     output: Any  # what c_proj saved
-    cached: bool  # whether keys came out of a cache, through which no gradient flows
+    cached: bool  # whether keys came out of a cache or a Memory, through which no gradient flows
 
 
 class MultiHeadAttention(Layer):
@@ -114,8 +121,8 @@ class MultiHeadAttention(Layer):
         ----------
         x : ndarray, shape (B, T, D)
             Whose positions ask.
-        memory : ndarray, shape (B, S, memory_dim), optional
-            Whose positions are asked; x itself without it. Only where `fused` is False.
+        memory : ndarray, shape (B, S, memory_dim), or Memory, optional
+            Whose positions are asked, or what `remember` gave of them; x itself without it. Only where `fused` is False.
         key_mask : ndarray of bool, shape (B, S), optional
             True where a position may be attended. A position that sees none gives W_o · 0 + b_o.
         cache : LayerCache, optional
@@ -150,7 +157,17 @@ class MultiHeadAttention(Layer):
         )
         y, weights = y if return_weights else (y, None)
         y, output = self.c_proj.forward(y.reshape(x.shape), workspace=workspace)  # (B, T, D)
-        return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cache is not None)
+        cached = cache is not None or isinstance(memory, Memory)
+        return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cached)
+
+    def remember(self, memory, *, workspace=None) -> Memory:
+        """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again."""
+        if self.fused:
+            raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
+        memory = checks.floating("memory", memory, (None, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")
+        shape = (*memory.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
+        parts = [layer.forward(memory, workspace=workspace)[0] for layer in (self.key, self.value)]  # (B, S, D) each
+        return Memory(*(part.reshape(shape) for part in parts))
 
     def backward(self, dy, saved, *, workspace=None):
         """Gradients by the inputs.
@@ -167,7 +184,7 @@ class MultiHeadAttention(Layer):
             Only where forward was given a memory.
         """
         if saved.cached:
-            raise ValueError("no gradient flows through a key-value cache: run forward without one")
+            raise ValueError("no gradient flows through a key-value cache or a Memory: run forward without one")
         B, T, _ = dy.shape
         H, K = self.num_heads, self.embed_dim // self.num_heads
         dy = self.c_proj.backward(dy, saved.output, workspace=workspace).reshape(B, T, H, K)
@@ -194,6 +211,9 @@ class MultiHeadAttention(Layer):
             qkv, saved = self.c_attn.forward(x, workspace=workspace)  # (B, T, 3D)
             qkv = qkv.reshape(B, T, 3, H, K)
             return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)
+        if isinstance(memory, Memory):
+            q, _ = self.query.forward(x, workspace=workspace)  # (B, T, D)
+            return (q.reshape(B, T, H, K), *memory), ()
         source = x
         if memory is not None:
             source = checks.floating("memory", memory, (B, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")

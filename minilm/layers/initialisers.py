@@ -39,6 +39,16 @@ def kaiming_uniform(fan_in: int, gain: float = math.sqrt(1 / 3)):
     return uniform(math.sqrt(3) * gain / math.sqrt(max(1, fan_in)))
 
 
+def xavier_uniform(gain: float = 1.0):
+    """Uniform with variance ``2 gain² / (fan_in + fan_out)``, of a matrix (fan_out, fan_in).
+
+    References
+    ----------
+    X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.
+    """
+    return lambda generator, shape: generator.uniform(-1, 1, shape) * gain * math.sqrt(6 / (shape[0] + shape[1]))
+
+
 def orthogonal(blocks: int = 1, gain: float = 1.0):
     """`blocks` random matrices with orthonormal rows or columns, one below the other: (blocks * H, D).
 

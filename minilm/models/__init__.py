@@ -8,17 +8,26 @@ from typing import Any
 import numpy as np
 
 from minilm.models.bert import BERT
+from minilm.models.bert_classifier import BERTClassifier
 from minilm.models.bert_config import BERTConfig
 from minilm.models.bert_pretraining import BERTForPreTraining
 from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification
+from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.memory_network import MemoryNetwork
+from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
+from minilm.models.seq2seq import Seq2Seq
+from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
+from minilm.models.tagger import Tagger
+from minilm.models.transformer import Transformer
 
 __all__ = [
     "BERT",
     "GPT",
+    "BERTClassifier",
     "BERTConfig",
     "BERTForPreTraining",
     "BERTForQuestionAnswering",
@@ -26,8 +35,18 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "MeanClassifier",
+    "MemoryNetwork",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Reader",
+    "RecurrentClassifier",
+    "Tagger",
+    "Seq2Seq",
+    "Seq2SeqConfig",
+    "Sequential",
+    "Transformer",
+    "TransformerConfig",
     "config_of",
     "from_config",
 ]
@@ -52,3 +71,11 @@ def from_config(config: Config | Mapping[str, Any], *, seed=0, dtype=np.float32)
     if isinstance(config, Mapping):
         config = config_of(config)
     return FAMILIES[config.model_type][1](config, seed=seed, dtype=dtype)
+
+
+def __getattr__(name):
+    if name == "Sequential":  # loaded on first use: it brings a package of its own
+        from minilm.sequential import Sequential
+
+        return Sequential
+    raise AttributeError(f"module 'minilm.models' has no attribute {name!r}")

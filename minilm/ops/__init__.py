@@ -22,6 +22,7 @@ FOLDERS = (
     "gru",
     "attention",
     "additive_attention",
+    "crf",
     "philox",
     "sgd",
     "adam",

@@ -28,6 +28,7 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "minutes": None,  # the budget instead of `steps`, where it is given
     "warmup": 0.05,  # part of the budget
     "final": 0.0,  # learning rate at the end, as a part of `lr`
+    "beta2": 0.999,  # Adam's, of the mean of squares
     "clip_norm": 1.0,
     "weight_decay": 0.0,
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
@@ -151,6 +152,10 @@ class Recipe:
     def evaluate(self, examples: Sequence) -> dict[str, float]:
         """The metrics of the model on some examples."""
         raise NotImplementedError(f"{type(self).__name__} has no evaluate")
+
+    def glance(self, examples: Sequence) -> float:
+        """The main metric during training, in a cheaper way where there is one."""
+        return self.evaluate(examples)[self.metric]
 
     def chance(self, examples: Sequence) -> float:
         """What a guess reaches in the main metric: the commonest class, for instance."""

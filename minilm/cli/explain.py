@@ -1,0 +1,106 @@
+"""`minilm explain`: what a model expected of a text, where it looked, what it kept, and which tokens moved it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+DESCRIPTION = """\
+Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
+and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; of a recurrent
+model its gates and cells; and the nearest tokens in the embedding.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "explain",
+        help="see what a model expected and where it looked",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='Example: minilm explain runs/stories-lstm-1 --text "The fox ran home." --out fox.html',
+    )
+    parser.add_argument("folder", metavar="DIR", nargs="?", help="the run's folder, as `minilm train --out DIR` made it")
+    parser.add_argument(
+        "--weights", metavar="FOLDER", help="instead of DIR: a GPT's folder in Hugging Face's layout, with its tokenizer"
+    )
+    parser.add_argument("--text", metavar="TEXT", help="what is explained; - reads it from the standard input")
+    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
+    parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
+    parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
+    parser.add_argument(
+        "--attribute",
+        choices=("auto", "all", "last"),
+        default="auto",
+        help="which predictions get integrated gradients: all, the last, or all if it takes no more than about a minute (auto)",
+    )
+    parser.add_argument("--steps", type=int, metavar="N", help="gradients of each; as many as it takes without it, up to 256")
+    parser.add_argument("--top", type=int, default=10, metavar="N", help="expected tokens to show (10)")
+    parser.add_argument("--neighbours", type=int, default=8, metavar="N", help="nearest tokens to show (8)")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Write what was asked for, and print a summary."""
+    import sys
+
+    import numpy as np
+
+    from minilm import explaining, models, tokenizers
+    from minilm.files import written_whole
+    from minilm.ops import checks
+    from minilm.training import load_run
+
+    if (args.folder is None) == (args.weights is None):
+        raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
+    if args.text is None:
+        raise ValueError("--text TEXT is missing: what is to be explained")
+    for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
+        if value is not None:
+            checks.whole(name, value, 1, 2**20)
+    out = args.out if args.out or args.png or args.json else "explain.html"
+    for path in (out, args.json):  # told now, not when all is computed
+        if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
+    if args.weights is not None:
+        model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
+    else:
+        loaded = load_run(args.folder)
+        model, tokenizer = loaded.model, loaded.tokenizer
+    text = sys.stdin.read() if args.text == "-" else args.text
+    found = explaining.explain(
+        model, tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
+    )
+    written = []
+    if out:
+        explaining.write_page(found, out)
+        written.append(out)
+    if args.png:
+        try:
+            written += explaining.write_plots(found, args.png)
+        except ImportError as error:
+            raise ValueError(f"--png: {error}") from None
+    if args.json == "-":
+        print(found.to_json())
+        return 0
+    if args.json:
+        with written_whole(args.json) as file:
+            file.write(found.to_json().encode("utf-8", "replace"))
+        written.append(args.json)
+    said, complete = found.surprisal, found.integrated_gradients
+    count = int(np.isfinite(said.bits).sum())
+    print(f"tokens      {len(found.ids)}, of which {count} predicted")
+    if count:
+        print(f"surprisal   {said.total:.2f} bits, {said.mean:.4f} a token, perplexity {said.perplexity:.3f}")
+        worst = int(np.nanargmax(said.bits))
+        print(f"most        {found.tokens[worst]!r} at {worst}, {said.bits[worst]:.2f} bits")
+    print(
+        f"integrated  of {len(complete.places)} predictions: attributions sum to the difference of outputs within "
+        f"{np.abs(complete.errors).max():.1e} nats ({complete.steps.max()} gradients at most)"
+    )
+    for name in sorted(found.lacks):
+        print(f"without     {name}: {found.lacks[name]}")
+    for path in written:
+        print(f"wrote       {path}")
+    return 0

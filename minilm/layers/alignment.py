@@ -1,0 +1,204 @@
+"""Attention of a recurrent decoder to the states of an encoder: Bahdanau's additive one, and Luong's multiplicative ones.
+
+Both are the same three steps, of which the first is done once for all steps of the decoder::
+
+    keys    = project(memory)                    (B, S, A)      dot: the memory itself
+    weights = softmax over s of score(query, keys)  (B, T, S)   zero where key_mask is False
+    context = weights · memory                   (B, T, D_m)
+
+    Bahdanau         score = v · tanh(W_q query + b_q + W_k memory)         A numbers each
+    Luong, general   score = query · W memory                              A = D_q
+    Luong, dot       score = query · memory                                A = D_q = D_m
+
+``forward`` does all three; ``project``, ``attend`` and their backwards are for a decoder that goes step by step, whose gradients
+by the keys add up before they go through the projection.
+
+References: D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate, ICLR 2015;
+M.-T. Luong, H. Pham, C. D. Manning, Effective approaches to attention-based neural machine translation, EMNLP 2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.layers.linear import Linear
+from minilm.layers.residual import added
+from minilm.ops import additive_attention, attention, checks
+from minilm.ops.workspace import empty_from
+
+__all__ = ["BahdanauAttention", "LuongAttention", "Output"]
+
+
+class Output(NamedTuple):
+    """What forward returns in the place of y where the weights are asked for."""
+
+    y: np.ndarray  # (B, T, D_m)
+    weights: np.ndarray  # (B, T, S)
+
+
+class Alignment(Layer):
+    """What the two have in common."""
+
+    query_dim: int
+    memory_dim: int
+
+    def forward(self, query, memory, *, key_mask=None, return_weights=False, key=None, workspace=None):
+        """Attend.
+
+        Parameters
+        ----------
+        query : ndarray, shape (B, T, query_dim)
+            The decoder's states.
+        memory : ndarray, shape (B, S, memory_dim)
+            The encoder's states.
+        key_mask : ndarray of bool, shape (B, S), optional
+            True where a state may be attended. A row that sees none gives zeros.
+        return_weights : bool
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        context : ndarray, shape (B, T, memory_dim)
+            With `return_weights` an `Output` of it and the weights.
+        saved
+        """
+        query = checks.floating("query", query, (None, None, self.query_dim), self.dtype, "(B, T, D_q)")
+        memory = checks.floating("memory", memory, (len(query), None, self.memory_dim), self.dtype, "(B, S, D_m)")
+        keys, projected = self.project(memory, workspace=workspace)
+        output, attended = self.attend(query, keys, memory, key_mask=key_mask, return_weights=return_weights, workspace=workspace)
+        return output, (projected, attended)
+
+    def backward(self, dcontext, saved, *, workspace=None):
+        """Returns dquery (B, T, query_dim) and dmemory (B, S, memory_dim)."""
+        projected, attended = saved
+        dquery, dkeys, dmemory = self.attend_backward(dcontext, attended, workspace=workspace)
+        return dquery, self.project_backward(dkeys, dmemory, projected, workspace=workspace)
+
+    def project(self, memory, *, workspace=None):
+        """Returns keys (B, S, A) of a memory, and what `project_backward` needs."""
+        raise NotImplementedError
+
+    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
+        """Returns the whole gradient by the memory: `dmemory`, that by way of the values, and what comes through the keys."""
+        raise NotImplementedError
+
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
+        """Returns context (B, T, memory_dim), with `return_weights` an `Output`, and what `attend_backward` needs."""
+        raise NotImplementedError
+
+    def attend_backward(self, dcontext, saved, *, workspace=None):
+        """Returns dquery, dkeys, and dmemory by way of the values alone."""
+        raise NotImplementedError
+
+
+class BahdanauAttention(Alignment):
+    """score = v · tanh(W_q query + b_q + W_k memory).
+
+    Parameters
+    ----------
+    query_dim, memory_dim : int
+        D_q and D_m.
+    attention_dim : int, optional
+        A; `query_dim` without it.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameters: ``query.weight`` (A, D_q), ``query.bias`` (A,), ``memory.weight`` (A, D_m), ``v`` (A,). Formulas and gradient:
+    `minilm.ops.additive_attention.spec`.
+    """
+
+    def __init__(self, query_dim: int, memory_dim: int, attention_dim: int | None = None, *, dtype=np.float32, seed=None):
+        super().__init__(dtype=dtype, seed=seed)
+        A = query_dim if attention_dim is None else attention_dim
+        options = {"dtype": dtype, "seed": self._generator}
+        self.query_dim, self.memory_dim = query_dim, memory_dim
+        self.query = Linear(query_dim, A, **options)
+        self.memory = Linear(memory_dim, A, bias=False, **options)
+        self.parameter("v", (A,), initialisers.kaiming_uniform(A))
+
+    def project(self, memory, *, workspace=None):
+        return self.memory.forward(memory, workspace=workspace)  # (B, S, A)
+
+    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
+        return added(dmemory, self.memory.backward(dkeys, saved, workspace=workspace), dmemory)  # (B, S, D_m)
+
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
+        q, asked = self.query.forward(query, workspace=workspace)  # (B, T, A)
+        y, saved = additive_attention.forward(q, keys, self.v.value, memory, key_mask=key_mask, workspace=workspace)
+        return Output(y, saved.weights) if return_weights else y, (asked, saved)
+
+    def attend_backward(self, dcontext, saved, *, workspace=None):
+        asked, attended = saved
+        dq, dkeys, dv, dmemory = additive_attention.backward(dcontext, attended, workspace=workspace)
+        self.v.accumulate(dv)
+        return self.query.backward(dq, asked, workspace=workspace), dkeys, dmemory
+
+    def settings(self):
+        return f"{self.query_dim}, {self.memory_dim}, {self.query.out_features}"
+
+
+class LuongAttention(Alignment):
+    """score = query · W memory ("general"), or query · memory ("dot").
+
+    Parameters
+    ----------
+    query_dim, memory_dim : int
+        D_q and D_m; equal for "dot".
+    score : {"general", "dot"}
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameter: ``memory.weight`` (D_q, D_m) of "general"; "dot" has none. It is `minilm.ops.attention` with one head and scale 1.
+    """
+
+    def __init__(self, query_dim: int, memory_dim: int, score: str = "general", *, dtype=np.float32, seed=None):
+        super().__init__(dtype=dtype, seed=seed)
+        self.query_dim = checks.whole("query_dim", query_dim, 1, 2**31)
+        self.memory_dim = checks.whole("memory_dim", memory_dim, 1, 2**31)
+        self.score = checks.option("score", score, ("general", "dot"))
+        self.memory = None
+        if score == "general":
+            self.memory = Linear(memory_dim, query_dim, bias=False, dtype=dtype, seed=self._generator)
+        elif query_dim != memory_dim:
+            raise ValueError(f"query_dim and memory_dim must be equal for score='dot', got {query_dim} and {memory_dim}")
+
+    def project(self, memory, *, workspace=None):
+        return (memory, None) if self.memory is None else self.memory.forward(memory, workspace=workspace)  # (B, S, D_q)
+
+    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
+        dkeys = dkeys if self.memory is None else self.memory.backward(dkeys, saved, workspace=workspace)  # (B, S, D_m)
+        return added(dmemory, dkeys, dmemory)
+
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
+        heads = (query[:, :, None], keys[:, :, None], memory[:, :, None])  # (B, T or S, 1, D_q or D_m)
+        options = {"scale": 1.0, "key_mask": key_mask, "return_weights": return_weights, "workspace": workspace}
+        y, saved = attention.forward(*heads, **options)
+        if return_weights:
+            return Output(y.y[:, :, 0], y.weights[:, 0]), saved
+        return y[:, :, 0], saved
+
+    def attend_backward(self, dcontext, saved: Any, *, workspace=None):
+        dcontext = checks.floating("dcontext", dcontext, (*saved.y.shape[:2], saved.y.shape[3]), self.dtype, "(B, T, D_m)")
+        parts = attention.backward(dcontext[:, :, None], saved, workspace=workspace)
+        return tuple(_flat(part, workspace) for part in parts)
+
+    def settings(self):
+        return f"{self.query_dim}, {self.memory_dim}, {self.score!r}"
+
+
+def _flat(part, workspace):
+    """(B, T, 1, D) as (B, T, D), contiguous."""
+    part = part[:, :, 0]
+    if part.flags.c_contiguous:
+        return part
+    copy = empty_from(workspace)(part.shape, part.dtype)  # (B, T, D)
+    copy[...] = part
+    return copy

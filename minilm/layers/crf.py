@@ -1,0 +1,115 @@
+"""A conditional random field over the scores of a network: tags that are chosen together, not each by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.ops import checks, crf
+
+
+class CRF(Layer):
+    """Linear-chain conditional random field.
+
+    Parameters
+    ----------
+    num_tags : int
+        K.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameters: ``transitions`` (K, K), where [i, j] is the score of tag j after tag i, ``start_transitions`` and
+    ``end_transitions`` (K,), all uniform in ±0.1 at first, with the names and the meaning of the package pytorch-crf. The
+    formulas stand in `minilm.ops.crf.spec`.
+
+    References
+    ----------
+    J. Lafferty, A. McCallum, F. Pereira, Conditional random fields: probabilistic models for segmenting and labeling sequence
+    data, ICML 2001.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import layers
+    >>> crf = layers.CRF(3, seed=0)
+    >>> emissions = np.zeros((1, 2, 3), np.float32)  # (B, T, K)
+    >>> emissions[0, [0, 1], [2, 1]] = 5
+    >>> crf.decode(emissions)[0]
+    array([[2, 1]])
+    """
+
+    def __init__(self, num_tags: int, *, dtype=np.float32, seed=None):
+        super().__init__(dtype=dtype, seed=seed)
+        self.num_tags = K = checks.whole("num_tags", num_tags, 1, 2**31)
+        start = initialisers.uniform(0.1)
+        self.parameter("start_transitions", (K,), start)
+        self.parameter("end_transitions", (K,), start)
+        self.parameter("transitions", (K, K), start)
+
+    @property
+    def _weights(self):
+        return self.transitions.value, self.start_transitions.value, self.end_transitions.value
+
+    def forward(self, emissions, tags, lengths=None, *, key=None, workspace=None):
+        """Returns nll (B,) of tags (B, T), given emissions (B, T, K) and lengths (B,); and what `backward` needs.
+
+        See `minilm.ops.crf.forward`.
+        """
+        return crf.forward(emissions, tags, *self._weights, lengths, workspace=workspace)
+
+    def backward(self, dnll, saved, *, workspace=None):
+        """Returns demissions (B, T, K)."""
+        demissions, *rest = crf.backward(dnll, saved, workspace=workspace)
+        for parameter, gradient in zip((self.transitions, self.start_transitions, self.end_transitions), rest, strict=True):
+            parameter.accumulate(gradient)
+        if workspace is not None:
+            workspace.release_after(demissions)
+        return demissions
+
+    def decode(self, emissions, lengths=None, *, allowed=None, workspace=None):
+        """The best tags, by Viterbi's algorithm.
+
+        Parameters
+        ----------
+        emissions : ndarray, shape (B, T, K)
+        lengths : ndarray of integers, shape (B,), optional
+        allowed : ndarray of bool, shape (K + 1, K), optional
+            What may follow what: row i of tag i, and the last row of the beginning. Other sequences are not chosen, whatever
+            their score.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        tags : ndarray of int64, shape (B, T)
+            -100 beyond a row's length.
+        scores : ndarray, shape (B,)
+        """
+        transitions, start, end = self._weights
+        if allowed is not None:
+            allowed = checks.booleans("allowed", allowed, (self.num_tags + 1, self.num_tags), "(K + 1, K)")
+            transitions = np.where(allowed[:-1], transitions, -np.inf).astype(self.dtype)  # (K, K)
+            start = np.where(allowed[-1], start, -np.inf).astype(self.dtype)  # (K,)
+        return crf.decode(emissions, transitions, start, end, lengths, workspace=workspace)
+
+    def marginals(self, emissions, lengths=None):
+        """Probability of each tag at each step, over all sequences of tags.
+
+        The gradient of log Z by a score is that probability, so that it is what `backward` gives, plus one at the tags of whose
+        likelihood it is the gradient.
+
+        Returns
+        -------
+        ndarray, shape (B, T, K)
+            Zeros beyond a row's length.
+        """
+        B, T, _ = np.shape(emissions)
+        _, saved = crf.forward(emissions, np.zeros((B, T), np.int64), *self._weights, lengths)
+        p = crf.backward(np.ones(B, self.dtype), saved)[0].copy()  # (B, T, K)
+        p[..., 0] += True if lengths is None else np.arange(T) < np.asarray(lengths)[:, None]
+        return p
+
+    def settings(self):
+        return f"{self.num_tags}"

@@ -1,0 +1,108 @@
+"""One vector for a sequence: the mean of its steps, or a mean with weights that are learned."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.layers.base import Layer
+from minilm.layers.linear import Linear
+from minilm.ops import additive_attention, checks
+from minilm.ops.workspace import empty_from
+
+
+class MeanPooling(Layer):
+    """y[b] = mean of x[b, t] over the steps t that count; zeros for a row of which none does.
+
+    ::
+
+        w[b, t] = mask[b, t] / sum_u mask[b, u]
+        y[b]    = sum_t w[b, t] x[b, t]                 dx[b, t] = w[b, t] dy[b]
+    """
+
+    def __init__(self):
+        super().__init__()
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
+        x = checks.floating("x", x, (None, None, None), letters="(B, T, D)")
+        B, T, D = x.shape
+        if mask is None:
+            w = np.full((B, T), 1 / max(1, T), x.dtype)  # (B, T)
+        else:
+            mask = checks.booleans("mask", mask, (B, T), "(B, T)")
+            w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)
+        y = empty_from(workspace)((B, D), x.dtype)  # (B, D)
+        np.matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
+        return y, w
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (B, T, D)."""
+        B, T = saved.shape
+        dy = checks.floating("dy", dy, (B, None), saved.dtype, "(B, D)")
+        dx = empty_from(workspace)((B, T, dy.shape[1]), dy.dtype)  # (B, T, D)
+        return np.multiply(saved[:, :, None], dy[:, None], out=dx)
+
+
+class AttentionPooling(Layer):
+    """A mean of the steps with weights by how much each matters.
+
+    ::
+
+        u[b, t] = tanh(W x[b, t] + q)              (A,)
+        a[b, t] = softmax over t of v · u[b, t]    over the steps that count
+        y[b]    = sum_t a[b, t] x[b, t]            (D,)
+
+    Parameters
+    ----------
+    input_size : int
+        D.
+    attention_size : int, optional
+        A; D without it.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameters: ``key.weight`` (A, D), ``query`` (A,), which is q, and ``score`` (A,), which is v. It is additive attention
+    (`minilm.ops.additive_attention`) with one query that is learned.
+
+    References
+    ----------
+    Z. Yang, D. Yang, C. Dyer, X. He, A. Smola, E. Hovy, Hierarchical attention networks for document classification, NAACL 2016.
+    """
+
+    def __init__(self, input_size: int, attention_size: int | None = None, *, dtype=np.float32, seed=None):
+        super().__init__(dtype=dtype, seed=seed)
+        D = checks.whole("input_size", input_size, 1, 2**31)
+        A = D if attention_size is None else checks.whole("attention_size", attention_size, 1, 2**31)
+        self.key = Linear(D, A, bias=False, dtype=dtype, seed=self._generator)
+        self.parameter("query", (A,), initialisers.kaiming_uniform(D))
+        self.parameter("score", (A,), initialisers.kaiming_uniform(A))
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs.
+
+        ``saved[1].weights`` (B, 1, T) are the weights a.
+        """
+        keys, projected = self.key.forward(x, workspace=workspace)  # (B, T, A)
+        query = empty_from(workspace)((len(x), 1, self.query.size), self.dtype)  # (B, 1, A)
+        query[...] = self.query.value
+        y, attended = additive_attention.forward(query, keys, self.score.value, x, key_mask=mask, workspace=workspace)
+        return y[:, 0], (projected, attended)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (B, T, D)."""
+        projected, attended = saved
+        dquery, dkeys, dscore, dx = additive_attention.backward(dy[:, None], attended, workspace=workspace)
+        self.query.accumulate(dquery.sum(axis=(0, 1)))
+        self.score.accumulate(dscore)
+        through = self.key.backward(dkeys, projected, workspace=workspace)  # (B, T, D)
+        np.add(dx, through, out=dx)
+        if workspace is not None:
+            workspace.release_after(dx)
+        return dx
+
+    def settings(self):
+        A, D = self.key.weight.shape
+        return f"{D}, {A}"

@@ -1,0 +1,118 @@
+"""F1 of entities in tagged sentences, as CoNLL's script conlleval counts them.
+
+A tag is ``O``, outside of every entity, or ``P-TYPE`` with the place P of a word within its entity::
+
+    B  begins one                    I  inside, or last
+    E  ends one (also written L)     S  is one by itself (also written U)
+
+which covers IOB1 (B only where it parts two neighbours of one type), BIO (every entity begins with B; also IOB2) and BIOES
+(also BILOU). An entity is right if its type, its first and its last word are. Sequences that no annotator would write, such as I
+after O, are read as conlleval reads them: an entity begins there.
+
+References
+----------
+E. F. Tjong Kim Sang, F. De Meulder, Introduction to the CoNLL-2003 shared task: language-independent named entity recognition,
+CoNLL 2003, and the script conlleval; L. Ramshaw, M. Marcus, Text chunking using transformation-based learning, 1995 (IOB).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Scores", "Span", "entity_scores", "is_tag", "spans"]
+
+
+class Span(NamedTuple):
+    """An entity."""
+
+    kind: str
+    start: int  # its first word
+    stop: int  # the word after its last
+
+
+class Scores(NamedTuple):
+    """Of a set of entities, each number in [0, 1]; 0 where it would be 0/0."""
+
+    precision: float  # of the entities given, how many are right
+    recall: float  # of the entities wanted, how many were found
+    f1: float
+    wanted: int  # how many there are
+    given: int
+    right: int
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a text is ``O`` or ``P-TYPE``."""
+    return tag == "O" or (len(tag) > 2 and tag[1] == "-" and tag[0] in "BIESLU")
+
+
+def _parts(tag: str) -> tuple[str, str]:
+    if not is_tag(tag):
+        raise ValueError(f"a tag must be O, or B-, I-, E- or S- with a type (also L- and U-), got {tag!r}")
+    return (tag[0], tag[2:]) if tag != "O" else ("O", "")
+
+
+def spans(tags: Sequence[str]) -> list[Span]:
+    """The entities of a sentence.
+
+    >>> spans(["B-PER", "I-PER", "O", "B-LOC"])
+    [Span(kind='PER', start=0, stop=2), Span(kind='LOC', start=3, stop=4)]
+
+    Raises
+    ------
+    ValueError
+        Something is no tag.
+    """
+    found, start = [], None
+    place, kind = "O", ""
+    for number, tag in enumerate([*tags, "O"]):
+        before, (place, kind) = (place, kind), _parts(tag)
+        ends = before[0] in "ESLU" or place in "BSUO" or kind != before[1]
+        if start is not None and ends:
+            found.append(Span(before[1], start, number))
+            start = None
+        if start is None and place != "O":
+            start = number
+    return found
+
+
+def entity_scores(wanted: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> dict[str, Scores]:
+    """Precision, recall and F1 over all sentences, and of each type of entity.
+
+    .. math:: P = \\frac{right}{given}, \\qquad R = \\frac{right}{wanted}, \\qquad F_1 = \\frac{2 P R}{P + R}
+
+    Parameters
+    ----------
+    wanted, given : sequences of sentences, each a sequence of tags
+
+    Returns
+    -------
+    dict of str to Scores
+        Under "" that of all types together, counted as one (micro-averaged); then each type, in the order of the alphabet.
+
+    Raises
+    ------
+    ValueError
+        The sentences are not of one number or of one length, or something is no tag.
+    """
+    if len(wanted) != len(given):
+        raise ValueError(f"wanted and given must hold as many sentences, got {len(wanted)} and {len(given)}")
+    counts = [Counter(), Counter(), Counter()]  # wanted, given, right
+    for number, (a, b) in enumerate(zip(wanted, given, strict=True)):
+        if len(a) != len(b):
+            raise ValueError(f"sentence {number} has {len(a)} tags in wanted and {len(b)} in given")
+        a, b = set(spans(a)), set(spans(b))
+        for count, found in zip(counts, (a, b, a & b), strict=True):
+            count.update(span.kind for span in found)
+    kinds = sorted({*counts[0], *counts[1]})
+    total = _scores(*(count.total() for count in counts))
+    return {"": total, **{kind: _scores(*(count[kind] for count in counts)) for kind in kinds}}
+
+
+def _scores(wanted: int, given: int, right: int) -> Scores:
+    def ratio(a, b):
+        return a / b if b else 0.0
+
+    return Scores(ratio(right, given), ratio(right, wanted), ratio(2 * right, wanted + given), wanted, given, right)

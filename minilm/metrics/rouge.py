@@ -1,0 +1,79 @@
+"""ROUGE-1, ROUGE-2 and ROUGE-L: how much of a reference a summary says.
+
+::
+
+    overlap_n  = sum over n-grams g of min(count of g in given, count of g in wanted)
+    P = overlap_n / n-grams of given       R = overlap_n / n-grams of wanted       F = 2 P R / (P + R)
+    ROUGE-L    the same with the longest common subsequence of words in the place of the overlap
+
+Words are runs of letters and digits, in lower case, without stemming. Of several examples it is the mean of F, in [0, 1].
+
+Reference: C.-Y. Lin, ROUGE: a package for automatic evaluation of summaries, 2004.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+__all__ = ["Score", "rouge", "rouge_l", "rouge_n", "words"]
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+class Score(NamedTuple):
+    """Precision, recall, and their harmonic mean, each in [0, 1]."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+def words(text: str) -> list[str]:
+    """Runs of letters and digits, in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def rouge_n(given: str, wanted: str, n: int = 1) -> Score:
+    """ROUGE-n of a summary and its reference."""
+    counts = [Counter(zip(*(part[i:] for i in range(n)), strict=False)) for part in (words(given), words(wanted))]
+    return _score(sum((counts[0] & counts[1]).values()), *(sum(count.values()) for count in counts))
+
+
+def rouge_l(given: str, wanted: str) -> Score:
+    """ROUGE-L of a summary and its reference, each taken as one sentence."""
+    a, b = words(given), words(wanted)
+    lengths = [0] * (len(b) + 1)  # of the longest common subsequence of a so far and the first j words of b
+    for word in a:
+        before = 0  # lengths[j - 1] of the row above
+        for j, other in enumerate(b, 1):
+            above = lengths[j]
+            lengths[j] = before + 1 if word == other else max(above, lengths[j - 1])
+            before = above
+    return _score(lengths[-1], len(a), len(b))
+
+
+def rouge(given: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+    """The mean F of ROUGE-1, ROUGE-2 and ROUGE-L over all examples.
+
+    Raises
+    ------
+    ValueError
+        The two are not as many, or none.
+    """
+    if len(given) != len(wanted) or not given:
+        raise ValueError(f"given and wanted must be as many, and at least one, got {len(given)} and {len(wanted)}")
+    pairs = list(zip(given, wanted, strict=True))
+    scores = {
+        "rouge_1": [rouge_n(a, b, 1).f1 for a, b in pairs],
+        "rouge_2": [rouge_n(a, b, 2).f1 for a, b in pairs],
+        "rouge_l": [rouge_l(a, b).f1 for a, b in pairs],
+    }
+    return {name: sum(each) / len(each) for name, each in scores.items()}
+
+
+def _score(overlap: int, given: int, wanted: int) -> Score:
+    precision, recall = overlap / given if given else 0.0, overlap / wanted if wanted else 0.0
+    return Score(precision, recall, 2 * precision * recall / (precision + recall) if overlap else 0.0)

@@ -1,0 +1,94 @@
+"""What the models that turn one sequence into another have in common: their arguments, evaluation, and diagnosis."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.layers import Layer
+from minilm.models.diagnosis import first_not_finite
+from minilm.ops import checks, cross_entropy
+
+__all__ = ["EncoderDecoder", "mask_of"]
+
+
+class EncoderDecoder(Layer):
+    """Base of `Seq2Seq` and `Transformer`.
+
+    A batch is padded at the ends of its rows::
+
+        source   (B, S)   ids of the source; `lengths` (B,) of each row count, those behind may be any ids
+        inputs   (B, T)   the target, moved right by one: <s> w_1 ... w_n          teacher forcing
+        targets  (B, T)   what comes after each of `inputs`: w_1 ... w_n </s>      -100 for padding
+    """
+
+    def forward(self, source, inputs, targets, lengths=None, *, key=None, workspace=None):
+        """Mean cross-entropy of the targets, in nats a token, with the configuration's label smoothing.
+
+        Parameters
+        ----------
+        source : ndarray of integers, shape (B, S)
+            Each in [0, V).
+        inputs, targets : ndarray of integers, shape (B, T)
+            Each in [0, target's V); of targets also -100, where none counts. Rows are filled up at their ends with any inputs.
+        lengths : ndarray of integers, shape (B,), optional
+            Tokens of each row of the source, at least 1; S without it.
+        key : Key, optional
+            For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
+        workspace : Workspace, optional
+            Where all arrays are taken from; reset it before each step.
+
+        Returns
+        -------
+        loss : scalar
+        saved
+            For `backward`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If shapes do not fit, or an id is out of range (its place is named).
+        """
+        raise NotImplementedError
+
+    def loss(self, source, inputs, targets, lengths=None, *, workspace=None):
+        """Mean cross-entropy without dropout, smoothing, and what a gradient would need."""
+        targets = self._targets(targets, inputs)
+        logits = self.logits(source, inputs, lengths, workspace=workspace)  # (B, T, V)
+        return cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)[0]
+
+    def logits(self, source, inputs, lengths=None, *, workspace=None):
+        """Logits of the token after each of `inputs`: (B, T, V)."""
+        raise NotImplementedError
+
+    def diagnose(self, source, inputs, targets, lengths=None) -> str | None:
+        """The first place where a number is not finite, such as "parameter output.weight"; None if there is none."""
+
+        def outputs():
+            logits = self.logits(source, inputs, lengths)  # (B, T, V)
+            yield "logits", logits
+            yield "loss", cross_entropy.forward(logits, self._targets(targets, inputs), gradient=False)[0]
+
+        return first_not_finite(self.parameters, outputs())
+
+    def _source(self, source, lengths):
+        """source (B, S) and lengths (B,) or None, checked."""
+        source = checks.ids("source", source, self.config.vocab_size, (None, None), "(B, S)")
+        if source.size == 0:
+            raise ValueError(f"source must hold at least one token, got shape {source.shape}")
+        return source, checks.lengths("lengths", lengths, *source.shape)
+
+    def _inputs(self, inputs, batch: int):
+        inputs = checks.ids("inputs", inputs, self.config.outputs, (batch, None), "(B, T)")
+        if inputs.size == 0:
+            raise ValueError(f"inputs must hold at least one token, got shape {inputs.shape}")
+        return inputs
+
+    def _targets(self, targets, inputs):
+        return checks.ids("targets", targets, self.config.outputs, np.shape(inputs), "(B, T)", ignore=-100)
+
+
+def mask_of(lengths, time: int):
+    """True for tokens, False for padding, (B, T); None where nothing is padded."""
+    if lengths is None or (lengths == time).all():
+        return None
+    return np.arange(time) < lengths[:, None]  # (B, T)

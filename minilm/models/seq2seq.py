@@ -1,0 +1,289 @@
+"""Recurrent encoder-decoder: one LSTM or GRU reads the source, another writes the target, attending to what was read.
+
+::
+
+    x, s      = encoder(source_embedding[source])           (S, B, H), (L, B, H)      dropout
+    h         = decoder(target_embedding[inputs], s, x)     (B, T, H)                 see `minilm.models.recurrent_decoder`
+    logits    = P h W_outᵀ + b_out                          (B, T, V)                 dropout on h; P, where tied, if E ≠ H
+    loss      = mean over all b, t of the smoothed -log softmax(logits)[targets]
+
+A bidirectional encoder has H/2 numbers in each direction, and its states side by side are the decoder's. A reversing one reads
+each row from its last token that is no padding to its first. The gradient by s joins what comes back through the decoder's first
+state, and, of peeky decoders, from every step.
+
+References: I. Sutskever, O. Vinyals, Q. V. Le, Sequence to sequence learning with neural networks, NIPS 2014 (reversed source);
+K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014; D. Bahdanau, K. Cho, Y. Bengio, Neural
+machine translation by jointly learning to align and translate, ICLR 2015; M.-T. Luong, H. Pham, C. D. Manning, Effective
+approaches to attention-based neural machine translation, EMNLP 2015.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import GRU, LSTM, Dropout, Embedding, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.models.encoder_decoder import EncoderDecoder, mask_of
+from minilm.models.recurrent_decoder import RecurrentDecoder
+from minilm.models.seq2seq_config import Seq2SeqConfig
+from minilm.ops import checks, cross_entropy
+from minilm.ops.workspace import empty_from
+
+__all__ = ["Seq2Seq", "Seq2SeqState"]
+
+
+class Read(NamedTuple):
+    """What the decoder gets of the source."""
+
+    memory: np.ndarray | None  # (B, S, H) where there is attention
+    state: tuple  # (L, B, H) arrays: h, and for LSTM c
+    mask: np.ndarray | None  # (B, S)
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    source: tuple  # what embedding and dropout of the source saved
+    encoder: Any
+    target: tuple
+    decoder: Any
+    top: tuple  # what dropout, projection and output saved
+    loss: Any  # what cross_entropy saved
+
+
+class Seq2SeqState(NamedTuple):
+    """What has been read and written, for generation."""
+
+    state: tuple  # (L, N, H) arrays
+    feed: np.ndarray | None  # (N, H) what attention gave at the step before
+    peek: np.ndarray | None  # (N, H)
+    keys: np.ndarray | None  # (N, S, A)
+    memory: np.ndarray | None  # (N, S, H)
+    mask: np.ndarray | None  # (N, S)
+    sentence: np.ndarray  # (N,) which source a row belongs to
+
+    def reorder(self, rows) -> Seq2SeqState:
+        """The state of some of the rows, by their numbers (N,); one may come several times, as in a beam search."""
+        changed = {"state": tuple(np.ascontiguousarray(part[:, rows]) for part in self.state), "sentence": self.sentence[rows]}
+        names = ["feed"]
+        if not np.array_equal(changed["sentence"], self.sentence):  # beams of one sentence share what was read of it
+            names += ["peek", "keys", "memory", "mask"]
+        for name in names:
+            part = getattr(self, name)
+            changed[name] = None if part is None else part[rows]
+        return self._replace(**changed)
+
+
+class Seq2Seq(EncoderDecoder):
+    """Writes a target for a source.
+
+    Parameters
+    ----------
+    config : Seq2SeqConfig
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import models
+    >>> model = models.Seq2Seq(models.Seq2SeqConfig(vocab_size=20, hidden_size=16, attention="bahdanau"), seed=0)
+    >>> source = np.array([[3, 4, 5, 6], [7, 8, 0, 0]])  # (B, S)
+    >>> inputs, targets = np.array([[1, 9, 9], [1, 9, 0]]), np.array([[9, 9, 2], [9, 2, -100]])  # (B, T) each
+    >>> loss, saved = model.forward(source, inputs, targets, np.array([4, 2]))
+    >>> model.backward(saved)
+    """
+
+    def __init__(self, config: Seq2SeqConfig, *, seed=0, dtype=np.float32):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.config = config
+        options = {"dtype": dtype, "seed": generator}
+        E, H = config.embedding_size, config.hidden_size
+        start = initialisers.uniform(0.1) if config.tied else None  # logits of a tied table of normal(0, 1) are far too large
+        self.source_embedding = Embedding(config.vocab_size, E, initialise=start, **options)
+        self.target_embedding = self.source_embedding
+        if not config.shared:
+            self.target_embedding = Embedding(config.outputs, E, initialise=start, **options)
+        self.dropout = Dropout(config.dropout)
+        self.encoder = {"lstm": LSTM, "gru": GRU}[config.cell](
+            E,
+            H // 2 if config.bidirectional else H,
+            config.num_layers,
+            batch_first=False,
+            dropout=config.dropout,
+            bidirectional=config.bidirectional,
+            **options,
+        )
+        self.decoder = RecurrentDecoder(config, **options)
+        width = self.decoder.width
+        self.projection = Linear(width, E, bias=False, **options) if config.tied and width != E else None
+        weight = self.target_embedding.weight if config.tied else None
+        self.output = Linear(E if config.tied else width, config.outputs, weight=weight, **options)
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def forward(self, source, inputs, targets, lengths=None, *, key=None, workspace=None):
+        source, lengths = self._source(source, lengths)
+        inputs = self._inputs(inputs, len(source))
+        targets = self._targets(targets, inputs)
+        keys = [None] * 5 if key is None else [key.fold(i) for i in range(5)]
+        read, embedded, encoded = self._read(source, lengths, keys[0], keys[1], workspace)
+        x, written = self._embedded(self.target_embedding, inputs, keys[2], workspace)  # (T, B, E)
+        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=keys[3], workspace=workspace)
+        logits, top = self._read_out(h, keys[4], workspace)  # (B, T, V)
+        smoothing = self.config.label_smoothing
+        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing, workspace=workspace)
+        return loss, Saved(embedded, encoded, written, decoded, top, saved)
+
+    forward.__doc__ = EncoderDecoder.forward.__doc__
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        dropped, projected, output = saved.top
+        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
+        dh = self.output.backward(dlogits, output, workspace=workspace)  # (B, T, E or width)
+        if self.projection is not None:
+            dh = self.projection.backward(dh, projected, workspace=workspace)  # (B, T, width)
+        dh = self.dropout.backward(dh, dropped, workspace=workspace)
+        dx, dstate, dmemory = self.decoder.backward(dh, saved.decoder, workspace=workspace)  # (T, B, E), ..., (B, S, H)
+        self._embedded_backward(self.target_embedding, dx, saved.target, workspace)
+        dy = None
+        if dmemory is not None:
+            dy = empty_from(workspace)((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype)  # (S, B, H)
+            dy[...] = dmemory.transpose(1, 0, 2)
+        dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), saved.encoder, workspace=workspace)  # (S, B, E)
+        self._embedded_backward(self.source_embedding, dx, saved.source, workspace)
+
+    # --- evaluation and generation -----------------------------------------------------------------------------------
+
+    def logits(self, source, inputs, lengths=None, *, workspace=None):
+        source, lengths = self._source(source, lengths)
+        inputs = self._inputs(inputs, len(source))
+        read, *_ = self._read(source, lengths, None, None, workspace)
+        x, _ = self._embedded(self.target_embedding, inputs, None, workspace)  # (T, B, E)
+        h, _ = self.decoder.forward(x, read.state, read.memory, mask=read.mask, workspace=workspace)
+        return self._read_out(h, None, workspace)[0]
+
+    logits.__doc__ = EncoderDecoder.logits.__doc__
+
+    def encode(self, source, lengths=None, *, tokens: int = 256) -> Seq2SeqState:
+        """Read the source: the state before the first token of the target, of which there may be any number."""
+        source, lengths = self._source(source, lengths)
+        read, *_ = self._read(source, lengths, None, None, None)
+        keys = None if read.memory is None else self.decoder.attention.project(read.memory)[0]  # (B, S, A)
+        feed = np.zeros((len(source), self.config.hidden_size), self.dtype) if self.config.input_feeding else None
+        peek = read.state[0][-1] if self.config.peeky else None  # (B, H)
+        return Seq2SeqState(read.state, feed, peek, keys, read.memory, read.mask, np.arange(len(source)))
+
+    def step(self, ids, state: Seq2SeqState):
+        """Logits after one more token of each target.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (N,)
+            The first of each is the one that begins a target.
+        state : Seq2SeqState
+            From `encode`, or from the step before.
+
+        Returns
+        -------
+        logits : ndarray, shape (N, V)
+        state : Seq2SeqState
+            The one that was given still holds.
+        """
+        h, state, _ = self._step(ids, state)
+        return self._read_out(h, None, None)[0], state
+
+    def attention(self, source, inputs, lengths=None):
+        """What each position of the target takes of each of the source: (B, T, S), in the source's own order.
+
+        Raises
+        ------
+        ValueError
+            The model has no attention.
+        """
+        if self.config.attention is None:
+            raise ValueError("the model has no attention: its configuration says attention=None")
+        state = self.encode(source, lengths)
+        inputs = self._inputs(inputs, len(source))
+        rows = []
+        for t in range(inputs.shape[1]):
+            _, state, weights = self._step(inputs[:, t], state, return_weights=True)
+            rows.append(weights)
+        weights = np.stack(rows, axis=1)  # (B, T, S)
+        if not self.config.reverse:
+            return weights
+        return np.take_along_axis(weights, _backwards(*self._source(source, lengths))[:, None], axis=2)
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _step(self, ids, state, return_weights=False):
+        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        x, _ = self.target_embedding.forward(ids)  # (N, E)
+        given = (state.state, state.feed, state.peek, state.keys, state.memory, state.mask)
+        h, after, *weights = self.decoder.step(x, *given, return_weights=return_weights)  # (N, width)
+        feed = h if self.config.input_feeding else None
+        return h, state._replace(state=after, feed=feed), weights[0] if weights else None
+
+    def _read(self, source, lengths, key, inner, workspace):
+        """What the decoder gets of the source, and what the parts saved."""
+        if self.config.reverse:
+            source = np.take_along_axis(source, _backwards(source, lengths), axis=1)  # (B, S)
+        x, embedded = self._embedded(self.source_embedding, source, key, workspace)  # (S, B, E)
+        out, encoded = self.encoder.forward(x, None, lengths, key=inner, workspace=workspace)
+        memory = None
+        if self.config.attention is not None:
+            memory = empty_from(workspace)((*source.shape, self.config.hidden_size), self.dtype)  # (B, S, H)
+            memory[...] = out.y.transpose(1, 0, 2)
+        state = tuple(map(self._together, out[1:]))  # (L, B, H) each
+        return Read(memory, state, mask_of(lengths, source.shape[1])), embedded, encoded
+
+    def _together(self, state):
+        """The states of both directions side by side: (2L, B, H/2) -> (L, B, H)."""
+        if not self.config.bidirectional:
+            return state
+        rows, B, half = state.shape
+        return np.ascontiguousarray(state.reshape(rows // 2, 2, B, half).transpose(0, 2, 1, 3)).reshape(-1, B, 2 * half)
+
+    def _apart(self, dstate):
+        """The opposite of `_together`."""
+        if not self.config.bidirectional:
+            return dstate
+        L, B, H = dstate.shape
+        return np.ascontiguousarray(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
+
+    def _embedded(self, embedding, ids, key, workspace):
+        """Embedding and dropout of ids (B, T): (T, B, E), and what both saved."""
+        turned = empty_from(workspace)(ids.shape[::-1], np.int64)  # (T, B)
+        turned[...] = ids.T
+        x, embedded = embedding.forward(turned, workspace=workspace)
+        x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
+        return x, (embedded, dropped)
+
+    def _embedded_backward(self, embedding, dx, saved, workspace) -> None:
+        embedded, dropped = saved
+        embedding.backward(self.dropout.backward(dx, dropped, workspace=workspace), embedded, workspace=workspace)
+
+    def _read_out(self, h, key, workspace):
+        """Logits of what the decoder gave, and what the parts saved."""
+        h, dropped = self.dropout.forward(h, key=key, workspace=workspace)
+        projected = None
+        if self.projection is not None:
+            h, projected = self.projection.forward(h, workspace=workspace)  # (..., E)
+        logits, output = self.output.forward(h, workspace=workspace)
+        return logits, (dropped, projected, output)
+
+    def settings(self):
+        c = self.config
+        return f"cell={c.cell!r}, attention={c.attention!r}, vocab_size={c.vocab_size}, {c.outputs}"
+
+
+def _backwards(source, lengths):
+    """Where each place of the reversed source reads, (B, S); padding stays where it is. It is its own inverse."""
+    B, S = source.shape
+    places = np.broadcast_to(np.arange(S), (B, S))  # (B, S)
+    ends = np.full(B, S) if lengths is None else lengths  # (B,)
+    return np.where(places < ends[:, None], ends[:, None] - 1 - places, places)  # (B, S)

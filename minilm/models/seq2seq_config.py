@@ -1,0 +1,166 @@
+"""Configurations of the models that turn one sequence into another."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from minilm.models.config import Config
+from minilm.ops import checks
+
+__all__ = ["Seq2SeqConfig", "TransformerConfig"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TransformerConfig(Config):
+    """What an encoder-decoder transformer is made of; the defaults are "base" of Vaswani et al.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Of the source.
+    target_vocab_size : int, optional
+        `vocab_size` without it.
+    d_model, num_heads : int
+        D and H.
+    encoder_layers, decoder_layers : int
+    hidden_dim : int, optional
+        Of the position-wise networks; 4 D without it.
+    dropout, attention_dropout : float
+        Of embeddings and of what each part adds to the residual; of the weights of attention.
+    activation : {"relu", "gelu_tanh", "gelu_erf"}
+    norm_first : bool
+        Pre-norm, with one more normalisation after the last layer of either stack; post-norm, as in the paper, without.
+    positions : {"sinusoidal", "learned"}
+    max_positions : int
+        Most positions of either text, where they are learned.
+    tied : bool
+        Let the output layer use the target's table of embeddings.
+    shared : bool
+        One table for source and target, which then have one vocabulary.
+    label_smoothing : float
+        How much of each target's probability is spread over all tokens, in training.
+    """
+
+    model_type: ClassVar[str] = "transformer"
+
+    vocab_size: int
+    target_vocab_size: int | None = None
+    d_model: int = 512
+    num_heads: int = 8
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    hidden_dim: int | None = None
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    activation: str = "relu"
+    norm_first: bool = False
+    positions: str = "sinusoidal"
+    max_positions: int = 512
+    tied: bool = True
+    shared: bool = False
+    label_smoothing: float = 0.1
+
+    def __post_init__(self):
+        for name in ("vocab_size", "d_model", "num_heads", "max_positions"):
+            checks.whole(name, getattr(self, name), 1, 2**31)
+        for name in ("target_vocab_size", "hidden_dim"):
+            if getattr(self, name) is not None:
+                checks.whole(name, getattr(self, name), 1, 2**31)
+        for name in ("encoder_layers", "decoder_layers"):
+            checks.whole(name, getattr(self, name), 1, 61)  # a part of a Key has so many numbers
+        if self.d_model % self.num_heads:
+            raise ValueError(f"d_model must be a multiple of num_heads, got {self.d_model} and {self.num_heads}")
+        for name in ("dropout", "attention_dropout", "label_smoothing"):
+            checks.number(name, getattr(self, name), 0, 1, high_open=True)
+        checks.option("activation", self.activation, ("relu", "gelu_tanh", "gelu_erf"))
+        checks.option("positions", self.positions, ("sinusoidal", "learned"))
+        for name in ("norm_first", "tied", "shared"):
+            checks.flag(name, getattr(self, name))
+        _check_shared(self)
+
+    @property
+    def outputs(self) -> int:
+        """Tokens that the target may have."""
+        return self.target_vocab_size or self.vocab_size
+
+
+@dataclasses.dataclass(frozen=True)
+class Seq2SeqConfig(Config):
+    """What a recurrent encoder-decoder is made of.
+
+    Parameters
+    ----------
+    vocab_size : int
+        Of the source.
+    target_vocab_size : int, optional
+        `vocab_size` without it.
+    cell : {"lstm", "gru"}
+    embedding_size, hidden_size, num_layers : int
+    bidirectional : bool
+        The encoder reads in both directions, each with half of `hidden_size`, so that its states fit the decoder's.
+    reverse : bool
+        The encoder reads the source from its end to its beginning (Sutskever et al.).
+    peeky : bool
+        The encoder's last output goes into every step of the decoder, and into its output layer (Cho et al.), not into the
+        first state alone.
+    attention : {"bahdanau", "luong", "dot"}, optional
+        Additive, Luong's "general" or his "dot"; None: the decoder sees the source through the encoder's last state alone.
+    input_feeding : bool
+        What attention gave at one step goes into the decoder at the next (Luong et al., section 3.3). The steps of the decoder
+        then cannot be computed side by side, and training is slower.
+    dropout : float
+        Of embeddings, between recurrent layers, and of what the output layer reads.
+    tied : bool
+        Let the output layer use the target's table of embeddings.
+    shared : bool
+        One table for source and target, which then have one vocabulary.
+    label_smoothing : float
+        How much of each target's probability is spread over all tokens, in training.
+    """
+
+    model_type: ClassVar[str] = "seq2seq"
+
+    vocab_size: int
+    target_vocab_size: int | None = None
+    cell: str = "lstm"
+    embedding_size: int = 64
+    hidden_size: int = 256
+    num_layers: int = 1
+    bidirectional: bool = False
+    reverse: bool = False
+    peeky: bool = False
+    attention: str | None = "luong"
+    input_feeding: bool = False
+    dropout: float = 0.0
+    tied: bool = False
+    shared: bool = False
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        for name in ("vocab_size", "embedding_size", "hidden_size"):
+            checks.whole(name, getattr(self, name), 1, 2**31)
+        if self.target_vocab_size is not None:
+            checks.whole("target_vocab_size", self.target_vocab_size, 1, 2**31)
+        checks.whole("num_layers", self.num_layers, 1, 62)
+        checks.option("cell", self.cell, ("lstm", "gru"))
+        for name in ("bidirectional", "reverse", "peeky", "input_feeding", "tied", "shared"):
+            checks.flag(name, getattr(self, name))
+        checks.option("attention", self.attention, (None, "bahdanau", "luong", "dot"))
+        for name in ("dropout", "label_smoothing"):
+            checks.number(name, getattr(self, name), 0, 1, high_open=True)
+        if self.bidirectional and self.hidden_size % 2:
+            raise ValueError(f"hidden_size must be even for a bidirectional encoder, got {self.hidden_size}")
+        if self.input_feeding and self.attention is None:
+            raise ValueError("input_feeding feeds what attention gives: it wants attention, got attention=None")
+        _check_shared(self)
+
+    @property
+    def outputs(self) -> int:
+        """Tokens that the target may have."""
+        return self.target_vocab_size or self.vocab_size
+
+
+def _check_shared(config) -> None:
+    if config.shared and config.outputs != config.vocab_size:
+        raise ValueError(f"shared embeddings want one vocabulary, got {config.vocab_size} and {config.outputs} tokens")

@@ -1,0 +1,124 @@
+"""Linear-chain conditional random field: the loss of tag sequences, and the best one. Formulas: `minilm.ops.crf.spec`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.ops import checks
+from minilm.ops.contract import call
+from minilm.ops.crf.spec import Saved
+
+__all__ = ["Saved", "backward", "decode", "forward"]
+
+
+def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
+    """Negative log-likelihood of each sequence of tags, in nats.
+
+    .. math:: nll = \\log \\sum_{y'} e^{s(y')} - s(y), \\qquad s(y) = start_{y_0} + \\sum_t emissions_{t,y_t}
+              + \\sum_t transitions_{y_{t-1},y_t} + end_{y_{L-1}}
+
+    Parameters
+    ----------
+    emissions : ndarray, shape (B, T, K), float32 or float64
+        A score for each tag at each step.
+    tags : ndarray of integers, shape (B, T)
+        Each in [0, K); beyond a row's length also -100.
+    transitions : ndarray, shape (K, K)
+        ``transitions[i, j]`` is the score of tag j after tag i; -inf forbids it.
+    start, end : ndarray, shape (K,)
+        Scores of the first tag and of the last.
+    lengths : ndarray of integers, shape (B,), optional
+        How many steps of each row count: at least 1.
+    workspace : Workspace, optional
+        Where the arrays are taken from.
+
+    Returns
+    -------
+    nll : ndarray, shape (B,)
+        Summed over steps in float64.
+    saved : Saved
+        For `backward`.
+
+    Raises
+    ------
+    TypeError
+        If dtypes do not fit.
+    ValueError
+        If shapes do not fit, or a tag or a length is out of range; its position is named.
+    """
+    emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
+    B, T, K = emissions.shape
+    tags = checks.ids("tags", tags, K, (B, T), "(B, T)", ignore=-100)
+    counted = np.arange(T) < (T if lengths is None else lengths[:, None])  # (B, T)
+    if (tags < 0).any():
+        missing = (tags < 0) & counted  # (B, T)
+        if missing.any():
+            b, t = np.unravel_index(int(missing.argmax()), missing.shape)
+            raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
+        tags = np.where(tags < 0, 0, tags)  # (B, T)
+    return call(__name__, "forward", emissions, tags, *weights, lengths, workspace=workspace)
+
+
+def backward(dnll, saved, *, workspace=None):
+    """Gradients of `forward`, by the forward-backward algorithm.
+
+    Parameters
+    ----------
+    dnll : ndarray, shape (B,)
+        Gradient of the loss by nll.
+    saved : Saved
+        From `forward`.
+    workspace : Workspace, optional
+        Where the gradients are taken from.
+
+    Returns
+    -------
+    demissions : ndarray, shape (B, T, K)
+        Zero beyond a row's length.
+    dtransitions : ndarray, shape (K, K)
+    dstart, dend : ndarray, shape (K,)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dnll` does not have nll's shape and dtype.
+    """
+    dnll = checks.floating("dnll", dnll, saved.alpha.shape[:1], saved.alpha.dtype, "(B,)")
+    return call(__name__, "backward", dnll, saved, workspace=workspace)
+
+
+def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
+    """The best sequence of tags of each row, by Viterbi's algorithm.
+
+    .. math:: \\hat y = \\arg\\max_y s(y)
+
+    Parameters
+    ----------
+    emissions, transitions, start, end, lengths, workspace
+        As `forward` takes them.
+
+    Returns
+    -------
+    tags : ndarray of int64, shape (B, T)
+        -100 beyond a row's length. Of equally good ones, that whose last tag is the smallest, then the one before, and so on.
+    scores : ndarray, shape (B,)
+        s of these.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `forward`'s.
+    """
+    emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
+    return call(__name__, "decode", emissions, *weights, lengths, workspace=workspace)
+
+
+def _checked(emissions, transitions, start, end, lengths):
+    emissions = checks.floating("emissions", emissions, (None, None, None), letters="(B, T, K)")
+    B, T, K = emissions.shape
+    if T == 0 or K == 0:
+        raise ValueError(f"emissions must have at least one step and one tag, got {checks.describe(emissions)}")
+    transitions = checks.floating("transitions", transitions, (K, K), emissions.dtype, "(K, K)")
+    start = checks.floating("start", start, (K,), emissions.dtype, "(K,)")
+    end = checks.floating("end", end, (K,), emissions.dtype, "(K,)")
+    return emissions, checks.lengths("lengths", lengths, B, T), (transitions, start, end)

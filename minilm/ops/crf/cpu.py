@@ -1,0 +1,193 @@
+"""The conditional random field on the CPU: a row after another, with a step's K² ways in the cache."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops import simd
+from minilm.ops.crf.spec import Saved
+from minilm.ops.jit import REASSOC, jit
+from minilm.ops.workspace import empty_from, scratch_of
+
+WORTH = 2**13  # exponentials that are worth a thread
+
+
+@jit(fastmath=REASSOC, part=True)
+def _log_sum_exp(row):
+    # row (K,)
+    m = row[0]
+    for k in range(len(row)):
+        m = row[k] if row[k] > m else m
+    s = row.dtype.type(0)
+    for k in range(len(row)):
+        s += simd.exp(row[k] - m)
+    return m + row.dtype.type(math.log(s))
+
+
+@jit(fastmath=REASSOC)
+def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alpha, nll):
+    # rows [begin, stop) of emissions, alpha (B, T, K), tags (B, T), nll (B,); lengths (B,), or (0,): all whole
+    T, K = emissions.shape[1:]
+    real = alpha.dtype.type
+    m, s = np.empty(K, alpha.dtype), np.empty(K, alpha.dtype)
+    for b in range(begin, stop):
+        L = lengths[b] if len(lengths) else T
+        total = 0.0
+        for t in range(L):
+            u, e = alpha[b, t], emissions[b, t]
+            if t == 0:
+                for j in range(K):
+                    u[j] = start[j] + e[j]
+            else:
+                before = alpha[b, t - 1]
+                for j in range(K):
+                    m[j] = before[0] + transitions[0, j]
+                    s[j] = 0
+                for i in range(1, K):
+                    for j in range(K):
+                        way = before[i] + transitions[i, j]
+                        m[j] = way if way > m[j] else m[j]
+                for i in range(K):
+                    for j in range(K):
+                        s[j] += simd.exp(before[i] + transitions[i, j] - m[j])
+                for j in range(K):
+                    m[j] += real(math.log(s[j]))
+                    u[j] = e[j] + m[j]
+                i, j = tags[b, t - 1], tags[b, t]
+                total += np.float64(m[j] - (before[i] + transitions[i, j]))
+            n = _log_sum_exp(u)
+            for j in range(K):
+                u[j] -= n
+        for j in range(K):
+            m[j] = alpha[b, L - 1, j] + end[j]
+        nll[b] = real(total + np.float64(_log_sum_exp(m) - m[tags[b, L - 1]]))
+        alpha[b, L:] = 0
+
+
+@jit(fastmath=REASSOC)
+def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissions, parts, firsts, lasts):
+    # rows [begin, stop) of all but transitions and end; parts (B, K, K), firsts and lasts (B, K) are each row's gradients
+    T, K = alpha.shape[1:]
+    real = alpha.dtype.type
+    p, m, s, x = np.empty(K, alpha.dtype), np.empty(K, alpha.dtype), np.empty(K, alpha.dtype), np.empty((K, K), alpha.dtype)
+    for b in range(begin, stop):
+        L = lengths[b] if len(lengths) else T
+        g = dnll[b]
+        parts[b] = 0
+        demissions[b, L:] = 0
+        for j in range(K):
+            p[j] = alpha[b, L - 1, j] + end[j]
+        n = _log_sum_exp(p)
+        for j in range(K):
+            p[j] = simd.exp(p[j] - n)
+        for t in range(L - 1, -1, -1):
+            d = demissions[b, t]
+            for j in range(K):
+                d[j] = g * p[j]
+            d[tags[b, t]] -= g
+            if t == 0:
+                break
+            before = alpha[b, t - 1]
+            for j in range(K):
+                m[j] = before[0] + transitions[0, j]
+                s[j] = 0
+            for i in range(1, K):
+                for j in range(K):
+                    way = before[i] + transitions[i, j]
+                    m[j] = way if way > m[j] else m[j]
+            for i in range(K):
+                row = x[i]
+                for j in range(K):
+                    row[j] = simd.exp(before[i] + transitions[i, j] - m[j])
+                    s[j] += row[j]
+            for j in range(K):
+                s[j] = p[j] / s[j]
+            for i in range(K):
+                row, into, total = x[i], parts[b, i], real(0)
+                for j in range(K):
+                    q = row[j] * s[j]
+                    into[j] += g * q
+                    total += q
+                p[i] = total
+            parts[b, tags[b, t - 1], tags[b, t]] -= g
+        firsts[b] = demissions[b, 0]
+        lasts[b] = demissions[b, L - 1]
+
+
+@jit
+def _decode(begin, stop, emissions, transitions, start, end, lengths, back, tags, scores):
+    # rows [begin, stop) of emissions (B, T, K), back (B, T, K), tags (B, T), scores (B,)
+    T, K = emissions.shape[1:]
+    v, best = np.empty(K, emissions.dtype), np.empty(K, emissions.dtype)
+    for b in range(begin, stop):
+        L = lengths[b] if len(lengths) else T
+        for j in range(K):
+            v[j] = start[j] + emissions[b, 0, j]
+        for t in range(1, L):
+            where = back[b, t]
+            for j in range(K):
+                best[j], where[j] = v[0] + transitions[0, j], 0
+            for i in range(1, K):
+                for j in range(K):
+                    way = v[i] + transitions[i, j]
+                    if way > best[j]:
+                        best[j], where[j] = way, i
+            for j in range(K):
+                v[j] = emissions[b, t, j] + best[j]
+        tag = 0
+        for j in range(K):
+            v[j] += end[j]
+            if v[j] > v[tag]:
+                tag = j
+        scores[b] = v[tag]
+        tags[b, L:] = -100
+        for t in range(L - 1, 0, -1):
+            tags[b, t] = tag
+            tag = back[b, t, tag]
+        tags[b, 0] = tag
+
+
+def _given(lengths):
+    return np.empty(0, np.int64) if lengths is None else lengths
+
+
+def _grain(T: int, K: int) -> int:
+    """Rows that are worth a thread."""
+    return max(1, WORTH // (T * K * K))
+
+
+def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
+    allocate = empty_from(workspace)
+    B, T, K = emissions.shape
+    alpha, nll = allocate(emissions.shape, emissions.dtype), allocate((B,), emissions.dtype)  # (B, T, K), (B,)
+    arguments = (emissions, tags, transitions, start, end, _given(lengths), alpha, nll)
+    devices.parallel(_forward, B, *arguments, grain=_grain(T, K))
+    return nll, Saved(tags, transitions, end, lengths, alpha)
+
+
+def backward(dnll, saved, *, workspace=None):
+    tags, transitions, end, lengths, alpha = saved
+    allocate = empty_from(workspace)
+    B, T, K = alpha.shape
+    demissions = allocate(alpha.shape, alpha.dtype)  # (B, T, K)
+    dtransitions, dstart, dend = (allocate(shape, alpha.dtype) for shape in ((K, K), (K,), (K,)))
+    with scratch_of(workspace):
+        parts = [allocate((B, *whole.shape), alpha.dtype) for whole in (dtransitions, dstart, dend)]  # (B, K, K), (B, K) twice
+        arguments = (dnll, tags, transitions, end, _given(lengths), alpha, demissions, *parts)
+        devices.parallel(_backward, B, *arguments, grain=_grain(T, K))
+        for whole, part in zip((dtransitions, dstart, dend), parts, strict=True):
+            part.sum(axis=0, out=whole)  # in an order that does not depend on the threads
+    return demissions, dtransitions, dstart, dend
+
+
+def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
+    B, T, K = emissions.shape
+    tags, scores = np.empty((B, T), np.int64), np.empty(B, emissions.dtype)  # (B, T), (B,)
+    with scratch_of(workspace):
+        back = empty_from(workspace)((B, T, K), np.int32)  # (B, T, K)
+        arguments = (emissions, transitions, start, end, _given(lengths), back, tags, scores)
+        devices.parallel(_decode, B, *arguments, grain=_grain(T, K))
+    return tags, scores

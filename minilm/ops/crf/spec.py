@@ -1,0 +1,113 @@
+"""Linear-chain conditional random field: what it is, its gradient, what it saves, and the best sequence.
+
+===========  ============  ============================================================
+array        shape         meaning
+===========  ============  ============================================================
+emissions    (B, T, K)     score of each of K tags at each step, from a network
+tags         (B, T)        the right ones
+transitions  (K, K)        score of tag j after tag i: row i, column j
+start, end   (K,)          scores of the first tag and of the last
+lengths      (B,)          how many steps of each row count, or None: all
+nll          (B,)          negative log-likelihood of the tags
+alpha        (B, T, K)     log-probability of each tag by what stands up to it
+===========  ============  ============================================================
+
+Unlike a softmax at each step, it gives a probability to a whole sequence y = (y[0] ... y[L-1]), of a row with L steps::
+
+    s(y)   = start[y[0]] + sum_t emissions[t, y[t]] + sum_t transitions[y[t-1], y[t]] + end[y[L-1]]
+    p(y)   = exp(s(y)) / Z,       Z = sum over all K^L sequences y' of exp(s(y'))
+    nll    = log Z - s(tags)
+
+Forward. Z by the forward algorithm, in L K² steps. With A = transitions, e = emissions and LSE x = log sum exp x::
+
+    u[0, j]     = start[j] + e[0, j]
+    u[t, j]     = e[t, j] + LSE_i(alpha[t-1, i] + A[i, j])
+    n[t]        = LSE_j u[t, j]
+    alpha[t, j] = u[t, j] - n[t]
+    n[L]        = LSE_j(alpha[L-1, j] + end[j])
+    log Z       = sum_t n[t]
+
+Normalised at each step, alpha is a log-distribution over tags, and numbers stay small however long the sequence is. The loss
+has a second form, of terms that are not negative: each is -log of the probability of a tag given the one after it and all
+emissions up to it. By it less is lost in rounding, since log Z and s are both large; with y = tags::
+
+    nll = n[L] - (alpha[L-1, y[L-1]] + end[y[L-1]])
+        + sum_t>0 of LSE_i(alpha[t-1, i] + A[i, y[t]]) - (alpha[t-1, y[t-1]] + A[y[t-1], y[t]])
+
+Backward. The gradient of log Z by a score is the probability, over all sequences, of what bears that score: log Z depends on
+e[t, j] as the logarithm of a sum of terms each of which either has the factor exp(e[t, j]) or has not, and the part of those that
+have it is the probability p[t, j] that step t has tag j. Likewise for a transition and the probability q[t, i, j] that steps t-1
+and t have tags i and j. Both come by a pass from the last step to the first. Given step t, the step before it depends on
+nothing later, and its distribution is a softmax of what forward summed::
+
+    p[L-1, j]    = softmax_j(alpha[L-1, j] + end[j])
+    q[t, i, j]   = p[t, j] softmax_i(alpha[t-1, i] + A[i, j])
+    p[t-1, i]    = sum_j q[t, i, j]
+
+    demissions[t, j]    = dnll (p[t, j] - [tags[t] = j])
+    dtransitions[i, j]  = sum_b dnll sum_t (q[t, i, j] - [tags[t-1] = i, tags[t] = j])
+    dstart[j]           = sum_b demissions[0, j]
+    dend[j]             = sum_b demissions[L-1, j]
+
+This is the forward-backward algorithm in the form of a smoother: the usual one has beta[t, j] = log p[t, j] - alpha[t, j], and
+logarithms throughout. Here the probabilities of a step add up to one but for rounding.
+
+Saved: the tags, transitions, end, the lengths, and alpha. No emission is needed.
+
+The best sequence, by Viterbi's algorithm: LSE is replaced by max, and each max remembers where it was reached::
+
+    v[0, j] = start[j] + e[0, j]
+    v[t, j] = e[t, j] + max_i(v[t-1, i] + A[i, j]),        back[t, j] = the smallest i that reaches it
+
+Sources: J. Lafferty, A. McCallum, F. Pereira, Conditional random fields: probabilistic models for segmenting and labeling
+sequence data, ICML 2001; L. R. Rabiner, A tutorial on hidden Markov models, Proc. IEEE 77 (1989), for the scaling; G. D. Forney,
+The Viterbi algorithm, Proc. IEEE 61 (1973); Z. Huang, W. Xu, K. Yu, Bidirectional LSTM-CRF models for sequence tagging, 2015.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    tags: np.ndarray  # (B, T)
+    transitions: np.ndarray  # (K, K)
+    end: np.ndarray  # (K,)
+    lengths: np.ndarray | None  # (B,)
+    alpha: np.ndarray  # (B, T, K); 0 beyond a row's length
+
+
+def draw(rng, dtype, dims, *, padded=False, scores="plain") -> Case:
+    """Random arguments; with ``padded`` rows of several lengths, the last of them 1; with scores "large", some of tens."""
+    B, T, K = dims["B"], dims["T"], dims["K"]
+    scale = 10 if scores == "large" else 1
+    arguments = {
+        "emissions": scale * rng.standard_normal((B, T, K)).astype(dtype),
+        "tags": rng.integers(0, K, (B, T)),
+        "transitions": rng.standard_normal((K, K)).astype(dtype),
+        "start": rng.standard_normal(K).astype(dtype),
+        "end": rng.standard_normal(K).astype(dtype),
+    }
+    if padded:
+        lengths = rng.integers(1, T + 1, B)
+        lengths[-1:] = 1
+        arguments["lengths"] = lengths
+    return Case(arguments, ("emissions", "transitions", "start", "end"))
+
+
+OP = Op(
+    name="crf",
+    package="minilm.ops.crf",
+    dims={"B": (2, 1, 3, 17), "T": (3, 1, 2, 17, 40), "K": (3, 1, 2, 9, 31)},
+    draw=draw,
+    options={"padded": (False, True), "scores": ("plain", "large")},
+    flops=lambda d: d["B"] * d["T"] * (2 * d["K"] * d["K"] * 24 + 60 * d["K"]),  # an exp counts as 20 operations
+    bytes=lambda d, size: size * 4 * d["B"] * d["T"] * d["K"],
+)
+OPS = (OP,)

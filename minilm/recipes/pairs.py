@@ -1,0 +1,235 @@
+"""What the recipes that turn one text into another have in common: tokens, models, batches, decoding, and pictures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minilm import tokenizers
+from minilm.data.pairs import Pair
+from minilm.generation.sequences import beam_targets, greedy_targets
+from minilm.recipes.base import Recipe
+
+__all__ = ["PairRecipe"]
+
+PAD, BEGIN, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
+AT_ONCE = 64  # sources that are decoded together
+
+OPTIONS: dict[str, Any] = {
+    "model": "lstm",
+    "tokens": "characters",  # or pieces of words, one vocabulary for both sides
+    "vocab_size": 8000,  # of pieces
+    "embedding_size": 64,  # of recurrent models; a transformer's is hidden_size
+    "hidden_size": 128,
+    "layers": 1,
+    "attention": "bahdanau",  # recurrent models, as the following four
+    "bidirectional": True,
+    "reverse": False,
+    "peeky": False,
+    "input_feeding": False,
+    "heads": 4,  # transformer
+    "feed_forward": 4,  # transformer: width of the position-wise networks, in hidden_size
+    "norm_first": True,
+    "attention_dropout": 0.0,
+    "dropout": 0.0,
+    "label_smoothing": 0.0,
+    "tied": False,
+    "beams": 1,  # of the last evaluation, and of answers
+    "length_penalty": 1.0,
+    "longest": 256,  # tokens; what is longer is cut
+}
+CHOICES = {
+    "model": ("lstm", "gru", "transformer"),
+    "tokens": ("characters", "bpe"),
+    "attention": ("none", "bahdanau", "luong", "dot"),
+}
+
+
+class PairRecipe(Recipe):
+    """A recipe whose examples are `Pair`s; a subclass gives data and metric."""
+
+    options = OPTIONS
+    choices = CHOICES
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._encoded: dict[tuple[str, str], np.ndarray] = {}
+
+    # --- tokens and model ---------------------------------------------------------------------------------------------
+
+    def prepare(self, train):
+        special = (PAD, BEGIN, END)
+        if self.options["tokens"] == "bpe":
+            texts = (f" {text}\n" for pair in train for text in pair)  # a blank before the first word too: one token a word
+            joint = tokenizers.ByteLevelBPE.train_from_chunks(
+                texts, vocab_size=self.options["vocab_size"], special_tokens=special
+            )
+            self.vocabularies = {"joint": joint}
+        else:
+            make = tokenizers.Character.train_from_chunks
+            self.vocabularies = {
+                side: make((getattr(pair, side) for pair in train), unk_token=UNKNOWN, special_tokens=special)
+                for side in ("source", "target")
+            }
+        self._encoded = {}
+        most = max(len(self._ids("target", pair.target)) for pair in train)
+        self.facts = {**self.facts, "longest_target": most}
+
+    def _tokenizer(self, side: str):
+        return self.vocabularies.get("joint") or self.vocabularies[side]
+
+    def make_model(self, seed):
+        from minilm import models
+
+        o, sizes = self.options, [self._tokenizer(side).vocab_size for side in ("source", "target")]
+        both = {
+            "vocab_size": sizes[0],
+            "target_vocab_size": sizes[1],
+            "dropout": o["dropout"],
+            "label_smoothing": o["label_smoothing"],
+            "tied": o["tied"],
+            "shared": "joint" in self.vocabularies,
+        }
+        if o["model"] == "transformer":
+            config = models.TransformerConfig(
+                d_model=o["hidden_size"],
+                num_heads=o["heads"],
+                encoder_layers=o["layers"],
+                decoder_layers=o["layers"],
+                hidden_dim=round(o["feed_forward"] * o["hidden_size"]),
+                attention_dropout=o["attention_dropout"],
+                norm_first=o["norm_first"],
+                **both,
+            )
+            return models.Transformer(config, seed=seed)
+        config = models.Seq2SeqConfig(
+            cell=o["model"],
+            embedding_size=o["embedding_size"],
+            hidden_size=o["hidden_size"],
+            num_layers=o["layers"],
+            attention=None if o["attention"] == "none" else o["attention"],
+            **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding")},
+            **both,
+        )
+        return models.Seq2Seq(config, seed=seed)
+
+    def _ids(self, side: str, text: str) -> np.ndarray:
+        """Tokens of a text, (n,), at least one and at most `longest`."""
+        tokenizer = self._tokenizer(side)
+        if "joint" in self.vocabularies:
+            ids = tokenizer.encode(f" {text}", allowed_special=())
+        else:
+            ids = tokenizer.encode(text)
+        return ids[: self.options["longest"]] if len(ids) else self._special([UNKNOWN], side)
+
+    def _known(self, side: str, text: str) -> np.ndarray:
+        """`_ids`, kept for the next pass over the examples."""
+        ids = self._encoded.get((side, text))
+        if ids is None:
+            ids = self._encoded[side, text] = self._ids(side, text)
+        return ids
+
+    def _special(self, tokens, side="target") -> np.ndarray:
+        tokenizer = self._tokenizer(side)
+        return np.array([tokenizer.token_to_id(token) or 0 for token in tokens])
+
+    def _text(self, side: str, ids) -> str:
+        tokenizer = self._tokenizer(side)
+        ids = np.asarray(ids)
+        ids = ids[~np.isin(ids, self._special((PAD, BEGIN, END), side))]
+        return tokenizer.decode(ids).strip()
+
+    # --- batches ------------------------------------------------------------------------------------------------------
+
+    def length(self, example):
+        return len(self._known("target", example.target)) * 4096 + len(self._known("source", example.source))
+
+    def batch(self, examples):
+        source, lengths = self._sources([self._known("source", pair.source) for pair in examples])
+        targets = [self._known("target", pair.target) for pair in examples]
+        begin, end, pad = self._special((BEGIN, END, PAD))
+        shape = (len(examples), 1 + max(map(len, targets)))
+        inputs, wanted = np.full(shape, pad), np.full(shape, -100)  # (B, T) each
+        for row, ids in enumerate(targets):
+            inputs[row, 0], inputs[row, 1 : 1 + len(ids)] = begin, ids
+            wanted[row, : len(ids)], wanted[row, len(ids)] = ids, end
+        return source, inputs, wanted, lengths
+
+    def _sources(self, texts: Sequence[np.ndarray]):
+        """Ids side by side, (B, S), and how many of each count, (B,)."""
+        lengths = np.array([len(ids) for ids in texts])
+        source = np.full((len(texts), lengths.max()), self._special([PAD], "source")[0])
+        for row, ids in enumerate(texts):
+            source[row, : len(ids)] = ids
+        return source, lengths
+
+    # --- what the model writes ----------------------------------------------------------------------------------------
+
+    def write(self, texts: Sequence[str], beams: int | None = None) -> list[str]:
+        """The model's targets for some sources; `beams` is the setting's without it."""
+        beams = self.options["beams"] if beams is None else beams
+        encoded = [self._ids("source", text) for text in texts]
+        order = np.argsort([len(ids) for ids in encoded], kind="stable")
+        begin, end = self._special((BEGIN, END))
+        limit = {"begin": begin, "end": end, "tokens": self.facts["longest_target"] + 2}
+        written = [""] * len(texts)
+        for start in range(0, len(order), AT_ONCE):
+            part = order[start : start + AT_ONCE]
+            source, lengths = self._sources([encoded[i] for i in part])
+            if beams <= 1:
+                found = greedy_targets(self.model, source, lengths, **limit)
+            else:
+                options = {"beams": beams, "length_penalty": self.options["length_penalty"]}
+                hypotheses = beam_targets(self.model, source, lengths, **limit, **options)
+                found = [each[0].ids if each else [] for each in hypotheses]
+            for i, ids in zip(part, found, strict=True):
+                written[i] = self._text("target", ids)
+        return written
+
+    def score(self, given: Sequence[str], examples: Sequence[Pair]) -> dict[str, float]:
+        """The metrics of what was written for the examples."""
+        raise NotImplementedError
+
+    def evaluate(self, examples):
+        return self.score(self.write([pair.source for pair in examples]), examples)
+
+    def glance(self, examples):
+        return self.score(self.write([pair.source for pair in examples], beams=1), examples)[self.metric]
+
+    def samples(self, examples):
+        some = examples[:6]
+        given = self.write([pair.source for pair in some])
+        return [(pair.source, pair.target, text) for pair, text in zip(some, given, strict=True)]
+
+    def answer(self, text):
+        return self.write([text.strip()])[0]
+
+    # --- pictures -----------------------------------------------------------------------------------------------------
+
+    def alignment(self, text: str) -> tuple[np.ndarray, list[str], list[str]]:
+        """How much each token that the model writes for a text takes of each of the text's: (T, S), and the tokens."""
+        source, lengths = self._sources([self._ids("source", text)])
+        begin, end = self._special((BEGIN, END))
+        tokens = self.facts["longest_target"] + 2
+        ids = greedy_targets(self.model, source, lengths, begin=begin, end=end, tokens=tokens)[0]
+        inputs = np.concatenate([[begin], ids])[None]  # (1, T)
+        weights = self.model.attention(source, inputs, lengths)[0]  # (T, S), or (H, T, S)
+        weights = weights.mean(axis=0) if weights.ndim == 3 else weights
+        return weights, self._pieces("source", source[0]), [*self._pieces("target", ids), "·"]
+
+    def _pieces(self, side: str, ids) -> list[str]:
+        return [self._tokenizer(side).decode(np.array([id])) for id in ids]
+
+    def pictures(self, folder, examples):
+        if self.options["model"] != "transformer" and self.options["attention"] == "none":
+            return []
+        from minilm.recipes.plots import attention_maps
+
+        some = sorted({pair.source: pair for pair in examples[:200]}.values(), key=lambda pair: len(pair.source))
+        some = [some[i] for i in sorted({len(some) // 4, len(some) // 2, 3 * len(some) // 4, len(some) - 1})]
+        path = os.path.join(folder, "attention.png")
+        attention_maps(path, [self.alignment(pair.source) for pair in some])
+        return [path]

@@ -1,0 +1,122 @@
+"""A recurrent layer in both directions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.ops import checks
+from minilm.sequential.base import SequentialLayer
+from minilm.sequential.recurrent import _Recurrent
+
+__all__ = ["Bidirectional"]
+
+MERGES = ("concat", "sum", "ave", "mul")
+
+
+def _twin(layer: _Recurrent, go_backwards: bool) -> _Recurrent:
+    """A layer of the same configuration, in one direction."""
+    given = {key: value for key, value in layer._given.items() if key not in ("name", "weights", "input_shape")}
+    given["go_backwards"] = go_backwards
+    found = type(layer)(**given)
+    # As in Keras: where outputs of all steps are wanted, those at masked steps are zeros, and the two halves line up.
+    found.zero_output_for_mask = found.return_sequences
+    return found
+
+
+class Bidirectional(SequentialLayer):
+    """Two copies of a recurrent layer, one forward and one backward in time.
+
+    Parameters
+    ----------
+    layer : LSTM, GRU or SimpleRNN
+    merge_mode : {"concat", "sum", "ave", "mul"}
+        How the two outputs become one.
+    backward_layer : LSTM, GRU or SimpleRNN, optional
+        With ``go_backwards=True``; a copy of `layer` without it.
+
+    Notes
+    -----
+    Weights: those of the forward layer, then those of the backward one.
+    """
+
+    accepts, letters = (3,), "(batch, time, features)"
+
+    def __init__(self, layer, merge_mode="concat", *, backward_layer=None, **options):
+        if getattr(layer, "wanted_shape", None) is not None and options.get("input_shape") is None:
+            options["input_shape"] = layer.wanted_shape[1:]
+        super().__init__(**options)
+        for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
+            if not isinstance(given, _Recurrent) and (given is not None or argument == "layer"):
+                raise TypeError(f"{argument} must be a recurrent layer of minilm.sequential, got {checks.describe(given)}")
+        self.merge_mode = checks.option("merge_mode", merge_mode, MERGES)
+        self.forward_layer = _twin(layer, layer.go_backwards)
+        if backward_layer is None:
+            self.backward_layer = _twin(layer, not layer.go_backwards)
+        else:
+            self.backward_layer = _twin(backward_layer, backward_layer.go_backwards)
+            for name, wanted in (("go_backwards", not layer.go_backwards), ("return_sequences", layer.return_sequences)):
+                if getattr(backward_layer, name) != wanted:
+                    raise ValueError(f"backward_layer must have {name}={wanted}, got {getattr(backward_layer, name)}")
+            if merge_mode != "concat" and layer.units != backward_layer.units:
+                raise ValueError(f"merge_mode={merge_mode!r} wants equal units, got {layer.units} and {backward_layer.units}")
+        self.return_sequences = layer.return_sequences
+
+    def make(self, shape):
+        self.forward_layer.name, self.backward_layer.name = f"forward_{self.name}", f"backward_{self.name}"
+        for layer in (self.forward_layer, self.backward_layer):
+            layer.build(shape, self._generator, self._dtype)
+
+    def compute_output_shape(self, shape):
+        *lead, H = self.forward_layer.compute_output_shape(shape)
+        return (*lead, H + self.backward_layer.units if self.merge_mode == "concat" else H)
+
+    def compute_mask(self, x, mask=None):
+        return mask if self.return_sequences else None
+
+    def _flipped(self, y):
+        """The backward layer's outputs, in time order."""
+        return y[:, ::-1] if self.return_sequences else y
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Both outputs as one: (B, T, 2H) or (B, 2H) where they stand side by side, else (B, T, H) or (B, H)."""
+        keys = [None if key is None else key.fold(i) for i in range(2)]
+        y1, saved1 = self.forward_layer.forward(x, mask, key=keys[0], workspace=workspace)
+        y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1], workspace=workspace)
+        y2 = self._flipped(y2)
+        if self.merge_mode == "concat":
+            y = np.concatenate([y1, y2], axis=-1)
+        elif self.merge_mode == "mul":
+            y = y1 * y2
+        else:
+            y = y1 + y2
+            if self.merge_mode == "ave":
+                y *= 0.5
+        return y, (saved1, saved2, (y1, y2) if self.merge_mode == "mul" else None)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (B, T, D)."""
+        saved1, saved2, factors = saved
+        if self.merge_mode == "concat":
+            H = self.forward_layer.units
+            dy1, dy2 = dy[..., :H], dy[..., H:]
+        elif self.merge_mode == "mul":
+            dy1, dy2 = dy * factors[1], dy * factors[0]
+        else:
+            dy1 = dy2 = dy * dy.dtype.type(0.5) if self.merge_mode == "ave" else dy
+        dx = self.forward_layer.backward(dy1, saved1, workspace=workspace)
+        return dx + self.backward_layer.backward(self._flipped(dy2), saved2, workspace=workspace)
+
+    def weight_shapes(self):
+        return {
+            f"{part}_{name}": shape
+            for part, layer in (("forward", self.forward_layer), ("backward", self.backward_layer))
+            for name, shape in layer.weight_shapes().items()
+        }
+
+    def get_weights(self):
+        return self.forward_layer.get_weights() + self.backward_layer.get_weights()
+
+    def assign(self, weights):
+        count = len(self.forward_layer.weight_shapes())
+        self.forward_layer.assign(weights[:count])
+        self.backward_layer.assign(weights[count:])

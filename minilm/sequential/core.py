@@ -1,0 +1,426 @@
+"""Sequential's layers without time: embedding, affine maps, activations, dropout, and changes of shape."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm.ops import checks, dropout, embedding, linear
+from minilm.ops.workspace import scratch_of
+from minilm.sequential import activations
+from minilm.sequential.base import SequentialLayer, shape_of, units
+from minilm.sequential.initialisers import initialiser
+
+__all__ = [
+    "Activation",
+    "Dense",
+    "Dropout",
+    "Embedding",
+    "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "Input",
+    "Masking",
+    "RepeatVector",
+    "SpatialDropout1D",
+    "TimeDistributed",
+]
+
+
+class Input:
+    """The shape of a model's input, at the head of its list of layers.
+
+    Parameters
+    ----------
+    shape : tuple
+        Without the batch; None for an axis of any length.
+    """
+
+    def __init__(self, shape=None, batch_shape=None, batch_size=None, dtype=None, name=None):
+        if (shape is None) == (batch_shape is None):
+            raise ValueError(f"Input wants shape or batch_shape, got shape={shape!r}, batch_shape={batch_shape!r}")
+        self.shape = (None, *shape_of(tuple(batch_shape)[1:] if shape is None else shape))
+        self.name = name
+
+
+class Embedding(SequentialLayer):
+    """y = E[ids], a vector for each id.
+
+    Parameters
+    ----------
+    input_dim : int
+        Number of ids: each must lie in [0, input_dim). For words of a Tokenizer that is ``len(word_index) + 1``.
+    output_dim : int
+        Width of a vector.
+    embeddings_initializer : str or callable
+    mask_zero : bool
+        Whether id 0 is padding: the layers behind skip those steps, and the loss leaves them out.
+    input_length : int, optional
+        Length T of all sequences, as older versions of Keras took it.
+    weights : list of one ndarray, optional
+        What the table (input_dim, output_dim) starts from.
+
+    Notes
+    -----
+    Weights: ``embeddings`` (input_dim, output_dim). Formulas: `minilm.ops.embedding.spec`.
+    """
+
+    reads_width = False
+
+    def __init__(
+        self,
+        input_dim,
+        output_dim,
+        embeddings_initializer="uniform",
+        *,
+        mask_zero=False,
+        input_length=None,
+        weights=None,
+        **options,
+    ):
+        if input_length is not None and options.get("input_shape") is None:
+            options["input_shape"] = shape_of(input_length)
+        super().__init__(**options)
+        self.input_dim, self.output_dim = units("input_dim", input_dim), units("output_dim", output_dim)
+        self.mask_zero = checks.flag("mask_zero", mask_zero)
+        self._initialise = initialiser("embeddings_initializer", embeddings_initializer)
+        self._start = None if weights is None else [np.asarray(weight) for weight in weights]
+
+    def make(self, shape):
+        self.parameter("embeddings", (self.input_dim, self.output_dim), self._initialise)
+        if self._start is not None:
+            self.built = True  # set_weights asks for it
+            self.set_weights(self._start)
+            self._start = None
+
+    def compute_output_shape(self, shape):
+        return (*shape, self.output_dim)
+
+    def compute_mask(self, x, mask=None):
+        return np.asarray(x) != 0 if self.mask_zero else None
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
+        ids = self.checked(np.asarray(x))
+        y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value, workspace=workspace)
+        return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns nothing: ids have no gradient."""
+        dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
+        with scratch_of(workspace):
+            self.embeddings.accumulate(embedding.backward(np.ascontiguousarray(dy), saved, workspace=workspace))
+
+    def checked(self, x):
+        """x as ids; ValueError names the first that is none, and where it stands."""
+        if x.dtype.kind == "f":  # as Keras has it, whole numbers may come as floats
+            if x.size and not (np.isfinite(x).all() and (x == np.floor(x)).all()):
+                raise ValueError(f"layer {self.label()} wants ids, which are whole numbers; got {checks.describe(x)} with others")
+            x = x.astype(np.int64)
+        if x.dtype.kind not in "iu":
+            raise TypeError(f"layer {self.label()} wants ids, which are whole numbers; got {checks.describe(x)}")
+        if x.size and (x.min() < 0 or x.max() >= self.input_dim):
+            where = np.unravel_index(int(((x < 0) | (x >= self.input_dim)).argmax()), x.shape)
+            place = ", ".join(str(int(i)) for i in where)
+            hint = f"; input_dim must be at least {x.max() + 1}" if x.min() >= 0 else ""
+            raise ValueError(f"layer {self.label()} has input_dim={self.input_dim}, but x[{place}] is {x[where]}{hint}")
+        return x
+
+    def weight_shapes(self):
+        return {"embeddings": (self.input_dim, self.output_dim)}
+
+    def get_weights(self):
+        return [self.embeddings.value.copy()] if self.built else []
+
+    def assign(self, weights):
+        self.embeddings.value = weights[0]
+
+
+class Dense(SequentialLayer):
+    """y = activation(x K + b) over the last axis.
+
+    Parameters
+    ----------
+    units : int
+        Width of the output.
+    activation : str, optional
+        One of linear, relu, sigmoid, tanh, gelu, softmax.
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or callable
+
+    Notes
+    -----
+    Weights: ``kernel`` (inputs, units), ``bias`` (units,). The kernel lies in memory as its transpose, as in all of minilm.
+    """
+
+    def __init__(
+        self,
+        units,
+        activation=None,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        **options,
+    ):
+        super().__init__(**options)
+        self.units = checks.whole("units", units, 1, 2**31)
+        self.activation = activations.activation_name(activation)
+        self.use_bias = checks.flag("use_bias", use_bias)
+        self._initialise = initialiser("kernel_initializer", kernel_initializer)
+        self._initialise_bias = initialiser("bias_initializer", bias_initializer)
+
+    def check_rank(self, shape):
+        if len(shape) < 2 or shape[-1] is None:
+            raise ValueError(f"layer {self.label()} wants inputs of shape (batch, ..., features) with a known width, got {shape}")
+
+    def make(self, shape):
+        D = shape[-1]
+        self.parameter("weight", (self.units, D), lambda generator, _: self._initialise(generator, (D, self.units)).T)
+        self.bias = None
+        if self.use_bias:
+            self.parameter("bias", (self.units,), self._initialise_bias)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], self.units)
+
+    def forward(self, x, mask=None, *, key=None, workspace=None, logits=False):
+        """Returns y (..., units), or with `logits` what the activation would be applied to, and what `backward` needs."""
+        z, mapped = linear.forward(x, self.weight.value, self.bias.value if self.use_bias else None, workspace=workspace)
+        y, activated = (z, None) if logits else activations.forward(self.activation, z, workspace)
+        return y, (mapped, activated, logits)
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (..., inputs)."""
+        mapped, activated, logits = saved
+        dz = dy if logits else activations.backward(self.activation, dy, activated, workspace)  # (..., units)
+        dx, dW, db = linear.backward(dz, mapped, workspace=workspace)
+        self.weight.accumulate(dW)
+        if self.use_bias:
+            self.bias.accumulate(db)
+        return dx
+
+    def weight_shapes(self):
+        if not self.built:
+            return {}
+        return {"kernel": self.weight.shape[::-1], **({"bias": (self.units,)} if self.use_bias else {})}
+
+    def get_weights(self):
+        if not self.built:
+            return []
+        return [self.weight.value.T.copy()] + ([self.bias.value.copy()] if self.use_bias else [])
+
+    def assign(self, weights):
+        self.weight.value = weights[0].T
+        if self.use_bias:
+            self.bias.value = weights[1]
+
+
+class Activation(SequentialLayer):
+    """y = activation(x)."""
+
+    def __init__(self, activation, **options):
+        super().__init__(**options)
+        self.activation = activations.activation_name(activation)
+
+    def forward(self, x, mask=None, *, key=None, workspace=None, logits=False):
+        """Returns y of x's shape, or with `logits` x itself, and what `backward` needs."""
+        y, activated = (x, None) if logits else activations.forward(self.activation, x, workspace)
+        return y, (activated, logits)
+
+    def backward(self, dy, saved, *, workspace=None):
+        activated, logits = saved
+        return dy if logits else activations.backward(self.activation, dy, activated, workspace)
+
+
+class Dropout(SequentialLayer):
+    """Zeros with probability `rate` during training, the others divided by 1 - rate.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    seed : optional
+        Accepted as Keras accepts it; the random numbers follow the model's seed.
+    """
+
+    shared_axis: int | None = None
+
+    def __init__(self, rate, seed=None, **options):
+        super().__init__(**options)
+        self.rate = checks.number("rate", rate, 0, 1, high_open=True)
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Returns y of x's shape (x itself without a key), and what `backward` needs."""
+        if key is None or self.rate == 0:
+            return x, None
+        # x of a recurrent layer lies in time order in memory: the mask is drawn for that order, without a copy
+        turned = x.ndim == 3 and not x.flags.c_contiguous
+        x = x.transpose(1, 0, 2) if turned else x
+        axis = self.shared_axis
+        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if turned and axis == 1 else axis, workspace=workspace)
+        return y.transpose(1, 0, 2) if turned else y, (saved, turned)
+
+    def backward(self, dy, saved, *, workspace=None):
+        if saved is None:
+            return dy
+        dropped, turned = saved
+        dx = dropout.backward(dy.transpose(1, 0, 2) if turned else dy, dropped, workspace=workspace)
+        return dx.transpose(1, 0, 2) if turned else dx
+
+
+class SpatialDropout1D(Dropout):
+    """Dropout of whole features: the same ones at all time steps of a row."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    shared_axis = 1
+
+
+class Masking(SequentialLayer):
+    """Skip the steps whose features all equal `mask_value`; they are set to zero."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+
+    def __init__(self, mask_value=0.0, **options):
+        super().__init__(**options)
+        self.mask_value = checks.number("mask_value", mask_value, -math.inf, math.inf)
+
+    def compute_mask(self, x, mask=None):
+        return (np.asarray(x) != self.mask_value).any(axis=-1)  # (B, T)
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        kept = self.compute_mask(x)[..., None]  # (B, T, 1)
+        return np.where(kept, x, x.dtype.type(0)), kept
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy * saved
+
+
+class Flatten(SequentialLayer):
+    """All axes but the batch in one."""
+
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        return np.ascontiguousarray(x).reshape(len(x), -1), x.shape
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy.reshape(saved)
+
+
+class RepeatVector(SequentialLayer):
+    """(batch, features) as (batch, n, features): the same vector at n time steps, for a decoder to read."""
+
+    accepts, letters = (2,), "(batch, features)"
+    passes_mask = False
+
+    def __init__(self, n, **options):
+        super().__init__(**options)
+        self.n = units("n", n)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.n, shape[1])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        return np.repeat(x[:, None], self.n, axis=1), None  # (B, n, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy.sum(axis=1)  # (B, D)
+
+
+class GlobalAveragePooling1D(SequentialLayer):
+    """The mean over time, of the steps that the mask keeps."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        B, T = x.shape[:2]
+        weights = np.full((B, T), 1 / T, x.dtype) if mask is None else mask / np.maximum(1, mask.sum(axis=1, keepdims=True))
+        weights = weights.astype(x.dtype)[..., None]  # (B, T, 1)
+        return (x * weights).sum(axis=1), weights  # (B, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy[:, None] * saved  # (B, T, D)
+
+
+class GlobalMaxPooling1D(SequentialLayer):
+    """The largest number of each feature over time. As in Keras, a mask changes nothing."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        where = x.argmax(axis=1)[:, None]  # (B, 1, D)
+        return np.take_along_axis(x, where, axis=1)[:, 0], (where, x.shape)  # (B, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        where, shape = saved
+        dx = np.zeros(shape, dy.dtype)  # (B, T, D)
+        np.put_along_axis(dx, where, dy[:, None], axis=1)
+        return dx
+
+
+class TimeDistributed(SequentialLayer):
+    """A layer applied to every time step by itself.
+
+    Parameters
+    ----------
+    layer : SequentialLayer
+        Such as Dense.
+    """
+
+    letters = "(batch, time, ...)"
+    reads_width = False  # the inner layer's own affair
+
+    def __init__(self, layer, **options):
+        super().__init__(**options)
+        if not isinstance(layer, SequentialLayer):
+            raise TypeError(f"layer must be a layer of minilm.sequential, got {checks.describe(layer)}")
+        self.layer = layer
+
+    @property
+    def activation(self):
+        """The inner layer's."""
+        return getattr(self.layer, "activation", None)
+
+    def check_rank(self, shape):
+        if len(shape) < 3:
+            raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters}, got {shape}")
+
+    def make(self, shape):
+        self.layer.name = self.layer.name or "layer"
+        self.layer.build((shape[0], *shape[2:]), self._generator, self._dtype)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:2], *self.layer.compute_output_shape((shape[0], *shape[2:]))[1:])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None, **options):
+        B, T = x.shape[:2]
+        rows = np.ascontiguousarray(x).reshape(B * T, *x.shape[2:])  # (B T, ...)
+        y, saved = self.layer.forward(rows, None, key=key, workspace=workspace, **options)
+        return y.reshape(B, T, *y.shape[1:]), (saved, x.shape)
+
+    def backward(self, dy, saved, *, workspace=None):
+        inner, shape = saved
+        rows = np.ascontiguousarray(dy).reshape(shape[0] * shape[1], *dy.shape[2:])  # (B T, ...)
+        dx = self.layer.backward(rows, inner, workspace=workspace)
+        return None if dx is None else dx.reshape(shape)
+
+    def weight_shapes(self):
+        return self.layer.weight_shapes()
+
+    def get_weights(self):
+        return self.layer.get_weights()
+
+    def assign(self, weights):
+        self.layer.assign(weights)

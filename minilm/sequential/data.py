@@ -1,0 +1,161 @@
+"""Inputs and targets as a model can read them, and what to say where they do not fit it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops import checks
+
+__all__ = ["Data", "as_inputs", "prepared", "to_categorical"]
+
+
+class Data(NamedTuple):
+    """Examples, all of the same number of rows."""
+
+    x: np.ndarray  # (N, ...)
+    y: np.ndarray  # (N, ...)
+    weight: np.ndarray | None  # (N,) or (N, T)
+
+    def rows(self, where) -> Data:
+        """Some of the rows."""
+        return Data(self.x[where], self.y[where], None if self.weight is None else self.weight[where])
+
+
+def as_inputs(name: str, given) -> np.ndarray:
+    """Numbers of any kind as an array with at least one axis."""
+    try:
+        array = np.asarray(given)
+    except ValueError:  # lists of unequal length
+        array = np.empty(0, object)
+    if array.dtype.kind == "O":
+        raise ValueError(f"{name} holds rows of unequal length: pad_sequences makes one array of them")
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{name} must hold numbers, got {checks.describe(array)}; a Tokenizer makes numbers of texts")
+    if array.ndim == 0:
+        raise ValueError(f"{name} must have an axis of rows, got {checks.describe(given)}")
+    return array
+
+
+def prepared(model, x, y, sample_weight=None, class_weight=None) -> Data:
+    """x, y and weights checked against each other and against the model, which is built for x where it is not yet."""
+    if y is None:
+        raise ValueError("y is missing: fit and evaluate want inputs x and targets y")
+    x, y = as_inputs("x", x), as_inputs("y", y)
+    if len(x) != len(y):
+        raise ValueError(f"x has {len(x)} rows and y has {len(y)}: wanted a target for every row")
+    if not len(x):
+        raise ValueError("x has no rows")
+    model.build_for(x)
+    y = targets(model, y, model.compute_output_shape(x.shape))
+    weight = None
+    if sample_weight is not None:
+        weight = as_inputs("sample_weight", sample_weight).astype(model.dtype)
+        if weight.shape not in (y.shape[:1], y.shape[:2]):
+            raise ValueError(f"sample_weight must have shape {y.shape[:1]}, a number for each row, got {checks.describe(weight)}")
+    if class_weight is not None:
+        by_class = _class_weights(model, y, class_weight)
+        if weight is not None and weight.ndim < by_class.ndim:
+            weight = weight[:, None]
+        weight = by_class if weight is None else weight * by_class
+    return Data(x, y, weight)
+
+
+def _class_weights(model, y, class_weight) -> np.ndarray:
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight must be a dict of class number to weight, got {checks.describe(class_weight)}")
+    if model.loss.sparse:
+        classes = y
+    elif y.shape[-1] == 1:
+        classes = y[..., 0].astype(np.int64)
+    else:
+        classes = y.argmax(axis=-1)
+    found = np.ones(classes.shape, model.dtype)
+    for number, weight in class_weight.items():
+        found[classes == number] = weight
+    return found
+
+
+# --- targets ---------------------------------------------------------------------------------------------------------
+
+
+def targets(model, y, output: tuple) -> np.ndarray:
+    """y in the form that the loss takes for outputs of shape `output` (N, ..., C); ValueError says what does not fit."""
+    if model.loss.sparse:
+        if y.ndim == len(output) and y.shape[-1] == 1:
+            y = y[..., 0]
+        if y.shape != output[:-1]:
+            _refuse(model, y, output, output[:-1])
+        return _class_numbers(model, y, output[-1])
+    if y.ndim == len(output) - 1 and output[-1] == 1:
+        y = y[..., None]
+    if y.shape != output:
+        _refuse(model, y, output, output)
+    return y.astype(model.dtype) if y.dtype.kind != "f" else y
+
+
+def _class_numbers(model, y, C: int) -> np.ndarray:
+    if y.dtype.kind == "f":
+        if not (y == np.floor(y)).all():
+            raise ValueError(f"{model.loss.name} wants class numbers as targets, got {checks.describe(y)} with others; "
+                             "for distributions there is categorical_crossentropy")  # fmt: skip
+        y = y.astype(np.int64)
+    elif y.dtype.kind == "b":
+        y = y.astype(np.int64)
+    ignored = getattr(model.loss, "ignore_class", None)
+    wrong = (y < 0) | (y >= C)
+    if ignored is not None:
+        wrong &= y != ignored
+    if wrong.any():
+        where = np.unravel_index(int(wrong.argmax()), y.shape)
+        place = ", ".join(str(int(i)) for i in where)
+        raise ValueError(f"y[{place}] is {y[where]}, but layer {model.layers[-1].label()} has {C} outputs: "
+                         f"wanted class numbers in [0, {C})")  # fmt: skip
+    return y
+
+
+def _refuse(model, y, output, wanted) -> None:
+    """Say why targets do not fit, in terms of the layers."""
+    last = model.layers[-1]
+    shown = (None, *output[1:])
+    says = f"{model.loss.name} wants targets of shape {wanted}, got y of shape {y.shape}: layer {last.label()} gives {shown}"
+    reducing = [layer for layer in model.layers if getattr(layer, "return_sequences", True) is False]
+    sparse = model.loss.sparse
+    if sparse and y.shape == output and (y.sum(axis=-1) == 1).all():
+        raise ValueError(f"{says}; for one-hot targets the loss is categorical_crossentropy")
+    if sparse and y.ndim == len(output) + 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    steps = y.ndim == len(output) if sparse else y.ndim == len(output) + 1
+    if steps and len(output) == 2 and y.ndim >= 2 and reducing:
+        layer = reducing[-1]
+        raise ValueError(
+            f"{says}, one for each row, but y has {y.shape[1]} for each row. Layer {layer.label()} gives its last step alone, "
+            f"{layer.output_shape}; for a target at every time step make it with return_sequences=True"
+        )
+    if len(output) == 3 and (y.ndim == 1 or (y.ndim == 2 and (not sparse or y.shape[-1] == 1))):
+        found = [layer for layer in model.layers if getattr(layer, "return_sequences", False)]
+        hint = f"; for one target a row make layer {found[-1].label()} with return_sequences=False" if found else ""
+        raise ValueError(f"{says}, one for each time step, but y has one for each row{hint}")
+    if len(output) == 3 and y.ndim >= 2 and y.shape[1] != output[1]:
+        raise ValueError(f"{says}: x has {output[1]} time steps and y has {y.shape[1]}; pad both to one length")
+    if not sparse and y.shape == output[:-1] and "categorical" in model.loss.name:
+        raise ValueError(f"{says}; for class numbers the loss is sparse_categorical_crossentropy; or use to_categorical")
+    if y.shape[:-1] == output[:-1]:
+        raise ValueError(f"{says}; the last layer must be {y.shape[-1]} wide for these targets")
+    raise ValueError(says)
+
+
+def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
+    """Class numbers (...) as one-hot rows (..., num_classes) of float32."""
+    y = np.asarray(y)
+    if y.dtype.kind == "f" and (y == np.floor(y)).all():
+        y = y.astype(np.int64)
+    if y.ndim > 1 and y.shape[-1] == 1:
+        y = y[..., 0]
+    if num_classes is None:
+        num_classes = int(y.max()) + 1 if y.size else 0
+    y = checks.ids("y", y, checks.whole("num_classes", num_classes, 0, 2**31))
+    found = np.zeros((*y.shape, num_classes), np.float32)
+    np.put_along_axis(found, y[..., None], 1, axis=-1)
+    return found

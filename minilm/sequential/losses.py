@@ -1,0 +1,220 @@
+"""Losses by Keras's names: pairs of forward and backward that give a number for every row, or every step of every row.
+
+A loss of probabilities that follow a softmax or a sigmoid is computed from what these were applied to: the same number, without
+the logarithm of a rounded probability. Probabilities from elsewhere are clipped to [1e-7, 1 - 1e-7] as in Keras.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+
+from minilm.ops import checks, cross_entropy, softmax
+
+__all__ = [
+    "BinaryCrossentropy",
+    "CategoricalCrossentropy",
+    "Loss",
+    "MeanAbsoluteError",
+    "MeanSquaredError",
+    "SparseCategoricalCrossentropy",
+    "loss_of",
+]
+
+EPSILON = 1e-7
+
+
+class Loss:
+    """Base of all losses.
+
+    ``values, saved = loss.forward(y_true, y_pred)`` and ``dy_pred = loss.backward(dvalues, saved)``; y_pred is (..., C),
+    values are (...).
+    """
+
+    name = ""
+    follows = ""  # the activation whose argument `forward` can take instead, with logits=True
+    sparse = False  # y_true holds class numbers, and has one axis less than y_pred
+
+    def __init__(self, *, name=None):
+        self.name = name or self.name
+        self.from_logits = False
+
+    def __call__(self, y_true, y_pred) -> float:
+        """The mean of the values."""
+        y_pred = np.asarray(y_pred, None if np.asarray(y_pred).dtype in checks.FLOATS else np.float32)
+        return float(self.forward(np.asarray(y_true), y_pred, self.from_logits)[0].mean())
+
+    def forward(self, y_true, y_pred, logits: bool = False):
+        """Returns values (...) and what `backward` needs; with `logits`, y_pred is what the activation is applied to."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dvalues, saved):
+        """Returns dy_pred (..., C)."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def counted(self, y_true) -> np.ndarray | None:
+        """Which targets count, an array of bool (...); None where all do."""
+        return None
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {}
+
+
+class _Crossentropy(Loss):
+    def __init__(self, from_logits=False, label_smoothing=0.0, *, name=None):
+        super().__init__(name=name)
+        self.from_logits = checks.flag("from_logits", from_logits)
+        self.label_smoothing = checks.number("label_smoothing", label_smoothing, 0, 1)
+
+    def get_config(self):
+        return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
+
+
+class SparseCategoricalCrossentropy(_Crossentropy):
+    """-log p[y], y the number of the class."""
+
+    name, follows, sparse = "sparse_categorical_crossentropy", "softmax", True
+
+    def __init__(self, from_logits=False, *, ignore_class=None, name=None):
+        super().__init__(from_logits, name=name)
+        self.ignore_class = None if ignore_class is None else checks.whole("ignore_class", ignore_class, -(2**62), 2**62)
+
+    def get_config(self):
+        return {"from_logits": self.from_logits, "ignore_class": self.ignore_class}
+
+    def counted(self, y_true):
+        return None if self.ignore_class is None else y_true != self.ignore_class
+
+    def forward(self, y_true, y_pred, logits=False):
+        C, counted = y_pred.shape[-1], self.counted(y_true)
+        if counted is not None:  # those that do not count are given a class that is there, and no weight
+            y_true = np.where(counted, y_true, 0)
+        y_true = checks.ids("y", y_true, C)
+        if logits:
+            values, saved = cross_entropy.forward(y_pred, y_true, reduction="none")  # (...)
+        else:
+            p = np.clip(y_pred, EPSILON, 1 - EPSILON)  # (..., C)
+            total = p.sum(axis=-1)  # (...): Keras takes the logarithms as logits, whose softmax divides by the sum
+            own = np.take_along_axis(p, y_true[..., None], axis=-1)[..., 0]
+            values, saved = np.log(total) - np.log(own), (y_true, y_pred, p, total)
+        return values, (logits, saved)
+
+    def backward(self, dvalues, saved):
+        logits, inner = saved
+        if logits:
+            return cross_entropy.backward(np.ascontiguousarray(dvalues), inner)
+        y_true, y_pred, p, total = inner
+        dp = np.broadcast_to((dvalues / total)[..., None], p.shape).copy()  # (..., C)
+        own = np.take_along_axis(p, y_true[..., None], axis=-1)
+        at = np.take_along_axis(dp, y_true[..., None], axis=-1)
+        np.put_along_axis(dp, y_true[..., None], at - dvalues[..., None] / own, axis=-1)
+        return dp * (p == y_pred)  # a clipped probability has no derivative
+
+
+class CategoricalCrossentropy(_Crossentropy):
+    """-Σ y log p, y a distribution over the classes."""
+
+    name, follows = "categorical_crossentropy", "softmax"
+
+    def forward(self, y_true, y_pred, logits=False):
+        q = y_true.astype(y_pred.dtype, copy=False)  # (..., C)
+        if self.label_smoothing:
+            q = q * (1 - self.label_smoothing) + self.label_smoothing / q.shape[-1]
+            q = q.astype(y_pred.dtype, copy=False)
+        if logits:
+            log_p, inner = softmax.log_forward(y_pred)  # (..., C)
+        else:
+            total = y_pred.sum(axis=-1, keepdims=True)
+            p = np.clip(y_pred / total, EPSILON, 1 - EPSILON)
+            log_p, inner = np.log(p), (p, total, y_pred)
+        return -(q * log_p).sum(axis=-1), (logits, q, inner)
+
+    def backward(self, dvalues, saved):
+        logits, q, inner = saved
+        dlog_p = -q * dvalues[..., None]  # (..., C)
+        if logits:
+            return softmax.log_backward(dlog_p, inner)
+        p, total, y_pred = inner
+        dp = dlog_p / p * (p == y_pred / total)
+        return (dp - (dp * y_pred).sum(axis=-1, keepdims=True) / total) / total
+
+
+class BinaryCrossentropy(_Crossentropy):
+    """-y log p - (1 - y) log(1 - p), the mean over the last axis."""
+
+    name, follows = "binary_crossentropy", "sigmoid"
+
+    def forward(self, y_true, y_pred, logits=False):
+        t = y_true.astype(y_pred.dtype, copy=False)  # (..., C)
+        if self.label_smoothing:
+            t = (t * (1 - self.label_smoothing) + 0.5 * self.label_smoothing).astype(y_pred.dtype, copy=False)
+        if logits:
+            z = y_pred
+            each = np.maximum(z, 0) - z * t + np.log1p(np.exp(-np.abs(z)))
+            return each.mean(axis=-1), (logits, t, z)
+        p = np.clip(y_pred, EPSILON, 1 - EPSILON)
+        return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=-1), (logits, t, (p, y_pred))
+
+    def backward(self, dvalues, saved):
+        logits, t, inner = saved
+        share = dvalues[..., None] / t.dtype.type(t.shape[-1])  # (..., 1)
+        if logits:
+            e = np.exp(-np.abs(inner))
+            return (np.where(inner >= 0, 1, e) / (1 + e) - t) * share  # σ(z) - t
+        p, y_pred = inner
+        return ((1 - t) / (1 - p) - t / p) * share * (p == y_pred)
+
+
+class MeanSquaredError(Loss):
+    """(y - p)², the mean over the last axis."""
+
+    name = "mean_squared_error"
+
+    def forward(self, y_true, y_pred, logits=False):
+        difference = y_pred - y_true.astype(y_pred.dtype, copy=False)  # (..., C)
+        return (difference * difference).mean(axis=-1), difference
+
+    def backward(self, dvalues, saved):
+        return saved * (dvalues[..., None] * saved.dtype.type(2 / saved.shape[-1]))
+
+
+class MeanAbsoluteError(Loss):
+    """|y - p|, the mean over the last axis."""
+
+    name = "mean_absolute_error"
+
+    def forward(self, y_true, y_pred, logits=False):
+        difference = y_pred - y_true.astype(y_pred.dtype, copy=False)  # (..., C)
+        return np.abs(difference).mean(axis=-1), difference
+
+    def backward(self, dvalues, saved):
+        return np.sign(saved) * (dvalues[..., None] * saved.dtype.type(1 / saved.shape[-1]))
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        SparseCategoricalCrossentropy,
+        CategoricalCrossentropy,
+        BinaryCrossentropy,
+        MeanSquaredError,
+        MeanAbsoluteError,
+    )
+}
+SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+
+
+def loss_of(given) -> Loss:
+    """The loss of a name, or the loss itself."""
+    if isinstance(given, Loss):
+        return given
+    if isinstance(given, type) and issubclass(given, Loss):
+        return given()
+    name = SHORT.get(str(given).lower(), given)
+    if name not in KINDS:
+        near = difflib.get_close_matches(str(given), [*KINDS, *SHORT], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*KINDS, *SHORT])}"
+        raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {given!r}; {hint}")
+    return KINDS[name]()

@@ -1,0 +1,89 @@
+"""Recurrent layers over any mask: the steps that count, moved to the front of their row, are a padded sequence.
+
+A masked step leaves the state as it is. So a row whose steps 2, 3 and 6 count is the sequence of these three, and the ops,
+which know lengths, compute it. Where the steps that count come first already (padding="post"), nothing is moved.
+
+::
+
+    order[b]        the steps of row b, those that count first, each part in time order          (B, T)
+    hold[b, t]      which of the moved steps the output at step t is that of, or -1: none yet    (B, T)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = ["Places", "places", "moved", "moved_back", "held", "held_back"]
+
+
+class Places(NamedTuple):
+    """Where the steps of each row go."""
+
+    lengths: np.ndarray  # (B,), at least 1 each, as the ops want it
+    order: np.ndarray | None  # (T, B, 1), or None where nothing has to be moved
+    hold: np.ndarray  # (T, B)
+    empty: np.ndarray | None  # (B,) rows without a step that counts, or None where there is no such row
+    kept: np.ndarray  # (T, B), the mask
+
+
+def places(mask: np.ndarray, reverse: bool) -> Places | None:
+    """The places for a mask (B, T) of bool; None where all steps count. With `reverse` steps are taken last first."""
+    if mask.all():
+        return None
+    kept = np.ascontiguousarray(mask.T)  # (T, B)
+    lengths = kept.sum(axis=0)  # (B,)
+    before = np.cumsum(kept, axis=0)  # (T, B): how many steps count up to this one
+    if reverse:  # the output of the step before is that of the next later step that counts
+        hold = np.where(kept, before - 1, np.where(before < lengths, before, -1))
+    else:
+        hold = before - 1
+    order = None
+    if not (kept == (np.arange(len(kept))[:, None] < lengths)).all():
+        order = np.argsort(~kept, axis=0, kind="stable")[:, :, None]  # (T, B, 1)
+    empty = lengths == 0
+    return Places(np.maximum(lengths, 1), order, hold, empty if empty.any() else None, kept)
+
+
+def moved(x, where: Places):
+    """x (T, B, D) with the steps that count first."""
+    return x if where.order is None else np.take_along_axis(x, where.order, axis=0)
+
+
+def moved_back(dx, where: Places):
+    """Gradient of `moved`: dx (T, B, D) with every step at its old place."""
+    if where.empty is not None:
+        dx[:, where.empty] = 0  # such a row was given one step, since the ops want one
+    if where.order is None:
+        return dx
+    found = np.empty_like(dx)
+    np.put_along_axis(found, np.broadcast_to(where.order, dx.shape), dx, axis=0)
+    return found
+
+
+def held(y, where: Places, zero: bool):
+    """The outputs at all steps: y (T, B, H) of the moved steps, at their old places.
+
+    At a masked step it is the output of the step before, zeros if there is none; with `zero` always zeros.
+    """
+    shown = where.kept if zero else where.hold >= 0  # (T, B)
+    if where.empty is not None:
+        shown = shown & ~where.empty
+    found = np.take_along_axis(y, np.maximum(where.hold, 0)[:, :, None], axis=0)  # (T, B, H)
+    found[~shown] = 0
+    return found
+
+
+def held_back(dy, where: Places, zero: bool):
+    """Gradient of `held`: a step's output is that of all masked steps that follow it too."""
+    T, B, H = dy.shape
+    found = np.zeros_like(dy)
+    t, b = np.nonzero(where.kept)
+    found[where.hold[t, b], b] = dy[t, b]  # each moved step once
+    if not zero:
+        t, b = np.nonzero(~where.kept & (where.hold >= 0))
+        rest = dy[t, b]  # (n, H); zero wherever the mask went on to the layers behind
+        if rest.any():
+            np.add.at(found, (where.hold[t, b], b), rest)
+    return found

@@ -1,0 +1,81 @@
+"""Metrics by Keras's names: a number for every row or step, whose mean over all that count is the metric."""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+
+from minilm.sequential.losses import KINDS, SHORT, Loss, loss_of
+
+__all__ = ["Metric", "metric_of"]
+
+
+def _sparse(y_true, y_pred):
+    return y_pred.argmax(axis=-1) == y_true
+
+
+def _categorical(y_true, y_pred):
+    return y_pred.argmax(axis=-1) == y_true.argmax(axis=-1)
+
+
+def _binary(y_true, y_pred):
+    return ((y_pred > 0.5) == (y_true > 0.5)).mean(axis=-1)
+
+
+FUNCTIONS = {
+    "sparse_categorical_accuracy": _sparse,
+    "categorical_accuracy": _categorical,
+    "binary_accuracy": _binary,
+}
+AUTOMATIC = ("accuracy", "acc")
+
+
+class Metric:
+    """The weighted mean of ``function(y_true, y_pred)`` over all batches since the last reset."""
+
+    def __init__(self, name: str, function):
+        self.name, self.function = name, function
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        self.total, self.weight = 0.0, 0.0
+
+    def update(self, y_true, y_pred, mask=None) -> None:
+        """Count a batch; `mask` has the shape of the function's values, True for those that count."""
+        values = np.asarray(self.function(y_true, y_pred), np.float64)
+        if mask is not None and mask.shape == values.shape:
+            self.total += float(values[mask].sum())
+            self.weight += float(mask.sum())
+        else:
+            self.total += float(values.sum())
+            self.weight += values.size
+
+    def result(self) -> float:
+        """The mean, 0 of nothing."""
+        return self.total / self.weight if self.weight else 0.0
+
+
+def metric_of(given, loss: Loss, width: int) -> Metric:
+    """The metric of a name, or of a function of (y_true, y_pred) that gives a number for every row.
+
+    "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.
+    """
+    if isinstance(given, Metric):
+        return given
+    if callable(given):
+        return Metric(getattr(given, "__name__", "metric"), given)
+    if given in AUTOMATIC:
+        if loss.sparse:
+            return Metric(given, _sparse)
+        return Metric(given, _binary if width == 1 else _categorical)
+    if given in FUNCTIONS:
+        return Metric(given, FUNCTIONS[given])
+    if given in SHORT or given in KINDS:
+        other = loss_of(given)
+        return Metric(given, lambda y_true, y_pred: other.forward(y_true, y_pred)[0])
+    known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
+    near = difflib.get_close_matches(str(given), known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {given!r}; {hint}")

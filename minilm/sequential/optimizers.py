@@ -1,0 +1,251 @@
+"""Optimizers by Keras's names and with its defaults; they are bound to a model's parameters when it is compiled and built.
+
+Two details differ from PyTorch's, which minilm's own optimizers follow. Keras's Adam adds epsilon to √v before v is corrected::
+
+    Keras     w -= lr √(1 - β2^t) / (1 - β1^t)  m / (√v + ε)
+    PyTorch   w -= lr / (1 - β1^t)  m / (√(v / (1 - β2^t)) + ε')        equal with ε' = ε / √(1 - β2^t)
+
+Its RMSprop adds epsilon under the root. Its momentum scales the gradient by the learning rate first, which is the same as
+long as that does not change.
+
+With TensorFlow beneath, Keras's Adam and RMSprop square the gradient of an Embedding's row once for each time that its id stands
+in the batch; with its other backends they square the sum, as is done here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import numpy as np
+
+from minilm import optimizers
+from minilm.ops import adam, checks
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "optimizer_of"]
+
+
+class _Adam(optimizers.Adam):
+    """Adam with Keras's place of epsilon."""
+
+    def _update(self, flat, gradient, *state, **options):
+        correction = math.sqrt(1 - self._rule["beta2"] ** options["step"])
+        adam.step(flat, gradient, *state, **{**self._rule, "eps": self._rule["eps"] / correction}, **options)
+
+
+class _AdamW(_Adam):
+    """The same with decoupled weight decay."""
+
+    decoupled = True
+
+
+class _RMSprop(optimizers.Optimizer):
+    """v = ρ v + (1 - ρ) g²; the step is lr g / √(v + ε), with momentum b = μ b + step and the step b."""
+
+    def __init__(self, parameters, lr, *, rho, momentum, eps, **options):
+        self.slots = ("v", "momentum_buffer") if momentum else ("v",)
+        self._rho, self._momentum, self._eps = rho, momentum, eps
+        super().__init__(parameters, lr, **options)
+
+    def _update(self, flat, gradient, v, buffer=None, *, step, lr, weight_decay, scale, clear):
+        real = flat.dtype.type
+        g = gradient * real(scale) + real(weight_decay) * flat  # (P,)
+        v *= real(self._rho)
+        v += real(1 - self._rho) * g * g
+        move = real(lr) * g / np.sqrt(v + real(self._eps))
+        if buffer is not None:
+            buffer *= real(self._momentum)
+            buffer += move
+            move = buffer
+        flat -= move
+        if clear:
+            gradient[...] = 0
+
+
+class Optimizer:
+    """Settings of an optimizer, and once a model is built the optimizer itself.
+
+    Parameters
+    ----------
+    learning_rate : float, or callable
+        A callable gets the number of steps done and returns the learning rate.
+    clipnorm : float, optional
+        Scale each weight's gradient down to this norm.
+    global_clipnorm : float, optional
+        Scale all gradients together down to this norm.
+    clipvalue : float, optional
+        Limit every number of a gradient to ± this.
+    weight_decay : float, optional
+        For AdamW.
+    """
+
+    name = ""
+    rate = 1e-3
+
+    def __init__(
+        self, learning_rate=None, *, clipnorm=None, global_clipnorm=None, clipvalue=None, weight_decay=None, name=None, lr=None
+    ):
+        learning_rate = lr if learning_rate is None else learning_rate  # `lr` is the older spelling
+        self.learning_rate = self.rate if learning_rate is None else learning_rate
+        self.name = name or self.name
+        limits = {"clipnorm": clipnorm, "global_clipnorm": global_clipnorm, "clipvalue": clipvalue}
+        for argument, value in limits.items():
+            if value is not None:
+                limits[argument] = checks.number(argument, value, 0, math.inf, low_open=True)
+        if sum(value is not None for value in limits.values()) > 1:
+            raise ValueError(f"give one of clipnorm, global_clipnorm and clipvalue, got {limits}")
+        self._limits = limits
+        if weight_decay is not None and not isinstance(self, AdamW):
+            raise ValueError(f"weight_decay is for AdamW, got weight_decay={weight_decay!r} for {type(self).__name__}")
+        self._bound: optimizers.Optimizer | None = None
+
+    @property
+    def learning_rate(self):
+        """The learning rate, or the function of the step that gives it; may be set during training."""
+        return self._learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self._learning_rate = value if callable(value) else checks.number("learning_rate", value, 0, math.inf, high_open=True)
+
+    lr = learning_rate
+
+    @property
+    def iterations(self) -> int:
+        """Steps done."""
+        return 0 if self._bound is None else self._bound.steps
+
+    def bind(self, parameters, decayed=None) -> None:
+        """Make the optimizer of a model's parameters, with a state of zeros; ``decayed(name)`` says what weight decay is for."""
+        self._decayed = decayed or (lambda name: True)
+        self._bound = self.make(parameters)
+
+    def make(self, parameters) -> optimizers.Optimizer:
+        """The optimizer itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no make")
+
+    def step(self) -> None:
+        """Update the weights by their gradients, and clear these."""
+        bound = self._bound
+        if self._limits["clipvalue"] is not None:
+            gradient = bound.parameters.gradient_flat
+            np.clip(gradient, -self._limits["clipvalue"], self._limits["clipvalue"], out=gradient)
+        if self._limits["clipnorm"] is not None:
+            for gradient in bound.parameters.gradients.values():
+                norm = float(np.sqrt(np.square(gradient, dtype=np.float64).sum()))
+                if norm > self._limits["clipnorm"]:
+                    gradient *= gradient.dtype.type(self._limits["clipnorm"] / norm)
+        bound.step(self.learning_rate(bound.steps) if callable(self.learning_rate) else self.learning_rate)
+
+    def get_config(self) -> dict:
+        """The constructor's arguments, as JSON can hold them."""
+        rate = self.learning_rate(self.iterations) if callable(self.learning_rate) else self.learning_rate
+        limits = {name: value for name, value in self._limits.items() if value is not None}
+        return {"name": self.name, "learning_rate": float(rate), **limits, **self.settings()}
+
+    def settings(self) -> dict:
+        """The constructor's further arguments."""
+        return {}
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Its state by name; empty before the first step."""
+        return {} if self._bound is None else self._bound.state_dict()
+
+    def load_state_dict(self, state) -> None:
+        """Copy in what `state_dict` gave."""
+        self._bound.load_state_dict(state)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum plain or Nesterov's."""
+
+    name, rate = "sgd", 0.01
+
+    def __init__(self, learning_rate=None, momentum=0.0, nesterov=False, **options):
+        super().__init__(learning_rate, **options)
+        self.momentum = checks.number("momentum", momentum, 0, 1)
+        self.nesterov = checks.flag("nesterov", nesterov)
+
+    def make(self, parameters):
+        nesterov = self.nesterov and self.momentum > 0
+        options = {"momentum": self.momentum, "nesterov": nesterov, "clip_norm": self._limits["global_clipnorm"]}
+        return optimizers.SGD(parameters, **options)
+
+    def settings(self):
+        return {"momentum": self.momentum, "nesterov": self.nesterov}
+
+
+class RMSprop(Optimizer):
+    """Gradients divided by the root of the running mean of their squares."""
+
+    name = "rmsprop"
+
+    def __init__(self, learning_rate=None, rho=0.9, momentum=0.0, epsilon=1e-7, **options):
+        super().__init__(learning_rate, **options)
+        self.rho = checks.number("rho", rho, 0, 1, high_open=True)
+        self.momentum = checks.number("momentum", momentum, 0, 1)
+        self.epsilon = checks.number("epsilon", epsilon, 0, math.inf, low_open=True)
+
+    def make(self, parameters):
+        options = {"rho": self.rho, "momentum": self.momentum, "eps": self.epsilon, "clip_norm": self._limits["global_clipnorm"]}
+        return _RMSprop(parameters, self.rate, **options)
+
+    def settings(self):
+        return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
+
+
+class Adam(Optimizer):
+    """Adam."""
+
+    name = "adam"
+    kind: type = _Adam
+
+    def __init__(self, learning_rate=None, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, **options):
+        super().__init__(learning_rate, **options)
+        self.beta_1 = checks.number("beta_1", beta_1, 0, 1, high_open=True)
+        self.beta_2 = checks.number("beta_2", beta_2, 0, 1, high_open=True)
+        self.epsilon = checks.number("epsilon", epsilon, 0, math.inf, low_open=True)
+        if amsgrad:
+            raise ValueError("amsgrad=True is for minilm.optimizers.Adam, whose formula of it is PyTorch's")
+
+    def make(self, parameters):
+        options = {"betas": (self.beta_1, self.beta_2), "eps": self.epsilon, "clip_norm": self._limits["global_clipnorm"]}
+        return self.kind(parameters, self.rate, **options, **self._decay())
+
+    def _decay(self) -> dict:
+        return {}
+
+    def settings(self):
+        return {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, 0.004 unless said otherwise."""
+
+    name, kind = "adamw", _AdamW
+
+    def __init__(self, learning_rate=None, weight_decay=0.004, **options):
+        super().__init__(learning_rate, **options)
+        self.weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
+
+    def _decay(self):
+        return {"weight_decay": self.weight_decay, "decay": self._decayed}
+
+    def settings(self):
+        return {**super().settings(), "weight_decay": self.weight_decay}
+
+
+KINDS = {kind.name: kind for kind in (SGD, RMSprop, Adam, AdamW)}
+
+
+def optimizer_of(given) -> Optimizer:
+    """The optimizer of a name, in a new copy, or the optimizer itself."""
+    if isinstance(given, Optimizer):
+        return given
+    if isinstance(given, type) and issubclass(given, Optimizer):
+        return given()
+    if str(given).lower() not in KINDS:
+        near = difflib.get_close_matches(str(given).lower(), KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {given!r:.80}; {hint}")
+    return KINDS[str(given).lower()]()

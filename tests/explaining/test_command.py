@@ -1,0 +1,78 @@
+"""`minilm explain`."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from minilm import cli, explaining
+from tests.explaining.fakes import made
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def make(kind):
+        model, tokenizer = made(kind, np.float32)
+        path = tmp_path / kind
+        path.mkdir()
+        (path / "config.json").write_text(json.dumps(model.config.to_dict()))
+        save_file(model.parameters.state_dict(), path / "model.safetensors")
+        tokenizer.save(path)
+        return path, model, tokenizer
+
+    return make
+
+
+def run(capsys, *argv):
+    status = cli.main(["explain", *map(str, argv)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gpt", "bert"])
+def test_it_writes_what_was_asked_for(kind, folder, tmp_path, capsys):
+    path, model, tokenizer = folder(kind)
+    text = "abc dead" if kind == "bert" else "The cat "
+    page, numbers = tmp_path / "page.html", tmp_path / "numbers.json"
+    status, out, err = run(
+        capsys, path, "--text", text, "--out", page, "--json", numbers, "--png", tmp_path / "png", "--steps", 8
+    )
+    assert (status, err) == (0, "") and "within" in out and f"wrote       {page}" in out
+    assert page.read_text().startswith("<!doctype html>") and (tmp_path / "png" / "surprisal.png").exists()
+    wanted = explaining.explain(model, tokenizer, text, steps=8)
+    assert json.loads(numbers.read_text()) == json.loads(wanted.to_json())
+    assert ("without     traces" in out) == (kind != "lstm")
+
+
+def test_the_page_is_the_default_and_text_may_come_from_the_standard_input(folder, tmp_path, capsys, monkeypatch):
+    path, *_ = folder("gru")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.stdin", io.StringIO("The mat."))
+    assert run(capsys, path, "--text", "-")[0] == 0
+    assert "The mat." in (tmp_path / "explain.html").read_text()
+    status, out, _ = run(capsys, path, "--text", "The", "--json", "-", "--attribute", "last")
+    found = json.loads(out)
+    assert status == 0 and found["text"] == "The" and found["integrated_gradients"]["places"] == [3]
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["{run}"], "--text TEXT is missing"),
+        (["--text", "a"], "either DIR"),
+        (["{run}", "--weights", "{run}", "--text", "a"], "either DIR"),
+        (["{run}", "--text", ""], "no token"),
+        (["{run}", "--text", "é"], "é"),
+        (["{run}", "--text", "a" * 2000], "2,000 tokens"),
+        (["{run}", "--text", "a", "--steps", "0"], "steps"),
+        (["{run}", "--text", "a", "--top", "0"], "top"),
+        (["{run}", "--text", "a", "--out", "{run}/no/page.html"], "there is no folder"),
+        (["{run}/no", "--text", "a"], "no"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(argv, says, folder, capsys):
+    path, *_ = folder("lstm")
+    status, _, err = run(capsys, *(word.replace("{run}", str(path)) for word in argv))
+    assert status == 2 and says in err and err.count("\n") == 1
