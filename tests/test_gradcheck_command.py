@@ -15,7 +15,7 @@ def test_every_layer_and_model_is_covered():
     kinds -= {"KeyValueCache"}  # has no gradient
     assert set(modules.LAYERS) == kinds
     tasks = {name for name in models.__all__ if name.startswith("BERTFor")}
-    tasks |= {"Seq2Seq", "Transformer", "Sequential"}
+    tasks |= {"Seq2Seq", "Transformer", "Sequential", "Word2Vec"}
     assert set(modules.MODELS) == {model.__name__ for _, model in models.FAMILIES.values()} | tasks
     settings = {field.name for field in dataclasses.fields(models.RNNLanguageModelConfig)}
     unused = {"vocab_size", "nonlinearity", "forget_bias", "orthogonal", "init_range"}  # of the start, or of the layer RNN

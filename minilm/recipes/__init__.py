@@ -21,6 +21,7 @@ __all__ = ["RECIPES", "load", "open_run"]
 
 RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is imported only when it is asked for
     "translate": ("minilm.recipes.translate", "Translate"),
+    "vectors": ("minilm.recipes.vectors", "Vectors"),
 }
 
 
