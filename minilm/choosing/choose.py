@@ -10,10 +10,12 @@ again counts less each time::
 
     D = U + U r (1 - e^(-R / r))           U tokens of the data, R repetitions beyond the first reading, r = 15.4
 
-so that a model can be too small for the data, or so large that the time does not suffice to train it. The constants were
-measured on transformers far larger than these: they order candidates, and predict nobody's loss. Families differ by two rules
-besides: recurrent layers gain less from growing (a = 0.30 for them), and a model that cannot see the order of words has that
-held against it.
+so that a model can be too small for the data, or so large that the time does not suffice to train it. Parameters beyond the
+number of the data's tokens count less and less likewise, with r = 5.3. The constants were
+measured on transformers far larger than these: they order candidates, and predict nobody's loss. Families differ by three rules
+besides, which are rules of thumb: beyond a million parameters recurrent layers gain less from growing (a = 0.30 from there on);
+transformers want a little more data to begin with (their B is a twentieth larger); and a model that cannot see the order of words
+has that held against it.
 
 Sources: J. Hoffmann et al., Training compute-optimal large language models, NeurIPS 2022 (A, B, a, b); N. Muennighoff et al.,
 Scaling data-constrained language models, NeurIPS 2023 (r); J. Kaplan et al., Scaling laws for neural language models, 2020
@@ -34,9 +36,11 @@ from minilm.ops import checks
 __all__ = ["Advice", "Estimate", "choose", "data_of", "estimate"]
 
 A, B, ALPHA, BETA = 406.4, 410.7, 0.34, 0.28
-ALPHA_RECURRENT = 0.30
+ALPHA_RECURRENT, LEVEL = 0.30, 1e6  # beyond so many parameters
+HUNGER = 1.05  # of transformers
 WORTH = 15.4  # repetitions after which text that is read again is worth nothing more, about
 USABLE = 0.5  # of the machine's memory
+SPARE = 5.3  # the same of parameters beyond the number of tokens
 TOKENS_A_WORD = 1.3
 
 
@@ -130,11 +134,12 @@ def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float,
     rate = candidate.tokens / step
     read = rate * 60 * minutes
     done = read / data.tokens
-    useful = min(done, 1.0) * data.tokens
-    if done > 1:
-        useful = data.tokens * (1 + WORTH * (1 - math.exp(-(done - 1) / WORTH)))
-    recurrent = candidate.model.split()[0] in ("lstm", "gru")
-    score = A / max(1, candidate.body) ** (ALPHA_RECURRENT if recurrent else ALPHA) + B / max(1.0, useful) ** BETA
+    useful = data.tokens * _worth(done, WORTH)
+    kind, N = candidate.model.split()[0], max(1.0, data.tokens * _worth(candidate.body / data.tokens, SPARE))
+    size = A / N**ALPHA
+    if kind in ("lstm", "gru") and N > LEVEL:
+        size = A / LEVEL**ALPHA * (LEVEL / N) ** ALPHA_RECURRENT
+    score = size + (HUNGER if kind in ("gpt", "transformer") else 1) * B / max(1.0, useful) ** BETA
     why = []
     if needed > memory:
         why.append(f"needs {needed / 2**30:.1f} GiB")
@@ -157,8 +162,13 @@ def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float,
     )
 
 
+def _worth(times: float, r: float) -> float:
+    """What `times` the data's tokens are worth, in the same unit: all up to once, and less and less beyond."""
+    return times if times <= 1 else 1 + r * (1 - math.exp(-(times - 1) / r))
+
+
 def data_of(task: str, path) -> Data:
-    """Count the data at a path: a file, or a folder's files. Lines are examples; tokens are words, for language models characters.
+    """Count the data at a path: a file, or a folder's files. A line is an example; a token is a word, or a character.
 
     Raises
     ------

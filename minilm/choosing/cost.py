@@ -68,7 +68,7 @@ class Cost(NamedTuple):
         )
 
     def memory(self) -> float:
-        """Bytes while training: weights, gradients, the optimizer's two means, and activations with as much for their gradients."""
+        """Bytes while training: weights, gradients, the optimizer's two means, activations and their gradients."""
         copies = 1 if self.questions else 4
         return copies * F32 * self.parameters + 2 * self.activations
 

@@ -24,7 +24,7 @@ __all__ = ["Machine", "machine"]
 
 LARGE, SMALL = (1024, 512, 512), (128, 64, 64)  # rows, inputs and outputs of the products
 RECURRENT = {"T": 32, "B": 32, "D": 128, "H": 128}
-STREAM = 1 << 23  # numbers in each buffer of the pass over memory: beyond every cache
+STREAM = 1 << 24  # numbers in each buffer of the pass over memory: beyond every cache
 CLASSES = (512, 1000)  # rows and classes of the softmax
 SCALARS = 40_000  # words of the text that word2vec is timed on
 SECONDS = 0.25  # for each rate
@@ -207,13 +207,15 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def machine(again: bool = False) -> tuple[Machine, bool]:
+def machine(again: bool = False, note=None) -> tuple[Machine, bool]:
     """This machine's rates, and whether they were measured just now. Kept ones are good for one processor, threads and version.
 
     Parameters
     ----------
     again : bool
         Measure, whatever is kept.
+    note : callable, optional
+        Called before a measurement.
     """
     path = cache_folder(FILE)
     key = {"minilm_version": minilm.__version__, "node": platform.node()}
@@ -227,6 +229,8 @@ def machine(again: bool = False) -> tuple[Machine, bool]:
             same = all(kept.get(name) == value for name, value in key.items())
             if same and found.threads == devices.threads() and found.name == _processor():
                 return found, False
+    if note is not None:
+        note()
     found = Machine.measure()
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)

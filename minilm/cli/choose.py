@@ -70,11 +70,7 @@ def _machine(args):
         return choosing.Machine.load(args.machine)
     if args.device != "cpu":
         raise ValueError(f"--device {args.device}: only the cpu can be measured here; --machine FILE tells of another's rates")
-    print("measuring this machine ...", end="", file=sys.stderr, flush=True)
-    found, new = choosing.machine(again=args.measure)
-    print("\r" + " " * 26 + "\r", end="", file=sys.stderr, flush=True)
-    del new
-    return found
+    return choosing.machine(args.measure, lambda: print("measuring this machine, some seconds", file=sys.stderr, flush=True))[0]
 
 
 def _data(args):

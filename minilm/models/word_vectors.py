@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,8 +12,6 @@ from minilm.files import written_whole
 from minilm.ops import checks
 
 __all__ = ["WordVectors"]
-
-_TERM = re.compile(r"([+-]?)\s*([^\s+]+)")
 
 
 class WordVectors:
@@ -205,7 +202,16 @@ class WordVectors:
 
 def _terms(text: str) -> list[tuple[int, str]]:
     """The signs and words of a sum; a minus within a word belongs to it."""
-    return [(-1 if sign == "-" else 1, word) for sign, word in _TERM.findall(text.strip()) if word != "-"]
+    terms, sign = [], 1
+    for part in text.replace("+", " + ").split():
+        if part in "+-":
+            sign = -1 if part == "-" else 1
+            continue
+        if part.startswith("-"):
+            sign, part = -1, part[1:]
+        terms.append((sign, part))
+        sign = 1
+    return terms
 
 
 def _shortest(number) -> str:
