@@ -16,6 +16,8 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.memory_network import MemoryNetwork
+from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
@@ -34,8 +36,10 @@ __all__ = [
     "Config",
     "GPTConfig",
     "MeanClassifier",
+    "MemoryNetwork",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Reader",
     "RecurrentClassifier",
     "Tagger",
     "Seq2Seq",
