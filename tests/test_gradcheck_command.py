@@ -14,9 +14,10 @@ def test_every_layer_and_model_is_covered():
     kinds = {name for name in layers.__all__ if isinstance(getattr(layers, name), type)} - {"Layer", "Parameter", "Parameters"}
     kinds -= {"KeyValueCache"}  # has no gradient
     assert set(modules.LAYERS) == kinds
-    tasks = {name for name in models.__all__ if name.startswith("BERTFor")}
-    tasks |= {"Seq2Seq", "Transformer", "Sequential", "Word2Vec"}
-    assert set(modules.MODELS) == {model.__name__ for _, model in models.FAMILIES.values()} | tasks
+    whole = {
+        name for name in models.__all__ if isinstance(kind := getattr(models, name), type) and issubclass(kind, layers.Layer)
+    }
+    assert set(modules.MODELS) >= whole - {"BERT"}  # which is a part of the others, and has no loss
     settings = {field.name for field in dataclasses.fields(models.RNNLanguageModelConfig)}
     unused = {"vocab_size", "nonlinearity", "forget_bias", "orthogonal", "init_range"}  # of the start, or of the layer RNN
     tried = {name for options in modules._LANGUAGE_MODELS.values() for name in options} | {"cell"}

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 
 from minilm.models.bert import BERT
+from minilm.models.bert_classifier import BERTClassifier
 from minilm.models.bert_config import BERTConfig
 from minilm.models.bert_pretraining import BERTForPreTraining
 from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification
+from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.memory_network import MemoryNetwork
+from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
+from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
 from minilm.models.word2vec import Word2Vec, Word2VecConfig
 from minilm.models.word_vectors import WordVectors
@@ -24,6 +29,7 @@ from minilm.models.word_vectors import WordVectors
 __all__ = [
     "BERT",
     "GPT",
+    "BERTClassifier",
     "BERTConfig",
     "BERTForPreTraining",
     "BERTForQuestionAnswering",
@@ -31,8 +37,13 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "MeanClassifier",
+    "MemoryNetwork",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Reader",
+    "RecurrentClassifier",
+    "Tagger",
     "Seq2Seq",
     "Seq2SeqConfig",
     "Sequential",

@@ -20,6 +20,9 @@ import importlib
 __all__ = ["RECIPES", "load", "open_run"]
 
 RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is imported only when it is asked for
+    "answer": ("minilm.recipes.answer", "Answer"),
+    "summarise": ("minilm.recipes.summarise", "Summarise"),
+    "sentiment": ("minilm.recipes.sentiment", "Sentiment"),
     "translate": ("minilm.recipes.translate", "Translate"),
     "vectors": ("minilm.recipes.vectors", "Vectors"),
 }

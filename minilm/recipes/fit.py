@@ -85,10 +85,10 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     minutes, limit, size = options["minutes"], options["steps"], max(1, options["batch"])
     schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
     decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
-    adam = AdamW(
-        model.parameters, lr=options["lr"], betas=(0.9, options["beta2"]), clip_norm=options["clip_norm"] or None, **decay
-    )
-    average = None if options["average"] is None else WeightAverage(model.parameters, options["average"])
+    learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
+    betas = (0.9, options["beta2"])
+    adam = AdamW(learned, lr=options["lr"], betas=betas, clip_norm=options["clip_norm"] or None, **decay)
+    average = None if options["average"] is None else WeightAverage(learned, options["average"])
     some = validation[: options["evaluate_examples"]]
 
     def stream():
@@ -133,7 +133,7 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     if average is not None and average.updates:
         means = average.state_dict()
         del means["updates"]
-        model.parameters.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
+        learned.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
     return Fitted(step, time.perf_counter() - begin, rows, stop.signal)
 
 

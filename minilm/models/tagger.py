@@ -1,0 +1,209 @@
+"""A tagger of words: both directions of an LSTM over a sentence, and a conditional random field over its tags.
+
+::
+
+    c[u]  = [last forward state; last backward state]     (2C,)     over the characters of word u; where there are characters
+    x[t]  = [E[id[t]]; c[word[t]]]                        (E + 2C,)
+    h     = bidirectional LSTM or GRU over x              (T, 2H)
+    e[t]  = dropout(h[t]) Wᵀ + b                          (K,)      scores of the K tags
+    loss  = mean over sentences of -log p(tags | e)                 `minilm.layers.CRF`
+
+References: Z. Huang, W. Xu, K. Yu, Bidirectional LSTM-CRF models for sequence tagging, 2015; G. Lample, M. Ballesteros, S.
+Subramanian, K. Kawakami, C. Dyer, Neural architectures for named entity recognition, NAACL 2016 (the characters).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.ops import checks, embedding
+from minilm.ops.workspace import empty_from
+from minilm.random import Key
+
+__all__ = ["Spelling", "Tagger"]
+
+
+class Spelling(NamedTuple):
+    """The characters of a batch's words, each different word once."""
+
+    ids: np.ndarray  # (U, W), padded at their ends
+    lengths: np.ndarray  # (U,)
+    words: np.ndarray  # (B, T), which of the U words stands where; any one beyond a sentence's end
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    parts: Any
+    crf: Any
+    batch: int
+
+
+class Tagger(Layer):
+    """Bidirectional LSTM or GRU with a conditional random field.
+
+    Parameters
+    ----------
+    vocab_size, num_tags : int
+    cell : {"lstm", "gru"}
+    embedding_size, hidden_size, num_layers : int
+        H is the width of one direction.
+    characters : int, optional
+        How many different ones there are; without it words are ids alone, and one that is unknown has nothing to be told by.
+    character_size : int
+        Width of a character's vector, and of one direction over the characters (C).
+    unk_id : int, optional
+        The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
+    word_dropout : float
+        Probability with which the vector of a word is zero, but not that of its characters: so that these learn to do without.
+    dropout : float
+        Of x, of h, and of what one layer hands to the next.
+    seed : int, Generator or None
+    dtype : {float32, float64}
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        num_tags: int,
+        *,
+        cell: str = "lstm",
+        embedding_size: int = 64,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        characters: int | None = None,
+        character_size: int = 24,
+        unk_id: int | None = None,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+        seed=0,
+        dtype=np.float32,
+    ):
+        super().__init__(dtype=dtype, seed=generator_of(seed))
+        more = {"dtype": dtype, "seed": self._generator}
+        kind = {"lstm": LSTM, "gru": GRU}[checks.option("cell", cell, ("lstm", "gru"))]
+        self.vocab_size = checks.whole("vocab_size", vocab_size, 1, 2**31)
+        self.num_tags = checks.whole("num_tags", num_tags, 1, 2**31)
+        start = initialisers.normal(0.3)
+        self.embedding = Embedding(vocab_size, embedding_size, unk_id, initialise=start, **more)
+        self.word_dropout = Dropout(word_dropout, shared_axis=2)
+        self.character_embedding = self.speller = None
+        width = embedding_size
+        if characters is not None:
+            self.character_embedding = Embedding(characters, character_size, initialise=start, **more)
+            self.speller = kind(character_size, character_size, bidirectional=True, **more)
+            width += 2 * character_size
+        self.dropout = Dropout(dropout)
+        both = {"bidirectional": True, "batch_first": False, "dropout": dropout, "orthogonal": True}
+        self.recurrent = kind(width, hidden_size, num_layers, **both, **more)
+        self.output = Linear(2 * hidden_size, num_tags, **more)
+        self.crf = CRF(num_tags, **more)
+
+    # --- training and use --------------------------------------------------------------------------------------------
+
+    def forward(self, ids, tags, lengths=None, spelling: Spelling | None = None, *, key: Key | None = None, workspace=None):
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (B, T)
+            Each in [0, V).
+        tags : ndarray of integers, shape (B, T)
+            Each in [0, K); beyond a sentence's end also -100.
+        lengths : ndarray of integers, shape (B,), optional
+        spelling : Spelling
+            Where the model has characters.
+        key : Key, optional
+            For dropout; without it there is none.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        loss : scalar
+            Mean over the sentences of the negative log-likelihood of their tags.
+        saved : Saved
+        """
+        emissions, parts, lengths = self._emissions(ids, lengths, spelling, key, workspace)
+        nll, saved = self.crf.forward(emissions, tags, lengths, workspace=workspace)  # (B,)
+        return self.dtype.type(nll.mean(dtype=np.float64)), Saved(parts, saved, len(nll))
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        (embedded, words, spelled, dropped, recurrent, top, output), crf, B = saved
+        allocate = empty_from(workspace)
+        demissions = self.crf.backward(np.full(B, dloss / B, self.dtype), crf, workspace=workspace)  # (B, T, K)
+        turned = allocate((demissions.shape[1], B, self.num_tags), self.dtype)  # (T, B, K)
+        turned[...] = demissions.transpose(1, 0, 2)
+        dh = self.output.backward(turned, output, workspace=workspace)  # (T, B, 2H)
+        dh = self.dropout.backward(dh, top, workspace=workspace)
+        dx, _ = self.recurrent.backward(dh, recurrent, workspace=workspace)  # (T, B, E + 2C)
+        dx = self.dropout.backward(dx, dropped, workspace=workspace)
+        if spelled is not None:
+            E = self.embedding.embedding_dim
+            self._spelled_backward(np.ascontiguousarray(dx[..., E:]), spelled, workspace)
+            dx = np.ascontiguousarray(dx[..., :E])  # (T, B, E)
+        dx = self.word_dropout.backward(dx, words, workspace=workspace)
+        self.embedding.backward(dx, embedded, workspace=workspace)
+
+    def emissions(self, ids, lengths=None, spelling: Spelling | None = None, *, workspace=None):
+        """Scores (B, T, K) of the tags, without dropout."""
+        return self._emissions(ids, lengths, spelling, None, workspace)[0]
+
+    def decode(self, ids, lengths=None, spelling: Spelling | None = None, *, allowed=None, workspace=None):
+        """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
+        emissions = self.emissions(ids, lengths, spelling, workspace=workspace)  # (B, T, K)
+        return self.crf.decode(emissions, lengths, allowed=allowed, workspace=workspace)[0]
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _emissions(self, ids, lengths, spelling, key, workspace):
+        ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
+        if ids.size == 0:
+            raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
+        lengths = checks.lengths("lengths", lengths, *ids.shape)
+        keys = [None if key is None else key.fold(i) for i in range(4)]
+        allocate = empty_from(workspace)
+        x, embedded = self.embedding.forward(np.ascontiguousarray(ids.T), workspace=workspace)  # (T, B, E)
+        x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
+        spelled = None
+        if self.speller is not None:
+            c, spelled = self._spelled(spelling, ids.shape, workspace)  # (T, B, 2C)
+            both = allocate((*x.shape[:2], x.shape[2] + c.shape[2]), self.dtype)  # (T, B, E + 2C)
+            both[..., : x.shape[2]], both[..., x.shape[2] :] = x, c
+            x = both
+        elif spelling is not None:
+            raise ValueError("spelling was given to a model without characters")
+        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
+        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2], workspace=workspace)
+        h, top = self.dropout.forward(out.y, key=keys[3], workspace=workspace)  # (T, B, 2H)
+        e, output = self.output.forward(h, workspace=workspace)  # (T, B, K)
+        emissions = allocate((*ids.shape, self.num_tags), self.dtype)  # (B, T, K)
+        emissions[...] = e.transpose(1, 0, 2)
+        return emissions, (embedded, words, spelled, dropped, recurrent, top, output), lengths
+
+    def _spelled(self, spelling, shape, workspace):
+        """What the characters say of each word, (T, B, 2C)."""
+        if spelling is None:
+            raise ValueError("spelling must be given: this model reads the characters of the words")
+        letters, lengths, words = spelling
+        x, embedded = self.character_embedding.forward(letters, workspace=workspace)  # (U, W, C)
+        out, recurrent = self.speller.forward(x, lengths=lengths, workspace=workspace)
+        _, U, C = out.h_n.shape
+        c = empty_from(workspace)((U, 2 * C), self.dtype)  # (U, 2C)
+        c[:, :C], c[:, C:] = out.h_n
+        words = checks.ids("spelling.words", words, U, shape, "(B, T)")
+        found, placed = embedding.forward(np.ascontiguousarray(words.T), c, workspace=workspace)  # (T, B, 2C)
+        return found, (embedded, recurrent, placed)
+
+    def _spelled_backward(self, dc, saved, workspace) -> None:
+        embedded, recurrent, placed = saved
+        dc = embedding.backward(dc, placed, workspace=workspace)  # (U, 2C)
+        U, C = len(dc), dc.shape[1] // 2
+        dh_n = empty_from(workspace)((2, U, C), self.dtype)  # (2, U, C)
+        dh_n[0], dh_n[1] = dc[:, :C], dc[:, C:]
+        dx, _ = self.speller.backward((None, dh_n), recurrent, workspace=workspace)  # (U, W, C)
+        self.character_embedding.backward(np.ascontiguousarray(dx), embedded, workspace=workspace)

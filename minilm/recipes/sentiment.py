@@ -1,0 +1,207 @@
+"""The recipe `sentiment`: is a review for or against? And any other labels of texts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilm import models, tokenizers
+from minilm.metrics.accuracy import accuracy, commonest
+from minilm.recipes import cutting, labelled, reviews
+from minilm.recipes.base import Recipe
+from minilm.recipes.labelled import Labelled
+
+__all__ = ["Sentiment"]
+
+TRAIN, VALIDATION = 4000, 500  # reviews made
+LARGE = 20_000  # examples, from which on real data want more training
+
+
+class Sentiment(Recipe):
+    """A label for each text: what a review says of a film.
+
+    Built-in data: reviews made by a grammar, with denials and concessions ("not dull at all", "lovely music, but I was bored").
+
+    Real data: a file of labelled texts, of which every tenth is for validation, or a folder with train.tsv and dev.tsv; in
+    the form of SST-2 of GLUE, in UTF-8 and with a header line:
+
+        sentence<TAB>label
+        a charming journey<TAB>1
+
+    Labels may be of any number and spelling.
+
+    Models: "lstm" and "gru" (both directions, attention), "words" (mean of words and n-grams), and "bert", which wants
+    encoder=FOLDER of a BERT in Hugging Face's layout; freeze=true then trains no more than the map to the labels.
+    """
+
+    name, says, metric, prompt = "sentiment", "is a review for or against: a label for each text", "accuracy", "review"
+    options = {
+        "model": "lstm",
+        "embedding_size": 64,
+        "hidden_size": 64,  # of one direction; of the hidden layer for "words", where 0 is none
+        "num_layers": 1,
+        "ngrams": 2,
+        "buckets": 2**16,
+        "dropout": 0.3,
+        "word_dropout": 0.1,
+        "label_smoothing": 0.0,
+        "min_count": 1,  # words that occur less often are unknown
+        "max_length": 256,  # words or tokens; what stands beyond is not read
+        "encoder": None,  # the folder of a pretrained BERT
+        "pooling": "mean",
+        "freeze": False,
+        "lr": 2e-3,
+        "steps": 600,
+    }
+    choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        if self.options["model"] == "bert" and not isinstance(self.options["encoder"], str):
+            raise ValueError(
+                "model='bert' needs encoder=FOLDER, with config.json, model.safetensors and vocab.txt or tokenizer.json"
+            )
+        if self.options["model"] != "bert" and (self.options["encoder"] is not None or self.options["freeze"]):
+            raise ValueError(f"encoder and freeze are for model='bert', got model={self.options['model']!r}")
+        self._pretrained = False  # whether the encoder's weights are still to be read
+        self._cut: dict[str, np.ndarray] = {}
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    def generate(self, seed):
+        made = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
+        return made[:TRAIN], made[TRAIN:]
+
+    def read(self, path):
+        return labelled.read(path)
+
+    def adapt(self, train):
+        if self.options["model"] == "bert":
+            self.suggest(lr=1e-3 if self.options["freeze"] else 5e-5, steps=1500, max_length=128)
+        elif len(train) >= LARGE:
+            self.suggest(**LARGER[self.options["model"]])
+
+    def prepare(self, train):
+        self.facts = {"labels": sorted({example.label for example in train})}
+        if self.options["model"] == "bert":
+            folder = self.options["encoder"]
+            if not os.path.isdir(folder):
+                raise FileNotFoundError(f"encoder: there is no folder {folder}")
+            self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
+            from minilm import weights
+            from minilm.models.pretrained import config_from
+
+            self.facts["encoder"] = config_from(weights.read_config(folder)).to_dict()
+            self._pretrained = True
+            return
+        lines = (" ".join(cutting.words(example.text)) + "\n" for example in train)
+        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": max(1, self.options["min_count"])}
+        self.vocabularies = {"words": tokenizers.WordLevel.train_from_chunks(lines, **options)}
+
+    # --- model -------------------------------------------------------------------------------------------------------
+
+    def make_model(self, seed):
+        options, C = self.options, len(self.facts["labels"])
+        shared = {"dropout": options["dropout"], "label_smoothing": options["label_smoothing"], "seed": seed}
+        if options["model"] == "bert":
+            shared |= {"pooling": options["pooling"], "frozen": options["freeze"]}
+            if self._pretrained:
+                return models.BERTClassifier.from_pretrained(options["encoder"], C, **shared)
+            return models.BERTClassifier(models.BERTConfig.from_dict(self.facts["encoder"]), C, **shared)
+        words = self.vocabularies["words"]
+        shared |= {
+            "embedding_size": options["embedding_size"],
+            "word_dropout": options["word_dropout"],
+            "unk_id": words.unk_token_id,
+        }
+        V = words.vocab_size
+        if options["model"] == "words":
+            more = {"ngrams": options["ngrams"], "buckets": options["buckets"], "hidden_size": options["hidden_size"] or None}
+            return models.MeanClassifier(V, C, **more, **shared)
+        more = {"cell": options["model"], "hidden_size": options["hidden_size"], "num_layers": options["num_layers"]}
+        return models.RecurrentClassifier(V, C, **more, **shared)
+
+    def _ids(self, text: str) -> np.ndarray:
+        """A text's ids (T,), at least one and at most max_length."""
+        if text not in self._cut:
+            words, most = self.vocabularies["words"], max(2, self.options["max_length"])
+            if self.options["model"] == "bert":
+                most = min(most, self.facts["encoder"]["max_position_embeddings"])
+                ids = words.encode_pair(text, max_length=most).input_ids
+            else:
+                ids = words.encode(" ".join(cutting.words(text)))[:most]
+            self._cut[text] = ids if ids.size else np.array([words.unk_token_id], np.int32)
+        return self._cut[text]
+
+    def _padded(self, texts: Sequence[str]):
+        """ids (B, T), lengths (B,)."""
+        found = [self._ids(text) for text in texts]
+        lengths = np.array([ids.size for ids in found])
+        padded = np.zeros((len(found), lengths.max()), np.int64)
+        for row, ids in zip(padded, found, strict=True):
+            row[: ids.size] = ids
+        return padded, lengths
+
+    def batch(self, examples):
+        ids, lengths = self._padded([example.text for example in examples])
+        return ids, np.array([self.facts["labels"].index(example.label) for example in examples]), lengths
+
+    def length(self, example):
+        return self._ids(example.text).size
+
+    # --- results -----------------------------------------------------------------------------------------------------
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities (N, C) of the labels, in the order of ``facts["labels"]``."""
+        order = sorted(range(len(texts)), key=lambda i: self._ids(texts[i]).size)
+        found = np.empty((len(texts), len(self.facts["labels"])))
+        for start in range(0, len(order), 64):
+            some = order[start : start + 64]
+            found[some] = self.model.probabilities(*self._padded([texts[i] for i in some]))
+        return found
+
+    def _labels(self, texts) -> list[str]:
+        return [self.facts["labels"][i] for i in self.probabilities(texts).argmax(axis=1)]
+
+    def evaluate(self, examples):
+        return {"accuracy": accuracy([e.label for e in examples], self._labels([e.text for e in examples]))}
+
+    def chance(self, examples):
+        return commonest([example.label for example in examples])
+
+    def samples(self, examples):
+        shown = [example for label in self.facts["labels"][:4] for example in [e for e in examples if e.label == label][:3]]
+        return [(e.text, e.label, given) for e, given in zip(shown, self._labels([e.text for e in shown]), strict=True)]
+
+    def answer(self, text):
+        p = self.probabilities([text])[0]
+        best = int(p.argmax())
+        said = f"{self.facts['labels'][best]} ({p[best]:.1%})"
+        if self.options["model"] in ("lstm", "gru"):
+            weights = self.weights(text)
+            heaviest = sorted(weights, key=lambda each: -each[1])[:3]
+            said += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
+        return said
+
+    def weights(self, text: str) -> list[tuple[str, float]]:
+        """The words of a text, and how much the attention took of each."""
+        a = self.model.attention(*self._padded([text]))[0]
+        return list(zip(cutting.words(text) or [text], a.tolist(), strict=False))
+
+    def pictures(self, folder, examples):
+        if self.options["model"] not in ("lstm", "gru"):
+            return []
+        from minilm.recipes.shading import shaded
+
+        rows = [(self.weights(text), f"{given}{'' if given == wanted else f' (wanted {wanted})'}") for text, wanted, given in
+                self.samples(examples)]  # fmt: skip
+        return [shaded(os.path.join(folder, "attention.png"), rows)]
+
+
+LARGER = {  # settings for real data, where they are large
+    "lstm": {"steps": 6000},
+    "gru": {"steps": 6000},
+    "words": {"steps": 6000},
+}

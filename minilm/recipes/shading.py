@@ -1,0 +1,54 @@
+"""A picture of texts whose words are shaded by their weights."""
+
+from __future__ import annotations
+
+import textwrap
+
+from minilm.files import written_whole
+
+__all__ = ["shaded"]
+
+WIDTH = 92  # characters a line
+
+
+def shaded(path: str, rows) -> str:
+    """Write a PNG: a text a row, each word on a ground as dark as its weight is large.
+
+    Parameters
+    ----------
+    path : str
+    rows : list of (list of (word, weight), label)
+
+    Returns
+    -------
+    str
+        `path`.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
+    from matplotlib.figure import Figure
+
+    lines = []  # (x, y, word, part of the heaviest) of all words, in characters and lines
+    labels, y = [], 0
+    for weighted, label in rows:
+        labels.append((y, label))
+        heaviest = max((weight for _, weight in weighted), default=1.0) or 1.0
+        x = 0
+        for word, weight in weighted:
+            word = textwrap.shorten(word, 40, placeholder="…") if len(word) > 40 else word
+            if x and x + len(word) > WIDTH:
+                x, y = 0, y + 1
+            lines.append((x, y, word, weight / heaviest))
+            x += len(word) + 1
+        y += 2
+    figure = Figure(figsize=(12, 0.24 * max(y, 2) + 0.3), dpi=120)
+    axes = FigureCanvasAgg(figure).figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-22, WIDTH + 2), ylim=(y, -1))
+    axes.axis("off")
+    for y, label in labels:
+        axes.text(-1.5, y, label, ha="right", va="center", fontsize=9, fontweight="bold", color="0.25")
+    for x, y, word, part in lines:
+        ground = {"boxstyle": "square,pad=0.15", "facecolor": (1.0, 0.62, 0.1, 0.85 * part), "edgecolor": "none"}
+        axes.text(x, y, word, family="monospace", fontsize=9, va="center", bbox=ground)
+    with written_whole(path) as file:
+        figure.savefig(file, format="png")
+    return path
