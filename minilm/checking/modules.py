@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import classifying, encoder_decoders, keras_like, transformers
+from minilm.checking import answering, classifying, encoder_decoders, keras_like, transformers, word_vectors
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -204,7 +204,9 @@ MODELS = {
         for label, build in _cases(_rnn_lm, _LANGUAGE_MODELS, cell=cell).items()
     },
     **transformers.MODELS,
+    **answering.MODELS,
     **encoder_decoders.MODELS,
     **classifying.MODELS,
     **keras_like.MODELS,
+    **word_vectors.MODELS,
 }

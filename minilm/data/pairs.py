@@ -51,20 +51,20 @@ def lines(path) -> Iterator[tuple[int, str]]:
         raise ValueError(f"{path}: not a whole gzip file after line {number}: {error}") from None
 
 
-def read_file(path, wanted: str = "source<TAB>target, or source_target") -> list[Pair]:
-    """A file of pairs: with a tab between the two where the first line has one, otherwise with "_".
+def read_file(path, wanted: str = "source<TAB>target, or source_target", separator: str | None = None) -> list[Pair]:
+    """A file of pairs, `wanted` on each line. Without `separator` it is a tab where the first line has one, otherwise "_".
 
     Raises
     ------
     ValueError
         A line has no separator, or more than one tab, or one of the two is empty; or the file is.
     """
-    separator, pairs = None, []
+    pairs = []
     for number, line in lines(path):
         separator = separator or ("\t" if "\t" in line else "_")
         parts = line.split(separator) if separator == "\t" else line.rsplit(separator, 1)
         if len(parts) != 2:
-            came = f"{len(parts) - 1} tabs" if separator == "\t" else 'no tab and no "_"'
+            came = f"{len(parts) - 1 or 'no'} tabs" if separator == "\t" else 'no tab and no "_"'
             raise ValueError(f"{path}:{number}: {came} in {line[:60]!r}; wanted {wanted}")
         source, target = (part.strip() for part in parts)
         if not source or not target:

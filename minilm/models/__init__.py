@@ -16,11 +16,15 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.memory_network import MemoryNetwork
+from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
 from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
+from minilm.models.word2vec import Word2Vec, Word2VecConfig
+from minilm.models.word_vectors import WordVectors
 
 __all__ = [
     "BERT",
@@ -34,8 +38,10 @@ __all__ = [
     "Config",
     "GPTConfig",
     "MeanClassifier",
+    "MemoryNetwork",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
+    "Reader",
     "RecurrentClassifier",
     "Tagger",
     "Seq2Seq",
@@ -43,6 +49,9 @@ __all__ = [
     "Sequential",
     "Transformer",
     "TransformerConfig",
+    "Word2Vec",
+    "Word2VecConfig",
+    "WordVectors",
     "config_of",
     "from_config",
 ]

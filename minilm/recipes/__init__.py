@@ -20,9 +20,12 @@ import importlib
 __all__ = ["RECIPES", "load", "open_run"]
 
 RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is imported only when it is asked for
+    "answer": ("minilm.recipes.answer", "Answer"),
+    "summarise": ("minilm.recipes.summarise", "Summarise"),
     "sentiment": ("minilm.recipes.sentiment", "Sentiment"),
     "tag": ("minilm.recipes.tag", "Tag"),
     "translate": ("minilm.recipes.translate", "Translate"),
+    "vectors": ("minilm.recipes.vectors", "Vectors"),
 }
 
 

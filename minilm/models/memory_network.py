@@ -1,0 +1,319 @@
+"""End-to-end memory network: answers a question from a story, by looking into it several times.
+
+A sentence of J words w_1 ... w_J, and so the question, becomes one vector by a table E (V, D). Where its words stand is kept by
+the position encoding, in which word j and dimension d (1 ... D) have the weight
+
+.. math:: l_{jd} = (1 - j/J) - (d/D)(1 - 2j/J)
+
+and a sentence of the story gets a vector of its age, counted from the last one, besides::
+
+    bag(E)[d] = sum_j l[j, d] E[w_j, d]            (D,)           without position encoding all weights are 1
+
+    m_k = bag(A_k) of each sentence + S_k[age]     (B, M, D)      by which a sentence is found, in hop k = 1 ... K
+    c_k = bag(C_k) of each sentence + R_k[age]     (B, M, D)      what it then gives
+    u_1 = bag(B) of the question                   (B, D)
+    p_k = softmax(u_k · m_k) over the sentences    (B, M)         in a linear start: u_k · m_k itself
+    u_{k+1} = u_k + sum_i p_k[i] c_k[i]            (B, D)         layer-wise: H u_k + ...
+    logits  = W u_{K+1}                            (B, V)
+    loss    = mean over the batch of -log softmax(logits)[answer]
+
+Tied "adjacent", a hop's output table is the next one's input table: A_{k+1} = C_k, S_{k+1} = R_k, B = A_1, W = C_K. Tied
+"layerwise", all hops have the same A, C, S and R, and there is a matrix H, as in a recurrent network.
+
+The weights l are linear in d, so a bag is two products with matrices of word counts, P (N, U) with (1 - j/J) and Q (N, U) with
+-(1 - 2j/J) summed over each word of the U that the batch holds: bag(E) = P E + (Q E) · d/D. These do not depend on the table, and
+the gradient by a table is dE = Pᵀ dx + Qᵀ (dx · d/D).
+
+Backward of a hop, for du by u_{k+1}: c_k gets p du, p gets c · du, whose softmax's gradient ds gives m_k += ds u and u_k += ds m;
+the op `minilm.ops.attention` with one query and one head does this part.
+
+Reference: S. Sukhbaatar, A. Szlam, J. Weston, R. Fergus, End-to-end memory networks, NIPS 2015 (position encoding, temporal
+encoding, linear start, and the noise in time; tying in section 2.2).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Embedding, Layer, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.ops import attention, checks, cross_entropy, dropout
+from minilm.random import Key
+
+__all__ = ["MemoryNetwork", "Reading"]
+
+TYINGS = ("adjacent", "layerwise")
+
+
+class Reading(NamedTuple):
+    """What the network makes of a batch of questions."""
+
+    logits: np.ndarray  # (B, V)
+    attention: np.ndarray  # (B, K, M) how much each hop took of each sentence
+
+
+class Words(NamedTuple):
+    """Sentences as matrices of counts, for `bag`."""
+
+    ids: np.ndarray  # (U,) the words that the batch holds
+    P: np.ndarray  # (N, U)
+    Q: np.ndarray | None  # (N, U), None without position encoding
+
+
+class Hop(NamedTuple):
+    """What backward needs of a hop."""
+
+    u: np.ndarray  # (B, D)
+    m: np.ndarray  # (B, M, D)
+    c: np.ndarray  # (B, M, D)
+    p: np.ndarray  # (B, M)
+    attention: Any  # what the op saved; None in a linear start
+    H: Any  # what `hop` saved, or None
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    story: Words
+    question: Words
+    ages: np.ndarray  # (B, M)
+    mask: np.ndarray  # (B, M)
+    hops: list[Hop]
+    output: Any
+    loss: Any
+
+
+class MemoryNetwork(Layer):
+    """Answers a question with a word.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V, of words and answers together. Id 0 is padding.
+    embed_dim : int
+        D.
+    hops : int
+        K.
+    memory_size : int
+        Of ages: sentences that are older share the last one.
+    tying : {"adjacent", "layerwise"}
+    position_encoding : bool
+    time_noise : float
+        Probability of an empty place before each sentence, where `forward` is given a key: ages then differ from pass to pass.
+    linear_steps : int
+        Steps without a softmax over the memories, counted by the key: a linear start. It keeps training from a poor minimum.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameters: ``tables.K.weight`` (V, D) and ``times.K.weight`` (memory_size, D), one more than hops where "adjacent"; else
+    those of A and C, and ``question.weight``, ``hop.weight`` and ``output.weight``. All normal(0, 0.1) at first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import models
+    >>> model = models.MemoryNetwork(20, seed=0)
+    >>> story = np.array([[[1, 2, 3], [4, 2, 5]]])  # (B, M, J)
+    >>> loss, saved = model.forward(story, np.array([[6, 1]]), np.array([3]))
+    >>> model.backward(saved)
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int = 32,
+        *,
+        hops: int = 3,
+        memory_size: int = 50,
+        tying: str = "adjacent",
+        position_encoding: bool = True,
+        time_noise: float = 0.1,
+        linear_steps: int = 0,
+        dtype=np.float32,
+        seed=None,
+    ):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.vocab_size = checks.whole("vocab_size", vocab_size, 2, 2**31)
+        self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
+        self.hops = checks.whole("hops", hops, 1, 64)
+        self.memory_size = checks.whole("memory_size", memory_size, 1, 2**31)
+        self.tying = checks.option("tying", tying, TYINGS)
+        self.position_encoding = checks.flag("position_encoding", position_encoding)
+        self.time_noise = checks.number("time_noise", time_noise, 0, 1)
+        self.linear_steps = checks.whole("linear_steps", linear_steps, 0, 2**62)
+        options = {"initialise": initialisers.normal(0.1), "dtype": dtype, "seed": generator}
+        tables = hops + 1 if tying == "adjacent" else 2
+        self.tables = [Embedding(vocab_size, embed_dim, **options) for _ in range(tables)]
+        self.times = [Embedding(memory_size, embed_dim, **options) for _ in range(tables)]
+        if tying == "adjacent":
+            self.question, self.hop = self.tables[0], None
+            self.output = Linear(embed_dim, vocab_size, bias=False, weight=self.tables[-1].weight, dtype=dtype)
+        else:
+            self.question = Embedding(vocab_size, embed_dim, **options)
+            self.hop = Linear(embed_dim, embed_dim, bias=False, **options)
+            self.output = Linear(embed_dim, vocab_size, bias=False, **options)
+
+    # --- forward and backward ----------------------------------------------------------------------------------------
+
+    def forward(self, story, question, answers, *, key: Key | None = None, workspace=None):
+        """Mean cross-entropy of the answers.
+
+        Parameters
+        ----------
+        story : ndarray of integers, shape (B, M, J)
+            Words of each sentence, oldest sentence first, 0 where there is none; a row of zeros is no sentence. Every story
+            has one sentence at least.
+        question : ndarray of integers, shape (B, Q)
+            Likewise.
+        answers : ndarray of integers, shape (B,)
+            Words.
+        key : Key, optional
+            For the noise in time and the linear start; without it there is neither.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, an id is out of range, or a story is empty.
+        """
+        linear = key is not None and key.step < self.linear_steps
+        u, parts = self._read(story, question, key, linear)  # (B, D)
+        logits, output = self.output.forward(u, workspace=workspace)  # (B, V)
+        loss, saved = cross_entropy.forward(logits, answers, workspace=workspace)
+        return loss, Saved(*parts, output, saved)
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, V)
+        du = self.output.backward(dlogits, saved.output, workspace=workspace)  # (B, D)
+        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradients by the sentences' vectors in each table
+        for number, hop in reversed(list(enumerate(saved.hops))):
+            du, dm, dc = self._hop_backward(du, hop, saved.mask, workspace)
+            before, after = self._places(number)
+            dsentences[before] = dsentences[before] + dm
+            dsentences[after] = dsentences[after] + dc
+        for table, time, dx in zip(self.tables, self.times, dsentences, strict=True):
+            _bag_backward(dx.reshape(-1, self.embed_dim), saved.story, table.weight)
+            rows = np.zeros(time.weight.shape, dx.dtype)  # (memory_size, D)
+            np.add.at(rows, saved.ages[saved.mask], dx[saved.mask])
+            time.weight.accumulate(rows)
+        _bag_backward(du, saved.question, self.question.weight)
+
+    def read(self, story, question) -> Reading:
+        """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
+        u, parts = self._read(story, question, None, False)  # (B, D)
+        return Reading(self.output(u), np.stack([hop.p for hop in parts[-1]], axis=1))
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _read(self, story, question, key, linear):
+        """u after the last hop, (B, D), and what `Saved` begins with."""
+        story = checks.ids("story", story, self.vocab_size, (None, None, None), "(B, M, J)")
+        B, M, J = story.shape
+        question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
+        mask = (story != 0).any(axis=2)  # (B, M)
+        if not B or not mask.any(axis=1).all():
+            empty = "there is none" if not B else f"story {int(np.argmin(mask.any(axis=1)))} has none"
+            raise ValueError(f"story must have a sentence at least in each row, {empty}")
+        ages = self._ages(mask, key)  # (B, M)
+        story_words = _words(story.reshape(B * M, J), self.position_encoding, self.dtype)
+        question_words = _words(question, self.position_encoding, self.dtype)
+        sentences = [
+            _bag(story_words, table.weight.value).reshape(B, M, -1) + time.weight.value[ages]
+            for table, time in zip(self.tables, self.times, strict=True)
+        ]  # (B, M, D) each
+        u, hops = _bag(question_words, self.question.weight.value), []  # (B, D)
+        for number in range(self.hops):
+            before, after = self._places(number)
+            u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
+            hops.append(hop)
+        return u, (story_words, question_words, ages, mask, hops)
+
+    def _places(self, number: int) -> tuple[int, int]:
+        """Which table a hop finds sentences by, and which it reads them with."""
+        return (number, number + 1) if self.tying == "adjacent" else (0, 1)
+
+    def _ages(self, mask, key):
+        """How many sentences came after each, (B, M), and with a key how many empty places."""
+        steps = mask.astype(np.int64)  # (B, M): what each sentence adds to the age of those before it
+        if key is not None and self.time_noise > 0:
+            ones = np.ones(mask.shape, np.float32)  # (B, M)
+            steps = steps + (dropout.forward(ones, self.time_noise, key.fold(0))[0] == 0) * mask
+        later = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1] - steps  # (B, M)
+        return np.minimum(later, self.memory_size - 1)
+
+    def _hop(self, u, m, c, mask, linear):
+        if linear:
+            p = np.where(mask, np.matmul(m, u[:, :, None])[:, :, 0], 0).astype(u.dtype)  # (B, M)
+            o, kept = np.matmul(p[:, None], c)[:, 0], None  # (B, D)
+        else:
+            one = (u[:, None, None], m[:, :, None], c[:, :, None])  # (B, 1, 1, D), (B, M, 1, D) twice
+            (y, weights), kept = attention.forward(*one, key_mask=mask, scale=1.0, return_weights=True)
+            o, p = y[:, 0, 0], weights[:, 0, 0]  # (B, D), (B, M)
+        base, H = (u, None) if self.hop is None else self.hop.forward(u)  # (B, D)
+        return base + o, Hop(u, m, c, p, kept, H)
+
+    def _hop_backward(self, do, hop: Hop, mask, workspace):
+        """Gradients by u (B, D), m and c (B, M, D)."""
+        if hop.attention is None:
+            dc = hop.p[:, :, None] * do[:, None]  # (B, M, D)
+            dp = np.where(mask, np.matmul(hop.c, do[:, :, None])[:, :, 0], 0).astype(do.dtype)  # (B, M)
+            dm = dp[:, :, None] * hop.u[:, None]  # (B, M, D)
+            du = np.matmul(dp[:, None], hop.m)[:, 0]  # (B, D)
+        else:
+            dq, dk, dv = attention.backward(do[:, None, None], hop.attention)
+            du, dm, dc = dq[:, 0, 0], dk[:, :, 0], dv[:, :, 0]
+        base = do if self.hop is None else self.hop.backward(do, hop.H, workspace=workspace)
+        return base + du, dm, dc
+
+    def settings(self):
+        return f"{self.vocab_size}, {self.embed_dim}, hops={self.hops}, memory_size={self.memory_size}, tying={self.tying!r}"
+
+
+def _words(ids, position_encoding: bool, dtype) -> Words:
+    """The matrices of counts of N sentences, ids (N, J) with 0 for padding."""
+    N = len(ids)
+    found, column = np.unique(ids, return_inverse=True)  # (U,), (N J,)
+    rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
+    cells = rows * len(found) + column.reshape(ids.shape)[rows, places]  # (W,)
+
+    def counted(weights):
+        flat = np.bincount(cells, weights, minlength=N * len(found))  # (N U,)
+        return flat.reshape(N, len(found)).astype(dtype)
+
+    if not position_encoding:
+        return Words(found, counted(None), None)
+    part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
+    return Words(found, counted(1 - part), counted(2 * part - 1))
+
+
+def _scale(D: int, dtype):
+    """d / D for d = 1 ... D."""
+    return (np.arange(1, D + 1) / D).astype(dtype)
+
+
+def _bag(words: Words, E):
+    """The vectors of N sentences, (N, D)."""
+    rows = E[words.ids]  # (U, D)
+    x = words.P @ rows  # (N, D)
+    return x if words.Q is None else x + (words.Q @ rows) * _scale(E.shape[1], E.dtype)
+
+
+def _bag_backward(dx, words: Words, weight) -> None:
+    """Add the gradient by the table, for dx (N, D)."""
+    dE = words.P.T @ dx  # (U, D)
+    if words.Q is not None:
+        dE += words.Q.T @ (dx * _scale(dx.shape[1], dx.dtype))
+    whole = np.zeros(weight.shape, dE.dtype)  # (V, D)
+    whole[words.ids] = dE
+    weight.accumulate(whole)

@@ -1,0 +1,275 @@
+"""Span reader: finds the part of a passage that answers a question.
+
+::
+
+    p, q     = E[passage], E[question]                           (B, T, E), (B, Q, E)       dropout
+    a        = attention of relu(W_a p) to relu(W_a q), of q     (B, T, E)                  the question as each word sees it
+    x        = p, a, features side by side                       (B, T, 2E + F)
+    y        = bidirectional LSTM of x                           (B, T, 2H)                 dropout
+    z        = bidirectional LSTM of q                           (B, Q, 2H)                 dropout
+    r        = sum_j softmax_j(w · z_j) z_j                      (B, 2H)                    the question as one vector
+    s_t, e_t = y_t · W_s r,  y_t · W_e r                         (B, T)                     where the answer starts, and ends
+    loss     = mean over the batch of -(log softmax(s)[start] + log softmax(e)[end]) / 2
+
+Padding has no part in the attentions, the LSTMs and the softmaxes. Features are numbers known of each word of the passage, such
+as whether it stands in the question too. `best_spans` finds the start i and the end j >= i with the largest s_i + e_j.
+
+With BERT in the place of the LSTMs, question and passage are read as one sequence, in which every word sees every other one:
+`minilm.models.BERTForQuestionAnswering`, whose logits `best_spans` takes likewise.
+
+Backward, beside that of the layers: for ds and de by the logits, y gets ds_t W_s r + de_t W_e r, and W_s r gets sum_t ds_t y_t;
+W_a's gradient is the sum of that of both its uses; w's is that of a query which all rows share.
+
+Reference: D. Chen, A. Fisch, J. Weston, A. Bordes, Reading Wikipedia to answer open-domain questions, ACL 2017, section 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
+from minilm.layers.base import generator_of
+from minilm.ops import activations, attention, checks, cross_entropy
+from minilm.random import Key
+
+__all__ = ["Reader", "best_spans"]
+
+NEVER = -1e9  # a logit whose probability is 0: -inf would give NaN where it meets a zero gradient
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    embedded: tuple  # what the embedding and dropout saved of the passage, and of the question
+    aligned: tuple  # what both maps, both relus and the attention saved
+    lstms: tuple  # what both LSTMs and both dropouts saved
+    pooled: Any  # what the attention that makes r saved
+    maps: tuple  # what W_s and W_e saved
+    y: np.ndarray  # (B, T, 2H)
+    pointed: tuple  # W_s r and W_e r, (B, 2H) each
+    losses: tuple | None
+
+
+class Reader(Layer):
+    """Finds the span of a passage that answers a question.
+
+    Parameters
+    ----------
+    vocab_size : int
+        V. Id 0 is padding.
+    embed_dim, hidden_size : int
+        E and H.
+    num_layers : int
+        Of both LSTMs.
+    features : int
+        F: numbers of each word of the passage.
+    dropout : float
+    dtype : {float32, float64}
+    seed : int, Generator or None
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        embed_dim: int = 64,
+        hidden_size: int = 64,
+        *,
+        num_layers: int = 1,
+        features: int = 1,
+        dropout: float = 0.2,
+        dtype=np.float32,
+        seed=None,
+    ):
+        generator = generator_of(seed)
+        super().__init__(dtype=dtype, seed=generator)
+        self.vocab_size = checks.whole("vocab_size", vocab_size, 2, 2**31)
+        self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
+        self.features = checks.whole("features", features, 0, 2**31)
+        options = {"dtype": dtype, "seed": generator}
+        both = {"num_layers": num_layers, "bidirectional": True, "dropout": dropout, **options}
+        self.embedding = Embedding(vocab_size, embed_dim, 0, initialise=initialisers.normal(0.3), **options)
+        self.align = Linear(embed_dim, embed_dim, **options)
+        self.passage = LSTM(2 * embed_dim + features, hidden_size, **both)
+        self.question = LSTM(embed_dim, hidden_size, **both)
+        self.parameter("pool", (2 * hidden_size,), initialisers.normal(0.1))
+        self.start = Linear(2 * hidden_size, 2 * hidden_size, bias=False, **options)
+        self.end = Linear(2 * hidden_size, 2 * hidden_size, bias=False, **options)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, passage, question, spans, features=None, *, key: Key | None = None, workspace=None):
+        """The loss of a batch.
+
+        Parameters
+        ----------
+        passage : ndarray of integers, shape (B, T)
+            Words, 0 for padding at the ends of rows.
+        question : ndarray of integers, shape (B, Q)
+            Likewise.
+        spans : ndarray of integers, shape (B, 2)
+            The first and the last word of each answer.
+        features : ndarray, shape (B, T, F)
+            Only where F is not 0.
+        key : Key, optional
+            For dropout; without it there is none.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, an id is out of range, or a span lies outside of its passage.
+        """
+        (start, end), saved = self._logits(passage, question, features, key, workspace)  # (B, T) each
+        B = len(start)
+        spans = checks.integers("spans", spans, (B, 2), "(B, 2)")
+        lengths = (passage != 0).sum(axis=1)  # (B,)
+        wrong = (spans < 0).any(axis=1) | (spans[:, 1] >= lengths) | (spans[:, 0] > spans[:, 1])
+        if wrong.any():
+            b = int(np.argmax(wrong))
+            raise ValueError(f"spans must lie in the passage, got {spans[b].tolist()} in row {b} of {lengths[b]} words")
+        losses, kept = zip(
+            *(
+                cross_entropy.forward(logits, np.ascontiguousarray(spans[:, side]), workspace=workspace)
+                for side, logits in enumerate((start, end))
+            ),
+            strict=True,
+        )
+        return (losses[0] + losses[1]) / 2, saved._replace(losses=kept)
+
+    def logits(self, passage, question, features=None, *, workspace=None):
+        """Logits of the start and of the end, (B, T) each; of padding -1e9. Arguments as `forward`'s."""
+        return self._logits(passage, question, features, None, workspace)[0]
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None):
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer.
+
+        Returns
+        -------
+        dfeatures : ndarray, shape (B, T, F), or None where there are none
+        """
+        options = {"workspace": workspace}
+        E = self.embed_dim
+        dy = np.zeros_like(saved.y)  # (B, T, 2H)
+        dr = 0.0  # (B, 2H)
+        for kept, layer, mapped, g in zip(saved.losses, (self.start, self.end), saved.maps, saved.pointed, strict=True):
+            ds = cross_entropy.backward(dloss / 2, kept, **options)  # (B, T)
+            dy += ds[:, :, None] * g[:, None]
+            dg = np.matmul(ds[:, None], saved.y)[:, 0]  # (B, 2H)
+            dr = dr + layer.backward(dg, mapped, **options)
+        dw, dkey, dvalue = attention.backward(dr[:, None, None], saved.pooled)  # (B, 1, 1, 2H), (B, Q, 1, 2H) twice
+        self.pool.accumulate(dw.sum(axis=0).reshape(-1))
+        y, z, dropped_y, dropped_z = saved.lstms
+        dz = self.dropout.backward((dkey + dvalue)[:, :, 0], dropped_z, **options)  # (B, Q, 2H)
+        dq, _ = self.question.backward(dz, z, **options)  # (B, Q, E)
+        dx, _ = self.passage.backward(self.dropout.backward(dy, dropped_y, **options), y, **options)  # (B, T, 2E + F)
+        map_p, map_q, curve_p, curve_q, aligned = saved.aligned
+        da = np.ascontiguousarray(dx[:, :, E : 2 * E])[:, :, None]  # (B, T, 1, E)
+        dquery, dkey, dvalue = (each[:, :, 0] for each in attention.backward(da, aligned))  # (B, T, E), (B, Q, E) twice
+        dp = dx[:, :, :E] + self._align_backward(dquery, curve_p, map_p, options)
+        dq = dq + dvalue + self._align_backward(dkey, curve_q, map_q, options)
+        for gradient, (embedded, dropped) in zip((dp, dq), saved.embedded, strict=True):
+            gradient = self.dropout.backward(np.ascontiguousarray(gradient), dropped, **options)
+            self.embedding.backward(gradient, embedded, **options)
+        return dx[:, :, 2 * E :] if self.features else None
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _logits(self, passage, question, features, key, workspace):
+        passage = checks.ids("passage", passage, self.vocab_size, (None, None), "(B, T)")
+        B, T = passage.shape
+        question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
+        for name, ids in (("passage", passage), ("question", question)):
+            if not B or not (ids[:, :1] != 0).all():
+                raise ValueError(f"{name} must have a word at least in each row, and padding (0) at the ends of rows")
+        if self.features:
+            features = checks.floating("features", features, (B, T, self.features), self.dtype, "(B, T, F)")
+        elif features is not None:
+            raise ValueError(f"features is for a reader with some, got {checks.describe(features)}")
+        keys = [None if key is None else key.fold(number) for number in range(6)]
+        options = {"workspace": workspace}
+        lengths = [(ids != 0).sum(axis=1) for ids in (passage, question)]  # (B,) each
+        (p, kept_p), (q, kept_q) = self._embed(passage, keys[0], options), self._embed(question, keys[1], options)
+        query, curve_p, map_p = self._align(p, options)  # (B, T, E)
+        sought, curve_q, map_q = self._align(q, options)  # (B, Q, E)
+        heads = (query[:, :, None], sought[:, :, None], q[:, :, None])  # (B, T, 1, E), (B, Q, 1, E) twice
+        mask = question != 0  # (B, Q)
+        a, aligned = attention.forward(*heads, key_mask=mask, scale=1.0)  # (B, T, 1, E)
+        parts = [p, a[:, :, 0]] + ([features] if self.features else [])
+        x = np.concatenate(parts, axis=2)  # (B, T, 2E + F)
+        out, kept_y = self.passage.forward(x, None, lengths[0], key=keys[2], **options)
+        y, dropped_y = self.dropout.forward(np.ascontiguousarray(out.y), key=keys[3], **options)  # (B, T, 2H)
+        out, kept_z = self.question.forward(q, None, lengths[1], key=keys[4], **options)
+        z, dropped_z = self.dropout.forward(np.ascontiguousarray(out.y), key=keys[5], **options)  # (B, Q, 2H)
+        w = np.ascontiguousarray(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
+        r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=mask, scale=1.0)  # (B, 1, 1, 2H)
+        r, inside = np.ascontiguousarray(r[:, 0, 0]), np.arange(T) < lengths[0][:, None]  # (B, 2H), (B, T)
+        logits, maps, pointed = [], [], []
+        for layer in (self.start, self.end):
+            g, kept = layer.forward(r, **options)  # (B, 2H)
+            logits.append(np.where(inside, np.matmul(y, g[:, :, None])[:, :, 0], NEVER).astype(y.dtype))  # (B, T)
+            maps.append(kept)
+            pointed.append(g)
+        saved = Saved(
+            (kept_p, kept_q), (map_p, map_q, curve_p, curve_q, aligned), (kept_y, kept_z, dropped_y, dropped_z),
+            pooled, tuple(maps), y, tuple(pointed), None,
+        )  # fmt: skip
+        return tuple(logits), saved
+
+    def _embed(self, ids, key, options):
+        x, embedded = self.embedding.forward(ids, **options)
+        x, dropped = self.dropout.forward(x, key=key, **options)
+        return x, (embedded, dropped)
+
+    def _align(self, x, options):
+        a, mapped = self.align.forward(x, **options)
+        y, curve = activations.relu.forward(a, **options)
+        return y, curve, mapped
+
+    def _align_backward(self, dy, curve, mapped, options):
+        da = activations.relu.backward(np.ascontiguousarray(dy), curve, **options)
+        return self.align.backward(da, mapped, **options)
+
+    def settings(self):
+        return f"{self.vocab_size}, {self.embed_dim}, {self.passage.hidden_size}"
+
+
+def best_spans(start, end, *, most: int = 15, inside=None) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable span of each row: of all start <= end < start + most the one with the largest sum of both logits.
+
+    Parameters
+    ----------
+    start, end : ndarray, shape (B, T)
+        Logits.
+    most : int
+        Words of an answer.
+    inside : ndarray of bool, shape (B, T), optional
+        Where an answer may start and end.
+
+    Returns
+    -------
+    spans : ndarray of integers, shape (B, 2)
+    scores : ndarray, shape (B,)
+        The sums.
+    """
+    start, end = np.asarray(start), np.asarray(end)
+    checks.check_shape("start", start, (None, None), "(B, T)")
+    checks.check_shape("end", end, start.shape, "(B, T)")
+    most = checks.whole("most", most, 1, 2**31)
+    B, T = start.shape
+    if inside is not None:
+        start, end = (np.where(inside, each, NEVER) for each in (start, end))
+    spans, scores = np.zeros((B, 2), np.int64), np.full(B, -np.inf)  # (B, 2), (B,)
+    for length in range(min(most, T)):
+        sums = start[:, : T - length] + end[:, length:]  # (B, T - length)
+        i = sums.argmax(axis=1)  # (B,)
+        best = sums[np.arange(B), i]  # (B,)
+        better = best > scores  # (B,)
+        scores = np.where(better, best, scores)
+        spans[better] = np.stack([i, i + length], axis=1)[better]
+    return spans, scores

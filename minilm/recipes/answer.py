@@ -1,0 +1,284 @@
+"""The recipe `answer`: questions about stories, by a memory network, and about passages, by a span reader."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import numpy as np
+
+from minilm import models, tokenizers
+from minilm.metrics.accuracy import accuracy, commonest
+from minilm.metrics.squad import exact_match, scores
+from minilm.recipes import stories
+from minilm.recipes.base import Recipe
+from minilm.recipes.reading import BERTReading, LSTMReading
+from minilm.recipes.squad import Question, of_story, read_squad, words
+from minilm.recipes.stories import Story, words_of
+
+__all__ = ["Answer"]
+
+STEPS = {1: 3000, 2: 20000, 3: 20000}  # of the built-in tasks
+PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
+CHUNK = 100  # questions that are answered side by side
+LONGEST = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
+
+
+class Answer(Recipe):
+    """Answers questions: about stories, with a word, and about passages, with a part of them.
+
+    Built-in data are stories of people who carry things between places, with questions in the manner of bAbI's tasks 1 to 3,
+    which rest on one, two or three sentences: --set task=2. They are answered by an end-to-end memory network; with
+    --set model=reader by a span reader, which points at the answer in the story.
+
+    Real data: a file in bAbI's form (`3 Where is Mary?<tab>bathroom<tab>1`), or a JSON file in SQuAD's form, for the reader.
+    With "train" in its name, the file beside it that has "test", "dev" or "valid" there instead is the validation part; without
+    one, the last tenth is. --set model=bert reads with a BERT, from scratch or from a folder in Hugging Face's layout:
+    --set weights=FOLDER.
+    """
+
+    name = "answer"
+    says = "answer questions about stories and passages"
+    metric = "exact_match"
+    prompt = "story"
+    options = {
+        "task": 1,  # of the built-in stories
+        "model": "auto",
+        "examples": 20000,  # of the built-in stories
+        "batch": 32,
+        "lr": 5e-3,
+        "hidden_size": 32,  # of the memory network's vectors, or of the reader's LSTMs
+        "hops": 3,
+        "memory_size": 50,
+        "tying": "adjacent",
+        "position_encoding": True,
+        "time_noise": 0.1,
+        "linear_start": 0.2,  # part of the budget without a softmax over the memories
+        "embedding_size": 64,
+        "num_layers": 1,
+        "dropout": 0.2,
+        "vocab_size": 20000,  # of the reader
+        "max_length": 300,  # words of a passage that are read at once
+        "answer_length": 15,  # words of an answer at most
+        "weights": None,
+    }
+    choices = {
+        "task": (1, 2, 3),
+        "model": ("auto", "memory", "reader", "bert"),
+        "tying": ("adjacent", "layerwise"),
+    }
+
+    _fresh = False  # whether the model is to start anew, from pretrained weights perhaps, or to be filled with a run's
+
+    # --- data --------------------------------------------------------------------------------------------------------
+
+    def generate(self, seed):
+        task, count = self.options["task"], self.options["examples"]
+        self.suggest(steps=STEPS[task])
+        rng = np.random.default_rng([seed, task])
+        train = stories.generate(task, count, rng)
+        known = {(story.sentences, story.question) for story in train}
+        fresh = [story for story in stories.generate(task, 1000, rng) if (story.sentences, story.question) not in known]
+        return self._as_asked(train), self._as_asked(fresh)
+
+    def read(self, path):
+        path = os.fspath(path)
+        is_json = path.lower().endswith(".json")
+        if is_json and self.options["model"] == "memory":
+            raise ValueError(f"{path}: a memory network answers with a word it knows; passages in JSON want model=reader or bert")
+        reader = read_squad if is_json else stories.read_babi
+        beside = _beside(path)
+        train = reader(path)
+        if beside is not None:
+            return self._as_asked(train), self._as_asked(reader(beside))
+        cut = len(train) - max(1, len(train) // 10)
+        return self._as_asked(train[:cut]), self._as_asked(train[cut:])
+
+    def _as_asked(self, examples):
+        """Stories as passages, where a reader is to answer."""
+        if self.options["model"] in ("reader", "bert"):
+            return [of_story(each) if isinstance(each, Story) else each for each in examples]
+        return examples
+
+    def adapt(self, train):
+        if isinstance(train[0], Story):
+            return
+        if self.options["model"] == "bert":
+            pretrained = self.options["weights"] is not None
+            self.suggest(hidden_size=128, num_layers=2, lr=5e-5 if pretrained else 3e-4, batch=16, warmup=0.1, weight_decay=0.01)
+        else:
+            self.suggest(hidden_size=64, lr=2e-3)
+        self.suggest(steps=max(1000, 3 * len(train) // max(1, self.options["batch"])))  # three passes
+
+    # --- the model ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, train):
+        self._fresh = True
+        if isinstance(train[0], Story):
+            counted = sorted({word for story in train for text in (*story.sentences, story.question) for word in words_of(text)})
+            known = sorted({*counted, *(story.answer.lower() for story in train)})
+            self.vocabularies = {"words": tokenizers.WordLevel(known, split="spaces", eos_token=None)}
+            self.facts = {"kind": "memory", "answers": sorted({story.answer.lower() for story in train})}
+            return
+        kind = BERTReading if self.options["model"] == "bert" else LSTMReading
+        self.facts = {"kind": "bert" if kind is BERTReading else "reader"}
+        self.vocabularies, more = kind.prepared(train, self.options)
+        self.facts.update(more)
+
+    def make_model(self, seed):
+        options = self.options
+        if self.facts["kind"] == "memory":
+            budget = options["steps"] if options["minutes"] is None else 60 * options["minutes"] * PACE
+            return models.MemoryNetwork(
+                self.vocabularies["words"].vocab_size + 1,
+                options["hidden_size"],
+                hops=options["hops"],
+                memory_size=options["memory_size"],
+                tying=options["tying"],
+                position_encoding=options["position_encoding"],
+                time_noise=options["time_noise"],
+                linear_steps=int(options["linear_start"] * budget),
+                seed=seed,
+            )
+        return self._reading.make_model(seed)
+
+    @property
+    def _reading(self):
+        """How passages and questions become batches, and logits spans."""
+        kind = BERTReading if self.facts["kind"] == "bert" else LSTMReading
+        return kind(self.vocabularies, self.facts, self.options, self._fresh)
+
+    def length(self, example):
+        return len(example.sentences) if isinstance(example, Story) else len(example.passage)
+
+    def batch(self, examples):
+        if self.facts["kind"] != "memory":
+            return self._reading.batch(examples)
+        story, question = self._arrays(examples)
+        return story, question, np.array([self._id(example.answer) for example in examples])
+
+    def _id(self, word: str) -> int:
+        return int(self.vocabularies["words"].encode(word.lower())[0]) + 1  # 0 is padding
+
+    def _arrays(self, examples):
+        """Words of the stories (B, M, J) and of the questions (B, Q); of a long story the latest sentences."""
+        encode, most = self.vocabularies["words"].encode, self.options["memory_size"]
+        told = [[encode(" ".join(words_of(each))) + 1 for each in example.sentences[-most:]] for example in examples]
+        asked = [encode(" ".join(words_of(example.question))) + 1 for example in examples]
+        shape = (len(told), max(map(len, told)), max(len(ids) for sentences in told for ids in sentences))
+        story, question = np.zeros(shape, np.int64), np.zeros((len(told), max(map(len, asked))), np.int64)
+        for b, (sentences, ids) in enumerate(zip(told, asked, strict=True)):
+            question[b, : len(ids)] = ids
+            for i, words_ in enumerate(sentences):
+                story[b, i, : len(words_)] = words_
+        return story, question
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _answers(self, examples) -> tuple[list[str], list[np.ndarray]]:
+        """An answer to each question, and of a memory network where its hops looked, (K, M) each."""
+        given: list[str] = []
+        looked: list[np.ndarray] = []
+        for start in range(0, len(examples), CHUNK):
+            part = examples[start : start + CHUNK]
+            if self.facts["kind"] != "memory":
+                given += self._reading.answers(self.model, part)
+                continue
+            reading = self.model.read(*self._arrays(part))
+            among = np.array([self._id(word) for word in self.facts["answers"]])  # (A,)
+            given += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
+            looked += list(reading.attention)
+        return given, looked
+
+    def evaluate(self, examples):
+        given, looked = self._answers(examples)
+        if self.facts["kind"] != "memory":
+            return scores(given, [example.answers for example in examples])
+        found = {"exact_match": accuracy([example.answer.lower() for example in examples], given)}
+        known = [(each.support, len(each.sentences), p) for each, p in zip(examples, looked, strict=True) if each.support]
+        if known:  # whether some hop looked most at a sentence that the answer rests on
+            most = self.options["memory_size"]
+            hits = [bool({int(i) + max(0, n - most) for i in p.argmax(axis=1)} & set(support)) for support, n, p in known]
+            found["looked_at_support"] = sum(hits) / len(hits)
+        return found
+
+    def chance(self, examples):
+        """The commonest answer; of passages, any one word of the passage."""
+        if self.facts["kind"] == "memory":
+            return commonest([example.answer for example in examples])
+        hits = []
+        for example in examples:
+            among = words(example.passage)
+            hits.append(sum(exact_match(word.text, example.answers) for word in among) / max(1, len(among)))
+        return float(np.mean(hits))
+
+    def samples(self, examples):
+        some = examples[:4]
+        given, _ = self._answers(some)
+        return [(_shown(example), _wanted(example), answer) for example, answer in zip(some, given, strict=True)]
+
+    def answer(self, text: str) -> str:
+        """The answer to the last sentence of a text, from all before it."""
+        sentences = [each.strip() for each in re.findall(r"[^.?!\n]+[.?!]*", text) if words(each)]
+        if len(sentences) < 2:
+            raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
+        *told, question = sentences
+        if self.facts["kind"] != "memory":
+            passage = text[: text.rindex(question)].strip()
+            return self._answers([Question(passage, question, ("",), 0)])[0][0]
+        known = self.vocabularies["words"]
+        unknown = dict.fromkeys(word for each in sentences for word in words_of(each) if known.token_to_id(word) is None)
+        if unknown:
+            raise ValueError(f"the model knows no {', '.join(map(repr, unknown))}; it learned {len(known.vocabulary)} words")
+        return self._answers([Story(tuple(told), question, "", ())])[0][0]
+
+    def ask(self, read):
+        lines: list[str] = []
+        while not lines or not lines[-1].rstrip().endswith("?"):
+            lines.append(read(f"{self.prompt}: " if not lines else "  ... or the question: "))
+            if not lines[-1].strip():
+                return ""
+        return "\n".join(lines)
+
+    def pictures(self, folder, examples):
+        """hops.png: where each hop of the memory network looked, for three stories."""
+        if self.facts["kind"] != "memory":
+            return []
+        from matplotlib.figure import Figure
+
+        some = sorted(examples[:40], key=lambda story: abs(len(story.sentences) - 10))[:3]
+        given, looked = self._answers(some)
+        figure = Figure(figsize=(9, sum(1.2 + 0.24 * p.shape[1] for p in looked)), dpi=120, layout="constrained")
+        every = figure.subplots(len(some), 1, squeeze=False, height_ratios=[1.2 + 0.24 * p.shape[1] for p in looked])[:, 0]
+        for axes, story, answer, p in zip(every, some, given, looked, strict=True):
+            told = story.sentences[-self.options["memory_size"] :]
+            first = len(story.sentences) - len(told)
+            p = p[:, : len(told)]  # (K, M), without the padding of the batch
+            axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(told)]
+            axes.set_yticks(range(len(told)), names, fontsize=7)
+            axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
+            axes.set_title(f"{story.question}  {answer}  (wanted {story.answer}; * supports it)", loc="left", fontsize=9)
+        path = os.path.join(folder, "hops.png")
+        figure.savefig(path)
+        return [path]
+
+
+def _beside(path: str) -> str | None:
+    """The validation part that belongs to a training part, by its name."""
+    folder, name = os.path.split(path)
+    for train, other in LONGEST:
+        if train in name:
+            near = os.path.join(folder, name.replace(train, other))
+            if os.path.exists(near):
+                return near
+    return None
+
+
+def _shown(example) -> str:
+    told = " ".join(example.sentences[-12:]) if isinstance(example, Story) else example.passage
+    return f"{told if len(told) <= 700 else told[:700] + ' ...'}\n{example.question}"
+
+
+def _wanted(example) -> str:
+    return example.answer.lower() if isinstance(example, Story) else example.answers[0]

@@ -1,0 +1,189 @@
+"""How passages and questions become what a span reader reads, and its logits answers: for LSTMs, and for a BERT.
+
+A long passage is read in windows that overlap by half. A training example is the first window that holds its answer whole; an
+answer is the best span of all windows.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm import models, tokenizers
+from minilm.models.reader import best_spans
+from minilm.recipes.squad import Question, span_of, windows, words
+
+__all__ = ["BERTReading", "LSTMReading"]
+
+
+class _Window(NamedTuple):
+    """A part of a passage, with its question, as a model reads it."""
+
+    arrays: tuple  # what is padded to a batch, each (T, ...) or (Q,)
+    places: list  # (start, end) in the passage of each place of the first array; (0, 0) where an answer cannot be
+
+
+class _Reading:
+    def __init__(self, vocabularies, facts, options, fresh: bool = False):
+        self.vocabularies, self.facts, self.options, self.fresh = vocabularies, facts, options, fresh
+
+    def _windows(self, example: Question) -> list[_Window]:
+        raise NotImplementedError
+
+    def _padded(self, found: list[_Window]) -> list[np.ndarray]:
+        """The arrays of several windows as batches (B, T, ...), zeros at the ends of rows."""
+        batches = []
+        for parts in zip(*(window.arrays for window in found), strict=True):
+            longest = max(map(len, parts))
+            batch = np.zeros((len(parts), longest, *parts[0].shape[1:]), parts[0].dtype)
+            for row, part in zip(batch, parts, strict=True):
+                row[: len(part)] = part
+            batches.append(batch)
+        return batches
+
+    def _training(self, example: Question) -> tuple[_Window, tuple[int, int]]:
+        """The window that holds the answer, and where in it."""
+        found, start, end = self._windows(example), example.start, example.start + len(example.answers[0])
+        best = None
+        for window in found:
+            span = span_of(window.places, start, end)
+            if span is None:
+                continue
+            whole = window.places[span[0]][0] <= start and window.places[span[1]][1] >= end
+            if whole:
+                return window, span
+            best = best or (window, span)
+        if best is None:
+            raise ValueError(f"the answer {example.answers[0]!r} is in no window of its passage: a larger max_length may hold it")
+        return best
+
+    def _scored(self, model, found: list[_Window]) -> tuple[np.ndarray, np.ndarray]:
+        """Best spans (B, 2) of windows and their scores (B,)."""
+        raise NotImplementedError
+
+    def answers(self, model, examples) -> list[str]:
+        """The best span of each passage, as it is written there."""
+        each = [self._windows(example) for example in examples]
+        flat = [window for found in each for window in found]
+        spans, scores = self._scored(model, flat)
+        given, place = [], 0
+        for example, found in zip(examples, each, strict=True):
+            best = place + int(np.argmax(scores[place : place + len(found)]))
+            (first, last), places = spans[best], flat[best].places
+            given.append(example.passage[places[first][0] : places[last][1]])
+            place += len(found)
+        return given
+
+
+class LSTMReading(_Reading):
+    """For `minilm.models.Reader`."""
+
+    @classmethod
+    def prepared(cls, train, options) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Vocabularies and facts."""
+        counts: Counter[str] = Counter()
+        for passage in {example.passage for example in train}:
+            counts.update(word.text.lower() for word in words(passage))
+        for example in train:
+            counts.update(word.text.lower() for word in words(example.question))
+        common = sorted(counts, key=lambda word: (-counts[word], word))[: max(1, options["vocab_size"])]
+        return {"words": tokenizers.WordLevel(common, split="spaces", eos_token=None)}, {}
+
+    def make_model(self, seed):
+        options = self.options
+        return models.Reader(
+            self.vocabularies["words"].vocab_size + 1,
+            options["embedding_size"],
+            options["hidden_size"],
+            num_layers=options["num_layers"],
+            features=2,
+            dropout=options["dropout"],
+            seed=seed,
+        )
+
+    def _ids(self, found) -> np.ndarray:
+        return self.vocabularies["words"].encode(" ".join(word.text.lower() for word in found)).astype(np.int64) + 1
+
+    def _windows(self, example):
+        passage, asked = words(example.passage), words(example.question)
+        if not passage or not asked:
+            raise ValueError(f"a {'question' if passage else 'passage'} must hold a word")
+        exact, lower = {word.text for word in asked}, {word.text.lower() for word in asked}
+        question, found = self._ids(asked), []
+        for start, end in windows(len(passage), self.options["max_length"]):
+            part = passage[start:end]
+            features = np.array([[w.text in exact, w.text.lower() in lower] for w in part], np.float32)  # (T, 2)
+            found.append(_Window((self._ids(part), question, features), [(w.start, w.end) for w in part]))
+        return found
+
+    def batch(self, examples):
+        found, spans = zip(*map(self._training, examples), strict=True)
+        passage, question, features = self._padded(found)
+        return passage, question, np.array(spans), features
+
+    def _scored(self, model, found):
+        parts = []
+        for start in range(0, len(found), 50):
+            passage, question, features = self._padded(found[start : start + 50])
+            parts.append(best_spans(*model.logits(passage, question, features), most=self.options["answer_length"]))
+        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+
+
+class BERTReading(_Reading):
+    """For `minilm.models.BERTForQuestionAnswering`: ``[CLS] question [SEP] passage [SEP]``."""
+
+    @classmethod
+    def prepared(cls, train, options):
+        """Vocabularies and facts."""
+        if options["weights"] is not None:
+            config = models.BERTForQuestionAnswering.from_pretrained(options["weights"]).config
+            return {"pieces": tokenizers.WordPiece.load(options["weights"])}, {"config": config.to_dict()}
+        texts = [*{example.passage for example in train}, *(example.question for example in train)]
+        pieces = tokenizers.WordPiece.train_from_chunks("\n".join(texts), vocab_size=min(8000, options["vocab_size"]))
+        D = options["hidden_size"]
+        config = models.BERTConfig(
+            vocab_size=pieces.vocab_size,
+            hidden_size=D,
+            num_hidden_layers=options["num_layers"],
+            num_attention_heads=max(1, D // 32),
+            intermediate_size=4 * D,
+            max_position_embeddings=512,
+            hidden_dropout_prob=options["dropout"],
+            attention_probs_dropout_prob=options["dropout"],
+        )
+        return {"pieces": pieces}, {"config": config.to_dict()}
+
+    def make_model(self, seed):
+        if self.fresh and self.options["weights"] is not None:
+            return models.BERTForQuestionAnswering.from_pretrained(self.options["weights"], seed=seed)
+        return models.BERTForQuestionAnswering(models.BERTConfig.from_dict(self.facts["config"]), seed=seed)
+
+    def _windows(self, example):
+        passage, longest = words(example.passage), self.facts["config"]["max_position_embeddings"]
+        if not passage or not words(example.question):
+            raise ValueError(f"a {'question' if passage else 'passage'} must hold a word")
+        found = []
+        for start, end in windows(len(passage), self.options["max_length"]):
+            offset = passage[start].start
+            text = example.passage[offset : passage[end - 1].end]
+            pair = self.vocabularies["pieces"].encode_pair(example.question, text, max_length=longest, truncation="only_second")
+            inside = pair.sequence_ids == 1  # (T,)
+            arrays = (pair.input_ids.astype(np.int64), pair.token_type_ids.astype(np.int64), np.ones(len(inside), bool), inside)
+            places = [(int(a) + offset, int(b) + offset) if i else (0, 0) for (a, b), i in zip(pair.offsets, inside, strict=True)]
+            found.append(_Window(arrays, places))
+        return found
+
+    def batch(self, examples):
+        found, spans = zip(*map(self._training, examples), strict=True)
+        ids, types, mask, _ = self._padded(found)
+        return ids, np.array(spans), types, mask
+
+    def _scored(self, model, found):
+        parts = []
+        for start in range(0, len(found), 25):
+            ids, types, mask, inside = self._padded(found[start : start + 25])
+            logits = model.logits(ids, types, mask)  # (B, T, 2)
+            parts.append(best_spans(logits[..., 0], logits[..., 1], most=2 * self.options["answer_length"], inside=inside))
+        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
