@@ -229,7 +229,7 @@ class PairRecipe(Recipe):
         from minilm.recipes.plots import attention_maps
 
         some = sorted({pair.source: pair for pair in examples[:200]}.values(), key=lambda pair: len(pair.source))
-        some = [some[i] for i in sorted({len(some) // 4, len(some) // 2, 3 * len(some) // 4, len(some) - 1})]
+        some = [some[i] for i in sorted({int(part * len(some)) for part in (0.2, 0.4, 0.6, 0.8)})]  # of four lengths
         path = os.path.join(folder, "attention.png")
         attention_maps(path, [self.alignment(pair.source) for pair in some])
         return [path]
