@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 
 DESCRIPTION = """\
@@ -66,6 +67,8 @@ def run(args) -> int:
     if args.weights is not None:
         model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
     else:
+        if _is_recipe(args.folder):
+            raise ValueError(f"{args.folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
         loaded = load_run(args.folder)
         model, tokenizer = loaded.model, loaded.tokenizer
     text = sys.stdin.read() if args.text == "-" else args.text
@@ -104,3 +107,11 @@ def run(args) -> int:
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _is_recipe(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            return "recipe" in json.load(file)
+    except (OSError, ValueError, TypeError):
+        return False  # what else may be wrong, load_run says
