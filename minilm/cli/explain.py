@@ -36,7 +36,9 @@ def add_parser(subparsers) -> None:
         default="auto",
         help="which predictions get integrated gradients: all, the last, or all if it takes no more than about a minute (auto)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="gradients of each; as many as it takes without it, up to 256")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="gradients of each; as many as it takes without it, up to about 2,048"
+    )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="expected tokens to show (10)")
     parser.add_argument("--neighbours", type=int, default=8, metavar="N", help="nearest tokens to show (8)")
     parser.set_defaults(run=run)

@@ -4,6 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const T = D.tokens.length, root = document.documentElement, $ = (id) => document.getElementById(id);
   const places = D.surprisal.places, last = places[places.length - 1];
   const state = { selected: first(), hover: -1, method: 0, layer: 0, head: 0, gate: 0, cell: 0, unit: 0, deep: null };
+  if (D.methods[0].places.length < places.length) state.method = 1;
   const redraw = []; // what follows the selection
 
   // --- small tools ---------------------------------------------------------------------------------------------------
@@ -252,7 +253,7 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const about = state.selected < T ? name(state.selected) : `${spelled(m.targets[n])}, the most probable next token`, sum = m.values[n].reduce((a, b) => a + b, 0);
     line.textContent = m.errors[n] === null ? `Prediction of ${about}: log p = ${digits(m.outputs[n], 3)} nats. The sum is ${digits(sum, 3)}; this method promises nothing of it.`
-      : `Prediction of ${about}: the attributions sum to ${digits(sum, 4)} = log p ${digits(m.outputs[n], 4)} − baseline ${digits(m.baselines[n], 4)}, with an error of ${m.errors[n].toExponential(1)} nats after ${m.steps[n]} gradients.`;
+      : `Prediction of ${about}: the attributions sum to ${digits(sum, 4)} = log p ${digits(m.outputs[n], 4)} − baseline ${digits(m.baselines[n], 4)}, with an error of ${m.errors[n].toExponential(1)} nats after ${m.steps[n]} gradients${Math.abs(m.errors[n]) > 0.01 * Math.max(1, Math.abs(m.outputs[n] - m.baselines[n])) ? ": not complete, this prediction leaps on the way" : ""}.`;
   });
   map("map-attribution", {
     rows: () => D.methods[state.method].places.length, cols: () => T,
