@@ -24,6 +24,7 @@ RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is 
     "summarise": ("minilm.recipes.summarise", "Summarise"),
     "sentiment": ("minilm.recipes.sentiment", "Sentiment"),
     "translate": ("minilm.recipes.translate", "Translate"),
+    "vectors": ("minilm.recipes.vectors", "Vectors"),
 }
 
 

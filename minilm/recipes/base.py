@@ -178,6 +178,12 @@ class Recipe:
         """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
         return []
 
+    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress):
+        """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`."""
+        from minilm.recipes.fit import fit
+
+        return fit(self, train, validation, seed=seed, progress=progress)
+
     # --- running it ---------------------------------------------------------------------------------------------------
 
     def run(
@@ -213,7 +219,7 @@ class Recipe:
         ArithmeticError
             The loss is not finite.
         """
-        from minilm.recipes import fit, folder
+        from minilm.recipes import folder
         from minilm.training.progress import Progress
 
         if minutes is not None and steps is not None:
@@ -237,7 +243,7 @@ class Recipe:
         self.model = self.make_model(seed)
         show = Progress(progress, "examples")
         try:
-            fitted = fit.fit(self, train, validation, seed=seed, progress=show)
+            fitted = self.fit(train, validation, seed=seed, progress=show)
             show.say(f"evaluating on {len(validation):,} examples")
             metrics = self.evaluate(validation)
         finally:
