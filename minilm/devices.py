@@ -1,20 +1,45 @@
-"""Which implementation serves an array."""
+"""Which device an array lives on, and which implementation serves it."""
 
 from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import importlib
+import sys
+from typing import NamedTuple
 
 import numpy as np
 
 from minilm.threads import parallel, parts, set_threads, threads
 
-__all__ = ["IMPLEMENTATIONS", "implementation", "implementation_for", "load", "parallel", "parts", "set_threads", "threads"]
+__all__ = [
+    "DEVICES",
+    "HOST",
+    "IMPLEMENTATIONS",
+    "GpuStatus",
+    "array_module",
+    "gpu_status",
+    "ids_are_checked",
+    "implementation",
+    "implementation_for",
+    "load",
+    "on_gpu",
+    "parallel",
+    "parts",
+    "require",
+    "set_threads",
+    "threads",
+    "to_device",
+    "to_host",
+]
 
-IMPLEMENTATIONS = ("oracle", "cpu")  # "gpu" joins them with the CUDA kernels
+HOST = ("oracle", "cpu")  # implementations that take NumPy's arrays
+IMPLEMENTATIONS = (*HOST, "gpu")
+DEVICES = ("cpu", "cuda")
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("minilm_implementation", default=None)
+_ids_checked: contextvars.ContextVar[bool] = contextvars.ContextVar("minilm_ids_checked", default=False)
 
 
 @contextlib.contextmanager
@@ -23,8 +48,8 @@ def implementation(name: str):
 
     Parameters
     ----------
-    name : {"oracle", "cpu"}
-        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba.
+    name : {"oracle", "cpu", "gpu"}
+        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C.
 
     Raises
     ------
@@ -33,8 +58,8 @@ def implementation(name: str):
 
     Notes
     -----
-    Outside such a block the array's type chooses: NumPy arrays are served by ``"cpu"``. There is no silent fall back
-    from one implementation to another. The choice belongs to the running thread (a context variable).
+    Outside such a block the array's type chooses: NumPy arrays are served by ``"cpu"``, CuPy's by ``"gpu"``. There is no
+    silent fall back from one implementation to another. The choice belongs to the running thread (a context variable).
     """
     if name not in IMPLEMENTATIONS:
         raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
@@ -45,13 +70,139 @@ def implementation(name: str):
         _forced.reset(token)
 
 
-def implementation_for(array) -> str:
-    """Name of the implementation that serves `array`: the forced one, or the one of its device."""
+def implementation_for(array=None) -> str:
+    """Name of the implementation that serves `array`: the forced one, or the one of its device.
+
+    Without an array, where nothing says which device is meant, it is the forced one or ``"cpu"``.
+    """
+    forced = _forced.get()
+    if array is None:
+        return forced or "cpu"
+    if on_gpu(array):
+        if forced not in (None, "gpu"):
+            raise TypeError(f"the implementation {forced!r} wants numpy arrays, got one on the device")
+        return "gpu"
     if not isinstance(array, np.ndarray):
         raise TypeError(f"an op wants numpy arrays, got {type(array).__name__}")
-    return _forced.get() or "cpu"
+    if forced == "gpu":
+        raise TypeError("the implementation 'gpu' wants arrays on the device: minilm.devices.to_device moves them there")
+    return forced or "cpu"
 
 
 def load(package: str, name: str):
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
     return importlib.import_module(f"{package}.{name}")
+
+
+# --- arrays on the device ---------------------------------------------------------------------------------------------
+
+
+def on_gpu(array) -> bool:
+    """Whether `array` is one of CuPy's."""
+    cupy = sys.modules.get("cupy")  # who has such an array has imported CuPy
+    return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def array_module(array):
+    """NumPy or CuPy, whichever `array` belongs to."""
+    return sys.modules["cupy"] if on_gpu(array) else np
+
+
+def to_device(tree):
+    """Copy every NumPy array of a tree of tuples, lists and dicts to the GPU; what is there already stays as it is.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no GPU that can be used; the message says what is missing.
+    """
+    require("cuda")
+    import cupy
+
+    return _mapped(tree, lambda leaf: cupy.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf)
+
+
+def to_host(tree):
+    """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
+    return _mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
+
+
+def _mapped(tree, function):
+    if isinstance(tree, dict):
+        return {key: _mapped(part, function) for key, part in tree.items()}
+    if isinstance(tree, (tuple, list)):
+        parts = [_mapped(part, function) for part in tree]
+        return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
+    return function(tree)
+
+
+@contextlib.contextmanager
+def ids_are_checked():
+    """Inside this block, ids on the device are taken to be in range: the host has checked them before it copied them.
+
+    A check on the device would wait for it: a training step does not. Kernels read nothing out of range all the same: a wrong
+    id gives NaN.
+    """
+    token = _ids_checked.set(True)
+    try:
+        yield
+    finally:
+        _ids_checked.reset(token)
+
+
+def ids_checked() -> bool:
+    """Whether `ids_are_checked` holds."""
+    return _ids_checked.get()
+
+
+# --- is there a GPU ---------------------------------------------------------------------------------------------------
+
+
+class GpuStatus(NamedTuple):
+    """Whether a GPU can be used."""
+
+    available: bool
+    reason: str  # its name, or what is missing and how to get it
+
+
+@functools.cache
+def gpu_status() -> GpuStatus:
+    """Whether a GPU can be used, or else what is missing: CuPy, the driver, a device, or a library of CUDA's. Asked once."""
+    try:
+        import cupy
+    except ImportError as error:
+        if getattr(error, "name", None) == "cupy":
+            return GpuStatus(False, "CuPy is not installed: pip install 'minilm[cuda13]' (or [cuda12], for an older driver)")
+        return GpuStatus(False, f"CuPy cannot be imported: {_line(error)}")
+    runtime = cupy.cuda.runtime
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        if "InsufficientDriver" in str(error):  # it says so where there is no driver at all
+            driver = runtime.driverGetVersion()
+            had = f"its version is {driver // 1000}.{driver % 1000 // 10}" if driver else "there is none"
+            return GpuStatus(False, f"no NVIDIA driver that CuPy can use ({had}): install or update the driver")
+        if "NoDevice" in str(error):
+            return GpuStatus(False, "the NVIDIA driver sees no GPU: is one there, and does CUDA_VISIBLE_DEVICES name it?")
+        return GpuStatus(False, f"CUDA does not start: {_line(error)}")
+    if count == 0:
+        return GpuStatus(False, "the NVIDIA driver sees no GPU: is one there, and does CUDA_VISIBLE_DEVICES name it?")
+    try:  # CuPy alone has neither the compiler nor cuBLAS, and says so only now
+        from minilm.ops.cuda import trial
+
+        trial.run()
+    except Exception as error:  # CuPy's errors have no common base
+        return GpuStatus(False, f"a kernel does not run ({_line(error)}): pip install 'minilm[cuda13]' brings NVRTC and cuBLAS")
+    return GpuStatus(True, runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode())
+
+
+def require(device: str) -> None:
+    """RuntimeError with the reason in one line, unless arrays can live on `device` (``"cpu"`` or ``"cuda"``)."""
+    if device not in DEVICES:
+        raise ValueError(f"device must be one of {', '.join(DEVICES)}, got {device!r}")
+    if device == "cuda" and not gpu_status().available:
+        raise RuntimeError(f"no GPU can be used: {gpu_status().reason}")
+
+
+def _line(error) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0][:200]

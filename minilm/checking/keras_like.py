@@ -121,6 +121,18 @@ CASES = {
         lambda: [_table(), LSTM(H, return_sequences=True), Flatten(), Dense(C, activation="softmax")], IDS, CLASSES, SPARSE
     ),
     "without bias": (lambda: _last(GRU, use_bias=False), IDS, CLASSES, SPARSE),
+    **{
+        f"{name}, step by step": (lambda k=kind, o=options: _all(k, wrapped=True, **o), IDS, STEPS, SPARSE, None, KEY)
+        for name, kind, options in (
+            ("LSTM", LSTM, {"recurrent_dropout": 0.3, "dropout": 0.2}),
+            ("LSTM hard", LSTM, {"activation": "softsign", "recurrent_activation": "sigmoid"}),
+            ("GRU", GRU, {"recurrent_dropout": 0.3}),
+            ("GRU before", GRU, {"recurrent_dropout": 0.3, "reset_after": False}),
+            ("SimpleRNN", SimpleRNN, {"recurrent_dropout": 0.3, "activation": "softsign"}),
+        )
+    },
+    "LSTM, step by step, last step": (lambda: _last(LSTM, activation="linear", go_backwards=True), IDS, CLASSES, SPARSE),
+    "GRU, step by step, last step": (lambda: _last(GRU, recurrent_dropout=0.4), IDS, CLASSES, SPARSE, None, KEY),
     "dropout": (
         lambda: [
             _table(), SpatialDropout1D(0.3), Dropout(0.2), Bidirectional(LSTM(H, dropout=0.3)), Dropout(0.3), Dense(C, "softmax")

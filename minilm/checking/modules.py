@@ -12,7 +12,7 @@ import itertools
 
 import numpy as np
 
-from minilm.checking import answering, classifying, encoder_decoders, keras_like, transformers
+from minilm.checking import answering, classifying, encoder_decoders, keras_like, transformers, word_vectors
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
 from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
 from minilm.random import Key
@@ -208,4 +208,5 @@ MODELS = {
     **encoder_decoders.MODELS,
     **classifying.MODELS,
     **keras_like.MODELS,
+    **word_vectors.MODELS,
 }

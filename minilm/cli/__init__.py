@@ -23,6 +23,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "explain": "see what a model expected and where it looked",
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
+    "choose": "which model fits a task, data and this machine",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print the formulas and the source of one op",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes.util
 import importlib.metadata
 import json
 import os
@@ -122,19 +121,12 @@ def _blas() -> dict:
 
 
 def _implementations() -> dict:
-    """How many ops have each implementation, and what the GPU lacks."""
+    """How many ops have each implementation, and which GPU there is, or what it lacks."""
     root = pathlib.Path(ops.__file__).parent
     folders = [root / folder for folder in ops.FOLDERS]
     count = {name: sum((folder / f"{name}.py").is_file() for folder in folders) for name in ("oracle", "cpu", "gpu")}
     found = {name: f"{count[name]} of {len(folders)} ops" for name in ("oracle", "cpu")}
-    driver = ctypes.util.find_library("nvcuda" if os.name == "nt" else "cuda")
-    has = f"this machine has {'an' if driver else 'no'} NVIDIA driver, {_cupy() or 'no cupy'}"
-    state = f"{count['gpu']} of {len(folders)} ops" if count["gpu"] else "not there yet; it will need an NVIDIA driver and cupy"
-    return found | {"gpu": f"{state} ({has})"}
-
-
-def _cupy() -> str | None:
-    return next((f"{name} {_version(name)}" for name in OPTIONAL if name.startswith("cupy") and _version(name)), None)
+    return found | {"gpu": f"{count['gpu']} of {len(folders)} ops; {devices.gpu_status().reason}"}
 
 
 def _caches() -> dict:

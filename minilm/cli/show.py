@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import difflib
 import pathlib
+import re
 
 from minilm import ops
 
 OPS = pathlib.Path(ops.__file__).parent
-PLUMBING = ("checks", "contract", "jit", "workspace", "__init__")  # of every op, with no numbers in it
+PLUMBING = ("checks", "contract", "jit", "workspace", "table", "source", "__init__")  # of every op, with no numbers in it
 
 
 def add_parser(subparsers) -> None:
@@ -85,7 +86,7 @@ def _files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
     found = [folder / f"{name}{ending}" for ending in (".cu", ".py") if (folder / f"{name}{ending}").is_file()]
     if not found:
         others = [other for other in ("spec", "oracle", "cpu", "gpu") if (folder / f"{other}.py").is_file()]
-        raise ValueError(f"{folder.name} has no {name} implementation yet; there are {', '.join(others)}")
+        raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")
     return found
 
 
@@ -93,6 +94,12 @@ def _helpers(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """The files in ``minilm/ops`` with computations that `paths` import, themselves or through another such file."""
     found: list[pathlib.Path] = []
     for path in paths:
+        for name in (
+            re.findall(r'^#include "([\w.]+)"', path.read_text(encoding="utf-8"), re.M) if path.suffix in (".cu", ".h") else ()
+        ):
+            file = next((each / name for each in (path.parent, OPS / "cuda") if (each / name).is_file()), None)
+            if file and file.name != "minilm_cuda.h":
+                found += [each for each in [file, *_helpers([file])] if each not in found]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.suffix == ".py" else ():
             if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("minilm.ops"):
                 continue

@@ -23,6 +23,8 @@ from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
 from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
+from minilm.models.word2vec import Word2Vec, Word2VecConfig
+from minilm.models.word_vectors import WordVectors
 
 __all__ = [
     "BERT",
@@ -47,6 +49,9 @@ __all__ = [
     "Sequential",
     "Transformer",
     "TransformerConfig",
+    "Word2Vec",
+    "Word2VecConfig",
+    "WordVectors",
     "config_of",
     "from_config",
 ]

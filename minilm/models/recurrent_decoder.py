@@ -6,6 +6,9 @@
     c_t     = attention(s_t, memory)                     (B, H)      with attention
     h_t     = tanh(W_c [s_t; c_t; peek] + b_c)           (B, H)      with attention; else [s_t; peek]
 
+Attention asks with the state s_t of its own step, as Luong's does, in both kinds of score; Bahdanau's asked with s_{t-1}, and its
+c_t went into the RNN at step t. Input feeding brings what was attended back into the RNN one step later.
+
 Without input feeding no step needs the attention of the one before, and all steps are attended and combined at once. With it,
 backward goes from the last step to the first: to the gradient by h_t from above comes what step t + 1 gives back.
 

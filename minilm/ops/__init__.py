@@ -14,6 +14,7 @@ FOLDERS = (
     "activations",
     "softmax",
     "cross_entropy",
+    "negative_sampling",
     "dropout",
     "layer_norm",
     "residual_layer_norm",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
+
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -19,9 +21,16 @@ class _Unlocked:
         self.__array_interface__ = {**array.__array_interface__, "data": (array.ctypes.data, False)}
 
 
+def is_array(value) -> bool:
+    """Whether `value` is an array, of the host or of the device."""
+    return isinstance(value, np.ndarray) or devices.on_gpu(value)
+
+
 def kernel_ready(array: np.ndarray) -> np.ndarray:
     """The same numbers, C-contiguous, aligned, in native byte order; copied only where they are not so yet."""
     flags = array.flags
+    if devices.on_gpu(array):
+        return array if flags.c_contiguous else devices.array_module(array).ascontiguousarray(array)
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:
         return array if flags.writeable else np.asarray(_Unlocked(array))
     return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A", "W"])
@@ -29,7 +38,7 @@ def kernel_ready(array: np.ndarray) -> np.ndarray:
 
 def describe(value) -> str:
     """What came, for a message: type, shape and dtype."""
-    if isinstance(value, np.ndarray):
+    if is_array(value):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     return f"{type(value).__name__} {value!r:.60}"
 
@@ -46,7 +55,7 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     letters : str, optional
         The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
     """
-    if not isinstance(array, np.ndarray):
+    if not is_array(array):
         raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
     if array.dtype not in FLOATS:
         raise TypeError(f"{name} must be float32 or float64, got {describe(array)}")
@@ -70,7 +79,7 @@ def check_shape(name: str, array: np.ndarray, shape: tuple, letters: str = "") -
 
 def integers(name: str, array, shape: tuple | None = None, letters: str = "") -> np.ndarray:
     """`array` of integers as int64 or int32 for a kernel."""
-    if not isinstance(array, np.ndarray):
+    if not is_array(array):
         raise TypeError(f"{name} must be a numpy array of integers, got {describe(array)}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of integers, got {describe(array)}")
@@ -86,6 +95,10 @@ def integers(name: str, array, shape: tuple | None = None, letters: str = "") ->
 def ids(name: str, array, upper: int, shape: tuple | None = None, letters: str = "", ignore: int | None = None) -> np.ndarray:
     """`array` of ids, each in [0, upper) or equal to `ignore`; the first that is not is named with its position."""
     array = integers(name, array, shape, letters)
+    if devices.on_gpu(array):
+        if not devices.ids_checked():
+            ids(name, array.get(), upper, shape, letters, ignore)
+        return array
     if array.size and (array.min() < 0 or array.max() >= upper):
         bad = (array < 0) | (array >= upper)
         if ignore is not None:
@@ -100,7 +113,7 @@ def ids(name: str, array, upper: int, shape: tuple | None = None, letters: str =
 
 def booleans(name: str, array, shape: tuple | None = None, letters: str = "") -> np.ndarray:
     """`array` of bool, for a kernel. Zeros and ones are refused: whether 1 means kept or hidden, only the caller knows."""
-    if not isinstance(array, np.ndarray) or array.dtype != np.bool_:
+    if not is_array(array) or array.dtype != np.bool_:
         raise TypeError(f"{name} must be a numpy array of bool, got {describe(array)}")
     if shape is not None:
         check_shape(name, array, shape, letters)
@@ -112,6 +125,10 @@ def lengths(name: str, array, batch: int, time: int) -> np.ndarray | None:
     if array is None:
         return None
     array = integers(name, array, (batch,), "(B,)")
+    if devices.on_gpu(array):
+        if not devices.ids_checked():
+            lengths(name, array.get(), batch, time)
+        return array.astype(np.int64, copy=False)
     if array.size and (array.min() < 1 or array.max() > time):
         where = int(((array < 1) | (array > time)).argmax())
         raise ValueError(f"{name}[{where}] is {array[where]}, wanted a length in [1, T = {time}]")
@@ -145,9 +162,20 @@ def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
 
 def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
     """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
-    if isinstance(array, np.ndarray) and array.dtype in FLOATS and not (array.flags.c_contiguous and array.flags.behaved):
+    if is_array(array) and array.dtype in FLOATS and not _written_itself(array):
         raise ValueError(f"{name} is written in place and must be C-contiguous, aligned and writable, got {describe(array)}")
     return floating(name, array, shape, dtype, letters)
+
+
+def _written_itself(array) -> bool:
+    return array.flags.c_contiguous and (devices.on_gpu(array) or array.flags.behaved)
+
+
+def factor(name: str, value, like):
+    """`value` as a finite float; beside an array of the device also one number there, so that nothing waits for it."""
+    if devices.on_gpu(value) and devices.on_gpu(like):
+        return floating(name, value, (), like.dtype, "()")
+    return number(name, value, -np.inf, np.inf, low_open=True, high_open=True)
 
 
 def flag(name: str, value) -> bool:

@@ -1,7 +1,7 @@
 """The contract every operation keeps, and the entry it has in the registry.
 
 An op is a folder with a specification (``spec.py``), and one module for each implementation (``oracle.py``, ``cpu.py``,
-later ``gpu.py``). All implementations take the same arguments and return the same results within a computed tolerance.
+``gpu.py``). All implementations take the same arguments and return the same results within a computed tolerance.
 """
 
 from __future__ import annotations
@@ -81,7 +81,17 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
     module = devices.load(package, name)
     if name != "oracle":
         options["workspace"] = workspace
+    if name == "gpu":
+        _same_device(package, arguments)
     return getattr(module, function)(*arguments, **options)
+
+
+def _same_device(package: str, arguments) -> None:
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            raise TypeError(
+                f"{package.rpartition('.')[2]}: some arrays are on the device, and one of shape {argument.shape} is not"
+            )
 
 
 def fold(x: np.ndarray) -> np.ndarray:

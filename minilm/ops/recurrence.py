@@ -81,7 +81,7 @@ def check_input(x, states: dict, W_ih, W_hh, sequence: bool = True):
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:
     """The gradients by the outputs as a list, None where there is none; an array alone is the first of them."""
-    parts = [dy] + [None] * (len(names) - 1) if isinstance(dy, np.ndarray) else dy
+    parts = [dy] + [None] * (len(names) - 1) if checks.is_array(dy) else dy
     if not isinstance(parts, (tuple, list)):
         raise TypeError(f"dy must be an array or a tuple ({', '.join(names)}), got {checks.describe(dy)}")
     if len(parts) != len(names):

@@ -99,7 +99,8 @@ class Recipe:
             raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
         if key in self.choices:
             if value not in self.choices[key]:
-                raise ValueError(f"{key} must be one of {', '.join(map(repr, self.choices[key]))}, got {value!r}")
+                names = ", ".join("none" if choice is None else repr(choice) for choice in self.choices[key])
+                raise ValueError(f"{key} must be one of {names}, got {value!r}")
             return
         default = defaults[key]
         if value is None and default is None:
@@ -177,6 +178,12 @@ class Recipe:
         """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
         return []
 
+    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress):
+        """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`."""
+        from minilm.recipes.fit import fit
+
+        return fit(self, train, validation, seed=seed, progress=progress)
+
     # --- running it ---------------------------------------------------------------------------------------------------
 
     def run(
@@ -212,7 +219,7 @@ class Recipe:
         ArithmeticError
             The loss is not finite.
         """
-        from minilm.recipes import fit, folder
+        from minilm.recipes import folder
         from minilm.training.progress import Progress
 
         if minutes is not None and steps is not None:
@@ -236,7 +243,7 @@ class Recipe:
         self.model = self.make_model(seed)
         show = Progress(progress, "examples")
         try:
-            fitted = fit.fit(self, train, validation, seed=seed, progress=show)
+            fitted = self.fit(train, validation, seed=seed, progress=show)
             show.say(f"evaluating on {len(validation):,} examples")
             metrics = self.evaluate(validation)
         finally:

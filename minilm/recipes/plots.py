@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm.files import written_whole
 
-__all__ = ["attention_maps"]
+__all__ = ["attention_maps", "relations"]
 
 
 def attention_maps(path: str, maps: Sequence[tuple[np.ndarray, list[str], list[str]]]) -> None:
@@ -55,3 +55,44 @@ def _shown(token: str) -> str:
     """A token as a label: blanks are seen, and no dollar sign begins a formula."""
     token = token.strip() or "␣"
     return ("␣" if token == "␣" else token).replace("$", r"\$")
+
+
+def relations(path: str, vectors, groups) -> None:
+    """Write a PNG with a plane for each relation, its words' vectors cast onto it, and an arrow from each word to its partner.
+
+    Parameters
+    ----------
+    path : str
+    vectors : WordVectors
+    groups : mapping of str to list of (str, str)
+        The pairs of each relation.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(5 * columns, 4.4 * rows), dpi=110, layout="constrained")
+    axes = FigureCanvasAgg(figure).figure.subplots(rows, columns, squeeze=False)
+    for each in axes.flat[len(groups) :]:
+        each.axis("off")
+    for each, (name, pairs) in zip(axes.flat, groups.items(), strict=False):
+        words = [word for pair in pairs for word in pair]
+        points = np.stack([vectors.unit[vectors.id(word)] for word in words])  # (2P, D)
+        points = points - points.mean(axis=0)
+        _, _, directions = np.linalg.svd(points, full_matrices=False)
+        x, y = points @ directions[0], points @ directions[min(1, len(directions) - 1)]  # the two directions of most variance
+        for i in range(0, len(words), 2):
+            each.annotate("", (x[i + 1], y[i + 1]), (x[i], y[i]), arrowprops={"arrowstyle": "->", "color": "0.6"})
+        each.scatter(x, y, s=12, color=["C0", "C3"] * len(pairs))
+        for word, at_x, at_y in zip(words, x, y, strict=True):
+            each.annotate(word, (at_x, at_y), xytext=(3, 3), textcoords="offset points", fontsize=8)
+        each.set_title(name)
+        each.set(xticks=[], yticks=[])
+    with written_whole(path) as file:
+        figure.savefig(file, format="png")

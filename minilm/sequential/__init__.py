@@ -16,7 +16,9 @@ Layers compute what Keras's compute on the same weights, and `get_weights` and `
 beneath are minilm's own ops. Of Keras there is what a list of layers over texts needs, not its functional interface.
 """
 
-from minilm.sequential import losses, optimizers
+import sys
+
+from minilm.sequential import callbacks, losses, optimizers
 from minilm.sequential.base import SequentialLayer
 from minilm.sequential.bidirectional import Bidirectional
 from minilm.sequential.callbacks import (
@@ -51,6 +53,7 @@ from minilm.tokenizers import Word as Tokenizer
 from minilm.tokenizers import pad_sequences, text_to_word_sequence, tokenizer_from_json
 
 InputLayer = Input
+layers = models = utils = sys.modules[__name__]  # so that `import minilm.sequential as keras` has keras.layers.LSTM too
 
 __all__ = [
     "GRU",
@@ -81,12 +84,16 @@ __all__ = [
     "TerminateOnNaN",
     "TimeDistributed",
     "Tokenizer",
+    "callbacks",
+    "layers",
     "load_model",
     "losses",
+    "models",
     "optimizers",
     "pad_sequences",
     "set_random_seed",
     "text_to_word_sequence",
     "to_categorical",
     "tokenizer_from_json",
+    "utils",
 ]

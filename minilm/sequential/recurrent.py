@@ -7,11 +7,15 @@ The one place where Keras's order of the gates meets that of the ops, which is P
     Keras GRU    z r h          kernel (D, 3H)    recurrent_kernel (H, 3H)    bias (2, 3H): of the input, of the state
     ops   GRU    r z n          the first two change places; h and n are two names of one
 
+What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy
+by `minilm.sequential.stepwise`: slower, and otherwise the same.
+
 In memory the weights lie as the ops want them, (G*H, D); they are transposed and reordered when they are read or set.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 from typing import Any, NamedTuple
 
@@ -20,7 +24,7 @@ import numpy as np
 from minilm.layers.sequences import time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty_from
-from minilm.sequential import masking
+from minilm.sequential import masking, stepwise
 from minilm.sequential.base import SequentialLayer
 from minilm.sequential.initialisers import initialiser
 
@@ -30,10 +34,9 @@ __all__ = ["GRU", "LSTM", "SimpleRNN"]
 class Saved(NamedTuple):
     """What backward needs."""
 
-    run: Any  # what the op saved
+    run: Any  # what the op, or `stepwise`, saved
     dropped: Any  # what dropout saved of the input, or None
     where: masking.Places | None
-    T: int
 
 
 class _Recurrent(SequentialLayer):
@@ -44,11 +47,13 @@ class _Recurrent(SequentialLayer):
     order: tuple[int, ...]  # of our gates, the numbers of Keras's; its own inverse
     states = 1
     biases = 1  # vectors of gates*H that are learned
+    op_activations: tuple[str, ...] = ("tanh",)
 
     def __init__(
         self,
         units,
         activation="tanh",
+        recurrent_activation="sigmoid",
         *,
         use_bias=True,
         kernel_initializer="glorot_uniform",
@@ -69,7 +74,8 @@ class _Recurrent(SequentialLayer):
     ):
         super().__init__(**options)
         self.units = checks.whole("units", units, 1, 2**31)
-        self.activation_of_state = self._activation(activation)
+        self.activation_of_state = _function("activation", activation)
+        self.activation_of_gates = _function("recurrent_activation", recurrent_activation)
         self.use_bias = checks.flag("use_bias", use_bias)
         self._initialisers = (
             initialiser("kernel_initializer", kernel_initializer),
@@ -77,22 +83,24 @@ class _Recurrent(SequentialLayer):
             initialiser("bias_initializer", bias_initializer),
         )
         self.dropout = checks.number("dropout", dropout, 0, 1, high_open=True)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1, high_open=True)
+        self.reset_after = True
         self.return_sequences = checks.flag("return_sequences", return_sequences)
         self.go_backwards = checks.flag("go_backwards", go_backwards)
         self.zero_output_for_mask = checks.flag("zero_output_for_mask", zero_output_for_mask)
         kind = type(self).__name__
         for name, value, instead in (
-            ("recurrent_dropout", recurrent_dropout, "dropout, or minilm.layers' weight_dropout"),
             ("return_state", return_state, "minilm.layers, whose forward gives the states"),
             ("stateful", stateful, "minilm.layers, whose forward takes a state"),
         ):
             if value:
                 raise ValueError(f"{kind} has no {name}, got {name}={value!r}; use {instead}")
 
-    def _activation(self, given):
-        if given != "tanh":
-            raise ValueError(f"activation of {type(self).__name__} must be 'tanh', got {given!r}")
-        return given
+    def _by_op(self, key) -> bool:
+        """Whether the op computes this layer as it is."""
+        dropped = key is not None and self.recurrent_dropout > 0
+        usual = self.activation_of_state in self.op_activations and self.activation_of_gates == "sigmoid"
+        return usual and self.reset_after and not dropped
 
     @property
     def _op(self):
@@ -189,10 +197,12 @@ class _Recurrent(SequentialLayer):
         if 0 in x.shape[:2]:
             raise ValueError(f"layer {self.label()} wants at least one row and one time step, got inputs of shape {x.shape}")
         x = time_first(x, True, workspace)  # (T, B, D)
-        T, B = x.shape[:2]
+        B = x.shape[1]
         dropped = None
         if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
-            x, dropped = dropout.forward(x, self.dropout, key, shared_axis=0, workspace=workspace)
+            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0, workspace=workspace)
+        if not self._by_op(key):
+            return self._step_by_step(x, mask, key, dropped, workspace)
         where = None if mask is None else masking.places(mask, self.go_backwards)
         if where is not None:
             x = masking.moved(x, where)
@@ -204,7 +214,7 @@ class _Recurrent(SequentialLayer):
         output, run = self._op.forward(
             x, *[zeros] * self.states, *weights, lengths, reverse=self.go_backwards, workspace=workspace, **self._options
         )
-        saved = Saved(run, dropped, where, T)
+        saved = Saved(run, dropped, where)
         if not self.return_sequences:
             y = output.h_n
             if where is not None and where.empty is not None:
@@ -214,8 +224,61 @@ class _Recurrent(SequentialLayer):
         y = y[::-1] if self.go_backwards else y  # in the order in which the steps were taken
         return y.transpose(1, 0, 2), saved
 
+    def _step_by_step(self, x, mask, key, dropped, workspace):
+        """The same outputs, for x (T, B, D) and what the op does not compute."""
+        drop = None
+        if key is not None and self.recurrent_dropout > 0:
+            ones = np.ones((x.shape[1], self.units), self.dtype)  # (B, H)
+            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
+        kept = None if mask is None or mask.all() else np.ascontiguousarray(mask.T)  # (T, B)
+        y, last, run = stepwise.forward(
+            self.op_name,
+            x,
+            self.weight_ih.value,
+            self.weight_hh.value,
+            *self._bias_vectors(np.empty),
+            kept=kept,
+            drop=drop,
+            activation=self.activation_of_state,
+            gate=self.activation_of_gates,
+            reset_after=self.reset_after,
+            reverse=self.go_backwards,
+        )
+        if not self.return_sequences:
+            return last, Saved(run, dropped, None)
+        if kept is not None and self.zero_output_for_mask:
+            y = np.where(kept[:, :, None], y, y.dtype.type(0))
+        y = y[::-1] if self.go_backwards else y
+        return y.transpose(1, 0, 2), Saved(run, dropped, None)
+
+    def _step_by_step_back(self, dy, saved, workspace):
+        """Gradients of `_step_by_step`."""
+        dlast = None if self.return_sequences else dy
+        if self.return_sequences:
+            dy = dy.transpose(1, 0, 2)  # (T, B, H)
+            dy = dy[::-1] if self.go_backwards else dy
+            if saved.run.kept is not None and self.zero_output_for_mask:
+                dy = np.where(saved.run.kept[:, :, None], dy, dy.dtype.type(0))
+        dx, *gradients = stepwise.backward(dy if self.return_sequences else None, dlast, saved.run)
+        self._accumulate(gradients)
+        if saved.dropped is not None:
+            dx = dropout.backward(dx, saved.dropped, workspace=workspace)
+        return dx.transpose(1, 0, 2)
+
+    def _accumulate(self, gradients) -> None:
+        dW_ih, dW_hh, db_ih, db_hh = gradients
+        self.weight_ih.accumulate(dW_ih)
+        self.weight_hh.accumulate(dW_hh)
+        if self.use_bias:
+            rows = len(db_ih)
+            self.bias.accumulate(db_ih, slice(0, rows))
+            if self.biases == 2:
+                self.bias.accumulate(db_hh, slice(rows, 2 * rows))
+
     def backward(self, dy, saved, *, workspace=None):
         """Returns dx (B, T, D)."""
+        if isinstance(saved.run, stepwise.Saved):
+            return self._step_by_step_back(dy, saved, workspace)
         where = saved.where
         if self.return_sequences:
             dy = dy.transpose(1, 0, 2)  # (T, B, H)
@@ -229,14 +292,7 @@ class _Recurrent(SequentialLayer):
         if where is not None and where.empty is not None and self.return_sequences:
             cotangents[0][:, where.empty] = 0
         dx, *rest = self._op.backward(cotangents, saved.run, workspace=workspace)
-        dW_ih, dW_hh, db_ih, db_hh = rest[self.states :]
-        self.weight_ih.accumulate(dW_ih)
-        self.weight_hh.accumulate(dW_hh)
-        if self.use_bias:
-            rows = len(db_ih)
-            self.bias.accumulate(db_ih, slice(0, rows))
-            if self.biases == 2:
-                self.bias.accumulate(db_hh, slice(rows, 2 * rows))
+        self._accumulate(rest[self.states :])
         if where is not None:
             dx = masking.moved_back(dx, where)
         if saved.dropped is not None:
@@ -244,16 +300,26 @@ class _Recurrent(SequentialLayer):
         return dx.transpose(1, 0, 2)
 
 
+def _function(argument: str, given) -> str:
+    """The checked name of an activation; None is ``linear``."""
+    given = "linear" if given is None else given
+    if given not in stepwise.FUNCTIONS:
+        near = difflib.get_close_matches(str(given), stepwise.FUNCTIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(stepwise.FUNCTIONS)}"
+        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
+    return given
+
+
 class SimpleRNN(_Recurrent):
-    """h' = activation(x K + h R + b), with activation tanh or relu. Formulas: `minilm.ops.rnn.spec`.
+    """h' = activation(x K + h R + b). Formulas: `minilm.ops.rnn.spec`.
 
     Parameters are those of `LSTM` but for the gates'.
     """
 
-    op_name, order = "rnn", (0,)
+    op_name, order, op_activations = "rnn", (0,), ("tanh", "relu")
 
-    def _activation(self, given):
-        return checks.option("activation of SimpleRNN", given, ("tanh", "relu"))
+    def __init__(self, units, activation="tanh", **options):
+        super().__init__(units, activation, **options)
 
     @property
     def _options(self):
@@ -266,13 +332,16 @@ class LSTM(_Recurrent):
     Parameters
     ----------
     units : int
-    activation, recurrent_activation : {"tanh"}, {"sigmoid"}
+    activation, recurrent_activation : str
+        Of cell and output, and of the gates: tanh and sigmoid, with which it runs at full speed; or relu, linear, elu,
+        softsign, hard_sigmoid.
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or callable
     unit_forget_bias : bool
         Let the forget gate's bias start from 1.
-    dropout : float
-        Of the input: one mask for all time steps of a row.
+    dropout, recurrent_dropout : float
+        Of the input, and of the state on its way into the recurrent product: one mask for all time steps of a row. With the
+        second a layer trains step by step, which is slower.
     return_sequences : bool
         Give the outputs of all steps, not of the last alone.
     go_backwards : bool
@@ -288,8 +357,7 @@ class LSTM(_Recurrent):
     op_name, order, states = "lstm", (0, 1, 2, 3), 2
 
     def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", *, unit_forget_bias=True, **options):
-        super().__init__(units, activation, **options)
-        checks.option("recurrent_activation of LSTM", recurrent_activation, ("sigmoid",))
+        super().__init__(units, activation, recurrent_activation, **options)
         self.unit_forget_bias = checks.flag("unit_forget_bias", unit_forget_bias)
 
     def _first_bias(self, rng, bias):
@@ -300,19 +368,24 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent unit, the reset gate after the product. Formulas: `minilm.ops.gru.spec`.
+    """Gated recurrent unit. Formulas: `minilm.ops.gru.spec`.
 
-    Parameters are those of `LSTM`; ``reset_after`` must be True, which is Keras's default.
+    Parameters are those of `LSTM`, and
+
+    Parameters
+    ----------
+    reset_after : bool
+        Whether the reset gate stands after the recurrent product, as in cuDNN and PyTorch, or before it, as in the paper: then
+        the layer runs step by step, which is slower.
 
     Notes
     -----
-    Weights: ``kernel`` (D, 3H), ``recurrent_kernel`` (H, 3H), ``bias`` (2, 3H), gates z r h.
+    Weights: ``kernel`` (D, 3H), ``recurrent_kernel`` (H, 3H), ``bias`` (2, 3H), or (3H,) without `reset_after`; gates z r h.
     """
 
-    op_name, order, biases = "gru", (1, 0, 2), 2
+    op_name, order = "gru", (1, 0, 2)
 
     def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", *, reset_after=True, **options):
-        super().__init__(units, activation, **options)
-        checks.option("recurrent_activation of GRU", recurrent_activation, ("sigmoid",))
-        if not checks.flag("reset_after", reset_after):
-            raise ValueError("GRU has reset_after=True alone: with False the recurrent product cannot be made once for all gates")
+        super().__init__(units, activation, recurrent_activation, **options)
+        self.reset_after = checks.flag("reset_after", reset_after)
+        self.biases = 2 if self.reset_after else 1

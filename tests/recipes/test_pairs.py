@@ -1,6 +1,7 @@
 """The recipes translate and summarise, small: better than chance, kept and read again, wrong data told."""
 
 import datetime
+import os
 
 import numpy as np
 import pytest
@@ -41,6 +42,12 @@ def share(given, examples):
     """Of characters in their places: what so small a run learns."""
     pairs = zip(given, examples, strict=True)
     return float(np.mean([a == b for text, example in pairs for a, b in zip(text.ljust(10), example.target, strict=False)]))
+
+
+def test_translate_beats_chance():
+    recipe = recipes.load("translate")(hidden_size=64, embedding_size=32, examples=3000, steps=400, lr=1e-2, evaluate_examples=40)
+    result = recipe.run(progress=False)
+    assert result.metrics["exact_match"] > result.chance + 0.2 and result.chance < 0.05
 
 
 @pytest.mark.parametrize("model, more", [("gru", {"attention": "luong"}), ("transformer", {"heads": 2, "lr": 3e-3})])
@@ -114,10 +121,33 @@ def test_wrong_data_are_told_in_one_line(tmp_path, capsys, name, text, says):
     assert status == 2 and says in err and err.count("\n") == 1
 
 
+def test_without_attention_there_is_no_map(tmp_path, capsys):
+    argv = ["recipe", "translate", "--out", str(tmp_path / "run"), "--quiet", "--steps", "2", "--set", "attention=none"]
+    sets = ["examples=50", "hidden_size=8", "reverse=true", "peeky=true"]
+    assert cli.main([*argv, *(word for each in sets for word in ("--set", each))]) == 0
+    assert not (tmp_path / "run" / "attention.png").exists()
+    assert recipes.open_run(tmp_path / "run").options["attention"] is None
+    assert cli.main(["recipe", "translate", "--keys"]) == 0
+    assert "attention = bahdanau   one of none, bahdanau, luong, dot" in capsys.readouterr().out
+
+
 def test_data_by_path_choose_their_settings(tmp_path):
     recipe = recipes.load("translate")(dropout=0.4)
     recipe.facts = {"metric": "bleu"}
     recipe.adapt([Pair("a", "b")])
     assert recipe.options["model"] == "transformer" and recipe.options["dropout"] == 0.4 and recipe.options["tokens"] == "bpe"
-    with pytest.raises(ValueError, match="attention must be one of 'none', 'bahdanau'"):
+    with pytest.raises(ValueError, match="attention must be one of none, 'bahdanau'"):
         recipes.load("translate")(attention="additive")
+
+
+CORPORA = os.environ.get("MINILM_TEST_CORPORA", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("file", "minutes", "wanted"), [("date.txt", 0.4, 0.999), ("addition.txt", 0.7, 0.95)])
+def test_published_files(file, minutes, wanted):
+    path = os.path.join(CORPORA, file)
+    if not os.path.isfile(path):
+        pytest.skip(f"MINILM_TEST_CORPORA names no folder with {file}")
+    recipe = recipes.load("translate")()
+    assert recipe.run(path, minutes=minutes, progress=False).metrics["exact_match"] >= wanted

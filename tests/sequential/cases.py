@@ -40,6 +40,24 @@ def _recurrent():
         yield f"{kind} without bias", embedded("none", (kind, {"units": H, "use_bias": False}))
 
 
+def _stepwise():
+    for name, (kind, options) in {
+        "LSTM relu": ("LSTM", {"activation": "relu"}),
+        "LSTM hard": ("LSTM", {"activation": "softsign", "recurrent_activation": "hard_sigmoid"}),
+        "GRU before": ("GRU", {"reset_after": False}),
+        "GRU elu": ("GRU", {"activation": "elu"}),
+        "GRU before, relu": ("GRU", {"reset_after": False, "activation": "relu", "use_bias": False}),
+        "SimpleRNN linear": ("SimpleRNN", {"activation": None}),
+        "SimpleRNN relu": ("SimpleRNN", {"activation": "relu"}),
+    }.items():
+        for mask in ("none", "holes"):
+            for sequences in (False, True):
+                layer = (kind, {"units": H, "return_sequences": sequences, **options})
+                yield f"{name}, {mask}, {sequences}", embedded(mask, layer)
+        layer = (kind, {"units": H, "return_sequences": True, **options})
+        yield f"Bidirectional {name}", embedded("holes", ("Bidirectional", {"layer": layer}))
+
+
 def _merged():
     for mode in ("sum", "ave", "mul"):
         layer = ("GRU", {"units": H, "return_sequences": True})
@@ -48,6 +66,7 @@ def _merged():
 
 LAYERS = {
     **dict(_recurrent()),
+    **dict(_stepwise()),
     **dict(_merged()),
     "stacked": embedded(
         "holes",

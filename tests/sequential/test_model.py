@@ -283,6 +283,40 @@ def test_a_loss_of_ones_own_trains_but_is_not_saved(tmp_path):
     assert not load_model(tmp_path / "model").compiled
 
 
+@pytest.mark.parametrize("kind", [LSTM, GRU, sequential.SimpleRNN])
+@pytest.mark.parametrize("sequences", [False, True])
+def test_step_by_step_is_the_op(kind, sequences, monkeypatch):
+    """What can be computed either way comes out the same, with masks of all kinds."""
+    x = np.array([[0, 0, 4, 1, 5], [2, 0, 5, 0, 1], [0, 0, 0, 0, 0], [5, 2, 6, 4, 3]])
+    found = []
+    for by_op in (True, False):
+        model = Sequential([Embedding(9, 4, mask_zero=True), kind(3, return_sequences=sequences)], seed=0)
+        monkeypatch.setattr(model.layers[1], "_by_op", lambda key, by_op=by_op: by_op)
+        model.build((None, 5))
+        y, _, parts = model.run(x)
+        dx = model.layers[1].backward(np.ones_like(y), parts[1])
+        found.append((y, dx, model.parameters.gradient_flat.copy()))
+    for a, b in zip(*found, strict=True):
+        assert np.abs(a - b).max() < 1e-5
+
+
+def test_recurrent_dropout_is_for_training_alone():
+    model = Sequential([Embedding(9, 8), LSTM(16, dropout=0.2, recurrent_dropout=0.5), Dense(2, "softmax")], seed=0)
+    model.compile(loss=SPARSE, optimizer=optimizers.Adam(0.02))
+    losses = model.fit(X, Y, epochs=15, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+    np.testing.assert_array_equal(model(X), model(X))
+    assert not np.array_equal(model(X, training=True), model(X))
+
+
+def test_keras_by_its_usual_names():
+    import minilm.sequential as keras
+
+    model = keras.models.Sequential([keras.layers.Input(shape=(5,)), keras.layers.Embedding(9, 4), keras.layers.LSTM(3)])
+    assert model.output_shape == (None, 3) and keras.utils.to_categorical is to_categorical
+    assert keras.callbacks.EarlyStopping is EarlyStopping and keras.optimizers.Adam is optimizers.Adam
+
+
 def test_batches_by_hand():
     model = made()
     before = model.test_on_batch(X, Y)

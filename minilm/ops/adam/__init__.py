@@ -81,7 +81,7 @@ def step(
         "eps": checks.number("eps", eps, 0, math.inf, high_open=True),
         "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
         "decoupled": checks.flag("decoupled", decoupled),
-        "scale": checks.number("scale", scale, -math.inf, math.inf, low_open=True, high_open=True),
+        "scale": checks.factor("scale", scale, param),
         "clear": clear,
     }
     updated = call(__name__, "step", param, grad, m, v, v_max, workspace=workspace, **options)

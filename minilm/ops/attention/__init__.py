@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.contract import call
@@ -127,11 +128,11 @@ def backward(dy, saved, *, workspace=None):
 
 def _heads(name, array, shape, dtype=None, letters=""):
     """An array of four axes, of which the last must be contiguous; copied where it is not, or not aligned."""
-    if isinstance(array, np.ndarray) and array.dtype in checks.FLOATS:
+    if checks.is_array(array) and array.dtype in checks.FLOATS:
         if dtype is not None and array.dtype != dtype:
             raise TypeError(f"{name} must be {np.dtype(dtype).name} like the other arguments, got {checks.describe(array)}")
         checks.check_shape(name, array, shape, letters)
-        ready = array.flags.aligned and array.dtype.isnative
+        ready = devices.on_gpu(array) or (array.flags.aligned and array.dtype.isnative)
         if ready and (array.strides[-1] == array.itemsize or array.shape[-1] == 1):
             return array
     return checks.floating(name, array, shape, dtype, letters)

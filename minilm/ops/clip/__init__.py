@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 
@@ -50,6 +51,8 @@ def scale(norm, max_norm) -> float:
     Returns
     -------
     scale : float
+        A norm on the device gives a factor there, and nothing waits for it. For a norm that is not finite it is NaN, by which an
+        update changes nothing.
 
     Raises
     ------
@@ -57,6 +60,8 @@ def scale(norm, max_norm) -> float:
         If `norm` is NaN or infinite: no factor makes such gradients usable.
     """
     max_norm = checks.number("max_norm", max_norm, 0, math.inf)
+    if devices.on_gpu(norm):
+        return call(__name__, "scale", norm, max_norm)
     norm = float(norm)
     if not math.isfinite(norm):
         raise FloatingPointError(f"norm of the gradients is {norm}, wanted a finite number")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.cross_entropy.spec import REDUCTIONS, Saved
@@ -104,12 +105,18 @@ def backward(dloss, saved, *, workspace=None):
     if saved.reduction == "none":
         dloss = checks.floating("dloss", dloss, saved.dlogits.shape[:-1], saved.dlogits.dtype, "(...)")
         return call(__name__, "backward", dloss, saved, workspace=workspace)
+    on_gpu = devices.on_gpu(saved.dlogits)
+    if on_gpu and devices.on_gpu(dloss):  # a number that stays there
+        dloss = checks.floating("dloss", dloss, (), saved.dlogits.dtype)
+        return call(__name__, "backward", dloss, saved, workspace=workspace)
     dloss = _number(dloss)
     if dloss == 1:
         view = saved.dlogits.view()  # (..., V)
-        view.flags.writeable = False
+        if not on_gpu:  # CuPy's arrays have no such flag
+            view.flags.writeable = False
         return view
-    return call(__name__, "backward", np.asarray(dloss, saved.dlogits.dtype), saved, workspace=workspace)
+    dloss = devices.array_module(saved.dlogits).asarray(dloss, dtype=saved.dlogits.dtype)  # ()
+    return call(__name__, "backward", dloss, saved, workspace=workspace)
 
 
 def _number(dloss) -> float:

@@ -39,8 +39,7 @@ def bits(key, shape, *, workspace=None):
         If `key` is no Key or out of range, or `shape` is no shape.
     """
     key, shape = checked(key), _shape(shape, MOST)
-    # no argument is an array that could say which device is meant
-    name = devices.implementation_for(np.empty(0))
+    name = devices.implementation_for()  # no argument is an array that could say which device is meant
     options = {} if name == "oracle" else {"workspace": workspace}
     return devices.load(__name__, name).bits(key, shape, **options)
 
@@ -73,6 +72,8 @@ def uniform(key, shape, dtype=np.float32, *, workspace=None):
         raise TypeError(f"dtype must be float32 or float64, got {dtype}")
     words = dtype.itemsize // 4  # a number
     shape = _shape(shape, MOST // words)
+    if devices.implementation_for() == "gpu":
+        return devices.load(__name__, "gpu").uniform(checked(key), shape, dtype)
     u = empty_from(workspace)(shape, dtype)
     drawn = bits(key, (u.size, words))  # (N, words)
     if words == 1:

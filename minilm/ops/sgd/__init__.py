@@ -69,7 +69,7 @@ def step(
         "dampening": checks.number("dampening", dampening, 0, 1),
         "nesterov": checks.flag("nesterov", nesterov),
         "weight_decay": checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True),
-        "scale": checks.number("scale", scale, -math.inf, math.inf, low_open=True, high_open=True),
+        "scale": checks.factor("scale", scale, param),
         "clear": clear,
     }
     if nesterov and (momentum == 0 or dampening != 0):

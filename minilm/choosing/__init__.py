@@ -1,0 +1,30 @@
+"""Which model should I choose? Costs from a measured machine, a choice among the models there are; see `minilm choose`.
+
+::
+
+    from minilm import choosing
+
+    machine, _ = choosing.machine()                                   # measured once, some seconds
+    advice = choosing.choose("sentiment", choosing.Data(67_000, 640_000, 14_000), machine, minutes=10)
+    advice.best.model, advice.best.command
+"""
+
+from minilm.choosing.candidates import TASKS, Candidate, Data, candidates
+from minilm.choosing.choose import Advice, Estimate, choose, data_of, estimate
+from minilm.choosing.cost import Cost
+from minilm.choosing.machine import Machine, machine
+
+__all__ = [
+    "TASKS",
+    "Advice",
+    "Candidate",
+    "Cost",
+    "Data",
+    "Estimate",
+    "Machine",
+    "candidates",
+    "choose",
+    "data_of",
+    "estimate",
+    "machine",
+]

@@ -1,0 +1,305 @@
+"""word2vec: vectors of words from the company they keep.
+
+::
+
+    skip-gram   h = input[word]                            predicts each word of its neighbourhood
+    CBOW        h = mean of input[its neighbours]          predicts the word
+    loss        = -log σ(h · output[target]) - sum_k log σ(-h · output[negative_k])
+
+Formulas, gradients and the pass that trains word after word stand in `minilm.ops.negative_sampling.spec`.
+
+References: T. Mikolov, K. Chen, G. Corrado, J. Dean, Efficient estimation of word representations in vector space, 2013;
+T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, Distributed representations of words and phrases and their
+compositionality, NIPS 2013.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from minilm.layers import Layer, initialisers
+from minilm.layers.base import generator_of
+from minilm.models.config import Config
+from minilm.ops import checks, embedding, negative_sampling
+from minilm.ops.workspace import scratch_of
+
+__all__ = ["Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
+
+ALGORITHMS = ("skip-gram", "cbow")
+CHUNK = 20_000  # words that one call of the kernel reads, about: the time between two looks at the clock
+NO_WORD = -1  # in CBOW's inputs: a place without a neighbour
+
+
+@dataclasses.dataclass(frozen=True)
+class Word2VecConfig(Config):
+    """What word vectors are made of.
+
+    Parameters
+    ----------
+    vocab_size : int
+    size : int
+        Width of a vector.
+    algorithm : {"skip-gram", "cbow"}
+    window : int
+        Most neighbours on each side; how many is drawn anew for each word.
+    negatives : int
+        Words drawn at random for each prediction.
+    power : float
+        Negatives are drawn in proportion to count**power.
+    subsample : float
+        Words more frequent than this part of the text are left out at times; 0 leaves out none.
+    """
+
+    model_type: ClassVar[str] = "word2vec"
+
+    vocab_size: int
+    size: int = 100
+    algorithm: str = "skip-gram"
+    window: int = 5
+    negatives: int = 5
+    power: float = 0.75
+    subsample: float = 1e-3
+
+    def __post_init__(self):
+        for name in ("vocab_size", "size"):
+            checks.whole(name, getattr(self, name), 1, 2**31)
+        checks.option("algorithm", self.algorithm, ALGORITHMS)
+        checks.whole("window", self.window, 1, 2**20)
+        checks.whole("negatives", self.negatives, 1, 2**20)
+        checks.number("power", self.power, 0, 10)
+        checks.number("subsample", self.subsample, 0, 1)
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    embedded: Any  # what the embedding saved
+    weights: np.ndarray | None  # (N, C, 1) of the mean, CBOW's
+    loss: Any  # what negative_sampling saved
+
+
+class Progress(NamedTuple):
+    """What `Word2Vec.train` tells as it goes along."""
+
+    done: float  # in [0, 1]
+    words: int  # read so far
+    loss: float  # mean of a prediction since the last report
+    lr: float
+    seconds: float
+
+
+class Word2Vec(Layer):
+    """Word vectors by skip-gram or CBOW with negative sampling.
+
+    Parameters
+    ----------
+    config : Word2VecConfig
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Notes
+    -----
+    Parameters: ``input`` (V, D), which are the vectors, at first uniform in ±1/(2 D); ``output`` (V, D), zero at first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import models
+    >>> model = models.Word2Vec(models.Word2VecConfig(vocab_size=4, size=8), seed=0)
+    >>> sentences = [np.array([0, 1, 2, 3]), np.array([2, 1])] * 50
+    >>> losses = model.train(sentences, epochs=2, seed=0)
+    >>> len(losses)
+    2
+    """
+
+    def __init__(self, config: Word2VecConfig, *, seed=0, dtype=np.float32):
+        super().__init__(dtype=dtype, seed=generator_of(seed))
+        self.config = config
+        shape = (config.vocab_size, config.size)
+        self.parameter("input", shape, initialisers.uniform(0.5 / config.size))
+        self.parameter("output", shape, initialisers.constant(0))
+
+    # --- the loss of a batch, for gradient checks and for optimizers of all kinds --------------------------------------
+
+    def forward(self, inputs, targets, negatives, *, key=None, workspace=None):
+        """Mean loss of N predictions.
+
+        Parameters
+        ----------
+        inputs : ndarray of integers
+            (N,), the words that predict; for CBOW (N, C), the neighbours of each target, -1 where there are fewer than C.
+        targets : ndarray of integers, shape (N,)
+        negatives : ndarray of integers, shape (N, K)
+        key : optional
+            Not used: nothing here is random.
+        workspace : Workspace, optional
+
+        Returns
+        -------
+        loss : scalar
+        saved : Saved
+        """
+        if self.config.algorithm == "cbow":
+            inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None, None), "(N, C)", ignore=NO_WORD)
+            there = inputs != NO_WORD  # (N, C)
+            if inputs.size and not there.any(axis=1).all():
+                raise ValueError(f"inputs[{int(there.any(axis=1).argmin())}] has no neighbour: wanted at least one in each row")
+            vectors, embedded = embedding.forward(np.where(there, inputs, 0), self.input.value, workspace=workspace)  # (N, C, D)
+            weights = (there / there.sum(axis=1, keepdims=True)).astype(self.dtype)[..., None]  # (N, C, 1)
+            h = (vectors * weights).sum(axis=1)  # (N, D)
+        else:
+            inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None,), "(N,)")
+            h, embedded = embedding.forward(inputs, self.input.value, workspace=workspace)  # (N, D)
+            weights = None
+        loss, saved = negative_sampling.forward(h, self.output.value, targets, negatives, workspace=workspace)
+        return loss, Saved(embedded, weights, saved)
+
+    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+        """Add the gradients of the loss by all vectors to their buffer."""
+        with scratch_of(workspace):
+            dh, dW = negative_sampling.backward(dloss, saved.loss, workspace=workspace)  # (N, D), (V, D)
+            self.output.accumulate(dW)
+            dvectors = dh if saved.weights is None else dh[:, None] * saved.weights  # (N, D) or (N, C, D)
+            self.input.accumulate(embedding.backward(np.ascontiguousarray(dvectors), saved.embedded, workspace=workspace))
+
+    # --- training word after word --------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        sentences: Sequence[np.ndarray],
+        *,
+        epochs: int = 5,
+        lr: float | None = None,
+        lr_end: float = 1e-4,
+        seed: int = 0,
+        minutes: float | None = None,
+        counts=None,
+        progress: Callable[[Progress], bool | None] | None = None,
+    ) -> list[float]:
+        """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
+
+        Parameters
+        ----------
+        sentences : sequence of ndarray of integers
+            Words as ids in [0, V). No window reaches beyond its sentence.
+        epochs : int
+        lr : float, optional
+            0.025 for skip-gram and 0.05 for CBOW unless said otherwise; falls in a line to `lr_end`.
+        seed : int
+            Equal seeds give equal vectors, bit for bit: one thread does the work.
+        minutes : float, optional
+            The budget: with it the learning rate follows the clock, and `epochs` is only the most that is read.
+        counts : array, shape (V,), optional
+            How often each word occurs, where that is known already.
+        progress : callable, optional
+            Told of a `Progress` now and then; training ends if it returns True.
+
+        Returns
+        -------
+        losses : list of float
+            The mean loss of a prediction in each epoch.
+        """
+        config = self.config
+        epochs = checks.whole("epochs", epochs, 0, 2**31)
+        seed = checks.whole("seed", seed, 0, 2**63)
+        lr = (0.05 if config.algorithm == "cbow" else 0.025) if lr is None else checks.number("lr", lr, 0, math.inf)
+        ids = np.concatenate([np.empty(0, np.int64), *sentences]).astype(np.int64)  # (n,)
+        starts = np.concatenate([[0], np.cumsum([len(sentence) for sentence in sentences], dtype=np.int64)])  # (S + 1,)
+        checks.ids("sentences", ids, config.vocab_size)
+        counts = np.bincount(ids, minlength=config.vocab_size) if counts is None else np.asarray(counts)
+        tables = (keep_probabilities(counts, config.subsample), *alias_tables(counts, config.power))
+        options = {"cbow": config.algorithm == "cbow", "window": config.window, "negatives": config.negatives}
+        cuts = _cuts(starts)
+        nothing = negative_sampling.train  # compiled before the clock starts
+        nothing(self.input.value, self.output.value, ids[:0], starts[:1], *tables, **options, lr=0.0, lr_end=0.0, seed=0)
+        total, done, begin, losses = epochs * len(ids), 0, time.perf_counter(), []
+        loss = predictions = 0.0  # since the last report
+        reported, rate = begin, lr
+        for epoch in range(epochs):
+            epoch_loss = epoch_predictions = 0.0
+            for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+                now = time.perf_counter()
+                if minutes is not None:  # the learning rate falls with the clock; within a call it stays
+                    part = (now - begin) / (60 * minutes)
+                    if part >= 1:
+                        return [*losses, epoch_loss / max(1.0, epoch_predictions)]
+                    rate = lr + (lr_end - lr) * part
+                    rates = {"lr": rate, "lr_end": rate}
+                else:
+                    part = done / max(1, total)
+                    rate = lr + (lr_end - lr) * part
+                    rates = {"lr": lr, "lr_end": lr_end, "done": done, "total": total}
+                first, last = starts[low], starts[high]
+                told = negative_sampling.train(
+                    self.input.value,
+                    self.output.value,
+                    ids[first:last],
+                    starts[low : high + 1] - first,
+                    *tables,
+                    **options,
+                    **rates,
+                    seed=seed,
+                    first=epoch * len(starts) + int(low),
+                )
+                done += told.words
+                loss, predictions = loss + told.loss, predictions + told.predictions
+                epoch_loss, epoch_predictions = epoch_loss + told.loss, epoch_predictions + told.predictions
+                now = time.perf_counter()
+                if progress is not None and predictions and (now - reported > 0.2 or done == total):
+                    part = part if minutes is not None else done / total
+                    if progress(Progress(part, done, loss / predictions, rate, now - begin)):
+                        return [*losses, epoch_loss / max(1.0, epoch_predictions)]
+                    loss, predictions, reported = 0.0, 0.0, now
+            losses.append(epoch_loss / max(1.0, epoch_predictions))
+        return losses
+
+    def settings(self):
+        return f"algorithm={self.config.algorithm!r}, vocab_size={self.config.vocab_size}, size={self.config.size}"
+
+
+def _cuts(starts: np.ndarray) -> np.ndarray:
+    """Numbers of sentences between which there are about `CHUNK` words."""
+    wanted = np.arange(CHUNK, starts[-1], CHUNK)
+    inner = np.searchsorted(starts, wanted)
+    return np.unique(np.concatenate([[0], inner, [len(starts) - 1]]))
+
+
+def keep_probabilities(counts, subsample: float) -> np.ndarray:
+    """The probability of not leaving a word out, (V,): min(1, √(t / f) + t / f) for a word that is the part f of the text.
+
+    That is the formula of Mikolov's program; in the paper it is √(t / f).
+    """
+    counts = np.asarray(counts, np.float64)
+    if subsample == 0:
+        return np.ones(len(counts))
+    with np.errstate(divide="ignore"):
+        ratio = subsample * counts.sum() / counts  # (V,), t / f
+    return np.minimum(1.0, np.sqrt(ratio) + ratio)
+
+
+def alias_tables(counts, power: float) -> tuple[np.ndarray, np.ndarray]:
+    """Walker's tables of the distribution that is proportional to counts**power: accept (V,) and alias (V,).
+
+    A place i drawn evenly is kept with probability accept[i], else it becomes alias[i].
+    """
+    counts = np.asarray(counts, np.float64)
+    weights = np.where(counts > 0, counts**power, 0)
+    if not weights.sum() > 0:
+        raise ValueError("counts are all zero: there is no word to draw")
+    left = weights * (len(weights) / weights.sum())  # (V,), 1 on average
+    accept, alias = np.ones(len(weights)), np.arange(len(weights))
+    small = [int(i) for i in np.flatnonzero(left < 1)]
+    large = [int(i) for i in np.flatnonzero(left >= 1)]
+    while small and large:
+        i, j = small.pop(), large[-1]
+        accept[i], alias[i] = left[i], j  # place i is i's own as far as it goes, the rest j's
+        left[j] -= 1 - left[i]
+        if left[j] < 1:
+            small.append(large.pop())
+    return accept, alias

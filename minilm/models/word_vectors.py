@@ -1,0 +1,227 @@
+"""Words with their vectors: the nearest words, analogies, and the text format of word2vec."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from minilm.files import written_whole
+from minilm.ops import checks
+
+__all__ = ["WordVectors"]
+
+
+class WordVectors:
+    """Words and a vector for each.
+
+    Parameters
+    ----------
+    words : sequence of str
+    vectors : ndarray, shape (V, D)
+
+    Attributes
+    ----------
+    words : list of str
+    vectors : ndarray, shape (V, D)
+    ids : dict of str to int
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = WordVectors(["man", "woman", "king", "queen"], np.float32([[1, 0, 0], [0, 1, 0], [1, 0, 1], [0, 1, 1]]))
+    >>> found.analogy("man", "woman", "king", most=1)[0][0]
+    'queen'
+    >>> found.calculate("king - man + woman", most=1)[0][0]
+    'queen'
+    """
+
+    def __init__(self, words: Sequence[str], vectors: np.ndarray):
+        self.words = list(words)
+        vectors = np.asarray(vectors)
+        if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(self.words):
+            raise ValueError(f"vectors must have shape ({len(self.words)}, D), one for each word, got {checks.describe(vectors)}")
+        self.vectors = vectors
+        self.ids = {word: i for i, word in enumerate(self.words)}
+        if len(self.ids) < len(self.words):
+            twice = next(word for i, word in enumerate(self.words) if self.ids[word] != i)
+            raise ValueError(f"words must all be different, got {twice!r} twice")
+        self._unit: np.ndarray | None = None
+
+    @property
+    def unit(self) -> np.ndarray:
+        """The vectors divided by their lengths, (V, D); a vector of zeros stays one."""
+        if self._unit is None:
+            lengths = np.linalg.norm(self.vectors, axis=1, keepdims=True)
+            self._unit = self.vectors / np.where(lengths > 0, lengths, 1)
+        return self._unit
+
+    def __len__(self):
+        return len(self.words)
+
+    def __contains__(self, word):
+        return word in self.ids
+
+    def __getitem__(self, word: str) -> np.ndarray:
+        """The vector of a word, (D,)."""
+        return self.vectors[self.id(word)]
+
+    def id(self, word: str) -> int:
+        """The number of a word; ValueError with near ones if there is none."""
+        if word not in self.ids:
+            near = difflib.get_close_matches(str(word), self.words, n=3)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ValueError(f"there is no vector of {word!r}{hint}")
+        return self.ids[word]
+
+    def similarity(self, a: str, b: str) -> float:
+        """The cosine of the angle between two words' vectors."""
+        return float(self.unit[self.id(a)] @ self.unit[self.id(b)])
+
+    def nearest(self, query, most: int = 10, without: Iterable[str] = ()) -> list[tuple[str, float]]:
+        """The words nearest to a word or to a vector (D,), by cosine.
+
+        Parameters
+        ----------
+        query : str or ndarray
+            A word is itself left out.
+        most : int
+        without : iterable of str
+            Words to leave out.
+
+        Returns
+        -------
+        list of (word, cosine), nearest first
+        """
+        most = checks.whole("most", most, 0, 2**31)
+        left_out = {self.id(word) for word in without}
+        if isinstance(query, str):
+            left_out.add(self.id(query))
+            query = self.unit[self.id(query)]
+        query = np.asarray(query)
+        checks.check_shape("query", query, (self.vectors.shape[1],), "(D,)")
+        cosines = self.unit @ (query / max(float(np.linalg.norm(query)), 1e-30))  # (V,)
+        cosines[sorted(left_out)] = -np.inf
+        most = min(most, len(self.words) - len(left_out))
+        best = np.argsort(-cosines, kind="stable")[:most]
+        return [(self.words[i], float(cosines[i])) for i in best]
+
+    def analogy(self, a: str, b: str, c: str, most: int = 10) -> list[tuple[str, float]]:
+        """What is to c as b is to a: the words nearest to b - a + c of unit vectors, these three left out (3CosAdd).
+
+        References
+        ----------
+        O. Levy, Y. Goldberg, Linguistic regularities in sparse and explicit word representations, CoNLL 2014.
+        """
+        unit = self.unit
+        return self.nearest(unit[self.id(b)] - unit[self.id(a)] + unit[self.id(c)], most, (a, b, c))
+
+    def calculate(self, text: str, most: int = 10) -> list[tuple[str, float]]:
+        """The words nearest to a sum and difference of words, such as ``king - man + woman``, or to one word."""
+        terms = _terms(text)
+        if not terms:
+            raise ValueError(f"wanted a word, or a sum such as 'king - man + woman', got {text!r}")
+        total = sum(sign * self.unit[self.id(word)] for sign, word in terms)
+        return self.nearest(total, most, {word for _, word in terms})
+
+    def answers(self, questions: Sequence[Sequence[str]], block: int = 256) -> list[str]:
+        """For many questions (a, b, c): the first word of `analogy`."""
+        given = np.array([[self.id(word) for word in question[:3]] for question in questions], np.int64).reshape(-1, 3)  # (Q, 3)
+        found = []
+        for start in range(0, len(given), block):
+            a, b, c = given[start : start + block].T
+            scores = (self.unit[b] - self.unit[a] + self.unit[c]) @ self.unit.T  # (Q, V)
+            rows = np.arange(len(a))
+            for each in (a, b, c):
+                scores[rows, each] = -np.inf
+            found += [self.words[i] for i in scores.argmax(axis=1)]
+        return found
+
+    # --- word2vec's text format -----------------------------------------------------------------------------------------
+
+    def save_text(self, path) -> None:
+        """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8."""
+        with written_whole(path) as file:
+            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
+            for word, vector in zip(self.words, self.vectors, strict=True):
+                if not word or word.split() != [word]:
+                    raise ValueError(f"{path}: the text format has no place for the word {word!r}, which holds white space")
+                file.write(f"{word} {' '.join(_shortest(number) for number in vector)}\n".encode())
+
+    @classmethod
+    def load_text(cls, path, most: int | None = None) -> WordVectors:
+        """Read word2vec's text format, or GloVe's, which is the same without the first line.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        most : int, optional
+            Read no more than so many words.
+
+        Raises
+        ------
+        ValueError
+            With the file and the line: what came and what was wanted.
+        """
+        path = os.fspath(path)
+        words, rows, width, count = [], [], None, None
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    parts = line.decode("utf-8").split()
+                except UnicodeDecodeError as error:
+                    raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason}); wanted word2vec's text format") from None
+                if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
+                    count, width = int(parts[0]), int(parts[1])
+                    continue
+                if most is not None and len(words) >= most:
+                    break
+                width = len(parts) - 1 if width is None else width
+                if len(parts) != width + 1 or width < 1:
+                    raise ValueError(f"{path}:{number}: {len(parts)} fields, wanted a word and {width} numbers")
+                try:
+                    rows.append(np.array(parts[1:], np.float32))
+                except ValueError:
+                    wrong = next(part for part in parts[1:] if not _is_number(part))
+                    raise ValueError(f"{path}:{number}: {wrong!r} is no number; wanted a word and {width} numbers") from None
+                words.append(parts[0])
+        if not words:
+            raise ValueError(f"{path}: there are no vectors in it")
+        if count is not None and len(words) != (count if most is None else min(count, most)):
+            raise ValueError(f"{path}: the first line tells of {count} words, there are {len(words)}")
+        try:
+            return cls(words, np.stack(rows))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def __repr__(self):
+        return f"WordVectors({len(self.words):,} words, {self.vectors.shape[1]} numbers each)"
+
+
+def _terms(text: str) -> list[tuple[int, str]]:
+    """The signs and words of a sum; a minus within a word belongs to it."""
+    terms, sign = [], 1
+    for part in text.replace("+", " + ").split():
+        if part in "+-":
+            sign = -1 if part == "-" else 1
+            continue
+        if part.startswith("-"):
+            sign, part = -1, part[1:]
+        terms.append((sign, part))
+        sign = 1
+    return terms
+
+
+def _shortest(number) -> str:
+    """The fewest digits that give the same float32 or float64."""
+    return np.format_float_positional(number, unique=True, trim="-") if 1e-4 < abs(number) < 1e6 else repr(float(number))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

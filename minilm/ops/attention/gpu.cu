@@ -1,0 +1,378 @@
+// Attention without the matrix of weights.
+//
+// Rung 1: one warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
+// Rung 2: tiles of 16 queries and 32 keys in shared memory (FlashAttention): what is read is used by 16 queries, or 32 keys. The
+// gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries, so nothing
+// is added atomically and the bits repeat.
+#include "minilm_cuda.h"
+#include "philox.h"
+#include "online.h"
+#include "see.h"
+
+#define TQ 16  // queries of a tile
+#define TK 32  // keys of a tile
+
+// --- rung 1 ---------------------------------------------------------------------------------------------------------
+
+extern "C" __global__ void attention_forward_1(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    REAL* y,            // (B, Tq, H, Kv)
+    REAL* logsumexp,    // (B, H, Tq)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
+    if (i >= Tq) return;
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Online o = {-INFINITE, 0};
+    for (i64 j = lane(); j < Tk; j += 32)
+        if (see(i, j)) o = with(o, scale * dot(q[i], k[j], K));
+    for (int bits = 16; bits > 0; bits /= 2) {
+        Online other = {__shfl_xor_sync(WHOLE_WARP, o.m, bits), __shfl_xor_sync(WHOLE_WARP, o.s, bits)};
+        o = merged(o, other);
+    }
+    if (o.m == INFINITE) o.s = o.m - o.m;
+    REAL* out = y + ((b * Tq + i) * H + h) * Kv;
+    for (i64 c0 = 0; c0 < Kv; c0 += 32) {  // 32 columns of y at a time, a lane each
+        i64 c = c0 + lane();
+        REAL sum = 0;
+        for (i64 j0 = 0; j0 < Tk; j0 += 32) {
+            i64 j = j0 + lane();
+            REAL p = 0;
+            if (j < Tk && see(i, j)) p = weight_of(scale * dot(q[i], k[j], K), o.m) * drop((head * Tq + i) * Tk + j);
+            for (int u = 0; u < 32; ++u) {
+                REAL p_u = __shfl_sync(WHOLE_WARP, p, u);
+                if (c < Kv && j0 + u < Tk) sum += p_u * v[j0 + u][c];
+            }
+        }
+        if (c < Kv) out[c] = o.s == 0 ? REAL(0) : sum / o.s;
+    }
+    if (lane() == 0) logsumexp[head * Tq + i] = o.m == -INFINITE && o.s == 0 ? -INFINITE : o.m + log(o.s);
+}
+
+// D[i] = sum over c of dy[i, c] y[i, c]; one warp a row of y, and rows in the order of logsumexp
+extern "C" __global__ void attention_rows_of_D(
+    const REAL* dy,  // (B, Tq, H, Kv)
+    const REAL* y,   // (B, Tq, H, Kv)
+    REAL* D,         // (B, H, Tq)
+    i64 B, i64 Tq, i64 H, i64 Kv) {
+    i64 n = i64(blockIdx.x) * (blockDim.x / 32) + warp();
+    if (n >= B * H * Tq) return;
+    i64 i = n % Tq, h = n / Tq % H, b = n / Tq / H, at = ((b * Tq + i) * H + h) * Kv;
+    REAL sum = 0;
+    for (i64 c = lane(); c < Kv; c += 32) sum += dy[at + c] * y[at + c];
+    sum = warp_sum(sum);
+    if (lane() == 0) D[n] = sum;
+}
+
+// One warp a query.
+extern "C" __global__ void attention_dquery_1(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dquery,           // (B, Tq, H, K)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
+    if (i >= Tq) return;
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
+    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    for (i64 c0 = 0; c0 < K; c0 += 32) {  // 32 columns at a time, a lane each
+        i64 c = c0 + lane();
+        REAL sum = 0;
+        for (i64 j0 = 0; j0 < Tk; j0 += 32) {
+            i64 j = j0 + lane();
+            REAL dS = 0;
+            if (j < Tk && see(i, j)) {
+                REAL P = weight_of(scale * dot(q[i], k[j], K), m[i]);
+                dS = scale * P * (drop((head * Tq + i) * Tk + j) * dot(g[i], v[j], Kv) - D_h[i]);
+            }
+            for (int u = 0; u < 32; ++u) {
+                REAL dS_u = __shfl_sync(WHOLE_WARP, dS, u);
+                if (c < K && j0 + u < Tk) sum += dS_u * k[j0 + u][c];
+            }
+        }
+        if (c < K) dquery[((b * Tq + i) * H + h) * K + c] = sum;
+    }
+}
+
+// One warp a key.
+extern "C" __global__ void attention_dkey_dvalue_1(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dkey,             // (B, Tk, H, K)
+    REAL* dvalue,           // (B, Tk, H, Kv)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    i64 j = i64(blockIdx.x) * (blockDim.x / 32) + warp();
+    if (j >= Tk) return;
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
+    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    for (i64 c0 = 0; c0 < max(K, Kv); c0 += 32) {
+        i64 c = c0 + lane();
+        REAL sum_k = 0, sum_v = 0;
+        for (i64 i0 = 0; i0 < Tq; i0 += 32) {
+            i64 i = i0 + lane();
+            REAL Pk = 0, dS = 0;
+            if (i < Tq && see(i, j)) {
+                REAL P = weight_of(scale * dot(q[i], k[j], K), m[i]), factor = drop((head * Tq + i) * Tk + j);
+                Pk = P * factor;
+                dS = scale * P * (factor * dot(g[i], v[j], Kv) - D_h[i]);
+            }
+            for (int u = 0; u < 32; ++u) {
+                REAL Pk_u = __shfl_sync(WHOLE_WARP, Pk, u), dS_u = __shfl_sync(WHOLE_WARP, dS, u);
+                if (i0 + u >= Tq) continue;
+                if (c < K) sum_k += dS_u * q[i0 + u][c];
+                if (c < Kv) sum_v += Pk_u * g[i0 + u][c];
+            }
+        }
+        if (c < K) dkey[((b * Tk + j) * H + h) * K + c] = sum_k;
+        if (c < Kv) dvalue[((b * Tk + j) * H + h) * Kv + c] = sum_v;
+    }
+}
+
+// --- rung 2 ---------------------------------------------------------------------------------------------------------
+
+// `count` rows of a head from number `first` on, of K numbers each, to shared memory; rows beyond `rows` become 0
+__device__ inline void load_tile(REAL* tile, Rows x, i64 first, i64 rows, int count, i64 K) {
+    for (i64 n = threadIdx.x; n < count * K; n += blockDim.x) tile[n] = first + n / K < rows ? x[first + n / K][n % K] : REAL(0);
+}
+
+extern "C" __global__ void attention_forward_2(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    REAL* y,            // (B, Tq, H, Kv)
+    REAL* logsumexp,    // (B, H, Tq)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(REAL, shared);
+    REAL* q_tile = shared;           // (TQ, K)
+    REAL* k_tile = q_tile + TQ * K;  // (TK, K)
+    REAL* v_tile = k_tile + TK * K;  // (TK, Kv)
+    REAL* S = v_tile + TK * Kv;      // (TQ, TK) scores, then weights but for the row's sum
+    REAL* out = S + TQ * TK;         // (TQ, Kv)
+    REAL* m = out + TQ * Kv;         // (TQ) the largest score so far
+    REAL* l = m + TQ;                // (TQ) the sum of exp(S - m) so far
+    REAL* turn = l + TQ;             // (TQ) exp(m before - m)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    i64 i0 = i64(blockIdx.x) * TQ;
+    load_tile(q_tile, q, i0, Tq, TQ, K);
+    for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
+    if (threadIdx.x < TQ) m[threadIdx.x] = -INFINITE, l[threadIdx.x] = 0;
+    __syncthreads();  // m and l are there, for a tile of queries that sees no key
+    i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
+    for (i64 j0 = 0; j0 < keys; j0 += TK) {
+        load_tile(k_tile, k, j0, Tk, TK, K);
+        load_tile(v_tile, v, j0, Tk, TK, Kv);
+        __syncthreads();  // the tiles are there
+        for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
+            i64 i = i0 + n / TK, j = j0 + n % TK;
+            bool seen = i < Tq && j < Tk && see(i, j);
+            S[n] = seen ? scale * dot(q_tile + n / TK * K, k_tile + n % TK * K, K) : -INFINITE;
+        }
+        // No barrier: a tile has as many keys as a warp lanes, so each thread now reads the scores that it has written.
+        for (int r = warp(); r < TQ; r += blockDim.x / 32) {  // a warp a query, a lane a key
+            REAL s = S[r * TK + lane()], before = m[r], now = larger(before, warp_max(s));
+            REAL p = weight_of(s, now), factor = before == -INFINITE ? REAL(1) : exp(before - now), sum = warp_sum(p);
+            i64 weight = (head * Tq + i0 + r) * Tk + j0 + lane();
+            S[r * TK + lane()] = p * drop(weight);
+            if (lane() == 0) m[r] = now, l[r] = l[r] * factor + sum, turn[r] = factor;
+        }
+        __syncthreads();  // S has the weights
+        for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) {
+            i64 r = n / Kv, c = n % Kv;
+            REAL sum = out[n] * turn[r];
+            for (int j = 0; j < TK; ++j) sum += S[r * TK + j] * v_tile[j * Kv + c];
+            out[n] = sum;
+        }
+        __syncthreads();  // the tiles and S have been read
+    }
+    for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) {
+        i64 r = n / Kv, c = n % Kv;
+        if (i0 + r < Tq) y[((b * Tq + i0 + r) * H + h) * Kv + c] = l[r] == 0 ? REAL(0) : out[n] / l[r];
+    }
+    if (threadIdx.x < TQ && i0 + threadIdx.x < Tq) {
+        int r = threadIdx.x;
+        logsumexp[head * Tq + i0 + r] = l[r] == 0 && m[r] == -INFINITE ? -INFINITE : m[r] + log(l[r]);
+    }
+}
+
+// P and dS of a tile, from the tiles of query, key, value and dy; Pk is P times dropout's factor
+__device__ inline void backward_tile(const REAL* q_tile, const REAL* k_tile, const REAL* v_tile, const REAL* g_tile, const REAL* m,
+                                     const REAL* D_h, See see, Drop drop, i64 head, i64 i0, i64 j0, i64 K, i64 Kv, REAL scale, REAL* Pk,
+                                     REAL* dS) {
+    for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
+        int r = n / TK, u = n % TK;
+        i64 i = i0 + r, j = j0 + u;
+        REAL P = 0, factor = 0, dP = 0, D_i = 0;
+        if (i < see.Tq && j < see.Tk && see(i, j)) {
+            P = weight_of(scale * dot(q_tile + r * K, k_tile + u * K, K), m[i]);
+            factor = drop((head * see.Tq + i) * see.Tk + j);
+            dP = factor * dot(g_tile + r * Kv, v_tile + u * Kv, Kv);
+            D_i = D_h[i];
+        }
+        Pk[n] = P * factor;
+        dS[n] = scale * P * (dP - D_i);
+    }
+}
+
+extern "C" __global__ void attention_dquery_2(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dquery,           // (B, Tq, H, K)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(REAL, shared);
+    REAL* q_tile = shared;            // (TQ, K)
+    REAL* g_tile = q_tile + TQ * K;   // (TQ, Kv)
+    REAL* k_tile = g_tile + TQ * Kv;  // (TK, K)
+    REAL* v_tile = k_tile + TK * K;   // (TK, Kv)
+    REAL* Pk = v_tile + TK * Kv;      // (TQ, TK)
+    REAL* dS = Pk + TQ * TK;          // (TQ, TK)
+    REAL* sums = dS + TQ * TK;        // (TQ, K)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
+    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    i64 i0 = i64(blockIdx.x) * TQ;
+    load_tile(q_tile, q, i0, Tq, TQ, K);
+    load_tile(g_tile, g, i0, Tq, TQ, Kv);
+    for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) sums[n] = 0;
+    i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;
+    for (i64 j0 = 0; j0 < keys; j0 += TK) {
+        load_tile(k_tile, k, j0, Tk, TK, K);
+        load_tile(v_tile, v, j0, Tk, TK, Kv);
+        __syncthreads();  // the tiles are there
+        backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
+        __syncthreads();  // dS is there
+        for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) {
+            REAL sum = sums[n];
+            for (int u = 0; u < TK; ++u) sum += dS[n / K * TK + u] * k_tile[u * K + n % K];
+            sums[n] = sum;
+        }
+        __syncthreads();  // the tiles and dS have been read
+    }
+    for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x)
+        if (i0 + n / K < Tq) dquery[((b * Tq + i0 + n / K) * H + h) * K + n % K] = sums[n];
+}
+
+extern "C" __global__ void attention_dkey_dvalue_2(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dkey,             // (B, Tk, H, K)
+    REAL* dvalue,           // (B, Tk, H, Kv)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(REAL, shared);
+    REAL* k_tile = shared;            // (TK, K)
+    REAL* v_tile = k_tile + TK * K;   // (TK, Kv)
+    REAL* q_tile = v_tile + TK * Kv;  // (TQ, K)
+    REAL* g_tile = q_tile + TQ * K;   // (TQ, Kv)
+    REAL* Pk = g_tile + TQ * Kv;      // (TQ, TK)
+    REAL* dS = Pk + TQ * TK;          // (TQ, TK)
+    REAL* sums_k = dS + TQ * TK;      // (TK, K)
+    REAL* sums_v = sums_k + TK * K;   // (TK, Kv)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
+    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    i64 j0 = i64(blockIdx.x) * TK;
+    load_tile(k_tile, k, j0, Tk, TK, K);
+    load_tile(v_tile, v, j0, Tk, TK, Kv);
+    for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) sums_k[n] = 0;
+    for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) sums_v[n] = 0;
+    i64 before = causal ? max(i64(0), j0 - (Tk - Tq)) / TQ * TQ : 0;  // queries before that see no key of the tile
+    for (i64 i0 = before; i0 < Tq; i0 += TQ) {
+        load_tile(q_tile, q, i0, Tq, TQ, K);
+        load_tile(g_tile, g, i0, Tq, TQ, Kv);
+        __syncthreads();  // the tiles are there
+        backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
+        __syncthreads();  // Pk and dS are there
+        for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) {
+            REAL sum = sums_k[n];
+            for (int r = 0; r < TQ; ++r) sum += dS[r * TK + n / K] * q_tile[r * K + n % K];
+            sums_k[n] = sum;
+        }
+        for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) {
+            REAL sum = sums_v[n];
+            for (int r = 0; r < TQ; ++r) sum += Pk[r * TK + n / Kv] * g_tile[r * Kv + n % Kv];
+            sums_v[n] = sum;
+        }
+        __syncthreads();  // the tiles, Pk and dS have been read
+    }
+    for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x)
+        if (j0 + n / K < Tk) dkey[((b * Tk + j0 + n / K) * H + h) * K + n % K] = sums_k[n];
+    for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x)
+        if (j0 + n / Kv < Tk) dvalue[((b * Tk + j0 + n / Kv) * H + h) * Kv + n % Kv] = sums_v[n];
+}
+
+// The weights before dropout, for study, from logsumexp.
+extern "C" __global__ void attention_weights(
+    const REAL* query,      // (B, Tq, H, K) strided
+    const REAL* key,        // (B, Tk, H, K) strided
+    const u8* key_mask,     // (B, Tk) or null
+    const REAL* logsumexp,  // (B, H, Tq)
+    REAL* weights,          // (B, H, Tq, Tk)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h,
+    i64 band, int causal, REAL scale) {
+    for (i64 n = thread_of_grid(); n < B * H * Tq * Tk; n += threads_of_grid()) {
+        i64 j = n % Tk, i = n / Tk % Tq, h = n / Tk / Tq % H, b = n / Tk / Tq / H;
+        See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+        Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h);
+        weights[n] = see(i, j) ? weight_of(scale * dot(q[i], k[j], K), logsumexp[n / Tk]) : REAL(0);
+    }
+}

@@ -1,0 +1,56 @@
+"""Cross-entropy on the GPU. The loss stays there: nothing waits for it until somebody reads it."""
+
+from __future__ import annotations
+
+import cupy
+
+from minilm.ops.cross_entropy.spec import Saved
+from minilm.ops.cuda import Kernel, Kernels, blocks, whole_warps
+
+KERNELS = Kernels(
+    __file__,
+    Kernel("cross_entropy_total", grid=lambda s: 1, block=lambda s: whole_warps(s.N)),
+    Kernel("cross_entropy_reduce", grid=lambda s: 1, block=lambda s: whole_warps(s.N)),
+    Kernel("cross_entropy_forward_1", grid=lambda s: -(-s.N // 64), block=64),
+    Kernel("cross_entropy_forward_2", grid=lambda s: s.N, block=lambda s: whole_warps(s.V)),
+    Kernel("cross_entropy_backward", grid=lambda s: blocks(s.N * s.V, 256)),
+)
+RUNGS = {"forward": 2}
+
+
+def forward(
+    logits,
+    targets,
+    weight=None,
+    *,
+    ignore_index=-100,
+    label_smoothing=0.0,
+    reduction="mean",
+    gradient=True,
+    workspace=None,
+    rung=2,
+):
+    rows, V = targets.shape, logits.shape[-1]
+    N = targets.size
+    targets = targets.reshape(-1).astype("int64", copy=False)  # (N,)
+    losses = cupy.empty(rows, logits.dtype)  # (...)
+    dlogits = cupy.empty(logits.shape, logits.dtype) if gradient else None  # (..., V)
+    total = None
+    if reduction == "mean":
+        total = cupy.empty(1, "float64")
+        KERNELS.launch("cross_entropy_total", targets, weight, total, N, V, ignore_index, dtype=logits.dtype)
+    numbers = (N, V, ignore_index, label_smoothing)
+    KERNELS.launch(f"cross_entropy_forward_{rung}", logits, targets, weight, total, losses, dlogits, *numbers)
+    saved = Saved(dlogits, reduction)
+    if reduction == "none":
+        return losses, saved
+    loss = cupy.empty((), logits.dtype)  # ()
+    KERNELS.launch("cross_entropy_reduce", losses, total, loss, N)
+    return loss, saved
+
+
+def backward(dloss, saved, *, workspace=None):
+    V = saved.dlogits.shape[-1]
+    scaled = cupy.empty(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
+    KERNELS.launch("cross_entropy_backward", dloss, saved.dlogits, scaled, scaled.size // V, V, dloss.size)
+    return scaled

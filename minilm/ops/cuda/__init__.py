@@ -1,0 +1,34 @@
+"""What the GPU implementations of all ops share: kernel tables, launches, and the sources' common header.
+
+An op's ``gpu.py`` has a table of the kernels in the ``gpu.cu`` beside it, and the functions that launch them, which take and
+return CuPy arrays. Nothing here imports CuPy before the first launch.
+
+Every function gets a ``workspace`` as on the CPU and makes no use of it: on a device CuPy's memory pool is the workspace, and
+hands out memory of an earlier step without asking the driver.
+
+Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the
+version: the last is what everybody gets; the others are tested and benchmarked all the same, and are there to be read in their
+order. ``RUNGS`` of a module says how many there are.
+"""
+
+from __future__ import annotations
+
+from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
+
+__all__ = ["TABLES", "Kernel", "Kernels", "blocks", "key_words", "on_device", "whole_warps"]
+
+
+def key_words(key) -> tuple[int, ...]:
+    """(place, step_lo, step_hi, seed_lo, seed_hi) of a `minilm.random.Key`, as philox.h takes them."""
+    low = 2**32 - 1
+    seed, step, place = key
+    return place, step & low, step >> 32, seed & low, seed >> 32
+
+
+def on_device(number, dtype):
+    """`number` as an array of one element: itself where it lies on the device already."""
+    import cupy
+
+    if isinstance(number, cupy.ndarray):
+        return number
+    return cupy.full(1, number, dtype)

@@ -1,0 +1,154 @@
+"""The table of a file's kernels, and the one way to launch them.
+
+A table says of each kernel how many blocks, how many threads a block, and how many bytes of shared memory, as functions of the
+numbers it is called with. The same table drives CuPy, the compilation of all kernels without a GPU, and their execution on the
+CPU in the tests.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.cuda import source
+
+__all__ = ["Kernel", "Kernels", "TABLES", "blocks", "whole_warps"]
+
+TABLES: list[Kernels] = []  # of all files that have been imported
+OPTIONS = ("--std=c++17",)
+PLENTY = 1 << 20  # blocks of an elementwise kernel: further elements are the loop's
+STATIC_SHARED = 48 * 1024  # bytes that a kernel may have without asking
+
+
+def blocks(elements: int, threads: int) -> int:
+    """Blocks of an elementwise kernel with a grid-stride loop."""
+    return max(1, min(-(-elements // threads), PLENTY))
+
+
+def whole_warps(threads: int, most: int = 1024) -> int:
+    """`threads` rounded up to whole warps."""
+    return max(32, min(-(-threads // 32) * 32, most))
+
+
+class Kernel(NamedTuple):
+    """A kernel and the form of its launch; functions take an object whose attributes are the kernel's numbers."""
+
+    name: str
+    grid: Callable  # -> int or tuple of int
+    block: Callable | int = 256
+    shared: Callable | int = 0  # bytes of dynamic shared memory
+
+
+class Kernels:
+    """The kernels of one .cu file.
+
+    Parameters
+    ----------
+    python_file : str
+        ``__file__`` of the gpu.py; the kernels stand in the .cu file of the same name.
+    *entries : Kernel
+        One for every kernel of that file.
+    defines : dict of str to str, optional
+        Further definitions for the compiler.
+    """
+
+    def __init__(self, python_file: str, *entries: Kernel, defines=None):
+        self.path = Path(python_file).with_suffix(".cu")
+        self.entries = {entry.name: entry for entry in entries}
+        self.defines = dict(defines or {})
+        self.signatures = source.kernels(self.path)
+        if set(self.entries) != set(self.signatures):
+            different = sorted(set(self.entries) ^ set(self.signatures))
+            raise ValueError(f"{self.path.name} and the table beside it differ in {', '.join(different)}")
+        TABLES.append(self)
+
+    def definitions(self, dtype) -> dict[str, str]:
+        """What is defined for the compiler."""
+        return {"REAL": {"float32": "float", "float64": "double"}[str(np.dtype(dtype))], **self.defines}
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The file's source with its includes put in."""
+        return source.flatten(self.path)
+
+    @functools.cache  # noqa: B019  tables live as long as the program
+    def function(self, name: str, dtype: str):
+        """CuPy's function of a kernel, compiled for the current device at its first launch."""
+        import cupy
+
+        options = (*OPTIONS, *(f"-D{key}={value}" for key, value in self.definitions(dtype).items()))
+        return cupy.RawModule(code=self.text, options=options).get_function(name)
+
+    def launch(self, name: str, *arguments, dtype=None) -> None:
+        """Run a kernel.
+
+        Parameters
+        ----------
+        name : str
+            The kernel.
+        *arguments
+            One for each parameter: device arrays, None where the signature says "or null", and numbers, which are
+            converted to the parameter's type.
+        dtype : dtype, optional
+            What REAL is; that of the first REAL array without it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An argument does not fit the kernel's signature. A mistake in minilm, not in its use.
+        """
+        parameters = self.signatures[name]
+        if len(arguments) != len(parameters):
+            raise TypeError(f"{name} takes {len(parameters)} arguments, got {len(arguments)}")
+        if dtype is None:
+            dtype = next(
+                a.dtype for a, p in zip(arguments, parameters, strict=True) if p.type == "REAL" and p.array and a is not None
+            )
+        numbers = {p.name: a for a, p in zip(arguments, parameters, strict=True) if not p.array}
+        passed = [_checked(name, a, p, numbers, dtype) for a, p in zip(arguments, parameters, strict=True)]
+        entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(dtype).itemsize)
+        grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:])
+        grid, block = (value if isinstance(value, tuple) else (value,) for value in (grid, block))
+        if 0 in grid:
+            return
+        function = self.function(name, str(np.dtype(dtype)))
+        if shared > STATIC_SHARED:
+            function.max_dynamic_shared_size_bytes = shared
+        function(grid, block, tuple(passed), shared_mem=shared)
+
+
+def _checked(kernel: str, argument, parameter: source.Parameter, numbers: dict, real):
+    where = f"{kernel}: {parameter.name}"
+    if not parameter.array:
+        if not isinstance(argument, (bool, int, float, np.generic)):
+            raise TypeError(f"{where} must be a number, got {type(argument).__name__}")
+        return np.dtype(parameter.dtype(real)).type(argument)
+    if argument is None:
+        if not parameter.optional:
+            raise TypeError(f"{where} must be an array, got None")
+        return np.uintp(0)
+    wanted = parameter.dtype(real)
+    if str(argument.dtype) != wanted:
+        raise TypeError(f"{where} must be of {wanted}, got {argument.dtype}")
+    if parameter.shape is not None:
+        size = 1
+        for letter in parameter.shape:
+            size *= int(letter) if letter.isdigit() else _size(letter, numbers)
+        if argument.size != size or not argument.flags.c_contiguous:
+            shape = ", ".join(parameter.shape)
+            raise ValueError(f"{where} must be C-contiguous with ({shape}) = {size} numbers, got shape {argument.shape}")
+    return argument
+
+
+def _size(text: str, numbers: dict) -> int:
+    """``N``, ``4H`` or ``T + 1`` as a number."""
+    if "+" in text:
+        left, right = text.split("+")
+        return _size(left.strip(), numbers) + int(right)
+    digits = text.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
+    return int(digits or 1) * int(numbers[text[len(digits) :]])

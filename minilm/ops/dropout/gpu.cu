@@ -1,0 +1,15 @@
+// Dropout: the factor of an element is drawn where it is needed, so no mask is stored, and backward is forward on dy.
+#include "minilm_cuda.h"
+#include "philox.h"
+
+// x is seen as (A, S, C), where S is the axis whose elements share a decision, or 1.
+extern "C" __global__ void dropout(
+    const REAL* x,  // (N)
+    REAL* y,        // (N)
+    i64 N, i64 S, i64 C, REAL scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
+        i64 decision = n / (S * C) * C + n % C;
+        u32 r = philox_bits(decision, place, step_lo, step_hi, seed_lo, seed_hi);
+        y[n] = x[n] * (r >= threshold ? scale : REAL(0));  // a product: a dropped NaN stays one, as in PyTorch
+    }
+}

@@ -1,0 +1,94 @@
+"""LSTM on the GPU."""
+
+from __future__ import annotations
+
+import cupy
+
+from minilm.ops.contract import fold
+from minilm.ops.cuda import Kernel, Kernels, blocks, whole_warps
+from minilm.ops.cuda.columns import column_sums
+from minilm.ops.cuda.products import matmul
+from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
+from minilm.ops.recurrence import order, states_after, states_before
+
+ROWS = 4  # as in gpu.cu
+ROOM = 96 * 1024  # bytes of shared memory that every device of the last ten years has, or nearly
+
+
+def _persistent(name):
+    return Kernel(
+        name,
+        grid=lambda s: -(-s.B // ROWS),
+        block=lambda s: whole_warps(4 * s.H),
+        shared=lambda s: (4 * s.H * s.H + 5 * s.H * ROWS) * s.itemsize,
+    )
+
+
+KERNELS = Kernels(
+    __file__,
+    Kernel("lstm_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("lstm_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("lstm_add", grid=lambda s: blocks(s.N, 256)),
+    _persistent("lstm_persistent_forward"),
+    _persistent("lstm_persistent_backward"),
+)
+RUNGS = {"forward": 2, "backward": 2}
+
+
+def fits(H: int, itemsize: int) -> bool:
+    """Whether a block's shared memory holds the recurrent weights; rung 2 takes the way of rung 1 where it does not."""
+    return (4 * H * H + 5 * H * ROWS) * itemsize <= ROOM
+
+
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None, rung=2):
+    T, B, _ = x.shape
+    H = W_hh.shape[1]
+    first, last, before, after, steps = order(T, reverse)
+    a_x = matmul(fold(x), W_ih.T).reshape(T, B, 4 * H)
+    h, c = (cupy.empty((T + 1, B, H), x.dtype) for _ in range(2))
+    gates = cupy.empty((T, B, 4 * H), x.dtype)
+    y = None if lengths is None else cupy.empty((T, B, H), x.dtype)
+    h[first], c[first] = h0, c0
+    if rung == 2 and fits(H, x.itemsize):
+        KERNELS.launch("lstm_persistent_forward", a_x, W_hh, b_ih, b_hh, lengths, gates, h, c, y, T, B, H, reverse)
+    else:
+        for t in steps:
+            a_h = matmul(h[t + before], W_hh.T)  # (B, 4H)
+            states = h[t + before], c[t + before], lengths, gates[t], h[t + after], c[t + after], None if y is None else y[t]
+            KERNELS.launch("lstm_step_forward", a_x[t], a_h, b_ih, b_hh, *states, B, H, t)
+    y = states_after(h, reverse) if y is None else y  # (T, B, H)
+    return Output(y, h[last].copy(), c[last].copy()), Saved(x, h, c, gates, W_ih, W_hh, lengths, reverse)
+
+
+def backward(dy, saved, *, workspace=None, rung=2):
+    x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
+    dy, dh_n, dc_n = dy
+    T, B, _ = x.shape
+    H = W_hh.shape[1]
+    _, _, before, after, steps = order(T, reverse)
+    dh, dc = (cupy.zeros((B, H), x.dtype) if d is None else d.copy() for d in (dh_n, dc_n))  # (B, H) each
+    da = cupy.empty((T, B, 4 * H), x.dtype)
+    if rung == 2 and fits(H, x.itemsize):
+        KERNELS.launch("lstm_persistent_backward", dy, c, gates, W_hh, lengths, dh, dc, da, T, B, H, reverse)
+    else:
+        for t in reversed(steps):
+            dy_t = None if dy is None else dy[t]
+            KERNELS.launch("lstm_step_backward", dy_t, c[t + before], c[t + after], gates[t], lengths, dh, dc, da[t], B, H, t)
+            KERNELS.launch("lstm_add", dh, matmul(da[t], W_hh), B * H)
+    rows = fold(da)  # (T B, 4H)
+    dx = matmul(rows, W_ih).reshape(x.shape)
+    db = column_sums(rows)  # (4H,)
+    return dx, dh, dc, matmul(rows.T, fold(x)), matmul(rows.T, fold(states_before(h, reverse))), db, db.copy()
+
+
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+    (h, _, _), saved = forward(x[None], h0, c0, W_ih, W_hh, b_ih, b_hh, rung=1)
+    return CellOutput(h[0], saved.c[1]), CellSaved(x, h0, c0, saved.c[1], saved.gates[0], W_ih, W_hh)
+
+
+def cell_backward(dy, saved, *, workspace=None):
+    x, h0, c0, c, gates, W_ih, W_hh = saved
+    dh, dc = dy
+    states = cupy.stack([h0, h0]), cupy.stack([c0, c])  # (2, B, H) each; h after the step is not needed
+    dx, *others = backward((None, dh, dc), Saved(x[None], *states, gates[None], W_ih, W_hh, None, False), rung=1)
+    return dx[0], *others

@@ -1,0 +1,229 @@
+"""Negative sampling on the CPU: rows side by side for a batch, one word after the other for training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops import simd
+from minilm.ops.jit import REASSOC, jit
+from minilm.ops.negative_sampling.spec import GOLDEN, MIX1, MIX2, Saved, Trained
+from minilm.ops.workspace import empty_from, scratch_of
+
+
+@jit(fastmath=REASSOC)
+def _rows(start, stop, h, W, targets, negatives, normaliser, losses, g):
+    # h (N, D), W (V, D), targets (N,), negatives (N, K) -> losses (N,) float64, g (N, K + 1)
+    real = h.dtype.type
+    for n in range(start, stop):
+        row, target, loss = h[n], targets[n], 0.0
+        for k in range(g.shape[1]):
+            word = target if k == 0 else negatives[n, k - 1]
+            if k > 0 and word == target:
+                g[n, k] = 0
+                continue
+            other = W[word]
+            s = real(0)
+            for d in range(len(row)):
+                s += row[d] * other[d]
+            z = np.float64(-s if k == 0 else s)
+            loss += max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+            g[n, k] = real((simd.sigmoid(s) - real(1 if k == 0 else 0)) / normaliser)
+        losses[n] = loss
+
+
+@jit
+def _inputs(start, stop, dloss, g, W, targets, negatives, dh):
+    # g (N, K + 1), W (V, D) -> dh (N, D)
+    for n in range(start, stop):
+        out = dh[n]
+        out[:] = 0
+        for k in range(g.shape[1]):
+            factor = dloss * g[n, k]
+            other = W[targets[n] if k == 0 else negatives[n, k - 1]]
+            for d in range(len(out)):
+                out[d] += factor * other[d]
+
+
+@jit
+def _outputs(start, stop, dloss, g, h, targets, negatives, dW):
+    # g (N, K + 1), h (N, D) -> columns [start, stop) of dW (V, D), which are zero before
+    for n in range(len(h)):
+        row = h[n, start:stop]
+        for k in range(g.shape[1]):
+            factor = dloss * g[n, k]
+            out = dW[targets[n] if k == 0 else negatives[n, k - 1], start:stop]
+            for d in range(len(out)):
+                out[d] += factor * row[d]
+
+
+def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
+    (N, D), K = h.shape, negatives.shape[1]
+    allocate = empty_from(workspace)
+    g = allocate((N, K + 1), h.dtype)  # (N, K + 1)
+    normaliser = N if reduction == "mean" else 1
+    with scratch_of(workspace):
+        losses = allocate((N,), np.float64)  # (N,)
+        arguments = (h, W, targets, negatives, h.dtype.type(normaliser), losses, g)
+        devices.parallel(_rows, N, *arguments, grain=max(1, 2**16 // max(1, (K + 1) * D)))
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where there are no rows
+            loss = h.dtype.type(losses.sum() / np.float64(normaliser))
+    return loss, Saved(h, W, targets, negatives, g)
+
+
+def backward(dloss, saved, *, workspace=None):
+    h, W, targets, negatives, g = saved
+    (N, D), K = h.shape, negatives.shape[1]
+    allocate, dloss = empty_from(workspace), h.dtype.type(dloss)
+    dh, dW = allocate(h.shape, h.dtype), allocate(W.shape, h.dtype)  # (N, D), (V, D)
+    devices.parallel(_inputs, N, dloss, g, W, targets, negatives, dh, grain=max(1, 2**17 // max(1, (K + 1) * D)))
+    dW.fill(0)
+    # threads share the columns: words are anything but evenly spread, and every column is summed in the same order
+    grain = max(16, 2**19 // max(1, N * (K + 1)))
+    devices.parallel(_outputs, D, dloss, g, h, targets, negatives, dW, grain=grain)
+    return dh, dW
+
+
+# --- one word after the other ----------------------------------------------------------------------------------------
+
+_GOLDEN, _MIX1, _MIX2 = np.uint64(GOLDEN), np.uint64(MIX1), np.uint64(MIX2)
+_30, _27, _31, _32, _11 = (np.uint64(n) for n in (30, 27, 31, 32, 11))
+_LOW, _UNIT32, _UNIT53 = np.uint64(0xFFFFFFFF), 2.0**-32, 2.0**-53
+
+
+@jit(inline="always")
+def _mixed(state):
+    z = (state ^ (state >> _30)) * _MIX1
+    z = (z ^ (z >> _27)) * _MIX2
+    return z ^ (z >> _31)
+
+
+@jit(fastmath=REASSOC)
+def _question(h, other, y, rate, dh):
+    """One question: returns the probability of the right answer; adds to dh, moves the output vector."""
+    real = h.dtype.type
+    s = real(0)
+    for d in range(len(h)):
+        s += h[d] * other[d]
+    p = simd.sigmoid(s)
+    g = p - y
+    step = rate * g
+    for d in range(len(h)):
+        dh[d] += g * other[d]
+        other[d] -= step * h[d]
+    return np.float64(simd.sigmoid(s if y > 0 else -s))
+
+
+@jit(fastmath=REASSOC)
+def _train(
+    W_in,
+    W_out,
+    ids,
+    starts,
+    keep,
+    accept,
+    alias,
+    cbow,
+    window,
+    negatives,
+    lr,
+    lr_end,
+    seed,
+    first,
+    done,
+    total,
+    left,
+    h,
+    dh,
+    told,
+):
+    # W_in, W_out (V, D), ids (n,), starts (S + 1,), left (longest sentence,), h, dh (D,), told (2,): loss, predictions
+    real = h.dtype.type
+    V, D = np.uint64(len(accept)), len(h)
+    for s in range(len(starts) - 1):
+        state = seed + np.uint64(first + s + 1) * _MIX1 + _GOLDEN
+        count = 0
+        for place in range(starts[s], starts[s + 1]):
+            word = ids[place]
+            state += _GOLDEN
+            if np.float64(_mixed(state) >> _11) * _UNIT53 < keep[word]:
+                left[count] = word
+                count += 1
+        done += starts[s + 1] - starts[s]
+        rate = real(lr + (lr_end - lr) * min(1.0, done / max(1, total)))
+        for i in range(count):
+            state += _GOLDEN
+            b = 1 + np.int64((_mixed(state) >> _32) * np.uint64(window) >> _32)
+            low, high = max(0, i - b), min(count, i + b + 1)
+            if high - low < 2:
+                continue
+            share = real(1) / real(high - low - 1)
+            if cbow:
+                h[:] = 0
+                for j in range(low, high):
+                    if j != i:
+                        row = W_in[left[j]]
+                        for d in range(D):
+                            h[d] += row[d]
+                for d in range(D):
+                    h[d] *= share
+            for j in range(low, low + 1 if cbow else high):
+                if j == i and not cbow:
+                    continue
+                if not cbow:
+                    h[:] = W_in[left[i]]
+                target = left[i] if cbow else left[j]
+                dh[:] = 0
+                right = _question(h, W_out[target], real(1), rate, dh)
+                for _ in range(negatives):
+                    state += _GOLDEN
+                    z = _mixed(state)
+                    word = np.int64(((z >> _32) * V) >> _32)
+                    if np.float64(z & _LOW) * _UNIT32 >= accept[word]:
+                        word = alias[word]
+                    if word != target:
+                        right *= _question(h, W_out[word], real(0), rate, dh)
+                told[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
+                told[1] += 1
+                if cbow:
+                    step = rate * share
+                    for other in range(low, high):
+                        if other != i:
+                            row = W_in[left[other]]
+                            for d in range(D):
+                                row[d] -= step * dh[d]
+                else:
+                    row = W_in[left[i]]
+                    for d in range(D):
+                        row[d] -= rate * dh[d]
+
+
+def train(
+    W_in,
+    W_out,
+    ids,
+    starts,
+    keep,
+    accept,
+    alias,
+    *,
+    cbow,
+    window,
+    negatives,
+    lr,
+    lr_end,
+    seed,
+    first=0,
+    done=0,
+    total=0,
+    workspace=None,
+):
+    longest = int(np.diff(starts).max(initial=0))
+    D = W_in.shape[1]
+    left, told = np.empty(longest, np.int64), np.zeros(2)
+    h, dh = np.empty(D, W_in.dtype), np.empty(D, W_in.dtype)  # (D,)
+    options = (cbow, window, negatives, float(lr), float(lr_end), np.uint64(seed), first, done, total)
+    _train(W_in, W_out, ids, starts, keep, accept, alias, *options, left, h, dh, told)
+    return W_in, W_out, Trained(float(told[0]), int(told[1]), int(starts[-1] - starts[0]))

@@ -1,0 +1,99 @@
+"""Negative sampling: the loss of word2vec, its gradient, what it saves, and training by it one word after the other.
+
+=========  ==========  =====================================================
+array      shape       meaning
+=========  ==========  =====================================================
+h          (N, D)      what predicts: the vector of a word, or the mean of those of its neighbours
+W          (V, D)      output vectors, one for each word
+targets    (N,)        the word that was there
+negatives  (N, K)      words drawn at random, which were not
+=========  ==========  =====================================================
+
+Forward. The softmax over all V words is replaced by K + 1 yes-or-no questions: is this the word that was there?  With σ the
+logistic function::
+
+    s[n, 0] = h[n] · W[targets[n]]                  s[n, k] = h[n] · W[negatives[n, k]]
+    loss[n] = -log σ(s[n, 0]) - sum_k log σ(-s[n, k])
+    loss    = mean or sum over n of loss[n]
+
+A negative that happens to be the target is no question: it counts for nothing. The numbers are computed as softplus,
+-log σ(s) = max(-s, 0) + log(1 + e^-|s|), which neither overflows nor loses digits.
+
+Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negative::
+
+    g[n, k] = ∂loss/∂s[n, k] = (σ(s[n, k]) - y) / N                              without N for the sum; 0 where nothing counts
+    dh[n]   = sum_k g[n, k] W[word(n, k)]
+    dW[v]   = sum over {(n, k) : word(n, k) = v} of g[n, k] h[n]
+
+Saved: h and W, the words, and g, which forward has at hand: backward needs no dot product again.
+
+Training (`train`) does not batch: each pair of words is a step of gradient descent by itself, as in Mikolov's program, which with
+vectors of a hundred numbers is bound by the two dot products and sums a question. A pass over sentences::
+
+    word w is left out with probability 1 - keep[w]                subsampling: a frequent word teaches little each time
+    around each word left, b = 1 .. window is drawn                dynamic windows: near words count more often
+    skip-gram:  for each neighbour j up to b away:  h = W_in[word]                    target = neighbour
+    CBOW:                                           h = mean of W_in[neighbours]      target = word
+    draw K negatives;  W_out -= lr g h;  then  W_in -= lr dh       CBOW: lr dh / C to each of C neighbours, the mean's gradient
+    lr falls in a line with the words that have been read
+
+Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is cut
+into calls; one thread does it all, so that they do not depend on a race either. Negatives are drawn by Walker's alias method: a
+place i uniform in [0, V), which is kept with probability accept[i], else alias[i] is taken.
+
+Sources: T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, Distributed representations of words and phrases and their
+compositionality, NIPS 2013; Y. Goldberg, O. Levy, word2vec explained, 2014 (the derivation); O. İrsoy, A. Benton, K. Stratos,
+Corrected CBOW performs as well as skip-gram, 2021 (the division by C, which Mikolov's program omits); S. Vigna, SplitMix64, 2015;
+A. J. Walker, An efficient method for generating discrete random variables with general distributions, ACM TOMS 3 (1977).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+
+REDUCTIONS = ("mean", "sum")
+GOLDEN, MIX1, MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of SplitMix64
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    h: np.ndarray  # (N, D)
+    W: np.ndarray  # (V, D)
+    targets: np.ndarray  # (N,)
+    negatives: np.ndarray  # (N, K)
+    g: np.ndarray  # (N, K + 1)
+
+
+class Trained(NamedTuple):
+    """What `train` did."""
+
+    loss: float  # the sum over all predictions, each before its step
+    predictions: int
+    words: int  # read, those that subsampling left out included
+
+
+def draw(rng, dtype, dims, *, reduction="mean") -> Case:
+    """Random arguments; the first negative of the first row is its target."""
+    N, V, D, K = (dims[letter] for letter in "NVDK")
+    h, W = (rng.uniform(0.1, 1, shape) * rng.choice([-1, 1], shape) for shape in ((N, D), (V, D)))
+    targets, negatives = rng.integers(0, V, N), rng.integers(0, V, (N, K))
+    negatives[:1, :1] = targets[:1, None]
+    arguments = {"h": h.astype(dtype), "W": W.astype(dtype), "targets": targets, "negatives": negatives}
+    return Case({**arguments, "reduction": reduction}, ("h", "W"))
+
+
+OP = Op(
+    name="negative_sampling",
+    package="minilm.ops.negative_sampling",
+    dims={"N": (3, 1, 7, 130), "V": (5, 1, 31, 1000), "D": (2, 1, 17, 100), "K": (2, 1, 5)},
+    draw=draw,
+    options={"reduction": REDUCTIONS},
+    flops=lambda d: d["N"] * (d["K"] + 1) * (6 * d["D"] + 40),
+    bytes=lambda d, size: size * (d["N"] * (d["K"] + 1) * 3 * d["D"] + d["V"] * d["D"]),
+)
+OPS = (OP,)

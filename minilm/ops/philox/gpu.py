@@ -1,0 +1,27 @@
+"""Philox on the GPU."""
+
+from __future__ import annotations
+
+import math
+
+import cupy
+
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_words
+
+KERNELS = Kernels(
+    __file__,
+    Kernel("philox_fill", grid=lambda s: blocks((s.N + 3) // 4, 256)),
+    Kernel("philox_uniform", grid=lambda s: blocks(s.N, 256)),
+)
+
+
+def bits(key, shape, *, workspace=None):
+    drawn = cupy.empty(shape, "uint32")  # (...)
+    KERNELS.launch("philox_fill", drawn, math.prod(shape), *key_words(key), dtype="float32")
+    return drawn
+
+
+def uniform(key, shape, dtype, *, workspace=None):
+    u = cupy.empty(shape, dtype)  # (...)
+    KERNELS.launch("philox_uniform", u, u.size, *key_words(key))
+    return u

@@ -1,0 +1,52 @@
+"""Softmax and log-softmax on the GPU."""
+
+from __future__ import annotations
+
+import cupy
+
+from minilm.ops.cuda import Kernel, Kernels, whole_warps
+from minilm.ops.softmax.spec import Saved
+
+
+def _block(s):
+    return whole_warps(s.V, 512)
+
+
+KERNELS = Kernels(
+    __file__,
+    Kernel("softmax_forward_1", grid=lambda s: -(-s.N // 64), block=64),
+    Kernel("softmax_forward_2", grid=lambda s: s.N, block=_block),
+    Kernel("softmax_forward_3", grid=lambda s: s.N, block=_block),
+    Kernel("softmax_backward", grid=lambda s: s.N, block=_block),
+)
+RUNGS = {"forward": 3, "log_forward": 3}
+
+
+def _forward(x, rung, logarithm):
+    y = cupy.empty(x.shape, x.dtype)  # (..., V)
+    V = x.shape[-1]
+    KERNELS.launch(f"softmax_forward_{rung}", x, y, x.size // V, V, logarithm)
+    return y, Saved(y)
+
+
+def _backward(dy, saved, logarithm):
+    dx = cupy.empty(dy.shape, dy.dtype)  # (..., V)
+    V = dy.shape[-1]
+    KERNELS.launch("softmax_backward", dy, saved.y, dx, dy.size // V, V, logarithm)
+    return dx
+
+
+def forward(x, *, workspace=None, rung=3):
+    return _forward(x, rung, False)
+
+
+def backward(dy, saved, *, workspace=None):
+    return _backward(dy, saved, False)
+
+
+def log_forward(x, *, workspace=None, rung=3):
+    return _forward(x, rung, True)
+
+
+def log_backward(dy, saved, *, workspace=None):
+    return _backward(dy, saved, True)

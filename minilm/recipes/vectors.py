@@ -1,0 +1,275 @@
+"""The recipe `vectors`: word2vec, with analogies on a generated text, and on any text by path."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm import models, tokenizers
+from minilm.models.word2vec import alias_tables
+from minilm.models.word_vectors import WordVectors
+from minilm.recipes import relations
+from minilm.recipes.base import Recipe
+from minilm.recipes.fit import Fitted, Row
+from minilm.recipes.relations import Question
+
+__all__ = ["Pair", "Vectors"]
+
+WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+LONGEST = 1000  # words of a sentence; longer lines are cut
+HELD_OUT = 20  # each so-manieth line is for validation
+PAIRS = 4000  # most, that validation has
+LINES_SHOWN = 12
+
+
+class Pair(NamedTuple):
+    """Two words that stood near each other in text that was not trained on, and one that was drawn at random."""
+
+    word: str
+    near: str
+    other: str
+
+
+class Vectors(Recipe):
+    """Vectors of words from the company they keep, by skip-gram or CBOW with negative sampling; nearest words and analogies.
+
+    Built in is a generated text of countries, persons and things; the metric is the part of its analogies, such as
+    paris - france + japan, whose nearest word is the right one. A guess is a word of the right kind.
+
+    Real data: a text in UTF-8, a line a sentence; the longer the better. Then the metric is how often, for two words that
+    stood near each other in held-out lines, the second is more likely than a word drawn at random (a guess: one half), unless
+    questions=PATH names analogies in the form of questions-words.txt: lines of four words, and ": NAME" before a section.
+
+    A step is a pass over the text.
+    """
+
+    name, says, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
+    options = {
+        "steps": 5,
+        "lr": 0.025,
+        "final": 0.004,
+        "algorithm": "skip-gram",
+        "size": 64,
+        "window": 5,
+        "negatives": 5,
+        "subsample": 1e-3,
+        "min_count": 2,
+        "most_words": 100_000,
+        "sentences": 40_000,
+        "questions": "",
+    }
+    choices = {"algorithm": models.word2vec.ALGORITHMS}
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._numbers: dict[str, int] = {}  # of all words of the data, before any is left out
+        self._found: WordVectors | None = None
+
+    # --- data ------------------------------------------------------------------------------------------------------------
+
+    def generate(self, seed):
+        text = relations.sentences(seed, max(1, self.options["sentences"]))
+        return [self._numbered(sentence) for sentence in text], relations.questions()
+
+    def read(self, path):
+        path = os.fspath(path)
+        train, held = [], []
+        with open(path, "rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    text = line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); wanted text") from None
+                words = WORD.findall(text.lower())
+                for start in range(0, len(words), LONGEST):
+                    sentence = words[start : start + LONGEST]
+                    if (len(train) + len(held)) % HELD_OUT == HELD_OUT - 1 and not self.options["questions"]:
+                        held.append(sentence)
+                    else:
+                        train.append(self._numbered(sentence))
+        if not train:
+            raise ValueError(f"{path}: there are no words in it; wanted text, a line a sentence")
+        questions = self.options["questions"]
+        return train, read_questions(questions) if questions else self._pairs(train, held)
+
+    def _numbered(self, words: Sequence[str]) -> np.ndarray:
+        numbers = self._numbers
+        return np.array([numbers.setdefault(word, len(numbers)) for word in words], np.int32)
+
+    def _counts(self, train) -> np.ndarray:
+        return np.bincount(np.concatenate(train), minlength=len(self._numbers))
+
+    def _pairs(self, train, held) -> list[Pair]:
+        """Neighbours in the lines held out, each with a word drawn as negatives are."""
+        rng = np.random.default_rng(0)
+        counts = self._counts(train)
+        counts[counts < self.options["min_count"]] = 0
+        if not counts.any():
+            raise ValueError(
+                f"no word occurs min_count={self.options['min_count']} times: wanted more text, or a lower min_count"
+            )
+        accept, alias = alias_tables(counts, 0.75)
+        words, found = list(self._numbers), []
+        known = {word for word, count in zip(words, counts, strict=True) if count}
+        for sentence in held:
+            sentence = [word for word in sentence if word in known]
+            for i in range(len(sentence) - 1):
+                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"] or 1)))
+                place = int(rng.integers(len(words)))
+                other = place if rng.random() < accept[place] else int(alias[place])
+                if sentence[i] != sentence[j] != words[other]:
+                    found.append(Pair(sentence[i], sentence[j], words[other]))
+        chosen = rng.permutation(len(found))[:PAIRS]
+        return [found[i] for i in sorted(chosen)]
+
+    # --- model -----------------------------------------------------------------------------------------------------------
+
+    def prepare(self, train):
+        counts = self._counts(train)
+        order = [int(i) for i in np.argsort(-counts, kind="stable")[: self.options["most_words"]]]
+        order = [i for i in order if counts[i] >= max(1, self.options["min_count"])]
+        if len(order) < 2:
+            raise ValueError(f"{len(order)} words occur min_count={self.options['min_count']} times: wanted at least 2")
+        words = list(self._numbers)
+        vocabulary = [words[i] for i in order]
+        self.vocabularies = {"words": tokenizers.WordLevel(vocabulary, split="spaces", unk_token=None, eos_token=None)}
+        self.facts = {"words": int(sum(map(len, train)))}
+        ids = np.full(len(words), -1, np.int64)
+        ids[order] = np.arange(len(order))
+        self._ids = ids
+
+    def make_model(self, seed):
+        names = ("size", "algorithm", "window", "negatives", "subsample")
+        config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
+        return models.Word2Vec(config, seed=seed)
+
+    def fit(self, train, validation, *, seed, progress):
+        """Train word after word; see `minilm.models.Word2Vec.train`."""
+        from minilm.training.interrupt import Stop
+
+        options, rows = self.options, []
+        sentences = []
+        for sentence in train:
+            ids = self._ids[sentence]
+            sentences.append(ids[ids >= 0])
+        with Stop() as stop:
+
+            def told(state):
+                rows.append(Row(state.words, state.seconds, state.lr, state.loss, None))
+                if progress.due(state.seconds):
+                    progress.update(state.seconds, state.done, len(rows), state.loss, state.words)
+                return stop.signal is not None
+
+            losses = self.model.train(
+                sentences,
+                epochs=options["steps"] if options["minutes"] is None else 2**30,
+                minutes=options["minutes"],
+                lr=options["lr"],
+                lr_end=options["final"] * options["lr"],
+                seed=seed,
+                progress=told,
+            )
+            self._found = None
+            seconds = rows[-1].seconds if rows else 0.0
+            if rows:
+                rows[-1] = rows[-1]._replace(metric=self.evaluate(validation)[self.metric])
+            return Fitted(len(losses), seconds, rows, stop.signal)
+
+    @property
+    def vectors(self) -> WordVectors:
+        """The words and their vectors."""
+        if self._found is None:
+            vocabulary = self.vocabularies["words"]
+            words = [vocabulary.decode([i]) for i in range(vocabulary.vocab_size)]
+            self._found = WordVectors(words, self.model.input.value)
+        return self._found
+
+    # --- measuring -------------------------------------------------------------------------------------------------------
+
+    def _known(self, examples):
+        known = [
+            each for each in examples if all(word in self.vectors for word in each[: 4 if isinstance(each, Question) else 3])
+        ]
+        if not known:
+            raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
+        return known
+
+    def evaluate(self, examples):
+        known = self._known(examples)
+        if isinstance(known[0], Pair):
+            ids = np.array([[self.vectors.ids[word] for word in pair] for pair in known])  # (N, 3)
+            word, near, other = ids.T
+            inputs, outputs = self.model.input.value, self.model.output.value
+            difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
+            return {"accuracy": float((difference > 0).mean()), "examples": float(len(known))}
+        given = self.vectors.answers(known)
+        right = {}
+        for question, answer in zip(known, given, strict=True):
+            right.setdefault(question.relation, []).append(answer == question.d)
+        everything = np.concatenate(list(right.values()))
+        return {"accuracy": float(everything.mean()), **{name: float(np.mean(each)) for name, each in right.items()}}
+
+    def chance(self, examples):
+        known = self._known(examples)
+        return 0.5 if isinstance(known[0], Pair) else float(np.mean([1 / max(1, question.choices) for question in known]))
+
+    def samples(self, examples):
+        known = self._known(examples)
+        if isinstance(known[0], Pair):
+            frequent = [word for word in self.vectors.words[20:] if len(word) > 3][:LINES_SHOWN]
+            return [(word, "(words that keep the same company)", self.answer(word)) for word in frequent]
+        some = [known[i] for i in np.linspace(0, len(known) - 1, LINES_SHOWN).astype(int)]
+        given = self.vectors.answers(some)
+        return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, given, strict=True)]
+
+    def answer(self, text):
+        return ", ".join(f"{word} {cosine:.2f}" for word, cosine in self.vectors.calculate(text.lower(), most=8))
+
+    def pictures(self, folder, examples):
+        """vectors.txt in word2vec's text format, which other programs read; relations.png where there are relations."""
+        from minilm.recipes import plots
+
+        path = os.path.join(folder, "vectors.txt")
+        self.vectors.save_text(path)
+        known = [each for each in self._known(examples) if isinstance(each, Question)]
+        groups = {}
+        for question in known:
+            pairs = groups.setdefault(question.relation, [])
+            if (question.b, question.a) not in pairs and (question.a, question.b) not in pairs and len(pairs) < 10:
+                pairs.append((question.a, question.b))
+        if not groups:
+            return [path]
+        picture = os.path.join(folder, "relations.png")
+        plots.relations(picture, self.vectors, groups)
+        return [path, picture]
+
+
+def read_questions(path) -> list[Question]:
+    """Analogies in the form of questions-words.txt.
+
+    Raises
+    ------
+    ValueError
+        With the file and the line: what came and what was wanted.
+    """
+    path = os.fspath(path)
+    found, section = [], "questions"
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            parts = line.lower().split()
+            if parts[:1] == [":"] or (parts and parts[0].startswith(":")):
+                section = " ".join(parts).lstrip(": ").strip() or "questions"
+            elif len(parts) == 4:
+                found.append(Question(*parts, section, 0))
+            elif parts:
+                raise ValueError(f'{path}:{number}: {len(parts)} words, wanted four, or a line ": NAME"')
+    if not found:
+        raise ValueError(f"{path}: there are no questions in it")
+    sizes = {}
+    for question in found:
+        sizes.setdefault(question.relation, set()).add(question.d)
+    return [question._replace(choices=len(sizes[question.relation])) for question in found]

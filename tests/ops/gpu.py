@@ -1,0 +1,81 @@
+"""Runs ops by their GPU implementation: on CuPy where there is a device, else on tests/cuda_on_cpu."""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from minilm import devices
+from minilm.checking.trees import leaves
+from tests.cuda_on_cpu import fake_cupy
+from tests.ops.properties import Result, cotangent, functions
+
+
+@contextlib.contextmanager
+def emulated(order: str = "ascending", sanitizer: str = "none"):
+    """The device that the CPU plays."""
+    with fake_cupy.installed(order, sanitizer):
+        yield
+
+
+@contextlib.contextmanager
+def rung(op, number: int | None):
+    """The op's functions take rung `number`, or their highest if they have not so many; None: as everybody gets them."""
+    module = devices.load(op.package, "gpu")
+    changed = {}
+    for name, highest in getattr(module, "RUNGS", {}).items() if number is not None else ():
+        changed[name] = getattr(module, name)
+        setattr(module, name, _at_rung(changed[name], min(number, highest)))
+    try:
+        yield
+    finally:
+        for name, function in changed.items():
+            setattr(module, name, function)
+
+
+def _at_rung(function, number):
+    def chosen(*arguments, **options):
+        return function(*arguments, **{"rung": number, **options})
+
+    return chosen
+
+
+def rungs(op) -> range:
+    """Numbers of the rungs of an op."""
+    return range(1, max(getattr(devices.load(op.package, "gpu"), "RUNGS", {"": 1}).values()) + 1)
+
+
+def arrays(tree) -> dict:
+    """Leaves of a tree that lies on the host, as arrays, by path."""
+    return {path or "y": np.asarray(leaf) for path, leaf in leaves(tree) if leaf is not None}
+
+
+def forward(op, arguments):
+    """(y on the host, y, saved) of a pair, (everything returned and written, None, None) of an update."""
+    arguments = devices.to_device(arguments)
+    with devices.implementation("gpu"):
+        if op.backward:
+            y, saved = functions(op)[0](**arguments)
+            return devices.to_host(y), y, saved
+        arguments = {k: v.copy() if k in op.updates and v is not None else v for k, v in arguments.items()}
+        returned = functions(op)[0](**arguments)
+        return devices.to_host({"returned": returned, **{k: arguments[k] for k in op.updates}}), None, None
+
+
+def backward(op, y, saved, differentiable, seed=1) -> dict:
+    """Gradients by name, on the host, for the same random cotangent that the other implementations get."""
+    dy = devices.to_device(cotangent(devices.to_host(y), seed))
+    if not devices.on_gpu(dy) and isinstance(dy, np.generic):
+        dy = float(dy)
+    with devices.implementation("gpu"):
+        returned = devices.to_host(functions(op)[1](dy, saved))
+    found = [g for _, g in leaves(returned) if g is not None]
+    assert len(found) == len(differentiable), f"{op.name}: {len(found)} gradients for {differentiable}"
+    return dict(zip(differentiable, found, strict=True))
+
+
+def run(op, case) -> Result:
+    """Forward and backward."""
+    on_host, y, saved = forward(op, case.arguments)
+    return Result(arrays(on_host), backward(op, y, saved, case.differentiable) if op.backward else {})

@@ -1,0 +1,114 @@
+"""Runs all kernels of an op under a sanitizer, as they are or with a barrier deleted. Started by tests/cuda_on_cpu/sanitized.py.
+
+python -m tests.ops.gpu_sanitized address|thread OP            prints "clean"
+python -m tests.ops.gpu_sanitized barriers OP                  JSON: [[file, line, found], ...]
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops import FOLDERS, registry
+from tests.cuda_on_cpu import loader, sanitized
+from tests.ops import gpu
+from tests.ops.properties import draw
+
+BARRIER = "__syncthreads();"
+SHARED = {
+    "softmax": ("minilm_cuda.h", "online.h"),
+    "linear": ("columns.cu",),
+}  # files that ops share, by the op that needs all of it
+CASES = {  # small, but with more than one warp and more than one tile
+    "linear": [({"N": 17, "I": 33, "O": 17}, {})],
+    "embedding": [({"N": 20, "V": 11, "D": 40}, {})],
+    "activations": [({"N": 300}, {})],
+    "softmax": [({"N": 3, "V": 70}, {})],
+    "cross_entropy": [({"N": 70, "V": 70}, {}), ({"N": 3, "V": 70}, {"weighting": "both"})],
+    "dropout": [({"N": 2, "T": 7, "D": 17}, {})],
+    "layer_norm": [({"N": 9, "D": 40}, {})],
+    "residual_layer_norm": [({"N": 9, "D": 40}, {})],
+    "rnn": [({"T": 3, "B": 3, "D": 2, "H": 17}, {"padded": True})],
+    "lstm": [({"T": 3, "B": 5, "D": 2, "H": 17}, {"padded": True})],
+    "gru": [({"T": 3, "B": 5, "D": 2, "H": 17}, {"padded": True})],
+    "attention": [
+        ({"B": 1, "Tq": 18, "Tk": 34, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
+        ({"B": 1, "Tq": 18, "Tk": 1, "H": 1, "K": 3, "Kv": 2}, {"sees": "causal"}),
+    ],
+    "additive_attention": [({"B": 1, "Tq": 2, "Tk": 70, "A": 17, "D": 40}, {"padded": False})],
+    "philox": [({"N": 300}, {})],
+    "sgd": [({"N": 300}, {})],
+    "adam": [({"N": 300}, {})],
+    "clip": [({"N": 5000}, {})],
+}
+
+
+def tables(folder: str):
+    """The op's own table, and those that ops share."""
+    names = [f"minilm.ops.{folder}.gpu", "minilm.ops.cuda.columns", "minilm.ops.cuda.products"]
+    return [devices.load(*name.rsplit(".", 1)).KERNELS for name in names]
+
+
+def run(folder: str, lowest: int = 1) -> None:
+    """Every op of the folder, every rung from the lowest on, forward and backward, float32."""
+    for op in registry().values():
+        if op.package != f"minilm.ops.{folder}":
+            continue
+        for dims, options in CASES[folder]:
+            dims = {letter: size for letter, size in dims.items() if letter in op.dims}
+            known = {key: value for key, value in options.items() if key in op.options}
+            case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
+            for number in gpu.rungs(op)[lowest - 1 :] or gpu.rungs(op):
+                with gpu.rung(op, number):
+                    gpu.run(op, case)
+
+
+def places(text: str):
+    """(where the barrier begins in the text, file, line) of every barrier."""
+    file, line, at = "", 0, 0
+    for row in text.splitlines(keepends=True):
+        directive = re.match(r'#line (\d+) "(.+)"', row)
+        if directive:
+            line, file = int(directive[1]) - 1, directive[2]
+        else:
+            for found in re.finditer(re.escape(BARRIER), row):
+                yield at + found.start(), file, line
+        at += len(row)
+        line += 1
+
+
+def barriers(folder: str) -> list:
+    """Whether something was found when each barrier was deleted: the op's own, and shared ones that are its to test."""
+    results = []
+    for table in tables(folder)[:2]:
+        whole, own = table.text, table.path.parent.name == folder
+        wanted = (*SHARED.get(folder, ()), *(["gpu.cu"] if own else []))
+        for start, file, line in places(whole):
+            if file not in wanted or (not own and file != table.path.name):
+                continue
+            table.text = whole[:start] + " " * len(BARRIER) + whole[start + len(BARRIER) :]
+            type(table).function.cache_clear()
+            before, stuck = len(sanitized.reports()), False
+            try:
+                run(folder, lowest=2)  # the first rungs have no barriers
+            except loader.LaunchError:
+                stuck = True
+            results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])
+        table.text = whole
+        type(table).function.cache_clear()
+    return results
+
+
+if __name__ == "__main__":
+    what, folder_ = sys.argv[1:]
+    assert folder_ in FOLDERS
+    with gpu.emulated(sanitizer="thread" if what == "barriers" else what):
+        run(folder_)
+        if what == "barriers" and "data race" not in sanitized.reports():
+            print("RESULT", json.dumps(barriers(folder_)))
+        else:
+            print("clean" if what == "address" else "there is a race")
