@@ -18,10 +18,12 @@ CoNLL 2003, and the script conlleval; L. Ramshaw, M. Marcus, Text chunking using
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-__all__ = ["Scores", "Span", "entity_scores", "is_tag", "spans"]
+import numpy as np
+
+__all__ = ["Scores", "Span", "entity_scores", "followers", "is_tag", "spans"]
 
 
 class Span(NamedTuple):
@@ -76,6 +78,30 @@ def spans(tags: Sequence[str]) -> list[Span]:
         if start is None and place != "O":
             start = number
     return found
+
+
+def followers(tags: Sequence[str], seen: Iterable[tuple[str, str]] = ()) -> np.ndarray:
+    """Which tag may follow which, for `minilm.layers.CRF.decode`: what goes on with an entity follows a tag of the same entity.
+
+    Parameters
+    ----------
+    tags : sequence of K str
+    seen : iterable of (str, str)
+        Pairs that are allowed besides, since they were seen; an empty text stands for the beginning. In IOB1, I follows O.
+
+    Returns
+    -------
+    ndarray of bool, shape (K + 1, K)
+        Row i is of what stands before, the last row of the beginning.
+    """
+    parts, seen = [_parts(tag) for tag in tags], set(seen)
+    allowed = np.ones((len(tags) + 1, len(tags)), bool)  # (K + 1, K)
+    for j, (place, kind) in enumerate(parts):
+        for i, before in enumerate([*parts, ("O", "")]):
+            if place in "IEL":
+                pair = (tags[i] if i < len(tags) else "", tags[j])
+                allowed[i, j] = (before[0] in "BI" and before[1] == kind) or pair in seen
+    return allowed
 
 
 def entity_scores(wanted: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> dict[str, Scores]:

@@ -23,6 +23,7 @@ RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is 
     "answer": ("minilm.recipes.answer", "Answer"),
     "summarise": ("minilm.recipes.summarise", "Summarise"),
     "sentiment": ("minilm.recipes.sentiment", "Sentiment"),
+    "tag": ("minilm.recipes.tag", "Tag"),
     "translate": ("minilm.recipes.translate", "Translate"),
     "vectors": ("minilm.recipes.vectors", "Vectors"),
 }

@@ -200,8 +200,9 @@ class Sentiment(Recipe):
         return [shaded(os.path.join(folder, "attention.png"), rows)]
 
 
+_RECURRENT = {"embedding_size": 100, "hidden_size": 100, "dropout": 0.5, "word_dropout": 0.3, "average": 0.998}
 LARGER = {  # settings for real data, where they are large
-    "lstm": {"steps": 6000},
-    "gru": {"steps": 6000},
-    "words": {"steps": 6000},
+    "lstm": {**_RECURRENT, "batch": 64, "steps": 6000},
+    "gru": {**_RECURRENT, "batch": 64, "steps": 6000},
+    "words": {"hidden_size": 0, "dropout": 0.5, "word_dropout": 0.5, "average": 0.998, "batch": 64, "steps": 3000},
 }
