@@ -221,7 +221,7 @@ def test_data_in_the_forms_of_the_recipes(tmp_path):
         file.write("ein hund\neine katze\n")
     (tmp_path / "train.en").write_text("a dog\na cat\n")
     (tmp_path / "val.en").write_text("a bird\n")
-    assert choosing.data_of("translate", tmp_path)[:3] == (2, round(1.3 * 8), 6)
+    assert choosing.data_of("translate", tmp_path)[:3] == (2, round(1.3 * 8), 7)
     path = tmp_path / "tags.conll"
     path.write_text("the O\ncat B-A\n\na O\n\n\nbird O\n")
     assert choosing.data_of("tag", path)[:3] == (3, 4, 4)
