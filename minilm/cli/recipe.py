@@ -50,7 +50,8 @@ def run(args) -> int:
     if args.keys:
         print(f"{kind.__doc__.strip()}\n")
         for key, value in kind.defaults().items():
-            among = f"   one of {', '.join(map(str, kind.choices[key]))}" if key in kind.choices else ""
+            names = ["none" if choice is None else str(choice) for choice in kind.choices.get(key, ())]
+            among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
     recipe = kind(**_settings(args.sets))

@@ -99,7 +99,8 @@ class Recipe:
             raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
         if key in self.choices:
             if value not in self.choices[key]:
-                raise ValueError(f"{key} must be one of {', '.join(map(repr, self.choices[key]))}, got {value!r}")
+                names = ", ".join("none" if choice is None else repr(choice) for choice in self.choices[key])
+                raise ValueError(f"{key} must be one of {names}, got {value!r}")
             return
         default = defaults[key]
         if value is None and default is None:

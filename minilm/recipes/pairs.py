@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = {
     "embedding_size": 64,  # of recurrent models; a transformer's is hidden_size
     "hidden_size": 128,
     "layers": 1,
-    "attention": "bahdanau",  # recurrent models, as the following four
+    "attention": "bahdanau",  # or none; of recurrent models, as the following four
     "bidirectional": True,
     "reverse": False,
     "peeky": False,
@@ -44,7 +44,7 @@ OPTIONS: dict[str, Any] = {
 CHOICES = {
     "model": ("lstm", "gru", "transformer"),
     "tokens": ("characters", "bpe"),
-    "attention": ("none", "bahdanau", "luong", "dot"),
+    "attention": (None, "bahdanau", "luong", "dot"),
 }
 
 
@@ -110,7 +110,7 @@ class PairRecipe(Recipe):
             embedding_size=o["embedding_size"],
             hidden_size=o["hidden_size"],
             num_layers=o["layers"],
-            attention=None if o["attention"] == "none" else o["attention"],
+            attention=o["attention"],
             **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding")},
             **both,
         )
@@ -224,7 +224,7 @@ class PairRecipe(Recipe):
         return [self._tokenizer(side).decode(np.array([id])) for id in ids]
 
     def pictures(self, folder, examples):
-        if self.options["model"] != "transformer" and self.options["attention"] == "none":
+        if self.options["model"] != "transformer" and self.options["attention"] is None:
             return []
         from minilm.recipes.plots import attention_maps
 

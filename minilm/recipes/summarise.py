@@ -26,7 +26,7 @@ class Summarise(PairRecipe):
         "hidden_size": 192,
         "batch": 64,
         "lr": 4e-3,
-        "steps": 1200,
+        "steps": 2400,
         "beta2": 0.98,
         "dropout": 0.1,
         "examples": 8000,  # of the built-in data

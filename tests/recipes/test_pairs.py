@@ -121,12 +121,22 @@ def test_wrong_data_are_told_in_one_line(tmp_path, capsys, name, text, says):
     assert status == 2 and says in err and err.count("\n") == 1
 
 
+def test_without_attention_there_is_no_map(tmp_path, capsys):
+    argv = ["recipe", "translate", "--out", str(tmp_path / "run"), "--quiet", "--steps", "2", "--set", "attention=none"]
+    sets = ["examples=50", "hidden_size=8", "reverse=true", "peeky=true"]
+    assert cli.main([*argv, *(word for each in sets for word in ("--set", each))]) == 0
+    assert not (tmp_path / "run" / "attention.png").exists()
+    assert recipes.open_run(tmp_path / "run").options["attention"] is None
+    assert cli.main(["recipe", "translate", "--keys"]) == 0
+    assert "attention = bahdanau   one of none, bahdanau, luong, dot" in capsys.readouterr().out
+
+
 def test_data_by_path_choose_their_settings(tmp_path):
     recipe = recipes.load("translate")(dropout=0.4)
     recipe.facts = {"metric": "bleu"}
     recipe.adapt([Pair("a", "b")])
     assert recipe.options["model"] == "transformer" and recipe.options["dropout"] == 0.4 and recipe.options["tokens"] == "bpe"
-    with pytest.raises(ValueError, match="attention must be one of 'none', 'bahdanau'"):
+    with pytest.raises(ValueError, match="attention must be one of none, 'bahdanau'"):
         recipes.load("translate")(attention="additive")
 
 
