@@ -10,8 +10,9 @@
 """
 
 from minilm.choosing.candidates import TASKS, Candidate, Data, candidates
-from minilm.choosing.choose import Advice, Estimate, choose, data_of, estimate
+from minilm.choosing.choose import Advice, Estimate, choose, estimate
 from minilm.choosing.cost import Cost
+from minilm.choosing.data import data_of
 from minilm.choosing.machine import Machine, machine
 
 __all__ = [

@@ -147,7 +147,7 @@ def taggers(data: Data, where: str) -> list[Candidate]:
             body = cost.recurrent(kind, T, B, H, H, both=True)
             chain = Cost(C * C, exponentials=4.0 * N * C * C, calls=6)
             parts = [cost.embedding(N, V, H), body, cost.linear(N, 2 * H, C), chain]
-            settings = {"hidden_size": H}
+            settings = {"cell": kind, "embedding_size": H, "hidden_size": H}
             remark = "the CRF sees to it that labels follow one another as they may"
             command, order = _command("tag", settings, where), 0 if kind == "lstm" else 1
             found.append(Candidate(f"{kind} + crf", settings, cost.total(parts), N, body.parameters, command, order, remark))
@@ -155,19 +155,24 @@ def taggers(data: Data, where: str) -> list[Candidate]:
 
 
 def readers(data: Data, where: str) -> list[Candidate]:
-    """Readers of a text and a question."""
+    """The reader of a passage and a question, and the memory network for stories; a BERT is another matter, see `choose`."""
     found, V, B = [], data.vocabulary, 32
-    T = max(2, min(400, data.length))
+    T = max(2, min(300, data.length))
     N = B * T
-    for kind in ("gru", "lstm"):
-        for H in (32, 64, 128, 256):
-            body = 2 * cost.recurrent(kind, T, B, H, H, both=True) + cost.decoder_attention(B, T, max(2, T // 8), H)
-            parts = [cost.embedding(N, V, H), body, cost.linear(N, 2 * H, 2), cost.softmax(B, 2 * T)]
-            settings = {"hidden_size": H}
-            order = 0 if kind == "gru" else 1
-            remark = "points at where the answer stands"
-            command = _command("answer", settings, where)
-            found.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
+    for H in (32, 64, 128, 256):
+        body = 2 * cost.recurrent("lstm", T, B, H, H, both=True) + cost.decoder_attention(B, T, max(2, T // 8), H)
+        parts = [cost.embedding(N, V, H), body, cost.linear(N, 2 * H, 2), cost.softmax(B, 2 * T)]
+        settings = {"model": "reader", "embedding_size": H, "hidden_size": H}
+        remark = "points at where in the passage the answer stands"
+        command = _command("answer", settings, where)
+        found.append(Candidate("lstm reader", settings, cost.total(parts), N, body.parameters, command, 0, remark))
+    for D in (32, 64):
+        tables = 4 * cost.embedding(N, V, D)
+        parts = [tables, Cost(products=3 * 4.0 * N * D, calls=40), cost.linear(B, D, V), cost.softmax(B, V)]
+        settings = {"model": "memory", "hidden_size": D}
+        remark = "for stories of short sentences whose answer is one word"
+        command = _command("answer", settings, where)
+        found.append(Candidate("memory network", settings, cost.total(parts), N, D * D, command, 1, remark, blind=0.3))
     return found
 
 

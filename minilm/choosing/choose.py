@@ -26,14 +26,13 @@ from __future__ import annotations
 
 import difflib
 import math
-import os
 from typing import NamedTuple
 
 from minilm.choosing.candidates import TASKS, Candidate, Data, candidates
 from minilm.choosing.machine import Machine
 from minilm.ops import checks
 
-__all__ = ["Advice", "Estimate", "choose", "data_of", "estimate"]
+__all__ = ["Advice", "Estimate", "choose", "estimate"]
 
 A, B, ALPHA, BETA = 406.4, 410.7, 0.34, 0.28
 ALPHA_RECURRENT, LEVEL = 0.30, 1e6  # beyond so many parameters
@@ -41,7 +40,6 @@ HUNGER = 1.05  # of transformers
 WORTH = 15.4  # repetitions after which text that is read again is worth nothing more, about
 USABLE = 0.5  # of the machine's memory
 SPARE = 5.3  # the same of parameters beyond the number of tokens
-TOKENS_A_WORD = 1.3
 
 
 class Estimate(NamedTuple):
@@ -120,10 +118,11 @@ def choose(
         f"{TASKS[task].passes} passes over the data are what training usually takes; float32, Adam",
         "a scaling law orders the candidates (see minilm.choosing.choose): a guess, to be checked by a short run",
     ]
-    if task == "sentiment":
+    if task in ("sentiment", "answer"):
+        folder = "encoder" if task == "sentiment" else "weights"
         assumed.append(
-            "not among the candidates: a BERT that was trained before, --set model=bert --set encoder=FOLDER, which with less "
-            "than some 10,000 texts is the most accurate where you have one"
+            f"not among the candidates: a BERT that was trained before, --set model=bert --set {folder}=FOLDER, which is the "
+            "most accurate where there is one, with little data above all"
         )
     return Advice(task, data, minutes, best, [each for each in [*heads, *rest] if each is not best], assumed)
 
@@ -165,41 +164,3 @@ def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float,
 def _worth(times: float, r: float) -> float:
     """What `times` the data's tokens are worth, in the same unit: all up to once, and less and less beyond."""
     return times if times <= 1 else 1 + r * (1 - math.exp(-(times - 1) / r))
-
-
-def data_of(task: str, path) -> Data:
-    """Count the data at a path: a file, or a folder's files. A line is an example; a token is a word, or a character.
-
-    Raises
-    ------
-    FileNotFoundError
-    ValueError
-        There is nothing in it, or it is no text.
-    """
-    path = os.fspath(path)
-    files = [path]
-    if os.path.isdir(path):
-        files = [os.path.join(path, name) for name in sorted(os.listdir(path))]
-        files = [each for each in files if os.path.isfile(each) and not each.endswith((".gz", ".zip", ".md"))]
-    lines = words = characters = 0
-    kinds, signs = set(), set()
-    for each in files:
-        with open(each, "rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{each}:{number}: not UTF-8 ({error.reason}); wanted text") from None
-                found = text.split()
-                lines, words, characters = lines + bool(found), words + len(found), characters + len(text)
-                signs.update(text)
-                if len(kinds) < 200_000:
-                    kinds.update(found)
-    if not words:
-        raise ValueError(f"{path}: there is no text in it")
-    if task == "language-model":
-        source = f"{path}: {characters:,} characters, {len(signs)} different ones (a character is a token)"
-        return Data(1, characters, len(signs), source)
-    tokens = words if task in ("vectors", "sentiment", "tag") else round(TOKENS_A_WORD * words)
-    source = f"{path}: {lines:,} lines, {words:,} words, {len(kinds):,} different ones"
-    return Data(lines, tokens, max(2, min(len(kinds), 30_000)), source)

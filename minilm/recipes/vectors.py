@@ -24,6 +24,7 @@ LONGEST = 1000  # words of a sentence; longer lines are cut
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12
+READ = 4_000_000  # words, about, that training reads: a short text many times, a long one five times
 
 
 class Pair(NamedTuple):
@@ -44,7 +45,7 @@ class Vectors(Recipe):
     stood near each other in held-out lines, the second is more likely than a word drawn at random (a guess: one half), unless
     questions=PATH names analogies in the form of questions-words.txt: lines of four words, and ": NAME" before a section.
 
-    A step is a pass over the text.
+    A step is a pass over the text; without --steps or --minutes as many as make four million words, five to sixty.
     """
 
     name, says, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
@@ -127,6 +128,12 @@ class Vectors(Recipe):
         return [found[i] for i in sorted(chosen)]
 
     # --- model -----------------------------------------------------------------------------------------------------------
+
+    def adapt(self, train):
+        words = sum(map(len, train))
+        self.suggest(steps=max(5, min(60, READ // max(1, words))))
+        if self.options["algorithm"] == "cbow":
+            self.suggest(lr=0.05)  # one step a word, where skip-gram takes one for each neighbour
 
     def prepare(self, train):
         counts = self._counts(train)

@@ -1,5 +1,6 @@
 """The choice of a model: estimates against measured steps, sensible choices, data that is counted, the command."""
 
+import gzip
 import importlib
 import json
 import time
@@ -213,6 +214,31 @@ def test_data_are_counted(tmp_path):
     path.write_text("\n")
     with pytest.raises(ValueError, match="no text"):
         choosing.data_of("vectors", path)
+
+
+def test_data_in_the_forms_of_the_recipes(tmp_path):
+    with gzip.open(tmp_path / "train.de.gz", "wt") as file:
+        file.write("ein hund\neine katze\n")
+    (tmp_path / "train.en").write_text("a dog\na cat\n")
+    (tmp_path / "val.en").write_text("a bird\n")
+    assert choosing.data_of("translate", tmp_path)[:3] == (2, round(1.3 * 8), 7)
+    path = tmp_path / "tags.conll"
+    path.write_text("the O\ncat B-A\n\na O\n\n\nbird O\n")
+    assert choosing.data_of("tag", path)[:3] == (3, 4, 4)
+    path = tmp_path / "squad.json"
+    paragraph = {"context": "the cat sat", "qas": [{"question": "who sat"}, {"question": "what did the cat do"}]}
+    path.write_text(json.dumps({"data": [{"paragraphs": [paragraph]}]}))
+    assert choosing.data_of("answer", path)[:3] == (2, 13, 3)
+    path.write_text("[]")
+    with pytest.raises(ValueError, match="SQuAD's form"):
+        choosing.data_of("answer", path)
+    path = tmp_path / "broken.gz"
+    path.write_bytes(b"\x1f\x8b\x08broken")
+    with pytest.raises(ValueError, match="broken.gz"):
+        choosing.data_of("vectors", path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no files"):
+        choosing.data_of("vectors", tmp_path / "empty")
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

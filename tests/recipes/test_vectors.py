@@ -11,7 +11,7 @@ from minilm.recipes import relations, vectors
 
 
 def test_it_finds_the_relations_of_its_text(tmp_path):
-    recipe = recipes.load("vectors")(sentences=12_000, size=32, lr=0.05)
+    recipe = recipes.load("vectors")(sentences=12_000, size=32, lr=0.05, steps=5)
     result = recipe.run(out=tmp_path / "run", progress=False)
     assert result.metrics["accuracy"] > 0.8 > 10 * result.chance
     assert {"capital", "language", "currency", "female", "plural"} <= set(result.metrics)
@@ -26,7 +26,7 @@ def test_it_finds_the_relations_of_its_text(tmp_path):
 
 def test_cbow_finds_them_too_and_twice_the_same():
     def run():
-        recipe = recipes.load("vectors")(sentences=12_000, size=32, algorithm="cbow", lr=0.1)
+        recipe = recipes.load("vectors")(sentences=12_000, size=32, algorithm="cbow", lr=0.1, steps=5)
         return recipe.run(progress=False), recipe.model.input.value
 
     (first, a), (_, b) = run(), run()
