@@ -14,7 +14,7 @@ With ``attend_first``, Bahdanau's own order, attention comes before the step tha
 
 Without it and without input feeding no step needs the attention of the one before, and all steps are attended and combined at
 once. With one of them backward goes from the last step to the first. To the gradient by h_t from above comes, of input feeding,
-what step t + 1 gives back; that by c_t has two parts, from h_t and from the RNN's input, and goes on into the state before the step.
+what step t + 1 gives back; that by c_t has two parts, from h_t and from the RNN's input, and goes on into the state before.
 
 References: M.-T. Luong, H. Pham, C. D. Manning, Effective approaches to attention-based neural machine translation, EMNLP 2015
 (sections 3.1 and 3.3); D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate,
