@@ -206,7 +206,7 @@ class Answer(Recipe):
         if known:  # whether some hop looked most at a sentence that the answer rests on
             most = self.options["memory_size"]
             hits = [bool({int(i) + max(0, n - most) for i in p.argmax(axis=1)} & set(support)) for support, n, p in known]
-            found["looked_at_support"] = sum(hits) / len(hits)
+            found["support_seen"] = sum(hits) / len(hits)
         return found
 
     def chance(self, examples):
