@@ -18,9 +18,7 @@ def add_parser(subparsers) -> None:
         "differences in float64: the full Jacobian on tiny shapes, random directions on larger ones. Exit status 1 if one fails.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops, layers or models; all without any")
-    parser.add_argument(
-        "--implementation", choices=devices.IMPLEMENTATIONS, help="only this one; without it oracle and cpu in turn"
-    )
+    parser.add_argument("--implementation", choices=devices.IMPLEMENTATIONS, help="only this one; without: oracle and cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.set_defaults(run=run)
