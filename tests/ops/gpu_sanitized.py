@@ -40,6 +40,7 @@ CASES = {  # small, but with more than one warp and more than one tile
         ({"B": 1, "Tq": 18, "Tk": 1, "H": 1, "K": 3, "Kv": 2}, {"sees": "causal"}),
     ],
     "additive_attention": [({"B": 1, "Tq": 2, "Tk": 70, "A": 17, "D": 40}, {"padded": False})],
+    "crf": [({"B": 2, "T": 4, "K": 40}, {"padded": False})],
     "philox": [({"N": 300}, {})],
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.crf.spec import Saved
@@ -49,13 +50,7 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
     emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
     B, T, K = emissions.shape
     tags = checks.ids("tags", tags, K, (B, T), "(B, T)", ignore=-100)
-    counted = np.arange(T) < (T if lengths is None else lengths[:, None])  # (B, T)
-    if (tags < 0).any():
-        missing = (tags < 0) & counted  # (B, T)
-        if missing.any():
-            b, t = np.unravel_index(int(missing.argmax()), missing.shape)
-            raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
-        tags = np.where(tags < 0, 0, tags)  # (B, T)
+    _all_there(tags, lengths)
     return call(__name__, "forward", emissions, tags, *weights, lengths, workspace=workspace)
 
 
@@ -111,6 +106,19 @@ def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
     """
     emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
     return call(__name__, "decode", emissions, *weights, lengths, workspace=workspace)
+
+
+def _all_there(tags, lengths) -> None:
+    """ValueError for a -100 within a row's length."""
+    if devices.on_gpu(tags):
+        if not devices.ids_checked():
+            _all_there(tags.get(), None if lengths is None else lengths.get())
+        return
+    if tags.size and tags.min() < 0:
+        missing = (tags < 0) & (np.arange(tags.shape[1]) < (tags.shape[1] if lengths is None else lengths[:, None]))  # (B, T)
+        if missing.any():
+            b, t = np.unravel_index(int(missing.argmax()), missing.shape)
+            raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag")
 
 
 def _checked(emissions, transitions, start, end, lengths):
