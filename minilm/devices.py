@@ -19,6 +19,7 @@ __all__ = [
     "IMPLEMENTATIONS",
     "GpuStatus",
     "array_module",
+    "copy_into",
     "gpu_status",
     "ids_are_checked",
     "implementation",
@@ -125,6 +126,14 @@ def to_device(tree):
 def to_host(tree):
     """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
     return _mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
+
+
+def copy_into(target, array) -> None:
+    """Copy `array`, from wherever it lies, over the numbers of `target`."""
+    if on_gpu(target) and not on_gpu(array):
+        target.set(np.ascontiguousarray(array, target.dtype))
+    else:
+        target[...] = array if on_gpu(target) else to_host(array)
 
 
 def _mapped(tree, function):

@@ -69,6 +69,8 @@ _SEQ2SEQ = {
     "bidirectional": {"attention": "bahdanau", "bidirectional": True},
     "input feeding": {"attention": "luong", "input_feeding": True},
     "input feeding, bahdanau, peeky": {"attention": "bahdanau", "input_feeding": True, "peeky": True},
+    "attention first": {"attention": "bahdanau", "attend_first": True, "num_layers": 2},
+    "attention first, peeky": {"attention": "dot", "attend_first": True, "peeky": True, "tied": True},
     "two layers": {"num_layers": 2, "bidirectional": True, "peeky": True},
     "tied": {"tied": True, "embedding_size": 4, "target_vocab_size": 6},
     "tied, projected, shared": {"tied": True, "shared": True},

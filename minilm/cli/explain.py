@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 
 DESCRIPTION = """\
@@ -35,7 +36,9 @@ def add_parser(subparsers) -> None:
         default="auto",
         help="which predictions get integrated gradients: all, the last, or all if it takes no more than about a minute (auto)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="gradients of each; as many as it takes without it, up to 256")
+    parser.add_argument(
+        "--steps", type=int, metavar="N", help="gradients of each; as many as it takes without it, up to about 2,048"
+    )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="expected tokens to show (10)")
     parser.add_argument("--neighbours", type=int, default=8, metavar="N", help="nearest tokens to show (8)")
     parser.set_defaults(run=run)
@@ -66,6 +69,8 @@ def run(args) -> int:
     if args.weights is not None:
         model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
     else:
+        if _is_recipe(args.folder):
+            raise ValueError(f"{args.folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
         loaded = load_run(args.folder)
         model, tokenizer = loaded.model, loaded.tokenizer
     text = sys.stdin.read() if args.text == "-" else args.text
@@ -104,3 +109,11 @@ def run(args) -> int:
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _is_recipe(folder: str) -> bool:
+    try:
+        with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
+            return "recipe" in json.load(file)
+    except (OSError, ValueError, TypeError):
+        return False  # what else may be wrong, load_run says

@@ -8,7 +8,9 @@ x (T, E); positions and segments stay as they are::
 
 By the chain rule and the fundamental theorem of calculus the second is complete: sum_j a[j] = F(x) - F(x0). This is checked
 for every prediction, and the difference reported. The integral is a Gauss-Legendre sum, exact for polynomials up to degree
-2n - 1: F is smooth, so n = 16 or 32 often reach what a Riemann sum does not with a thousand steps.
+2n - 1: where F is smooth, n = 16 or 32 reach what a Riemann sum does not with a thousand steps. A recurrent model may leap on
+the way from one of its attractors to another, within a millionth of the path, between all nodes. Since F is known at both ends of
+any part of the path, the part that misses such a leap shows it, and is halved until the leap is found.
 
 References: K. Simonyan, A. Vedaldi, A. Zisserman, Deep inside convolutional networks, ICLR workshop 2014, and A. Shrikumar,
 P. Greenside, A. Shcherbina, A. Kundaje, Not just a black box, arXiv:1605.01713 (gradient times input); M. Sundararajan, A. Taly,
@@ -29,7 +31,9 @@ __all__ = ["Attribution", "gradient_x_input", "integrated_gradients"]
 
 OUTPUTS = ("log_probability", "logit")
 BASELINES = ("zero", "mean")
-FIRST_STEPS, MOST_STEPS = 16, 256  # where the number of nodes is found by doubling
+FIRST_STEPS, FURTHER_STEPS = 16, 8  # nodes on the whole path, and on each half of a part that is not complete
+MOST_STEPS = 2048  # of a prediction, about
+NARROWEST = 2.0**-26  # of a part: float32 knows no smaller step on the path
 
 
 class Attribution(NamedTuple):
@@ -98,7 +102,8 @@ def integrated_gradients(
     baseline : {"zero", "mean"} or ndarray, shape (E,) or (T, E)
         x0: zeros, the mean of all tokens' vectors, or any other.
     steps : int, optional
-        Nodes of the sum. Without it 16, 32, ... up to 256, until the error is no more than `tolerance`.
+        Nodes of the sum. Without it 16, and then 8 on each half of those parts of the path whose error is too large, again and
+        again, until what is missing is no more than `tolerance` or some 2,048 gradients were computed.
     tolerance : float
         Relative to F(x) - F(x0), or absolute where that is less than 1.
 
@@ -110,7 +115,7 @@ def integrated_gradients(
     probe, ids, asked = _asked(model, ids, places, targets, output, tokenizer)
     x0 = _baseline(probe, baseline, len(ids))  # (T, E)
     tolerance = checks.number("tolerance", tolerance, 0, np.inf)
-    count = FIRST_STEPS if steps is None else checks.whole("steps", steps, 1, 2**20)
+    steps = None if steps is None else checks.whole("steps", steps, 1, 2**20)
     N, T = len(asked.places), len(ids)
     found = Attribution(asked.places, asked.targets, np.zeros((N, T)), *(np.zeros(N) for _ in range(3)), np.zeros(N, np.int64))
     with untouched(probe.model):
@@ -119,18 +124,15 @@ def integrated_gradients(
             x = probe.embed(mine.rows)  # (n, T, E)
             found.outputs[part] = _gradient(probe, x, mine, output, gradient=False)[0]
             found.baselines[part] = _gradient(probe, np.broadcast_to(x0, x.shape), mine, output, gradient=False)[0]
-        open_ = np.arange(N)  # the predictions whose sum is not near enough yet
-        while len(open_):
-            for part in chunks(len(open_), T):
-                places = open_[part]
-                found.values[places] = _integral(probe, asked.of(places), x0, output, count)
-            wanted = found.outputs - found.baselines  # (N,)
-            found.errors[:] = found.values.sum(axis=1) - wanted
-            found.steps[open_] += count
-            far = np.abs(found.errors) > tolerance * np.maximum(1, np.abs(wanted))  # (N,)
-            if steps is not None or count >= MOST_STEPS:
-                break
-            open_, count = np.flatnonzero(far), 2 * count
+        if steps is not None:
+            for part in chunks(N, T):
+                mine = asked.of(part)
+                zeros = np.zeros(len(mine.places))  # (n,)
+                found.values[part] = _integral(probe, mine, x0, output, zeros, zeros + 1, steps)
+            found.steps[:] = steps
+        else:
+            _refined(probe, asked, x0, output, tolerance, found)
+    found.errors[:] = found.values.sum(axis=1) - (found.outputs - found.baselines)
     return found
 
 
@@ -188,15 +190,79 @@ def _baseline(probe: Probe, baseline, T: int) -> np.ndarray:
     return np.broadcast_to(row, (T, table.shape[1])).astype(table.dtype)
 
 
-def _integral(probe: Probe, asked: _Asked, x0, output: str, steps: int) -> np.ndarray:
-    """The attributions (N, T), by `steps` nodes of Gauss and Legendre."""
+class _Panels(NamedTuple):
+    """Parts [a, b] of the path for some predictions, P together."""
+
+    of: np.ndarray  # (P,) the number of the prediction
+    a: np.ndarray  # (P,)
+    b: np.ndarray  # (P,)
+    F_a: np.ndarray  # (P,) F there
+    F_b: np.ndarray  # (P,)
+    values: np.ndarray  # (P, T) the integral over [a, b], times x - x0
+
+    @property
+    def errors(self) -> np.ndarray:
+        """What is missing for completeness over each, (P,): F at both ends is known, so no part can hide its error."""
+        return np.abs(self.values.sum(axis=1) - (self.F_b - self.F_a))
+
+
+def _refined(probe: Probe, asked: _Asked, x0, output: str, tolerance: float, found: Attribution) -> None:
+    """Fill `found` by halving the parts of the path that are not complete yet."""
+    N, T = len(asked.places), asked.rows.shape[1]
+    ends = np.zeros(N), np.ones(N)  # (N,) each
+    panels = _Panels(np.arange(N), *ends, found.baselines, found.outputs, np.zeros((N, T)))
+    panels = panels._replace(values=_summed(probe, asked, x0, output, *ends, FIRST_STEPS))
+    found.steps[:] = FIRST_STEPS
+    allowed = tolerance * np.maximum(1, np.abs(found.outputs - found.baselines))  # (N,)
+    while True:
+        errors = panels.errors  # (P,)
+        missing = np.bincount(panels.of, errors, minlength=N)  # (N,)
+        count = np.bincount(panels.of, minlength=N)  # (N,)
+        wanted = (missing > allowed) & (found.steps < MOST_STEPS)  # (N,)
+        worth = np.maximum(0.5 * allowed / count, 0.05 * missing)  # (N,): the worst parts first
+        split = wanted[panels.of] & (errors > worth[panels.of]) & (panels.b - panels.a > NARROWEST)  # (P,)
+        if not split.any():
+            break
+        old = _Panels(*(each[split] for each in panels))
+        mine, middle = asked.of(old.of), (old.a + old.b) / 2  # (P',)
+        F = _values(probe, mine, x0, output, middle)  # (P',)
+        halves = []
+        for a, b, F_a, F_b in ((old.a, middle, old.F_a, F), (middle, old.b, F, old.F_b)):
+            halves.append(_Panels(old.of, a, b, F_a, F_b, _summed(probe, mine, x0, output, a, b, FURTHER_STEPS)))
+        kept = _Panels(*(each[~split] for each in panels))
+        panels = _Panels(*(np.concatenate(each) for each in zip(kept, *halves, strict=True)))
+        found.steps[:] += 2 * FURTHER_STEPS * np.bincount(old.of, minlength=N)
+    np.add.at(found.values, panels.of, panels.values)
+
+
+def _summed(probe: Probe, asked: _Asked, x0, output: str, a, b, steps: int) -> np.ndarray:
+    """`_integral`, so many side by side as memory is meant to hold."""
+    parts = [_integral(probe, asked.of(part), x0, output, a[part], b[part], steps) for part in chunks(*asked.rows.shape)]
+    return np.concatenate(parts)
+
+
+def _values(probe: Probe, asked: _Asked, x0, output: str, s) -> np.ndarray:
+    """F at the places s (N,) of the path."""
+    parts = []
+    for part in chunks(*asked.rows.shape):
+        x = probe.embed(asked.rows[part])  # (n, T, E)
+        parts.append(_gradient(probe, _point(x0, x, s[part]), asked.of(part), output, gradient=False)[0])
+    return np.concatenate(parts)
+
+
+def _point(x0, x, s):
+    """x0 + s (x - x0), in x's dtype."""
+    return (x0 + s[:, None, None] * (x - x0)).astype(x.dtype)  # (N, T, E)
+
+
+def _integral(probe: Probe, asked: _Asked, x0, output: str, a, b, steps: int) -> np.ndarray:
+    """The attributions (N, T) over the parts [a, b] (N,) of the path, by `steps` nodes of Gauss and Legendre."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # (n,) each, for [-1, 1]
     x = probe.embed(asked.rows)  # (N, T, E)
     total = np.zeros(x.shape)  # (N, T, E)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        point = (x0 + node * (x - x0)).astype(x.dtype)  # (N, T, E)
-        total += weight * _gradient(probe, point, asked, output)[1]
-    return ((x - x0) * total).sum(axis=2)
+        total += weight * _gradient(probe, _point(x0, x, a + node * (b - a)), asked, output)[1]
+    return ((x - x0) * total).sum(axis=2) * (b - a)[:, None]
 
 
 def _gradient(probe: Probe, x, asked: _Asked, output: str, gradient: bool = True):

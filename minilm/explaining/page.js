@@ -4,6 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const T = D.tokens.length, root = document.documentElement, $ = (id) => document.getElementById(id);
   const places = D.surprisal.places, last = places[places.length - 1];
   const state = { selected: first(), hover: -1, method: 0, layer: 0, head: 0, gate: 0, cell: 0, unit: 0, deep: null };
+  if (D.methods[0].places.length < places.length) state.method = 1;
   const redraw = []; // what follows the selection
 
   // --- small tools ---------------------------------------------------------------------------------------------------
@@ -119,7 +120,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   // A map of numbers on a canvas, with tokens at its edges: cell(r, c) is [colour name, strength] or null.
-  function map(id, { rows, cols, cell, says, click, rowNames, colNames, marked, size, high }) {
+  function map(id, { rows, cols, cell, says, click, rowNames, colNames, marked, size, high, version }) {
     const host = $(id), canvas = el("canvas", { tabindex: "0", role: "img" });
     host.append(canvas);
     const letters = (names, n, most) => { let long = 1; for (let i = 0; i < n; i++) long = Math.max(long, [...names(i)].length); return Math.min(most, long); };
@@ -130,18 +131,29 @@ document.addEventListener("DOMContentLoaded", () => {
       const h = high ? Math.max(1, Math.floor(high / rows())) : w;
       return { w, h };
     }
+    let kept = null, known = "";
+    function cells(R, C, w, h) { // the numbers alone, kept until they change: a selection only moves the frame over them
+      const key = [R, C, w, h, plain("map"), version ? version() : ""].join();
+      if (key === known) return kept;
+      kept = document.createElement("canvas"); known = key;
+      const g = kept.getContext("2d"), gap = w > 6 && h > 3 ? 1 : 0, fine = !gap; // small cells: a pixel each, made larger later
+      kept.width = fine ? C : w * C; kept.height = fine ? R : h * R;
+      for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
+        const found = cell(r, c);
+        if (!found || found[1] <= 0.002) continue;
+        g.fillStyle = found[0] + Math.min(1, found[1]).toFixed(3) + ")";
+        if (fine) g.fillRect(c, r, 1, 1); else g.fillRect(c * w, r * h, w - gap, h - gap);
+      }
+      return kept;
+    }
     function draw() {
       const { w, h } = geometry(), R = rows(), C = cols(), scale = Math.min(2, devicePixelRatio || 1);
       const W = left + w * C + 1, H = top + h * R + 1;
       canvas.width = W * scale; canvas.height = H * scale; canvas.style.width = W + "px"; canvas.style.height = H + "px";
       const g = canvas.getContext("2d"); g.scale(scale, scale);
       g.fillStyle = plain("raised"); g.fillRect(left, top, w * C, h * R);
-      for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
-        const found = cell(r, c);
-        if (!found || found[1] <= 0.002) continue;
-        g.fillStyle = found[0] + Math.min(1, found[1]).toFixed(3) + ")";
-        g.fillRect(left + c * w, top + r * h, w - (w > 6 && h > 3 ? 1 : 0), h - (h > 3 ? 1 : 0));
-      }
+      g.imageSmoothingEnabled = false;
+      g.drawImage(cells(R, C, w, h), left, top, w * C, h * R);
       g.font = "12px ui-monospace, 'DejaVu Sans Mono', monospace"; g.textBaseline = "middle"; g.fillStyle = plain("soft");
       if (rowNames && h >= 10) { g.textAlign = "right"; for (let r = 0; r < R; r++) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
       if (colNames && w >= 10) for (let c = 0; c < C; c++) {
@@ -241,22 +253,22 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     const about = state.selected < T ? name(state.selected) : `${spelled(m.targets[n])}, the most probable next token`, sum = m.values[n].reduce((a, b) => a + b, 0);
     line.textContent = m.errors[n] === null ? `Prediction of ${about}: log p = ${digits(m.outputs[n], 3)} nats. The sum is ${digits(sum, 3)}; this method promises nothing of it.`
-      : `Prediction of ${about}: the attributions sum to ${digits(sum, 4)} = log p ${digits(m.outputs[n], 4)} − baseline ${digits(m.baselines[n], 4)}, with an error of ${m.errors[n].toExponential(1)} nats after ${m.steps[n]} gradients.`;
+      : `Prediction of ${about}: the attributions sum to ${digits(sum, 4)} = log p ${digits(m.outputs[n], 4)} − baseline ${digits(m.baselines[n], 4)}, with an error of ${m.errors[n].toExponential(1)} nats after ${m.steps[n]} gradients${Math.abs(m.errors[n]) > 0.01 * Math.max(1, Math.abs(m.outputs[n] - m.baselines[n])) ? ": not complete, this prediction leaps on the way" : ""}.`;
   });
   map("map-attribution", {
     rows: () => D.methods[state.method].places.length, cols: () => T,
     cell: (r, c) => { const [which, strength] = signed(D.methods[state.method].values[r][c], largest[state.method][r]); return [ink(which), strength]; },
     says: (r, c) => `${name(c)} → ${name(D.methods[state.method].places[r])}: ${digits(D.methods[state.method].values[r][c], 4)} nats`,
     click: (r) => select(D.methods[state.method].places[r]), rowNames: (r) => name(D.methods[state.method].places[r]), colNames: name,
-    marked: () => [rowIn[state.method].get(state.selected) ?? -1, -1],
+    version: () => state.method, marked: () => [rowIn[state.method].get(state.selected) ?? -1, -1],
   });
 
   // --- attention -----------------------------------------------------------------------------------------------------
-  function square(id, stripId, value) {
+  function square(id, stripId, value, version) {
     const most = (r) => { let m = 1e-9; for (let c = 0; c < T; c++) m = Math.max(m, value(r, c)); return m; };
     strip(stripId, (t) => { const r = Math.min(state.selected, T - 1); return [colour("map", (0.8 * value(r, t)) / most(r)), `${name(r)} → ${name(t)}: ${percent(value(r, t))}`]; });
     map(id, { rows: () => T, cols: () => T, cell: (r, c) => [ink("map"), Math.sqrt(value(r, c))], says: (r, c) => `${name(r)} → ${name(c)}: ${percent(value(r, c))}`,
-      click: (r) => select(r), rowNames: name, colNames: name, marked: () => [Math.min(state.selected, T - 1), -1] });
+      click: (r) => select(r), rowNames: name, colNames: name, version, marked: () => [Math.min(state.selected, T - 1), -1] });
   }
   if (D.attention) {
     const A = unpack(D.attention), [L, H] = A.shape, thumbnails = [];
@@ -283,7 +295,7 @@ document.addEventListener("DOMContentLoaded", () => {
       painted = theme;
       $("head-title").textContent = `Layer ${state.layer + 1}, head ${state.head + 1}`;
     });
-    square("map-attention", "strip-attention", value);
+    square("map-attention", "strip-attention", value, () => [state.layer, state.head]);
     const R = unpack(D.rollout);
     square("map-rollout", "strip-rollout", (r, c) => R.value(r * T + c));
   } else { missing("attention", D.lacks.attention); missing("rollout", D.lacks.rollout); }
@@ -327,7 +339,7 @@ document.addEventListener("DOMContentLoaded", () => {
       $("lines").replaceChildren(picture);
     });
     map("map-traces", { rows: () => U, cols: () => T, high: Math.min(320, 9 * U), size: { least: 6, most: 40 }, cell: (u, t) => { const [which, s] = painted(state.gate, value(state.gate, u, t)); return [ink(which), s]; },
-      says: (u, t) => `unit ${G.units[state.cell][u]}, ${name(t)}: ${digits(value(state.gate, u, t), 2)}`, click: (u, t) => { state.unit = u; select(t); }, marked: () => [state.unit, Math.min(state.selected, T - 1)] });
+      says: (u, t) => `unit ${G.units[state.cell][u]}, ${name(t)}: ${digits(value(state.gate, u, t), 2)}`, click: (u, t) => { state.unit = u; select(t); }, version: () => [state.cell, state.gate], marked: () => [state.unit, Math.min(state.selected, T - 1)] });
   } else missing("traces", D.lacks.traces);
 
   // --- logit lens ----------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ class MultiHeadAttention(Layer):
         dy = self.c_proj.backward(dy, saved.output, workspace=workspace).reshape(B, T, H, K)
         gradients = attention.backward(dy, saved.attention, workspace=workspace)  # (B, T, H, K), (B, S, H, K) twice
         if self.fused:
-            dqkv = empty_from(workspace)((B, T, 3, H, K), dy.dtype)  # (B, T, 3, H, K)
+            dqkv = empty_from(workspace, dy)((B, T, 3, H, K), dy.dtype)  # (B, T, 3, H, K)
             for part, gradient in enumerate(gradients):
                 dqkv[:, :, part] = gradient
             return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0], workspace=workspace)  # (B, T, D)

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
 
@@ -145,11 +146,32 @@ class Layer:
         """Of the parameters."""
         return self._dtype
 
-    def to(self, dtype) -> Layer:
-        """Convert all parameters to float32 or float64, in place; returns the layer itself.
+    @property
+    def device(self) -> str:
+        """Where the parameters lie: ``"cpu"`` or ``"cuda"``. Arguments must lie there too."""
+        return self.parameters.device
 
-        Optimizers made before hold state of the old dtype: make new ones.
+    def to(self, where) -> Layer:
+        """Move all parameters to a device, or convert them to another precision, in place.
+
+        Parameters
+        ----------
+        where : {"cpu", "cuda"} or {float32, float64}
+
+        Returns
+        -------
+        self
+            Optimizers made before hold state of the old kind: make new ones.
+
+        Raises
+        ------
+        RuntimeError
+            For "cuda" where no GPU can be used; the message says what is missing.
         """
+        if isinstance(where, str) and where in devices.DEVICES:
+            self.parameters.move(where)
+            return self
+        dtype = where
         self.parameters.convert(dtype)
         for _, layer in self.named_layers():
             layer._dtype = np.dtype(dtype)

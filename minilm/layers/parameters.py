@@ -20,7 +20,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.residual import added
+from minilm.ops import checks
 from minilm.ops.checks import describe
 
 _STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
@@ -30,9 +32,11 @@ def _padded(size: int) -> int:
     return -(-size // _STEP) * _STEP
 
 
-def aligned_zeros(size: int, dtype) -> np.ndarray:
-    """Zeros that start at a multiple of 64 bytes; pages are claimed only when they are touched."""
+def aligned_zeros(size: int, dtype, like=None) -> np.ndarray:
+    """Zeros that start at a multiple of 64 bytes, on the device of `like`; pages are claimed only when they are touched."""
     dtype = np.dtype(dtype)
+    if devices.on_gpu(like):
+        return devices.array_module(like).zeros(size, dtype)  # CuPy's start at multiples of 512
     raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
     offset = -raw.ctypes.data % 64
     return raw[offset : offset + size * dtype.itemsize].view(dtype)
@@ -41,9 +45,9 @@ def aligned_zeros(size: int, dtype) -> np.ndarray:
 class _Buffer:
     """Two flat arrays, and the parameters in use that lie in them."""
 
-    def __init__(self, size: int, dtype, members: Iterable[Parameter] = ()):
-        self.values = aligned_zeros(size, dtype)
-        self.gradients = aligned_zeros(size, dtype)
+    def __init__(self, size: int, dtype, members: Iterable[Parameter] = (), like=None):
+        self.values = aligned_zeros(size, dtype, like)
+        self.gradients = aligned_zeros(size, dtype, like)
         self.members = weakref.WeakSet(members)
 
 
@@ -81,16 +85,16 @@ class Parameter:
 
     @value.setter
     def value(self, array) -> None:
-        array = np.asarray(array)
+        array = checks.as_array(array)
         if array.shape != self.shape:
             raise ValueError(f"value must have shape {self.shape}, got {describe(array)}")
-        self._value[...] = array
+        devices.copy_into(self._value, array)
 
     @property
     def gradient(self) -> np.ndarray:
         """The sum of the gradients since it was last cleared, in the value's shape."""
         if self._gradient is None:
-            self._gradient = np.zeros(self.shape, self.dtype)
+            self._gradient = devices.array_module(self._value).zeros(self.shape, self.dtype)
         return self._gradient
 
     @property
@@ -118,15 +122,21 @@ class Parameter:
             gradient[...] = self._gradient
         self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
 
-    def _convert(self, dtype) -> None:
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+        return "cuda" if devices.on_gpu(self._value) else "cpu"
+
+    def _convert(self, change) -> None:
+        """Leave the buffer, with ``change(array)`` in the place of each array."""
         if self._buffer is not None:
             self._buffer.members.discard(self)
-        self._value = self._value.astype(dtype)
-        self._gradient = None if self._gradient is None else self._gradient.astype(dtype)
+        self._value = change(self._value)
+        self._gradient = None if self._gradient is None else change(self._gradient)
         self._buffer, self._offset = None, 0
 
     def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
-        return {"value": self._value, "gradient": self._gradient}
+        return {"value": devices.to_host(self._value), "gradient": devices.to_host(self._gradient)}
 
     def __setstate__(self, state):
         self._buffer, self._offset = None, 0
@@ -281,7 +291,7 @@ class Parameters(Mapping):
                     "ask the model for .parameters, or copy.deepcopy this layer"
                 )
         size = sum(_padded(parameter.size) for parameter in entries)
-        buffer, offset = _Buffer(size, dtype, entries), 0
+        buffer, offset = _Buffer(size, dtype, entries, entries[0].value), 0
         for parameter in entries:
             parameter._move(buffer, offset)
             offset += _padded(parameter.size)
@@ -290,8 +300,8 @@ class Parameters(Mapping):
     # --- saving and loading ------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of all values by name, tied ones once."""
-        return {name: parameter.value.copy() for name, parameter in self._entries.items()}
+        """Copies of all values by name on the host, tied ones once."""
+        return {name: np.array(devices.to_host(parameter.value)) for name, parameter in self._entries.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy values in by name. Nothing is changed unless all of them fit.
@@ -327,6 +337,18 @@ class Parameters(Mapping):
         for name, array in found.items():
             self._entries[name].value = array
 
+    @property
+    def device(self) -> str:
+        """Where the parameters lie: ``"cpu"`` or ``"cuda"``."""
+        return next((parameter.device for parameter in self._entries.values()), "cpu")
+
+    def move(self, device: str) -> None:
+        """Move all values and gradients to ``"cpu"`` or ``"cuda"``. `Layer.to` is the usual way."""
+        devices.require(device)
+        for parameter in self._entries.values():
+            if parameter.device != device:
+                parameter._convert(devices.to_device if device == "cuda" else devices.to_host)
+
     def convert(self, dtype) -> None:
         """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
         dtype = np.dtype(dtype)
@@ -334,4 +356,4 @@ class Parameters(Mapping):
             raise TypeError(f"dtype must be float32 or float64, got {dtype}")
         for parameter in self._entries.values():
             if parameter.dtype != dtype:
-                parameter._convert(dtype)
+                parameter._convert(lambda array: array.astype(dtype))

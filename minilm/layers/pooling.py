@@ -32,7 +32,7 @@ class MeanPooling(Layer):
         else:
             mask = checks.booleans("mask", mask, (B, T), "(B, T)")
             w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)
-        y = empty_from(workspace)((B, D), x.dtype)  # (B, D)
+        y = empty_from(workspace, x)((B, D), x.dtype)  # (B, D)
         np.matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
         return y, w
 
@@ -40,7 +40,7 @@ class MeanPooling(Layer):
         """Returns dx (B, T, D)."""
         B, T = saved.shape
         dy = checks.floating("dy", dy, (B, None), saved.dtype, "(B, D)")
-        dx = empty_from(workspace)((B, T, dy.shape[1]), dy.dtype)  # (B, T, D)
+        dx = empty_from(workspace, dy)((B, T, dy.shape[1]), dy.dtype)  # (B, T, D)
         return np.multiply(saved[:, :, None], dy[:, None], out=dx)
 
 
@@ -86,7 +86,7 @@ class AttentionPooling(Layer):
         ``saved[1].weights`` (B, 1, T) are the weights a.
         """
         keys, projected = self.key.forward(x, workspace=workspace)  # (B, T, A)
-        query = empty_from(workspace)((len(x), 1, self.query.size), self.dtype)  # (B, 1, A)
+        query = empty_from(workspace, x)((len(x), 1, self.query.size), self.dtype)  # (B, 1, A)
         query[...] = self.query.value
         y, attended = additive_attention.forward(query, keys, self.score.value, x, key_mask=mask, workspace=workspace)
         return y[:, 0], (projected, attended)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, embedding
@@ -66,7 +67,7 @@ class PositionalEmbedding(Layer):
             If a position is not in [0, P), or shapes do not fit.
         """
         x = checks.floating("x", x, (None, None, self.embed_dim), self.dtype, "(B, T, D)")
-        y = empty_from(workspace)(x.shape, x.dtype)  # (B, T, D)
+        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
         if positions is None:
             stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
             if stop > self.num_positions:
@@ -83,7 +84,7 @@ class PositionalEmbedding(Layer):
         """Returns dx (B, T, D), which is dy itself."""
         with scratch_of(workspace):
             if isinstance(saved, int):
-                total = empty_from(workspace)(dy.shape[1:], dy.dtype)  # (T, D)
+                total = empty_from(workspace, dy)(dy.shape[1:], dy.dtype)  # (T, D)
                 np.sum(dy, axis=0, out=total)
                 self.weight.accumulate(total, rows=slice(saved, saved + len(total)))
             else:
@@ -136,7 +137,9 @@ class SinusoidalPositions(Layer):
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
         if stop > len(self._table) or self._table.dtype != x.dtype:
             self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim).astype(x.dtype)
-        y = empty_from(workspace)(x.shape, x.dtype)  # (B, T, D)
+        if devices.on_gpu(x) != devices.on_gpu(self._table):
+            self._table = devices.to_device(self._table) if devices.on_gpu(x) else devices.to_host(self._table)
+        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
         return np.add(x, self._table[offset:stop], out=y), None
 
     def backward(self, dy, saved, *, workspace=None):

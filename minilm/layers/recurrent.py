@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.sequences import half, joined, time_first
@@ -110,15 +111,16 @@ class Recurrent(Layer):
     def _weights(self, suffix: str, workspace) -> list[np.ndarray]:
         weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
         if not self.bias:
-            zeros = empty_from(workspace)((self.gates * self.hidden_size,), self.dtype)  # (G*H,)
+            zeros = empty_from(workspace, weights[0])((self.gates * self.hidden_size,), self.dtype)  # (G*H,)
             zeros.fill(0)
             weights[2:] = zeros, zeros
         return weights
 
     def initial_state(self, batch: int):
-        """A state of zeros for `batch` sequences."""
+        """A state of zeros for `batch` sequences, on the device of the weights."""
+        module = devices.array_module(self._own("l0")[0].value)
         shape = (self.num_layers * self.directions, batch, self.hidden_size)
-        parts = [np.zeros(shape, self.dtype) for _ in self.Output._fields[1:]]
+        parts = [module.zeros(shape, self.dtype) for _ in self.Output._fields[1:]]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _states(self, state, batch: int, workspace) -> list[np.ndarray]:
@@ -126,10 +128,10 @@ class Recurrent(Layer):
         names = self.Output._fields[1:]
         shape = (self.num_layers * self.directions, batch, self.hidden_size)
         if state is None:
-            zeros = empty_from(workspace)(shape, self.dtype)
+            zeros = empty_from(workspace, self._own("l0")[0].value)(shape, self.dtype)
             zeros.fill(0)
             return [zeros] * len(names)
-        parts = [state] if isinstance(state, np.ndarray) else list(state)
+        parts = [state] if checks.is_array(state) else list(state)
         if len(parts) != len(names):
             wanted = "an array h" if len(names) == 1 else "a tuple (h, c)"
             raise ValueError(f"state must be {wanted}, got {len(parts)} arrays")
@@ -161,11 +163,11 @@ class Recurrent(Layer):
             ``y, h_n`` and for LSTM ``c_n``; ``output.state`` is what a next call takes as its state.
         saved : Saved
         """
-        checks.check_shape("x", np.asarray(x), (None, None, self.input_size), self._letters("D"))
+        checks.check_shape("x", checks.as_array(x), (None, None, self.input_size), self._letters("D"))
         x = time_first(x, self.batch_first, workspace)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B, workspace)
-        op, allocate = self._op, empty_from(workspace)
+        op, allocate = self._op, empty_from(workspace, x)
         finals = [allocate((self.num_layers * self.directions, B, self.hidden_size), self.dtype) for _ in states]
         runs, drops, weight_drops = [], [], []
         for layer in range(self.num_layers):
@@ -216,9 +218,11 @@ class Recurrent(Layer):
         dfinals += [None] * (len(names) - len(dfinals))
         T, B, width = saved.shape
         shape = (self.num_layers * self.directions, B, self.hidden_size)
-        allocate = empty_from(workspace)
+        allocate = empty_from(workspace, saved.runs[0].x)
         if dy is not None:
-            checks.check_shape("dy", np.asarray(dy), (B, T, width) if self.batch_first else (T, B, width), self._letters("H"))
+            checks.check_shape(
+                "dy", checks.as_array(dy), (B, T, width) if self.batch_first else (T, B, width), self._letters("H")
+            )
             dy = time_first(dy, self.batch_first, workspace)  # (T, B, directions * H)
         for name, part in zip(names, dfinals, strict=True):
             if part is not None:

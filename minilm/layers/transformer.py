@@ -142,7 +142,7 @@ class TransformerBlock(Layer):
         if not self.recompute or cache is not None:
             y, parts = self._forward(**given, workspace=workspace)
             return y, Saved(parts, None, memory is not None)
-        y = empty_from(workspace)(x.shape, x.dtype)  # (B, T, D)
+        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
         with scratch_of(workspace):
             y[...] = self._forward(**given, workspace=workspace)[0]
         return y, Saved(None, given, memory is not None)
@@ -181,7 +181,7 @@ class TransformerBlock(Layer):
         dmemory : ndarray, shape (B, S, D)
             Only where forward was given a memory.
         """
-        allocate = empty_from(workspace)
+        allocate = empty_from(workspace, dy)
         dx, dmemory = allocate(dy.shape, dy.dtype), None  # (B, T, D)
         if saved.memory:
             memory = saved.again["memory"] if saved.parts is None else saved.parts[1][1].inputs[1].x

@@ -119,7 +119,7 @@ class Encoder(Layer):
 
     def backward(self, dy, saved, *, workspace=None):
         """Returns dx (B, T, D)."""
-        dx = empty_from(workspace)(dy.shape, dy.dtype)  # (B, T, D)
+        dx = empty_from(workspace, dy)(dy.shape, dy.dtype)  # (B, T, D)
         dx[...] = dy
         for layer, kept in zip(self.layer[::-1], saved[::-1], strict=True):
             with scratch_of(workspace):
@@ -137,7 +137,7 @@ class Pooler(Layer):
 
     def forward(self, y, *, key=None, workspace=None):
         """Returns pooled (B, D) for y (B, T, D), and what `backward` needs."""
-        first = empty_from(workspace)((len(y), y.shape[2]), y.dtype)  # (B, D)
+        first = empty_from(workspace, y)((len(y), y.shape[2]), y.dtype)  # (B, D)
         first[...] = y[:, 0]
         a, dense = self.dense.forward(first, workspace=workspace)  # (B, D)
         pooled, curve = activations.tanh.forward(a, workspace=workspace)

@@ -144,7 +144,7 @@ class GPT(Pretrained, Generating, Layer):
     def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         wte, wpe, dropped = saved.embedded
-        dx = empty_from(workspace)((*wte.ids.shape, self.config.n_embd), self.dtype)  # (B, T, D)
+        dx = empty_from(workspace, wte.ids)((*wte.ids.shape, self.config.n_embd), self.dtype)  # (B, T, D)
         with scratch_of(workspace):
             dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
             dy = self.lm_head.backward(dlogits, saved.output, workspace=workspace)  # (B, T, D)
@@ -228,7 +228,7 @@ class GPT(Pretrained, Generating, Layer):
         """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
         mask, positions = _placed(ids, padding) if cache is None else (None, cache.positions())
         shape = (*ids.shape, self.config.n_embd)
-        x, y = (empty_from(workspace)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
+        x, y = (empty_from(workspace, ids)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
         with scratch_of(workspace):
             x[...] = self._embedded(ids, positions, None, workspace)[0]
         for layer, block in enumerate(self.h):

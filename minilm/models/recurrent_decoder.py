@@ -2,18 +2,23 @@
 
 ::
 
-    s_t     = rnn([x_t; peek; h_{t-1}], s_{t-1})         (B, H)      peek, h_{t-1}: with peeky, with input_feeding
+    s_t     = rnn([x_t; peek; h_{t-1}], s_{t-1})         (B, H)      peek, h_{t-1} with peeky, input_feeding
     c_t     = attention(s_t, memory)                     (B, H)      with attention
     h_t     = tanh(W_c [s_t; c_t; peek] + b_c)           (B, H)      with attention; else [s_t; peek]
 
-Attention asks with the state s_t of its own step, as Luong's does, in both kinds of score; Bahdanau's asked with s_{t-1}, and its
-c_t went into the RNN at step t. Input feeding brings what was attended back into the RNN one step later.
+With ``attend_first``, Bahdanau's own order, attention comes before the step that reads what it gives, whatever the score::
 
-Without input feeding no step needs the attention of the one before, and all steps are attended and combined at once. With it,
-backward goes from the last step to the first: to the gradient by h_t from above comes what step t + 1 gives back.
+    c_t     = attention(s_{t-1}, memory)                 s: the last layer's h
+    s_t     = rnn([x_t; peek; c_t], s_{t-1})
+    h_t     = tanh(W_c [s_t; c_t; peek] + b_c)
+
+Without it and without input feeding no step needs the attention of the one before, and all steps are attended and combined at
+once. With one of them backward goes from the last step to the first. To the gradient by h_t from above comes, of input feeding,
+what step t + 1 gives back; that by c_t has two parts, from h_t and from the RNN's input, and goes on into the state before.
 
 References: M.-T. Luong, H. Pham, C. D. Manning, Effective approaches to attention-based neural machine translation, EMNLP 2015
-(sections 3.1 and 3.3); K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014 (peeking).
+(sections 3.1 and 3.3); D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate,
+ICLR 2015; K. Cho et al., Learning phrase representations using RNN encoder-decoder, EMNLP 2014 (peeking).
 """
 
 from __future__ import annotations
@@ -53,9 +58,11 @@ class RecurrentDecoder(Layer):
         super().__init__(dtype=dtype, seed=seed)
         options = {"dtype": dtype, "seed": self._generator}
         E, H = config.embedding_size, config.hidden_size
-        self.peeky, self.input_feeding, self.hidden_size = config.peeky, config.input_feeding, H
+        self.peeky, self.input_feeding, self.attend_first = config.peeky, config.input_feeding, config.attend_first
+        self.hidden_size = H
+        self.stepwise = self.input_feeding or self.attend_first
         kind = {"lstm": LSTM, "gru": GRU}[config.cell]
-        width = E + H * (self.peeky + self.input_feeding)
+        width = E + H * (self.peeky + self.stepwise)
         self.recurrent = kind(width, H, config.num_layers, batch_first=False, dropout=config.dropout, **options)
         self.attention = self.combine = None
         if config.attention == "bahdanau":
@@ -96,17 +103,20 @@ class RecurrentDecoder(Layer):
             keys, projected = self.attention.project(memory, workspace=workspace)  # (B, S, A)
         peek = state[0][-1] if self.peeky else None  # (B, H)
         each = (peek, keys, memory, mask)
-        if not self.input_feeding:
+        if not self.stepwise:
             h, _, saved = self._run(x, state, None, *each, key, workspace)
             return h, Saved([saved], projected, np.shape(memory), self.peeky)
         allocate, steps = empty_from(workspace), []
         h = allocate((B, T, self.width), self.dtype)  # (B, T, H)
-        feed = allocate((B, self.hidden_size), self.dtype)  # (B, H)
-        feed.fill(0)
+        feed = None
+        if self.input_feeding:
+            feed = allocate((B, self.hidden_size), self.dtype)  # (B, H)
+            feed.fill(0)
         for t in range(T):
             mine = None if key is None else key.fold(t // 63).fold(t % 63)
             out, state, saved = self._run(x[t : t + 1], state, feed, *each, mine, workspace)  # (B, 1, H)
-            feed = h[:, t] = out[:, 0]
+            h[:, t] = out[:, 0]
+            feed = out[:, 0] if self.input_feeding else None
             steps.append(saved)
         return h, Saved(steps, projected, np.shape(memory), self.peeky)
 
@@ -126,14 +136,14 @@ class RecurrentDecoder(Layer):
         """
         B, T, _ = dh.shape
         allocate, H = empty_from(workspace), self.hidden_size
-        E = self.recurrent.input_size - H * (self.peeky + self.input_feeding)
+        E = self.recurrent.input_size - H * (self.peeky + self.stepwise)
         dx = allocate((T, B, E), self.dtype)  # (T, B, E)
         dpeek = np.zeros((B, H), self.dtype) if self.peeky else None  # (B, H)
         dkeys = dmemory = dfeed = None
         dstate: tuple = (None,) * len(self.recurrent.Output._fields[1:])
         count = len(saved.steps)
         for step in reversed(range(count)):
-            mine = slice(step, step + 1) if self.input_feeding else slice(0, T)
+            mine = slice(step, step + 1) if self.stepwise else slice(0, T)
             part = allocate((B, mine.stop - mine.start, dh.shape[2]), self.dtype)  # (B, t, width)
             part[...] = dh[:, mine]
             if dfeed is not None:
@@ -167,6 +177,12 @@ class RecurrentDecoder(Layer):
         """t steps: h (B, t, width), the state after them, and what backward needs."""
         allocate, H = empty_from(workspace), self.hidden_size
         t, B, E = x.shape
+        options = {"key_mask": mask, "return_weights": return_weights, "workspace": workspace}
+        context = None
+        if self.attend_first:
+            context, attended = self.attention.attend(np.ascontiguousarray(state[0][-1])[:, None], keys, memory, **options)
+            context, weights = context if return_weights else (context, None)  # (B, 1, H), (B, 1, S)
+            feed = context[:, 0]  # (B, H)
         if peek is not None or feed is not None:
             wide = allocate((t, B, self.recurrent.input_size), x.dtype)  # (t, B, E [+ H] [+ H])
             wide[:, :, :E] = x
@@ -185,11 +201,11 @@ class RecurrentDecoder(Layer):
             h[:, :, -H:] = peek[:, None]
         if self.attention is None:
             return h, state, (ran, None, None, None, None)
-        query = h if parts == 1 else allocate((B, t, H), x.dtype)  # (B, t, H)
-        query[...] = h[:, :, :H]
-        options = {"key_mask": mask, "return_weights": return_weights, "workspace": workspace}
-        context, attended = self.attention.attend(query, keys, memory, **options)  # (B, t, H)
-        context, weights = context if return_weights else (context, None)
+        if context is None:
+            query = allocate((B, t, H), x.dtype)  # (B, t, H)
+            query[...] = h[:, :, :H]
+            context, attended = self.attention.attend(query, keys, memory, **options)  # (B, t, H)
+            context, weights = context if return_weights else (context, None)
         h[:, :, H : 2 * H] = context
         a, combined = self.combine.forward(h, workspace=workspace)  # (B, t, H)
         h, bent = tanh.forward(a, workspace=workspace)  # (B, t, H)
@@ -200,20 +216,25 @@ class RecurrentDecoder(Layer):
         ran, attended, combined, bent, _ = saved
         allocate, H = empty_from(workspace), self.hidden_size
         B, t, _ = dh.shape
-        parts = None
+        parts = dcontext = None
         if self.attention is not None:
             dh = self.combine.backward(tanh.backward(dh, bent, workspace=workspace), combined, workspace=workspace)
             dcontext = allocate((B, t, H), dh.dtype)  # (B, t, H)
             dcontext[...] = dh[:, :, H : 2 * H]
-            dquery, *parts = self.attention.attend_backward(dcontext, attended, workspace=workspace)
         if dpeek is not None:
             dpeek += dh[:, :, -H:].sum(axis=1)
         dy = allocate((t, B, H), dh.dtype)  # (t, B, H)
         dy[...] = dh[:, :, :H].transpose(1, 0, 2)
-        if parts is not None:
+        if dcontext is not None and not self.attend_first:
+            dquery, *parts = self.attention.attend_backward(dcontext, attended, workspace=workspace)
             dy += dquery.transpose(1, 0, 2)
         dinput, dstate = self.recurrent.backward((dy, *dstate), ran, workspace=workspace)
-        return dinput, dstate if isinstance(dstate, tuple) else (dstate,), parts
+        dstate = dstate if isinstance(dstate, tuple) else (dstate,)
+        if self.attend_first:
+            dcontext[:, 0] += dinput[0, :, -H:]
+            dquery, *parts = self.attention.attend_backward(dcontext, attended, workspace=workspace)
+            dstate[0][-1] += dquery[:, 0]
+        return dinput, dstate, parts
 
     def settings(self):
         return f"{self.recurrent.input_size}, {self.hidden_size}"

@@ -257,7 +257,7 @@ class RNNLanguageModel(Layer):
         for array in (ids, targets):
             turned = None
             if array is not None:
-                turned = empty_from(workspace)(array.shape[::-1], np.int64)  # (T, B)
+                turned = empty_from(workspace, array)(array.shape[::-1], np.int64)  # (T, B)
                 turned[...] = array.T
             ordered.append(turned)
         return ordered

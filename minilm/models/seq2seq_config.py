@@ -109,6 +109,9 @@ class Seq2SeqConfig(Config):
     input_feeding : bool
         What attention gave at one step goes into the decoder at the next (Luong et al., section 3.3). The steps of the decoder
         then cannot be computed side by side, and training is slower.
+    attend_first : bool
+        Bahdanau's own order: attention asks with the state before a step, and what it gives goes into that step. Steps then
+        follow one another, as with input feeding, in whose place it stands.
     dropout : float
         Of embeddings, between recurrent layers, and of what the output layer reads.
     tied : bool
@@ -132,6 +135,7 @@ class Seq2SeqConfig(Config):
     peeky: bool = False
     attention: str | None = "luong"
     input_feeding: bool = False
+    attend_first: bool = False
     dropout: float = 0.0
     tied: bool = False
     shared: bool = False
@@ -144,15 +148,18 @@ class Seq2SeqConfig(Config):
             checks.whole("target_vocab_size", self.target_vocab_size, 1, 2**31)
         checks.whole("num_layers", self.num_layers, 1, 62)
         checks.option("cell", self.cell, ("lstm", "gru"))
-        for name in ("bidirectional", "reverse", "peeky", "input_feeding", "tied", "shared"):
+        for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first", "tied", "shared"):
             checks.flag(name, getattr(self, name))
         checks.option("attention", self.attention, (None, "bahdanau", "luong", "dot"))
         for name in ("dropout", "label_smoothing"):
             checks.number(name, getattr(self, name), 0, 1, high_open=True)
         if self.bidirectional and self.hidden_size % 2:
             raise ValueError(f"hidden_size must be even for a bidirectional encoder, got {self.hidden_size}")
-        if self.input_feeding and self.attention is None:
-            raise ValueError("input_feeding feeds what attention gives: it wants attention, got attention=None")
+        for name in ("input_feeding", "attend_first"):
+            if getattr(self, name) and self.attention is None:
+                raise ValueError(f"{name} brings what attention gives into the decoder: it wants attention, got attention=None")
+        if self.input_feeding and self.attend_first:
+            raise ValueError("input_feeding and attend_first are two ways into the decoder: only one of them may be True")
         _check_shared(self)
 
     @property

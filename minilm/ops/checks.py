@@ -26,6 +26,11 @@ def is_array(value) -> bool:
     return isinstance(value, np.ndarray) or devices.on_gpu(value)
 
 
+def as_array(value):
+    """`value` itself if it is an array, else what NumPy makes of it."""
+    return value if is_array(value) else np.asarray(value)
+
+
 def kernel_ready(array: np.ndarray) -> np.ndarray:
     """The same numbers, C-contiguous, aligned, in native byte order; copied only where they are not so yet."""
     flags = array.flags

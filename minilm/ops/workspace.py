@@ -7,6 +7,8 @@ import math
 
 import numpy as np
 
+from minilm import devices
+
 ALIGN = 64  # bytes: a line of the cache, and the widest vector
 BLOCK = 1 << 26  # bytes asked of the system at a time; it hands out only the pages that are written to
 
@@ -49,6 +51,8 @@ class Workspace:
 
         Nothing happens if it did not come from here.
         """
+        if devices.on_gpu(array):
+            return
         start = array.ctypes.data
         for number in range(min(self._block + 1, len(self._blocks)) if array.size else 0):
             begin = self._blocks[number].ctypes.data
@@ -89,8 +93,13 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def empty_from(workspace: Workspace | None):
-    """The function that allocates: `workspace.empty`, or `np.empty` without one."""
+def empty_from(workspace: Workspace | None, like=None):
+    """The function that allocates on the device of `like`: `workspace.empty`, or `np.empty` without one.
+
+    On a GPU CuPy's memory pool is the workspace.
+    """
+    if devices.on_gpu(like):
+        return devices.array_module(like).empty
     return np.empty if workspace is None else workspace.empty
 
 

@@ -47,12 +47,15 @@ class WeightAverage:
         self.parameters = parameters
         self.decay = checks.number("decay", decay, 0, 1, high_open=True)
         self.updates = 0
-        self._flat = aligned_zeros(parameters.flat.size, parameters.dtype)  # (P,)
+        self._flat = aligned_zeros(parameters.flat.size, parameters.dtype, parameters.flat)  # (P,)
 
     def update(self) -> None:
         """Take in the parameters as they are now."""
         self.updates += 1
         rate = self._flat.dtype.type(max(1 - self.decay, 1 / self.updates))
+        if devices.on_gpu(self._flat):
+            self._flat += rate * (self.parameters.flat - self._flat)
+            return
         devices.parallel(_move_towards, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 16)
 
     @contextlib.contextmanager
@@ -70,7 +73,9 @@ class WeightAverage:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the averages by name, and ``updates``."""
-        averages = {f"average.{name}": array.copy() for name, array in self.parameters.split(self._flat).items()}
+        averages = {
+            f"average.{name}": np.array(devices.to_host(array)) for name, array in self.parameters.split(self._flat).items()
+        }
         return {"updates": np.array(self.updates, np.int64), **averages}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
@@ -86,7 +91,7 @@ class WeightAverage:
         if problems:
             raise ValueError("the state does not fit this average: " + "; ".join(problems))
         for name, view in views.items():
-            view[...] = state[name]
+            devices.copy_into(view, state[name])
         self.updates = int(state["updates"])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.parameters import Parameters, aligned_zeros
 from minilm.ops import checks, clip
 
@@ -44,8 +45,8 @@ class Optimizer:
         self.steps = 0
         self._groups = self._grouped(decay)
         flat = parameters.flat
-        self._size, self._dtype = flat.size, flat.dtype
-        self.state = {slot: aligned_zeros(flat.size, flat.dtype) for slot in self.slots}
+        self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
+        self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
     def step(self, lr: float | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
@@ -58,19 +59,20 @@ class Optimizer:
         Returns
         -------
         norm : float or None
-            Norm of the gradients before clipping, where there is a `clip_norm`.
+            Norm of the gradients before clipping, where there is a `clip_norm`. On a GPU it stays there, an array without axes.
 
         Raises
         ------
         FloatingPointError
-            If there is a `clip_norm` and the norm is not finite. Nothing has been changed then.
+            If there is a `clip_norm` and the norm is not finite. Nothing has been changed then. On a GPU, where nobody waits
+            for the norm, nothing is changed either, but nothing is raised: look at the norm when it is read.
         """
         lr = self.lr if lr is None else checks.number("lr", lr, 0, math.inf, high_open=True)
         flat, gradient = self.parameters.flat, self.parameters.gradient_flat  # (P,)
-        if flat.size != self._size or flat.dtype != self._dtype:
+        if flat.size != self._size or flat.dtype != self._dtype or self.parameters.device != self._device:
             raise ValueError(
-                f"the model has changed since this optimizer was made: {self._size} numbers of {self._dtype} then, "
-                f"{flat.size} of {flat.dtype} now"
+                f"the model has changed since this optimizer was made: {self._size} numbers of {self._dtype} on {self._device} "
+                f"then, {flat.size} of {flat.dtype} on {self.parameters.device} now"
             )
         norm = None if self.clip_norm is None else clip.norm(gradient)
         scale = 1.0 if norm is None else clip.scale(norm, self.clip_norm)
@@ -109,7 +111,9 @@ class Optimizer:
         """Copies of the state by name, such as ``m.embedding.weight``, and ``steps``: arrays, as safetensors stores them."""
         found = {"steps": np.array(self.steps, np.int64)}
         for slot, flat in self.state.items():
-            found.update({f"{slot}.{name}": array.copy() for name, array in self.parameters.split(flat).items()})
+            found.update(
+                {f"{slot}.{name}": np.array(devices.to_host(array)) for name, array in self.parameters.split(flat).items()}
+            )
         return found
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
@@ -136,7 +140,7 @@ class Optimizer:
         if problems:
             raise ValueError("the state does not fit this optimizer: " + "; ".join(problems))
         for name, view in views.items():
-            view[...] = state[name]
+            devices.copy_into(view, state[name])
         self.steps = int(state["steps"])
 
     def __repr__(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minilm import devices
 from minilm.layers.parameters import Parameters
 from minilm.ops import clip
 
@@ -29,6 +30,8 @@ def clip_gradients(parameters: Parameters, max_norm: float) -> float:
     gradient = parameters.gradient_flat  # (P,)
     norm = clip.norm(gradient)
     scale = clip.scale(norm, max_norm)
-    if scale < 1:
+    if devices.on_gpu(scale):
+        gradient *= scale
+    elif scale < 1:
         gradient *= gradient.dtype.type(scale)
     return norm

@@ -113,7 +113,7 @@ class Answer(Recipe):
     # --- the model ---------------------------------------------------------------------------------------------------
 
     def prepare(self, train):
-        self._fresh = True
+        self._fresh, self._known = True, {}
         if isinstance(train[0], Story):
             counted = sorted({word for story in train for text in (*story.sentences, story.question) for word in words_of(text)})
             known = sorted({*counted, *(story.answer.lower() for story in train)})
@@ -160,11 +160,18 @@ class Answer(Recipe):
     def _id(self, word: str) -> int:
         return int(self.vocabularies["words"].encode(word.lower())[0]) + 1  # 0 is padding
 
+    def _ids(self, sentence: str) -> np.ndarray:
+        """A sentence's words; few sentences are many stories, so they are kept."""
+        kept = self.__dict__.setdefault("_known", {})
+        if sentence not in kept:
+            kept[sentence] = self.vocabularies["words"].encode(" ".join(words_of(sentence))).astype(np.int64) + 1
+        return kept[sentence]
+
     def _arrays(self, examples):
         """Words of the stories (B, M, J) and of the questions (B, Q); of a long story the latest sentences."""
-        encode, most = self.vocabularies["words"].encode, self.options["memory_size"]
-        told = [[encode(" ".join(words_of(each))) + 1 for each in example.sentences[-most:]] for example in examples]
-        asked = [encode(" ".join(words_of(example.question))) + 1 for example in examples]
+        most = self.options["memory_size"]
+        told = [[self._ids(each) for each in example.sentences[-most:]] for example in examples]
+        asked = [self._ids(example.question) for example in examples]
         shape = (len(told), max(map(len, told)), max(len(ids) for sentences in told for ids in sentences))
         story, question = np.zeros(shape, np.int64), np.zeros((len(told), max(map(len, asked))), np.int64)
         for b, (sentences, ids) in enumerate(zip(told, asked, strict=True)):
@@ -199,7 +206,7 @@ class Answer(Recipe):
         if known:  # whether some hop looked most at a sentence that the answer rests on
             most = self.options["memory_size"]
             hits = [bool({int(i) + max(0, n - most) for i in p.argmax(axis=1)} & set(support)) for support, n, p in known]
-            found["looked_at_support"] = sum(hits) / len(hits)
+            found["support_seen"] = sum(hits) / len(hits)
         return found
 
     def chance(self, examples):

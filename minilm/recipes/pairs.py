@@ -25,11 +25,12 @@ OPTIONS: dict[str, Any] = {
     "embedding_size": 64,  # of recurrent models; a transformer's is hidden_size
     "hidden_size": 128,
     "layers": 1,
-    "attention": "bahdanau",  # or none; of recurrent models, as the following four
+    "attention": "bahdanau",  # or none; of recurrent models, as the following five
     "bidirectional": True,
     "reverse": False,
     "peeky": False,
     "input_feeding": False,
+    "attend_first": False,
     "heads": 4,  # transformer
     "feed_forward": 4,  # transformer: width of the position-wise networks, in hidden_size
     "norm_first": True,
@@ -111,7 +112,7 @@ class PairRecipe(Recipe):
             hidden_size=o["hidden_size"],
             num_layers=o["layers"],
             attention=o["attention"],
-            **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding")},
+            **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first")},
             **both,
         )
         return models.Seq2Seq(config, seed=seed)

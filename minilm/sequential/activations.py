@@ -1,12 +1,54 @@
-"""Activations by Keras's names: pairs of forward and backward."""
+"""Activations by Keras's names: pairs of forward and backward.
+
+Those that the literature of language models has are ops; the others are computed in NumPy, with the derivative written by what
+the function gave, and serve recurrent layers too (`minilm.sequential.stepwise`).
+"""
 
 from __future__ import annotations
 
 import difflib
 
+import numpy as np
+
 from minilm.ops import activations, softmax
 
-__all__ = ["activation_name", "backward", "forward"]
+__all__ = ["FUNCTIONS", "activation_name", "backward", "forward"]
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
+
+
+def _sigmoid(x):
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def _elu(x):
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def _selu(x):
+    return x.dtype.type(SELU_SCALE) * np.where(x > 0, x, x.dtype.type(SELU_ALPHA) * np.expm1(np.minimum(x, 0)))
+
+
+FUNCTIONS = {  # name -> (function, its derivative by what it gave)
+    "tanh": (np.tanh, lambda y: 1 - y * y),
+    "sigmoid": (_sigmoid, lambda y: y * (1 - y)),
+    "relu": (lambda x: np.maximum(x, 0), lambda y: (y > 0).astype(y.dtype)),
+    "linear": (lambda x: x, np.ones_like),
+    "elu": (_elu, lambda y: np.where(y > 0, y.dtype.type(1), y + 1)),
+    "selu": (_selu, lambda y: np.where(y > 0, y.dtype.type(SELU_SCALE), y + y.dtype.type(SELU_SCALE * SELU_ALPHA))),
+    "softplus": (lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))), lambda y: -np.expm1(-y)),
+    "softsign": (lambda x: x / (1 + np.abs(x)), lambda y: (1 - np.abs(y)) ** 2),
+    "exponential": (np.exp, lambda y: y),
+    "hard_sigmoid": (
+        lambda x: np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
+        lambda y: ((y > 0) & (y < 1)).astype(y.dtype) / y.dtype.type(6),
+    ),
+    "leaky_relu": (
+        lambda x: np.where(x > 0, x, x.dtype.type(0.2) * x),
+        lambda y: np.where(y > 0, y.dtype.type(1), y.dtype.type(0.2)),
+    ),
+}
 
 PAIRS = {
     "linear": None,
@@ -22,18 +64,24 @@ def activation_name(given) -> str:
     """The checked name; None is ``linear``."""
     if given is None:
         return "linear"
-    if given not in PAIRS:
-        near = difflib.get_close_matches(str(given), PAIRS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(PAIRS)}"
+    if given not in PAIRS and given not in FUNCTIONS:
+        known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
+        near = difflib.get_close_matches(str(given), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
         raise ValueError(f"activation must be an activation's name, got {given!r}; {hint}")
     return given
 
 
 def forward(name: str, x, workspace=None):
     """Returns (y, saved), both of x's shape or None."""
+    if name not in PAIRS:
+        y = FUNCTIONS[name][0](x)
+        return y, y
     return (x, None) if PAIRS[name] is None else PAIRS[name].forward(x, workspace=workspace)
 
 
 def backward(name: str, dy, saved, workspace=None):
     """Returns dx, of dy's shape."""
+    if name not in PAIRS:
+        return dy * FUNCTIONS[name][1](saved)
     return dy if PAIRS[name] is None else PAIRS[name].backward(dy, saved, workspace=workspace)

@@ -145,7 +145,7 @@ class Dense(SequentialLayer):
     units : int
         Width of the output.
     activation : str, optional
-        One of linear, relu, sigmoid, tanh, gelu, softmax.
+        One of linear, relu, sigmoid, tanh, gelu, softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid, leaky_relu.
     use_bias : bool
     kernel_initializer, bias_initializer : str or callable
 

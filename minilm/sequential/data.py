@@ -25,6 +25,8 @@ class Data(NamedTuple):
 
 def as_inputs(name: str, given) -> np.ndarray:
     """Numbers of any kind as an array with at least one axis."""
+    if hasattr(given, "__next__") or (hasattr(given, "__iter__") and not hasattr(given, "__len__")):
+        raise TypeError(f"{name} must be an array, got {type(given).__name__}: a generator's batches go to train_on_batch")
     try:
         array = np.asarray(given)
     except ValueError:  # lists of unequal length

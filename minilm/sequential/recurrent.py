@@ -25,6 +25,7 @@ from minilm.layers.sequences import time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty_from
 from minilm.sequential import masking, stepwise
+from minilm.sequential.activations import FUNCTIONS
 from minilm.sequential.base import SequentialLayer
 from minilm.sequential.initialisers import initialiser
 
@@ -303,9 +304,9 @@ class _Recurrent(SequentialLayer):
 def _function(argument: str, given) -> str:
     """The checked name of an activation; None is ``linear``."""
     given = "linear" if given is None else given
-    if given not in stepwise.FUNCTIONS:
-        near = difflib.get_close_matches(str(given), stepwise.FUNCTIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(stepwise.FUNCTIONS)}"
+    if given not in FUNCTIONS:
+        near = difflib.get_close_matches(str(given), FUNCTIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
         raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
     return given
 

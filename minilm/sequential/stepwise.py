@@ -30,30 +30,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["FUNCTIONS", "Saved", "backward", "forward"]
+from minilm.sequential.activations import FUNCTIONS
 
-
-def _sigmoid(x):
-    e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, e) / (1 + e)
-
-
-def _elu(x):
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
-
-
-FUNCTIONS = {  # name -> (function, its derivative by what it gave)
-    "tanh": (np.tanh, lambda y: 1 - y * y),
-    "sigmoid": (_sigmoid, lambda y: y * (1 - y)),
-    "relu": (lambda x: np.maximum(x, 0), lambda y: (y > 0).astype(y.dtype)),
-    "linear": (lambda x: x, np.ones_like),
-    "elu": (_elu, lambda y: np.where(y > 0, y.dtype.type(1), y + 1)),
-    "softsign": (lambda x: x / (1 + np.abs(x)), lambda y: (1 - np.abs(y)) ** 2),
-    "hard_sigmoid": (
-        lambda x: np.clip(x / x.dtype.type(6) + x.dtype.type(0.5), 0, 1),
-        lambda y: ((y > 0) & (y < 1)).astype(y.dtype) / y.dtype.type(6),
-    ),
-}
+__all__ = ["Saved", "backward", "forward"]
 
 
 class Saved(NamedTuple):
@@ -85,7 +64,7 @@ def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, re
     drop : ndarray, shape (B, H), or None
         What the state is multiplied by on its way into the recurrent product.
     activation, gate : str
-        φ and γ, of `FUNCTIONS`.
+        φ and γ, of `minilm.sequential.activations.FUNCTIONS`.
     reset_after, reverse : bool
 
     Returns

@@ -11,8 +11,9 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from minilm import models
+from minilm import devices, models
 from minilm.ops import checks
+from minilm.ops.cuda import PRECISIONS
 from minilm.training.sections import (
     MANY,
     SECTIONS,
@@ -78,7 +79,9 @@ class RunConfig:
     log_every : int
         Steps a row of log.csv.
     sample : SampleConfig
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+    precision : {"float32", "tf32", "bf16"}
+        How matrix products are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are float32 always.
     """
 
     recipe: str = "default"
@@ -106,6 +109,7 @@ class RunConfig:
     log_every: int = 10
     sample: SampleConfig = SampleConfig()
     device: str = "cpu"
+    precision: str = "float32"
 
     def __post_init__(self):
         for name in ("recipe", "corpus"):
@@ -134,9 +138,8 @@ class RunConfig:
             if isinstance(self.evaluate_every, str):
                 raise ValueError(f"evaluate_every must be a number of steps or 'epoch', got {self.evaluate_every!r}")
             checks.whole("evaluate_every", self.evaluate_every, 1, MANY)
-        if self.device == "cuda":
-            raise ValueError("device 'cuda': the GPU kernels are not there yet; --device cpu is what runs")
-        checks.option("device", self.device, ("cpu",))
+        checks.option("device", self.device, devices.DEVICES)
+        checks.option("precision", self.precision, PRECISIONS)
         given = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(given) != 1:
             came = " and ".join(f"{name}={getattr(self, name)!r}" for name in given) or "none"

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import data
+from minilm import data, devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 
@@ -109,7 +109,8 @@ def evaluate(
     total = 0.0
     for ids, targets in batches:  # (B, T) each
         workspace.reset()
-        loss, state = model.loss(ids, targets, state, workspace=workspace)
+        read, wanted = _there(model, ids, targets)
+        loss, state = model.loss(read, wanted, state, workspace=workspace)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -123,7 +124,7 @@ def _evaluate_windows(model, tokens, rows, time, workspace) -> Evaluation:
     total = 0.0
     for ids, targets in batches:  # (B, T) each
         workspace.reset()
-        loss = model.loss(ids, targets, workspace=workspace)
+        loss = model.loss(*_there(model, ids, targets), workspace=workspace)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -142,10 +143,15 @@ def _read_context(model, tokens, rows: int, time: int, context: int, workspace):
         for row, start in enumerate(starts[1:], 1):
             ids[row] = tokens[start - context + begin : start - context + stop]
         workspace.reset()
-        _, state = model.logits(ids, state, last=True, workspace=workspace)
+        _, state = model.logits(*_there(model, ids), state, last=True, workspace=workspace)
     for part in state if isinstance(state, tuple) else (state,):
         part[:, 0] = 0  # (layers, B, H): nothing stands before the first row
     return state
+
+
+def _there(model, *arrays):
+    """The arrays on the model's device."""
+    return devices.to_device(arrays) if model.device == "cuda" else arrays
 
 
 def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:

@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 
+from minilm import devices
 from minilm.data import IGNORE
 
 __all__ = ["NoLoss", "run"]
@@ -40,7 +41,7 @@ def run(model, batch, state, keys, workspace):
 
     Returns
     -------
-    loss : float
+    loss : float, or an array without axes on the GPU
     state : after the last step, or None
 
     Raises
@@ -63,7 +64,8 @@ def run(model, batch, state, keys, workspace):
             continue
         loss, saved = _forward(model, part, mine, key, workspace)
         losses = getattr(saved, "losses", (loss,))
-        total += float(np.dot(shares[number], losses))
+        for share, part_loss in zip(shares[number], losses, strict=True):
+            total = total + float(share) * part_loss
         dloss = tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0])
         model.backward(saved, dloss=dloss, workspace=workspace)
         states.append(getattr(saved, "state", None))
@@ -76,6 +78,8 @@ def _forward(model, batch, state, key, workspace):
         loss, saved = model.forward(*batch, *([state] if model.carries_state else []), key=key, workspace=workspace)
     except ValueError as error:
         raise NoLoss("there is no loss") from error
+    if devices.on_gpu(loss):  # to look at it would be to wait for it: the trainer does so now and then
+        return loss, saved
     if not math.isfinite(loss):
         raise NoLoss(f"the loss is {float(loss)}")
     return float(loss), saved
@@ -83,7 +87,7 @@ def _forward(model, batch, state, key, workspace):
 
 def _counts(model, batch):
     """What each loss of a batch is a mean over."""
-    targets = int(np.count_nonzero(batch[1] != IGNORE))
+    targets = int(np.count_nonzero(devices.to_host(batch[1]) != IGNORE))
     return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
 
 

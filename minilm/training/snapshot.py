@@ -15,6 +15,7 @@ import os
 
 import numpy as np
 
+from minilm import devices
 from minilm.training import tensors
 from minilm.training.run import load_weights
 
@@ -24,7 +25,7 @@ __all__ = ["restore", "writers"]
 def writers(trainer, first: bool) -> dict:
     """For each file of the checkpoint a function that writes it; those that never change only for the first checkpoint."""
     model, tokenizer = trainer.model, trainer.tokenizer
-    weights, rest = _arrays(trainer)
+    weights, rest = devices.to_host(_arrays(trainer))
     metadata = {"format": "pt", "step": str(trainer.state.step)}  # without "pt" Hugging Face's libraries refuse the file
     found = {
         "model.safetensors": lambda file: tensors.write(file, weights, metadata),
@@ -60,6 +61,7 @@ def restore(trainer, checkpoint) -> None:
         rest = tensors.read(checkpoint.contents["optimizer.safetensors"])
         trainer.optimizer.load_state_dict(_below(rest, "optimizer."))
         carried = [rest[f"carried.{i}"] for i in range(len(_parts(trainer.carried)))]
+        carried = devices.to_device(carried) if trainer.config.device == "cuda" else carried
         if carried:
             trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
         if average is not None and int(rest["updates"]):

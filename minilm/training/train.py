@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import Any, NamedTuple
 
-from minilm import data
+from minilm import data, devices
 from minilm.data.manifest import file_hash
 from minilm.files import written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
@@ -28,7 +28,7 @@ class Result(NamedTuple):
     """What `train` gives."""
 
     folder: str
-    model: Any  # with the averaged weights where there are some
+    model: Any  # on the host, with the averaged weights where there are some
     tokenizer: Any
     state: TrainingState
     evaluation: Evaluation  # on the whole validation text
@@ -78,9 +78,18 @@ def train(
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
-    trainer = _resumed(config, out) if resume else _new(config or configuration(), out, overwrite)
+    config = config if resume else config or configuration()
+    _require((config or stored_config(out)).device if out is not None or config is not None else "cpu")
+    trainer = _resumed(config, out) if resume else _new(config, out, overwrite)
     with contextlib.closing(trainer):
         return _run(trainer, progress)
+
+
+def _require(device: str) -> None:
+    try:
+        devices.require(device)
+    except RuntimeError as error:
+        raise ValueError(f"device {device!r}: {error}") from None
 
 
 def stored_config(out) -> RunConfig:
@@ -171,7 +180,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
                 trainer.draw()
     finally:
         shown.close()
-    model = trainer.use_average()
+    model = trainer.use_average().to("cpu")
     try:
         sample = _sample(trainer, model)
     except ValueError as error:  # logits that are not finite; the run is whole without it

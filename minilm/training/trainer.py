@@ -24,7 +24,7 @@ import time
 
 import numpy as np
 
-from minilm import data, layers
+from minilm import data, devices, layers
 from minilm.ops import clip
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import WeightAverage
@@ -40,6 +40,8 @@ from minilm.training.progress import Progress
 from minilm.training.state import TrainingState
 
 __all__ = ["Trainer"]
+
+READ_EVERY = 50  # steps on a GPU, at most, until the host asks for their losses: to ask is to wait
 
 
 class Trainer:
@@ -58,7 +60,9 @@ class Trainer:
 
     def __init__(self, folder: Folder, state: TrainingState, model, tokenizer, parts: Parts, checkpoint=None):
         self.folder, self.state, self.config = folder, state, state.config
-        self.model, self.tokenizer, self.parts = model, tokenizer, parts
+        self.model, self.tokenizer, self.parts = model.to(self.config.device), tokenizer, parts
+        self._upload = None if self.config.device == "cpu" else _uploader()
+        self._unread: list[tuple] = []  # (step, loss, norm) that nobody has looked at yet
         self.batches = make_batches(self.config, parts, tokenizer)
         self.optimizer = make_optimizer(self.config, model.parameters)
         self.schedule = make_schedule(self.config)
@@ -99,10 +103,11 @@ class Trainer:
     def warm_up(self) -> float:
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
-        passes.run(self.model, self.batches.batch(0), self._zeros, self._keys(0), self.workspace)
+        passes.run(self.model, self._there(self.batches.batch(0)), self._zeros, self._keys(0), self.workspace)
         clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
-        make_optimizer(self.config, layers.Linear(2, 2, dtype=self.model.dtype, seed=0).parameters).step(0.0)
+        small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
+        make_optimizer(self.config, small.parameters).step(0.0)
         evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer, workspace=Workspace())
         return time.perf_counter() - start
 
@@ -122,7 +127,7 @@ class Trainer:
         origin -= state.seconds
         row_time, row_tokens, begun, last_saved, last_validated = first, state.tokens, state.tokens, first, first
         # NumPy need not warn of what is looked for here at every step.
-        with Stop() as stop, np.errstate(over="ignore", invalid="ignore"):
+        with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), self._on_device():
             while not self.finished():
                 lr = self._rate()
                 loss, norm, count = self._step(lr)
@@ -131,24 +136,27 @@ class Trainer:
                 state.tokens += count
                 state.epoch = state.step / self.batches.epoch_steps
                 state.seconds = now - origin
-                state.loss_sum += loss
-                state.loss_count += 1
+                self._unread.append((state.step, loss, norm))
                 ended = self.finished()
                 validated = not ended and self._validation_due(now - last_validated)
+                row = validated or ended or state.step % config.log_every == 0
+                shown, kept = progress.due(now - first), not ended and self._checkpoint_due(now - last_saved)
+                if self._upload is None or row or shown or kept or stop.signal is not None or len(self._unread) >= READ_EVERY:
+                    loss, norm = self._read()
                 if validated:
                     self._validate(config.evaluate_tokens, progress)
                     last_validated = time.perf_counter()
                     state.seconds = last_validated - origin
-                if validated or ended or state.step % config.log_every == 0:
+                if row:
                     rate = (state.tokens - row_tokens) / max(now - row_time, 1e-9)
                     self._row(lr, norm, rate, state.validation["loss"] if validated else None)
                     row_time, row_tokens = time.perf_counter(), state.tokens
-                if progress.due(now - first):
+                if shown:
                     progress.update(now - first, self.progress(), state.step, loss, state.tokens - begun, self._note())
                 if stop.signal is not None and not ended:
                     self.save()
                     raise Stopped(self.folder.path, state.step, stop.signal)
-                if not ended and self._checkpoint_due(now - last_saved):
+                if kept:
                     self.save()
                     last_saved = time.perf_counter()
                 state.seconds = time.perf_counter() - origin
@@ -162,10 +170,11 @@ class Trainer:
             return self.state.step > 0 and self.state.seconds >= 60 * self.config.minutes
         return self.state.step >= self._limit
 
-    def _step(self, lr: float) -> tuple[float, float, int]:
-        """One step: its loss, the norm of its gradients, and how many targets it had."""
+    def _step(self, lr: float) -> tuple:
+        """One step: its loss, the norm of its gradients, both on the GPU where the model is, and how many targets it had."""
         step = self.state.step
-        batch = self.batches.batch(step)  # ids and targets (B, T), and what else the model reads
+        on_host = self.batches.batch(step)  # ids and targets (B, T), and what else the model reads
+        batch = self._there(on_host)
         if self.batches.fresh(step):
             self.carried = self._zeros
         keys = self._keys(step)
@@ -183,7 +192,38 @@ class Trainer:
         if self.average is not None:
             self.average.update()
         self.carried = after
-        return loss, float(norm), int(np.count_nonzero(batch[1] != data.IGNORE))
+        return loss, norm, int(np.count_nonzero(on_host[1] != data.IGNORE))
+
+    def _there(self, batch: tuple) -> tuple:
+        """The arrays of a batch on the model's device."""
+        return batch if self._upload is None else self._upload(batch)
+
+    def _on_device(self):
+        """On a GPU: ids are not checked again there, since the corpus was when it was encoded; and the chosen precision."""
+        if self._upload is None:
+            return contextlib.nullcontext()
+        from minilm.ops.cuda import products
+
+        both = contextlib.ExitStack()
+        both.enter_context(devices.ids_are_checked())
+        both.enter_context(products.precision(self.config.precision))
+        return both
+
+    def _read(self) -> tuple[float, float]:
+        """Loss and norm of the last step, as numbers; those of all steps that are not read yet go into the log's mean.
+
+        On a GPU this waits for it, and only now shows whether they are finite.
+        """
+        state, unread = self.state, devices.to_host(self._unread)
+        self._unread = []
+        for step, loss, norm in unread:
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                state.step = step - 1
+                what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {float(loss)}"
+                raise non_finite(self, what, self._there(self.batches.batch(step - 1)), self._keys(step - 1)[0])
+            state.loss_sum += float(loss)
+            state.loss_count += 1
+        return float(unread[-1][1]), float(unread[-1][2])
 
     def _keys(self, step: int) -> list[Key]:
         """Of dropout, for each part of a step's batch."""
@@ -293,3 +333,9 @@ class Trainer:
             self.log.close()
         finally:
             self.folder.close()
+
+
+def _uploader():
+    from minilm.training.upload import Upload
+
+    return Upload()

@@ -57,6 +57,25 @@ def test_the_page_is_the_default_and_text_may_come_from_the_standard_input(folde
     assert status == 0 and found["text"] == "The" and found["integrated_gradients"]["places"] == [3]
 
 
+def test_published_weights(tmp_path, capsys):
+    from minilm import models, tokenizers
+
+    text = "The cat sat on the mat. " * 20
+    tokenizer = tokenizers.ByteLevelBPE.train_from_chunks(text, vocab_size=270)
+    config = models.GPTConfig.gpt2(n_layer=2, n_head=2, n_embd=8, n_positions=16, vocab_size=tokenizer.vocab_size)
+    models.GPT(config, seed=0).save_pretrained(tmp_path / "gpt")
+    tokenizer.save(tmp_path / "gpt")
+    status, out, err = run(capsys, "--weights", tmp_path / "gpt", "--text", "The cat sat é", "--out", tmp_path / "page.html")
+    assert (status, err) == (0, "") and "predicted" in out
+    assert "The cat sat" in (tmp_path / "page.html").read_text()
+
+
+def test_a_recipes_run_is_told_apart(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"recipe": "answer"}')
+    status, _, err = run(capsys, tmp_path, "--text", "a")
+    assert status == 2 and "minilm recipe" in err and err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

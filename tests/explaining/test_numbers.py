@@ -156,6 +156,18 @@ def test_no_token_after_a_prediction_counts_and_gradients_stay(kind):
         assert (kind == "bert") == bool(row[place:].any())
 
 
+def test_a_leap_on_the_way_is_found():
+    """A GRU that leaps from one attractor to another within a small part of the path, between any few nodes."""
+    model, tokenizer = made("gru")
+    for name, value in model.parameters.items():
+        value *= 3 if "recurrent.weight" in name else 1
+    ids = np.tile(ids_of("gru", tokenizer), 2)
+    plain = explaining.integrated_gradients(model, ids, [len(ids)], steps=64)
+    found = explaining.integrated_gradients(model, ids, [len(ids)], tolerance=1e-4)
+    assert abs(plain.errors[0]) > 1e-2, "without halving it is missed: the test can fail"
+    assert abs(found.errors[0]) <= 1e-4 * abs(found.outputs[0] - found.baselines[0])
+
+
 def test_another_target():
     model, tokenizer = made("lstm")
     ids = ids_of("lstm", tokenizer)

@@ -15,6 +15,7 @@ OPTIONS = {
     "peeky, reversed": {"attention": None, "peeky": True, "reverse": True},
     "bahdanau": {"attention": "bahdanau", "bidirectional": True},
     "luong, fed": {"attention": "luong", "input_feeding": True, "reverse": True, "num_layers": 2},
+    "attention first": {"attention": "bahdanau", "attend_first": True, "num_layers": 2, "peeky": True, "reverse": True},
     "dot, all": {"attention": "dot", "input_feeding": True, "peeky": True, "bidirectional": True, "tied": True, "shared": True},
 }
 
@@ -50,12 +51,13 @@ def test_every_option_is_checked():
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru"])
-@pytest.mark.parametrize("attention", ["bahdanau", "luong"])
-def test_agreement_with_torch(cell, attention):
-    """The whole model written in PyTorch, step by step with input feeding: loss and every gradient."""
+@pytest.mark.parametrize("attention, first", [("bahdanau", False), ("luong", False), ("bahdanau", True)])
+def test_agreement_with_torch(cell, attention, first):
+    """The whole model written in PyTorch, step by step, input feeding or attention first: loss and every gradient."""
     torch = pytest.importorskip("torch")
     nn = torch.nn
-    model = make(cell=cell, attention=attention, input_feeding=True, num_layers=2, bidirectional=True, label_smoothing=0.1)
+    feeding = {"attend_first": True} if first else {"input_feeding": True}
+    model = make(cell=cell, attention=attention, num_layers=2, bidirectional=True, label_smoothing=0.1, **feeding)
     E, H = 5, 8
     kind = {"lstm": nn.LSTM, "gru": nn.GRU}[cell]
     theirs = nn.ModuleDict(
@@ -95,15 +97,21 @@ def test_agreement_with_torch(cell, attention):
     hidden = torch.tensor(np.arange(S) >= LENGTHS[:, None])
     feed, rows = torch.zeros(B, H, dtype=torch.float64), []
     x = theirs["target_embedding"](torch.tensor(inputs))
-    for t in range(T):
-        y, state = theirs["recurrent"](torch.cat([x[:, t], feed], dim=-1)[:, None], state)
-        keys = theirs["memory"](memory)
+    keys = theirs["memory"](memory)
+
+    def attend(query):  # (B, 1, H)
         if attention == "bahdanau":
-            scores = torch.tanh(theirs["query"](y) + keys) @ score_of
+            scores = torch.tanh(theirs["query"](query) + keys) @ score_of
         else:
-            scores = (y @ keys.transpose(1, 2))[:, 0]
+            scores = (query @ keys.transpose(1, 2))[:, 0]
         weights = scores.masked_fill(hidden, -torch.inf).softmax(-1)
-        context = (weights[:, None] @ memory)[:, 0]
+        return (weights[:, None] @ memory)[:, 0]
+
+    for t in range(T):
+        if first:
+            context = feed = attend((state[0] if cell == "lstm" else state)[-1][:, None])
+        y, state = theirs["recurrent"](torch.cat([x[:, t], feed], dim=-1)[:, None], state)
+        context = context if first else attend(y)
         feed = torch.tanh(theirs["combine"](torch.cat([y[:, 0], context], dim=-1)))
         rows.append(theirs["output"](feed))
     logits = torch.stack(rows, dim=1)
@@ -192,6 +200,8 @@ def test_it_learns_to_copy():
         ({"bidirectional": True, "hidden_size": 7}, "hidden_size must be even"),
         ({"attention": None, "input_feeding": True}, "attention=None"),
         ({"shared": True, "target_vocab_size": 5}, "one vocabulary, got 11 and 5"),
+        ({"input_feeding": True, "attend_first": True}, "only one of them"),
+        ({"attention": None, "attend_first": True}, "attend_first brings"),
         ({"cell": "rnn"}, "'lstm', 'gru'"),
     ],
 )

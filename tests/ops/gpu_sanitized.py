@@ -12,7 +12,7 @@ import sys
 
 import numpy as np
 
-from minilm import devices
+from minilm import devices, ops
 from minilm.ops import FOLDERS, registry
 from tests.cuda_on_cpu import loader, sanitized
 from tests.ops import gpu
@@ -41,6 +41,7 @@ CASES = {  # small, but with more than one warp and more than one tile
     ],
     "additive_attention": [({"B": 1, "Tq": 2, "Tk": 70, "A": 17, "D": 40}, {"padded": False})],
     "crf": [({"B": 2, "T": 4, "K": 40}, {"padded": False})],
+    "negative_sampling": [({"N": 9, "V": 31, "D": 40, "K": 3}, {})],
     "philox": [({"N": 300}, {})],
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],
@@ -66,6 +67,9 @@ def run(folder: str, lowest: int = 1) -> None:
             for number in gpu.rungs(op)[lowest - 1 :] or gpu.rungs(op):
                 with gpu.rung(op, number):
                     gpu.run(op, case)
+            if folder == "crf":
+                scores = {key: value for key, value in case.arguments.items() if key != "tags"}
+                ops.crf.decode(**devices.to_device(scores))
 
 
 def places(text: str):

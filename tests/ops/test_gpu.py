@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilm import devices
+from minilm import devices, ops
 from minilm.checking import check as checking
 from minilm.checking.subjects import Subject
 from minilm.ops.contract import Case
@@ -221,4 +221,35 @@ def test_nothing_waits_for_the_device(name):
         returned = gpu.functions(op)[0](**arguments)
         if op.backward:
             gpu.functions(op)[1](dy, returned[1])
-    assert gpu.fake_cupy.waits == []
+    # a loss that is a number on the device must come back, to be a factor of its gradient
+    assert gpu.fake_cupy.waits == ["get"] * (name == "negative_sampling")
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_crf_decodes_as_the_oracle(padded):
+    for dims in (None, {"B": 3, "T": 17, "K": 40}):
+        arguments = dict(draw(OPS["crf"], np.float64, dims, {"padded": padded, "scores": "plain"}).arguments)
+        del arguments["tags"]
+        with devices.implementation("oracle"):
+            tags, scores = ops.crf.decode(**arguments)
+        found, found_scores = devices.to_host(ops.crf.decode(**devices.to_device(arguments)))
+        assert np.array_equal(found, tags)
+        np.testing.assert_allclose(found_scores, scores, rtol=1e-12)
+
+
+@pytest.mark.parametrize("cbow", [False, True])
+def test_word2vec_trains_as_the_oracle(cbow):
+    rng = np.random.default_rng(0)
+    V, D = 13, 40
+    ids, starts = rng.integers(0, V, 30), np.array([0, 11, 11, 30])
+    tables = rng.uniform(0.5, 1, V), rng.uniform(0.3, 1, V), rng.integers(0, V, V)
+    options = {"cbow": cbow, "window": 3, "negatives": 4, "lr": 0.1, "lr_end": 0.01, "seed": 2**63 + 5, "total": 30}
+    W = [rng.standard_normal((V, D)) for _ in range(2)]
+    expected = [w.copy() for w in W]
+    with devices.implementation("oracle"):
+        wanted = ops.negative_sampling.train(*expected, ids, starts, *tables, **options)
+    there = devices.to_device(W)
+    told = ops.negative_sampling.train(*there, *devices.to_device((ids, starts, *tables)), **options)
+    assert told.predictions == wanted.predictions and told.loss == pytest.approx(wanted.loss, rel=1e-10)
+    for a, b in zip(devices.to_host(there), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

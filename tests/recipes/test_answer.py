@@ -70,7 +70,7 @@ def test_memory_network_on_task_1(tmp_path):
     recipe = Answer(examples=2000, steps=900)
     result = recipe.run(out=tmp_path / "run", progress=False)
     assert result.chance < 0.25 and result.metrics["exact_match"] > 0.9 > result.chance
-    assert result.metrics["looked_at_support"] > 0.8
+    assert result.metrics["support_seen"] > 0.8
     assert (tmp_path / "run" / "hops.png").exists()
     again = recipes.open_run(tmp_path / "run")
     assert again.answer("Anna went to the attic. Boris ran to the garden. Anna moved to the stable.\nWhere is Boris?") == "garden"
@@ -175,7 +175,7 @@ def test_babi_files(tmp_path):
     (tmp_path / "qa1_test.txt").write_text(BABI)
     assert [len(part) for part in Answer().read(path)] == [3, 3]
     result = Answer(steps=30, batch=2, hidden_size=8).run(path, progress=False)
-    assert set(result.metrics) == {"exact_match", "looked_at_support"}
+    assert set(result.metrics) == {"exact_match", "support_seen"}
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,10 @@ LAYERS = {
     "Embedding": embedded("none"),
     "average": embedded("pre", ("GlobalAveragePooling1D", {}), ("Dense", {"units": 3, "activation": "tanh"})),
     "maximum": embedded("none", ("GlobalMaxPooling1D", {}), ("Dense", {"units": 3, "activation": "sigmoid"})),
+    **{
+        f"Dense {name}": ("vectors", [("Dense", {"units": 5, "activation": name})])
+        for name in ("elu", "selu", "softplus", "softsign", "exponential", "hard_sigmoid", "leaky_relu")
+    },
     "Dense over time": ("vectors", [("Dense", {"units": 5, "activation": "relu"}), ("Dense", {"units": 2, "use_bias": False})]),
     "TimeDistributed": ("vectors", [("TimeDistributed", {"layer": ("Dense", {"units": 5, "activation": "gelu"})})]),
     "encoder and decoder": (

@@ -50,7 +50,12 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
     emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
     B, T, K = emissions.shape
     tags = checks.ids("tags", tags, K, (B, T), "(B, T)", ignore=-100)
-    _all_there(tags, lengths)
+    if devices.on_gpu(tags):
+        if not devices.ids_checked():
+            _within_lengths(devices.to_host(tags), devices.to_host(lengths), K)
+        tags = devices.array_module(tags).maximum(tags, 0)  # (B, T) what is negative lies beyond its row's length
+    else:
+        tags = _within_lengths(tags, lengths, K)
     return call(__name__, "forward", emissions, tags, *weights, lengths, workspace=workspace)
 
 
@@ -108,19 +113,6 @@ def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
     return call(__name__, "decode", emissions, *weights, lengths, workspace=workspace)
 
 
-def _all_there(tags, lengths) -> None:
-    """ValueError for a -100 within a row's length."""
-    if devices.on_gpu(tags):
-        if not devices.ids_checked():
-            _all_there(tags.get(), None if lengths is None else lengths.get())
-        return
-    if tags.size and tags.min() < 0:
-        missing = (tags < 0) & (np.arange(tags.shape[1]) < (tags.shape[1] if lengths is None else lengths[:, None]))  # (B, T)
-        if missing.any():
-            b, t = np.unravel_index(int(missing.argmax()), missing.shape)
-            raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag")
-
-
 def _checked(emissions, transitions, start, end, lengths):
     emissions = checks.floating("emissions", emissions, (None, None, None), letters="(B, T, K)")
     B, T, K = emissions.shape
@@ -130,3 +122,15 @@ def _checked(emissions, transitions, start, end, lengths):
     start = checks.floating("start", start, (K,), emissions.dtype, "(K,)")
     end = checks.floating("end", end, (K,), emissions.dtype, "(K,)")
     return emissions, checks.lengths("lengths", lengths, B, T), (transitions, start, end)
+
+
+def _within_lengths(tags, lengths, K):
+    """`tags` (B, T) with 0 for the -100 beyond a row's length; ValueError for one that is not beyond it."""
+    if not (tags < 0).any():
+        return tags
+    counted = np.arange(tags.shape[1]) < (tags.shape[1] if lengths is None else lengths[:, None])  # (B, T)
+    missing = (tags < 0) & counted  # (B, T)
+    if missing.any():
+        b, t = np.unravel_index(int(missing.argmax()), missing.shape)
+        raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
+    return np.where(tags < 0, 0, tags)  # (B, T)

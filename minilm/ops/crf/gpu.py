@@ -8,42 +8,46 @@ from minilm.ops.crf.spec import Saved
 from minilm.ops.cuda import Kernel, Kernels, whole_warps
 from minilm.ops.cuda.columns import column_sums
 
-
-def _threads(s) -> int:
-    return whole_warps(s.K, 256)
-
-
 KERNELS = Kernels(
     __file__,
-    Kernel("crf_forward", grid=lambda s: s.B, block=_threads),
-    Kernel("crf_backward", grid=lambda s: s.B, block=_threads),
-    Kernel("crf_decode", grid=lambda s: s.B, block=_threads),
+    *(
+        Kernel(
+            f"crf_{name}",
+            grid=lambda s: s.B,
+            block=lambda s: whole_warps(s.K),
+            shared=lambda s: 2 * s.K * s.itemsize,
+        )
+        for name in ("forward", "backward", "decode")
+    ),
 )
+
+
+def _long(integers):
+    return None if integers is None else integers.astype("int64", copy=False)
 
 
 def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
     B, T, K = emissions.shape
-    tags = tags.astype("int64", copy=False)  # (B, T)
-    alpha, nll = cupy.empty(emissions.shape, emissions.dtype), cupy.empty(B, emissions.dtype)  # (B, T, K), (B,)
-    KERNELS.launch("crf_forward", emissions, tags, transitions, start, end, lengths, alpha, nll, B, T, K)
+    alpha, nll = cupy.empty((B, T, K), emissions.dtype), cupy.empty(B, emissions.dtype)
+    scores = (transitions, start, end)
+    KERNELS.launch("crf_forward", emissions, _long(tags), *scores, _long(lengths), alpha, nll, B, T, K)
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
 
 def backward(dnll, saved, *, workspace=None):
     tags, transitions, end, lengths, alpha = saved
-    tags = tags.astype("int64", copy=False)  # (B, T)
     B, T, K = alpha.shape
-    shapes = (alpha.shape, (B, K, K), (B, K), (B, K), (B, 2, K))
-    demissions, parts, firsts, lasts, columns = (cupy.empty(shape, alpha.dtype) for shape in shapes)
-    written = (demissions, parts, firsts, lasts, columns)
-    KERNELS.launch("crf_backward", dnll, tags, transitions, end, lengths, alpha, *written, B, T, K)
-    dtransitions = column_sums(parts.reshape(B, K * K)).reshape(K, K)
-    return demissions, dtransitions, column_sums(firsts), column_sums(lasts)
+    demissions = cupy.empty((B, T, K), alpha.dtype)
+    dtransitions, dend = cupy.empty((B, K, K), alpha.dtype), cupy.empty((B, K), alpha.dtype)
+    arrays = (dnll, _long(tags), transitions, end, _long(lengths), alpha, demissions, dtransitions, dend)
+    KERNELS.launch("crf_backward", *arrays, B, T, K)
+    dstart = column_sums(cupy.ascontiguousarray(demissions[:, 0]))  # (K,)
+    return demissions, column_sums(dtransitions.reshape(B, K * K)).reshape(K, K), dstart, column_sums(dend)
 
 
 def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
     B, T, K = emissions.shape
-    best, scores = cupy.empty((B, 2, K), emissions.dtype), cupy.empty(B, emissions.dtype)  # (B, 2, K), (B,)
-    back, tags = cupy.empty((B, T, K), "int64"), cupy.empty((B, T), "int64")  # (B, T, K), (B, T)
-    KERNELS.launch("crf_decode", emissions, transitions, start, end, lengths, best, back, tags, scores, B, T, K)
+    back, tags = cupy.empty((B, T, K), "int64"), cupy.empty((B, T), "int64")
+    scores = cupy.empty(B, emissions.dtype)
+    KERNELS.launch("crf_decode", emissions, transitions, start, end, _long(lengths), back, tags, scores, B, T, K)
     return tags, scores

@@ -15,7 +15,8 @@ from __future__ import annotations
 
 from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
 
-__all__ = ["TABLES", "Kernel", "Kernels", "blocks", "key_words", "on_device", "whole_warps"]
+PRECISIONS = ("float32", "tf32", "bf16")  # of matrix products: see `minilm.ops.cuda.products`
+__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "blocks", "key_words", "on_device", "whole_warps"]
 
 
 def key_words(key) -> tuple[int, ...]:

@@ -21,11 +21,11 @@ import contextvars
 import cupy
 import numpy as np
 
+from minilm.ops.cuda import PRECISIONS
 from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
 __all__ = ["PRECISIONS", "matmul", "precision"]
 
-PRECISIONS = ("float32", "tf32", "bf16")
 R_32F, R_16BF = 0, 14  # cudaDataType
 COMPUTE_32F, COMPUTE_32F_FAST_TF32 = 68, 77  # cublasComputeType_t
 DEFAULT_ALGORITHM = -1

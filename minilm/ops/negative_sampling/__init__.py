@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.negative_sampling.spec import REDUCTIONS, Saved, Trained
@@ -76,8 +77,8 @@ def backward(dloss, saved, *, workspace=None):
     TypeError
         If `dloss` is no number.
     """
-    if isinstance(dloss, np.ndarray) and dloss.ndim == 0 and dloss.dtype in checks.FLOATS:
-        dloss = dloss[()]
+    if checks.is_array(dloss) and dloss.ndim == 0 and dloss.dtype in checks.FLOATS:
+        dloss = devices.to_host(dloss)[()]
     if isinstance(dloss, (bool, np.bool_)) or not isinstance(dloss, (int, float, np.integer, np.floating)):
         raise TypeError(f"dloss must be a number, got {checks.describe(dloss)}")
     return call(__name__, "backward", saved.h.dtype.type(dloss), saved, by=saved.h, workspace=workspace)
@@ -147,7 +148,7 @@ def train(
     V = len(W_in)
     ids = checks.ids("ids", ids, V, (None,), "(n,)")
     starts = checks.ids("starts", starts, len(ids) + 1, (None,), "(S + 1,)")
-    if not len(starts) or (np.diff(starts) < 0).any():
+    if not len(starts) or (np.diff(devices.to_host(starts)) < 0).any():
         raise ValueError("starts must not fall, and must hold at least one number")
     options = {
         "cbow": checks.flag("cbow", cbow),

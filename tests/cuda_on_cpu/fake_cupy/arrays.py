@@ -45,6 +45,9 @@ def on_device(function):
     def with_out(*arguments, out=None, **options):
         if out is None:
             return call(*arguments, **options)
+        (out,) = out if isinstance(out, tuple) else (out,)  # as NumPy's own functions hand it over
+        if not isinstance(out, ndarray):
+            raise TypeError(f"Unsupported type {type(out)}: an output on the host")
         out._memory[...] = call(*arguments, **options)._memory
         return out
 
