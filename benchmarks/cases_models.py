@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import minilm
-from benchmarks import cases_transformers, peer_models, peers
+from benchmarks import cases_transformers, cases_translation, peer_models, peers
 from benchmarks.case import Case
 from benchmarks.cases_ops import under
 from benchmarks.timing import Contestant
@@ -44,7 +44,12 @@ def cases(quick: bool = False) -> list[Case]:
             settings = {**settings, "vocab_size": 7, "embedding_size": 4, "hidden_size": 4}
         found.append(step_case(subject, models.RNNLanguageModelConfig(**settings), *((2, 3) if quick else (B, T))))
     config = models.RNNLanguageModelConfig(**(CHARACTERS if not quick else {**CHARACTERS, "hidden_size": 4}))
-    return [*found, generation_case(config, 4 if quick else TOKENS), *cases_transformers.cases(quick)]
+    return [
+        *found,
+        generation_case(config, 4 if quick else TOKENS),
+        *cases_transformers.cases(quick),
+        *cases_translation.cases(quick),
+    ]
 
 
 def work(*parts: tuple[str, dict]) -> dict:

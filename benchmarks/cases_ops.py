@@ -62,6 +62,7 @@ ROWS = [
     *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), HEADS[-1], options={"sees": "causal", "dropout": 0.1}),
     *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), (1, 1, 1024, 12, 64, 64)),
     *_rows("additive_attention", ("B", "Tq", "Tk", "A", "D"), (32, 20, 20, 256, 256), (64, 1, 30, 512, 512)),
+    *_rows("crf", "BTK", (32, 30, 20), (32, 50, 80), options={"padded": True}),
     *_rows("philox", "N", (1_000_000,)),
     *_rows("sgd", "N", *BUFFERS, given=PLAIN),
     *_rows("adam", "N", *BUFFERS, given=PLAIN, target=1.0),

@@ -72,7 +72,7 @@ def gradient_x_input(model, ids, places=None, *, targets=None, output: str = "lo
     probe, ids, asked = _asked(model, ids, places, targets, output, tokenizer)
     values, outputs = np.zeros((len(asked.places), len(ids))), np.zeros(len(asked.places))  # (N, T), (N,)
     with untouched(probe.model):
-        for part in chunks(len(asked.places), len(ids)):
+        for part in chunks(probe, len(asked.places), len(ids)):
             mine = asked.of(part)
             x = probe.embed(mine.rows)  # (n, T, E)
             outputs[part], dx = _gradient(probe, x, mine, output)
@@ -119,13 +119,13 @@ def integrated_gradients(
     N, T = len(asked.places), len(ids)
     found = Attribution(asked.places, asked.targets, np.zeros((N, T)), *(np.zeros(N) for _ in range(3)), np.zeros(N, np.int64))
     with untouched(probe.model):
-        for part in chunks(N, T):
+        for part in chunks(probe, N, T):
             mine = asked.of(part)
             x = probe.embed(mine.rows)  # (n, T, E)
             found.outputs[part] = _gradient(probe, x, mine, output, gradient=False)[0]
             found.baselines[part] = _gradient(probe, np.broadcast_to(x0, x.shape), mine, output, gradient=False)[0]
         if steps is not None:
-            for part in chunks(N, T):
+            for part in chunks(probe, N, T):
                 mine = asked.of(part)
                 zeros = np.zeros(len(mine.places))  # (n,)
                 found.values[part] = _integral(probe, mine, x0, output, zeros, zeros + 1, steps)
@@ -237,14 +237,14 @@ def _refined(probe: Probe, asked: _Asked, x0, output: str, tolerance: float, fou
 
 def _summed(probe: Probe, asked: _Asked, x0, output: str, a, b, steps: int) -> np.ndarray:
     """`_integral`, so many side by side as memory is meant to hold."""
-    parts = [_integral(probe, asked.of(part), x0, output, a[part], b[part], steps) for part in chunks(*asked.rows.shape)]
+    parts = [_integral(probe, asked.of(part), x0, output, a[part], b[part], steps) for part in chunks(probe, *asked.rows.shape)]
     return np.concatenate(parts)
 
 
 def _values(probe: Probe, asked: _Asked, x0, output: str, s) -> np.ndarray:
     """F at the places s (N,) of the path."""
     parts = []
-    for part in chunks(*asked.rows.shape):
+    for part in chunks(probe, *asked.rows.shape):
         x = probe.embed(asked.rows[part])  # (n, T, E)
         parts.append(_gradient(probe, _point(x0, x, s[part]), asked.of(part), output, gradient=False)[0])
     return np.concatenate(parts)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.explaining.probes import probe_of
-from minilm.explaining.surprisal import log_probabilities
+from minilm.explaining.surprisal import blocks, log_probabilities
 from minilm.ops import checks
 
 __all__ = ["Lens", "logit_lens"]
@@ -61,14 +61,16 @@ def logit_lens(model, ids, *, top: int = 5, tokenizer=None) -> Lens:
         raise ValueError(probe.lacks["lens"])
     ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.vocab_size)
     stream = probe.stream(ids)
-    last = log_probabilities(probe.lens(stream[-1][1]))  # (T, V)
-    p, winner = np.exp(last), last.argmax(axis=1)  # (T, V), (T,)
-    best, probabilities, final, divergence = [], [], [], []
-    for _, x in stream:
-        log_p = log_probabilities(probe.lens(x))  # (T, V)
-        order = np.argsort(-log_p, axis=1, kind="stable")[:, :top]  # (T, k)
-        best.append(order)
-        probabilities.append(np.exp(np.take_along_axis(log_p, order, axis=1)))
-        final.append(np.exp(log_p[np.arange(len(ids)), winner]))
-        divergence.append(np.maximum(0, (p * (last - log_p)).sum(axis=1)) / math.log(2))
-    return Lens([name for name, _ in stream], *(np.stack(each) for each in (best, probabilities, final, divergence)))
+    L, T = len(stream), len(ids)
+    best, probabilities = np.empty((L, T, top), np.int64), np.empty((L, T, top))
+    final, divergence = np.empty((L, T)), np.empty((L, T))
+    for part in blocks(T):
+        last = log_probabilities(probe.lens(stream[-1][1][part]))  # (n, V)
+        p, winner = np.exp(last), last.argmax(axis=1)  # (n, V), (n,)
+        for layer, (_, x) in enumerate(stream):
+            log_p = log_probabilities(probe.lens(x[part]))  # (n, V)
+            best[layer, part] = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
+            probabilities[layer, part] = np.exp(np.take_along_axis(log_p, best[layer, part], axis=1))
+            final[layer, part] = np.exp(log_p[np.arange(len(winner)), winner])
+            divergence[layer, part] = np.maximum(0, (p * (last - log_p)).sum(axis=1)) / math.log(2)
+    return Lens([name for name, _ in stream], best, probabilities, final, divergence)

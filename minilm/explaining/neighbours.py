@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.explaining.probes import probe_of
+from minilm.explaining.surprisal import blocks
 from minilm.ops import checks
 
 __all__ = ["nearest"]
@@ -37,7 +38,11 @@ def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, 
     count = min(checks.whole("count", count, 1, 2**31), len(table) - 1)
     lengths = np.linalg.norm(table, axis=1)  # (V,)
     lengths = np.where(lengths == 0, 1, lengths)
-    cosines = (table[ids] / lengths[ids, None]) @ (table / lengths[:, None]).T  # (N, V)
-    cosines[np.arange(len(ids)), ids] = -np.inf
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]  # (N, k)
-    return order, np.take_along_axis(cosines, order, axis=1)
+    unit = table / lengths[:, None]  # (V, E)
+    order, found = np.empty((len(ids), count), np.int64), np.empty((len(ids), count), table.dtype)  # (N, k) each
+    for part in blocks(len(ids)):
+        cosines = unit[ids[part]] @ unit.T  # (n, V)
+        cosines[np.arange(len(cosines)), ids[part]] = -np.inf
+        order[part] = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        found[part] = np.take_along_axis(cosines, order[part], axis=1)
+    return order, found

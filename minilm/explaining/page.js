@@ -124,8 +124,16 @@ document.addEventListener("DOMContentLoaded", () => {
     const host = $(id), canvas = el("canvas", { tabindex: "0", role: "img" });
     host.append(canvas);
     const letters = (names, n, most) => { let long = 1; for (let i = 0; i < n; i++) long = Math.max(long, [...names(i)].length); return Math.min(most, long); };
-    const left = rowNames ? 12 + 7.4 * letters(rowNames, rows(), 12) : 0, top = colNames ? 12 + 6.6 * letters(colNames, cols(), 9) : 0;
+    let left = 0, top = 0;
     function geometry() {
+      left = rowNames ? 12 + 7.4 * letters(rowNames, rows(), 12) : 0;
+      top = colNames ? 12 + 6.6 * letters(colNames, cols(), 9) : 0;
+      const found = cellSize();
+      if (!rowNames || found.w >= 10) return found;
+      left = top = 0; // the cells are too small for names: their place is the map's
+      return cellSize();
+    }
+    function cellSize() {
       const room = host.clientWidth - left - 2 || 700, fits = high ? room / cols() : Math.min(room / cols(), 600 / rows());
       const w = Math.max(size?.least ?? 3, Math.min(size?.most ?? 26, Math.floor(fits)));
       const h = high ? Math.max(1, Math.floor(high / rows())) : w;
@@ -155,8 +163,8 @@ document.addEventListener("DOMContentLoaded", () => {
       g.imageSmoothingEnabled = false;
       g.drawImage(cells(R, C, w, h), left, top, w * C, h * R);
       g.font = "12px ui-monospace, 'DejaVu Sans Mono', monospace"; g.textBaseline = "middle"; g.fillStyle = plain("soft");
-      if (rowNames && h >= 10) { g.textAlign = "right"; for (let r = 0; r < R; r++) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
-      if (colNames && w >= 10) for (let c = 0; c < C; c++) {
+      if (rowNames && left) { g.textAlign = "right"; for (let r = 0; r < R; r++) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
+      if (colNames && left) for (let c = 0; c < C; c++) {
         g.save(); g.translate(left + c * w + w / 2, top - 5); g.rotate(-Math.PI / 2.6); g.textAlign = "left"; g.fillText(cut(colNames(c), 9), 0, 0); g.restore();
       }
       const [row, col] = marked ? marked() : [-1, -1];
@@ -259,7 +267,7 @@ document.addEventListener("DOMContentLoaded", () => {
     rows: () => D.methods[state.method].places.length, cols: () => T,
     cell: (r, c) => { const [which, strength] = signed(D.methods[state.method].values[r][c], largest[state.method][r]); return [ink(which), strength]; },
     says: (r, c) => `${name(c)} → ${name(D.methods[state.method].places[r])}: ${digits(D.methods[state.method].values[r][c], 4)} nats`,
-    click: (r) => select(D.methods[state.method].places[r]), rowNames: (r) => name(D.methods[state.method].places[r]), colNames: name,
+    click: (r) => select(D.methods[state.method].places[r]), rowNames: (r) => (D.methods[state.method].places[r] < T ? name(D.methods[state.method].places[r]) : "next"), colNames: name,
     version: () => state.method, marked: () => [rowIn[state.method].get(state.selected) ?? -1, -1],
   });
 

@@ -75,33 +75,42 @@ def surprisal(model, ids, *, top: int = 10, tokenizer=None) -> Surprisal:
     probe = probe_of(model, tokenizer)
     ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.vocab_size)
     T = len(ids)
-    places, found = _predicted(probe, ids)  # (N,), (N, V) nats
+    places, h = _states(probe, ids)  # (N,), (N, D)
     bits, rank = np.full(T, np.nan), np.zeros(T, np.int64)  # (T,) each
-    inside = places < T  # (N,)
-    of_token = found[inside][np.arange(int(inside.sum())), ids[places[inside]]]  # (N',)
-    bits[places[inside]] = -of_token / math.log(2)
-    rank[places[inside]] = 1 + (found[inside] > of_token[:, None]).sum(axis=1)
-    best = np.argsort(-found, axis=1, kind="stable")[:, :top]  # (N, k)
-    p = np.exp(found)  # (N, V)
-    entropy = -np.where(p > 0, p * found, 0).sum(axis=1) / math.log(2)  # (N,)
-    return Surprisal(places, bits, rank, entropy, best, np.take_along_axis(p, best, axis=1))
+    entropy, best, of_best = np.empty(len(places)), np.empty((len(places), top), np.int64), np.empty((len(places), top))
+    for part in blocks(len(places)):
+        log_p = log_probabilities(probe.head(h[part]))  # (n, V)
+        p = np.exp(log_p)  # (n, V)
+        entropy[part] = -np.where(p > 0, p * log_p, 0).sum(axis=1) / math.log(2)
+        best[part] = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
+        of_best[part] = np.take_along_axis(p, best[part], axis=1)
+        inside = places[part] < T  # (n,)
+        where = places[part][inside]  # (n',)
+        of_token = log_p[inside, ids[where]]  # (n',)
+        bits[where] = -of_token / math.log(2)
+        rank[where] = 1 + (log_p[inside] > of_token[:, None]).sum(axis=1)
+    return Surprisal(places, bits, rank, entropy, best, of_best)
 
 
-def _predicted(probe: Probe, ids):
-    """The places that are predicted, (N,), and the logarithms of all tokens' probabilities there, (N, V) of float64."""
+def _states(probe: Probe, ids):
+    """The places that are predicted, (N,), and what the head reads there, (N, D)."""
     queries = probe.queries(ids)
-    states = []
-    for part in chunks(len(queries.rows), len(ids)):
-        states.append(probe.body(probe.embed(queries.rows[part]))[0])  # (R', T, D)
-    if not states:
-        return queries.places, np.empty((0, probe.vocab_size))
-    h = np.concatenate(states)[queries.row, queries.read]  # (N, D)
-    return queries.places, log_probabilities(probe.head(np.ascontiguousarray(h)))
+    states = np.zeros((0, len(ids), 1), probe.table.dtype)
+    parts = [probe.body(probe.embed(queries.rows[part]))[0] for part in chunks(probe, len(queries.rows), len(ids))]
+    if parts:
+        states = np.concatenate(parts)  # (R, T, D)
+    return queries.places, np.ascontiguousarray(states[queries.row, queries.read])
 
 
-def chunks(rows: int, T: int):
-    """Slices of so many rows as are read side by side."""
-    size = max(1, CHUNK // max(1, T))
+def chunks(probe: Probe, rows: int, T: int) -> list[slice]:
+    """Slices of so many rows as are read side by side: what a large model saves of each token fills the memory soon."""
+    most = min(CHUNK, max(512, int(3e10 / max(1, probe.model.parameters.count))))
+    size = max(1, most // max(1, T))
+    return [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
+
+
+def blocks(rows: int, size: int = 64) -> list[slice]:
+    """Slices of so many rows as there are distributions over the vocabulary at once."""
     return [slice(start, min(rows, start + size)) for start in range(0, rows, size)]
 
 

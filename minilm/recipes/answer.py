@@ -18,10 +18,14 @@ from minilm.recipes.stories import Story, words_of
 
 __all__ = ["Answer"]
 
-STEPS = {1: 3000, 2: 20000, 3: 20000}  # of the built-in tasks
+SUGGESTED: dict[int, dict] = {  # for the built-in tasks
+    1: {"steps": 3000},
+    2: {"steps": 20000},
+    3: {"steps": 30000, "examples": 100000, "hidden_size": 64, "hops": 4, "time_noise": 0.02},
+}
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 CHUNK = 100  # questions that are answered side by side
-LONGEST = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
+PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
 
 
 class Answer(Recipe):
@@ -30,6 +34,10 @@ class Answer(Recipe):
     Built-in data are stories of people who carry things between places, with questions in the manner of bAbI's tasks 1 to 3,
     which rest on one, two or three sentences: --set task=2. They are answered by an end-to-end memory network; with
     --set model=reader by a span reader, which points at the answer in the story.
+
+    Exact match on one core, with the settings that the tasks have of themselves: task 1 1.000 after 7 s of training, task 2
+    0.997 after 37 s, task 3 0.916 after 30,000 steps in 4 minutes; of the reader, after 2.5 minutes each, 1.000 on task 1 and
+    0.349 on task 2.
 
     Real data: a file in bAbI's form (`3 Where is Mary?<tab>bathroom<tab>1`), or a JSON file in SQuAD's form, for the reader.
     With "train" in its name, the file beside it that has "test", "dev" or "valid" there instead is the validation part; without
@@ -73,8 +81,10 @@ class Answer(Recipe):
     # --- data --------------------------------------------------------------------------------------------------------
 
     def generate(self, seed):
-        task, count = self.options["task"], self.options["examples"]
-        self.suggest(steps=STEPS[task])
+        task = self.options["task"]
+        if self.options["model"] in ("auto", "memory"):
+            self.suggest(**SUGGESTED[task])
+        count = self.options["examples"]
         rng = np.random.default_rng([seed, task])
         train = stories.generate(task, count, rng)
         known = {(story.sentences, story.question) for story in train}
@@ -274,7 +284,7 @@ class Answer(Recipe):
 def _beside(path: str) -> str | None:
     """The validation part that belongs to a training part, by its name."""
     folder, name = os.path.split(path)
-    for train, other in LONGEST:
+    for train, other in PARTS:
         if train in name:
             near = os.path.join(folder, name.replace(train, other))
             if os.path.exists(near):

@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import models, tokenizers
+from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
+from minilm.weights import read_config
 
 __all__ = ["BERTReading", "LSTMReading"]
 
@@ -138,7 +140,7 @@ class BERTReading(_Reading):
     def prepared(cls, train, options):
         """Vocabularies and facts."""
         if options["weights"] is not None:
-            config = models.BERTForQuestionAnswering.from_pretrained(options["weights"]).config
+            config = config_from(read_config(options["weights"]))
             return {"pieces": tokenizers.WordPiece.load(options["weights"])}, {"config": config.to_dict()}
         texts = [*{example.passage for example in train}, *(example.question for example in train)]
         pieces = tokenizers.WordPiece.train_from_chunks("\n".join(texts), vocab_size=min(8000, options["vocab_size"]))

@@ -118,6 +118,31 @@ def test_bert_and_windows_on_squads_json(tmp_path):
     assert again.evaluate(made[:20]) == result.metrics
 
 
+def test_pretrained_weights_are_begun_with_and_then_needed_no_more(tmp_path):
+    import shutil
+
+    from minilm import models, tokenizers
+
+    made = [squad.of_story(s) for s in stories.generate(1, 30, np.random.default_rng(0))]
+    path = squad_file(tmp_path / "stories.json", made)
+    pieces = tokenizers.WordPiece.train_from_chunks(" ".join(e.passage + e.question for e in made), vocab_size=150)
+    config = models.BERTConfig(
+        vocab_size=pieces.vocab_size, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=128,
+    )  # fmt: skip
+    pretrained = models.BERTForPreTraining(config, seed=5)
+    pretrained.save_pretrained(tmp_path / "bert")
+    pieces.save_pretrained(tmp_path / "bert")
+    recipe = Answer(model="bert", weights=str(tmp_path / "bert"), steps=1, lr=1e-9, batch=4)
+    with pytest.warns(UserWarning, match="lacks qa_outputs.weight"):
+        recipe.run(path, out=tmp_path / "run", progress=False)
+    words_ = "bert.embeddings.word_embeddings.weight"
+    np.testing.assert_allclose(recipe.model.parameters[words_], pretrained.parameters[words_], atol=1e-6)
+    shutil.rmtree(tmp_path / "bert")
+    again = recipes.open_run(tmp_path / "run")
+    assert again.answer("Anna went to the attic. Where is Anna?") == recipe.answer("Anna went to the attic. Where is Anna?")
+
+
 # --- spans and words -------------------------------------------------------------------------------------------------
 
 

@@ -185,9 +185,10 @@ def backward(dnll, saved, *, workspace=None):
 
 def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
     B, T, K = emissions.shape
-    tags, scores = np.empty((B, T), np.int64), np.empty(B, emissions.dtype)  # (B, T), (B,)
+    allocate = empty_from(workspace)
+    tags, scores = allocate((B, T), np.int64), allocate((B,), emissions.dtype)  # (B, T), (B,)
     with scratch_of(workspace):
-        back = empty_from(workspace)((B, T, K), np.int32)  # (B, T, K)
+        back = allocate((B, T, K), np.int32)  # (B, T, K)
         arguments = (emissions, transitions, start, end, _given(lengths), back, tags, scores)
         devices.parallel(_decode, B, *arguments, grain=_grain(T, K))
     return tags, scores

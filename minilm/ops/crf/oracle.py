@@ -24,7 +24,7 @@ def score(emissions, tags, transitions, start, end, lengths):
     """s."""
     B, T, _ = emissions.shape
     lengths, counted = whole(lengths, (B, T))
-    rows = np.arange(B)
+    rows, tags = np.arange(B), np.where(counted, tags, 0)  # (B,), (B, T)
     e = np.where(counted, np.take_along_axis(emissions, tags[..., None], axis=2)[..., 0], 0)  # (B, T)
     a = np.where(counted[:, 1:], transitions[tags[:, :-1], tags[:, 1:]], 0)  # (B, T - 1)
     return start[tags[:, 0]] + e.sum(axis=1) + a.sum(axis=1) + end[tags[rows, lengths - 1]]  # (B,)

@@ -66,6 +66,7 @@ The Viterbi algorithm, Proc. IEEE 61 (1973); Z. Huang, W. Xu, K. Yu, Bidirection
 
 from __future__ import annotations
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -101,6 +102,12 @@ def draw(rng, dtype, dims, *, padded=False, scores="plain") -> Case:
     return Case(arguments, ("emissions", "transitions", "start", "end"))
 
 
+def draw_scores(rng, dtype, dims, **options) -> Case:
+    """The arguments of `decode`."""
+    arguments = draw(rng, dtype, dims, **options).arguments
+    return Case({name: value for name, value in arguments.items() if name != "tags"}, ())
+
+
 OP = Op(
     name="crf",
     package="minilm.ops.crf",
@@ -110,4 +117,13 @@ OP = Op(
     flops=lambda d: d["B"] * d["T"] * (2 * d["K"] * d["K"] * 24 + 60 * d["K"]),  # an exp counts as 20 operations
     bytes=lambda d, size: size * 4 * d["B"] * d["T"] * d["K"],
 )
-OPS = (OP,)
+VITERBI = dataclasses.replace(
+    OP,
+    name="viterbi",
+    draw=draw_scores,
+    forward="decode",
+    backward=None,
+    flops=lambda d: 2 * d["B"] * d["T"] * d["K"] * d["K"],
+    bytes=lambda d, size: size * 2 * d["B"] * d["T"] * d["K"],
+)
+OPS = (OP, VITERBI)

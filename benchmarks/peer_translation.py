@@ -1,0 +1,109 @@
+"""Encoder-decoders in PyTorch: torch.nn.Transformer, and torch.nn.LSTM with Bahdanau's attention over all steps at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+def transformer(torch, config, weights: dict):
+    """torch.nn.Transformer with the numbers of a `minilm.models.Transformer`, and what maps (source, inputs) to logits."""
+    from minilm.layers.positions import sinusoids
+
+    D = config.d_model
+    sizes = (D, config.num_heads, config.encoder_layers, config.decoder_layers, config.hidden_dim)
+    core = torch.nn.Transformer(*sizes, dropout=0.0, activation="relu", batch_first=True, norm_first=True)
+    names = {f"{side}.norm.{kind}": f"{side}_norm.{kind}" for side in ("encoder", "decoder") for kind in ("weight", "bias")}
+    parts = {"linear1": "mlp.c_fc", "linear2": "mlp.c_proj", "self_attn.out_proj": "attn.c_proj", "norm1": "ln_1"}
+    parts["multihead_attn.out_proj"] = "crossattention.c_proj"
+    with torch.no_grad():
+        for name, parameter in core.named_parameters():
+            if ".layers." not in name:
+                value = weights[names[name]]
+            else:
+                side, _, number, rest = name.split(".", 3)
+                prefix, (part, _, kind) = f"{side}.{number}.", rest.rpartition(".")
+                norms = {"norm2": "ln_2"} if side == "encoder" else {"norm2": "ln_cross_attn", "norm3": "ln_2"}
+                if kind.startswith("in_proj_"):
+                    kind = kind.removeprefix("in_proj_")
+                    if part == "self_attn":
+                        value = weights[f"{prefix}attn.c_attn.{kind}"]
+                    else:
+                        rows = [weights[f"{prefix}crossattention.{each}.{kind}"] for each in ("query", "key", "value")]
+                        value = torch.cat([torch.from_numpy(row.copy()) for row in rows]).numpy()
+                else:
+                    value = weights[f"{prefix}{({**parts, **norms})[part]}.{kind}"]
+            parameter.copy_(torch.from_numpy(value.copy()))
+    tables = torch.nn.ModuleList(
+        torch.nn.Embedding.from_pretrained(torch.from_numpy(weights[f"{side}_embedding.weight"].copy()), freeze=False)
+        for side in ("source", "target")
+    )
+    places = torch.from_numpy(sinusoids(256, D)).float()
+
+    def logits(source, inputs):
+        x, y = (table(ids) * D**0.5 + places[: ids.shape[1]] for table, ids in zip(tables, (source, inputs), strict=True))
+        mask = torch.nn.Transformer.generate_square_subsequent_mask(inputs.shape[1])
+        h = core(x, y, tgt_mask=mask, tgt_is_causal=True)
+        return torch.nn.functional.linear(h, tables[1].weight)
+
+    return torch.nn.ModuleList([core, tables]), logits
+
+
+def seq2seq(torch, config, weights: dict):
+    """The LSTM encoder-decoder with the names and numbers of a `minilm.models.Seq2Seq`, and its map to logits."""
+    nn, E, H = torch.nn, config.embedding_size, config.hidden_size
+
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.query, self.memory, self.v = nn.Linear(H, H), nn.Linear(H, H, bias=False), nn.Parameter(torch.zeros(H))
+
+        def forward(self, query, memory):
+            scores = torch.tanh(self.query(query)[:, :, None] + self.memory(memory)[:, None]) @ self.v  # (B, T, S)
+            return scores.softmax(-1) @ memory
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrent, self.attention = nn.LSTM(E, H, batch_first=True), Attention()
+            self.combine = nn.Linear(2 * H, H)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.source_embedding, self.target_embedding = nn.Embedding(config.vocab_size, E), nn.Embedding(config.outputs, E)
+            self.encoder = nn.LSTM(E, H // 2, batch_first=True, bidirectional=True)
+            self.decoder, self.output = Decoder(), nn.Linear(H, config.outputs)
+
+        def forward(self, source, inputs):
+            memory, state = self.encoder(self.source_embedding(source))
+            state = tuple(part.transpose(0, 1).reshape(1, len(source), H) for part in state)
+            y, _ = self.decoder.recurrent(self.target_embedding(inputs), state)
+            context = self.decoder.attention(y, memory)
+            return self.output(torch.tanh(self.decoder.combine(torch.cat([y, context], dim=-1))))
+
+    model = Model()
+    model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
+    return model, model
+
+
+def training_step(torch, config, weights: dict, batches: list, lr: float, clip_norm: float) -> Callable:
+    """One step of training after another over `batches` of (source, inputs, targets); loss and norm of the gradients."""
+    model, logits = {"transformer": transformer, "seq2seq": seq2seq}[config.model_type](torch, config, weights)
+    parameters = list(model.parameters())
+    adam = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0, fused=True)
+    turned = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
+    smoothing, count = config.label_smoothing, 0
+
+    def step():
+        nonlocal count
+        source, inputs, targets = turned[count % len(turned)]
+        adam.zero_grad(set_to_none=True)
+        found = logits(source, inputs).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(found, targets.flatten(), label_smoothing=smoothing)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
+        adam.step()
+        count += 1
+        return loss.item(), norm.item()
+
+    return step
