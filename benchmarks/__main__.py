@@ -8,6 +8,7 @@
     python -m benchmarks memory                 peak memory of training steps
     python -m benchmarks beside                 does importing PyTorch beside minilm slow either
     python -m benchmarks tokenizers             encoding and training, beside tiktoken and tokenizers
+    python -m benchmarks gpu                    the kernels on a GPU, beside its roofs, the CPU and PyTorch
     python -m benchmarks --list                 the names
 """
 
@@ -19,7 +20,7 @@ import importlib
 import os
 import sys
 
-SUITES = ("ops", "models", "memory", "beside", "tokenizers", "all")
+SUITES = ("ops", "models", "memory", "beside", "tokenizers", "gpu", "all")
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 
 
@@ -48,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         "names",
         nargs="*",
         metavar="NAME",
-        help="ops, models, memory, beside, tokenizers or all, then names out of it (see --list)",
+        help="ops, models, memory, beside, tokenizers, gpu or all, then names out of it (see --list)",
     )
     p.add_argument("--list", action="store_true", help="list the cases and stop")
     p.add_argument("--quick", action="store_true", help="tiny sizes, few rounds: does it run at all; no target is judged")
@@ -114,6 +115,8 @@ def main(arguments: list[str] | None = None) -> int:
             return cases_tokenizers.report(
                 names, quick=given.quick, peers=not given.no_peers, seconds=given.seconds, json_path=given.json
             )
+        if suite == "gpu":
+            return on_gpu(given, names)
         return speed(given, suite, names)
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -121,6 +124,27 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def on_gpu(given, names: list[str]) -> int:
+    """The GPU's kernels; where there is none, the CPU's implementations in their place, and the reason why."""
+    from minilm import devices
+
+    status = devices.gpu_status()
+    if not status.available:
+        print(f"no GPU can be used: {status.reason}; these are the implementations on the CPU\n")
+        return speed(given, "ops", names)
+    from benchmarks import gpu
+
+    return gpu.run(
+        names,
+        quick=given.quick,
+        peers=not given.no_peers,
+        json_path=given.json,
+        csv_path=given.csv,
+        plot_path=given.plot,
+        listing=given.list,
+    )
 
 
 def speed(given, suite: str, names: list[str]) -> int:

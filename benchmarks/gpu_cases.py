@@ -1,0 +1,208 @@
+"""What `python -m benchmarks gpu` times: every op by every rung, recurrent layers against cuDNN, and training steps of GPTs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from benchmarks import cases_ops, peers
+from minilm import devices, models, ops, optimizers
+from minilm.random import Key
+
+GPT2 = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
+NANO = {"vocab_size": 65, "n_positions": 256, "n_embd": 384, "n_layer": 6, "n_head": 6}
+STEPS = [("GPT-2 124M", GPT2, 8, "tf32", 1.0), ("GPT-2 124M", GPT2, 8, "bf16", 1.0), ("GPT 6 x 384", NANO, 64, "tf32", None)]
+
+
+@dataclasses.dataclass
+class Case:
+    """One computation at one size: ``contestants(torch)`` gives (where, function) by name, minilm's last rung as "gpu"."""
+
+    name: str
+    subject: str
+    contestants: Callable
+    flops: float = 0
+    moved: float = 0
+    precision: str = "float32"
+    target: float | None = None
+
+
+def torch_on_gpu():
+    """torch, if it is installed and sees the GPU."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch if torch.cuda.is_available() else None
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """Every op, then models; `quick` shrinks every size to what a test can afford."""
+    registry = ops.registry()
+    rows = [row for row in cases_ops.ROWS if row.op in registry]
+    rows += [cases_ops.Row("lstm", {"B": 64, "T": 128, "D": 512, "H": 512}, target=0.8)]
+    named = {row.op for row in rows}
+    rows += [cases_ops.Row(n, {d: max(sizes) for d, sizes in op.dims.items()}) for n, op in registry.items() if n not in named]
+    found = [_op_case(registry[row.op], row, quick) for row in rows]
+    for title, sizes, batch, precision, target in STEPS:
+        if quick:
+            sizes, batch = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}, 2
+        found.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
+    return list({case.name: case for case in found}.values())  # shrunk rows may coincide
+
+
+def _op_case(op, row, quick: bool) -> Case:
+    dims = {letter: min(size, 5) if quick else size for letter, size in row.dims.items()}
+    settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
+    name = " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
+    return Case(name, op.name, lambda torch: _op(op, dims, row, torch), op.flops(dims), op.bytes(dims, 4), target=row.target)
+
+
+def _op(op, dims, row, torch) -> dict:
+    """Forward and backward by every rung, by the CPU's kernels, and by torch."""
+    drawn = op.draw(np.random.default_rng(0), np.float32, dims, **row.options)
+    drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
+    package = devices.load(*op.package.rsplit(".", 1))
+    forward, backward = getattr(package, op.forward), getattr(package, op.backward) if op.backward else None
+    rungs = getattr(devices.load(op.package, "gpu"), "RUNGS", {})
+    y = forward(**drawn.arguments)
+    dy = cases_ops.cotangent_of(y[0], np.random.default_rng(1)) if backward else None
+    there, dy_there = devices.to_device((drawn.arguments, dy))
+
+    def on_gpu(rung=None):
+        def run():
+            with devices.ids_are_checked(), devices.implementation("gpu"), at_rung(op, rung):
+                returned = forward(**there)
+                return backward(dy_there, returned[1]) if backward else returned
+
+        return run
+
+    def on_host():
+        returned = forward(**drawn.arguments)
+        return backward(dy, returned[1]) if backward else returned
+
+    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, max(rungs.values(), default=1))}
+    found["gpu"] = ("gpu", on_gpu())
+    found["cpu"] = ("cpu", on_host)
+    if torch is not None:
+        with contextlib.suppress(KeyError):
+            found["torch"] = ("gpu", torch_op(torch, op, drawn, dy))
+    return found
+
+
+@contextlib.contextmanager
+def at_rung(op, number: int | None):
+    """The op's functions on the GPU take their version `number`, or their last if they have not so many; None: the usual."""
+    module = devices.load(op.package, "gpu")
+    rungs = getattr(module, "RUNGS", {}) if number is not None else {}
+    kept = {name: getattr(module, name) for name in rungs}
+    for name, last in rungs.items():
+        setattr(module, name, _with_rung(kept[name], min(number, last)))
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(module, name, function)
+
+
+def _with_rung(function, number: int):
+    def chosen(*arguments, **options):
+        return function(*arguments, **{"rung": number, **options})
+
+    return chosen
+
+
+def _on_our_stream(torch, device: str):
+    """CuPy's stream as torch's, so that its events see what torch does; nothing to do on a CPU."""
+    if device == "cpu":
+        return contextlib.nullcontext()
+    import cupy
+
+    return torch.cuda.stream(torch.cuda.ExternalStream(cupy.cuda.get_current_stream().ptr))
+
+
+def torch_op(torch, op, drawn, dy, device: str = "cuda"):
+    """The peer's forward and backward, by the first of its ways; KeyError where it has no such op."""
+    with torch.device(device):  # where the peer's modules are made
+        tensors = {}
+        for name, value in drawn.arguments.items():
+            tensors[name] = torch.from_numpy(value.copy()).to(device) if isinstance(value, np.ndarray) else value
+            if name in drawn.differentiable:
+                tensors[name].requires_grad_()
+        if op.backward is None:
+            step, _ = peers.STEPS[op.name](torch, tensors)
+        else:
+            way = peers.OPS[op.name](torch, tensors)[0]
+            first = dy[0] if isinstance(dy, tuple) else dy
+            gradient = torch.from_numpy(np.ascontiguousarray(np.swapaxes(first, 0, 1)) if way.time_axis else first).to(device)
+
+            def step():
+                return torch.autograd.grad(way.forward(), way.inputs, gradient)
+
+    def run():
+        with _on_our_stream(torch, device):
+            return step()
+
+    return run
+
+
+def _step_case(title: str, config, batch: int, precision: str, target) -> Case:
+    tokens = batch * config.n_positions
+    inside = config.n_layer * 12 * config.n_embd**2 + config.vocab_size * config.n_embd  # weights that take part in products
+    scores = config.n_layer * 2 * config.n_embd * config.n_positions
+    flops = 6 * tokens * (inside + scores / 2)
+    name = f"{title} training step, B {batch} T {config.n_positions:,}, {precision}"
+    return Case(name, "gpt", lambda torch: _step(config, batch, precision, torch), flops, 0, precision, target)
+
+
+def _step(config, batch: int, precision: str, torch) -> dict:
+    from minilm.ops.cuda import products
+
+    rng = np.random.default_rng(0)
+    ids, targets = rng.integers(0, config.vocab_size, (2, batch, config.n_positions))
+    model = models.GPT(config, seed=0)
+    weights = model.parameters.state_dict()
+    model.to("cuda")
+    adam = optimizers.AdamW(model.parameters, lr=3e-4, weight_decay=0.1, decay="matrices", clip_norm=1.0)
+    read, wanted = devices.to_device((ids, targets))
+    count = 0
+
+    def step():
+        nonlocal count
+        count += 1
+        with devices.ids_are_checked(), products.precision(precision):
+            _, saved = model.forward(read, wanted, key=Key(0, count))
+            model.backward(saved)
+            adam.step()
+
+    found = {"gpu": ("gpu", step)}
+    if torch is not None:
+        eager = torch_step(torch, config, weights, ids, targets, precision)
+        found["torch"] = ("gpu", eager)
+        found["torch compiled"] = ("gpu", torch_step(torch, config, weights, ids, targets, precision, compiled=True))
+    return found
+
+
+def torch_step(torch, config, weights, ids, targets, precision: str, compiled: bool = False, device: str = "cuda"):
+    """A training step of the peer's GPT."""
+    from benchmarks import peer_transformers
+
+    torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
+    model = peer_transformers.gpt(torch, config, weights).to(device)
+    adam = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1, fused=True)
+    read, wanted = torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device)
+    call = torch.compile(model) if compiled else model
+
+    def step():
+        with _on_our_stream(torch, device):
+            adam.zero_grad(set_to_none=True)
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                loss = torch.nn.functional.cross_entropy(call(read).flatten(0, 1), wanted.flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            adam.step()
+
+    return step
