@@ -79,7 +79,7 @@ class Sentiment(Recipe):
 
     def adapt(self, train):
         if self.options["model"] == "bert":
-            self.suggest(lr=1e-3 if self.options["freeze"] else 5e-5, steps=1500, max_length=128)
+            self.suggest(lr=1e-3 if self.options["freeze"] else 1e-4, steps=800, max_length=128)
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
 

@@ -40,7 +40,7 @@ def shaded(path: str, rows) -> str:
             lines.append((x, y, word, weight / heaviest))
             x += len(word) + 1
         y += 2
-    figure = Figure(figsize=(12, 0.24 * max(y, 2) + 0.3), dpi=120)
+    figure = Figure(figsize=(9.2, 0.24 * max(y, 2) + 0.3), dpi=120)
     axes = FigureCanvasAgg(figure).figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-22, WIDTH + 2), ylim=(y, -1))
     axes.axis("off")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from minilm.checking import catalogue
 from minilm.models import MemoryNetwork, Reader
 from minilm.models.reader import best_spans
 from minilm.random import Key
@@ -63,6 +64,13 @@ def test_the_memory_network_is_the_papers(tying, position_encoding):
     loss, _ = model.forward(story, question, np.array([3, 4]))
     wanted = [-np.log(softmax(found.logits[b])[answer]) for b, answer in enumerate((3, 4))]
     np.testing.assert_allclose(loss, np.mean(wanted), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["MemoryNetwork", "Reader"])
+def test_gradients(name):
+    row = catalogue.run(name, "cpu")
+    assert row.passed, row.problems
+    assert row.worst < 5e-9 and row.checks == len(catalogue.MODELS[name])
 
 
 def test_position_encoding_knows_the_order_of_words():
