@@ -103,3 +103,17 @@ def test_arguments_on_the_device_are_checked_as_on_the_host():
 def test_an_unknown_device():
     with pytest.raises(ValueError, match="device must be one of cpu, cuda, got 'gpu'"):
         devices.require("gpu")
+
+
+def test_gradcheck_on_the_gpu(capsys, monkeypatch):
+    from minilm.cli import main
+
+    with gpu.emulated():
+        assert main(["gradcheck", "linear", "cross_entropy", "attention", "Linear", "--implementation", "gpu"]) == 0
+        out = capsys.readouterr().out
+        assert "3 of 3 passed" in out and " gpu " in out
+        assert main(["gradcheck", "Linear", "--implementation", "gpu"]) == 2
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    devices.gpu_status.cache_clear()
+    assert main(["gradcheck", "linear", "--implementation", "gpu"]) == 2
+    assert "no GPU can be used" in capsys.readouterr().err

@@ -109,6 +109,29 @@ def select(names) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
+def ops_alone(names: list[str]) -> list[str]:
+    """The ops among `names`: what is checked on a GPU; ValueError if there are none, or no GPU."""
+    try:
+        devices.require("cuda")
+    except RuntimeError as error:
+        raise ValueError(f"implementation 'gpu': {error}") from None
+    kinds = catalogue()
+    found = [name for name in names if kinds[name][0] == "op"]
+    if not found:
+        raise ValueError(f"on a GPU ops are checked, and {', '.join(names)} is none")
+    return found
+
+
+def _there_and_back(op_function):
+    """A function of arrays on the GPU for arrays on the host."""
+
+    def call(*arguments, **options):
+        arguments, options = devices.to_device((arguments, options))
+        return devices.to_host(op_function(*arguments, **options))
+
+    return call
+
+
 def run(name: str, implementation: str, tolerance: float = 1e-8) -> Row:
     """Check one op, layer or model in all its cases."""
     kind, tasks = catalogue()[name]
@@ -116,6 +139,8 @@ def run(name: str, implementation: str, tolerance: float = 1e-8) -> Row:
     with devices.implementation(implementation):
         for task in tasks():
             count += 1
+            if implementation == "gpu":
+                task.subject.through(_there_and_back)
             report = check(task.subject, tolerance, task.method)
             for argument, error in report.errors.items():
                 if not error <= worst:

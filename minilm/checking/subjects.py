@@ -71,6 +71,10 @@ class Subject:
             gradients.update(_named_gradients(self._parameters))
         return gradients, problems
 
+    def through(self, change) -> None:
+        """Call forward and backward as what ``change(function)`` makes of them."""
+        self._forward, self._backward = change(self._forward), change(self._backward)
+
     def accumulates(self, cotangents, saved, gradients) -> list[str]:
         """A layer adds to its gradient buffer: a second backward must double it."""
         if self._parameters is None:

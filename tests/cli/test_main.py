@@ -179,8 +179,13 @@ def test_ctrl_c_in_a_real_process():
     )  # fmt: skip
     process.stdout.readline()
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    for _ in range(10):  # Python drops an interrupt that arrives within a callback of its own, as while modules are imported
+        process.send_signal(signal.SIGINT)
+        try:
+            _, err = process.communicate(timeout=6)
+            break
+        except subprocess.TimeoutExpired:
+            continue
     assert process.returncode == 130 and "Traceback" not in err and err.endswith("minilm: interrupted\n")
 
 

@@ -172,7 +172,7 @@ def test_a_model_that_changed_is_refused():
     model = Net()
     adam = optimizers.Adam(model.parameters, 0.1)
     model.to(np.float32)
-    with pytest.raises(ValueError, match="float64 then.*float32 now"):
+    with pytest.raises(ValueError, match="float64 on cpu then.*float32 on cpu now"):
         adam.step()
 
 
