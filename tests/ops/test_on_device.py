@@ -1,0 +1,62 @@
+"""The same tests on a real GPU, `pytest -m gpu`: kernels by CuPy, at sizes that the CPU playing one could not afford."""
+
+import numpy as np
+import pytest
+
+from minilm import devices
+from tests.ops import gpu
+from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
+from tests.ops.test_gpu import agreement
+from tests.training.test_cuda import close, make, steps
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not devices.gpu_status().available, reason=f"no GPU can be used: {devices.gpu_status().reason}"),
+]
+
+
+@pytest.mark.parametrize("name, options", pytest_combinations(OPS), ids=label)
+def test_agreement_on_tiny_shapes(name, options):
+    agreement(OPS[name], options)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_every_size_once(name):
+    op = OPS[name]
+    for letter, choices in op.dims.items():
+        for size in choices[1:]:
+            agreement(op, dims={**op.tiny(), letter: size})
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_all_sizes_large_at_once(name):
+    op = OPS[name]
+    agreement(op, dims={letter: max(choice for choice in choices if choice <= 300) for letter, choices in op.dims.items()})
+
+
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "cross_entropy"])
+def test_more_than_two_to_the_28_numbers(name):
+    """Offsets of 32 bits would wrap: 6,000 rows of 50,257, of which the last are looked at."""
+    op = OPS[name]
+    case = draw(op, np.float32, {"N": 6_000, "V": 50_257})
+    tail = {k: v[-3:] if isinstance(v, np.ndarray) and len(v) == 6_000 else v for k, v in case.arguments.items()}
+    if "reduction" in tail:
+        case.arguments["reduction"] = tail["reduction"] = "none"
+    found, _, _ = gpu.forward(op, case.arguments)
+    few, _, _ = gpu.forward(op, tail)
+    assert np.array_equal(found[-3:], few)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_bits_repeat(name):
+    op = OPS[name]
+    for options in combinations(op):
+        case = draw(op, np.float32, options=options)
+        same_bits(name, gpu.run(op, case), gpu.run(op, case))
+
+
+@pytest.mark.parametrize("kind", ["gpt", "lstm", "gru", "rnn"])
+def test_training_steps_are_those_of_the_cpu(kind):
+    on_host, _ = steps(make(kind))
+    on_device, _ = steps(make(kind).to("cuda"))
+    close(on_host, on_device)
