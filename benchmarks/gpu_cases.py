@@ -10,6 +10,7 @@ import numpy as np
 
 from benchmarks import cases_ops, peers
 from minilm import devices, models, ops, optimizers
+from minilm.ops.cuda import at_rung
 from minilm.random import Key
 
 GPT2 = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
@@ -67,14 +68,18 @@ def _op(op, dims, row, torch) -> dict:
     drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
     package = devices.load(*op.package.rsplit(".", 1))
     forward, backward = getattr(package, op.forward), getattr(package, op.backward) if op.backward else None
-    rungs = getattr(devices.load(op.package, "gpu"), "RUNGS", {})
     y = forward(**drawn.arguments)
     dy = cases_ops.cotangent_of(y[0], np.random.default_rng(1)) if backward else None
     there, dy_there = devices.to_device((drawn.arguments, dy))
 
-    def on_gpu(rung=None):
+    module = devices.load(op.package, "gpu")
+    rungs = getattr(module, "RUNGS", {})
+    last = max(rungs.values(), default=1)
+
+    def on_gpu(rung=last):
         def run():
-            with devices.ids_are_checked(), devices.implementation("gpu"), at_rung(op, rung):
+            chosen = at_rung(module, rung) if rung < last else contextlib.nullcontext()
+            with devices.ids_are_checked(), devices.implementation("gpu"), chosen:
                 returned = forward(**there)
                 return backward(dy_there, returned[1]) if backward else returned
 
@@ -84,35 +89,13 @@ def _op(op, dims, row, torch) -> dict:
         returned = forward(**drawn.arguments)
         return backward(dy, returned[1]) if backward else returned
 
-    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, max(rungs.values(), default=1))}
+    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, last)}
     found["gpu"] = ("gpu", on_gpu())
     found["cpu"] = ("cpu", on_host)
     if torch is not None:
         with contextlib.suppress(KeyError):
             found["torch"] = ("gpu", torch_op(torch, op, drawn, dy))
     return found
-
-
-@contextlib.contextmanager
-def at_rung(op, number: int | None):
-    """The op's functions on the GPU take their version `number`, or their last if they have not so many; None: the usual."""
-    module = devices.load(op.package, "gpu")
-    rungs = getattr(module, "RUNGS", {}) if number is not None else {}
-    kept = {name: getattr(module, name) for name in rungs}
-    for name, last in rungs.items():
-        setattr(module, name, _with_rung(kept[name], min(number, last)))
-    try:
-        yield
-    finally:
-        for name, function in kept.items():
-            setattr(module, name, function)
-
-
-def _with_rung(function, number: int):
-    def chosen(*arguments, **options):
-        return function(*arguments, **{"rung": number, **options})
-
-    return chosen
 
 
 def _on_our_stream(torch, device: str):

@@ -171,10 +171,9 @@ class Layer:
         if isinstance(where, str) and where in devices.DEVICES:
             self.parameters.move(where)
             return self
-        dtype = where
-        self.parameters.convert(dtype)
+        self.parameters.convert(where)
         for _, layer in self.named_layers():
-            layer._dtype = np.dtype(dtype)
+            layer._dtype = np.dtype(where)
         return self
 
     # --- what a layer does -------------------------------------------------------------------------------------------

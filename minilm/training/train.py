@@ -78,9 +78,7 @@ def train(
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
-    config = config if resume else config or configuration()
-    _require((config or stored_config(out)).device if out is not None or config is not None else "cpu")
-    trainer = _resumed(config, out) if resume else _new(config, out, overwrite)
+    trainer = _resumed(config, out) if resume else _new(config or configuration(), out, overwrite)
     with contextlib.closing(trainer):
         return _run(trainer, progress)
 
@@ -98,6 +96,7 @@ def stored_config(out) -> RunConfig:
 
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
+    _require(config.device)
     if out is not None:
         found = None if overwrite else holds_run(out)
         if found:
@@ -141,6 +140,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)
         now = config or state.config
+        _require(now.device)
         text = data.text(now.corpus, now.errors)
         found = file_hash(text.path)
         if found != state.corpus_sha256:

@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.checking.trees import leaves
+from minilm.ops.cuda import at_rung
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops.properties import Result, cotangent, functions
 
@@ -19,26 +20,9 @@ def emulated(order: str = "ascending", sanitizer: str = "none"):
         yield
 
 
-@contextlib.contextmanager
-def rung(op, number: int | None):
-    """The op's functions take rung `number`, or their highest if they have not so many; None: as everybody gets them."""
-    module = devices.load(op.package, "gpu")
-    changed = {}
-    for name, highest in getattr(module, "RUNGS", {}).items() if number is not None else ():
-        changed[name] = getattr(module, name)
-        setattr(module, name, _at_rung(changed[name], min(number, highest)))
-    try:
-        yield
-    finally:
-        for name, function in changed.items():
-            setattr(module, name, function)
-
-
-def _at_rung(function, number):
-    def chosen(*arguments, **options):
-        return function(*arguments, **{"rung": number, **options})
-
-    return chosen
+def rung(op, number: int):
+    """Inside this block the op's functions take rung `number`, or their highest if they have not so many."""
+    return at_rung(devices.load(op.package, "gpu"), number)
 
 
 def rungs(op) -> range:

@@ -13,10 +13,32 @@ order. ``RUNGS`` of a module says how many there are.
 
 from __future__ import annotations
 
+import contextlib
+
 from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
 
 PRECISIONS = ("float32", "tf32", "bf16")  # of matrix products: see `minilm.ops.cuda.products`
-__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "blocks", "key_words", "on_device", "whole_warps"]
+__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_rung", "blocks", "key_words", "on_device", "whole_warps"]
+
+
+@contextlib.contextmanager
+def at_rung(module, number: int):
+    """Inside this block a gpu.py's functions take their version `number`, or their last where they have not so many."""
+    kept = {name: getattr(module, name) for name in getattr(module, "RUNGS", {})}
+    for name, function in kept.items():
+        setattr(module, name, _with_rung(function, min(number, module.RUNGS[name])))
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(module, name, function)
+
+
+def _with_rung(function, number: int):
+    def chosen(*arguments, **options):
+        return function(*arguments, **{"rung": number, **options})
+
+    return chosen
 
 
 def key_words(key) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-// What the recurrent ops share.
+// The sigmoid, and what the recurrent ops share.
 #pragma once
 
 __device__ inline REAL sigmoid(REAL a) {

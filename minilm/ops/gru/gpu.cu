@@ -64,14 +64,6 @@ extern "C" __global__ void gru_step_backward(
     }
 }
 
-// dh += dg W_hh, whose product cuBLAS computed
-extern "C" __global__ void gru_add(
-    REAL* dh,          // (N)
-    const REAL* more,  // (N)
-    i64 N) {
-    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) dh[n] += more[n];
-}
-
 // --- rung 2 ---------------------------------------------------------------------------------------------------------
 
 // Thread r of at least 3H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.

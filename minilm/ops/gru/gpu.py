@@ -28,7 +28,6 @@ KERNELS = Kernels(
     __file__,
     Kernel("gru_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
     Kernel("gru_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("gru_add", grid=lambda s: blocks(s.N, 256)),
     _persistent("gru_persistent_forward"),
     _persistent("gru_persistent_backward"),
 )
@@ -73,7 +72,7 @@ def backward(dy, saved, *, workspace=None, rung=2):
         for t in reversed(steps):
             dy_t = None if dy is None else dy[t]
             KERNELS.launch("gru_step_backward", dy_t, h[t + before], gates[t], inner[t], lengths, dh, da[t], dg[t], B, H, t)
-            KERNELS.launch("gru_add", dh, matmul(dg[t], W_hh), B * H)
+            dh += matmul(dg[t], W_hh)  # (B, H)
     rows_a, rows_g = fold(da), fold(dg)  # (T B, 3H) each
     dx = matmul(rows_a, W_ih).reshape(x.shape)
     dW_hh = matmul(rows_g.T, fold(states_before(h, reverse)))  # (3H, H)

@@ -67,14 +67,6 @@ extern "C" __global__ void lstm_step_backward(
     }
 }
 
-// dh += da W_hh, whose product cuBLAS computed
-extern "C" __global__ void lstm_add(
-    REAL* dh,          // (N)
-    const REAL* more,  // (N)
-    i64 N) {
-    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) dh[n] += more[n];
-}
-
 // --- rung 2 ---------------------------------------------------------------------------------------------------------
 
 // Thread r of at least 4H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.

@@ -28,7 +28,6 @@ KERNELS = Kernels(
     __file__,
     Kernel("lstm_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
     Kernel("lstm_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("lstm_add", grid=lambda s: blocks(s.N, 256)),
     _persistent("lstm_persistent_forward"),
     _persistent("lstm_persistent_backward"),
 )
@@ -74,7 +73,7 @@ def backward(dy, saved, *, workspace=None, rung=2):
         for t in reversed(steps):
             dy_t = None if dy is None else dy[t]
             KERNELS.launch("lstm_step_backward", dy_t, c[t + before], c[t + after], gates[t], lengths, dh, dc, da[t], B, H, t)
-            KERNELS.launch("lstm_add", dh, matmul(da[t], W_hh), B * H)
+            dh += matmul(da[t], W_hh)  # (B, H)
     rows = fold(da)  # (T B, 4H)
     dx = matmul(rows, W_ih).reshape(x.shape)
     db = column_sums(rows)  # (4H,)

@@ -36,11 +36,3 @@ extern "C" __global__ void rnn_step_backward(
         dh[n] = part ? REAL(0) : dh[n];
     }
 }
-
-// dh += da W_hh, whose product cuBLAS computed
-extern "C" __global__ void rnn_add(
-    REAL* dh,          // (N)
-    const REAL* more,  // (N)
-    i64 N) {
-    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) dh[n] += more[n];
-}

@@ -15,7 +15,6 @@ KERNELS = Kernels(
     __file__,
     Kernel("rnn_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
     Kernel("rnn_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("rnn_add", grid=lambda s: blocks(s.N, 256)),
 )
 
 
@@ -47,7 +46,7 @@ def backward(dy, saved, *, workspace=None):
     for t in reversed(steps):
         dy_t = None if dy is None else dy[t]
         KERNELS.launch("rnn_step_backward", dy_t, h[t + after], lengths, dh, da[t], B, H, t, nonlinearity == "relu")
-        KERNELS.launch("rnn_add", dh, matmul(da[t], W_hh), B * H)
+        dh += matmul(da[t], W_hh)  # (B, H)
     rows = fold(da)  # (T B, H)
     dx = matmul(rows, W_ih).reshape(x.shape)
     db = column_sums(rows)  # (H,)
