@@ -16,6 +16,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.data import IGNORE
+from minilm.ops import checks
 
 __all__ = ["NoLoss", "run"]
 
@@ -24,7 +25,7 @@ class NoLoss(ArithmeticError):
     """The loss is not finite, or there is none; ``__cause__`` says what the model said."""
 
 
-def run(model, batch, state, keys, workspace):
+def run(model, batch, state, keys, workspace, targets=None):
     """The loss of a batch; its gradients are added to their buffer.
 
     Parameters
@@ -38,6 +39,8 @@ def run(model, batch, state, keys, workspace):
     keys : list of Key
         For dropout, one for each part that the rows are cut into.
     workspace : Workspace
+    targets : ndarray, optional
+        Those of the batch on the host, where the batch is not: to count them on a GPU would be to wait for it.
 
     Returns
     -------
@@ -54,8 +57,9 @@ def run(model, batch, state, keys, workspace):
         return loss, getattr(saved, "state", None)
     cuts = np.linspace(0, len(batch[0]), len(keys) + 1).astype(int)  # (A + 1,)
     parts = [tuple(array[start:stop] for array in batch) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
-    counts = np.array([_counts(model, part) for part in parts], float)  # (A, losses)
-    shares = counts / counts.sum(axis=0)  # (A, losses)
+    targets = devices.to_host(batch[1]) if targets is None else targets  # (B, T)
+    counts = np.array([_counts(model, targets[start:stop]) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)], float)
+    shares = counts / counts.sum(axis=0)  # (A, losses) both
     total, states = 0.0, []
     for number, (part, key) in enumerate(zip(parts, keys, strict=True)):
         mine = _rows(state, slice(cuts[number], cuts[number + 1]))
@@ -85,16 +89,16 @@ def _forward(model, batch, state, key, workspace):
     return float(loss), saved
 
 
-def _counts(model, batch):
-    """What each loss of a batch is a mean over."""
-    targets = int(np.count_nonzero(devices.to_host(batch[1]) != IGNORE))
-    return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
+def _counts(model, targets):
+    """What each loss of a batch is a mean over, by its targets (B, T)."""
+    count = int(np.count_nonzero(targets != IGNORE))
+    return (count, len(targets)) if model.objective == "masked" else (count,)
 
 
 def _rows(state, rows):
     if isinstance(state, tuple):
         return tuple(_rows(part, rows) for part in state)
-    return None if state is None else np.ascontiguousarray(state[:, rows])  # (layers, rows, H)
+    return None if state is None else checks.kernel_ready(state[:, rows])  # (layers, rows, H)
 
 
 def _joined(states):

@@ -103,7 +103,8 @@ class Trainer:
     def warm_up(self) -> float:
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
-        passes.run(self.model, self._there(self.batches.batch(0)), self._zeros, self._keys(0), self.workspace)
+        batch = self.batches.batch(0)
+        passes.run(self.model, self._there(batch), self._zeros, self._keys(0), self.workspace, batch[1])
         clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
@@ -179,7 +180,7 @@ class Trainer:
             self.carried = self._zeros
         keys = self._keys(step)
         try:
-            loss, after = passes.run(self.model, batch, self.carried, keys, self.workspace)
+            loss, after = passes.run(self.model, batch, self.carried, keys, self.workspace, on_host[1])
         except passes.NoLoss as error:  # among others, logits that are all NaN or infinite have no loss
             raise non_finite(self, str(error), batch, keys[0], error.__cause__) from None
         norm = clip.norm(self._parameters.gradient_flat) if self.optimizer.clip_norm is None else None
@@ -196,7 +197,11 @@ class Trainer:
 
     def _there(self, batch: tuple) -> tuple:
         """The arrays of a batch on the model's device."""
-        return batch if self._upload is None else self._upload(batch)
+        if self._upload is None:
+            return batch
+        if self.model.objective == "masked":  # the host must know how many places are masked, and so it finds them
+            batch = (*batch, data.masked_places(batch[1]))
+        return self._upload(batch)
 
     def _on_device(self):
         """On a GPU: ids are not checked again there, since the corpus was when it was encoded; and the chosen precision."""

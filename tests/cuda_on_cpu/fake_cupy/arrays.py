@@ -55,6 +55,16 @@ def on_device(function):
     return with_out
 
 
+def waiting(function):
+    """One whose result has a size that only the device knows."""
+
+    def call(*arguments, **options):
+        wait(function.__name__)
+        return on_device(function)(*arguments, **options)
+
+    return call
+
+
 def maker(function):
     """empty, zeros and so on; what is not initialised is NaN."""
 
@@ -140,6 +150,10 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
+        if any(
+            isinstance(part, ndarray) and part.dtype == np.bool_ for part in (index if isinstance(index, tuple) else (index,))
+        ):
+            wait("the number of elements that a mask chooses")
         return device(self._memory[host(index)])
 
     def __setitem__(self, index, value):
