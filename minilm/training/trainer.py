@@ -8,7 +8,7 @@ One step::
     norm         = optimizer.step(lr)                        clips, updates, clears
     state        = saved.state                               carried into the next step, by recurrent models
 
-With ``accumulate`` the rows of a batch go through the model in so many parts; see `minilm.training.passes`.
+See `minilm.training.step`, and `minilm.training.passes` for a batch that goes through the model in parts (``accumulate``).
 
 All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
 
@@ -38,6 +38,7 @@ from minilm.training.interrupt import Stop, Stopped
 from minilm.training.log import Log, plot
 from minilm.training.progress import Progress
 from minilm.training.state import TrainingState
+from minilm.training.step import NotFinite, Step
 
 __all__ = ["Trainer"]
 
@@ -67,7 +68,9 @@ class Trainer:
         self.optimizer = make_optimizer(self.config, model.parameters)
         self.schedule = make_schedule(self.config)
         self.average = None if self.config.average is None else WeightAverage(model.parameters, self.config.average)
-        self.workspace = Workspace()
+        self._graphed = self.config.cuda_graphs and self._upload is not None
+        kind = _graphs().GraphedStep if self._graphed else Step
+        self._compute = kind(self.model, self.optimizer, self.average)
         self._parameters = model.parameters
         self._zeros = model.initial_state(self.config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
@@ -103,7 +106,9 @@ class Trainer:
     def warm_up(self) -> float:
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
-        passes.run(self.model, self._there(self.batches.batch(0)), self._zeros, self._keys(0), self.workspace)
+        batch, keys = self.batches.batch(0), self._keys(0)
+        counts = passes.counts(self.model, batch, len(keys))
+        passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
         clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
@@ -178,20 +183,11 @@ class Trainer:
         if self.batches.fresh(step):
             self.carried = self._zeros
         keys = self._keys(step)
+        counts = passes.counts(self.model, on_host, len(keys))
         try:
-            loss, after = passes.run(self.model, batch, self.carried, keys, self.workspace)
-        except passes.NoLoss as error:  # among others, logits that are all NaN or infinite have no loss
+            loss, norm, self.carried = self._compute(batch, self.carried, keys, counts, lr)
+        except (passes.NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
             raise non_finite(self, str(error), batch, keys[0], error.__cause__) from None
-        norm = clip.norm(self._parameters.gradient_flat) if self.optimizer.clip_norm is None else None
-        try:
-            clip.scale(0.0 if norm is None else norm, 1.0)  # raises if it is not finite, as `step` does where it clips
-            clipped = self.optimizer.step(lr)
-        except FloatingPointError:
-            raise non_finite(self, "the norm of the gradients is not finite", batch, keys[0]) from None
-        norm = clipped if norm is None else norm
-        if self.average is not None:
-            self.average.update()
-        self.carried = after
         return loss, norm, int(np.count_nonzero(on_host[1] != data.IGNORE))
 
     def _there(self, batch: tuple) -> tuple:
@@ -199,15 +195,17 @@ class Trainer:
         return batch if self._upload is None else self._upload(batch)
 
     def _on_device(self):
-        """On a GPU: ids are not checked again there, since the corpus was when it was encoded; and the chosen precision."""
+        """On a GPU: ids are not checked again there, since the corpus was when it was encoded; the precision; and the stream."""
         if self._upload is None:
             return contextlib.nullcontext()
         from minilm.ops.cuda import products
 
-        both = contextlib.ExitStack()
-        both.enter_context(devices.ids_are_checked())
-        both.enter_context(products.precision(self.config.precision))
-        return both
+        all_of_it = contextlib.ExitStack()
+        all_of_it.enter_context(devices.ids_are_checked())
+        all_of_it.enter_context(products.precision(self.config.precision))
+        if self._graphed:
+            all_of_it.enter_context(_graphs().own_stream())
+        return all_of_it
 
     def _read(self) -> tuple[float, float]:
         """Loss and norm of the last step, as numbers; those of all steps that are not read yet go into the log's mean.
@@ -339,3 +337,9 @@ def _uploader():
     from minilm.training.upload import Upload
 
     return Upload()
+
+
+def _graphs():
+    from minilm.training import graphs
+
+    return graphs

@@ -25,11 +25,12 @@ struct See {
 
 struct Drop {
     REAL scale;
-    u32 threshold, place, step_lo, step_hi, seed_lo, seed_hi;
+    u32 threshold;
+    Key key;
     int any;
     __device__ REAL operator()(i64 weight) const {
         if (!any) return 1;
-        return philox_bits(weight, place, step_lo, step_hi, seed_lo, seed_hi) >= threshold ? scale : REAL(0);
+        return key.bits(weight) >= threshold ? scale : REAL(0);
     }
 };
 
