@@ -31,6 +31,7 @@ __all__ = [
     "require",
     "set_threads",
     "threads",
+    "to",
     "to_device",
     "to_host",
 ]
@@ -126,6 +127,11 @@ def to_device(tree):
 def to_host(tree):
     """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
     return _mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
+
+
+def to(device: str, tree):
+    """Copy every array of a tree to ``"cpu"`` or ``"cuda"``, where it does not lie there already."""
+    return to_host(tree) if device == "cpu" else to_device(tree)
 
 
 def copy_into(target, array) -> None:

@@ -9,9 +9,6 @@ of a new token only its own query, key and value are computed::
 
 Rows of different lengths end together: the shorter ones begin with padding, which no position sees, and positions are
 counted from the first token that is none.
-
-On a GPU all arrays lie there, allocated when the cache is made, and nothing waits for it: how many tokens there are, and whether
-there is padding at all, the host knows by itself.
 """
 
 from __future__ import annotations
@@ -22,7 +19,6 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import checks
-from minilm.ops.workspace import empty_from
 
 __all__ = ["KeyValueCache", "LayerCache"]
 
@@ -30,16 +26,20 @@ __all__ = ["KeyValueCache", "LayerCache"]
 class _Store:
     """The arrays, shared by all caches that continue one another; `filled` says how far the longest of them reaches."""
 
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], dtype, like=None):
-        empty = empty_from(None, like)
-        # on a CPU pages come with their first use
-        self.keys = [empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
-        self.values = [empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
+    def __init__(self, layers: int, shape: tuple[int, int, int, int], dtype, module=np):
+        self.module = module  # NumPy or CuPy
+        self.keys = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each: pages come with their first use
+        self.values = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
         self.filled = 0
+
+    def there(self, array):
+        """An array of the host where the keys are."""
+        return array if self.module is np else devices.to_device(array)
 
     def rows(self, rows, length: int) -> _Store:
         """A copy of some rows, up to `length`."""
-        found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.keys[0])
+        found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.module)
+        rows = self.there(rows)
         for old, new in zip(self.keys + self.values, found.keys + found.values, strict=True):
             new[:, :length] = old[rows, :length]
         found.filled = length
@@ -74,17 +74,17 @@ class KeyValueCache:
     heads, width : int
         H and K.
     dtype : {float32, float64}
-    like : ndarray, optional
-        An array, such as a weight, on whose device the cache is to lie.
+    like : array, optional
+        On whose device keys and values lie; on the host without it.
 
     Attributes
     ----------
     length : int
         Tokens so far, padding included.
     start : int
-        Where the newest tokens begin: those that the last `extended` made room for.
+        Where the newest tokens begin: those for which the last `extended` made room.
     padding : ndarray, shape (B,)
-        How many of each row's first tokens are padding.
+        How many of each row's first tokens are padding. It stays on the host.
     key_mask : ndarray of bool, shape (B, length), or None
         False where there is padding; None where there is none.
 
@@ -96,9 +96,9 @@ class KeyValueCache:
 
     def __init__(self, layers: int, batch: int, capacity: int, heads: int, width: int, dtype=np.float32, *, like=None):
         self.capacity = checks.whole("capacity", capacity, 1, 2**31)
-        self._store = _Store(layers, (batch, capacity, heads, width), dtype, like)
+        self._store = _Store(layers, (batch, capacity, heads, width), dtype, devices.array_module(like))
         self.length = self.start = 0
-        self.padding = self._module.zeros(batch, np.int64)  # (B,)
+        self.padding = np.zeros(batch, np.int64)  # (B,)
         self.key_mask = None
 
     def extended(self, count: int, padding=None) -> KeyValueCache:
@@ -108,7 +108,7 @@ class KeyValueCache:
         ----------
         count : int
         padding : ndarray of integers, shape (B,), optional
-            How many of a row's first tokens are padding; only where the cache is empty. On a GPU it may come from the host.
+            How many of a row's first tokens are padding; only where the cache is empty. From a GPU it is read back, once.
 
         Raises
         ------
@@ -119,43 +119,31 @@ class KeyValueCache:
             raise ValueError(f"{self.length} tokens and {count} more are too many for a context of {self.capacity}")
         store = self._store
         if store.filled > self.length:  # another continuation has its keys where ours would go
-            store = store.rows(self._module.arange(len(self.padding)), self.length)
+            store = store.rows(np.arange(len(self.padding)), self.length)
         store.filled = self.length + count
-        padded = self.key_mask is not None
-        if padding is None:
-            padding = self.padding
-        else:
-            padded = devices.on_gpu(padding) or bool(padding.any())
-            padding = self._there(padding)
-        return self._with(store, self.length, self.length + count, padding, padded)
+        padding = self.padding if padding is None else devices.to_host(padding)
+        return self._with(store, self.length, self.length + count, padding)
 
     def reorder(self, rows) -> KeyValueCache:
-        """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search."""
-        rows = checks.ids("rows", checks.as_array(rows), len(self.padding), (None,), "(N,)")
-        rows = self._there(rows)
-        store = self._store.rows(rows, self.length)
-        return self._with(store, self.length, self.length, self.padding[rows], self.key_mask is not None)
+        """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search.
+
+        Rows that lie on the GPU are read back; take them from the host.
+        """
+        rows = checks.ids("rows", np.asarray(devices.to_host(rows)), len(self.padding), (None,), "(N,)")
+        return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])
 
     def __getitem__(self, layer: int) -> LayerCache:
         return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
 
     def positions(self) -> np.ndarray:
         """Positions of the new tokens, (B, t), counted from each row's first token that is no padding; 0 for padding."""
-        new = self._module.arange(self.start, self.length)  # (t,)
-        return self._module.maximum(new - self.padding[:, None], 0)  # (B, t)
+        new = np.arange(self.start, self.length)  # (t,)
+        return self._store.there(np.maximum(new - self.padding[:, None], 0))  # (B, t)
 
-    @property
-    def _module(self):
-        return devices.array_module(self._store.keys[0])
-
-    def _there(self, array):
-        """`array` on the cache's device."""
-        return devices.to_device(array) if self._module is not np else array
-
-    def _with(self, store, start, length, padding, padded: bool) -> KeyValueCache:
+    def _with(self, store, start, length, padding) -> KeyValueCache:
         cache = object.__new__(KeyValueCache)
         cache.capacity, cache._store, cache.start, cache.length, cache.padding = self.capacity, store, start, length, padding
-        cache.key_mask = self._module.arange(length) >= padding[:, None] if padded else None  # (B, length)
+        cache.key_mask = store.there(np.arange(length) >= padding[:, None]) if padding.any() else None  # (B, length)
         return cache
 
     def __repr__(self):

@@ -20,9 +20,8 @@ class GPTState(NamedTuple):
     ids: np.ndarray  # (B, length) the tokens themselves, to be read again when the context is full
 
     def reorder(self, rows) -> GPTState:
-        """The state of some of the texts, by their numbers (N,), which on a GPU may lie there too."""
-        rows = checks.as_array(rows)
-        there = devices.to_device(rows) if devices.on_gpu(self.ids) else rows
+        """The state of some of the texts, by their numbers (N,), which lie on the host."""
+        there = devices.to_device(np.asarray(rows)) if devices.on_gpu(self.ids) else rows
         return GPTState(self.cache.reorder(rows), self.ids[there])
 
 
@@ -103,10 +102,8 @@ class Generating:
         if state is not None and state.cache.length == self.context:
             kept = self.context // 2
             read = np.concatenate([state.ids[:, self.context - kept :], ids[:, None]], axis=1)  # (B, kept + 1)
-            padding = None
-            if state.cache.key_mask is not None:
-                padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
-            return self._read(read[:, -self.context :], padding, None, last=True)
+            padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
+            return self._read(read[:, -self.context :], padding if padding.any() else None, None, last=True)
         return self._read(ids[:, None], self.initial_state(len(ids)) if state is None else state, None, last=True)
 
 
