@@ -125,7 +125,8 @@ def _filtered(logits, temperature, top_k, top_p) -> np.ndarray:
         raise ValueError(f"logits must have a finite largest number in every row, got {peak[~np.isfinite(peak)][0]}")
     x -= peak
     if temperature != 1:
-        x /= temperature
+        with np.errstate(over="ignore"):
+            x /= temperature
     if top_k is not None:
         x = keep_top_k(x, top_k)
     if top_p is not None:

@@ -104,7 +104,7 @@ class Generating:
             read = np.concatenate([state.ids[:, self.context - kept :], ids[:, None]], axis=1)  # (B, kept + 1)
             padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
             return self._read(read[:, -self.context :], padding if padding.any() else None, None, last=True)
-        return self._read(ids[:, None], self.initial_state(len(ids)) if state is None else state, None, last=True)
+        return self._read(ids[:, None], None, state, last=True)
 
 
 def left_padding(key_mask, ids) -> np.ndarray | None:

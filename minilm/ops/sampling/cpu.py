@@ -85,7 +85,7 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
         probability[...] = np.where(fine, 1, np.nan)
         return Drawn(ids, probability)
     u = philox.uniform(key, B, np.float64)  # (B,)
-    with scratch_of(workspace), np.errstate(invalid="ignore"):
+    with scratch_of(workspace), np.errstate(invalid="ignore", over="ignore"):
         x, e = allocate((B, V), np.float64), allocate((B, V), np.float64)  # (B, V) each
         np.subtract(logits, peak[:, None], out=x, dtype=np.float64)
         np.divide(x, temperature, out=x)

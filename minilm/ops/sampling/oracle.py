@@ -19,7 +19,8 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
         if temperature == 0:
             ids[b], probability[b] = row.argmax(), 1
             continue
-        x = (row - row.max()) / temperature  # (V,)
+        with np.errstate(over="ignore"):
+            x = (row - row.max()) / temperature  # (V,)
         e = np.exp(x)  # (V,)
         order = np.argsort(-x, kind="stable")  # (V,) the largest first, of equal ones the first
         if top_k is not None:

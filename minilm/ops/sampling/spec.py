@@ -30,11 +30,11 @@ implementation to another, and so an id does only where u, or p, falls within so
 A row whose largest logit is NaN or infinite has no distribution: its id is -1 and its probability NaN. Nothing is raised, as a
 device would have to be waited for.
 
-How to find the k largest, or the nucleus, without sorting V numbers: both are all x above some least one, with some of those that
-equal it. The interval that holds the least x is cut into 1024 bins of one width; weights (1 each, or e) are summed by bin; the
-bin in which the wanted sum is reached is the next interval, and the smallest and largest x in it are its ends. When they are equal
-the least x is found. As the ends fall into different bins, the interval holds fewer numbers every time; of random numbers about
-a hundred times fewer, which makes two or three passes for a vocabulary of 50,257. The oracle sorts.
+How to find the k largest, or the nucleus, without sorting V numbers: both are all x above some least one, with some of those
+that equal it. The interval that holds the least x is cut into 1024 bins of one width; weights (1 each, or e) are summed by bin;
+the bin in which the wanted sum is reached is the next interval, and the smallest and largest x in it are its ends. When they
+are equal the least x is found. As the ends fall into different bins, the interval holds fewer numbers every time; of random
+numbers about a hundred times fewer, which makes two or three passes for a vocabulary of 50,257. The oracle sorts.
 
 No derivative: an id is no differentiable function.
 
