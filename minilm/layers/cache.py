@@ -81,6 +81,8 @@ class KeyValueCache:
     ----------
     length : int
         Tokens so far, padding included.
+    start : int
+        Where the newest tokens begin: those for which the last `extended` made room.
     padding : ndarray, shape (B,)
         How many of each row's first tokens are padding. It stays on the host.
     key_mask : ndarray of bool, shape (B, length), or None
@@ -95,7 +97,7 @@ class KeyValueCache:
     def __init__(self, layers: int, batch: int, capacity: int, heads: int, width: int, dtype=np.float32, *, like=None):
         self.capacity = checks.whole("capacity", capacity, 1, 2**31)
         self._store = _Store(layers, (batch, capacity, heads, width), dtype, devices.array_module(like))
-        self.length = self._start = 0
+        self.length = self.start = 0
         self.padding = np.zeros(batch, np.int64)  # (B,)
         self.key_mask = None
 
@@ -131,16 +133,16 @@ class KeyValueCache:
         return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])
 
     def __getitem__(self, layer: int) -> LayerCache:
-        return LayerCache(self._store.keys[layer], self._store.values[layer], self._start, self.length, self.key_mask)
+        return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
 
     def positions(self) -> np.ndarray:
         """Positions of the new tokens, (B, t), counted from each row's first token that is no padding; 0 for padding."""
-        new = np.arange(self._start, self.length)  # (t,)
+        new = np.arange(self.start, self.length)  # (t,)
         return self._store.there(np.maximum(new - self.padding[:, None], 0))  # (B, t)
 
     def _with(self, store, start, length, padding) -> KeyValueCache:
         cache = object.__new__(KeyValueCache)
-        cache.capacity, cache._store, cache._start, cache.length, cache.padding = self.capacity, store, start, length, padding
+        cache.capacity, cache._store, cache.start, cache.length, cache.padding = self.capacity, store, start, length, padding
         cache.key_mask = store.there(np.arange(length) >= padding[:, None]) if padding.any() else None  # (B, length)
         return cache
 
