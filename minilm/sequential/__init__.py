@@ -31,24 +31,19 @@ from minilm.sequential.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from minilm.sequential.core import (
-    Activation,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
-    Input,
-    Masking,
-    RepeatVector,
-    SpatialDropout1D,
-    TimeDistributed,
-)
+from minilm.sequential.core import Activation, Dense, Dropout, Embedding, Input, SpatialDropout1D
 from minilm.sequential.data import to_categorical
 from minilm.sequential.model import Sequential, set_random_seed
 from minilm.sequential.recurrent import GRU, LSTM, SimpleRNN
 from minilm.sequential.saving import load_model
+from minilm.sequential.steps import (
+    Flatten,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Masking,
+    RepeatVector,
+    TimeDistributed,
+)
 from minilm.tokenizers import Word as Tokenizer
 from minilm.tokenizers import pad_sequences, text_to_word_sequence, tokenizer_from_json
 

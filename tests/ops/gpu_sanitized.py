@@ -43,6 +43,7 @@ CASES = {  # small, but with more than one warp and more than one tile
     "crf": [({"B": 2, "T": 4, "K": 40}, {"padded": False})],
     "negative_sampling": [({"N": 9, "V": 31, "D": 40, "K": 3}, {})],
     "philox": [({"N": 300}, {})],
+    "sampling": [({"B": 2, "V": 70}, {"limits": "both", "logits": logits}) for logits in ("smooth", "ties")],
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],
     "clip": [({"N": 5000}, {})],
