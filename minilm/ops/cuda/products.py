@@ -24,7 +24,7 @@ import numpy as np
 from minilm.ops.cuda import PRECISIONS, cublas
 from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
-__all__ = ["PRECISIONS", "matmul", "precision"]
+__all__ = ["PRECISIONS", "chosen", "matmul", "precision"]
 
 KERNELS = Kernels(__file__, Kernel("to_bf16", grid=lambda s: blocks(s.N, 256)))
 _KINDS = {  # of the operands, of the product, and of the sums
@@ -46,6 +46,11 @@ def precision(name: str):
         yield
     finally:
         _precision.reset(token)
+
+
+def chosen() -> str:
+    """The setting that holds here: what `precision` was last given, ``"float32"`` outside."""
+    return _precision.get()
 
 
 def matmul(a, b):
