@@ -27,6 +27,13 @@ struct Key {
 
     // The 32 random bits of element i.
     __device__ u32 bits(i64 i) const { return words(u32(i / 4)).w[i % 4]; }
+
+    // Number i in [0, 1): a whole multiple of 2^-53, from 27 and 26 bits of two words.
+    __device__ double uniform(i64 i) const {
+        Words drawn = words(u32(i / 2));
+        u32 high = drawn.w[i % 2 * 2] >> 5, low = drawn.w[i % 2 * 2 + 1] >> 6;
+        return (high * 67108864.0 + low) * 1.1102230246251565e-16;
+    }
 };
 
 // A step that changes from launch to launch of a CUDA graph, whose numbers do not, lies on the device; `step` is null without one.

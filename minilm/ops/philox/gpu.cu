@@ -16,7 +16,7 @@ extern "C" __global__ void philox_fill(
     }
 }
 
-// Numbers in [0, 1): whole multiples of 2^-24 from the upper 24 bits of a word, or of 2^-53 from 27 and 26 bits of two.
+// Numbers in [0, 1): whole multiples of 2^-24 from the upper 24 bits of a word, or of 2^-53 for float64.
 extern "C" __global__ void philox_uniform(
     REAL* u,  // (N)
     i64 N,
@@ -27,9 +27,7 @@ extern "C" __global__ void philox_uniform(
         if (sizeof(REAL) == 4) {
             u[n] = REAL(key.bits(n) >> 8) * REAL(5.9604644775390625e-08);
         } else {
-            Words words = key.words(u32(n / 2));
-            u32 high = words.w[n % 2 * 2] >> 5, low = words.w[n % 2 * 2 + 1] >> 6;
-            u[n] = REAL((high * 67108864.0 + low) * 1.1102230246251565e-16);
+            u[n] = REAL(key.uniform(n));
         }
     }
 }
