@@ -1,4 +1,4 @@
-"""What `python -m benchmarks gpu` times: every op by every rung, recurrent layers against cuDNN, training and decoding of GPTs."""
+"""What `python -m benchmarks gpu` times: ops by every rung, recurrent layers against cuDNN, training and decoding of GPTs."""
 
 from __future__ import annotations
 
