@@ -6,7 +6,6 @@ An op is a folder with a specification (``spec.py``), and one module for each im
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -82,15 +81,16 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
     module = devices.load(package, name)
     if name != "oracle":
         options["workspace"] = workspace
-    if "cupy" in sys.modules:
-        _same_device(package, (*arguments, *options.values()))
+    _same_device(package, (*arguments, *options.values()), name == "gpu")
     return getattr(module, function)(*arguments, **options)
 
 
-def _same_device(package: str, arguments) -> None:
-    on_host = next((argument for argument in arguments if isinstance(argument, np.ndarray)), None)
-    if on_host is not None and any(devices.on_gpu(argument) for argument in arguments):
-        raise TypeError(f"{package.rpartition('.')[2]}: some arrays are on the device, and one of shape {on_host.shape} is not")
+def _same_device(package: str, arguments, on_gpu: bool) -> None:
+    for argument in arguments:
+        if isinstance(argument, np.ndarray) if on_gpu else devices.on_gpu(argument):
+            here, there = ("on the device", "not") if on_gpu else ("on the host", "on the device")
+            op = package.rpartition(".")[2]
+            raise TypeError(f"{op}: some arrays are {here}, and one of shape {argument.shape} is {there}")
 
 
 def fold(x: np.ndarray) -> np.ndarray:

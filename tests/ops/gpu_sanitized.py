@@ -43,24 +43,51 @@ CASES = {  # small, but with more than one warp and more than one tile
     "crf": [({"B": 2, "T": 4, "K": 40}, {"padded": False})],
     "negative_sampling": [({"N": 9, "V": 31, "D": 40, "K": 3}, {})],
     "philox": [({"N": 300}, {})],
+    "sampling": [({"B": 2, "V": 70}, {"limits": "both", "logits": logits}) for logits in ("smooth", "ties")],
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],
     "clip": [({"N": 5000}, {})],
 }
 
+ONE_QUERY = [
+    ({"B": 1, "Tq": 1, "Tk": 130, "H": 1, "K": 3, "Kv": 2}, {"padded": True})
+]  # of attention: more than one chunk of keys
+TENSOR_CORES = [  # of attention: more than one block, and more than one tile of each kernel
+    ({"B": 1, "Tq": 70, "Tk": 70, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
+    ({"B": 1, "Tq": 18, "Tk": 36, "H": 1, "K": 8, "Kv": 4}, {"sees": "causal", "dropout": 0.3}),
+]
+
 
 def tables(folder: str):
-    """The op's own table, and those that ops share."""
-    names = [f"minilm.ops.{folder}.gpu", "minilm.ops.cuda.columns", "minilm.ops.cuda.products"]
-    return [devices.load(*name.rsplit(".", 1)).KERNELS for name in names]
+    """The op's own tables, and that which has what ops share."""
+    module = devices.load(f"minilm.ops.{folder}", "gpu")
+    own = [module.tensor("bf16", module.WIDTHS[0]), module.ONE_QUERY] if folder == "attention" else []
+    return [module.KERNELS, *own, devices.load("minilm.ops.cuda", "columns").KERNELS]
 
 
-def run(folder: str, lowest: int = 1) -> None:
+def run(folder: str) -> None:
+    """Every kernel that the folder's ops launch."""
+    plain(folder)
+    if folder == "attention":
+        plain(folder, cases=ONE_QUERY)
+        tensor_cores()
+
+
+def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
+    """Attention on tensor cores."""
+    op = registry()["attention"]
+    for precision in precisions:
+        with devices.load("minilm.ops.cuda", "products").precision(precision):
+            for dims, options in cases:
+                gpu.run(op, draw(op, np.float32, dims, {"sees": "all", "padded": False, "dropout": 0.0, **options}))
+
+
+def plain(folder: str, lowest: int = 1, cases=None) -> None:
     """Every op of the folder, every rung from the lowest on, forward and backward, float32."""
     for op in registry().values():
         if op.package != f"minilm.ops.{folder}":
             continue
-        for dims, options in CASES[folder]:
+        for dims, options in cases or CASES[folder]:
             dims = {letter: size for letter, size in dims.items() if letter in op.dims}
             known = {key: value for key, value in options.items() if key in op.options}
             case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
@@ -89,9 +116,9 @@ def places(text: str):
 def barriers(folder: str) -> list:
     """Whether something was found when each barrier was deleted: the op's own, and shared ones that are its to test."""
     results = []
-    for table in tables(folder)[:2]:
+    for table in tables(folder):
         whole, own = table.text, table.path.parent.name == folder
-        wanted = (*SHARED.get(folder, ()), *(["gpu.cu"] if own else []))
+        wanted = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
         for start, file, line in places(whole):
             if file not in wanted or (not own and file != table.path.name):
                 continue
@@ -99,7 +126,11 @@ def barriers(folder: str) -> list:
             type(table).function.cache_clear()
             before, stuck = len(sanitized.reports()), False
             try:
-                run(folder, lowest=2)  # the first rungs have no barriers
+                if table.path.name == "tensor.cu":  # its barriers are the same in both precisions
+                    tensor_cores(["bf16"], TENSOR_CORES[:1])
+                else:
+                    cases = ONE_QUERY if table.path.name == "one_query.cu" else None
+                    plain(folder, 2, cases)  # the first rungs have no barriers
             except loader.LaunchError:
                 stuck = True
             results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])

@@ -84,12 +84,28 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
 
 def run(out, device, *more, **options):
     sets = ["steps=12", "batch=4", "time=16", "checkpoint_every=5", "sample.tokens=5", "average=0.9", *more]
-    config = settings.configuration(None, sets=sets, options={"device": device, "corpus": "stories"})
+    config = settings.configuration(None, sets=sets, options={"device": device, "corpus": _short_text(out.parent)})
     return training.train(config, out=out, **options)
 
 
+def _short_text(folder) -> str:
+    """A corpus whose validation takes the emulated device no time."""
+    path = folder / "short.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 3000)), encoding="utf-8")
+    return str(path)
+
+
 SMALL = {
-    "gpt": ["model.model_type=gpt", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "accumulate=2"],
+    "gpt": [
+        "model.model_type=gpt",
+        "model.n_layer=1",
+        "model.n_head=2",
+        "model.n_embd=16",
+        "model.resid_pdrop=0.2",
+        "model.attn_pdrop=0.2",
+        "accumulate=2",
+    ],
     "lstm": ["model.hidden_size=16", "model.embedding_size=8", "model.num_layers=1"],
 }
 
@@ -137,6 +153,22 @@ def test_steps_of_a_run_wait_only_to_log(tmp_path, monkeypatch):
     assert len(counts) == 12 and max(counts) <= 1
 
 
+@pytest.mark.parametrize("kind, more", [("gpt", ()), ("lstm", ("optimizer.name=sgd", "optimizer.clip_norm=none"))])
+def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind, more):
+    more = (*SMALL[kind], *more, "schedule.name=cosine", "log_every=6")
+    with gpu.emulated():
+        launched = run(tmp_path / "launched", "cuda", *more)
+        before = fake_cupy.cuda.Graph.launched
+        graphed = run(tmp_path / "graphed", "cuda", *more, "cuda_graphs=true")
+        assert fake_cupy.cuda.Graph.launched - before == 11, "the first step of a shape is launched kernel by kernel"
+    same = [devices.to_host(result.model.parameters.state_dict()) for result in (launched, graphed)]
+    for name, weights in same[0].items():
+        np.testing.assert_array_equal(same[1][name], weights, name)
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("launched", "graphed")]
+    columns = [[line.split(",")[:7] for line in log] for log in logs]
+    assert columns[0] == columns[1]
+
+
 @pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 2e-2)])
 def test_other_precisions(tmp_path, precision, close_to):
     exact = run(tmp_path / "host", "cpu", *SMALL["gpt"])
@@ -144,6 +176,27 @@ def test_other_precisions(tmp_path, precision, close_to):
         rounded = run(tmp_path / "device", "cuda", *SMALL["gpt"], f"precision={precision}")
     difference = abs(rounded.evaluation.loss - exact.evaluation.loss)
     assert 0 < difference < close_to
+
+
+@pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 1e-2)])
+def test_attention_is_trained_on_tensor_cores(precision, close_to):
+    """A step of a GPT in a precision that rounds: loss and norm are float32's but for that, attention's kernels rung 3."""
+    from tests.cuda_on_cpu.fake_cupy import raw
+
+    on_host, _ = steps(make("gpt"), 1)
+    with gpu.emulated():
+        from minilm.ops.cuda import products
+
+        raw.launches.clear()
+        with products.precision(precision):
+            on_device, waits = steps(make("gpt").to("cuda"), 1)
+        assert waits == []
+        launched = [name for name in raw.launches if name.startswith("attention_")]
+    wanted = ["attention_forward_3"] * 2 + ["attention_rows_of_D", "attention_dquery_3", "attention_dkey_dvalue_3"] * 2
+    assert launched == wanted, "two layers"
+    (loss, norm), (rounded_loss, rounded_norm) = on_host[0][0], on_device[0][0]
+    assert 0 < abs(rounded_loss - loss) < close_to
+    assert 0 < abs(rounded_norm - norm) < 2 * close_to
 
 
 def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path):
