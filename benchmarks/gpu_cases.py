@@ -1,4 +1,4 @@
-"""What `python -m benchmarks gpu` times: every op by every rung, recurrent layers against cuDNN, and training steps of GPTs."""
+"""What `python -m benchmarks gpu` times: ops by every rung, recurrent layers against cuDNN, training and decoding of GPTs."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import cases_ops, peers
-from minilm import devices, models, ops, optimizers
+from minilm import devices, generation, models, ops, optimizers
 from minilm.ops.cuda import at_rung
 from minilm.random import Key
 
 GPT2 = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
 NANO = {"vocab_size": 65, "n_positions": 256, "n_embd": 384, "n_layer": 6, "n_head": 6}
+TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}
 STEPS = [("GPT-2 124M", GPT2, 8, "tf32", 1.0), ("GPT-2 124M", GPT2, 8, "bf16", 1.0), ("GPT 6 x 384", NANO, 64, "tf32", None)]
+PROMPT, TOKENS = 32, 64  # read, and written after it, by a decoding case
+TEXTS = (1, 16)  # side by side
 
 
 @dataclasses.dataclass
@@ -50,8 +53,11 @@ def cases(quick: bool = False) -> list[Case]:
     found = [_op_case(registry[row.op], row, quick) for row in rows]
     for title, sizes, batch, precision, target in STEPS:
         if quick:
-            sizes, batch = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}, 2
+            sizes, batch = TINY, 2
         found.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
+    for batch in TEXTS:
+        config = models.GPTConfig(**({**TINY, "n_positions": 16} if quick else GPT2))
+        found.append(_decoding_case("GPT-2 124M", config, batch, *((4, 5) if quick else (PROMPT, TOKENS))))
     return list({case.name: case for case in found}.values())  # shrunk rows may coincide
 
 
@@ -189,3 +195,31 @@ def torch_step(torch, config, weights, ids, targets, precision: str, compiled: b
             adam.step()
 
     return step
+
+
+def _decoding_case(title: str, config, batch: int, prompt: int, tokens: int) -> Case:
+    """Whole texts, the reading of the prompt and of the ids among it; every weight is read once a token."""
+    cached = 2 * config.n_layer * config.n_embd * batch * (prompt + tokens / 2)
+    name = f"{title} decoding, B {batch}, {tokens} tokens after {prompt}, float32"
+    return Case(
+        name,
+        "gpt",
+        lambda torch: _decoding(config, batch, prompt, tokens, torch),
+        0,
+        4 * tokens * (config.parameter_count + cached),
+    )
+
+
+def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, prompt))  # (B, T)
+    on_host, on_device = models.GPT(config, seed=0), models.GPT(config, seed=0).to("cuda")
+
+    def writer(model):
+        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True))
+
+    found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
+    if torch is not None:
+        from benchmarks import peer_transformers
+
+        found["torch"] = ("cpu", peer_transformers.decoder(torch, config, on_host.parameters.state_dict(), ids, tokens, "cuda"))
+    return found

@@ -25,12 +25,14 @@ __all__ = [
     "implementation",
     "implementation_for",
     "load",
+    "mapped",
     "on_gpu",
     "parallel",
     "parts",
     "require",
     "set_threads",
     "threads",
+    "to",
     "to_device",
     "to_host",
 ]
@@ -120,12 +122,17 @@ def to_device(tree):
     require("cuda")
     import cupy
 
-    return _mapped(tree, lambda leaf: cupy.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf)
+    return mapped(tree, lambda leaf: cupy.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf)
 
 
 def to_host(tree):
     """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
-    return _mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
+    return mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
+
+
+def to(device: str, tree):
+    """Copy every array of a tree to ``"cpu"`` or ``"cuda"``, where it does not lie there already."""
+    return to_host(tree) if device == "cpu" else to_device(tree)
 
 
 def copy_into(target, array) -> None:
@@ -136,11 +143,12 @@ def copy_into(target, array) -> None:
         target[...] = array if on_gpu(target) else to_host(array)
 
 
-def _mapped(tree, function):
+def mapped(tree, function):
+    """A tree of tuples, lists and dicts with ``function(leaf)`` in the place of each leaf."""
     if isinstance(tree, dict):
-        return {key: _mapped(part, function) for key, part in tree.items()}
+        return {key: mapped(part, function) for key, part in tree.items()}
     if isinstance(tree, (tuple, list)):
-        parts = [_mapped(part, function) for part in tree]
+        parts = [mapped(part, function) for part in tree]
         return type(tree)(*parts) if hasattr(tree, "_fields") else type(tree)(parts)
     return function(tree)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from minilm.cli.device import add_device, require
+
 SPLITS = ("validation", "train", "all")
 
 
@@ -23,6 +25,7 @@ def add_parser(subparsers) -> None:
         "(without --split, of another text)",
     )
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -31,6 +34,7 @@ def run(args) -> int:
     """Evaluate, and print the numbers."""
     from minilm import data, training
 
+    require(args.device)
     loaded = training.load_run(args.folder)
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
@@ -43,7 +47,7 @@ def run(args) -> int:
     split = args.split or ("validation" if own else "all")
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
-    result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+    result = training.evaluate_text(loaded.model.to(args.device), loaded.tokenizer, part)
     step = None if state is None else state.step
     if args.json:
         about = {"run": args.folder, "step": step, "corpus": source, "split": split}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from minilm.cli.device import add_device, require
+
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser's sub-commands."""
@@ -16,6 +18,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("folder", metavar="DIR", help="the run's folder, as `minilm train --model bert --out DIR` made it")
     parser.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] where a token is to be guessed")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="tokens to show for each mask (5)")
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -27,8 +30,9 @@ def run(args) -> int:
     from minilm.training import load_run
 
     checks.whole("top", args.top, 1, 2**31)  # before the model is loaded
+    require(args.device)
     loaded = load_run(args.folder)
-    found = generation.fill_mask(loaded.model, loaded.tokenizer, args.text, args.top)
+    found = generation.fill_mask(loaded.model.to(args.device), loaded.tokenizer, args.text, args.top)
     if args.json:
         masks = [[filling._asdict() for filling in mask] for mask in found]
         print(json.dumps({"text": args.text, "masks": masks}, ensure_ascii=False, indent=2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from minilm.cli.device import add_device, require
+
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser's sub-commands."""
@@ -12,7 +14,8 @@ def add_parser(subparsers) -> None:
         "generate",
         help="let a trained model write",
         description="Continue a prompt with the model in a run's folder, or with published weights. The same seed gives the same "
-        "text. Of the options that shape the distribution, the temperature acts first, then top-k, then top-p.",
+        "text, on a GPU as on the CPU but for what rounding decides. Of the options that shape the distribution, the temperature "
+        "acts first, then top-k, then top-p.",
     )
     parser.add_argument("folder", metavar="DIR", nargs="?", help="the run's folder, as `minilm train --out DIR` made it")
     parser.add_argument(
@@ -34,6 +37,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--length-penalty", type=float, default=0.0, metavar="A", help="of --beam: divide by the length to this power (0)"
     )
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -49,6 +53,7 @@ def run(args) -> int:
     checks.whole("samples", args.samples, 1, 2**31)
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
+    require(args.device)
     if (args.folder is None) == (args.weights is None):
         raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
     if args.weights is not None:
@@ -60,6 +65,7 @@ def run(args) -> int:
     else:
         loaded = load_run(args.folder)
         model, tokenizer = loaded.model, loaded.tokenizer
+    model.to(args.device)
     if args.beam is not None:
         return _beam(args, model, tokenizer)
     unknown = tokenizer.unk_token_id

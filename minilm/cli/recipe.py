@@ -7,6 +7,8 @@ import json
 import os
 import sys
 
+from minilm.cli.device import add_device, require
+
 DESCRIPTION = """\
 Train a model for a task and measure it, on built-in data, or on real data with --data PATH. Without a name: what there is.
 
@@ -31,6 +33,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/NAME-N without it")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of built-in data, first weights and dropout (0)")
+    add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
     parser.add_argument("--keys", action="store_true", help="print what the recipe does and its settings, and end")
     parser.add_argument("--json", action="store_true", help="print the metrics as JSON")
@@ -50,10 +53,11 @@ def run(args) -> int:
     if args.keys:
         print(f"{kind.__doc__.strip()}\n")
         for key, value in kind.defaults().items():
-            names = ["none" if choice is None else str(choice) for choice in kind.choices.get(key, ())]
+            names = ["none" if choice is None else str(choice) for choice in kind.among().get(key, ())]
             among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
+    require(args.device)
     recipe = kind(**_settings(args.sets))
     result = recipe.run(
         args.data,
@@ -61,6 +65,7 @@ def run(args) -> int:
         steps=args.steps,
         out=_free(args.name) if args.out is None else args.out,
         seed=args.seed,
+        device=args.device,
         progress=False if args.quiet else None,
         overwrite=args.overwrite,
     )

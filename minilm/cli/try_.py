@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from minilm.cli.device import add_device, require
+
 
 def add_parser(subparsers) -> None:
     """Add the command to the parser's sub-commands."""
@@ -13,6 +15,7 @@ def add_parser(subparsers) -> None:
         description="Answer TEXT with a recipe's trained model, or ask for input line by line until it ends (Ctrl-D).",
     )
     parser.add_argument("folder", metavar="DIR", help="a run of `minilm recipe`")
+    add_device(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT")
     parser.set_defaults(run=run)
 
@@ -21,7 +24,8 @@ def run(args) -> int:
     """Answer the texts given, or what is typed."""
     from minilm import recipes
 
-    recipe = recipes.open_run(args.folder)
+    require(args.device)
+    recipe = recipes.open_run(args.folder, args.device)
     if args.text:
         for text in args.text:
             print(recipe.answer(text))

@@ -9,6 +9,9 @@ Without an end token all texts have the same length n, and the length penalty α
 ends is set aside, and the next one goes on in its place; log P alone (α = 0) favours short texts, α = 1 is the mean of log P
 a token.
 
+On a GPU the model's work, the sums and the choice of the best continuations are done there; once a token the host reads the few
+that were chosen, since which texts have ended, and whether the search is over, decides what is computed next.
+
 References: B. T. Lowerre, The Harpy speech recognition system, 1976; Y. Wu et al., Google's neural machine translation
 system, 2016 (length penalty; theirs is ((5 + n) / 6)^α, this one is Hugging Face's).
 """
@@ -19,7 +22,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.generation.loop import check_context, read_prompt
+from minilm import devices
+from minilm.generation.loop import check_context, read_prompt, there
 from minilm.ops import checks, softmax
 
 __all__ = ["Hypothesis", "beam_search"]
@@ -76,11 +80,14 @@ def beam_search(
     ended: list[Hypothesis] = []
     for n in range(1, tokens + 1):
         if n > 1:
-            logits, state = model.step(texts[:, -1], state)  # (K, V)
+            with devices.ids_are_checked():
+                logits, state = model.step(there(model, texts[:, -1]), state)  # (K, V)
         each, _ = softmax.log_forward(logits.astype(np.float64))  # (K, V)
-        if np.isnan(each).any():
+        count = min(each.size, beams + (0 if end is None else len(totals)))  # for each beam that might end one more that does not
+        best, sums = _best(there(model, totals)[:, None] + each, count)  # (K or more,) each
+        if best is None:
             raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
-        parents, drawn, sums = _best(totals[:, None] + each, beams, end)  # (K or more,) each
+        parents, drawn = np.divmod(best, each.shape[1])
         over = drawn == end if end is not None else np.zeros(len(drawn), bool)  # (K or more,)
         for k in np.flatnonzero(over[:beams]):
             ended.append(Hypothesis(np.append(texts[parents[k]], drawn[k]), float(sums[k]), float(sums[k]) / n**alpha))
@@ -95,21 +102,33 @@ def beam_search(
     return sorted(ended + living, key=lambda h: -h.score)[:beams]
 
 
-def _best(totals, beams: int, end: int | None):
-    """Beam, token and log P of the most probable continuations among totals (K, V), best first.
+def _best(totals, count: int):
+    """The `count` most probable continuations among totals (K, V), best first: their numbers k V + v, and their log P.
 
-    As many as `beams`, and one more for each beam that might end: enough, then, that do not.
+    Both lie on the host, and are None where there is a NaN.
     """
     flat = totals.reshape(-1)  # (K V,)
-    count = min(len(flat), beams + (0 if end is None else len(totals)))
-    best = np.flatnonzero(flat >= np.partition(flat, -count)[-count])  # those that tie with the last among them
-    best = best[np.argsort(-flat[best], kind="stable")][:count]
-    best = best[flat[best] > -np.inf]
-    return *np.divmod(best, totals.shape[1]), flat[best]
+    if devices.on_gpu(flat):
+        module = devices.array_module(flat)
+        best = module.argsort(-flat, kind="stable")[:count]  # (count,)
+        told = module.concatenate([flat[best], best.astype(np.float64), (flat != flat).any().astype(np.float64)[None]])
+        *told, wrong = told.get()  # the one wait of a token
+        flat, best = np.array(told[:count]), np.array(told[count:], np.int64)
+    else:
+        wrong = np.isnan(flat).any()
+        best = np.flatnonzero(flat >= np.partition(flat, -count)[-count])  # those that tie with the last among them
+        best = best[np.argsort(-flat[best], kind="stable")][:count]
+        flat = flat[best]
+    if wrong:
+        return None, None
+    return best[flat > -np.inf], flat[flat > -np.inf]
 
 
 def _rows(state, rows):
     """The state of some of the texts: what its ``reorder`` gives, or of arrays the axis before the last, that of the batch."""
     if hasattr(state, "reorder"):
         return state.reorder(rows)
-    return tuple(_rows(part, rows) for part in state) if isinstance(state, tuple) else np.ascontiguousarray(state[..., rows, :])
+    if isinstance(state, tuple):
+        return tuple(_rows(part, rows) for part in state)
+    module = devices.array_module(state)
+    return module.ascontiguousarray(state[..., rows if module is np else module.asarray(rows), :])

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
+from minilm.generation.loop import there
 from minilm.ops import checks, softmax
 
 __all__ = ["Filling", "fill_mask"]
@@ -51,8 +53,10 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
         raise ValueError(f"text must hold {tokenizer.mask_token} at least once, got {text!r:.60}")
     if len(ids) > model.context:
         raise ValueError(f"text has {len(ids)} tokens with [CLS] and [SEP], more than the model's context of {model.context}")
-    logits, _ = model.logits(ids[None])  # (1, T, V)
-    p, _ = softmax.forward(logits[0, places].astype(np.float64))  # (masks, V)
+    with devices.ids_are_checked():  # the tokenizer's ids are, and places are below T
+        logits, _ = model.logits(there(model, checks.ids("ids", ids[None], model.config.vocab_size)))  # (1, T, V)
+        p, _ = softmax.forward(logits[0, there(model, places)].astype(np.float64))  # (masks, V)
+    p = devices.to_host(p)
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]  # (masks, top)
     return [
         [Filling(tokenizer.id_to_token(id), int(id), float(row[id])) for id in mine] for row, mine in zip(p, best, strict=True)

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from minilm import devices
 from minilm.generation.padding import left_padded
-from minilm.generation.sampling import check_options, draw
+from minilm.generation.sampling import check_options, draw, drawn_ids
 from minilm.ops import checks
 from minilm.random import Key
 
-__all__ = ["read_prompt", "stream_ids"]
+__all__ = ["check_context", "read_prompt", "stream_ids", "there"]
 
 WINDOW = 1024  # a prompt is read in pieces of so many tokens, so that memory does not grow with its length
 
@@ -27,6 +28,7 @@ def stream_ids(
     seed: int = 0,
     greedy: bool = False,
     suppress: Iterable[int] = (),
+    block: int = 16,
 ) -> Iterator[np.ndarray]:
     """The tokens that follow `ids`, one of every text at a time.
 
@@ -46,6 +48,9 @@ def stream_ids(
         Take the most probable token; the same as temperature 0.
     suppress : iterable of int
         Ids that are never drawn.
+    block : int
+        Of a model on a GPU: so many tokens are drawn before the host reads them, the first time 1, then 2, 4, and so on. Nothing
+        waits for the GPU in between; what is drawn beyond the last token that the caller wants is lost.
 
     Yields
     ------
@@ -55,7 +60,7 @@ def stream_ids(
     ------
     TypeError, ValueError
         If an argument is out of range or a prompt longer than the model's context, at the call; if the model's logits are not
-        finite, at that token.
+        finite, at that token (on a GPU when its block is read).
 
     Notes
     -----
@@ -67,8 +72,9 @@ def stream_ids(
     if tokens is not None:
         checks.whole("tokens", tokens, 0, 2**63)
     ids, mask = _prompts(model, ids)
+    block = checks.whole("block", block, 1, 2**31)
     suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
-    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed)
+    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed, block)
 
 
 def _prompts(model, ids):
@@ -95,25 +101,46 @@ def check_context(model, length: int) -> None:
         raise ValueError(f"the prompt has {length} tokens, more than the model's context of {context}: shorten it")
 
 
-def _stream(model, ids, mask, tokens, options, seed, suppressed):
+def _stream(model, ids, mask, tokens, options, seed, suppressed, block):
+    on_device = getattr(model, "device", "cpu") == "cuda"
     logits, state = read_prompt(model, ids, mask)  # (B, V)
-    checks.ids("suppress", suppressed, logits.shape[1])
-    step = 0
+    suppressed = there(model, checks.ids("suppress", suppressed, logits.shape[1]))
+    drawn, step, count = None, 0, 1  # of the text, and to be drawn before they are read
     while tokens is None or step < tokens:
-        if suppressed.size:
-            logits[:, suppressed] = -np.inf
-        drawn = draw(logits, Key(seed, step), *options)  # (B,)
-        yield drawn
-        step += 1
-        if step != tokens:
-            logits, state = model.step(drawn, state)  # (B, V)
+        count = count if tokens is None else min(count, tokens - step)
+        together = []  # (B,) each
+        with devices.ids_are_checked():  # for what was drawn lies in the vocabulary; never while the caller has the turn
+            for now in range(step, step + count):
+                if drawn is not None:
+                    logits, state = model.step(drawn, state)  # (B, V)
+                if suppressed.size:
+                    logits[:, suppressed] = -np.inf
+                drawn = draw(logits, Key(seed, now), *options)  # (B,)
+                together.append(drawn)
+        step += count
+        if on_device:
+            together = map(drawn_ids, np.stack(together).get())  # the one wait of the block
+            count = min(2 * count, block)
+        yield from together
+
+
+def there(model, array):
+    """An array of the host on the model's device; models of other makes, which say nothing of one, compute on the host."""
+    return devices.to_device(array) if getattr(model, "device", "cpu") == "cuda" else array
 
 
 def read_prompt(model, ids, mask=None):
-    """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state."""
-    state = model.initial_state(len(ids))
-    if mask is not None:
-        return model.logits(ids, state, last=True, key_mask=mask)
-    for start in range(0, ids.shape[1], WINDOW):
-        logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)
+    """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state.
+
+    ids and mask lie on the host, what is returned on the model's device.
+    """
+    if hasattr(model, "config"):
+        ids = checks.ids("ids", ids, model.config.vocab_size)  # on the host, once
+    ids = there(model, ids)
+    with devices.ids_are_checked():
+        state = model.initial_state(len(ids))
+        if mask is not None:
+            return model.logits(ids, state, last=True, key_mask=mask)
+        for start in range(0, ids.shape[1], WINDOW):
+            logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)
     return logits, state

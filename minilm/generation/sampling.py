@@ -21,6 +21,7 @@ Of equal logits the lower id counts as the larger one, here as in argmax. So exa
 more where some tie with the k-th), and top-k with k = 1, like τ → 0, is greedy.
 
 All of it is computed in float64, whatever the logits are: cumulative sums of 50,000 float32 probabilities are off by 1e-4.
+The draw itself is an op, `minilm.ops.sampling`, which gives the same ids on a GPU.
 
 References: A. Fan, M. Lewis, Y. Dauphin, Hierarchical neural story generation, ACL 2018 (top-k); A. Holtzman, J. Buys, L. Du,
 M. Forbes, Y. Choi, The curious case of neural text degeneration, ICLR 2020 (top-p, the nucleus).
@@ -32,7 +33,8 @@ import math
 
 import numpy as np
 
-from minilm.ops import checks, philox
+from minilm import devices
+from minilm.ops import checks, sampling
 from minilm.random import Key
 
 __all__ = ["check_options", "greedy_ids", "keep_top_k", "keep_top_p", "probabilities", "sample_ids"]
@@ -123,7 +125,8 @@ def _filtered(logits, temperature, top_k, top_p) -> np.ndarray:
         raise ValueError(f"logits must have a finite largest number in every row, got {peak[~np.isfinite(peak)][0]}")
     x -= peak
     if temperature != 1:
-        x /= temperature
+        with np.errstate(over="ignore"):
+            x /= temperature
     if top_k is not None:
         x = keep_top_k(x, top_k)
     if top_p is not None:
@@ -186,6 +189,7 @@ def sample_ids(logits, key: Key, temperature: float = 1.0, top_k: int | None = N
     Returns
     -------
     ids : ndarray, shape (B,), int64
+        Of logits on the device they lie there too, and -1 stands where a row's largest number is not finite.
 
     Raises
     ------
@@ -198,14 +202,18 @@ def sample_ids(logits, key: Key, temperature: float = 1.0, top_k: int | None = N
 
 
 def draw(logits, key, temperature, top_k, top_p) -> np.ndarray:
-    """`sample_ids` of arguments that were checked."""
-    if temperature == 0:
-        return _greedy(logits)
-    q = _filtered(logits, temperature, top_k, top_p)  # (B, V) up to a factor
-    cumulative = np.cumsum(q, axis=-1)  # (B, V)
-    # below the whole sum even after rounding, as a random number is at most 1 - 2**-53: so there is a v, and q[v] > 0
-    u = philox.uniform(key, len(q), np.float64) * cumulative[:, -1]  # (B,)
-    return np.array([row.searchsorted(number, side="right") for row, number in zip(cumulative, u, strict=True)], np.int64)
+    """`sample_ids` of arguments that were checked. Of logits on the device the ids stay there, -1 for a row without a draw."""
+    ids = sampling.forward(logits, key, temperature, top_k, top_p).ids  # (B,)
+    return ids if devices.on_gpu(ids) else drawn_ids(ids, logits)
+
+
+def drawn_ids(ids: np.ndarray, logits=None) -> np.ndarray:
+    """`ids` (B,), or ValueError where one is -1: the logits of that row, if they are at hand, had no finite largest number."""
+    if (ids < 0).any():
+        row = int(np.argmax(ids < 0))
+        got = f"those of text {row} have not" if logits is None else f"got {logits[row].max()}"
+        raise ValueError(f"logits must have a finite largest number in every row, {got}")
+    return ids
 
 
 def greedy_ids(logits) -> np.ndarray:

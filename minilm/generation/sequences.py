@@ -4,6 +4,10 @@ The model has ``encode(source, lengths, tokens=...)``, which gives a state of on
 gives logits (N, V) after one more token of each row, and the next state; ``state.reorder(rows)`` takes rows, some of them several
 times. Rows whose target has ended leave the batch.
 
+On a GPU the logits and the model's state stay there. A greedy search waits for it once in `LOOK` steps, to see which rows have
+ended, and a beam search once a step, for the 2 K best continuations of each source: which texts have ended, and what goes on in
+their places, is decided on the host.
+
 Beam search follows K targets a source, and keeps of their K V continuations the best; see `minilm.generation.beam`, which does it
 for one prompt of a language model, for score and length penalty.
 
@@ -15,10 +19,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.generation.beam import Hypothesis
 from minilm.ops import checks, softmax
 
 __all__ = ["beam_targets", "greedy_targets"]
+
+LOOK = 16  # steps of a greedy search on a GPU between two looks at which rows have ended
 
 
 def greedy_targets(model, source, lengths=None, *, begin: int, end: int, tokens: int = 256) -> list[np.ndarray]:
@@ -27,7 +34,9 @@ def greedy_targets(model, source, lengths=None, *, begin: int, end: int, tokens:
     Parameters
     ----------
     model : Seq2Seq, Transformer
+        On any device.
     source : ndarray of integers, shape (B, S)
+        On the host, or where the model is.
     lengths : ndarray of integers, shape (B,), optional
     begin, end : int
         The tokens before the first and after the last of a target.
@@ -41,18 +50,24 @@ def greedy_targets(model, source, lengths=None, *, begin: int, end: int, tokens:
     """
     _check(begin, end, tokens, model)
     state = model.encode(source, lengths, tokens=tokens)
-    B = len(source)
+    B, every = len(source), 1 if model.device == "cpu" else LOOK
     written = np.full((B, tokens), end, np.int64)  # (B, tokens)
-    rows, ids = np.arange(B), np.full(B, begin, np.int64)  # (N,) each: who still writes, and what each wrote last
+    rows, ids = np.arange(B), devices.to(model.device, np.full(B, begin, np.int64))  # (N,): who writes, and what each wrote last
+    unread = []  # ids of the last few steps, (N,) each
     for n in range(tokens):
-        logits, state = model.step(ids, state)  # (N, V)
+        with devices.ids_are_checked():
+            logits, state = model.step(ids, state)  # (N, V)
         ids = logits.argmax(axis=-1)  # (N,)
-        written[rows, n] = ids
-        on = np.flatnonzero(ids != end)  # (N',)
+        unread.append(ids)
+        if len(unread) < every and n + 1 < tokens:
+            continue
+        found = np.stack(devices.to_host(unread), axis=1)  # (N, n')
+        written[rows, n + 1 - len(unread) : n + 1], unread = found, []
+        on = np.flatnonzero((found != end).all(axis=1))  # (N',)
         if not len(on):
             break
-        if len(on) < len(ids):
-            rows, ids, state = rows[on], ids[on], state.reorder(on)
+        if len(on) < len(found):
+            rows, ids, state = rows[on], devices.to(model.device, found[on, -1]), state.reorder(on)
     return [row[: int(np.argmax(row == end)) if (row == end).any() else tokens].copy() for row in written]
 
 
@@ -94,17 +109,13 @@ def beam_targets(
     texts = np.empty((B, K, 0), np.int64)  # (M, K, n)
     ids = np.full(B * K, begin, np.int64)  # (M K,)
     for n in range(1, tokens + 1):
-        logits, state = model.step(ids, state)  # (M K, V)
+        with devices.ids_are_checked():
+            logits, state = model.step(devices.to(model.device, ids), state)  # (M K, V)
         each, _ = softmax.log_forward(logits)  # (M K, V)
         V = each.shape[1]
-        if np.isnan(each).any():
+        best, found, broken = _best(devices.to(model.device, totals), each.reshape(-1, K, V))  # (M, 2K) twice
+        if broken:
             raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
-        sums = (totals[:, :, None] + each.reshape(-1, K, V)).reshape(-1, K * V)  # (M, K V)
-        count = min(2 * K, K * V)
-        best = np.argpartition(sums, -count, axis=1)[:, -count:]  # (M, 2K): at most K of them end
-        order = np.argsort(-np.take_along_axis(sums, best, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)  # (M, 2K) best first
-        found = np.take_along_axis(sums, best, axis=1)  # (M, 2K)
         parents, drawn = np.divmod(best, V)  # (M, 2K) each
         on, follow, rows = [], [], []
         for m, b in enumerate(open_):
@@ -138,6 +149,36 @@ def beam_targets(
         ids, open_ = chosen.reshape(-1), open_[on]
         state = state.reorder(np.concatenate(rows))
     return [(done + left)[:K] for done, left in zip(ended, living, strict=True)]
+
+
+def _best(totals, each):
+    """The 2 K best of all continuations of each source, at most K of which end: their places in (K, V), and their log P.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (M, K)
+    each : ndarray, shape (M, K, V)
+
+    Returns
+    -------
+    best, found : ndarray, shape (M, 2 K)
+        On the host, best first.
+    broken : bool
+        Whether there is a NaN among them.
+    """
+    M, K, V = each.shape
+    sums = (totals[:, :, None] + each).reshape(M, K * V)  # (M, K V)
+    count = min(2 * K, K * V)
+    if devices.on_gpu(sums):
+        best = (-sums).argsort(axis=1)[:, :count]  # (M, 2K)
+        broken = np.isnan(sums).any(axis=1)[:, None]  # (M, 1)
+        told = np.concatenate([np.take_along_axis(sums, best, axis=1), best, broken], axis=1)  # (M, 4K + 1) of float64
+        told = devices.to_host(told)  # the one wait of a step
+        return told[:, count:-1].astype(np.int64), told[:, :count], told[:, -1].any()
+    best = np.argpartition(sums, -count, axis=1)[:, -count:]  # (M, 2K)
+    order = np.argsort(-np.take_along_axis(sums, best, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(best, order, axis=1)  # (M, 2K) best first
+    return best, np.take_along_axis(sums, best, axis=1), np.isnan(each).any()
 
 
 def _check(begin, end, tokens, model) -> None:

@@ -199,6 +199,6 @@ def _flat(part, workspace):
     part = part[:, :, 0]
     if part.flags.c_contiguous:
         return part
-    copy = empty_from(workspace)(part.shape, part.dtype)  # (B, T, D)
+    copy = empty_from(workspace, part)(part.shape, part.dtype)  # (B, T, D)
     copy[...] = part
     return copy

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 
 __all__ = ["KeyValueCache", "LayerCache"]
@@ -25,14 +26,20 @@ __all__ = ["KeyValueCache", "LayerCache"]
 class _Store:
     """The arrays, shared by all caches that continue one another; `filled` says how far the longest of them reaches."""
 
-    def __init__(self, layers: int, shape: tuple[int, int, int, int], dtype):
-        self.keys = [np.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each: pages come with their first use
-        self.values = [np.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
+    def __init__(self, layers: int, shape: tuple[int, int, int, int], dtype, module=np):
+        self.module = module  # NumPy or CuPy
+        self.keys = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each: pages come with their first use
+        self.values = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
         self.filled = 0
+
+    def there(self, array):
+        """An array of the host where the keys are."""
+        return array if self.module is np else devices.to_device(array)
 
     def rows(self, rows, length: int) -> _Store:
         """A copy of some rows, up to `length`."""
-        found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype)
+        found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.module)
+        rows = self.there(rows)
         for old, new in zip(self.keys + self.values, found.keys + found.values, strict=True):
             new[:, :length] = old[rows, :length]
         found.filled = length
@@ -67,13 +74,17 @@ class KeyValueCache:
     heads, width : int
         H and K.
     dtype : {float32, float64}
+    like : array, optional
+        On whose device keys and values lie; on the host without it.
 
     Attributes
     ----------
     length : int
         Tokens so far, padding included.
+    start : int
+        Where the newest tokens begin: those for which the last `extended` made room.
     padding : ndarray, shape (B,)
-        How many of each row's first tokens are padding.
+        How many of each row's first tokens are padding. It stays on the host.
     key_mask : ndarray of bool, shape (B, length), or None
         False where there is padding; None where there is none.
 
@@ -83,10 +94,10 @@ class KeyValueCache:
     copies.
     """
 
-    def __init__(self, layers: int, batch: int, capacity: int, heads: int, width: int, dtype=np.float32):
+    def __init__(self, layers: int, batch: int, capacity: int, heads: int, width: int, dtype=np.float32, *, like=None):
         self.capacity = checks.whole("capacity", capacity, 1, 2**31)
-        self._store = _Store(layers, (batch, capacity, heads, width), dtype)
-        self.length = self._start = 0
+        self._store = _Store(layers, (batch, capacity, heads, width), dtype, devices.array_module(like))
+        self.length = self.start = 0
         self.padding = np.zeros(batch, np.int64)  # (B,)
         self.key_mask = None
 
@@ -97,7 +108,7 @@ class KeyValueCache:
         ----------
         count : int
         padding : ndarray of integers, shape (B,), optional
-            How many of a row's first tokens are padding; only where the cache is empty.
+            How many of a row's first tokens are padding; only where the cache is empty. From a GPU it is read back, once.
 
         Raises
         ------
@@ -110,25 +121,29 @@ class KeyValueCache:
         if store.filled > self.length:  # another continuation has its keys where ours would go
             store = store.rows(np.arange(len(self.padding)), self.length)
         store.filled = self.length + count
-        return self._with(store, self.length, self.length + count, self.padding if padding is None else padding)
+        padding = self.padding if padding is None else devices.to_host(padding)
+        return self._with(store, self.length, self.length + count, padding)
 
     def reorder(self, rows) -> KeyValueCache:
-        """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search."""
-        rows = checks.ids("rows", np.asarray(rows), len(self.padding), (None,), "(N,)")
+        """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search.
+
+        Rows that lie on the GPU are read back; take them from the host.
+        """
+        rows = checks.ids("rows", np.asarray(devices.to_host(rows)), len(self.padding), (None,), "(N,)")
         return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])
 
     def __getitem__(self, layer: int) -> LayerCache:
-        return LayerCache(self._store.keys[layer], self._store.values[layer], self._start, self.length, self.key_mask)
+        return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
 
     def positions(self) -> np.ndarray:
         """Positions of the new tokens, (B, t), counted from each row's first token that is no padding; 0 for padding."""
-        new = np.arange(self._start, self.length)  # (t,)
-        return np.maximum(new - self.padding[:, None], 0)  # (B, t)
+        new = np.arange(self.start, self.length)  # (t,)
+        return self._store.there(np.maximum(new - self.padding[:, None], 0))  # (B, t)
 
     def _with(self, store, start, length, padding) -> KeyValueCache:
         cache = object.__new__(KeyValueCache)
-        cache.capacity, cache._store, cache._start, cache.length, cache.padding = self.capacity, store, start, length, padding
-        cache.key_mask = np.arange(length) >= padding[:, None] if padding.any() else None  # (B, length)
+        cache.capacity, cache._store, cache.start, cache.length, cache.padding = self.capacity, store, start, length, padding
+        cache.key_mask = store.there(np.arange(length) >= padding[:, None]) if padding.any() else None  # (B, length)
         return cache
 
     def __repr__(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Layer
 from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
@@ -88,7 +89,7 @@ class EncoderDecoder(Layer):
 
 
 def mask_of(lengths, time: int):
-    """True for tokens, False for padding, (B, T); None where nothing is padded."""
-    if lengths is None or (lengths == time).all():
+    """True for tokens, False for padding, (B, T); None where nothing is padded, unless it takes the GPU to know."""
+    if lengths is None or (not devices.on_gpu(lengths) and (lengths == time).all()):
         return None
-    return np.arange(time) < lengths[:, None]  # (B, T)
+    return devices.array_module(lengths).arange(time) < lengths[:, None]  # (B, T)

@@ -24,6 +24,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.diagnosis import first_not_finite
@@ -200,9 +201,9 @@ class GPT(Pretrained, Generating, Layer):
             targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
         return ids, targets
 
-    def _embedded(self, ids, positions, key, workspace):
+    def _embedded(self, ids, positions, key, workspace, offset: int = 0):
         x, wte = self.wte.forward(ids, workspace=workspace)  # (B, T, D)
-        x, wpe = self.wpe.forward(x, positions, workspace=workspace)
+        x, wpe = self.wpe.forward(x, positions, offset=offset, workspace=workspace)
         x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0), workspace=workspace)
         return x, (wte, wpe, dropped)
 
@@ -226,11 +227,13 @@ class GPT(Pretrained, Generating, Layer):
 
     def _evaluated(self, ids, padding, cache, workspace):
         """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
-        mask, positions = _placed(ids, padding) if cache is None else (None, cache.positions())
+        mask, positions, offset = *_placed(ids, padding), 0
+        if cache is not None:
+            mask, positions, offset = None, None if cache.key_mask is None else cache.positions(), cache.start
         shape = (*ids.shape, self.config.n_embd)
         x, y = (empty_from(workspace, ids)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
         with scratch_of(workspace):
-            x[...] = self._embedded(ids, positions, None, workspace)[0]
+            x[...] = self._embedded(ids, positions, None, workspace, offset)[0]
         for layer, block in enumerate(self.h):
             with scratch_of(workspace):
                 part = None if cache is None else cache[layer]
@@ -248,4 +251,5 @@ def _placed(ids, padding):
     if padding is None:
         return None, None
     places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
-    return places >= 0, np.maximum(places, 0)
+    placed = places >= 0, np.maximum(places, 0)
+    return devices.to_device(placed) if devices.on_gpu(ids) else placed

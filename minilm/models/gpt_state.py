@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.cache import KeyValueCache
 from minilm.ops import checks
 
@@ -19,8 +20,9 @@ class GPTState(NamedTuple):
     ids: np.ndarray  # (B, length) the tokens themselves, to be read again when the context is full
 
     def reorder(self, rows) -> GPTState:
-        """The state of some of the texts, by their numbers (N,)."""
-        return GPTState(self.cache.reorder(rows), self.ids[rows])
+        """The state of some of the texts, by their numbers (N,), which lie on the host."""
+        there = devices.to_device(np.asarray(rows)) if devices.on_gpu(self.ids) else rows
+        return GPTState(self.cache.reorder(rows), self.ids[there])
 
 
 class Generating:
@@ -31,8 +33,9 @@ class Generating:
         config = self.config
         batch = checks.whole("batch", batch, 0, 2**31)
         width = config.n_embd // config.n_head
-        cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype)
-        return GPTState(cache, np.empty((batch, 0), np.int64))
+        weight = self.wte.weight.value
+        cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype, like=weight)
+        return GPTState(cache, devices.array_module(weight).empty((batch, 0), np.int64))
 
     def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None, workspace=None):
         """Logits of the token after each of `ids`.
@@ -45,7 +48,8 @@ class Generating:
         last : bool
             Only those after the last token: what generation wants of a prompt.
         key_mask : ndarray of bool, shape (B, T), optional
-            False for the padding with which the shorter texts begin. Only at the beginning, without a state.
+            False for the padding with which the shorter texts begin. Only at the beginning, without a state. It may lie on the
+            host, where it is looked at.
         workspace : Workspace, optional
 
         Returns
@@ -61,6 +65,10 @@ class Generating:
         """
         ids, _ = self._checked(ids)
         padding = left_padding(key_mask, ids)
+        return self._read(ids, padding, state, last, workspace)
+
+    def _read(self, ids, padding, state, last: bool, workspace=None):
+        """`logits` of ids that were checked; padding (B,) or None."""
         state = self.initial_state(len(ids)) if state is None else state
         if state.ids.shape[1] and padding is not None:
             raise ValueError("key_mask is for the beginning of texts, and the state has read some tokens already")
@@ -69,7 +77,7 @@ class Generating:
         cache = state.cache.extended(ids.shape[1], padding)
         x = self._evaluated(ids, None, cache, workspace)  # (B, T, D)
         state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
-        x = np.ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
+        x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
         return self.lm_head.forward(x, workspace=workspace)[0], state
 
     def step(self, ids, state: GPTState | None = None):
@@ -95,15 +103,15 @@ class Generating:
             kept = self.context // 2
             read = np.concatenate([state.ids[:, self.context - kept :], ids[:, None]], axis=1)  # (B, kept + 1)
             padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
-            read = read[:, -self.context :]
-            return self.logits(read, last=True, key_mask=np.arange(read.shape[1]) >= padding[:, None])
-        return self.logits(ids[:, None], state, last=True)
+            return self._read(read[:, -self.context :], padding if padding.any() else None, None, last=True)
+        return self._read(ids[:, None], None, state, last=True)
 
 
 def left_padding(key_mask, ids) -> np.ndarray | None:
-    """How many of each row's first tokens are padding, (B,), or None where there is none."""
+    """How many of each row's first tokens are padding, (B,) on the host, or None where there is none."""
     if key_mask is None:
         return None
+    key_mask = devices.to_host(key_mask)
     if not isinstance(key_mask, np.ndarray) or key_mask.dtype != np.bool_:
         raise TypeError(f"key_mask must be a numpy array of bool, got {checks.describe(key_mask)}")
     checks.check_shape("key_mask", key_mask, ids.shape, "(B, T)")

@@ -20,9 +20,7 @@ and a sentence of the story gets a vector of its age, counted from the last one,
 Tied "adjacent", a hop's output table is the next one's input table: A_{k+1} = C_k, S_{k+1} = R_k, B = A_1, W = C_K. Tied
 "layerwise", all hops have the same A, C, S and R, and there is a matrix H, as in a recurrent network.
 
-The weights l are linear in d, so a bag is two products with matrices of word counts, P (N, U) with (1 - j/J) and Q (N, U) with
--(1 - 2j/J) summed over each word of the U that the batch holds: bag(E) = P E + (Q E) · d/D. These do not depend on the table, and
-the gradient by a table is dE = Pᵀ dx + Qᵀ (dx · d/D).
+How bags and their gradients are computed stands in `minilm.models.bags`.
 
 Backward of a hop, for du by u_{k+1}: c_k gets p du, p gets c · du, whose softmax's gradient ds gives m_k += ds u and u_k += ds m;
 the op `minilm.ops.attention` with one query and one head does this part.
@@ -37,8 +35,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.models.bags import Counts, Rows, bags_of
 from minilm.ops import attention, checks, cross_entropy, dropout
 from minilm.random import Key
 
@@ -52,14 +52,6 @@ class Reading(NamedTuple):
 
     logits: np.ndarray  # (B, V)
     attention: np.ndarray  # (B, K, M) how much each hop took of each sentence
-
-
-class Words(NamedTuple):
-    """Sentences as matrices of counts, for `bag`."""
-
-    ids: np.ndarray  # (U,) the words that the batch holds
-    P: np.ndarray  # (N, U)
-    Q: np.ndarray | None  # (N, U), None without position encoding
 
 
 class Hop(NamedTuple):
@@ -76,9 +68,9 @@ class Hop(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    story: Words
-    question: Words
-    ages: np.ndarray  # (B, M)
+    story: Counts | Rows
+    question: Counts | Rows
+    ages: list  # what the embedding of the ages saved, for each table
     mask: np.ndarray  # (B, M)
     hops: list[Hop]
     output: Any
@@ -171,7 +163,7 @@ class MemoryNetwork(Layer):
         question : ndarray of integers, shape (B, Q)
             Likewise.
         answers : ndarray of integers, shape (B,)
-            Words.
+            Words. On a GPU ids, shapes aside, are checked only outside of `minilm.devices.ids_are_checked`.
         key : Key, optional
             For the noise in time and the linear start; without it there is neither.
         workspace : Workspace, optional
@@ -202,12 +194,10 @@ class MemoryNetwork(Layer):
             before, after = self._places(number)
             dsentences[before] = dsentences[before] + dm
             dsentences[after] = dsentences[after] + dc
-        for table, time, dx in zip(self.tables, self.times, dsentences, strict=True):
-            _bag_backward(dx.reshape(-1, self.embed_dim), saved.story, table.weight)
-            rows = np.zeros(time.weight.shape, dx.dtype)  # (memory_size, D)
-            np.add.at(rows, saved.ages[saved.mask], dx[saved.mask])
-            time.weight.accumulate(rows)
-        _bag_backward(du, saved.question, self.question.weight)
+        for table, time, ages, dx in zip(self.tables, self.times, saved.ages, dsentences, strict=True):
+            saved.story.backward(dx.reshape(-1, self.embed_dim), table.weight)
+            time.backward(dx, ages, workspace=workspace)  # where there is no sentence dx is 0
+        saved.question.backward(du, self.question.weight)
 
     def read(self, story, question) -> Reading:
         """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
@@ -222,22 +212,23 @@ class MemoryNetwork(Layer):
         B, M, J = story.shape
         question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
         mask = (story != 0).any(axis=2)  # (B, M)
-        if not B or not mask.any(axis=1).all():
+        if not B or not (checks.trusted(mask) or mask.any(axis=1).all()):
             empty = "there is none" if not B else f"story {int(np.argmin(mask.any(axis=1)))} has none"
             raise ValueError(f"story must have a sentence at least in each row, {empty}")
         ages = self._ages(mask, key)  # (B, M)
-        story_words = _words(story.reshape(B * M, J), self.position_encoding, self.dtype)
-        question_words = _words(question, self.position_encoding, self.dtype)
-        sentences = [
-            _bag(story_words, table.weight.value).reshape(B, M, -1) + time.weight.value[ages]
-            for table, time in zip(self.tables, self.times, strict=True)
-        ]  # (B, M, D) each
-        u, hops = _bag(question_words, self.question.weight.value), []  # (B, D)
+        bags = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype)
+        asked = bags_of(question, self.position_encoding, self.dtype)
+        sentences, aged = [], []  # (B, M, D) each
+        for table, time in zip(self.tables, self.times, strict=True):
+            x, kept = time.forward(ages)  # (B, M, D)
+            sentences.append(bags.forward(table.weight.value).reshape(B, M, -1) + x)
+            aged.append(kept)
+        u, hops = asked.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):
             before, after = self._places(number)
             u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
             hops.append(hop)
-        return u, (story_words, question_words, ages, mask, hops)
+        return u, (bags, asked, aged, mask, hops)
 
     def _places(self, number: int) -> tuple[int, int]:
         """Which table a hop finds sentences by, and which it reads them with."""
@@ -247,7 +238,7 @@ class MemoryNetwork(Layer):
         """How many sentences came after each, (B, M), and with a key how many empty places."""
         steps = mask.astype(np.int64)  # (B, M): what each sentence adds to the age of those before it
         if key is not None and self.time_noise > 0:
-            ones = np.ones(mask.shape, np.float32)  # (B, M)
+            ones = devices.array_module(mask).ones(mask.shape, np.float32)  # (B, M)
             steps = steps + (dropout.forward(ones, self.time_noise, key.fold(0))[0] == 0) * mask
         later = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1] - steps  # (B, M)
         return np.minimum(later, self.memory_size - 1)
@@ -278,42 +269,3 @@ class MemoryNetwork(Layer):
 
     def settings(self):
         return f"{self.vocab_size}, {self.embed_dim}, hops={self.hops}, memory_size={self.memory_size}, tying={self.tying!r}"
-
-
-def _words(ids, position_encoding: bool, dtype) -> Words:
-    """The matrices of counts of N sentences, ids (N, J) with 0 for padding."""
-    N = len(ids)
-    found, column = np.unique(ids, return_inverse=True)  # (U,), (N J,)
-    rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
-    cells = rows * len(found) + column.reshape(ids.shape)[rows, places]  # (W,)
-
-    def counted(weights):
-        flat = np.bincount(cells, weights, minlength=N * len(found))  # (N U,)
-        return flat.reshape(N, len(found)).astype(dtype)
-
-    if not position_encoding:
-        return Words(found, counted(None), None)
-    part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
-    return Words(found, counted(1 - part), counted(2 * part - 1))
-
-
-def _scale(D: int, dtype):
-    """d / D for d = 1 ... D."""
-    return (np.arange(1, D + 1) / D).astype(dtype)
-
-
-def _bag(words: Words, E):
-    """The vectors of N sentences, (N, D)."""
-    rows = E[words.ids]  # (U, D)
-    x = words.P @ rows  # (N, D)
-    return x if words.Q is None else x + (words.Q @ rows) * _scale(E.shape[1], E.dtype)
-
-
-def _bag_backward(dx, words: Words, weight) -> None:
-    """Add the gradient by the table, for dx (N, D)."""
-    dE = words.P.T @ dx  # (U, D)
-    if words.Q is not None:
-        dE += words.Q.T @ (dx * _scale(dx.shape[1], dx.dtype))
-    whole = np.zeros(weight.shape, dE.dtype)  # (V, D)
-    whole[words.ids] = dE
-    weight.accumulate(whole)

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, attention, checks, cross_entropy
@@ -128,14 +129,15 @@ class Reader(Layer):
         (start, end), saved = self._logits(passage, question, features, key, workspace)  # (B, T) each
         B = len(start)
         spans = checks.integers("spans", spans, (B, 2), "(B, 2)")
-        lengths = (passage != 0).sum(axis=1)  # (B,)
-        wrong = (spans < 0).any(axis=1) | (spans[:, 1] >= lengths) | (spans[:, 0] > spans[:, 1])
-        if wrong.any():
-            b = int(np.argmax(wrong))
-            raise ValueError(f"spans must lie in the passage, got {spans[b].tolist()} in row {b} of {lengths[b]} words")
+        if not checks.trusted(spans):
+            lengths = (passage != 0).sum(axis=1)  # (B,)
+            wrong = (spans < 0).any(axis=1) | (spans[:, 1] >= lengths) | (spans[:, 0] > spans[:, 1])
+            if wrong.any():
+                b = int(wrong.argmax())
+                raise ValueError(f"spans must lie in the passage, got {spans[b].tolist()} in row {b} of {lengths[b]} words")
         losses, kept = zip(
             *(
-                cross_entropy.forward(logits, np.ascontiguousarray(spans[:, side]), workspace=workspace)
+                cross_entropy.forward(logits, checks.kernel_ready(spans[:, side]), workspace=workspace)
                 for side, logits in enumerate((start, end))
             ),
             strict=True,
@@ -169,12 +171,12 @@ class Reader(Layer):
         dq, _ = self.question.backward(dz, z, **options)  # (B, Q, E)
         dx, _ = self.passage.backward(self.dropout.backward(dy, dropped_y, **options), y, **options)  # (B, T, 2E + F)
         map_p, map_q, curve_p, curve_q, aligned = saved.aligned
-        da = np.ascontiguousarray(dx[:, :, E : 2 * E])[:, :, None]  # (B, T, 1, E)
+        da = checks.kernel_ready(dx[:, :, E : 2 * E])[:, :, None]  # (B, T, 1, E)
         dquery, dkey, dvalue = (each[:, :, 0] for each in attention.backward(da, aligned))  # (B, T, E), (B, Q, E) twice
         dp = dx[:, :, :E] + self._align_backward(dquery, curve_p, map_p, options)
         dq = dq + dvalue + self._align_backward(dkey, curve_q, map_q, options)
         for gradient, (embedded, dropped) in zip((dp, dq), saved.embedded, strict=True):
-            gradient = self.dropout.backward(np.ascontiguousarray(gradient), dropped, **options)
+            gradient = self.dropout.backward(checks.kernel_ready(gradient), dropped, **options)
             self.embedding.backward(gradient, embedded, **options)
         return dx[:, :, 2 * E :] if self.features else None
 
@@ -185,7 +187,7 @@ class Reader(Layer):
         B, T = passage.shape
         question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
         for name, ids in (("passage", passage), ("question", question)):
-            if not B or not (ids[:, :1] != 0).all():
+            if not B or not ids.shape[1] or not (checks.trusted(ids) or (ids[:, :1] != 0).all()):
                 raise ValueError(f"{name} must have a word at least in each row, and padding (0) at the ends of rows")
         if self.features:
             features = checks.floating("features", features, (B, T, self.features), self.dtype, "(B, T, F)")
@@ -203,12 +205,13 @@ class Reader(Layer):
         parts = [p, a[:, :, 0]] + ([features] if self.features else [])
         x = np.concatenate(parts, axis=2)  # (B, T, 2E + F)
         out, kept_y = self.passage.forward(x, None, lengths[0], key=keys[2], **options)
-        y, dropped_y = self.dropout.forward(np.ascontiguousarray(out.y), key=keys[3], **options)  # (B, T, 2H)
+        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=keys[3], **options)  # (B, T, 2H)
         out, kept_z = self.question.forward(q, None, lengths[1], key=keys[4], **options)
-        z, dropped_z = self.dropout.forward(np.ascontiguousarray(out.y), key=keys[5], **options)  # (B, Q, 2H)
-        w = np.ascontiguousarray(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
+        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=keys[5], **options)  # (B, Q, 2H)
+        w = checks.kernel_ready(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
         r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=mask, scale=1.0)  # (B, 1, 1, 2H)
-        r, inside = np.ascontiguousarray(r[:, 0, 0]), np.arange(T) < lengths[0][:, None]  # (B, 2H), (B, T)
+        r = checks.kernel_ready(r[:, 0, 0])  # (B, 2H)
+        inside = devices.array_module(passage).arange(T) < lengths[0][:, None]  # (B, T)
         logits, maps, pointed = [], [], []
         for layer in (self.start, self.end):
             g, kept = layer.forward(r, **options)  # (B, 2H)
@@ -232,7 +235,7 @@ class Reader(Layer):
         return y, curve, mapped
 
     def _align_backward(self, dy, curve, mapped, options):
-        da = activations.relu.backward(np.ascontiguousarray(dy), curve, **options)
+        da = activations.relu.backward(checks.kernel_ready(dy), curve, **options)
         return self.align.backward(da, mapped, **options)
 
     def settings(self):
@@ -249,7 +252,7 @@ def best_spans(start, end, *, most: int = 15, inside=None) -> tuple[np.ndarray, 
     most : int
         Words of an answer.
     inside : ndarray of bool, shape (B, T), optional
-        Where an answer may start and end.
+        Where an answer may start and end. Arrays on a GPU are read back.
 
     Returns
     -------
@@ -257,7 +260,7 @@ def best_spans(start, end, *, most: int = 15, inside=None) -> tuple[np.ndarray, 
     scores : ndarray, shape (B,)
         The sums.
     """
-    start, end = np.asarray(start), np.asarray(end)
+    start, end, inside = (each if each is None else np.asarray(devices.to_host(each)) for each in (start, end, inside))
     checks.check_shape("start", start, (None, None), "(B, T)")
     checks.check_shape("end", end, start.shape, "(B, T)")
     most = checks.whole("most", most, 1, 2**31)

@@ -27,9 +27,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import GRU, LSTM, BahdanauAttention, Layer, Linear, LuongAttention
 from minilm.layers.residual import added
-from minilm.ops import tanh
+from minilm.ops import checks, tanh
 from minilm.ops.workspace import empty_from
 
 __all__ = ["RecurrentDecoder"]
@@ -106,7 +107,7 @@ class RecurrentDecoder(Layer):
         if not self.stepwise:
             h, _, saved = self._run(x, state, None, *each, key, workspace)
             return h, Saved([saved], projected, np.shape(memory), self.peeky)
-        allocate, steps = empty_from(workspace), []
+        allocate, steps = empty_from(workspace, x), []
         h = allocate((B, T, self.width), self.dtype)  # (B, T, H)
         feed = None
         if self.input_feeding:
@@ -135,10 +136,10 @@ class RecurrentDecoder(Layer):
         dmemory : ndarray, shape (B, S, H), or None
         """
         B, T, _ = dh.shape
-        allocate, H = empty_from(workspace), self.hidden_size
+        allocate, H = empty_from(workspace, dh), self.hidden_size
         E = self.recurrent.input_size - H * (self.peeky + self.stepwise)
         dx = allocate((T, B, E), self.dtype)  # (T, B, E)
-        dpeek = np.zeros((B, H), self.dtype) if self.peeky else None  # (B, H)
+        dpeek = devices.array_module(dh).zeros((B, H), self.dtype) if self.peeky else None  # (B, H)
         dkeys = dmemory = dfeed = None
         dstate: tuple = (None,) * len(self.recurrent.Output._fields[1:])
         count = len(saved.steps)
@@ -175,12 +176,12 @@ class RecurrentDecoder(Layer):
 
     def _run(self, x, state, feed, peek, keys, memory, mask, key, workspace, return_weights=False):
         """t steps: h (B, t, width), the state after them, and what backward needs."""
-        allocate, H = empty_from(workspace), self.hidden_size
+        allocate, H = empty_from(workspace, x), self.hidden_size
         t, B, E = x.shape
         options = {"key_mask": mask, "return_weights": return_weights, "workspace": workspace}
         context = None
         if self.attend_first:
-            context, attended = self.attention.attend(np.ascontiguousarray(state[0][-1])[:, None], keys, memory, **options)
+            context, attended = self.attention.attend(checks.kernel_ready(state[0][-1])[:, None], keys, memory, **options)
             context, weights = context if return_weights else (context, None)  # (B, 1, H), (B, 1, S)
             feed = context[:, 0]  # (B, H)
         if peek is not None or feed is not None:
@@ -214,7 +215,7 @@ class RecurrentDecoder(Layer):
     def _run_backward(self, dh, dstate, saved, dpeek, workspace):
         """Of t steps: d[x; peek; feed] (t, B, ...), dstate, and dkeys and dmemory, or None; adds to dpeek (B, H)."""
         ran, attended, combined, bent, _ = saved
-        allocate, H = empty_from(workspace), self.hidden_size
+        allocate, H = empty_from(workspace, dh), self.hidden_size
         B, t, _ = dh.shape
         parts = dcontext = None
         if self.attention is not None:

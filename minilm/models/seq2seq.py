@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import GRU, LSTM, Dropout, Embedding, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
@@ -62,18 +63,18 @@ class Seq2SeqState(NamedTuple):
     keys: np.ndarray | None  # (N, S, A)
     memory: np.ndarray | None  # (N, S, H)
     mask: np.ndarray | None  # (N, S)
-    sentence: np.ndarray  # (N,) which source a row belongs to
+    sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
     def reorder(self, rows) -> Seq2SeqState:
-        """The state of some of the rows, by their numbers (N,); one may come several times, as in a beam search."""
-        changed = {"state": tuple(np.ascontiguousarray(part[:, rows]) for part in self.state), "sentence": self.sentence[rows]}
-        names = ["feed"]
-        if not np.array_equal(changed["sentence"], self.sentence):  # beams of one sentence share what was read of it
+        """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
+        sentence, names = self.sentence[rows], ["feed"]
+        if not np.array_equal(sentence, self.sentence):  # beams of one sentence share what was read of it
             names += ["peek", "keys", "memory", "mask"]
-        for name in names:
-            part = getattr(self, name)
-            changed[name] = None if part is None else part[rows]
-        return self._replace(**changed)
+        rows = devices.to_device(rows) if devices.on_gpu(self.state[0]) else rows
+        parts = ((name, getattr(self, name)) for name in names)
+        changed = {name: None if part is None else part[rows] for name, part in parts}
+        state = tuple(checks.kernel_ready(part[:, rows]) for part in self.state)
+        return self._replace(state=state, sentence=sentence, **changed)
 
 
 class Seq2Seq(EncoderDecoder):
@@ -152,7 +153,7 @@ class Seq2Seq(EncoderDecoder):
         self._embedded_backward(self.target_embedding, dx, saved.target, workspace)
         dy = None
         if dmemory is not None:
-            dy = empty_from(workspace)((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype)  # (S, B, H)
+            dy = empty_from(workspace, dmemory)((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype)  # (S, B, H)
             dy[...] = dmemory.transpose(1, 0, 2)
         dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), saved.encoder, workspace=workspace)  # (S, B, E)
         self._embedded_backward(self.source_embedding, dx, saved.source, workspace)
@@ -170,11 +171,14 @@ class Seq2Seq(EncoderDecoder):
     logits.__doc__ = EncoderDecoder.logits.__doc__
 
     def encode(self, source, lengths=None, *, tokens: int = 256) -> Seq2SeqState:
-        """Read the source: the state before the first token of the target, of which there may be any number."""
-        source, lengths = self._source(source, lengths)
-        read, *_ = self._read(source, lengths, None, None, None)
+        """Read the source, from the host or the model's device: the state before the first token of the target, of any length."""
+        source, lengths = devices.to(self.device, self._source(source, lengths))
+        with devices.ids_are_checked():
+            read, *_ = self._read(source, lengths, None, None, None)
         keys = None if read.memory is None else self.decoder.attention.project(read.memory)[0]  # (B, S, A)
-        feed = np.zeros((len(source), self.config.hidden_size), self.dtype) if self.config.input_feeding else None
+        feed = None
+        if self.config.input_feeding:
+            feed = devices.array_module(source).zeros((len(source), self.config.hidden_size), self.dtype)  # (B, H)
         peek = read.state[0][-1] if self.config.peeky else None  # (B, H)
         return Seq2SeqState(read.state, feed, peek, keys, read.memory, read.mask, np.arange(len(source)))
 
@@ -236,7 +240,7 @@ class Seq2Seq(EncoderDecoder):
         out, encoded = self.encoder.forward(x, None, lengths, key=inner, workspace=workspace)
         memory = None
         if self.config.attention is not None:
-            memory = empty_from(workspace)((*source.shape, self.config.hidden_size), self.dtype)  # (B, S, H)
+            memory = empty_from(workspace, source)((*source.shape, self.config.hidden_size), self.dtype)  # (B, S, H)
             memory[...] = out.y.transpose(1, 0, 2)
         state = tuple(map(self._together, out[1:]))  # (L, B, H) each
         return Read(memory, state, mask_of(lengths, source.shape[1])), embedded, encoded
@@ -246,18 +250,18 @@ class Seq2Seq(EncoderDecoder):
         if not self.config.bidirectional:
             return state
         rows, B, half = state.shape
-        return np.ascontiguousarray(state.reshape(rows // 2, 2, B, half).transpose(0, 2, 1, 3)).reshape(-1, B, 2 * half)
+        return checks.kernel_ready(state.reshape(rows // 2, 2, B, half).transpose(0, 2, 1, 3)).reshape(-1, B, 2 * half)
 
     def _apart(self, dstate):
         """The opposite of `_together`."""
         if not self.config.bidirectional:
             return dstate
         L, B, H = dstate.shape
-        return np.ascontiguousarray(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
+        return checks.kernel_ready(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
 
     def _embedded(self, embedding, ids, key, workspace):
         """Embedding and dropout of ids (B, T): (T, B, E), and what both saved."""
-        turned = empty_from(workspace)(ids.shape[::-1], np.int64)  # (T, B)
+        turned = empty_from(workspace, ids)(ids.shape[::-1], np.int64)  # (T, B)
         turned[...] = ids.T
         x, embedded = embedding.forward(turned, workspace=workspace)
         x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
@@ -283,7 +287,7 @@ class Seq2Seq(EncoderDecoder):
 
 def _backwards(source, lengths):
     """Where each place of the reversed source reads, (B, S); padding stays where it is. It is its own inverse."""
-    B, S = source.shape
-    places = np.broadcast_to(np.arange(S), (B, S))  # (B, S)
-    ends = np.full(B, S) if lengths is None else lengths  # (B,)
+    module, (B, S) = devices.array_module(source), source.shape
+    places = module.broadcast_to(module.arange(S), (B, S))  # (B, S)
+    ends = module.full(B, S) if lengths is None else lengths  # (B,)
     return np.where(places < ends[:, None], ends[:, None] - 1 - places, places)  # (B, S)

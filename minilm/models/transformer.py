@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import (
     Dropout,
     Embedding,
@@ -65,13 +66,14 @@ class TransformerState(NamedTuple):
     cache: KeyValueCache
     memory: tuple  # the `Memory` of each layer of the decoder, (N, S, H, K) arrays
     mask: np.ndarray | None  # (N, S) True for tokens of the source
-    sentence: np.ndarray  # (N,) which source a row belongs to
+    sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
     def reorder(self, rows) -> TransformerState:
-        """The state of some of the rows, by their numbers (N,); one may come several times, as in a beam search."""
+        """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
         cache, sentence = self.cache.reorder(rows), self.sentence[rows]
         if np.array_equal(sentence, self.sentence):  # beams of one sentence share its memory
             return TransformerState(cache, self.memory, self.mask, sentence)
+        rows = devices.to_device(rows) if devices.on_gpu(self.memory[0].key) else rows
         memory = tuple(type(part)(*(array[rows] for array in part)) for part in self.memory)
         return TransformerState(cache, memory, None if self.mask is None else self.mask[rows], sentence)
 
@@ -165,7 +167,7 @@ class Transformer(EncoderDecoder):
     def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         D = self.config.d_model
-        allocate = empty_from(workspace)
+        allocate = empty_from(workspace, self.output.weight.value)
         dy = allocate((*saved.target[0].ids.shape, D), self.dtype)  # (B, T, D)
         dx = allocate((*saved.source[0].ids.shape, D), self.dtype)  # (B, S, D)
         with scratch_of(workspace):
@@ -194,7 +196,7 @@ class Transformer(EncoderDecoder):
         inputs = self._inputs(inputs, len(source))
         mask = mask_of(lengths, source.shape[1])
         memory = self._memory(source, mask, workspace)  # (B, S, D)
-        y = empty_from(workspace)((*inputs.shape, self.config.d_model), self.dtype)  # (B, T, D)
+        y = empty_from(workspace, inputs)((*inputs.shape, self.config.d_model), self.dtype)  # (B, T, D)
         with scratch_of(workspace):
             y[...] = self._embedded("target", inputs, 0, None, workspace)[0]
         for block in self.decoder:
@@ -205,12 +207,13 @@ class Transformer(EncoderDecoder):
     logits.__doc__ = EncoderDecoder.logits.__doc__
 
     def encode(self, source, lengths=None, *, tokens: int = 256) -> TransformerState:
-        """Read the source: the state before the first token of the target, of which there may be `tokens`."""
-        source, lengths = self._source(source, lengths)
+        """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
+        source, lengths = devices.to(self.device, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
-        memory = self._memory(source, mask, None)  # (B, S, D)
+        with devices.ids_are_checked():
+            memory = self._memory(source, mask, None)  # (B, S, D)
         B, H = len(source), self.config.num_heads
-        cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype)
+        cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=memory)
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
         return TransformerState(cache, remembered, mask, np.arange(B))
 
@@ -275,13 +278,13 @@ class Transformer(EncoderDecoder):
         with scratch_of(workspace):
             dx = self.dropout.backward(dx, dropped, workspace=workspace)
             dx = getattr(self, f"{side}_positions").backward(dx, placed, workspace=workspace)
-            scaled = empty_from(workspace)(dx.shape, dx.dtype)  # (B, T, D)
+            scaled = empty_from(workspace, dx)(dx.shape, dx.dtype)  # (B, T, D)
             np.multiply(dx, dx.dtype.type(math.sqrt(self.config.d_model)), out=scaled)
             getattr(self, f"{side}_embedding").backward(scaled, embedded, workspace=workspace)
 
     def _memory(self, source, mask, workspace):
         """What the decoder reads of the source, (B, S, D)."""
-        x = empty_from(workspace)((*source.shape, self.config.d_model), self.dtype)  # (B, S, D)
+        x = empty_from(workspace, source)((*source.shape, self.config.d_model), self.dtype)  # (B, S, D)
         with scratch_of(workspace):
             x[...] = self._embedded("source", source, 0, None, workspace)[0]
         for block in self.encoder:
@@ -290,7 +293,7 @@ class Transformer(EncoderDecoder):
         return x if self.encoder_norm is None else self.encoder_norm.forward(x, workspace=workspace)[0]
 
     def _read_out(self, y, workspace):
-        y = np.ascontiguousarray(y)
+        y = checks.kernel_ready(y)
         if self.decoder_norm is not None:
             y, _ = self.decoder_norm.forward(y, workspace=workspace)
         return self.output.forward(y, workspace=workspace)[0]  # (..., V)

@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Layer, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.config import Config
@@ -148,7 +149,7 @@ class Word2Vec(Layer):
         if self.config.algorithm == "cbow":
             inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None, None), "(N, C)", ignore=NO_WORD)
             there = inputs != NO_WORD  # (N, C)
-            if inputs.size and not there.any(axis=1).all():
+            if inputs.size and not checks.trusted(there) and not there.any(axis=1).all():
                 raise ValueError(f"inputs[{int(there.any(axis=1).argmin())}] has no neighbour: wanted at least one in each row")
             vectors, embedded = embedding.forward(np.where(there, inputs, 0), self.input.value, workspace=workspace)  # (N, C, D)
             weights = (there / there.sum(axis=1, keepdims=True)).astype(self.dtype)[..., None]  # (N, C, 1)
@@ -166,7 +167,7 @@ class Word2Vec(Layer):
             dh, dW = negative_sampling.backward(dloss, saved.loss, workspace=workspace)  # (N, D), (V, D)
             self.output.accumulate(dW)
             dvectors = dh if saved.weights is None else dh[:, None] * saved.weights  # (N, D) or (N, C, D)
-            self.input.accumulate(embedding.backward(np.ascontiguousarray(dvectors), saved.embedded, workspace=workspace))
+            self.input.accumulate(embedding.backward(checks.kernel_ready(dvectors), saved.embedded, workspace=workspace))
 
     # --- training word after word --------------------------------------------------------------------------------------
 
@@ -183,6 +184,9 @@ class Word2Vec(Layer):
         progress: Callable[[Progress], bool | None] | None = None,
     ) -> list[float]:
         """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
+
+        On a GPU too one word comes after the other, in one warp: the same vectors, but no faster than a CPU makes them. It is
+        waited for where `progress` is told, at every look at the clock with `minutes`, and at the end.
 
         Parameters
         ----------
@@ -215,9 +219,14 @@ class Word2Vec(Layer):
         counts = np.bincount(ids, minlength=config.vocab_size) if counts is None else np.asarray(counts)
         tables = (keep_probabilities(counts, config.subsample), *alias_tables(counts, config.power))
         options = {"cbow": config.algorithm == "cbow", "window": config.window, "negatives": config.negatives}
-        cuts = _cuts(starts)
-        nothing = negative_sampling.train  # compiled before the clock starts
-        nothing(self.input.value, self.output.value, ids[:0], starts[:1], *tables, **options, lr=0.0, lr_end=0.0, seed=0)
+        cuts, (all_ids, all_starts, tables) = _cuts(starts), devices.to(self.device, (ids, starts, tables))
+
+        def trained(low, high, **more):
+            mine = all_ids[starts[low] : starts[high]], all_starts[low : high + 1] - starts[low]
+            with devices.ids_are_checked():
+                return negative_sampling.train(self.input.value, self.output.value, *mine, *tables, **options, seed=seed, **more)
+
+        trained(0, 0, lr=0.0, lr_end=0.0)  # compiled before the clock starts
         total, done, begin, losses = epochs * len(ids), 0, time.perf_counter(), []
         loss = predictions = 0.0  # since the last report
         reported, rate = begin, lr
@@ -228,39 +237,35 @@ class Word2Vec(Layer):
                 if minutes is not None:  # the learning rate falls with the clock; within a call it stays
                     part = (now - begin) / (60 * minutes)
                     if part >= 1:
-                        return [*losses, epoch_loss / max(1.0, epoch_predictions)]
+                        return [_mean(*each) for each in (*losses, (epoch_loss, epoch_predictions))]
                     rate = lr + (lr_end - lr) * part
                     rates = {"lr": rate, "lr_end": rate}
                 else:
                     part = done / max(1, total)
                     rate = lr + (lr_end - lr) * part
                     rates = {"lr": lr, "lr_end": lr_end, "done": done, "total": total}
-                first, last = starts[low], starts[high]
-                told = negative_sampling.train(
-                    self.input.value,
-                    self.output.value,
-                    ids[first:last],
-                    starts[low : high + 1] - first,
-                    *tables,
-                    **options,
-                    **rates,
-                    seed=seed,
-                    first=epoch * len(starts) + int(low),
-                )
+                told = trained(low, high, first=epoch * len(starts) + int(low), **rates)
                 done += told.words
+                if minutes is not None:
+                    float(told.loss)  # a GPU has done its part when the clock is looked at
                 loss, predictions = loss + told.loss, predictions + told.predictions
                 epoch_loss, epoch_predictions = epoch_loss + told.loss, epoch_predictions + told.predictions
                 now = time.perf_counter()
-                if progress is not None and predictions and (now - reported > 0.2 or done == total):
+                if progress is not None and (now - reported > 0.2 or done == total) and int(predictions):
                     part = part if minutes is not None else done / total
-                    if progress(Progress(part, done, loss / predictions, rate, now - begin)):
-                        return [*losses, epoch_loss / max(1.0, epoch_predictions)]
+                    if progress(Progress(part, done, _mean(loss, predictions), rate, now - begin)):
+                        return [_mean(*each) for each in (*losses, (epoch_loss, epoch_predictions))]
                     loss, predictions, reported = 0.0, 0.0, now
-            losses.append(epoch_loss / max(1.0, epoch_predictions))
-        return losses
+            losses.append((epoch_loss, epoch_predictions))
+        return [_mean(*each) for each in losses]
 
     def settings(self):
         return f"algorithm={self.config.algorithm!r}, vocab_size={self.config.vocab_size}, size={self.config.size}"
+
+
+def _mean(loss, predictions) -> float:
+    """The mean loss of some predictions; a GPU is waited for."""
+    return float(loss) / max(1.0, float(predictions))
 
 
 def _cuts(starts: np.ndarray) -> np.ndarray:

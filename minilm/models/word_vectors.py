@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from minilm import devices
 from minilm.files import written_whole
 from minilm.ops import checks
 
@@ -21,6 +22,7 @@ class WordVectors:
     ----------
     words : sequence of str
     vectors : ndarray, shape (V, D)
+        From a GPU they are copied to the host, where words are looked up.
 
     Attributes
     ----------
@@ -40,7 +42,7 @@ class WordVectors:
 
     def __init__(self, words: Sequence[str], vectors: np.ndarray):
         self.words = list(words)
-        vectors = np.asarray(vectors)
+        vectors = np.asarray(devices.to_host(vectors))
         if vectors.ndim != 2 or vectors.dtype.kind != "f" or len(vectors) != len(self.words):
             raise ValueError(f"vectors must have shape ({len(self.words)}, D), one for each word, got {checks.describe(vectors)}")
         self.vectors = vectors

@@ -25,6 +25,7 @@ FOLDERS = (
     "additive_attention",
     "crf",
     "philox",
+    "sampling",
     "sgd",
     "adam",
     "clip",

@@ -116,6 +116,11 @@ def ids(name: str, array, upper: int, shape: tuple | None = None, letters: str =
     return array
 
 
+def trusted(array) -> bool:
+    """Whether numbers of `array` are taken to be right without a look, for which a GPU would have to be waited for."""
+    return devices.on_gpu(array) and devices.ids_checked()
+
+
 def booleans(name: str, array, shape: tuple | None = None, letters: str = "") -> np.ndarray:
     """`array` of bool, for a kernel. Zeros and ones are refused: whether 1 means kept or hidden, only the caller knows."""
     if not is_array(array) or array.dtype != np.bool_:

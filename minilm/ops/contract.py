@@ -81,17 +81,16 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
     module = devices.load(package, name)
     if name != "oracle":
         options["workspace"] = workspace
-    if name == "gpu":
-        _same_device(package, arguments)
+    _same_device(package, arguments, name == "gpu")
     return getattr(module, function)(*arguments, **options)
 
 
-def _same_device(package: str, arguments) -> None:
+def _same_device(package: str, arguments, on_gpu: bool) -> None:
     for argument in arguments:
-        if isinstance(argument, np.ndarray):
-            raise TypeError(
-                f"{package.rpartition('.')[2]}: some arrays are on the device, and one of shape {argument.shape} is not"
-            )
+        if isinstance(argument, np.ndarray) if on_gpu else devices.on_gpu(argument):
+            here, there = ("on the device", "not") if on_gpu else ("on the host", "on the device")
+            op = package.rpartition(".")[2]
+            raise TypeError(f"{op}: some arrays are {here}, and one of shape {argument.shape} is {there}")
 
 
 def fold(x: np.ndarray) -> np.ndarray:

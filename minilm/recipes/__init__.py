@@ -39,8 +39,8 @@ def load(name: str):
     return getattr(importlib.import_module(module), kind)
 
 
-def open_run(folder):
-    """The recipe that a run's folder holds, with its trained model; see `minilm.recipes.folder.read`."""
+def open_run(folder, device: str = "cpu"):
+    """The recipe that a run's folder holds, with its trained model on "cpu" or "cuda"; see `minilm.recipes.folder.read`."""
     from minilm.recipes.folder import read
 
-    return read(folder)
+    return read(folder, device)

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 
-from minilm import models, tokenizers
+from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -201,7 +201,7 @@ class Answer(Recipe):
             if self.facts["kind"] != "memory":
                 given += self._reading.answers(self.model, part)
                 continue
-            reading = self.model.read(*self._arrays(part))
+            reading = devices.to_host(self.model.read(*self.there(self._arrays(part))))
             among = np.array([self._id(word) for word in self.facts["answers"]])  # (A,)
             given += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
             looked += list(reading.attention)

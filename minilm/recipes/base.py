@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from minilm import devices
 from minilm.ops import checks
 
 __all__ = ["Recipe", "Result"]
@@ -34,7 +35,9 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
     "evaluate_every": None,  # steps; ten times in a run without it
     "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
+    "precision": "float32",  # of matrix products on a GPU; without effect on a CPU
 }
+CHOICES: dict[str, tuple] = {"precision": ("float32", "tf32", "bf16")}  # of minilm.ops.cuda.products
 
 
 class Result(NamedTuple):
@@ -73,7 +76,7 @@ class Recipe:
     metric = ""  # the main one: higher is better
     prompt = "text"  # what `minilm try` asks for
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
-    choices: dict[str, tuple] = {}  # the values that a setting may have, where they are few
+    choices: dict[str, tuple] = {}  # see `among`
 
     def __init__(self, **options):
         defaults = self.defaults()
@@ -90,6 +93,11 @@ class Recipe:
         """All settings with their defaults."""
         return {**COMMON, **cls.options}
 
+    @classmethod
+    def among(cls) -> dict[str, tuple]:
+        """The values that a setting may have, where they are few."""
+        return {**CHOICES, **cls.choices}
+
     def _check(self, key: str, value, defaults: Mapping[str, Any]) -> None:
         if key not in defaults:
             from difflib import get_close_matches
@@ -97,9 +105,10 @@ class Recipe:
             near = get_close_matches(key, defaults, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(defaults)}"
             raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
-        if key in self.choices:
-            if value not in self.choices[key]:
-                names = ", ".join("none" if choice is None else repr(choice) for choice in self.choices[key])
+        choices = self.among().get(key)
+        if choices is not None:
+            if value not in choices:
+                names = ", ".join("none" if choice is None else repr(choice) for choice in choices)
                 raise ValueError(f"{key} must be one of {names}, got {value!r}")
             return
         default = defaults[key]
@@ -120,6 +129,10 @@ class Recipe:
     def suggest(self, **options) -> None:
         """Other defaults: what the user has set stays. For `adapt`."""
         self.options.update({key: value for key, value in options.items() if key not in self._given})
+
+    def there(self, tree):
+        """Arrays of a tree where the model is; for evaluation. What the model gives, `minilm.devices.to_host` brings back."""
+        return devices.to(self.model.device, tree)
 
     # --- what a recipe fills in ---------------------------------------------------------------------------------------
 
@@ -187,7 +200,16 @@ class Recipe:
     # --- running it ---------------------------------------------------------------------------------------------------
 
     def run(
-        self, data=None, *, minutes=None, steps=None, out=None, seed: int = 0, progress: bool | None = None, overwrite=False
+        self,
+        data=None,
+        *,
+        minutes=None,
+        steps=None,
+        out=None,
+        seed: int = 0,
+        device: str = "cpu",
+        progress: bool | None = None,
+        overwrite=False,
     ) -> Result:
         """Train on built-in data, or on those at `data`; measure, and keep the result in a folder.
 
@@ -201,6 +223,8 @@ class Recipe:
             The run's folder. Without it nothing is written.
         seed : int
             Of the built-in data, the first weights, dropout and the order of the examples.
+        device : {"cpu", "cuda"}
+            Where the model is trained and measured, and where it stays. The run's folder is the same, and opens on both.
         progress : bool, optional
             None: a bar where stderr is a terminal, else lines now and then; False: nothing.
         overwrite : bool
@@ -218,9 +242,14 @@ class Recipe:
             `out` holds something already.
         ArithmeticError
             The loss is not finite.
+        RuntimeError
+            For "cuda" where no GPU can be used; the message says what is missing.
         """
         from minilm.recipes import folder
+        from minilm.training.device import active
         from minilm.training.progress import Progress
+
+        devices.require(device)  # now, not after the data have been read
 
         if minutes is not None and steps is not None:
             raise ValueError("minutes and steps both say when to stop: give one of them")
@@ -240,17 +269,18 @@ class Recipe:
                 raise ValueError(f"{data or 'the built-in data'}: there are no {part} examples")
         self.adapt(train)
         self.prepare(train)
-        self.model = self.make_model(seed)
+        self.model = self.make_model(seed).to(device)
         show = Progress(progress, "examples")
-        try:
-            fitted = self.fit(train, validation, seed=seed, progress=show)
-            show.say(f"evaluating on {len(validation):,} examples")
-            metrics = self.evaluate(validation)
-        finally:
-            show.close()
-        result = Result(
-            metrics, self.chance(validation), self.samples(validation), fitted.steps, fitted.seconds, out, fitted.stopped
-        )
-        if out is not None:
-            folder.write(self, result, fitted.rows, validation)
+        with active(device, self.options["precision"]):
+            try:
+                fitted = self.fit(train, validation, seed=seed, progress=show)
+                show.say(f"evaluating on {len(validation):,} examples")
+                metrics = self.evaluate(validation)
+            finally:
+                show.close()
+            result = Result(
+                metrics, self.chance(validation), self.samples(validation), fitted.steps, fitted.seconds, out, fitted.stopped
+            )
+            if out is not None:
+                folder.write(self, result, fitted.rows, validation)
         return result

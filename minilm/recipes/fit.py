@@ -7,6 +7,9 @@ One step::
     model.backward(saved, workspace=workspace)                 fills the gradient buffer
     norm        = adam.step(schedule(progress))                clips, updates, clears
 
+On a GPU the batches are copied there ahead, and losses are read back only where a row of the log, the bar or an evaluation wants
+them, and every fifty steps: see `minilm.training.device`.
+
 `minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch, and
 whose runs can be gone on with. A recipe is a matter of minutes: it is run again.
 """
@@ -20,10 +23,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
+from minilm.training.device import Unread, uploader
 from minilm.training.interrupt import Stop
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
@@ -71,7 +76,8 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     Parameters
     ----------
     recipe : Recipe
-        Its options say how; see `minilm.recipes.base.COMMON`.
+        Its options say how; see `minilm.recipes.base.COMMON`. The model lies where it is to be trained, inside of
+        `minilm.training.device.active`.
     train, validation : sequences of examples
     seed : int
     progress : Progress
@@ -79,7 +85,7 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     Raises
     ------
     ArithmeticError
-        The loss, or the norm of the gradients, is not finite.
+        The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
     """
     options, model, workspace = recipe.options, recipe.model, Workspace()
     minutes, limit, size = options["minutes"], options["steps"], max(1, options["batch"])
@@ -97,8 +103,17 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
             yield from batches(train, size, recipe.length, seed, epoch)
             epoch += 1
 
+    upload, unread = uploader(model.device), Unread(model.device)
+
+    def read() -> float:
+        """Look at what is unread; the last loss."""
+        for number, loss, norm in unread.read():
+            _check(number, loss, norm, options["lr"])
+            losses.append(loss)
+        return losses[-1] if losses else math.nan
+
     source, rows, losses, step = stream(), [], [], 0
-    forward_backward(model, recipe.batch(train[:size]), Key(seed), workspace)  # compiles, before the clock starts
+    forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
     model.parameters.zero_gradients()
     begin = time.perf_counter()
     evaluated = 0.0  # the part of the run that was done at the last evaluation
@@ -110,26 +125,30 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
                 break
             examples = next(source)
             lr = schedule(done)
-            loss = forward_backward(model, recipe.batch(examples), Key(seed, step), workspace)
-            if not math.isfinite(loss):
-                raise ArithmeticError(f"the loss is {loss} at step {step:,}: a smaller lr than {options['lr']:g} may help")
-            adam.step(lr)
+            loss = forward_backward(model, upload(recipe.batch(examples)), Key(seed, step), workspace)
+            if not devices.on_gpu(loss):
+                _check(step, loss, None, options["lr"])  # before it is learned from
+            unread.add(step, loss, adam.step(lr))
             if average is not None:
                 average.update()
             step += 1
-            losses.append(loss)
             now = time.perf_counter() - begin
             every = options["evaluate_every"]
             due = step % every == 0 if every else done - evaluated >= 0.1
+            row, shown = due or len(rows) < done * ROWS, progress.due(now)
+            if row or shown or unread.due:
+                loss = read()
             if due:
                 evaluated = done
                 value = _evaluated(recipe, average, some)
                 progress.say(f"step {step:,}: loss {np.mean(losses):.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
-            if due or len(rows) < done * ROWS:
+            if row:
                 rows.append(Row(step, time.perf_counter() - begin, lr, float(np.mean(losses)), value if due else None))
                 losses = []
-            if progress.due(now):
+            if shown:
                 progress.update(now, done, step, loss, step * size)
+    if step:
+        read()
     if average is not None and average.updates:
         means = average.state_dict()
         del means["updates"]
@@ -137,12 +156,19 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     return Fitted(step, time.perf_counter() - begin, rows, stop.signal)
 
 
-def forward_backward(model, batch, key, workspace) -> float:
-    """The loss of a batch; its gradients are added to their buffer."""
+def forward_backward(model, batch, key, workspace):
+    """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
     workspace.reset()
     loss, saved = model.forward(*batch, key=key, workspace=workspace)
     model.backward(saved, workspace=workspace)
-    return float(loss)
+    return loss
+
+
+def _check(step: int, loss, norm, lr: float) -> None:
+    """ArithmeticError unless loss and norm are finite."""
+    for name, value in (("loss", loss), ("norm of the gradients", norm)):
+        if value is not None and not math.isfinite(value):
+            raise ArithmeticError(f"the {name} is {float(value)} at step {step:,}: a smaller lr than {lr:g} may help")
 
 
 def _evaluated(recipe, average, examples) -> float:

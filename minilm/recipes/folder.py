@@ -18,7 +18,7 @@ import json
 import os
 
 import minilm
-from minilm import recipes, tokenizers
+from minilm import devices, recipes, tokenizers
 from minilm.files import read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes.fit import Row
@@ -53,7 +53,7 @@ def write(recipe, result, rows, validation) -> None:
     """Write all files of a run, config.json last: a folder that has one is whole."""
     folder = result.folder
     with written_whole(os.path.join(folder, WEIGHTS)) as file:
-        tensors.write(file, dict(recipe.model.parameters), {"format": "np"})
+        tensors.write(file, recipe.model.parameters.state_dict(), {"format": "np"})
     for name, tokenizer in recipe.vocabularies.items():
         tokenizer.save(os.path.join(folder, f"tokenizer.{name}.json"))
     _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
@@ -69,16 +69,19 @@ def write(recipe, result, rows, validation) -> None:
     _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
 
 
-def read(folder):
-    """The recipe of a run, with its trained model, ready to `answer`.
+def read(folder, device: str = "cpu"):
+    """The recipe of a run, with its trained model on a device, whichever it was trained on, ready to `answer`.
 
     Raises
     ------
+    RuntimeError
+        For "cuda" where no GPU can be used; the message says what is missing.
     FileNotFoundError
         The folder or one of its files is not there.
     ValueError
         A file is damaged or holds something else; says which, what came and what was wanted.
     """
+    devices.require(device)
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
@@ -100,6 +103,7 @@ def read(folder):
     weights = os.path.join(folder, WEIGHTS)
     with open(weights, "rb") as file:
         load_weights(recipe.model, weights, file.read())
+    recipe.model.to(device)
     return recipe
 
 

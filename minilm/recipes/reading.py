@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm import models, tokenizers
+from minilm import devices, models, tokenizers
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
@@ -128,7 +128,7 @@ class LSTMReading(_Reading):
     def _scored(self, model, found):
         parts = []
         for start in range(0, len(found), 50):
-            passage, question, features = self._padded(found[start : start + 50])
+            passage, question, features = devices.to(model.device, self._padded(found[start : start + 50]))
             parts.append(best_spans(*model.logits(passage, question, features), most=self.options["answer_length"]))
         return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
@@ -185,7 +185,7 @@ class BERTReading(_Reading):
     def _scored(self, model, found):
         parts = []
         for start in range(0, len(found), 25):
-            ids, types, mask, inside = self._padded(found[start : start + 25])
+            ids, types, mask, inside = devices.to(model.device, self._padded(found[start : start + 25]))
             logits = model.logits(ids, types, mask)  # (B, T, 2)
             parts.append(best_spans(logits[..., 0], logits[..., 1], most=2 * self.options["answer_length"], inside=inside))
         return tuple(np.concatenate(each) for each in zip(*parts, strict=True))

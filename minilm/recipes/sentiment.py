@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilm import models, tokenizers
+from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
@@ -159,7 +159,7 @@ class Sentiment(Recipe):
         found = np.empty((len(texts), len(self.facts["labels"])))
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
-            found[some] = self.model.probabilities(*self._padded([texts[i] for i in some]))
+            found[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
         return found
 
     def _labels(self, texts) -> list[str]:
@@ -187,7 +187,7 @@ class Sentiment(Recipe):
 
     def weights(self, text: str) -> list[tuple[str, float]]:
         """The words of a text, and how much the attention took of each."""
-        a = self.model.attention(*self._padded([text]))[0]
+        a = devices.to_host(self.model.attention(*self.there(self._padded([text])))[0])
         return list(zip(cutting.words(text) or [text], a.tolist(), strict=False))
 
     def pictures(self, folder, examples):

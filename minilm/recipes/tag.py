@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minilm import models, tokenizers
+from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
 from minilm.models.tagger import Spelling
@@ -141,9 +141,9 @@ class Tag(Recipe):
         found: list[list[str]] = [[] for _ in sentences]
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
-            ids, lengths, spelling = self._inputs([sentences[i] for i in some])
-            best = self.model.decode(ids, lengths, spelling, allowed=allowed)  # (B, T)
-            for i, row, length in zip(some, best, lengths, strict=True):
+            inputs = self._inputs([sentences[i] for i in some])
+            best = devices.to_host(self.model.decode(*self.there(inputs), allowed=allowed))  # (B, T)
+            for i, row, length in zip(some, best, inputs[1], strict=True):
                 found[i] = [names[tag] for tag in row[:length]]
         return found
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import models, tokenizers
+from minilm import devices, models, tokenizers
 from minilm.models.word2vec import alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
@@ -210,7 +210,7 @@ class Vectors(Recipe):
         if isinstance(known[0], Pair):
             ids = np.array([[self.vectors.ids[word] for word in pair] for pair in known])  # (N, 3)
             word, near, other = ids.T
-            inputs, outputs = self.model.input.value, self.model.output.value
+            inputs, outputs = devices.to_host((self.model.input.value, self.model.output.value))  # (V, D) each
             difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
             return {"accuracy": float((difference > 0).mean()), "examples": float(len(known))}
         given = self.vectors.answers(known)

@@ -12,6 +12,8 @@
     model.fit(x, y, epochs=10, validation_split=0.1)
     model.predict(x)
 
+``model.to("cuda")``, at any time, moves the model to a GPU; what fit, evaluate and predict take and give stays on the host.
+
 Layers compute what Keras's compute on the same weights, and `get_weights` and `set_weights` have Keras's order and shapes;
 beneath are minilm's own ops. Of Keras there is what a list of layers over texts needs, not its functional interface.
 """
@@ -31,24 +33,19 @@ from minilm.sequential.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from minilm.sequential.core import (
-    Activation,
-    Dense,
-    Dropout,
-    Embedding,
-    Flatten,
-    GlobalAveragePooling1D,
-    GlobalMaxPooling1D,
-    Input,
-    Masking,
-    RepeatVector,
-    SpatialDropout1D,
-    TimeDistributed,
-)
+from minilm.sequential.core import Activation, Dense, Dropout, Embedding, Input, SpatialDropout1D
 from minilm.sequential.data import to_categorical
 from minilm.sequential.model import Sequential, set_random_seed
 from minilm.sequential.recurrent import GRU, LSTM, SimpleRNN
 from minilm.sequential.saving import load_model
+from minilm.sequential.steps import (
+    Flatten,
+    GlobalAveragePooling1D,
+    GlobalMaxPooling1D,
+    Masking,
+    RepeatVector,
+    TimeDistributed,
+)
 from minilm.tokenizers import Word as Tokenizer
 from minilm.tokenizers import pad_sequences, text_to_word_sequence, tokenizer_from_json
 

@@ -58,7 +58,12 @@ class Callback:
         """`batch` counts from 0 in every epoch."""
 
     def on_train_batch_end(self, batch, logs=None):
-        """`logs` has the means since the epoch's start."""
+        """`logs` has the means since the epoch's start. To have them, a GPU is waited for after every batch."""
+
+    @property
+    def wants_every_batch(self) -> bool:
+        """Whether `on_train_batch_end` must be told of numbers after every batch: where it is overridden."""
+        return getattr(self.on_train_batch_end, "__func__", None) is not Callback.on_train_batch_end
 
 
 class History(Callback):
@@ -272,7 +277,9 @@ class LearningRateScheduler(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """End training when the loss is not finite."""
+    """End training when the loss is not finite; on a GPU when that is seen, at most fifty batches later."""
+
+    wants_every_batch = False
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite((logs or {}).get("loss", 0.0)):

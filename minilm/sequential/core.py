@@ -1,31 +1,17 @@
-"""Sequential's layers without time: embedding, affine maps, activations, dropout, and changes of shape."""
+"""Sequential's layers of every row or step by itself: embedding, affine maps, activations, dropout."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks, dropout, embedding, linear
 from minilm.ops.workspace import scratch_of
 from minilm.sequential import activations
 from minilm.sequential.base import SequentialLayer, shape_of, units
 from minilm.sequential.initialisers import initialiser
 
-__all__ = [
-    "Activation",
-    "Dense",
-    "Dropout",
-    "Embedding",
-    "Flatten",
-    "GlobalAveragePooling1D",
-    "GlobalMaxPooling1D",
-    "Input",
-    "Masking",
-    "RepeatVector",
-    "SpatialDropout1D",
-    "TimeDistributed",
-]
+__all__ = ["Activation", "Dense", "Dropout", "Embedding", "Input", "SpatialDropout1D"]
 
 
 class Input:
@@ -98,11 +84,11 @@ class Embedding(SequentialLayer):
         return (*shape, self.output_dim)
 
     def compute_mask(self, x, mask=None):
-        return np.asarray(x) != 0 if self.mask_zero else None
+        return x != 0 if self.mask_zero else None
 
     def forward(self, x, mask=None, *, key=None, workspace=None):
         """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
-        ids = self.checked(np.asarray(x))
+        ids = self.checked(x)
         y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value, workspace=workspace)
         return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
 
@@ -110,10 +96,14 @@ class Embedding(SequentialLayer):
         """Returns nothing: ids have no gradient."""
         dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
         with scratch_of(workspace):
-            self.embeddings.accumulate(embedding.backward(np.ascontiguousarray(dy), saved, workspace=workspace))
+            self.embeddings.accumulate(embedding.backward(checks.kernel_ready(dy), saved, workspace=workspace))
 
     def checked(self, x):
         """x as ids; ValueError names the first that is none, and where it stands."""
+        if devices.on_gpu(x):
+            if not checks.trusted(x):
+                self.checked(x.get())
+            return x.astype(np.int64) if x.dtype.kind == "f" else x
         if x.dtype.kind == "f":  # as Keras has it, whole numbers may come as floats
             if x.size and not (np.isfinite(x).all() and (x == np.floor(x)).all()):
                 raise ValueError(f"layer {self.label()} wants ids, which are whole numbers; got {checks.describe(x)} with others")
@@ -131,7 +121,7 @@ class Embedding(SequentialLayer):
         return {"embeddings": (self.input_dim, self.output_dim)}
 
     def get_weights(self):
-        return [self.embeddings.value.copy()] if self.built else []
+        return [np.array(devices.to_host(self.embeddings.value))] if self.built else []
 
     def assign(self, weights):
         self.embeddings.value = weights[0]
@@ -208,7 +198,8 @@ class Dense(SequentialLayer):
     def get_weights(self):
         if not self.built:
             return []
-        return [self.weight.value.T.copy()] + ([self.bias.value.copy()] if self.use_bias else [])
+        weights = [self.weight.value.T, *([self.bias.value] if self.use_bias else [])]
+        return [np.array(weight, order="C") for weight in devices.to_host(weights)]
 
     def assign(self, weights):
         self.weight.value = weights[0].T
@@ -274,153 +265,3 @@ class SpatialDropout1D(Dropout):
 
     accepts, letters = (3,), "(batch, time, features)"
     shared_axis = 1
-
-
-class Masking(SequentialLayer):
-    """Skip the steps whose features all equal `mask_value`; they are set to zero."""
-
-    accepts, letters = (3,), "(batch, time, features)"
-
-    def __init__(self, mask_value=0.0, **options):
-        super().__init__(**options)
-        self.mask_value = checks.number("mask_value", mask_value, -math.inf, math.inf)
-
-    def compute_mask(self, x, mask=None):
-        return (np.asarray(x) != self.mask_value).any(axis=-1)  # (B, T)
-
-    def forward(self, x, mask=None, *, key=None, workspace=None):
-        kept = self.compute_mask(x)[..., None]  # (B, T, 1)
-        return np.where(kept, x, x.dtype.type(0)), kept
-
-    def backward(self, dy, saved, *, workspace=None):
-        return dy * saved
-
-
-class Flatten(SequentialLayer):
-    """All axes but the batch in one."""
-
-    passes_mask = False
-
-    def compute_output_shape(self, shape):
-        return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
-
-    def forward(self, x, mask=None, *, key=None, workspace=None):
-        return np.ascontiguousarray(x).reshape(len(x), -1), x.shape
-
-    def backward(self, dy, saved, *, workspace=None):
-        return dy.reshape(saved)
-
-
-class RepeatVector(SequentialLayer):
-    """(batch, features) as (batch, n, features): the same vector at n time steps, for a decoder to read."""
-
-    accepts, letters = (2,), "(batch, features)"
-    passes_mask = False
-
-    def __init__(self, n, **options):
-        super().__init__(**options)
-        self.n = units("n", n)
-
-    def compute_output_shape(self, shape):
-        return (shape[0], self.n, shape[1])
-
-    def forward(self, x, mask=None, *, key=None, workspace=None):
-        return np.repeat(x[:, None], self.n, axis=1), None  # (B, n, D)
-
-    def backward(self, dy, saved, *, workspace=None):
-        return dy.sum(axis=1)  # (B, D)
-
-
-class GlobalAveragePooling1D(SequentialLayer):
-    """The mean over time, of the steps that the mask keeps."""
-
-    accepts, letters = (3,), "(batch, time, features)"
-    passes_mask = False
-
-    def compute_output_shape(self, shape):
-        return (shape[0], shape[2])
-
-    def forward(self, x, mask=None, *, key=None, workspace=None):
-        B, T = x.shape[:2]
-        weights = np.full((B, T), 1 / T, x.dtype) if mask is None else mask / np.maximum(1, mask.sum(axis=1, keepdims=True))
-        weights = weights.astype(x.dtype)[..., None]  # (B, T, 1)
-        return (x * weights).sum(axis=1), weights  # (B, D)
-
-    def backward(self, dy, saved, *, workspace=None):
-        return dy[:, None] * saved  # (B, T, D)
-
-
-class GlobalMaxPooling1D(SequentialLayer):
-    """The largest number of each feature over time. As in Keras, a mask changes nothing."""
-
-    accepts, letters = (3,), "(batch, time, features)"
-    passes_mask = False
-
-    def compute_output_shape(self, shape):
-        return (shape[0], shape[2])
-
-    def forward(self, x, mask=None, *, key=None, workspace=None):
-        where = x.argmax(axis=1)[:, None]  # (B, 1, D)
-        return np.take_along_axis(x, where, axis=1)[:, 0], (where, x.shape)  # (B, D)
-
-    def backward(self, dy, saved, *, workspace=None):
-        where, shape = saved
-        dx = np.zeros(shape, dy.dtype)  # (B, T, D)
-        np.put_along_axis(dx, where, dy[:, None], axis=1)
-        return dx
-
-
-class TimeDistributed(SequentialLayer):
-    """A layer applied to every time step by itself.
-
-    Parameters
-    ----------
-    layer : SequentialLayer
-        Such as Dense.
-    """
-
-    letters = "(batch, time, ...)"
-    reads_width = False  # the inner layer's own affair
-
-    def __init__(self, layer, **options):
-        super().__init__(**options)
-        if not isinstance(layer, SequentialLayer):
-            raise TypeError(f"layer must be a layer of minilm.sequential, got {checks.describe(layer)}")
-        self.layer = layer
-
-    @property
-    def activation(self):
-        """The inner layer's."""
-        return getattr(self.layer, "activation", None)
-
-    def check_rank(self, shape):
-        if len(shape) < 3:
-            raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters}, got {shape}")
-
-    def make(self, shape):
-        self.layer.name = self.layer.name or "layer"
-        self.layer.build((shape[0], *shape[2:]), self._generator, self._dtype)
-
-    def compute_output_shape(self, shape):
-        return (*shape[:2], *self.layer.compute_output_shape((shape[0], *shape[2:]))[1:])
-
-    def forward(self, x, mask=None, *, key=None, workspace=None, **options):
-        B, T = x.shape[:2]
-        rows = np.ascontiguousarray(x).reshape(B * T, *x.shape[2:])  # (B T, ...)
-        y, saved = self.layer.forward(rows, None, key=key, workspace=workspace, **options)
-        return y.reshape(B, T, *y.shape[1:]), (saved, x.shape)
-
-    def backward(self, dy, saved, *, workspace=None):
-        inner, shape = saved
-        rows = np.ascontiguousarray(dy).reshape(shape[0] * shape[1], *dy.shape[2:])  # (B T, ...)
-        dx = self.layer.backward(rows, inner, workspace=workspace)
-        return None if dx is None else dx.reshape(shape)
-
-    def weight_shapes(self):
-        return self.layer.weight_shapes()
-
-    def get_weights(self):
-        return self.layer.get_weights()
-
-    def assign(self, weights):
-        self.layer.assign(weights)

@@ -1,4 +1,9 @@
-"""The loops of fit, evaluate and predict."""
+"""The loops of fit, evaluate and predict.
+
+They take arrays of the host. Of a model on a GPU each batch is copied there ahead, and losses and metrics stay there until
+somebody wants to see them: the bar, the end of the epoch, a callback of one's own for every batch, or at the latest every fifty
+batches.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +12,43 @@ import time
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.random import Key
 from minilm.sequential.callbacks import Callback, History
 from minilm.sequential.data import Data, as_inputs, prepared
+from minilm.training.device import READ_EVERY, uploader
 
 __all__ = ["as_asked", "evaluate", "fit", "predict", "train_batch"]
 
 BATCH = 32
+SHOW_SECONDS = 0.2  # between two changes of the bar's numbers, where it takes waiting to know them
+
+
+class _Course:
+    """The mean loss and the metrics of the batches so far."""
+
+    def __init__(self, model):
+        self._metrics, self._every = model.metric_objects(), 1 if model.device == "cpu" else READ_EVERY
+        for metric in self._metrics:
+            metric.reset()
+        self._total, self._rows, self._unread = 0.0, 0, 0
+
+    def add(self, loss, rows: int) -> None:
+        """Take in the loss of a batch; its metrics have been counted."""
+        self._total, self._rows, self._unread = self._total + loss.astype(np.float64) * rows, self._rows + rows, self._unread + 1
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look: on a CPU always."""
+        return self._unread >= self._every
+
+    def logs(self) -> dict[str, float]:
+        """What the numbers are; a GPU is waited for."""
+        self._unread = 0
+        loss = float(self._total) / max(1, self._rows)
+        return {"loss": loss, **{metric.name: metric.result() for metric in self._metrics}}
 
 
 def fit(
@@ -117,32 +150,30 @@ def fit(
 
 def _epoch(model, data: Data, order, size: int, watching, workspace, bar) -> dict[str, float]:
     """One pass over the rows in an order; the mean loss and the metrics."""
-    metrics = model.metric_objects()
-    for metric in metrics:
-        metric.reset()
-    total, rows, logs = 0.0, 0, {}
+    course, upload = _Course(model), uploader(model.device)
+    shown = any(callback.wants_every_batch for callback in watching)
     try:
         for number, start in enumerate(range(0, len(order), size)):
             for callback in watching:
                 callback.on_train_batch_begin(number)
-            batch = data.rows(order[start : start + size])
+            batch = upload(data.rows(order[start : start + size]))
             workspace.reset()
-            total += _step(model, batch, metrics, workspace) * len(batch.x)
-            rows += len(batch.x)
-            logs = {"loss": total / rows, **{metric.name: metric.result() for metric in metrics}}
+            course.add(_step(model, batch, workspace), len(batch.x))
+            logs = course.logs() if shown or course.due or bar.due else {}
             for callback in watching:
                 callback.on_train_batch_end(number, logs)
             bar.update(logs)
             if model.stop_training:
                 break
+        return course.logs()
     finally:
         bar.close()
-    return logs
 
 
-def _step(model, batch: Data, metrics, workspace) -> float:
-    """Train on a batch, and count its metrics; the loss before the step."""
-    with np.errstate(over="ignore", invalid="ignore"):
+def _step(model, batch: Data, workspace):
+    """Train on a batch, which lies where the model does, and count its metrics; the loss before the step."""
+    metrics = model.metric_objects()
+    with np.errstate(over="ignore", invalid="ignore"), devices.ids_are_checked():
         key = Key(model.seed, model.optimizer.iterations)
         loss, saved = model.forward(batch.x, batch.y, batch.weight, key=key, workspace=workspace)
         if metrics:
@@ -151,33 +182,29 @@ def _step(model, batch: Data, metrics, workspace) -> float:
                 metric.update(batch.y, outputs, saved.mask)
         model.backward(saved, workspace=workspace)
         model.update()
-    return float(loss)
+    return loss
 
 
 def train_batch(model, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
-    metrics = model.metric_objects()
-    for metric in metrics:
-        metric.reset()
-    loss = _step(model, batch, metrics, None)
-    return {"loss": loss, **{metric.name: metric.result() for metric in metrics}}
+    course = _Course(model)
+    course.add(_step(model, devices.to(model.device, batch), None), len(batch.x))
+    return course.logs()
 
 
 def _measured(model, data: Data, size: int) -> dict[str, float]:
     """Loss and metrics without training."""
-    metrics, workspace = model.metric_objects(), Workspace()
-    for metric in metrics:
-        metric.reset()
-    total = 0.0
-    for start in range(0, len(data.x), size):
-        batch = data.rows(slice(start, start + size))
-        workspace.reset()
-        loss, saved = model.forward(batch.x, batch.y, batch.weight, workspace=workspace)
-        total += float(loss) * len(batch.x)
-        outputs = model.probabilities(saved) if metrics else None
-        for metric in metrics:
-            metric.update(batch.y, outputs, saved.mask)
-    return {"loss": total / len(data.x), **{metric.name: metric.result() for metric in metrics}}
+    course, metrics, workspace, upload = _Course(model), model.metric_objects(), Workspace(), uploader(model.device)
+    with devices.ids_are_checked():
+        for start in range(0, len(data.x), size):
+            batch = upload(data.rows(slice(start, start + size)))
+            workspace.reset()
+            loss, saved = model.forward(batch.x, batch.y, batch.weight, workspace=workspace)
+            course.add(loss, len(batch.x))
+            outputs = model.probabilities(saved) if metrics else None
+            for metric in metrics:
+                metric.update(batch.y, outputs, saved.mask)
+    return course.logs()
 
 
 def as_asked(logs: dict[str, float], return_dict: bool):
@@ -209,11 +236,13 @@ def predict(model, x, batch_size: int | None, verbose) -> np.ndarray:
     model.build_for(x)
     if not len(x):
         return np.empty(model.compute_output_shape(x.shape), model.dtype)
-    workspace, found = Workspace(), []
+    workspace, found, upload = Workspace(), [], uploader(model.device)
     bar = _Bar(verbose, len(x), size)
     for start in range(0, len(x), size):
         workspace.reset()
-        found.append(np.array(model.run(x[start : start + size], workspace=workspace)[0]))
+        with devices.ids_are_checked():
+            outputs = model.run(upload(x[start : start + size]), workspace=workspace)[0]
+        found.append(np.array(devices.to_host(outputs)))
         bar.update({})
     bar.close()
     return np.concatenate(found)
@@ -228,17 +257,24 @@ class _Bar:
 
     def __init__(self, verbose, rows: int, size: int, text: str = ""):
         self._verbose, self._text, self._steps, self._bar = verbose, text, -(-rows // size), None
-        self._began = time.perf_counter()
+        self._began = self._shown = time.perf_counter()
         if verbose in (1, "auto", True) and sys.stderr.isatty():
             import tqdm
 
             self._bar = tqdm.tqdm(total=self._steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
 
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show numbers."""
+        return self._bar is not None and time.perf_counter() - self._shown > SHOW_SECONDS
+
     def update(self, logs) -> None:
-        """One batch more."""
+        """One batch more; with numbers, if there are any."""
         if self._bar is not None:
             self._bar.update()
-            self._bar.set_postfix_str(_told(logs), refresh=False)
+            if logs:
+                self._shown = time.perf_counter()
+                self._bar.set_postfix_str(_told(logs), refresh=False)
 
     def close(self) -> None:
         """Take the bar away."""

@@ -10,6 +10,7 @@ import difflib
 
 import numpy as np
 
+from minilm import devices
 from minilm.ops import checks, cross_entropy, softmax
 
 __all__ = [
@@ -29,7 +30,7 @@ class Loss:
     """Base of all losses.
 
     ``values, saved = loss.forward(y_true, y_pred)`` and ``dy_pred = loss.backward(dvalues, saved)``; y_pred is (..., C),
-    values are (...).
+    values are (...). Of a model on a GPU, all of them are CuPy's arrays.
     """
 
     name = ""
@@ -104,12 +105,10 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def backward(self, dvalues, saved):
         logits, inner = saved
         if logits:
-            return cross_entropy.backward(np.ascontiguousarray(dvalues), inner)
+            return cross_entropy.backward(checks.kernel_ready(dvalues), inner)
         y_true, y_pred, p, total = inner
-        dp = np.broadcast_to((dvalues / total)[..., None], p.shape).copy()  # (..., C)
-        own = np.take_along_axis(p, y_true[..., None], axis=-1)
-        at = np.take_along_axis(dp, y_true[..., None], axis=-1)
-        np.put_along_axis(dp, y_true[..., None], at - dvalues[..., None] / own, axis=-1)
+        own = devices.array_module(p).arange(p.shape[-1]) == y_true[..., None]  # (..., C)
+        dp = (dvalues / total)[..., None] - np.where(own, dvalues[..., None] / p, p.dtype.type(0))  # (..., C)
         return dp * (p == y_pred)  # a clipped probability has no derivative
 
 

@@ -1,7 +1,8 @@
 """Recurrent layers over any mask: the steps that count, moved to the front of their row, are a padded sequence.
 
 A masked step leaves the state as it is. So a row whose steps 2, 3 and 6 count is the sequence of these three, and the ops,
-which know lengths, compute it. Where the steps that count come first already (padding="post"), nothing is moved.
+which know lengths, compute it. Where the steps that count come first already (padding="post"), nothing is moved; on a GPU, which
+would have to be waited for to know, every step is.
 
 ::
 
@@ -15,6 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
+from minilm.ops import checks, embedding
+from minilm.ops.embedding.spec import Saved
+
 __all__ = ["Places", "places", "moved", "moved_back", "held", "held_back"]
 
 
@@ -24,15 +29,16 @@ class Places(NamedTuple):
     lengths: np.ndarray  # (B,), at least 1 each, as the ops want it
     order: np.ndarray | None  # (T, B, 1), or None where nothing has to be moved
     hold: np.ndarray  # (T, B)
-    empty: np.ndarray | None  # (B,) rows without a step that counts, or None where there is no such row
+    empty: np.ndarray | None  # (B,) rows without a step that counts, None for no such row (a GPU is not asked)
     kept: np.ndarray  # (T, B), the mask
 
 
 def places(mask: np.ndarray, reverse: bool) -> Places | None:
     """The places for a mask (B, T) of bool; None where all steps count. With `reverse` steps are taken last first."""
-    if mask.all():
+    there = devices.on_gpu(mask)
+    if not there and mask.all():
         return None
-    kept = np.ascontiguousarray(mask.T)  # (T, B)
+    kept = checks.kernel_ready(mask.T)  # (T, B)
     lengths = kept.sum(axis=0)  # (B,)
     before = np.cumsum(kept, axis=0)  # (T, B): how many steps count up to this one
     if reverse:  # the output of the step before is that of the next later step that counts
@@ -40,10 +46,10 @@ def places(mask: np.ndarray, reverse: bool) -> Places | None:
     else:
         hold = before - 1
     order = None
-    if not (kept == (np.arange(len(kept))[:, None] < lengths)).all():
-        order = np.argsort(~kept, axis=0, kind="stable")[:, :, None]  # (T, B, 1)
+    if there or not (kept == (np.arange(len(kept))[:, None] < lengths)).all():
+        order = np.argsort((~kept).astype(np.int8), axis=0, kind="stable")[:, :, None]  # (T, B, 1)
     empty = lengths == 0
-    return Places(np.maximum(lengths, 1), order, hold, empty if empty.any() else None, kept)
+    return Places(np.maximum(lengths, 1), order, hold, empty if there or empty.any() else None, kept)
 
 
 def moved(x, where: Places):
@@ -53,13 +59,9 @@ def moved(x, where: Places):
 
 def moved_back(dx, where: Places):
     """Gradient of `moved`: dx (T, B, D) with every step at its old place."""
-    if where.empty is not None:
-        dx[:, where.empty] = 0  # such a row was given one step, since the ops want one
-    if where.order is None:
-        return dx
-    found = np.empty_like(dx)
-    np.put_along_axis(found, np.broadcast_to(where.order, dx.shape), dx, axis=0)
-    return found
+    if where.empty is not None:  # such a row was given one step, since the ops want one
+        dx = np.where(where.empty[:, None], dx.dtype.type(0), dx)
+    return dx if where.order is None else np.take_along_axis(dx, np.argsort(where.order, axis=0), axis=0)
 
 
 def held(y, where: Places, zero: bool):
@@ -71,19 +73,19 @@ def held(y, where: Places, zero: bool):
     if where.empty is not None:
         shown = shown & ~where.empty
     found = np.take_along_axis(y, np.maximum(where.hold, 0)[:, :, None], axis=0)  # (T, B, H)
-    found[~shown] = 0
-    return found
+    return np.where(shown[:, :, None], found, y.dtype.type(0))
 
 
 def held_back(dy, where: Places, zero: bool):
     """Gradient of `held`: a step's output is that of all masked steps that follow it too."""
-    T, B, H = dy.shape
-    found = np.zeros_like(dy)
-    t, b = np.nonzero(where.kept)
-    found[where.hold[t, b], b] = dy[t, b]  # each moved step once
-    if not zero:
-        t, b = np.nonzero(~where.kept & (where.hold >= 0))
-        rest = dy[t, b]  # (n, H); zero wherever the mask went on to the layers behind
-        if rest.any():
-            np.add.at(found, (where.hold[t, b], b), rest)
-    return found
+    (T, B, H), none = dy.shape, dy.dtype.type(0)
+    found = moved(np.where(where.kept[:, :, None], dy, none), where)  # each moved step once
+    if zero:
+        return found
+    holding = ~where.kept & (where.hold >= 0)  # (T, B)
+    rest = np.where(holding[:, :, None], dy, none)  # (T, B, H); zero wherever the mask went on to the layers behind
+    if not devices.on_gpu(rest) and not rest.any():
+        return found
+    places = np.where(holding, where.hold * B + devices.array_module(dy).arange(B), T * B)  # (T, B): where each is added
+    sums = embedding.backward(rest, Saved(places, (T * B + 1, H), dy.dtype, None))  # (T B + 1, H)
+    return found + sums[:-1].reshape(T, B, H)

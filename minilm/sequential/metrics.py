@@ -6,6 +6,7 @@ import difflib
 
 import numpy as np
 
+from minilm import devices
 from minilm.sequential.losses import KINDS, SHORT, Loss, loss_of
 
 __all__ = ["Metric", "metric_of"]
@@ -32,10 +33,18 @@ AUTOMATIC = ("accuracy", "acc")
 
 
 class Metric:
-    """The weighted mean of ``function(y_true, y_pred)`` over all batches since the last reset."""
+    """The weighted mean of ``function(y_true, y_pred)`` over all batches since the last reset.
 
-    def __init__(self, name: str, function):
-        self.name, self.function = name, function
+    Parameters
+    ----------
+    name : str
+    function : callable
+    anywhere : bool
+        Whether the function takes arrays of a GPU as well. Without it batches are read back for it, each of them.
+    """
+
+    def __init__(self, name: str, function, anywhere: bool = False):
+        self.name, self.function, self.anywhere = name, function, anywhere
         self.reset()
 
     def reset(self) -> None:
@@ -44,7 +53,16 @@ class Metric:
 
     def update(self, y_true, y_pred, mask=None) -> None:
         """Count a batch; `mask` has the shape of the function's values, True for those that count."""
-        values = np.asarray(self.function(y_true, y_pred), np.float64)
+        if not self.anywhere:
+            y_true, y_pred, mask = devices.to_host((y_true, y_pred, mask))
+        values = self.function(y_true, y_pred)
+        if devices.on_gpu(values):  # and so do the sums
+            counted = mask is not None and mask.shape == values.shape
+            values = values.astype(np.float64)
+            self.total = self.total + (np.where(mask, values, 0.0) if counted else values).sum()
+            self.weight = self.weight + (mask.sum() if counted else values.size)
+            return
+        values = np.asarray(values, np.float64)
         if mask is not None and mask.shape == values.shape:
             self.total += float(values[mask].sum())
             self.weight += float(mask.sum())
@@ -53,8 +71,9 @@ class Metric:
             self.weight += values.size
 
     def result(self) -> float:
-        """The mean, 0 of nothing."""
-        return self.total / self.weight if self.weight else 0.0
+        """The mean, 0 of nothing. A GPU is waited for."""
+        total, weight = float(self.total), float(self.weight)
+        return total / weight if weight else 0.0
 
 
 def metric_of(given, loss: Loss, width: int) -> Metric:
@@ -68,13 +87,13 @@ def metric_of(given, loss: Loss, width: int) -> Metric:
         return Metric(getattr(given, "__name__", "metric"), given)
     if given in AUTOMATIC:
         if loss.sparse:
-            return Metric(given, _sparse)
-        return Metric(given, _binary if width == 1 else _categorical)
+            return Metric(given, _sparse, anywhere=True)
+        return Metric(given, _binary if width == 1 else _categorical, anywhere=True)
     if given in FUNCTIONS:
-        return Metric(given, FUNCTIONS[given])
+        return Metric(given, FUNCTIONS[given], anywhere=True)
     if given in SHORT or given in KINDS:
         other = loss_of(given)
-        return Metric(given, lambda y_true, y_pred: other.forward(y_true, y_pred)[0])
+        return Metric(given, lambda y_true, y_pred: other.forward(y_true, y_pred)[0], anywhere=True)
     known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
     near = difflib.get_close_matches(str(given), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

@@ -12,26 +12,24 @@ so that under a mask the loss is the mean over the steps that count.
 
 from __future__ import annotations
 
-import re
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm.layers.base import Layer
+from minilm import devices
 from minilm.ops import checks
 from minilm.random import Key
 from minilm.sequential import activations, fitting, saving
-from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
-from minilm.sequential.core import Embedding, Input
+from minilm.sequential.core import Embedding
 from minilm.sequential.data import prepared, targets
 from minilm.sequential.losses import Loss, loss_of
 from minilm.sequential.metrics import Metric, metric_of
 from minilm.sequential.optimizers import Optimizer, optimizer_of
-from minilm.sequential.table import table
+from minilm.sequential.stack import Stack
 
 __all__ = ["Saved", "Sequential", "set_random_seed"]
 
-MOST = 62  # layers: a key has that many parts
 _seeds: np.random.Generator | None = None  # where models without a seed of their own take one, after set_random_seed
 
 
@@ -52,7 +50,7 @@ class Saved(NamedTuple):
     logits: bool
 
 
-class Sequential(Layer):
+class Sequential(Stack):
     """A list of layers, each reading what the one before gives.
 
     Parameters
@@ -83,10 +81,7 @@ class Sequential(Layer):
     def __init__(self, layers=None, name: str = "sequential", *, seed: int | None = None, dtype=np.float32):
         source = _seeds if seed is None and _seeds is not None else np.random.default_rng()
         self.seed = int(source.integers(2**62)) if seed is None else checks.whole("seed", seed, 0, 2**63)
-        super().__init__(dtype=dtype, seed=self.seed)
-        self.name = name
-        self.layers: list[SequentialLayer] = []
-        self._declared: tuple | None = None  # shape of the input, where it was told
+        super().__init__(name, dtype=dtype, seed=self.seed)
         self.loss: Loss = None  # type: ignore[assignment]
         self.optimizer: Optimizer = None  # type: ignore[assignment]
         self._asked: list = []  # metrics, as compile was given them
@@ -96,164 +91,25 @@ class Sequential(Layer):
         for layer in layers or []:
             self.add(layer)
 
-    # --- layers ------------------------------------------------------------------------------------------------------
-
-    def add(self, layer) -> None:
-        """Add a layer at the end, or before all others an `Input`."""
-        if isinstance(layer, Input):
-            if self.layers or self._declared:
-                raise ValueError("Input belongs before all layers, once")
-            self._declared = layer.shape
-            return
-        if not isinstance(layer, SequentialLayer):
-            kind = type(layer).__name__
-            hint = f"; minilm.sequential has a {kind} of its own" if isinstance(layer, Layer) else ""
-            raise TypeError(f"a layer must come from minilm.sequential, got {checks.describe(layer)}{hint}")
-        if any(layer is other for other in self.layers):
-            raise ValueError(f"layer {layer.label()} is in the model already; make a second one")
-        if len(self.layers) == MOST:
-            raise ValueError(f"a model has at most {MOST} layers")
-        taken = {other.name for other in self.layers}
-        if layer.name in taken:
-            if layer._named:
-                raise ValueError(f"there is a layer named {layer.name!r} already")
-            layer.name = None
-        if layer.name is None:
-            base = snake_case(re.sub(r"\W", "", type(layer).__name__))
-            number = 0
-            while (name := f"{base}_{number}" if number else base) in taken:
-                number += 1
-            layer.name = name
-        if not self.layers and layer.wanted_shape is not None:
-            self._declared = self._declared or layer.wanted_shape
-        self.layers.append(layer)
-        try:
-            if self._declared is not None:
-                self._build_layers(self._declared)
-        except (ValueError, TypeError):
-            self.layers.pop()
-            raise
-        self._unbind()
-
-    def pop(self) -> SequentialLayer:
-        """Take the last layer away."""
-        if not self.layers:
-            raise ValueError("the model has no layers")
-        self._unbind()
-        return self.layers.pop()
-
-    def _unbind(self) -> None:
+    def _changed(self) -> None:
         """The parameters have changed: the optimizer's state and the metrics are made anew."""
         self._metrics = None
         if self.optimizer is not None:
             self.optimizer._bound = None
 
-    def get_layer(self, name: str | None = None, index: int | None = None) -> SequentialLayer:
-        """The layer of a name or a number."""
-        if index is not None:
-            return self.layers[index]
-        for layer in self.layers:
-            if layer.name == name:
-                return layer
-        raise ValueError(f"there is no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+    def to(self, where) -> Sequential:
+        """Move the model to ``"cpu"`` or ``"cuda"``, or convert it to another precision, in place; before or after `compile`.
 
-    @property
-    def built(self) -> bool:
-        """Whether all layers have their weights."""
-        return bool(self.layers) and all(layer.built for layer in self.layers)
-
-    @property
-    def input_shape(self) -> tuple:
-        """With None for the batch."""
-        return self.layers[0].input_shape if self.built else self._declared
-
-    @property
-    def output_shape(self) -> tuple | None:
-        """With None for the batch; None before the model is built."""
-        return self.layers[-1].output_shape if self.built else None
-
-    def build(self, input_shape=None) -> None:
-        """Make the weights for inputs of a shape that has the batch (None) first."""
-        shape = self._declared if input_shape is None else (None, *shape_of(tuple(input_shape)[1:]))
-        if shape is None:
-            raise ValueError("input_shape is missing: such as (None, 10) for rows of 10 ids")
-        if not self.layers:
-            raise ValueError("the model has no layers: add them first")
-        self._build_layers(shape)
-
-    def _build_layers(self, shape: tuple) -> None:
-        before = None
-        for layer in self.layers:
-            self._check_rank(layer, before, shape)
-            if layer.built and before is None and layer.input_shape is not None:
-                layer.check_width(shape)
-            shape = layer.compute_output_shape(shape) if layer.built else layer.build(shape, self._generator, self._dtype)
-            before = layer
-
-    def _check_rank(self, layer, before, shape) -> None:
-        """Say what is meant where a layer wants a sequence and the one before gives its last step."""
-        if len(shape) == 2 and 3 in layer.accepts and getattr(before, "return_sequences", True) is False:
-            raise ValueError(
-                f"layer {layer.label()} wants inputs of shape {layer.letters}, but layer {before.label()} gives its last step "
-                f"alone, {shape}: make layer {before.label()} with return_sequences=True"
-            )
-        layer.check_rank(shape)
-
-    def build_for(self, x: np.ndarray) -> None:
-        """Make the weights for an array of inputs, where they are not made yet; ValueError where it does not fit."""
-        if not self.layers:
-            raise ValueError("the model has no layers: add them first")
-        if not self.built:
-            self.build((None, *x.shape[1:]))
-        self.compute_output_shape(x.shape)
-        if isinstance(self.layers[0], Embedding):
-            self.layers[0].checked(x)  # now, since the order of the rows is another one later
-
-    def compute_output_shape(self, shape: tuple) -> tuple:
-        """The shape of the outputs for inputs of `shape`, the batch included; ValueError where these do not fit."""
-        declared = self._declared
-        if declared is not None and (
-            len(shape) != len(declared)
-            or any(wanted is not None and wanted != got for wanted, got in zip(declared[1:], shape[1:], strict=True))
-        ):
-            raise ValueError(f"x must have shape {declared}, as the model's Input says, got {tuple(shape)}")
-        before = None
-        for layer in self.layers:
-            self._check_rank(layer, before, shape)
-            layer.check_width(shape)
-            before, shape = layer, layer.compute_output_shape(shape)
-        return tuple(shape)
-
-    # --- weights -----------------------------------------------------------------------------------------------------
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights in Keras's order and orientation."""
-        return [weight for layer in self.layers for weight in layer.get_weights()]
-
-    def set_weights(self, weights) -> None:
-        """Copy weights in, in the order and orientation of `get_weights`."""
-        weights, start = list(weights), 0
-        counts = [len(layer.weight_shapes()) if layer.built else 0 for layer in self.layers]
-        if not self.built:
-            raise ValueError(f"the model has no weights yet: {UNBUILT}")
-        if len(weights) != sum(counts):
-            raise ValueError(f"the model has {sum(counts)} weights, got {len(weights)}")
-        for layer, count in zip(self.layers, counts, strict=True):
-            layer.set_weights(weights[start : start + count])
-            start += count
-
-    def count_params(self) -> int:
-        """How many numbers the weights hold."""
-        if not self.built:
-            raise ValueError(f"the model has no weights yet: {UNBUILT}")
-        return self.parameters.count
-
-    def summary(self, line_length=None, positions=None, print_fn=None, **_) -> None:  # type: ignore[override]
-        """Print the table of the layers, or hand it to `print_fn`."""
-        (print_fn or print)(table(self, line_length))
-
-    def __repr__(self):
-        return f"<Sequential name={self.name}, built={self.built}>"
+        What `fit`, `evaluate` and `predict` take and give stays on the host. The optimizer's state goes with the weights to
+        another device; to another precision it does not.
+        """
+        moved = isinstance(where, str) and self.optimizer is not None and self.optimizer._bound is not None
+        state = self.optimizer.state_dict() if moved else {}
+        super().to(where)
+        if moved:
+            self.bind_optimizer()
+            self.optimizer.load_state_dict(state)
+        return self
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -347,21 +203,25 @@ class Sequential(Layer):
         -------
         loss : scalar
         saved : Saved
+
+        Notes
+        -----
+        Of a model on a GPU all arrays lie there, and so does the loss. `fit`, `evaluate` and `predict` take arrays of the host.
         """
         self._must_be_compiled("the loss")
         logits = self._takes_logits()
         outputs, mask, parts = self.run(x, key=key, workspace=workspace, logits=logits)
-        y = targets(self, y, outputs.shape)
+        y = y if checks.trusted(y) else targets(self, y, outputs.shape)
         values, saved = self.loss.forward(y, outputs, logits or self.loss.from_logits)  # (B,) or (B, T)
-        weights = np.full(values.shape, 1 / values.size, values.dtype)
+        weights = devices.array_module(values).full(values.shape, 1 / values.size, values.dtype)
         counts = [each for each in (mask, self.loss.counted(y)) if each is not None and each.shape == values.shape]
         if counts:
-            counted = np.logical_and.reduce(counts)
-            weights = (counted / max(1, counted.sum())).astype(values.dtype)
+            counted = functools.reduce(np.logical_and, counts)
+            weights = (counted / np.maximum(1, counted.sum())).astype(values.dtype)
         if sample_weight is not None:
             sample_weight = sample_weight.reshape(sample_weight.shape + (1,) * (values.ndim - sample_weight.ndim))
             weights = weights * sample_weight.astype(values.dtype, copy=False)
-        loss = values.dtype.type(np.sum(np.where(weights == 0, 0, values) * weights, dtype=np.float64))
+        loss = np.sum(np.where(weights == 0, 0, values) * weights, dtype=np.float64).astype(values.dtype)
         return loss, Saved(parts, saved, weights, outputs, mask, logits)
 
     def backward(self, saved, *, workspace=None) -> None:
@@ -422,11 +282,13 @@ class Sequential(Layer):
         return self.evaluate(x, y, batch_size=len(x), sample_weight=sample_weight, return_dict=return_dict, verbose=0)
 
     def __call__(self, x, training: bool = False, **_) -> np.ndarray:
-        """The outputs of one batch; with `training` dropout is active."""
+        """The outputs of one batch, both on the host; with `training` dropout is active."""
         x = np.asarray(x)
         self.build_for(x)
         steps = 0 if self.optimizer is None else self.optimizer.iterations
-        return self.run(x, key=Key(self.seed, steps) if training else None)[0]
+        with devices.ids_are_checked():
+            outputs = self.run(devices.to(self.device, x), key=Key(self.seed, steps) if training else None)[0]
+        return devices.to_host(outputs)
 
     # --- saving and loading ------------------------------------------------------------------------------------------
 

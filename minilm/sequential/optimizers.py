@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from minilm import optimizers
+from minilm import devices, optimizers
 from minilm.ops import adam, checks
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "optimizer_of"]
@@ -49,7 +49,7 @@ class _RMSprop(optimizers.Optimizer):
 
     def _update(self, flat, gradient, v, buffer=None, *, step, lr, weight_decay, scale, clear):
         real = flat.dtype.type
-        g = gradient * real(scale) + real(weight_decay) * flat  # (P,)
+        g = gradient * (scale if devices.on_gpu(scale) else real(scale)) + real(weight_decay) * flat  # (P,)
         v *= real(self._rho)
         v += real(1 - self._rho) * g * g
         move = real(lr) * g / np.sqrt(v + real(self._eps))
@@ -132,8 +132,10 @@ class Optimizer:
             np.clip(gradient, -self._limits["clipvalue"], self._limits["clipvalue"], out=gradient)
         if self._limits["clipnorm"] is not None:
             for gradient in bound.parameters.gradients.values():
-                norm = float(np.sqrt(np.square(gradient, dtype=np.float64).sum()))
-                if norm > self._limits["clipnorm"]:
+                norm = np.sqrt(np.square(gradient, dtype=np.float64).sum())  # ()
+                if devices.on_gpu(norm):  # which is not asked
+                    gradient *= (self._limits["clipnorm"] / np.maximum(norm, self._limits["clipnorm"])).astype(gradient.dtype)
+                elif norm > self._limits["clipnorm"]:
                     gradient *= gradient.dtype.type(self._limits["clipnorm"] / norm)
         bound.step(self.learning_rate(bound.steps) if callable(self.learning_rate) else self.learning_rate)
 

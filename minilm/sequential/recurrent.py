@@ -7,8 +7,8 @@ The one place where Keras's order of the gates meets that of the ops, which is P
     Keras GRU    z r h          kernel (D, 3H)    recurrent_kernel (H, 3H)    bias (2, 3H): of the input, of the state
     ops   GRU    r z n          the first two change places; h and n are two names of one
 
-What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy
-by `minilm.sequential.stepwise`: slower, and otherwise the same.
+What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy,
+or CuPy, by `minilm.sequential.stepwise`: slower, and otherwise the same.
 
 In memory the weights lie as the ops want them, (G*H, D); they are transposed and reordered when they are read or set.
 """
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.sequences import time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty_from
@@ -149,9 +150,10 @@ class _Recurrent(SequentialLayer):
     def get_weights(self):
         if not self.built:
             return []
-        found = [np.ascontiguousarray(self._ours(weight.value).T) for weight in (self.weight_ih, self.weight_hh)]
+        weights = devices.to_host([self.weight_ih.value, self.weight_hh.value])
+        found = [np.ascontiguousarray(self._ours(weight).T) for weight in weights]
         if self.use_bias:
-            bias = np.stack([self._ours(row) for row in self.bias.value.reshape(self.biases, -1)])
+            bias = np.stack([self._ours(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
             found.append(bias if self.biases > 1 else bias[0])
         return found
 
@@ -194,7 +196,7 @@ class _Recurrent(SequentialLayer):
         y : ndarray
         saved : Saved
         """
-        allocate = empty_from(workspace)
+        allocate = empty_from(workspace, x)
         if 0 in x.shape[:2]:
             raise ValueError(f"layer {self.label()} wants at least one row and one time step, got inputs of shape {x.shape}")
         x = time_first(x, True, workspace)  # (T, B, D)
@@ -229,15 +231,16 @@ class _Recurrent(SequentialLayer):
         """The same outputs, for x (T, B, D) and what the op does not compute."""
         drop = None
         if key is not None and self.recurrent_dropout > 0:
-            ones = np.ones((x.shape[1], self.units), self.dtype)  # (B, H)
+            ones = devices.array_module(x).ones((x.shape[1], self.units), self.dtype)  # (B, H)
             drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
-        kept = None if mask is None or mask.all() else np.ascontiguousarray(mask.T)  # (T, B)
+        whole = mask is None or (not devices.on_gpu(mask) and mask.all())
+        kept = None if whole else checks.kernel_ready(mask.T)  # (T, B)
         y, last, run = stepwise.forward(
             self.op_name,
             x,
             self.weight_ih.value,
             self.weight_hh.value,
-            *self._bias_vectors(np.empty),
+            *self._bias_vectors(empty_from(None, x)),
             kept=kept,
             drop=drop,
             activation=self.activation_of_state,
@@ -284,14 +287,14 @@ class _Recurrent(SequentialLayer):
         if self.return_sequences:
             dy = dy.transpose(1, 0, 2)  # (T, B, H)
             dy = dy[::-1] if self.go_backwards else dy
-            dy = np.ascontiguousarray(dy) if where is None else masking.held_back(dy, where, self.zero_output_for_mask)
+            dy = checks.kernel_ready(dy) if where is None else masking.held_back(dy, where, self.zero_output_for_mask)
+            if where is not None and where.empty is not None:
+                dy = np.where(where.empty[:, None], dy.dtype.type(0), dy)
             cotangents = (dy, *[None] * self.states)
         else:
             if where is not None and where.empty is not None:
                 dy = np.where(where.empty[:, None], dy.dtype.type(0), dy)
-            cotangents = (None, np.ascontiguousarray(dy), *[None] * (self.states - 1))
-        if where is not None and where.empty is not None and self.return_sequences:
-            cotangents[0][:, where.empty] = 0
+            cotangents = (None, checks.kernel_ready(dy), *[None] * (self.states - 1))
         dx, *rest = self._op.backward(cotangents, saved.run, workspace=workspace)
         self._accumulate(rest[self.states :])
         if where is not None:

@@ -1,4 +1,4 @@
-"""Recurrent layers step by step in NumPy, for what the ops do not compute.
+"""Recurrent layers step by step in NumPy, or CuPy, for what the ops do not compute.
 
 The ops have the activations that the literature and cuDNN have, and run at the speed of matrix products. Keras lets a program
 ask for more: other activations, dropout on the state that enters the recurrent product, and a GRU whose reset gate stands before
@@ -30,6 +30,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.sequential.activations import FUNCTIONS
 
 __all__ = ["Saved", "backward", "forward"]
@@ -75,11 +76,11 @@ def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, re
     saved : Saved
     """
     T, B, _ = x.shape
-    H = W_hh.shape[1]
+    H, module = W_hh.shape[1], devices.array_module(x)
     phi, gamma = FUNCTIONS[activation][0], FUNCTIONS[gate][0]
     A = x @ W_ih.T + b_ih  # (T, B, G*H)
-    h, c = np.zeros((B, H), x.dtype), np.zeros((B, H), x.dtype)
-    y, steps = np.empty((T, B, H), x.dtype), []
+    h, c = module.zeros((B, H), x.dtype), module.zeros((B, H), x.dtype)
+    y, steps = module.empty((T, B, H), x.dtype), []
     order = list(range(T - 1, -1, -1) if reverse else range(T))
     for t in order:
         entering = h if drop is None else h * drop  # (B, H)
@@ -96,7 +97,7 @@ def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, re
             if reset_after:
                 u = entering @ W_hh.T + b_hh  # (B, 3H)
             else:
-                u = np.concatenate([entering @ W_hh[: 2 * H].T + b_hh[: 2 * H], np.zeros((B, H), x.dtype)], axis=1)
+                u = np.concatenate([entering @ W_hh[: 2 * H].T + b_hh[: 2 * H], module.zeros((B, H), x.dtype)], axis=1)
             r, z = gamma(A[t][:, :H] + u[:, :H]), gamma(A[t][:, H : 2 * H] + u[:, H : 2 * H])
             inner = r * u[:, 2 * H :] if reset_after else (r * entering) @ W_hh[2 * H :].T + b_hh[2 * H :]
             n = phi(A[t][:, 2 * H :] + inner)
@@ -123,11 +124,11 @@ def backward(dy, dlast, saved):
     dx, dW_ih, dW_hh, db_ih, db_hh : ndarray
     """
     T, B, _ = saved.x.shape
-    W_hh, H = saved.W_hh, saved.W_hh.shape[1]
+    W_hh, H, module = saved.W_hh, saved.W_hh.shape[1], devices.array_module(saved.x)
     dphi, dgamma = (FUNCTIONS[name][1] for name in saved.names)
-    dA, dW, db_hh = np.zeros((T, B, len(W_hh)), W_hh.dtype), np.zeros_like(W_hh), np.zeros(len(W_hh), W_hh.dtype)
-    dh = np.zeros((B, H), W_hh.dtype) if dlast is None else dlast
-    dc = np.zeros((B, H), W_hh.dtype)
+    dA, dW, db_hh = (module.zeros(shape, W_hh.dtype) for shape in ((T, B, len(W_hh)), W_hh.shape, len(W_hh)))
+    dh = module.zeros((B, H), W_hh.dtype) if dlast is None else dlast
+    dc = module.zeros((B, H), W_hh.dtype)
     for t, step in zip(reversed(saved.order), reversed(saved.steps), strict=True):
         dh = dh if dy is None else dh + dy[t]
         skipped = skipped_c = 0  # what goes past a masked step

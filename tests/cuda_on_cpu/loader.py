@@ -48,6 +48,7 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
     command = ["g++", "-std=c++17", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unused-function"]
     command += [
         "-Wno-unused-variable",
+        "-Wno-unknown-pragmas",
         "-DMINILM_ON_CPU",
         f"-I{INCLUDE}",
         "-include",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from minilm.generation import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids, sampling
+from minilm.ops import philox
 from minilm.random import Key
 
 LOGITS = np.log(np.array([[0.05, 0.4, 0.1, 0.25, 0.2]]))
@@ -180,7 +181,7 @@ def test_known_draws():
 @pytest.mark.parametrize("number", [0.0, 0.5, 1 - 2**-53])
 def test_extreme_random_numbers(number, monkeypatch):
     """The smallest and the largest number there is fall on tokens that have probability."""
-    monkeypatch.setattr(sampling.philox, "uniform", lambda key, shape, dtype: np.full(shape, number))
+    monkeypatch.setattr(philox, "uniform", lambda key, shape, dtype: np.full(shape, number))
     for scale in (1e-3, 1.0, 30.0):
         for V in (1, 3, 1000):
             logits = np.random.default_rng(V).standard_normal((200, V)) * scale

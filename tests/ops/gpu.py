@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
+import pytest
 
 from minilm import devices
 from minilm.checking.trees import leaves
@@ -20,14 +21,22 @@ def emulated(order: str = "ascending", sanitizer: str = "none"):
         yield
 
 
+def on_a_real_one(test):
+    """Decorates a test that runs on a real GPU, by `pytest -m gpu`, and says elsewhere why it does not."""
+    status = devices.gpu_status()
+    return pytest.mark.gpu(pytest.mark.skipif(not status.available, reason=f"no GPU can be used: {status.reason}")(test))
+
+
 def rung(op, number: int):
     """Inside this block the op's functions take rung `number`, or their highest if they have not so many."""
     return at_rung(devices.load(op.package, "gpu"), number)
 
 
-def rungs(op) -> range:
-    """Numbers of the rungs of an op."""
-    return range(1, max(getattr(devices.load(op.package, "gpu"), "RUNGS", {"": 1}).values()) + 1)
+def rungs(op) -> list[int]:
+    """Numbers of the rungs of an op, but for one that rounds its operands: tests/ops/test_tensor_cores.py has that."""
+    module = devices.load(op.package, "gpu")
+    numbers = range(1, max(getattr(module, "RUNGS", {"": 1}).values()) + 1)
+    return [number for number in numbers if number != getattr(module, "TENSOR_CORES", None)]
 
 
 def arrays(tree) -> dict:

@@ -44,29 +44,61 @@ CASES = {  # small, but with more than one warp and more than one tile
     "crf": [({"B": 2, "T": 4, "K": 40}, {"padded": False})],
     "negative_sampling": [({"N": 9, "V": 31, "D": 40, "K": 3}, {})],
     "philox": [({"N": 300}, {})],
+    "sampling": [({"B": 2, "V": 70}, {"limits": "both", "logits": logits}) for logits in ("smooth", "ties")],
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],
     "clip": [({"N": 5000}, {})],
 }
 
+ONE_QUERY = [
+    ({"B": 1, "Tq": 1, "Tk": 130, "H": 1, "K": 3, "Kv": 2}, {"padded": True})
+]  # of attention: more than one chunk of keys
+TENSOR_CORES = [  # of attention: more than one block, and more than one tile of each kernel
+    ({"B": 1, "Tq": 70, "Tk": 70, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
+    ({"B": 1, "Tq": 18, "Tk": 36, "H": 1, "K": 8, "Kv": 4}, {"sees": "causal", "dropout": 0.3}),
+]
+SLICED = [({"T": 2, "B": 2, "D": 2, "H": 17}, {"padded": False})]  # of lstm and gru: six blocks, and two chunks of a product
+CASES_OF = {"one_query.cu": ONE_QUERY, "sliced.cu": SLICED}
+RUNGS = (1, 2, 3)
+
 
 def tables(folder: str):
     """The op's own tables, and that which has what ops share."""
     module = devices.load(f"minilm.ops.{folder}", "gpu")
-    own = [module.sliced.KERNELS] if folder in ("lstm", "gru") else []
+    own = [module.tensor("bf16", module.WIDTHS[0]), module.ONE_QUERY] if folder == "attention" else []
+    own += [module.sliced.KERNELS] if folder in ("lstm", "gru") else []
     return [module.KERNELS, *own, devices.load("minilm.ops.cuda", "columns").KERNELS]
 
 
-def run(folder: str, lowest: int = 1) -> None:
-    """Every op of the folder, every rung from the lowest on, forward and backward, float32."""
+def run(folder: str) -> None:
+    """Every kernel that the folder's ops launch."""
+    plain(folder)
+    if folder == "attention":
+        plain(folder, cases=ONE_QUERY)
+        tensor_cores()
+    if folder in ("lstm", "gru"):
+        plain(folder, (3,), SLICED)
+
+
+def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
+    """Attention on tensor cores."""
+    op = registry()["attention"]
+    for precision in precisions:
+        with devices.load("minilm.ops.cuda", "products").precision(precision):
+            for dims, options in cases:
+                gpu.run(op, draw(op, np.float32, dims, {"sees": "all", "padded": False, "dropout": 0.0, **options}))
+
+
+def plain(folder: str, rungs=RUNGS, cases=None) -> None:
+    """Every op of the folder, by these rungs where it has one of them, forward and backward, float32."""
     for op in registry().values():
         if op.package != f"minilm.ops.{folder}":
             continue
-        for dims, options in CASES[folder]:
+        for dims, options in cases or CASES[folder]:
             dims = {letter: size for letter, size in dims.items() if letter in op.dims}
             known = {key: value for key, value in options.items() if key in op.options}
             case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
-            for number in [number for number in gpu.rungs(op) if number >= lowest] or gpu.rungs(op):
+            for number in [number for number in gpu.rungs(op) if number in rungs] or gpu.rungs(op):
                 with gpu.rung(op, number):
                     gpu.run(op, case)
             if folder == "crf":
@@ -101,7 +133,11 @@ def barriers(folder: str) -> list:
             type(table).function.cache_clear()
             before, stuck = len(sanitized.reports()), False
             try:
-                run(folder, lowest=3 if table.path.name == "sliced.cu" else 2)  # the first rungs have no barriers
+                if table.path.name == "tensor.cu":  # its barriers are the same in both precisions
+                    tensor_cores(["bf16"], TENSOR_CORES[:1])
+                else:
+                    rungs = (3,) if table.path.name == "sliced.cu" else (2,) if folder in ("lstm", "gru") else RUNGS[1:]
+                    plain(folder, rungs, CASES_OF.get(table.path.name))  # the first rungs have no barriers
             except loader.LaunchError:
                 stuck = True
             results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])

@@ -226,6 +226,17 @@ def test_nothing_waits_for_the_device(name):
 
 
 @pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("sees", ["all", "causal", "band", "causal band"])
+def test_attention_of_one_query(sees, padded):
+    """The kernels of decoding: one chunk of 128 keys, several, and a last one that is not full."""
+    for Tk in (1, 5, 128, 129, 300):
+        dims = {"B": 2, "Tq": 1, "Tk": Tk, "H": 2, "K": 5, "Kv": 70}
+        agreement(OPS["attention"], {"sees": sees, "padded": padded, "dropout": 0.0}, dims, number=2)
+    launched = gpu.fake_cupy.raw.launches
+    assert {"attention_one_query", "attention_one_query_merge"} <= set(launched)
+
+
+@pytest.mark.parametrize("padded", [False, True])
 def test_crf_decodes_as_the_oracle(padded):
     for dims in (None, {"B": 3, "T": 17, "K": 40}):
         arguments = dict(draw(OPS["crf"], np.float64, dims, {"padded": padded, "scores": "plain"}).arguments)
@@ -249,7 +260,7 @@ def test_word2vec_trains_as_the_oracle(cbow):
     with devices.implementation("oracle"):
         wanted = ops.negative_sampling.train(*expected, ids, starts, *tables, **options)
     there = devices.to_device(W)
-    told = ops.negative_sampling.train(*there, *devices.to_device((ids, starts, *tables)), **options)
+    told = devices.to_host(ops.negative_sampling.train(*there, *devices.to_device((ids, starts, *tables)), **options))
     assert told.predictions == wanted.predictions and told.loss == pytest.approx(wanted.loss, rel=1e-10)
     for a, b in zip(devices.to_host(there), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import layers, tokenizers
+from minilm import devices, layers, tokenizers
 from minilm.ops import cross_entropy
 from minilm.recipes.base import Recipe
 
@@ -79,7 +79,8 @@ class Toy(Recipe):
         return self._ids([e.text for e in examples]), np.array([self.facts["labels"].index(e.label) for e in examples])
 
     def _labels(self, texts):
-        return [self.facts["labels"][i] for i in self.model.logits(self._ids(texts)).argmax(axis=-1)]
+        given = devices.to_host(self.model.logits(self.there(self._ids(texts))))
+        return [self.facts["labels"][i] for i in given.argmax(axis=-1)]
 
     def evaluate(self, examples):
         given = self._labels([example.text for example in examples])

@@ -146,6 +146,27 @@ def test_other_precisions(tmp_path, precision, close_to):
     assert 0 < difference < close_to
 
 
+@pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 1e-2)])
+def test_attention_is_trained_on_tensor_cores(precision, close_to):
+    """A step of a GPT in a precision that rounds: loss and norm are float32's but for that, attention's kernels rung 3."""
+    from tests.cuda_on_cpu.fake_cupy import raw
+
+    on_host, _ = steps(make("gpt"), 1)
+    with gpu.emulated():
+        from minilm.ops.cuda import products
+
+        raw.launches.clear()
+        with products.precision(precision):
+            on_device, waits = steps(make("gpt").to("cuda"), 1)
+        assert waits == []
+        launched = [name for name in raw.launches if name.startswith("attention_")]
+    wanted = ["attention_forward_3"] * 2 + ["attention_rows_of_D", "attention_dquery_3", "attention_dkey_dvalue_3"] * 2
+    assert launched == wanted, "two layers"
+    (loss, norm), (rounded_loss, rounded_norm) = on_host[0][0], on_device[0][0]
+    assert 0 < abs(rounded_loss - loss) < close_to
+    assert 0 < abs(rounded_norm - norm) < 2 * close_to
+
+
 def test_a_loss_that_is_not_finite_is_told_with_its_step(tmp_path):
     with gpu.emulated(), pytest.raises(training.NonFiniteError, match="at step [0-9]+: first not finite is"):
         run(tmp_path / "run", "cuda", *SMALL["gpt"], "optimizer.lr=1e30", "schedule.name=constant", "optimizer.clip_norm=none")

@@ -1,11 +1,24 @@
-"""Attention on the GPU."""
+"""Attention on the GPU.
+
+Rung 3, in tensor.cu, has its products done by tensor cores. It rounds their operands, so it is taken only where the setting of
+`minilm.ops.cuda.products.precision`, which a run's ``precision`` is, allows just that: for ``"tf32"`` and ``"bf16"``. It serves
+float32 arrays with heads of at most 128 numbers, on devices of compute capability 8.0 and later. Everything else goes the way of
+rung 2, and heads too wide for a device's shared memory that of rung 1. Weights that are asked for are computed from unrounded
+scores.
+
+A single query, as of every token of generation, has kernels of its own, in one_query.cu, in the place of all rungs but the first.
+"""
 
 from __future__ import annotations
 
+import functools
+from pathlib import Path
+
 import cupy
+import numpy as np
 
 from minilm.ops.attention.spec import Output, Saved
-from minilm.ops.cuda import Kernel, Kernels, blocks, key_words
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products, whole_warps
 from minilm.ops.dropout.spec import threshold_and_scale
 
 TQ, TK = 16, 32  # queries and keys of a tile, as in gpu.cu
@@ -36,8 +49,37 @@ KERNELS = Kernels(
     Kernel("attention_rows_of_D", grid=lambda s: -(-(s.B * s.H * s.Tq) // WARPS), block=32 * WARPS),
     Kernel("attention_weights", grid=lambda s: blocks(s.B * s.H * s.Tq * s.Tk, 256)),
 )
-RUNGS = {"forward": 2, "backward": 2}
+CHUNK = 128  # keys of a block, as in one_query.cu
+ONE_QUERY = Kernels(
+    str(Path(__file__).with_name("one_query.cu")),
+    Kernel("attention_one_query", grid=lambda s: (s.C, s.B * s.H), block=CHUNK, shared=lambda s: s.K * s.itemsize),
+    Kernel("attention_one_query_merge", grid=lambda s: s.B * s.H, block=lambda s: whole_warps(s.Kv, 256)),
+)
+RUNGS = {"forward": 3, "backward": 3}
+TENSOR_CORES = 3  # the rung that takes them, where it is not rung 2 in disguise
 MOST = 220 * 1024  # bytes of shared memory: wider heads take the way of rung 1
+
+ROWS, TILE = 64, 32  # of a block of rung 3, and of a tile of its backward, as in tensor.h
+WIDTHS = (16, 32, 64, 96, 128)  # of heads as rung 3 is compiled: a narrower one is filled up with zeros
+
+
+@functools.cache
+def tensor(precision: str, width: int) -> Kernels:
+    """The kernels of rung 3 for operands in ``"tf32"`` or ``"bf16"`` and heads of a width of `WIDTHS`."""
+    pitch = 4 * ((width // 2 if precision == "bf16" else width) + 4)  # bytes from row to row of a tile
+    keys = 64 if width <= 64 else 32  # of a tile of forward
+
+    def kernel(name, rows, tile_rows):
+        grid = lambda s: (-(-getattr(s, rows) // ROWS), s.B * s.H)  # noqa: E731
+        return Kernel(name, grid=grid, block=2 * ROWS, shared=tile_rows * pitch)
+
+    return Kernels(
+        str(Path(__file__).with_name("tensor.cu")),
+        kernel("attention_forward_3", "Tq", ROWS + 2 * keys),
+        kernel("attention_dquery_3", "Tq", 2 * ROWS + 2 * TILE),
+        kernel("attention_dkey_dvalue_3", "Tk", 2 * ROWS + 2 * TILE),
+        defines={"BF16": int(precision == "bf16"), "WIDTH": width},
+    )
 
 
 def _steps(x):
@@ -57,8 +99,20 @@ def _numbers(query, key, value, causal, band, scale, dropout, rng):
     return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, *words, dropout > 0
 
 
-def _rung(wanted, K, Kv, itemsize):
-    return wanted if ((TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK) * itemsize <= MOST else 1
+def _kernels(wanted, query, value):
+    """The table and the rung that serve these arrays."""
+    K, Kv, itemsize = query.shape[3], value.shape[3], query.itemsize
+    if wanted == TENSOR_CORES:
+        precision, wide = products.chosen(), max(K, Kv)
+        if precision != "float32" and query.dtype == np.float32 and wide <= WIDTHS[-1] and _has_tensor_cores():
+            return tensor(precision, next(width for width in WIDTHS if wide <= width)), wanted
+        wanted = 2
+    return KERNELS, wanted if ((TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK) * itemsize <= MOST else 1
+
+
+def _has_tensor_cores() -> bool:
+    """Whether the current device has those of mma.h."""
+    return int(cupy.cuda.Device().compute_capability) >= 80
 
 
 def forward(
@@ -74,14 +128,17 @@ def forward(
     rng=None,
     return_weights=False,
     workspace=None,
-    rung=2,
+    rung=3,
 ):
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
-    rung = _rung(rung, K, Kv, query.itemsize)
-    numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    KERNELS.launch(f"attention_forward_{rung}", query, key, value, key_mask, y, logsumexp, *numbers)
+    if Tq == 1 and rung > 1 and not dropout and K * query.itemsize <= MOST:
+        _one_query(query, key, value, key_mask, y, logsumexp, band or 0, causal, scale)
+    else:
+        kernels, rung = _kernels(rung, query, value)
+        numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
+        kernels.launch(f"attention_forward_{rung}", query, key, value, key_mask, y, logsumexp, *numbers)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     if not return_weights:
         return y, saved
@@ -93,16 +150,27 @@ def forward(
     return Output(y, weights), saved
 
 
-def backward(dy, saved, *, workspace=None, rung=2):
+def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
+    B, Tq, Tk, H, K, Kv = shape = _shape(query, key, value)
+    C = max(1, -(-Tk // CHUNK))
+    m, s, o = (cupy.empty((B, H, C, *last), query.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
+    steps = (*_steps(query), *_steps(key), *_steps(value))
+    arrays = query, key, value, key_mask, m, s, o, y, logsumexp
+    ONE_QUERY.launch("attention_one_query", *arrays, *shape, C, *steps, *numbers)
+    if C > 1:
+        ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
+
+
+def backward(dy, saved, *, workspace=None, rung=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
     D = cupy.empty(logsumexp.shape, logsumexp.dtype)  # (B, H, Tq)
     KERNELS.launch("attention_rows_of_D", dy, y, D, B, Tq, H, Kv)
-    rung = _rung(rung, K, Kv, query.itemsize)
+    kernels, rung = _kernels(rung, query, value)
     dquery, dkey, dvalue = (cupy.empty(x.shape, x.dtype) for x in (query, key, value))  # as their namesakes
     arrays = (query, key, value, key_mask, dy, logsumexp, D)
     numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    KERNELS.launch(f"attention_dquery_{rung}", *arrays, dquery, *numbers)
-    KERNELS.launch(f"attention_dkey_dvalue_{rung}", *arrays, dkey, dvalue, *numbers)
+    kernels.launch(f"attention_dquery_{rung}", *arrays, dquery, *numbers)
+    kernels.launch(f"attention_dkey_dvalue_{rung}", *arrays, dkey, dvalue, *numbers)
     return dquery, dkey, dvalue

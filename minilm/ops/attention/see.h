@@ -21,12 +21,28 @@ struct See {
         if (!causal && band && distance >= band) return false;
         return !mask || mask[j];
     }
+
+    // Of an i and a j that may lie behind the last ones.
+    __device__ bool within(i64 i, i64 j) const { return i < Tq && j < Tk && (*this)(i, j); }
+    // Whether each of these queries is there and sees each of these keys; where it says no, they may all the same.
+    __device__ bool all(i64 i, i64 queries, i64 j, i64 keys) const {
+        return !mask && !band && i + queries <= Tq && j + keys <= Tk && (!causal || j + keys - 1 <= i + Tk - Tq);
+    }
+    // No query from i on sees a key before the first, none up to i one from the end on; and the other way round.
+    __device__ i64 first_key(i64 i) const { return band ? max(i64(0), (causal ? i + Tk - Tq : i) - band + 1) : 0; }
+    __device__ i64 end_of_keys(i64 i) const {
+        return causal ? max(i64(0), min(Tk, i + Tk - Tq + 1)) : band ? min(Tk, i + band) : Tk;
+    }
+    __device__ i64 first_query(i64 j) const { return causal ? max(i64(0), j - (Tk - Tq)) : band ? max(i64(0), j - band + 1) : 0; }
+    __device__ i64 end_of_queries(i64 j) const { return band ? max(i64(0), min(Tq, (causal ? j - (Tk - Tq) : j) + band)) : Tq; }
 };
 
 struct Drop {
     REAL scale;
     u32 threshold, place, step_lo, step_hi, seed_lo, seed_hi;
     int any;
+    // The four random words of a block: those of weights 4 block to 4 block + 3.
+    __device__ Words words(u32 block) const { return philox(block, place, step_lo, step_hi, seed_lo, seed_hi); }
     __device__ REAL operator()(i64 weight) const {
         if (!any) return 1;
         return philox_bits(weight, place, step_lo, step_hi, seed_lo, seed_hi) >= threshold ? scale : REAL(0);

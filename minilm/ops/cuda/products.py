@@ -24,7 +24,7 @@ import numpy as np
 from minilm.ops.cuda import PRECISIONS
 from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
-__all__ = ["PRECISIONS", "matmul", "precision"]
+__all__ = ["PRECISIONS", "chosen", "matmul", "precision"]
 
 R_32F, R_16BF = 0, 14  # cudaDataType
 COMPUTE_32F, COMPUTE_32F_FAST_TF32 = 68, 77  # cublasComputeType_t
@@ -45,6 +45,11 @@ def precision(name: str):
         yield
     finally:
         _precision.reset(token)
+
+
+def chosen() -> str:
+    """The setting that holds here: what `precision` was last given, ``"float32"`` outside."""
+    return _precision.get()
 
 
 def matmul(a, b):

@@ -69,5 +69,4 @@ def train(
     seed = seed - 2**64 if seed >= 2**63 else seed  # the same bits as a signed number
     numbers = (*W_in.shape, len(ids), len(starts) - 1, cbow, window, negatives, lr, lr_end, seed, first, done, total)
     KERNELS.launch("negative_sampling_train", W_in, W_out, ids, starts, *tables, *numbers)
-    loss, predictions = told.get()
-    return W_in, W_out, Trained(float(loss), int(predictions), len(ids))
+    return W_in, W_out, Trained(told[0], told[1], len(ids))

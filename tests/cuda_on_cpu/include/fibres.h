@@ -36,6 +36,7 @@ struct Fibre {
     int operation, argument, width, predicate;
     unsigned mask;
     std::uint64_t value, result;
+    void (*function)(void* const*);  // of an operation of the whole warp: gets what its lanes brought
     char arrived, released;  // tokens by which ThreadSanitizer learns what happened before what
     // what other blocks may see, and what this thread may see of theirs; see __threadfence
     char published, seen;

@@ -68,7 +68,15 @@ inline void __syncwarp(unsigned mask = ~0u, int line = __builtin_LINE()) { shim:
 
 // Atomic: no other fibre runs in between. Race detectors are not told, as on a GPU there is none to tell of.
 #define ATOMIC __attribute__((noinline, no_sanitize("thread")))
-template <class V> ATOMIC V atomicAdd(V* at, V v) { V old = *at; *at = old + v; return old; }
+template <class V, std::enable_if_t<!std::is_integral_v<V>, int> = 0> ATOMIC V atomicAdd(V* at, V v) {
+    V old = *at;
+    *at = old + v;
+    return old;
+}
+// Of whole numbers they are told: a plain access that no barrier separates from an atomic one is a race.
+template <class V, std::enable_if_t<std::is_integral_v<V>, int> = 0> V atomicAdd(V* at, V v) {
+    return __atomic_fetch_add(at, v, __ATOMIC_RELAXED);
+}
 template <class V> ATOMIC V atomicMin(V* at, V v) { V old = *at; *at = std::min(old, v); return old; }
 template <class V> ATOMIC V atomicCAS(V* at, V if_, V v) { V old = *at; if (old == if_) *at = v; return old; }
 

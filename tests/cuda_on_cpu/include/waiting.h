@@ -4,7 +4,7 @@
 
 namespace shim {
 
-enum Operation { FROM, XOR, UP, DOWN, BALLOT };
+enum Operation { FROM, XOR, UP, DOWN, BALLOT, TOGETHER };
 
 // __syncthreads
 SHIM inline void barrier(int line) {
@@ -49,17 +49,24 @@ SHIM inline bool all_arrived(Fibre* last) {
         if (!named(lane)) continue;
         const Fibre& other = warp[lane];
         bool same = other.operation == last->operation && other.mask == last->mask && other.line == last->line;
+        if (last->operation == TOGETHER) same &= other.function == last->function;
         if (other.state != AT_WARP || !same) return false;
         votes |= unsigned(other.predicate != 0) << lane;
     }
     for (unsigned lane = 0; lane < lanes; ++lane) {
         if (!named(lane)) continue;
+        if (last->operation == TOGETHER) continue;
         int from = source(warp[lane]);
         const std::uint64_t nobody = ~0ull;  // NaN: what a lane that takes no part would give
         warp[lane].result = last->operation == BALLOT ? votes : named(from) ? warp[from].value : nobody;
     }
     for (unsigned lane = 0; lane < lanes; ++lane)
         if (named(lane)) after(&warp[lane].arrived);
+    if (last->operation == TOGETHER) {
+        void* brought[32];
+        for (unsigned lane = 0; lane < 32; ++lane) brought[lane] = reinterpret_cast<void*>(warp[lane].value);
+        last->function(brought);
+    }
     for (unsigned lane = 0; lane < lanes; ++lane)
         if (named(lane)) happened(&warp[lane].released), warp[lane].state = READY;
     return true;
@@ -88,6 +95,17 @@ template <class V> V exchange(Operation operation, unsigned mask, V v, int argum
 
 inline unsigned ballot(unsigned mask, int predicate, int line) {
     return unsigned(together(BALLOT, mask, 0, 0, 32, predicate, line));
+}
+
+// All 32 lanes bring an object each, and one function gets them all: what a tensor core does with the registers of a warp.
+template <auto function, class T> void whole_warp(T& own, int line = __builtin_LINE()) {
+    if (threads % 32) error = "an operation of 32 lanes in a block of " + std::to_string(threads) + " threads, line " + std::to_string(line);
+    running->function = [](void* const* brought) {
+        T* lanes[32];
+        for (int lane = 0; lane < 32; ++lane) lanes[lane] = static_cast<T*>(brought[lane]);
+        function(lanes);
+    };
+    together(TOGETHER, ~0u, reinterpret_cast<std::uint64_t>(&own), 0, 32, 0, line);
 }
 
 // "(x, y, z)"

@@ -1,0 +1,113 @@
+"""Bags of words: sentences as vectors, of a table and of where their words stand, for `minilm.models.memory_network`.
+
+::
+
+    bag(E)[d] = sum_j l[j, d] E[w_j, d]     l[j, d] = (1 - j/J) - (d/D)(1 - 2j/J)     without position encoding l is 1
+
+l is linear in d: with p_j = 1 - j/J and q_j = 2j/J - 1 a bag is (sum_j p_j E[w_j]) + (sum_j q_j E[w_j]) · d/D. There are two ways
+to compute that for N sentences.
+
+`Counts`, on the CPU: two products with matrices of word counts, P and Q (N, U), which hold p and q summed over each word of the U
+that the batch holds, and do not depend on the table::
+
+    bag(E) = P E[words] + (Q E[words]) · d/D         dE[words] = Pᵀ dx + Qᵀ (dx · d/D)
+
+`Rows`, on a GPU, which would have to be waited for to know U: the rows of all words are read, and equal words' gradients summed
+by the op `minilm.ops.embedding`::
+
+    bag(E) = p E[w] + (q E[w]) · d/D                 dE[w_j] = p_j dx + q_j (dx · d/D)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops import embedding
+from minilm.ops.embedding.spec import Saved
+
+__all__ = ["Counts", "Rows", "bags_of"]
+
+
+def bags_of(ids, position_encoding: bool, dtype):
+    """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`."""
+    return (Rows if devices.on_gpu(ids) else Counts).of(ids, position_encoding, dtype)
+
+
+class Counts(NamedTuple):
+    """Sentences as matrices of counts."""
+
+    ids: np.ndarray  # (U,) the words that the batch holds
+    P: np.ndarray  # (N, U)
+    Q: np.ndarray | None  # (N, U), None without position encoding
+
+    @classmethod
+    def of(cls, ids, position_encoding: bool, dtype) -> Counts:
+        """The counts of ids (N, J)."""
+        N = len(ids)
+        found, column = np.unique(ids, return_inverse=True)  # (U,), (N J,)
+        rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
+        cells = rows * len(found) + column.reshape(ids.shape)[rows, places]  # (W,)
+
+        def counted(weights):
+            flat = np.bincount(cells, weights, minlength=N * len(found))  # (N U,)
+            return flat.reshape(N, len(found)).astype(dtype)
+
+        if not position_encoding:
+            return cls(found, counted(None), None)
+        part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
+        return cls(found, counted(1 - part), counted(2 * part - 1))
+
+    def forward(self, E):
+        """The vectors (N, D) by a table E (V, D)."""
+        rows = E[self.ids]  # (U, D)
+        x = self.P @ rows  # (N, D)
+        return x if self.Q is None else x + (self.Q @ rows) * _scale(E)
+
+    def backward(self, dx, weight) -> None:
+        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+        dE = self.P.T @ dx  # (U, D)
+        if self.Q is not None:
+            dE += self.Q.T @ (dx * _scale(dx))
+        whole = np.zeros(weight.shape, dE.dtype)  # (V, D)
+        whole[self.ids] = dE
+        weight.accumulate(whole)
+
+
+class Rows(NamedTuple):
+    """Sentences as they are, and what each word counts for; nothing, where there is padding."""
+
+    ids: np.ndarray  # (N, J)
+    p: np.ndarray  # (N, J)
+    q: np.ndarray | None  # (N, J), None without position encoding
+
+    @classmethod
+    def of(cls, ids, position_encoding: bool, dtype) -> Rows:
+        """The shares of ids (N, J)."""
+        module, there = devices.array_module(ids), ids != 0  # (N, J)
+        if not position_encoding:
+            return cls(ids, there.astype(dtype), None)
+        words = module.maximum(1, there.sum(axis=1))[:, None]  # (N, 1) J, or 1 for no sentence
+        part = module.arange(1, ids.shape[1] + 1) / words  # (N, J) j / J
+        return cls(ids, ((1 - part) * there).astype(dtype), ((2 * part - 1) * there).astype(dtype))
+
+    def forward(self, E):
+        """The vectors (N, D) by a table E (V, D)."""
+        rows, _ = embedding.forward(self.ids, E)  # (N, J, D)
+        x = np.matmul(self.p[:, None], rows)[:, 0]  # (N, D)
+        return x if self.q is None else x + np.matmul(self.q[:, None], rows)[:, 0] * _scale(E)
+
+    def backward(self, dx, weight) -> None:
+        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+        drows = self.p[:, :, None] * dx[:, None]  # (N, J, D)
+        if self.q is not None:
+            drows += self.q[:, :, None] * (dx * _scale(dx))[:, None]
+        weight.accumulate(embedding.backward(drows, Saved(self.ids, weight.shape, weight.dtype, None)))
+
+
+def _scale(like):
+    """d / D for d = 1 ... D, as `like` (..., D)."""
+    D = like.shape[-1]
+    return (devices.array_module(like).arange(1, D + 1) / D).astype(like.dtype)  # (D,)

@@ -1,0 +1,203 @@
+// Rung 3 of attention: its products on tensor cores, operands in bf16 (-DBF16=1) or tf32 (-DBF16=0), sums and softmax in float32.
+//
+// The structure of FlashAttention-2 (T. Dao, arXiv:2307.08691). A block of four warps has 64 rows, queries in forward and dquery, keys in
+// dkey_dvalue, and walks over tiles of the others in shared memory; each warp owns 16 of the rows. A score tile, 16 rows by 8
+// columns a product, never leaves the registers of its warp: weights are made of it there, and the registers that held a product's
+// result hold an operand of the next one (`add_product`). Tiles are rounded as they are loaded; their rows lie PITCH words apart,
+// an odd multiple of 4, so that 8 rows of 4 words lie in 32 different banks. -DWIDTH=... is the head's width, K or Kv whichever is
+// larger, rounded up; columns behind are zeros. Needs an sm_80: see mma.h.
+#include "minilm_cuda.h"
+#include "philox.h"
+#include "see.h"
+#include "tensor.h"
+
+extern "C" __global__ void attention_forward_3(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    REAL* y,            // (B, Tq, H, Kv)
+    REAL* logsumexp,    // (B, H, Tq)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(u32, shared);
+    u32* q_tile = shared;                    // (ROWS, PITCH)
+    u32* k_tile = q_tile + ROWS * PITCH;     // (COLUMNS, PITCH)
+    u32* v_tile = k_tile + COLUMNS * PITCH;  // (COLUMNS, PITCH)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    // those who see most keys begin first, or the device would wait for them at the end
+    i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
+    int g = lane() / 4, t = lane() % 4;
+    load_rows<ROWS>(q_tile, q, first, Tq, K);
+    float out[OUT][4] = {}, m[2] = {-INFINITE, -INFINITE}, l[2] = {0, 0};  // of rows i0 + g and i0 + g + 8; l of this lane's columns
+    i64 end = see.end_of_keys(first + ROWS - 1);
+    for (i64 j0 = see.first_key(first) / COLUMNS * COLUMNS; j0 < end; j0 += COLUMNS) {
+        load_rows<COLUMNS>(k_tile, k, j0, Tk, K);
+        load_rows<COLUMNS>(v_tile, v, j0, Tk, Kv);
+        __syncthreads();  // the tiles are there
+        if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
+            float S[COLUMNS / 8][4];
+            scores(S, q_tile + 16 * warp() * PITCH, k_tile);
+            bool all = see.all(i0, 16, j0, COLUMNS);
+#pragma unroll
+            for (int n = 0; n < COLUMNS / 8; ++n)
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    bool seen = all || see.within(i0 + g + e / 2 * 8, j0 + 8 * n + 2 * t + e % 2);
+                    S[n][e] = seen ? S[n][e] * (scale * LOG2_E) : -INFINITE;
+                }
+#pragma unroll
+            for (int u = 0; u < 2; ++u) {
+                float top = m[u];
+#pragma unroll
+                for (int n = 0; n < COLUMNS / 8; ++n) top = larger(larger(top, S[n][2 * u]), S[n][2 * u + 1]);
+                top = quad_max(top);
+                float less = top == -INFINITE ? 0 : top, turn = exp2f(m[u] - less);
+                m[u] = top;
+                l[u] *= turn;
+#pragma unroll
+                for (int n = 0; n < COLUMNS / 8; ++n)
+#pragma unroll
+                    for (int e = 2 * u; e < 2 * u + 2; ++e) l[u] += S[n][e] = exp2f(S[n][e] - less);
+#pragma unroll
+                for (int n = 0; n < OUT; ++n) out[n][2 * u] *= turn, out[n][2 * u + 1] *= turn;
+            }
+            if (drops) {
+#pragma unroll
+                for (int n = 0; n < COLUMNS / 8; ++n) {
+                    float f[4];
+                    factors<false>(f, drop, head, Tq, Tk, i0 + g, j0 + 8 * n + 2 * t);
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) S[n][e] *= f[e];
+                }
+            }
+            add_product(out, S, v_tile);
+        }
+        __syncthreads();  // the tiles have been read
+    }
+    float part[2];
+#pragma unroll
+    for (int u = 0; u < 2; ++u) {
+        float sum = quad_sum(l[u]);
+        i64 i = i0 + g + 8 * u;
+        part[u] = sum == 0 ? 0 : 1 / sum;
+        if (t == 0 && i < Tq) logsumexp[head * Tq + i] = sum == 0 ? -INFINITE : m[u] * LN_2 + log(sum);
+    }
+    store(y, out, part[0], part[1], b, h, i0, Tq, H, Kv);
+}
+
+extern "C" __global__ void attention_dquery_3(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dquery,           // (B, Tq, H, K)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(u32, shared);
+    u32* q_tile = shared;                    // (ROWS, PITCH)
+    u32* g_tile = q_tile + ROWS * PITCH;     // (ROWS, PITCH)
+    u32* k_tile = g_tile + ROWS * PITCH;     // (KEYS, PITCH)
+    u32* v_tile = k_tile + KEYS * PITCH;  // (KEYS, PITCH)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
+    int g = lane() / 4, t = lane() % 4;
+    load_rows<ROWS>(q_tile, q, first, Tq, K);
+    load_rows<ROWS>(g_tile, rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv), first, Tq, Kv);
+    float out[OUT][4] = {}, m[4], D_[4];
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+        i64 i = min(i0 + g + e / 2 * 8, Tq - 1);
+        m[e] = less_of(logsumexp[head * Tq + i]), D_[e] = D[head * Tq + i];
+    }
+    i64 end = see.end_of_keys(first + ROWS - 1);
+    for (i64 j0 = see.first_key(first) / KEYS * KEYS; j0 < end; j0 += KEYS) {
+        load_rows<KEYS>(k_tile, k, j0, Tk, K);
+        load_rows<KEYS>(v_tile, v, j0, Tk, Kv);
+        __syncthreads();  // the tiles are there
+        if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
+            float S[KEYS / 8][4], dP[KEYS / 8][4];
+            scores(S, q_tile + 16 * warp() * PITCH, k_tile);
+            scores(dP, g_tile + 16 * warp() * PITCH, v_tile);
+            bool all = see.all(i0, 16, j0, KEYS);
+#pragma unroll
+            for (int n = 0; n < KEYS / 8; ++n)
+                weights_and_gradients<false>(S[n], dP[n], m, D_, see, drop, all, head, scale, i0 + g, j0 + 8 * n + 2 * t);
+            add_product(out, dP, k_tile);
+        }
+        __syncthreads();  // the tiles have been read
+    }
+    store(dquery, out, scale, scale, b, h, i0, Tq, H, K);
+}
+
+// Rows are keys here: the transposes of S and dP are what a warp computes, so that again they are operands as they lie in registers.
+extern "C" __global__ void attention_dkey_dvalue_3(
+    const REAL* query,  // (B, Tq, H, K) strided
+    const REAL* key,    // (B, Tk, H, K) strided
+    const REAL* value,  // (B, Tk, H, Kv) strided
+    const u8* key_mask, // (B, Tk) or null
+    const REAL* dy,         // (B, Tq, H, Kv)
+    const REAL* logsumexp,  // (B, H, Tq)
+    const REAL* D,          // (B, H, Tq)
+    REAL* dkey,             // (B, Tk, H, K)
+    REAL* dvalue,           // (B, Tk, H, Kv)
+    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
+    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
+    i64 band, int causal, REAL scale,
+    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    DYN_SHARED(u32, shared);
+    u32* k_tile = shared;                    // (ROWS, PITCH)
+    u32* v_tile = k_tile + ROWS * PITCH;     // (ROWS, PITCH)
+    u32* q_tile = v_tile + ROWS * PITCH;     // (QUERIES, PITCH)
+    u32* g_tile = q_tile + QUERIES * PITCH;  // (QUERIES, PITCH)
+    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
+    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
+    Rows dy_h = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
+    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp();
+    int g = lane() / 4, t = lane() % 4;
+    load_rows<ROWS>(k_tile, k, first, Tk, K);
+    load_rows<ROWS>(v_tile, v, first, Tk, Kv);
+    float dk[OUT][4] = {}, dv[OUT][4] = {};
+    i64 end = see.end_of_queries(first + ROWS - 1);
+    for (i64 i0 = see.first_query(first) / QUERIES * QUERIES; i0 < end; i0 += QUERIES) {
+        load_rows<QUERIES>(q_tile, q, i0, Tq, K);
+        load_rows<QUERIES>(g_tile, dy_h, i0, Tq, Kv);
+        __syncthreads();  // the tiles are there
+        if (j0 < see.end_of_keys(i0 + QUERIES - 1)) {
+            float S[QUERIES / 8][4], dP[QUERIES / 8][4];
+            scores(S, k_tile + 16 * warp() * PITCH, q_tile);
+            scores(dP, v_tile + 16 * warp() * PITCH, g_tile);
+            bool all = see.all(i0, QUERIES, j0, 16);
+#pragma unroll
+            for (int n = 0; n < QUERIES / 8; ++n) {
+                float m[4], D_[4];
+#pragma unroll
+                for (int e = 0; e < 4; ++e) {
+                    i64 i = min(i0 + 8 * n + 2 * t + e % 2, Tq - 1);
+                    m[e] = less_of(logsumexp[head * Tq + i]), D_[e] = D[head * Tq + i];
+                }
+                weights_and_gradients<true>(S[n], dP[n], m, D_, see, drop, all, head, scale, j0 + g, i0 + 8 * n + 2 * t);
+            }
+            add_product(dv, S, g_tile);
+            add_product(dk, dP, q_tile);
+        }
+        __syncthreads();  // the tiles have been read
+    }
+    store(dkey, dk, scale, scale, b, h, j0, Tk, H, K);
+    store(dvalue, dv, 1, 1, b, h, j0, Tk, H, Kv);
+}

@@ -1,0 +1,91 @@
+"""Sampling: the next token of every text, drawn from its logits.
+
+============  ==========  =====================================================
+array         shape       meaning
+============  ==========  =====================================================
+logits        (B, V)      what a model gives for the next token of B texts
+x             (B, V)      logits below the largest, over the temperature
+e             (B, V)      exp(x); 0 for what is ruled out
+u             (B,)        one random number a text, in [0, 1), of float64
+ids           (B,)        the tokens drawn
+probability   (B,)        of each drawn token, in the distribution that it was drawn from
+============  ==========  =====================================================
+
+Definition, for every row::
+
+    x[v]   = (logits[v] - max logits) / τ
+    top-k    e[v] = 0  but for the k largest x
+    top-p    e[v] = 0  but for the nucleus: the fewest tokens, largest x first, whose e sum to more than p (1 - 1e-12) sum e
+    id     = the first v with e[0] + ... + e[v] > u (e[0] + ... + e[V - 1])          probability = e[id] / sum e
+    τ = 0    id = argmax logits, the first among equals, with probability 1
+
+Of equal x the lower id counts as the larger one. The 1e-12 is there so that probabilities 0.5 and 0.3 sum to p = 0.8, whatever
+their exponentials round to. u is number b of the key's stream of float64, see `minilm.ops.philox.spec`: it depends neither on B
+nor on the other rows.
+
+All of it is float64, whatever the logits are: sums of 50,000 float32 probabilities are off by 1e-4. x is exact to one rounding
+of each operation, so which tokens are the k largest is the same everywhere; the sums differ in their last bits from one
+implementation to another, and so an id does only where u, or p, falls within some 1e-13 of the boundary between two tokens.
+
+A row whose largest logit is NaN or infinite has no distribution: its id is -1 and its probability NaN. Nothing is raised, as a
+device would have to be waited for.
+
+How to find the k largest, or the nucleus, without sorting V numbers: both are all x above some least one, with some of those
+that equal it. The interval that holds the least x is cut into 1024 bins of one width; weights (1 each, or e) are summed by bin;
+the bin in which the wanted sum is reached is the next interval, and the smallest and largest x in it are its ends. When they
+are equal the least x is found. As the ends fall into different bins, the interval holds fewer numbers every time; of random
+numbers about a hundred times fewer, which makes two or three passes for a vocabulary of 50,257. The oracle sorts.
+
+No derivative: an id is no differentiable function.
+
+Source: A. Fan, M. Lewis, Y. Dauphin, Hierarchical neural story generation, ACL 2018 (top-k); A. Holtzman, J. Buys, L. Du,
+M. Forbes, Y. Choi, The curious case of neural text degeneration, ICLR 2020 (top-p, the nucleus).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.ops.contract import Case, Op
+from minilm.random import Key
+
+ROUNDING = 1e-12  # of p
+BINS = 1024
+MOST = 2**23  # tokens of a vocabulary: their sums fit into whole numbers of 64 bits on the device
+
+
+class Drawn(NamedTuple):
+    """What `forward` returns."""
+
+    ids: np.ndarray  # (B,) int64, -1 where the row has no distribution
+    probability: np.ndarray  # (B,) of the logits' dtype
+
+
+def draw(rng, dtype, dims, *, limits="none", logits="smooth") -> Case:
+    """Random arguments; ``limits`` says which options are given, ``logits`` whether many of them are equal."""
+    B, V = dims["B"], dims["V"]
+    x = 3 * rng.standard_normal((B, V)) if logits == "smooth" else rng.integers(-3, 4, (B, V)).astype(float)
+    options = {
+        "none": {"temperature": 0.7},
+        "top_k": {"temperature": 1.3, "top_k": V // 2 + 1},
+        "top_p": {"temperature": 1.0, "top_p": 0.8},
+        "both": {"temperature": 1.5, "top_k": V - V // 3, "top_p": 0.6},
+        "greedy": {"temperature": 0.0},
+    }[limits]
+    key = Key(int(rng.integers(2**40, 2**63)), int(rng.integers(2**33)), int(rng.integers(2**32)))
+    return Case({"logits": x.astype(dtype), "key": key, **options}, ())
+
+
+OP = Op(
+    name="sampling",
+    package="minilm.ops.sampling",
+    dims={"B": (3, 1, 2, 7), "V": (5, 1, 31, 67, 1201)},
+    draw=draw,
+    options={"limits": ("none", "top_k", "top_p", "both", "greedy"), "logits": ("smooth", "ties")},
+    flops=lambda d: 25 * d["B"] * d["V"],
+    bytes=lambda d, size: size * d["B"] * d["V"],
+    backward=None,
+)
+OPS = (OP,)

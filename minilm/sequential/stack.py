@@ -1,0 +1,209 @@
+"""A list of layers, each reading what the one before gives: their names, shapes and weights."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from minilm import devices
+from minilm.layers.base import Layer
+from minilm.ops import checks
+from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
+from minilm.sequential.core import Embedding, Input
+from minilm.sequential.table import table
+
+__all__ = ["Stack"]
+
+MOST = 62  # layers: a key has that many parts
+
+
+class Stack(Layer):
+    """What `Sequential` is apart from training.
+
+    Parameters
+    ----------
+    name : str
+    dtype : {float32, float64}
+    seed : int
+        Of the first weights.
+    """
+
+    def __init__(self, name: str, *, dtype=np.float32, seed=None):
+        super().__init__(dtype=dtype, seed=seed)
+        self.name = name
+        self.layers: list[SequentialLayer] = []
+        self._declared: tuple | None = None  # shape of the input, where it was told
+        self._where = "cpu"  # where the weights lie, or are to lie when they are made
+
+    # --- layers ------------------------------------------------------------------------------------------------------
+
+    def add(self, layer) -> None:
+        """Add a layer at the end, or before all others an `Input`."""
+        if isinstance(layer, Input):
+            if self.layers or self._declared:
+                raise ValueError("Input belongs before all layers, once")
+            self._declared = layer.shape
+            return
+        if not isinstance(layer, SequentialLayer):
+            kind = type(layer).__name__
+            hint = f"; minilm.sequential has a {kind} of its own" if isinstance(layer, Layer) else ""
+            raise TypeError(f"a layer must come from minilm.sequential, got {checks.describe(layer)}{hint}")
+        if any(layer is other for other in self.layers):
+            raise ValueError(f"layer {layer.label()} is in the model already; make a second one")
+        if len(self.layers) == MOST:
+            raise ValueError(f"a model has at most {MOST} layers")
+        taken = {other.name for other in self.layers}
+        if layer.name in taken:
+            if layer._named:
+                raise ValueError(f"there is a layer named {layer.name!r} already")
+            layer.name = None
+        if layer.name is None:
+            base = snake_case(re.sub(r"\W", "", type(layer).__name__))
+            number = 0
+            while (name := f"{base}_{number}" if number else base) in taken:
+                number += 1
+            layer.name = name
+        if not self.layers and layer.wanted_shape is not None:
+            self._declared = self._declared or layer.wanted_shape
+        self.layers.append(layer)
+        try:
+            if self._declared is not None:
+                self._build_layers(self._declared)
+        except (ValueError, TypeError):
+            self.layers.pop()
+            raise
+        self._changed()
+
+    def pop(self) -> SequentialLayer:
+        """Take the last layer away."""
+        if not self.layers:
+            raise ValueError("the model has no layers")
+        self._changed()
+        return self.layers.pop()
+
+    def _changed(self) -> None:
+        """Called when there are other layers."""
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> SequentialLayer:
+        """The layer of a name or a number."""
+        if index is not None:
+            return self.layers[index]
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(f"there is no layer {name!r}; there are {', '.join(layer.name for layer in self.layers)}")
+
+    @property
+    def built(self) -> bool:
+        """Whether all layers have their weights."""
+        return bool(self.layers) and all(layer.built for layer in self.layers)
+
+    @property
+    def input_shape(self) -> tuple:
+        """With None for the batch."""
+        return self.layers[0].input_shape if self.built else self._declared
+
+    @property
+    def output_shape(self) -> tuple | None:
+        """With None for the batch; None before the model is built."""
+        return self.layers[-1].output_shape if self.built else None
+
+    def build(self, input_shape=None) -> None:
+        """Make the weights for inputs of a shape that has the batch (None) first."""
+        shape = self._declared if input_shape is None else (None, *shape_of(tuple(input_shape)[1:]))
+        if shape is None:
+            raise ValueError("input_shape is missing: such as (None, 10) for rows of 10 ids")
+        if not self.layers:
+            raise ValueError("the model has no layers: add them first")
+        self._build_layers(shape)
+
+    def _build_layers(self, shape: tuple) -> None:
+        before = None
+        for layer in self.layers:
+            self._check_rank(layer, before, shape)
+            if layer.built and before is None and layer.input_shape is not None:
+                layer.check_width(shape)
+            shape = layer.compute_output_shape(shape) if layer.built else layer.build(shape, self._generator, self._dtype)
+            before = layer
+        if self._where != "cpu":
+            super().to(self._where)
+
+    def _check_rank(self, layer, before, shape) -> None:
+        """Say what is meant where a layer wants a sequence and the one before gives its last step."""
+        if len(shape) == 2 and 3 in layer.accepts and getattr(before, "return_sequences", True) is False:
+            raise ValueError(
+                f"layer {layer.label()} wants inputs of shape {layer.letters}, but layer {before.label()} gives its last step "
+                f"alone, {shape}: make layer {before.label()} with return_sequences=True"
+            )
+        layer.check_rank(shape)
+
+    def build_for(self, x: np.ndarray) -> None:
+        """Make the weights for an array of inputs, where they are not made yet; ValueError where it does not fit."""
+        if not self.layers:
+            raise ValueError("the model has no layers: add them first")
+        if not self.built:
+            self.build((None, *x.shape[1:]))
+        self.compute_output_shape(x.shape)
+        if isinstance(self.layers[0], Embedding):
+            self.layers[0].checked(x)  # now, since the order of the rows is another one later
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        """The shape of the outputs for inputs of `shape`, the batch included; ValueError where these do not fit."""
+        declared = self._declared
+        if declared is not None and (
+            len(shape) != len(declared)
+            or any(wanted is not None and wanted != got for wanted, got in zip(declared[1:], shape[1:], strict=True))
+        ):
+            raise ValueError(f"x must have shape {declared}, as the model's Input says, got {tuple(shape)}")
+        before = None
+        for layer in self.layers:
+            self._check_rank(layer, before, shape)
+            layer.check_width(shape)
+            before, shape = layer, layer.compute_output_shape(shape)
+        return tuple(shape)
+
+    # --- weights -----------------------------------------------------------------------------------------------------
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights in Keras's order and orientation."""
+        return [weight for layer in self.layers for weight in layer.get_weights()]
+
+    def set_weights(self, weights) -> None:
+        """Copy weights in, in the order and orientation of `get_weights`."""
+        weights, start = list(weights), 0
+        counts = [len(layer.weight_shapes()) if layer.built else 0 for layer in self.layers]
+        if not self.built:
+            raise ValueError(f"the model has no weights yet: {UNBUILT}")
+        if len(weights) != sum(counts):
+            raise ValueError(f"the model has {sum(counts)} weights, got {len(weights)}")
+        for layer, count in zip(self.layers, counts, strict=True):
+            layer.set_weights(weights[start : start + count])
+            start += count
+
+    def count_params(self) -> int:
+        """How many numbers the weights hold."""
+        if not self.built:
+            raise ValueError(f"the model has no weights yet: {UNBUILT}")
+        return self.parameters.count
+
+    def summary(self, line_length=None, positions=None, print_fn=None, **_) -> None:  # type: ignore[override]
+        """Print the table of the layers, or hand it to `print_fn`."""
+        (print_fn or print)(table(self, line_length))
+
+    def __repr__(self):
+        return f"<Sequential name={self.name}, built={self.built}>"
+
+    # --- where they lie ----------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where the weights lie, or are to lie when they are made: ``"cpu"`` or ``"cuda"``."""
+        return next((parameter.device for _, parameter in self.named_parameters()), self._where)
+
+    def to(self, where) -> Stack:
+        """Move the weights, or convert them, as all layers' `to`; those that are made later come there too."""
+        super().to(where)
+        if isinstance(where, str) and where in devices.DEVICES:
+            self._where = where
+        return self

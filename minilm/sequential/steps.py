@@ -1,0 +1,172 @@
+"""Sequential's layers over time steps: what changes or collapses the axis of time, and what is applied to every step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops import checks
+from minilm.sequential.base import SequentialLayer, units
+
+__all__ = [
+    "Flatten",
+    "GlobalAveragePooling1D",
+    "GlobalMaxPooling1D",
+    "Masking",
+    "RepeatVector",
+    "TimeDistributed",
+]
+
+
+class Masking(SequentialLayer):
+    """Skip the steps whose features all equal `mask_value`; they are set to zero."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+
+    def __init__(self, mask_value=0.0, **options):
+        super().__init__(**options)
+        self.mask_value = checks.number("mask_value", mask_value, -math.inf, math.inf)
+
+    def compute_mask(self, x, mask=None):
+        return (x != self.mask_value).any(axis=-1)  # (B, T)
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        kept = self.compute_mask(x)[..., None]  # (B, T, 1)
+        return np.where(kept, x, x.dtype.type(0)), kept
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy * saved
+
+
+class Flatten(SequentialLayer):
+    """All axes but the batch in one."""
+
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        return checks.kernel_ready(x).reshape(len(x), -1), x.shape
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy.reshape(saved)
+
+
+class RepeatVector(SequentialLayer):
+    """(batch, features) as (batch, n, features): the same vector at n time steps, for a decoder to read."""
+
+    accepts, letters = (2,), "(batch, features)"
+    passes_mask = False
+
+    def __init__(self, n, **options):
+        super().__init__(**options)
+        self.n = units("n", n)
+
+    def compute_output_shape(self, shape):
+        return (shape[0], self.n, shape[1])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        return np.repeat(x[:, None], self.n, axis=1), None  # (B, n, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy.sum(axis=1)  # (B, D)
+
+
+class GlobalAveragePooling1D(SequentialLayer):
+    """The mean over time, of the steps that the mask keeps."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        B, T = x.shape[:2]
+        if mask is None:
+            weights = devices.array_module(x).full((B, T), 1 / T, x.dtype)
+        else:
+            weights = mask / np.maximum(1, mask.sum(axis=1, keepdims=True))
+        weights = weights.astype(x.dtype)[..., None]  # (B, T, 1)
+        return (x * weights).sum(axis=1), weights  # (B, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        return dy[:, None] * saved  # (B, T, D)
+
+
+class GlobalMaxPooling1D(SequentialLayer):
+    """The largest number of each feature over time. As in Keras, a mask changes nothing."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    passes_mask = False
+
+    def compute_output_shape(self, shape):
+        return (shape[0], shape[2])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        where = x.argmax(axis=1)[:, None]  # (B, 1, D)
+        return np.take_along_axis(x, where, axis=1)[:, 0], (where, x.shape)  # (B, D)
+
+    def backward(self, dy, saved, *, workspace=None):
+        where, shape = saved
+        steps = devices.array_module(dy).arange(shape[1])[:, None]  # (T, 1)
+        return np.where(steps == where, dy[:, None], dy.dtype.type(0))  # (B, T, D)
+
+
+class TimeDistributed(SequentialLayer):
+    """A layer applied to every time step by itself.
+
+    Parameters
+    ----------
+    layer : SequentialLayer
+        Such as Dense.
+    """
+
+    letters = "(batch, time, ...)"
+    reads_width = False  # the inner layer's own affair
+
+    def __init__(self, layer, **options):
+        super().__init__(**options)
+        if not isinstance(layer, SequentialLayer):
+            raise TypeError(f"layer must be a layer of minilm.sequential, got {checks.describe(layer)}")
+        self.layer = layer
+
+    @property
+    def activation(self):
+        """The inner layer's."""
+        return getattr(self.layer, "activation", None)
+
+    def check_rank(self, shape):
+        if len(shape) < 3:
+            raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters}, got {shape}")
+
+    def make(self, shape):
+        self.layer.name = self.layer.name or "layer"
+        self.layer.build((shape[0], *shape[2:]), self._generator, self._dtype)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:2], *self.layer.compute_output_shape((shape[0], *shape[2:]))[1:])
+
+    def forward(self, x, mask=None, *, key=None, workspace=None, **options):
+        B, T = x.shape[:2]
+        rows = checks.kernel_ready(x).reshape(B * T, *x.shape[2:])  # (B T, ...)
+        y, saved = self.layer.forward(rows, None, key=key, workspace=workspace, **options)
+        return y.reshape(B, T, *y.shape[1:]), (saved, x.shape)
+
+    def backward(self, dy, saved, *, workspace=None):
+        inner, shape = saved
+        rows = checks.kernel_ready(dy).reshape(shape[0] * shape[1], *dy.shape[2:])  # (B T, ...)
+        dx = self.layer.backward(rows, inner, workspace=workspace)
+        return None if dx is None else dx.reshape(shape)
+
+    def weight_shapes(self):
+        return self.layer.weight_shapes()
+
+    def get_weights(self):
+        return self.layer.get_weights()
+
+    def assign(self, weights):
+        self.layer.assign(weights)
