@@ -167,12 +167,34 @@ def _step(config, batch: int, precision: str, torch) -> dict:
             model.backward(saved)
             adam.step()
 
-    found = {"gpu": ("gpu", step)}
+    found = {"gpu": ("gpu", step), "gpu graph": ("gpu", _graphed_step(model, adam, (read, wanted), precision))}
     if torch is not None:
         eager = torch_step(torch, config, weights, ids, targets, precision)
         found["torch"] = ("gpu", eager)
         found["torch compiled"] = ("gpu", torch_step(torch, config, weights, ids, targets, precision, compiled=True))
     return found
+
+
+def _graphed_step(model, adam, batch, precision: str):
+    """The same step as one CUDA graph, as `minilm train --set cuda_graphs=true` launches it."""
+    import cupy
+
+    from minilm.ops.cuda import products
+    from minilm.training.graphs import GraphedStep
+
+    graphed, stream = GraphedStep(model, adam), cupy.cuda.Stream(non_blocking=True)
+    count = 0
+
+    def step():
+        nonlocal count
+        count += 1
+        before = cupy.cuda.get_current_stream()
+        stream.wait_event(before.record())
+        with stream, devices.ids_are_checked(), products.precision(precision):
+            graphed(batch, None, [Key(0, count)], np.ones((1, 1)), 3e-4)
+        before.wait_event(stream.record())
+
+    return step
 
 
 def torch_step(torch, config, weights, ids, targets, precision: str, compiled: bool = False, device: str = "cuda"):

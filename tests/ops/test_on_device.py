@@ -7,7 +7,7 @@ from minilm import devices
 from tests.ops import gpu
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
 from tests.ops.test_gpu import agreement
-from tests.training.test_cuda import close, make, steps
+from tests.training.test_cuda import SMALL, close, make, run, steps
 
 pytestmark = [
     pytest.mark.gpu,
@@ -60,3 +60,19 @@ def test_training_steps_are_those_of_the_cpu(kind):
     on_host, _ = steps(make(kind))
     on_device, _ = steps(make(kind).to("cuda"))
     close(on_host, on_device)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind):
+    runs = [run(tmp_path / str(graphs), "cuda", *SMALL[kind], f"cuda_graphs={str(graphs).lower()}") for graphs in (False, True)]
+    launched, graphed = (result.model.parameters.state_dict() for result in runs)
+    for name, weights in launched.items():
+        np.testing.assert_array_equal(graphed[name], weights, name)
+
+
+def test_a_launch_of_a_graph_after_others_have_used_the_memory(tmp_path):
+    """A graph works in memory of its own: validation between its launches, and lists of new arrays, change nothing."""
+    plain = run(tmp_path / "plain", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30")
+    between = run(tmp_path / "between", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30", "evaluate_every=3")
+    for name, weights in plain.model.parameters.state_dict().items():
+        np.testing.assert_array_equal(between.model.parameters.state_dict()[name], weights, name)

@@ -94,9 +94,9 @@ def _shape(query, key, value):
 
 def _numbers(query, key, value, causal, band, scale, dropout, rng):
     threshold, factor = threshold_and_scale(dropout)
-    words = key_words(rng) if dropout else (0,) * 5
+    words = key_words(rng) if dropout else (None, 0, 0, 0, 0, 0)
     steps = (*_steps(query), *_steps(key), *_steps(value))
-    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, *words, dropout > 0
+    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, dropout > 0, *words
 
 
 def _kernels(wanted, query, value):
