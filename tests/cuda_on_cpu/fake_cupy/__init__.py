@@ -73,7 +73,7 @@ def _forget() -> None:
     from minilm import devices
 
     held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.ops.cuda.trial")
-    for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith(".gpu")) or n in held]:
+    for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith((".gpu", ".sliced"))) or n in held]:
         parent, _, child = name.rpartition(".")
         if hasattr(sys.modules.get(parent), child):
             delattr(sys.modules[parent], child)
