@@ -57,8 +57,7 @@ def cases(quick: bool = False) -> list[Case]:
         found.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
     for batch in TEXTS:
         config = models.GPTConfig(**({**TINY, "n_positions": 16} if quick else GPT2))
-        sizes = (batch, *((4, 5) if quick else (PROMPT, TOKENS)))
-        found += [_decoding_case("GPT-2 124M", config, *sizes, cuda_graphs) for cuda_graphs in (False, True)]
+        found.append(_decoding_case("GPT-2 124M", config, batch, *((4, 5) if quick else (PROMPT, TOKENS))))
     return list({case.name: case for case in found}.values())  # shrunk rows may coincide
 
 
@@ -220,26 +219,25 @@ def torch_step(torch, config, weights, ids, targets, precision: str, compiled: b
     return step
 
 
-def _decoding_case(title: str, config, batch: int, prompt: int, tokens: int, cuda_graphs: bool) -> Case:
+def _decoding_case(title: str, config, batch: int, prompt: int, tokens: int) -> Case:
     """Whole texts, the reading of the prompt and of the ids among it; every weight is read once a token."""
     cached = 2 * config.n_layer * config.n_embd * batch * (prompt + tokens / 2)
-    how = "as CUDA graphs" if cuda_graphs else "kernel by kernel"
-    name = f"{title} decoding {how}, B {batch}, {tokens} tokens after {prompt}"
+    name = f"{title} decoding, B {batch}, {tokens} tokens after {prompt}, float32"
     return Case(
         name,
         "gpt",
-        lambda torch: _decoding(config, batch, prompt, tokens, cuda_graphs, torch),
+        lambda torch: _decoding(config, batch, prompt, tokens, torch),
         0,
         4 * tokens * (config.parameter_count + cached),
     )
 
 
-def _decoding(config, batch: int, prompt: int, tokens: int, cuda_graphs: bool, torch) -> dict:
+def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, prompt))  # (B, T)
     on_host, on_device = models.GPT(config, seed=0), models.GPT(config, seed=0).to("cuda")
 
     def writer(model):
-        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True, cuda_graphs=cuda_graphs))
+        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True))
 
     found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
     if torch is not None:

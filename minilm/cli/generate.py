@@ -38,9 +38,6 @@ def add_parser(subparsers) -> None:
         "--length-penalty", type=float, default=0.0, metavar="A", help="of --beam: divide by the length to this power (0)"
     )
     add_device(parser)
-    parser.add_argument(
-        "--cuda-graphs", action="store_true", help="with --device cuda: a token's work as one launch (not with --beam)"
-    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -81,8 +78,6 @@ def run(args) -> int:
         "stop": args.stop,
         "suppress": () if unknown is None or not args.no_unk else (unknown,),
     }
-    if args.cuda_graphs:
-        options["cuda_graphs"] = True
     if args.json:
         texts = generation.generate_many(model, tokenizer, args.prompt, args.samples, args.tokens, **options)
         print(json.dumps({"prompt": args.prompt, **options, "tokens": args.tokens, "texts": texts}, ensure_ascii=False, indent=2))

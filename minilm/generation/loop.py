@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from minilm import devices
 from minilm.generation.padding import left_padded
-from minilm.generation.sampling import check_options, drawn_ids
-from minilm.generation.steps import GraphedSteps, Steps
+from minilm.generation.sampling import check_options, draw, drawn_ids
 from minilm.ops import checks
+from minilm.random import Key
 
 __all__ = ["check_context", "read_prompt", "stream_ids", "there"]
 
@@ -30,7 +29,6 @@ def stream_ids(
     greedy: bool = False,
     suppress: Iterable[int] = (),
     block: int = 16,
-    cuda_graphs: bool = False,
 ) -> Iterator[np.ndarray]:
     """The tokens that follow `ids`, one of every text at a time.
 
@@ -53,9 +51,6 @@ def stream_ids(
     block : int
         Of a model on a GPU: so many tokens are drawn before the host reads them, the first time 1, then 2, 4, and so on. Nothing
         waits for the GPU in between; what is drawn beyond the last token that the caller wants is lost.
-    cuda_graphs : bool
-        Of a model on a GPU: launch a step as one CUDA graph, from the third token on; see `minilm.generation.steps`. Not for a
-        model with banded attention, whose steps are launched kernel by kernel.
 
     Yields
     ------
@@ -78,10 +73,8 @@ def stream_ids(
         checks.whole("tokens", tokens, 0, 2**63)
     ids, mask = _prompts(model, ids)
     block = checks.whole("block", block, 1, 2**31)
-    checks.flag("cuda_graphs", cuda_graphs)
     suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
-    options = 0 if greedy else temperature, top_k, top_p
-    return _stream(model, ids, mask, tokens, options, seed, suppressed, block, cuda_graphs)
+    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed, block)
 
 
 def _prompts(model, ids):
@@ -108,35 +101,27 @@ def check_context(model, length: int) -> None:
         raise ValueError(f"the prompt has {length} tokens, more than the model's context of {context}: shorten it")
 
 
-def _stream(model, ids, mask, tokens, options, seed, suppressed, block, cuda_graphs):
+def _stream(model, ids, mask, tokens, options, seed, suppressed, block):
     on_device = getattr(model, "device", "cpu") == "cuda"
-    stream = _own_stream() if on_device and cuda_graphs else contextlib.nullcontext()
-    with stream:
-        logits, state = read_prompt(model, ids, mask)  # (B, V)
-        suppressed = there(model, checks.ids("suppress", suppressed, logits.shape[1]))
-    steps = (GraphedSteps if on_device and cuda_graphs else Steps)(model, logits, state, options, seed, suppressed)
-    number, count = 0, 1  # of the next token, and of tokens to be drawn before they are read
-    try:
-        while tokens is None or number < tokens:
-            count = count if tokens is None else min(count, tokens - number)
-            with stream, devices.ids_are_checked():  # what was drawn lies in the vocabulary; never while the caller has the turn
-                together = [steps(number + n) for n in range(count)]  # (B,) each
-                if on_device:
-                    together = map(drawn_ids, np.stack(together).get())  # the one wait of the block
-            number += count
-            count = min(2 * count, block) if on_device else 1
-            yield from together
-    finally:
-        if on_device and cuda_graphs:  # what it works on may be given back now
-            stream.synchronize()
-
-
-def _own_stream():
-    """A stream that a CUDA graph can capture, unlike the default one; it begins when what was launched there is done."""
-    import cupy
-
-    cupy.cuda.get_current_stream().synchronize()
-    return cupy.cuda.Stream(non_blocking=True)
+    logits, state = read_prompt(model, ids, mask)  # (B, V)
+    suppressed = there(model, checks.ids("suppress", suppressed, logits.shape[1]))
+    drawn, step, count = None, 0, 1  # of the text, and to be drawn before they are read
+    while tokens is None or step < tokens:
+        count = count if tokens is None else min(count, tokens - step)
+        together = []  # (B,) each
+        with devices.ids_are_checked():  # for what was drawn lies in the vocabulary; never while the caller has the turn
+            for now in range(step, step + count):
+                if drawn is not None:
+                    logits, state = model.step(drawn, state)  # (B, V)
+                if suppressed.size:
+                    logits[:, suppressed] = -np.inf
+                drawn = draw(logits, Key(seed, now), *options)  # (B,)
+                together.append(drawn)
+        step += count
+        if on_device:
+            together = map(drawn_ids, np.stack(together).get())  # the one wait of the block
+            count = min(2 * count, block)
+        yield from together
 
 
 def there(model, array):

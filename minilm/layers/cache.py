@@ -20,7 +20,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops import checks
 
-__all__ = ["CacheInPlace", "KeyValueCache", "LayerCache"]
+__all__ = ["KeyValueCache", "LayerCache"]
 
 
 class _Store:
@@ -149,76 +149,3 @@ class KeyValueCache:
     def __repr__(self):
         B, _, H, K = self._store.keys[0].shape
         return f"KeyValueCache({len(self._store.keys)} layers, B={B}, {self.length} of {self.capacity} tokens, H={H}, K={K})"
-
-
-class LayerInPlace(NamedTuple):
-    """The part of one layer of a `CacheInPlace`."""
-
-    keys: np.ndarray  # (B, T_max, H, K)
-    values: np.ndarray  # (B, T_max, H, K)
-    place: np.ndarray  # (1,)
-    key_mask: np.ndarray  # (B, T_max)
-
-    def append(self, key, value):
-        """Put in the key and value (B, 1, H, K) of the new token; returns all there is room for, (B, T_max, H, K) each."""
-        self.keys[:, self.place] = key
-        self.values[:, self.place] = value
-        return self.keys, self.values
-
-
-class CacheInPlace:
-    """A cache on a GPU whose length lies there too: each step is the same launches on the same arrays, for CUDA graphs.
-
-    A step reads one token of each row. Attention goes over all the room there is, and a mask shows what has been read.
-
-    Parameters
-    ----------
-    cache : KeyValueCache
-        Whose arrays it takes over; whoever goes on with that one gets a copy.
-    """
-
-    start = 0
-
-    def __init__(self, cache: KeyValueCache):
-        self._cache, self._store = cache, cache._store
-        module = self._store.module
-        self._store.filled = cache.capacity
-        for array in self._store.keys + self._store.values:
-            array[:, cache.length :] = 0  # a weight of 0 times what was never written could be NaN
-        self._places = module.arange(cache.capacity)  # (T_max,)
-        self._place = module.full(1, cache.length, np.int64)  # (1,) of the new token
-        self._padding = self._store.there(cache.padding)[:, None]  # (B, 1)
-        self.key_mask = None
-
-    def begin(self) -> None:
-        """The mask of the next step."""
-        self.key_mask = (self._places <= self._place) & (self._places >= self._padding)  # (B, T_max)
-
-    def positions(self):
-        """Of the new token of each row, (B, 1)."""
-        return self._place - self._padding
-
-    def __getitem__(self, layer: int) -> LayerInPlace:
-        return LayerInPlace(self._store.keys[layer], self._store.values[layer], self._place, self.key_mask)
-
-    def end(self) -> None:
-        """The step is done."""
-        self._place += 1
-
-    @property
-    def place(self):
-        """How many tokens have been read, (1,)."""
-        return self._place
-
-    def snapshot(self, length: int) -> KeyValueCache:
-        """The ordinary cache of the tokens so far, `length` of them as the host has counted."""
-        cache = self._cache
-        return cache._with(self._store, length, length, cache.padding)
-
-    def take(self, cache: KeyValueCache) -> None:
-        """Go on from another cache of the same shape, whose numbers are copied."""
-        for mine, other in zip(self._store.keys + self._store.values, cache._store.keys + cache._store.values, strict=True):
-            mine[:, : cache.length] = other[:, : cache.length]
-        self._cache = cache
-        self._place.fill(cache.length)
-        self._padding[...] = self._store.there(cache.padding)[:, None]

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers.cache import CacheInPlace, KeyValueCache
+from minilm.layers.cache import KeyValueCache
 from minilm.ops import checks
 
-__all__ = ["GPTState", "Generating", "InPlace", "left_padding"]
+__all__ = ["GPTState", "Generating", "left_padding"]
 
 
 class GPTState(NamedTuple):
@@ -25,45 +25,6 @@ class GPTState(NamedTuple):
         return GPTState(self.cache.reorder(rows), self.ids[there])
 
 
-class InPlace:
-    """The state of a GPT on a GPU that is written in place, for steps as CUDA graphs."""
-
-    def __init__(self, model, state: GPTState):
-        self._model, self._cache = model, CacheInPlace(state.cache)
-        self._ids = devices.array_module(state.ids).zeros((len(state.ids), model.context), np.int64)  # (B, T_max)
-        self._begin(state)
-
-    def step(self, ids):
-        """Logits (B, V) after one more token (B,) of each text: the same launches every time."""
-        self._cache.begin()
-        self._ids[:, self._cache.place] = ids[:, None]
-        x = self._model._evaluated(ids[:, None], None, self._cache, None)  # (B, 1, D)
-        self._cache.end()
-        return self._model.lm_head.forward(x[:, 0])[0]
-
-    def done(self) -> None:
-        """The host's own count of a step."""
-        self._length += 1
-
-    @property
-    def room(self) -> int:
-        """How many tokens can be read still."""
-        return self._model.context - self._length
-
-    def state(self) -> GPTState:
-        """The ordinary state."""
-        return GPTState(self._cache.snapshot(self._length), self._ids[:, : self._length])
-
-    def take(self, state: GPTState) -> None:
-        """Go on from another state."""
-        self._cache.take(state.cache)
-        self._begin(state)
-
-    def _begin(self, state):
-        self._length = state.cache.length
-        self._ids[:, : self._length] = state.ids
-
-
 class Generating:
     """The part of `GPT` that generation uses."""
 
@@ -75,10 +36,6 @@ class Generating:
         weight = self.wte.weight.value
         cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype, like=weight)
         return GPTState(cache, devices.array_module(weight).empty((batch, 0), np.int64))
-
-    def in_place(self, state: GPTState) -> InPlace | None:
-        """A state to be written in place, on a GPU; None with banded attention, whose mask changes with every token."""
-        return InPlace(self, state) if self.config.band is None else None
 
     def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None, workspace=None):
         """Logits of the token after each of `ids`.

@@ -203,10 +203,6 @@ class RNNLanguageModel(Layer):
         """A state of zeros for `batch` texts."""
         return self.recurrent.initial_state(checks.whole("batch", batch, 0, 2**31))
 
-    def in_place(self, state):
-        """A state to be written in place, on a GPU, for steps as CUDA graphs."""
-        return InPlace(self, state)
-
     def step(self, ids, state=None):
         """Logits after one more token of each text.
 
@@ -290,26 +286,6 @@ class RNNLanguageModel(Layer):
 
     def settings(self):
         return f"cell={self.config.cell!r}, vocab_size={self.config.vocab_size}"
-
-
-class InPlace:
-    """The state of a recurrent model that is written in place; it never runs out of room."""
-
-    room = None
-
-    def __init__(self, model, state):
-        self._model, self._state = model, _copied(state)
-
-    def step(self, ids):
-        """Logits (B, V) after one more token (B,) of each text: the same launches every time."""
-        logits, after = self._model.step(ids, self._state)
-        parts = zip(self._state, after, strict=True) if isinstance(after, tuple) else [(self._state, after)]
-        for mine, part in parts:
-            mine[...] = part
-        return logits
-
-    def done(self) -> None:
-        """Nothing to count."""
 
 
 def _copied(state):

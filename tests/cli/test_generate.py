@@ -170,7 +170,7 @@ def test_a_diverged_model(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["--samples", 3, "--top-p", 0.9, "--stop", "e"], ["--samples", 2, "--json"], ["--beam", 3, "--json"], ["--cuda-graphs"]],
+    [[], ["--samples", 3, "--top-p", 0.9, "--stop", "e"], ["--samples", 2, "--json"], ["--beam", 3, "--json"], ["--greedy"]],
 )
 def test_on_a_gpu(words, characters, capsys):
     """The text of the CPU, from a GPU that the CPU plays."""

@@ -72,44 +72,6 @@ def test_the_ids_are_those_of_the_cpu_and_are_read_in_blocks(name, options):
         assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("name", MODELS)
-def test_steps_as_a_cuda_graph_draw_the_same(name, options):
-    """From the third token on; a context that is full is read anew between two launches."""
-    make = MODELS[name]
-    ids = np.stack([LETTERS.encode("abca"), LETTERS.encode("bcdh")]) if make().carries_state else PROMPTS
-    wanted = drawn(make(), ids, 40, **options)
-    with on_device(make()) as model:
-        launched = fake_cupy.cuda.Graph.launched
-        found = drawn(model, ids, 40, cuda_graphs=True, **options)
-        assert fake_cupy.waits == ["synchronize"] + ["get"] * 6 + ["synchronize"]
-        graphs = fake_cupy.cuda.Graph.launched - launched
-    assert np.array_equal(found, wanted)
-    full = {"short context": 10, "banded": 38}.get(name, 0)  # of the last 38 tokens, those that are launched kernel by kernel
-    assert graphs == 38 - full
-
-
-def test_a_graph_s_cache_leaves_the_state_that_it_began_with_alone():
-    with on_device(gpt()) as model, fake_cupy.cuda.Stream(non_blocking=True), devices.ids_are_checked():
-        ids = devices.to_device(np.array([PROMPTS[1]]))
-        _, state = model.logits(ids, last=True)
-        kept, plain, drawn_ = model.in_place(state), state, ids[:, 0]
-        for _ in range(5):
-            mine, (wanted, plain) = kept.step(drawn_), model.step(drawn_, plain)
-            kept.done()
-            np.testing.assert_allclose(mine.get(), wanted.get(), rtol=1e-4, atol=1e-5)
-            drawn_ = wanted.argmax(axis=-1)
-        assert np.array_equal(kept.state().ids.get(), plain.ids.get()) and kept.room == 64 - 7 - 5
-        again, _ = model.step(ids[:, 0], kept.state())
-        np.testing.assert_allclose(again.get(), model.step(ids[:, 0], plain)[0].get(), rtol=1e-4, atol=1e-5)
-
-
-def test_cuda_graphs_change_nothing_on_a_cpu():
-    assert np.array_equal(drawn(gpt(), PROMPTS, 9, cuda_graphs=True), drawn(gpt(), PROMPTS, 9))
-    with pytest.raises(TypeError, match="cuda_graphs must be True or False, got int 1"):
-        generation.stream_ids(gpt(), PROMPTS, cuda_graphs=1)
-
-
 def test_a_block_is_as_long_as_wanted_and_an_end_stops_the_work():
     with on_device(gpt()) as model:
         steps = []
