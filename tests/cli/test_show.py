@@ -70,6 +70,10 @@ def test_the_gpu_sources(capsys):
     assert 'extern "C" __global__ void lstm_persistent_forward(' in out and "KERNELS.launch" in out
     assert "minilm/ops/cuda/gates.h" in out.splitlines()[-1]
     assert "inline REAL sigmoid" in show(capsys, "lstm", "--gpu", "--helpers")
+    out = show(capsys, "attention", "--gpu")
+    places = [out.index(f"__global__ void attention_forward_{rung}(") for rung in (1, 2, 3)]
+    assert places == sorted(places) and out.index("KERNELS.launch") > places[-1]
+    assert "minilm/ops/cuda/mma.h" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
