@@ -64,6 +64,8 @@ ROWS = [
     *_rows("additive_attention", ("B", "Tq", "Tk", "A", "D"), (32, 20, 20, 256, 256), (64, 1, 30, 512, 512)),
     *_rows("crf", "BTK", (32, 30, 20), (32, 50, 80), options={"padded": True}),
     *_rows("philox", "N", (1_000_000,)),
+    *_rows("sampling", "BV", (1, 50_257), (64, 50_257)),
+    *_rows("sampling", "BV", (1, 50_257), (64, 50_257), (1, 151_936), options={"limits": "both"}),
     *_rows("sgd", "N", *BUFFERS, given=PLAIN),
     *_rows("adam", "N", *BUFFERS, given=PLAIN, target=1.0),
     *_rows("adam", "N", *BUFFERS, given=PLAIN, options={"decoupled": True}, target=1.0),

@@ -151,7 +151,7 @@ def table(rows: list[Row]) -> list[str]:
             lines.append([row.name, f"FAILED: {row.error}", *[""] * 5])
             continue
         rungs = ", ".join(
-            f"{row.seconds[name] / row.seconds['gpu']:.1f}" for name in sorted(row.seconds) if name.startswith("rung")
+            f"{row.seconds[name] / row.seconds['gpu']:.1f}" for name in sorted(row.seconds) if name.startswith(("rung", "gpu "))
         )
         roof = f"{row.roof:.0%} {row.bound}" if row.roof is not None else ""
         ratios = [f"{row.ratio(name):.2f}" if row.ratio(name) is not None else "-" for name in ("cpu", "torch")]

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks gpu` times: every op by every rung, recurrent layers against cuDNN, and training steps of GPTs."""
+"""What `python -m benchmarks gpu` times: ops by every rung, recurrent layers against cuDNN, training and decoding of GPTs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import cases_ops, peers
-from minilm import devices, models, ops, optimizers
+from minilm import devices, generation, models, ops, optimizers
 from minilm.ops.cuda import at_rung
 from minilm.random import Key
 
@@ -22,7 +22,10 @@ ATTENTION = [  # by precision: (B, T, H, K) and dropout, causal
     (8, 1024, 6, 128, 0.0),
     (64, 256, 6, 64, 0.2),
 ]
+TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}
 STEPS = [("GPT-2 124M", GPT2, 8, "tf32", 1.0), ("GPT-2 124M", GPT2, 8, "bf16", 1.0), ("GPT 6 x 384", NANO, 64, "tf32", None)]
+PROMPT, TOKENS = 32, 64  # read, and written after it, by a decoding case
+TEXTS = (1, 16)  # side by side
 
 
 @dataclasses.dataclass
@@ -61,8 +64,11 @@ def cases(quick: bool = False) -> list[Case]:
         found.append(_op_case(registry["attention"], row, quick, precision))
     for title, sizes, batch, precision, target in STEPS:
         if quick:
-            sizes, batch = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}, 2
+            sizes, batch = TINY, 2
         found.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
+    for batch in TEXTS:
+        config = models.GPTConfig(**({**TINY, "n_positions": 16} if quick else GPT2))
+        found.append(_decoding_case("GPT-2 124M", config, batch, *((4, 5) if quick else (PROMPT, TOKENS))))
     return list({case.name: case for case in found}.values())  # shrunk rows may coincide
 
 
@@ -193,12 +199,34 @@ def _step(config, batch: int, precision: str, torch) -> dict:
             model.backward(saved)
             adam.step()
 
-    found = {"gpu": ("gpu", step)}
+    found = {"gpu": ("gpu", step), "gpu graph": ("gpu", _graphed_step(model, adam, (read, wanted), precision))}
     if torch is not None:
         eager = torch_step(torch, config, weights, ids, targets, precision)
         found["torch"] = ("gpu", eager)
         found["torch compiled"] = ("gpu", torch_step(torch, config, weights, ids, targets, precision, compiled=True))
     return found
+
+
+def _graphed_step(model, adam, batch, precision: str):
+    """The same step as one CUDA graph, as `minilm train --set cuda_graphs=true` launches it."""
+    import cupy
+
+    from minilm.ops.cuda import products
+    from minilm.training.graphs import GraphedStep
+
+    graphed, stream = GraphedStep(model, adam), cupy.cuda.Stream(non_blocking=True)
+    count = 0
+
+    def step():
+        nonlocal count
+        count += 1
+        before = cupy.cuda.get_current_stream()
+        stream.wait_event(before.record())
+        with stream, devices.ids_are_checked(), products.precision(precision):
+            graphed(batch, None, [Key(0, count)], np.ones((1, 1)), 3e-4)
+        before.wait_event(stream.record())
+
+    return step
 
 
 def torch_step(torch, config, weights, ids, targets, precision: str, compiled: bool = False, device: str = "cuda"):
@@ -221,3 +249,31 @@ def torch_step(torch, config, weights, ids, targets, precision: str, compiled: b
             adam.step()
 
     return step
+
+
+def _decoding_case(title: str, config, batch: int, prompt: int, tokens: int) -> Case:
+    """Whole texts, the reading of the prompt and of the ids among it; every weight is read once a token."""
+    cached = 2 * config.n_layer * config.n_embd * batch * (prompt + tokens / 2)
+    name = f"{title} decoding, B {batch}, {tokens} tokens after {prompt}, float32"
+    return Case(
+        name,
+        "gpt",
+        lambda torch: _decoding(config, batch, prompt, tokens, torch),
+        0,
+        4 * tokens * (config.parameter_count + cached),
+    )
+
+
+def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
+    ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, prompt))  # (B, T)
+    on_host, on_device = models.GPT(config, seed=0), models.GPT(config, seed=0).to("cuda")
+
+    def writer(model):
+        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True))
+
+    found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
+    if torch is not None:
+        from benchmarks import peer_transformers
+
+        found["torch"] = ("cpu", peer_transformers.decoder(torch, config, on_host.parameters.state_dict(), ids, tokens, "cuda"))
+    return found

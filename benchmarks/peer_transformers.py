@@ -81,6 +81,36 @@ def training_step(torch, config, weights: dict, batches: list, lr: float, clip_n
     return step
 
 
+def decoder(torch, config, weights: dict, prompt, tokens: int, device: str) -> Callable:
+    """`tokens` of every text after a prompt (B, T), each the most probable one: keys and values kept, in arrays made once."""
+    model = gpt(torch, config, weights).to(device).eval()
+    (B, T), D, H = prompt.shape, config.n_embd, config.n_head
+    shape = (config.n_layer, 2, B, H, T + tokens, D // H)
+
+    def read(ids, cache, start):
+        stop = start + ids.shape[1]
+        x = model.wte(ids) + model.wpe.weight[start:stop]
+        for block, kept in zip(model.h, cache, strict=True):
+            parts = block.attn.c_attn(block.ln_1(x)).split(D, dim=2)
+            q, k, v = (part.view(B, stop - start, H, D // H).transpose(1, 2) for part in parts)  # (B, H, T, K)
+            kept[0, :, :, start:stop], kept[1, :, :, start:stop] = k, v
+            keys, values = kept[:, :, :, :stop]
+            y = torch.nn.functional.scaled_dot_product_attention(q, keys, values, is_causal=stop - start > 1)
+            x = x + block.attn.c_proj(y.transpose(1, 2).reshape(B, stop - start, D))
+            x = x + block.mlp(block.ln_2(x))
+        return torch.nn.functional.linear(model.ln_f(x[:, -1]), model.wte.weight).argmax(-1)[:, None]
+
+    @torch.inference_mode()
+    def run():
+        ids, cache, drawn, start = torch.from_numpy(prompt).to(device), torch.empty(shape, device=device), [], 0
+        for _ in range(tokens):
+            ids, start = read(ids, cache, start), start + ids.shape[1]
+            drawn.append(ids)
+        return torch.cat(drawn, 1).cpu().numpy()  # (B, tokens)
+
+    return run
+
+
 def generation(transformers, torch, config, weights: dict, tokens: int) -> Callable:
     """The most probable token after another for one text, with transformers' cache; the logits of the last one."""
     sizes = {name: getattr(config, name) for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")}

@@ -150,7 +150,7 @@ OPS: dict[str, Callable] = {
     "lstm_cell": _cell("LSTMCell"),
     "gru_cell": _cell("GRUCell"),
 }
-RANDOM = {"dropout", "philox"}  # masks and bits differ between libraries: nothing to compare
+RANDOM = {"dropout", "philox", "sampling"}  # masks and bits differ between libraries: nothing to compare
 
 
 def _adam(torch, a):
@@ -179,5 +179,21 @@ def _bits(torch, a):
     return bits.random_, None
 
 
+def _sampled(torch, a):
+    """As Hugging Face's generate: the k-th largest logit, then a sort and its sums, then the draw."""
+
+    def run():
+        x = a["logits"] / a["temperature"]
+        if a.get("top_k"):
+            x = x.masked_fill(x < torch.topk(x, a["top_k"]).values[:, -1:], -torch.inf)
+        if a.get("top_p"):
+            rising, order = x.sort(dim=-1)
+            beyond = torch.softmax(rising, -1).cumsum(-1) <= 1 - a["top_p"]
+            x = x.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), -torch.inf)
+        return torch.multinomial(torch.softmax(x, -1), 1)[:, 0]
+
+    return run, None
+
+
 # Ops without a gradient: ``(torch, a) -> (run, what it writes; None: what it returns is its result)``
-STEPS: dict[str, Callable] = {"adam": _adam, "sgd": _sgd, "clip": _norm, "philox": _bits}
+STEPS: dict[str, Callable] = {"adam": _adam, "sgd": _sgd, "clip": _norm, "philox": _bits, "sampling": _sampled}

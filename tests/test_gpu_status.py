@@ -111,9 +111,27 @@ def test_gradcheck_on_the_gpu(capsys, monkeypatch):
     with gpu.emulated():
         assert main(["gradcheck", "linear", "cross_entropy", "attention", "Linear", "--implementation", "gpu"]) == 0
         out = capsys.readouterr().out
-        assert "3 of 3 passed" in out and " gpu " in out
-        assert main(["gradcheck", "Linear", "--implementation", "gpu"]) == 2
+        assert "4 of 4 passed" in out and " gpu " in out
     monkeypatch.setitem(sys.modules, "cupy", None)
     devices.gpu_status.cache_clear()
     assert main(["gradcheck", "linear", "--implementation", "gpu"]) == 2
     assert "no GPU can be used" in capsys.readouterr().err
+
+
+def test_gradcheck_of_a_model_there_finds_what_is_wrong(monkeypatch):
+    from minilm import models
+    from minilm.checking import catalogue
+
+    with gpu.emulated():
+        assert catalogue.run("Word2Vec", "gpu").passed
+        backward = models.Word2Vec.backward
+
+        def forgetful(self, saved, **options):
+            if devices.on_gpu(self.input.value):
+                self.parameters.zero_gradients()
+            return backward(self, saved, **options)
+
+        monkeypatch.setattr(models.Word2Vec, "backward", forgetful)
+        assert any("does not add" in problem for problem in catalogue.run("Word2Vec", "gpu").problems)
+        monkeypatch.setattr(models.Word2Vec, "backward", lambda self, saved, **options: None)
+        assert not catalogue.run("Word2Vec", "gpu").passed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import itertools
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.checking import there_and_back
 from minilm.checking.check import check
 from minilm.checking.modules import LAYERS, MODELS
 from minilm.checking.subjects import Subject, subject_of
@@ -109,38 +111,16 @@ def select(names) -> list[str]:
     return list(dict.fromkeys(names)) or known
 
 
-def ops_alone(names: list[str]) -> list[str]:
-    """The ops among `names`: what is checked on a GPU; ValueError if there are none, or no GPU."""
-    try:
-        devices.require("cuda")
-    except RuntimeError as error:
-        raise ValueError(f"implementation 'gpu': {error}") from None
-    kinds = catalogue()
-    found = [name for name in names if kinds[name][0] == "op"]
-    if not found:
-        raise ValueError(f"on a GPU ops are checked, and {', '.join(names)} is none")
-    return found
-
-
-def _there_and_back(op_function):
-    """A function of arrays on the GPU for arrays on the host."""
-
-    def call(*arguments, **options):
-        arguments, options = devices.to_device((arguments, options))
-        return devices.to_host(op_function(*arguments, **options))
-
-    return call
-
-
 def run(name: str, implementation: str, tolerance: float = 1e-8) -> Row:
-    """Check one op, layer or model in all its cases."""
+    """Check one op, layer or model in all its cases; by "gpu", on a copy of it there."""
     kind, tasks = catalogue()[name]
     start, count, worst, where, problems = time.perf_counter(), 0, 0.0, "", []
-    with devices.implementation(implementation):
+    by_arrays = implementation == "gpu" and kind != "op"  # a layer's arrays there choose by themselves
+    with contextlib.nullcontext() if by_arrays else devices.implementation(implementation):
         for task in tasks():
             count += 1
             if implementation == "gpu":
-                task.subject.through(_there_and_back)
+                (there_and_back.of_functions if kind == "op" else there_and_back.of_module)(task.subject)
             report = check(task.subject, tolerance, task.method)
             for argument, error in report.errors.items():
                 if not error <= worst:

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 
+from minilm import devices
 from minilm.random import Key
 from minilm.sequential import (
     GRU,
@@ -61,6 +62,12 @@ class Step:
     def parameters(self):
         """The model's."""
         return self.model.parameters
+
+    def to(self, device: str):
+        """The same on a GPU, its batch with it."""
+        self.model.to(device)
+        self._inputs, self._options = devices.to(device, (self._inputs, self._options))
+        return self
 
     def forward(self):
         """Returns (loss, saved)."""

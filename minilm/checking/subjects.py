@@ -21,12 +21,15 @@ class Subject:
     arrays : dict of str to ndarray
         What is differentiated: the float arguments, and the parameters of a layer or model (by reference: moving
         their numbers moves the layer).
+    thing : object or None
+        The layer or model, if it is one.
     scalar : bool
         Whether the output is a loss, whose backward takes no cotangent.
     """
 
     def __init__(self, name, forward: Callable, backward: Callable, arguments: dict[str, Any], differentiable, parameters=None):
         self.name = name
+        self.thing = getattr(forward, "__self__", None)  # the layer or model that they belong to
         self._forward = forward
         self._backward = backward
         # moved in place, so copies; an argument given as parameters' own array would otherwise be moved with it

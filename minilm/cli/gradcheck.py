@@ -18,9 +18,7 @@ def add_parser(subparsers) -> None:
         "differences in float64: the full Jacobian on tiny shapes, random directions on larger ones. Exit status 1 if one fails.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops, layers or models; all without any")
-    parser.add_argument(
-        "--implementation", choices=devices.IMPLEMENTATIONS, help="only this one; without: oracle and cpu. On a GPU ops alone"
-    )
+    parser.add_argument("--implementation", choices=devices.IMPLEMENTATIONS, help="only this one; without: oracle and cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.set_defaults(run=run)
@@ -37,7 +35,10 @@ def run(args) -> int:
         return 0
     names = catalogue.select(args.names)
     if args.implementation == "gpu":
-        names = catalogue.ops_alone(names)
+        try:
+            devices.require("cuda")
+        except RuntimeError as error:
+            raise ValueError(f"--implementation gpu: {error}") from None
     implementations = [args.implementation] if args.implementation else list(devices.HOST)
     rows = []
     if not args.json:

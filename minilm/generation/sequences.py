@@ -171,12 +171,14 @@ def _best(totals, each):
     count = min(2 * K, K * V)
     if devices.on_gpu(sums):
         best = (-sums).argsort(axis=1)[:, :count]  # (M, 2K)
-    else:
-        best = np.argpartition(sums, -count, axis=1)[:, -count:]  # (M, 2K)
-        order = np.argsort(-np.take_along_axis(sums, best, axis=1), axis=1, kind="stable")
-        best = np.take_along_axis(best, order, axis=1)  # (M, 2K) best first
-    best, found, broken = devices.to_host((best, np.take_along_axis(sums, best, axis=1), np.isnan(each).any()))
-    return best, found, bool(broken)
+        broken = np.isnan(sums).any(axis=1)[:, None]  # (M, 1)
+        told = np.concatenate([np.take_along_axis(sums, best, axis=1), best, broken], axis=1)  # (M, 4K + 1) of float64
+        told = devices.to_host(told)  # the one wait of a step
+        return told[:, count:-1].astype(np.int64), told[:, :count], told[:, -1].any()
+    best = np.argpartition(sums, -count, axis=1)[:, -count:]  # (M, 2K)
+    order = np.argsort(-np.take_along_axis(sums, best, axis=1), axis=1, kind="stable")
+    best = np.take_along_axis(best, order, axis=1)  # (M, 2K) best first
+    return best, np.take_along_axis(sums, best, axis=1), np.isnan(each).any()
 
 
 def _check(begin, end, tokens, model) -> None:

@@ -188,6 +188,25 @@ def factor(name: str, value, like):
     return number(name, value, -np.inf, np.inf, low_open=True, high_open=True)
 
 
+def rate(name: str, value, like) -> float:
+    """A learning rate: a finite float of at least 0; beside an array of the device also one number there, as `factor`."""
+    if devices.on_gpu(value) and devices.on_gpu(like):
+        return floating(name, value, (1,), like.dtype, "1")
+    return number(name, value, 0, np.inf, high_open=True)
+
+
+def counted(name: str, value, low: int, high: int):
+    """`value` as an int in [low, high), or an array of one int64 on the device, whose number is not looked at.
+
+    So a count can be changed from one launch of a CUDA graph to the next.
+    """
+    if devices.on_gpu(value):
+        if value.shape != (1,) or value.dtype != np.int64:
+            raise TypeError(f"{name} on the device must be one number of int64, shape (1,), got {describe(value)}")
+        return value
+    return whole(name, value, low, high)
+
+
 def flag(name: str, value) -> bool:
     """`value` as a bool."""
     if not isinstance(value, (bool, np.bool_)):

@@ -49,10 +49,21 @@ class WeightAverage:
         self.updates = 0
         self._flat = aligned_zeros(parameters.flat.size, parameters.dtype, parameters.flat)  # (P,)
 
-    def update(self) -> None:
-        """Take in the parameters as they are now."""
-        self.updates += 1
-        rate = self._flat.dtype.type(max(1 - self.decay, 1 / self.updates))
+    def rate(self) -> float:
+        """r of the next update."""
+        return max(1 - self.decay, 1 / (self.updates + 1))
+
+    def update(self, rate=None) -> None:
+        """Take in the parameters as they are now.
+
+        Parameters
+        ----------
+        rate : array of one number on the GPU, optional
+            What to take for `rate`, in a CUDA graph. Who launches it counts `updates`.
+        """
+        if rate is None:
+            rate = self._flat.dtype.type(self.rate())
+            self.updates += 1
         if devices.on_gpu(self._flat):
             self._flat += rate * (self.parameters.flat - self._flat)
             return

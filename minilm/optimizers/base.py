@@ -48,13 +48,16 @@ class Optimizer:
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
-    def step(self, lr: float | None = None) -> float | None:
+    def step(self, lr: float | None = None, *, number=None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
 
         Parameters
         ----------
         lr : float, optional
-            Learning rate of this step, from a schedule for instance.
+            Learning rate of this step, from a schedule for instance. On a GPU also an array of one number there.
+        number : array of one int64 on the GPU, optional
+            The number of this step, from 1, where it is not the one after `steps`: in a CUDA graph, which is captured once and
+            launched for many steps. Who launches it counts `steps`.
 
         Returns
         -------
@@ -67,8 +70,8 @@ class Optimizer:
             If there is a `clip_norm` and the norm is not finite. Nothing has been changed then. On a GPU, where nobody waits
             for the norm, nothing is changed either, but nothing is raised: look at the norm when it is read.
         """
-        lr = self.lr if lr is None else checks.number("lr", lr, 0, math.inf, high_open=True)
         flat, gradient = self.parameters.flat, self.parameters.gradient_flat  # (P,)
+        lr = self.lr if lr is None else checks.rate("lr", lr, flat)
         if flat.size != self._size or flat.dtype != self._dtype or self.parameters.device != self._device:
             raise ValueError(
                 f"the model has changed since this optimizer was made: {self._size} numbers of {self._dtype} on {self._device} "
@@ -76,13 +79,17 @@ class Optimizer:
             )
         norm = None if self.clip_norm is None else clip.norm(gradient)
         scale = 1.0 if norm is None else clip.scale(norm, self.clip_norm)
+        this = self.steps + 1 if number is None else number
+        if devices.on_gpu(flat):  # put there once for all groups
+            from minilm.ops.cuda import on_device
+
+            lr, this, scale = on_device(lr, flat.dtype), on_device(this, "int64"), on_device(scale, flat.dtype).reshape(())
         for where, decayed in self._groups:
             state = [array[where] for array in self.state.values()]
             decay = self.weight_decay if decayed else 0.0
-            self._update(
-                flat[where], gradient[where], *state, step=self.steps + 1, lr=lr, weight_decay=decay, scale=scale, clear=True
-            )
-        self.steps += 1
+            self._update(flat[where], gradient[where], *state, step=this, lr=lr, weight_decay=decay, scale=scale, clear=True)
+        if number is None:
+            self.steps += 1
         return norm
 
     def _update(self, flat, gradient, *state, **options) -> None:

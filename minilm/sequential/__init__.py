@@ -12,6 +12,8 @@
     model.fit(x, y, epochs=10, validation_split=0.1)
     model.predict(x)
 
+``model.to("cuda")``, at any time, moves the model to a GPU; what fit, evaluate and predict take and give stays on the host.
+
 Layers compute what Keras's compute on the same weights, and `get_weights` and `set_weights` have Keras's order and shapes;
 beneath are minilm's own ops. Of Keras there is what a list of layers over texts needs, not its functional interface.
 """

@@ -6,14 +6,14 @@ import numpy as np
 
 from minilm.ops import checks
 from minilm.sequential.base import SequentialLayer
-from minilm.sequential.recurrent import _Recurrent
+from minilm.sequential.recurrence import Recurrent
 
 __all__ = ["Bidirectional"]
 
 MERGES = ("concat", "sum", "ave", "mul")
 
 
-def _twin(layer: _Recurrent, go_backwards: bool) -> _Recurrent:
+def _twin(layer: Recurrent, go_backwards: bool) -> Recurrent:
     """A layer of the same configuration, in one direction."""
     given = {key: value for key, value in layer._given.items() if key not in ("name", "weights", "input_shape")}
     given["go_backwards"] = go_backwards
@@ -46,7 +46,7 @@ class Bidirectional(SequentialLayer):
             options["input_shape"] = layer.wanted_shape[1:]
         super().__init__(**options)
         for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(given, _Recurrent) and (given is not None or argument == "layer"):
+            if not isinstance(given, Recurrent) and (given is not None or argument == "layer"):
                 raise TypeError(f"{argument} must be a recurrent layer of minilm.sequential, got {checks.describe(given)}")
         self.merge_mode = checks.option("merge_mode", merge_mode, MERGES)
         self.forward_layer = _twin(layer, layer.go_backwards)

@@ -17,14 +17,19 @@ import numpy as np
 from minilm import devices
 from minilm.data import IGNORE
 
-__all__ = ["NoLoss", "run"]
+__all__ = ["NoLoss", "counts", "run"]
 
 
 class NoLoss(ArithmeticError):
     """The loss is not finite, or there is none; ``__cause__`` says what the model said."""
 
 
-def run(model, batch, state, keys, workspace):
+def counts(model, batch, parts: int):
+    """What each loss of each part of a batch is a mean over, (A, losses); from the batch as it is on the host."""
+    return np.array([_counts(model, part) for part in _parts(batch, parts)], float)
+
+
+def run(model, batch, state, keys, counts, workspace):
     """The loss of a batch; its gradients are added to their buffer.
 
     Parameters
@@ -37,6 +42,8 @@ def run(model, batch, state, keys, workspace):
         Of a recurrent model, (layers, B, H) each.
     keys : list of Key
         For dropout, one for each part that the rows are cut into.
+    counts : ndarray, (A, losses)
+        Of `counts`.
     workspace : Workspace
 
     Returns
@@ -52,13 +59,11 @@ def run(model, batch, state, keys, workspace):
         loss, saved = _forward(model, batch, state, keys[0], workspace)
         model.backward(saved, workspace=workspace)
         return loss, getattr(saved, "state", None)
-    cuts = np.linspace(0, len(batch[0]), len(keys) + 1).astype(int)  # (A + 1,)
-    parts = [tuple(array[start:stop] for array in batch) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
-    counts = np.array([_counts(model, part) for part in parts], float)  # (A, losses)
     shares = counts / counts.sum(axis=0)  # (A, losses)
     total, states = 0.0, []
-    for number, (part, key) in enumerate(zip(parts, keys, strict=True)):
-        mine = _rows(state, slice(cuts[number], cuts[number + 1]))
+    rows = _cuts(batch, len(keys))
+    for number, (part, key) in enumerate(zip(_parts(batch, len(keys)), keys, strict=True)):
+        mine = _rows(state, rows[number])
         if not counts[number, 0]:  # rows that have ended: the mean over no targets is not defined, and its share is zero
             states.append(mine)
             continue
@@ -70,6 +75,16 @@ def run(model, batch, state, keys, workspace):
         model.backward(saved, dloss=dloss, workspace=workspace)
         states.append(getattr(saved, "state", None))
     return total, _joined(states)
+
+
+def _cuts(batch, parts: int) -> list[slice]:
+    """The rows of each part."""
+    cuts = np.linspace(0, len(batch[0]), parts + 1).astype(int)  # (A + 1,)
+    return [slice(start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _parts(batch, parts: int) -> list[tuple]:
+    return [tuple(array[rows] for array in batch) for rows in _cuts(batch, parts)]
 
 
 def _forward(model, batch, state, key, workspace):
@@ -87,17 +102,17 @@ def _forward(model, batch, state, key, workspace):
 
 def _counts(model, batch):
     """What each loss of a batch is a mean over."""
-    targets = int(np.count_nonzero(devices.to_host(batch[1]) != IGNORE))
+    targets = int(np.count_nonzero(batch[1] != IGNORE))
     return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
 
 
 def _rows(state, rows):
     if isinstance(state, tuple):
         return tuple(_rows(part, rows) for part in state)
-    return None if state is None else np.ascontiguousarray(state[:, rows])  # (layers, rows, H)
+    return None if state is None else devices.array_module(state).ascontiguousarray(state[:, rows])  # (layers, rows, H)
 
 
 def _joined(states):
     if isinstance(states[0], tuple):
-        return tuple(np.concatenate(parts, axis=1) for parts in zip(*states, strict=True))  # (layers, B, H) each
-    return None if states[0] is None else np.concatenate(states, axis=1)
+        return tuple(_joined(parts) for parts in zip(*states, strict=True))  # (layers, B, H) each
+    return None if states[0] is None else devices.array_module(states[0]).concatenate(states, axis=1)

@@ -8,7 +8,7 @@ One step::
     norm         = optimizer.step(lr)                        clips, updates, clears
     state        = saved.state                               carried into the next step, by recurrent models
 
-With ``accumulate`` the rows of a batch go through the model in so many parts; see `minilm.training.passes`.
+See `minilm.training.step`, and `minilm.training.passes` for a batch that goes through the model in parts (``accumulate``).
 
 All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
 
@@ -24,24 +24,24 @@ import time
 
 import numpy as np
 
-from minilm import data, devices, layers
+from minilm import data, layers
 from minilm.ops import clip
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
-from minilm.training import passes, snapshot
+from minilm.training import device, passes, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.divergence import check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.graphs import GraphedStep, own_stream
 from minilm.training.interrupt import Stop, Stopped
 from minilm.training.log import Log, plot
 from minilm.training.progress import Progress
 from minilm.training.state import TrainingState
+from minilm.training.step import NotFinite, Step
 
 __all__ = ["Trainer"]
-
-READ_EVERY = 50  # steps on a GPU, at most, until the host asks for their losses: to ask is to wait
 
 
 class Trainer:
@@ -61,13 +61,15 @@ class Trainer:
     def __init__(self, folder: Folder, state: TrainingState, model, tokenizer, parts: Parts, checkpoint=None):
         self.folder, self.state, self.config = folder, state, state.config
         self.model, self.tokenizer, self.parts = model.to(self.config.device), tokenizer, parts
-        self._upload = None if self.config.device == "cpu" else _uploader()
-        self._unread: list[tuple] = []  # (step, loss, norm) that nobody has looked at yet
+        self._there = device.uploader(self.config.device)  # puts a batch where the model is
+        self._unread = device.Unread(self.config.device)
         self.batches = make_batches(self.config, parts, tokenizer)
         self.optimizer = make_optimizer(self.config, model.parameters)
         self.schedule = make_schedule(self.config)
         self.average = None if self.config.average is None else WeightAverage(model.parameters, self.config.average)
-        self.workspace = Workspace()
+        self._graphed = self.config.cuda_graphs and self.config.device != "cpu"
+        kind = GraphedStep if self._graphed else Step
+        self._compute = kind(self.model, self.optimizer, self.average)
         self._parameters = model.parameters
         self._zeros = model.initial_state(self.config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
@@ -103,7 +105,9 @@ class Trainer:
     def warm_up(self) -> float:
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
-        passes.run(self.model, self._there(self.batches.batch(0)), self._zeros, self._keys(0), self.workspace)
+        batch, keys = self.batches.batch(0), self._keys(0)
+        counts = passes.counts(self.model, batch, len(keys))
+        passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
         clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
@@ -136,12 +140,12 @@ class Trainer:
                 state.tokens += count
                 state.epoch = state.step / self.batches.epoch_steps
                 state.seconds = now - origin
-                self._unread.append((state.step, loss, norm))
+                self._unread.add(state.step, loss, norm)
                 ended = self.finished()
                 validated = not ended and self._validation_due(now - last_validated)
                 row = validated or ended or state.step % config.log_every == 0
                 shown, kept = progress.due(now - first), not ended and self._checkpoint_due(now - last_saved)
-                if self._upload is None or row or shown or kept or stop.signal is not None or len(self._unread) >= READ_EVERY:
+                if row or shown or kept or stop.signal is not None or self._unread.due:
                     loss, norm = self._read()
                 if validated:
                     self._validate(config.evaluate_tokens, progress)
@@ -178,52 +182,36 @@ class Trainer:
         if self.batches.fresh(step):
             self.carried = self._zeros
         keys = self._keys(step)
+        counts = passes.counts(self.model, on_host, len(keys))
         try:
-            loss, after = passes.run(self.model, batch, self.carried, keys, self.workspace)
-        except passes.NoLoss as error:  # among others, logits that are all NaN or infinite have no loss
+            loss, norm, self.carried = self._compute(batch, self.carried, keys, counts, lr)
+        except (passes.NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
             raise non_finite(self, str(error), batch, keys[0], error.__cause__) from None
-        norm = clip.norm(self._parameters.gradient_flat) if self.optimizer.clip_norm is None else None
-        try:
-            clip.scale(0.0 if norm is None else norm, 1.0)  # raises if it is not finite, as `step` does where it clips
-            clipped = self.optimizer.step(lr)
-        except FloatingPointError:
-            raise non_finite(self, "the norm of the gradients is not finite", batch, keys[0]) from None
-        norm = clipped if norm is None else norm
-        if self.average is not None:
-            self.average.update()
-        self.carried = after
         return loss, norm, int(np.count_nonzero(on_host[1] != data.IGNORE))
 
-    def _there(self, batch: tuple) -> tuple:
-        """The arrays of a batch on the model's device."""
-        return batch if self._upload is None else self._upload(batch)
-
+    @contextlib.contextmanager
     def _on_device(self):
-        """On a GPU: ids are not checked again there, since the corpus was when it was encoded; and the chosen precision."""
-        if self._upload is None:
-            return contextlib.nullcontext()
-        from minilm.ops.cuda import products
-
-        both = contextlib.ExitStack()
-        both.enter_context(devices.ids_are_checked())
-        both.enter_context(products.precision(self.config.precision))
-        return both
+        """What holds for steps on a GPU; those that are CUDA graphs want a stream of their own."""
+        with (
+            device.active(self.config.device, self.config.precision),
+            own_stream() if self._graphed else contextlib.nullcontext(),
+        ):
+            yield
 
     def _read(self) -> tuple[float, float]:
         """Loss and norm of the last step, as numbers; those of all steps that are not read yet go into the log's mean.
 
         On a GPU this waits for it, and only now shows whether they are finite.
         """
-        state, unread = self.state, devices.to_host(self._unread)
-        self._unread = []
+        state, unread = self.state, self._unread.read()
         for step, loss, norm in unread:
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 state.step = step - 1
-                what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {float(loss)}"
+                what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
                 raise non_finite(self, what, self._there(self.batches.batch(step - 1)), self._keys(step - 1)[0])
-            state.loss_sum += float(loss)
+            state.loss_sum += loss
             state.loss_count += 1
-        return float(unread[-1][1]), float(unread[-1][2])
+        return unread[-1][1:]
 
     def _keys(self, step: int) -> list[Key]:
         """Of dropout, for each part of a step's batch."""
@@ -333,9 +321,3 @@ class Trainer:
             self.log.close()
         finally:
             self.folder.close()
-
-
-def _uploader():
-    from minilm.training.upload import Upload
-
-    return Upload()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.__main__ import main
-from minilm import devices, models, ops
+from minilm import devices, generation, models, ops
 from tests.ops import gpu
 
 
@@ -63,3 +63,15 @@ def test_the_peers_run():
     weights = models.GPT(config, seed=0).parameters.state_dict()
     for precision in ("float32", "bf16"):
         gpu_cases.torch_step(torch, config, weights, ids, targets, precision, device="cpu")()
+
+
+def test_the_peer_decodes_the_same_tokens():
+    torch = pytest.importorskip("torch")
+    from benchmarks import peer_transformers
+
+    model = models.GPT(models.GPTConfig(vocab_size=11, n_positions=16, n_embd=12, n_layer=2, n_head=2), seed=0)
+    for value in model.parameters.values():
+        value *= 5
+    ids = np.random.default_rng(0).integers(0, 11, (3, 5))
+    found = peer_transformers.decoder(torch, model.config, model.parameters.state_dict(), ids, 9, "cpu")()
+    assert np.array_equal(found, np.stack(list(generation.stream_ids(model, ids, 9, greedy=True)), axis=1))

@@ -4,10 +4,12 @@ import json
 import os
 import random
 import shutil
+import sys
 
 import pytest
 
-from minilm import cli, data, training
+from minilm import cli, data, devices, training
+from tests.ops import gpu
 
 
 @pytest.fixture(scope="module")
@@ -104,3 +106,18 @@ def test_a_text_that_has_changed(place, tmp_path, capsys):
     assert "book.txt is no longer the text that" in fails(capsys, tmp_path / "run")
     os.remove(tmp_path / "book.txt")
     assert "there is no file" in fails(capsys, tmp_path / "run")
+
+
+def test_on_a_gpu(place, capsys):
+    wanted = json.loads(evaluate(capsys, "run", "--json")[1])
+    with gpu.emulated():
+        found = json.loads(evaluate(capsys, "run", "--json", "--device", "cuda")[1])
+    assert found["tokens"] == wanted["tokens"] and found["loss"] == pytest.approx(wanted["loss"], rel=1e-5)
+
+
+def test_without_a_gpu_one_line_says_what_is_missing(place, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    devices.gpu_status.cache_clear()
+    status, out, err = evaluate(capsys, "run", "--device", "cuda")
+    devices.gpu_status.cache_clear()
+    assert (status, out, err.count("\n")) == (2, "", 1) and "--device cuda: no GPU can be used: CuPy" in err

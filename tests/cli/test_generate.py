@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from minilm import cli, generation, models, tokenizers
+from minilm import cli, devices, generation, models, tokenizers
+from tests.cuda_on_cpu import fake_cupy
+from tests.ops import gpu
 
 TEXT = "The cat sat on the mat.\nThe dog sat, too.\n"
 
@@ -164,3 +166,32 @@ def test_a_diverged_model(tmp_path, capsys):
     save_file(model.parameters.state_dict(), folder / "model.safetensors")
     status, _, err = generate(capsys, folder, "--prompt", "The")
     assert status == 2 and err.startswith("minilm: ") and "nan" in err.lower() and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--samples", 3, "--top-p", 0.9, "--stop", "e"], ["--samples", 2, "--json"], ["--beam", 3, "--json"], ["--greedy"]],
+)
+def test_on_a_gpu(words, characters, capsys):
+    """The text of the CPU, from a GPU that the CPU plays."""
+    options = (characters[0], "--prompt", "The ", "--tokens", 25, *words)
+    wanted = generate(capsys, *options)
+    with gpu.emulated():
+        fake_cupy.raw.launches.clear()
+        found = generate(capsys, *options, "--device", "cuda")
+        assert any(name in fake_cupy.raw.launches for name in ("sampling_draw", "softmax_forward_3"))
+    if "--beam" in words:  # sums of log P differ in their last digits
+        texts = [[row["text"] for row in json.loads(out)["texts"]] for _, out, _ in (found, wanted)]
+        assert texts[0] == texts[1]
+    else:
+        assert found == wanted and found[0] == 0
+
+
+def test_without_a_gpu_one_line_says_what_is_missing(characters, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    devices.gpu_status.cache_clear()
+    status, out, err = generate(capsys, characters[0], "--device", "cuda")
+    other = generate(capsys, characters[0], "--device", "tpu")
+    devices.gpu_status.cache_clear()
+    assert (status, out, err.count("\n")) == (2, "", 1) and "--device cuda: no GPU can be used: CuPy" in err
+    assert other[0] == 2 and "device must be one of cpu, cuda, got 'tpu'" in other[2] and other[2].count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
+import pytest
 
 from minilm import devices
 from minilm.checking.trees import leaves
@@ -18,6 +19,12 @@ def emulated(order: str = "ascending", sanitizer: str = "none"):
     """The device that the CPU plays."""
     with fake_cupy.installed(order, sanitizer):
         yield
+
+
+def on_a_real_one(test):
+    """Decorates a test that runs on a real GPU, by `pytest -m gpu`, and says elsewhere why it does not."""
+    status = devices.gpu_status()
+    return pytest.mark.gpu(pytest.mark.skipif(not status.available, reason=f"no GPU can be used: {status.reason}")(test))
 
 
 def rung(op, number: int):

@@ -49,7 +49,9 @@ CASES = {  # small, but with more than one warp and more than one tile
     "clip": [({"N": 5000}, {})],
 }
 
-
+ONE_QUERY = [
+    ({"B": 1, "Tq": 1, "Tk": 130, "H": 1, "K": 3, "Kv": 2}, {"padded": True})
+]  # of attention: more than one chunk of keys
 TENSOR_CORES = [  # of attention: more than one block, and more than one tile of each kernel
     ({"B": 1, "Tq": 70, "Tk": 70, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
     ({"B": 1, "Tq": 18, "Tk": 36, "H": 1, "K": 8, "Kv": 4}, {"sees": "causal", "dropout": 0.3}),
@@ -59,7 +61,7 @@ TENSOR_CORES = [  # of attention: more than one block, and more than one tile of
 def tables(folder: str):
     """The op's own tables, and that which has what ops share."""
     module = devices.load(f"minilm.ops.{folder}", "gpu")
-    own = [module.tensor("bf16", module.WIDTHS[0])] if folder == "attention" else []
+    own = [module.tensor("bf16", module.WIDTHS[0]), module.ONE_QUERY] if folder == "attention" else []
     return [module.KERNELS, *own, devices.load("minilm.ops.cuda", "columns").KERNELS]
 
 
@@ -67,6 +69,7 @@ def run(folder: str) -> None:
     """Every kernel that the folder's ops launch."""
     plain(folder)
     if folder == "attention":
+        plain(folder, cases=ONE_QUERY)
         tensor_cores()
 
 
@@ -79,12 +82,12 @@ def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
                 gpu.run(op, draw(op, np.float32, dims, {"sees": "all", "padded": False, "dropout": 0.0, **options}))
 
 
-def plain(folder: str, lowest: int = 1) -> None:
+def plain(folder: str, lowest: int = 1, cases=None) -> None:
     """Every op of the folder, every rung from the lowest on, forward and backward, float32."""
     for op in registry().values():
         if op.package != f"minilm.ops.{folder}":
             continue
-        for dims, options in CASES[folder]:
+        for dims, options in cases or CASES[folder]:
             dims = {letter: size for letter, size in dims.items() if letter in op.dims}
             known = {key: value for key, value in options.items() if key in op.options}
             case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
@@ -126,7 +129,8 @@ def barriers(folder: str) -> list:
                 if table.path.name == "tensor.cu":  # its barriers are the same in both precisions
                     tensor_cores(["bf16"], TENSOR_CORES[:1])
                 else:
-                    plain(folder, lowest=2)  # the first rungs have no barriers
+                    cases = ONE_QUERY if table.path.name == "one_query.cu" else None
+                    plain(folder, 2, cases)  # the first rungs have no barriers
             except loader.LaunchError:
                 stuck = True
             results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])

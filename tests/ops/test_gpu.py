@@ -226,6 +226,17 @@ def test_nothing_waits_for_the_device(name):
 
 
 @pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("sees", ["all", "causal", "band", "causal band"])
+def test_attention_of_one_query(sees, padded):
+    """The kernels of decoding: one chunk of 128 keys, several, and a last one that is not full."""
+    for Tk in (1, 5, 128, 129, 300):
+        dims = {"B": 2, "Tq": 1, "Tk": Tk, "H": 2, "K": 5, "Kv": 70}
+        agreement(OPS["attention"], {"sees": sees, "padded": padded, "dropout": 0.0}, dims, number=2)
+    launched = gpu.fake_cupy.raw.launches
+    assert {"attention_one_query", "attention_one_query_merge"} <= set(launched)
+
+
+@pytest.mark.parametrize("padded", [False, True])
 def test_crf_decodes_as_the_oracle(padded):
     for dims in (None, {"B": 3, "T": 17, "K": 40}):
         arguments = dict(draw(OPS["crf"], np.float64, dims, {"padded": padded, "scores": "plain"}).arguments)

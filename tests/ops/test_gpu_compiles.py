@@ -48,6 +48,15 @@ def test_attention_on_tensor_cores_compiles_without_spills(width, precision):
         assert set(done.registers) == set(table.entries) and not any(done.spills.values()), f"{architecture}: {done.spills}"
 
 
+@pytest.mark.parametrize("real", ["float32", "float64"])
+def test_attention_of_one_query_compiles_without_spills(real):
+    with gpu.emulated():
+        table = devices.load("minilm.ops.attention", "gpu").ONE_QUERY
+    for architecture in ARCHITECTURES:
+        done = nvrtc.compile(table.text, architecture, [f"-D{key}={value}" for key, value in table.definitions(real).items()])
+        assert set(done.registers) == set(table.entries) and not any(done.spills.values()), f"{architecture}: {done.spills}"
+
+
 def test_an_error_names_file_and_line():
     text = tables("softmax").text.replace("sum_of_exp(row, m, V)", "sum_of_exp(row, n0, V)", 1)
     with pytest.raises(nvrtc.CompileError, match=r'gpu\.cu\(\d+\): error: identifier "n0" is undefined'):

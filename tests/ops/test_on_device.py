@@ -9,7 +9,7 @@ from tests.ops import gpu, test_tensor_cores
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
 from tests.ops.rounding import UNIT
 from tests.ops.test_gpu import agreement
-from tests.training.test_cuda import close, make, steps
+from tests.training.test_cuda import SMALL, close, make, run, steps
 
 pytestmark = [
     pytest.mark.gpu,
@@ -81,3 +81,19 @@ def test_attention_on_tensor_cores(shape, precision):
             found = gpu.run(test_tensor_cores.OP, case)
         # sums are taken in another order, and cut off where float32 would round
         test_tensor_cores.tight(found, case, precision, slack=4)
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind):
+    runs = [run(tmp_path / str(graphs), "cuda", *SMALL[kind], f"cuda_graphs={str(graphs).lower()}") for graphs in (False, True)]
+    launched, graphed = (result.model.parameters.state_dict() for result in runs)
+    for name, weights in launched.items():
+        np.testing.assert_array_equal(graphed[name], weights, name)
+
+
+def test_a_launch_of_a_graph_after_others_have_used_the_memory(tmp_path):
+    """A graph works in memory of its own: validation between its launches, and lists of new arrays, change nothing."""
+    plain = run(tmp_path / "plain", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30")
+    between = run(tmp_path / "between", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30", "evaluate_every=3")
+    for name, weights in plain.model.parameters.state_dict().items():
+        np.testing.assert_array_equal(between.model.parameters.state_dict()[name], weights, name)

@@ -23,6 +23,7 @@ SHAPES = [  # B, Tq, Tk, H, K, Kv: 1, primes, more than a block, more than a til
     (1, 1, 1, 1, 1, 1),
     (3, 5, 7, 2, 8, 8),
     (1, 64, 64, 1, 16, 16),
+    (1, 64, 65, 2, 8, 8),  # causal, a tile of which one query sees one key
     (2, 67, 131, 3, 17, 5),
     (1, 131, 67, 2, 32, 32),
     (1, 65, 132, 1, 48, 64),

@@ -71,6 +71,15 @@ def test_a_run_gives_the_cpu_s_results_and_opens_on_both(tmp_path, monkeypatch, 
         assert again.model.device == "cuda" and again.answer(asked) == recipe.answer(asked)
 
 
+@gpu.on_a_real_one
+@pytest.mark.parametrize("case", RECIPES)
+def test_a_run_on_a_real_one(tmp_path, case):
+    name, options = RECIPES[case]
+    _, wanted = run(name, options, "cpu", None)
+    _, found = run(name, options, "cuda", tmp_path / "run")
+    assert found.metrics == pytest.approx(wanted.metrics, abs=0.1) and recipes.open_run(tmp_path / "run").model.device == "cpu"
+
+
 def test_steps_wait_for_their_pinned_buffers_alone(monkeypatch):
     counts = []
     forward_backward = fit.forward_backward

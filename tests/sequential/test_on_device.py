@@ -61,6 +61,12 @@ def test_steps_are_those_of_the_cpu_and_wait_for_nothing(case):
     assert waits == []
 
 
+@gpu.on_a_real_one
+@pytest.mark.parametrize("case", CASES)
+def test_steps_on_a_real_one(case):
+    close(steps(CASES[case], "cpu")[:2], steps(CASES[case], "cuda")[:2], rtol=1e-6, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", cases.FITS)
 def test_fits_are_keras_s(name, monkeypatch):
     model_of = test_parity.model_of
@@ -105,6 +111,12 @@ def test_fit_evaluate_and_predict_take_and_give_arrays_of_the_host(optimizer):
     with gpu.emulated():
         on_device = trained(OPTIMIZERS[optimizer], "cuda")
     close(on_host, on_device, rtol=2e-3, atol=2e-5)
+
+
+@gpu.on_a_real_one
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_fits_on_a_real_one(optimizer):
+    close(trained(OPTIMIZERS[optimizer], "cpu"), trained(OPTIMIZERS[optimizer], "cuda"), rtol=5e-3, atol=1e-4)
 
 
 class Batches(Callback):

@@ -84,12 +84,28 @@ def test_a_gradient_that_is_not_finite_changes_nothing():
 
 def run(out, device, *more, **options):
     sets = ["steps=12", "batch=4", "time=16", "checkpoint_every=5", "sample.tokens=5", "average=0.9", *more]
-    config = settings.configuration(None, sets=sets, options={"device": device, "corpus": "stories"})
+    config = settings.configuration(None, sets=sets, options={"device": device, "corpus": _short_text(out.parent)})
     return training.train(config, out=out, **options)
 
 
+def _short_text(folder) -> str:
+    """A corpus whose validation takes the emulated device no time."""
+    path = folder / "short.txt"
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(np.random.default_rng(0).choice(list("abcdefgh \n"), 3000)), encoding="utf-8")
+    return str(path)
+
+
 SMALL = {
-    "gpt": ["model.model_type=gpt", "model.n_layer=1", "model.n_head=2", "model.n_embd=16", "accumulate=2"],
+    "gpt": [
+        "model.model_type=gpt",
+        "model.n_layer=1",
+        "model.n_head=2",
+        "model.n_embd=16",
+        "model.resid_pdrop=0.2",
+        "model.attn_pdrop=0.2",
+        "accumulate=2",
+    ],
     "lstm": ["model.hidden_size=16", "model.embedding_size=8", "model.num_layers=1"],
 }
 
@@ -135,6 +151,22 @@ def test_steps_of_a_run_wait_only_to_log(tmp_path, monkeypatch):
         run(tmp_path / "run", "cuda", *SMALL["gpt"][:-1], "log_every=6", "checkpoint_every=none")
     # the one thing that is waited for is the pinned buffer of two steps ago
     assert len(counts) == 12 and max(counts) <= 1
+
+
+@pytest.mark.parametrize("kind, more", [("gpt", ()), ("lstm", ("optimizer.name=sgd", "optimizer.clip_norm=none"))])
+def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind, more):
+    more = (*SMALL[kind], *more, "schedule.name=cosine", "log_every=6")
+    with gpu.emulated():
+        launched = run(tmp_path / "launched", "cuda", *more)
+        before = fake_cupy.cuda.Graph.launched
+        graphed = run(tmp_path / "graphed", "cuda", *more, "cuda_graphs=true")
+        assert fake_cupy.cuda.Graph.launched - before == 11, "the first step of a shape is launched kernel by kernel"
+    same = [devices.to_host(result.model.parameters.state_dict()) for result in (launched, graphed)]
+    for name, weights in same[0].items():
+        np.testing.assert_array_equal(same[1][name], weights, name)
+    logs = [(tmp_path / name / "log.csv").read_text().splitlines() for name in ("launched", "graphed")]
+    columns = [[line.split(",")[:7] for line in log] for log in logs]
+    assert columns[0] == columns[1]
 
 
 @pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 2e-2)])

@@ -88,10 +88,12 @@ def made(kind):
 @pytest.mark.parametrize("kind", ["rnn", "gpt", "bert"])
 def test_parts_of_a_batch_add_up_to_it(kind, parts):
     model, batch, state = made(kind)
-    loss, after = passes.run(model, batch, state, [Key(0)], Workspace())
+    loss, after = passes.run(model, batch, state, [Key(0)], passes.counts(model, batch, 1), Workspace())
     gradient = model.parameters.gradient_flat.copy()
     model.parameters.zero_gradients()
-    again, after_parts = passes.run(model, batch, state, [Key(0)] * parts, Workspace(poison=True))
+    again, after_parts = passes.run(
+        model, batch, state, [Key(0)] * parts, passes.counts(model, batch, parts), Workspace(poison=True)
+    )
     assert again == pytest.approx(loss, rel=1e-12)
     assert np.allclose(model.parameters.gradient_flat, gradient, rtol=1e-9, atol=1e-13 + 1e-12 * np.abs(gradient).max())
     if kind == "rnn":
@@ -101,7 +103,7 @@ def test_parts_of_a_batch_add_up_to_it(kind, parts):
 def test_a_part_without_targets_counts_for_nothing():
     model, (ids, targets), _ = made("gpt")
     targets[:3] = -100
-    loss, _ = passes.run(model, (ids, targets), None, [Key(0)] * 2, Workspace())
+    loss, _ = passes.run(model, (ids, targets), None, [Key(0)] * 2, passes.counts(model, (ids, targets), 2), Workspace())
     assert loss == pytest.approx(float(model.loss(ids[3:], targets[3:])), rel=1e-12)
 
 

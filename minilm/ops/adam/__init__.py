@@ -42,9 +42,9 @@ def step(
         Running means of the gradients and of their squares; zero before step 1; written.
     v_max : ndarray, of param's shape and dtype, optional
         The largest v so far, zero before step 1; written. With it the update is AMSGrad's.
-    step : int
+    step : int, or int64 array of one number on the device
         Number t of this update, from 1.
-    lr : float
+    lr : float, or array of one number on the device, of its dtype
         Learning rate η.
     beta1, beta2 : float
         In [0, 1).
@@ -74,8 +74,8 @@ def step(
     if v_max is not None:
         v_max = checks.in_place("v_max", v_max, param.shape, param.dtype)
     options = {
-        "step": checks.whole("step", step, 1, 2**63),
-        "lr": checks.number("lr", lr, 0, math.inf, high_open=True),
+        "step": checks.counted("step", step, 1, 2**63),
+        "lr": checks.rate("lr", lr, param),
         "beta1": checks.number("beta1", beta1, 0, 1, high_open=True),
         "beta2": checks.number("beta2", beta2, 0, 1, high_open=True),
         "eps": checks.number("eps", eps, 0, math.inf, high_open=True),

@@ -24,13 +24,15 @@ extern "C" __global__ void attention_forward_1(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     Online o = {-INFINITE, 0};
     for (i64 j = lane(); j < Tk; j += 32)
         if (see(i, j)) o = with(o, scale * dot(q[i], k[j], K));
@@ -85,13 +87,15 @@ extern "C" __global__ void attention_dquery_1(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
     for (i64 c0 = 0; c0 < K; c0 += 32) {  // 32 columns at a time, a lane each
@@ -127,13 +131,15 @@ extern "C" __global__ void attention_dkey_dvalue_1(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     i64 j = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (j >= Tk) return;
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
     for (i64 c0 = 0; c0 < max(K, Kv); c0 += 32) {
@@ -176,7 +182,9 @@ extern "C" __global__ void attention_forward_2(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;           // (TQ, K)
     REAL* k_tile = q_tile + TQ * K;  // (TK, K)
@@ -189,7 +197,7 @@ extern "C" __global__ void attention_forward_2(
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     i64 i0 = i64(blockIdx.x) * TQ;
     load_tile(q_tile, q, i0, Tq, TQ, K);
     for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
@@ -263,7 +271,9 @@ extern "C" __global__ void attention_dquery_2(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;            // (TQ, K)
     REAL* g_tile = q_tile + TQ * K;   // (TQ, Kv)
@@ -275,7 +285,7 @@ extern "C" __global__ void attention_dquery_2(
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
     i64 i0 = i64(blockIdx.x) * TQ;
@@ -313,7 +323,9 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(REAL, shared);
     REAL* k_tile = shared;            // (TK, K)
     REAL* v_tile = k_tile + TK * K;   // (TK, Kv)
@@ -326,7 +338,7 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
     i64 j0 = i64(blockIdx.x) * TK;

@@ -5,6 +5,8 @@ Rung 3, in tensor.cu, has its products done by tensor cores. It rounds their ope
 float32 arrays with heads of at most 128 numbers, on devices of compute capability 8.0 and later. Everything else goes the way of
 rung 2, and heads too wide for a device's shared memory that of rung 1. Weights that are asked for are computed from unrounded
 scores.
+
+A single query, as of every token of generation, has kernels of its own, in one_query.cu, in the place of all rungs but the first.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import cupy
 import numpy as np
 
 from minilm.ops.attention.spec import Output, Saved
-from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products, whole_warps
 from minilm.ops.dropout.spec import threshold_and_scale
 
 TQ, TK = 16, 32  # queries and keys of a tile, as in gpu.cu
@@ -46,6 +48,12 @@ KERNELS = Kernels(
     _tiled("attention_dkey_dvalue_2", "Tk", TK, lambda K, Kv: (TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK),
     Kernel("attention_rows_of_D", grid=lambda s: -(-(s.B * s.H * s.Tq) // WARPS), block=32 * WARPS),
     Kernel("attention_weights", grid=lambda s: blocks(s.B * s.H * s.Tq * s.Tk, 256)),
+)
+CHUNK = 128  # keys of a block, as in one_query.cu
+ONE_QUERY = Kernels(
+    str(Path(__file__).with_name("one_query.cu")),
+    Kernel("attention_one_query", grid=lambda s: (s.C, s.B * s.H), block=CHUNK, shared=lambda s: s.K * s.itemsize),
+    Kernel("attention_one_query_merge", grid=lambda s: s.B * s.H, block=lambda s: whole_warps(s.Kv, 256)),
 )
 RUNGS = {"forward": 3, "backward": 3}
 TENSOR_CORES = 3  # the rung that takes them, where it is not rung 2 in disguise
@@ -86,9 +94,9 @@ def _shape(query, key, value):
 
 def _numbers(query, key, value, causal, band, scale, dropout, rng):
     threshold, factor = threshold_and_scale(dropout)
-    words = key_words(rng) if dropout else (0,) * 5
+    words = key_words(rng) if dropout else (None, 0, 0, 0, 0, 0)
     steps = (*_steps(query), *_steps(key), *_steps(value))
-    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, *words, dropout > 0
+    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, dropout > 0, *words
 
 
 def _kernels(wanted, query, value):
@@ -125,9 +133,12 @@ def forward(
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
-    kernels, rung = _kernels(rung, query, value)
-    numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    kernels.launch(f"attention_forward_{rung}", query, key, value, key_mask, y, logsumexp, *numbers)
+    if Tq == 1 and rung > 1 and not dropout and K * query.itemsize <= MOST:
+        _one_query(query, key, value, key_mask, y, logsumexp, band or 0, causal, scale)
+    else:
+        kernels, rung = _kernels(rung, query, value)
+        numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
+        kernels.launch(f"attention_forward_{rung}", query, key, value, key_mask, y, logsumexp, *numbers)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     if not return_weights:
         return y, saved
@@ -137,6 +148,17 @@ def forward(
         "attention_weights", query, key, key_mask, logsumexp, weights, B, Tq, Tk, H, K, *steps, band or 0, causal, scale
     )
     return Output(y, weights), saved
+
+
+def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
+    B, Tq, Tk, H, K, Kv = shape = _shape(query, key, value)
+    C = max(1, -(-Tk // CHUNK))
+    m, s, o = (cupy.empty((B, H, C, *last), query.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
+    steps = (*_steps(query), *_steps(key), *_steps(value))
+    arrays = query, key, value, key_mask, m, s, o, y, logsumexp
+    ONE_QUERY.launch("attention_one_query", *arrays, *shape, C, *steps, *numbers)
+    if C > 1:
+        ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
 def backward(dy, saved, *, workspace=None, rung=3):

@@ -39,13 +39,14 @@ struct See {
 
 struct Drop {
     REAL scale;
-    u32 threshold, place, step_lo, step_hi, seed_lo, seed_hi;
+    u32 threshold;
+    Key key;
     int any;
     // The four random words of a block: those of weights 4 block to 4 block + 3.
-    __device__ Words words(u32 block) const { return philox(block, place, step_lo, step_hi, seed_lo, seed_hi); }
+    __device__ Words words(u32 block) const { return key.words(block); }
     __device__ REAL operator()(i64 weight) const {
         if (!any) return 1;
-        return philox_bits(weight, place, step_lo, step_hi, seed_lo, seed_hi) >= threshold ? scale : REAL(0);
+        return key.bits(weight) >= threshold ? scale : REAL(0);
     }
 };
 

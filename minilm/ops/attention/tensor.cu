@@ -21,7 +21,9 @@ extern "C" __global__ void attention_forward_3(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* k_tile = q_tile + ROWS * PITCH;     // (COLUMNS, PITCH)
@@ -29,7 +31,7 @@ extern "C" __global__ void attention_forward_3(
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     // those who see most keys begin first, or the device would wait for them at the end
     i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
@@ -103,7 +105,9 @@ extern "C" __global__ void attention_dquery_3(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* g_tile = q_tile + ROWS * PITCH;     // (ROWS, PITCH)
@@ -112,7 +116,7 @@ extern "C" __global__ void attention_dquery_3(
     i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(q_tile, q, first, Tq, K);
@@ -157,7 +161,9 @@ extern "C" __global__ void attention_dkey_dvalue_3(
     i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
     i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
     i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi, int drops) {
+    REAL drop_scale, u32 threshold, int drops,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     DYN_SHARED(u32, shared);
     u32* k_tile = shared;                    // (ROWS, PITCH)
     u32* v_tile = k_tile + ROWS * PITCH;     // (ROWS, PITCH)
@@ -167,7 +173,7 @@ extern "C" __global__ void attention_dkey_dvalue_3(
     Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
     Rows dy_h = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, place, step_lo, step_hi, seed_lo, seed_hi, drops};
+    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(k_tile, k, first, Tk, K);

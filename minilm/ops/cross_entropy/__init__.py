@@ -115,7 +115,7 @@ def backward(dloss, saved, *, workspace=None):
         if not on_gpu:  # CuPy's arrays have no such flag
             view.flags.writeable = False
         return view
-    dloss = devices.array_module(saved.dlogits).asarray(dloss, dtype=saved.dlogits.dtype)  # ()
+    dloss = devices.array_module(saved.dlogits).full((), dloss, saved.dlogits.dtype)  # (); made there, not copied there
     return call(__name__, "backward", dloss, saved, workspace=workspace)
 
 

@@ -41,11 +41,12 @@ def _with_rung(function, number: int):
     return chosen
 
 
-def key_words(key) -> tuple[int, ...]:
-    """(place, step_lo, step_hi, seed_lo, seed_hi) of a `minilm.random.Key`, as philox.h takes them."""
+def key_words(key) -> tuple:
+    """A `minilm.random.Key` as kernels take it: (step on the device or None, place, step_lo, step_hi, seed_lo, seed_hi)."""
     low = 2**32 - 1
     seed, step, place = key
-    return place, step & low, step >> 32, seed & low, seed >> 32
+    there, step = (None, step) if isinstance(step, int) else (step, 0)
+    return there, place, step & low, step >> 32, seed & low, seed >> 32
 
 
 def on_device(number, dtype):

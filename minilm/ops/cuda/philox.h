@@ -5,23 +5,39 @@ struct Words {
     u32 w[4];
 };
 
-// The four random words of block number `block` under a key.
-__device__ inline Words philox(u32 block, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
-    u32 c0 = block, c1 = place, c2 = step_lo, c3 = step_hi, k0 = seed_lo, k1 = seed_hi;
-    for (int round = 0; round < 10; ++round) {
-        u32 high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0;
-        u32 high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
-        c0 = high1 ^ c1 ^ k0;
-        c2 = high0 ^ c3 ^ k1;
-        c1 = low1;
-        c3 = low0;
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
-    }
-    return {{c0, c1, c2, c3}};
-}
+// Which stream of numbers: see minilm.random.Key.
+struct Key {
+    u32 place, step_lo, step_hi, seed_lo, seed_hi;
 
-// The 32 random bits of element i.
-__device__ inline u32 philox_bits(i64 i, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
-    return philox(u32(i / 4), place, step_lo, step_hi, seed_lo, seed_hi).w[i % 4];
+    // The four random words of block number `block`.
+    __device__ Words words(u32 block) const {
+        u32 c0 = block, c1 = place, c2 = step_lo, c3 = step_hi, k0 = seed_lo, k1 = seed_hi;
+        for (int round = 0; round < 10; ++round) {
+            u32 high0 = __umulhi(0xD2511F53u, c0), low0 = 0xD2511F53u * c0;
+            u32 high1 = __umulhi(0xCD9E8D57u, c2), low1 = 0xCD9E8D57u * c2;
+            c0 = high1 ^ c1 ^ k0;
+            c2 = high0 ^ c3 ^ k1;
+            c1 = low1;
+            c3 = low0;
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        return {{c0, c1, c2, c3}};
+    }
+
+    // The 32 random bits of element i.
+    __device__ u32 bits(i64 i) const { return words(u32(i / 4)).w[i % 4]; }
+
+    // Number i in [0, 1): a whole multiple of 2^-53, from 27 and 26 bits of two words.
+    __device__ double uniform(i64 i) const {
+        Words drawn = words(u32(i / 2));
+        u32 high = drawn.w[i % 2 * 2] >> 5, low = drawn.w[i % 2 * 2 + 1] >> 6;
+        return (high * 67108864.0 + low) * 1.1102230246251565e-16;
+    }
+};
+
+// A step that changes from launch to launch of a CUDA graph, whose numbers do not, lies on the device; `step` is null without one.
+__device__ inline Key key_of(const i64* step, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    if (!step) return {place, step_lo, step_hi, seed_lo, seed_hi};
+    return {place, u32(*step), u32(*step >> 32), seed_lo, seed_hi};
 }

@@ -21,18 +21,19 @@ import contextvars
 import cupy
 import numpy as np
 
-from minilm.ops.cuda import PRECISIONS
+from minilm.ops.cuda import PRECISIONS, cublas
 from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
 __all__ = ["PRECISIONS", "chosen", "matmul", "precision"]
 
-R_32F, R_16BF = 0, 14  # cudaDataType
-COMPUTE_32F, COMPUTE_32F_FAST_TF32 = 68, 77  # cublasComputeType_t
-DEFAULT_ALGORITHM = -1
-
 KERNELS = Kernels(__file__, Kernel("to_bf16", grid=lambda s: blocks(s.N, 256)))
+_KINDS = {  # of the operands, of the product, and of the sums
+    "float32": (cublas.R_32F, cublas.R_32F, cublas.COMPUTE_32F),
+    "tf32": (cublas.R_32F, cublas.R_32F, cublas.COMPUTE_32F_FAST_TF32),
+    "bf16": (cublas.R_16BF, cublas.R_32F, cublas.COMPUTE_32F),
+    "float64": (cublas.R_64F, cublas.R_64F, cublas.COMPUTE_64F),
+}
 _precision: contextvars.ContextVar[str] = contextvars.ContextVar("minilm_precision", default="float32")
-_ONE, _ZERO = np.ones(1, np.float32), np.zeros(1, np.float32)  # cuBLAS reads its factors from the host
 
 
 @contextlib.contextmanager
@@ -54,38 +55,19 @@ def chosen() -> str:
 
 def matmul(a, b):
     """a (M, K) times b (K, N): (M, N). A transposed view is read where it lies."""
-    chosen = _precision.get()
     (M, K), N = a.shape, b.shape[1]
-    if chosen == "float32" or a.dtype != np.float32 or 0 in (M, K, N):
-        return cupy.matmul(a, b)
+    if 0 in (M, K, N):
+        return cupy.zeros((M, N), a.dtype)
     (a, turned_a), (b, turned_b) = _rows(a), _rows(b)
-    kind, compute = R_32F, COMPUTE_32F_FAST_TF32
     lead_a, lead_b = a.shape[1], b.shape[1]
+    c = cupy.empty((M, N), a.dtype)
+    chosen = _precision.get() if a.dtype == np.float32 else "float64"
+    kind, kind_c, compute = _KINDS[chosen]
     if chosen == "bf16":
-        a, b, kind, compute = _to_bf16(a), _to_bf16(b), R_16BF, COMPUTE_32F
-    c = cupy.empty((M, N), np.float32)
+        a, b = _to_bf16(a), _to_bf16(b)
     # cuBLAS has the first index running fastest, so it sees every matrix turned: cT = bT aT.
-    cupy.cuda.cublas.gemmEx(
-        cupy.cuda.device.get_cublas_handle(),
-        int(turned_b),
-        int(turned_a),
-        N,
-        M,
-        K,
-        _ONE.ctypes.data,
-        b.data.ptr,
-        kind,
-        lead_b,
-        a.data.ptr,
-        kind,
-        lead_a,
-        _ZERO.ctypes.data,
-        c.data.ptr,
-        R_32F,
-        N,
-        compute,
-        DEFAULT_ALGORITHM,
-    )
+    left, right, out = (b.data.ptr, kind, lead_b), (a.data.ptr, kind, lead_a), (c.data.ptr, kind_c, N)
+    cublas.gemm_ex(turned_b, turned_a, N, M, K, *left, *right, *out, compute)
     return c
 
 

@@ -4,26 +4,30 @@
 
 extern "C" __global__ void philox_fill(
     u32* bits,  // (N)
-    i64 N, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    i64 N,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    Key key = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi);
     i64 fours = (N + 3) / 4;
     for (i64 block = thread_of_grid(); block < fours; block += threads_of_grid()) {
-        Words words = philox(u32(block), place, step_lo, step_hi, seed_lo, seed_hi);
+        Words words = key.words(u32(block));
         for (int i = 0; i < 4; ++i)
             if (4 * block + i < N) bits[4 * block + i] = words.w[i];
     }
 }
 
-// Numbers in [0, 1): whole multiples of 2^-24 from the upper 24 bits of a word, or of 2^-53 from 27 and 26 bits of two.
+// Numbers in [0, 1): whole multiples of 2^-24 from the upper 24 bits of a word, or of 2^-53 for float64.
 extern "C" __global__ void philox_uniform(
     REAL* u,  // (N)
-    i64 N, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    i64 N,
+    const i64* step,  // (1) or null
+    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    Key key = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi);
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
         if (sizeof(REAL) == 4) {
-            u[n] = REAL(philox_bits(n, place, step_lo, step_hi, seed_lo, seed_hi) >> 8) * REAL(5.9604644775390625e-08);
+            u[n] = REAL(key.bits(n) >> 8) * REAL(5.9604644775390625e-08);
         } else {
-            Words words = philox(u32(n / 2), place, step_lo, step_hi, seed_lo, seed_hi);
-            u32 high = words.w[n % 2 * 2] >> 5, low = words.w[n % 2 * 2 + 1] >> 6;
-            u[n] = REAL((high * 67108864.0 + low) * 1.1102230246251565e-16);
+            u[n] = REAL(key.uniform(n));
         }
     }
 }

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.checks import describe, whole
+from minilm.ops.checks import counted, describe, whole
 from minilm.ops.contract import Case, Op
 from minilm.random import Key
 
@@ -50,12 +50,11 @@ def words(key: Key) -> np.ndarray:
 
 
 def checked(key) -> Key:
-    """`key`, its parts within range."""
+    """`key`, its parts within range; of a step that lies on the device, nobody looks at the number."""
     if not isinstance(key, Key):
         raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
-    return Key(
-        whole("key.seed", key.seed, 0, 2**64), whole("key.step", key.step, 0, 2**64), whole("key.place", key.place, 0, 2**32)
-    )
+    step = counted("key.step", key.step, 0, 2**64)
+    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**32))
 
 
 def draw(rng, dtype, dims) -> Case:

@@ -154,18 +154,12 @@ __device__ inline void cut(Row& row, bool counted, double wanted, Scratch& scrat
     row.least = largest;
 }
 
-// Number b of the key's stream of float64: 27 and 26 bits of two words.
-__device__ inline double uniform(i64 b, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
-    Words words = philox(u32(b / 2), place, step_lo, step_hi, seed_lo, seed_hi);
-    u32 high = words.w[b % 2 * 2] >> 5, low = words.w[b % 2 * 2 + 1] >> 6;
-    return (high * 67108864.0 + low) * 1.1102230246251565e-16;
-}
-
 extern "C" __global__ void sampling_draw(
     const REAL* logits,  // (B, V)
     i64* ids,            // (B)
     REAL* probability,   // (B)
     i64 B, i64 V, double temperature, i64 top_k, double top_p,
+    const i64* step,  // (1) or null
     u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
     __shared__ Scratch scratch;
     i64 b = blockIdx.x;
@@ -188,7 +182,7 @@ extern "C" __global__ void sampling_draw(
     Row row = {mine, V, peak, temperature, -746, V - 1};  // exp(-746) is 0
     if (top_k < V) cut(row, true, double(top_k) - 0.5, scratch);
     if (top_p < 1) cut(row, false, top_p * total_of(row, scratch) * (1 - 1e-12), scratch);
-    double total = total_of(row, scratch), u = uniform(b, place, step_lo, step_hi, seed_lo, seed_hi);
+    double total = total_of(row, scratch), u = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi).uniform(b);
     i64 drawn = first_beyond(V, [&](i64 v) { return row.weight(v); }, {0, 0}, u * total, scratch);
     if (threadIdx.x == 0) ids[b] = drawn, probability[b] = REAL(exp(row.x(drawn)) / total);
 }

@@ -37,9 +37,9 @@ def step(
         Gradients; written only if `clear`.
     momentum_buffer : ndarray, of param's shape and dtype
         Written; what it holds before step 1 does not matter. None exactly where `momentum` is 0.
-    step : int
+    step : int, or int64 array of one number on the device
         Number of this update, from 1.
-    lr : float
+    lr : float, or array of one number on the device, of its dtype
         Learning rate.
     momentum, dampening : float
         In [0, 1]; see `minilm.ops.sgd.spec`.
@@ -63,8 +63,8 @@ def step(
     clear = checks.flag("clear", clear)
     grad = (checks.in_place if clear else checks.floating)("grad", grad, param.shape, param.dtype)
     options = {
-        "step": checks.whole("step", step, 1, 2**63),
-        "lr": checks.number("lr", lr, 0, math.inf, high_open=True),
+        "step": checks.counted("step", step, 1, 2**63),
+        "lr": checks.rate("lr", lr, param),
         "momentum": checks.number("momentum", momentum, 0, 1),
         "dampening": checks.number("dampening", dampening, 0, 1),
         "nesterov": checks.flag("nesterov", nesterov),

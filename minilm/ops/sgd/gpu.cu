@@ -1,14 +1,18 @@
 // Stochastic gradient descent over the flat buffers, in one pass.
 #include "minilm_cuda.h"
 
-// `scale` lies on the device, where clipping computed it; where it is not finite nothing is changed.
+// `scale` lies on the device, where clipping computed it; where it is not finite nothing is changed. Learning rate
+// and step lie there too, so that a CUDA graph, whose numbers are those of its capture, can be launched for every step.
 extern "C" __global__ void sgd_step(
     REAL* param,            // (N)
     REAL* grad,             // (N)
     REAL* momentum_buffer,  // (N) or null
     const REAL* scale,      // (1)
-    i64 N, REAL lr, REAL momentum, REAL one_minus_dampening, REAL weight_decay, int first, int nesterov, int clear) {
-    REAL factor = scale[0];
+    const REAL* lr,         // (1)
+    const i64* step,        // (1)
+    i64 N, REAL momentum, REAL one_minus_dampening, REAL weight_decay, int nesterov, int clear) {
+    REAL factor = *scale, eta = *lr;
+    bool first = *step == 1;
     if (!isfinite(factor)) return;
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
         REAL g = factor * grad[n] + weight_decay * param[n], direction = g;
@@ -17,7 +21,7 @@ extern "C" __global__ void sgd_step(
             momentum_buffer[n] = b;
             direction = nesterov ? g + momentum * b : b;
         }
-        param[n] -= lr * direction;
+        param[n] -= eta * direction;
         if (clear) grad[n] = 0;
     }
 }

@@ -22,6 +22,7 @@ def step(
     clear=False,
     workspace=None,
 ):
-    numbers = (lr, momentum, 1 - dampening, weight_decay, step == 1, nesterov, clear)
-    KERNELS.launch("sgd_step", param, grad, momentum_buffer, on_device(scale, param.dtype), param.size, *numbers)
+    now = on_device(scale, param.dtype), on_device(lr, param.dtype), on_device(step, "int64")
+    numbers = momentum, 1 - dampening, weight_decay, nesterov, clear
+    KERNELS.launch("sgd_step", param, grad, momentum_buffer, *now, param.size, *numbers)
     return param, grad, momentum_buffer

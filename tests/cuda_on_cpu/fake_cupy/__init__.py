@@ -7,12 +7,13 @@ the other by itself. What would make a program wait for the device is counted in
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import types
 
 import numpy as np
 
-from tests.cuda_on_cpu.fake_cupy import arrays, cuda, raw
+from tests.cuda_on_cpu.fake_cupy import arrays, cublas, cuda, raw
 from tests.cuda_on_cpu.fake_cupy.arrays import ndarray, waits
 
 __all__ = ["installed", "ndarray", "waits"]
@@ -39,6 +40,7 @@ def _module() -> types.ModuleType:
     module.get_array_module = lambda *a: module if any(isinstance(x, ndarray) for x in a) else np
     module.RawModule = raw.RawModule
     module.cuda = cuda.make()
+    module.get_default_memory_pool = cuda.MemoryPool
     for name in ("float32", "float64", "int32", "int64", "uint32", "uint16", "bool_", "newaxis", "inf", "nan", "dtype", "int8"):
         setattr(module, name, getattr(np, name))
     return module
@@ -53,6 +55,7 @@ def installed(order: str = "ascending", sanitizer: str = "none"):
     module = _module()
     sys.modules.update({"cupy": module, "cupy.cuda": module.cuda})
     _forget()
+    importlib.import_module("minilm.ops.cuda.cublas").library = cublas.Library
     try:
         yield module
     finally:
@@ -67,7 +70,7 @@ def _forget() -> None:
     """Modules that hold the other CuPy are imported anew, and what is known of the device is asked anew."""
     from minilm import devices
 
-    held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.products", "minilm.ops.cuda.trial")
+    held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.ops.cuda.trial")
     for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith(".gpu")) or n in held]:
         parent, _, child = name.rpartition(".")
         if hasattr(sys.modules.get(parent), child):

@@ -9,8 +9,67 @@ import numpy as np
 waits: list[str] = []  # what made the host wait for the device, in order
 
 
+class Tape:
+    """The work of a CUDA graph. It is done when the graph is launched: while it is captured its arrays are NaN."""
+
+    def __init__(self):
+        self.actions: list = []
+        self.memory: list = []  # of arrays made meanwhile: theirs as long as the graph is there, as in a pool of its own
+
+
+tapes: list[Tape] = []  # the one that is being captured, if any
+
+
+def perform(action) -> None:
+    """Do it, or note it for the graph's launch."""
+    if tapes:
+        tapes[-1].actions.append(action)
+    else:
+        action()
+
+
+def forbidden(what: str) -> None:
+    """CUDA's error for what a capture does not allow."""
+    if tapes:
+        raise RuntimeError(f"cudaErrorStreamCaptureUnsupported: operation not permitted when stream is capturing: {what}")
+
+
+def poison(memory) -> None:
+    """All bits one: NaN."""
+    if memory.flags.c_contiguous:
+        memory.reshape(-1).view(np.uint8)[...] = 0xFF
+    else:
+        memory[...] = np.frombuffer(b"\xff" * memory.itemsize, memory.dtype)[0]
+
+
+def computed(function, inputs, options):
+    """What a function of NumPy returns; during a capture its numbers come later, those of a view excepted."""
+    result = function(*inputs, **options)
+    if tapes:
+        fresh = result if isinstance(result, (tuple, list)) else [result]
+        fresh = [np.asarray(part) for part in fresh]
+        if not any(isinstance(i, np.ndarray) and np.may_share_memory(i, part) for i in _flat(inputs) for part in fresh):
+
+            def again():
+                found = function(*inputs, **options)
+                for part, numbers in zip(fresh, found if isinstance(found, (tuple, list)) else [found], strict=True):
+                    part[...] = numbers
+
+            for part in fresh:
+                poison(part)
+            perform(again)
+        return type(result)(fresh) if isinstance(result, (tuple, list)) else fresh[0]
+    return result
+
+
+def _flat(values):
+    for value in values:
+        yield from _flat(value) if isinstance(value, (tuple, list)) else (value,)
+
+
 def wait(why: str) -> None:
     """Note that the host waited."""
+    forbidden(why)
     waits.append(why)
 
 
@@ -40,7 +99,8 @@ def on_device(function):
     """A function of NumPy as one of CuPy."""
 
     def call(*arguments, **options):
-        return device(function(*host(arguments, function.__name__), **{k: host(v) for k, v in options.items() if k != "out"}))
+        options = {k: host(v) for k, v in options.items() if k != "out"}
+        return device(computed(function, host(arguments, function.__name__), options))
 
     def with_out(*arguments, out=None, **options):
         if out is None:
@@ -48,7 +108,8 @@ def on_device(function):
         (out,) = out if isinstance(out, tuple) else (out,)  # as NumPy's own functions hand it over
         if not isinstance(out, ndarray):
             raise TypeError(f"Unsupported type {type(out)}: an output on the host")
-        out._memory[...] = call(*arguments, **options)._memory
+        found, memory = call(*arguments, **options)._memory, out._memory
+        perform(lambda: memory.__setitem__(..., found))
         return out
 
     with_out.__name__ = function.__name__
@@ -60,13 +121,14 @@ def maker(function):
 
     def make(*arguments, **options):
         if function is np.arange:
-            return ndarray(function(*arguments, **options))
+            return ndarray(computed(function, arguments, options))
         if "dtype" not in options and len(arguments) == (2 if function is np.full else 1):
             options["dtype"] = np.float64
-        array = function(*arguments, **options)
+        array = function(*host(arguments), **options)
         if function is np.empty:
-            array.reshape(-1).view(np.uint8)[...] = 0xFF
-        return ndarray(array)
+            poison(array)
+            return ndarray(array)
+        return ndarray(computed(lambda: function(*host(arguments), **options), (), {}))
 
     return make
 
@@ -75,6 +137,7 @@ def upload(array, dtype=None):
     """cupy.asarray"""
     if isinstance(array, ndarray):
         return array if dtype is None else array.astype(dtype, copy=False)
+    forbidden("a copy from the host")
     return ndarray(np.array(array, dtype=dtype, order="C", copy=True))
 
 
@@ -90,6 +153,8 @@ class ndarray:
 
     def __init__(self, memory):
         self._memory = memory
+        if tapes:
+            tapes[-1].memory.append(memory)
 
     def __array__(self, *_, **__):
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -117,6 +182,7 @@ class ndarray:
         return self._memory.tolist()
 
     def set(self, array):
+        forbidden("a copy from the host")
         self._memory[...] = array
 
     def __float__(self):
@@ -140,10 +206,11 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
-        return device(self._memory[host(index)])
+        return device(computed(lambda memory: memory[host(index)], (self._memory,), {}))
 
     def __setitem__(self, index, value):
-        self._memory[host(index)] = host(value, "an assignment")
+        index, value = host(index), host(value, "an assignment")
+        perform(lambda: self._memory.__setitem__(index, value))
 
     def __repr__(self):
         return f"device {self._memory!r}"
@@ -157,10 +224,11 @@ class ndarray:
         return self._memory.base
 
     def astype(self, dtype, copy=True, order="K"):
-        return ndarray(self._memory.astype(dtype, copy=copy, order=order))
+        return ndarray(computed(lambda memory: memory.astype(dtype, copy=copy, order=order), (self._memory,), {}))
 
     def fill(self, value):
-        self._memory.fill(host(value))
+        value = host(value)
+        perform(lambda: self._memory.fill(value))
 
 
 for _name in ("shape", "dtype", "ndim", "size", "itemsize", "nbytes", "strides", "flags"):
@@ -171,7 +239,7 @@ ndarray.T = property(lambda self: ndarray(self._memory.T))
 def _method(name):
     def call(self, *arguments, **options):
         arguments, options = host(arguments), {k: host(v) for k, v in options.items()}
-        return device(getattr(self._memory, name)(*arguments, **options))
+        return device(computed(lambda memory, *more: getattr(memory, name)(*more, **options), (self._memory, *arguments), {}))
 
     return call
 
@@ -184,16 +252,17 @@ for _name in (
 for _name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift lt le gt ge eq ne".split():
 
     def _binary(self, other, _name=f"__{_name}__"):
-        return device(getattr(self._memory, _name)(host(other, _name)))
+        return device(computed(lambda a, b: getattr(a, _name)(b), (self._memory, host(other, _name)), {}))
 
     setattr(ndarray, f"__{_name}__", _binary)
 for _name in "add sub mul truediv floordiv mod pow matmul and or xor".split():
 
     def _reflected(self, other, _name=f"__r{_name}__"):
-        return device(getattr(self._memory, _name)(host(other, _name)))
+        return device(computed(lambda a, b: getattr(a, _name)(b), (self._memory, host(other, _name)), {}))
 
     def _in_place(self, other, _name=f"__i{_name}__"):
-        getattr(self._memory, _name)(host(other, _name))
+        other = host(other, _name)
+        perform(lambda: getattr(self._memory, _name)(other))
         return self
 
     setattr(ndarray, f"__r{_name}__", _reflected)
@@ -201,7 +270,7 @@ for _name in "add sub mul truediv floordiv mod pow matmul and or xor".split():
 for _name in ("neg", "abs", "invert", "pos"):
 
     def _unary(self, _name=f"__{_name}__"):
-        return device(getattr(self._memory, _name)())
+        return device(computed(lambda a: getattr(a, _name)(), (self._memory,), {}))
 
     setattr(ndarray, f"__{_name}__", _unary)
 ndarray.__hash__ = None

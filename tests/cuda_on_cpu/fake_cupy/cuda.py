@@ -1,9 +1,8 @@
-"""cupy.cuda: one device, streams that do nothing, and cuBLAS's product."""
+"""cupy.cuda: one device, streams that do nothing, graphs that repeat."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import time
 import types
 
@@ -11,47 +10,26 @@ import numpy as np
 
 from tests.cuda_on_cpu.fake_cupy import arrays
 
-R_32F, R_16BF, FAST_TF32 = 0, 14, 77
-
-
-def _at(pointer: int, count: int, dtype):
-    kind = {"float32": ctypes.c_float, "uint16": ctypes.c_uint16}[np.dtype(dtype).name]
-    return np.ctypeslib.as_array(ctypes.cast(pointer, ctypes.POINTER(kind)), (count,))
-
-
-def _matrix(pointer, kind, rows, columns, lead, compute):
-    """A matrix whose first index runs fastest, as float32; rounded as the tensor cores do."""
-    raw = _at(pointer, lead * columns, np.uint16 if kind == R_16BF else np.float32).reshape(columns, lead)[:, :rows].T
-    if kind == R_16BF:
-        return (raw.astype(np.uint32) << 16).view(np.float32)
-    if compute == FAST_TF32:
-        return (np.ascontiguousarray(raw).view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
-    return raw
-
-
-def gemm_ex(handle, turn_a, turn_b, m, n, k, alpha, a, kind_a, lead_a, b, kind_b, lead_b, beta, c, kind_c, lead_c, compute, algo):
-    """cublasGemmEx: c = alpha op(a) op(b) + beta c"""
-    left = _matrix(a, kind_a, *((k, m) if turn_a else (m, k)), lead_a, compute)
-    right = _matrix(b, kind_b, *((n, k) if turn_b else (k, n)), lead_b, compute)
-    product = (left.T if turn_a else left) @ (right.T if turn_b else right)
-    out = _at(c, lead_c * n, np.float32).reshape(n, lead_c)[:, :m]
-    factor, kept = _at(alpha, 1, np.float32)[0], _at(beta, 1, np.float32)[0]
-    out[...] = factor * product.T + (kept * out if kept else 0)
+_streams: list[Stream] = []  # the current one last
 
 
 class Stream:
     """cupy.cuda.Stream: whatever is launched has ended when the launch returns."""
 
     null = None
+    made = 0
 
-    def __init__(self, *_, **__):
-        self.ptr = 0
+    def __init__(self, null=False, non_blocking=False):
+        if not null:
+            Stream.made += 1
+        self.ptr = 0 if null else 256 * Stream.made
 
     def __enter__(self):
+        _streams.append(self)
         return self
 
     def __exit__(self, *_):
-        return None
+        _streams.pop()
 
     def synchronize(self):
         arrays.wait("synchronize")
@@ -61,6 +39,38 @@ class Stream:
 
     def record(self, event=None):
         return Event()
+
+    def begin_capture(self, mode=None):
+        if self.ptr == 0:
+            raise RuntimeError("cannot capture on the default (legacy) stream")
+        if current() is not self:
+            raise RuntimeError("nothing would be captured: another stream is the current one")
+        arrays.tapes.append(arrays.Tape())
+
+    def end_capture(self):
+        return Graph(arrays.tapes.pop())
+
+
+Stream.null = Stream(null=True)
+
+
+def current() -> Stream:
+    """cupy.cuda.get_current_stream"""
+    return _streams[-1] if _streams else Stream.null
+
+
+class Graph:
+    """cupy.cuda.Graph"""
+
+    launched = 0  # of all graphs
+
+    def __init__(self, tape):
+        self._tape = tape
+
+    def launch(self, stream=None):
+        Graph.launched += 1
+        for action in self._tape.actions:
+            action()
 
 
 class Event:
@@ -74,6 +84,25 @@ class Event:
 
     def synchronize(self):
         arrays.wait("synchronize")
+
+
+class Memory:
+    """cupy.cuda.MemoryPointer"""
+
+    def __init__(self, size):
+        arrays.forbidden("an allocation of this kind")
+        self._memory = np.empty(size, np.uint8)
+        self.ptr = self._memory.ctypes.data
+
+
+class MemoryPool:
+    """cupy.cuda.MemoryPool; which pool memory comes from makes no difference here."""
+
+    def malloc(self, size):
+        return Memory(size)
+
+    def free_all_blocks(self):
+        arrays.wait("free_all_blocks")
 
 
 class Device:
@@ -98,12 +127,10 @@ class Device:
 def make() -> types.ModuleType:
     """The module."""
     module = types.ModuleType("cupy.cuda")
-    module.Device, module.Stream, module.Event = Device, Stream, Event
-    module.get_current_stream = Stream
+    module.Device, module.Stream, module.Event, module.MemoryPool = Device, Stream, Event, MemoryPool
+    module.get_current_stream, module.alloc = current, Memory
     module.get_elapsed_time = lambda first, last: 1e3 * (last.at - first.at)
     module.is_available = lambda: True
-    module.cublas = types.SimpleNamespace(gemmEx=gemm_ex)
-    module.device = types.SimpleNamespace(get_cublas_handle=lambda: 0)
     module.alloc_pinned_memory = lambda size: bytearray(size)
     module.runtime = types.SimpleNamespace(
         CUDARuntimeError=RuntimeError,

@@ -86,6 +86,7 @@ inline int __ffs(int u) { return __builtin_ffs(u); }
 using std::erf;
 using std::erfc;
 using std::exp;
+using std::expm1;
 using std::fabs;
 using std::isfinite;
 using std::isnan;

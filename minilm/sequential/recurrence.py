@@ -1,0 +1,314 @@
+"""What Sequential's recurrent layers share: minilm's ops with Keras's arguments, weights and treatment of masks.
+
+The one place where Keras's order of the gates meets that of the ops, which is PyTorch's::
+
+    Keras LSTM   i f c o        kernel (D, 4H)    recurrent_kernel (H, 4H)    bias (4H,)
+    ops   LSTM   i f g o        the same gates in the same order: c and g are two names of one
+    Keras GRU    z r h          kernel (D, 3H)    recurrent_kernel (H, 3H)    bias (2, 3H): of the input, of the state
+    ops   GRU    r z n          the first two change places; h and n are two names of one
+
+What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy,
+or CuPy, by `minilm.sequential.stepwise`: slower, and otherwise the same.
+
+In memory the weights lie as the ops want them, (G*H, D); they are transposed and reordered when they are read or set.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm import devices
+from minilm.layers.sequences import time_first
+from minilm.ops import checks, dropout
+from minilm.ops.workspace import empty_from
+from minilm.sequential import masking, stepwise
+from minilm.sequential.activations import FUNCTIONS
+from minilm.sequential.base import SequentialLayer
+from minilm.sequential.initialisers import initialiser
+
+__all__ = ["Recurrent", "Saved"]
+
+
+class Saved(NamedTuple):
+    """What backward needs."""
+
+    run: Any  # what the op, or `stepwise`, saved
+    dropped: Any  # what dropout saved of the input, or None
+    where: masking.Places | None
+
+
+class Recurrent(SequentialLayer):
+    """What LSTM, GRU and SimpleRNN have in common."""
+
+    accepts, letters = (3,), "(batch, time, features)"
+    op_name: str
+    order: tuple[int, ...]  # of our gates, the numbers of Keras's; its own inverse
+    states = 1
+    biases = 1  # vectors of gates*H that are learned
+    op_activations: tuple[str, ...] = ("tanh",)
+
+    def __init__(
+        self,
+        units,
+        activation="tanh",
+        recurrent_activation="sigmoid",
+        *,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        recurrent_initializer="orthogonal",
+        bias_initializer="zeros",
+        dropout=0.0,
+        recurrent_dropout=0.0,
+        return_sequences=False,
+        return_state=False,
+        go_backwards=False,
+        stateful=False,
+        unroll=False,
+        zero_output_for_mask=False,
+        seed=None,
+        use_cudnn=None,
+        implementation=None,
+        **options,
+    ):
+        super().__init__(**options)
+        self.units = checks.whole("units", units, 1, 2**31)
+        self.activation_of_state = _function("activation", activation)
+        self.activation_of_gates = _function("recurrent_activation", recurrent_activation)
+        self.use_bias = checks.flag("use_bias", use_bias)
+        self._initialisers = (
+            initialiser("kernel_initializer", kernel_initializer),
+            initialiser("recurrent_initializer", recurrent_initializer),
+            initialiser("bias_initializer", bias_initializer),
+        )
+        self.dropout = checks.number("dropout", dropout, 0, 1, high_open=True)
+        self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1, high_open=True)
+        self.reset_after = True
+        self.return_sequences = checks.flag("return_sequences", return_sequences)
+        self.go_backwards = checks.flag("go_backwards", go_backwards)
+        self.zero_output_for_mask = checks.flag("zero_output_for_mask", zero_output_for_mask)
+        kind = type(self).__name__
+        for name, value, instead in (
+            ("return_state", return_state, "minilm.layers, whose forward gives the states"),
+            ("stateful", stateful, "minilm.layers, whose forward takes a state"),
+        ):
+            if value:
+                raise ValueError(f"{kind} has no {name}, got {name}={value!r}; use {instead}")
+
+    def _by_op(self, key) -> bool:
+        """Whether the op computes this layer as it is."""
+        dropped = key is not None and self.recurrent_dropout > 0
+        usual = self.activation_of_state in self.op_activations and self.activation_of_gates == "sigmoid"
+        return usual and self.reset_after and not dropped
+
+    @property
+    def _op(self):
+        return importlib.import_module(f"minilm.ops.{self.op_name}")
+
+    @property
+    def _options(self) -> dict:
+        return {}
+
+    # --- weights -----------------------------------------------------------------------------------------------------
+
+    def check_rank(self, shape):
+        super().check_rank(shape)
+        if shape[-1] is None:
+            raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters} with a known width, got {shape}")
+
+    def make(self, shape):
+        G, H, D = len(self.order), self.units, shape[-1]
+        kernel, recurrent, bias = self._initialisers
+        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._ours(kernel(rng, (D, G * H)).T))
+        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._ours(recurrent(rng, (H, G * H)).T))
+        if self.use_bias:
+            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._ours_bias(self._first_bias(rng, bias)))
+
+    def _first_bias(self, rng, bias):
+        shape = (len(self.order) * self.units,)
+        return bias(rng, shape) if self.biases == 1 else np.stack([bias(rng, shape) for _ in range(self.biases)])
+
+    def _ours(self, rows):
+        """Rows (G*H, ...) with Keras's order of the gates as rows with ours; also the other way, since both are swaps."""
+        G = len(self.order)
+        return rows.reshape(G, self.units, *rows.shape[1:])[list(self.order)].reshape(rows.shape)
+
+    def _ours_bias(self, bias):
+        """Keras's bias, (G*H,) or (2, G*H), as ours: one vector after the other."""
+        return np.concatenate([self._ours(row) for row in bias.reshape(self.biases, -1)])
+
+    def weight_shapes(self):
+        if not self.built:
+            return {}
+        rows, D = self.weight_ih.shape
+        bias = (rows,) if self.biases == 1 else (self.biases, rows)
+        return {"kernel": (D, rows), "recurrent_kernel": (self.units, rows), **({"bias": bias} if self.use_bias else {})}
+
+    def get_weights(self):
+        if not self.built:
+            return []
+        weights = devices.to_host([self.weight_ih.value, self.weight_hh.value])
+        found = [np.ascontiguousarray(self._ours(weight).T) for weight in weights]
+        if self.use_bias:
+            bias = np.stack([self._ours(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
+            found.append(bias if self.biases > 1 else bias[0])
+        return found
+
+    def assign(self, weights):
+        self.weight_ih.value, self.weight_hh.value = (self._ours(np.ascontiguousarray(weight.T)) for weight in weights[:2])
+        if self.use_bias:
+            self.bias.value = self._ours_bias(weights[2])
+
+    # --- forward and backward ----------------------------------------------------------------------------------------
+
+    def compute_output_shape(self, shape):
+        return (*shape[:2], self.units) if self.return_sequences else (shape[0], self.units)
+
+    def compute_mask(self, x, mask=None):
+        return mask if self.return_sequences else None
+
+    def _bias_vectors(self, allocate):
+        """b_ih and b_hh (G*H,), of which Keras may have one or none: zeros then."""
+        rows = len(self.order) * self.units
+        zeros = None
+        if not self.use_bias or self.biases == 1:
+            zeros = allocate((rows,), self.dtype)
+            zeros.fill(0)
+        if not self.use_bias:
+            return zeros, zeros
+        return (self.bias.value, zeros) if self.biases == 1 else tuple(self.bias.value.reshape(2, rows))
+
+    def forward(self, x, mask=None, *, key=None, workspace=None):
+        """Outputs of all steps (B, T, units) with return_sequences, else of the last step that counts (B, units).
+
+        Parameters
+        ----------
+        x : ndarray, shape (B, T, D)
+        mask : ndarray of bool, shape (B, T), optional
+            Which steps count. A masked step leaves the state as it is, and its output is that of the step before.
+        key, workspace : optional
+
+        Returns
+        -------
+        y : ndarray
+        saved : Saved
+        """
+        allocate = empty_from(workspace, x)
+        if 0 in x.shape[:2]:
+            raise ValueError(f"layer {self.label()} wants at least one row and one time step, got inputs of shape {x.shape}")
+        x = time_first(x, True, workspace)  # (T, B, D)
+        B = x.shape[1]
+        dropped = None
+        if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
+            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0, workspace=workspace)
+        if not self._by_op(key):
+            return self._step_by_step(x, mask, key, dropped, workspace)
+        where = None if mask is None else masking.places(mask, self.go_backwards)
+        if where is not None:
+            x = masking.moved(x, where)
+        zeros = allocate((B, self.units), self.dtype)  # (B, H)
+        zeros.fill(0)
+        b_ih, b_hh = self._bias_vectors(allocate)
+        lengths = None if where is None else where.lengths
+        weights = (self.weight_ih.value, self.weight_hh.value, b_ih, b_hh)
+        output, run = self._op.forward(
+            x, *[zeros] * self.states, *weights, lengths, reverse=self.go_backwards, workspace=workspace, **self._options
+        )
+        saved = Saved(run, dropped, where)
+        if not self.return_sequences:
+            y = output.h_n
+            if where is not None and where.empty is not None:
+                y = np.where(where.empty[:, None], y.dtype.type(0), y)  # (B, H)
+            return y, saved
+        y = output.y if where is None else masking.held(output.y, where, self.zero_output_for_mask)  # (T, B, H)
+        y = y[::-1] if self.go_backwards else y  # in the order in which the steps were taken
+        return y.transpose(1, 0, 2), saved
+
+    def _step_by_step(self, x, mask, key, dropped, workspace):
+        """The same outputs, for x (T, B, D) and what the op does not compute."""
+        drop = None
+        if key is not None and self.recurrent_dropout > 0:
+            ones = devices.array_module(x).ones((x.shape[1], self.units), self.dtype)  # (B, H)
+            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
+        whole = mask is None or (not devices.on_gpu(mask) and mask.all())
+        kept = None if whole else checks.kernel_ready(mask.T)  # (T, B)
+        y, last, run = stepwise.forward(
+            self.op_name,
+            x,
+            self.weight_ih.value,
+            self.weight_hh.value,
+            *self._bias_vectors(empty_from(None, x)),
+            kept=kept,
+            drop=drop,
+            activation=self.activation_of_state,
+            gate=self.activation_of_gates,
+            reset_after=self.reset_after,
+            reverse=self.go_backwards,
+        )
+        if not self.return_sequences:
+            return last, Saved(run, dropped, None)
+        if kept is not None and self.zero_output_for_mask:
+            y = np.where(kept[:, :, None], y, y.dtype.type(0))
+        y = y[::-1] if self.go_backwards else y
+        return y.transpose(1, 0, 2), Saved(run, dropped, None)
+
+    def _step_by_step_back(self, dy, saved, workspace):
+        """Gradients of `_step_by_step`."""
+        dlast = None if self.return_sequences else dy
+        if self.return_sequences:
+            dy = dy.transpose(1, 0, 2)  # (T, B, H)
+            dy = dy[::-1] if self.go_backwards else dy
+            if saved.run.kept is not None and self.zero_output_for_mask:
+                dy = np.where(saved.run.kept[:, :, None], dy, dy.dtype.type(0))
+        dx, *gradients = stepwise.backward(dy if self.return_sequences else None, dlast, saved.run)
+        self._accumulate(gradients)
+        if saved.dropped is not None:
+            dx = dropout.backward(dx, saved.dropped, workspace=workspace)
+        return dx.transpose(1, 0, 2)
+
+    def _accumulate(self, gradients) -> None:
+        dW_ih, dW_hh, db_ih, db_hh = gradients
+        self.weight_ih.accumulate(dW_ih)
+        self.weight_hh.accumulate(dW_hh)
+        if self.use_bias:
+            rows = len(db_ih)
+            self.bias.accumulate(db_ih, slice(0, rows))
+            if self.biases == 2:
+                self.bias.accumulate(db_hh, slice(rows, 2 * rows))
+
+    def backward(self, dy, saved, *, workspace=None):
+        """Returns dx (B, T, D)."""
+        if isinstance(saved.run, stepwise.Saved):
+            return self._step_by_step_back(dy, saved, workspace)
+        where = saved.where
+        if self.return_sequences:
+            dy = dy.transpose(1, 0, 2)  # (T, B, H)
+            dy = dy[::-1] if self.go_backwards else dy
+            dy = checks.kernel_ready(dy) if where is None else masking.held_back(dy, where, self.zero_output_for_mask)
+            if where is not None and where.empty is not None:
+                dy = np.where(where.empty[:, None], dy.dtype.type(0), dy)
+            cotangents = (dy, *[None] * self.states)
+        else:
+            if where is not None and where.empty is not None:
+                dy = np.where(where.empty[:, None], dy.dtype.type(0), dy)
+            cotangents = (None, checks.kernel_ready(dy), *[None] * (self.states - 1))
+        dx, *rest = self._op.backward(cotangents, saved.run, workspace=workspace)
+        self._accumulate(rest[self.states :])
+        if where is not None:
+            dx = masking.moved_back(dx, where)
+        if saved.dropped is not None:
+            dx = dropout.backward(dx, saved.dropped, workspace=workspace)
+        return dx.transpose(1, 0, 2)
+
+
+def _function(argument: str, given) -> str:
+    """The checked name of an activation; None is ``linear``."""
+    given = "linear" if given is None else given
+    if given not in FUNCTIONS:
+        near = difflib.get_close_matches(str(given), FUNCTIONS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
+        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
+    return given
