@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import devices
+from tests.generation import test_on_device as writing
 from tests.ops import gpu
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
 from tests.ops.test_gpu import agreement
@@ -76,3 +77,11 @@ def test_a_launch_of_a_graph_after_others_have_used_the_memory(tmp_path):
     between = run(tmp_path / "between", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30", "evaluate_every=3")
     for name, weights in plain.model.parameters.state_dict().items():
         np.testing.assert_array_equal(between.model.parameters.state_dict()[name], weights, name)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "short context", "lstm"])
+def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind):
+    model = writing.MODELS[kind]().to("cuda")
+    ids = [prompt[:3] for prompt in writing.PROMPTS] if kind != "lstm" else writing.PROMPTS[:1]
+    plain = writing.drawn(model, ids, 40, seed=4)
+    np.testing.assert_array_equal(writing.drawn(model, ids, 40, seed=4, cuda_graphs=True), plain)
