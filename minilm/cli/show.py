@@ -107,7 +107,8 @@ def _helpers(paths: list[pathlib.Path]) -> list[pathlib.Path]:
             for candidate in [parts, *([*parts, alias.name] for alias in node.names)]:
                 file = OPS.joinpath(*candidate).with_suffix(".py") if candidate else OPS
                 if file.is_file() and file.stem not in (*PLUMBING, "spec"):
-                    found += [each for each in [file, *_helpers([file])] if each not in found]
+                    kernels = [path for path in [file.with_suffix(".cu")] if path.is_file()]
+                    found += [each for each in [*kernels, file, *_helpers([*kernels, file])] if each not in found]
     return found
 
 

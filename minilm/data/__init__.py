@@ -14,7 +14,7 @@ Every batch is a function of the tokens, the seed and the step alone, so a resum
 from minilm.data.batching import IGNORE, ContiguousBatches, EvaluationBatches, RandomBatches, batches
 from minilm.data.download import fetch
 from minilm.data.manifest import Corpus, corpora, corpus
-from minilm.data.masking import MaskingIds, PretrainingBatches, mask_tokens
+from minilm.data.masking import MaskingIds, PretrainingBatches, mask_tokens, masked_places
 from minilm.data.texts import Text, text
 from minilm.data.token_files import load_tokens, tokens
 
@@ -33,6 +33,7 @@ __all__ = [
     "fetch",
     "load_tokens",
     "mask_tokens",
+    "masked_places",
     "text",
     "tokens",
 ]

@@ -25,7 +25,7 @@ import numpy as np
 
 from minilm.data.batching import IGNORE, _Batches, _count, _seed
 
-__all__ = ["MaskingIds", "PretrainingBatches", "mask_tokens"]
+__all__ = ["MaskingIds", "PretrainingBatches", "mask_tokens", "masked_places"]
 
 CHOSEN, MASKED, REPLACED, SHORT = 0.15, 0.8, 0.1, 0.1
 
@@ -87,6 +87,25 @@ def mask_tokens(ids: np.ndarray, numbers: np.ndarray, special: MaskingIds) -> tu
     other = ordinary[(_uniform(numbers[2]) * len(ordinary)).astype(np.int64)]  # (B, T)
     masked = np.where(chosen & (what >= MASKED) & (what < MASKED + REPLACED), other, masked)
     return masked, np.where(chosen, ids, IGNORE)
+
+
+def masked_places(targets: np.ndarray) -> np.ndarray:
+    """Where the masked tokens of each row stand, as many places for every row: what a GPU is told before it is given work.
+
+    Parameters
+    ----------
+    targets : ndarray of integers, shape (B, T)
+        -100 where nothing is to be predicted.
+
+    Returns
+    -------
+    ndarray of int64, shape (B, M)
+        Of each row first the places whose target counts, in order, then others, until there are M: the most that
+        `PretrainingBatches` masks of T tokens, so that all its batches have one M; or more, where a row has more.
+    """
+    counts = targets != IGNORE  # (B, T)
+    most = max(1, round(CHOSEN * (targets.shape[1] - 3)), int(counts.sum(axis=1).max(initial=0)))  # M
+    return np.argsort(~counts, axis=1, kind="stable")[:, :most]
 
 
 class PretrainingBatches(_Batches):

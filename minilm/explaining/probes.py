@@ -309,9 +309,13 @@ def probe_of(model, tokenizer=None) -> Probe:
     ------
     TypeError
         For any other model.
+    ValueError
+        For one on a GPU: what is explained is computed on the CPU.
     """
     if isinstance(model, Probe):
         return model
+    if getattr(model, "device", "cpu") != "cpu":
+        raise ValueError(f"model must be on the CPU to be explained, got one on {model.device}: model.to('cpu') moves it")
     if isinstance(model, models.RNNLanguageModel):
         return RecurrentProbe(model)
     if isinstance(model, models.GPT):

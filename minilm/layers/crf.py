@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, crf
@@ -90,6 +91,8 @@ class CRF(Layer):
         transitions, start, end = self._weights
         if allowed is not None:
             allowed = checks.booleans("allowed", allowed, (self.num_tags + 1, self.num_tags), "(K + 1, K)")
+            if devices.on_gpu(transitions):
+                allowed = devices.to_device(allowed)
             transitions = np.where(allowed[:-1], transitions, -np.inf).astype(self.dtype)  # (K, K)
             start = np.where(allowed[-1], start, -np.inf).astype(self.dtype)  # (K,)
         return crf.decode(emissions, transitions, start, end, lengths, workspace=workspace)
@@ -106,9 +109,10 @@ class CRF(Layer):
             Zeros beyond a row's length.
         """
         B, T, _ = np.shape(emissions)
-        _, saved = crf.forward(emissions, np.zeros((B, T), np.int64), *self._weights, lengths)
-        p = crf.backward(np.ones(B, self.dtype), saved)[0].copy()  # (B, T, K)
-        p[..., 0] += True if lengths is None else np.arange(T) < np.asarray(lengths)[:, None]
+        module = devices.array_module(emissions)
+        _, saved = crf.forward(emissions, module.zeros((B, T), np.int64), *self._weights, lengths)
+        p = crf.backward(module.ones(B, self.dtype), saved)[0].copy()  # (B, T, K)
+        p[..., 0] += True if lengths is None else module.arange(T) < module.asarray(lengths)[:, None]
         return p
 
     def settings(self):

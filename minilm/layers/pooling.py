@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
@@ -28,7 +29,7 @@ class MeanPooling(Layer):
         x = checks.floating("x", x, (None, None, None), letters="(B, T, D)")
         B, T, D = x.shape
         if mask is None:
-            w = np.full((B, T), 1 / max(1, T), x.dtype)  # (B, T)
+            w = devices.array_module(x).full((B, T), 1 / max(1, T), x.dtype)  # (B, T)
         else:
             mask = checks.booleans("mask", mask, (B, T), "(B, T)")
             w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
@@ -64,8 +65,11 @@ class Embeddings(Layer):
             raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
         if ids.shape[1] > self.longest:
             raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than max_position_embeddings = {self.longest}")
-        types = np.zeros(ids.shape, np.int64) if token_type_ids is None else token_type_ids  # (B, T)
-        types = checks.ids("token_type_ids", types, self.token_type_embeddings.num_embeddings, ids.shape, "(B, T)")
+        if token_type_ids is None:
+            types = devices.array_module(ids).zeros(ids.shape, np.int64)  # (B, T)
+        else:
+            kinds = self.token_type_embeddings.num_embeddings
+            types = checks.ids("token_type_ids", token_type_ids, kinds, ids.shape, "(B, T)")
         x, words = self.word_embeddings.forward(ids, workspace=workspace)  # (B, T, D)
         x, positions = self.position_embeddings.forward(x, workspace=workspace)
         segment, segments = self.token_type_embeddings.forward(types, workspace=workspace)  # (B, T, D)
@@ -226,7 +230,7 @@ class BERT(Pretrained, Layer):
         saved : Saved
         """
         dhidden, dpooled = dy if isinstance(dy, tuple) else (dy, None)
-        total = empty_from(workspace)(saved.shape, self.dtype)  # (B, T, D)
+        total = empty_from(workspace, dpooled if dhidden is None else dhidden)(saved.shape, self.dtype)  # (B, T, D)
         total[...] = 0 if dhidden is None else dhidden
         if dpooled is not None:
             total[:, 0] += self.pooler.backward(dpooled, saved.pooled, workspace=workspace)

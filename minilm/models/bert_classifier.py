@@ -89,7 +89,7 @@ class BERTClassifier(Classifier):
         y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key, workspace=workspace)
         y = y.hidden  # (B, T, D)
         if self.cls:
-            x = empty_from(workspace)((len(y), y.shape[2]), self.dtype)  # (B, D)
+            x = empty_from(workspace, y)((len(y), y.shape[2]), self.dtype)  # (B, D)
             x[...] = y[:, 0]
             return x, (body, y.shape, None)
         x, pooled = self.pooling.forward(y, mask, workspace=workspace)  # (B, D)
@@ -100,7 +100,7 @@ class BERTClassifier(Classifier):
             return
         body, shape, pooled = saved
         if self.cls:
-            dy = empty_from(workspace)(shape, self.dtype)  # (B, T, D)
+            dy = empty_from(workspace, dx)(shape, self.dtype)  # (B, T, D)
             dy[...] = 0
             dy[:, 0] = dx
         else:

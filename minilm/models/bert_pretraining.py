@@ -8,7 +8,9 @@
     loss   = mean cross-entropy of the masked tokens + mean cross-entropy of next
 
 Only masked places are mapped to the vocabulary, which for 15 % of the tokens saves most of that product; loss and gradients are
-those of mapping all of them.
+those of mapping all of them. On a GPU the host must know how many they are before it launches anything, so that
+there a batch brings their places along, as many for each row (the ``masked_lm_positions`` of the authors' own program); those
+among them where nothing is to be predicted count for nothing.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.diagnosis import first_not_finite
 from minilm.models.pretrained import Pretrained
-from minilm.ops import activations, checks, cross_entropy
-from minilm.ops.workspace import empty_from
+from minilm.ops import activations, checks, cross_entropy, embedding
 
 __all__ = ["BERTForPreTraining"]
 
@@ -89,8 +91,7 @@ class Saved(NamedTuple):
 
     body: Any
     shape: tuple[int, int, int]  # (B, T, D)
-    rows: np.ndarray  # (M,) the masked places among the B T
-    masked: tuple  # what the head and cross_entropy saved
+    masked: tuple  # what the gather of the masked places, the head and cross_entropy saved
     next: tuple | None  # likewise
     losses: tuple  # of masked tokens, of next sentences if these were given
 
@@ -138,7 +139,9 @@ class BERTForPreTraining(Pretrained, Layer):
         """Most tokens the model sees at once."""
         return self.config.max_position_embeddings
 
-    def forward(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, key=None, workspace=None):
+    def forward(
+        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None, workspace=None
+    ):
         """The loss of a batch, as `minilm.data.PretrainingBatches` gives it.
 
         Parameters
@@ -151,6 +154,9 @@ class BERTForPreTraining(Pretrained, Layer):
             See `BERT.forward`.
         next_sentence : ndarray of integers, shape (B,), optional
             0 where the second segment follows the first in the text, 1 where it does not.
+        places : ndarray of integers, shape (B, M), optional
+            Positions of each row among which all are whose target counts, none twice: `minilm.data.masked_places` finds them.
+            Without it they are looked for here, which on a GPU waits for it.
         key : Key, optional
             For dropout; without it there is none.
         workspace : Workspace, optional
@@ -160,12 +166,10 @@ class BERTForPreTraining(Pretrained, Layer):
         loss : scalar
         saved : Saved
         """
-        targets, rows = self._masked(ids, targets)
-        allocate = empty_from(workspace)
+        targets, rows = self._masked(ids, targets, places)  # (M,) each, of all rows
         keys = None if key is None else key.fold(0)
         (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=keys, workspace=workspace)
-        D = hidden.shape[2]
-        picked = np.take(hidden.reshape(-1, D), rows, axis=0, out=allocate((len(rows), D), self.dtype), mode="clip")  # (M, D)
+        picked, gather = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]), workspace=workspace)  # (M, D)
         logits, head = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
         loss, saved = cross_entropy.forward(logits, targets, workspace=workspace)
         losses, follows = (loss,), None
@@ -174,17 +178,15 @@ class BERTForPreTraining(Pretrained, Layer):
             logits, relationship = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
             loss, kept = cross_entropy.forward(logits, labels, workspace=workspace)
             losses, follows = (*losses, loss), (relationship, kept)
-        return sum(losses), Saved(body, hidden.shape, rows, (head, saved), follows, losses)
+        return sum(losses), Saved(body, hidden.shape, (gather, head, saved), follows, losses)
 
     def backward(self, saved, *, dloss=1.0, workspace=None) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer; two numbers weight the two losses."""
         weights = dloss if isinstance(dloss, tuple) else (dloss, dloss)
-        head, kept = saved.masked
+        gather, head, kept = saved.masked
         dlogits = cross_entropy.backward(weights[0], kept, workspace=workspace)  # (M, V)
         dpicked = self.cls.predictions.backward(dlogits, head, workspace=workspace)  # (M, D)
-        dhidden = empty_from(workspace)(saved.shape, self.dtype)  # (B, T, D)
-        dhidden.fill(0)
-        dhidden.reshape(-1, saved.shape[2])[saved.rows] = dpicked
+        dhidden = embedding.backward(dpicked, gather, workspace=workspace).reshape(saved.shape)  # (B, T, D)
         dpooled = None
         if saved.next is not None:
             relationship, kept = saved.next
@@ -198,21 +200,26 @@ class BERTForPreTraining(Pretrained, Layer):
         tokens, _ = self.cls.predictions.forward(hidden, workspace=workspace)  # (B, T, V)
         return tokens, self.cls.seq_relationship.forward(pooled, workspace=workspace)[0]
 
-    def score(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, workspace=None) -> Scores:
+    def score(
+        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, workspace=None
+    ) -> Scores:
         """How well a batch is predicted; arguments as `forward`'s."""
-        targets, rows = self._masked(ids, targets)
+        targets, rows = self._masked(ids, targets, places)
         (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, workspace=workspace)
-        picked = hidden.reshape(-1, hidden.shape[2])[rows]  # (M, D)
+        picked, _ = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]), workspace=workspace)  # (M, D)
         logits, _ = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
         loss, _ = cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)
-        found = Scores(float(loss), len(rows), int((logits.argmax(axis=1) == targets).sum()), 0.0, 0)
+        masked, hits = (targets != -100).sum(), (logits.argmax(axis=1) == targets).sum()
+        found = Scores(float(loss), int(masked), int(hits), 0.0, 0)
         if next_sentence is None:
             return found
         logits, _ = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
         loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False, workspace=workspace)
         return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
 
-    def diagnose(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, *, key=None) -> str | None:
+    def diagnose(
+        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None
+    ) -> str | None:
         """The first place where a number is not finite, as in `minilm.models.GPT.diagnose`."""
 
         def outputs():
@@ -225,15 +232,23 @@ class BERTForPreTraining(Pretrained, Layer):
 
         return first_not_finite(self.parameters, outputs())
 
-    def _masked(self, ids, targets):
-        """The targets that count, (M,), and their places among the B T, (M,)."""
-        if not isinstance(ids, np.ndarray):
+    def _masked(self, ids, targets, places):
+        """Targets (M,), and where they stand among the B T (M,): at `places` of each row, or just where a target counts."""
+        if not checks.is_array(ids):
             raise TypeError(f"ids must be a numpy array of integers, got {checks.describe(ids)}")
+        module = devices.array_module(ids)
         targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
-        rows = np.flatnonzero(targets != -100)  # (M,)
-        if not len(rows):
+        if places is None:
+            rows = module.flatnonzero(targets != -100)  # (M,)
+        else:
+            B, T = ids.shape
+            places = checks.ids("places", places, T, (B, None), "(B, M)")
+            rows = (places + T * module.arange(B)[:, None]).reshape(-1)  # (M,)
+        targets = targets.reshape(-1)[rows]  # (M,)
+        # of places on a GPU only their number is known here; without a target among them the loss is NaN
+        if not len(rows) or (module is np and (targets == -100).all()):
             raise ValueError("targets must hold at least one token to predict, all are -100")
-        return targets.reshape(-1)[rows], rows
+        return targets, rows
 
     def settings(self):
         return self.bert.settings()

@@ -154,17 +154,13 @@ class BERTForQuestionAnswering(_Task):
         """
         logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)  # (B, T, 2)
         losses, saved = zip(
-            *(
-                cross_entropy.forward(np.ascontiguousarray(logits[..., side]), spans[:, side], workspace=workspace)
-                for side in range(2)
-            ),
-            strict=True,
+            *(cross_entropy.forward(logits[..., side], spans[:, side], workspace=workspace) for side in range(2)), strict=True
         )
         return (losses[0] + losses[1]) / 2, Saved(*parts, saved)
 
     def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         sides = [cross_entropy.backward(dloss / 2, each, workspace=workspace) for each in saved.loss]  # (B, T) each
-        dlogits = empty_from(workspace)((*sides[0].shape, 2), self.dtype)  # (B, T, 2)
+        dlogits = empty_from(workspace, sides[0])((*sides[0].shape, 2), self.dtype)  # (B, T, 2)
         dlogits[..., 0], dlogits[..., 1] = sides
         self._backward(dlogits, saved, workspace)

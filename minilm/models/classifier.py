@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
@@ -129,7 +130,7 @@ class Classifier(Layer):
 
 def counted(lengths, T: int):
     """Which steps count: (B, T) of bool, or None where all do."""
-    return None if lengths is None else np.arange(T) < lengths[:, None]
+    return None if lengths is None else devices.array_module(lengths).arange(T) < lengths[:, None]
 
 
 class MeanClassifier(Classifier):
@@ -203,14 +204,15 @@ class MeanClassifier(Classifier):
         """
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
-        lengths = np.full(B, T) if lengths is None else lengths  # (B,)
+        module = devices.array_module(ids)
+        lengths = module.full(B, T, np.int64) if lengths is None else lengths  # (B,)
         rows, masks = [ids.astype(np.int64)], [counted(lengths, T)]  # (B, T) each
         code = ids.astype(np.uint64)  # (B, T)
         for n in range(2, min(self.ngrams, T) + 1):
             code = _mixed(code[:, :-1], ids[:, n - 1 :])  # (B, T - n + 1)
             rows.append((self.vocab_size + code % np.uint64(self.buckets)).astype(np.int64))
-            masks.append(np.arange(n - 1, T) < lengths[:, None])  # its last word is within the text
-        return np.concatenate(rows, axis=1), np.concatenate(masks, axis=1)
+            masks.append(module.arange(n - 1, T) < lengths[:, None])  # its last word is within the text
+        return module.concatenate(rows, axis=1), module.concatenate(masks, axis=1)
 
     def _vectors(self, ids, lengths, key, workspace):
         rows, mask = self.grams(ids, lengths)
@@ -303,11 +305,11 @@ class RecurrentClassifier(Classifier):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
         keys = [None if key is None else key.fold(i) for i in range(3)]
-        x, embedded = self.embedding.forward(np.ascontiguousarray(ids.T), workspace=workspace)  # (T, B, E)
+        x, embedded = self.embedding.forward(ids.T, workspace=workspace)  # (T, B, E)
         x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
         x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
         output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2], workspace=workspace)
-        h = empty_from(workspace)((B, T, output.y.shape[2]), self.dtype)  # (B, T, 2H)
+        h = empty_from(workspace, output.y)((B, T, output.y.shape[2]), self.dtype)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
         y, pooled = self.pooling.forward(h, counted(lengths, T), workspace=workspace)  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
@@ -315,7 +317,7 @@ class RecurrentClassifier(Classifier):
     def _vectors_backward(self, dx, saved, workspace):
         embedded, words, dropped, recurrent, pooled = saved
         dh = self.pooling.backward(dx, pooled, workspace=workspace)  # (B, T, 2H)
-        dy = empty_from(workspace)((dh.shape[1], *dh.shape[::2]), self.dtype)  # (T, B, 2H)
+        dy = empty_from(workspace, dh)((dh.shape[1], *dh.shape[::2]), self.dtype)  # (T, B, 2H)
         dy[...] = dh.transpose(1, 0, 2)
         dx, _ = self.recurrent.backward(dy, recurrent, workspace=workspace)  # (T, B, E)
         dx = self.dropout.backward(dx, dropped, workspace=workspace)

@@ -129,13 +129,15 @@ class Tagger(Layer):
         """
         emissions, parts, lengths = self._emissions(ids, lengths, spelling, key, workspace)
         nll, saved = self.crf.forward(emissions, tags, lengths, workspace=workspace)  # (B,)
-        return self.dtype.type(nll.mean(dtype=np.float64)), Saved(parts, saved, len(nll))
+        return nll.mean(dtype=np.float64).astype(self.dtype), Saved(parts, saved, len(nll))
 
     def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         (embedded, words, spelled, dropped, recurrent, top, output), crf, B = saved
-        allocate = empty_from(workspace)
-        demissions = self.crf.backward(np.full(B, dloss / B, self.dtype), crf, workspace=workspace)  # (B, T, K)
+        allocate = empty_from(workspace, crf.alpha)
+        dnll = allocate((B,), self.dtype)  # (B,)
+        dnll[...] = dloss / B
+        demissions = self.crf.backward(dnll, crf, workspace=workspace)  # (B, T, K)
         turned = allocate((demissions.shape[1], B, self.num_tags), self.dtype)  # (T, B, K)
         turned[...] = demissions.transpose(1, 0, 2)
         dh = self.output.backward(turned, output, workspace=workspace)  # (T, B, 2H)
@@ -144,8 +146,8 @@ class Tagger(Layer):
         dx = self.dropout.backward(dx, dropped, workspace=workspace)
         if spelled is not None:
             E = self.embedding.embedding_dim
-            self._spelled_backward(np.ascontiguousarray(dx[..., E:]), spelled, workspace)
-            dx = np.ascontiguousarray(dx[..., :E])  # (T, B, E)
+            self._spelled_backward(dx[..., E:], spelled, workspace)
+            dx = dx[..., :E]  # (T, B, E)
         dx = self.word_dropout.backward(dx, words, workspace=workspace)
         self.embedding.backward(dx, embedded, workspace=workspace)
 
@@ -166,8 +168,8 @@ class Tagger(Layer):
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)
         keys = [None if key is None else key.fold(i) for i in range(4)]
-        allocate = empty_from(workspace)
-        x, embedded = self.embedding.forward(np.ascontiguousarray(ids.T), workspace=workspace)  # (T, B, E)
+        allocate = empty_from(workspace, ids)
+        x, embedded = self.embedding.forward(ids.T, workspace=workspace)  # (T, B, E)
         x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
         spelled = None
         if self.speller is not None:
@@ -193,17 +195,17 @@ class Tagger(Layer):
         x, embedded = self.character_embedding.forward(letters, workspace=workspace)  # (U, W, C)
         out, recurrent = self.speller.forward(x, lengths=lengths, workspace=workspace)
         _, U, C = out.h_n.shape
-        c = empty_from(workspace)((U, 2 * C), self.dtype)  # (U, 2C)
+        c = empty_from(workspace, out.h_n)((U, 2 * C), self.dtype)  # (U, 2C)
         c[:, :C], c[:, C:] = out.h_n
         words = checks.ids("spelling.words", words, U, shape, "(B, T)")
-        found, placed = embedding.forward(np.ascontiguousarray(words.T), c, workspace=workspace)  # (T, B, 2C)
+        found, placed = embedding.forward(words.T, c, workspace=workspace)  # (T, B, 2C)
         return found, (embedded, recurrent, placed)
 
     def _spelled_backward(self, dc, saved, workspace) -> None:
         embedded, recurrent, placed = saved
         dc = embedding.backward(dc, placed, workspace=workspace)  # (U, 2C)
         U, C = len(dc), dc.shape[1] // 2
-        dh_n = empty_from(workspace)((2, U, C), self.dtype)  # (2, U, C)
+        dh_n = empty_from(workspace, dc)((2, U, C), self.dtype)  # (2, U, C)
         dh_n[0], dh_n[1] = dc[:, :C], dc[:, C:]
         dx, _ = self.speller.backward((None, dh_n), recurrent, workspace=workspace)  # (U, W, C)
-        self.character_embedding.backward(np.ascontiguousarray(dx), embedded, workspace=workspace)
+        self.character_embedding.backward(dx, embedded, workspace=workspace)

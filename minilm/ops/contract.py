@@ -81,7 +81,7 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
     module = devices.load(package, name)
     if name != "oracle":
         options["workspace"] = workspace
-    _same_device(package, arguments, name == "gpu")
+    _same_device(package, (*arguments, *options.values()), name == "gpu")
     return getattr(module, function)(*arguments, **options)
 
 

@@ -50,7 +50,8 @@ class GraphedStep(Step):
         self._numbers = _Numbers([], cupy.zeros(1, "int64"), cupy.zeros(1, dtype), cupy.zeros(1, dtype))
 
     def __call__(self, batch, state, keys, counts, lr) -> Result:
-        kind = *(_kind(part) for part in (*batch, *_arrays(state))), counts.tobytes(), tuple(key.seed for key in keys)
+        shares = counts.tobytes() if len(keys) > 1 else b""  # of a batch in one part there are none
+        kind = *(_kind(part) for part in (*batch, *_arrays(state))), shares, tuple(key.seed for key in keys)
         captured = self._captured.get(kind)
         if captured is None and (kind not in self._seen or len(self._captured) == MOST):
             self._seen.add(kind)  # the first time, kernels are compiled and what stays is made

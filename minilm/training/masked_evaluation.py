@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
-from minilm import data
+from minilm import data, devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.training.evaluation import Evaluation
@@ -43,9 +45,13 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
     batches = data.PretrainingBatches(tokens, ROWS, time, data.MaskingIds.of(tokenizer), seed=0)
     workspace = Workspace() if workspace is None else workspace
     scores = []
-    for step in range(batches.epoch_steps):
-        workspace.reset()
-        scores.append(model.score(*batches.batch(step), workspace=workspace))
+    with devices.ids_are_checked() if model.device == "cuda" else contextlib.nullcontext():  # batches are made of what was
+        for step in range(batches.epoch_steps):
+            workspace.reset()
+            batch = batches.batch(step)
+            if model.device == "cuda":
+                batch = devices.to_device((*batch, data.masked_places(batch[1])))
+            scores.append(model.score(*batch, workspace=workspace))
     count = sum(score.masked for score in scores)
     loss = float(np.dot([score.loss for score in scores], [score.masked for score in scores])) / count
     hits, next_hits = sum(score.hits for score in scores), sum(score.next_hits for score in scores)

@@ -62,7 +62,7 @@ class Trainer:
     def __init__(self, folder: Folder, state: TrainingState, model, tokenizer, parts: Parts, checkpoint=None):
         self.folder, self.state, self.config = folder, state, state.config
         self.model, self.tokenizer, self.parts = model.to(self.config.device), tokenizer, parts
-        self._there = device.uploader(self.config.device)  # puts a batch where the model is
+        self._upload = device.uploader(self.config.device)  # puts a batch where the model is
         self._unread = device.Unread(self.config.device)
         self.batches = make_batches(self.config, parts, tokenizer)
         self.optimizer = make_optimizer(self.config, model.parameters)
@@ -189,6 +189,12 @@ class Trainer:
         except (passes.NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
             raise non_finite(self, str(error), batch, keys[0], error.__cause__) from None
         return loss, norm, int(np.count_nonzero(on_host[1] != data.IGNORE))
+
+    def _there(self, batch: tuple) -> tuple:
+        """The arrays of a batch on the model's device."""
+        if self.model.objective == "masked" and self.config.device != "cpu":
+            batch = (*batch, data.masked_places(batch[1]))  # how many there are, the host must know before it launches anything
+        return self._upload(batch)
 
     @contextlib.contextmanager
     def _on_device(self):

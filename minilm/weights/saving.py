@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.files import written_whole
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
 from minilm.weights.keymap import KeyMap
@@ -127,7 +128,7 @@ def write_tensors(path, arrays: list[Item]) -> None:
             rows = array.reshape(-1) if array.ndim < 2 else array
             step = max(1, BLOCK_BYTES * len(rows) // max(array.nbytes, 1))
             for first in range(0, len(rows), step):
-                block = np.ascontiguousarray(rows[first : first + step], array.dtype.newbyteorder("<"))
+                block = np.ascontiguousarray(devices.to_host(rows[first : first + step]), array.dtype.newbyteorder("<"))
                 file.write(block.reshape(-1).view(np.uint8).data)
 
 

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
+
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 BLOCK_BYTES = 1 << 22  # copied at a time, so that pages of the file do not add up beside the copy
 
@@ -133,7 +135,7 @@ class TensorFile(Mapping):
         if target.shape != self[name].shape:
             raise ValueError(f"{self.path}: {name} has shape {self[name].shape}, wanted {target.shape}")
         for rows, block in self.blocks(name, target.dtype):
-            target[rows] = block
+            target[rows] = devices.array_module(target).asarray(block)
 
     def blocks(self, name: str, dtype=np.float32) -> Iterator[tuple[slice | tuple, np.ndarray]]:
         """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); one of one number comes with ()."""

@@ -199,4 +199,4 @@ def test_without_a_gpu_one_line_says_what_is_missing(characters, capsys, monkeyp
 
 def test_cuda_graphs_want_a_gpu(characters, capsys):
     assert cli.main(["generate", str(characters[0]), "--cuda-graphs"]) == 2
-    assert capsys.readouterr().err == "minilm: error: --cuda-graphs wants --device cuda, and draws: it goes without --beam\n"
+    assert capsys.readouterr().err == "minilm: --cuda-graphs wants --device cuda, and draws: it goes without --beam\n"

@@ -26,7 +26,7 @@ SANITIZERS = {  # by name: flags of the compiler
     "thread": ("-O1", "-g", "-fsanitize=thread"),
 }
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
-KERNEL = re.compile(r'extern "C" __global__ void (\w+)\(')
+KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
 
 
 class LaunchError(RuntimeError):
@@ -68,8 +68,13 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
     return ctypes.CDLL(str(library))
 
 
-def launch(library: ctypes.CDLL, name: str, grid, block, arguments, shared: int = 0, order: str = "ascending") -> None:
-    """Run a kernel. Arguments are NumPy arrays, NumPy numbers of the parameters' exact types, and None for a null pointer."""
+def launch(
+    library: ctypes.CDLL, name: str, grid, block, arguments, shared: int = 0, order: str = "ascending", cooperative: bool = False
+) -> None:
+    """Run a kernel. Arguments are NumPy arrays, NumPy numbers of the parameters' exact types, and None for a null pointer.
+
+    In a cooperative launch all blocks are under way at once, so that one may wait for another.
+    """
     signature = getattr(library, f"signature_{name}")
     signature.restype = ctypes.c_char_p
     letters = signature().decode()
@@ -80,7 +85,7 @@ def launch(library: ctypes.CDLL, name: str, grid, block, arguments, shared: int 
     function = getattr(library, f"launch_{name}")
     function.restype = ctypes.c_char_p
     sizes = [(ctypes.c_uint * 3)(*(*map(int, size), 1, 1)[:3]) for size in (grid, block)]
-    problem = function(*sizes, ctypes.c_size_t(shared), ORDERS[order], pointers)
+    problem = function(*sizes, ctypes.c_size_t(shared), ORDERS[order], int(cooperative), pointers)
     if problem:
         raise LaunchError(f"{name}: {problem.decode()}")
 

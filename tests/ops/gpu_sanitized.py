@@ -18,10 +18,11 @@ from tests.cuda_on_cpu import loader, sanitized
 from tests.ops import gpu
 from tests.ops.properties import draw
 
-BARRIER = "__syncthreads();"
+BARRIER = re.compile(r"__syncthreads\(\);|__threadfence\(\);|\bgrid_barrier\([^;\n]*\);")  # whatever orders threads
 SHARED = {
     "softmax": ("minilm_cuda.h", "online.h"),
     "linear": ("columns.cu",),
+    "lstm": ("grid.h", "slices.h"),
 }  # files that ops share, by the op that needs all of it
 CASES = {  # small, but with more than one warp and more than one tile
     "linear": [({"N": 17, "I": 33, "O": 17}, {})],
@@ -56,12 +57,16 @@ TENSOR_CORES = [  # of attention: more than one block, and more than one tile of
     ({"B": 1, "Tq": 70, "Tk": 70, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
     ({"B": 1, "Tq": 18, "Tk": 36, "H": 1, "K": 8, "Kv": 4}, {"sees": "causal", "dropout": 0.3}),
 ]
+SLICED = [({"T": 2, "B": 2, "D": 2, "H": 17}, {"padded": False})]  # of lstm and gru: six blocks, and two chunks of a product
+CASES_OF = {"one_query.cu": ONE_QUERY, "sliced.cu": SLICED}
+RUNGS = (1, 2, 3)
 
 
 def tables(folder: str):
     """The op's own tables, and that which has what ops share."""
     module = devices.load(f"minilm.ops.{folder}", "gpu")
     own = [module.tensor("bf16", module.WIDTHS[0]), module.ONE_QUERY] if folder == "attention" else []
+    own += [module.sliced.KERNELS] if folder in ("lstm", "gru") else []
     return [module.KERNELS, *own, devices.load("minilm.ops.cuda", "columns").KERNELS]
 
 
@@ -71,6 +76,8 @@ def run(folder: str) -> None:
     if folder == "attention":
         plain(folder, cases=ONE_QUERY)
         tensor_cores()
+    if folder in ("lstm", "gru"):
+        plain(folder, (3,), SLICED)
 
 
 def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
@@ -82,8 +89,8 @@ def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
                 gpu.run(op, draw(op, np.float32, dims, {"sees": "all", "padded": False, "dropout": 0.0, **options}))
 
 
-def plain(folder: str, lowest: int = 1, cases=None) -> None:
-    """Every op of the folder, every rung from the lowest on, forward and backward, float32."""
+def plain(folder: str, rungs=RUNGS, cases=None) -> None:
+    """Every op of the folder, by these rungs where it has one of them, forward and backward, float32."""
     for op in registry().values():
         if op.package != f"minilm.ops.{folder}":
             continue
@@ -91,7 +98,7 @@ def plain(folder: str, lowest: int = 1, cases=None) -> None:
             dims = {letter: size for letter, size in dims.items() if letter in op.dims}
             known = {key: value for key, value in options.items() if key in op.options}
             case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
-            for number in gpu.rungs(op)[lowest - 1 :] or gpu.rungs(op):
+            for number in [number for number in gpu.rungs(op) if number in rungs] or gpu.rungs(op):
                 with gpu.rung(op, number):
                     gpu.run(op, case)
             if folder == "crf":
@@ -100,15 +107,15 @@ def plain(folder: str, lowest: int = 1, cases=None) -> None:
 
 
 def places(text: str):
-    """(where the barrier begins in the text, file, line) of every barrier."""
+    """(where it begins and ends in the text, file, line) of every barrier and fence."""
     file, line, at = "", 0, 0
     for row in text.splitlines(keepends=True):
         directive = re.match(r'#line (\d+) "(.+)"', row)
         if directive:
             line, file = int(directive[1]) - 1, directive[2]
         else:
-            for found in re.finditer(re.escape(BARRIER), row):
-                yield at + found.start(), file, line
+            for found in BARRIER.finditer(row):
+                yield at + found.start(), at + found.end(), file, line
         at += len(row)
         line += 1
 
@@ -119,18 +126,18 @@ def barriers(folder: str) -> list:
     for table in tables(folder):
         whole, own = table.text, table.path.parent.name == folder
         wanted = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
-        for start, file, line in places(whole):
+        for start, end, file, line in places(whole):
             if file not in wanted or (not own and file != table.path.name):
                 continue
-            table.text = whole[:start] + " " * len(BARRIER) + whole[start + len(BARRIER) :]
+            table.text = whole[:start] + ";" + whole[end:]
             type(table).function.cache_clear()
             before, stuck = len(sanitized.reports()), False
             try:
                 if table.path.name == "tensor.cu":  # its barriers are the same in both precisions
                     tensor_cores(["bf16"], TENSOR_CORES[:1])
                 else:
-                    cases = ONE_QUERY if table.path.name == "one_query.cu" else None
-                    plain(folder, 2, cases)  # the first rungs have no barriers
+                    rungs = (3,) if table.path.name == "sliced.cu" else (2,) if folder in ("lstm", "gru") else RUNGS[1:]
+                    plain(folder, rungs, CASES_OF.get(table.path.name))  # the first rungs have no barriers
             except loader.LaunchError:
                 stuck = True
             results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])

@@ -9,20 +9,20 @@ from tests.ops import gpu
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")
 SHARED = ("columns", "products")  # tables that belong to no op
+SLICED = ("lstm.sliced", "gru.sliced")  # second tables
 
 pytestmark = pytest.mark.skipif(nvrtc.library() is None, reason="NVRTC is not installed: pip install nvidia-cuda-nvrtc")
 
 
 def tables(name):
     """The kernel table of an op's folder, or of a file that ops share."""
+    folder, _, module = ("cuda." + name if name in SHARED else name).partition(".")
     with gpu.emulated():
-        return devices.load(
-            "minilm.ops.cuda" if name in SHARED else f"minilm.ops.{name}", name if name in SHARED else "gpu"
-        ).KERNELS
+        return devices.load(f"minilm.ops.{folder}", module or "gpu").KERNELS
 
 
 @pytest.mark.parametrize("real", ["float32", "float64"])
-@pytest.mark.parametrize("name", [*FOLDERS, *SHARED])
+@pytest.mark.parametrize("name", [*FOLDERS, *SHARED, *SLICED])
 def test_compiles_without_spills(name, real):
     table = tables(name)
     definitions = [f"-D{key}={value}" for key, value in table.definitions(real).items()]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minilm import devices
+from minilm import devices, generation, ops
+from minilm.random import Key
 from tests.generation import test_on_device as writing
 from tests.ops import gpu
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
@@ -85,3 +86,27 @@ def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind):
     ids = [prompt[:3] for prompt in writing.PROMPTS] if kind != "lstm" else writing.PROMPTS[:1]
     plain = writing.drawn(model, ids, 40, seed=4)
     np.testing.assert_array_equal(writing.drawn(model, ids, 40, seed=4, cuda_graphs=True), plain)
+
+
+@pytest.mark.parametrize("kind", ["smooth", "ties", "flat", "peaked", "ruled out", "far"])
+@pytest.mark.parametrize("V", [2, 33, 3000, 50_257, 151_936])
+def test_the_ids_that_are_drawn_are_those_of_the_cpu(V, kind):
+    logits = writing.logits_of(kind, 64, V)
+    there = devices.to_device(logits)
+    for number, options in enumerate(writing.LIMITS):
+        wanted = ops.sampling.forward(logits, Key(7, number), **options)
+        found = devices.to_host(ops.sampling.forward(there, Key(7, number), **options))
+        assert np.array_equal(found.ids, wanted.ids), options
+        np.testing.assert_allclose(found.probability, wanted.probability, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", writing.OPTIONS, ids=str)
+@pytest.mark.parametrize("name", writing.MODELS)
+def test_texts_are_those_of_the_cpu(name, options):
+    model = writing.MODELS[name]()
+    ids = np.stack([prompt[:3] for prompt in writing.PROMPTS]) if model.carries_state else writing.PROMPTS
+    wanted = writing.drawn(model, ids, 40, **options), generation.beam_search(model, writing.PROMPTS[0], 12, 3)
+    model.to("cuda")
+    assert np.array_equal(writing.drawn(model, ids, 40, **options), wanted[0])
+    found = generation.beam_search(model, writing.PROMPTS[0], 12, 3)
+    assert [h.ids.tolist() for h in found] == [h.ids.tolist() for h in wanted[1]]

@@ -1,5 +1,7 @@
 """GPT and BERT through the training loop: resumed runs, batches in parts, recipes, evaluation."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from minilm import cli, generation, models, training
 from minilm.ops.workspace import Workspace
 from minilm.random import Key
 from minilm.training import passes
+from tests.ops import gpu
 from tests.training.helpers import contents, log_without_times
 
 GPT = {"model_type": "gpt", "n_embd": 12, "n_layer": 2, "n_head": 2, "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1}
@@ -163,3 +166,28 @@ def test_bert_from_the_command_line(corpus, tmp_path, capsys):
         assert message in capsys.readouterr().err
     assert cli.main(["generate", run]) == 2
     assert "does not write" in capsys.readouterr().err
+
+
+def test_bert_guesses_and_is_measured_on_a_gpu_as_on_the_cpu(corpus, tmp_path, capsys):
+    """On one that the CPU plays; to guess waits once, for the probabilities at the masks."""
+    run = str(tmp_path / "run")
+    sets = ["model.hidden_size=16", "model.num_hidden_layers=1", "model.num_attention_heads=2", "batch=8", "time=24"]
+    words = ["train", "--model", "bert", "--corpus", corpus, "--out", run, "--steps", "5", "--quiet"]
+    assert cli.main([*words, *(word for each in sets for word in ("--set", each))]) == 0
+    capsys.readouterr()
+    found = {}
+    for device in ("cpu", "cuda"):
+        with gpu.emulated():
+            assert cli.main(["fill-mask", run, "--text", "the [MASK] fox [MASK]", "--json", "--device", device]) == 0
+            masks = json.loads(capsys.readouterr().out)["masks"]
+            assert cli.main(["evaluate", run, "--json", "--device", device]) == 0
+            found[device] = masks, json.loads(capsys.readouterr().out)
+    for mine, other in zip(found["cpu"][0], found["cuda"][0], strict=True):
+        assert [f["probability"] for f in mine] == pytest.approx([f["probability"] for f in other], rel=1e-4)
+    assert found["cpu"][1]["loss"] == pytest.approx(found["cuda"][1]["loss"], rel=1e-5)
+    loaded = training.load_run(run)
+    with gpu.emulated():
+        loaded.model.to("cuda")
+        gpu.fake_cupy.waits.clear()
+        generation.fill_mask(loaded.model, loaded.tokenizer, "the [MASK] fox [MASK]")
+        assert gpu.fake_cupy.waits == ["get"]

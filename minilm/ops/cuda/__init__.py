@@ -8,7 +8,8 @@ hands out memory of an earlier step without asking the driver.
 
 Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the
 version: the last is what everybody gets; the others are tested and benchmarked all the same, and are there to be read in their
-order. ``RUNGS`` of a module says how many there are.
+order. ``RUNGS`` of a module says how many there are. Where everybody gets not the last but the fastest that fits, the module says
+so.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 #define DYN_SHARED(type, name)                                  \
     extern __shared__ __align__(16) unsigned char name##_raw[]; \
     type* name = reinterpret_cast<type*>(name##_raw)
+#define WAIT_UNTIL_AT_LEAST(counter, target) \
+    while (*reinterpret_cast<const volatile unsigned*>(counter) < (target)) {}
 #endif
 #ifndef REAL
 #define REAL float

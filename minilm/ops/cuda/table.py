@@ -42,6 +42,7 @@ class Kernel(NamedTuple):
     grid: Callable  # -> int or tuple of int
     block: Callable | int = 256
     shared: Callable | int = 0  # bytes of dynamic shared memory
+    cooperative: bool = False  # all blocks are on the device at once, so that they may wait for one another
 
 
 class Kernels:
@@ -82,7 +83,9 @@ class Kernels:
         import cupy
 
         options = (*OPTIONS, *(f"-D{key}={value}" for key, value in self.definitions(dtype).items()))
-        return cupy.RawModule(code=self.text, options=options).get_function(name)
+        together = self.entries[name].cooperative
+        module = cupy.RawModule(code=self.text, options=options, enable_cooperative_groups=together)
+        return module.get_function(name)
 
     def launch(self, name: str, *arguments, dtype=None) -> None:
         """Run a kernel.
@@ -112,7 +115,7 @@ class Kernels:
         numbers = {p.name: a for a, p in zip(arguments, parameters, strict=True) if not p.array}
         passed = [_checked(name, a, p, numbers, dtype) for a, p in zip(arguments, parameters, strict=True)]
         entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(dtype).itemsize)
-        grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:])
+        grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:4])
         grid, block = (value if isinstance(value, tuple) else (value,) for value in (grid, block))
         if 0 in grid:
             return

@@ -2,6 +2,7 @@
 //
 // Rung 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
 // Rung 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights; see lstm/gpu.cu.
+// Rung 3, for other widths: sliced.cu.
 #include "minilm_cuda.h"
 #include "gates.h"
 

@@ -4,6 +4,7 @@
 // Rung 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights: they are read from
 // memory once a sequence instead of once a step, and there is one launch instead of 2 T. A block has a few rows of the batch, which
 // need no other block: rows never meet.
+// Rung 3, for other widths: sliced.cu.
 #include "minilm_cuda.h"
 #include "gates.h"
 

@@ -19,7 +19,7 @@ from tests.cuda_on_cpu.fake_cupy.arrays import ndarray, waits
 __all__ = ["installed", "ndarray", "waits"]
 
 _FUNCTIONS = (
-    "add argmax argsort ascontiguousarray broadcast_to concatenate cumsum empty_like exp flatnonzero full_like isfinite log "
+    "add argmax argsort ascontiguousarray broadcast_to concatenate cumsum empty_like exp full_like isfinite log "
     "matmul maximum minimum mean multiply ones_like repeat reshape sqrt square stack subtract sum take tanh tile transpose where "
     "zeros_like take_along_axis sort abs any all max min clip pad moveaxis swapaxes expand_dims split count_nonzero outer"
 ).split()
@@ -32,6 +32,8 @@ def _module() -> types.ModuleType:
     module.ndarray = ndarray
     for name in _FUNCTIONS:
         setattr(module, name, arrays.on_device(getattr(np, name)))
+    for name in ("flatnonzero", "nonzero", "unique"):
+        setattr(module, name, arrays.waiting(getattr(np, name)))
     for name in _MAKERS:
         setattr(module, name, arrays.maker(getattr(np, name)))
     module.asarray = arrays.upload
@@ -71,7 +73,7 @@ def _forget() -> None:
     from minilm import devices
 
     held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.ops.cuda.trial")
-    for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith(".gpu")) or n in held]:
+    for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith((".gpu", ".sliced"))) or n in held]:
         parent, _, child = name.rpartition(".")
         if hasattr(sys.modules.get(parent), child):
             delattr(sys.modules[parent], child)

@@ -116,6 +116,16 @@ def on_device(function):
     return with_out
 
 
+def waiting(function):
+    """One whose result has a size that only the device knows."""
+
+    def call(*arguments, **options):
+        wait(function.__name__)
+        return on_device(function)(*arguments, **options)
+
+    return call
+
+
 def maker(function):
     """empty, zeros and so on; what is not initialised is NaN."""
 
@@ -206,6 +216,9 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index):
+        parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, ndarray) and part.dtype == np.bool_ for part in parts):
+            wait("the number of elements that a mask chooses")
         return device(computed(lambda memory: memory[host(index)], (self._memory,), {}))
 
     def __setitem__(self, index, value):

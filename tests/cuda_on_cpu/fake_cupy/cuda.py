@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 
-from tests.cuda_on_cpu.fake_cupy import arrays
+from tests.cuda_on_cpu.fake_cupy import arrays, raw
 
 _streams: list[Stream] = []  # the current one last
 
@@ -140,7 +140,9 @@ def make() -> types.ModuleType:
         getDeviceProperties=lambda number: {
             "name": b"a CPU that plays a GPU",
             "totalGlobalMem": 1 << 34,
-            "multiProcessorCount": 1,
+            "multiProcessorCount": raw.MULTIPROCESSORS,
+            "sharedMemPerBlockOptin": 227 * 1024,
+            "cooperativeLaunch": 1,
         },
         deviceSynchronize=lambda: arrays.wait("synchronize"),
         memGetInfo=lambda: (1 << 34, 1 << 34),

@@ -1,4 +1,4 @@
-// Fibres: one for each CUDA thread of a block, each with a stack of its own; and the block's scheduler.
+// Fibres: one for each CUDA thread of a block, each with a stack of its own.
 #pragma once
 #include <sys/mman.h>
 
@@ -24,7 +24,7 @@ extern char __stop_cuda_shared[] __attribute__((weak, visibility("hidden")));
 
 namespace shim {
 
-enum State { READY, AT_BARRIER, AT_WARP, EXITED };
+enum State { READY, AT_BARRIER, AT_WARP, AT_GRID, EXITED };
 enum Order { ASCENDING, DESCENDING, SHUFFLED };  // of the threads, and for DESCENDING of the blocks
 
 struct Fibre {
@@ -38,6 +38,10 @@ struct Fibre {
     std::uint64_t value, result;
     void (*function)(void* const*);  // of an operation of the whole warp: gets what its lanes brought
     char arrived, released;  // tokens by which ThreadSanitizer learns what happened before what
+    // what other blocks may see, and what this thread may see of theirs; see __threadfence
+    char published, seen;
+    const volatile unsigned* counter;  // that it waits for, until it has this value
+    unsigned target;
     char* stack;
     void* at;  // saved stack pointer
     void* tsan;
@@ -48,9 +52,9 @@ struct Fibre {
 };
 
 static const std::size_t STACK = 256 << 10;
-static Fibre fibres[1024];
+static Fibre* fibres;  // of the block that runs
 static Fibre* running;
-static unsigned threads;  // of the block
+static unsigned threads;  // of a block
 static uint3 block_index_, block_size_, grid_size_;
 static char* dynamic_shared;
 static std::string error;

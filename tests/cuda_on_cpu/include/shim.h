@@ -1,8 +1,9 @@
 // CUDA C on the CPU, for tests: what minilm_cuda.h includes in the place of a CUDA compiler's own knowledge.
 //
 // One block runs at a time, on one thread of the CPU, and every CUDA thread of it is a fibre (fibres.h). A fibre runs until it
-// waits at a barrier or at a warp's operation (waiting.h); then the next one runs. This file has the language: keywords,
-// types, the variables threadIdx and so on, and the entry points through which Python launches a kernel.
+// waits at a barrier or at a warp's operation (waiting.h); then the next one runs. Blocks run one after the other, or in a
+// cooperative launch by turns (blocks.h). This file has the language: keywords, types, the variables threadIdx and so on, and the
+// entry points through which Python launches a kernel.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -21,8 +22,8 @@
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
 #define __align__(n) alignas(n)
-// Blocks run one after the other, so a static variable is exactly what a block shares. The section has a known begin and end:
-// all of it is poisoned before every block.
+// Only one block runs at a time, so a static variable is exactly what a block shares. The section has a known begin and end: all of
+// it is poisoned before every block, and changed for that of another where blocks take turns.
 #define __shared__ static __attribute__((section("cuda_shared")))
 #define DYN_SHARED(type, name) type* name = reinterpret_cast<type*>(shim::dynamic_shared)
 
@@ -38,6 +39,7 @@ struct alignas(16) double2 {
 
 #include "fibres.h"
 #include "waiting.h"
+#include "blocks.h"
 
 #define threadIdx (shim::thread_index())
 #define blockIdx (shim::block_index())
@@ -60,6 +62,8 @@ template <class V> V __shfl_down_sync(unsigned mask, V v, unsigned by, int width
 inline unsigned __ballot_sync(unsigned mask, int predicate, int line = __builtin_LINE()) {
     return shim::ballot(mask, predicate, line);
 }
+#define WAIT_UNTIL_AT_LEAST(counter, target) shim::wait_until(counter, target, __LINE__)
+inline void __threadfence() { shim::fence(); }
 inline void __syncwarp(unsigned mask = ~0u, int line = __builtin_LINE()) { shim::ballot(mask, 0, line); }
 
 // Atomic: no other fibre runs in between. Race detectors are not told, as on a GPU there is none to tell of.
@@ -113,7 +117,8 @@ template <class... A, std::size_t... I> void call(void (*kernel)(A...), void** a
 }
 // Arguments come as pointers to their values, as cuLaunchKernel has them. Returns what went wrong, or null.
 template <class... A>
-const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* block, std::size_t shared, int order, void** args) {
+const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* block, std::size_t shared, int order, bool cooperative,
+                   void** args) {
     struct Call {
         void (*kernel)(A...);
         void** arguments;
@@ -122,12 +127,13 @@ const char* launch(void (*kernel)(A...), const unsigned* grid, const unsigned* b
         Call* c = static_cast<Call*>(data);
         call(c->kernel, c->arguments, std::index_sequence_for<A...>{});
     };
-    return run_grid(body, &wanted, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared, Order(order));
+    return run_grid(body, &wanted, {grid[0], grid[1], grid[2]}, {block[0], block[1], block[2]}, shared, Order(order),
+                    cooperative);
 }
 }  // namespace shim
 
 #define SHIM_EXPORT(name)                                                                                             \
-    extern "C" const char* launch_##name(const unsigned* g, const unsigned* b, std::size_t s, int o, void** a) {      \
-        return shim::launch(name, g, b, s, o, a);                                                                     \
+    extern "C" const char* launch_##name(const unsigned* g, const unsigned* b, std::size_t s, int o, int c, void** a) { \
+        return shim::launch(name, g, b, s, o, c, a);                                                                  \
     }                                                                                                                 \
     extern "C" const char* signature_##name() { return shim::signature(name); }

@@ -1,4 +1,5 @@
-// Where fibres wait for one another: the block's barrier, and operations of a warp. Every mistake of use is told with its line.
+// Where fibres wait for one another: the block's barrier, operations of a warp, and a number that other blocks count up. Every
+// mistake of use is told with its line. Which fibre runs when: blocks.h.
 #pragma once
 
 namespace shim {
@@ -12,6 +13,19 @@ SHIM inline void barrier(int line) {
     happened(&fibre->arrived);
     pause();
     after(&fibre->released);
+}
+
+// Until *counter >= target, which other blocks of a cooperative launch bring about.
+SHIM inline void wait_until(const volatile unsigned* counter, unsigned target, int line) {
+    running->state = AT_GRID, running->line = line, running->counter = counter, running->target = target;
+    pause();
+}
+
+// __threadfence: publishes what this thread has written, or read of its block behind a barrier, to those that it later tells; and
+// lets it see what those have published that it has heard of by waiting. Without the fences waiting orders nothing.
+SHIM inline void fence() {
+    happened(&running->published);
+    after(&running->seen);
 }
 
 // The lane of its segment from which a lane reads.
@@ -94,95 +108,26 @@ template <auto function, class T> void whole_warp(T& own, int line = __builtin_L
     together(TOGETHER, ~0u, reinterpret_cast<std::uint64_t>(&own), 0, 32, 0, line);
 }
 
-// "what in block (x, y, z): thread 0 at a barrier, line 7; thread 32 ..."
-inline void tell(const char* what) {
-    static const char* where[] = {"not waiting", "at a barrier", "at a warp's operation", "exited"};
-    auto n = [](unsigned number) { return std::to_string(number); };
-    error = std::string(what) + " in block (" + n(block_index_.x) + ", " + n(block_index_.y) + ", " + n(block_index_.z) + "):";
-    int told = 0;
-    for (unsigned i = 0; i < threads && told < 6; ++i) {
+// "(x, y, z)"
+inline std::string text(uint3 index) {
+    return "(" + std::to_string(index.x) + ", " + std::to_string(index.y) + ", " + std::to_string(index.z) + ")";
+}
+
+// " thread 0 at a barrier, line 7; thread 32 ..." of the block that runs
+inline std::string whereabouts(int most) {
+    static const char* where[] = {"not waiting", "at a barrier", "at a warp's operation", "waiting for other blocks", "exited"};
+    std::string all;
+    for (unsigned i = 0; i < threads && most > 0; ++i) {
         const Fibre &fibre = fibres[i], &before = fibres[i ? i - 1 : 0];
         if (i && fibre.state == before.state && fibre.line == before.line) continue;
-        error += " thread " + n(i) + " " + where[fibre.state];
-        if (fibre.state != EXITED) error += ", line " + n(unsigned(fibre.line));
-        error += ";";
-        ++told;
+        all += " thread " + std::to_string(i) + " " + where[fibre.state];
+        if (fibre.state != EXITED) all += ", line " + std::to_string(fibre.line);
+        all += ";";
+        --most;
     }
+    return all;
 }
 
-// Opens the barrier if every thread of the block stands at it; false where that can never be.
-SHIM inline bool open_barrier(bool progress) {
-    unsigned waiting = 0, exited = 0;
-    int line = 0;
-    bool one_line = true;
-    for (unsigned i = 0; i < threads; ++i) {
-        exited += fibres[i].state == EXITED;
-        if (fibres[i].state != AT_BARRIER) continue;
-        if (waiting++ == 0) line = fibres[i].line;
-        one_line &= fibres[i].line == line;
-    }
-    if (waiting && waiting + exited == threads) {
-        if (exited) return tell("a barrier after some threads have exited"), false;
-        if (!one_line) return tell("threads at different barriers"), false;
-        for (unsigned i = 0; i < threads; ++i) after(&fibres[i].arrived);
-        for (unsigned i = 0; i < threads; ++i) happened(&fibres[i].released), fibres[i].state = READY;
-    } else if (exited < threads && !progress) {
-        return tell("deadlock"), false;
-    }
-    return true;
-}
-
-SHIM inline bool run_block(std::size_t shared, Order order) {
-    if (__start_cuda_shared) poison(__start_cuda_shared, __stop_cuda_shared);
-    // fresh for every block and of exactly the asked size, so that AddressSanitizer knows its bounds
-    void* fresh = nullptr;
-    if (shared && posix_memalign(&fresh, 16, shared)) return error = "no memory", false;
-    dynamic_shared = static_cast<char*>(fresh);
-    poison(dynamic_shared, dynamic_shared + shared);
-    std::vector<unsigned> turn(threads);
-    for (unsigned i = 0; i < threads; ++i) start(fibres[i], turn[i] = i);
-#if defined(__SANITIZE_THREAD__)
-    scheduler_tsan = __tsan_get_current_fiber();
-#endif
-    happened(&block_started);
-    if (order == DESCENDING) std::reverse(turn.begin(), turn.end());
-    std::uint32_t random = 1;
-    bool fine = true;
-    for (unsigned live = threads; fine && live;) {
-        for (unsigned i = threads - 1; order == SHUFFLED && i > 0; --i) {
-            random = random * 1664525u + 1013904223u;
-            std::swap(turn[i], turn[(random >> 16) % (i + 1)]);
-        }
-        bool progress = false;
-        for (unsigned i : turn)
-            if (fibres[i].state == READY) resume(&fibres[i]), progress = true;
-        fine = error.empty() && open_barrier(progress);
-        live = 0;
-        for (unsigned i = 0; i < threads; ++i) live += fibres[i].state != EXITED;
-    }
-    after(&block_ended);
-#if defined(__SANITIZE_THREAD__)
-    for (unsigned i = 0; i < threads; ++i) __tsan_destroy_fiber(fibres[i].tsan);
-#endif
-    free(fresh);
-    return fine;
-}
-
-SHIM inline const char* run_grid(void (*function)(void*), void* data, uint3 grid, uint3 block, std::size_t shared, Order order) {
-    std::uint64_t size = std::uint64_t(block.x) * block.y * block.z;
-    if (size < 1 || size > 1024) return "a block has 1 to 1024 threads";
-    if (shared > 227 * 1024) return "more than 227 KiB of shared memory";
-    if (grid.x < 1 || grid.y < 1 || grid.z < 1 || grid.x > 2147483647u || grid.y > 65535 || grid.z > 65535)
-        return "a grid has 1 to 2147483647 x 65535 x 65535 blocks";
-    body = function, body_data = data, threads = unsigned(size), block_size_ = block, grid_size_ = grid;
-    error.clear();
-    std::uint64_t blocks = std::uint64_t(grid.x) * grid.y * grid.z;
-    for (std::uint64_t n = 0; n < blocks; ++n) {
-        std::uint64_t b = order == DESCENDING ? blocks - 1 - n : n;
-        block_index_ = {unsigned(b % grid.x), unsigned(b / grid.x % grid.y), unsigned(b / grid.x / grid.y)};
-        if (!run_block(shared, order)) return error.c_str();
-    }
-    return nullptr;
-}
+inline void tell(const char* what) { error = std::string(what) + " in block " + text(block_index_) + ":" + whereabouts(6); }
 
 }  // namespace shim
