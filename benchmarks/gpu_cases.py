@@ -54,7 +54,8 @@ def cases(quick: bool = False) -> list[Case]:
     """Every op, then models; `quick` shrinks every size to what a test can afford."""
     registry = ops.registry()
     rows = [row for row in cases_ops.ROWS if row.op in registry]
-    rows += [cases_ops.Row("lstm", {"B": 64, "T": 128, "D": 512, "H": 512}, target=0.8)]
+    wide = [{"B": 64, "T": 128, "D": H, "H": H} for H in (128, 256, 512, 1024)]  # weights over several multiprocessors
+    rows += [cases_ops.Row(op, dims, target=0.8 if dims["H"] == 512 else None) for op in ("lstm", "gru") for dims in wide]
     named = {row.op for row in rows}
     rows += [cases_ops.Row(n, {d: max(sizes) for d, sizes in op.dims.items()}) for n, op in registry.items() if n not in named]
     found = [_op_case(registry[row.op], row, quick) for row in rows]
@@ -109,9 +110,9 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
     if precision == "float32" and last == getattr(module, "TENSOR_CORES", None):
         last -= 1  # there is no other
 
-    def on_gpu(rung=last):
+    def on_gpu(rung=None):
         def run():
-            chosen = at_rung(module, rung) if rung < last else contextlib.nullcontext()
+            chosen = at_rung(module, rung) if rung else contextlib.nullcontext()
             with devices.ids_are_checked(), devices.implementation("gpu"), products.precision(precision), chosen:
                 returned = forward(**there)
                 return backward(dy_there, returned[1]) if backward else returned
@@ -122,7 +123,8 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
         returned = forward(**drawn.arguments)
         return backward(dy, returned[1]) if backward else returned
 
-    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, last)}
+    chooses = hasattr(module, "way")  # and gives everybody not the last rung, but the fastest that fits
+    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
     found["gpu"] = ("gpu", on_gpu())
     found["cpu"] = ("cpu", on_host)
     if torch is not None:
@@ -268,10 +270,11 @@ def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, prompt))  # (B, T)
     on_host, on_device = models.GPT(config, seed=0), models.GPT(config, seed=0).to("cuda")
 
-    def writer(model):
-        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True))
+    def writer(model, **options):
+        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True, **options))
 
     found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
+    found["gpu graph"] = ("cpu", writer(on_device, cuda_graphs=True))
     if torch is not None:
         from benchmarks import peer_transformers
 
