@@ -238,10 +238,11 @@ def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
     ids = np.random.default_rng(0).integers(0, config.vocab_size, (batch, prompt))  # (B, T)
     on_host, on_device = models.GPT(config, seed=0), models.GPT(config, seed=0).to("cuda")
 
-    def writer(model):
-        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True))
+    def writer(model, **options):
+        return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True, **options))
 
     found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
+    found["gpu graph"] = ("cpu", writer(on_device, cuda_graphs=True))
     if torch is not None:
         from benchmarks import peer_transformers
 

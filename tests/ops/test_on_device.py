@@ -80,6 +80,14 @@ def test_a_launch_of_a_graph_after_others_have_used_the_memory(tmp_path):
         np.testing.assert_array_equal(between.model.parameters.state_dict()[name], weights, name)
 
 
+@pytest.mark.parametrize("kind", ["gpt", "short context", "lstm"])
+def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind):
+    model = writing.MODELS[kind]().to("cuda")
+    ids = [prompt[:3] for prompt in writing.PROMPTS] if kind != "lstm" else writing.PROMPTS[:1]
+    plain = writing.drawn(model, ids, 40, seed=4)
+    np.testing.assert_array_equal(writing.drawn(model, ids, 40, seed=4, cuda_graphs=True), plain)
+
+
 @pytest.mark.parametrize("kind", ["smooth", "ties", "flat", "peaked", "ruled out", "far"])
 @pytest.mark.parametrize("V", [2, 33, 3000, 50_257, 151_936])
 def test_the_ids_that_are_drawn_are_those_of_the_cpu(V, kind):
