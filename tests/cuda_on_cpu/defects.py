@@ -1,13 +1,18 @@
-"""Kernels with one defect each: the shim, or a sanitizer, must name it and its line. Run as a program under a sanitizer."""
+"""Kernels with one defect each: the shim, or a sanitizer, must name it and its line. Run as a program under a sanitizer.
+
+python -m tests.cuda_on_cpu.defects SANITIZER NAME     one kernel: "clean", "race" or one of DEFECTS
+python -m tests.cuda_on_cpu.defects thread exchange    JSON: what is reported, by what was deleted from EXCHANGE
+"""
 
 from __future__ import annotations
 
+import json
 import sys
 
 import numpy as np
 
 from minilm.ops.cuda import source
-from tests.cuda_on_cpu import loader
+from tests.cuda_on_cpu import loader, sanitized
 
 HEADER = source.flatten(source.SHARED / "minilm_cuda.h") + '#line 1 "kernel.cu"\n'
 CLEAN = """\
@@ -33,6 +38,56 @@ DEFECTS = {  # name: (text, what stands there instead, the line that is named, w
     "integer": ("int t = threadIdx.x;", "int t = threadIdx.x; int big = 2147483647 - 60 + t;", 8, "signed integer overflow"),
 }
 
+# Blocks of a cooperative launch that read, twice, what their neighbours wrote.
+EXCHANGE = """\
+extern "C" __global__ void kernel(
+    const REAL* x,  // (N)
+    REAL* y,        // (2, N)
+    u32* arrived,   // (1)
+    i64 N) {
+    DYN_SHARED(REAL, own);
+    i64 n = thread_of_grid();
+    own[threadIdx.x] = x[n];
+    __syncthreads();
+    y[n] = own[(threadIdx.x + 33) % 64];
+    grid_barrier(arrived, gridDim.x);
+    y[N + n] = y[(n + 64) % N];
+    grid_barrier(arrived, 2 * gridDim.x);
+    y[n] = y[N + (n + 65) % N];
+}
+"""
+ORDERING = {  # what is deleted: (where it stands, the line that reads or writes too early)
+    "nothing": (None, None),
+    "the block's barrier": ("__syncthreads();\n    y[n]", 10),
+    "the barrier of the grid": ("grid_barrier(arrived, 2 * gridDim.x);", 14),
+    "the barrier before thread 0 tells": ("__syncthreads();                          \\\n        if (", 12),
+    "the fence before thread 0 tells": ("__threadfence();                      \\\n            atomicAdd", 12),
+    "the fence after thread 0 heard": ("__threadfence();                      \\\n        }", 12),
+    "the barrier after thread 0 heard": ("__syncthreads();                          \\\n    } while", 12),
+}
+
+
+def exchange(deleted: str = "nothing") -> str:
+    """EXCHANGE with something deleted, of itself or of grid.h."""
+    whole = HEADER.replace('#line 1 "kernel.cu"', source.flatten(source.SHARED / "grid.h") + '#line 1 "kernel.cu"') + EXCHANGE
+    place, _ = ORDERING[deleted]
+    if place is None:
+        return whole
+    if whole.count(place) != 1:
+        raise ValueError(f"{place!r} stands {whole.count(place)} times in the text")
+    call, more = place.split(";", 1)
+    return whole.replace(place, " " * len(call) + ";" + more)
+
+
+def run_exchange(source_text: str, sanitizer: str = "none", order: str = "ascending", counter: int = 0, cooperative: bool = True):
+    """Launch it on 3 blocks of 64 threads; y[0] and what it should be."""
+    N = 192
+    x, y, arrived = np.arange(N, dtype=np.float32), np.full((2, N), np.nan, np.float32), np.full(1, counter, np.uint32)
+    library = loader.compiled(source_text, (), sanitizer)
+    loader.launch(library, "kernel", (3,), (64,), [x, y, arrived, np.int64(N)], 256, order, cooperative)
+    first = np.roll(x.reshape(3, 64), -33, axis=1).reshape(-1)
+    return y[0], np.roll(np.roll(first, -64), -65)
+
 
 def text(name: str | None = None) -> str:
     """The kernel, with a defect."""
@@ -47,7 +102,22 @@ def run(source_text: str, sanitizer: str, order: str = "ascending"):
     return y
 
 
+def reported() -> dict[str, str]:
+    """What ThreadSanitizer reports of EXCHANGE, by what is deleted."""
+    found = {}
+    for deleted in ORDERING:  # all, before the first report: what is loaded later has no lines in it
+        loader.compiled(exchange(deleted), (), "thread")
+    for deleted in ORDERING:
+        before = len(sanitized.reports())
+        run_exchange(exchange(deleted), "thread")
+        found[deleted] = sanitized.reports()[before:]
+    return found
+
+
 if __name__ == "__main__":
     sanitizer_, name_ = sys.argv[1:]
-    body_ = text(None if name_ in ("clean", "race") else name_)
-    print(run(body_.replace("__syncthreads();", "" if name_ == "race" else "__syncthreads();"), sanitizer_).sum())
+    if name_ == "exchange":
+        print("RESULT", json.dumps(reported()))
+    else:
+        body_ = text(None if name_ in ("clean", "race") else name_)
+        print(run(body_.replace("__syncthreads();", "" if name_ == "race" else "__syncthreads();"), sanitizer_).sum())

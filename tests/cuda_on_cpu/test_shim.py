@@ -1,5 +1,6 @@
 """The CPU that plays the GPU finds every planted defect, and says at which line."""
 
+import json
 import re
 
 import numpy as np
@@ -10,9 +11,19 @@ from tests.cuda_on_cpu import defects, loader, sanitized
 pytestmark = pytest.mark.skipif(sanitized.missing() is not None, reason=str(sanitized.missing()))
 
 
-def launch(body, *arguments, block=64, grid=1, shared=0, order="ascending", parameters="REAL* y"):
+def launch(body, *arguments, block=64, grid=1, shared=0, order="ascending", parameters="REAL* y", cooperative=False):
     text = f'{defects.HEADER}extern "C" __global__ void kernel({parameters}) {{ {body}\n}}\n'
-    loader.launch(loader.compiled(text), "kernel", (grid,), (block,), arguments, shared, order)
+    loader.launch(loader.compiled(text), "kernel", (grid,), (block,), arguments, shared, order, cooperative)
+
+
+def together(body, counter=0, grid=3, block=64, order="ascending"):
+    """A cooperative launch of a body that has numbers y (grid, block), a counter, and the grid's barrier; y."""
+    y, arrived = np.full((grid, block), np.nan, np.float32), np.full(1, counter, np.uint32)
+    header = defects.source.flatten(defects.source.SHARED / "grid.h") + '#line 1 "kernel.cu"\n'
+    parameters = "REAL* y, u32* arrived"
+    text = f'{defects.HEADER}{header}extern "C" __global__ void kernel({parameters}) {{ {body}\n}}\n'
+    loader.launch(loader.compiled(text), "kernel", (grid,), (block,), [y, arrived], 256, order, True)
+    return y
 
 
 def numbers(count=64):
@@ -127,3 +138,81 @@ def test_thread_sanitizer_finds_a_race():
 def test_sanitizers_are_quiet_about_a_right_kernel(sanitizer):
     outcome = sanitized.run(sanitizer, "-m", "tests.cuda_on_cpu.defects", sanitizer, "clean")
     assert outcome.status == 0 and "Sanitizer" not in outcome.output, outcome.output
+
+
+# --- cooperative launches: blocks that wait for one another ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", loader.ORDERS)
+def test_blocks_that_wait_for_one_another(order):
+    found, expected = defects.run_exchange(defects.exchange(), order=order)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("order", loader.ORDERS)
+def test_every_block_keeps_its_shared_memory(order):
+    body = """__shared__ REAL fixed[64];
+    DYN_SHARED(REAL, dynamic);
+    fixed[threadIdx.x] = dynamic[threadIdx.x] = 100 * blockIdx.x + threadIdx.x;
+    grid_barrier(arrived, gridDim.x);
+    fixed[threadIdx.x] += 1000;
+    grid_barrier(arrived, 2 * gridDim.x);
+    y[thread_of_grid()] = fixed[63 - threadIdx.x] + dynamic[63 - threadIdx.x];"""
+    block, t = np.arange(3)[:, None], np.arange(64)[None]
+    assert np.array_equal(together(body, order=order), 2 * (100 * block + 63 - t) + 1000)
+    y = together(
+        "__shared__ REAL fixed[64];\nDYN_SHARED(REAL, more);\ny[thread_of_grid()] = blockIdx.x % 2 ? fixed[0] : more[0];"
+    )
+    assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize(
+    "body, says",
+    [
+        (
+            "if (blockIdx.x == 1) return;\ngrid_barrier(arrived, gridDim.x);",
+            r"deadlock of the grid: block \(0, 0, 0\): thread 0 waiting for other blocks, line 2; thread 1 at a barrier, line 2;"
+            r" block \(1, 0, 0\): thread 0 exited;",
+        ),
+        (
+            "if (blockIdx.x) grid_barrier(arrived, gridDim.x);\nelse grid_barrier(arrived, gridDim.x);",
+            r"blocks at different barriers of the grid: block \(0, 0, 0\): thread 0 waiting for other blocks, line 2;.*"
+            r"block \(1, 0, 0\): thread 0 waiting for other blocks, line 1;",
+        ),
+        (
+            "if (threadIdx.x < 32) grid_barrier(arrived, gridDim.x);\nelse __syncthreads();",
+            r"different barriers in block \(0, 0, 0\): thread 0 at a barrier, line 1; thread 32 at a barrier, line 2",
+        ),
+        ("grid_barrier(arrived, 2 * gridDim.x);", "deadlock of the grid"),  # the second barrier, without the first
+        ("grid_barrier(arrived, gridDim.x - 1);", "a counter beyond what is waited for"),
+        ("grid_barrier(arrived, gridDim.x + 1);", "deadlock of the grid"),
+        (
+            "if (threadIdx.x % 2) __shfl_xor_sync(~0u, 1, 1);",
+            r"deadlock in block \(0, 0, 0\).*thread 1 at a warp's operation, line 1",
+        ),
+    ],
+)
+def test_blocks_that_wait_in_vain(body, says):
+    with pytest.raises(loader.LaunchError, match=re.compile(says, re.S)):
+        together(body)
+
+
+def test_a_counter_that_is_not_zero():
+    for counter in (1, 3, 2**32 - 1):
+        with pytest.raises(loader.LaunchError, match=r"a counter beyond what is waited for|deadlock of the grid"):
+            defects.run_exchange(defects.exchange(), counter=counter)
+
+
+def test_waiting_for_blocks_that_are_not_there_yet():
+    with pytest.raises(loader.LaunchError, match=r"a launch that is not cooperative in block \(0, 0, 0\).*line 11"):
+        defects.run_exchange(defects.exchange(), cooperative=False)
+
+
+def test_thread_sanitizer_finds_races_between_blocks():
+    """Of all that orders threads of several blocks each part is deleted in turn; a line that then comes too early is named."""
+    outcome = sanitized.run("thread", "-m", "tests.cuda_on_cpu.defects", "thread", "exchange")
+    assert "RESULT" in outcome.output, outcome.output
+    found = json.loads(next(line for line in outcome.output.splitlines() if line.startswith("RESULT")).removeprefix("RESULT"))
+    assert found.pop("nothing") == ""
+    for deleted, report in found.items():
+        assert "data race" in report and f"kernel.cu:{defects.ORDERING[deleted][1]}" in report, (deleted, report[:3000])

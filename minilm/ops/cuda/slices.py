@@ -46,8 +46,12 @@ class Device(NamedTuple):
 
 def plan(H: int, B: int, gates: int, itemsize: int) -> Plan | None:
     """Slices and parts for H units, B rows of the batch and a number of gates, on the current device."""
-    device = _device()
-    if not device.cooperative:
+    return _plan(_device(), H, B, gates, itemsize)
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(device: Device, H: int, B: int, gates: int, itemsize: int) -> Plan | None:
+    if not device.cooperative or 0 in (H, B):
         return None
     most = min(device.multiprocessors, -(-B // (_each(itemsize) * GROUPS)))
     for parts in range(most, 0, -1):

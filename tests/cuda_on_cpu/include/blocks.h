@@ -18,6 +18,7 @@ struct Block {
 };
 
 static void* own_name;  // the scheduler's, to ThreadSanitizer
+static std::vector<Fibre*> kept;  // with their stacks, for later launches
 
 inline void as(void* fibre) {
 #if defined(__SANITIZE_THREAD__)
@@ -55,7 +56,6 @@ SHIM inline void leave(Block& block) {
 
 // A block before its first instruction: shared memory that nobody wrote, and a fibre for each thread.
 SHIM inline bool begin(Block& block, std::uint64_t number, std::size_t shared, bool cooperative) {
-    static std::vector<Fibre*> kept;  // with their stacks, for later launches
     std::size_t place = cooperative ? std::size_t(number) : 0;
     while (kept.size() <= place) kept.push_back(static_cast<Fibre*>(calloc(1024, sizeof(Fibre))));
     uint3 size = grid_size_;
