@@ -38,6 +38,9 @@ def add_parser(subparsers) -> None:
         "--length-penalty", type=float, default=0.0, metavar="A", help="of --beam: divide by the length to this power (0)"
     )
     add_device(parser)
+    parser.add_argument(
+        "--cuda-graphs", action="store_true", help="with --device cuda: launch a token's kernels as one CUDA graph"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -54,6 +57,8 @@ def run(args) -> int:
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
     require(args.device)
+    if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):
+        raise ValueError("--cuda-graphs wants --device cuda, and draws: it goes without --beam")
     if (args.folder is None) == (args.weights is None):
         raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
     if args.weights is not None:
@@ -75,6 +80,7 @@ def run(args) -> int:
         "top_p": args.top_p,
         "seed": args.seed,
         "greedy": args.greedy,
+        "cuda_graphs": args.cuda_graphs,
         "stop": args.stop,
         "suppress": () if unknown is None or not args.no_unk else (unknown,),
     }

@@ -8,9 +8,9 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.padding import left_padded
-from minilm.generation.sampling import check_options, draw, drawn_ids
+from minilm.generation.sampling import check_options, drawn_ids
+from minilm.generation.writing import GraphedWriter, Writer
 from minilm.ops import checks
-from minilm.random import Key
 
 __all__ = ["check_context", "read_prompt", "stream_ids", "there"]
 
@@ -29,6 +29,7 @@ def stream_ids(
     greedy: bool = False,
     suppress: Iterable[int] = (),
     block: int = 16,
+    cuda_graphs: bool = False,
 ) -> Iterator[np.ndarray]:
     """The tokens that follow `ids`, one of every text at a time.
 
@@ -51,6 +52,8 @@ def stream_ids(
     block : int
         Of a model on a GPU: so many tokens are drawn before the host reads them, the first time 1, then 2, 4, and so on. Nothing
         waits for the GPU in between; what is drawn beyond the last token that the caller wants is lost.
+    cuda_graphs : bool
+        On a GPU, launch the kernels of a token as one CUDA graph: see `minilm.generation.writing`. The same ids.
 
     Yields
     ------
@@ -74,7 +77,9 @@ def stream_ids(
     ids, mask = _prompts(model, ids)
     block = checks.whole("block", block, 1, 2**31)
     suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
-    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed, block)
+    graphed = checks.flag("cuda_graphs", cuda_graphs) and getattr(model, "device", "cpu") == "cuda"
+    writer = GraphedWriter if graphed else Writer
+    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed, block, writer)
 
 
 def _prompts(model, ids):
@@ -101,22 +106,15 @@ def check_context(model, length: int) -> None:
         raise ValueError(f"the prompt has {length} tokens, more than the model's context of {context}: shorten it")
 
 
-def _stream(model, ids, mask, tokens, options, seed, suppressed, block):
+def _stream(model, ids, mask, tokens, options, seed, suppressed, block, writer):
     on_device = getattr(model, "device", "cpu") == "cuda"
     logits, state = read_prompt(model, ids, mask)  # (B, V)
     suppressed = there(model, checks.ids("suppress", suppressed, logits.shape[1]))
-    drawn, step, count = None, 0, 1  # of the text, and to be drawn before they are read
+    writer = writer(model, logits, state, suppressed, seed, options)
+    step, count = 0, 1  # of the text, and tokens to be drawn before they are read
     while tokens is None or step < tokens:
         count = count if tokens is None else min(count, tokens - step)
-        together = []  # (B,) each
-        with devices.ids_are_checked():  # for what was drawn lies in the vocabulary; never while the caller has the turn
-            for now in range(step, step + count):
-                if drawn is not None:
-                    logits, state = model.step(drawn, state)  # (B, V)
-                if suppressed.size:
-                    logits[:, suppressed] = -np.inf
-                drawn = draw(logits, Key(seed, now), *options)  # (B,)
-                together.append(drawn)
+        together = writer.write(step, count)  # (B,) each
         step += count
         if on_device:
             together = map(drawn_ids, np.stack(together).get())  # the one wait of the block

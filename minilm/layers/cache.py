@@ -135,6 +135,11 @@ class KeyValueCache:
     def __getitem__(self, layer: int) -> LayerCache:
         return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
 
+    @property
+    def layers(self) -> int:
+        """L."""
+        return len(self._store.keys)
+
     def positions(self) -> np.ndarray:
         """Positions of the new tokens, (B, t), counted from each row's first token that is no padding; 0 for padding."""
         new = np.arange(self.start, self.length)  # (t,)

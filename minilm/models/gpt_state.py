@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.cache import KeyValueCache
+from minilm.layers.fixed_cache import FixedCache
 from minilm.ops import checks
 
 __all__ = ["GPTState", "Generating", "left_padding"]
@@ -23,6 +24,11 @@ class GPTState(NamedTuple):
         """The state of some of the texts, by their numbers (N,), which lie on the host."""
         there = devices.to_device(np.asarray(rows)) if devices.on_gpu(self.ids) else rows
         return GPTState(self.cache.reorder(rows), self.ids[there])
+
+    def claimed(self, count: int) -> tuple[GPTState, GPTState]:
+        """This state with room for `count` more tokens, and one that reads them one by one without a change of any shape."""
+        cache = self.cache.extended(count)
+        return GPTState(cache, self.ids), GPTState(FixedCache(cache, self.cache.length), self.ids[:, :0])
 
 
 class Generating:

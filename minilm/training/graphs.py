@@ -1,47 +1,25 @@
 """Steps as CUDA graphs: what the host launches kernel by kernel for the first step of a shape, it launches as one from then on.
 
 A step of a small model has hundreds of kernels of a few microseconds each, and Python takes longer to launch one than the GPU to
-run it. A graph is captured once, and all its kernels then start without the host. Three things follow from that:
+run it. As a graph, which is captured once (see `minilm.ops.cuda.graphs`), they start without the host:
 
-- **Numbers of a launch are those of the capture.** What changes from step to step lies on the device: the batch, the step that
-  dropout's keys count, the optimizer's step, the learning rate, the rate of the mean of the weights. They are written before a
-  launch.
-- **Memory of a launch is that of the capture.** The graph has a memory pool of its own, from which nobody else is given
-  anything; what it returns is copied, since the next launch overwrites it.
-- **A graph has one shape**, and one distribution of targets over the parts of an accumulated batch. Steps of other shapes are
+- What changes from step to step lies on the device: the batch, the step that dropout's keys count, the optimizer's step, the
+  learning rate, the rate of the mean of the weights. They are written before a launch.
+- What a step returns is copied, since the next launch overwrites it.
+- A graph has one shape, and one distribution of targets over the parts of an accumulated batch. Steps of other shapes are
   launched kernel by kernel, and get a graph of their own when they come a second time, up to `MOST` graphs.
-
-References
-----------
-NVIDIA, CUDA C++ Programming Guide, "CUDA Graphs"; CuPy, "Stream capture" (`cupy.cuda.Stream.begin_capture`).
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import NamedTuple
 
+from minilm.ops.cuda.graphs import Captured, capture
 from minilm.training.step import Result, Step
 
-__all__ = ["GraphedStep", "own_stream"]
+__all__ = ["GraphedStep"]
 
 MOST = 4  # each has the memory of a step
-
-
-@contextlib.contextmanager
-def own_stream():
-    """Inside this block work goes to a new stream, which a CUDA graph can capture; the default one cannot be.
-
-    The two keep no order, so the stream waits at its start for what was launched before, and the host at its end for the stream.
-    """
-    import cupy
-
-    cupy.cuda.get_current_stream().synchronize()
-    with cupy.cuda.Stream(non_blocking=True) as stream:
-        try:
-            yield stream
-        finally:
-            stream.synchronize()
 
 
 class _Numbers(NamedTuple):
@@ -54,10 +32,8 @@ class _Numbers(NamedTuple):
 
 
 class _Captured(NamedTuple):
-    graph: object
-    inputs: list
-    result: Result
-    pool: object  # whose memory the graph works in
+    graph: Captured
+    inputs: list  # its batch and state
 
 
 class GraphedStep(Step):
@@ -90,7 +66,7 @@ class GraphedStep(Step):
         self.optimizer.steps += 1
         if self.average is not None:
             self.average.updates += 1
-        loss, norm, after = captured.result
+        loss, norm, after = captured.graph.result
         return Result(loss.copy(), norm.copy(), after)  # after is an input of the next step, which copies it
 
     def _write(self, keys, lr: float) -> None:
@@ -105,25 +81,16 @@ class GraphedStep(Step):
 
     def _capture(self, batch, state, keys, counts) -> _Captured:
         cupy, numbers = self._cupy, self._numbers
-        cupy.get_default_memory_pool().free_all_blocks()  # what steps had so far, the graph's own pool will have
         inputs = [part.copy() if hasattr(part, "shape") else part for part in (*batch, *_arrays(state))]
         fixed_batch, fixed_state = tuple(inputs[: len(batch)]), inputs[len(batch) :]
         while len(numbers.key_steps) < len(keys):
             numbers.key_steps.append(cupy.zeros(1, "int64"))
         there = [key._replace(step=cell) for key, cell in zip(keys, numbers.key_steps, strict=True)]
         fixed_state = tuple(fixed_state) if isinstance(state, tuple) else next(iter(fixed_state), None)
-        pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.get_current_stream()
-        with cupy.cuda.using_allocator(pool.malloc):
-            stream.begin_capture()
-            try:
-                rate = None if self.average is None else numbers.rate
-                result = super().__call__(fixed_batch, fixed_state, there, counts, numbers.lr, number=numbers.step, rate=rate)
-            except BaseException:
-                with contextlib.suppress(Exception):
-                    stream.end_capture()
-                raise
-            graph = stream.end_capture()
-        return _Captured(graph, inputs, result, pool)
+        rate = None if self.average is None else numbers.rate
+        varying = {"number": numbers.step, "rate": rate}
+        step = super().__call__
+        return _Captured(capture(lambda: step(fixed_batch, fixed_state, there, counts, numbers.lr, **varying)), inputs)
 
 
 def _arrays(state) -> list:

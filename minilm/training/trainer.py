@@ -26,6 +26,7 @@ import numpy as np
 
 from minilm import data, layers
 from minilm.ops import clip
+from minilm.ops.cuda.graphs import own_stream
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
@@ -34,7 +35,7 @@ from minilm.training.build import Parts, make_batches, make_optimizer, make_sche
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.divergence import check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.graphs import GraphedStep, own_stream
+from minilm.training.graphs import GraphedStep
 from minilm.training.interrupt import Stop, Stopped
 from minilm.training.log import Log, plot
 from minilm.training.progress import Progress

@@ -195,3 +195,8 @@ def test_without_a_gpu_one_line_says_what_is_missing(characters, capsys, monkeyp
     devices.gpu_status.cache_clear()
     assert (status, out, err.count("\n")) == (2, "", 1) and "--device cuda: no GPU can be used: CuPy" in err
     assert other[0] == 2 and "device must be one of cpu, cuda, got 'tpu'" in other[2] and other[2].count("\n") == 1
+
+
+def test_cuda_graphs_want_a_gpu(characters, capsys):
+    assert cli.main(["generate", str(characters[0]), "--cuda-graphs"]) == 2
+    assert capsys.readouterr().err == "minilm: --cuda-graphs wants --device cuda, and draws: it goes without --beam\n"

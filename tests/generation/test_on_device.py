@@ -236,3 +236,27 @@ def test_a_row_without_a_distribution(bad, temperature):
     assert (found.ids < 0).tolist() == np.isnan(found.probability).tolist() == [False, True, False]
     with pytest.raises(ValueError, match=f"got {bad}"):
         sample_ids(logits, Key(0), temperature, top_p=0.9)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("kind", MODELS)
+def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind, options):
+    ids = PROMPTS[:1] if kind in ("lstm", "gru", "rnn") else PROMPTS
+    ids = ids if kind != "short context" else [prompt[:3] for prompt in PROMPTS]
+    with on_device(MODELS[kind]()) as model:
+        plain = drawn(model, ids, 40, **options)
+        before = fake_cupy.cuda.Graph.launched
+        graphed = drawn(model, ids, 40, **options, cuda_graphs=True)
+        launched = fake_cupy.cuda.Graph.launched - before
+    np.testing.assert_array_equal(graphed, plain)
+    expected = {"banded": 0, "short context": 0}.get(kind, 38)
+    assert launched == expected
+
+
+def test_graphs_end_where_the_context_is_full_and_begin_again():
+    with on_device(gpt(24)) as model:
+        plain = drawn(model, PROMPTS, 60, seed=4)
+        before = fake_cupy.cuda.Graph.launched
+        graphed = drawn(model, PROMPTS, 60, seed=4, cuda_graphs=True)
+        assert 40 < fake_cupy.cuda.Graph.launched - before < 58
+    np.testing.assert_array_equal(graphed, plain)

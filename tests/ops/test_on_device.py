@@ -5,9 +5,11 @@ import pytest
 
 from minilm import devices, generation, ops
 from minilm.random import Key
+from tests.cuda_on_cpu import test_mma
 from tests.generation import test_on_device as writing
-from tests.ops import gpu
+from tests.ops import gpu, test_tensor_cores
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
+from tests.ops.rounding import UNIT
 from tests.ops.test_gpu import agreement
 from tests.training.test_cuda import SMALL, close, make, run, steps
 
@@ -87,6 +89,25 @@ def test_training_steps_are_those_of_the_cpu(kind):
     close(on_host, on_device)
 
 
+@pytest.mark.skipif(not test_tensor_cores.available(), reason="its tensor cores have neither bfloat16 nor TF32")
+def test_tensor_cores_are_as_published():
+    """Lane layout and rounding of the instructions that tests/cuda_on_cpu plays: here is the proof."""
+    test_mma.check_on_device()
+
+
+@pytest.mark.skipif(not test_tensor_cores.available(), reason="its tensor cores have neither bfloat16 nor TF32")
+@pytest.mark.parametrize("precision", UNIT)
+@pytest.mark.parametrize("shape", [*test_tensor_cores.SHAPES, (2, 300, 300, 3, 64, 64), (2, 131, 300, 2, 128, 128)], ids=str)
+def test_attention_on_tensor_cores(shape, precision):
+    for options in ({}, {"sees": "causal", "dropout": 0.3}, {"padded": True}):
+        options = {"sees": "all", "padded": False, "dropout": 0.0, **options}
+        case = draw(test_tensor_cores.OP, np.float32, test_tensor_cores.dims(shape), options)
+        with test_tensor_cores.precision_of(precision):
+            found = gpu.run(test_tensor_cores.OP, case)
+        # sums are taken in another order, and cut off where float32 would round
+        test_tensor_cores.tight(found, case, precision, slack=4)
+
+
 @pytest.mark.parametrize("kind", SMALL)
 def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind):
     runs = [run(tmp_path / str(graphs), "cuda", *SMALL[kind], f"cuda_graphs={str(graphs).lower()}") for graphs in (False, True)]
@@ -101,6 +122,14 @@ def test_a_launch_of_a_graph_after_others_have_used_the_memory(tmp_path):
     between = run(tmp_path / "between", "cuda", *SMALL["gpt"], "cuda_graphs=true", "steps=30", "evaluate_every=3")
     for name, weights in plain.model.parameters.state_dict().items():
         np.testing.assert_array_equal(between.model.parameters.state_dict()[name], weights, name)
+
+
+@pytest.mark.parametrize("kind", ["gpt", "short context", "lstm"])
+def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind):
+    model = writing.MODELS[kind]().to("cuda")
+    ids = [prompt[:3] for prompt in writing.PROMPTS] if kind != "lstm" else writing.PROMPTS[:1]
+    plain = writing.drawn(model, ids, 40, seed=4)
+    np.testing.assert_array_equal(writing.drawn(model, ids, 40, seed=4, cuda_graphs=True), plain)
 
 
 @pytest.mark.parametrize("kind", ["smooth", "ties", "flat", "peaked", "ruled out", "far"])

@@ -23,6 +23,7 @@ SHAPES = [  # B, Tq, Tk, H, K, Kv: 1, primes, more than a block, more than a til
     (1, 1, 1, 1, 1, 1),
     (3, 5, 7, 2, 8, 8),
     (1, 64, 64, 1, 16, 16),
+    (1, 64, 65, 2, 8, 8),  # causal, a tile of which one query sees one key
     (2, 67, 131, 3, 17, 5),
     (1, 131, 67, 2, 32, 32),
     (1, 65, 132, 1, 48, 64),
@@ -36,6 +37,11 @@ SHAPES = [  # B, Tq, Tk, H, K, Kv: 1, primes, more than a block, more than a til
 def device():
     with gpu.emulated():
         yield
+
+
+def available() -> bool:
+    """Whether the current device takes this rung."""
+    return devices.gpu_status().available and devices.load(OP.package, "gpu").has_tensor_cores()
 
 
 def dims(shape):
@@ -65,7 +71,7 @@ def tile_of(case):
     return 64 if max(case.arguments[name].shape[3] for name in ("query", "value")) <= 64 else 32
 
 
-def tight(found, case, precision):
+def tight(found, case, precision, slack=1):
     """But for float32's own error, which may turn a rounding of a weight here and there, the numbers are the reference's."""
     dy = gpu.cotangent(found.outputs["y"])
     wanted, terms, whole = attention(case.arguments, dy, precision, tile_of(case))
@@ -73,8 +79,8 @@ def tight(found, case, precision):
         for name, exact in getattr(wanted, kind).items():
             error = np.abs(getattr(found, kind)[name] - exact)
             largest = np.abs(exact).max(initial=0)
-            turned = 3 * 2 * UNIT[precision] * terms[name]  # three weights in one sum, to the other neighbour
-            own = 4e-6 * largest + 1e-6 * whole[name]  # float32's
+            turned = slack * 3 * 2 * UNIT[precision] * terms[name]  # three weights in one sum, to the other neighbour
+            own = slack * (4e-6 * largest + 1e-6 * whole[name])  # float32's
             assert error.max(initial=0) <= turned + own, f"{name}: {error.max():.2e}, allowed {turned + own:.2e}"
             assert np.median(error) <= own, f"{name}: {np.median(error):.2e} in half of them, allowed {own:.2e}"
 
@@ -92,6 +98,8 @@ def loose(found, expected, precision):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_same_roundings_give_the_same_numbers(shape, precision):
     for options in ({}, {"sees": "causal", "dropout": 0.3}):
+        if shape[1] == 1 and not options:
+            continue  # one query has a kernel of its own
         case = draw(OP, np.float32, dims(shape), {"sees": "all", "padded": False, "dropout": 0.0, **options})
         tight(on_tensor_cores(case, precision), case, precision)
 

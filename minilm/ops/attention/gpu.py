@@ -104,13 +104,13 @@ def _kernels(wanted, query, value):
     K, Kv, itemsize = query.shape[3], value.shape[3], query.itemsize
     if wanted == TENSOR_CORES:
         precision, wide = products.chosen(), max(K, Kv)
-        if precision != "float32" and query.dtype == np.float32 and wide <= WIDTHS[-1] and _has_tensor_cores():
+        if precision != "float32" and query.dtype == np.float32 and wide <= WIDTHS[-1] and has_tensor_cores():
             return tensor(precision, next(width for width in WIDTHS if wide <= width)), wanted
         wanted = 2
     return KERNELS, wanted if ((TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK) * itemsize <= MOST else 1
 
 
-def _has_tensor_cores() -> bool:
+def has_tensor_cores() -> bool:
     """Whether the current device has those of mma.h."""
     return int(cupy.cuda.Device().compute_capability) >= 80
 

@@ -27,8 +27,8 @@ template <int COUNT> __device__ inline void load_rows(u32* tile, Rows x, i64 fir
             else v = {from[0], c + 1 < K ? from[1] : 0, c + 2 < K ? from[2] : 0, c + 3 < K ? from[3] : 0};
         }
         u32* to = tile + r * PITCH + c * WORDS / WIDTH;
-        if (BF16) to[0] = bf16_pair(v.x, v.y), to[1] = bf16_pair(v.z, v.w);
-        else to[0] = tf32(v.x), to[1] = tf32(v.y), to[2] = tf32(v.z), to[3] = tf32(v.w);
+        if (BF16) put_words(to, bf16_pair(v.x, v.y), bf16_pair(v.z, v.w));
+        else put_words(to, tf32(v.x), tf32(v.y), tf32(v.z), tf32(v.w));
     }
 }
 
@@ -145,7 +145,8 @@ __device__ inline float quad_sum(float v) {
 }
 
 // A warp's result, rows `first` to `first` + 15 of a head of an array (B, rows, H, K)
-__device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, float lower, i64 b, i64 h, i64 first, i64 rows, i64 H, i64 K) {
+__device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, float lower, i64 b, i64 h, i64 first, i64 rows, i64 H,
+                             i64 K) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         i64 i = first + lane() / 4 + e / 2 * 8;
@@ -158,8 +159,8 @@ __device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, 
     }
 }
 
-// P, and dS but for the scale, of the score tile S and the tile dP of the weights' gradients; P then has dropout's factor. `TURNED` where rows
-// are keys; m and D are those of the lane's four elements.
+// P with dropout's factor in the place of the scores S, and dS but for the scale in the place of dP. `TURNED` where rows are keys; m and
+// D are those of the lane's four elements.
 template <bool TURNED> __device__ inline void weights_and_gradients(float (&S)[4], float (&dP)[4], const float (&m)[4], const float (&D)[4],
                                                                      See see, Drop drop, bool all, i64 head, float scale, i64 row, i64 column) {
     float f[4];
