@@ -100,7 +100,7 @@ def _arrays(state) -> list:
 
 
 def _kind(part):
-    """What must be the same for a graph to serve again: of what lies on the device its shape, of what the host reads its value."""
+    """What must be the same for a graph to serve again: on the device the shape, of what the host reads the value."""
     if devices.on_gpu(part):
         return part.shape, str(part.dtype)
     return (part.shape, part.tobytes()) if hasattr(part, "shape") else part
