@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,12 @@ from minilm.random import Key
 
 GPT2 = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
 NANO = {"vocab_size": 65, "n_positions": 256, "n_embd": 384, "n_layer": 6, "n_head": 6}
+ATTENTION = [  # by precision: (B, T, H, K) and dropout, causal
+    (8, 1024, 12, 64, 0.0),
+    (4, 4096, 12, 64, 0.0),
+    (8, 1024, 6, 128, 0.0),
+    (64, 256, 6, 64, 0.2),
+]
 TINY = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 1, "n_head": 2}
 STEPS = [("GPT-2 124M", GPT2, 8, "tf32", 1.0), ("GPT-2 124M", GPT2, 8, "bf16", 1.0), ("GPT 6 x 384", NANO, 64, "tf32", None)]
 PROMPT, TOKENS = 32, 64  # read, and written after it, by a decoding case
@@ -52,6 +59,10 @@ def cases(quick: bool = False) -> list[Case]:
     named = {row.op for row in rows}
     rows += [cases_ops.Row(n, {d: max(sizes) for d, sizes in op.dims.items()}) for n, op in registry.items() if n not in named]
     found = [_op_case(registry[row.op], row, quick) for row in rows]
+    for (B, T, H, K, dropout), precision in itertools.product(ATTENTION, ("tf32", "bf16")):
+        dims, options = dict(zip(registry["attention"].dims, (B, T, T, H, K, K), strict=True)), {"sees": "causal"}
+        row = cases_ops.Row("attention", dims, {**options, "dropout": dropout} if dropout else options, target=1.0)
+        found.append(_op_case(registry["attention"], row, quick, precision))
     for title, sizes, batch, precision, target in STEPS:
         if quick:
             sizes, batch = TINY, 2
@@ -62,15 +73,29 @@ def cases(quick: bool = False) -> list[Case]:
     return list({case.name: case for case in found}.values())  # shrunk rows may coincide
 
 
-def _op_case(op, row, quick: bool) -> Case:
+def _op_case(op, row, quick: bool, precision: str = "float32") -> Case:
     dims = {letter: min(size, 5) if quick else size for letter, size in row.dims.items()}
     settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
     name = " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
-    return Case(name, op.name, lambda torch: _op(op, dims, row, torch), op.flops(dims), op.bytes(dims, 4), target=row.target)
+    if precision == "float32":
+        return Case(name, op.name, lambda torch: _op(op, dims, row, torch), op.flops(dims), op.bytes(dims, 4), target=row.target)
+    # of causal attention: its products alone, and of the weights those that are seen, so that the share is one of the matmul rate
+    flops = dims["B"] * dims["H"] * dims["Tq"] * dims["Tk"] * (4 * dims["K"] + 3 * dims["Kv"])
+    return Case(
+        f"{name}, {precision}",
+        op.name,
+        lambda torch: _op(op, dims, row, torch, precision),
+        flops,
+        op.bytes(dims, 4),
+        precision,
+        row.target,
+    )
 
 
-def _op(op, dims, row, torch) -> dict:
+def _op(op, dims, row, torch, precision: str = "float32") -> dict:
     """Forward and backward by every rung, by the CPU's kernels, and by torch."""
+    from minilm.ops.cuda import products
+
     drawn = op.draw(np.random.default_rng(0), np.float32, dims, **row.options)
     drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
     package = devices.load(*op.package.rsplit(".", 1))
@@ -82,11 +107,13 @@ def _op(op, dims, row, torch) -> dict:
     module = devices.load(op.package, "gpu")
     rungs = getattr(module, "RUNGS", {})
     last = max(rungs.values(), default=1)
+    if precision == "float32" and last == getattr(module, "TENSOR_CORES", None):
+        last -= 1  # there is no other
 
     def on_gpu(rung=None):
         def run():
             chosen = at_rung(module, rung) if rung else contextlib.nullcontext()
-            with devices.ids_are_checked(), devices.implementation("gpu"), chosen:
+            with devices.ids_are_checked(), devices.implementation("gpu"), products.precision(precision), chosen:
                 returned = forward(**there)
                 return backward(dy_there, returned[1]) if backward else returned
 
@@ -102,7 +129,7 @@ def _op(op, dims, row, torch) -> dict:
     found["cpu"] = ("cpu", on_host)
     if torch is not None:
         with contextlib.suppress(KeyError):
-            found["torch"] = ("gpu", torch_op(torch, op, drawn, dy))
+            found["torch"] = ("gpu", torch_op(torch, op, drawn, dy, precision=precision))
     return found
 
 
@@ -115,20 +142,25 @@ def _on_our_stream(torch, device: str):
     return torch.cuda.stream(torch.cuda.ExternalStream(cupy.cuda.get_current_stream().ptr))
 
 
-def torch_op(torch, op, drawn, dy, device: str = "cuda"):
-    """The peer's forward and backward, by the first of its ways; KeyError where it has no such op."""
+def torch_op(torch, op, drawn, dy, device: str = "cuda", precision: str = "float32"):
+    """The peer's forward and backward, by the first of its ways; KeyError where it has no such op. For bf16 its arrays are
+    of that type, where minilm's are float32 and rounded as they are read."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    kind = torch.bfloat16 if precision == "bf16" else None
     with torch.device(device):  # where the peer's modules are made
         tensors = {}
         for name, value in drawn.arguments.items():
             tensors[name] = torch.from_numpy(value.copy()).to(device) if isinstance(value, np.ndarray) else value
             if name in drawn.differentiable:
-                tensors[name].requires_grad_()
+                tensors[name] = tensors[name].to(kind).requires_grad_()
         if op.backward is None:
             step, _ = peers.STEPS[op.name](torch, tensors)
         else:
             way = peers.OPS[op.name](torch, tensors)[0]
             first = dy[0] if isinstance(dy, tuple) else dy
-            gradient = torch.from_numpy(np.ascontiguousarray(np.swapaxes(first, 0, 1)) if way.time_axis else first).to(device)
+            gradient = torch.from_numpy(np.ascontiguousarray(np.swapaxes(first, 0, 1)) if way.time_axis else first).to(
+                device, kind
+            )
 
             def step():
                 return torch.autograd.grad(way.forward(), way.inputs, gradient)

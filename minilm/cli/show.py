@@ -82,8 +82,10 @@ def _docstring(path: pathlib.Path) -> str:
 
 
 def _files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """The files of one implementation: ``cpu.py``, or for the GPU the kernels and what launches them."""
-    found = [folder / f"{name}{ending}" for ending in (".cu", ".py") if (folder / f"{name}{ending}").is_file()]
+    """The files of one implementation: ``cpu.py``, or for the GPU the kernels, ``gpu.cu`` first, and what launches them."""
+    kernels = sorted(folder.glob("*.cu"), key=lambda path: path.stem != name) if name == "gpu" else []
+    kernels = [path for path in kernels if path.stem == name or not path.with_suffix(".py").is_file()]  # else a helper's
+    found = [*kernels, *(path for path in [folder / f"{name}.py"] if path.is_file())]
     if not found:
         others = [other for other in ("spec", "oracle", "cpu", "gpu") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")

@@ -34,7 +34,7 @@ class MeanPooling(Layer):
             mask = checks.booleans("mask", mask, (B, T), "(B, T)")
             w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)
         y = empty_from(workspace, x)((B, D), x.dtype)  # (B, D)
-        np.matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
+        devices.array_module(x).matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
         return y, w
 
     def backward(self, dy, saved, *, workspace=None):

@@ -96,8 +96,8 @@ class Rows(NamedTuple):
     def forward(self, E):
         """The vectors (N, D) by a table E (V, D)."""
         rows, _ = embedding.forward(self.ids, E)  # (N, J, D)
-        x = np.matmul(self.p[:, None], rows)[:, 0]  # (N, D)
-        return x if self.q is None else x + np.matmul(self.q[:, None], rows)[:, 0] * _scale(E)
+        x = (self.p[:, None] @ rows)[:, 0]  # (N, D)
+        return x if self.q is None else x + (self.q[:, None] @ rows)[:, 0] * _scale(E)
 
     def backward(self, dx, weight) -> None:
         """Add the gradient by the table, for dx (N, D), to the parameter's."""

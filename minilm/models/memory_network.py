@@ -245,8 +245,8 @@ class MemoryNetwork(Layer):
 
     def _hop(self, u, m, c, mask, linear):
         if linear:
-            p = np.where(mask, np.matmul(m, u[:, :, None])[:, :, 0], 0).astype(u.dtype)  # (B, M)
-            o, kept = np.matmul(p[:, None], c)[:, 0], None  # (B, D)
+            p = np.where(mask, (m @ u[:, :, None])[:, :, 0], 0).astype(u.dtype)  # (B, M)
+            o, kept = (p[:, None] @ c)[:, 0], None  # (B, D)
         else:
             one = (u[:, None, None], m[:, :, None], c[:, :, None])  # (B, 1, 1, D), (B, M, 1, D) twice
             (y, weights), kept = attention.forward(*one, key_mask=mask, scale=1.0, return_weights=True)
@@ -258,9 +258,9 @@ class MemoryNetwork(Layer):
         """Gradients by u (B, D), m and c (B, M, D)."""
         if hop.attention is None:
             dc = hop.p[:, :, None] * do[:, None]  # (B, M, D)
-            dp = np.where(mask, np.matmul(hop.c, do[:, :, None])[:, :, 0], 0).astype(do.dtype)  # (B, M)
+            dp = np.where(mask, (hop.c @ do[:, :, None])[:, :, 0], 0).astype(do.dtype)  # (B, M)
             dm = dp[:, :, None] * hop.u[:, None]  # (B, M, D)
-            du = np.matmul(dp[:, None], hop.m)[:, 0]  # (B, D)
+            du = (dp[:, None] @ hop.m)[:, 0]  # (B, D)
         else:
             dq, dk, dv = attention.backward(do[:, None, None], hop.attention)
             du, dm, dc = dq[:, 0, 0], dk[:, :, 0], dv[:, :, 0]

@@ -162,7 +162,7 @@ class Reader(Layer):
         for kept, layer, mapped, g in zip(saved.losses, (self.start, self.end), saved.maps, saved.pointed, strict=True):
             ds = cross_entropy.backward(dloss / 2, kept, **options)  # (B, T)
             dy += ds[:, :, None] * g[:, None]
-            dg = np.matmul(ds[:, None], saved.y)[:, 0]  # (B, 2H)
+            dg = (ds[:, None] @ saved.y)[:, 0]  # (B, 2H)
             dr = dr + layer.backward(dg, mapped, **options)
         dw, dkey, dvalue = attention.backward(dr[:, None, None], saved.pooled)  # (B, 1, 1, 2H), (B, Q, 1, 2H) twice
         self.pool.accumulate(dw.sum(axis=0).reshape(-1))
@@ -215,7 +215,7 @@ class Reader(Layer):
         logits, maps, pointed = [], [], []
         for layer in (self.start, self.end):
             g, kept = layer.forward(r, **options)  # (B, 2H)
-            logits.append(np.where(inside, np.matmul(y, g[:, :, None])[:, :, 0], NEVER).astype(y.dtype))  # (B, T)
+            logits.append(np.where(inside, (y @ g[:, :, None])[:, :, 0], NEVER).astype(y.dtype))  # (B, T)
             maps.append(kept)
             pointed.append(g)
         saved = Saved(

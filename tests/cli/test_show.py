@@ -71,6 +71,10 @@ def test_the_gpu_sources(capsys):
     assert {"minilm/ops/cuda/gates.h", "minilm/ops/lstm/sliced.cu"} <= set(re.split(r"[ ,]+", out.splitlines()[-1]))
     helpers = show(capsys, "lstm", "--gpu", "--helpers")
     assert "inline REAL sigmoid" in helpers and "lstm_sliced_forward(" in helpers and "#define grid_barrier" in helpers
+    out = show(capsys, "attention", "--gpu")
+    places = [out.index(f"__global__ void attention_forward_{rung}(") for rung in (1, 2, 3)]
+    assert places == sorted(places) and out.index("KERNELS.launch") > places[-1]
+    assert "minilm/ops/cuda/mma.h" in out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

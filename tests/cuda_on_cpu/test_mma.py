@@ -4,13 +4,14 @@ A layout that is wrong in mma.h, in PTX's documentation and in CUTLASS alike wou
 instructions do what is written of them (tests/ops/test_on_device.py runs these kernels there).
 """
 
+import functools
 import itertools
 
 import numpy as np
 import pytest
 
 from minilm.ops.cuda import source
-from tests.cuda_on_cpu import loader, sanitized
+from tests.cuda_on_cpu import fake_cupy, loader, sanitized
 from tests.ops.rounding import bits_of, rounded
 
 pytestmark = pytest.mark.skipif(sanitized.missing() is not None, reason=str(sanitized.missing()))
@@ -55,11 +56,23 @@ extern "C" __global__ void half_a_warp(
 }
 """
 HEADERS = [source.flatten(source.SHARED / name) for name in ("minilm_cuda.h", "mma.h")]
+TEXT = "\n".join(HEADERS) + '#line 1 "kernel.cu"' + KERNELS
 
 
 def launch(kernel, *arguments, order="ascending"):
-    text = "\n".join(HEADERS) + '#line 1 "kernel.cu"' + KERNELS
-    loader.launch(loader.compiled(text, ("-DREAL=float",)), kernel, (1,), (32,), arguments, order=order)
+    """One warp; arrays are of the host."""
+    loader.launch(loader.compiled(TEXT, ("-DREAL=float",)), kernel, (1,), (32,), arguments, order=order)
+
+
+def launch_by_cupy(kernel, *arguments):
+    """The same on the current device."""
+    import cupy
+
+    there = [cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments]
+    cupy.RawModule(code=TEXT, options=("--std=c++17", "-DREAL=float")).get_function(kernel)((1,), (32,), tuple(there))
+    for array, result in zip(arguments, there, strict=True):
+        if isinstance(array, np.ndarray):
+            array[...] = cupy.asnumpy(result)
 
 
 # As the PTX ISA words it, for element i of a lane's fragment; groupID = lane >> 2, threadID_in_group = lane % 4.
@@ -126,10 +139,8 @@ def registers(matrix, places, precision):
     return bits[:, ::2] | bits[:, 1::2] << np.uint32(16) if precision == "bf16" else bits
 
 
-@pytest.mark.parametrize("described", [by_ptx, by_cute])
-@pytest.mark.parametrize("order", loader.ORDERS)
-@pytest.mark.parametrize("precision", PTX)
-def test_a_product_through_fragments(precision, order, described):
+def check_product(run, precision, described):
+    """A product whose operands and result are taken apart and put together as described."""
     depth = 16 if precision == "bf16" else 8
     rng = np.random.default_rng(0)
     A, B = (rounded(rng.standard_normal(shape).astype(np.float32), precision) for shape in ((16, depth), (depth, 8)))
@@ -137,10 +148,17 @@ def test_a_product_through_fragments(precision, order, described):
     places = described(precision, "c")
     c = np.ascontiguousarray(C[places[..., 0], places[..., 1]])
     fragments = [np.ascontiguousarray(registers(x, described(precision, n), precision)) for n, x in (("a", A), ("b", B))]
-    launch("product", *fragments, c, np.int32(precision == "bf16"), order=order)
+    run("product", *fragments, c, np.int32(precision == "bf16"))
     found = np.empty((16, 8), np.float32)
     found[places[..., 0], places[..., 1]] = c
-    np.testing.assert_allclose(found, C + A.astype(np.float64) @ B, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found, C + A.astype(np.float64) @ B, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("described", [by_ptx, by_cute])
+@pytest.mark.parametrize("order", loader.ORDERS)
+@pytest.mark.parametrize("precision", PTX)
+def test_a_product_through_fragments(precision, order, described):
+    check_product(functools.partial(launch, order=order), precision, described)
 
 
 def test_tf32_reads_no_more_than_ten_bits():
@@ -150,30 +168,50 @@ def test_tf32_reads_no_more_than_ten_bits():
     assert (c == 8).all()
 
 
-def test_loading_matrices():
+def check_loading(run):
     """Lane l gets row l / 4 of matrix m, halves 2 (l % 4) and the next; turned: column l / 4, rows 2 (l % 4) and the next."""
     halves = np.random.default_rng(0).integers(0, 2**16, (4, 8, 8)).astype(np.uint16)  # matrix, row, column
     for turned in (0, 1):
         matrices = halves.transpose(0, 2, 1) if turned else halves
         found = np.zeros((32, 4), np.uint32)
-        launch("load", np.ascontiguousarray(halves).view(np.uint32).reshape(32, 4), found, np.int32(turned))
+        run("load", np.ascontiguousarray(halves).view(np.uint32).reshape(32, 4), found, np.int32(turned))
         for l, m in itertools.product(range(32), range(4)):
             pair = matrices[m, l // 4, 2 * (l % 4) : 2 * (l % 4) + 2]
             assert np.array_equal(np.ascontiguousarray(found[l, m : m + 1]).view(np.uint16), pair)
 
 
-def test_rounding():
+def check_rounding(run):
+    """Infinities, NaN, numbers below 2**-126, ties and those beside them, and others."""
     special = np.array([0, -0.0, 1, np.inf, -np.inf, np.nan, 3.4e38, 1e-40], np.float32)
     ties = np.array([0x3F808000, 0x3F818000, 0x3F801000, 0x3F803000, 0xBF801000, 0x3F80FFFF, 0x3F800FFF, 0x3F807FFF], np.uint32)
     x = np.concatenate([special, ties.view(np.float32), np.random.default_rng(0).standard_normal(16).astype(np.float32)])
     pairs, tens = np.zeros(32, np.uint32), np.zeros(32, np.uint32)
-    launch("rounding", x, pairs, tens)
+    run("rounding", x, pairs, tens)
     for found, given, precision in (
         ((pairs << np.uint32(16)).view(np.float32), x, "bf16"),
         ((pairs & np.uint32(0xFFFF0000)).view(np.float32), -x, "bf16"),
         (tens.view(np.float32), x, "tf32"),
     ):
         np.testing.assert_array_equal(found, rounded(given, precision))
+
+
+def test_loading_matrices_and_rounding():
+    check_loading(launch)
+    check_rounding(launch)
+
+
+def test_the_same_by_cupy():
+    """As tests/ops/test_on_device.py does it on a GPU."""
+    with fake_cupy.installed():
+        check_on_device()
+
+
+def check_on_device():
+    """All of it on the current device."""
+    for precision in PTX:
+        check_product(launch_by_cupy, precision, by_ptx)
+    check_loading(launch_by_cupy)
+    check_rounding(launch_by_cupy)
 
 
 def test_half_a_warp_is_told():

@@ -1,9 +1,12 @@
 """BERT, the classifiers and the tagger on a GPU, which the CPU plays here: the CPU's numbers, and no waiting."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
 from minilm import data, devices, explaining, layers, models, optimizers, training, weights
+from minilm.cli import main
 from minilm.models.tagger import Spelling
 from minilm.random import Key
 from minilm.training import masked_evaluation, settings
@@ -118,10 +121,20 @@ def test_training_steps_are_those_of_the_cpu_and_wait_for_nothing(case, dtype):
     assert len(set(losses)) == 3 and np.isfinite(losses).all()
 
 
-def both(make, call):
+@gpu.on_a_real_one
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES)
+def test_training_steps_on_a_real_gpu(case, dtype):
+    make, arguments = CASES[case]
+    on_host, _ = steps(make(dtype), arguments)
+    on_device, _ = steps(make(dtype).to("cuda"), arguments)
+    close(on_host, on_device, **({"rtol": 1e-3, "atol": 1e-4} if dtype == np.float32 else {}))
+
+
+def both(make, call, where=gpu.emulated):
     """What `call` gives of a model on the CPU, and of the same on the device, there on the host again."""
     on_host = call(make(np.float64), lambda *arrays: arrays)
-    with gpu.emulated():
+    with where():
         on_device = call(make(np.float64).to("cuda"), lambda *arrays: devices.to_device(arrays))
         assert all(devices.on_gpu(leaf) for _, leaf in gpu.leaves(on_device) if hasattr(leaf, "shape"))
         return on_host, devices.to_host(on_device)
@@ -130,28 +143,34 @@ def both(make, call):
 ALLOWED = np.array([[1, 0, 1], [1, 1, 0], [1, 1, 1], [1, 1, 0]], bool)
 
 
-@pytest.mark.parametrize(
-    "case, call",
-    [
-        ("pretraining", lambda model, there: model.logits(*there(IDS, TYPES, MASK))),
-        ("pretraining", lambda model, there: tuple(model.bert.forward(*there(IDS))[0])),
-        ("sequences", lambda model, there: model.logits(*there(IDS, TYPES, MASK))),
-        ("spans", lambda model, there: model.logits(*there(IDS))),
-        ("BERT, mean", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
-        ("BERT, first token", lambda model, there: model.logits(*there(IDS))),
-        ("n-grams", lambda model, there: model.grams(*there(IDS, LENGTHS))),
-        ("n-grams", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
-        ("lstm, attention", lambda model, there: model.attention(*there(IDS, LENGTHS))),
-        ("gru, mean", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
-        ("tags", lambda model, there: (model.emissions(*there(IDS)), model.decode(*there(IDS, LENGTHS)))),
-        ("tags", lambda model, there: model.decode(*there(IDS, LENGTHS), allowed=ALLOWED)),
-        ("tags", lambda model, there: model.decode(*there(IDS), allowed=there(ALLOWED)[0])),
-        ("tags", lambda model, there: model.crf.marginals(model.emissions(*there(IDS)), *there(LENGTHS))),
-        ("tags, characters", lambda model, there: model.decode(*there(IDS, LENGTHS, SPELLING))),
-    ],
-)
+PREDICTIONS = [
+    ("pretraining", lambda model, there: model.logits(*there(IDS, TYPES, MASK))),
+    ("pretraining", lambda model, there: tuple(model.bert.forward(*there(IDS))[0])),
+    ("sequences", lambda model, there: model.logits(*there(IDS, TYPES, MASK))),
+    ("spans", lambda model, there: model.logits(*there(IDS))),
+    ("BERT, mean", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
+    ("BERT, first token", lambda model, there: model.logits(*there(IDS))),
+    ("n-grams", lambda model, there: model.grams(*there(IDS, LENGTHS))),
+    ("n-grams", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
+    ("lstm, attention", lambda model, there: model.attention(*there(IDS, LENGTHS))),
+    ("gru, mean", lambda model, there: model.probabilities(*there(IDS, LENGTHS))),
+    ("tags", lambda model, there: (model.emissions(*there(IDS)), model.decode(*there(IDS, LENGTHS)))),
+    ("tags", lambda model, there: model.decode(*there(IDS, LENGTHS), allowed=ALLOWED)),
+    ("tags", lambda model, there: model.decode(*there(IDS), allowed=there(ALLOWED)[0])),
+    ("tags", lambda model, there: model.crf.marginals(model.emissions(*there(IDS)), *there(LENGTHS))),
+    ("tags, characters", lambda model, there: model.decode(*there(IDS, LENGTHS, SPELLING))),
+]
+
+
+@pytest.mark.parametrize("case, call", PREDICTIONS)
 def test_predictions(case, call):
     close(*both(CASES[case][0], call))
+
+
+@gpu.on_a_real_one
+@pytest.mark.parametrize("case, call", PREDICTIONS)
+def test_predictions_on_a_real_gpu(case, call):
+    close(*both(CASES[case][0], call, contextlib.nullcontext))
 
 
 @pytest.mark.parametrize("places", [True, False])
@@ -305,6 +324,22 @@ def test_a_checkpoint_moves_between_devices(tmp_path, corpus):
         assert resumed.state.step == 10
         losses.append(resumed.evaluation.loss)
     assert losses[0] == pytest.approx(losses[1], abs=2e-4)
+
+
+@gpu.on_a_real_one
+@pytest.mark.parametrize("more", [("accumulate=1",), ("accumulate=2",), ("cuda_graphs=true",)], ids=str)
+def test_a_run_on_a_real_gpu(tmp_path, corpus, more):
+    found = [run(tmp_path / device, device, corpus, "steps=12", *more).evaluation for device in ("cpu", "cuda")]
+    assert found[1].loss == pytest.approx(found[0].loss, abs=2e-3)
+
+
+def test_a_run_of_a_gpu_is_explained_on_the_cpu(tmp_path, corpus, capsys):
+    with gpu.emulated():
+        run(tmp_path / "run", "cuda", corpus, "steps=2")
+        assert training.load_run(tmp_path / "run").model.device == "cpu"
+        words = ["--text", "the fox ran", "--steps", "4", "--out", str(tmp_path / "page.html")]
+        assert main(["explain", str(tmp_path / "run"), *words]) == 0
+    assert "surprisal" in capsys.readouterr().out and (tmp_path / "page.html").exists()
 
 
 def test_masked_evaluation(tmp_path, corpus):

@@ -9,7 +9,7 @@ from minilm.checking.subjects import Subject
 from minilm.ops.cuda import slices
 from tests.cuda_on_cpu.fake_cupy import raw
 from tests.ops import gpu
-from tests.ops.properties import OPS, combinations, draw, label, pytest_combinations, reference, same_bits
+from tests.ops.properties import OPS, Reference, combinations, draw, label, pytest_combinations, reference, run, same_bits
 from tests.ops.test_gpu import agreement
 
 NAMES = ("lstm", "gru")
@@ -158,3 +158,31 @@ def test_plans(monkeypatch, device, H, B, gates, itemsize, expected):
     if plan:
         blocks = -(-H // plan.units) * plan.parts
         assert blocks <= device[0] and plan.parts * plan.rows >= B
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_that_come_from_some_outputs_only(rung, name):
+    op = OPS[name]
+    case = draw(op, np.float64, SHAPES[1], {"padded": True, "reverse": False})
+    y, _, _ = gpu.forward(op, case.arguments)
+    whole = gpu.cotangent(y)
+    for kept in range(len(whole)):
+        dy = [part if number == kept else None for number, part in enumerate(whole)]
+        found = []
+        for implementation, there in (("gpu", devices.to_device), ("oracle", lambda tree: tree)):
+            with devices.implementation(implementation):
+                _, saved = gpu.functions(op)[0](**there(case.arguments))
+                found.append(devices.to_host(gpu.functions(op)[1](there(dy), saved)))
+        for a, b in zip(*found, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("letter", "TBDH")
+@pytest.mark.parametrize("name", NAMES)
+def test_empty(rung, name, letter):
+    op = OPS[name]
+    case = draw(op, np.float64, {**SHAPES[1], letter: 0})
+    found = gpu.run(op, case)
+    with np.errstate(all="ignore"):
+        expected = run(op, "oracle", case)
+    Reference(expected, expected).compare(f"{name} {letter} = 0", found, np.float64)

@@ -5,9 +5,11 @@ import pytest
 
 from minilm import devices, generation, ops
 from minilm.random import Key
+from tests.cuda_on_cpu import test_mma
 from tests.generation import test_on_device as writing
-from tests.ops import gpu
+from tests.ops import gpu, test_tensor_cores
 from tests.ops.properties import OPS, PAIRS, combinations, draw, label, pytest_combinations, same_bits
+from tests.ops.rounding import UNIT
 from tests.ops.test_gpu import agreement
 from tests.training.test_cuda import SMALL, close, make, run, steps
 
@@ -36,6 +38,29 @@ def test_all_sizes_large_at_once(name):
     agreement(op, dims={letter: max(choice for choice in choices if choice <= 300) for letter, choices in op.dims.items()})
 
 
+SLICED = [  # weights over several multiprocessors: usual sizes, odd ones, one row, and a batch of several tiles to a part
+    {"T": 20, "B": 64, "D": 32, "H": 512},
+    {"T": 9, "B": 19, "D": 5, "H": 509},
+    {"T": 9, "B": 1, "D": 5, "H": 512},
+    {"T": 5, "B": 300, "D": 5, "H": 128},
+    {"T": 5, "B": 40, "D": 5, "H": 1024},
+]
+
+
+@pytest.mark.parametrize("dims", SLICED, ids=str)
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_blocks_that_exchange_the_states(name, dims):
+    """Rung 3 agrees with the oracle, and gives the same bits however its blocks happen to meet."""
+    op = OPS[name]
+    for padded in (False, True):
+        agreement(op, {"padded": padded, "reverse": padded}, dims, number=3)
+    case = draw(op, np.float32, {**dims, "T": 100})
+    with gpu.rung(op, 3):
+        first = gpu.run(op, case)
+        for _ in range(5):
+            same_bits(name, gpu.run(op, case), first)
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "cross_entropy"])
 def test_more_than_two_to_the_28_numbers(name):
     """Offsets of 32 bits would wrap: 6,000 rows of 50,257, of which the last are looked at."""
@@ -62,6 +87,25 @@ def test_training_steps_are_those_of_the_cpu(kind):
     on_host, _ = steps(make(kind))
     on_device, _ = steps(make(kind).to("cuda"))
     close(on_host, on_device)
+
+
+@pytest.mark.skipif(not test_tensor_cores.available(), reason="its tensor cores have neither bfloat16 nor TF32")
+def test_tensor_cores_are_as_published():
+    """Lane layout and rounding of the instructions that tests/cuda_on_cpu plays: here is the proof."""
+    test_mma.check_on_device()
+
+
+@pytest.mark.skipif(not test_tensor_cores.available(), reason="its tensor cores have neither bfloat16 nor TF32")
+@pytest.mark.parametrize("precision", UNIT)
+@pytest.mark.parametrize("shape", [*test_tensor_cores.SHAPES, (2, 300, 300, 3, 64, 64), (2, 131, 300, 2, 128, 128)], ids=str)
+def test_attention_on_tensor_cores(shape, precision):
+    for options in ({}, {"sees": "causal", "dropout": 0.3}, {"padded": True}):
+        options = {"sees": "all", "padded": False, "dropout": 0.0, **options}
+        case = draw(test_tensor_cores.OP, np.float32, test_tensor_cores.dims(shape), options)
+        with test_tensor_cores.precision_of(precision):
+            found = gpu.run(test_tensor_cores.OP, case)
+        # sums are taken in another order, and cut off where float32 would round
+        test_tensor_cores.tight(found, case, precision, slack=4)
 
 
 @pytest.mark.parametrize("kind", SMALL)
@@ -107,6 +151,7 @@ def test_texts_are_those_of_the_cpu(name, options):
     ids = np.stack([prompt[:3] for prompt in writing.PROMPTS]) if model.carries_state else writing.PROMPTS
     wanted = writing.drawn(model, ids, 40, **options), generation.beam_search(model, writing.PROMPTS[0], 12, 3)
     model.to("cuda")
-    assert np.array_equal(writing.drawn(model, ids, 40, **options), wanted[0])
+    for cuda_graphs in (False, True):
+        assert np.array_equal(writing.drawn(model, ids, 40, cuda_graphs=cuda_graphs, **options), wanted[0])
     found = generation.beam_search(model, writing.PROMPTS[0], 12, 3)
     assert [h.ids.tolist() for h in found] == [h.ids.tolist() for h in wanted[1]]

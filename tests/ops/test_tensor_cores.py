@@ -8,6 +8,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from minilm import devices, ops
 from minilm.ops.contract import Case
@@ -23,6 +25,7 @@ SHAPES = [  # B, Tq, Tk, H, K, Kv: 1, primes, more than a block, more than a til
     (1, 1, 1, 1, 1, 1),
     (3, 5, 7, 2, 8, 8),
     (1, 64, 64, 1, 16, 16),
+    (1, 64, 65, 2, 8, 8),  # causal, a tile of which one query sees one key
     (2, 67, 131, 3, 17, 5),
     (1, 131, 67, 2, 32, 32),
     (1, 65, 132, 1, 48, 64),
@@ -36,6 +39,11 @@ SHAPES = [  # B, Tq, Tk, H, K, Kv: 1, primes, more than a block, more than a til
 def device():
     with gpu.emulated():
         yield
+
+
+def available() -> bool:
+    """Whether the current device takes this rung."""
+    return devices.gpu_status().available and devices.load(OP.package, "gpu").has_tensor_cores()
 
 
 def dims(shape):
@@ -65,7 +73,7 @@ def tile_of(case):
     return 64 if max(case.arguments[name].shape[3] for name in ("query", "value")) <= 64 else 32
 
 
-def tight(found, case, precision):
+def tight(found, case, precision, slack=1):
     """But for float32's own error, which may turn a rounding of a weight here and there, the numbers are the reference's."""
     dy = gpu.cotangent(found.outputs["y"])
     wanted, terms, whole = attention(case.arguments, dy, precision, tile_of(case))
@@ -73,8 +81,8 @@ def tight(found, case, precision):
         for name, exact in getattr(wanted, kind).items():
             error = np.abs(getattr(found, kind)[name] - exact)
             largest = np.abs(exact).max(initial=0)
-            turned = 3 * 2 * UNIT[precision] * terms[name]  # three weights in one sum, to the other neighbour
-            own = 4e-6 * largest + 1e-6 * whole[name]  # float32's
+            turned = slack * 3 * 2 * UNIT[precision] * terms[name]  # three weights in one sum, to the other neighbour
+            own = slack * (4e-6 * largest + 1e-6 * whole[name])  # float32's
             assert error.max(initial=0) <= turned + own, f"{name}: {error.max():.2e}, allowed {turned + own:.2e}"
             assert np.median(error) <= own, f"{name}: {np.median(error):.2e} in half of them, allowed {own:.2e}"
 
@@ -92,6 +100,8 @@ def loose(found, expected, precision):
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_same_roundings_give_the_same_numbers(shape, precision):
     for options in ({}, {"sees": "causal", "dropout": 0.3}):
+        if shape[1] == 1 and not options:
+            continue  # one query has a kernel of its own
         case = draw(OP, np.float32, dims(shape), {"sees": "all", "padded": False, "dropout": 0.0, **options})
         tight(on_tensor_cores(case, precision), case, precision)
 
@@ -102,6 +112,19 @@ def test_every_option(options, precision):
     for shape in ((2, 70, 68, 2, 9, 16), (2, 30, 131, 1, 16, 7)):
         case = draw(OP, np.float32, dims(shape), options)
         tight(on_tensor_cores(case, precision), case, precision)
+
+
+@given(data=st.data())
+def test_other_sizes(data):
+    shape = {
+        letter: data.draw(st.integers(1, most), label=letter)
+        for letter, most in zip(OP.dims, (2, 140, 140, 2, 40, 40), strict=True)
+    }
+    options = {k: data.draw(st.sampled_from(v), label=k) for k, v in OP.options.items()}
+    precision = data.draw(st.sampled_from(list(UNIT)), label="precision")
+    assume(shape["Tq"] > 1 or options["dropout"])  # one query has a kernel of its own
+    case = draw(OP, np.float32, shape, options, data.draw(st.integers(0, 3), label="seed"))
+    tight(on_tensor_cores(case, precision), case, precision)
 
 
 @pytest.mark.parametrize("precision", UNIT)
@@ -190,6 +213,14 @@ def test_forward_and_backward_of_other_rungs_fit(precision):
     with precision_of(precision):
         found = gpu.backward(OP, y, saved, case.differentiable)
     loose(expected._replace(gradients=found), expected, precision)
+
+
+@pytest.mark.parametrize("precision", UNIT)
+def test_shared_memory_is_there_on_every_device(precision):
+    """99 KiB a block is what devices of compute capability 8.6 and 12.0 have, the least of all with these instructions."""
+    module = devices.load(OP.package, "gpu")
+    for width in module.WIDTHS:
+        assert max(entry.shared for entry in module.tensor(precision, width).entries.values()) <= 99 * 1024
 
 
 def launched(case, precision):

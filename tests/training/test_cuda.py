@@ -9,6 +9,7 @@ from minilm.random import Key
 from minilm.training import settings
 from minilm.training.train import stored_config
 from tests.cuda_on_cpu import fake_cupy
+from tests.cuda_on_cpu.fake_cupy import raw
 from tests.ops import gpu
 
 GPT = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3, "resid_pdrop": 0.1, "attn_pdrop": 0.1}
@@ -153,11 +154,24 @@ def test_steps_of_a_run_wait_only_to_log(tmp_path, monkeypatch):
     assert len(counts) == 12 and max(counts) <= 1
 
 
-@pytest.mark.parametrize("kind, more", [("gpt", ()), ("lstm", ("optimizer.name=sgd", "optimizer.clip_norm=none"))])
+WIDE = (
+    "model.hidden_size=80",
+    "batch=2",
+    "time=2",
+    "optimizer.name=sgd",
+    "optimizer.clip_norm=none",
+)  # one multiprocessor's too many
+
+
+@pytest.mark.parametrize(
+    "kind, more", [("gpt", ()), ("lstm", ("optimizer.name=sgd", "optimizer.clip_norm=none")), ("lstm", WIDE)]
+)
 def test_steps_as_cuda_graphs_are_those_launched_kernel_by_kernel(tmp_path, kind, more):
     more = (*SMALL[kind], *more, "schedule.name=cosine", "log_every=6")
     with gpu.emulated():
+        raw.launches.clear()
         launched = run(tmp_path / "launched", "cuda", *more)
+        assert ("lstm_sliced_backward" in raw.launches) == ("model.hidden_size=80" in more)
         before = fake_cupy.cuda.Graph.launched
         graphed = run(tmp_path / "graphed", "cuda", *more, "cuda_graphs=true")
         assert fake_cupy.cuda.Graph.launched - before == 11, "the first step of a shape is launched kernel by kernel"
@@ -181,7 +195,6 @@ def test_other_precisions(tmp_path, precision, close_to):
 @pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 1e-2)])
 def test_attention_is_trained_on_tensor_cores(precision, close_to):
     """A step of a GPT in a precision that rounds: loss and norm are float32's but for that, attention's kernels rung 3."""
-    from tests.cuda_on_cpu.fake_cupy import raw
 
     on_host, _ = steps(make("gpt"), 1)
     with gpu.emulated():

@@ -7,7 +7,7 @@
 #define ROWS (16 * WARPS)                // of a block
 #define COLUMNS (WIDTH <= 64 ? 64 : 32)  // keys of a tile in forward
 #define KEYS 32                          // keys of a tile in dquery
-#define QUERIES 32                       // queries of a tile in dkey_dvalue
+#define QUERIES (WIDTH <= 64 ? 32 : 16)  // queries of a tile in dkey_dvalue, whose two results fill the registers
 #define WORDS (BF16 ? WIDTH / 2 : WIDTH)
 #define PITCH (WORDS + 4)
 #define OUT (WIDTH / 8)                  // products side by side in a row of the result
@@ -27,8 +27,8 @@ template <int COUNT> __device__ inline void load_rows(u32* tile, Rows x, i64 fir
             else v = {from[0], c + 1 < K ? from[1] : 0, c + 2 < K ? from[2] : 0, c + 3 < K ? from[3] : 0};
         }
         u32* to = tile + r * PITCH + c * WORDS / WIDTH;
-        if (BF16) to[0] = bf16_pair(v.x, v.y), to[1] = bf16_pair(v.z, v.w);
-        else to[0] = tf32(v.x), to[1] = tf32(v.y), to[2] = tf32(v.z), to[3] = tf32(v.w);
+        if (BF16) put_words(to, bf16_pair(v.x, v.y), bf16_pair(v.z, v.w));
+        else put_words(to, tf32(v.x), tf32(v.y), tf32(v.z), tf32(v.w));
     }
 }
 
@@ -64,6 +64,7 @@ template <int N> __device__ inline void scores(float (&S)[N][4], const u32* A, c
 // lane has are put where the fragment has t and t + 4: a sum over columns may be taken in any order, if B's rows follow.
 template <int N> __device__ inline void add_product(float (&out)[OUT][4], const float (&P)[N][4], const u32* B) {
     u32 g = lane() / 4, t = lane() % 4, m = lane() / 8, r = lane() % 8;
+    __syncwarp();  // a product wants the lanes at one place, from which masks before may have parted them
     if (BF16) {
 #pragma unroll
         for (int n = 0; n < N; n += 2) {
@@ -145,7 +146,8 @@ __device__ inline float quad_sum(float v) {
 }
 
 // A warp's result, rows `first` to `first` + 15 of a head of an array (B, rows, H, K)
-__device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, float lower, i64 b, i64 h, i64 first, i64 rows, i64 H, i64 K) {
+__device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, float lower, i64 b, i64 h, i64 first, i64 rows, i64 H,
+                             i64 K) {
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         i64 i = first + lane() / 4 + e / 2 * 8;
@@ -158,8 +160,8 @@ __device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, 
     }
 }
 
-// P, and dS but for the scale, of the score tile S and the tile dP of the weights' gradients; P then has dropout's factor. `TURNED` where rows
-// are keys; m and D are those of the lane's four elements.
+// P with dropout's factor in the place of the scores S, and dS but for the scale in the place of dP. `TURNED` where rows are keys; m and
+// D are those of the lane's four elements.
 template <bool TURNED> __device__ inline void weights_and_gradients(float (&S)[4], float (&dP)[4], const float (&m)[4], const float (&D)[4],
                                                                      See see, Drop drop, bool all, i64 head, float scale, i64 row, i64 column) {
     float f[4];

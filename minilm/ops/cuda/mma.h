@@ -130,6 +130,22 @@ __device__ inline u32 tf32(float v) {
     return rounded;
 }
 
+// Words side by side in shared memory by one instruction; the place is a multiple of their size.
+__device__ inline void put_words(u32* to, u32 first, u32 second) {
+#if TENSOR_CORES == 2
+    to[0] = first, to[1] = second;
+#else
+    *reinterpret_cast<uint2*>(to) = make_uint2(first, second);
+#endif
+}
+__device__ inline void put_words(u32* to, u32 first, u32 second, u32 third, u32 fourth) {
+#if TENSOR_CORES == 2
+    to[0] = first, to[1] = second, to[2] = third, to[3] = fourth;
+#else
+    *reinterpret_cast<uint4*>(to) = make_uint4(first, second, third, fourth);
+#endif
+}
+
 // Four matrices of 8 rows of 4 words in shared memory: lanes 8m to 8m + 7 say where the rows of matrix m begin, each at a multiple of
 // 16 bytes; r[m] becomes word t of row g of matrix m.
 __device__ inline void load_matrices(u32 (&r)[4], const u32* row) {

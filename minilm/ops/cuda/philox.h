@@ -26,7 +26,11 @@ struct Key {
     }
 
     // The 32 random bits of element i.
-    __device__ u32 bits(i64 i) const { return words(u32(i / 4)).w[i % 4]; }
+    __device__ u32 bits(i64 i) const {
+        Words four = words(u32(i / 4));  // chosen, not indexed: registers have no numbers that a program can compute
+        u32 lower = i % 2 ? four.w[1] : four.w[0], upper = i % 2 ? four.w[3] : four.w[2];
+        return i % 4 > 1 ? upper : lower;
+    }
 
     // Number i in [0, 1): a whole multiple of 2^-53, from 27 and 26 bits of two words.
     __device__ double uniform(i64 i) const {

@@ -170,7 +170,7 @@ class ndarray:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
-        if method != "__call__":
+        if method != "__call__" or ufunc.signature is not None:  # CuPy takes none such from NumPy, np.matmul among them
             return NotImplemented
         return on_device(ufunc)(*inputs, **options)
 
