@@ -80,10 +80,11 @@ def run(args) -> int:
         "top_p": args.top_p,
         "seed": args.seed,
         "greedy": args.greedy,
-        "cuda_graphs": args.cuda_graphs,
         "stop": args.stop,
         "suppress": () if unknown is None or not args.no_unk else (unknown,),
     }
+    if args.cuda_graphs:
+        options["cuda_graphs"] = True
     if args.json:
         texts = generation.generate_many(model, tokenizer, args.prompt, args.samples, args.tokens, **options)
         print(json.dumps({"prompt": args.prompt, **options, "tokens": args.tokens, "texts": texts}, ensure_ascii=False, indent=2))

@@ -181,12 +181,14 @@ class Word2Vec(Layer):
         seed: int = 0,
         minutes: float | None = None,
         counts=None,
+        streams: int = 1,
         progress: Callable[[Progress], bool | None] | None = None,
     ) -> list[float]:
         """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
 
-        On a GPU too one word comes after the other, in one warp: the same vectors, but no faster than a CPU makes them. It is
-        waited for where `progress` is told, at every look at the clock with `minutes`, and at the end.
+        On a GPU too one word comes after the other, in one warp: the same vectors, but no faster than a CPU makes them, unless
+        `streams` are asked for. It is waited for where `progress` is told, at every look at the clock with `minutes`, and at the
+        end.
 
         Parameters
         ----------
@@ -201,6 +203,9 @@ class Word2Vec(Layer):
             The budget: with it the learning rate follows the clock, and `epochs` is only the most that is read.
         counts : array, shape (V,), optional
             How often each word occurs, where that is known already.
+        streams : int
+            How many sentences a GPU may train at a time: a few hundred keep all of it busy. Only 1 gives equal vectors for equal
+            seeds. Without effect on a CPU.
         progress : callable, optional
             Told of a `Progress` now and then; training ends if it returns True.
 
@@ -219,7 +224,11 @@ class Word2Vec(Layer):
         counts = np.bincount(ids, minlength=config.vocab_size) if counts is None else np.asarray(counts)
         tables = (keep_probabilities(counts, config.subsample), *alias_tables(counts, config.power))
         options = {"cbow": config.algorithm == "cbow", "window": config.window, "negatives": config.negatives}
-        cuts, (all_ids, all_starts, tables) = _cuts(starts), devices.to(self.device, (ids, starts, tables))
+        options["streams"] = checks.whole("streams", streams, 1, 2**20)
+        cuts, (all_ids, all_starts, tables) = (
+            _cuts(starts, CHUNK * max(1, streams // 32)),
+            devices.to(self.device, (ids, starts, tables)),
+        )
 
         def trained(low, high, **more):
             mine = all_ids[starts[low] : starts[high]], all_starts[low : high + 1] - starts[low]
@@ -268,9 +277,9 @@ def _mean(loss, predictions) -> float:
     return float(loss) / max(1.0, float(predictions))
 
 
-def _cuts(starts: np.ndarray) -> np.ndarray:
-    """Numbers of sentences between which there are about `CHUNK` words."""
-    wanted = np.arange(CHUNK, starts[-1], CHUNK)
+def _cuts(starts: np.ndarray, words: int) -> np.ndarray:
+    """Numbers of sentences between which there are about so many words."""
+    wanted = np.arange(words, starts[-1], words)
     inner = np.searchsorted(starts, wanted)
     return np.unique(np.concatenate([[0], inner, [len(starts) - 1]]))
 

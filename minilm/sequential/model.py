@@ -101,7 +101,8 @@ class Sequential(Stack):
         """Move the model to ``"cpu"`` or ``"cuda"``, or convert it to another precision, in place; before or after `compile`.
 
         What `fit`, `evaluate` and `predict` take and give stays on the host. The optimizer's state goes with the weights to
-        another device; to another precision it does not.
+        another device; to another precision it does not. On a GPU, ``with minilm.ops.cuda.products.precision("tf32"):`` around
+        them, or "bf16", lets products round their factors; weights and sums stay as they are.
         """
         moved = isinstance(where, str) and self.optimizer is not None and self.optimizer._bound is not None
         state = self.optimizer.state_dict() if moved else {}

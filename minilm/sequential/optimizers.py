@@ -29,7 +29,7 @@ class _Adam(optimizers.Adam):
     """Adam with Keras's place of epsilon."""
 
     def _update(self, flat, gradient, *state, **options):
-        correction = math.sqrt(1 - self._rule["beta2"] ** (self.steps + 1))  # the step in `options` may lie on a GPU
+        correction = math.sqrt(1 - self._rule["beta2"] ** (self.steps + 1))  # the step among the options may lie on a GPU
         adam.step(flat, gradient, *state, **{**self._rule, "eps": self._rule["eps"] / correction}, **options)
 
 
@@ -49,10 +49,11 @@ class _RMSprop(optimizers.Optimizer):
 
     def _update(self, flat, gradient, v, buffer=None, *, step, lr, weight_decay, scale, clear):
         real = flat.dtype.type
-        g = gradient * (scale if devices.on_gpu(scale) else real(scale)) + real(weight_decay) * flat  # (P,)
+        lr, scale = (value if devices.on_gpu(value) else real(value) for value in (lr, scale))
+        g = gradient * scale + real(weight_decay) * flat  # (P,)
         v *= real(self._rho)
         v += real(1 - self._rho) * g * g
-        move = (lr if devices.on_gpu(lr) else real(lr)) * g / np.sqrt(v + real(self._eps))
+        move = lr * g / np.sqrt(v + real(self._eps))
         if buffer is not None:
             buffer *= real(self._momentum)
             buffer += move

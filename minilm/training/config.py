@@ -81,7 +81,8 @@ class RunConfig:
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are float32 always.
+        How matrix products, attention's among them, are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are
+        float32 always.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.graphs`. The same numbers, for less work of the host.
         Without effect on a CPU, as `precision`.

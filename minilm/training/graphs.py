@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from minilm import devices
 from minilm.ops.cuda.graphs import Captured, capture
 from minilm.training.step import Result, Step
 
@@ -60,7 +61,7 @@ class GraphedStep(Step):
             captured = self._captured[kind] = self._capture(batch, state, keys, counts)
         self._write(keys, lr)
         for there, given in zip(captured.inputs, [*batch, *_arrays(state)], strict=True):
-            if hasattr(there, "shape"):
+            if devices.on_gpu(there):
                 there[...] = given
         captured.graph.launch()
         self.optimizer.steps += 1
@@ -81,7 +82,7 @@ class GraphedStep(Step):
 
     def _capture(self, batch, state, keys, counts) -> _Captured:
         cupy, numbers = self._cupy, self._numbers
-        inputs = [part.copy() if hasattr(part, "shape") else part for part in (*batch, *_arrays(state))]
+        inputs = [part.copy() if devices.on_gpu(part) else part for part in (*batch, *_arrays(state))]
         fixed_batch, fixed_state = tuple(inputs[: len(batch)]), inputs[len(batch) :]
         while len(numbers.key_steps) < len(keys):
             numbers.key_steps.append(cupy.zeros(1, "int64"))
@@ -99,5 +100,7 @@ def _arrays(state) -> list:
 
 
 def _kind(part):
-    """What must be the same for a graph to serve again."""
-    return (part.shape, str(part.dtype)) if hasattr(part, "shape") else part
+    """What must be the same for a graph to serve again: on the device the shape, of what the host reads the value."""
+    if devices.on_gpu(part):
+        return part.shape, str(part.dtype)
+    return (part.shape, part.tobytes()) if hasattr(part, "shape") else part

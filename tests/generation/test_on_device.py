@@ -72,6 +72,17 @@ def test_the_ids_are_those_of_the_cpu_and_are_read_in_blocks(name, options):
         assert np.array_equal(found, wanted)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_cuda_graphs_draw_the_ids_of_the_cpu(name):
+    """A prompt of one token: even a short context has room for a graph."""
+    make, ids = MODELS[name], np.stack([LETTERS.encode("a"), LETTERS.encode("b")])
+    options = OPTIONS[2]
+    wanted = drawn(make(), ids, 20, **options)
+    assert np.array_equal(drawn(make(), ids, 20, cuda_graphs=True, **options), wanted), "on a CPU they change nothing"
+    with on_device(make()) as model:
+        assert np.array_equal(drawn(model, ids, 20, cuda_graphs=True, **options), wanted)
+
+
 def test_a_block_is_as_long_as_wanted_and_an_end_stops_the_work():
     with on_device(gpt()) as model:
         steps = []

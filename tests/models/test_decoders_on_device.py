@@ -159,7 +159,7 @@ def test_mistakes_are_told_where_ids_are_not_known_to_be_right():
 def test_words_are_trained_one_after_the_other_as_on_the_cpu(algorithm):
     rng = np.random.default_rng(0)
     sentences = [rng.integers(0, 9, n) for n in (7, 1, 12, 5)]
-    config = models.Word2VecConfig(vocab_size=9, size=6, algorithm=algorithm, negatives=2, window=2)
+    config = models.Word2VecConfig(vocab_size=9, size=6, algorithm=algorithm, negatives=2, window=2, subsample=0)
 
     def trained(device):
         model = models.Word2Vec(config, seed=0, dtype=np.float64).to(device)
@@ -174,3 +174,24 @@ def test_words_are_trained_one_after_the_other_as_on_the_cpu(algorithm):
         on_device = trained("cuda")
     close((losses, weights), on_device[:2])
     assert [word for word, _ in near] == [word for word, _ in on_device[2]]
+
+
+@pytest.mark.parametrize("algorithm", ["skip-gram", "cbow"])
+def test_sentences_are_trained_side_by_side(algorithm):
+    """Blocks run one after the other here: with a stream for each sentence in their order, with fewer in another."""
+    rng = np.random.default_rng(0)
+    sentences = [rng.integers(0, 9, n) for n in (7, 1, 12, 5, 30, 8)]
+    config = models.Word2VecConfig(vocab_size=9, size=40, algorithm=algorithm, negatives=2, window=2, subsample=0)
+
+    def trained(device, **options):
+        model = models.Word2Vec(config, seed=0, dtype=np.float64).to(device)
+        return model.train(sentences, epochs=2, seed=1, lr=0.1, **options), model.parameters.state_dict()
+
+    wanted = trained("cpu", streams=3)
+    with gpu.emulated():
+        close(wanted, trained("cuda", streams=6))
+        losses, weights = trained("cuda", streams=2)
+    assert losses == pytest.approx(wanted[0], rel=0.05)
+    assert np.abs(weights["input"] - wanted[1]["input"]).max() > 1e-6, "another order of the sentences"
+    with pytest.raises(ValueError, match="streams must lie in"):
+        trained("cpu", streams=0)

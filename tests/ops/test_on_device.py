@@ -151,6 +151,7 @@ def test_texts_are_those_of_the_cpu(name, options):
     ids = np.stack([prompt[:3] for prompt in writing.PROMPTS]) if model.carries_state else writing.PROMPTS
     wanted = writing.drawn(model, ids, 40, **options), generation.beam_search(model, writing.PROMPTS[0], 12, 3)
     model.to("cuda")
-    assert np.array_equal(writing.drawn(model, ids, 40, **options), wanted[0])
+    for cuda_graphs in (False, True):
+        assert np.array_equal(writing.drawn(model, ids, 40, cuda_graphs=cuda_graphs, **options), wanted[0])
     found = generation.beam_search(model, writing.PROMPTS[0], 12, 3)
     assert [h.ids.tolist() for h in found] == [h.ids.tolist() for h in wanted[1]]

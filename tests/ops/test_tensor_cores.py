@@ -8,6 +8,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from minilm import devices, ops
 from minilm.ops.contract import Case
@@ -112,6 +114,19 @@ def test_every_option(options, precision):
         tight(on_tensor_cores(case, precision), case, precision)
 
 
+@given(data=st.data())
+def test_other_sizes(data):
+    shape = {
+        letter: data.draw(st.integers(1, most), label=letter)
+        for letter, most in zip(OP.dims, (2, 140, 140, 2, 40, 40), strict=True)
+    }
+    options = {k: data.draw(st.sampled_from(v), label=k) for k, v in OP.options.items()}
+    precision = data.draw(st.sampled_from(list(UNIT)), label="precision")
+    assume(shape["Tq"] > 1 or options["dropout"])  # one query has a kernel of its own
+    case = draw(OP, np.float32, shape, options, data.draw(st.integers(0, 3), label="seed"))
+    tight(on_tensor_cores(case, precision), case, precision)
+
+
 @pytest.mark.parametrize("precision", UNIT)
 def test_near_the_oracle(precision):
     """The error is at most three times that of the oracle on rounded inputs: weights and their gradients are rounded besides."""
@@ -198,6 +213,14 @@ def test_forward_and_backward_of_other_rungs_fit(precision):
     with precision_of(precision):
         found = gpu.backward(OP, y, saved, case.differentiable)
     loose(expected._replace(gradients=found), expected, precision)
+
+
+@pytest.mark.parametrize("precision", UNIT)
+def test_shared_memory_is_there_on_every_device(precision):
+    """99 KiB a block is what devices of compute capability 8.6 and 12.0 have, the least of all with these instructions."""
+    module = devices.load(OP.package, "gpu")
+    for width in module.WIDTHS:
+        assert max(entry.shared for entry in module.tensor(precision, width).entries.values()) <= 99 * 1024
 
 
 def launched(case, precision):

@@ -10,6 +10,7 @@ from minilm import cli, devices, recipes
 from minilm.recipes import fit
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
+from tests.recipes.test_sentiment import corpus, encoder
 from tests.recipes.toy import Toy
 
 QUICK = {"steps": 6, "batch": 8, "evaluate_examples": 8}
@@ -73,6 +74,19 @@ def test_a_run_gives_the_cpu_s_results_and_opens_on_both(tmp_path, monkeypatch, 
     with gpu.emulated():
         again = recipes.open_run(tmp_path / "host", "cuda")
         assert again.model.device == "cuda" and again.answer(asked) == recipe.answer(asked)
+
+
+@pytest.mark.parametrize("freeze", [False, True])
+def test_a_pretrained_encoder(tmp_path, freeze):
+    encoder(tmp_path / "encoder")
+    data = corpus(tmp_path / "data", 40)
+    options = {**QUICK, "model": "bert", "encoder": str(tmp_path / "encoder"), "freeze": freeze, "average": 0.9}
+    recipe, there = (recipes.load("sentiment")(**options) for _ in range(2))
+    wanted = recipe.run(data, progress=False)
+    with gpu.emulated():
+        found = there.run(data, device="cuda", progress=False)
+        assert there.answer("a good film") == recipe.answer("a good film")
+    assert found.metrics == pytest.approx(wanted.metrics, abs=1e-5)
 
 
 @gpu.on_a_real_one

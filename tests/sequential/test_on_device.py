@@ -180,6 +180,19 @@ def test_a_loss_and_a_metric_of_one_s_own():
     close(found[0], found[1], rtol=1e-4, atol=1e-6)
 
 
+def test_products_in_another_precision():
+    wanted = made()
+    wanted.fit(X, Y, verbose=0)
+    with gpu.emulated():
+        from minilm.ops.cuda import products
+
+        model = made(device="cuda")
+        with products.precision("bf16"):
+            model.fit(X, Y, verbose=0)
+        differences = [np.abs(a - b).max() for a, b in zip(wanted.get_weights(), model.get_weights(), strict=True)]
+    assert 1e-7 < max(differences) < 1e-2
+
+
 def test_a_model_moves_with_the_state_of_its_optimizer_and_its_files_open_on_both(tmp_path):
     whole = made()
     whole.fit(X, Y, epochs=3, batch_size=16, shuffle=False, verbose=0)

@@ -59,7 +59,7 @@ RUNGS = {"forward": 3, "backward": 3}
 TENSOR_CORES = 3  # the rung that takes them, where it is not rung 2 in disguise
 MOST = 220 * 1024  # bytes of shared memory: wider heads take the way of rung 1
 
-ROWS, TILE = 64, 32  # of a block of rung 3, and of a tile of its backward, as in tensor.h
+ROWS = 64  # of a block of rung 3, as in tensor.h
 WIDTHS = (16, 32, 64, 96, 128)  # of heads as rung 3 is compiled: a narrower one is filled up with zeros
 
 
@@ -67,7 +67,7 @@ WIDTHS = (16, 32, 64, 96, 128)  # of heads as rung 3 is compiled: a narrower one
 def tensor(precision: str, width: int) -> Kernels:
     """The kernels of rung 3 for operands in ``"tf32"`` or ``"bf16"`` and heads of a width of `WIDTHS`."""
     pitch = 4 * ((width // 2 if precision == "bf16" else width) + 4)  # bytes from row to row of a tile
-    keys = 64 if width <= 64 else 32  # of a tile of forward
+    forward, dquery, dkey_dvalue = (64, 32, 32) if width <= 64 else (32, 32, 16)  # rows of a tile, as in tensor.h
 
     def kernel(name, rows, tile_rows):
         grid = lambda s: (-(-getattr(s, rows) // ROWS), s.B * s.H)  # noqa: E731
@@ -75,9 +75,9 @@ def tensor(precision: str, width: int) -> Kernels:
 
     return Kernels(
         str(Path(__file__).with_name("tensor.cu")),
-        kernel("attention_forward_3", "Tq", ROWS + 2 * keys),
-        kernel("attention_dquery_3", "Tq", 2 * ROWS + 2 * TILE),
-        kernel("attention_dkey_dvalue_3", "Tk", 2 * ROWS + 2 * TILE),
+        kernel("attention_forward_3", "Tq", ROWS + 2 * forward),
+        kernel("attention_dquery_3", "Tq", 2 * ROWS + 2 * dquery),
+        kernel("attention_dkey_dvalue_3", "Tk", 2 * ROWS + 2 * dkey_dvalue),
         defines={"BF16": int(precision == "bf16"), "WIDTH": width},
     )
 

@@ -33,7 +33,8 @@ extern "C" __global__ void attention_one_query(
     REAL m = block_max(S, largest), p = weight_of(S, m);
     p_shared[threadIdx.x] = p;
     REAL s = block_sum(p, scratch);  // in which every thread waits: the weights are there
-    i64 keys = min(i64(CHUNK), Tk - first), part = blockIdx.y * C + blockIdx.x;
+    i64 keys = m == -INFINITE ? 0 : min(i64(CHUNK), Tk - first);  // none where a mask shows none: a cache's room for later tokens
+    i64 part = blockIdx.y * C + blockIdx.x;
     for (i64 c = threadIdx.x; c < Kv; c += blockDim.x) {
         REAL o = 0;
 #pragma unroll 16

@@ -7,7 +7,7 @@
 #define ROWS (16 * WARPS)                // of a block
 #define COLUMNS (WIDTH <= 64 ? 64 : 32)  // keys of a tile in forward
 #define KEYS 32                          // keys of a tile in dquery
-#define QUERIES 32                       // queries of a tile in dkey_dvalue
+#define QUERIES (WIDTH <= 64 ? 32 : 16)  // queries of a tile in dkey_dvalue, whose two results fill the registers
 #define WORDS (BF16 ? WIDTH / 2 : WIDTH)
 #define PITCH (WORDS + 4)
 #define OUT (WIDTH / 8)                  // products side by side in a row of the result
@@ -64,6 +64,7 @@ template <int N> __device__ inline void scores(float (&S)[N][4], const u32* A, c
 // lane has are put where the fragment has t and t + 4: a sum over columns may be taken in any order, if B's rows follow.
 template <int N> __device__ inline void add_product(float (&out)[OUT][4], const float (&P)[N][4], const u32* B) {
     u32 g = lane() / 4, t = lane() % 4, m = lane() / 8, r = lane() % 8;
+    __syncwarp();  // a product wants the lanes at one place, from which masks before may have parted them
     if (BF16) {
 #pragma unroll
         for (int n = 0; n < N; n += 2) {

@@ -1,4 +1,4 @@
-"""Matrix products on the GPU, by cuBLAS, in the precision that one setting names.
+"""Matrix products on the GPU, by cuBLAS, in the precision that one setting names; those inside attention obey it too.
 
 ==========  ================  ============  ===========================================================
 setting     operands          sums          what it is

@@ -102,6 +102,7 @@ def train(
     first=0,
     done=0,
     total=0,
+    streams=1,
     workspace=None,
 ):
     """Gradient descent over sentences, one word after the other, in place.
@@ -130,6 +131,9 @@ def train(
         The number of the first sentence, which with `seed` names its random numbers.
     done, total : int
         Words that earlier calls have read, and that all calls together will read.
+    streams : int
+        How many sentences a GPU may train at a time. Where they meet in a word, whichever comes first moves it first, so that
+        only 1 gives the same vectors every time; on a CPU one comes after the other always.
     workspace : Workspace, optional
         Not needed; every op takes one.
 
@@ -160,6 +164,7 @@ def train(
         "first": checks.whole("first", first, 0, 2**62),
         "done": checks.whole("done", done, 0, 2**62),
         "total": checks.whole("total", total, 0, 2**62),
+        "streams": checks.whole("streams", streams, 1, 2**20),
     }
     tables = (
         checks.floating("keep", keep, (V,), np.float64, "(V,)"),

@@ -218,6 +218,7 @@ def train(
     first=0,
     done=0,
     total=0,
+    streams=1,
     workspace=None,
 ):
     longest = int(np.diff(starts).max(initial=0))

@@ -92,20 +92,29 @@ __device__ inline u64 next_random(u64& state) {
     return z ^ (z >> 31);
 }
 
+// A number that other blocks may change is read past this multiprocessor's own cache, and added to as a whole.
+__device__ inline REAL seen(const REAL* x, bool alone) { return alone ? *x : *(const volatile REAL*)x; }
+
+__device__ inline void moved(REAL* x, REAL by, bool alone) {
+    if (alone) *x += by;
+    else atomicAdd(x, by);
+}
+
 // One question: the loss; dh += g other, and other moves. A lane has every 32nd number.
-__device__ inline double question(const REAL* h, REAL* other, REAL y, REAL rate, REAL* dh, i64 D) {
+__device__ inline double question(const REAL* h, REAL* other, REAL y, REAL rate, REAL* dh, i64 D, bool alone) {
     REAL sum = 0;
-    for (i64 d = lane(); d < D; d += 32) sum += h[d] * other[d];
+    for (i64 d = lane(); d < D; d += 32) sum += h[d] * seen(other + d, alone);
     sum = warp_sum(sum);
     REAL g = sigmoid(sum) - y;
     for (i64 d = lane(); d < D; d += 32) {
-        dh[d] += g * other[d];
-        other[d] -= rate * g * h[d];
+        dh[d] += g * seen(other + d, alone);
+        moved(other + d, -rate * g * h[d], alone);
     }
     return softplus(y > 0 ? -sum : sum);
 }
 
-// Each word's step starts from what the one before it left, so one warp has all the work. All lanes draw the same numbers.
+// Each word's step starts from what the one before it left, so one warp has all the work: with one stream. With several each warp
+// has every so-manieth sentence, and starts from what all have done so far, whichever came first. All lanes draw the same numbers.
 extern "C" __global__ void negative_sampling_train(
     REAL* W_in,            // (V, D)
     REAL* W_out,           // (V, D)
@@ -114,14 +123,16 @@ extern "C" __global__ void negative_sampling_train(
     const double* keep,    // (V)
     const double* accept,  // (V)
     const i64* alias,      // (V)
-    i64* left,             // (M) words that subsampling leaves, a sentence at a time
-    double* told,          // (2) loss and predictions
+    i64* all_left,         // (M) words that subsampling leaves, each sentence's in its place
+    double* told,          // (streams, 2) loss and predictions
     i64 V, i64 D, i64 M, i64 S, int cbow, i64 window, i64 negatives, double lr, double lr_end, i64 seed, i64 first, i64 done,
-    i64 total) {
+    i64 total, i64 streams) {
     DYN_SHARED(REAL, shared);
     REAL *h = shared, *dh = shared + D;  // (D) each
     double loss = 0, predictions = 0;
-    for (i64 s = 0; s < S; ++s) {
+    bool alone = streams == 1;
+    for (i64 s = blockIdx.x; s < S; s += streams) {
+        i64* left = all_left + starts[s];
         u64 state = u64(seed) + u64(first + s + 1) * MIX1 + GOLDEN;
         i64 count = 0;
         for (i64 place = starts[s]; place < starts[s + 1]; ++place) {
@@ -132,8 +143,7 @@ extern "C" __global__ void negative_sampling_train(
             }
         }
         __syncwarp();
-        done += starts[s + 1] - starts[s];
-        double part = double(done) / double(total > 1 ? total : 1);
+        double part = double(done + starts[s + 1] - starts[0]) / double(total > 1 ? total : 1);
         REAL rate = REAL(lr + (lr_end - lr) * (part < 1 ? part : 1.0));
         for (i64 i = 0; i < count; ++i) {
             i64 b = 1 + i64((next_random(state) >> 32) * u64(window) >> 32), low = max(i64(0), i - b), high = min(count, i + b + 1);
@@ -145,23 +155,23 @@ extern "C" __global__ void negative_sampling_train(
                 for (i64 d = lane(); d < D; d += 32) {
                     REAL sum = 0;
                     for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
-                        if (!cbow || o != i) sum += W_in[left[o] * D + d];
+                        if (!cbow || o != i) sum += seen(W_in + left[o] * D + d, alone);
                     h[d] = sum * share, dh[d] = 0;
                 }
-                loss += question(h, W_out + target * D, REAL(1), rate, dh, D);
+                loss += question(h, W_out + target * D, REAL(1), rate, dh, D, alone);
                 for (i64 k = 0; k < negatives; ++k) {
                     u64 z = next_random(state);
                     i64 word = i64((z >> 32) * u64(V) >> 32);
                     if (double(z & 0xffffffffull) * 2.3283064365386963e-10 >= accept[word]) word = alias[word];
-                    if (word != target) loss += question(h, W_out + word * D, REAL(0), rate, dh, D);
+                    if (word != target) loss += question(h, W_out + word * D, REAL(0), rate, dh, D, alone);
                 }
                 predictions += 1;
                 for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
                     if (!cbow || o != i)
-                        for (i64 d = lane(); d < D; d += 32) W_in[left[o] * D + d] -= rate * share * dh[d];
+                        for (i64 d = lane(); d < D; d += 32) moved(W_in + left[o] * D + d, -rate * share * dh[d], alone);
             }
         }
         __syncwarp();  // left has been read
     }
-    if (lane() == 0) told[0] = loss, told[1] = predictions;
+    if (lane() == 0) told[2 * blockIdx.x] = loss, told[2 * blockIdx.x + 1] = predictions;
 }

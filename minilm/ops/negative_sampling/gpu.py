@@ -15,7 +15,7 @@ KERNELS = Kernels(
     Kernel("negative_sampling_reduce", grid=lambda s: 1, block=256),
     Kernel("negative_sampling_dh", grid=lambda s: blocks(s.N * s.D, 256)),
     Kernel("negative_sampling_dW", grid=lambda s: s.N * (s.K + 1), block=lambda s: whole_warps(s.D, 256)),
-    Kernel("negative_sampling_train", grid=lambda s: 1, block=32, shared=lambda s: 2 * s.D * s.itemsize),
+    Kernel("negative_sampling_train", grid=lambda s: s.streams, block=32, shared=lambda s: 2 * s.D * s.itemsize),
 )
 
 
@@ -62,11 +62,13 @@ def train(
     first=0,
     done=0,
     total=0,
+    streams=1,
     workspace=None,
 ):
-    left, told = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros(2, "float64")
+    left, told = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((streams, 2), "float64")
     tables = (keep, accept, alias, left, told)
     seed = seed - 2**64 if seed >= 2**63 else seed  # the same bits as a signed number
-    numbers = (*W_in.shape, len(ids), len(starts) - 1, cbow, window, negatives, lr, lr_end, seed, first, done, total)
+    numbers = (*W_in.shape, len(ids), len(starts) - 1, cbow, window, negatives, lr, lr_end, seed, first, done, total, streams)
     KERNELS.launch("negative_sampling_train", W_in, W_out, ids, starts, *tables, *numbers)
-    return W_in, W_out, Trained(told[0], told[1], len(ids))
+    loss, predictions = told.sum(axis=0)  # () each
+    return W_in, W_out, Trained(loss, predictions, len(ids))

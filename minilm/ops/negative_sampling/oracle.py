@@ -62,7 +62,26 @@ class _Random:
         return i if (z % 2**32) * 2.0**-32 < accept[i] else alias[i]
 
 
-def train(W_in, W_out, ids, starts, keep, accept, alias, *, cbow, window, negatives, lr, lr_end, seed, first=0, done=0, total=0):
+def train(
+    W_in,
+    W_out,
+    ids,
+    starts,
+    keep,
+    accept,
+    alias,
+    *,
+    cbow,
+    window,
+    negatives,
+    lr,
+    lr_end,
+    seed,
+    first=0,
+    done=0,
+    total=0,
+    streams=1,
+):
     W_in, W_out = W_in.copy(), W_out.copy()
     loss, predictions, before = 0.0, 0, done
     for s in range(len(starts) - 1):

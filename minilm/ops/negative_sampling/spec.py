@@ -38,7 +38,9 @@ vectors of a hundred numbers is bound by the two dot products and sums a questio
     lr falls in a line with the words that have been read
 
 Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is cut
-into calls; one thread does it all, so that they do not depend on a race either. Negatives are drawn by Walker's alias method: a
+into calls; one thread does it all, so that they do not depend on a race either, unless a GPU is allowed several `streams`: then a
+warp has every so-manieth sentence, and moves vectors that others move at the same time (F. Niu, B. Recht, C. Ré, S. J. Wright,
+Hogwild, NIPS 2011; here no step is lost, since they are added by atomics). Negatives are drawn by Walker's alias method: a
 place i uniform in [0, V), which is kept with probability accept[i], else alias[i] is taken.
 
 Sources: T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, Distributed representations of words and phrases and their
