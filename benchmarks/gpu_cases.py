@@ -59,6 +59,8 @@ def cases(quick: bool = False) -> list[Case]:
     named = {row.op for row in rows}
     rows += [cases_ops.Row(n, {d: max(sizes) for d, sizes in op.dims.items()}) for n, op in registry.items() if n not in named]
     found = [_op_case(registry[row.op], row, quick) for row in rows]
+    # cuDNN's whole LSTM is in tf32 then, here the products outside of the time loop
+    found += [_op_case(registry[op], cases_ops.Row(op, wide[2]), quick, "tf32") for op in ("lstm", "gru")]
     for (B, T, H, K, dropout), precision in itertools.product(ATTENTION, ("tf32", "bf16")):
         dims, options = dict(zip(registry["attention"].dims, (B, T, T, H, K, K), strict=True)), {"sees": "causal"}
         row = cases_ops.Row("attention", dims, {**options, "dropout": dropout} if dropout else options, target=1.0)
@@ -79,8 +81,11 @@ def _op_case(op, row, quick: bool, precision: str = "float32") -> Case:
     name = " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
     if precision == "float32":
         return Case(name, op.name, lambda torch: _op(op, dims, row, torch), op.flops(dims), op.bytes(dims, 4), target=row.target)
-    # of causal attention: its products alone, and of the weights those that are seen, so that the share is one of the matmul rate
-    flops = dims["B"] * dims["H"] * dims["Tq"] * dims["Tk"] * (4 * dims["K"] + 3 * dims["Kv"])
+    flops = op.flops(dims)
+    if (
+        op.name == "attention"
+    ):  # causal: its products alone, and of the weights those that are seen, as a share of the matmul rate
+        flops = dims["B"] * dims["H"] * dims["Tq"] * dims["Tk"] * (4 * dims["K"] + 3 * dims["Kv"])
     return Case(
         f"{name}, {precision}",
         op.name,
@@ -145,7 +150,7 @@ def _on_our_stream(torch, device: str):
 def torch_op(torch, op, drawn, dy, device: str = "cuda", precision: str = "float32"):
     """The peer's forward and backward, by the first of its ways; KeyError where it has no such op. For bf16 its arrays are
     of that type, where minilm's are float32 and rounded as they are read."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"  # cuDNN's default is True
     kind = torch.bfloat16 if precision == "bf16" else None
     with torch.device(device):  # where the peer's modules are made
         tensors = {}

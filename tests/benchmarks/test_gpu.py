@@ -58,7 +58,7 @@ def test_the_peers_run():
         if op.backward:
             y, _ = devices.load(*op.package.rsplit(".", 1)).__dict__[op.forward](**drawn.arguments)
             dy = cases_ops.cotangent_of(y, np.random.default_rng(1))
-        for precision in ("float32", "tf32", "bf16") if name == "attention" else ("float32",):
+        for precision in ("float32", "tf32", "bf16") if name == "attention" else ("float32", "tf32"):
             gpu_cases.torch_op(torch, op, drawn, dy, "cpu", precision)()
     config = models.GPTConfig(vocab_size=11, n_positions=8, n_embd=12, n_layer=1, n_head=2)
     ids, targets = np.random.default_rng(0).integers(0, 11, (2, 2, 8))

@@ -134,6 +134,34 @@ def test_what_does_not_fit_goes_step_by_step(rung, name, monkeypatch):
     assert slices.plan(17, 5, 4, 4) is None
 
 
+@pytest.mark.parametrize(
+    "dims, expected",
+    [
+        ({"T": 3, "B": 64, "D": 3, "H": 512}, (16, 16, 4)),
+        ({"T": 2, "B": 64, "D": 3, "H": 1024}, (8, 64, 1)),
+        ({"T": 2, "B": 5, "D": 3, "H": 509}, (4, 5, 1)),
+    ],
+)
+@pytest.mark.parametrize("name", NAMES)
+def test_real_widths_on_132_multiprocessors(rung, monkeypatch, name, dims, expected):
+    """The very launches of an H200, in two orders of blocks."""
+    monkeypatch.setattr(raw, "MULTIPROCESSORS", 132)
+    op = OPS[name]
+    cases, reference_ = reference(op, {"padded": True, "reverse": False}, dims)
+    for order in ("ascending", "shuffled"):
+        with gpu.emulated(order), gpu.rung(op, 3):
+            assert slices.plan(dims["H"], dims["B"], {"lstm": 4, "gru": 3}[name], 4) == expected
+            reference_.compare(f"{name} {order}", sliced(op, cases[np.dtype(np.float32)]), np.float32)
+
+
+def test_more_blocks_than_run_at_once_are_refused(rung, monkeypatch):
+    """As by CUDA: they would wait for ever."""
+    monkeypatch.setattr(slices, "_device", lambda: slices.Device(100, 232_448, True))
+    op = OPS["lstm"]
+    with pytest.raises(RuntimeError, match="too many blocks in cooperative launch"):
+        gpu.run(op, draw(op, np.float32, {"T": 1, "B": 16, "D": 1, "H": 96}))
+
+
 H200, A100, T4 = (132, 232_448), (108, 166_912), (40, 65_536)
 
 
