@@ -17,7 +17,8 @@ class Key(NamedTuple):
     seed : int
         0 <= seed < 2**64.
     step : int
-        0 <= step < 2**64.
+        0 <= step < 2**64. For the GPU also an array of one int64 there, whose number may change from one launch of a CUDA graph
+        to the next.
     place : int
         0 <= place < 2**32.
     """

@@ -10,11 +10,11 @@ def add_device(parser) -> None:
     )
 
 
-def require(device: str) -> None:
+def require(device: str, option: str | None = None) -> None:
     """ValueError in one line that says what is missing, unless a model can compute there: before it is loaded."""
     from minilm import devices
 
     try:
         devices.require(device)
     except RuntimeError as error:
-        raise ValueError(f"--device {device}: {error}") from None
+        raise ValueError(f"{option or f'--device {device}'}: {error}") from None

@@ -7,6 +7,7 @@ import json
 import sys
 
 from minilm import devices
+from minilm.cli.device import require
 
 
 def add_parser(subparsers) -> None:
@@ -35,10 +36,7 @@ def run(args) -> int:
         return 0
     names = catalogue.select(args.names)
     if args.implementation == "gpu":
-        try:
-            devices.require("cuda")
-        except RuntimeError as error:
-            raise ValueError(f"--implementation gpu: {error}") from None
+        require("cuda", "--implementation gpu")
     implementations = [args.implementation] if args.implementation else list(devices.HOST)
     rows = []
     if not args.json:

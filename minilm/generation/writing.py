@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.sampling import draw
-from minilm.ops.cuda.graphs import capture, own_stream
+from minilm.ops.cuda.graphs import capture, own_stream, renew
 from minilm.random import Key
 
 __all__ = ["GraphedWriter", "Writer"]
@@ -102,7 +102,7 @@ class GraphedWriter(Writer):
         if cached:
             self._claimed, fixed = self.state.claimed(self._room)
         else:
-            fixed = _mapped(self.state, lambda array: array.copy())
+            fixed = devices.mapped(self.state, lambda array: array.copy())
         self._ids, self._number = self.drawn.copy(), cupy.full(1, now, "int64")  # (B,), (1,)
         self._since, self._fed = [], self.drawn
 
@@ -113,7 +113,7 @@ class GraphedWriter(Writer):
             if cached:
                 fixed.cache.advance()
             else:
-                _copy(fixed, after)
+                renew(fixed, after)
 
         self._captured = capture(token)
 
@@ -121,15 +121,3 @@ class GraphedWriter(Writer):
         """The context is full: the state as `model.step` takes it."""
         ids = np.concatenate([self._claimed.ids, *(fed[:, None] for fed in self._since)], axis=1)  # (B, context)
         self.state, self._captured = self._claimed._replace(ids=ids), None
-
-
-def _mapped(tree, function):
-    return tuple(_mapped(part, function) for part in tree) if isinstance(tree, tuple) else function(tree)
-
-
-def _copy(into, tree) -> None:
-    if isinstance(tree, tuple):
-        for target, part in zip(into, tree, strict=True):
-            _copy(target, part)
-    else:
-        into[...] = tree

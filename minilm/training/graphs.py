@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from minilm import devices
-from minilm.ops.cuda.graphs import Captured, capture
+from minilm.ops.cuda.graphs import Captured, capture, renew
 from minilm.training.step import Result, Step
 
 __all__ = ["GraphedStep"]
@@ -34,7 +34,7 @@ class _Numbers(NamedTuple):
 
 class _Captured(NamedTuple):
     graph: Captured
-    inputs: list  # its batch and state
+    inputs: tuple  # its batch and state
 
 
 class GraphedStep(Step):
@@ -52,7 +52,7 @@ class GraphedStep(Step):
 
     def __call__(self, batch, state, keys, counts, lr) -> Result:
         shares = counts.tobytes() if len(keys) > 1 else b""  # of a batch in one part there are none
-        kind = *(_kind(part) for part in (*batch, *_arrays(state))), shares, tuple(key.seed for key in keys)
+        kind = devices.mapped((batch, state), _kind), shares, tuple(key.seed for key in keys)
         captured = self._captured.get(kind)
         if captured is None and (kind not in self._seen or len(self._captured) == MOST):
             self._seen.add(kind)  # the first time, kernels are compiled and what stays is made
@@ -60,9 +60,7 @@ class GraphedStep(Step):
         if captured is None:
             captured = self._captured[kind] = self._capture(batch, state, keys, counts)
         self._write(keys, lr)
-        for there, given in zip(captured.inputs, [*batch, *_arrays(state)], strict=True):
-            if devices.on_gpu(there):
-                there[...] = given
+        renew(captured.inputs, (batch, state))
         captured.graph.launch()
         self.optimizer.steps += 1
         if self.average is not None:
@@ -82,21 +80,14 @@ class GraphedStep(Step):
 
     def _capture(self, batch, state, keys, counts) -> _Captured:
         cupy, numbers = self._cupy, self._numbers
-        inputs = [part.copy() if devices.on_gpu(part) else part for part in (*batch, *_arrays(state))]
-        fixed_batch, fixed_state = tuple(inputs[: len(batch)]), inputs[len(batch) :]
+        inputs = devices.mapped((batch, state), lambda part: part.copy() if devices.on_gpu(part) else part)
         while len(numbers.key_steps) < len(keys):
             numbers.key_steps.append(cupy.zeros(1, "int64"))
         there = [key._replace(step=cell) for key, cell in zip(keys, numbers.key_steps, strict=True)]
-        fixed_state = tuple(fixed_state) if isinstance(state, tuple) else next(iter(fixed_state), None)
         rate = None if self.average is None else numbers.rate
         varying = {"number": numbers.step, "rate": rate}
         step = super().__call__
-        return _Captured(capture(lambda: step(fixed_batch, fixed_state, there, counts, numbers.lr, **varying)), inputs)
-
-
-def _arrays(state) -> list:
-    """Of a recurrent model's state."""
-    return [] if state is None else list(state) if isinstance(state, tuple) else [state]
+        return _Captured(capture(lambda: step(*inputs, there, counts, numbers.lr, **varying)), inputs)
 
 
 def _kind(part):

@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 from typing import NamedTuple
 
-__all__ = ["Captured", "capture", "own_stream"]
+from minilm import devices
+
+__all__ = ["Captured", "capture", "own_stream", "renew"]
 
 
 class Captured(NamedTuple):
@@ -50,6 +52,15 @@ def capture(function) -> Captured:
                 stream.end_capture()
             raise
         return Captured(stream.end_capture(), result, pool)
+
+
+def renew(inputs, tree) -> None:
+    """Copy the arrays of a tree over those, of a tree of the same form, that a graph reads."""
+    if isinstance(inputs, tuple):
+        for there, given in zip(inputs, tree, strict=True):
+            renew(there, given)
+    elif devices.on_gpu(inputs):
+        inputs[...] = tree
 
 
 @contextlib.contextmanager
