@@ -225,10 +225,8 @@ class Word2Vec(Layer):
         tables = (keep_probabilities(counts, config.subsample), *alias_tables(counts, config.power))
         options = {"cbow": config.algorithm == "cbow", "window": config.window, "negatives": config.negatives}
         options["streams"] = checks.whole("streams", streams, 1, 2**20)
-        cuts, (all_ids, all_starts, tables) = (
-            _cuts(starts, CHUNK * max(1, streams // 32)),
-            devices.to(self.device, (ids, starts, tables)),
-        )
+        cuts = _cuts(starts, CHUNK * max(1, streams // 32))
+        all_ids, all_starts, tables = devices.to(self.device, (ids, starts, tables))
 
         def trained(low, high, **more):
             mine = all_ids[starts[low] : starts[high]], all_starts[low : high + 1] - starts[low]
