@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import warnings
@@ -57,10 +58,13 @@ def written_whole(path):
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
 
+    A symbolic link that stands at `path` is replaced, and what it points to is left alone. What is no file but a way to somewhere
+    (a pipe, a terminal, ``/dev/stdout``, ``/dev/null``) is written to as it is, and never replaced.
+
     Raises
     ------
     OSError
-        Always with the file's name, which the system's own error of a full disk lacks.
+        Always with the file's name, which the system's own error of a full disk lacks. IsADirectoryError for a folder.
 
     Examples
     --------
@@ -68,6 +72,13 @@ def written_whole(path):
     ...     file.write(b"step,loss\\n")
     """
     path = os.path.abspath(os.fspath(path))
+    if _is_no_file(path):
+        try:
+            with open(path, "wb") as file:  # of a folder this raises IsADirectoryError
+                yield file
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -89,6 +100,15 @@ def written_whole(path):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether something other than a file stands at `path`, or it is a name of an open file: ``/dev/stdout``, ``/proc/...``."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or a link that leads nowhere
+        return False
+    return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
 
 
 def read_json(path) -> dict:
