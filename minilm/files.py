@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -100,6 +101,22 @@ def written_whole(path):
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_in_place(path):
+    """A binary file to read and to write from where it stands, made if it is not there.
+
+    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.remove(path)
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    return open(descriptor, "r+b")
 
 
 def _is_no_file(path: str) -> bool:
