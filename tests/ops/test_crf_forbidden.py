@@ -124,8 +124,8 @@ def test_usual_ways_to_forbid(implementation, what):
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@given(seed=st.integers(0, 2**32), sizes=st.tuples(*map(st.integers, (1, 1, 1), (3, 4, 3))), part=st.sampled_from([0.2, 0.5, 0.8]))
-@example(seed=0, sizes=(1, 1, 1), part=1.0)
+@given(st.integers(0, 2**32), st.tuples(*map(st.integers, (1, 1, 1), (3, 4, 3))), st.sampled_from([0.2, 0.5, 0.8]))
+@example(0, (1, 1, 1), 1.0)
 def test_any_scores_may_forbid(implementation, seed, sizes, part):
     rng, (B, T, K) = np.random.default_rng(seed), sizes
     scores = plain(B, T, K)

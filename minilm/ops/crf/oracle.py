@@ -39,6 +39,7 @@ def score(emissions, tags, transitions, start, end, lengths):
 def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, _ = emissions.shape
     L, counted = whole(lengths, (B, T))
+    emissions = np.where(counted[..., None], emissions, 0)  # (B, T, K)
     alpha = np.zeros_like(emissions)  # (B, T, K)
     log_Z = np.zeros(B, emissions.dtype)  # (B,)
     for t in range(T):
@@ -79,6 +80,7 @@ def backward(dnll, saved):
 def decode(emissions, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     L, counted = whole(lengths, (B, T))
+    emissions = np.where(counted[..., None], emissions, 0)  # (B, T, K)
     back = np.zeros((B, T, K), np.int64)  # (B, T, K)
     v = start + emissions[:, 0]  # (B, K)
     for t in range(1, T):
