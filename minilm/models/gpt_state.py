@@ -101,8 +101,8 @@ class Generating:
 
         Notes
         -----
-        When a text fills the context, the older half of it is forgotten: the newer half is read again, at positions from 0 on, and
-        the text goes on from there. So a text may be of any length, at the price of one longer step every n_positions / 2 tokens.
+        When a text fills the context, its older half is forgotten: the newer half is read again, at positions from 0 on, and the
+        text goes on from there. So a text may be of any length, at the price of one longer step every n_positions / 2 tokens.
         Padding is no part of a text: a text forgets when it would by itself, whatever stands in the other rows.
         """
         ids = checks.ids("ids", ids, self.config.vocab_size, (None,), "(B,)")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm import models, tokenizers
 from minilm.layers.base import blank
+from minilm.mistaken import mistaken_for
 from minilm.training import tensors
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
@@ -85,7 +86,7 @@ def load_weights(model, path: str, content: bytes) -> None:
     try:
         arrays = tensors.read(content)
     except ValueError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+        raise ValueError(f"{path} is not a whole safetensors file: {mistaken_for(content) or error}") from None
     try:
         model.parameters.load_state_dict(arrays)
     except ValueError as error:
