@@ -1,4 +1,4 @@
-"""Folders as they are published: every way in which transformers names and spells things, what goes out again, and what lies in wait."""
+"""Folders as they are published: how transformers names things, what goes out again, and what may lie in a file's place."""
 
 import json
 import os
@@ -194,12 +194,11 @@ def test_no_padding_token_stays_none(tmp_path):
     _, ours = made("bert", tmp_path, pad_token_id=None)
     model = ours.from_pretrained(tmp_path)
     assert model.config.pad_token_id is None and type(model.config).from_dict(model.config.to_dict()) == model.config
-    targets = np.full((1, 4), -100)
-    targets[0, 2] = 1
-    for model, learns in ((model, True), (ours.from_pretrained(tmp_path, pad_token_id=0), False)):
-        _, saved = model.bert.forward(np.array([[2, 0, 3, 4]]))
-        model.bert.backward((np.ones((1, 4, 16), np.float32) * np.arange(16, dtype=np.float32) ** 2, None), saved)
-        assert model.bert.embeddings.word_embeddings.weight.gradient[0].any() == learns
+    dy = np.tile(np.arange(16, dtype=np.float32) ** 2, (1, 4, 1))  # (B, T, D)
+    for each, learns in ((model, True), (ours.from_pretrained(tmp_path, pad_token_id=0), False)):
+        _, saved = each.bert.forward(np.array([[2, 0, 3, 4]]))
+        each.bert.backward((dy, None), saved)
+        assert each.bert.embeddings.word_embeddings.weight.gradient[0].any() == learns
 
 
 # --- where a text ends -----------------------------------------------------------------------------------------------
