@@ -14,6 +14,8 @@ import sys
 import tempfile
 import warnings
 
+from minilm.mistaken import mistaken_for
+
 
 def cache_folder(*parts: str) -> str:
     """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
@@ -142,7 +144,7 @@ def read_json(path) -> dict:
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found
