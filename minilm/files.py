@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
+import shutil
 import sys
+import tempfile
+import warnings
 
 
 def cache_folder(*parts: str) -> str:
     """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
 
     ``MINILM_CACHE`` if that is set; else ``minilm`` in the platform's cache folder (``LOCALAPPDATA`` on Windows,
-    ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere).
+    ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere); and where no home folder is known, a `private_folder`, with a warning: a
+    folder relative to the current one could be anybody's.
     """
     base = os.environ.get("MINILM_CACHE")
     if not base:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        base = os.path.join(os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home, "minilm")
+        home = os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home
+        if os.path.isabs(home):
+            base = os.path.join(home, "minilm")
+        else:
+            base = private_folder()
+            warnings.warn(
+                f"the cache is a temporary folder, since no home folder is known (a cache in {home!r}); "
+                "set MINILM_CACHE to a folder of yours",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return os.path.join(base, *parts)
+
+
+@functools.cache
+def private_folder() -> str:
+    """A temporary folder that only this user can read and write; it goes when the process ends."""
+    path = tempfile.mkdtemp(prefix="minilm-")
+    atexit.register(_remove_folder, path, os.getpid())
+    return path
+
+
+def _remove_folder(path: str, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves the folder to its parent
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
