@@ -60,7 +60,7 @@ def planted(fault: Fault, root: pathlib.Path) -> Iterator[None]:
 
 
 def _write(path: pathlib.Path, content: str) -> None:
-    """Write a version of a file with a time of its own: Python takes a compiled file for the source's by size and whole seconds."""
+    """Write a version of a file with a time of its own: by it and the size Python knows what a compiled file is made of."""
     path.write_text(content, encoding="utf-8")
     at = time.time() + next(_times)
     os.utime(path, (at, at))
