@@ -1,4 +1,4 @@
-"""The vector of padding is learned by no model that has one: it starts at zero, gets no gradient, and stays."""
+"""The vector of padding, or of unknown words, is learned by no model that has one: it starts at zero, and gets no gradient."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,26 @@ def reader(rng):
     return model, "embedding.weight", 0, (passage, question, np.zeros((B, 2), np.int64)), {}
 
 
+def words(make, inputs, **settings):
+    def made(rng):
+        model = make(7, 3, embedding_size=3, unk_id=2, seed=0, **settings)
+        return model, "embedding.weight", 2, inputs(rng), {}
+
+    return made
+
+
+def texts(rng):
+    return rng.integers(0, 7, (B, T)), rng.integers(0, 3, B)
+
+
+def sentences(rng):
+    return rng.integers(0, 7, (B, T)), rng.integers(0, 3, (B, T))
+
+
 CASES = {
+    "mean of words": words(models.MeanClassifier, texts),
+    "recurrent classifier": words(models.RecurrentClassifier, texts, hidden_size=2),
+    "tagger": words(models.Tagger, sentences, hidden_size=2),
     "sequence classification": bert(models.BERTForSequenceClassification, lambda rng: rng.integers(0, 3, B)),
     "token classification": bert(models.BERTForTokenClassification, lambda rng: rng.integers(0, 3, (B, T))),
     "question answering": bert(models.BERTForQuestionAnswering, lambda rng: np.sort(rng.integers(0, T, (B, 2)))),
