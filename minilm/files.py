@@ -96,9 +96,13 @@ def written_whole(path):
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, path) from None
         raise
-    # The rename itself lives in the folder. Not every system can flush one, and the new content stands already.
+    flush_folder(folder)
+
+
+def flush_folder(path) -> None:
+    """Make new names in a folder last: a rename itself lives there. Not every system can flush one, and the content stands."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:

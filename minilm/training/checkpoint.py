@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping
 
 from minilm import __version__
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.files import flush_folder, written_whole
 from minilm.training.state import TrainingState
 
 __all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
@@ -179,7 +179,7 @@ class Folder:
         try:
             for name, write in writers.items():
                 files[name] = self._write_next(name, write)
-            _flush_folder(self.path)
+            flush_folder(self.path)
             content = state.to_json(files, __version__)
             with written_whole(os.path.join(self.path, STATE)) as file:
                 file.write(content)
@@ -249,7 +249,7 @@ class Folder:
         """The third step: committed files get their names."""
         for name in names:
             os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
-        _flush_folder(self.path)
+        flush_folder(self.path)
 
 
 class _Hashed:
@@ -266,16 +266,6 @@ class _Hashed:
 
 def _same(path: str, wanted: Mapping) -> bool:
     return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
-
-
-def _flush_folder(path: str) -> None:
-    """Make renames and new names last; not every system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _locked(path: str) -> int | None:
