@@ -93,7 +93,7 @@ def one_line(error: BaseException) -> str:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Suggests the nearest word for a mistyped one (argparse itself does so from Python 3.14 on, if told to).
+    """Says what is wrong in one line, and suggests the nearest word for a mistyped one.
 
     Options may stand anywhere: ``encode FILE --json TEXT`` loses its TEXT in argparse's usual order.
     """
@@ -113,7 +113,8 @@ class _Parser(argparse.ArgumentParser):
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
         if wrong and "you mean" not in message:
             message += suggestion(wrong[1], [word.strip("'\" ") for word in wrong[2].split(",")])
-        super().error(message)
+        print(f"{self.prog}: {' '.join(message.split())}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def suggestion(word: str, known) -> str:
