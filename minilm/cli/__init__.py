@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import minilm
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
@@ -92,7 +92,7 @@ def one_line(error: BaseException) -> str:
 # --- parsing ---------------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and suggests the nearest word for a mistyped one.
 
     Options may stand anywhere: ``encode FILE --json TEXT`` loses its TEXT in argparse's usual order.
@@ -124,7 +124,7 @@ def suggestion(word: str, known) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
