@@ -370,3 +370,9 @@ def test_the_error_does_not_depend_on_units():
             X * unit,
         )
         assert not wrong
+
+
+def test_a_report_reads_the_same_wherever_it_is_shown():
+    """In a notebook and at Python's prompt, which print its repr."""
+    report = gradcheck((softmax, softmax_backward), X)
+    assert repr(report) == str(report) and "passed, worst relative error" in repr(report).splitlines()[0]

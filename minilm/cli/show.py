@@ -17,8 +17,8 @@ def add_parser(subparsers) -> None:
         "show",
         help="print the formulas and the source of an op, a layer or a model",
         description="Print the page of formulas of one op and its implementation in plain NumPy, or one of its implementations "
-        "whole; or the source of a layer or model. Without a name, list them. On a terminal the text is shown by $PAGER (less), in "
-        "colour where pygments is installed.",
+        "whole; or the source of a layer or model. Without a name, list them. On a terminal the text is shown by $PAGER "
+        "(less), in colour where pygments is installed.",
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a layer (LSTM) or a model (gpt)")
     which = parser.add_mutually_exclusive_group()

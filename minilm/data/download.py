@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
-import sys
 import urllib.error
 import urllib.request
 
+from minilm import bars
 from minilm.data.manifest import Corpus, file_hash, named
 
 TIMEOUT = 30  # seconds without a byte
@@ -79,10 +79,8 @@ def _aside(path: str) -> str:
 
 def _download(entry: Corpus, part: str, progress: bool | None) -> None:
     """Bring `part` to the entry's size."""
-    import tqdm
-
-    quiet = not sys.stderr.isatty() if progress is None else not progress
-    bar = tqdm.tqdm(total=entry.bytes, unit="B", unit_scale=True, unit_divisor=1024, desc=entry.name, disable=quiet, leave=False)
+    quiet = not (bars.wanted() if progress is None else progress)
+    bar = bars.bar(total=entry.bytes, unit="B", unit_scale=True, unit_divisor=1024, desc=entry.name, disable=quiet, leave=False)
     with open(part, "ab") as file, bar:
         if file.tell() > entry.bytes:
             _empty(file)

@@ -1,4 +1,4 @@
-"""Tests of `minilm.ops.cuda.emulated`, which runs CUDA kernels on the CPU, and what only tests need of it: NVRTC, the sanitizers."""
+"""Tests of `minilm.ops.cuda.emulated`, which runs CUDA kernels on the CPU, and what only tests need: NVRTC, the sanitizers."""
 
 from minilm.ops.cuda import emulated as fake_cupy
 from minilm.ops.cuda.emulated import loader
