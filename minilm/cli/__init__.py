@@ -28,7 +28,8 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "choose": "which model fits a task, data and this machine",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
-    "show": "print the formulas and the source of one op",
+    "show": "print an op whole, or a model on one page",
+    "book": "write the book of formulas and code, as web pages",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }
