@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import warnings
@@ -59,10 +61,13 @@ def written_whole(path):
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
 
+    A symbolic link that stands at `path` is replaced, and what it points to is left alone. What is no file but a way to somewhere
+    (a pipe, a terminal, ``/dev/stdout``, ``/dev/null``) is written to as it is, and never replaced.
+
     Raises
     ------
     OSError
-        Always with the file's name, which the system's own error of a full disk lacks.
+        Always with the file's name, which the system's own error of a full disk lacks. IsADirectoryError for a folder.
 
     Examples
     --------
@@ -70,6 +75,13 @@ def written_whole(path):
     ...     file.write(b"step,loss\\n")
     """
     path = os.path.abspath(os.fspath(path))
+    if _is_no_file(path):
+        try:
+            with open(path, "wb") as file:  # of a folder this raises IsADirectoryError
+                yield file
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -84,13 +96,42 @@ def written_whole(path):
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, path) from None
         raise
-    # The rename itself lives in the folder. Not every system can flush one, and the new content stands already.
+    flush_folder(folder)
+
+
+def flush_folder(path) -> None:
+    """Make new names in a folder last: a rename itself lives there. Not every system can flush one, and the content stands."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def open_in_place(path):
+    """A binary file to read and to write from where it stands, made if it is not there.
+
+    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.remove(path)
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    return open(descriptor, "r+b")
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether something other than a file stands at `path`, or it is a name of an open file: ``/dev/stdout``, ``/proc/...``."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or a link that leads nowhere
+        return False
+    return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
 
 
 def read_json(path) -> dict:

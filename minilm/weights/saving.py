@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.files import written_whole
+from minilm.files import flush_folder, written_whole
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import BLOCK_BYTES
@@ -83,10 +83,12 @@ def save_weights(
         names = _write_all(staged, shards, {CONFIG: config, GENERATION: generation_config})
         if is_new:
             os.rename(staged, folder)
+            flush_folder(os.path.dirname(folder))
             return
         older = weight_files(folder)
         for name in names:
             os.replace(os.path.join(staged, name), os.path.join(folder, name))
+        flush_folder(folder)
         for name in older - set(names):
             os.remove(os.path.join(folder, name))
     finally:
