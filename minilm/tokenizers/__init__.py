@@ -3,6 +3,8 @@
 `Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`,
 with `pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers."""
 
+import os
+
 from . import base, bpe, files, word_piece
 from .base import DecodeStream, Tokenizer
 from .bpe import GPT1BPE, ByteLevelBPE
@@ -49,6 +51,7 @@ def load(path) -> Tokenizer | Word:
     ValueError
         Naming the file and what is wrong: not JSON, a type or version this minilm does not know, a missing or wrong field.
     """
+    path = os.path.expanduser(path)
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
     if bpe.is_vocabulary(path):
