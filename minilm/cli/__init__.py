@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import keyword
 import os
 import re
 import sys
+import warnings
 from typing import NoReturn
 
 import minilm
@@ -56,7 +58,8 @@ def main(argv=None) -> int:
     _any_text_can_be_printed()
     try:
         args = _parse(argv)
-        status = args.run(args)
+        with _warnings_in_one_line():
+            status = args.run(args)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
@@ -163,6 +166,20 @@ def _used(parser, argv: list[str]):
                 if word in action.choices:
                     return _used(action.choices[word], argv)
     return parser
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """A warning of the library is a line on stderr, without the place in the source that warns."""
+
+    def show(message, *_args, **_kwargs):
+        print(f"minilm: warning: {one_line(message)}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

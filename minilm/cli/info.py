@@ -132,8 +132,4 @@ def _caches() -> dict:
         if (folder / part).is_dir():
             sizes = [path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()]
             found[name] = f"{folder / part}, {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
-    with contextlib.suppress(ImportError):
-        from minilm.ops import jit
-
-        found["of these sources"] = jit.cache_folder()
     return found
