@@ -36,7 +36,7 @@ def is_python(text) -> bool:
     return bool(re.search(r"^(from|import) \w+", text, re.M))
 
 
-SNIPPETS = [pytest.param(text, id=f"{page.parent.name}:{line}") for page in PAGES for line, text in blocks(page) if is_python(text)]
+PYTHON = [(f"{page.parent.name}:{line}", text) for page in PAGES for line, text in blocks(page) if is_python(text)]
 
 
 def quickly(text: str) -> str:
@@ -44,7 +44,7 @@ def quickly(text: str) -> str:
     return text.replace("range(100)", "range(2)").replace("epochs=50", "epochs=2")
 
 
-@pytest.mark.parametrize("text", SNIPPETS)
+@pytest.mark.parametrize("text", [pytest.param(text, id=where) for where, text in PYTHON])
 def test_python_runs_as_it_stands(text, tmp_path, monkeypatch):
     if "path/to/gpt2" in text:
         text = text.replace("path/to/gpt2", str(published(tmp_path)))
@@ -62,7 +62,8 @@ def published(folder):
     from minilm import models, tokenizers
 
     tokenizer = tokenizers.ByteLevelBPE.train_from_chunks(["some text, some more text"], vocab_size=260)
-    models.GPT(models.GPTConfig(vocab_size=tokenizer.vocab_size, n_positions=8, n_embd=8, n_layer=1, n_head=1)).save_pretrained(folder)
+    sizes = {"vocab_size": tokenizer.vocab_size, "n_positions": 8, "n_embd": 8, "n_layer": 1, "n_head": 1}
+    models.GPT(models.GPTConfig(**sizes)).save_pretrained(folder)
     tokenizer.save(folder / "tokenizer.json")
     return folder
 
