@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import warnings
+
+from minilm.mistaken import mistaken_for
 
 
 def cache_folder(*parts: str) -> str:
@@ -57,10 +61,13 @@ def written_whole(path):
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
 
+    A symbolic link that stands at `path` is replaced, and what it points to is left alone. What is no file but a way to somewhere
+    (a pipe, a terminal, ``/dev/stdout``, ``/dev/null``) is written to as it is, and never replaced.
+
     Raises
     ------
     OSError
-        Always with the file's name, which the system's own error of a full disk lacks.
+        Always with the file's name, which the system's own error of a full disk lacks. IsADirectoryError for a folder.
 
     Examples
     --------
@@ -68,6 +75,13 @@ def written_whole(path):
     ...     file.write(b"step,loss\\n")
     """
     path = os.path.abspath(os.fspath(path))
+    if _is_no_file(path):
+        try:
+            with open(path, "wb") as file:  # of a folder this raises IsADirectoryError
+                yield file
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -95,6 +109,31 @@ def flush_folder(path) -> None:
             os.close(descriptor)
 
 
+def open_in_place(path):
+    """A binary file to read and to write from where it stands, made if it is not there.
+
+    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.remove(path)
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    return open(descriptor, "r+b")
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether something other than a file stands at `path`, or it is a name of an open file: ``/dev/stdout``, ``/proc/...``."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or a link that leads nowhere
+        return False
+    return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
+
+
 def read_json(path) -> dict:
     """The JSON object that a file holds.
 
@@ -109,7 +148,7 @@ def read_json(path) -> dict:
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found

@@ -82,11 +82,7 @@ def regroup(chunks: Iterable[str] | str, size: int = 1 << 20) -> Iterator[str]:
 
 
 def write_atomically(path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves either the old content or the new one, never a part.
-
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is then renamed. If anything fails
-    (full disk, unwritable folder) the temporary file is removed and `path` is as it was.
-    """
+    """Write a file whole or not at all: see `minilm.files.written_whole`."""
     with written_whole(path) as file:
         file.write(content)
 

@@ -93,7 +93,10 @@ def test_version(capsys):
         (["xyzzy"], "there is no command 'xyzzy'; there are train, generate, evaluate,"),
         (["corpus", "fecth"], "'fecth'.*did you mean 'fetch'"),
         (["corpus", "list", "--jsn"], "unrecognized arguments: --jsn; did you mean '--json'"),
-        (["corpus", "list", "more"], "minilm corpus list: error: unrecognized arguments: more$"),
+        (["corpus", "list", "more"], "minilm corpus list: unrecognized arguments: more; see `minilm corpus list --help`$"),
+        (["corpus"], "^minilm corpus: the following arguments are required: "),
+        (["generate", "run", "--tokens", "x"], "argument --tokens: invalid int value: 'x'; see `minilm generate --help`$"),
+        (["train", "--steps"], "argument --steps: expected one argument"),
         (["gradcheck", "--implementation", "cqu"], "'cqu'.*did you mean 'cpu'"),
         (["--verison"], "a command is missing"),
     ],
@@ -103,6 +106,7 @@ def test_wrong_usage(words, says, capsys):
         cli.main(words)
     err = capsys.readouterr().err
     assert exit.value.code == 2 and re.search(says, err, re.M), err
+    assert err.count("\n") == 1 and err.startswith("minilm"), "one line, without the usage"
 
 
 def test_no_command_at_all(capsys):
