@@ -23,8 +23,6 @@ FAULTS = area(
      "lr = self.lr if True else checks.rate", f"{OPTIMIZERS} -k torch"),
     ("Adam's decay is decoupled", "minilm/optimizers/adam.py", "    decoupled = False\n", "    decoupled = True\n",
      f"{OPTIMIZERS} -k torch"),
-    ("AdamW has no decay unless it is given", "minilm/optimizers/adam.py", "weight_decay=0.01, **options",
-     "weight_decay=0.0, **options", f"{OPTIMIZERS} -k torch"),
     ("clip_gradients lengthens short gradients", "minilm/optimizers/clipping.py", "    elif scale < 1:\n",
      "    else:\n"
      "        scale = max_norm / norm\n", f"{OPTIMIZERS} -k clip_gradients"),

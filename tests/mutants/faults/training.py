@@ -25,8 +25,6 @@ FAULTS = area(
      "tests/training/test_training.py -k average"),
     ("the mean loss of the log begins anew never", "minilm/training/trainer.py",
      "        state.loss_sum, state.loss_count = 0.0, 0\n", "", "tests/training"),
-    ("the best loss is the last", "minilm/training/trainer.py", 'if state.best is None or result.loss < state.best["loss"]:',
-     "if True:", "tests/training"),
     ("a budget that is raised stays used up", "minilm/training/trainer.py", "            self.state.finished = False\n",
      "            pass\n", "tests/training/test_resume.py"),
     ("masked evaluation draws other pairs at every validation", "minilm/training/masked_evaluation.py",
@@ -45,10 +43,6 @@ FAULTS = area(
      "        os.replace", "        os.replace", "tests/test_flushing.py"),
     ("saved weights: the folder is not flushed", "minilm/weights/saving.py", "        flush_folder(folder)\n", "",
      "tests/test_flushing.py"),
-    ("a failed file leaves its temporary one", "minilm/files.py",
-     "        with contextlib.suppress(OSError):\n"
-     "            os.remove(temporary)\n"
-     "        if", "        if", "tests/weights/test_saving.py tests/data/test_token_files.py tests/training/test_checkpoint.py"),
     ("a checkpoint's hash is not looked at", "minilm/training/checkpoint.py",
      'os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]',
      'os.path.getsize(path) == wanted["bytes"]', "tests/training/test_killed.py -k every_call"),
@@ -65,8 +59,6 @@ FAULTS = area(
      "context = min(context, starts[1]) if rows > 1 else 0", "context = 0", "tests/training/test_training.py -k rows"),
     ("the first row begins with a state of nothing", "minilm/training/evaluation.py", "        part[:, 0] = 0  # (layers",
      "        part[:, 0] += 0  # (layers", "tests/training/test_training.py -k target"),
-    ("the last targets are not evaluated", "minilm/data/batching.py", "size = min(stop - start, self.time)",
-     "size = min(stop - start - 1, self.time)", "tests/training/test_training.py -k target tests/data/test_batching.py"),
     ("characters count the first token", "minilm/training/evaluation.py",
      "max(text.length - len(tokenizer.decode(tokens[:1])), 1)", "max(text.length, 1)", "tests/training/test_training.py -k bits"),
     ("a weight that is not finite is saved", "minilm/training/trainer.py", "            check_weights(self)\n",
