@@ -10,7 +10,7 @@ import pytest
 from tests.mutants import __main__ as command
 from tests.mutants.fault import ROOT, area, mutated, stale
 from tests.mutants.faults import AREAS, FAULTS
-from tests.mutants.planting import copied_tree, try_fault
+from tests.mutants.planting import copied_tree, failing, try_fault
 
 QUICK = "tests/optimizers/test_schedules.py"  # needs no kernel
 SCHEDULES = "minilm/optimizers/schedules.py"
@@ -67,7 +67,7 @@ def test_what_does_not_run_or_end_is_not_caught():
 
 
 def test_the_tests_see_the_copy():
-    """Those that import minilm, and the processes that they start, from any folder."""
+    """Those that import minilm, and the processes that they start, from any folder. What fails without a fault is known too."""
     with copied_tree() as root:
         (root / "tests" / "test_where.py").write_text(
             "import pathlib, subprocess, sys, minilm\n"
@@ -78,6 +78,9 @@ def test_the_tests_see_the_copy():
         )
         seen = planted("elsewhere", "# also for NaN", "# for NaN too", "tests/test_where.py")
         assert try_fault(seen, root, 600).result == "missed"
+        always = "tests/test_always.py::test_it"
+        (root / "tests" / "test_always.py").write_text("def test_it():\n    raise AssertionError\n")
+        assert failing([always, "tests/test_where.py::test_where"], root) == {always}
 
 
 def test_exit_status_and_choice(capsys):
