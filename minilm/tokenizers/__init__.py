@@ -6,6 +6,7 @@ with `pad_sequences`, has the surface of Keras's text preprocessing and serves c
 import os
 
 from . import base, bpe, files, word_piece
+from .added import AddedToken
 from .base import DecodeStream, Tokenizer
 from .bpe import GPT1BPE, ByteLevelBPE
 from .character import Character
@@ -16,6 +17,7 @@ from .word_level import WordLevel
 from .word_piece import Encoding, WordPiece
 
 __all__ = [
+    "AddedToken",
     "ByteLevelBPE",
     "Character",
     "DecodeStream",
@@ -56,7 +58,11 @@ def load(path) -> Tokenizer | Word:
         return WordPiece.load(path)
     if bpe.is_vocabulary(path):
         return bpe.AnyBPE.from_pretrained(path)
+    if os.path.isdir(path) and not os.path.exists(files.file_in(path)):
+        raise FileNotFoundError(bpe.missing(path))
     fields = files.read_tokenizer(path)
+    if os.path.isdir(path) and fields["type"] == bpe.TYPE:
+        return bpe.AnyBPE.from_pretrained(path)  # which also reads what lies beside the file
     if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what lies beside the file
     return base.from_fields(path, fields, CLASSES)
