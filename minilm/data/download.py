@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 
+from minilm import bars
 from minilm.data.manifest import Corpus, file_hash, named
 
 TIMEOUT = 30  # seconds without a byte
@@ -119,7 +120,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _quiet(progress: bool | None) -> bool:
-    return not progress if progress is not None else sys.stderr is None or not sys.stderr.isatty()
+    return not (bars.wanted() if progress is None else progress)
 
 
 def _say(progress: bool | None, text: str) -> None:
@@ -140,10 +141,8 @@ def _aside(path: str) -> str:
 
 def _download(entry: Corpus, part: str, progress: bool | None) -> None:
     """Bring `part` to the entry's size."""
-    import tqdm
-
     units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-    bar = tqdm.tqdm(total=entry.bytes, desc=entry.name, disable=_quiet(progress), leave=False, **units)
+    bar = bars.bar(total=entry.bytes, desc=entry.name, disable=_quiet(progress), leave=False, **units)
     with open(part, "ab") as file, bar:
         if file.tell() > entry.bytes:
             _empty(file)
