@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import lines
+from minilm.files import written_whole
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -282,7 +283,8 @@ class Answer(Recipe):
             axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
             axes.set_title(f"{story.question}  {answer}  (wanted {story.answer}; * supports it)", loc="left", fontsize=9)
         path = os.path.join(folder, "hops.png")
-        figure.savefig(path)
+        with written_whole(path) as file:
+            figure.savefig(file, format="png")
         return [path]
 
 

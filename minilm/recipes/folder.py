@@ -19,7 +19,7 @@ import os
 
 import minilm
 from minilm import devices, recipes, tokenizers
-from minilm.files import read_json, written_whole
+from minilm.files import json_bytes, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes.fit import Row
 from minilm.training import tensors
@@ -157,4 +157,5 @@ def _write_text(path: str, text: str) -> None:
 
 
 def _write_json(path: str, content) -> None:
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with written_whole(path) as file:
+        file.write(json_bytes(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
