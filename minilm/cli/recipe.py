@@ -26,7 +26,10 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
-    parser.add_argument("--data", metavar="PATH", help="real data, in the form that `minilm recipe NAME --keys` tells")
+    parser.add_argument("--data", metavar="PATH", help="real data, as `minilm recipe NAME --keys` tells; - is the standard input")
+    parser.add_argument(
+        "--bad-rows", choices=("refuse", "skip"), help="of --data: end at the first (refuse), or leave them out and count them"
+    )
     budget = parser.add_argument_group("when to stop (one of them)")
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--steps", type=int, metavar="N")
@@ -58,7 +61,10 @@ def run(args) -> int:
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
     require(args.device)
-    recipe = kind(**_settings(args.sets))
+    settings = _settings(args.sets)
+    if args.bad_rows is not None:
+        settings["bad_rows"] = args.bad_rows
+    recipe = kind(**settings)
     result = recipe.run(
         args.data,
         minutes=args.minutes,

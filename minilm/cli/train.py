@@ -106,7 +106,7 @@ def _options(args) -> dict:
     names = ("corpus", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.model is not None:
-        options["model"] = {"cell": args.model} if args.model in CELLS else {"model_type": args.model}
+        options["model"] = {"model_type": "rnn_lm", "cell": args.model} if args.model in CELLS else {"model_type": args.model}
     return options
 
 

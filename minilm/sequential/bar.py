@@ -6,6 +6,8 @@ import contextlib
 import sys
 import time
 
+from minilm import bars
+
 __all__ = ["Bar", "announced", "text_of"]
 
 SHOW_SECONDS = 0.2  # between two changes of the bar's numbers, where it takes waiting to know them
@@ -17,7 +19,7 @@ def text_of(logs) -> str:
 
 
 class Bar:
-    """A bar on a terminal while an epoch runs, and a line at its end.
+    """A bar on a terminal or in a notebook while an epoch runs, and a line at its end.
 
     Parameters
     ----------
@@ -36,10 +38,8 @@ class Bar:
     def __init__(self, verbose, steps: int | None, text: str = ""):
         self._verbose, self._text, self.done, self._bar = verbose, text, 0, None
         self._began = self._shown = time.perf_counter()
-        if verbose in (1, "auto", True) and sys.stderr.isatty():
-            import tqdm
-
-            self._bar = tqdm.tqdm(total=steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
+        if verbose in (1, "auto", True) and bars.wanted():
+            self._bar = bars.bar(total=steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
 
     @property
     def due(self) -> bool:

@@ -115,8 +115,9 @@ def fit(
                 logs = _epoch(model, source.epoch(rng), watching, workspace, bar)
             if bar.done < (source.steps or 1) and not model.stop_training:
                 model.stop_training = source.once or not bar.done
-                says = f"x gave {bar.done} more batches for epoch {epoch + 1}, of {source.steps or 'one or more'} that were wanted"
-                warnings.warn(says + (": training ends" if model.stop_training else ""), stacklevel=3)
+                then = ": training ends" if model.stop_training else ""
+                says = f"x gave {bar.done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
+                warnings.warn(says, stacklevel=3)
                 if not bar.done:
                     break
             if held is not None and (epoch + 1) % validation_freq == 0:

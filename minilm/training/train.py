@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from typing import Any, NamedTuple
 
@@ -97,34 +98,40 @@ def stored_config(out) -> RunConfig:
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
-    if out is not None:
-        found = None if overwrite else holds_run(out)
-        if found:
-            raise FileExistsError(f"{os.fspath(out)} holds {found} already: --resume goes on with a run, --overwrite replaces it")
-        if os.path.lexists(out) and not os.path.isdir(out):
-            raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
-    if os.path.isfile(config.corpus):
-        config = config.replace(corpus=os.path.abspath(config.corpus))
-    tokenizer, parts = corpus_parts(config)
-    make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
-    model = make_model(config, tokenizer.vocab_size)
-    folder = Folder(_free(config) if out is None else out)
+    folder = _claimed(config) if out is None else _opened(out)
     try:
+        held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
+        if held:
+            raise FileExistsError(f"{os.fspath(out)} holds {held} already: --resume goes on with a run, --overwrite replaces it")
+        if os.path.isfile(config.corpus):
+            config = config.replace(corpus=os.path.abspath(config.corpus))
+        tokenizer, parts = corpus_parts(config)
+        make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
+        model = make_model(config, tokenizer.vocab_size)
         return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
     except BaseException:
-        folder.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(folder.path)  # only if it is empty
+        folder.discard()
+        if out is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(RUNS)  # only if it is empty
         raise
 
 
-def _free(config: RunConfig) -> str:
-    """A folder that is not there yet."""
+def _opened(out) -> Folder:
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
+    return Folder(out)
+
+
+def _claimed(config: RunConfig) -> Folder:
+    """A folder with the first free number, made at one stroke: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    number = 1
-    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.kind}-{number}")):
-        number += 1
-    return path
+    os.makedirs(RUNS, exist_ok=True)
+    for number in itertools.count(1):
+        path = os.path.join(RUNS, f"{name}-{config.kind}-{number}")
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path)
+            return Folder(path, made=True)
 
 
 def _resumed(config: RunConfig | None, out) -> Trainer:

@@ -254,7 +254,10 @@ FITS = {  # input, layers, compile, targets, fit
         *embedded("none", *_YES_NO),
         _BINARY,
         np.array([0, 1, 1, 0]),
-        {"batch_size": 4, "callbacks": [("ReduceLROnPlateau", {"monitor": "loss", "patience": 1, "min_delta": 10, "factor": 0.5})]},
+        {
+            "batch_size": 4,
+            "callbacks": [("ReduceLROnPlateau", {"monitor": "loss", "patience": 1, "min_delta": 10, "factor": 0.5})],
+        },
     ),
     "epochs of three batches": (
         *embedded("none", *_YES_NO),
