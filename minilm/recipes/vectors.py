@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices, models, tokenizers
-from minilm.models.word2vec import alias_tables
+from minilm.models.word2vec import LONGEST, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
@@ -20,7 +20,6 @@ from minilm.recipes.relations import Question
 __all__ = ["Pair", "Vectors"]
 
 WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-LONGEST = 1000  # words of a sentence; longer lines are cut
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12
