@@ -30,7 +30,7 @@ from collections.abc import Callable, Mapping
 
 from minilm import __version__
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.files import locked_folder, written_whole
 from minilm.training.state import TrainingState
 
 __all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
@@ -140,7 +140,7 @@ class Folder:
     def __init__(self, path):
         self.path = os.fspath(path)
         os.makedirs(self.path, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._lock = locked_folder(self.path)
         self.files: dict[str, dict] = {}
 
     def read(self) -> Checkpoint:
@@ -237,21 +237,3 @@ def _flush_folder(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _locked(path: str) -> int | None:
-    """A lock on the folder, which ends with the process however it ends; None where the system has none."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(f"{path}: another process is training there") from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return None
-    return descriptor

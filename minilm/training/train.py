@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
@@ -74,7 +74,7 @@ def train(
     NonFiniteError
         A loss, gradient or weight was not finite.
     Stopped
-        Ctrl-C or SIGTERM, after a checkpoint was written; a KeyboardInterrupt.
+        Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written; a KeyboardInterrupt.
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
@@ -108,7 +108,7 @@ def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     tokenizer, parts = corpus_parts(config)
     make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
     model = make_model(config, tokenizer.vocab_size)
-    folder = Folder(_free(config) if out is None else out)
+    folder = Folder(_new_folder(config) if out is None else out)
     try:
         return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
     except BaseException:
@@ -118,13 +118,10 @@ def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
         raise
 
 
-def _free(config: RunConfig) -> str:
-    """A folder that is not there yet."""
+def _new_folder(config: RunConfig) -> str:
+    """For a run without one: runs/CORPUS-MODEL-N."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    number = 1
-    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.kind}-{number}")):
-        number += 1
-    return path
+    return new_folder(os.path.join(RUNS, f"{name}-{config.kind}"))
 
 
 def _resumed(config: RunConfig | None, out) -> Trainer:
