@@ -2,24 +2,57 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
+import functools
 import itertools
 import json
 import os
+import shutil
+import stat
 import sys
+import tempfile
+import warnings
+
+from minilm.mistaken import mistaken_for
 
 
 def cache_folder(*parts: str) -> str:
     """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
 
     ``MINILM_CACHE`` if that is set; else ``minilm`` in the platform's cache folder (``LOCALAPPDATA`` on Windows,
-    ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere).
+    ``XDG_CACHE_HOME`` or ``~/.cache`` elsewhere); and where no home folder is known, a `private_folder`, with a warning: a
+    folder relative to the current one could be anybody's.
     """
     base = os.environ.get("MINILM_CACHE")
     if not base:
         home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        base = os.path.join(os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home, "minilm")
+        home = os.environ.get("LOCALAPPDATA", home) if sys.platform == "win32" else home
+        if os.path.isabs(home):
+            base = os.path.join(home, "minilm")
+        else:
+            base = private_folder()
+            warnings.warn(
+                f"the cache is a temporary folder, since no home folder is known (a cache in {home!r}); "
+                "set MINILM_CACHE to a folder of yours",
+                RuntimeWarning,
+                stacklevel=2,
+            )
     return os.path.join(base, *parts)
+
+
+@functools.cache
+def private_folder() -> str:
+    """A temporary folder that only this user can read and write; it goes when the process ends."""
+    path = tempfile.mkdtemp(prefix="minilm-")
+    atexit.register(_remove_folder, path, os.getpid())
+    return path
+
+
+def _remove_folder(path: str, process: int) -> None:
+    if os.getpid() == process:  # a forked child leaves the folder to its parent
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -29,10 +62,13 @@ def written_whole(path):
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
 
+    A symbolic link that stands at `path` is replaced, and what it points to is left alone. What is no file but a way to somewhere
+    (a pipe, a terminal, ``/dev/stdout``, ``/dev/null``) is written to as it is, and never replaced.
+
     Raises
     ------
     OSError
-        Always with the file's name, which the system's own error of a full disk lacks.
+        Always with the file's name, which the system's own error of a full disk lacks. IsADirectoryError for a folder.
 
     Examples
     --------
@@ -40,6 +76,13 @@ def written_whole(path):
     ...     file.write(b"step,loss\\n")
     """
     path = os.path.abspath(os.fspath(path))
+    if _is_no_file(path):
+        try:
+            with open(path, "wb") as file:  # of a folder this raises IsADirectoryError
+                yield file
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -54,9 +97,13 @@ def written_whole(path):
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, path) from None
         raise
-    # The rename itself lives in the folder. Not every system can flush one, and the new content stands already.
+    flush_folder(folder)
+
+
+def flush_folder(path) -> None:
+    """Make new names in a folder last: a rename itself lives there. Not every system can flush one, and the content stands."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
@@ -97,6 +144,29 @@ def locked_folder(path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+def open_in_place(path):
+    """A binary file to read and to write from where it stands, made if it is not there.
+
+    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.remove(path)
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    return open(descriptor, "r+b")
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether something other than a file stands at `path`, or it is a name of an open file: ``/dev/stdout``, ``/proc/...``."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or a link that leads nowhere
+        return False
+    return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
 
 
 def read_json(path) -> dict:
@@ -113,7 +183,7 @@ def read_json(path) -> dict:
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
 import importlib
 import keyword
 import os
 import re
 import sys
+import warnings
 from typing import NoReturn
 
 import minilm
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
@@ -56,7 +58,8 @@ def main(argv=None) -> int:
     _any_text_can_be_printed()
     try:
         args = _parse(argv)
-        status = args.run(args)
+        with _warnings_in_one_line():
+            status = args.run(args)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
@@ -92,8 +95,8 @@ def one_line(error: BaseException) -> str:
 # --- parsing ---------------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """Suggests the nearest word for a mistyped one (argparse itself does so from Python 3.14 on, if told to).
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and suggests the nearest word for a mistyped one.
 
     Options may stand anywhere: ``encode FILE --json TEXT`` loses its TEXT in argparse's usual order.
     """
@@ -113,7 +116,8 @@ class _Parser(argparse.ArgumentParser):
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
         if wrong and "you mean" not in message:
             message += suggestion(wrong[1], [word.strip("'\" ") for word in wrong[2].split(",")])
-        super().error(message)
+        print(f"{self.prog}: {' '.join(message.split())}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def suggestion(word: str, known) -> str:
@@ -123,7 +127,7 @@ def suggestion(word: str, known) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
@@ -162,6 +166,20 @@ def _used(parser, argv: list[str]):
                 if word in action.choices:
                     return _used(action.choices[word], argv)
     return parser
+
+
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """A warning of the library is a line on stderr, without the place in the source that warns."""
+
+    def show(message, *_args, **_kwargs):
+        print(f"minilm: warning: {one_line(message)}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 # --- output ----------------------------------------------------------------------------------------------------------

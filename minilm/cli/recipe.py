@@ -28,7 +28,10 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
-    parser.add_argument("--data", metavar="PATH", help="real data, in the form that `minilm recipe NAME --keys` tells")
+    parser.add_argument("--data", metavar="PATH", help="real data, as `minilm recipe NAME --keys` tells; - is the standard input")
+    parser.add_argument(
+        "--bad-rows", choices=("refuse", "skip"), help="of --data: end at the first (refuse), or leave them out and count them"
+    )
     budget = parser.add_argument_group("when to stop (one of them)")
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--steps", type=int, metavar="N")
@@ -52,7 +55,8 @@ def run(args) -> int:
             print(f"{name:<12}{recipes.load(name).says}")
         return 0
     kind = recipes.load(args.name)
-    recipe = kind(**_settings(args.sets))
+    bad_rows = {} if args.bad_rows is None else {"bad_rows": args.bad_rows}
+    recipe = kind(**{**_settings(args.sets), **bad_rows})
     recipe.limit(minutes=args.minutes, steps=args.steps)
     if args.keys:
         print(f"{kind.__doc__.strip()}\n")

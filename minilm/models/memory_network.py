@@ -39,7 +39,7 @@ from minilm import devices
 from minilm.layers import Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bags import Counts, Rows, bags_of
-from minilm.ops import attention, checks, cross_entropy, dropout
+from minilm.ops import attention, checks, cross_entropy, dropout, padding
 from minilm.random import Key
 
 __all__ = ["MemoryNetwork", "Reading"]
@@ -221,7 +221,7 @@ class MemoryNetwork(Layer):
         sentences, aged = [], []  # (B, M, D) each
         for table, time in zip(self.tables, self.times, strict=True):
             x, kept = time.forward(ages)  # (B, M, D)
-            sentences.append(bags.forward(table.weight.value).reshape(B, M, -1) + x)
+            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
             aged.append(kept)
         u, hops = asked.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):

@@ -14,10 +14,14 @@ A recipe fills in eight methods, in the order in which `minilm.recipes.running` 
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minilm import devices
+from minilm.data.lines import BadRows
+from minilm.data.streams import on_disk
 from minilm.ops import checks
 
 __all__ = ["Recipe", "Result"]
@@ -36,8 +40,12 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "evaluate_every": None,  # steps; ten times in a run without it, or less often where that takes long
     "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
     "precision": "float32",  # of matrix products on a GPU; without effect on a CPU
+    "bad_rows": "refuse",  # what becomes of real data's rows that cannot be read
 }
-CHOICES: dict[str, tuple] = {"precision": ("float32", "tf32", "bf16")}  # of minilm.ops.cuda.products
+CHOICES: dict[str, tuple] = {
+    "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.cuda.products
+    "bad_rows": ("refuse", "skip"),
+}
 LEAST = {"batch": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
 POSITIVE = ("lr", "minutes")
 SHARES = {"warmup": "[)", "final": "[]", "beta2": "[)", "average": "[)"}  # in [0, 1] or [0, 1)
@@ -90,6 +98,7 @@ class Recipe:
         self.options = {**defaults, **options}
         self.vocabularies: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
+        self.bad_rows = BadRows(skip=self.options["bad_rows"] == "skip")  # for `read`
         self.model: Any = None
 
     @classmethod
@@ -161,8 +170,18 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__} has no generate")
 
     def read(self, path) -> tuple[list, list]:
-        """Real data. ValueError says in which file and line something is wrong, what came and what was wanted."""
+        """Real data. ValueError says in which file and line something is wrong, what came and what was wanted.
+
+        What is wrong with one row alone is a `minilm.data.lines.BadRow`, which ``self.bad_rows`` lets through or leaves out.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no read")
+
+    def read_real(self, data) -> tuple[list, list]:
+        """`read`, also from a pipe; warns of rows that were left out."""
+        train, validation = self.read(on_disk(data))
+        if self.bad_rows.count:
+            warnings.warn(f"{os.fspath(data)}: {self.bad_rows}", stacklevel=3)
+        return train, validation
 
     def adapt(self, train: Sequence) -> None:
         """Call `suggest` where the data want other settings than the built-in ones."""

@@ -47,7 +47,7 @@ def run(recipe, data, *, out, seed, device, progress, overwrite) -> Result:
 
 def _examples(recipe, data, seed: int) -> tuple:
     """The examples to train on, and those to validate on."""
-    parts = recipe.generate(seed) if data is None else recipe.read(data)
+    parts = recipe.generate(seed) if data is None else recipe.read_real(data)
     for name, examples in zip(("training", "validation"), parts, strict=True):
         if not examples:
             raise ValueError(f"{data or 'the built-in data'}: there are no {name} examples")

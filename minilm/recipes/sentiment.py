@@ -76,7 +76,7 @@ class Sentiment(Recipe):
         return made[:TRAIN], made[TRAIN:]
 
     def read(self, path):
-        return labelled.read(path)
+        return labelled.read(path, bad_rows=self.bad_rows)
 
     def adapt(self, train):
         if self.options["model"] == "bert":

@@ -28,8 +28,9 @@ class Tag(Recipe):
 
     Real data: tagged sentences in the form of CoNLL, in UTF-8: one word a line with its tag in the last column, columns parted by
     blanks or tabs, an empty line between sentences; a file, of which every tenth sentence is for validation, or a folder with
-    train and dev (or valid, test) and the ending .txt, .conll, .bio, .iob, .iob2, .tsv, or none. Tags are O, and B- and I- with a
-    type; E-, S-, L- and U- are understood too.
+    train and dev (or valid, test) and the ending .txt, .conll, .conllu, .bio, .iob, .iob2, .tsv, or none, also with .gz. Tags are
+    O, and B- and I- with a type or without one; E, S, L, U, M and W are understood too. Where the first column numbers the words,
+    they are in the second; word_column and tag_column name other columns.
 
         Ada     B-PER
         Lovelace  I-PER
@@ -52,6 +53,8 @@ class Tag(Recipe):
         "lr": 4e-3,
         "steps": 500,
         "batch": 32,
+        "word_column": None,  # of real data, from 1: the first, or the second where the first numbers the words
+        "tag_column": None,  # the last
     }
     choices = {"cell": ("lstm", "gru")}
     least = {"min_count": 1}
@@ -68,7 +71,7 @@ class Tag(Recipe):
         return made[:TRAIN], made[TRAIN:]
 
     def read(self, path):
-        return conll.read(path)
+        return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
 
     def adapt(self, train):
         if len(train) >= 8000:

@@ -10,16 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.data.lines import REFUSE, BadRow, BadRows, lines
 from minilm.models.word2vec import alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
+from minilm.recipes.cutting import word_pattern
 from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.relations import Question
 
 __all__ = ["Pair", "Vectors"]
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+_PART = word_pattern(without="_")
+WORD = re.compile(rf"{_PART}(?:['’-]{_PART})*")
 LONGEST = 1000  # words of a sentence; longer lines are cut
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
@@ -81,25 +84,20 @@ class Vectors(Recipe):
         return [self._numbered(sentence) for sentence in text], relations.questions()
 
     def read(self, path):
-        path = os.fspath(path)
         train, held = [], []
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); wanted text") from None
-                words = WORD.findall(text.lower())
-                for start in range(0, len(words), LONGEST):
-                    sentence = words[start : start + LONGEST]
-                    if (len(train) + len(held)) % HELD_OUT == HELD_OUT - 1 and not self.options["questions"]:
-                        held.append(sentence)
-                    else:
-                        train.append(self._numbered(sentence))
-        if not train:
-            raise ValueError(f"{path}: there are no words in it; wanted text, a line a sentence")
+        for line in lines(path):
+            words = []
+            with self.bad_rows:
+                words = WORD.findall(line.text.lower())
+            for start in range(0, len(words), LONGEST):
+                sentence = words[start : start + LONGEST]
+                if (len(train) + len(held)) % HELD_OUT == HELD_OUT - 1 and not self.options["questions"]:
+                    held.append(sentence)
+                else:
+                    train.append(self._numbered(sentence))
+        self.bad_rows.require(train, f"{os.fspath(path)}: there are no words in it; wanted text, a line a sentence")
         questions = self.options["questions"]
-        return train, read_questions(questions) if questions else self._pairs(train, held)
+        return train, read_questions(questions, self.bad_rows) if questions else self._pairs(train, held)
 
     def _numbered(self, words: Sequence[str]) -> np.ndarray:
         numbers = self._numbers
@@ -267,7 +265,7 @@ class Vectors(Recipe):
         return [path, picture]
 
 
-def read_questions(path) -> list[Question]:
+def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
     """Analogies in the form of questions-words.txt.
 
     Raises
@@ -275,20 +273,19 @@ def read_questions(path) -> list[Question]:
     ValueError
         With the file and the line: what came and what was wanted.
     """
-    path = os.fspath(path)
-    found, section = [], "questions"
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            parts = line.lower().split()
-            if parts[:1] == [":"] or (parts and parts[0].startswith(":")):
+    found: list[Question] = []
+    section = "questions"
+    for line in lines(path):
+        with bad_rows:
+            parts = line.text.lower().split()
+            if parts and parts[0].startswith(":"):
                 section = " ".join(parts).lstrip(": ").strip() or "questions"
             elif len(parts) == 4:
                 found.append(Question(*parts, section, 0))
             elif parts:
-                raise ValueError(f'{path}:{number}: {len(parts)} words, wanted four, or a line ": NAME"')
-    if not found:
-        raise ValueError(f"{path}: there are no questions in it")
-    sizes = {}
+                raise BadRow(f'{line.where}: {len(parts)} words, wanted four, or a line ": NAME"')
+    bad_rows.require(found, f"{os.fspath(path)}: there are no questions in it")
+    sizes: dict[str, set[str]] = {}
     for question in found:
         sizes.setdefault(question.relation, set()).add(question.d)
     return [question._replace(choices=len(sizes[question.relation])) for question in found]

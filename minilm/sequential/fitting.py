@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 
-from minilm import devices
+from minilm import bars, devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.random import Key
@@ -253,15 +253,13 @@ def _told(logs: dict[str, float]) -> str:
 
 
 class _Bar:
-    """A bar on a terminal while an epoch runs, and a line at its end."""
+    """A bar on a terminal or in a notebook while an epoch runs, and a line at its end."""
 
     def __init__(self, verbose, rows: int, size: int, text: str = ""):
         self._verbose, self._text, self._steps, self._bar = verbose, text, -(-rows // size), None
         self._began = self._shown = time.perf_counter()
-        if verbose in (1, "auto", True) and sys.stderr.isatty():
-            import tqdm
-
-            self._bar = tqdm.tqdm(total=self._steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
+        if verbose in (1, "auto", True) and bars.wanted():
+            self._bar = bars.bar(total=self._steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
 
     @property
     def due(self) -> bool:

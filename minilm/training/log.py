@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import os
 
+from minilm.files import open_in_place, written_whole
+
 __all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "plot", "read_log"]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
@@ -28,7 +30,7 @@ class Log:
     def __init__(self, folder, keep: int = 0):
         self.path = os.path.join(os.fspath(folder), "log.csv")
         try:
-            self._file = open(self.path, "r+b" if keep and os.path.exists(self.path) else "w+b")
+            self._file = open_in_place(self.path)
             whole = self._file.seek(0, os.SEEK_END) >= keep > 0
             self._file.truncate(keep if whole else 0)  # a log that somebody shortened cannot be gone on with
             self._file.seek(0, os.SEEK_END)
@@ -82,8 +84,6 @@ def plot(folder) -> str | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    from minilm.files import written_whole
-
     log = read_log(folder)
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()

@@ -97,31 +97,35 @@ def stored_config(out) -> RunConfig:
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
-    if out is not None:
-        found = None if overwrite else holds_run(out)
-        if found:
-            raise FileExistsError(f"{os.fspath(out)} holds {found} already: --resume goes on with a run, --overwrite replaces it")
-        if os.path.lexists(out) and not os.path.isdir(out):
-            raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
-    if os.path.isfile(config.corpus):
-        config = config.replace(corpus=os.path.abspath(config.corpus))
-    tokenizer, parts = corpus_parts(config)
-    make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
-    model = make_model(config, tokenizer.vocab_size)
-    folder = Folder(_new_folder(config) if out is None else out)
+    folder = _claimed(config) if out is None else _opened(out)
     try:
+        held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
+        if held:
+            raise FileExistsError(f"{os.fspath(out)} holds {held} already: --resume goes on with a run, --overwrite replaces it")
+        if os.path.isfile(config.corpus):
+            config = config.replace(corpus=os.path.abspath(config.corpus))
+        tokenizer, parts = corpus_parts(config)
+        make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
+        model = make_model(config, tokenizer.vocab_size)
         return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
     except BaseException:
-        folder.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(folder.path)  # only if it is empty
+        folder.discard()
+        if out is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(RUNS)  # only if it is empty
         raise
 
 
-def _new_folder(config: RunConfig) -> str:
-    """For a run without one: runs/CORPUS-MODEL-N."""
+def _opened(out) -> Folder:
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
+    return Folder(out)
+
+
+def _claimed(config: RunConfig) -> Folder:
+    """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    return new_folder(os.path.join(RUNS, f"{name}-{config.kind}"))
+    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
 
 
 def _resumed(config: RunConfig | None, out) -> Trainer:

@@ -150,7 +150,7 @@ def test_files_and_folders(tmp_path):
         (b"sentence\tlabel\ngood\t\nbad\t0\n", r"train.tsv:2: the column 'label' is empty"),
         (b"sentence\tlabel\ngood\t1\n \t0\n", r"train.tsv:3: the column 'sentence' is empty"),
         (b"good\t1\nbad\t0\n", r"train.tsv:1: the header has the columns 'good, 1'; wanted 'sentence' and 'label'"),
-        (b"sentence\tlabel\ngood\t1\nb\xffd\t0\n", r"train.tsv:3: byte 0xff is no UTF-8"),
+        (b"sentence\tlabel\ngood\t1\nb\xffd\t0\n", r"train.tsv:3: byte 2 of the line is not UTF-8"),
         (b"sentence\tlabel\ngood\t1\nbetter\t1\n", r"every label is '1'; wanted at least two"),
         (b"", r"the file is empty"),
     ],

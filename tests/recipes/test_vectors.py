@@ -81,7 +81,7 @@ def test_the_commands(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "options", "says"),
     [
-        (b"one two\n\xff\xfe three\n", {}, "text:2: not UTF-8"),
+        (b"one two\n\xff\xfe three\n", {}, "text:2: byte 1 of the line is not UTF-8"),
         (b"\n ... \n", {}, "no words in it"),
         (b"one two three\n", {"min_count": 5}, "min_count=5 times"),
     ],

@@ -13,6 +13,7 @@ from minilm import training
 from minilm.training import checkpoint as protocol
 from minilm.training.interrupt import Stop
 from minilm.training.train import _new, _resumed
+from tests import clocks
 from tests.training.helpers import contents, log_without_times
 
 COMMAND = [sys.executable, "-m", "minilm", "train", "--quiet"]
@@ -30,7 +31,7 @@ def as_sets(config):
     return [*found, "--set", "checkpoint_seconds=none"]
 
 
-def wait_for(condition, process, seconds=60.0):
+def wait_for(condition, process, seconds=clocks.PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read().decode()
@@ -174,7 +175,7 @@ def test_a_signal_saves_and_ends(tiny, tmp_path, number):
     log = os.path.join(folder, "log.csv")
     wait_for(lambda: os.path.exists(log) and os.path.getsize(log) > 200, process)  # it trains
     process.send_signal(number)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=clocks.PATIENCE)
     assert process.returncode == 128 + number and out == b""
     lines = error.decode().strip().splitlines()
     assert len(lines) == 1 and f"`minilm train --out {folder} --resume` goes on" in lines[0]

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import re
+import shutil
 import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
+
+from minilm import files
 
 INCLUDE = Path(__file__).parent / "include"
 SANITIZERS = {  # by name: flags of the compiler
@@ -29,20 +35,51 @@ ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(')
 
 
+KEPT = 30 * 24 * 3600  # seconds that a compiled kernel stays in the cache after it was last used
+
+
+class CompileError(RuntimeError):
+    """What g++ says of a source that it refuses."""
+
+
 class LaunchError(RuntimeError):
-    """What the shim found: threads at different barriers, a deadlock, or a launch that no device takes."""
+    """What the shim reports: threads at different barriers, a deadlock, or a launch that no device takes."""
 
 
+def missing() -> str | None:
+    """What is missing to run CUDA kernels on this machine's CPU, in one line, or None."""
+    if not sys.platform.startswith("linux"):
+        return f"the emulator of a GPU needs Linux, this is {sys.platform}"
+    if not shutil.which("g++"):
+        return "g++ is not installed (Debian and Ubuntu: apt install g++)"
+    return None
+
+
+@functools.cache
 def cache() -> Path:
     """Where compiled kernels are kept between runs; by content, so nothing old is ever used."""
-    folder = Path(os.environ.get("MINILM_CACHE") or Path(tempfile.gettempdir()) / "minilm-tests") / "cuda_on_cpu"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    folder = Path(files.cache_folder("emulated"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError:  # a read-only home
+        return Path(tempfile.mkdtemp(prefix="minilm-emulated-"))
+
+
+def _prune() -> None:
+    """Remove what nobody has used for a month: each edit of a kernel leaves a library."""
+    for path in cache().glob("*.so"):
+        with contextlib.suppress(OSError):  # another process removed it first
+            if time.time() - path.stat().st_mtime > KEPT:
+                path.unlink()
 
 
 @functools.cache
 def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> ctypes.CDLL:
-    """The library of a flattened source's kernels; RuntimeError with the compiler's words if there is none."""
+    """The library of a flattened source's kernels; `CompileError` with the compiler's words if there is none."""
+    if missing():
+        raise CompileError(missing())
     exports = "".join(f"SHIM_EXPORT({name})\n" for name in KERNEL.findall(text))
     source = f'{text}\n#line 1 "exports"\n{exports}'
     command = ["g++", "-std=c++17", "-x", "c++", "-shared", "-fPIC", "-ffp-contract=off", "-Wall", "-Wno-unused-function"]
@@ -59,12 +96,16 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
     headers = "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
     key = hashlib.sha256("\0".join((source, headers, *command)).encode()).hexdigest()[:24]
     library = cache() / f"{key}.so"
-    if not library.exists():
-        partial = library.with_suffix(f".{os.getpid()}")
+    if library.exists():
+        with contextlib.suppress(OSError):  # another user's
+            os.utime(library)
+    else:
+        partial = library.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
         done = subprocess.run([*command, "-o", partial, "-"], input=source, text=True, capture_output=True, check=False)
         if done.returncode:
-            raise RuntimeError(f"g++ refused the kernels:\n{done.stderr[:4000]}")
+            raise CompileError(f"g++ refuses the kernels:\n{done.stderr[:4000]}")
         os.replace(partial, library)
+        _prune()
     return ctypes.CDLL(str(library))
 
 

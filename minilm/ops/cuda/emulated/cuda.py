@@ -8,7 +8,7 @@ import types
 
 import numpy as np
 
-from tests.cuda_on_cpu.fake_cupy import arrays, raw
+from minilm.ops.cuda.emulated import arrays, raw
 
 _streams: list[Stream] = []  # the current one last
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.cuda_on_cpu import loader
-from tests.cuda_on_cpu.fake_cupy.arrays import forbidden, ndarray, perform
+from minilm.ops.cuda.emulated import loader
+from minilm.ops.cuda.emulated.arrays import forbidden, ndarray, perform
 
 SETTINGS = {"order": "ascending", "sanitizer": "none"}
 PLAIN_SHARED = 48 * 1024  # bytes: for more a kernel must ask, as on a device

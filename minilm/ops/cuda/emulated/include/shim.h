@@ -1,4 +1,4 @@
-// CUDA C on the CPU, for tests: what minilm_cuda.h includes in the place of a CUDA compiler's own knowledge.
+// CUDA C on the CPU: what minilm_cuda.h includes in the place of a CUDA compiler's own knowledge.
 //
 // One block runs at a time, on one thread of the CPU, and every CUDA thread of it is a fibre (fibres.h). A fibre runs until it
 // waits at a barrier or at a warp's operation (waiting.h); then the next one runs. Blocks run one after the other, or in a

@@ -1,4 +1,10 @@
-"""So much of CuPy as minilm uses, on memory of the CPU; `installed` puts it in CuPy's place.
+"""CUDA kernels on the CPU: g++ compiles the same .cu files against a header that plays the GPU. README.md has the whole story.
+
+===============  ===================================================================================================
+``include/``     the header, ``shim.h``, and what it needs: fibres, barriers, blocks
+``loader.py``    compiles a source and launches its kernels on NumPy's memory
+this package     so much of CuPy as minilm uses, on that memory; `installed` puts it in CuPy's place
+===============  ===================================================================================================
 
 It is as strict as CuPy: an array of the host in an operation with one of the device is a TypeError, and nothing turns one into
 the other by itself. What would make a program wait for the device is counted in `waits`.
@@ -13,10 +19,11 @@ import types
 
 import numpy as np
 
-from tests.cuda_on_cpu.fake_cupy import arrays, cublas, cuda, raw
-from tests.cuda_on_cpu.fake_cupy.arrays import ndarray, waits
+from minilm.ops.cuda.emulated import arrays, cublas, cuda, loader, raw
+from minilm.ops.cuda.emulated.arrays import ndarray, waits
+from minilm.ops.cuda.emulated.loader import CompileError, LaunchError, missing
 
-__all__ = ["installed", "ndarray", "waits"]
+__all__ = ["CompileError", "LaunchError", "installed", "loader", "missing", "ndarray", "raw", "waits"]
 
 _FUNCTIONS = (
     "add argmax argsort ascontiguousarray broadcast_to concatenate cumsum empty_like exp full_like isfinite log "

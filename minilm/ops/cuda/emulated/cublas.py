@@ -6,7 +6,7 @@ import ctypes
 
 import numpy as np
 
-from tests.cuda_on_cpu.fake_cupy import arrays, cuda
+from minilm.ops.cuda.emulated import arrays, cuda
 
 R_32F, R_64F, R_16BF = 0, 1, 14
 C_32F, C_64F, C_TF32 = 68, 70, 77

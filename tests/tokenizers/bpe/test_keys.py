@@ -1,0 +1,48 @@
+"""What was encoded before changes nothing: two pieces that differ in one byte are two pieces, in every table of pieces."""
+
+import numpy as np
+import pytest
+
+from minilm.tokenizers.bpe import encoding
+
+from .helpers import merged, small
+
+# By how many bytes the tables' keys are cut: one word, two, the long table's eight, and pieces that no table holds.
+LENGTHS = [1, 2, 7, 8, 9, 14, encoding.KEY_BYTES, encoding.KEY_BYTES + 1, 17, 24, 25, 63, encoding.LONG_BYTES, 65, 70]
+
+
+def variants(piece):
+    """`piece`, and it with each letter in turn replaced, and one letter shorter or longer."""
+    for i, letter in enumerate(piece):
+        for other in "eo":
+            if other != letter:
+                yield piece[:i] + other + piece[i + 1 :]
+    yield from (piece[:-1], piece + "s", piece + "\0")
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_piece_that_differs_in_one_byte_is_another(length):
+    """Alternating with the first, so that each finds in its table what the other left, if it takes itself for the other."""
+    rng = np.random.default_rng(length)
+    tokenizer = small()
+    for _ in range(3):
+        piece = "".join(rng.choice(list("ethsan"), length))
+        expected = merged(tokenizer, piece)
+        for variant in filter(None, variants(piece)):
+            assert tokenizer.encode(piece).tolist() == expected
+            if variant.isalpha():
+                assert tokenizer.encode(variant).tolist() == merged(tokenizer, variant), (piece, variant)
+            assert tokenizer.decode(tokenizer.encode(variant)) == variant
+
+
+@pytest.mark.parametrize("length", range(encoding.KEY_BYTES + 1))
+def test_a_short_piece_s_key_has_all_its_bytes_and_its_length(length):
+    """And none of what follows it."""
+    content = np.full(encoding.KEY_BYTES + encoding.PADDING + 1, 65, np.uint8)
+    key = encoding.key_of(content, 0, length)
+    for i in range(encoding.KEY_BYTES + 1):
+        changed = content.copy()
+        changed[i] = 66
+        assert (encoding.key_of(changed, 0, length) != key) == (i < length)
+    assert length == 0 or key[1] != 0
+    assert all(encoding.key_of(content, 0, other) != key for other in range(encoding.KEY_BYTES + 1) if other != length)
