@@ -124,7 +124,7 @@ class Answer(Recipe):
             self.suggest(hidden_size=128, num_layers=2, lr=5e-5 if pretrained else 3e-4, batch=16, warmup=0.1, weight_decay=0.01)
         else:
             self.suggest(hidden_size=64, lr=2e-3)
-        self.suggest(steps=max(1000, 3 * len(train) // max(1, self.options["batch"])))  # three passes
+        self.suggest(steps=max(1000, 3 * len(train) // self.options["batch"]))  # three passes
 
     # --- the model ---------------------------------------------------------------------------------------------------
 

@@ -91,7 +91,7 @@ class LSTMReading(_Reading):
             counts.update(word.text.lower() for word in words(passage))
         for example in train:
             counts.update(word.text.lower() for word in words(example.question))
-        common = sorted(counts, key=lambda word: (-counts[word], word))[: max(1, options["vocab_size"])]
+        common = sorted(counts, key=lambda word: (-counts[word], word))[: options["vocab_size"]]
         return {"words": tokenizers.WordLevel(common, split="spaces", eos_token=None)}, {}
 
     def make_model(self, seed):

@@ -57,6 +57,7 @@ class Sentiment(Recipe):
         "steps": 600,
     }
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
+    least = {"min_count": 1, "max_length": 2}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -84,6 +85,9 @@ class Sentiment(Recipe):
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
 
+    def remarks(self, train, validation):
+        return labelled.unlearnable("label", (e.label for e in train), (e.label for e in validation))
+
     def prepare(self, train):
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
@@ -96,7 +100,7 @@ class Sentiment(Recipe):
             self._pretrained = True
             return
         lines = (" ".join(cutting.words(example.text)) + "\n" for example in train)
-        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": max(1, self.options["min_count"])}
+        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": self.options["min_count"]}
         self.vocabularies = {"words": tokenizers.WordLevel.train_from_chunks(lines, **options)}
 
     # --- model -------------------------------------------------------------------------------------------------------
@@ -125,7 +129,7 @@ class Sentiment(Recipe):
     def _ids(self, text: str) -> np.ndarray:
         """A text's ids (T,), at least one and at most max_length."""
         if text not in self._cut:
-            words, most = self.vocabularies["words"], max(2, self.options["max_length"])
+            words, most = self.vocabularies["words"], self.options["max_length"]
             if self.options["model"] == "bert":
                 most = min(most, self.facts["encoder"]["max_position_embeddings"])
                 ids = words.encode_pair(text, max_length=most).input_ids
