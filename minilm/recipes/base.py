@@ -181,7 +181,7 @@ class Recipe:
         train, validation = self.read(on_disk(data))
         if self.bad_rows.count:
             self.bad_rows.require([*train[:1], *validation[:1]], f"{os.fspath(data)}: there are no examples")
-            warnings.warn(f"{os.fspath(data)}: {self.bad_rows}", stacklevel=3)
+            warnings.warn(str(self.bad_rows), stacklevel=3)
         return train, validation
 
     def adapt(self, train: Sequence) -> None:
