@@ -93,6 +93,7 @@ def implementation_for(array=None) -> str:
     return forced or "cpu"
 
 
+@functools.cache
 def load(package: str, name: str):
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
     with forks.importing:

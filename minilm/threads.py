@@ -136,7 +136,8 @@ if hasattr(os, "register_at_fork"):
 
 def parts(count: int, grain: int = 1) -> int:
     """Number of parts that `parallel` cuts ``range(count)`` into: part number p is [p count // parts, (p + 1) count // parts)."""
-    return 1 if getattr(_inside_worker, "flag", False) else max(1, min(threads(), count // max(1, grain)))
+    grains = count // max(1, grain)
+    return 1 if grains < 2 or getattr(_inside_worker, "flag", False) else min(threads(), grains)
 
 
 def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:

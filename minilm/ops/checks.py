@@ -87,6 +87,8 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple, letters: str = "") -> None:
     """Raise ValueError unless the shape fits; see `floating`."""
+    if array.shape == shape:
+        return
     wanted = shape
     if shape and shape[0] is Ellipsis:
         lead = array.ndim - (len(shape) - 1)

@@ -11,6 +11,7 @@ import pytest
 from minilm import Workspace, choosing, cli, devices, models, optimizers
 from minilm.choosing import cost
 from minilm.random import Key
+from tests import clocks
 
 measuring = importlib.import_module("minilm.choosing.machine")  # the function of that name hides the module
 
@@ -30,12 +31,12 @@ def measured_step(model, batch, steps=6) -> float:
     """Seconds of a training step: forward, backward, Adam; the median."""
     adam, workspace, times = optimizers.Adam(model.parameters), Workspace(), []
     for step in range(steps + 2):
-        begin = time.perf_counter()
+        begin = time.process_time()
         workspace.reset()
         _, saved = model.forward(*batch, key=Key(0, step), workspace=workspace)
         model.backward(saved, workspace=workspace)
         adam.step()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return float(np.median(times[2:]))
 
 
@@ -58,8 +59,18 @@ def language_model(kind):
 
 
 @pytest.fixture(scope="module")
-def machine():
-    return choosing.Machine.measure()
+def measured():
+    devices.set_threads(1)
+    with clocks.of_the_process():
+        return choosing.Machine.measure()
+
+
+@pytest.fixture
+def machine(measured):
+    """The rates of one thread, and within the test the clock by which they were measured: what others compute does not count."""
+    devices.set_threads(1)
+    with clocks.of_the_process():
+        yield measured
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "gpt"])
@@ -209,7 +220,7 @@ def test_data_are_counted(tmp_path):
     (tmp_path / "more.txt").write_text("a bird\n")
     assert choosing.data_of("sentiment", tmp_path).examples == 3
     path.write_bytes(b"fine\n\xff\n")
-    with pytest.raises(ValueError, match="text.txt:2: not UTF-8"):
+    with pytest.raises(ValueError, match="text.txt:2: byte 1 of the line is not UTF-8"):
         choosing.data_of("vectors", path)
     path.write_text("\n")
     with pytest.raises(ValueError, match="no text"):

@@ -61,29 +61,86 @@ def test_stop_strings_end_each_text_by_itself():
     assert cut == [text.partition(stop)[0] for text in whole] and cut[0] != whole[0]
 
 
-def test_a_state_may_be_continued_twice():
-    model = gpt()
+def recurrent(cell):
+    config = models.RNNLanguageModelConfig(vocab_size=V, hidden_size=9, embedding_size=7, num_layers=2, cell=cell)
+    return models.RNNLanguageModel(config, seed=0)
+
+
+@pytest.mark.parametrize("make", [gpt, *(lambda cell=cell: recurrent(cell) for cell in ("lstm", "gru", "rnn"))])
+def test_a_state_may_be_continued_twice(make):
+    """Both continuations go on as if there were no other: neither is written over."""
+    model = make()
     _, state = model.logits(LETTERS.encode("bad")[None], last=True)
-    first, _ = model.step(np.array([1]), state)
-    model.step(np.array([2]), state)
-    again, _ = model.step(np.array([1]), state)
-    assert np.array_equal(first, again)
+    continued = []
+    for _ in range(2):
+        for first in (1, 2):
+            logits, after = model.step(np.array([first]), state)
+            continued.append((first, [logits], after))
+    for id in (3, 4, 5):
+        for number, (first, logits, after) in enumerate(continued):
+            more, after = model.step(np.array([id]), after)
+            continued[number] = (first, [*logits, more], after)
+    for first, logits, _ in continued:
+        _, after = model.logits(LETTERS.encode("bad")[None], last=True)
+        for id, found in zip((first, 3, 4, 5), logits, strict=True):
+            wanted, after = model.step(np.array([id]), after)
+            assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("prompts", [["abc"], ["abc", "h"]])
-def test_a_text_may_be_longer_than_the_context(prompts):
-    model = gpt(n_positions=8)
-    ids = [LETTERS.encode(prompt) for prompt in prompts]
+@pytest.mark.parametrize("changes", [{}, {"norm_first": False}, {"band": 3}, {"n_positions": 1}, {"n_positions": 2}], ids=str)
+@pytest.mark.parametrize("prompts", [["abc"], ["abc", "h"], ["a", "bcdefg", "bcd", "efghabcd", "h"]])
+def test_a_text_may_be_longer_than_the_context(prompts, changes):
+    """And each is continued as if it stood alone, whatever padding its neighbours bring."""
+    model = gpt(**{"n_positions": 8, **changes})
+    context = model.context
+    ids = [LETTERS.encode(prompt)[:context] for prompt in prompts]
     drawn = np.stack(list(generation.stream_ids(model, ids, 30, greedy=True)), axis=1)  # (B, 30)
     for prompt, row in zip(ids, drawn, strict=True):
-        longest, text, begin = max(map(len, ids)), [*prompt, *row], 0
-        for n in range(30):
-            length = longest + n - begin  # tokens in the cache, padding included
-            if length > 8:
-                begin += 4  # the older half is forgotten
-            start = max(begin - (longest - len(prompt)), 0)
-            logits, _ = model.logits(np.array([text[start : len(prompt) + n]]), last=True)
-            assert text[len(prompt) + n] == logits[0].argmax()
+        text, begin = [*prompt, *row], 0
+        for n in range(len(prompt), len(text)):
+            if n - begin > context:
+                begin = n - 1 - context // 2  # the older half is forgotten
+            logits, _ = model.logits(np.array([text[begin:n]]), last=True)
+            assert text[n] == logits[0].argmax()
+
+
+def test_drawn_texts_are_those_of_a_text_alone():
+    """Row 0 is drawn by the same numbers alone and in company."""
+    model, others = gpt(n_positions=8), [LETTERS.encode(text) for text in ("abcdefgh", "ab", "bcdef")]
+    for first in ("h", "bad", "cafe bad"):
+        first = LETTERS.encode(first)
+        options = {"seed": 3, "temperature": 0.9, "top_p": 0.9}
+        alone = [int(ids[0]) for ids in generation.stream_ids(model, [first], 40, **options)]
+        assert [int(ids[0]) for ids in generation.stream_ids(model, [first, *others], 40, **options)] == alone
+
+
+def test_a_state_of_some_of_the_texts_goes_on_as_each_alone():
+    """Rows are taken twice, in another order, and without the longest one: padding and forgetting go with them."""
+    model = gpt(n_positions=8).to(np.float64)
+    texts = [LETTERS.encode(text) for text in ("a", "bcdefg", "bcd", "efgha")]
+    ids, mask = generation.left_padded(texts)
+    _, state = model.logits(ids, last=True, key_mask=mask)
+    rows = np.array([2, 0, 0, 3])
+    state = state.reorder(rows)
+    alone = [model.logits(texts[row][None], last=True)[1] for row in rows]
+    for number in range(20):
+        drawn = np.random.default_rng(number).integers(0, V, len(rows))
+        logits, state = model.step(drawn, state)
+        for b, id in enumerate(drawn):
+            wanted, alone[b] = model.step(np.array([id]), alone[b])
+            assert np.abs(logits[b] - wanted[0]).max() < 1e-10 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("n_positions", [6, 32])
+def test_beams_of_a_text_longer_than_the_context(n_positions):
+    """Each found text has the log probability that its tokens have when they are fed one by one."""
+    model, prompt = gpt(n_positions=n_positions).to(np.float64), LETTERS.encode("abc")
+    for found in generation.beam_search(model, prompt, 12, 3):
+        (logits, state), total = model.logits(prompt[None], last=True), 0.0
+        for id in found.ids:
+            total += logits[0, id] - np.log(np.exp(logits[0]).sum())
+            logits, state = model.step(np.array([id]), state)
+        assert found.log_probability == pytest.approx(total, rel=1e-10)
 
 
 def test_a_prompt_longer_than_the_context():

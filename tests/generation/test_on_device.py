@@ -264,10 +264,17 @@ def test_tokens_as_cuda_graphs_are_those_launched_kernel_by_kernel(kind, options
     assert launched == expected
 
 
-def test_graphs_end_where_the_context_is_full_and_begin_again():
+@pytest.mark.parametrize(
+    ("prompts", "least"),
+    [([PROMPTS[1], PROMPTS[1][::-1]], 41), (PROMPTS, 11)],  # texts of different lengths fill the context at different times
+    ids=["equal", "different"],
+)
+def test_graphs_end_where_the_context_is_full_and_begin_again(prompts, least):
+    wanted = drawn(gpt(24), prompts, 60, seed=4)
     with on_device(gpt(24)) as model:
-        plain = drawn(model, PROMPTS, 60, seed=4)
+        plain = drawn(model, prompts, 60, seed=4)
         before = fake_cupy.cuda.Graph.launched
-        graphed = drawn(model, PROMPTS, 60, seed=4, cuda_graphs=True)
-        assert 40 < fake_cupy.cuda.Graph.launched - before < 58
+        graphed = drawn(model, prompts, 60, seed=4, cuda_graphs=True)
+        assert least <= fake_cupy.cuda.Graph.launched - before < 58
+    np.testing.assert_array_equal(plain, wanted)
     np.testing.assert_array_equal(graphed, plain)

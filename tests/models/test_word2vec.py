@@ -265,7 +265,6 @@ def test_text_format(tmp_path):
         (b"2 3\na 1 2 3\nb 1 2\n", ":3: 3 fields, wanted a word and 3 numbers"),
         (b"2 3\na 1 2 3\nb 1 x 3\n", ":3: 'x' is no number"),
         (b"3 2\na 1 2\nb 1 2\n", "tells of 3 words, there are 2"),
-        (b"a 1 2\na 1 2\n", "'a' twice"),
         (b"a 1 2\n\xff 1 2\n", ":2: not UTF-8"),
         (b"", "no vectors"),
     ],

@@ -193,9 +193,14 @@ def test_learning_rates():
 
 
 def test_a_loss_that_is_not_finite_can_end_training(capsys):
-    model = made(optimizer=optimizers.SGD(1e30))
-    model.fit(X, Y, epochs=3, verbose=0, callbacks=[TerminateOnNaN()])
+    """The first step makes a weight of 1e30, and the next loss the square of a number beyond float32, on any processor."""
+    model = Sequential([Dense(1)], seed=0)
+    model.compile(loss="mse", optimizer=optimizers.SGD(1e30))
+    losses = []
+    seen = LambdaCallback(on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]))
+    model.fit(np.ones((64, 1)), np.full(64, 7.0), epochs=3, batch_size=16, verbose=0, callbacks=[TerminateOnNaN(), seen])
     assert "not finite" in capsys.readouterr().out and len(model.history.epoch) == 1
+    assert np.isfinite(losses[0]) and len(losses) < 4
 
 
 # --- saving ----------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ logistic function::
     loss    = mean or sum over n of loss[n]
 
 A negative that happens to be the target is no question: it counts for nothing. The numbers are computed as softplus,
--log σ(s) = max(-s, 0) + log(1 + e^-|s|), which neither overflows nor loses digits.
+``-log σ(s) = max(-s, 0) + log(1 + e^-|s|)``, which neither overflows nor loses digits.
 
 Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negative::
 

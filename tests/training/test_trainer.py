@@ -1,0 +1,83 @@
+"""What the trainer gives each step, beyond the steps of one epoch: rate, state, and the pairs that validation reads."""
+
+import numpy as np
+import pytest
+
+from minilm import data, models, tokenizers, training
+from minilm.optimizers import schedules
+from minilm.training import masked_evaluation
+from minilm.training.train import _new
+
+EPOCHS = {"epochs": 3, "batch": 40, "time": 16, "log_every": 1}  # some 18 steps each
+
+
+def stepped(trainer, monkeypatch):
+    """(state before, state after) of every step of a run."""
+    states = []
+    compute = trainer._compute
+
+    def recorded(batch, state, *arguments, **options):
+        result = compute(batch, state, *arguments, **options)
+        states.append(tuple(np.array(each) for each in (state, result.state)))  # (layers, B, H), of an LSTM two of them
+        return result
+
+    monkeypatch.setattr(trainer, "_compute", recorded)
+    with np.errstate(all="ignore"):
+        while not trainer.finished():
+            trainer._step(0.01)
+            trainer.state.step += 1
+    trainer.close()
+    return states
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_carried_state_goes_on_within_an_epoch_and_begins_anew_with_the_next(cell, tiny, tmp_path, monkeypatch):
+    trainer = _new(tiny(**EPOCHS, model={"cell": cell}), tmp_path, False)
+    steps = trainer.batches.epoch_steps
+    states = stepped(trainer, monkeypatch)
+    assert len(states) == 3 * steps > 12
+    for step, (before, _) in enumerate(states):
+        fresh = step % steps == 0
+        assert np.array_equal(before, np.zeros_like(before) if fresh else states[step - 1][1]), f"step {step} of {steps} an epoch"
+        assert fresh or before.any()
+
+
+SCHEDULES = {
+    "epoch-decay": ({"after": 1, "factor": 3.0}, lambda lr: schedules.EpochDecay(lr, after=1, factor=3.0)),
+    "cosine": ({"warmup": 0.1}, lambda lr: schedules.WarmupCosine(lr, warmup=0.1)),
+    "constant": ({}, schedules.Constant),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_the_rate_of_every_step_is_the_schedule_s(name, tiny, tmp_path):
+    """At the middle of the step, in the epoch in which the step is: the first of an epoch has that epoch's rate."""
+    settings, make = SCHEDULES[name]
+    config = tiny(**EPOCHS, schedule={"name": name, **settings}, optimizer={"lr": 0.01})
+    training.train(config, out=tmp_path)
+    log = training.read_log(tmp_path)
+    steps, count = round(1 / log["epoch"][0]), len(log["step"]) - 1  # the last row is of the evaluation
+    schedule = make(0.01)
+    wanted = [schedule((step + 0.5) / count, epoch=step // steps) for step in range(count)]
+    assert log["lr"][:count] == pytest.approx(wanted, rel=1e-6) and count == 3 * steps
+
+
+def test_masked_words_are_guessed_from_the_same_pairs_every_time(monkeypatch):
+    """Two validations differ by the weights alone: the batches are those of seed 0, whatever was drawn before."""
+    text = "the red fox saw the old hen and the small fox ran over the barn . " * 30
+    tokenizer = tokenizers.WordPiece.train_from_chunks(text, vocab_size=60, min_count=1)
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16}
+    model = models.BERTForPreTraining(models.BERTConfig(tokenizer.vocab_size, **sizes), seed=0)
+    tokens = tokenizer.encode(text)
+    read = []
+    score = model.score
+    monkeypatch.setattr(model, "score", lambda *batch, **options: read.append(batch) or score(*batch, **options))
+    results = [masked_evaluation.evaluate_masked(model, tokens, tokenizer) for _ in range(2)]
+    model.parameters.flat[...] *= 1.5
+    other = masked_evaluation.evaluate_masked(model, tokens, tokenizer)
+    assert results[0] == results[1] != other
+    batches = data.PretrainingBatches(tokens, masked_evaluation.ROWS, 16, data.MaskingIds.of(tokenizer), seed=0)
+    assert len(read) == 3 * batches.epoch_steps
+    for number, batch in enumerate(read):
+        for given, wanted in zip(batch, batches.batch(number % batches.epoch_steps), strict=True):
+            assert np.array_equal(given, wanted)
