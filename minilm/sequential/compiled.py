@@ -86,7 +86,8 @@ class Compiled(Stack):
         if loss is None:
             raise ValueError("loss is missing: such as loss='sparse_categorical_crossentropy'")
         loss, optimizer = loss_of(loss), optimizer_of(optimizer)
-        metrics = [] if metrics is None else [metrics] if isinstance(metrics, (str, Metric)) or callable(metrics) else list(metrics)
+        one = isinstance(metrics, (str, Metric)) or callable(metrics)
+        metrics = [] if metrics is None else [metrics] if one else list(metrics)
         for each in metrics:
             metric_of(each, loss, 2)  # a wrong name is refused now
         self.loss, self.optimizer, self._given_metrics = loss, optimizer, metrics

@@ -237,7 +237,7 @@ class Word:
             raise ValueError(f"this tokenizer cannot be saved: {error}") from None
         for name in COUNTERS:
             if dict(getattr(again, name)) != dict(getattr(self, name)):
-                raise ValueError(f"this tokenizer cannot be saved: {name} must map between str and whole numbers")
+                raise ValueError(f"this tokenizer cannot be saved: {name} must map between words (str) and whole numbers")
         return config
 
     def to_json(self, **kwargs) -> str:
