@@ -7,6 +7,7 @@ import json
 import os
 
 from minilm.cli.model import add_model, folder_of, load_model
+from minilm.cli.texts import add_text, text_of
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
@@ -25,7 +26,7 @@ def add_parser(subparsers) -> None:
         epilog='Example: minilm explain runs/stories-lstm-1 --text "The fox ran home." --out fox.html',
     )
     add_model(parser)
-    parser.add_argument("--text", metavar="TEXT", help="what is explained; - reads it from the standard input")
+    add_text(parser, "text", "what is explained")
     parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
@@ -45,8 +46,6 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write what was asked for, and print a summary."""
-    import sys
-
     import numpy as np
 
     from minilm import explaining
@@ -54,7 +53,8 @@ def run(args) -> int:
     from minilm.ops import checks
 
     folder = folder_of(args)
-    if args.text is None:
+    text = text_of(args, "text")
+    if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
         if value is not None:
@@ -66,7 +66,6 @@ def run(args) -> int:
     if _is_recipe(folder):
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)
-    text = sys.stdin.read() if args.text == "-" else args.text
     found = explaining.explain(
         loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import lines
+from minilm.files import written_whole
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -123,7 +124,7 @@ class Answer(Recipe):
             self.suggest(hidden_size=128, num_layers=2, lr=5e-5 if pretrained else 3e-4, batch=16, warmup=0.1, weight_decay=0.01)
         else:
             self.suggest(hidden_size=64, lr=2e-3)
-        self.suggest(steps=max(1000, 3 * len(train) // max(1, self.options["batch"])))  # three passes
+        self.suggest(steps=max(1000, 3 * len(train) // self.options["batch"]))  # three passes
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
@@ -283,7 +284,8 @@ class Answer(Recipe):
             axes.set_title(f"{story.question}  {answer}  (wanted {story.answer}; * supports it)", loc="left", fontsize=9, parse_math=False)
         figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
         path = os.path.join(folder, "hops.png")
-        figure.savefig(path)
+        with written_whole(path) as file:
+            figure.savefig(file, format="png")
         return [path]
 
 

@@ -18,11 +18,18 @@ Layers compute what Keras's compute on the same weights, and `get_weights` and `
 beneath are minilm's own ops. Of Keras there is what a list of layers over texts needs, not its functional interface.
 """
 
-import sys
-
-from minilm.sequential import callbacks, losses, optimizers
-from minilm.sequential.base import SequentialLayer
-from minilm.sequential.bidirectional import Bidirectional
+from minilm.sequential import (
+    activations,
+    callbacks,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    preprocessing,
+    utils,
+)
 from minilm.sequential.callbacks import (
     Callback,
     EarlyStopping,
@@ -33,24 +40,29 @@ from minilm.sequential.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
-from minilm.sequential.core import Activation, Dense, Dropout, Embedding, Input, SpatialDropout1D
-from minilm.sequential.data import to_categorical
-from minilm.sequential.model import Sequential, set_random_seed
-from minilm.sequential.recurrent import GRU, LSTM, SimpleRNN
-from minilm.sequential.saving import load_model
-from minilm.sequential.steps import (
+from minilm.sequential.layers import (
+    GRU,
+    LSTM,
+    Activation,
+    Bidirectional,
+    Dense,
+    Dropout,
+    Embedding,
     Flatten,
     GlobalAveragePooling1D,
     GlobalMaxPooling1D,
+    Input,
+    InputLayer,
     Masking,
     RepeatVector,
+    SequentialLayer,
+    SimpleRNN,
+    SpatialDropout1D,
     TimeDistributed,
 )
-from minilm.tokenizers import Word as Tokenizer
-from minilm.tokenizers import pad_sequences, text_to_word_sequence, tokenizer_from_json
-
-InputLayer = Input
-layers = models = utils = sys.modules[__name__]  # so that `import minilm.sequential as keras` has keras.layers.LSTM too
+from minilm.sequential.models import Sequential, load_model
+from minilm.sequential.preprocessing.text import Tokenizer, text_to_word_sequence, tokenizer_from_json
+from minilm.sequential.utils import PyDataset, pad_sequences, set_random_seed, to_categorical
 
 __all__ = [
     "GRU",
@@ -72,6 +84,7 @@ __all__ = [
     "LearningRateScheduler",
     "Masking",
     "ModelCheckpoint",
+    "PyDataset",
     "ReduceLROnPlateau",
     "RepeatVector",
     "Sequential",
@@ -81,13 +94,17 @@ __all__ = [
     "TerminateOnNaN",
     "TimeDistributed",
     "Tokenizer",
+    "activations",
     "callbacks",
+    "initializers",
     "layers",
     "load_model",
     "losses",
+    "metrics",
     "models",
     "optimizers",
     "pad_sequences",
+    "preprocessing",
     "set_random_seed",
     "text_to_word_sequence",
     "to_categorical",

@@ -18,7 +18,7 @@ import numpy as np
 
 import minilm
 from minilm.files import written_whole
-from minilm.sequential import losses, optimizers
+from minilm.sequential import initializers, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
 
 __all__ = ["config_of", "from_config", "load_model", "load_weights", "save", "save_weights"]
@@ -50,9 +50,10 @@ def from_config(cls, config: dict, seed: int | None = None):
 
 
 def _layer_of(each: dict) -> SequentialLayer:
-    sequential = importlib.import_module("minilm.sequential")
-    kind = getattr(sequential, str(each.get("class_name")), None)
-    if not (isinstance(kind, type) and issubclass(kind, SequentialLayer)):
+    """A layer, or an argument of one that is an object itself, of its class's name and configuration."""
+    name = str(each.get("class_name"))
+    kind = getattr(importlib.import_module("minilm.sequential"), name, None) or getattr(initializers, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, (SequentialLayer, initializers.Initializer))):
         raise ValueError(f"minilm.sequential has no layer {each.get('class_name')!r}")
     config = {
         key: _layer_of(value) if isinstance(value, dict) and "class_name" in value else value
@@ -166,7 +167,7 @@ def _compile(model, settings: dict, arrays: dict) -> None:
     model.compile(loss=kind(**loss), optimizer=way(**optimizer), metrics=settings["metrics"])
     state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
     if state:
-        model.bind_optimizer()
+        model.ready_optimizer()
         model.optimizer.load_state_dict(state)
 
 

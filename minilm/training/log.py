@@ -7,7 +7,9 @@ import os
 
 from minilm.files import open_in_place, written_whole
 
-__all__ = ["COLUMNS", "TIMES", "Log", "plot", "read_log"]
+__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "plot", "read_log"]
+
+NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
 COLUMNS = ("step", "epoch", "tokens", "lr", "loss", "gradient_norm", "validation_loss", "seconds", "tokens_per_second")
 TIMES = ("seconds", "tokens_per_second")  # columns that differ between two runs that are equal in all else

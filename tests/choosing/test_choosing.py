@@ -220,7 +220,7 @@ def test_data_are_counted(tmp_path):
     (tmp_path / "more.txt").write_text("a bird\n")
     assert choosing.data_of("sentiment", tmp_path).examples == 3
     path.write_bytes(b"fine\n\xff\n")
-    with pytest.raises(ValueError, match="text.txt:2: not UTF-8"):
+    with pytest.raises(ValueError, match="text.txt:2: byte 1 of the line is not UTF-8"):
         choosing.data_of("vectors", path)
     path.write_text("\n")
     with pytest.raises(ValueError, match="no text"):

@@ -61,9 +61,15 @@ def test_stop_strings_end_each_text_by_itself():
     assert cut == [text.partition(stop)[0] for text in whole] and cut[0] != whole[0]
 
 
-def test_a_state_may_be_continued_twice():
+def recurrent(cell):
+    config = models.RNNLanguageModelConfig(vocab_size=V, hidden_size=9, embedding_size=7, num_layers=2, cell=cell)
+    return models.RNNLanguageModel(config, seed=0)
+
+
+@pytest.mark.parametrize("make", [gpt, *(lambda cell=cell: recurrent(cell) for cell in ("lstm", "gru", "rnn"))])
+def test_a_state_may_be_continued_twice(make):
     """Both continuations go on as if there were no other: neither is written over."""
-    model = gpt()
+    model = make()
     _, state = model.logits(LETTERS.encode("bad")[None], last=True)
     continued = []
     for _ in range(2):

@@ -16,9 +16,9 @@ from minilm.sequential import (
     ModelCheckpoint,
     Sequential,
     TerminateOnNaN,
-    fitting,
     load_model,
     losses,
+    measuring,
     optimizers,
 )
 from tests.cuda_on_cpu import fake_cupy
@@ -136,7 +136,7 @@ def test_batches_wait_for_their_pinned_buffers_alone(monkeypatch):
         model, counter = made(device="cuda"), Batches()
         model.fit(X, Y, epochs=1, batch_size=2, verbose=0, callbacks=[counter, TerminateOnNaN()])
         assert len(counter.counts) == 30 and np.diff(counter.counts).max() <= 1, counter.counts
-        monkeypatch.setattr(fitting, "READ_EVERY", 10)
+        monkeypatch.setattr(measuring, "READ_EVERY", 10)
         model.fit(X, Y, epochs=1, batch_size=2, verbose=0, callbacks=[counter])
         assert (np.diff(counter.counts) > 1).sum() == 3, "losses and metrics are read every ten batches"
 
