@@ -48,5 +48,6 @@ FAULTS = area(
      "begin, end = max(self.start - position, 0), len(piece)", "begin, end = max(self.start - 1 - position, 0), len(piece)",
      "tests/data/test_texts.py"),
     ("download: a wrong file that stands there is written over", "minilm/data/download.py",
-     '    if fault != "missing":\n        os.replace(entry.path, _aside(entry.path))\n', "", "tests/data/test_download.py -k set_aside"),
+     '    if fault != "missing":\n        os.replace(entry.path, _aside(entry.path))\n', "",
+     "tests/data/test_download.py -k set_aside"),
 )  # fmt: skip
