@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import data, models, tokenizers, training
+from minilm.ops import dropout
 from minilm.optimizers import schedules
 from minilm.training import masked_evaluation
 from minilm.training.train import _new
@@ -40,6 +41,15 @@ def test_a_carried_state_goes_on_within_an_epoch_and_begins_anew_with_the_next(c
         fresh = step % steps == 0
         assert np.array_equal(before, np.zeros_like(before) if fresh else states[step - 1][1]), f"step {step} of {steps} an epoch"
         assert fresh or before.any()
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_no_step_nor_part_of_one_drops_like_another(accumulate, tiny, tmp_path, monkeypatch):
+    keys, drop = [], dropout.forward
+    trainer = _new(tiny(steps=4, accumulate=accumulate, batch=6, model={"dropout": 0.3}), tmp_path, False)
+    monkeypatch.setattr(dropout, "forward", lambda x, p, key, **options: keys.append(key) or drop(x, p, key, **options))
+    stepped(trainer, monkeypatch)
+    assert len(keys) == len(set(keys)) == 4 * accumulate * 2  # the embedding's and the output's
 
 
 SCHEDULES = {
