@@ -40,10 +40,9 @@ class Matcher:
     """
 
     def __init__(self, tokens: list[AddedToken], patterns: list[str]):
-        kept = [(token, pattern) for token, pattern in zip(tokens, patterns, strict=True) if pattern]
-        self.tokens = [token for token, _ in kept]
-        self.patterns = [pattern for _, pattern in kept]
-        self._few = self.patterns if len(kept) <= FEW else None
+        self.tokens = [token for token, pattern in zip(tokens, patterns, strict=True) if pattern]
+        self.patterns = [pattern for pattern in patterns if pattern]
+        self._few = self.patterns if len(self.patterns) <= FEW else None
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 

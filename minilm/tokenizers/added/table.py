@@ -64,7 +64,9 @@ class AddedTokens:
                 raise ValueError(f"added token {content!r} is not in the vocabulary")
             if id is not None and id != found:
                 raise ValueError(f"added token {content!r} has id {id}, and {found} in the vocabulary")
-            table[content] = AddedToken(content, token.special or content in special, *token[2:6], found)
+            if id is None or (content in special and not token.special):
+                token = AddedToken(content, token.special or content in special, *token[2:6], found)
+            table[content] = token
         for content in special:
             if content not in table:
                 if content not in ids:

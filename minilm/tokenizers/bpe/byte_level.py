@@ -296,8 +296,9 @@ class ByteLevelBPE(WithAddedTokens):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
-        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
+        roles = {**dict.fromkeys(GPT2), "eos_token": self.eos_token}  # those not said would be GPT-2's
+        hugging_face.write_folder(self, hugging_face.byte_level_json(self), folder, **roles)
 
     def to_json(self) -> str:
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
