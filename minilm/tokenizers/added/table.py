@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -108,10 +108,13 @@ class AddedTokens:
             self._choices[special_tokens] = AddedTokens((), kept, {token.content: token.id for token in kept}, self._normalize)
         return self._choices[special_tokens]
 
-    def segments(self, text: str):
+    def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it, where nothing is normalised; see `Matcher.segments`."""
+        return self._twice(text) if self.normalized else self.raw.segments(text)
+
+    def _twice(self, text):
         for start, stop, id in self.raw.segments(text):
-            if id >= 0 or not self.normalized:
+            if id >= 0:
                 yield start, stop, id
                 continue
             for first, last, id in self.normalized.segments(text[start:stop]):

@@ -81,7 +81,7 @@ class ByteLevelBPE(WithAddedTokens):
         only = self.special_tokens[0] if len(self.special_tokens) == 1 else None
         self.eos_token = eos_token or (END_OF_TEXT if END_OF_TEXT in self._added else only)
         for byte, character in enumerate(alphabet.characters()):
-            if (character not in self._ids or character in self._added) and byte not in alphabet.NEVER:
+            if character not in self._ids and byte not in alphabet.NEVER:
                 raise ValueError(
                     f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all that UTF-8 has some texts have no ids"
                 )

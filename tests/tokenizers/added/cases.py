@@ -31,5 +31,4 @@ def tokenizer_with(kind: str, added, **settings):
         return WordPiece(vocabulary, added_tokens=added, **settings)
     if kind == "gpt1":
         return GPT1BPE(vocabulary, gpt1().merges, added_tokens=added)
-    added = [token._replace(special=token.special and len(token.content) > 1) for token in added]  # a byte is not special
     return ByteLevelBPE(vocabulary, small().merges, added_tokens=added)

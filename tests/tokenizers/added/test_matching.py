@@ -13,7 +13,7 @@ from minilm.tokenizers import AddedToken, ByteLevelBPE, cuts, files
 from minilm.tokenizers.added import AddedTokens
 from minilm.tokenizers.added.matching import code_points, in_word
 
-from .cases import TEXTS, some_added, tokenizer_with
+from .cases import KINDS, TEXTS, some_added, tokenizer_with
 
 PATTERNS = st.lists(st.text("ab", min_size=1, max_size=6), min_size=1, max_size=12, unique=True)
 
@@ -22,7 +22,7 @@ def table(contents, **flags):
     return AddedTokens((), [AddedToken(each, **flags) for each in contents], {each: id for id, each in enumerate(contents)})
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(PATTERNS, st.text("abc", max_size=40))
 def test_the_leftmost_and_of_those_the_longest(patterns, text):
     expression = "|".join(map(re.escape, sorted(patterns, key=len, reverse=True)))
@@ -34,7 +34,7 @@ def test_the_leftmost_and_of_those_the_longest(patterns, text):
     assert "".join(text[start:stop] for start, stop in edges) == text
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(PATTERNS, st.text("abc", max_size=12), st.text("abc", max_size=30), st.text("abc", max_size=12))
 def test_no_pattern_reaches_over_a_place_that_is_not_touched(patterns, before, text, after):
     matcher = table(patterns).raw
@@ -48,7 +48,7 @@ def test_no_pattern_reaches_over_a_place_that_is_not_touched(patterns, before, t
     assert not (reached[len(before) : len(before) + len(text) + 1] & ~touched).any()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(some_added(), TEXTS, st.sampled_from([5, 17, 60]), st.sampled_from([3, 8, 4096]))
 def test_chunks_do_not_show(kind_and_tokens, text, size, window):
     """Whatever the flags of the tokens are, and wherever a long text is cut."""
@@ -65,14 +65,16 @@ def test_chunks_do_not_show(kind_and_tokens, text, size, window):
     assert "".join(map(stream.feed, ids)) + stream.flush() == tokenizer.decode(ids)
 
 
-def test_long_texts_are_cut():
+def test_long_texts_are_cut(monkeypatch):
     """Tokens of every kind do not keep a text from being worked on piece by piece."""
-    for kind in ("bpe", "gpt1", "wordpiece"):
-        added = [AddedToken("<e>", lstrip=True, rstrip=True), AddedToken("New", single_word=True, normalized=True)]
+    whole = files.regroup
+    monkeypatch.setattr(files, "regroup", lambda chunks: whole(chunks, 5_000))
+    added = [AddedToken("<e>", lstrip=True, rstrip=True), AddedToken("New", single_word=True, normalized=True)]
+    for kind in KINDS:
         tokenizer = tokenizer_with(kind, added)
-        parts = list(tokenizer.encode_chunks("a new <e> the " * 200_000))
-        assert len(parts) > 2
-        np.testing.assert_array_equal(np.concatenate(parts), tokenizer.encode("a new <e> the " * 200_000))
+        parts = list(tokenizer.encode_chunks("a new <e> the " * 1_000))
+        assert len(parts) in (3, 4)
+        np.testing.assert_array_equal(np.concatenate(parts), tokenizer.encode("a new <e> the " * 1_000))
 
 
 def test_characters_of_words_are_the_peers():
