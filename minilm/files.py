@@ -1,4 +1,4 @@
-"""Where minilm keeps files of its own, how a file is written whole or not at all, and how JSON is read."""
+"""Where minilm keeps files of its own, how a file is written whole or not at all, folders of runs, and how JSON is read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -109,6 +110,42 @@ def flush_folder(path) -> None:
             os.close(descriptor)
 
 
+def new_folder(stem: str) -> str:
+    """Make the folder STEM-1, or the first of STEM-2, STEM-3, ... that is not there; no two processes get the same one."""
+    os.makedirs(os.path.dirname(stem) or ".", exist_ok=True)
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{stem}-{number}")
+            return f"{stem}-{number}"
+    raise AssertionError("unreachable")
+
+
+def locked_folder(path) -> int | None:
+    """A lock on a folder in which one process alone may train: a descriptor, whose `os.close` ends it, as the process's end does.
+
+    None where the system or the file system has no locks.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{os.fspath(path)}: another process is training there") from None
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def open_in_place(path):
     """A binary file to read and to write from where it stands, made if it is not there.
 
@@ -132,6 +169,22 @@ def _is_no_file(path: str) -> bool:
     except OSError:  # nothing is there, or a link that leads nowhere
         return False
     return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
+
+
+def json_bytes(text: str) -> bytes:
+    """A text of JSON in UTF-8. A path whose bytes are no UTF-8 is a str with lone surrogates, which become escapes of JSON's."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def named_errors(path):
+    """An OSError without a file's name, as of a full disk, gets this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def read_json(path) -> dict:

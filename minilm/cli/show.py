@@ -1,4 +1,4 @@
-"""`minilm show`: the formulas and the source of one op, whole, and the source of a layer or model."""
+"""`minilm show`: the formulas and the source of one op, whole; a model on one page; and the source of a layer or model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pathlib
 
 from minilm import ops
 from minilm.cli import pager, sources
+from minilm.pages import PAGES
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
 
@@ -15,12 +16,12 @@ def add_parser(subparsers) -> None:
     """Add the command to the parser's sub-commands."""
     parser = subparsers.add_parser(
         "show",
-        help="print the formulas and the source of an op, a layer or a model",
+        help="print the formulas and the source of an op, or a model on one page",
         description="Print the page of formulas of one op and its implementation in plain NumPy, or one of its implementations "
-        "whole; or the source of a layer or model. Without a name, list them. On a terminal the text is shown by $PAGER "
-        "(less), in colour where pygments is installed.",
+        "whole; a model on one page (gpt), or the source of a layer or of the full model (GPT). Without a name, list them. On a "
+        "terminal the text is shown by $PAGER (less), in colour where pygments is installed.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a layer (LSTM) or a model (gpt)")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), a layer (LSTM) or a model (GPT)")
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved, test cases"
@@ -47,7 +48,7 @@ def run(args) -> int:
     if place.is_dir():
         paths = sources.files(place, args.which or "oracle")
     elif args.which:
-        raise ValueError(f"--{args.which} is of an op, {args.name!r} is a layer or model: `minilm show {args.name}`")
+        raise ValueError(f"--{args.which} is of an op, {args.name!r} is a page, layer or model: `minilm show {args.name}`")
     else:
         paths = [place]
     sections = []
@@ -63,10 +64,14 @@ def run(args) -> int:
 
 
 def _list() -> None:
-    """The ops, layers and models, a line each."""
+    """The ops, pages, layers and models, a line each."""
     for folder in ops.FOLDERS:
         says = _docstring(sources.OPS / folder / "spec.py").strip().splitlines()[0].partition(":")[0]
         print(f"{', '.join(sources.names(folder)):<42} {says}")
+    print("\npages: a model on one page")
+    for name in PAGES:
+        says = _docstring(sources.PACKAGE / "pages" / f"{name}.py").strip().partition(" on one page")[0]
+        print(f"{name:<42} {says}")
     for package in ("layers", "models"):
         print(f"\n{package}")
         by_file: dict[pathlib.Path, list[str]] = {}

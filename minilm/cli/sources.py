@@ -1,4 +1,4 @@
-"""Which files belong to an op, a layer or a model, for `minilm show`."""
+"""Which files belong to an op, a page, a layer or a model, for `minilm show`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import re
 import sys
 
 from minilm import ops
+from minilm.pages import PAGES
 
 OPS = pathlib.Path(ops.__file__).parent
 PACKAGE = OPS.parent
@@ -37,9 +38,10 @@ def classes(package: str) -> dict[str, pathlib.Path]:
 
 
 def unit(name: str) -> pathlib.Path:
-    """The folder of the op, or the file of the layer or model, that has this name.
+    """The folder of the op, or the file of the page, layer or model, that has this name.
 
-    Models are also known by their file (``gpt``), and in any case where no op has the name.
+    A page's name is in small letters (``gpt``), a layer's and model's that of its class (``GPT``). Classes are known in any case
+    where no op and no page has the name.
 
     Raises
     ------
@@ -47,7 +49,8 @@ def unit(name: str) -> pathlib.Path:
         With the nearest name.
     """
     folders = {each: OPS / folder for folder in ops.FOLDERS for each in (folder, *names(folder))}
-    exact = {**classes("layers"), **classes("models")}
+    pages = {name: PACKAGE / "pages" / f"{name}.py" for name in PAGES}
+    exact = {**pages, **classes("layers"), **classes("models")}
     loose = {path.stem: path for path in classes("models").values()} | {each.lower(): path for each, path in exact.items()}
     for known in (exact, folders):
         if name in known:
@@ -58,7 +61,7 @@ def unit(name: str) -> pathlib.Path:
     near = [each for each in folders if each.startswith(name.lower())]
     near = near or difflib.get_close_matches(name.lower(), every, n=1, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
-    raise ValueError(f"there is no op, layer or model {name!r}; {hint}")
+    raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

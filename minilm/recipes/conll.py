@@ -79,7 +79,7 @@ def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: in
     for name, column in (("word_column", word_column), ("tag_column", tag_column)):
         if column is not None and not 1 <= checks.whole(name, column, 0, 2**31) <= count:
             raise ValueError(f"{os.fspath(path)}:{line}: {count} columns, so {name} must lie in [1, {count}], got {column}")
-    numbered = word_column is None and count > 2 and 2 * kinds["number"] > kinds.total()
+    numbered = word_column != 1 and count > 2 and 2 * kinds["number"] > kinds.total()
     if word_column is None and count > 2 and 2 * kinds["range"] > kinds.total():
         raise ValueError(f"{os.fspath(path)}:{line}: the first column holds numbers; the setting word_column names that of words")
     word = int(numbered) if word_column is None else word_column - 1
@@ -184,8 +184,8 @@ def read(
     ------
     FileNotFoundError
     ValueError
-        With file and line: a wrong number of columns, an empty word, something that is no tag, columns whose meaning is not
-        clear, or a tag in the validation part that the training part does not have.
+        With file and line: a wrong number of columns, an empty word, something that is no tag, or columns whose meaning is not
+        clear.
     """
     train_file, validation_file = parts_of(path, ENDINGS)
     rows = list(lines(train_file))
@@ -196,17 +196,8 @@ def read(
     bad_rows.require(train, f"{train_file}: there are no sentences in it")
     if validation_file is None:
         validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
-        validation_file = train_file
     else:
         rows = list(lines(validation_file))
         columns = _columns(rows, validation_file, word_column, tag_column)
         validation = list(_read_rows(rows, columns, bad_rows))
-    known = {tag for _, sentence in train for tag in sentence.tags}
-    for numbers, sentence in validation:
-        for number, tag in zip(numbers, sentence.tags, strict=True):
-            if tag not in known:
-                wanted = ", ".join(sorted(known))
-                raise ValueError(
-                    f"{validation_file}:{number}: the tag {tag!r} is not in the training part; wanted one of {wanted}"
-                )
     return [sentence for _, sentence in train], [sentence for _, sentence in validation]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
 
-__all__ = ["Labelled", "parts_of", "read"]
+__all__ = ["Labelled", "parts_of", "read", "unlearnable"]
 
 VALIDATION = ("dev", "valid", "validation", "val", "test")
 
@@ -107,21 +108,35 @@ def read(
     ------
     FileNotFoundError
     ValueError
-        With file and line: a wrong number of columns, an empty field, or a label in the validation part that the training part
-        does not have; what came and what was wanted.
+        With file and line: a wrong number of columns or an empty field; what came and what was wanted.
+
+    Notes
+    -----
+    A label that the training part does not have is an error of any model: see `unlearnable`.
     """
     first, second = parts_of(path, (".tsv",))
     train = list(_read_file(first, text, label, bad_rows))
     if second is None:
-        validation = [(first, *each) for each in train[9::10]]
+        validation = train[9::10]
         train = [each for place, each in enumerate(train) if place % 10 != 9]
     else:
-        validation = [(second, *each) for each in _read_file(second, text, label, bad_rows)]
+        validation = list(_read_file(second, text, label, bad_rows))
     labels = {example.label for _, example in train}
-    for file, number, example in validation:
-        if example.label not in labels:
-            known = ", ".join(sorted(labels))
-            raise ValueError(f"{file}:{number}: the label {example.label!r} is not in the training part; wanted one of {known}")
     if train and len(labels) < 2:
         raise ValueError(f"{first}: every label is {labels.pop()!r}; wanted at least two different ones")
-    return [example for _, example in train], [example for *_, example in validation]
+    return [example for _, example in train], [example for _, example in validation]
+
+
+def unlearnable(kind: str, train: Iterable[str], validation: Iterable[str]) -> list[str]:
+    """A line about the labels, or tags, of the validation part that the training part does not have; none where there are none.
+
+    A rare one may fall to the validation part alone. No model can give it then, so wherever it is wanted is an error, and is
+    counted as one.
+    """
+    known, counts = set(train), Counter(validation)
+    missing = {name: count for name, count in sorted(counts.items()) if name not in known}
+    if not missing:
+        return []
+    named = ", ".join(map(repr, list(missing)[:5])) + ", ..." * (len(missing) > 5)
+    number = f"{sum(missing.values()):,} of {counts.total():,}"
+    return [f"{number} {kind}s for validation count as errors, since the part for training does not have them: {named}"]

@@ -11,7 +11,7 @@ from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
 from minilm.models.tagger import Spelling
-from minilm.recipes import conll, cutting, roles
+from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
 
@@ -57,6 +57,7 @@ class Tag(Recipe):
         "tag_column": None,  # the last
     }
     choices = {"cell": ("lstm", "gru")}
+    least = {"min_count": 1}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -76,9 +77,12 @@ class Tag(Recipe):
         if len(train) >= 8000:
             self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, average=0.998)
 
+    def remarks(self, train, validation):
+        return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
+
     def prepare(self, train):
         counts = Counter(_key(word) for sentence in train for word in sentence.words)
-        least = max(1, self.options["min_count"])
+        least = self.options["min_count"]
         known = sorted(
             (word for word, count in counts.items() if count >= least and word != "<unk>"), key=lambda w: (-counts[w], w)
         )

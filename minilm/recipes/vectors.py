@@ -11,7 +11,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
-from minilm.models.word2vec import alias_tables
+from minilm.models.word2vec import LONGEST, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
@@ -23,7 +23,6 @@ __all__ = ["Pair", "Vectors"]
 
 _PART = word_pattern(without="_")
 WORD = re.compile(rf"{_PART}(?:['’-]{_PART})*")
-LONGEST = 1000  # words of a sentence; longer lines are cut
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12
@@ -70,6 +69,7 @@ class Vectors(Recipe):
         "streams": 1,  # sentences that a GPU may train at a time; only 1 repeats bit for bit
     }
     choices = {"algorithm": models.word2vec.ALGORITHMS}
+    least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -79,7 +79,7 @@ class Vectors(Recipe):
     # --- data ------------------------------------------------------------------------------------------------------------
 
     def generate(self, seed):
-        text = relations.sentences(seed, max(1, self.options["sentences"]))
+        text = relations.sentences(seed, self.options["sentences"])
         return [self._numbered(sentence) for sentence in text], relations.questions()
 
     def read(self, path):
@@ -120,7 +120,7 @@ class Vectors(Recipe):
         for sentence in held:
             sentence = [word for word in sentence if word in known]
             for i in range(len(sentence) - 1):
-                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"] or 1)))
+                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"])))
                 place = int(rng.integers(len(words)))
                 other = place if rng.random() < accept[place] else int(alias[place])
                 if sentence[i] != sentence[j] != words[other]:
@@ -139,7 +139,7 @@ class Vectors(Recipe):
     def prepare(self, train):
         counts = self._counts(train)
         order = [int(i) for i in np.argsort(-counts, kind="stable")[: self.options["most_words"]]]
-        order = [i for i in order if counts[i] >= max(1, self.options["min_count"])]
+        order = [i for i in order if counts[i] >= self.options["min_count"]]
         if len(order) < 2:
             raise ValueError(f"{len(order)} words occur min_count={self.options['min_count']} times: wanted at least 2")
         words = list(self._numbers)
@@ -179,13 +179,11 @@ class Vectors(Recipe):
                 lr=options["lr"],
                 lr_end=options["final"] * options["lr"],
                 seed=seed,
-                streams=max(1, options["streams"]),
+                streams=options["streams"],
                 progress=told,
             )
             self._found = None
             seconds = rows[-1].seconds if rows else 0.0
-            if rows:
-                rows[-1] = rows[-1]._replace(metric=self.evaluate(validation)[self.metric])
             return Fitted(len(losses), seconds, rows, stop.signal)
 
     @property
@@ -199,10 +197,19 @@ class Vectors(Recipe):
 
     # --- measuring -------------------------------------------------------------------------------------------------------
 
-    def _known(self, examples):
-        known = [
-            each for each in examples if all(word in self.vectors for word in each[: 4 if isinstance(each, Question) else 3])
-        ]
+    def remarks(self, train, validation):
+        known = self._in_vocabulary(validation)
+        if len(known) == len(validation):
+            return []
+        return [f"{len(validation) - len(known):,} of {len(validation):,} examples have a word that is not in the vocabulary"]
+
+    def _in_vocabulary(self, examples) -> list:
+        """The examples all of whose words have vectors."""
+        words = set(self.vocabularies["words"].vocabulary)
+        return [each for each in examples if words.issuperset(each[: 4 if isinstance(each, Question) else 3])]
+
+    def _known(self, examples) -> list:
+        known = self._in_vocabulary(examples)
         if not known:
             raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
         return known

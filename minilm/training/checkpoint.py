@@ -34,7 +34,7 @@ from collections.abc import Callable, Mapping
 
 from minilm import __version__
 from minilm.data.manifest import file_hash
-from minilm.files import flush_folder, written_whole
+from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 
 __all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
@@ -148,7 +148,7 @@ class Folder:
         self.path = os.fspath(path)
         self._made = made or not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._lock = locked_folder(self.path)
         self.files: dict[str, dict] = {}
         self._complete()
         self._clean()
@@ -268,19 +268,3 @@ def _same(path: str, wanted: Mapping) -> bool:
     return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
 
 
-def _locked(path: str) -> int | None:
-    """A lock on the folder, which ends with the process however it ends; None where the system has none."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(f"{path}: another process is training there") from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 from typing import Any, NamedTuple
 
 from minilm import data, devices
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.data.pipes import on_disk
+from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
@@ -75,7 +75,7 @@ def train(
     NonFiniteError
         A loss, gradient or weight was not finite.
     Stopped
-        Ctrl-C or SIGTERM, after a checkpoint was written; a KeyboardInterrupt.
+        Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written; a KeyboardInterrupt.
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
@@ -98,6 +98,7 @@ def stored_config(out) -> RunConfig:
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
+    config = config.replace(corpus=on_disk(config.corpus))
     folder = _claimed(config) if out is None else _opened(out)
     try:
         held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
@@ -124,14 +125,9 @@ def _opened(out) -> Folder:
 
 
 def _claimed(config: RunConfig) -> Folder:
-    """A folder with the first free number, made at one stroke: of two processes each gets its own."""
+    """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    os.makedirs(RUNS, exist_ok=True)
-    for number in itertools.count(1):
-        path = os.path.join(RUNS, f"{name}-{config.kind}-{number}")
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path)
-            return Folder(path, made=True)
+    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
 
 
 def _resumed(config: RunConfig | None, out) -> Trainer:
@@ -143,6 +139,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
+            config = config.replace(corpus=on_disk(config.corpus))
             if os.path.isfile(config.corpus):
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)

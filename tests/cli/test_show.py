@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minilm import cli, ops
 from minilm.cli import pager
+from minilm.pages import PAGES
 
 ROOT = pathlib.Path(ops.__file__).parent
 
@@ -65,7 +66,9 @@ def test_helpers_of_helpers(folder, capsys):
 
 
 def test_the_list(capsys):
-    listed, _, rest = show(capsys).partition("\n\nlayers\n")
+    listed, _, rest = show(capsys).partition("\n\npages: a model on one page\n")
+    pages, _, rest = rest.partition("\n\nlayers\n")
+    assert [line.split()[0] for line in pages.splitlines()] == list(PAGES)
     assert {name for line in listed.splitlines() for name in line.split("  ")[0].split(", ")} == set(ops.registry())
     layers, _, models = rest.partition("\n\nmodels\n")
     assert {"LSTM", "TransformerBlock", "CRF"} <= set(re.findall(r"\w+", layers))
@@ -100,10 +103,11 @@ def test_the_gpu_sources(capsys):
 @pytest.mark.parametrize(
     "name, file",
     [
-        ("gpt", "models/gpt"),
+        ("gpt", "pages/gpt"),
         ("GPT", "models/gpt"),
-        ("bert", "models/bert"),
-        ("rnn_lm", "models/rnn_lm"),
+        ("bert", "pages/bert"),
+        ("rnn_lm", "pages/rnn_lm"),
+        ("wordpiece", "pages/wordpiece"),
         ("rnnlanguagemodel", "models/rnn_lm"),
         ("Seq2Seq", "models/seq2seq"),
         ("LSTM", "layers/lstm"),
@@ -114,13 +118,13 @@ def test_the_gpu_sources(capsys):
     ],
 )
 def test_layers_and_models(name, file, capsys):
-    """A name in its own capitals is a class; an op is written small."""
+    """A name in its own capitals is a class; an op and a page are written small."""
     (path, *_) = printed(show(capsys, name))
     assert path == ROOT.parent / f"{file}.py"
 
 
 def test_what_a_model_is_made_of(capsys):
-    out = show(capsys, "gpt", "--helpers")
+    out = show(capsys, "GPT", "--helpers")
     names = {path.stem for path in printed(out)}
     assert {"gpt", "gpt_config", "transformer", "attention", "feed_forward"} <= names and not {"base", "parameters"} & names
     assert "def forward(self, ids" in out
@@ -181,9 +185,9 @@ def test_the_pager(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["lst"], "there is no op, layer or model 'lst'; did you mean 'lstm'"),
+        (["lst"], "there is no op, page, layer or model 'lst'; did you mean 'lstm'"),
         (["GTP"], "did you mean 'gpt'?"),
-        (["gpt", "--cpu"], "--cpu is of an op, 'gpt' is a layer or model"),
+        (["gpt", "--cpu"], "--cpu is of an op, 'gpt' is a page, layer or model"),
         (["gelu"], "did you mean 'gelu_erf' or 'gelu_tanh'?"),
         (["xyzzy"], "there are linear, embedding"),
         (["--cpu"], "--cpu of which op?"),

@@ -1,5 +1,6 @@
 """The recipe tag: a small run, its data, and files that are wrong."""
 
+import json
 import os
 
 import numpy as np
@@ -89,7 +90,6 @@ def test_conll(tmp_path):
         ("a NN O\nb O\n", "one.txt:2: 2 columns, wanted 3 as in line 1: 'b O'"),
         ("a O\n\nb NN\n", "one.txt:3: the tag 'NN'; wanted O, or B-"),
         ("a\tO\n\tO\n", "one.txt:2: the first column is empty; wanted a word"),
-        ("a O\n\n" * 9 + "b B-X\n", "one.txt:19: the tag 'B-X' is not in the training part; wanted one of O"),
     ],
 )
 def test_wrong_files_are_told_with_their_line(tmp_path, capsys, text, says):
@@ -99,6 +99,24 @@ def test_wrong_files_are_told_with_their_line(tmp_path, capsys, text, says):
     assert says in str(caught.value)
     argv = ["recipe", "tag", "--data", str(tmp_path / "one.txt"), "--quiet", "--out", str(tmp_path / "run")]
     assert cli.main(argv) == 2 and capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("split", ["own", "given"])
+def test_a_tag_that_only_validation_has_counts_as_an_error(tmp_path, capsys, split):
+    train, rare = "a O\nc B-Y\n\n" * 9, "a O\nb B-X\n"
+    if split == "own":
+        (tmp_path / "all.txt").write_text(train + rare)
+    else:
+        (tmp_path / "train.txt").write_text(train)
+        (tmp_path / "dev.txt").write_text(rare)
+    data = tmp_path / "all.txt" if split == "own" else tmp_path
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    assert cli.main(["recipe", "tag", "--data", str(data), "--out", str(tmp_path / "run"), "--json", *sets, "--steps", "4"]) == 0
+    captured = capsys.readouterr()
+    metrics = json.loads(captured.out)["metrics"]
+    assert metrics["f1"] == 0.0 and metrics["accuracy"] <= 0.5
+    line = "1 of 2 tags for validation count as errors, since the part for training does not have them: 'B-X'\n"
+    assert captured.err.count(line) == 1
 
 
 def test_real_data_train(tmp_path):
@@ -154,7 +172,7 @@ def test_conll_u(tmp_path):
     path = tmp_path / "a.conllu"
     path.write_text("# text = au lit I\n" + row.format("1-2", "au", "_") + row.format(1, "à", "B-X") + row.format(2, "le", "O")
                     + row.format("2.1", "x", "_") + row.format(3, "lit", "O"))  # fmt: skip
-    assert whole(path) == [("à le lit", "B-X O O")]
+    assert whole(path) == whole(path, word_column=2) == [("à le lit", "B-X O O")]
     with pytest.raises(ValueError, match=r":3: the tag 'NOUN'; wanted O, .*word_column and tag_column"):
         conll.read(path, tag_column=4)
     for wrong, says in (({"tag_column": 11}, r":2: 10 columns, so tag_column must lie in \[1, 10\], got 11"),

@@ -47,7 +47,7 @@ FAULTS = area(
      "        logits", f"{KEYS} -k Classifier"),
     ("reader: passage and question share a key", "minilm/models/reader.py", "self._embed(question, keys[1], options)",
      "self._embed(question, keys[0], options)", f"{KEYS} -k Reader"),
-    ("Sequential: one key for all layers", "minilm/sequential/model.py", 'key.fold(number), "workspace"', 'key, "workspace"',
+    ("Sequential: one key for all layers", "minilm/sequential/compiled.py", 'key.fold(number), "workspace"', 'key, "workspace"',
      f"{KEYS} -k sequential"),
     ("Bidirectional: both directions share a key", "minilm/sequential/bidirectional.py",
      "y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1],",

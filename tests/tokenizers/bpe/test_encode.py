@@ -258,7 +258,7 @@ def test_other_arguments():
     "change, message",
     [
         (dict(vocabulary=small().vocabulary[:256]), "lacks byte 0x"),
-        (dict(vocabulary=(*small().vocabulary, "a b")), "token 'a b' is neither special nor written in GPT-2's byte alphabet"),
+        (dict(vocabulary=(*small().vocabulary, "a b")), "token 'a b' is neither added nor written in GPT-2's byte alphabet"),
         (dict(vocabulary=(*small().vocabulary, "")), "token '' is neither"),
         (dict(vocabulary=(*small().vocabulary, "a")), "token 'a' is twice"),
         (dict(merges=[("a", "q")]), "merge 0, 'a' and 'q': 'aq' is not in the vocabulary"),

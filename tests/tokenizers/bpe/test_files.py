@@ -98,7 +98,7 @@ BROKEN = [
     (changed("model", "vocab", to={**VOCAB, "a": "1"}), "the id of 'a' must be int, got str"),
     (changed("model", "vocab", to={**VOCAB, "a": True}), "the id of 'a' must be int, got bool"),
     (changed("model", "vocab", "a"), "without a gap"),
-    (changed("model", "vocab", to={**VOCAB, "a b": len(VOCAB)}), "neither special nor written in GPT-2's byte alphabet"),
+    (changed("model", "vocab", to={**VOCAB, "a b": len(VOCAB)}), "neither added nor written in GPT-2's byte alphabet"),
     (changed("model", "merges", to="x"), "field 'merges' must be list, got str"),
     (changed("model", "merges", to=[["a", 3]]), "field 'merges' must hold pairs of str"),
     (changed("model", "merges", to=[["a", "b", "c"]]), "field 'merges' must hold pairs of str"),
@@ -121,9 +121,10 @@ BROKEN = [
     (changed("added_tokens"), "field 'added_tokens' is missing"),
     (changed("added_tokens", to=[3]), "list of objects, got int"),
     (changed("added_tokens", to=[{"id": 0}]), "field 'content' is missing"),
-    (changed("added_tokens", to=[{**ADDED, "id": "0"}]), "field 'id' must be int"),
-    (changed("added_tokens", to=[{**ADDED, "id": 5}]), "has id 5 in 'added_tokens' and 0 in 'vocab'"),
-    (changed("added_tokens", to=[{**ADDED, "lstrip": True}]), "lstrip of added token"),
+    (changed("added_tokens", to=[{**ADDED, "id": "0"}]), "id of added token '<.endoftext.>' must be int, got '0'"),
+    (changed("added_tokens", to=[{**ADDED, "id": 5}]), "has id 5, and 0 in the vocabulary"),
+    (changed("added_tokens", to=[{**ADDED, "lstrip": 1}]), "flags of added token '<.endoftext.>' must be bool, got 1"),
+    (changed("added_tokens", to=[{**ADDED, "id": 10**12, "content": "<e>"}]), "without a gap, got 1000000000000 for '<e>'"),
     (changed("added_tokens", to=[{**ADDED, "content": ""}]), "without a gap|non-empty|belongs to"),
 ]
 
