@@ -14,6 +14,7 @@ import warnings
 from typing import NoReturn
 
 import minilm
+from minilm import streams
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -54,7 +55,11 @@ def main(argv=None) -> int:
     SystemExit
         For ``--help`` (status 0) and wrong usage (status 2), as argparse does.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with streams.usable():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
     _any_text_can_be_printed()
     try:
         args = _parse(argv)
@@ -66,7 +71,7 @@ def main(argv=None) -> int:
         print("\nminilm: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `minilm corpus list | head -1`
-        _discard_stdout()
+        streams.discard(sys.stdout)
         return BROKEN_PIPE
     except (ValueError, TypeError, OSError, MemoryError, ArithmeticError) as error:
         if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
@@ -191,13 +196,3 @@ def _any_text_can_be_printed() -> None:
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
         if encoding != "utf8" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """Nobody reads any more: what is still in the buffer must not raise at the interpreter's end."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # no real file, as under a test's capture
-        pass
