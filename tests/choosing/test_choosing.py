@@ -202,7 +202,9 @@ def test_a_machine_of_a_file(tmp_path):
     TWO_CORES.save(path)
     assert choosing.Machine.load(path) == TWO_CORES
     content = json.loads(path.read_text())
-    for change, says in (({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores")):
+    huge = "must lie in .* got a whole number beyond all floats"
+    wrong = [({name: 10**400}, f"{name} {huge}") for name in ("matmul", "threads", "memory")]
+    for change, says in [({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores"), *wrong]:
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=says):
             choosing.Machine.load(path)
