@@ -202,7 +202,9 @@ def test_a_machine_of_a_file(tmp_path):
     TWO_CORES.save(path)
     assert choosing.Machine.load(path) == TWO_CORES
     content = json.loads(path.read_text())
-    for change, says in (({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores")):
+    huge = "must lie in .* got a whole number beyond all floats"
+    wrong = [({name: 10**400}, f"{name} {huge}") for name in ("matmul", "threads", "memory")]
+    for change, says in [({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores"), *wrong]:
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=says):
             choosing.Machine.load(path)
@@ -292,6 +294,15 @@ def test_mistakes_are_told_in_one_line(told, capsys, tmp_path, argv, says):
     assert cli.main(["choose", *(word.format(missing=tmp_path / "missing") for word in argv), *told]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
+def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choosing.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
+    assert cli.main(["choose", *argv]) == 2
+    err = capsys.readouterr().err
+    assert "measuring" not in err and err.count("\n") == 1
 
 
 def test_another_device_needs_its_rates(capsys):
