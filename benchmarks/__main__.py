@@ -20,6 +20,8 @@ import importlib
 import os
 import sys
 
+from minilm.cli import Parser  # which brings no NumPy: the pools are set before it is imported
+
 SUITES = ("ops", "models", "memory", "beside", "tokenizers", "gpu", "all")
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 
@@ -44,7 +46,7 @@ def duration(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    p = argparse.ArgumentParser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
+    p = Parser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
     p.add_argument(
         "names",
         nargs="*",

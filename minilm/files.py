@@ -1,16 +1,21 @@
-"""Where minilm keeps files of its own, how a file is written whole or not at all, and how JSON is read."""
+"""Where minilm keeps files of its own, how a file is written whole or not at all, folders of runs, and how JSON is read."""
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import functools
+import itertools
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import warnings
+
+from minilm.mistaken import mistaken_for
 
 
 def cache_folder(*parts: str) -> str:
@@ -57,10 +62,13 @@ def written_whole(path):
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
 
+    A symbolic link that stands at `path` is replaced, and what it points to is left alone. What is no file but a way to somewhere
+    (a pipe, a terminal, ``/dev/stdout``, ``/dev/null``) is written to as it is, and never replaced.
+
     Raises
     ------
     OSError
-        Always with the file's name, which the system's own error of a full disk lacks.
+        Always with the file's name, which the system's own error of a full disk lacks. IsADirectoryError for a folder.
 
     Examples
     --------
@@ -68,6 +76,13 @@ def written_whole(path):
     ...     file.write(b"step,loss\\n")
     """
     path = os.path.abspath(os.fspath(path))
+    if _is_no_file(path):
+        try:
+            with open(path, "wb") as file:  # of a folder this raises IsADirectoryError
+                yield file
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+        return
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
@@ -82,13 +97,94 @@ def written_whole(path):
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, temporary):
             raise OSError(error.errno, error.strerror, path) from None
         raise
-    # The rename itself lives in the folder. Not every system can flush one, and the new content stands already.
+    flush_folder(folder)
+
+
+def flush_folder(path) -> None:
+    """Make new names in a folder last: a rename itself lives there. Not every system can flush one, and the content stands."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def new_folder(stem: str) -> str:
+    """Make the folder STEM-1, or the first of STEM-2, STEM-3, ... that is not there; no two processes get the same one."""
+    os.makedirs(os.path.dirname(stem) or ".", exist_ok=True)
+    for number in itertools.count(1):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(f"{stem}-{number}")
+            return f"{stem}-{number}"
+    raise AssertionError("unreachable")
+
+
+def locked_folder(path) -> int | None:
+    """A lock on a folder in which one process alone may train: a descriptor, whose `os.close` ends it, as the process's end does.
+
+    None where the system or the file system has no locks.
+
+    Raises
+    ------
+    ValueError
+        Another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{os.fspath(path)}: another process is training there") from None
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def open_in_place(path):
+    """A binary file to read and to write from where it stands, made if it is not there.
+
+    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    """
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        os.remove(path)
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    return open(descriptor, "r+b")
+
+
+def _is_no_file(path: str) -> bool:
+    """Whether something other than a file stands at `path`, or it is a name of an open file: ``/dev/stdout``, ``/proc/...``."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # nothing is there, or a link that leads nowhere
+        return False
+    return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
+
+
+def json_bytes(text: str) -> bytes:
+    """A text of JSON in UTF-8. A path whose bytes are no UTF-8 is a str with lone surrogates, which become escapes of JSON's."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def named_errors(path):
+    """An OSError without a file's name, as of a full disk, gets this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def read_json(path) -> dict:
@@ -105,7 +201,7 @@ def read_json(path) -> dict:
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
     if not isinstance(found, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
     return found

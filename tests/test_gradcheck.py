@@ -244,6 +244,36 @@ def test_impure_functions():
         assert not report and says in str(report), str(report)
 
 
+class Stack:
+    """Values that only their own methods show."""
+
+    def __init__(self, *values):
+        self.pop = list(values).pop
+
+
+@pytest.mark.parametrize(
+    "save, take, says",
+    [
+        (lambda *values: list(values), lambda saved: saved.pop(), "backward removed saved 0; it must leave saved as it was"),
+        (lambda *values: dict(enumerate(values)), lambda saved: saved.pop(0), "backward removed saved 0"),
+        (Stack, lambda saved: saved.pop(), "a second backward from the same saved raised IndexError: pop from empty list"),
+        (lambda *values: iter(values), next, "a second backward from the same saved raised StopIteration"),
+    ],
+    ids=["list", "dict", "object", "iterator"],
+)
+def test_a_backward_that_uses_saved_up(save, take, says):
+    """It is named, and the gradients are compared all the same."""
+    report = gradcheck((lambda x: (x**2, save(x)), lambda dy, saved: 2 * dy * take(saved)), X)
+    assert not report and report.worst < 1e-8 and says in str(report), str(report)
+    report = gradcheck((lambda x: (x**2, save(x)), lambda dy, saved: 3 * dy * take(saved)), X)
+    assert not report and report.worst > 0.1 and says in str(report), str(report)
+
+
+def test_an_exception_of_the_first_backward_is_the_users_own():
+    with pytest.raises(IndexError, match="pop from empty list"):
+        gradcheck((lambda x: (x, []), lambda dy, saved: saved.pop()), X)
+
+
 def test_a_forward_that_is_not_repeatable():
     numbers = iter(range(10**6))
     report = gradcheck((lambda x: (x * (1 + 1e-15 * next(numbers)), None), lambda dy, s: dy), X)
@@ -340,3 +370,9 @@ def test_the_error_does_not_depend_on_units():
             X * unit,
         )
         assert not wrong
+
+
+def test_a_report_reads_the_same_wherever_it_is_shown():
+    """In a notebook and at Python's prompt, which print its repr."""
+    report = gradcheck((softmax, softmax_backward), X)
+    assert repr(report) == str(report) and "passed, worst relative error" in repr(report).splitlines()[0]

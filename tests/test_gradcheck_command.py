@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
 
-from minilm import cli, layers, models
+from minilm import cli, devices, layers, models
 from minilm.checking import catalogue, modules
+from minilm.ops.cuda import emulated, source
 
 
 def test_every_layer_and_model_is_covered():
@@ -151,3 +153,43 @@ def test_names(capsys):
     assert {"linear", "lstm", "LSTM", "RNNLanguageModel"} <= set(listed) and "adam" not in listed
     assert cli.main(["gradcheck", "lstn"]) == 2
     assert capsys.readouterr().err == "minilm: gradcheck knows no op, layer or model named 'lstn'; did you mean lstm?\n"
+
+
+# --- CUDA kernels on the CPU -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(emulated.missing() is not None, reason=str(emulated.missing()))
+class TestEmulated:
+    """What `pip install minilm` and g++ suffice for."""
+
+    def test_ops_and_layers(self, capsys):
+        emulated.raw.launches.clear()
+        assert cli.main(["gradcheck", "linear", "softmax", "Linear", "--implementation", "emulated"]) == 0
+        out = capsys.readouterr().out
+        assert "3 of 3 passed" in out and out.count(" emulated ") == 3
+        assert "softmax_forward_3" in emulated.raw.launches, "the kernels themselves were run"
+        assert not devices.gpu_status().available or "plays" not in devices.gpu_status().reason
+
+    @pytest.mark.parametrize(
+        "old, new, says",
+        [
+            ("exp(x - m) / s", "exp(x - m) / s * x", r"FAILED at dx .*\n.*dx has error \d"),
+            ("exp(x - m) / s", "exq(x - m) / s", r"FAILED at form=plain\n.*g\+\+ refuses (.|\n)*gpu\.cu:6:\d+: error: .exq"),
+            ("o = block_merge(", "if (threadIdx.x) __syncthreads(); o = block_merge(", "deadlock .*thread 1 at a barrier, line "),
+        ],
+        ids=["wrong", "does not compile", "waits for ever"],
+    )
+    def test_what_is_wrong_with_a_kernel_is_a_failed_check(self, old, new, says, monkeypatch, capsys):
+        def changed(path, seen=None, flatten=source.flatten):
+            return flatten(path, seen).replace(old, new)
+
+        monkeypatch.setattr(source, "flatten", changed)
+        assert cli.main(["gradcheck", "softmax", "--implementation", "emulated"]) == 1
+        captured = capsys.readouterr()
+        assert re.search(says, captured.out) and "Traceback" not in captured.err, captured.out
+
+    def test_without_a_compiler(self, monkeypatch, capsys):
+        monkeypatch.setattr(emulated.loader.shutil, "which", lambda name: None)
+        assert cli.main(["gradcheck", "linear", "--implementation", "emulated"]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("minilm: --implementation emulated: g++ is not installed") and err.count("\n") == 1

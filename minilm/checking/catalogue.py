@@ -18,7 +18,10 @@ from minilm import devices
 from minilm.checking import there_and_back
 from minilm.checking.check import check
 from minilm.checking.modules import LAYERS, MODELS
+from minilm.checking.report import Report
 from minilm.checking.subjects import Subject, subject_of
+
+EMULATED = "emulated"  # the GPU's implementation, on a CPU that plays a GPU
 
 
 class Task(NamedTuple):
@@ -112,20 +115,47 @@ def select(names) -> list[str]:
 
 
 def run(name: str, implementation: str, tolerance: float = 1e-8) -> Row:
-    """Check one op, layer or model in all its cases; by "gpu", on a copy of it there."""
+    """Check one op, layer or model in all its cases; by "gpu" on a copy of it there, by "emulated" where the CPU plays one."""
     kind, tasks = catalogue()[name]
     start, count, worst, where, problems = time.perf_counter(), 0, 0.0, "", []
-    by_arrays = implementation == "gpu" and kind != "op"  # a layer's arrays there choose by themselves
-    with contextlib.nullcontext() if by_arrays else devices.implementation(implementation):
+    with _computing_by(implementation, kind):
         for task in tasks():
             count += 1
-            if implementation == "gpu":
-                (there_and_back.of_functions if kind == "op" else there_and_back.of_module)(task.subject)
-            report = check(task.subject, tolerance, task.method)
+            report = _report(task, kind, implementation, tolerance)
             for argument, error in report.errors.items():
                 if not error <= worst:
                     worst, where = error, f"d{argument} {task.label}".strip()
                 if not error <= tolerance:
                     problems.append(f"{task.label} ({report.method}): d{argument} has error {error:.1e}")
             problems += [f"{task.label} ({report.method}): {problem}" for problem in report.problems]
+            if report.problems and not where:
+                where = task.label
     return Row(name, kind, implementation, count, worst, where, tuple(problems), time.perf_counter() - start)
+
+
+@contextlib.contextmanager
+def _computing_by(implementation: str, kind: str):
+    """Inside this block ops are served by `implementation`."""
+    with contextlib.ExitStack() as stack:
+        if implementation == EMULATED:
+            from minilm.ops.cuda import emulated
+
+            stack.enter_context(emulated.installed())
+        if implementation in devices.HOST or kind == "op":  # a layer's arrays on the GPU choose by themselves
+            stack.enter_context(devices.implementation("gpu" if implementation == EMULATED else implementation))
+        yield
+
+
+def _report(task: Task, kind: str, implementation: str, tolerance: float) -> Report:
+    """The check of one task. A kernel that g++ refuses, or whose threads wait for ever, is a problem that it reports."""
+    failures: tuple = ()
+    if implementation == EMULATED:
+        from minilm.ops.cuda import emulated
+
+        failures = (emulated.CompileError, emulated.LaunchError)
+    try:
+        if implementation in ("gpu", EMULATED):
+            (there_and_back.of_functions if kind == "op" else there_and_back.of_module)(task.subject)
+        return check(task.subject, tolerance, task.method)
+    except failures as error:
+        return Report(task.subject.name, "no result", tolerance=tolerance, problems=(str(error),))

@@ -170,17 +170,17 @@ def pullbacks(subject: Subject, vectors: np.ndarray) -> tuple[dict[str, np.ndarr
     if changed(snapshot(y), snapshot(again)):
         problems.append("forward a second time gave other bits")
     rows: dict[str, list] = {name: [] for name in subject.arrays}
-    held = {"saved": snapshot(saved), "inputs": before}
+    kept = Saved(subject, saved)
     for k, vector in enumerate(vectors):
         dy = cotangents(y, vector)
         sent = snapshot(dy)
-        gradients, wrong = subject.backward(dy, saved)
+        gradients, wrong = kept.into(subject.backward, dy)
         problems += wrong
         if k == 0:
             first = snapshot(gradients)
             gradients = {name: np.array(g) for name, g in gradients.items()}
-            problems += subject.accumulates(dy, saved, gradients) if not wrong else []
-            if changed(first, snapshot(subject.backward(dy, saved)[0])):
+            problems += kept.into(subject.accumulates, dy, gradients) if not wrong else []
+            if changed(first, snapshot(kept.into(subject.backward, dy)[0])):
                 problems.append("backward a second time gave other bits")
         if changed(sent, snapshot(dy)):
             problems.append("backward wrote its cotangent")
@@ -191,10 +191,50 @@ def pullbacks(subject: Subject, vectors: np.ndarray) -> tuple[dict[str, np.ndarr
                 problems.append(f"d{name} is {came}, wanted {array.dtype} {array.shape}")
             else:
                 rows[name].append(np.array(g).reshape(-1))
-    for what, tree in (("saved", saved), ("inputs", subject.inputs)):
-        for path in changed(held[what], snapshot(tree)):
-            problems.append(f"backward wrote {what} {_short(path)}")
+    problems += kept.problems
+    for path in changed(before, snapshot(subject.inputs)):
+        problems.append(f"backward wrote inputs {_short(path)}")
     return {name: np.stack(r) if len(r) == len(vectors) else None for name, r in rows.items()}, problems
+
+
+class Saved:
+    """What forward saved, for one backward after another. Where a backward has used it up, forward saves anew.
+
+    Attributes
+    ----------
+    problems : list of str
+        That a backward did not leave it as it was.
+    """
+
+    def __init__(self, subject: Subject, saved):
+        self.problems: list[str] = []
+        self._subject = subject
+        self._calls = 0
+        self._hold(saved)
+
+    def _hold(self, saved) -> None:
+        self._value, self._bits = saved, snapshot(saved)
+
+    def into(self, function, dy, *more):
+        """``function(dy, saved, *more)``, which calls backward."""
+        self._calls += 1
+        try:
+            result = function(dy, self._value, *more)
+        except Exception as error:
+            if self._calls == 1:  # a fault of backward itself: its traceback is what helps
+                raise
+            self._complain(f"a second backward from the same saved raised {type(error).__name__}: {error}")
+            self._hold(self._subject.forward()[1])
+            result = function(dy, self._value, *more)
+        after = snapshot(self._value)
+        for path in changed(self._bits, after):
+            self._complain(f"backward {'wrote' if path in after else 'removed'} saved {_short(path)}")
+        if self.problems:
+            self._hold(self._subject.forward()[1])
+        return result
+
+    def _complain(self, what: str) -> None:
+        self.problems.append(f"{what}; it must leave saved as it was, for it may be called again")
 
 
 def _short(path: str) -> str:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Report:
     """Result of one gradient check. True in a condition exactly if the check passed.
 
@@ -55,3 +55,5 @@ class Report:
             mark = "" if error <= self.tolerance else f"   more than {self.tolerance:.0e}"
             lines.append(f"  d{name:<{width}}  error {error:.1e}   size {self.scales[name]:.1e}{mark}")
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+
+    __repr__ = __str__  # a notebook and Python's prompt show it so

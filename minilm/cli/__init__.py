@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import difflib
+import errno
 import importlib
 import keyword
 import os
 import re
 import sys
+import warnings
 from typing import NoReturn
 
 import minilm
+from minilm import streams
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "Parser", "main"]
 
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
@@ -26,10 +30,12 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "choose": "which model fits a task, data and this machine",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
-    "show": "print the formulas and the source of one op",
+    "show": "print an op whole, or a model on one page",
+    "book": "write the book of formulas and code, as web pages",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }
+FULL = (errno.ENOSPC, errno.EFBIG)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
@@ -52,18 +58,23 @@ def main(argv=None) -> int:
     SystemExit
         For ``--help`` (status 0) and wrong usage (status 2), as argparse does.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with streams.usable():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
     _any_text_can_be_printed()
     try:
         args = _parse(argv)
-        status = args.run(args)
+        with _warnings_in_one_line():
+            status = args.run(args)
         sys.stdout.flush()
         return status or 0
     except KeyboardInterrupt:
         print("\nminilm: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `minilm corpus list | head -1`
-        _discard_stdout()
+        streams.discard(sys.stdout)
         return BROKEN_PIPE
     except (ValueError, TypeError, OSError, MemoryError, ArithmeticError) as error:
         if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
@@ -81,6 +92,8 @@ def one_line(error: BaseException) -> str:
     """What an error says, in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) and error.errno in FULL:
+        text = f"the standard output: {error.strerror}"  # whatever writes a file names it
     else:
         text = str(error)
     text = " ".join(line.strip() for line in text.splitlines() if line.strip())
@@ -92,8 +105,8 @@ def one_line(error: BaseException) -> str:
 # --- parsing ---------------------------------------------------------------------------------------------------------
 
 
-class _Parser(argparse.ArgumentParser):
-    """Suggests the nearest word for a mistyped one (argparse itself does so from Python 3.14 on, if told to).
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and suggests the nearest word for a mistyped one.
 
     Options may stand anywhere: ``encode FILE --json TEXT`` loses its TEXT in argparse's usual order.
     """
@@ -113,7 +126,8 @@ class _Parser(argparse.ArgumentParser):
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
         if wrong and "you mean" not in message:
             message += suggestion(wrong[1], [word.strip("'\" ") for word in wrong[2].split(",")])
-        super().error(message)
+        print(f"{self.prog}: {' '.join(message.split())}; see `{self.prog} --help`", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def suggestion(word: str, known) -> str:
@@ -123,7 +137,7 @@ def suggestion(word: str, known) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
@@ -164,22 +178,27 @@ def _used(parser, argv: list[str]):
     return parser
 
 
+@contextlib.contextmanager
+def _warnings_in_one_line():
+    """A warning of the library is a line on stderr, without the place in the source that warns."""
+
+    def show(message, *_args, **_kwargs):
+        print(f"minilm: warning: {one_line(message)}", file=sys.stderr)
+
+    before, warnings.showwarning = warnings.showwarning, show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
 # --- output ----------------------------------------------------------------------------------------------------------
 
 
 def _any_text_can_be_printed() -> None:
-    """A character that the terminal's encoding lacks is printed as an escape, and is no error."""
+    """A character that the terminal's encoding lacks, or a byte of a path that is not UTF-8, is printed as an escape."""
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+        strict = getattr(stream, "errors", None) == "strict"
+        if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """Nobody reads any more: what is still in the buffer must not raise at the interpreter's end."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # no real file, as under a test's capture
-        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from minilm.cli.device import add_device, require
+from minilm.cli.model import add_model, load_model
 
 SPLITS = ("validation", "train", "all")
 
@@ -16,8 +17,8 @@ def add_parser(subparsers) -> None:
         help="a model's loss, perplexity and bits a character",
         description="How well a trained model predicts a text: every token but the first is predicted once, from all before it.",
     )
-    parser.add_argument("folder", metavar="DIR", help="a run's folder")
-    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text; the one the run was trained on without it")
+    add_model(parser)
+    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text, or - for stdin; the run's own without it")
     parser.add_argument(
         "--split",
         choices=SPLITS,
@@ -35,22 +36,22 @@ def run(args) -> int:
     from minilm import data, training
 
     require(args.device)
-    loaded = training.load_run(args.folder)
+    loaded = load_model(args)
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
-        raise ValueError(f"{args.folder} does not say what text its model was trained on: --corpus FILE|NAME")
+        raise ValueError(f"{loaded.folder} does not say what text its model was trained on: --corpus FILE|NAME")
     source = config.corpus if args.corpus is None else args.corpus
     text = data.text(source, args.errors or (config.errors if config else "strict"))
     own = state is not None and data.manifest.file_hash(text.path) == state.corpus_sha256
     if args.corpus is None and not own:
-        raise ValueError(f"{text.path} is no longer the text that {args.folder} was trained on; --corpus names another one")
+        raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
-    result = training.evaluate_text(loaded.model.to(args.device), loaded.tokenizer, part)
+    result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
     step = None if state is None else state.step
     if args.json:
-        about = {"run": args.folder, "step": step, "corpus": source, "split": split}
+        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split}
         print(json.dumps({**about, **result.to_dict()}, indent=2))
         return 0
     if result.accuracy is not None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
+
+from minilm.cli.model import add_model, folder_of, load_model
+from minilm.cli.texts import add_text, text_of
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
@@ -22,11 +26,8 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='Example: minilm explain runs/stories-lstm-1 --text "The fox ran home." --out fox.html',
     )
-    parser.add_argument("folder", metavar="DIR", nargs="?", help="the run's folder, as `minilm train --out DIR` made it")
-    parser.add_argument(
-        "--weights", metavar="FOLDER", help="instead of DIR: a GPT's folder in Hugging Face's layout, with its tokenizer"
-    )
-    parser.add_argument("--text", metavar="TEXT", help="what is explained; - reads it from the standard input")
+    add_model(parser)
+    add_text(parser, "text", "what is explained")
     parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
@@ -46,18 +47,15 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write what was asked for, and print a summary."""
-    import sys
-
     import numpy as np
 
-    from minilm import explaining, models, tokenizers
+    from minilm import explaining
     from minilm.files import written_whole
     from minilm.ops import checks
-    from minilm.training import load_run
 
-    if (args.folder is None) == (args.weights is None):
-        raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
-    if args.text is None:
+    folder = folder_of(args)
+    text = text_of(args, "text")
+    if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
         if value is not None:
@@ -66,16 +64,13 @@ def run(args) -> int:
     for path in (out, args.json):  # told now, not when all is computed
         if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
-    if args.weights is not None:
-        model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
-    else:
-        if _is_recipe(args.folder):
-            raise ValueError(f"{args.folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
-        loaded = load_run(args.folder)
-        model, tokenizer = loaded.model, loaded.tokenizer
-    text = sys.stdin.read() if args.text == "-" else args.text
+    if args.png and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
+    if _is_recipe(folder):
+        raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
+    loaded = load_model(args)
     found = explaining.explain(
-        model, tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
+        loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
     )
     written = []
     if out:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 from minilm.cli.device import add_device, require
+from minilm.cli.model import add_model, load_model
+from minilm.cli.texts import add_text, text_of
 
 
 def add_parser(subparsers) -> None:
@@ -12,11 +14,11 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "fill-mask",
         help="let a BERT guess masked words",
-        description="The most probable tokens at each [MASK] of a text, by the model in a run's folder.",
+        description="The most probable tokens at each [MASK] of a text, by the model in a run's folder, or by published weights.",
         epilog='Example: minilm fill-mask runs/stories-bert-1 --text "Once upon a [MASK] there was a fox."',
     )
-    parser.add_argument("folder", metavar="DIR", help="the run's folder, as `minilm train --model bert --out DIR` made it")
-    parser.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] where a token is to be guessed")
+    add_model(parser)
+    add_text(parser, "text", "with [MASK] where a token is to be guessed")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="tokens to show for each mask (5)")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -27,15 +29,17 @@ def run(args) -> int:
     """Print a table for each mask."""
     from minilm import generation
     from minilm.ops import checks
-    from minilm.training import load_run
 
     checks.whole("top", args.top, 1, 2**31)  # before the model is loaded
     require(args.device)
-    loaded = load_run(args.folder)
-    found = generation.fill_mask(loaded.model.to(args.device), loaded.tokenizer, args.text, args.top)
+    text = text_of(args, "text")
+    if text is None:
+        raise ValueError("--text TEXT is missing: a text with [MASK] in it")
+    loaded = load_model(args)
+    found = generation.fill_mask(loaded.model, loaded.tokenizer, text, args.top)
     if args.json:
         masks = [[filling._asdict() for filling in mask] for mask in found]
-        print(json.dumps({"text": args.text, "masks": masks}, ensure_ascii=False, indent=2))
+        print(json.dumps({"text": text, "masks": masks}, ensure_ascii=False, indent=2))
         return 0
     for number, mask in enumerate(found, 1):
         if len(found) > 1:

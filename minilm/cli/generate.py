@@ -6,6 +6,8 @@ import json
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.model import add_model, load_model
+from minilm.cli.texts import add_text, text_of
 
 
 def add_parser(subparsers) -> None:
@@ -17,13 +19,8 @@ def add_parser(subparsers) -> None:
         "text, on a GPU as on the CPU but for what rounding decides. Of the options that shape the distribution, the temperature "
         "acts first, then top-k, then top-p.",
     )
-    parser.add_argument("folder", metavar="DIR", nargs="?", help="the run's folder, as `minilm train --out DIR` made it")
-    parser.add_argument(
-        "--weights",
-        metavar="FOLDER",
-        help="instead of DIR: a GPT's folder in Hugging Face's layout, with its tokenizer",
-    )
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; a new line without it")
+    add_model(parser)
+    add_text(parser, "prompt", "what the text begins with (a new line without it)")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to draw at most (200)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 plays safe, above 1 dares (1)")
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most probable tokens")
@@ -32,6 +29,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--greedy", action="store_true", help="always take the most probable token")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="texts to write, drawn side by side (1)")
     parser.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be given several times")
+    parser.add_argument(
+        "--ignore-eos", action="store_true", help="go on where a token ends the text, as a pretrained model's folder names it"
+    )
     parser.add_argument("--no-unk", action="store_true", help="never draw the token for unknown words")
     parser.add_argument("--beam", type=int, metavar="B", help="search the most probable text with B beams; draws nothing")
     parser.add_argument(
@@ -47,10 +47,10 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Print the prompt and what follows it, piece by piece as it is drawn."""
-    from minilm import generation, models, tokenizers
+    from minilm import generation
+    from minilm.generation.loop import end_ids
     from minilm.generation.sampling import check_options
     from minilm.ops import checks
-    from minilm.training import load_run
 
     check_options(args.temperature, args.top_k, args.top_p)  # before the model is loaded
     checks.whole("samples", args.samples, 1, 2**31)
@@ -59,21 +59,16 @@ def run(args) -> int:
     require(args.device)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):
         raise ValueError("--cuda-graphs wants --device cuda, and draws: it goes without --beam")
-    if (args.folder is None) == (args.weights is None):
-        raise ValueError("wanted either DIR, a run's folder, or --weights FOLDER, a pretrained model's")
-    if args.weights is not None:
-        model, tokenizer = models.GPT.from_pretrained(args.weights), tokenizers.load(args.weights)
-        if tokenizer.vocab_size > model.config.vocab_size:
-            raise ValueError(
-                f"{args.weights}: the tokenizer has {tokenizer.vocab_size} ids, and the model {model.config.vocab_size}"
-            )
-    else:
-        loaded = load_run(args.folder)
-        model, tokenizer = loaded.model, loaded.tokenizer
-    model.to(args.device)
-    if args.beam is not None:
-        return _beam(args, model, tokenizer)
+    args.prompt = text_of(args, "prompt") or ""
+    loaded = load_model(args)
+    model, tokenizer = loaded.model, loaded.tokenizer
     unknown = tokenizer.unk_token_id
+    shared = {
+        "suppress": () if unknown is None or not args.no_unk else (unknown,),
+        "end": () if args.ignore_eos else end_ids(model),
+    }
+    if args.beam is not None:
+        return _beam(args, model, tokenizer, shared)
     options = {
         "temperature": args.temperature,
         "top_k": args.top_k,
@@ -81,7 +76,7 @@ def run(args) -> int:
         "seed": args.seed,
         "greedy": args.greedy,
         "stop": args.stop,
-        "suppress": () if unknown is None or not args.no_unk else (unknown,),
+        **shared,
     }
     if args.cuda_graphs:
         options["cuda_graphs"] = True
@@ -103,15 +98,16 @@ def run(args) -> int:
     return 0
 
 
-def _beam(args, model, tokenizer) -> int:
+def _beam(args, model, tokenizer, options) -> int:
     from minilm import generation
     from minilm.generation.text import Continuation, prompt_ids
 
     ids = prompt_ids(tokenizer, args.prompt)  # (T,)
-    found = generation.beam_search(model, ids, args.tokens, args.beam, length_penalty=args.length_penalty)
+    options = {**options, "length_penalty": args.length_penalty, "vocab_size": tokenizer.vocab_size}
+    found = generation.beam_search(model, ids, args.tokens, args.beam, **options)
     texts = []
     for hypothesis in found[: args.samples]:
-        text = Continuation(tokenizer, args.prompt, ids, tuple(args.stop or ()))
+        text = Continuation(tokenizer, args.prompt, ids, tuple(args.stop or ()), options["end"])
         texts.append("".join([*map(text.feed, hypothesis.ids), text.flush()]))
     if args.json:
         rows = [{"text": text, "log_probability": h.log_probability} for text, h in zip(texts, found, strict=False)]

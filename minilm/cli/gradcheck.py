@@ -19,7 +19,11 @@ def add_parser(subparsers) -> None:
         "differences in float64: the full Jacobian on tiny shapes, random directions on larger ones. Exit status 1 if one fails.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops, layers or models; all without any")
-    parser.add_argument("--implementation", choices=devices.IMPLEMENTATIONS, help="only this one; without: oracle and cpu")
+    parser.add_argument(
+        "--implementation",
+        choices=(*devices.IMPLEMENTATIONS, "emulated"),
+        help="only this one; without: oracle and cpu. emulated is gpu's, the CUDA kernels, run on the CPU (needs g++ on Linux)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.set_defaults(run=run)
@@ -37,16 +41,18 @@ def run(args) -> int:
     names = catalogue.select(args.names)
     if args.implementation == "gpu":
         require("cuda", "--implementation gpu")
+    if args.implementation == catalogue.EMULATED:
+        _require_emulator()
     implementations = [args.implementation] if args.implementation else list(devices.HOST)
     rows = []
     if not args.json:
-        print(f"{'name':<28} {'kind':<6} {'by':<7} {'checks':>6} {'worst error':>12}   {'time':>6}  result")
+        print(f"{'name':<28} {'kind':<6} {'by':<8} {'checks':>6} {'worst error':>12}   {'time':>6}  result")
     for name, implementation in _progress([(name, i) for name in names for i in implementations]):
         row = catalogue.run(name, implementation)
         rows.append(row)
         if not args.json:
             verdict = "ok" if row.passed else f"FAILED at {row.where}"
-            line = f"{row.name:<28} {row.kind:<6} {row.implementation:<7} {row.checks:>6} {row.worst:>12.1e}"
+            line = f"{row.name:<28} {row.kind:<6} {row.implementation:<8} {row.checks:>6} {row.worst:>12.1e}"
             line += f"   {row.seconds:>5.1f}s  {verdict}"
             _write("\n".join([line, *(f"    {problem}" for problem in row.problems[:10])]))
     failed = [row for row in rows if not row.passed]
@@ -61,6 +67,14 @@ def run(args) -> int:
             f"worst relative error {worst.worst:.1e} ({worst.name}: {worst.where})"
         )
     return 1 if failed else 0
+
+
+def _require_emulator() -> None:
+    """ValueError in one line that says what is missing, unless CUDA kernels can run on this CPU."""
+    from minilm.ops.cuda import emulated
+
+    if reason := emulated.missing():
+        raise ValueError(f"--implementation emulated: {reason}")
 
 
 def _finite(number: float):

@@ -14,13 +14,6 @@ import numpy as np
 import minilm
 from minilm import devices, files, ops
 
-VECTORS = {  # feature of the processor -> bytes of a vector register, widest first
-    "avx512f": 64,
-    "avx2": 32,
-    "avx": 32,
-    "neon": 16,
-    "sse2": 16,
-}
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "sve2", "bf16")
 OPTIONAL = {  # distribution -> what it is for
     "cupy-cuda13x": "GPU",
@@ -37,6 +30,8 @@ VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
     "NUMBA_DISABLE_JIT",
 )
 
@@ -97,13 +92,13 @@ def _processor() -> dict:
         import llvmlite.binding
 
         features = llvmlite.binding.get_host_cpu_features()
-        has = [name for name in FEATURES if features.get(name)]
-        vector = next((size for name, size in VECTORS.items() if features.get(name)), 16)
-        found |= {
-            "name": llvmlite.binding.get_host_cpu_name(),
-            "features": " ".join(has),
-            "vector": f"{vector} bytes, {vector // 4} float32",
-        }
+        found["name"] = llvmlite.binding.get_host_cpu_name()
+        found["features"] = " ".join(name for name in FEATURES if features.get(name))
+    with contextlib.suppress(ImportError):
+        from minilm.ops import target
+
+        found["compiled for"] = target.described()
+        found["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
     found["cores"] = os.cpu_count()
     return found
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.files import new_folder
 
 DESCRIPTION = """\
 Train a model for a task and measure it, on built-in data, or on real data with --data PATH. Without a name: what there is.
@@ -26,7 +28,10 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
-    parser.add_argument("--data", metavar="PATH", help="real data, in the form that `minilm recipe NAME --keys` tells")
+    parser.add_argument("--data", metavar="PATH", help="real data, as `minilm recipe NAME --keys` tells; - is the standard input")
+    parser.add_argument(
+        "--bad-rows", choices=("refuse", "skip"), help="of --data: end at the first (refuse), or leave them out and count them"
+    )
     budget = parser.add_argument_group("when to stop (one of them)")
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--steps", type=int, metavar="N")
@@ -50,25 +55,26 @@ def run(args) -> int:
             print(f"{name:<12}{recipes.load(name).says}")
         return 0
     kind = recipes.load(args.name)
+    bad_rows = {} if args.bad_rows is None else {"bad_rows": args.bad_rows}
+    recipe = kind(**{**_settings(args.sets), **bad_rows})
+    recipe.limit(minutes=args.minutes, steps=args.steps)
     if args.keys:
         print(f"{kind.__doc__.strip()}\n")
-        for key, value in kind.defaults().items():
+        for key, value in recipe.options.items():
             names = ["none" if choice is None else str(choice) for choice in kind.among().get(key, ())]
             among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
     require(args.device)
-    recipe = kind(**_settings(args.sets))
-    result = recipe.run(
-        args.data,
-        minutes=args.minutes,
-        steps=args.steps,
-        out=_free(args.name) if args.out is None else args.out,
-        seed=args.seed,
-        device=args.device,
-        progress=False if args.quiet else None,
-        overwrite=args.overwrite,
-    )
+    out = new_folder(os.path.join("runs", args.name)) if args.out is None else args.out
+    try:
+        progress = False if args.quiet else None
+        options = {"seed": args.seed, "device": args.device, "progress": progress, "overwrite": args.overwrite}
+        result = recipe.run(args.data, out=out, **options)
+    finally:
+        if args.out is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(out)  # empty, where nothing was learned
     if args.json:
         print(json.dumps({"recipe": args.name, **result._asdict()}, ensure_ascii=False))
     else:
@@ -100,12 +106,6 @@ def _settings(sets) -> dict:
             if isinstance(value, dict):
                 raise ValueError(f"--set {text}: a recipe's settings have no dots in their names")
             settings[key] = None if value == "none" else value
+    if None not in (settings.get("minutes"), settings.get("steps")):
+        raise ValueError("--set minutes and --set steps both say when to stop: give one of them")
     return settings
-
-
-def _free(name: str) -> str:
-    """The first of runs/NAME-1, runs/NAME-2, ... that is not there."""
-    number = 1
-    while os.path.exists(path := os.path.join("runs", f"{name}-{number}")):
-        number += 1
-    return path

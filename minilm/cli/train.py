@@ -38,7 +38,9 @@ def add_parser(subparsers) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--corpus", metavar="FILE|NAME", help="a UTF-8 text, or a name of `minilm corpus list` (stories)")
+    parser.add_argument(
+        "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
+    )
     parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
@@ -106,7 +108,7 @@ def _options(args) -> dict:
     names = ("corpus", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.model is not None:
-        options["model"] = {"cell": args.model} if args.model in CELLS else {"model_type": args.model}
+        options["model"] = {"model_type": "rnn_lm", "cell": args.model} if args.model in CELLS else {"model_type": args.model}
     return options
 
 

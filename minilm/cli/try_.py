@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.model import add_model, folder_of
+from minilm.cli.texts import read_argument
 
 
 def add_parser(subparsers) -> None:
@@ -12,11 +14,12 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "try",
         help="put your own input to a recipe's model",
-        description="Answer TEXT with a recipe's trained model, or ask for input line by line until it ends (Ctrl-D).",
+        description="Answer TEXT with a recipe's trained model, or with published weights for the task that they are for, or ask "
+        "for input line by line until it ends (Ctrl-D).",
     )
-    parser.add_argument("folder", metavar="DIR", help="a run of `minilm recipe`")
+    add_model(parser, "a run of `minilm recipe`, or a model in Hugging Face's layout with its tokenizer")
     add_device(parser)
-    parser.add_argument("text", nargs="*", metavar="TEXT")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="- is all of the standard input")
     parser.set_defaults(run=run)
 
 
@@ -25,10 +28,12 @@ def run(args) -> int:
     from minilm import recipes
 
     require(args.device)
-    recipe = recipes.open_run(args.folder, args.device)
+    if args.weights is not None and args.folder is not None:  # then the first of the words is a text
+        args.folder, args.text = None, [args.folder, *args.text]
+    recipe = recipes.open_run(folder_of(args), args.device)
     if args.text:
         for text in args.text:
-            print(recipe.answer(text))
+            print(recipe.answer(read_argument(text, "TEXT")))
         return 0
     while True:
         try:

@@ -8,8 +8,11 @@ import os
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 
+from minilm import bars
 from minilm.data.manifest import Corpus, file_hash, named
+from minilm.files import named_errors
 
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 4  # connections; one that brought nothing is the last
@@ -42,19 +45,31 @@ def fetch(name: str | Corpus, progress: bool | None = None) -> str:
     What came is kept beside the place as FILE.part, and the next call asks for the rest (HTTP Range). A file already there is
     used if it is right. One that is not is neither overwritten nor deleted: when the right one has come whole, the other is
     renamed to FILE.wrong-HASH.
+
+    Of several processes or threads that fetch one corpus, one downloads and the others wait: FILE.part is locked. Where the
+    system has no locks each downloads into a part of its own. FILE itself only ever appears by a rename, whole and checked.
     """
     entry = name if isinstance(name, Corpus) else named(name)
+    while (fault := entry.fault()) is not None:
+        if entry.url is None:
+            raise ValueError(f"corpus {entry.name} is built in, but {entry.path} is wrong ({fault}); install minilm again")
+        os.makedirs(os.path.dirname(entry.path), exist_ok=True)
+        with _part(entry, progress) as part:
+            if part is not None:
+                _bring(entry, part, progress)
+    return entry.path
+
+
+def _bring(entry: Corpus, part: str, progress: bool | None) -> None:
+    """Download into `part`, which nobody else writes to, check it, and put it in its place."""
     fault = entry.fault()
-    if fault is None:
-        return entry.path
-    if entry.url is None:
-        raise ValueError(f"corpus {entry.name} is built in, but {entry.path} is wrong ({fault}); install minilm again")
-    os.makedirs(os.path.dirname(entry.path), exist_ok=True)
-    part = entry.path + ".part"
-    resumed = os.path.exists(part)
+    if fault is None:  # another one brought it since we looked
+        os.remove(part)
+        return
+    resumed = os.path.exists(part) and os.path.getsize(part) > 0
     _download(entry, part, progress)
     if resumed and file_hash(part) != entry.sha256:  # the first part may have been of something else: once more from nothing
-        os.remove(part)
+        os.truncate(part, 0)
         _download(entry, part, progress)
     found = file_hash(part)
     if found != entry.sha256:
@@ -63,7 +78,55 @@ def fetch(name: str | Corpus, progress: bool | None = None) -> str:
     if fault != "missing":
         os.replace(entry.path, _aside(entry.path))
     os.replace(part, entry.path)
-    return entry.path
+
+
+@contextlib.contextmanager
+def _part(entry: Corpus, progress: bool | None) -> Iterator[str | None]:
+    """The path of a part that this thread alone writes to; None if another one put it in its place while we waited."""
+    part = entry.path + ".part"
+    descriptor = os.open(part, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not _locked(descriptor, lambda: _say(progress, f"{entry.name} is being fetched by another process: waiting for it")):
+            yield f"{entry.path}.{os.getpid()}-{os.urandom(4).hex()}.part"
+        elif _is_at(descriptor, part):
+            yield part
+        else:
+            yield None
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, waiting: Callable[[], None]) -> bool:
+    """Lock a file until its descriptor is closed, perhaps after `waiting`; False where there are no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError:  # a file system without locks
+        return False
+    return True
+
+
+def _is_at(descriptor: int, path: str) -> bool:
+    """Whether an open file is still the one that has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _quiet(progress: bool | None) -> bool:
+    return not (bars.wanted() if progress is None else progress)
+
+
+def _say(progress: bool | None, text: str) -> None:
+    if not _quiet(progress):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _aside(path: str) -> str:
@@ -79,11 +142,9 @@ def _aside(path: str) -> str:
 
 def _download(entry: Corpus, part: str, progress: bool | None) -> None:
     """Bring `part` to the entry's size."""
-    import tqdm
-
-    quiet = not sys.stderr.isatty() if progress is None else not progress
-    bar = tqdm.tqdm(total=entry.bytes, unit="B", unit_scale=True, unit_divisor=1024, desc=entry.name, disable=quiet, leave=False)
-    with open(part, "ab") as file, bar:
+    units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    bar = bars.bar(total=entry.bytes, desc=entry.name, disable=_quiet(progress), leave=False, **units)
+    with named_errors(part), open(part, "ab") as file, bar:
         if file.tell() > entry.bytes:
             _empty(file)
         for _ in range(ATTEMPTS):

@@ -6,10 +6,10 @@ import dataclasses
 import difflib
 import functools
 import hashlib
-import json
 import os
 
-from minilm.files import cache_folder
+from minilm.data.pipes import on_disk
+from minilm.files import cache_folder, read_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +59,35 @@ def builtin_folder() -> str:
 @functools.cache
 def corpora() -> dict[str, Corpus]:
     """All corpora that have a name, by it."""
-    with open(os.path.join(builtin_folder(), "manifest.json"), encoding="utf-8") as file:
-        return {entry["name"]: Corpus(**entry) for entry in json.load(file)["corpora"]}
+    return _manifest(os.path.join(builtin_folder(), "manifest.json"))
+
+
+def _manifest(path: str) -> dict[str, Corpus]:
+    """The corpora that a manifest lists; ValueError that names the file if it is damaged."""
+    entries, found = read_json(path).get("corpora"), {}
+    if not isinstance(entries, list):
+        raise ValueError(f"{path}: 'corpora' must be a list, got {type(entries).__name__}; install minilm again")
+    for number, entry in enumerate(entries):
+        wrong = _wrong(entry)
+        if wrong:
+            raise ValueError(f"{path}: corpora[{number}]: {wrong}; install minilm again")
+        found[entry["name"]] = Corpus(**entry)
+    return found
+
+
+def _wrong(entry) -> str | None:
+    """What is wrong with an entry of the manifest."""
+    if not isinstance(entry, dict):
+        return f"wanted an object, got {type(entry).__name__}"
+    kinds = {field.name: int if field.name == "bytes" else str for field in dataclasses.fields(Corpus)}
+    odd = sorted(kinds.keys() ^ entry.keys())
+    if odd:
+        return f"wanted {', '.join(kinds)}, got {', '.join(entry)}"
+    for name, kind in kinds.items():
+        value = entry[name]
+        if type(value) is not kind and not (name == "url" and value is None):
+            return f"{name} must be {'a number' if kind is int else 'a text'}, got {value!r}"
+    return None
 
 
 def named(name: str) -> Corpus:
@@ -79,7 +106,8 @@ def corpus(name_or_path) -> str:
     Parameters
     ----------
     name_or_path : str or os.PathLike
-        An existing file; else the name of a corpus: a built-in one ("stories"), or one in the cache folder.
+        An existing file, a pipe, or "-", the standard input (see `minilm.data.pipes.on_disk`); else the name of a corpus: a
+        built-in one ("stories"), or one in the cache folder.
 
     Returns
     -------
@@ -91,7 +119,7 @@ def corpus(name_or_path) -> str:
     ValueError
         It is neither (with the nearest name), or the corpus's file is missing or not the right one (with what to do).
     """
-    path = os.fspath(name_or_path)
+    path = on_disk(name_or_path)
     if os.path.isfile(path):
         return path
     if os.path.isdir(path) and path not in corpora():

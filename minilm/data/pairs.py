@@ -9,16 +9,17 @@
 
 from __future__ import annotations
 
-import gzip
+import itertools
 import os
 import re
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Pair", "hold_out", "lines", "read_file", "read_parallel"]
+from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+
+__all__ = ["Pair", "hold_out", "read_file", "read_parallel"]
 
 VALIDATION = ("val", "valid", "validation", "dev")
 
@@ -30,52 +31,68 @@ class Pair(NamedTuple):
     target: str
 
 
-def lines(path) -> Iterator[tuple[int, str]]:
-    """Number, from 1, and content of each line of a UTF-8 file, which may be compressed by gzip.
+def read_file(
+    path,
+    wanted: str = "source<TAB>target, or source_target",
+    separator: str | None = None,
+    columns: tuple[int, int] | None = None,
+    bad_rows: BadRows = REFUSE,
+) -> list[Pair]:
+    """A file of pairs, `wanted` on each line.
 
-    Raises
-    ------
-    ValueError
-        A line is not UTF-8, or the compressed file is damaged.
-    """
-    path = os.fspath(path)
-    number = 0
-    try:
-        with (gzip.open if path.endswith(".gz") else open)(path, "rb") as file:
-            for number, content in enumerate(file, 1):
-                try:
-                    yield number, content.decode("utf-8").rstrip("\r\n")
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{path}:{number}: byte {error.start + 1} of the line is not UTF-8") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise ValueError(f"{path}: not a whole gzip file after line {number}: {error}") from None
-
-
-def read_file(path, wanted: str = "source<TAB>target, or source_target", separator: str | None = None) -> list[Pair]:
-    """A file of pairs, `wanted` on each line. Without `separator` it is a tab where the first line has one, otherwise "_".
+    Parameters
+    ----------
+    path : str or os.PathLike
+    wanted : str
+        For the error.
+    separator : str, optional
+        A tab where at least half of the lines have one, otherwise "_", without it.
+    columns : (int, int), optional
+        Which columns between tabs, from 1, are source and target; without it there must be two.
+    bad_rows : BadRows
 
     Raises
     ------
     ValueError
         A line has no separator, or more than one tab, or one of the two is empty; or the file is.
     """
-    pairs = []
-    for number, line in lines(path):
-        separator = separator or ("\t" if "\t" in line else "_")
-        parts = line.split(separator) if separator == "\t" else line.rsplit(separator, 1)
-        if len(parts) != 2:
-            came = f"{len(parts) - 1 or 'no'} tabs" if separator == "\t" else 'no tab and no "_"'
-            raise ValueError(f"{path}:{number}: {came} in {line[:60]!r}; wanted {wanted}")
-        source, target = (part.strip() for part in parts)
-        if not source or not target:
-            raise ValueError(f"{path}:{number}: an empty {'target' if source else 'source'} in {line[:60]!r}; wanted {wanted}")
-        pairs.append(Pair(source, target))
-    if not pairs:
-        raise ValueError(f"{path}: an empty file; wanted lines of {wanted}")
+    pairs: list[Pair] = []
+    rows = list(lines(path))
+    if separator is None:
+        separator = "\t" if columns or 2 * sum(b"\t" in line.content for line in rows) >= len(rows) else "_"
+    for line in rows:
+        with bad_rows:
+            pairs.append(_pair(line, wanted, separator, columns))
+    bad_rows.require(pairs, f"{os.fspath(path)}: an empty file; wanted lines of {wanted}")
     return pairs
 
 
-def read_parallel(path, source: str | None = None, target: str | None = None) -> tuple[list[Pair], list[Pair] | None]:
+def _pair(line: Line, wanted: str, separator: str, columns: tuple[int, int] | None) -> Pair:
+    text = line.text
+    parts = text.split(separator) if separator == "\t" else text.rsplit(separator, 1)
+    if columns is not None and len(parts) >= max(columns):
+        parts = [parts[column - 1] for column in columns]
+    elif len(parts) != 2 or columns is not None:
+        came = f"{len(parts) - 1 or 'no'} tab{'s' * (len(parts) != 2)}" if separator == "\t" else 'no tab and no "_"'
+        raise BadRow(f"{line.where}: {came} in {text[:60]!r}; wanted {_columns(columns) or wanted}{_hint(parts, columns)}")
+    source, target = (part.strip() for part in parts)
+    if not source or not target:
+        raise BadRow(f"{line.where}: an empty {'target' if source else 'source'} in {text[:60]!r}; wanted {wanted}")
+    return Pair(source, target)
+
+
+def _columns(columns: tuple[int, int] | None) -> str:
+    return f"{max(columns)} columns, of which the settings source_column and target_column take two" if columns else ""
+
+
+def _hint(parts: Sequence[str], columns: tuple[int, int] | None) -> str:
+    more = len(parts) > 2 and columns is None
+    return " (the settings source_column and target_column name two of more columns)" if more else ""
+
+
+def read_parallel(
+    path, source: str | None = None, target: str | None = None, bad_rows: BadRows = REFUSE
+) -> tuple[list[Pair], list[Pair] | None]:
     """Parallel text of a folder, or of all files whose paths begin with `path`: the part to train on, and to validate on.
 
     Parameters
@@ -83,6 +100,8 @@ def read_parallel(path, source: str | None = None, target: str | None = None) ->
     path : str or os.PathLike
     source, target : str, optional
         The languages, as files name them ("de", "en"). Without them those of the two training files, in the alphabet's order.
+    bad_rows : BadRows
+        A row is a line of both files.
 
     Returns
     -------
@@ -126,30 +145,35 @@ def read_parallel(path, source: str | None = None, target: str | None = None) ->
         for language in chosen:
             if language not in found[part]:
                 raise FileNotFoundError(f"there is no {prefix}{part}.{language}, nor with .gz")
-        read.append(_both(*(found[part][language] for language in chosen)))
+        read.append(_both(*(found[part][language] for language in chosen), bad_rows))
     if read[0] is None:
         raise FileNotFoundError(f"there are no {prefix}train.{chosen[0]} and {prefix}train.{chosen[1]}")
     return read[0], read[1]
 
 
-def _both(source: str, target: str) -> list[Pair]:
-    texts = []
-    for path in (source, target):
-        texts.append([])
-        for number, line in lines(path):
-            if not line.strip():
-                raise ValueError(f"{path}:{number}: an empty line; wanted a sentence")
-            texts[-1].append(line.strip())
-    counts = [len(text) for text in texts]
+def _both(source: str, target: str, bad_rows: BadRows) -> list[Pair]:
+    pairs: list[Pair] = []
+    counts = [0, 0]
+    for row in itertools.zip_longest(lines(source), lines(target)):
+        counts = [count + (line is not None) for count, line in zip(counts, row, strict=True)]
+        if None not in row:
+            with bad_rows:
+                pairs.append(Pair(*map(_sentence, row)))
     if counts[0] != counts[1]:
         longer, shorter = (source, target) if counts[0] > counts[1] else (target, source)
         raise ValueError(
             f"{longer}:{min(counts) + 1}: {shorter} has no such line: {source} has {counts[0]:,} lines and {target} "
             f"{counts[1]:,}; wanted as many, line by line"
         )
-    if not counts[0]:
-        raise ValueError(f"{source}: an empty file; wanted a sentence a line")
-    return [Pair(*pair) for pair in zip(*texts, strict=True)]
+    bad_rows.require(pairs, f"{source}: an empty file; wanted a sentence a line")
+    return pairs
+
+
+def _sentence(line: Line) -> str:
+    text = line.text.strip()
+    if not text:
+        raise BadRow(f"{line.where}: an empty line; wanted a sentence")
+    return text
 
 
 def hold_out(pairs: Sequence, part: float = 0.1, seed: int = 0) -> tuple[list, list]:

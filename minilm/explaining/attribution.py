@@ -173,7 +173,7 @@ def _asked(model, ids, places, targets, output, tokenizer) -> tuple[Probe, np.nd
         wanted = np.append(ids, 0)[asked]  # (N,)
         if T in asked:
             h = probe.body(probe.embed(ids[None]))[0][0, -1:]  # (1, D)
-            wanted[asked == T] = probe.head(np.ascontiguousarray(h)).argmax()
+            wanted[asked == T] = probe.head(np.ascontiguousarray(h))[:, : probe.named].argmax()
     return probe, ids, _Asked(asked, queries.read[order], wanted, rows)
 
 

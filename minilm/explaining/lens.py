@@ -59,17 +59,17 @@ def logit_lens(model, ids, *, top: int = 5, tokenizer=None) -> Lens:
     probe = probe_of(model, tokenizer)
     if not probe.attends:
         raise ValueError(probe.lacks["lens"])
-    ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.vocab_size)
+    ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.named)
     stream = probe.stream(ids)
     L, T = len(stream), len(ids)
     best, probabilities = np.empty((L, T, top), np.int64), np.empty((L, T, top))
     final, divergence = np.empty((L, T)), np.empty((L, T))
     for part in blocks(T):
         last = log_probabilities(probe.lens(stream[-1][1][part]))  # (n, V)
-        p, winner = np.exp(last), last.argmax(axis=1)  # (n, V), (n,)
+        p, winner = np.exp(last), last[:, : probe.named].argmax(axis=1)  # (n, V), (n,)
         for layer, (_, x) in enumerate(stream):
             log_p = log_probabilities(probe.lens(x[part]))  # (n, V)
-            best[layer, part] = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
+            best[layer, part] = np.argsort(-log_p[:, : probe.named], axis=1, kind="stable")[:, :top]
             probabilities[layer, part] = np.exp(np.take_along_axis(log_p, best[layer, part], axis=1))
             final[layer, part] = np.exp(log_p[np.arange(len(winner)), winner])
             divergence[layer, part] = np.maximum(0, (p * (last - log_p)).sum(axis=1)) / math.log(2)

@@ -35,7 +35,7 @@ def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, 
     probe = probe_of(model, tokenizer)
     table = probe.table  # (V, E)
     ids = checks.ids("ids", np.asarray(ids), len(table), (None,), "(N,)")
-    count = min(checks.whole("count", count, 1, 2**31), len(table) - 1)
+    count = min(checks.whole("count", count, 1, 2**31), probe.named - 1)
     lengths = np.linalg.norm(table, axis=1)  # (V,)
     lengths = np.where(lengths == 0, 1, lengths)
     unit = table / lengths[:, None]  # (V, E)
@@ -43,6 +43,7 @@ def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, 
     for part in blocks(len(ids)):
         cosines = unit[ids[part]] @ unit.T  # (n, V)
         cosines[np.arange(len(cosines)), ids[part]] = -np.inf
+        cosines[:, probe.named :] = -np.inf
         order[part] = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         found[part] = np.take_along_axis(cosines, order[part], axis=1)
     return order, found

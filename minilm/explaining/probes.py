@@ -52,6 +52,8 @@ class Probe:
     context : int or None
         Most tokens that the model sees at once.
     vocab_size : int
+    named : int
+        Ids that the tokenizer has a token for, all there are where no tokenizer is given: only these are named as predictions.
     lacks : dict of str to str
         The explanations that this model cannot have, and why.
     """
@@ -63,7 +65,7 @@ class Probe:
     def __init__(self, model):
         self.model = model
         self.context = model.context
-        self.vocab_size = model.config.vocab_size
+        self.vocab_size = self.named = model.config.vocab_size
 
     @property
     def lacks(self) -> dict[str, str]:
@@ -253,7 +255,7 @@ class BERTProbe(_Transformer):
 
     def __init__(self, model, mask_id: int):
         super().__init__(model)
-        self.mask_id = checks.whole("mask_id", mask_id, 0, self.vocab_size - 1)
+        self.mask_id = checks.whole("mask_id", mask_id, 0, self.vocab_size)
 
     @property
     def table(self):
@@ -303,7 +305,7 @@ def probe_of(model, tokenizer=None) -> Probe:
     ----------
     model : RNNLanguageModel, GPT or BERTForPreTraining
     tokenizer : Tokenizer, optional
-        Of a BERT, which must be told its mask.
+        Of a BERT, which must be told its mask. Ids of the model that it lacks are named nowhere.
 
     Raises
     ------
@@ -314,6 +316,13 @@ def probe_of(model, tokenizer=None) -> Probe:
     """
     if isinstance(model, Probe):
         return model
+    probe = _probe_of(model, tokenizer)
+    if tokenizer is not None:
+        probe.named = min(probe.vocab_size, tokenizer.vocab_size)
+    return probe
+
+
+def _probe_of(model, tokenizer) -> Probe:
     if getattr(model, "device", "cpu") != "cpu":
         raise ValueError(f"model must be on the CPU to be explained, got one on {model.device}: model.to('cpu') moves it")
     if isinstance(model, models.RNNLanguageModel):

@@ -73,7 +73,7 @@ def surprisal(model, ids, *, top: int = 10, tokenizer=None) -> Surprisal:
         If an argument is out of range, or the text longer than the model's context.
     """
     probe = probe_of(model, tokenizer)
-    ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.vocab_size)
+    ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.named)
     T = len(ids)
     places, h = _states(probe, ids)  # (N,), (N, D)
     bits, rank = np.full(T, np.nan), np.zeros(T, np.int64)  # (T,) each
@@ -82,13 +82,14 @@ def surprisal(model, ids, *, top: int = 10, tokenizer=None) -> Surprisal:
         log_p = log_probabilities(probe.head(h[part]))  # (n, V)
         p = np.exp(log_p)  # (n, V)
         entropy[part] = -np.where(p > 0, p * log_p, 0).sum(axis=1) / math.log(2)
-        best[part] = np.argsort(-log_p, axis=1, kind="stable")[:, :top]
+        named = log_p[:, : probe.named]  # (n, V')
+        best[part] = np.argsort(-named, axis=1, kind="stable")[:, :top]
         of_best[part] = np.take_along_axis(p, best[part], axis=1)
         inside = places[part] < T  # (n,)
         where = places[part][inside]  # (n',)
         of_token = log_p[inside, ids[where]]  # (n',)
         bits[where] = -of_token / math.log(2)
-        rank[where] = 1 + (log_p[inside] > of_token[:, None]).sum(axis=1)
+        rank[where] = 1 + (named[inside] > of_token[:, None]).sum(axis=1)
     return Surprisal(places, bits, rank, entropy, best, of_best)
 
 

@@ -18,12 +18,13 @@ system, 2016 (length penalty; theirs is ((5 + n) / 6)^α, this one is Hugging Fa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
 from minilm import devices
-from minilm.generation.loop import check_context, read_prompt, there
+from minilm.generation.loop import check_context, end_ids, read_prompt, ruled_out, there
 from minilm.ops import checks, softmax
 
 __all__ = ["Hypothesis", "beam_search"]
@@ -38,7 +39,15 @@ class Hypothesis(NamedTuple):
 
 
 def beam_search(
-    model, ids, tokens: int = 200, beams: int = 4, *, length_penalty: float = 0.0, end: int | None = None
+    model,
+    ids,
+    tokens: int = 200,
+    beams: int = 4,
+    *,
+    length_penalty: float = 0.0,
+    end: int | Iterable[int] | None = None,
+    suppress: Iterable[int] = (),
+    vocab_size: int | None = None,
 ) -> list[Hypothesis]:
     """The best texts that a beam search finds, best first.
 
@@ -54,8 +63,11 @@ def beam_search(
         Texts that are followed. 1 is greedy; V ** tokens would be an exhaustive search.
     length_penalty : float
         α, at least 0.
-    end : int, optional
-        The token that ends a text; it is the last of its ids.
+    end : int or iterable of int, optional
+        The tokens that end a text, one of which is then the last of its ids. Without it the end of text that a pretrained
+        model's folder names; () for none.
+    suppress, vocab_size
+        Ids that no text holds, see `stream_ids`; log P remains the model's own.
 
     Returns
     -------
@@ -74,7 +86,9 @@ def beam_search(
     if not len(ids):
         raise ValueError("ids must hold at least one token, got none")
     check_context(model, len(ids))
+    ends = end_ids(model, end)
     logits, state = read_prompt(model, ids[None])  # (1, V)
+    without = ruled_out(model, logits, suppress, vocab_size)  # (S,)
     texts = np.empty((1, 0), np.int64)  # (K, n) what the K beams have written
     totals = np.zeros(1)  # (K,) their log P
     ended: list[Hypothesis] = []
@@ -83,12 +97,14 @@ def beam_search(
             with devices.ids_are_checked():
                 logits, state = model.step(there(model, texts[:, -1]), state)  # (K, V)
         each, _ = softmax.log_forward(logits.astype(np.float64))  # (K, V)
-        count = min(each.size, beams + (0 if end is None else len(totals)))  # for each beam that might end one more that does not
+        if without.size:
+            each[:, without] = -np.inf
+        count = min(each.size, beams + len(ends) * len(totals))  # for each text that might end one more that does not
         best, sums = _best(there(model, totals)[:, None] + each, count)  # (K or more,) each
         if best is None:
             raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
         parents, drawn = np.divmod(best, each.shape[1])
-        over = drawn == end if end is not None else np.zeros(len(drawn), bool)  # (K or more,)
+        over = np.isin(drawn, ends)  # (K or more,)
         for k in np.flatnonzero(over[:beams]):
             ended.append(Hypothesis(np.append(texts[parents[k]], drawn[k]), float(sums[k]), float(sums[k]) / n**alpha))
         ended = sorted(ended, key=lambda h: -h.score)[:beams]

@@ -37,7 +37,7 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
     Returns
     -------
     list of list of Filling
-        One list for each mask, in the order of the text, the most probable token first.
+        One list for each mask, in the order of the text, the most probable token first; none of ids that the tokenizer lacks.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
     with devices.ids_are_checked():  # the tokenizer's ids are, and places are below T
         logits, _ = model.logits(there(model, checks.ids("ids", ids[None], model.config.vocab_size)))  # (1, T, V)
         p, _ = softmax.forward(logits[0, there(model, places)].astype(np.float64))  # (masks, V)
-    p = devices.to_host(p)
+    p = devices.to_host(p)[:, : tokenizer.vocab_size]  # ids from there on stand for nothing
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]  # (masks, top)
     return [
         [Filling(tokenizer.id_to_token(id), int(id), float(row[id])) for id in mine] for row, mine in zip(p, best, strict=True)

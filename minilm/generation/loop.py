@@ -12,7 +12,7 @@ from minilm.generation.sampling import check_options, drawn_ids
 from minilm.generation.writing import GraphedWriter, Writer
 from minilm.ops import checks
 
-__all__ = ["check_context", "read_prompt", "stream_ids", "there"]
+__all__ = ["check_context", "end_ids", "read_prompt", "ruled_out", "stream_ids", "there"]
 
 WINDOW = 1024  # a prompt is read in pieces of so many tokens, so that memory does not grow with its length
 
@@ -28,6 +28,7 @@ def stream_ids(
     seed: int = 0,
     greedy: bool = False,
     suppress: Iterable[int] = (),
+    vocab_size: int | None = None,
     block: int = 16,
     cuda_graphs: bool = False,
 ) -> Iterator[np.ndarray]:
@@ -38,7 +39,7 @@ def stream_ids(
     model : RNNLanguageModel, or another with ``initial_state``, ``logits`` and ``step``
     ids : ndarray of integers, shape (B, T), or a list of arrays, shape (T_b,)
         The prompts, T >= 1; ``logits`` checks that every id is in the model's vocabulary. A list holds prompts of different
-        lengths, which a model with a key-value cache reads with padding before the shorter ones.
+        lengths: each is read as if it stood alone.
     tokens : int or None
         How many to draw; None goes on for ever.
     temperature, top_k, top_p
@@ -49,6 +50,9 @@ def stream_ids(
         Take the most probable token; the same as temperature 0.
     suppress : iterable of int
         Ids that are never drawn.
+    vocab_size : int, optional
+        The tokenizer's. A model may have more ids, which stand for nothing, so that its arrays have even sizes: those from
+        `vocab_size` on are never drawn.
     block : int
         Of a model on a GPU: so many tokens are drawn before the host reads them, the first time 1, then 2, 4, and so on. Nothing
         waits for the GPU in between; what is drawn beyond the last token that the caller wants is lost.
@@ -76,10 +80,13 @@ def stream_ids(
         checks.whole("tokens", tokens, 0, 2**63)
     ids, mask = _prompts(model, ids)
     block = checks.whole("block", block, 1, 2**31)
-    suppressed = np.array([checks.whole("suppress", id, 0, 2**31) for id in suppress], np.int64)  # (S,)
+    suppressed = _whole_ids("suppress", suppress)  # (S,)
+    if vocab_size is not None:
+        checks.whole("vocab_size", vocab_size, 1, 2**31)
     graphed = checks.flag("cuda_graphs", cuda_graphs) and getattr(model, "device", "cpu") == "cuda"
     writer = GraphedWriter if graphed else Writer
-    return _stream(model, ids, mask, tokens, (0 if greedy else temperature, top_k, top_p), seed, suppressed, block, writer)
+    options = (0 if greedy else temperature, top_k, top_p)
+    return _stream(model, ids, mask, tokens, options, seed, (suppressed, vocab_size), block, writer)
 
 
 def _prompts(model, ids):
@@ -88,7 +95,7 @@ def _prompts(model, ids):
     if isinstance(ids, (list, tuple)):
         ids, mask = left_padded(ids)
         mask = None if mask.all() else mask
-        if mask is not None and getattr(model, "carries_state", True):
+        if mask is not None and not hasattr(model, "carries_state"):
             raise ValueError(f"ids holds prompts of different lengths, which a {type(model).__name__} cannot read side by side")
     checks.integers("ids", ids, (None, None), "(B, T)")
     if ids.shape[1] == 0:
@@ -106,11 +113,10 @@ def check_context(model, length: int) -> None:
         raise ValueError(f"the prompt has {length} tokens, more than the model's context of {context}: shorten it")
 
 
-def _stream(model, ids, mask, tokens, options, seed, suppressed, block, writer):
+def _stream(model, ids, mask, tokens, options, seed, without, block, writer):
     on_device = getattr(model, "device", "cpu") == "cuda"
     logits, state = read_prompt(model, ids, mask)  # (B, V)
-    suppressed = there(model, checks.ids("suppress", suppressed, logits.shape[1]))
-    writer = writer(model, logits, state, suppressed, seed, options)
+    writer = writer(model, logits, state, ruled_out(model, logits, *without), seed, options)
     step, count = 0, 1  # of the text, and tokens to be drawn before they are read
     while tokens is None or step < tokens:
         count = count if tokens is None else min(count, tokens - step)
@@ -120,6 +126,24 @@ def _stream(model, ids, mask, tokens, options, seed, suppressed, block, writer):
             together = map(drawn_ids, np.stack(together).get())  # the one wait of the block
             count = min(2 * count, block)
         yield from together
+
+
+def ruled_out(model, logits, suppress, vocab_size: int | None = None):
+    """The ids that are never drawn, (S,), on the model's device: `suppress`, and those of logits (B, V) from `vocab_size` on."""
+    V = logits.shape[1]
+    suppress = checks.ids("suppress", _whole_ids("suppress", suppress), V)
+    return there(model, np.union1d(suppress, np.arange(V if vocab_size is None else vocab_size, V)).astype(np.int64))
+
+
+def end_ids(model, end=None) -> tuple[int, ...]:
+    """The ids that end a text: `end`, one or several; None stands for those that the model's folder names, if any."""
+    if end is None:
+        return tuple(getattr(model, "end_ids", ()))
+    return tuple(_whole_ids("end", [end] if isinstance(end, int | np.integer) else end).tolist())
+
+
+def _whole_ids(name: str, ids) -> np.ndarray:
+    return np.array([checks.whole(name, id, 0, 2**31) for id in ids], np.int64)  # (N,)
 
 
 def there(model, array):
@@ -134,6 +158,8 @@ def read_prompt(model, ids, mask=None):
     """
     if hasattr(model, "config"):
         ids = checks.ids("ids", ids, model.config.vocab_size)  # on the host, once
+    if mask is not None and model.carries_state:
+        return _read_by_length(model, ids, mask)
     ids = there(model, ids)
     with devices.ids_are_checked():
         state = model.initial_state(len(ids))
@@ -142,3 +168,22 @@ def read_prompt(model, ids, mask=None):
         for start in range(0, ids.shape[1], WINDOW):
             logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)
     return logits, state
+
+
+def _read_by_length(model, ids, mask):
+    """`read_prompt` of a recurrent model, whose state would take padding for text: the prompts of one length at a time."""
+    lengths, rows, parts = mask.sum(axis=1), [], []
+    for length in np.unique(lengths):
+        rows.append(np.flatnonzero(lengths == length))
+        parts.append(read_prompt(model, ids[rows[-1], ids.shape[1] - length :]))
+    order = there(model, np.argsort(np.concatenate(rows)))  # (B,)
+    logits, states = zip(*parts, strict=True)
+    return _joined(logits, order), _joined(states, order)
+
+
+def _joined(parts, order):
+    """Arrays (..., B_i, H), or tuples of such, as one of all B rows, in another order."""
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(each, order) for each in zip(*parts, strict=True))
+    module = devices.array_module(parts[0])
+    return module.ascontiguousarray(module.concatenate(parts, axis=-2)[..., order, :])

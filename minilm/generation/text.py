@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from minilm.generation.loop import stream_ids
+from minilm.generation.loop import end_ids, stream_ids
 from minilm.ops import checks
 
 __all__ = ["Continuation", "generate", "generate_many", "prompt_ids", "stream"]
 
 
-def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, **options) -> str:
+def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, end=None, **options) -> str:
     """What the model writes after `prompt`.
 
     Parameters
@@ -27,8 +27,11 @@ def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, st
         How many to draw at most; None goes on until a `stop`.
     stop : str or iterable of str, optional
         The text ends before the first of these strings, wherever in the tokens it begins.
+    end : int or iterable of int, optional
+        Ids of tokens that end the text and are no part of it. Without it the end of text that a pretrained model's folder
+        names; () for none.
     temperature, top_k, top_p, seed, greedy, suppress
-        See `stream_ids`.
+        See `stream_ids`. Ids of the model that the tokenizer lacks are never drawn.
 
     Returns
     -------
@@ -44,17 +47,17 @@ def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, st
     --------
     >>> generate(model, tokenizer, "Once upon a ", tokens=100, temperature=0.8, top_p=0.95, seed=1)
     """
-    return "".join(stream(model, tokenizer, prompt, tokens, stop=stop, **options))
+    return "".join(stream(model, tokenizer, prompt, tokens, stop=stop, end=end, **options))
 
 
-def stream(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, **options) -> Iterator[str]:
+def stream(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, end=None, **options) -> Iterator[str]:
     """`generate`, piece by piece: each non-empty piece of text comes as soon as no later token can change it.
 
     Text that may be the beginning of a `stop` string is held back until that is decided.
     """
     ids = prompt_ids(tokenizer, prompt)  # (T,)
-    stops = _stops(stop)
-    return _pieces(stream_ids(model, ids[None], tokens, **options), Continuation(tokenizer, prompt, ids, stops))
+    text = Continuation(tokenizer, prompt, ids, _stops(stop), end_ids(model, end))
+    return _pieces(stream_ids(model, ids[None], tokens, vocab_size=tokenizer.vocab_size, **options), text)
 
 
 def _pieces(drawn, text):
@@ -70,16 +73,16 @@ def _pieces(drawn, text):
 
 
 def generate_many(
-    model, tokenizer, prompt: str | list[str] = "", count: int = 1, tokens: int | None = 200, *, stop=None, **options
+    model, tokenizer, prompt: str | list[str] = "", count: int = 1, tokens: int | None = 200, *, stop=None, end=None, **options
 ) -> list[str]:
     """Continuations of one prompt or of several, drawn side by side as one batch.
 
     Parameters
     ----------
-    model, tokenizer, tokens, stop, **options
+    model, tokenizer, tokens, stop, end, **options
         See `generate`, which gives the first of them (see the note in `stream_ids` on the last bits).
     prompt : str or list of str
-        Several may differ in length only with a model that has a key-value cache.
+        Each of several is continued as if it stood alone.
     count : int
         How many continuations of each prompt, those of one prompt next to one another.
 
@@ -92,10 +95,10 @@ def generate_many(
     if not prompts:
         raise ValueError("prompt must be a str, or a list of at least one, got none")
     ids = [prompt_ids(tokenizer, each) for each in prompts]  # (T_b,) each
-    stops = _stops(stop)
-    texts = [Continuation(tokenizer, each, mine, stops) for each, mine in zip(prompts, ids, strict=True)]
+    endings = _stops(stop), end_ids(model, end)
+    texts = [Continuation(tokenizer, each, mine, *endings) for each, mine in zip(prompts, ids, strict=True)]
     found = [""] * len(prompts)
-    for drawn in stream_ids(model, ids, tokens, **options):  # (B,)
+    for drawn in stream_ids(model, ids, tokens, vocab_size=tokenizer.vocab_size, **options):  # (B,)
         for b, text in enumerate(texts):
             if not text.ended:
                 found[b] += text.feed(drawn[b])
@@ -119,20 +122,24 @@ class Continuation:
     Attributes
     ----------
     ended : bool
-        Whether a stop string was found; nothing comes after it.
+        Whether a stop string or a token that ends texts has come; nothing comes after it.
     """
 
-    def __init__(self, tokenizer, prompt: str, ids, stops: tuple[str, ...]):
+    def __init__(self, tokenizer, prompt: str, ids, stops: tuple[str, ...] = (), ends: tuple[int, ...] = ()):
         self._stream = tokenizer.decode_stream()
         shown = self._stream.feed(ids)  # it goes on where the prompt ends: a word after a word begins with a space
         # decoding may drop white space at the end of the prompt: the text has it already, so the next token brings none
         self._space_is_there = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
-        self._stops = stops
+        self._stops, self._ends = stops, frozenset(ends)
         self._held = ""
         self.ended = False
 
     def feed(self, id) -> str:
         """The text that one more token makes certain."""
+        if int(id) in self._ends:
+            text = self.flush()
+            self.ended = True
+            return text
         text = self._stream.feed(id)
         if self._space_is_there and text:
             text, self._space_is_there = text.removeprefix(" "), False
@@ -140,6 +147,8 @@ class Continuation:
 
     def flush(self) -> str:
         """The text still held back, at the end."""
+        if self.ended:
+            return ""
         text = self._until_stop(self._stream.flush())
         return text if self.ended else text + self._held
 

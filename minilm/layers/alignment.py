@@ -27,7 +27,7 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
-from minilm.ops import additive_attention, attention, checks
+from minilm.ops import additive_attention, attention, checks, padding
 from minilm.ops.workspace import empty_from
 
 __all__ = ["BahdanauAttention", "LuongAttention", "Output"]
@@ -68,6 +68,8 @@ class Alignment(Layer):
         """
         query = checks.floating("query", query, (None, None, self.query_dim), self.dtype, "(B, T, D_q)")
         memory = checks.floating("memory", memory, (len(query), None, self.memory_dim), self.dtype, "(B, S, D_m)")
+        if key_mask is not None:
+            memory = padding.zeroed(memory, checks.booleans("key_mask", key_mask, memory.shape[:2], "(B, S)"))
         keys, projected = self.project(memory, workspace=workspace)
         output, attended = self.attend(query, keys, memory, key_mask=key_mask, return_weights=return_weights, workspace=workspace)
         return output, (projected, attended)

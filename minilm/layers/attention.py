@@ -9,7 +9,7 @@ import numpy as np
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
-from minilm.ops import attention, checks
+from minilm.ops import attention, checks, padding
 from minilm.ops.workspace import empty_from
 
 __all__ = ["Memory", "MultiHeadAttention", "Output"]
@@ -139,7 +139,7 @@ class MultiHeadAttention(Layer):
         saved : Saved
         """
         x = checks.floating("x", x, (None, None, self.embed_dim), self.dtype, "(B, T, D)")
-        (q, k, v), inputs = self._project(x, memory, workspace)  # (B, T, H, K), (B, S, H, K), (B, S, H, K)
+        (q, k, v), inputs = self._project(x, memory, key_mask, workspace)  # (B, T, H, K), (B, S, H, K), (B, S, H, K)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, S, H, K) each
             key_mask = cache.key_mask
@@ -201,7 +201,7 @@ class MultiHeadAttention(Layer):
         dmemory = added(dk, dv, dk)
         return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, dq)
 
-    def _project(self, x, memory, workspace):
+    def _project(self, x, memory, key_mask, workspace):
         """Queries, keys and values, and what the projections saved."""
         B, T, D = x.shape
         H, K = self.num_heads, D // self.num_heads
@@ -217,6 +217,8 @@ class MultiHeadAttention(Layer):
         source = x
         if memory is not None:
             source = checks.floating("memory", memory, (B, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")
+            if key_mask is not None:
+                source = padding.zeroed(source, checks.booleans("key_mask", key_mask, source.shape[:2], "(B, S)"))
         parts, inputs = [], []
         for layer, given in ((self.query, x), (self.key, source), (self.value, source)):
             part, saved = layer.forward(given, workspace=workspace)  # (B, T or S, D)

@@ -36,14 +36,20 @@ class _Store:
         """An array of the host where the keys are."""
         return array if self.module is np else devices.to_device(array)
 
-    def rows(self, rows, length: int) -> _Store:
-        """A copy of some rows, up to `length`."""
+    def rows(self, rows, length: int, start: int = 0) -> _Store:
+        """A copy of some rows, from `start` up to `length`."""
         found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.module)
         rows = self.there(rows)
         for old, new in zip(self.keys + self.values, found.keys + found.values, strict=True):
-            new[:, :length] = old[rows, :length]
-        found.filled = length
+            new[:, : length - start] = old[rows, start:length]
+        found.filled = length - start
         return found
+
+    def put(self, rows, other: _Store, count: int, stop: int) -> None:
+        """Let some rows end, at `stop`, with the first `count` places of `other`."""
+        rows = self.there(rows)
+        for new, old in zip(self.keys + self.values, other.keys + other.values, strict=True):
+            new[rows, stop - count : stop] = old[:, :count]
 
 
 class LayerCache(NamedTuple):
@@ -131,6 +137,24 @@ class KeyValueCache:
         """
         rows = checks.ids("rows", np.asarray(devices.to_host(rows)), len(self.padding), (None,), "(N,)")
         return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])
+
+    def renewed(self, rows, other: KeyValueCache | None) -> KeyValueCache:
+        """The cache with other tokens in some rows, and without the padding that all rows have in common.
+
+        Parameters
+        ----------
+        rows : ndarray of integers, shape (M,)
+            On the host.
+        other : KeyValueCache
+            Of M texts; what these rows hold now. None where M is 0.
+        """
+        padding = self.padding.copy()  # (B,)
+        padding[rows] = self.length if other is None else self.length - other.length + other.padding
+        spare = int(padding.min())
+        store, length = self._store.rows(np.arange(len(padding)), self.length, spare), self.length - spare
+        if other is not None:
+            store.put(rows, other._store, other.length, length)
+        return self._with(store, length, length, padding - spare)
 
     def __getitem__(self, layer: int) -> LayerCache:
         return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)

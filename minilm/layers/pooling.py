@@ -8,7 +8,7 @@ from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
-from minilm.ops import additive_attention, checks
+from minilm.ops import additive_attention, checks, padding
 from minilm.ops.workspace import empty_from
 
 
@@ -32,6 +32,7 @@ class MeanPooling(Layer):
             w = devices.array_module(x).full((B, T), 1 / max(1, T), x.dtype)  # (B, T)
         else:
             mask = checks.booleans("mask", mask, (B, T), "(B, T)")
+            x = padding.zeroed(x, mask)
             w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)
         y = empty_from(workspace, x)((B, D), x.dtype)  # (B, D)
         devices.array_module(x).matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
@@ -86,6 +87,9 @@ class AttentionPooling(Layer):
 
         ``saved[1].weights`` (B, 1, T) are the weights a.
         """
+        x = checks.floating("x", x, (None, None, self.key.in_features), self.dtype, "(B, T, D)")
+        if mask is not None:
+            x = padding.zeroed(x, checks.booleans("mask", mask, x.shape[:2], "(B, T)"))
         keys, projected = self.key.forward(x, workspace=workspace)  # (B, T, A)
         query = empty_from(workspace, x)((len(x), 1, self.query.size), self.dtype)  # (B, 1, A)
         query[...] = self.query.value

@@ -3,11 +3,12 @@
 A tag is ``O``, outside of every entity, or ``P-TYPE`` with the place P of a word within its entity::
 
     B  begins one                    I  inside, or last
-    E  ends one (also written L)     S  is one by itself (also written U)
+    E  ends one (also written L)     S  is one by itself (also written U or W)
 
-which covers IOB1 (B only where it parts two neighbours of one type), BIO (every entity begins with B; also IOB2) and BIOES
-(also BILOU). An entity is right if its type, its first and its last word are. Sequences that no annotator would write, such as I
-after O, are read as conlleval reads them: an entity begins there.
+which covers IOB1 (B only where it parts two neighbours of one type), BIO (every entity begins with B; also IOB2), BIOES (also
+BILOU) and BMES, where M is I. P alone is a tag too, whose type is called "_". An entity is right if its type, its first and its
+last word are. Sequences that no annotator would write, such as I after O, are read as conlleval reads them: an entity begins
+there.
 
 References
 ----------
@@ -23,7 +24,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["Scores", "Span", "entity_scores", "followers", "is_tag", "spans"]
+__all__ = ["Scores", "Span", "entity_scores", "followers", "is_tag", "spans", "type_of"]
+
+SAME = {"M": "I", "W": "S"}  # two spellings of a place
+PLACES = "BIESLUMW"
+UNTYPED = "_"
 
 
 class Span(NamedTuple):
@@ -46,14 +51,19 @@ class Scores(NamedTuple):
 
 
 def is_tag(tag: str) -> bool:
-    """Whether a text is ``O`` or ``P-TYPE``."""
-    return tag == "O" or (len(tag) > 2 and tag[1] == "-" and tag[0] in "BIESLU")
+    """Whether a text is ``O``, ``P-TYPE`` or ``P``."""
+    return tag == "O" or (tag[:1] != "" and tag[0] in PLACES and (len(tag) == 1 or (len(tag) > 2 and tag[1] == "-")))
+
+
+def type_of(tag: str) -> str:
+    """The type of a tag, ``_`` for one without, and nothing for ``O``."""
+    return _parts(tag)[1]
 
 
 def _parts(tag: str) -> tuple[str, str]:
     if not is_tag(tag):
-        raise ValueError(f"a tag must be O, or B-, I-, E- or S- with a type (also L- and U-), got {tag!r}")
-    return (tag[0], tag[2:]) if tag != "O" else ("O", "")
+        raise ValueError(f"a tag must be O, or B-, I-, E- or S- with a type (also L-, U-, M- and W-), got {tag!r}")
+    return (SAME.get(tag[0], tag[0]), tag[2:] or UNTYPED) if tag != "O" else ("O", "")
 
 
 def spans(tags: Sequence[str]) -> list[Span]:

@@ -47,9 +47,9 @@ class Counts(NamedTuple):
     def of(cls, ids, position_encoding: bool, dtype) -> Counts:
         """The counts of ids (N, J)."""
         N = len(ids)
-        found, column = np.unique(ids, return_inverse=True)  # (U,), (N J,)
         rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
-        cells = rows * len(found) + column.reshape(ids.shape)[rows, places]  # (W,)
+        found, column = np.unique(ids[rows, places], return_inverse=True)  # (U,), (W,)
+        cells = rows * len(found) + column  # (W,)
 
         def counted(weights):
             flat = np.bincount(cells, weights, minlength=N * len(found))  # (N U,)

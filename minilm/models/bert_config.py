@@ -35,7 +35,7 @@ class BERTConfig(Config):
     initializer_range : float
         Standard deviation of the first weights; biases start at zero.
     layer_norm_eps : float
-    pad_token_id : int
+    pad_token_id : int or None
         The id whose vector is zero and is not learned.
     num_labels : int
         Of the heads for classification.
@@ -43,6 +43,8 @@ class BERTConfig(Config):
         Of these heads; hidden_dropout_prob without it.
     recompute : bool
         See `minilm.layers.TransformerBlock`.
+    tie_word_embeddings : bool
+        Let the output layer of `BERTForPreTraining` use the tokens' table; else it has weights of its own.
     """
 
     model_type: ClassVar[str] = "bert"
@@ -59,10 +61,11 @@ class BERTConfig(Config):
     type_vocab_size: int = 2
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-12
-    pad_token_id: int = 0
+    pad_token_id: int | None = 0
     num_labels: int = 2
     classifier_dropout: float | None = None
     recompute: bool = False
+    tie_word_embeddings: bool = True
 
     def __post_init__(self):
         sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
@@ -81,8 +84,10 @@ class BERTConfig(Config):
             checks.number("classifier_dropout", self.classifier_dropout, 0, 1, high_open=True)
         checks.number("initializer_range", self.initializer_range, 0, 100, low_open=True)
         checks.number("layer_norm_eps", self.layer_norm_eps, 0, 1)
-        checks.whole("pad_token_id", self.pad_token_id, 0, self.vocab_size)
-        checks.flag("recompute", self.recompute)
+        if self.pad_token_id is not None:
+            checks.whole("pad_token_id", self.pad_token_id, 0, self.vocab_size)
+        for name in ("recompute", "tie_word_embeddings"):
+            checks.flag(name, getattr(self, name))
 
     @classmethod
     def base(cls, **changes) -> BERTConfig:

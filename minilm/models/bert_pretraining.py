@@ -3,7 +3,7 @@
 ::
 
     z      = norm(gelu(y W_tᵀ + b_t))              (M, D)         at the M masked places only
-    logits = z wordᵀ + b                           (M, V)         the output shares the tokens' table
+    logits = z wordᵀ + b                           (M, V)         the output shares the tokens' table, or has its own (untied)
     next   = pooled W_nᵀ + b_n                     (B, 2)         0: the second sentence follows the first, 1: it does not
     loss   = mean cross-entropy of the masked tokens + mean cross-entropy of next
 
@@ -60,9 +60,11 @@ class Predictions(Layer):
     def __init__(self, config: BERTConfig, word, **options):
         super().__init__(**options)
         self.transform = Transform(config, **options)
-        zero = initialisers.constant(0)
-        self.decoder = Linear(config.hidden_size, config.vocab_size, weight=word, initialise=zero, **options)
-        self.bias = self.decoder.bias  # its name in Hugging Face's files
+        start = initialisers.normal(config.initializer_range)
+        word = word if config.tie_word_embeddings else None
+        self.decoder = Linear(config.hidden_size, config.vocab_size, weight=word, initialise=start, **options)
+        if config.tie_word_embeddings:
+            self.bias = self.decoder.bias  # its name in Hugging Face's files
 
     def forward(self, x, *, key=None, workspace=None):
         """Returns logits (..., V) for x (..., D), and what `backward` needs."""
@@ -122,7 +124,7 @@ class BERTForPreTraining(Pretrained, Layer):
 
     hugging_face: ClassVar = {"bert": "BertForPreTraining"}
     may_lack = ("cls.", "pooler.")
-    may_exceed = ("classifier.", "qa_outputs.")
+    may_exceed = ("classifier.", "qa_outputs.", "cls.predictions.bias")  # untied, transformers has two biases and uses one
     carries_state = False
     objective = "masked"
 

@@ -111,6 +111,7 @@ class Classifier(Layer):
         saved : Saved
         """
         logits, parts = self._logits(ids, lengths, key, workspace)
+        labels = checks.ids("labels", labels, self.num_labels, logits.shape[:1], "(B,)", ignore=-100)
         loss, saved = cross_entropy.forward(logits, labels, label_smoothing=self.label_smoothing, workspace=workspace)
         return loss, Saved(*parts, saved)
 
@@ -185,7 +186,7 @@ class MeanClassifier(Classifier):
         self.buckets = checks.whole("buckets", buckets, 1, 2**31) if ngrams > 1 else 0
         # small, so that a word that is never seen again adds little
         self.embedding = Embedding(
-            vocab_size + self.buckets, embedding_size, initialise=initialisers.normal(0.1), **self._options
+            vocab_size + self.buckets, embedding_size, unk_id, initialise=initialisers.normal(0.1), **self._options
         )
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         self.pooling = MeanPooling()

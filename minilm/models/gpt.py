@@ -5,7 +5,7 @@
     x      = wte[ids] + wpe[positions]             (B, T, D)      dropout
     x      = h_i(x)                                (B, T, D)      for each block: causal attention, position-wise network
     y      = ln_f(x)                               (B, T, D)      norm_first only
-    logits = y wteᵀ                                (B, T, V)      the output shares the tokens' table
+    logits = y wteᵀ                                (B, T, V)      the output shares the tokens' table, or has its own (untied)
     loss   = mean over all b, t of -log softmax(logits)[targets]
 
 Names of parameters are Hugging Face's, without the "transformer." before them. Weights have this package's orientation (out, in)
@@ -105,7 +105,8 @@ class GPT(Pretrained, Generating, Layer):
             for layer in range(config.n_layer)
         ]
         self.ln_f = LayerNorm(D, config.layer_norm_epsilon, dtype=dtype) if config.norm_first else None
-        self.lm_head = Linear(D, config.vocab_size, bias=False, weight=self.wte.weight, **options)
+        table = self.wte.weight if config.tie_word_embeddings else None
+        self.lm_head = Linear(D, config.vocab_size, bias=False, weight=table, initialise=start, **options)
 
     @property
     def context(self) -> int:

@@ -57,6 +57,8 @@ class GPTConfig(Config):
         Let every second block, from the second on, see only so many last positions.
     recompute : bool
         See `minilm.layers.TransformerBlock`.
+    tie_word_embeddings : bool
+        Let the output layer use the tokens' table; else it has weights of its own.
     """
 
     model_type: ClassVar[str] = "gpt"
@@ -77,6 +79,7 @@ class GPTConfig(Config):
     scaled_residual: bool = True
     band: int | None = None
     recompute: bool = False
+    tie_word_embeddings: bool = True
 
     def __post_init__(self):
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
@@ -91,7 +94,7 @@ class GPTConfig(Config):
             checks.number(name, getattr(self, name), 0, 1, high_open=True)
         checks.number("layer_norm_epsilon", self.layer_norm_epsilon, 0, 1)
         checks.number("initializer_range", self.initializer_range, 0, 100, low_open=True)
-        for name in ("norm_first", "scaled_residual", "recompute"):
+        for name in ("norm_first", "scaled_residual", "recompute", "tie_word_embeddings"):
             checks.flag(name, getattr(self, name))
 
     # --- the papers' models ------------------------------------------------------------------------------------------
@@ -152,7 +155,8 @@ class GPTConfig(Config):
 
         ::
 
-            V D + P D                                    tokens and positions; the output shares the tokens' table
+            V D + P D                                    tokens and positions
+            + V D                                        output, where it does not share the tokens' table
             + n_layer (4 (D² + D)                        q, k, v, and the map after the attention
                        + 2 F D + F + D                   position-wise network of width F
                        + 4 D)                            two normalisations
@@ -161,7 +165,7 @@ class GPTConfig(Config):
         V, P, D = self.vocab_size, self.n_positions, self.n_embd
         F = 4 * D if self.n_inner is None else self.n_inner
         block = 4 * (D * D + D) + 2 * F * D + F + D + 4 * D
-        return V * D + P * D + self.n_layer * block + 2 * D * self.norm_first
+        return V * D * (2 - self.tie_word_embeddings) + P * D + self.n_layer * block + 2 * D * self.norm_first
 
     def band_of(self, layer: int) -> int | None:
         """The band of a block: none in the first, third, ... one."""

@@ -101,16 +101,29 @@ class Generating:
 
         Notes
         -----
-        When the context is full, the older half of it is forgotten: the newer half is read again, at positions from 0 on, and the
+        When a text fills the context, its older half is forgotten: the newer half is read again, at positions from 0 on, and the
         text goes on from there. So a text may be of any length, at the price of one longer step every n_positions / 2 tokens.
+        Padding is no part of a text: a text forgets when it would by itself, whatever stands in the other rows.
         """
         ids = checks.ids("ids", ids, self.config.vocab_size, (None,), "(B,)")
         if state is not None and state.cache.length == self.context:
-            kept = self.context // 2
-            read = np.concatenate([state.ids[:, self.context - kept :], ids[:, None]], axis=1)  # (B, kept + 1)
-            padding = np.maximum(state.cache.padding - (self.context - kept), 0)  # (B,)
-            return self._read(read[:, -self.context :], padding if padding.any() else None, None, last=True)
+            if not state.cache.padding.any():  # all texts forget at once: one reading for the newer half and the new token
+                read = np.concatenate([state.ids[:, self.context - self.context // 2 :], ids[:, None]], axis=1)  # (B, T)
+                return self._read(read, None, None, last=True)
+            state = self._with_room(state)
         return self._read(ids[:, None], None, state, last=True)
+
+    def _with_room(self, state: GPTState) -> GPTState:
+        """A full state in which the texts that fill the context have forgotten its older half, and the others moved up."""
+        kept = self.context // 2
+        full = np.flatnonzero(state.cache.padding == 0)  # (M,)
+        newer = None
+        if len(full):
+            newer = self.initial_state(len(full)).cache.extended(kept)
+            there = devices.to_device(full) if devices.on_gpu(state.ids) else full
+            self._evaluated(state.ids[there, self.context - kept :], None, newer, None)
+        cache = state.cache.renewed(full, newer)
+        return GPTState(cache, state.ids[:, self.context - cache.length :])
 
 
 def left_padding(key_mask, ids) -> np.ndarray | None:

@@ -39,7 +39,7 @@ from minilm import devices
 from minilm.layers import Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bags import Counts, Rows, bags_of
-from minilm.ops import attention, checks, cross_entropy, dropout
+from minilm.ops import attention, checks, cross_entropy, dropout, padding
 from minilm.random import Key
 
 __all__ = ["MemoryNetwork", "Reading"]
@@ -181,6 +181,7 @@ class MemoryNetwork(Layer):
         linear = key is not None and key.step < self.linear_steps
         u, parts = self._read(story, question, key, linear)  # (B, D)
         logits, output = self.output.forward(u, workspace=workspace)  # (B, V)
+        answers = checks.ids("answers", answers, self.vocab_size, (len(logits),), "(B,)", ignore=-100)
         loss, saved = cross_entropy.forward(logits, answers, workspace=workspace)
         return loss, Saved(*parts, output, saved)
 
@@ -221,7 +222,7 @@ class MemoryNetwork(Layer):
         sentences, aged = [], []  # (B, M, D) each
         for table, time in zip(self.tables, self.times, strict=True):
             x, kept = time.forward(ages)  # (B, M, D)
-            sentences.append(bags.forward(table.weight.value).reshape(B, M, -1) + x)
+            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
             aged.append(kept)
         u, hops = asked.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):

@@ -10,6 +10,7 @@ import numpy as np
 
 from minilm import weights
 from minilm.layers.base import blank
+from minilm.mistaken import existing_folder
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.weights.config import SPELLED
@@ -17,17 +18,17 @@ from minilm.weights.config import SPELLED
 __all__ = ["Pretrained", "config_from", "settings_from"]
 
 _GPT = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "embd_pdrop", "attn_pdrop", "resid_pdrop")
-_GPT += ("layer_norm_epsilon", "initializer_range")
+_GPT += ("layer_norm_epsilon", "initializer_range", "tie_word_embeddings")
 _BERT = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_dropout_prob")
 _BERT += ("attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "initializer_range", "layer_norm_eps")
-_BERT += ("pad_token_id", "num_labels", "classifier_dropout")
+_BERT += ("pad_token_id", "num_labels", "classifier_dropout", "tie_word_embeddings")
 
 
 def config_from(settings: dict) -> GPTConfig | BERTConfig:
     """The configuration for settings as `minilm.weights.read_config` gives them."""
     family, activation = settings["family"], SPELLED[settings["activation"]]
     if family == "bert":
-        found = {name: settings[name] for name in _BERT if settings.get(name) is not None}
+        found = {name: settings[name] for name in _BERT if name in settings}
         return BERTConfig(hidden_act=activation, **found)
     found = {name: settings[name] for name in (*_GPT, "n_inner") if name in settings}
     norm_first = family == "gpt2"
@@ -51,11 +52,26 @@ def settings_from(config: GPTConfig | BERTConfig) -> dict:
 
 
 class Pretrained:
-    """What models have that can be read from Hugging Face's layout and written in it."""
+    """What models have that can be read from Hugging Face's layout and written in it.
 
+    Attributes
+    ----------
+    published : Published or None
+        What the folder held that the model was read from.
+    new_parameters : tuple of str
+        Names of those that this folder lacked.
+    """
+
+    published: weights.Published | None = None
+    new_parameters: tuple[str, ...] = ()
     hugging_face: ClassVar[dict[str, str]] = {}  # family -> the class of transformers that is the same model
     may_lack: ClassVar[tuple[str, ...]] = ()  # beginnings of names of weights that a folder need not have
     may_exceed: ClassVar[tuple[str, ...]] = ()  # and of those that are of no use here
+
+    @property
+    def end_ids(self) -> tuple[int, ...]:
+        """The tokens that end a text, as the model's folder names them."""
+        return () if self.published is None else self.published.end_ids
 
     @classmethod
     def from_pretrained(cls, folder, *, dtype=np.float32, seed=0, **changes):
@@ -64,6 +80,7 @@ class Pretrained:
         Parameters
         ----------
         folder : str or os.PathLike
+            ``~`` is one's home. Where config.json does not say what family the model is of, it is one that this class reads.
         dtype : {float32, float64}
             Of the parameters; weights in float16 and bfloat16 are widened.
         seed : int, Generator or None
@@ -78,11 +95,13 @@ class Pretrained:
             The folder holds another family, a setting that is not supported, a damaged file, or weights that do not fit: one
             error lists every key that is missing, unexpected or of another shape.
         """
-        settings = weights.read_config(folder)
+        folder = existing_folder(folder)
+        settings = weights.read_config(folder, tuple(cls.hugging_face))
         family = settings["family"]
         if family not in cls.hugging_face:
             wanted = " or ".join(map(repr, cls.hugging_face))
-            raise ValueError(f"{os.fspath(folder)}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+            raise ValueError(f"{folder}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+        published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
         with blank():
             model = cls(config, seed=seed, dtype=dtype)
@@ -90,11 +109,15 @@ class Pretrained:
         done = weights.load_weights(model, folder, keymap, may_lack=cls.may_lack, may_exceed=cls.may_exceed)
         if done.missing:
             _start(model, done.missing, config.initializer_range, seed)
-            warnings.warn(f"{os.fspath(folder)} lacks {', '.join(done.missing)}: they start anew", stacklevel=2)
+            warnings.warn(f"{folder} lacks {', '.join(done.missing)}: they start anew", stacklevel=2)
+        model.published, model.new_parameters = published, done.missing
         return model
 
     def save_pretrained(self, folder, *, shard_bytes: int = 5 * 10**9) -> None:
         """Write config.json and model.safetensors as transformers reads them; see `minilm.weights.save_weights`.
+
+        What the folder said that the model was read from goes out as it came in: labels, ids of special tokens, fields that mean
+        nothing here, and its generation_config.json.
 
         Raises
         ------
@@ -104,8 +127,12 @@ class Pretrained:
         """
         settings = settings_from(self.config)
         family = settings["family"]
-        config = weights.config_of(settings, self.hugging_face[family])
-        weights.save_weights(self, folder, weights.KEYMAPS[family], config, shard_bytes=shard_bytes)
+        config, generation_config = weights.config_of(settings, self.hugging_face[family]), None
+        if self.published is not None:
+            config, generation_config = self.published.updated(config), self.published.generation_config
+            config |= {name: self.dtype.name for name in ("dtype", "torch_dtype") if name in config}
+        options = {"shard_bytes": shard_bytes, "generation_config": generation_config}
+        weights.save_weights(self, os.path.expanduser(folder), weights.KEYMAPS[family], config, **options)
 
 
 def _start(model, names, deviation: float, seed) -> None:

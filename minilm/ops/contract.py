@@ -6,6 +6,7 @@ An op is a folder with a specification (``spec.py``), and one module for each im
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -86,6 +87,8 @@ def call(package: str, function: str, *arguments, by=None, workspace=None, **opt
 
 
 def _same_device(package: str, arguments, on_gpu: bool) -> None:
+    if "cupy" not in sys.modules:  # then no array lies on a device
+        return
     for argument in arguments:
         if isinstance(argument, np.ndarray) if on_gpu else devices.on_gpu(argument):
             here, there = ("on the device", "not") if on_gpu else ("on the host", "on the device")

@@ -6,7 +6,7 @@ All states of a sequence lie in one array h (T + 1, B, H), the initial one inclu
     reverse            h[T] = h0    step t reads h[t + 1] and writes h[t]     y = h[:T]     h_n = h[0]
 
 so y and the states before each step are views of the same numbers. A row of length L takes part in steps t < L only; in the
-others its state stays as it is and its y is zero, as in PyTorch's packed sequences.
+others its state stays as it is and its y is zero, as in PyTorch's packed sequences, and its x may be any numbers, NaN too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops import checks
+from minilm import devices
+from minilm.ops import checks, padding
 from minilm.ops.contract import Case
 
 
@@ -77,6 +78,15 @@ def check_input(x, states: dict, W_ih, W_hh, sequence: bool = True):
     x = checks.floating("x", x, (*lead, W_ih.shape[1]), W_hh.dtype, letters)
     shape = (x.shape[-2], W_hh.shape[1])
     return x, *(checks.floating(name, state, shape, W_hh.dtype, "(B, H)") for name, state in states.items())
+
+
+def check_lengths(lengths, x):
+    """The lengths of the rows of x (T, B, D), as kernels take them, and x as if what stands beyond them were zeros."""
+    T, B, _ = x.shape
+    lengths = checks.lengths("lengths", lengths, B, T)
+    if lengths is None:
+        return None, x
+    return lengths, padding.zeroed(x, devices.array_module(x).arange(T)[:, None] < lengths)
 
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:

@@ -28,9 +28,6 @@ R. A. van de Geijn, BLIS: a framework for rapidly instantiating BLAS functionali
 
 from __future__ import annotations
 
-import functools
-
-import llvmlite.binding
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -39,22 +36,12 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from minilm import devices
+from minilm.ops import target
 from minilm.ops.jit import jit
 from minilm.ops.workspace import empty_from, scratch_of
 
-
-@functools.cache
-def _registers() -> tuple[int, int]:
-    """(bytes of a vector register, rows of a tile) on this machine."""
-    features = llvmlite.binding.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64, 8
-    if features.get("avx"):
-        return 32, 6
-    return 16, 6
-
-
-VECTOR, ROWS = _registers()  # bytes, R
+VECTOR = target.vector_bytes()
+ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
 FEW = ROWS // 2  # rows of the tile for what is left over
 CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
 WORTH = 2**18  # multiply-adds that are worth a thread

@@ -40,7 +40,21 @@ def load(name: str):
 
 
 def open_run(folder, device: str = "cpu"):
-    """The recipe that a run's folder holds, with its trained model on "cpu" or "cuda"; see `minilm.recipes.folder.read`."""
+    """What a folder holds, with its trained model on "cpu" or "cuda", ready to ``answer``.
+
+    A run's is its recipe, see `minilm.recipes.folder.read`; a published model's answers for the task that the model is for, see
+    `minilm.recipes.published`.
+    """
+    from minilm import devices
+    from minilm.mistaken import existing_folder
+    from minilm.training.published import is_published
+
+    devices.require(device)
+    folder = existing_folder(folder)
+    if is_published(folder):
+        from minilm.recipes.published import open_published
+
+        return open_published(folder, device)
     from minilm.recipes.folder import read
 
     return read(folder, device)

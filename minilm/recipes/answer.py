@@ -8,6 +8,8 @@ import re
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.data.lines import lines
+from minilm.files import written_whole
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -25,6 +27,7 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
 }
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 CHUNK = 100  # questions that are answered side by side
+SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
 PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
 
 
@@ -93,22 +96,26 @@ class Answer(Recipe):
 
     def read(self, path):
         path = os.fspath(path)
-        is_json = path.lower().endswith(".json")
+        is_json = path.lower().removesuffix(".gz").endswith(".json") or _holds_json(path)
         if is_json and self.options["model"] == "memory":
             raise ValueError(f"{path}: a memory network answers with a word it knows; passages in JSON want model=reader or bert")
         reader = read_squad if is_json else stories.read_babi
         beside = _beside(path)
-        train = reader(path)
+        train = reader(path, self.bad_rows)
         if beside is not None:
-            return self._as_asked(train), self._as_asked(reader(beside))
+            return self._as_asked(train), self._as_asked(reader(beside, self.bad_rows))
         cut = len(train) - max(1, len(train) // 10)
         return self._as_asked(train[:cut]), self._as_asked(train[cut:])
 
     def _as_asked(self, examples):
         """Stories as passages, where a reader is to answer."""
-        if self.options["model"] in ("reader", "bert"):
-            return [of_story(each) if isinstance(each, Story) else each for each in examples]
-        return examples
+        if self.options["model"] not in ("reader", "bert"):
+            return examples
+        passages = []
+        for each in examples:
+            with self.bad_rows:
+                passages.append(of_story(each) if isinstance(each, Story) else each)
+        return passages
 
     def adapt(self, train):
         if isinstance(train[0], Story):
@@ -118,7 +125,7 @@ class Answer(Recipe):
             self.suggest(hidden_size=128, num_layers=2, lr=5e-5 if pretrained else 3e-4, batch=16, warmup=0.1, weight_decay=0.01)
         else:
             self.suggest(hidden_size=64, lr=2e-3)
-        self.suggest(steps=max(1000, 3 * len(train) // max(1, self.options["batch"])))  # three passes
+        self.suggest(steps=max(1000, 3 * len(train) // self.options["batch"]))  # three passes
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
@@ -236,7 +243,7 @@ class Answer(Recipe):
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
-        sentences = [each.strip() for each in re.findall(r"[^.?!\n]+[.?!]*", text) if words(each)]
+        sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *told, question = sentences
@@ -271,14 +278,23 @@ class Answer(Recipe):
             told = story.sentences[-self.options["memory_size"] :]
             first = len(story.sentences) - len(told)
             p = p[:, : len(told)]  # (K, M), without the padding of the batch
-            axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            image = axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(told)]
-            axes.set_yticks(range(len(told)), names, fontsize=7)
+            axes.set_yticks(range(len(told)), names, fontsize=7, parse_math=False)
             axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
-            axes.set_title(f"{story.question}  {answer}  (wanted {story.answer}; * supports it)", loc="left", fontsize=9)
+            says = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
+            axes.set_title(says, loc="left", fontsize=9, parse_math=False)
+        figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
         path = os.path.join(folder, "hops.png")
-        figure.savefig(path)
+        with written_whole(path) as file:
+            figure.savefig(file, format="png")
         return [path]
+
+
+def _holds_json(path: str) -> bool:
+    """Whether a file begins as a JSON object does, whatever its name: it may have come through a pipe."""
+    first = next(lines(path), None)
+    return first is not None and first.content.lstrip().startswith(b"{")
 
 
 def _beside(path: str) -> str | None:

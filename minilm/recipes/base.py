@@ -1,6 +1,6 @@
 """What every recipe has: settings, data, a model, a metric, and a way to try it.
 
-A recipe fills in eight methods, in the order in which `Recipe.run` calls them::
+A recipe fills in eight methods, in the order in which `minilm.recipes.running` calls them::
 
     train, validation = self.generate(seed)  or  self.read(path)
     self.adapt(train)                        other defaults, where the data want them
@@ -14,10 +14,14 @@ A recipe fills in eight methods, in the order in which `Recipe.run` calls them::
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from minilm import devices
+from minilm.data.lines import BadRows
+from minilm.data.pipes import on_disk
 from minilm.ops import checks
 
 __all__ = ["Recipe", "Result"]
@@ -33,11 +37,18 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "clip_norm": 1.0,
     "weight_decay": 0.0,
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
-    "evaluate_every": None,  # steps; ten times in a run without it
+    "evaluate_every": None,  # steps; ten times in a run without it, or less often where that takes long
     "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
     "precision": "float32",  # of matrix products on a GPU; without effect on a CPU
+    "bad_rows": "refuse",  # what becomes of real data's rows that cannot be read
 }
-CHOICES: dict[str, tuple] = {"precision": ("float32", "tf32", "bf16")}  # of minilm.ops.cuda.products
+CHOICES: dict[str, tuple] = {
+    "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.cuda.products
+    "bad_rows": ("refuse", "skip"),
+}
+LEAST = {"batch": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
+POSITIVE = ("lr", "minutes")
+SHARES = {"warmup": "[)", "final": "[]", "beta2": "[)", "average": "[)"}  # in [0, 1] or [0, 1)
 
 
 class Result(NamedTuple):
@@ -77,6 +88,7 @@ class Recipe:
     prompt = "text"  # what `minilm try` asks for
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
     choices: dict[str, tuple] = {}  # see `among`
+    least: dict[str, int] = {}  # smallest values of whole numbers that may not be 0
 
     def __init__(self, **options):
         defaults = self.defaults()
@@ -86,6 +98,7 @@ class Recipe:
         self.options = {**defaults, **options}
         self.vocabularies: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
+        self.bad_rows = BadRows(skip=self.options["bad_rows"] == "skip")  # for `read`
         self.model: Any = None
 
     @classmethod
@@ -111,20 +124,36 @@ class Recipe:
                 names = ", ".join("none" if choice is None else repr(choice) for choice in choices)
                 raise ValueError(f"{key} must be one of {names}, got {value!r}")
             return
-        default = defaults[key]
+        default, least = defaults[key], {**LEAST, **self.least}
         if value is None and default is None:
             return
-        if isinstance(default, (bool, str)):
+        if key in POSITIVE:
+            checks.number(key, value, 0, float("inf"), low_open=True, high_open=True)
+        elif key in SHARES:
+            checks.number(key, value, 0, 1, high_open=SHARES[key] == "[)")
+        elif isinstance(default, (bool, str)):
             if not isinstance(value, type(default)):
                 raise TypeError(f"{key} must be {'true or false' if isinstance(default, bool) else 'a text'}, got {value!r}")
-        elif isinstance(default, int):
-            checks.whole(key, value, 0, 2**62)
+        elif isinstance(default, int) or key in least:
+            checks.whole(key, value, least.get(key, 0), 2**62)
         elif isinstance(default, float):
             checks.number(key, value, 0, float("inf"), high_open=True)
         elif isinstance(value, bool) or not isinstance(value, (int, float, str)):  # the default is None: a number or a path
             raise TypeError(f"{key} must be a number or a text, got {value!r}")
         elif isinstance(value, (int, float)):
             checks.number(key, value, 0, float("inf"), high_open=True)
+
+    def limit(self, *, minutes=None, steps=None) -> None:
+        """Set the budget, if one is given, in the place of the other."""
+        if minutes is not None and steps is not None:
+            raise ValueError("minutes and steps both say when to stop: give one of them")
+        for key, value in (("minutes", minutes), ("steps", steps)):
+            if value is not None:
+                self._check(key, value, self.defaults())
+                self._given.add(key)
+                self.options[key] = value
+        if steps is not None:
+            self.options["minutes"] = None
 
     def suggest(self, **options) -> None:
         """Other defaults: what the user has set stays. For `adapt`."""
@@ -141,11 +170,26 @@ class Recipe:
         raise NotImplementedError(f"{type(self).__name__} has no generate")
 
     def read(self, path) -> tuple[list, list]:
-        """Real data. ValueError says in which file and line something is wrong, what came and what was wanted."""
+        """Real data. ValueError says in which file and line something is wrong, what came and what was wanted.
+
+        What is wrong with one row alone is a `minilm.data.lines.BadRow`, which ``self.bad_rows`` lets through or leaves out.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no read")
+
+    def read_real(self, data) -> tuple[list, list]:
+        """`read`, also from a pipe; warns of rows that were left out."""
+        train, validation = self.read(on_disk(data))
+        if self.bad_rows.count:
+            self.bad_rows.require([*train[:1], *validation[:1]], f"{os.fspath(data)}: there are no examples")
+            warnings.warn(str(self.bad_rows), stacklevel=3)
+        return train, validation
 
     def adapt(self, train: Sequence) -> None:
         """Call `suggest` where the data want other settings than the built-in ones."""
+
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
+        """What must be said of the data before training begins, a line each."""
+        return []
 
     def prepare(self, train: Sequence) -> None:
         """Fill ``vocabularies`` and ``facts`` from the training part."""
@@ -237,50 +281,17 @@ class Recipe:
         Raises
         ------
         ValueError, TypeError
-            For a wrong setting or wrong data.
+            For a wrong setting or wrong data, or where another process trains in `out`.
         FileExistsError
             `out` holds something already.
         ArithmeticError
             The loss is not finite.
         RuntimeError
             For "cuda" where no GPU can be used; the message says what is missing.
+
+        Whatever is raised once training has ended, Ctrl-C among others: the model is in `out`.
         """
-        from minilm.recipes import folder
-        from minilm.training.device import active
-        from minilm.training.progress import Progress
+        from minilm.recipes.running import run
 
-        devices.require(device)  # now, not after the data have been read
-
-        if minutes is not None and steps is not None:
-            raise ValueError("minutes and steps both say when to stop: give one of them")
-        for key, value in (("minutes", minutes), ("steps", steps)):
-            if value is not None:
-                self._check(key, value, self.defaults())
-                self._given.add(key)
-                self.options[key] = value
-        if steps is not None:
-            self.options["minutes"] = None
-        seed = checks.whole("seed", seed, 0, 2**63)
-        if out is not None:
-            out = folder.prepare(out, overwrite)
-        train, validation = self.generate(seed) if data is None else self.read(data)
-        for part, examples in (("training", train), ("validation", validation)):
-            if not examples:
-                raise ValueError(f"{data or 'the built-in data'}: there are no {part} examples")
-        self.adapt(train)
-        self.prepare(train)
-        self.model = self.make_model(seed).to(device)
-        show = Progress(progress, "examples")
-        with active(device, self.options["precision"]):
-            try:
-                fitted = self.fit(train, validation, seed=seed, progress=show)
-                show.say(f"evaluating on {len(validation):,} examples")
-                metrics = self.evaluate(validation)
-            finally:
-                show.close()
-            result = Result(
-                metrics, self.chance(validation), self.samples(validation), fitted.steps, fitted.seconds, out, fitted.stopped
-            )
-            if out is not None:
-                folder.write(self, result, fitted.rows, validation)
-        return result
+        self.limit(minutes=minutes, steps=steps)
+        return run(self, data, out=out, seed=seed, device=device, progress=progress, overwrite=overwrite)

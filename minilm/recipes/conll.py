@@ -1,17 +1,28 @@
-"""Tagged sentences from files in CoNLL's form: one word a line, its tag in the last column, an empty line between sentences."""
+"""Tagged sentences from files in CoNLL's form: one word a line, its tag in the last column, an empty line between sentences.
+
+Columns are parted by tabs, or by blanks; a no-break space is part of its word. ``-DOCSTART-`` ends a sentence as an empty line
+does. Lines before a sentence that begin with "#" are comments. Where the first column numbers the words, as in CoNLL-U, the
+second holds them; multiword tokens (1-2) and empty nodes (1.1) are no words of the sentence.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from minilm.metrics.entities import is_tag
-from minilm.recipes.labelled import lines_of, parts_of
+from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.metrics.entities import is_tag, type_of
+from minilm.ops import checks
+from minilm.recipes.labelled import parts_of
 
 __all__ = ["Sentence", "read"]
 
-ENDINGS = (".txt", ".conll", ".bio", ".iob", ".iob2", ".tsv", "")
+ENDINGS = (".txt", ".conll", ".conllu", ".bio", ".iob", ".iob2", ".tsv", "")
+RANGE = re.compile(r"\d+[-.:]\d+")  # of a multiword token, or an empty node
+SETTINGS = "the settings word_column and tag_column name other columns"
 
 
 class Sentence(NamedTuple):
@@ -21,42 +32,141 @@ class Sentence(NamedTuple):
     tags: tuple[str, ...]
 
 
-def _read_file(path) -> Iterator[tuple[list[int], Sentence]]:
-    """The sentences of a file, each with the numbers of its lines."""
-    width, first = None, None  # columns, and the line that they were counted in
-    numbers: list[int] = []
-    words: list[str] = []
-    tags: list[str] = []
-    for number, line in [*lines_of(path), (0, "")]:
-        fields = line.split("\t") if "\t" in line else line.split()
-        begins = not words
-        if not line.strip() or (begins and fields[0] == "-DOCSTART-"):
-            if words:
-                yield numbers, Sentence(tuple(words), tuple(tags))
-            numbers, words, tags = [], [], []
+class Columns(NamedTuple):
+    """Where words and tags stand in a file."""
+
+    count: int
+    line: int  # where they were counted
+    word: int  # from 0
+    tag: int
+    numbered: bool  # whether the first column numbers the words
+
+
+def _fields(text: str) -> list[str]:
+    if "\t" in text:
+        return [field.strip(" ") for field in text.split("\t")]
+    return [field for field in text.split(" ") if field]
+
+
+def _blocks(rows: Iterable[Line]) -> Iterator[list[Line]]:
+    """The lines of each sentence, with the comments before it."""
+    block: list[Line] = []
+    for line in rows:
+        content = line.content.strip(b" \t")
+        if content and not content.startswith(b"-DOCSTART-"):
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: int | None) -> Columns:
+    """The columns that most lines of a file have."""
+    counts: Counter[int] = Counter()
+    firsts: dict[int, int] = {}
+    kinds: Counter[str] = Counter()
+    for block in _blocks(rows):
+        for line in block:
+            fields = _fields(line.content.decode("utf-8", "replace"))
+            if not fields[0].startswith("#"):
+                counts[len(fields)] += 1
+                firsts.setdefault(len(fields), line.number)
+                kinds["number" if fields[0].isdecimal() else "range" if RANGE.fullmatch(fields[0]) else "word"] += 1
+    count = counts.most_common(1)[0][0] if counts else 2
+    line = firsts.get(count, 1)
+    for name, column in (("word_column", word_column), ("tag_column", tag_column)):
+        if column is not None and not 1 <= checks.whole(name, column, 0, 2**31) <= count:
+            raise ValueError(f"{os.fspath(path)}:{line}: {count} columns, so {name} must lie in [1, {count}], got {column}")
+    numbered = word_column != 1 and count > 2 and 2 * kinds["number"] > kinds.total()
+    if word_column is None and count > 2 and 2 * kinds["range"] > kinds.total():
+        raise ValueError(f"{os.fspath(path)}:{line}: the first column holds numbers; the setting word_column names that of words")
+    word = int(numbered) if word_column is None else word_column - 1
+    tag = count - 1 if tag_column is None else tag_column - 1
+    if word == tag and count > 1:
+        raise ValueError(f"{os.fspath(path)}:{line}: word_column and tag_column must differ, got {word + 1} for both")
+    return Columns(count, line, word, tag, numbered)
+
+
+def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
+    """ValueError where the column before the last holds tags of the same types: entities inside of entities."""
+    types: tuple[set[str], set[str]] = set(), set()
+    place = None
+    for block in _blocks(rows):
+        for line in block:
+            fields = _fields(line.content.decode("utf-8", "replace"))
+            if len(fields) == columns.count and not fields[0].startswith("#"):
+                if not all(map(is_tag, fields[-2:])):
+                    return
+                for found, tag in zip(types, fields[-2:], strict=True):
+                    found.update({type_of(tag)} - {""})
+                place = place or line.where
+    outer, inner = types
+    if outer and inner <= outer:
+        raise ValueError(
+            f"{place}: columns {columns.count - 1} and {columns.count} both hold tags of {', '.join(sorted(inner or outer))}; "
+            "the setting tag_column says which of them is meant"
+        )
+
+
+def _sentence(block: Sequence[Line], columns: Columns) -> tuple[list[int], Sentence]:
+    """The words and tags of a block, with the numbers of their lines."""
+    numbers, words, tags = [], [], []
+    for line in block:
+        text = line.text
+        fields = _fields(text)
+        if (not words and _is_comment(fields, columns)) or (columns.numbered and RANGE.fullmatch(fields[0])):
             continue
-        fields = [field.strip() for field in fields]
-        if begins and fields[0].startswith("#") and not is_tag(fields[-1]):
-            continue  # a comment, as CoNLL-U has them before a sentence
-        where = f"{os.fspath(path)}:{number}"
-        if len(fields) < 2:
-            raise ValueError(f"{where}: one column, {line.strip()[:40]!r}; wanted a word and, in the last column, its tag")
-        if width is None:
-            width, first = len(fields), number
-        if len(fields) != width:
-            raise ValueError(f"{where}: {len(fields)} columns, wanted {width} as in line {first}: {line[:60]!r}")
-        if not fields[0]:
-            raise ValueError(f"{where}: the first column is empty; wanted a word")
-        if not is_tag(fields[-1]):
-            raise ValueError(
-                f"{where}: the tag {fields[-1]!r}; wanted O, or B- or I- (also E-, S-, L-, U-) with a type, as B-PER"
-            )
-        numbers.append(number)
-        words.append(fields[0])
-        tags.append(fields[-1])
+        word, tag = _word_and_tag(text, fields, columns, line.where)
+        numbers.append(line.number)
+        words.append(word)
+        tags.append(tag)
+    return numbers, Sentence(tuple(words), tuple(tags))
 
 
-def read(path) -> tuple[list[Sentence], list[Sentence]]:
+def _is_comment(fields: Sequence[str], columns: Columns) -> bool:
+    if not fields[0].startswith("#"):
+        return False
+    if len(fields) != columns.count:
+        return len(fields) > 1 or fields[0] == "#"
+    return fields[0] == "#" and not is_tag(fields[columns.tag])
+
+
+def _word_and_tag(text: str, fields: Sequence[str], columns: Columns, where: str) -> tuple[str, str]:
+    if "\r" in text:
+        raise BadRow(f"{where}: a carriage return inside the line {text[:60]!r}; wanted the same line ends everywhere")
+    if len(fields) < 2:
+        raise BadRow(f"{where}: one column, {text.strip()[:40]!r}; wanted a word and, in the last column, its tag")
+    if len(fields) != columns.count:
+        raise BadRow(f"{where}: {len(fields)} columns, wanted {columns.count} as in line {columns.line}: {text[:60]!r}")
+    if columns.numbered and not fields[0].isdecimal():
+        raise BadRow(f"{where}: {fields[0]!r} in the first column; wanted the word's number, as in the other lines; {SETTINGS}")
+    word, tag = fields[columns.word], fields[columns.tag]
+    if not word:
+        which = "the first column" if columns.word == 0 else f"column {columns.word + 1}"
+        raise BadRow(f"{where}: {which} is empty; wanted a word")
+    if not is_tag(tag):
+        raise BadRow(
+            f"{where}: the tag {tag!r}; wanted O, or B- or I- (also E-, S-, L-, U-, M-, W-) with a type, as B-PER, or B and I "
+            f"alone; {SETTINGS}"
+        )
+    return word, tag
+
+
+def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Iterator[tuple[list[int], Sentence]]:
+    """The sentences of a file, each with the numbers of its lines."""
+    for block in _blocks(rows):
+        numbers: list[int] = []
+        with bad_rows:
+            numbers, sentence = _sentence(block, columns)
+        if numbers:
+            yield numbers, sentence
+
+
+def read(
+    path, word_column: int | None = None, tag_column: int | None = None, bad_rows: BadRows = REFUSE
+) -> tuple[list[Sentence], list[Sentence]]:
     """The training and the validation part of tagged sentences.
 
     Parameters
@@ -64,27 +174,30 @@ def read(path) -> tuple[list[Sentence], list[Sentence]]:
     path : str or os.PathLike
         A file, every tenth sentence of which is for validation; or a folder with train and dev (valid, test) and an ending such
         as .txt or .conll.
+    word_column, tag_column : int, optional
+        Where words and tags stand, from 1. Without them words are in the first column, or in the second where the first one
+        numbers them, and tags in the last.
+    bad_rows : BadRows
+        A row is a sentence.
 
     Raises
     ------
     FileNotFoundError
     ValueError
-        With file and line: a wrong number of columns, an empty word, something that is no tag, or a tag in the validation part
-        that the training part does not have.
+        With file and line: a wrong number of columns, an empty word, something that is no tag, or columns whose meaning is not
+        clear.
     """
     train_file, validation_file = parts_of(path, ENDINGS)
-    train = list(_read_file(train_file))
+    rows = list(lines(train_file))
+    columns = _columns(rows, train_file, word_column, tag_column)
+    if tag_column is None and columns.tag > columns.word + 1:
+        _refuse_levels(rows, columns)
+    train = list(_read_rows(rows, columns, bad_rows))
+    bad_rows.require(train, f"{train_file}: there are no sentences in it")
     if validation_file is None:
         validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
-        validation_file = train_file
     else:
-        validation = list(_read_file(validation_file))
-    known = {tag for _, sentence in train for tag in sentence.tags}
-    for numbers, sentence in validation:
-        for number, tag in zip(numbers, sentence.tags, strict=True):
-            if tag not in known:
-                wanted = ", ".join(sorted(known))
-                raise ValueError(
-                    f"{validation_file}:{number}: the tag {tag!r} is not in the training part; wanted one of {wanted}"
-                )
+        rows = list(lines(validation_file))
+        columns = _columns(rows, validation_file, word_column, tag_column)
+        validation = list(_read_rows(rows, columns, bad_rows))
     return [sentence for _, sentence in train], [sentence for _, sentence in validation]

@@ -12,10 +12,13 @@ them, and every fifty steps: see `minilm.training.device`.
 
 `minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch, and
 whose runs can be gone on with. A recipe is a matter of minutes: it is run again.
+
+The clock that a budget in minutes looks at stands still while the model is evaluated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -70,6 +73,47 @@ def batches(examples: Sequence, size: int, length, seed: int, epoch: int) -> Ite
         yield [examples[i] for i in cut[number]]
 
 
+class Stopwatch:
+    """The seconds of training, which stand still while something else is done."""
+
+    def __init__(self):
+        self._begin, self.elsewhere = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of training, since the stopwatch was made."""
+        return time.perf_counter() - self._begin - self.elsewhere
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """What is done inside does not count."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.elsewhere += time.perf_counter() - begin
+
+
+class Glances:
+    """When to evaluate during training: every so many steps, or else ten times in a run.
+
+    In a run of some minutes the evaluations between take no more than a tenth of them, but for the first one.
+    """
+
+    def __init__(self, options):
+        self._every, self._in_minutes = options["evaluate_every"], options["minutes"] is not None
+        self._last = 0.0  # the part of the run that was done at the last evaluation
+
+    def due(self, step: int, done: float, watch: Stopwatch) -> bool:
+        """Whether to evaluate after so many steps, which were a part `done` of the run."""
+        if self._every is not None:
+            return step % self._every == 0
+        if done - self._last < 0.1 or (self._in_minutes and watch.elsewhere > 0.1 * watch.seconds):
+            return False
+        self._last = done
+        return True
+
+
 def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -> Fitted:
     """Train ``recipe.model``.
 
@@ -88,7 +132,7 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
         The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
     """
     options, model, workspace = recipe.options, recipe.model, Workspace()
-    minutes, limit, size = options["minutes"], options["steps"], max(1, options["batch"])
+    minutes, limit, size = options["minutes"], options["steps"], options["batch"]
     schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
     decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
     learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
@@ -113,14 +157,13 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
         return losses[-1] if losses else math.nan
 
     source, rows, losses, step = stream(), [], [], 0
-    forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
+    with model.parameters.clean_after_error():
+        forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
     model.parameters.zero_gradients()
-    begin = time.perf_counter()
-    evaluated = 0.0  # the part of the run that was done at the last evaluation
-    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"):
+    watch, glances = Stopwatch(), Glances(options)
+    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), model.parameters.clean_after_error():
         while stop.signal is None:
-            seconds = time.perf_counter() - begin
-            done = seconds / (60 * minutes) if minutes is not None else step / max(1, limit)
+            done = watch.seconds / (60 * minutes) if minutes is not None else step / limit
             if done >= 1:
                 break
             examples = next(source)
@@ -132,18 +175,17 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
             if average is not None:
                 average.update()
             step += 1
-            now = time.perf_counter() - begin
-            every = options["evaluate_every"]
-            due = step % every == 0 if every else done - evaluated >= 0.1
+            now = watch.seconds
+            due = glances.due(step, done, watch)
             row, shown = due or len(rows) < done * ROWS, progress.due(now)
             if row or shown or unread.due:
                 loss = read()
             if due:
-                evaluated = done
-                value = _evaluated(recipe, average, some)
+                with watch.stopped():
+                    value = _evaluated(recipe, average, some)
                 progress.say(f"step {step:,}: loss {np.mean(losses):.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
             if row:
-                rows.append(Row(step, time.perf_counter() - begin, lr, float(np.mean(losses)), value if due else None))
+                rows.append(Row(step, now, lr, float(np.mean(losses)), value if due else None))
                 losses = []
             if shown:
                 progress.update(now, done, step, loss, step * size)
@@ -153,7 +195,7 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
         means = average.state_dict()
         del means["updates"]
         learned.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
-    return Fitted(step, time.perf_counter() - begin, rows, stop.signal)
+    return Fitted(step, watch.seconds, rows, stop.signal)
 
 
 def forward_backward(model, batch, key, workspace):

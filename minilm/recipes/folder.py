@@ -8,10 +8,13 @@
     metrics.json         what was measured
     log.csv, loss.png    the course of training
     samples.txt          inputs, what was wanted, and what the model gave
+
+The first three, and log.csv, are written when training has ended, the others when the model has been measured.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -19,27 +22,53 @@ import os
 
 import minilm
 from minilm import devices, recipes, tokenizers
-from minilm.files import read_json, written_whole
+from minilm.files import json_bytes, locked_folder, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes.fit import Row
 from minilm.training import tensors
+from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights
 
-__all__ = ["prepare", "read", "write"]
+__all__ = ["opened", "read", "write_model", "write_results"]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
+PLOT = "loss.png"
 
 
-def prepare(folder, overwrite: bool) -> str:
-    """Make the folder; FileExistsError if it holds anything but a recipe's run that may be replaced."""
+@contextlib.contextmanager
+def opened(folder, overwrite: bool):
+    """The folder of a new run, made if it is not there; no other process can train there meanwhile.
+
+    Raises
+    ------
+    FileExistsError
+        It holds anything but a recipe's run that may be replaced.
+    ValueError
+        Another process trains there.
+    """
     folder = os.fspath(folder)
-    if os.path.isdir(folder) and os.listdir(folder):
-        mine = _is_run(folder)
-        if not overwrite or not mine:
-            hint = "--overwrite replaces it" if mine else "it is no recipe's run, so nothing in it is replaced"
-            raise FileExistsError(f"{folder} is not empty; {hint}")
+    made = not os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
-    return folder
+    lock = locked_folder(folder)
+    try:
+        _check_free(folder, overwrite)
+        yield folder
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)  # only if it is empty
+        raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _check_free(folder: str, overwrite: bool) -> None:
+    if os.listdir(folder):
+        replaceable = _is_run(folder)
+        if not overwrite or not replaceable:
+            hint = "--overwrite replaces it" if replaceable else "it is no recipe's run, so nothing in it is replaced"
+            raise FileExistsError(f"{folder} is not empty; {hint}")
 
 
 def _is_run(folder: str) -> bool:
@@ -49,24 +78,37 @@ def _is_run(folder: str) -> bool:
         return False
 
 
-def write(recipe, result, rows, validation) -> None:
-    """Write all files of a run, config.json last: a folder that has one is whole."""
-    folder = result.folder
+def write_model(recipe, rows, folder: str) -> None:
+    """Write what a trained model is made of, config.json last: a folder that has one is whole."""
+    for stale in (METRICS, SAMPLES, PLOT):  # of the run that is replaced
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, stale))
     with written_whole(os.path.join(folder, WEIGHTS)) as file:
         tensors.write(file, recipe.model.parameters.state_dict(), {"format": "np"})
     for name, tokenizer in recipe.vocabularies.items():
         tokenizer.save(os.path.join(folder, f"tokenizer.{name}.json"))
     _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
+    settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
+    _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
+
+
+def write_results(recipe, result, rows, validation, say) -> None:
+    """Write what was measured, and the pictures; `say` is given a line where they cannot be drawn."""
+    folder = result.folder
+    if rows and rows[-1].metric is None:
+        rows = [*rows[:-1], rows[-1]._replace(metric=result.metrics[recipe.metric])]
+        _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
     measured = {"metrics": result.metrics, "chance": result.chance, "steps": result.steps, "seconds": result.seconds}
     _write_json(os.path.join(folder, METRICS), measured)
     _write_text(os.path.join(folder, SAMPLES), "\n".join(sample_lines(result.samples)) + "\n")
-    try:
-        _plot(os.path.join(folder, "loss.png"), rows, recipe.metric)
-        recipe.pictures(folder, validation)
-    except ImportError:  # plots are an extra
-        pass
-    settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
-    _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
+    drawn = True
+    for draw in (lambda: _plot(os.path.join(folder, PLOT), rows, recipe.metric), lambda: recipe.pictures(folder, validation)):
+        try:
+            draw()
+        except ImportError:
+            drawn = False
+    if not drawn:
+        say(NO_PLOTS)
 
 
 def read(folder, device: str = "cpu"):
@@ -130,15 +172,22 @@ def _plot(path: str, rows, metric: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
     from matplotlib.figure import Figure
 
+    from minilm.training.curves import line_of, steps_below
+
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
-    axes.plot([row.step for row in rows], [row.loss for row in rows], lw=0.9, color="0.6")
-    axes.set(xlabel="step", ylabel="training loss")
+    axes.plot([row.step for row in rows], [row.loss for row in rows], **line_of(len(rows)))
+    axes.set_ylabel("training loss")
+    steps_below(axes)
     axes.grid(alpha=0.25)
+    axes.spines["top"].set_visible(False)
     measured = [(row.step, row.metric) for row in rows if row.metric is not None]
     if measured:
         right = axes.twinx()
-        right.plot(*zip(*measured, strict=True), "o-", ms=4, lw=1.4, color="C3")
+        right.plot(*zip(*measured, strict=True), "o-", ms=4, lw=1.4, color="C3", clip_on=False)
+        if max(value for _, value in measured) <= 1 < right.get_ylim()[1]:
+            right.set_ylim(top=1)  # a share: there is nothing above all of it
+        right.spines["top"].set_visible(False)
         right.set_ylabel(f"validation: {metric.replace('_', ' ')}", color="C3")
     with written_whole(path) as file:
         figure.savefig(file, format="png")
@@ -150,4 +199,5 @@ def _write_text(path: str, text: str) -> None:
 
 
 def _write_json(path: str, content) -> None:
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with written_whole(path) as file:
+        file.write(json_bytes(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))

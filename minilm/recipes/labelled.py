@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-__all__ = ["Labelled", "lines_of", "parts_of", "read"]
+from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+
+__all__ = ["Labelled", "parts_of", "read", "unlearnable"]
 
 VALIDATION = ("dev", "valid", "validation", "val", "test")
 
@@ -26,7 +29,7 @@ def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
     path : str or os.PathLike
         A file, for both; or a folder with ``train`` and one of ``dev``, ``valid``, ``validation``, ``val``, ``test``.
     endings : tuple of str
-        That the files in a folder may have.
+        That the files in a folder may have, also with .gz.
 
     Returns
     -------
@@ -45,9 +48,9 @@ def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
         if not os.path.exists(path):
             raise FileNotFoundError(f"there is no file or folder {path}")
         return path, None
-    found = []
+    found, packed = [], [f"{ending}.gz" for ending in endings]
     for part, names in (("training", ("train",)), ("validation", VALIDATION)):
-        there = [os.path.join(path, name + ending) for name in names for ending in endings]
+        there = [os.path.join(path, name + ending) for name in names for ending in (*endings, *packed)]
         first = next((each for each in there if os.path.isfile(each)), None)
         if first is None:
             wanted = f"{names[0]} ({', '.join(names[1:])})" if len(names) > 1 else names[0]
@@ -56,41 +59,41 @@ def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
     return found[0], found[1]
 
 
-def lines_of(path) -> Iterator[tuple[int, str]]:
-    """Numbered lines of a UTF-8 file, without their ends; ValueError names the first that is no UTF-8."""
-    with open(path, "rb") as file:
-        for number, raw in enumerate(file, 1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                wrong = raw[error.start]
-                raise ValueError(f"{os.fspath(path)}:{number}: byte 0x{wrong:02x} is no UTF-8; wanted a text in UTF-8") from None
-            yield number, line.rstrip("\r\n")
-
-
-def _read_file(path, text: str, label: str) -> Iterator[tuple[int, Labelled]]:
-    columns = None
-    for number, line in lines_of(path):
-        where, fields = f"{path}:{number}", line.split("\t")
-        if columns is None:
-            if text not in fields or label not in fields:
-                raise ValueError(f"{where}: the header has the columns {', '.join(fields)!r}; wanted {text!r} and {label!r}")
-            columns, width = (fields.index(text), fields.index(label)), len(fields)
-            continue
-        if not line.strip() and len(fields) == 1:
-            raise ValueError(f"{where}: an empty line; wanted {width} columns separated by tabs")
-        if len(fields) != width:
-            raise ValueError(f"{where}: {len(fields)} columns, wanted {width} separated by tabs, as in the header: {line[:60]!r}")
-        found = Labelled(*(fields[column].strip() for column in columns))
-        for name, value in zip((text, label), found, strict=True):
-            if not value:
-                raise ValueError(f"{where}: the column {name!r} is empty; wanted a {'text' if name == text else 'label'}")
-        yield number, found
-    if columns is None:
+def _read_file(path, text: str, label: str, bad_rows: BadRows) -> Iterator[tuple[int, Labelled]]:
+    rows = lines(path)
+    header = next(rows, None)
+    if header is None:
         raise ValueError(f"{path}: the file is empty; wanted a header line with {text!r} and {label!r}")
+    names = header.text.split("\t")
+    if text not in names or label not in names:
+        raise ValueError(f"{header.where}: the header has the columns {', '.join(names)!r}; wanted {text!r} and {label!r}")
+    columns = {name: names.index(name) for name in (text, label)}
+    for line in rows:
+        example = None
+        with bad_rows:
+            example = _example(line, columns, len(names))
+        if example is not None:
+            yield line.number, example
 
 
-def read(path, *, text: str = "sentence", label: str = "label") -> tuple[list[Labelled], list[Labelled]]:
+def _example(line: Line, columns: dict[str, int], width: int) -> Labelled:
+    """The text and the label of a row; `columns` says where they stand."""
+    where, content = line.where, line.text
+    fields = content.split("\t")
+    if not content.strip() and len(fields) == 1:
+        raise BadRow(f"{where}: an empty line; wanted {width} columns separated by tabs")
+    if len(fields) != width:
+        raise BadRow(f"{where}: {len(fields)} columns, wanted {width} separated by tabs, as in the header: {content[:60]!r}")
+    found = Labelled(*(fields[column].strip() for column in columns.values()))
+    for name, value, kind in zip(columns, found, ("text", "label"), strict=False):
+        if not value:
+            raise BadRow(f"{where}: the column {name!r} is empty; wanted a {kind}")
+    return found
+
+
+def read(
+    path, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
+) -> tuple[list[Labelled], list[Labelled]]:
     """The training and the validation part of labelled texts.
 
     Parameters
@@ -99,26 +102,41 @@ def read(path, *, text: str = "sentence", label: str = "label") -> tuple[list[La
         A .tsv file, every tenth example of which is for validation; or a folder with train.tsv and dev.tsv.
     text, label : str
         The columns' names in the header; there may be others.
+    bad_rows : BadRows
 
     Raises
     ------
     FileNotFoundError
     ValueError
-        With file and line: a wrong number of columns, an empty field, or a label in the validation part that the training part
-        does not have; what came and what was wanted.
+        With file and line: a wrong number of columns or an empty field; what came and what was wanted.
+
+    Notes
+    -----
+    A label that the training part does not have is an error of any model: see `unlearnable`.
     """
     first, second = parts_of(path, (".tsv",))
-    train = list(_read_file(first, text, label))
+    train = list(_read_file(first, text, label, bad_rows))
     if second is None:
-        validation = [(first, *each) for each in train[9::10]]
+        validation = train[9::10]
         train = [each for place, each in enumerate(train) if place % 10 != 9]
     else:
-        validation = [(second, *each) for each in _read_file(second, text, label)]
+        validation = list(_read_file(second, text, label, bad_rows))
     labels = {example.label for _, example in train}
-    for file, number, example in validation:
-        if example.label not in labels:
-            known = ", ".join(sorted(labels))
-            raise ValueError(f"{file}:{number}: the label {example.label!r} is not in the training part; wanted one of {known}")
     if train and len(labels) < 2:
         raise ValueError(f"{first}: every label is {labels.pop()!r}; wanted at least two different ones")
-    return [example for _, example in train], [example for *_, example in validation]
+    return [example for _, example in train], [example for _, example in validation]
+
+
+def unlearnable(kind: str, train: Iterable[str], validation: Iterable[str]) -> list[str]:
+    """A line about the labels, or tags, of the validation part that the training part does not have; none where there are none.
+
+    A rare one may fall to the validation part alone. No model can give it then, so wherever it is wanted is an error, and is
+    counted as one.
+    """
+    known, counts = set(train), Counter(validation)
+    missing = {name: count for name, count in sorted(counts.items()) if name not in known}
+    if not missing:
+        return []
+    named = ", ".join(map(repr, list(missing)[:5])) + ", ..." * (len(missing) > 5)
+    number = f"{sum(missing.values()):,} of {counts.total():,}"
+    return [f"{number} {kind}s for validation count as errors, since the part for training does not have them: {named}"]

@@ -11,6 +11,7 @@ import numpy as np
 from minilm import devices, tokenizers
 from minilm.data.pairs import Pair
 from minilm.generation.sequences import beam_targets, greedy_targets
+from minilm.ops import checks
 from minilm.recipes.base import Recipe
 
 __all__ = ["PairRecipe"]
@@ -41,6 +42,8 @@ OPTIONS: dict[str, Any] = {
     "beams": 1,  # of the last evaluation, and of answers
     "length_penalty": 1.0,
     "longest": 256,  # tokens; what is longer is cut
+    "source_column": None,  # of files with more than two columns between tabs, from 1
+    "target_column": None,
 }
 CHOICES = {
     "model": ("lstm", "gru", "transformer"),
@@ -58,6 +61,17 @@ class PairRecipe(Recipe):
     def __init__(self, **options):
         super().__init__(**options)
         self._encoded: dict[tuple[str, str], np.ndarray] = {}
+
+    def columns(self) -> tuple[int, int] | None:
+        """Which columns of a file are source and target, where the settings say so; for `minilm.data.pairs.read_file`."""
+        given = [self.options[name] for name in ("source_column", "target_column")]
+        if given == [None, None]:
+            return None
+        for name, column in zip(("source_column", "target_column"), given, strict=True):
+            checks.whole(name, column, 1, 2**31)
+        if given[0] == given[1]:
+            raise ValueError(f"source_column and target_column must differ, got {given[0]} for both")
+        return tuple(given)
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy, commonest
+from minilm.mistaken import existing_folder
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
@@ -56,6 +57,7 @@ class Sentiment(Recipe):
         "steps": 600,
     }
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
+    least = {"min_count": 1, "max_length": 2}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -75,7 +77,7 @@ class Sentiment(Recipe):
         return made[:TRAIN], made[TRAIN:]
 
     def read(self, path):
-        return labelled.read(path)
+        return labelled.read(path, bad_rows=self.bad_rows)
 
     def adapt(self, train):
         if self.options["model"] == "bert":
@@ -83,21 +85,22 @@ class Sentiment(Recipe):
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
 
+    def remarks(self, train, validation):
+        return labelled.unlearnable("label", (e.label for e in train), (e.label for e in validation))
+
     def prepare(self, train):
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
-            folder = self.options["encoder"]
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(f"encoder: there is no folder {folder}")
+            folder = existing_folder(self.options["encoder"])
             self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
             from minilm import weights
             from minilm.models.pretrained import config_from
 
-            self.facts["encoder"] = config_from(weights.read_config(folder)).to_dict()
+            self.facts["encoder"] = config_from(weights.read_config(folder, ["bert"])).to_dict()
             self._pretrained = True
             return
         lines = (" ".join(cutting.words(example.text)) + "\n" for example in train)
-        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": max(1, self.options["min_count"])}
+        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": self.options["min_count"]}
         self.vocabularies = {"words": tokenizers.WordLevel.train_from_chunks(lines, **options)}
 
     # --- model -------------------------------------------------------------------------------------------------------
@@ -126,7 +129,7 @@ class Sentiment(Recipe):
     def _ids(self, text: str) -> np.ndarray:
         """A text's ids (T,), at least one and at most max_length."""
         if text not in self._cut:
-            words, most = self.vocabularies["words"], max(2, self.options["max_length"])
+            words, most = self.vocabularies["words"], self.options["max_length"]
             if self.options["model"] == "bert":
                 most = min(most, self.facts["encoder"]["max_position_embeddings"])
                 ids = words.encode_pair(text, max_length=most).input_ids

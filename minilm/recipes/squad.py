@@ -10,11 +10,13 @@ import os
 import re
 from typing import NamedTuple
 
-from minilm.recipes.stories import Story, words_of
+from minilm.data.lines import REFUSE, BadRow, BadRows, whole_text
+from minilm.recipes.cutting import word_pattern
+from minilm.recipes.stories import WORD, Story, words_of
 
 __all__ = ["Question", "Word", "of_story", "read_squad", "span_of", "windows", "words"]
 
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]")
+_WORD = re.compile(rf"{word_pattern()}(?:['’]{word_pattern()})*|\S")
 
 
 class Question(NamedTuple):
@@ -66,7 +68,7 @@ def of_story(story: Story) -> Question:
 
     Raises
     ------
-    ValueError
+    BadRow
         The answer stands nowhere in the story.
     """
     passage, starts = " ".join(story.sentences), [0]
@@ -74,14 +76,14 @@ def of_story(story: Story) -> Question:
         starts.append(starts[-1] + len(sentence) + 1)
     having = [number for number, sentence in enumerate(story.sentences) if story.answer.lower() in words_of(sentence)]
     if not having:
-        raise ValueError(f"a reader finds answers in the story, and {story.answer!r} is not in it: {story.question!r}")
+        raise BadRow(f"a reader finds answers in the story, and {story.answer!r} is not in it: {story.question!r}")
     where = max([number for number in having if number in story.support] or having)
-    found = [word for word in words(story.sentences[where]) if word.text.lower() == story.answer.lower()]
-    place = starts[where] + found[-1].start
+    found = [word.start() for word in WORD.finditer(story.sentences[where]) if word[0].lower() == story.answer.lower()]
+    place = starts[where] + found[-1]
     return Question(passage, story.question, (passage[place : place + len(story.answer)],), place)
 
 
-def read_squad(path) -> list[Question]:
+def read_squad(path, bad_rows: BadRows = REFUSE) -> list[Question]:
     """Questions of a file in SQuAD's form; those of version 2.0 that have no answer are left out.
 
     ::
@@ -90,6 +92,12 @@ def read_squad(path) -> list[Question]:
             {"question": "...", "answers": [{"text": "...", "answer_start": 0}]}
         ]}]}]}
 
+    Parameters
+    ----------
+    path : str or os.PathLike
+    bad_rows : BadRows
+        A row is a question, or a passage or an article that is wrong itself.
+
     Raises
     ------
     ValueError
@@ -97,48 +105,54 @@ def read_squad(path) -> list[Question]:
         and what was wanted.
     """
     name = os.fspath(path)
-    with open(path, "rb") as file:
-        content = file.read()
+    content = whole_text(path)
     try:
-        whole = json.loads(content.decode("utf-8-sig"))
+        whole = json.loads(content)
     except json.JSONDecodeError as error:
         raise ValueError(f"{name}:{error.lineno}: not valid JSON ({error.msg}, column {error.colno})") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not valid JSON ({error})") from None
     found: list[Question] = []
     for a, article in enumerate(_field(whole, "data", list, name, "")):
         place = f"data[{a}]"
-        for p, paragraph in enumerate(_field(article, "paragraphs", list, name, place)):
-            inside = f"{place}.paragraphs[{p}]"
-            passage = _field(paragraph, "context", str, name, inside)
-            for q, asked in enumerate(_field(paragraph, "qas", list, name, inside)):
-                question = _question(passage, asked, name, f"{inside}.qas[{q}]")
-                if question is not None:
-                    found.append(question)
-    if not found:
-        raise ValueError(f"{name}: holds no question with an answer")
+        with bad_rows:
+            for p, paragraph in enumerate(_field(article, "paragraphs", list, name, place)):
+                with bad_rows:
+                    found += _questions(paragraph, name, f"{place}.paragraphs[{p}]", bad_rows)
+    bad_rows.require(found, f"{name}: holds no question with an answer")
+    return found
+
+
+def _questions(paragraph, name: str, where: str, bad_rows: BadRows) -> list[Question]:
+    passage = _field(paragraph, "context", str, name, where)
+    found = []
+    for q, asked in enumerate(_field(paragraph, "qas", list, name, where)):
+        with bad_rows:
+            question = _question(passage, asked, name, f"{where}.qas[{q}]")
+            if question is not None:
+                found.append(question)
     return found
 
 
 def _question(passage: str, asked, name: str, where: str) -> Question | None:
     question = _field(asked, "question", str, name, where)
     if not words(question):
-        raise ValueError(f"{name}: {where}: the question is empty")
+        raise BadRow(f"{name}: {where}: the question is empty")
     answers = _field(asked, "answers", list, name, where)
     if not answers:
         if asked.get("is_impossible"):
             return None
-        raise ValueError(f"{name}: {where}: has no answer; wanted one at least, or is_impossible")
+        raise BadRow(f"{name}: {where}: has no answer; wanted one at least, or is_impossible")
     texts, first = [], 0
     for number, answer in enumerate(answers):
         inside = f"{where}.answers[{number}]"
         text = _field(answer, "text", str, name, inside)
         start = _field(answer, "answer_start", int, name, inside)
         if not words(text):
-            raise ValueError(f"{name}: {inside}: the answer is empty")
+            raise BadRow(f"{name}: {inside}: the answer is empty")
         there = passage[max(0, start) : max(0, start) + len(text)]
         if start < 0 or there != text:
-            raise ValueError(f"{name}: {inside}: wanted {text[:40]!r} at {start} of the context, which has {there[:40]!r} there")
+            raise BadRow(f"{name}: {inside}: wanted {text[:40]!r} at {start} of the context, which has {there[:40]!r} there")
         texts.append(text)
         first = first if number else start
     return Question(passage, question, tuple(texts), first)
@@ -150,5 +164,5 @@ def _field(value, key: str, kind: type, name: str, where: str):
     if not isinstance(found, kind) or isinstance(found, bool):
         wanted = {list: "a list", str: "a text", int: "a whole number"}[kind]
         got = "nothing" if found is None else type(found).__name__
-        raise ValueError(f"{name}: {path}: wanted {wanted}, got {got}")
+        raise BadRow(f"{name}: {path}: wanted {wanted}, got {got}")
     return found

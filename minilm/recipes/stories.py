@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+
 __all__ = ["Story", "generate", "read_babi", "words_of"]
 
 PEOPLE = ("Anna", "Boris", "Clara", "Dmitri")
@@ -26,6 +28,7 @@ THINGS = ("apple", "lantern", "violin")
 GO = ("went to", "walked to", "moved to", "ran to")
 TAKE = ("picked up", "took", "grabbed")
 LEAVE = ("put down", "dropped", "left")
+WORD = re.compile(r"[^\s.?!;:\"]+(?:(?<=\d)[.:]\d[^\s.?!;:\"]*)*")
 LENGTHS = {1: (2, 10), 2: (6, 24), 3: (12, 40)}  # sentences of a story: at least, at most
 
 
@@ -156,11 +159,15 @@ def generate(task: int, count: int, rng: np.random.Generator) -> list[Story]:
 
 
 def words_of(sentence: str) -> list[str]:
-    """Its words in lower case, without punctuation; an answer of several words joined by commas is one word."""
-    return re.findall(r"[^\s.?!;:\"]+", sentence.lower())
+    """Its words in lower case, without punctuation; an answer of several words joined by commas is one word.
+
+    >>> words_of("Mary's path is n,w. 3.14 miles?")
+    ["mary's", 'path', 'is', 'n,w', '3.14', 'miles']
+    """
+    return WORD.findall(sentence.lower())
 
 
-def read_babi(path) -> list[Story]:
+def read_babi(path, bad_rows: BadRows = REFUSE) -> list[Story]:
     """Stories in bAbI's form.
 
     ::
@@ -170,62 +177,84 @@ def read_babi(path) -> list[Story]:
         3 Where is Mary?    bathroom    1          question, answer and supporting lines with tabs between them
         1 ...                                      the next story
 
+    Parameters
+    ----------
+    path : str or os.PathLike
+    bad_rows : BadRows
+        A row is what a story has from the bad line on.
+
     Raises
     ------
     ValueError
         Naming the file and the line, what came and what was wanted.
     """
     found: list[Story] = []
-    sentences: list[str] = []
-    numbers: dict[int, int] = {}  # a line's number -> its sentence
-    expected = 1
-    with open(path, encoding="utf-8-sig") as file:
-        for line_number, line in enumerate(_lines(file, path), 1):
-            where = f"{os.fspath(path)}:{line_number}"
-            line = line.rstrip("\r\n")
-            head, _, rest = line.partition(" ")
-            if not head.isdecimal() or not rest.strip():
-                raise ValueError(f"{where}: got {line[:60]!r}; wanted a number, a blank and a sentence")
-            number = int(head)
-            if number == 1:
-                sentences, numbers = [], {}
-            elif number != expected:
-                raise ValueError(f"{where}: got line {number} of a story; wanted {expected}, or 1 for the next story")
-            expected = number + 1
-            question, *fields = rest.split("\t")
-            if not fields:
-                if not words_of(rest):
-                    raise ValueError(f"{where}: the sentence {rest!r} has no words")
-                numbers[number] = len(sentences)
-                sentences.append(rest.strip())
-                continue
-            if len(fields) > 2:
-                raise ValueError(f"{where}: got {len(fields) + 1} columns; wanted a question, an answer and supporting lines")
-            answer = fields[0].strip()
-            if not question.strip() or not answer or not words_of(question):
-                raise ValueError(f"{where}: the {'answer' if question.strip() else 'question'} is empty")
-            if len(answer.split()) > 1:
-                raise ValueError(f"{where}: got the answer {answer!r}; wanted one word")
-            if not sentences:
-                raise ValueError(f"{where}: a question before any sentence")
-            support = _support(fields[1] if len(fields) > 1 else "", numbers, where)
-            found.append(Story(tuple(sentences), question.strip(), answer, support))
-    if not found:
-        raise ValueError(f"{os.fspath(path)}: holds no question; wanted lines such as '3 Where is Mary?\\tbathroom\\t1'")
+    story: _Reading | None = _Reading()
+    for line in lines(path):
+        if line.content.startswith(b"1 "):
+            story = _Reading()
+        if story is None:  # a line of it was bad
+            continue
+        current, story = story, None
+        with bad_rows:
+            asked = current.read(line)
+            found += [] if asked is None else [asked]
+            story = current
+    bad_rows.require(found, f"{os.fspath(path)}: holds no question; wanted lines such as '3 Where is Mary?\\tbathroom\\t1'")
     return found
 
 
-def _lines(file, path):
-    try:
-        yield from file
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{os.fspath(path)}: not UTF-8 ({error.reason} at byte {error.start})") from None
+class _Reading:
+    """A story that is being read, line by line."""
+
+    def __init__(self):
+        self.sentences: list[str] = []
+        self.numbers: dict[int, int] = {}  # a line's number -> its sentence
+        self.expected = 1
+
+    def read(self, line: Line) -> Story | None:
+        """Take a line; the question that it asks."""
+        where, text = line.where, line.text
+        head, _, rest = text.partition(" ")
+        number = _number(head)
+        if number is None or not rest.strip():
+            raise BadRow(f"{where}: got {text[:60]!r}; wanted a number, a blank and a sentence")
+        if number != self.expected:
+            raise BadRow(f"{where}: got line {number} of a story; wanted {self.expected}, or 1 for the next story")
+        self.expected = number + 1
+        question, *fields = rest.split("\t")
+        if fields:
+            return self._asked(question.strip(), fields, where)
+        if not words_of(rest):
+            raise BadRow(f"{where}: the sentence {rest!r} has no words")
+        self.numbers[number] = len(self.sentences)
+        self.sentences.append(rest.strip())
+        return None
+
+    def _asked(self, question: str, fields: list[str], where: str) -> Story:
+        if len(fields) > 2:
+            raise BadRow(f"{where}: got {len(fields) + 1} columns; wanted a question, an answer and supporting lines")
+        answer = fields[0].strip()
+        if not question or not answer or not words_of(question):
+            raise BadRow(f"{where}: the {'answer' if question else 'question'} is empty")
+        if len(answer.split()) > 1:
+            raise BadRow(f"{where}: got the answer {answer!r}; wanted one word")
+        if not self.sentences:
+            raise BadRow(f"{where}: a question before any sentence")
+        support = _support(fields[1] if len(fields) > 1 else "", self.numbers, where)
+        return Story(tuple(self.sentences), question, answer, support)
+
+
+def _number(text: str) -> int | None:
+    """A line's number; None if it is none. (Python reads no number of more than some thousand digits.)"""
+    return int(text) if text.isdecimal() and len(text) < 20 else None
 
 
 def _support(text: str, numbers: dict[int, int], where: str) -> tuple[int, ...]:
     support = []
     for word in text.split():
-        if not word.isdecimal() or int(word) not in numbers:
-            raise ValueError(f"{where}: got the supporting line {word!r}; wanted the number of a sentence before the question")
-        support.append(numbers[int(word)])
+        number = _number(word)
+        if number not in numbers:
+            raise BadRow(f"{where}: got the supporting line {word!r}; wanted the number of a sentence before the question")
+        support.append(numbers[number])
     return tuple(support)

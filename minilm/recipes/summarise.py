@@ -37,7 +37,7 @@ class Summarise(PairRecipe):
 
     def read(self, path):
         self._path = path
-        return pairs.hold_out(pairs.read_file(path, "text<TAB>summary", separator="\t"))
+        return pairs.hold_out(pairs.read_file(path, "text<TAB>summary", "\t", self.columns(), self.bad_rows))
 
     def adapt(self, train):
         if hasattr(self, "_path"):

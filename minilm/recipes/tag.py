@@ -11,7 +11,7 @@ from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
 from minilm.models.tagger import Spelling
-from minilm.recipes import conll, cutting, roles
+from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
 
@@ -28,8 +28,9 @@ class Tag(Recipe):
 
     Real data: tagged sentences in the form of CoNLL, in UTF-8: one word a line with its tag in the last column, columns parted by
     blanks or tabs, an empty line between sentences; a file, of which every tenth sentence is for validation, or a folder with
-    train and dev (or valid, test) and the ending .txt, .conll, .bio, .iob, .iob2, .tsv, or none. Tags are O, and B- and I- with a
-    type; E-, S-, L- and U- are understood too.
+    train and dev (or valid, test) and the ending .txt, .conll, .conllu, .bio, .iob, .iob2, .tsv, or none, also with .gz. Tags are
+    O, and B- and I- with a type or without one; E, S, L, U, M and W are understood too. Where the first column numbers the words,
+    they are in the second; word_column and tag_column name other columns.
 
         Ada     B-PER
         Lovelace  I-PER
@@ -52,8 +53,11 @@ class Tag(Recipe):
         "lr": 4e-3,
         "steps": 500,
         "batch": 32,
+        "word_column": None,  # of real data, from 1: the first, or the second where the first numbers the words
+        "tag_column": None,  # the last
     }
     choices = {"cell": ("lstm", "gru")}
+    least = {"min_count": 1}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -67,15 +71,18 @@ class Tag(Recipe):
         return made[:TRAIN], made[TRAIN:]
 
     def read(self, path):
-        return conll.read(path)
+        return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
 
     def adapt(self, train):
         if len(train) >= 8000:
             self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, average=0.998)
 
+    def remarks(self, train, validation):
+        return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
+
     def prepare(self, train):
         counts = Counter(_key(word) for sentence in train for word in sentence.words)
-        least = max(1, self.options["min_count"])
+        least = self.options["min_count"]
         known = sorted(
             (word for word, count in counts.items() if count >= least and word != "<unk>"), key=lambda w: (-counts[w], w)
         )

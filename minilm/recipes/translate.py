@@ -21,7 +21,8 @@ class Translate(PairRecipe):
     Built-in data: dates as people write them, to be written as ISO 8601 (exact match). Real data, --data PATH:
 
     - a file with a line an example, "source_target" of fixed width, as date.txt and addition.txt of "Deep Learning from
-      Scratch 2", or source<TAB>target: a tenth is held out, and exact match is measured;
+      Scratch 2", or source<TAB>target: a tenth is held out, and exact match is measured; of more columns between tabs,
+      the settings source_column and target_column name two (1 and 2 for the files of Tatoeba, such as fra.txt);
     - a folder, or what the files' paths begin with, of parallel text: train.de and train.en, line by line, and val.de and val.en
       (without them a tenth of the sentences is held out), each also with .gz: sentences in pieces of words (byte-level BPE), a
       transformer, and BLEU, for which sacrebleu must be installed (pip install 'minilm[tasks]'). From the language that comes
@@ -45,9 +46,9 @@ class Translate(PairRecipe):
 
     def read(self, path):
         if os.path.isfile(path):
-            return pairs.hold_out(pairs.read_file(path))
+            return pairs.hold_out(pairs.read_file(path, columns=self.columns(), bad_rows=self.bad_rows))
         bleu.require()  # now, not after an hour
-        train, validation = pairs.read_parallel(path, self.options["source"], self.options["target"])
+        train, validation = pairs.read_parallel(path, self.options["source"], self.options["target"], self.bad_rows)
         self.facts = {"metric": "bleu"}
         return (train, validation) if validation else pairs.hold_out(train)
 

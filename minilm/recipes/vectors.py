@@ -10,17 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices, models, tokenizers
-from minilm.models.word2vec import alias_tables
+from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.models.word2vec import LONGEST, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
+from minilm.recipes.cutting import word_pattern
 from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.relations import Question
 
 __all__ = ["Pair", "Vectors"]
 
-WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-LONGEST = 1000  # words of a sentence; longer lines are cut
+_PART = word_pattern(without="_")
+WORD = re.compile(rf"{_PART}(?:['’-]{_PART})*")
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12
@@ -67,6 +69,7 @@ class Vectors(Recipe):
         "streams": 1,  # sentences that a GPU may train at a time; only 1 repeats bit for bit
     }
     choices = {"algorithm": models.word2vec.ALGORITHMS}
+    least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
     def __init__(self, **options):
         super().__init__(**options)
@@ -76,29 +79,24 @@ class Vectors(Recipe):
     # --- data ------------------------------------------------------------------------------------------------------------
 
     def generate(self, seed):
-        text = relations.sentences(seed, max(1, self.options["sentences"]))
+        text = relations.sentences(seed, self.options["sentences"])
         return [self._numbered(sentence) for sentence in text], relations.questions()
 
     def read(self, path):
-        path = os.fspath(path)
         train, held = [], []
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason} at byte {error.start}); wanted text") from None
-                words = WORD.findall(text.lower())
-                for start in range(0, len(words), LONGEST):
-                    sentence = words[start : start + LONGEST]
-                    if (len(train) + len(held)) % HELD_OUT == HELD_OUT - 1 and not self.options["questions"]:
-                        held.append(sentence)
-                    else:
-                        train.append(self._numbered(sentence))
-        if not train:
-            raise ValueError(f"{path}: there are no words in it; wanted text, a line a sentence")
+        for line in lines(path):
+            words = []
+            with self.bad_rows:
+                words = WORD.findall(line.text.lower())
+            for start in range(0, len(words), LONGEST):
+                sentence = words[start : start + LONGEST]
+                if (len(train) + len(held)) % HELD_OUT == HELD_OUT - 1 and not self.options["questions"]:
+                    held.append(sentence)
+                else:
+                    train.append(self._numbered(sentence))
+        self.bad_rows.require(train, f"{os.fspath(path)}: there are no words in it; wanted text, a line a sentence")
         questions = self.options["questions"]
-        return train, read_questions(questions) if questions else self._pairs(train, held)
+        return train, read_questions(questions, self.bad_rows) if questions else self._pairs(train, held)
 
     def _numbered(self, words: Sequence[str]) -> np.ndarray:
         numbers = self._numbers
@@ -122,7 +120,7 @@ class Vectors(Recipe):
         for sentence in held:
             sentence = [word for word in sentence if word in known]
             for i in range(len(sentence) - 1):
-                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"] or 1)))
+                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"])))
                 place = int(rng.integers(len(words)))
                 other = place if rng.random() < accept[place] else int(alias[place])
                 if sentence[i] != sentence[j] != words[other]:
@@ -141,7 +139,7 @@ class Vectors(Recipe):
     def prepare(self, train):
         counts = self._counts(train)
         order = [int(i) for i in np.argsort(-counts, kind="stable")[: self.options["most_words"]]]
-        order = [i for i in order if counts[i] >= max(1, self.options["min_count"])]
+        order = [i for i in order if counts[i] >= self.options["min_count"]]
         if len(order) < 2:
             raise ValueError(f"{len(order)} words occur min_count={self.options['min_count']} times: wanted at least 2")
         words = list(self._numbers)
@@ -181,13 +179,11 @@ class Vectors(Recipe):
                 lr=options["lr"],
                 lr_end=options["final"] * options["lr"],
                 seed=seed,
-                streams=max(1, options["streams"]),
+                streams=options["streams"],
                 progress=told,
             )
             self._found = None
             seconds = rows[-1].seconds if rows else 0.0
-            if rows:
-                rows[-1] = rows[-1]._replace(metric=self.evaluate(validation)[self.metric])
             return Fitted(len(losses), seconds, rows, stop.signal)
 
     @property
@@ -201,10 +197,19 @@ class Vectors(Recipe):
 
     # --- measuring -------------------------------------------------------------------------------------------------------
 
-    def _known(self, examples):
-        known = [
-            each for each in examples if all(word in self.vectors for word in each[: 4 if isinstance(each, Question) else 3])
-        ]
+    def remarks(self, train, validation):
+        known = self._in_vocabulary(validation)
+        if len(known) == len(validation):
+            return []
+        return [f"{len(validation) - len(known):,} of {len(validation):,} examples have a word that is not in the vocabulary"]
+
+    def _in_vocabulary(self, examples) -> list:
+        """The examples all of whose words have vectors."""
+        words = set(self.vocabularies["words"].vocabulary)
+        return [each for each in examples if words.issuperset(each[: 4 if isinstance(each, Question) else 3])]
+
+    def _known(self, examples) -> list:
+        known = self._in_vocabulary(examples)
         if not known:
             raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
         return known
@@ -259,7 +264,7 @@ class Vectors(Recipe):
         return [path, picture]
 
 
-def read_questions(path) -> list[Question]:
+def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
     """Analogies in the form of questions-words.txt.
 
     Raises
@@ -267,20 +272,19 @@ def read_questions(path) -> list[Question]:
     ValueError
         With the file and the line: what came and what was wanted.
     """
-    path = os.fspath(path)
-    found, section = [], "questions"
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            parts = line.lower().split()
-            if parts[:1] == [":"] or (parts and parts[0].startswith(":")):
+    found: list[Question] = []
+    section = "questions"
+    for line in lines(path):
+        with bad_rows:
+            parts = line.text.lower().split()
+            if parts and parts[0].startswith(":"):
                 section = " ".join(parts).lstrip(": ").strip() or "questions"
             elif len(parts) == 4:
                 found.append(Question(*parts, section, 0))
             elif parts:
-                raise ValueError(f'{path}:{number}: {len(parts)} words, wanted four, or a line ": NAME"')
-    if not found:
-        raise ValueError(f"{path}: there are no questions in it")
-    sizes = {}
+                raise BadRow(f'{line.where}: {len(parts)} words, wanted four, or a line ": NAME"')
+    bad_rows.require(found, f"{os.fspath(path)}: there are no questions in it")
+    sizes: dict[str, set[str]] = {}
     for question in found:
         sizes.setdefault(question.relation, set()).add(question.d)
     return [question._replace(choices=len(sizes[question.relation])) for question in found]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minilm import devices
-from minilm.ops import checks
+from minilm.ops import checks, padding
 from minilm.sequential.base import SequentialLayer, units
 
 __all__ = [
@@ -89,6 +89,7 @@ class GlobalAveragePooling1D(SequentialLayer):
         if mask is None:
             weights = devices.array_module(x).full((B, T), 1 / T, x.dtype)
         else:
+            x = padding.zeroed(x, mask)
             weights = mask / np.maximum(1, mask.sum(axis=1, keepdims=True))
         weights = weights.astype(x.dtype)[..., None]  # (B, T, 1)
         return (x * weights).sum(axis=1), weights  # (B, D)

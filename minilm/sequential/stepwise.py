@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.ops import padding
 from minilm.sequential.activations import FUNCTIONS
 
 __all__ = ["Saved", "backward", "forward"]
@@ -78,6 +79,7 @@ def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, re
     T, B, _ = x.shape
     H, module = W_hh.shape[1], devices.array_module(x)
     phi, gamma = FUNCTIONS[activation][0], FUNCTIONS[gate][0]
+    x = padding.zeroed(x, kept)
     A = x @ W_ih.T + b_ih  # (T, B, G*H)
     h, c = module.zeros((B, H), x.dtype), module.zeros((B, H), x.dtype)
     y, steps = module.empty((T, B, H), x.dtype), []

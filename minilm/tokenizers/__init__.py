@@ -53,6 +53,7 @@ def load(path) -> Tokenizer | Word:
     ValueError
         Naming the file and what is wrong: not JSON, a type or version this minilm does not know, a missing or wrong field.
     """
+    path = os.path.expanduser(path)
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
     if bpe.is_vocabulary(path):

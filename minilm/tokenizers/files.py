@@ -1,10 +1,12 @@
 """Reading texts of any size, and writing a tokenizer's file whole or not at all."""
 
 import codecs
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
+
+from minilm.files import written_whole
+from minilm.mistaken import mistaken_for
 
 FILE_NAME = "tokenizer.json"
 FORMAT_VERSION = 1
@@ -81,30 +83,9 @@ def regroup(chunks: Iterable[str] | str, size: int = 1 << 20) -> Iterator[str]:
 
 
 def write_atomically(path, content: bytes) -> None:
-    """Write a file so that a crash at any moment leaves either the old content or the new one, never a part.
-
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and the file is then renamed. If anything fails
-    (full disk, unwritable folder) the temporary file is removed and `path` is as it was.
-    """
-    folder, name = os.path.split(os.path.abspath(os.fspath(path)))
-    temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.remove(temporary)
-        raise
-    # The rename itself lives in the folder. Not every system or file system can flush one, and the new content stands already.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Write a file whole or not at all: see `minilm.files.written_whole`."""
+    with written_whole(path) as file:
+        file.write(content)
 
 
 def file_in(path) -> str:
@@ -145,7 +126,7 @@ def parse_tokenizer(content: bytes, path) -> dict:
     try:
         fields = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({mistaken_for(content) or error})") from None
     try:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")

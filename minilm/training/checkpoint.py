@@ -16,9 +16,12 @@ Several files cannot be replaced at one stroke, but one can. So a checkpoint is 
 
 Killed before 2, training.json still describes the files in use, and the ``.next`` ones are of no account. Killed after it,
 a file is the one of the two whose sha256 training.json has: `Checkpoint.read` looks for it under both names, and whoever
-writes next first completes step 3. So weights and optimizer are always of one step, and the plain names always hold whole files.
+opens the folder to write, or writes next, first completes step 3. So weights and optimizer are always of one step, and the plain
+names always hold whole files.
 
 A new run in a folder follows the same steps, which means that with ``--overwrite`` the old run stays until the new one stands.
+
+In a folder where others may write too, a symbolic link that somebody has put at one of these names is replaced, not followed.
 """
 
 from __future__ import annotations
@@ -26,18 +29,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 
 from minilm import __version__
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 
 __all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
 
 STATE = "training.json"
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
-ATTEMPTS = 5  # to read while a training process replaces the files
+MADE = (STATE, *FILES, "log.csv", "loss.png", "sample.txt")  # all that a run's folder gets
+ATTEMPTS = 100  # to read while a training process replaces the files
 
 
 def pending(name: str) -> str:
@@ -78,6 +83,8 @@ class Checkpoint:
         for _ in range(ATTEMPTS):
             try:
                 state, files = TrainingState.from_json(content)
+                for name in names:
+                    files[name]
             except (ValueError, TypeError, KeyError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, STATE)} is damaged: {wrong}") from None
@@ -103,7 +110,7 @@ def _read_state(folder: str) -> bytes:
 
 def _find(folder: str, name: str, wanted: Mapping) -> bytes | None:
     """The content of a file under either name, if it is what training.json says."""
-    for candidate in (name, pending(name)):
+    for candidate in (name, pending(name), name):  # once more, where it got its name between the two looks
         with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, candidate), "rb") as file:
             if os.fstat(file.fileno()).st_size == wanted["bytes"]:
                 content = file.read()
@@ -130,6 +137,8 @@ class Folder:
     ----------
     path : path
         Made if it is not there.
+    made : bool
+        Whether the caller has just made it.
 
     Raises
     ------
@@ -137,18 +146,20 @@ class Folder:
         If another process trains there.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, made: bool = False):
         self.path = os.fspath(path)
+        self._made = made or not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
-        self._lock = _locked(self.path)
+        self._lock = locked_folder(self.path)
         self.files: dict[str, dict] = {}
+        self._complete()
+        self._clean()
 
     def read(self) -> Checkpoint:
-        """The checkpoint to go on from. The third step of a process that was killed in it is completed."""
+        """The checkpoint to go on from."""
+        self._complete()
         checkpoint = Checkpoint.read(self.path)
         self.files = checkpoint.files
-        paths = {name: os.path.join(self.path, pending(name)) for name in self.files}
-        self._rename([name for name, path in paths.items() if os.path.exists(path) and _same(path, self.files[name])])
         return checkpoint
 
     def save(self, state: TrainingState, writers: Mapping[str, Callable]) -> None:
@@ -166,10 +177,11 @@ class Folder:
             With the file's name. The checkpoint before is still there, or this one is.
         """
         files, content = dict(self.files), None
+        self._complete()
         try:
             for name, write in writers.items():
                 files[name] = self._write_next(name, write)
-            _flush_folder(self.path)
+            flush_folder(self.path)
             content = state.to_json(files, __version__)
             with written_whole(os.path.join(self.path, STATE)) as file:
                 file.write(content)
@@ -188,10 +200,39 @@ class Folder:
             os.close(self._lock)
             self._lock = None
 
+    def discard(self) -> None:
+        """Close it, and remove the folder if it was made here and nothing was put into it."""
+        self.close()
+        if self._made:
+            with contextlib.suppress(OSError):
+                os.rmdir(self.path)
+
+    def _complete(self) -> None:
+        """The third step, where what wrote the checkpoint came to its end before it."""
+        waiting = [name for name in FILES if os.path.lexists(os.path.join(self.path, pending(name)))]
+        if not waiting:
+            return
+        try:
+            _, files = TrainingState.from_json(_read_state(self.path))
+        except (OSError, ValueError, TypeError, KeyError):  # no checkpoint: none of them is committed
+            return
+        paths = {name: os.path.join(self.path, pending(name)) for name in waiting if name in files}
+        self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
+
+    def _clean(self) -> None:
+        """Remove what processes that were killed have left: files that were never committed, or not whole."""
+        left = re.compile("|".join(rf"\.{re.escape(name)}\.(next|[0-9a-f]{{8}}\.tmp)" for name in MADE))
+        for name in os.listdir(self.path):
+            if left.fullmatch(name):
+                with contextlib.suppress(OSError):
+                    os.remove(os.path.join(self.path, name))
+
     def _write_next(self, name: str, write) -> dict:
         path = os.path.join(self.path, pending(name))
         try:
-            with open(path, "wb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
+            with open(path, "xb") as file:  # a file of this process's own, not one that a link leads to
                 hashed = _Hashed(file)
                 write(hashed)
                 file.flush()
@@ -210,7 +251,7 @@ class Folder:
         """The third step: committed files get their names."""
         for name in names:
             os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
-        _flush_folder(self.path)
+        flush_folder(self.path)
 
 
 class _Hashed:
@@ -229,29 +270,3 @@ def _same(path: str, wanted: Mapping) -> bool:
     return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
 
 
-def _flush_folder(path: str) -> None:
-    """Make renames and new names last; not every system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _locked(path: str) -> int | None:
-    """A lock on the folder, which ends with the process however it ends; None where the system has none."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(f"{path}: another process is training there") from None
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return None
-    return descriptor

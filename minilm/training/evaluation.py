@@ -53,10 +53,9 @@ class Evaluation(NamedTuple):
     def summary(self, unit: str) -> str:
         """In one line; `unit` is what a token is called."""
         if self.accuracy is not None:
-            return (
-                f"loss {self.loss:.4f} nats a masked token, {self.accuracy:.1%} of them guessed, "
-                f"{self.next_sentence_accuracy:.1%} of next sentences"
-            )
+            pairs = self.next_sentence_accuracy
+            line = f"loss {self.loss:.4f} nats a masked token, {self.accuracy:.1%} of them guessed"
+            return line if pairs is None else f"{line}, {pairs:.1%} of next sentences"
         line = f"loss {self.loss:.4f} nats a {unit}, perplexity {self.perplexity:.2f}"
         return line if self.bits_per_character is None else f"{line}, {self.bits_per_character:.4f} bits a character"
 

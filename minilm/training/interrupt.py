@@ -1,11 +1,18 @@
-"""Ctrl-C and a request to end (SIGTERM) while a run trains: the step is finished and a checkpoint written first."""
+"""Ctrl-C and requests to end while a run trains: the step is finished and a checkpoint written first.
+
+SIGTERM asks a process to end, and SIGHUP says that its terminal has gone: a closed window, or a connection that broke. Who wants
+training to go on then starts it under nohup, which has SIGHUP ignored; so it stays here.
+"""
 
 from __future__ import annotations
 
 import signal
 import threading
 
-__all__ = ["Stop", "Stopped"]
+__all__ = ["SIGNALS", "Stop", "Stopped"]
+
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None]
 
 
 class Stopped(KeyboardInterrupt):
@@ -24,9 +31,9 @@ class Stopped(KeyboardInterrupt):
 
 
 class Stop:
-    """Inside this block the first SIGINT or SIGTERM sets ``signal``; a second one ends the program as usual.
+    """Inside this block the first of `SIGNALS` sets ``signal``; a second one ends the program as usual.
 
-    Only the main thread may set handlers: elsewhere nothing is changed.
+    A SIGHUP that was ignored before stays so. Only the main thread may set handlers: elsewhere nothing is changed.
     """
 
     def __init__(self):
@@ -35,8 +42,9 @@ class Stop:
 
     def __enter__(self) -> Stop:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
+            for number in SIGNALS:
+                if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number, frame) -> None:

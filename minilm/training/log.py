@@ -5,7 +5,11 @@ from __future__ import annotations
 import csv
 import os
 
-__all__ = ["COLUMNS", "TIMES", "Log", "plot", "read_log"]
+from minilm.files import open_in_place, written_whole
+
+__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "plot", "read_log"]
+
+NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
 COLUMNS = ("step", "epoch", "tokens", "lr", "loss", "gradient_norm", "validation_loss", "seconds", "tokens_per_second")
 TIMES = ("seconds", "tokens_per_second")  # columns that differ between two runs that are equal in all else
@@ -26,7 +30,7 @@ class Log:
     def __init__(self, folder, keep: int = 0):
         self.path = os.path.join(os.fspath(folder), "log.csv")
         try:
-            self._file = open(self.path, "r+b" if keep and os.path.exists(self.path) else "w+b")
+            self._file = open_in_place(self.path)
             whole = self._file.seek(0, os.SEEK_END) >= keep > 0
             self._file.truncate(keep if whole else 0)  # a log that somebody shortened cannot be gone on with
             self._file.seek(0, os.SEEK_END)
@@ -67,29 +71,57 @@ def _cell(name: str, value) -> str:
 
 
 def read_log(folder) -> dict[str, list[float]]:
-    """The columns of a run's log.csv by name; NaN where a cell is empty."""
-    with open(os.path.join(os.fspath(folder), "log.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in COLUMNS}
+    """The columns of a run's log.csv by name; NaN where a cell is empty.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Naming the file, and the line if it is one.
+    """
+    path = os.path.join(os.fspath(folder), "log.csv")
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        try:
+            header, *rows = list(reader) or [[]]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{path} is damaged: its first line is not {HEADER.strip()!r}")
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    for number, row in enumerate(rows, 2):
+        try:
+            for name, cell in zip(COLUMNS, row, strict=True):
+                columns[name].append(float(cell or "nan"))
+        except ValueError:
+            raise ValueError(f"{path}:{number} is damaged: wanted {len(COLUMNS)} numbers, got {','.join(row)[:60]!r}") from None
+    return columns
 
 
 def plot(folder) -> str | None:
-    """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`)."""
+    """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`).
+
+    Raises
+    ------
+    OSError, ValueError
+        log.csv cannot be read, or loss.png not be written.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    from minilm.files import written_whole
+    from minilm.training.curves import line_of, steps_below
 
     log = read_log(folder)
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
-    axes.plot(log["step"], log["loss"], lw=0.9, color="0.6", label="training")
+    axes.plot(log["step"], log["loss"], label="training", **line_of(len(log["step"])))
     validated = [(step, loss) for step, loss in zip(log["step"], log["validation_loss"], strict=True) if loss == loss]
     if validated:
         axes.plot(*zip(*validated, strict=True), "o-", ms=4, lw=1.4, color="C3", label=f"validation, last {validated[-1][1]:.4f}")
-    axes.set(xlabel="step", ylabel="loss, nats a token")
+    axes.set_ylabel("loss, nats a token")
+    steps_below(axes)
     axes.grid(alpha=0.25)
     axes.legend()
     path = os.path.join(os.fspath(folder), "loss.png")

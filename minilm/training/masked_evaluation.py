@@ -14,6 +14,7 @@ from minilm.training.evaluation import Evaluation
 __all__ = ["evaluate_masked"]
 
 ROWS = 32
+PAIRS = ("bert.pooler.", "cls.seq_relationship.")  # what judges next sentences: a published model may lack it
 
 
 def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace=None) -> Evaluation:
@@ -55,4 +56,5 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
     count = sum(score.masked for score in scores)
     loss = float(np.dot([score.loss for score in scores], [score.masked for score in scores])) / count
     hits, next_hits = sum(score.hits for score in scores), sum(score.next_hits for score in scores)
-    return Evaluation(loss, count, None, hits / count, next_hits / (ROWS * len(scores)))
+    judges = not any(name.startswith(PAIRS) for name in model.new_parameters)
+    return Evaluation(loss, count, None, hits / count, next_hits / (ROWS * len(scores)) if judges else None)

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from minilm import models, tokenizers
 from minilm.layers.base import blank
+from minilm.mistaken import existing_folder, mistaken_for
 from minilm.training import tensors
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
+from minilm.training.published import is_published, language_model
 from minilm.training.state import TrainingState
+from minilm.weights.folder import instead, refuse_adapter
 
 __all__ = ["Run", "load_run"]
 
@@ -32,7 +35,8 @@ def load_run(folder) -> Run:
     Parameters
     ----------
     folder : str or os.PathLike
-        What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone.
+        What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone; and a
+        published language model's, in Hugging Face's layout. ``~`` is one's home.
 
     Returns
     -------
@@ -46,8 +50,14 @@ def load_run(folder) -> Run:
     ValueError
         A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
     """
-    folder = os.fspath(folder)
-    if os.path.isdir(folder) and not os.path.exists(os.path.join(folder, STATE)) and _plain_model(folder):
+    folder = existing_folder(folder)
+    trained = os.path.exists(os.path.join(folder, STATE))
+    if not trained and not os.path.exists(os.path.join(folder, "config.json")):
+        refuse_adapter(folder)
+        raise FileNotFoundError(f"there is no run in {folder}: it has no {STATE}{instead(folder)}")
+    if not trained and is_published(folder):
+        return Run(folder, *language_model(folder), None, None)
+    if not trained and _plain_model(folder):
         contents, config, state = {name: _content(folder, name) for name in ("config.json", "model.safetensors")}, None, None
         tokenizer = tokenizers.load(os.path.join(folder, "tokenizer.json"))
     else:
@@ -85,7 +95,7 @@ def load_weights(model, path: str, content: bytes) -> None:
     try:
         arrays = tensors.read(content)
     except ValueError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+        raise ValueError(f"{path} is not a whole safetensors file: {mistaken_for(content) or error}") from None
     try:
         model.parameters.load_state_dict(arrays)
     except ValueError as error:

@@ -1,12 +1,14 @@
 """Where a run's settings come from: a recipe, a TOML file, ``--set key=value``, options; later ones win.
 
 In each of these layers keys are as in `minilm.training.RunConfig`, those of a section dotted on the command line
-(``--set optimizer.lr=0.002``) and in a table in TOML (``[optimizer]``). Three things follow from a later layer:
+(``--set optimizer.lr=0.002``) and in a table in TOML (``[optimizer]``). A key has the value of the last layer that gives it, and
+in the lowest layer, the recipe, most keys have one. Three things are said of more than one key:
 
-- a budget (steps, minutes or epochs) replaces that of the layers before, whichever it was;
-- another kind of optimizer, schedule or tokenizer starts from that kind's own defaults, since the options of one are not those
-  of another;
-- the word ``"none"`` takes away what a layer before has set, for keys that may be left out (TOML has no null).
+- A budget (steps, minutes or epochs) replaces that of the layers before, whichever it was.
+- A section is of one kind (the model's family, the optimizer's name, ...): that of the last layer that names one. Layers that
+  name another kind in that section do not count in it, since the options of one kind are not those of another; what no
+  layer gives has the kind's own default. Layers that name no kind count, whichever it is.
+- The word ``"none"`` takes away what a layer before has set, for keys that may be left out (TOML has no null).
 """
 
 from __future__ import annotations
@@ -15,13 +17,20 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minilm.models import FAMILIES, RNNLanguageModelConfig
 from minilm.training.config import BUDGETS, RunConfig
 from minilm.training.recipes import recipe
-from minilm.training.sections import SECTIONS
+from minilm.training.sections import SECTIONS, OptimizerConfig, ScheduleConfig, TokenizerConfig
 
 __all__ = ["configuration", "parse_set", "read_toml", "resumed"]
 
-KINDS = {"tokenizer": "kind", "optimizer": "name", "schedule": "name"}
+KINDS = {  # section -> the key that names its kind, and the kind of a recipe that does not say
+    "model": ("model_type", RNNLanguageModelConfig.model_type),
+    "tokenizer": ("kind", TokenizerConfig.kind),
+    "optimizer": ("name", OptimizerConfig.name),
+    "schedule": ("name", ScheduleConfig.name),
+}
+ONE_CELL = {"forget_bias": "lstm", "nonlinearity": "rnn"}  # settings of a recurrent model that one cell alone has
 CELLS = ("rnn", "lstm", "gru")  # what --model says of the family "rnn_lm"
 MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families, each with a recipe of its name
 
@@ -35,8 +44,8 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
     Parameters
     ----------
     name : str, optional
-        A recipe; without it the one that `file` or `sets` names under the key ``recipe``, else that of the model's family
-        if it is not recurrent, else "minutes" where there is a budget in minutes, else "default".
+        A recipe; without it the last one that `file`, `sets` or `options` name under the key ``recipe``, else that of the model's
+        family if it is not recurrent, else "minutes" where there is a budget in minutes, else "default".
     file : path, optional
         TOML.
     sets : iterable of str
@@ -54,18 +63,22 @@ def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (
         Saying which key, what came and what was wanted.
     """
     layers = _layers(file, sets, options)
-    for layer in layers:
-        name = name or layer.get("recipe")
+    name = name or _recipe_for(layers)
+    return RunConfig.from_dict({**merged([recipe(name), *layers]), "recipe": name})
+
+
+def _recipe_for(layers) -> str:
+    """The recipe that goes with the layers above it."""
     families = [layer["model"].get("model_type") for layer in layers if isinstance(layer.get("model"), Mapping)]
-    family = next((family for family in families[::-1] if family), None)
-    if name is None and family in MODELS:
-        name = family
-    given = [budget for layer in layers for budget in BUDGETS if layer.get(budget) not in (None, "none")]
-    name = name or ("minutes" if given[-1:] == ["minutes"] else "default")
-    settings: dict[str, Any] = recipe(name)
-    for layer in layers:
-        settings = merged(settings, layer)
-    return RunConfig.from_dict({**settings, "recipe": name})
+    family = _last(families)
+    budgets = [budget for layer in layers for budget in BUDGETS if layer.get(budget) not in (None, "none")]
+    usual = family if family in MODELS else "minutes" if _last(budgets) == "minutes" else "default"
+    return _last(layer.get("recipe") for layer in layers) or usual
+
+
+def _last(values):
+    """The last that is not None, or None."""
+    return next((value for value in reversed(list(values)) if value is not None), None)
 
 
 def resumed(config: RunConfig, name: str | None = None, *, file=None, sets=(), options=None) -> RunConfig:
@@ -76,10 +89,7 @@ def resumed(config: RunConfig, name: str | None = None, *, file=None, sets=(), o
     ValueError
         If anything else would change; the same values as before are welcome.
     """
-    before = config.to_dict()
-    settings = before
-    for layer in _layers(file, sets, options):
-        settings = merged(settings, layer)
+    settings = merged([config.to_dict(), *_layers(file, sets, options)])
     if name is not None:
         settings = {**settings, "recipe": name}
     after = RunConfig.from_dict(settings)
@@ -99,62 +109,78 @@ def check_resumed(before: RunConfig, after: RunConfig) -> None:
 
 
 def _layers(file, sets, options) -> list[dict[str, Any]]:
-    """File, sets and options as nested settings, each with one budget at the most."""
-    layers = [] if file is None else [read_toml(file)]
-    given: dict[str, Any] = {}
-    for text in sets:
-        _put(given, parse_set(text))
-    for layer in (*layers, given, dict(options or {})):
+    """File, each of the sets, and options as nested settings; one budget at the most in each of the three."""
+    given = [parse_set(text) for text in sets]
+    layers = [{} if file is None else read_toml(file), *given, dict(options or {})]
+    together = {name: value for layer in given for name, value in layer.items()}
+    for layer in (layers[0], together, layers[-1]):
         budgets = [f"{name}={layer[name]!r}" for name in BUDGETS if layer.get(name) not in (None, "none")]
         if len(budgets) > 1:
             raise ValueError(f"training stops after steps, minutes or epochs: give one of them, got {' and '.join(budgets)}")
-    return [*layers, given, dict(options or {})]
+    return layers
 
 
-def _put(into: dict[str, Any], settings: Mapping[str, Any]) -> None:
-    """Add nested settings to nested settings."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and isinstance(into.get(name), dict):
-            _put(into[name], value)
-        else:
-            into[name] = value
+def merged(layers) -> dict[str, Any]:
+    """Each key as the last layer has it that gives it; see the module's docstring. The lowest layer comes first."""
+    settings: dict[str, Any] = {}
+    for layer in layers:
+        if any(layer.get(name) not in (None, "none") for name in BUDGETS):
+            settings = {name: value for name, value in settings.items() if name not in BUDGETS}
+        settings |= layer
+    for name in {"model", *SECTIONS} & set(settings):
+        settings[name] = _section(name, [layer.get(name, {}) for layer in layers])
+    return _pruned(settings)
 
 
-def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """`lower` with what `upper` sets; see the module's docstring."""
-    result = dict(lower)
-    if any(upper.get(name) not in (None, "none") for name in BUDGETS):
-        result = {name: value for name, value in result.items() if name not in BUDGETS}
-    for name, value in upper.items():
-        if not isinstance(value, Mapping) or not isinstance(result.get(name, {}), Mapping):
-            result[name] = value
-            continue
-        before, kind = dict(result.get(name, {})), KINDS.get(name)
-        if kind in value and kind in before and value[kind] != before[kind]:
-            before = {}
-        if name == "model" and value.get("model_type", before.get("model_type")) != before.get("model_type", "rnn_lm"):
-            before = {}  # another family's settings are not these
-        if name == "model" and value.get("cell", "lstm") != "lstm":
-            before.pop("forget_bias", None)  # the others have no forget gate
-        result[name] = {**before, **value}
-    return _pruned(result)
+def _section(name: str, tables: list) -> Any:
+    """The keys of a section from its table in each layer."""
+    for table in tables:
+        if not isinstance(table, Mapping):
+            return table  # which `RunConfig` refuses
+    if name in KINDS:
+        tables = _of_last_kind(tables, *KINDS[name])
+    if name == "model":
+        tables = _of_last_cell(tables)
+    return {key: value for table in tables for key, value in table.items()}
+
+
+def _of_last_kind(tables: list, key: str, usual: str) -> list:
+    """The tables without those that name another kind than the last one named."""
+    tables = [{key: usual, **tables[0]}, *tables[1:]]
+    kind = _last(table.get(key) for table in tables)
+    return [table for table in tables if table.get(key, kind) == kind]
+
+
+def _of_last_cell(tables: list) -> list:
+    """The tables, those that name another recurrent cell without what that cell alone has."""
+    cell = _last(table.get("cell") for table in tables)
+    others = {key for key, owner in ONE_CELL.items() if owner != cell}
+    return [
+        table if table.get("cell", cell) == cell else {key: value for key, value in table.items() if key not in others}
+        for table in tables
+    ]
 
 
 def _pruned(settings: dict[str, Any]) -> dict[str, Any]:
     """Without the keys that are "none", where they may be."""
     optional = _optional(RunConfig) | {"checkpoint_seconds"}
     result = {name: None if value == "none" and name in optional else value for name, value in settings.items()}
-    sections = {name: _optional(kind) for name, kind in SECTIONS.items()} | {
-        "model": {"forget_bias", "init_range", "n_inner", "band"}
-    }
-    for name, keys in sections.items():
-        if isinstance(result.get(name), Mapping):
-            result[name] = {key: None if value == "none" and key in keys else value for key, value in result[name].items()}
+    for name, table in result.items():
+        if isinstance(table, Mapping):
+            keys = _optional(_section_config(name, table))
+            result[name] = {key: None if value == "none" and key in keys else value for key, value in table.items()}
     return result
 
 
+def _section_config(name: str, table: Mapping[str, Any]):
+    """The dataclass of a section; None of one that there is not."""
+    if name != "model":
+        return SECTIONS.get(name)
+    return next((config for family, (config, _) in FAMILIES.items() if family == table.get("model_type")), None)
+
+
 def _optional(kind) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind) if field.default is None}
+    return set() if kind is None else {field.name for field in dataclasses.fields(kind) if field.default is None}
 
 
 def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

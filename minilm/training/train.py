@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices
 from minilm.data.manifest import file_hash
-from minilm.files import written_whole
+from minilm.data.pipes import on_disk
+from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
+from minilm.training.log import NO_PLOTS
 from minilm.training.progress import Progress
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
@@ -74,7 +76,7 @@ def train(
     NonFiniteError
         A loss, gradient or weight was not finite.
     Stopped
-        Ctrl-C or SIGTERM, after a checkpoint was written; a KeyboardInterrupt.
+        Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written; a KeyboardInterrupt.
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
@@ -97,34 +99,36 @@ def stored_config(out) -> RunConfig:
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
-    if out is not None:
-        found = None if overwrite else holds_run(out)
-        if found:
-            raise FileExistsError(f"{os.fspath(out)} holds {found} already: --resume goes on with a run, --overwrite replaces it")
-        if os.path.lexists(out) and not os.path.isdir(out):
-            raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
-    if os.path.isfile(config.corpus):
-        config = config.replace(corpus=os.path.abspath(config.corpus))
-    tokenizer, parts = corpus_parts(config)
-    make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
-    model = make_model(config, tokenizer.vocab_size)
-    folder = Folder(_free(config) if out is None else out)
+    config = config.replace(corpus=on_disk(config.corpus))
+    folder = _claimed(config) if out is None else _opened(out)
     try:
+        held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
+        if held:
+            raise FileExistsError(f"{os.fspath(out)} holds {held} already: --resume goes on with a run, --overwrite replaces it")
+        if os.path.isfile(config.corpus):
+            config = config.replace(corpus=os.path.abspath(config.corpus))
+        tokenizer, parts = corpus_parts(config)
+        make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
+        model = make_model(config, tokenizer.vocab_size)
         return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
     except BaseException:
-        folder.close()
-        with contextlib.suppress(OSError):
-            os.rmdir(folder.path)  # only if it is empty
+        folder.discard()
+        if out is None:
+            with contextlib.suppress(OSError):
+                os.rmdir(RUNS)  # only if it is empty
         raise
 
 
-def _free(config: RunConfig) -> str:
-    """A folder that is not there yet."""
+def _opened(out) -> Folder:
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
+    return Folder(out)
+
+
+def _claimed(config: RunConfig) -> Folder:
+    """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    number = 1
-    while os.path.lexists(path := os.path.join(RUNS, f"{name}-{config.kind}-{number}")):
-        number += 1
-    return path
+    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
 
 
 def _resumed(config: RunConfig | None, out) -> Trainer:
@@ -136,6 +140,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
+            config = config.replace(corpus=on_disk(config.corpus))
             if os.path.isfile(config.corpus):
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)
@@ -175,9 +180,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.run(shown)
             evaluation = trainer.conclude(shown)
         finally:
-            shown.close()
-            with contextlib.suppress(OSError):  # what went wrong is more important than the plot
-                trainer.draw()
+            _draw(trainer, shown)
     finally:
         shown.close()
     model = trainer.use_average().to("cpu")
@@ -187,6 +190,15 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
         shown.say(f"no sample: {error}")
         sample = None
     return Result(trainer.folder.path, model, trainer.tokenizer, state, evaluation, sample)
+
+
+def _draw(trainer: Trainer, shown: Progress) -> None:
+    """loss.png; what keeps it from being drawn is said, and is no reason to fail."""
+    try:
+        if trainer.draw() is None:
+            shown.say(NO_PLOTS)
+    except (OSError, ValueError) as error:
+        shown.say(f"no loss.png: {error}")
 
 
 def describe(trainer: Trainer) -> list[str]:

@@ -6,7 +6,8 @@ One step::
     loss, saved  = model.forward(ids, targets, state, key=Key(seed, step))
     model.backward(saved)                                    fills the gradient buffer
     norm         = optimizer.step(lr)                        clips, updates, clears
-    state        = saved.state                               carried into the next step, by recurrent models
+    state        = saved.state                               carried into the next step, by recurrent models, but for the rows
+                                                             that begin anew (`minilm.data.batching`)
 
 See `minilm.training.step`, and `minilm.training.passes` for a batch that goes through the model in parts (``accumulate``).
 
@@ -108,8 +109,9 @@ class Trainer:
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
         counts = passes.counts(self.model, batch, len(keys))
-        passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
-        clip.norm(self._parameters.gradient_flat)
+        with self._parameters.clean_after_error():
+            passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
+            clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
         make_optimizer(self.config, small.parameters).step(0.0)
@@ -123,7 +125,7 @@ class Trainer:
         ------
         NonFiniteError
         Stopped
-            After SIGINT or SIGTERM, when a checkpoint has been written.
+            After SIGINT, SIGTERM or SIGHUP, when a checkpoint has been written.
         OSError
             If the disk is full or the folder cannot be written; the last checkpoint is kept.
         """
@@ -131,8 +133,8 @@ class Trainer:
         first = origin = time.perf_counter()
         origin -= state.seconds
         row_time, row_tokens, begun, last_saved, last_validated = first, state.tokens, state.tokens, first, first
-        # NumPy need not warn of what is looked for here at every step.
-        with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), self._on_device():
+        clean, quiet = self._parameters.clean_after_error(), np.errstate(over="ignore", invalid="ignore")  # looked for here
+        with Stop() as stop, self._on_device(), clean, quiet:
             while not self.finished():
                 lr = self._rate()
                 loss, norm, count = self._step(lr)
@@ -180,8 +182,11 @@ class Trainer:
         step = self.state.step
         on_host = self.batches.batch(step)  # ids and targets (B, T), and what else the model reads
         batch = self._there(on_host)
-        if self.batches.fresh(step):
+        fresh = self.batches.fresh_rows(step)  # (B,)
+        if fresh.all():
             self.carried = self._zeros
+        elif fresh.any():
+            self.carried = passes.restarted(self.carried, fresh)
         keys = self._keys(step)
         counts = passes.counts(self.model, on_host, len(keys))
         try:

@@ -4,10 +4,11 @@ A model's `from_pretrained` is `read_config`, the model, then `load_weights`; it
 `save_weights`.
 """
 
-from .config import config_of, read_config, settings_of
+from .config import config_content, config_of, read_config, settings_of
 from .folder import WeightFolder
 from .keymap import BERT, GPT2, KEYMAPS, OPENAI_GPT, KeyMap
 from .loading import Loaded, load_weights
+from .published import Published, read_published
 from .saving import save_weights
 from .tensor_file import Entry, TensorFile
 
@@ -19,11 +20,14 @@ __all__ = [
     "Entry",
     "KeyMap",
     "Loaded",
+    "Published",
     "TensorFile",
     "WeightFolder",
+    "config_content",
     "config_of",
     "load_weights",
     "read_config",
+    "read_published",
     "save_weights",
     "settings_of",
 ]

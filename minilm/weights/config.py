@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from minilm.files import read_json
+from minilm.mistaken import existing_folder
+from minilm.weights.folder import instead, refuse_adapter
 
 CONFIG = "config.json"
 
@@ -40,34 +43,61 @@ NUMBERS = {
     "openai-gpt": {"layer_norm_epsilon": 1e-5, "initializer_range": 0.02},
     "bert": {"layer_norm_eps": 1e-12, "initializer_range": 0.02},
 }
+# Other names that transformers (by its `attribute_map`) gives to some of these.
+GPT_SYNONYMS = {
+    "hidden_size": "n_embd",
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "max_position_embeddings": "n_positions",
+}
+SYNONYMS: dict[str, dict[str, str]] = {"gpt2": GPT_SYNONYMS, "openai-gpt": GPT_SYNONYMS, "bert": {}}
 # Fields that change what a model computes, and the one value of each that is supported.
 ONLY = {
     "gpt2": {
         "scale_attn_weights": True,
         "scale_attn_by_inverse_layer_idx": False,
         "add_cross_attention": False,
-        "tie_word_embeddings": True,
     },
-    "openai-gpt": {"tie_word_embeddings": True},
+    "openai-gpt": {},
     "bert": {
         "position_embedding_type": "absolute",
         "is_decoder": False,
         "add_cross_attention": False,
-        "tie_word_embeddings": True,
         "embedding_size": None,
     },
 }
 WIDTHS = {"gpt2": ("n_embd", "n_head"), "openai-gpt": ("n_embd", "n_head"), "bert": ("hidden_size", "num_attention_heads")}
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel", "bert": "BertForPreTraining"}
+PREFIXES = {"GPT2": "gpt2", "OpenAIGPT": "openai-gpt", "Bert": "bert"}  # of the names of their classes
 
 
-def read_config(folder) -> dict:
+def config_content(folder) -> dict:
+    """What the config.json of a folder holds; `folder` may be the file, too.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        In one line that says what lies there instead.
+    """
+    path = os.path.expanduser(os.fspath(folder))
+    if os.path.isfile(path):
+        return read_json(path)
+    folder = existing_folder(path)
+    refuse_adapter(folder)
+    if not os.path.exists(os.path.join(folder, CONFIG)):
+        raise FileNotFoundError(f"there is no {CONFIG} in {folder}{instead(folder)}")
+    return read_json(os.path.join(folder, CONFIG))
+
+
+def read_config(folder, families: Sequence[str] = ()) -> dict:
     """The settings of the model in a folder.
 
     Parameters
     ----------
     folder : str or os.PathLike
         With a config.json; or the file.
+    families : sequence of str
+        See `settings_of`.
 
     Returns
     -------
@@ -80,38 +110,39 @@ def read_config(folder) -> dict:
     ValueError
         Naming the file, the field, what it holds and what was wanted.
     """
-    folder = os.fspath(folder)
-    path = os.path.join(folder, CONFIG) if os.path.isdir(folder) else folder
-    content = read_json(path)
+    content, path = config_content(folder), os.path.expanduser(os.fspath(folder))
     try:
-        return settings_of(content)
+        return settings_of(content, families)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path if os.path.isfile(path) else os.path.join(path, CONFIG)}: {error}") from None
 
 
-def settings_of(config: Mapping) -> dict:
+def settings_of(config: Mapping, families: Sequence[str] = ()) -> dict:
     """Plain settings of a model from the content of its config.json.
 
     Parameters
     ----------
     config : mapping
+    families : sequence of str
+        Those that the model may be of where neither model_type nor architectures say: by the class that is to read it.
 
     Returns
     -------
     settings : dict
         ``family`` ("gpt2", "openai-gpt" or "bert"); ``activation``, an op's name ("gelu_erf", "gelu_tanh", "relu"); and under
-        Hugging Face's own names the sizes, the dropout rates, the layer normalisation's epsilon and the initial scale. GPT-2 has
+        Hugging Face's own names the sizes, the dropout rates, the layer normalisation's epsilon, the initial scale and
+        ``tie_word_embeddings``. GPT-2 has
         ``n_inner`` too (never None), BERT ``num_labels``, ``labels`` (a list, or None), ``pad_token_id`` and
         ``classifier_dropout``. Fields that are not there get the values that `transformers` assumes.
 
     Raises
     ------
     ValueError
-        A field has a wrong type or value, or one that no model here supports: another activation, relative positions.
+        A field has a wrong type or value, or one that no model here supports: another activation, relative positions; or two
+        names of one field disagree.
     """
-    family = config.get("model_type")
-    if family not in SIZES:
-        raise ValueError(f"model_type must be one of {', '.join(map(repr, SIZES))}, got {family!r}")
+    family = family_of(config, families)
+    config = canonical(config, family)
     found: dict = {"family": family}
     for name, default in SIZES[family].items():
         found[name] = _whole(config, name, default)
@@ -123,6 +154,9 @@ def settings_of(config: Mapping) -> dict:
         found[name] = _real(config, name, default)
         if not 0 < found[name] < float("inf"):
             raise ValueError(f"{name} must be positive, got {found[name]!r}")
+    found["tie_word_embeddings"] = config.get("tie_word_embeddings", True)
+    if not isinstance(found["tie_word_embeddings"], bool):
+        raise ValueError(f"tie_word_embeddings must be true or false, got {found['tie_word_embeddings']!r}")
     for name, supported in ONLY[family].items():
         value = config.get(name, supported)
         if value != supported and not (name == "embedding_size" and value == found["hidden_size"]):
@@ -139,6 +173,37 @@ def settings_of(config: Mapping) -> dict:
     else:
         found["activation"] = _choice(config, "afn", "gelu", GPT_ACTIVATIONS)
     return found
+
+
+def canonical(config: Mapping, family: str) -> dict:
+    """The content of a config.json with one name for each field: those of `settings_of`."""
+    found, synonyms = dict(config), SYNONYMS[family]
+    for name in [name for name in config if name in synonyms]:
+        main, value = synonyms[name], found.pop(name)
+        if main in config and config[main] != value:
+            raise ValueError(f"{name} = {value!r} and {main} = {config[main]!r} are two names of one setting: take one out")
+        found[main] = value
+    return found
+
+
+def family_of(config: Mapping, families: Sequence[str]) -> str:
+    """The model's family: model_type, else that of the class in architectures, else what the class that reads it is for."""
+    family = config.get("model_type") or _family_of_class(config.get("architectures"))
+    if family is None and families:
+        family = "openai-gpt" if "openai-gpt" in families and "afn" in config else families[0]
+    if family not in SIZES:
+        hint = ": write it into the file" if family is None else ""
+        raise ValueError(f"model_type must be one of {', '.join(map(repr, SIZES))}, got {family!r}{hint}")
+    return family
+
+
+def _family_of_class(names) -> str | None:
+    """The family of transformers' GPT2LMHeadModel, BertForMaskedLM, ..."""
+    for name in names if isinstance(names, list) else ():
+        named = re.match(r"(GPT2|OpenAIGPT|Bert)(?=(LMHead|DoubleHeads)?Model$|For[A-Z])", str(name))
+        if named:
+            return PREFIXES[named[1]]
+    return None
 
 
 def config_of(settings: Mapping, architecture: str | None = None) -> dict:
@@ -160,7 +225,7 @@ def config_of(settings: Mapping, architecture: str | None = None) -> dict:
     if family not in SIZES:
         raise ValueError(f"family must be one of {', '.join(map(repr, SIZES))}, got {family!r}")
     config = {"model_type": family, "architectures": [architecture or ARCHITECTURES[family]]}
-    for name in (*SIZES[family], *RATES[family], *NUMBERS[family]):
+    for name in (*SIZES[family], *RATES[family], *NUMBERS[family], "tie_word_embeddings"):
         if name in settings:
             config[name] = settings[name]
     field, spelled, default = {

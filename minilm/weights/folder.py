@@ -7,11 +7,15 @@ import os
 from collections.abc import Iterator, Mapping
 
 from minilm.files import read_json
+from minilm.mistaken import existing_folder
 from minilm.weights.tensor_file import Entry, TensorFile
 
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
-FOREIGN = ("pytorch_model.bin", "pytorch_model.bin.index.json", "tf_model.h5", "flax_model.msgpack", "model.ckpt.index")
+# Ends of names of files that hold weights in another form.
+FOREIGN = (".bin", ".bin.index.json", ".pt", ".pth", ".ckpt", ".ckpt.index", ".h5", ".msgpack", ".onnx", ".gguf", ".npz")
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+MERGE = "which minilm does not apply: merge it into its model first (merge_and_unload of peft)"
 
 
 class WeightFolder(Mapping):
@@ -31,25 +35,26 @@ class WeightFolder(Mapping):
     """
 
     def __init__(self, path):
-        self.path = os.fspath(path)
+        self.path = os.path.expanduser(os.fspath(path))
         self._files: dict[str, TensorFile] = {}
         self._places: dict[str, str] = {}  # array -> file
         try:
             if os.path.isfile(self.path):
                 self._open(os.path.basename(self.path), os.path.dirname(self.path))
-            elif not os.path.isdir(self.path):
-                raise FileNotFoundError(f"there is no folder {self.path}")
-            elif os.path.exists(os.path.join(self.path, WEIGHTS)):
-                self._open(WEIGHTS, self.path)
-            elif os.path.exists(os.path.join(self.path, INDEX)):
-                self._open_indexed()
             else:
-                foreign = next((name for name in FOREIGN if os.path.exists(os.path.join(self.path, name))), None)
-                hint = f"; {foreign} is another format: save the model with safetensors first" if foreign else ""
-                raise FileNotFoundError(f"there is neither {WEIGHTS} nor {INDEX} in {self.path}{hint}")
+                self._open_folder(existing_folder(self.path))
         except BaseException:
             self.close()
             raise
+
+    def _open_folder(self, folder: str) -> None:
+        refuse_adapter(folder)
+        if os.path.exists(os.path.join(folder, WEIGHTS)):
+            self._open(WEIGHTS, folder)
+        elif os.path.exists(os.path.join(folder, INDEX)):
+            self._open_indexed()
+        else:
+            raise FileNotFoundError(f"there is neither {WEIGHTS} nor {INDEX} in {folder}{instead(folder)}")
 
     def _open(self, name: str, folder: str) -> None:
         file = self._files[name] = TensorFile(os.path.join(folder, name))
@@ -96,6 +101,27 @@ class WeightFolder(Mapping):
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def refuse_adapter(folder: str) -> None:
+    """ValueError if the folder is one of LoRA's: what is in it must not be taken for the model, nor the model without it."""
+    adapter = next((name for name in ADAPTER if os.path.exists(os.path.join(folder, name))), None)
+    if adapter is not None:
+        raise ValueError(f"{os.path.join(folder, adapter)} is of an adapter (LoRA), {MERGE}")
+
+
+def instead(folder: str) -> str:
+    """What else lies in a folder without a model, and what helps; "" where nothing says."""
+    names = sorted(os.listdir(folder))
+    other = next((name for name in names if name.endswith(".safetensors") and name != WEIGHTS), None)
+    if other is not None:
+        return f"; if {other} is the model's, name it {WEIGHTS}"
+    foreign = next((name for name in names if name.endswith(FOREIGN)), None)
+    if foreign is not None:
+        return f"; {foreign} is another format: save the model with safetensors first"
+    if "snapshots" in names:
+        return f"; it is of the Hub's cache: give the folder in {os.path.join(folder, 'snapshots')} that holds config.json"
+    return ""
 
 
 def read_index(path) -> dict[str, str]:

@@ -16,6 +16,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+WRAPPED = r"^((module|_orig_mod)\.)+|(?<![^.])_orig_mod\."  # of PyTorch's DataParallel, and of torch.compile
+
 
 class KeyMap(NamedTuple):
     """The names of one family's weights.
@@ -51,7 +53,7 @@ class KeyMap(NamedTuple):
 
     def canonical(self, name: str) -> str:
         """The name by which both sides are compared."""
-        name = name.removeprefix(self.prefix)
+        name = re.sub(WRAPPED, "", name).removeprefix(self.prefix)
         for pattern, new in self.renewed:
             name = re.sub(pattern, new, name)
         return name

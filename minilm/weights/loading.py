@@ -144,6 +144,7 @@ def _untied(plan: _Plan, weights: WeightFolder, keymap: KeyMap) -> list[str]:
             continue
         pairs = zip(weights.file_of(name).blocks(name), weights.file_of(main).blocks(main), strict=False)
         if any(not np.array_equal(a, b, equal_nan=True) for (_, a), (_, b) in pairs):
-            problems.append(f"{name} differs from {main}, to which it is tied")
+            untied = '"tie_word_embeddings": false in config.json reads both'
+            problems.append(f"{name} differs from {main}, to which it is tied: {untied}")
         plan.unused.append(name)
     return problems

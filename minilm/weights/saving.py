@@ -16,12 +16,13 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.files import written_whole
+from minilm.files import flush_folder, written_whole
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import BLOCK_BYTES
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 SHARD_BYTES = 5 * 10**9
 DTYPES = {"float32": "F32", "float64": "F64"}
 
@@ -33,7 +34,15 @@ class Item(NamedTuple):
     array: np.ndarray
 
 
-def save_weights(model, folder, keymap: KeyMap, config: Mapping | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
+def save_weights(
+    model,
+    folder,
+    keymap: KeyMap,
+    config: Mapping | None = None,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    generation_config: Mapping | None = None,
+) -> None:
     """Write a model's weights, and its config.json, as Hugging Face's `transformers` reads them.
 
     Parameters
@@ -48,6 +57,8 @@ def save_weights(model, folder, keymap: KeyMap, config: Mapping | None = None, *
         The content of config.json; without it that file is not touched.
     shard_bytes : int
         Weights larger than this are spread over several files of at most this size (or of one array), with an index.
+    generation_config : mapping, optional
+        Likewise of generation_config.json.
 
     Raises
     ------
@@ -69,13 +80,15 @@ def save_weights(model, folder, keymap: KeyMap, config: Mapping | None = None, *
     staged = f"{folder}.{token}.tmp" if is_new else os.path.join(folder, f".{token}.tmp")
     os.mkdir(staged)
     try:
-        names = _write_all(staged, shards, config)
+        names = _write_all(staged, shards, {CONFIG: config, GENERATION: generation_config})
         if is_new:
             os.rename(staged, folder)
+            flush_folder(os.path.dirname(folder))
             return
         older = weight_files(folder)
         for name in names:
             os.replace(os.path.join(staged, name), os.path.join(folder, name))
+        flush_folder(folder)
         for name in older - set(names):
             os.remove(os.path.join(folder, name))
     finally:
@@ -132,7 +145,7 @@ def write_tensors(path, arrays: list[Item]) -> None:
                 file.write(block.reshape(-1).view(np.uint8).data)
 
 
-def _write_all(folder: str, shards: list[list[Item]], config: Mapping | None) -> list[str]:
+def _write_all(folder: str, shards: list[list[Item]], contents: Mapping[str, Mapping | None]) -> list[str]:
     """Write every file; their names, in the order in which they should replace older ones."""
     if len(shards) == 1:
         names = [WEIGHTS]
@@ -145,9 +158,10 @@ def _write_all(folder: str, shards: list[list[Item]], config: Mapping | None) ->
         places = {item.name: name for name, arrays in zip(names, shards, strict=True) for item in arrays}
         _write_json(os.path.join(folder, INDEX), {"metadata": {"total_size": total}, "weight_map": dict(sorted(places.items()))})
         names.append(INDEX)
-    if config is not None:
-        _write_json(os.path.join(folder, CONFIG), dict(config))
-        names.append(CONFIG)
+    for name, content in contents.items():
+        if content is not None:
+            _write_json(os.path.join(folder, name), dict(content))
+            names.append(name)
     return names
 
 

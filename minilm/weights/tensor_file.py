@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import mistaken_for
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 BLOCK_BYTES = 1 << 22  # copied at a time, so that pages of the file do not add up beside the copy
@@ -87,7 +88,8 @@ class TensorFile(Mapping):
                 self._start, text = _read_header(file, size)
                 self.metadata, self._entries = _check_header(text, size - self._start)
             except ValueError as error:
-                raise ValueError(f"{self.path}: {error}") from None
+                file.seek(0)
+                raise ValueError(f"{self.path}: {mistaken_for(file.read(64)) or error}") from None
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 
     def __getitem__(self, name: str) -> Entry:

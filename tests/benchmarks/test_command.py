@@ -73,10 +73,10 @@ def test_wrong_arguments_end_with_2_and_a_hint(arguments, said, capsys):
 
 
 @pytest.mark.parametrize("arguments", [["--threads", "0"], ["--seconds", "nan"], ["--seconds", "-1"], ["--sceonds", "1"]])
-def test_wrong_options_end_with_2(arguments):
+def test_wrong_options_end_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
-    assert caught.value.code == 2
+    assert caught.value.code == 2 and capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.skipif(not memory.available(), reason="no /proc/self/clear_refs to write to")

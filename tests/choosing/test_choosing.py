@@ -11,6 +11,7 @@ import pytest
 from minilm import Workspace, choosing, cli, devices, models, optimizers
 from minilm.choosing import cost
 from minilm.random import Key
+from tests import clocks
 
 measuring = importlib.import_module("minilm.choosing.machine")  # the function of that name hides the module
 
@@ -30,12 +31,12 @@ def measured_step(model, batch, steps=6) -> float:
     """Seconds of a training step: forward, backward, Adam; the median."""
     adam, workspace, times = optimizers.Adam(model.parameters), Workspace(), []
     for step in range(steps + 2):
-        begin = time.perf_counter()
+        begin = time.process_time()
         workspace.reset()
         _, saved = model.forward(*batch, key=Key(0, step), workspace=workspace)
         model.backward(saved, workspace=workspace)
         adam.step()
-        times.append(time.perf_counter() - begin)
+        times.append(time.process_time() - begin)
     return float(np.median(times[2:]))
 
 
@@ -58,8 +59,18 @@ def language_model(kind):
 
 
 @pytest.fixture(scope="module")
-def machine():
-    return choosing.Machine.measure()
+def measured():
+    devices.set_threads(1)
+    with clocks.of_the_process():
+        return choosing.Machine.measure()
+
+
+@pytest.fixture
+def machine(measured):
+    """The rates of one thread, and within the test the clock by which they were measured: what others compute does not count."""
+    devices.set_threads(1)
+    with clocks.of_the_process():
+        yield measured
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "gpt"])
@@ -191,7 +202,9 @@ def test_a_machine_of_a_file(tmp_path):
     TWO_CORES.save(path)
     assert choosing.Machine.load(path) == TWO_CORES
     content = json.loads(path.read_text())
-    for change, says in (({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores")):
+    huge = "must lie in .* got a whole number beyond all floats"
+    wrong = [({name: 10**400}, f"{name} {huge}") for name in ("matmul", "threads", "memory")]
+    for change, says in [({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores"), *wrong]:
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=says):
             choosing.Machine.load(path)
@@ -209,7 +222,7 @@ def test_data_are_counted(tmp_path):
     (tmp_path / "more.txt").write_text("a bird\n")
     assert choosing.data_of("sentiment", tmp_path).examples == 3
     path.write_bytes(b"fine\n\xff\n")
-    with pytest.raises(ValueError, match="text.txt:2: not UTF-8"):
+    with pytest.raises(ValueError, match="text.txt:2: byte 1 of the line is not UTF-8"):
         choosing.data_of("vectors", path)
     path.write_text("\n")
     with pytest.raises(ValueError, match="no text"):
@@ -281,6 +294,15 @@ def test_mistakes_are_told_in_one_line(told, capsys, tmp_path, argv, says):
     assert cli.main(["choose", *(word.format(missing=tmp_path / "missing") for word in argv), *told]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
+def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choosing.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
+    assert cli.main(["choose", *argv]) == 2
+    err = capsys.readouterr().err
+    assert "measuring" not in err and err.count("\n") == 1
 
 
 def test_another_device_needs_its_rates(capsys):

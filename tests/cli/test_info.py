@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 
@@ -50,6 +51,28 @@ def test_json(capsys, monkeypatch, cache):
     assert found["implementations"]["oracle"].startswith(f"{len(minilm.ops.FOLDERS)} of")
     assert found["numba"][0].isdigit() and found["optional"]["cupy"].endswith("(GPU)")
     assert found["blas"]["name"]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="names of x86 processors")
+@pytest.mark.parametrize(
+    "variables, width, says",
+    [
+        ({"NUMBA_CPU_NAME": "generic"}, 16, "generic, with the features of its name alone"),
+        ({"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+avx2,+fma"}, 32, "haswell, with the features +avx2,+fma"),
+        ({"NUMBA_CPU_NAME": "haswell"}, None, "haswell, with this processor's features (NUMBA_CPU_FEATURES is not set)"),
+    ],
+)
+def test_the_processor_is_the_one_that_is_compiled_for(variables, width, says):
+    """What info says is what the tile of matrix products is made for."""
+    code = (
+        "import json; from minilm.cli import info; from minilm.ops import tile; found = info.collect(); "
+        "print(json.dumps([found['processor'], found['environment'], tile.VECTOR]))"
+    )
+    environment = {**os.environ, **variables}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    processor, environment, vector = json.loads(done.stdout)
+    assert processor["compiled for"] == says and variables.items() <= environment.items()
+    assert processor["vector"].startswith(f"{vector} bytes") and vector == (width or vector)
 
 
 def test_a_wrong_number_of_threads_is_told(monkeypatch, capsys):

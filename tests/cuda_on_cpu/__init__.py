@@ -1,6 +1,6 @@
-"""CUDA kernels on the CPU: g++ compiles the same .cu files against a header that plays the GPU, and ctypes calls them.
+"""Tests of `minilm.ops.cuda.emulated`, which runs CUDA kernels on the CPU, and what only tests need: NVRTC, the sanitizers."""
 
-``include/shim.h`` is that header, ``loader.py`` compiles and launches, ``fake_cupy`` is so much of CuPy as minilm uses, on NumPy
-arrays, so that ops, layers and models run as they are. Blind spots: numbers of tensor cores, timing, and races between blocks
-where the launch is not cooperative.
-"""
+from minilm.ops.cuda import emulated as fake_cupy
+from minilm.ops.cuda.emulated import loader
+
+__all__ = ["fake_cupy", "loader"]

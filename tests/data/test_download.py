@@ -3,8 +3,10 @@
 import dataclasses
 import hashlib
 import http.server
+import multiprocessing
 import os
 import threading
+import time
 
 import pytest
 
@@ -35,6 +37,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = min(len(content), start + server.piece) if server.mode == "breaks off" else len(content)
+        if server.mode == "slow":  # so that whoever else asks is at it at the same time
+            for place in range(start, len(content), 64_000):
+                self.wfile.write(content[place : place + 64_000])
+                self.wfile.flush()
+                time.sleep(0.02)
+            return
         self.wfile.write(content[start:stop])
 
     def log_message(self, *args):
@@ -190,3 +198,89 @@ def test_unwritable_folder(server, entry, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     with pytest.raises(OSError):
         data.fetch(entry)
+
+
+def test_a_full_disk_is_named(server, entry, monkeypatch):
+    def full(entry, file, bar):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minilm.data.download._receive", full)
+    with pytest.raises(OSError) as caught:
+        data.fetch(entry)
+    assert caught.value.filename == entry.path + ".part"
+
+
+# --- several at a time -----------------------------------------------------------------------------------------------
+
+
+def fetched(entry, barrier, results):
+    """Fetch, and look whether what was returned as right stays as it is."""
+    try:
+        barrier.wait(30)
+        path = data.fetch(entry)
+        before = os.stat(path)
+        right = [module.file_hash(path) == entry.sha256]
+        time.sleep(0.1)
+        right.append(module.file_hash(path) == entry.sha256 and os.stat(path).st_mtime_ns == before.st_mtime_ns)
+        results.append(right)
+    except BaseException as error:
+        results.append(repr(error))
+
+
+@pytest.mark.parametrize("there", ["nothing", "a part", "a part of something else", "a wrong file"])
+def test_threads_get_one_right_file(server, entry, there):
+    server.mode = "slow"
+    if there != "nothing":
+        name = "sample.txt" if there == "a wrong file" else "sample.txt.part"
+        put(entry, name, CONTENT[:5000] if there == "a part" else b"x" * 5000)
+    results, barrier = [], threading.Barrier(8)
+    threads = [threading.Thread(target=fetched, args=(entry, barrier, results)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [[True, True]] * 8
+    assert content(entry) == CONTENT and [name for name in names(entry) if "wrong" not in name] == ["sample.txt"]
+    assert len(server.asked) == (2 if there == "a part of something else" else 1)
+
+
+def test_processes_get_one_right_file(server, entry):
+    server.mode = "slow"
+    context = multiprocessing.get_context("fork")
+    with context.Manager() as manager:
+        results, barrier = manager.list(), context.Barrier(3)
+        processes = [context.Process(target=fetched, args=(entry, barrier, results)) for _ in range(3)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join()
+        assert list(results) == [[True, True]] * 3
+    assert names(entry) == ["sample.txt"] and server.asked == [None]
+
+
+def test_without_locks_each_has_a_part_of_its_own(server, entry, monkeypatch):
+    server.mode = "slow"
+    monkeypatch.setattr("minilm.data.download._locked", lambda descriptor, waiting: False)
+    results, barrier = [], threading.Barrier(4)
+    threads = [threading.Thread(target=fetched, args=(entry, barrier, results)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each[0] for each in results] == [True] * 4 and content(entry) == CONTENT
+
+
+def test_who_waits_is_told_and_takes_over_where_the_first_gives_up(server, entry, capsys):
+    """The one that downloads cannot go on: the next one goes on with what it left."""
+    from minilm.data.download import _part
+
+    put(entry, "sample.txt.part", CONTENT[:1000])
+    results = []
+    with _part(entry, False):
+        thread = threading.Thread(target=lambda: results.append(data.fetch(entry, progress=True)))
+        thread.start()
+        while "waiting for it" not in (said := capsys.readouterr().err):
+            time.sleep(0.01)
+    thread.join()
+    assert results == [entry.path] and content(entry) == CONTENT and server.asked == ["bytes=1000-"]
+    assert said.startswith("sample is being fetched by another process")

@@ -50,6 +50,23 @@ def test_the_second_segment_follows_the_first_or_does_not():
     assert agreed == len(labels) > 300 and 0.4 < np.mean(labels) < 0.6
 
 
+@pytest.mark.parametrize("longer", [1, 2, 3, 12])
+def test_a_second_segment_from_elsewhere_is_never_the_one_that_follows(longer):
+    """In a text hardly longer than a row, where a random place is often that one; ids tell where each token stands."""
+    tokens = 5 + np.arange(T + longer)
+    special = SPECIAL._replace(vocab_size=5 + len(tokens))
+    follows = [0, 0]
+    for step in range(40):
+        ids, targets, _, mask, labels = data.PretrainingBatches(tokens, B, T, special, seed=2).batch(step)
+        for row, seen, label in zip(true(ids, targets), mask, labels, strict=True):
+            first, last = np.flatnonzero(row[: seen.sum()] == 3)
+            assert np.array_equal(row[1:first], np.arange(row[1], row[1] + first - 1))
+            assert np.array_equal(row[first + 1 : last], np.arange(row[first + 1], row[first + 1] + last - first - 1))
+            assert (row[first + 1] == row[first - 1] + 1) == (label == 0)
+            follows[label] += 1
+    assert min(follows) > 200
+
+
 def test_how_much_is_masked_and_with_what():
     chosen = masked = same = other = free = 0
     for step in range(60):

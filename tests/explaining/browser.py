@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import time
 
+from tests import clocks
+
 
 def find():
     """The path of a Chromium or Chrome, or None."""
@@ -74,7 +76,7 @@ class Page:
                 return answer["result"]
             self._event(answer)
 
-    def _read(self, seconds=60):
+    def _read(self, seconds=clocks.PATIENCE):
         end = time.monotonic() + seconds
         while b"\0" not in self._buffer:
             ready, _, _ = select.select([self._answers], [], [], max(0, end - time.monotonic()))
@@ -99,10 +101,10 @@ class Page:
     def open(self, path):
         """Load a file, and wait until it has drawn itself."""
         self.send("Page.navigate", url=f"file://{os.path.abspath(path)}")
-        end = time.monotonic() + 30
+        end = time.monotonic() + clocks.PATIENCE
         while self.run("location.protocol === 'file:' && document.documentElement?.dataset.ready") != "1":
             if time.monotonic() > end:
-                raise RuntimeError(f"the page was not ready after 30 s: {self.complaints}")
+                raise RuntimeError(f"the page was not ready after {clocks.PATIENCE} s: {self.complaints}")
             time.sleep(0.05)
 
     def run(self, script):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import generation, models, tokenizers
+from tests.generation.fakes import Script
 
 LETTERS = tokenizers.Character("abcdefgh \n")
 V = LETTERS.vocab_size
@@ -53,6 +54,17 @@ def test_prompts_of_different_lengths_are_read_side_by_side():
     assert texts[::2] == texts[1::2] == [LETTERS.decode(row) for row in drawn]
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_recurrent_models_read_prompts_of_different_lengths_each_as_alone(cell):
+    model, prompts = recurrent(cell), ["ab", "cafe bad", "h", "de", "a bad cafe"]
+    ids = [LETTERS.encode(prompt) for prompt in prompts]
+    drawn = np.stack(list(generation.stream_ids(model, ids, 12, greedy=True)), axis=1)  # (B, 12)
+    for row, prompt in zip(drawn, ids, strict=True):
+        assert row.tolist() == [int(id[0]) for id in generation.stream_ids(model, [prompt], 12, greedy=True)]
+    sampled = np.stack(list(generation.stream_ids(model, ids, 12, seed=2)), axis=1)
+    assert sampled[0].tolist() == [int(id[0]) for id in generation.stream_ids(model, ids[:1], 12, seed=2)]
+
+
 def test_stop_strings_end_each_text_by_itself():
     model, prompts = gpt(), ["ab", "cafe bad", "h"]
     whole = generation.generate_many(model, LETTERS, prompts, 1, 20, greedy=True)
@@ -61,29 +73,89 @@ def test_stop_strings_end_each_text_by_itself():
     assert cut == [text.partition(stop)[0] for text in whole] and cut[0] != whole[0]
 
 
-def test_a_state_may_be_continued_twice():
-    model = gpt()
+def recurrent(cell):
+    config = models.RNNLanguageModelConfig(vocab_size=V, hidden_size=9, embedding_size=7, num_layers=2, cell=cell)
+    model = models.RNNLanguageModel(config, seed=0)
+    for value in model.parameters.values():
+        value *= 3
+    return model
+
+
+@pytest.mark.parametrize("make", [gpt, *(lambda cell=cell: recurrent(cell) for cell in ("lstm", "gru", "rnn"))])
+def test_a_state_may_be_continued_twice(make):
+    """Both continuations go on as if there were no other: neither is written over."""
+    model = make()
     _, state = model.logits(LETTERS.encode("bad")[None], last=True)
-    first, _ = model.step(np.array([1]), state)
-    model.step(np.array([2]), state)
-    again, _ = model.step(np.array([1]), state)
-    assert np.array_equal(first, again)
+    continued = []
+    for _ in range(2):
+        for first in (1, 2):
+            logits, after = model.step(np.array([first]), state)
+            continued.append((first, [logits], after))
+    for id in (3, 4, 5):
+        for number, (first, logits, after) in enumerate(continued):
+            more, after = model.step(np.array([id]), after)
+            continued[number] = (first, [*logits, more], after)
+    for first, logits, _ in continued:
+        _, after = model.logits(LETTERS.encode("bad")[None], last=True)
+        for id, found in zip((first, 3, 4, 5), logits, strict=True):
+            wanted, after = model.step(np.array([id]), after)
+            assert np.array_equal(found, wanted)
 
 
-@pytest.mark.parametrize("prompts", [["abc"], ["abc", "h"]])
-def test_a_text_may_be_longer_than_the_context(prompts):
-    model = gpt(n_positions=8)
-    ids = [LETTERS.encode(prompt) for prompt in prompts]
+@pytest.mark.parametrize("changes", [{}, {"norm_first": False}, {"band": 3}, {"n_positions": 1}, {"n_positions": 2}], ids=str)
+@pytest.mark.parametrize("prompts", [["abc"], ["abc", "h"], ["a", "bcdefg", "bcd", "efghabcd", "h"]])
+def test_a_text_may_be_longer_than_the_context(prompts, changes):
+    """And each is continued as if it stood alone, whatever padding its neighbours bring."""
+    model = gpt(**{"n_positions": 8, **changes})
+    context = model.context
+    ids = [LETTERS.encode(prompt)[:context] for prompt in prompts]
     drawn = np.stack(list(generation.stream_ids(model, ids, 30, greedy=True)), axis=1)  # (B, 30)
     for prompt, row in zip(ids, drawn, strict=True):
-        longest, text, begin = max(map(len, ids)), [*prompt, *row], 0
-        for n in range(30):
-            length = longest + n - begin  # tokens in the cache, padding included
-            if length > 8:
-                begin += 4  # the older half is forgotten
-            start = max(begin - (longest - len(prompt)), 0)
-            logits, _ = model.logits(np.array([text[start : len(prompt) + n]]), last=True)
-            assert text[len(prompt) + n] == logits[0].argmax()
+        text, begin = [*prompt, *row], 0
+        for n in range(len(prompt), len(text)):
+            if n - begin > context:
+                begin = n - 1 - context // 2  # the older half is forgotten
+            logits, _ = model.logits(np.array([text[begin:n]]), last=True)
+            assert text[n] == logits[0].argmax()
+
+
+def test_drawn_texts_are_those_of_a_text_alone():
+    """Row 0 is drawn by the same numbers alone and in company."""
+    model, others = gpt(n_positions=8), [LETTERS.encode(text) for text in ("abcdefgh", "ab", "bcdef")]
+    for first in ("h", "bad", "cafe bad"):
+        first = LETTERS.encode(first)
+        options = {"seed": 3, "temperature": 0.9, "top_p": 0.9}
+        alone = [int(ids[0]) for ids in generation.stream_ids(model, [first], 40, **options)]
+        assert [int(ids[0]) for ids in generation.stream_ids(model, [first, *others], 40, **options)] == alone
+
+
+def test_a_state_of_some_of_the_texts_goes_on_as_each_alone():
+    """Rows are taken twice, in another order, and without the longest one: padding and forgetting go with them."""
+    model = gpt(n_positions=8).to(np.float64)
+    texts = [LETTERS.encode(text) for text in ("a", "bcdefg", "bcd", "efgha")]
+    ids, mask = generation.left_padded(texts)
+    _, state = model.logits(ids, last=True, key_mask=mask)
+    rows = np.array([2, 0, 0, 3])
+    state = state.reorder(rows)
+    alone = [model.logits(texts[row][None], last=True)[1] for row in rows]
+    for number in range(20):
+        drawn = np.random.default_rng(number).integers(0, V, len(rows))
+        logits, state = model.step(drawn, state)
+        for b, id in enumerate(drawn):
+            wanted, alone[b] = model.step(np.array([id]), alone[b])
+            assert np.abs(logits[b] - wanted[0]).max() < 1e-10 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("n_positions", [6, 32])
+def test_beams_of_a_text_longer_than_the_context(n_positions):
+    """Each found text has the log probability that its tokens have when they are fed one by one."""
+    model, prompt = gpt(n_positions=n_positions).to(np.float64), LETTERS.encode("abc")
+    for found in generation.beam_search(model, prompt, 12, 3):
+        (logits, state), total = model.logits(prompt[None], last=True), 0.0
+        for id in found.ids:
+            total += logits[0, id] - np.log(np.exp(logits[0]).sum())
+            logits, state = model.step(np.array([id]), state)
+        assert found.log_probability == pytest.approx(total, rel=1e-10)
 
 
 def test_a_prompt_longer_than_the_context():
@@ -114,10 +186,9 @@ def test_beam_search_equals_an_exhaustive_one():
 
 
 def test_what_is_refused():
-    rnn = models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=V, hidden_size=4, embedding_size=3))
     ids = [LETTERS.encode("ab"), LETTERS.encode("a")]
-    with pytest.raises(ValueError, match="different lengths, which a RNNLanguageModel cannot read side by side"):
-        generation.stream_ids(rnn, ids)
+    with pytest.raises(ValueError, match="different lengths, which a Script cannot read side by side"):
+        generation.stream_ids(Script([1], V), ids)
     with pytest.raises(ValueError, match=r"ids\[1\] must hold at least one token"):
         generation.stream_ids(gpt(), [ids[0], ids[0][:0]])
     bert = models.BERTForPreTraining(models.BERTConfig(vocab_size=V, hidden_size=4, num_attention_heads=1, num_hidden_layers=1))

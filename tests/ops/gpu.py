@@ -1,4 +1,4 @@
-"""Runs ops by their GPU implementation: on CuPy where there is a device, else on tests/cuda_on_cpu."""
+"""Runs ops by their GPU implementation: on CuPy where there is a device, else on the emulator."""
 
 from __future__ import annotations
 

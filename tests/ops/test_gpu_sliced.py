@@ -7,7 +7,7 @@ from minilm import devices
 from minilm.checking import check as checking
 from minilm.checking.subjects import Subject
 from minilm.ops.cuda import slices
-from tests.cuda_on_cpu.fake_cupy import raw
+from minilm.ops.cuda.emulated import raw
 from tests.ops import gpu
 from tests.ops.properties import OPS, Reference, combinations, draw, label, pytest_combinations, reference, run, same_bits
 from tests.ops.test_gpu import agreement

@@ -91,7 +91,7 @@ def test_training_steps_are_those_of_the_cpu(kind):
 
 @pytest.mark.skipif(not test_tensor_cores.available(), reason="its tensor cores have neither bfloat16 nor TF32")
 def test_tensor_cores_are_as_published():
-    """Lane layout and rounding of the instructions that tests/cuda_on_cpu plays: here is the proof."""
+    """Lane layout and rounding of the instructions that the emulator plays: here is the proof."""
     test_mma.check_on_device()
 
 

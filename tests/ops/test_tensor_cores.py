@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from minilm import devices, ops
 from minilm.ops.contract import Case
+from minilm.ops.cuda.emulated import raw
 from minilm.random import Key
-from tests.cuda_on_cpu.fake_cupy import raw
 from tests.ops import gpu
 from tests.ops.properties import OPS, combinations, copied, draw, label, reference, run, same_bits
 from tests.ops.rounding import UNIT, attention

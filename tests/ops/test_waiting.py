@@ -22,7 +22,7 @@ def test_a_counter_that_has_moved_ends_it_at_once(wait):
 def test_it_gives_up(wait):
     start = time.perf_counter()
     assert not wait(np.array([5]), 5, 0.02, 0.0)
-    assert 0.002 < time.perf_counter() - start < 2
+    assert 0.002 < time.perf_counter() - start < 30  # and not the minute for which others wait
 
 
 def test_it_waits_a_little_longer_after_the_call(wait):

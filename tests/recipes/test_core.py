@@ -1,12 +1,18 @@
 """What all recipes share: settings, the loop, the folder, the two commands."""
 
 import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from minilm import cli, recipes
+from minilm.files import new_folder
 from minilm.recipes import fit
+from minilm.training.checkpoint import Folder
+from minilm.training.progress import Progress
+from tests import clocks
 from tests.recipes.toy import Toy
 
 
@@ -52,9 +58,11 @@ def test_batches_have_each_example_once_and_near_lengths():
     assert cut == list(fit.batches(examples, 16, lambda n: n, seed=1, epoch=0))
 
 
-def test_minutes_end_a_run():
-    result = Toy().run(minutes=0.02, progress=False)
-    assert 1.0 <= result.seconds < 6 and result.steps > 120
+def test_minutes_end_a_run(monkeypatch):
+    with clocks.stopped() as clock:
+        monkeypatch.setattr(fit, "forward_backward", clock.after(0.1, fit.forward_backward))
+        result = Toy().run(minutes=0.021, progress=False)
+    assert result.steps == 13 and result.seconds == pytest.approx(1.3)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,18 @@ def test_minutes_end_a_run():
         ({"lr": "fast"}, TypeError, "lr"),
         ({"noise": "loud"}, ValueError, "'none', 'some'"),
         ({"average": True}, TypeError, "average"),
+        ({"steps": 0}, ValueError, "steps"),
+        ({"batch": 0}, ValueError, "batch"),
+        ({"evaluate_examples": 0}, ValueError, "evaluate_examples"),
+        ({"evaluate_every": 0}, ValueError, "evaluate_every"),
+        ({"evaluate_every": "often"}, TypeError, "evaluate_every"),
+        ({"minutes": 0}, ValueError, "minutes"),
+        ({"minutes": "soon"}, TypeError, "minutes"),
+        ({"lr": 0.0}, ValueError, "lr"),
+        ({"average": 1.0}, ValueError, "average"),
+        ({"beta2": 1.0}, ValueError, "beta2"),
+        ({"warmup": 1.0}, ValueError, "warmup"),
+        ({"final": 1.5}, ValueError, "final"),
     ],
 )
 def test_wrong_settings(options, kind, says):
@@ -117,6 +137,11 @@ def test_commands(tmp_path, capsys, monkeypatch):
         (["recipe", "toy", "--set", "lr=quick"], "lr must be"),
         (["recipe", "toy", "--set", "model.lr=1"], "no dots"),
         (["recipe", "toy", "--steps", "3", "--minutes", "1"], "one of them"),
+        (["recipe", "toy", "--set", "steps=3", "--set", "minutes=1"], "one of them"),
+        (["recipe", "toy", "--steps", "0"], "steps must"),
+        (["recipe", "toy", "--minutes", "0"], "minutes must"),
+        (["recipe", "toy", "--minutes", "nan"], "minutes must"),
+        (["recipe", "toy", "--set", "batch=0"], "batch must"),
         (["recipe", "toy", "--seed", "-1"], "seed"),
         (["recipe", "toy", "--data", "{words}"], "words:2: an empty line; wanted a word"),
         (["recipe", "toy", "--data", "{missing}"], "No such file"),
@@ -129,8 +154,127 @@ def test_mistakes_are_told_in_one_line(tmp_path, capsys, monkeypatch, argv, says
     (tmp_path / "words").write_text("ab\n\ncd\n")
     (tmp_path / "empty").mkdir()
     paths = {name: tmp_path / name for name in ("words", "missing", "empty")}
+    before = sorted(tmp_path.rglob("*"))
     status, _, err = run(capsys, *(word.format(**paths) for word in argv))
     assert status == 2 and says in err and err.count("\n") == 1
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != "runs"] == before  # no empty run is left
+
+
+# --- the folder: one run at a time, and the model is there as soon as it is trained --------------------------------------------
+
+
+class Broken(Toy):
+    """A recipe that cannot be measured."""
+
+    error: BaseException = ValueError("no example can be measured")
+
+    def evaluate(self, examples):
+        raise self.error
+
+    def glance(self, examples):
+        return 0.5
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    monkeypatch.setitem(recipes.RECIPES, "broken", ("tests.recipes.test_core", "Broken"))
+    monkeypatch.setattr(Toy, "name", "broken")  # what config.json says
+
+
+@pytest.mark.parametrize("error", [ValueError("no example can be measured"), KeyboardInterrupt(), ArithmeticError("zero")])
+def test_what_was_learned_is_kept_whatever_is_raised_while_it_is_measured(tmp_path, capsys, monkeypatch, broken, error):
+    monkeypatch.setattr(Broken, "error", error)
+    status, _, err = run(capsys, "recipe", "broken", "--out", tmp_path / "run", "--seed", 4)
+    assert status == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert f"what was learned is in {tmp_path / 'run'}" in err
+    trained = Toy()
+    trained.run(seed=4, progress=False)
+    kept = recipes.open_run(tmp_path / "run")
+    for name, array in trained.model.parameters.items():
+        np.testing.assert_array_equal(kept.model.parameters[name], array)
+    assert kept.answer("abc") == "a" and (tmp_path / "run" / "log.csv").read_text().count("\n") > 5
+
+
+def test_an_unmeasured_run_has_no_measures_of_the_one_before(tmp_path, monkeypatch, broken):
+    Toy(steps=5).run(out=tmp_path, progress=False)
+    assert {"metrics.json", "samples.txt", "loss.png"} <= {path.name for path in tmp_path.iterdir()}
+    with pytest.raises(ValueError, match="no example"):
+        Broken(steps=5).run(out=tmp_path, overwrite=True, progress=False)
+    assert not {"metrics.json", "samples.txt", "loss.png"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_two_recipes_do_not_train_in_one_folder(tmp_path):
+    found = []
+
+    class Meanwhile(Toy):
+        def fit(self, *arguments, **options):
+            for overwrite in (False, True):
+                with pytest.raises(ValueError, match="another process is training there") as error:
+                    Toy(steps=3).run(out=tmp_path / "run", overwrite=overwrite, progress=False)
+                found.append(error)
+            with pytest.raises(ValueError, match="another process is training there"):
+                Folder(tmp_path / "run")  # of `minilm train`
+            return super().fit(*arguments, **options)
+
+    Meanwhile(steps=3).run(out=tmp_path / "run", progress=False)
+    assert len(found) == 2
+    Toy(steps=3).run(out=tmp_path / "run", overwrite=True, progress=False)  # the lock ends with the run
+
+
+def test_no_two_runs_get_the_same_new_folder(tmp_path):
+    stem = str(tmp_path / "runs" / "toy")
+    (tmp_path / "runs" / "toy-2").mkdir(parents=True)
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_folder(stem), range(24)))
+    assert sorted(made) == sorted(f"{stem}-{number}" for number in (1, *range(3, 26)))
+
+
+def test_a_failure_leaves_no_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "forward_backward", lambda *_: float("nan"))
+    with pytest.raises(ArithmeticError):
+        Toy().run(out=tmp_path / "new", progress=False)
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ArithmeticError):
+        Toy().run(out=tmp_path / "old", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]  # which was there before
+
+
+@pytest.mark.parametrize("every", [None, 1])
+def test_evaluations_take_little_of_a_budget_in_minutes(monkeypatch, every):
+    now = [0.0]  # a clock that only training and evaluation move: 10 ms a step, 2 s an evaluation
+
+    def trained(*arguments):
+        now[0] += 0.01
+        return forward_backward(*arguments)
+
+    def glanced(self, examples):
+        now[0] += 2.0
+        return 0.5
+
+    forward_backward = fit.forward_backward
+    monkeypatch.setattr(fit.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(fit, "forward_backward", trained)
+    monkeypatch.setattr(Toy, "glance", glanced)
+    recipe = Toy(evaluate_every=every)
+    recipe.limit(minutes=1 / 60)
+    train, validation = recipe.generate(0)
+    recipe.prepare(train)
+    recipe.model = recipe.make_model(0)
+    fitted = fit.fit(recipe, train, validation, seed=0, progress=Progress(False, "examples"))
+    assert fitted.steps == pytest.approx(100, abs=1) and fitted.seconds == pytest.approx(1.0, abs=0.02)
+    assert sum(row.metric is not None for row in fitted.rows) == (1 if every is None else fitted.steps)
+
+
+def test_a_picture_that_is_left_out_is_mentioned(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # importing it fails
+    status, _, err = run(capsys, "recipe", "toy", "--out", tmp_path / "run", "--steps", 3)
+    assert status == 0 and "loss.png was left out: matplotlib is not installed" in err
+    assert not (tmp_path / "run" / "loss.png").exists() and (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_keys_are_those_that_the_command_would_use(capsys):
+    status, out, _ = run(capsys, "recipe", "toy", "--set", "lr=0.125", "--minutes", 2, "--keys")
+    assert status == 0 and "\nlr = 0.125\n" in out and "\nminutes = 2.0\n" in out
 
 
 def test_damaged_runs_are_told(tmp_path, capsys):
@@ -144,3 +288,22 @@ def test_damaged_runs_are_told(tmp_path, capsys):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "recipe": "toys"}))
     assert "did you mean 'toy'" in run(capsys, "try", folder, "a")[2]
+
+
+@pytest.mark.parametrize("when", [0, 3])  # while kernels are compiled, and later
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ArithmeticError])
+def test_a_step_that_does_not_finish_leaves_no_gradients(when, error, monkeypatch):
+    recipe, calls = Toy(), []
+    forward_backward = fit.forward_backward
+
+    def interrupted(*arguments):
+        loss = forward_backward(*arguments)
+        calls.append(loss)
+        if len(calls) > when:
+            raise error
+        return loss
+
+    monkeypatch.setattr(fit, "forward_backward", interrupted)
+    with pytest.raises(error):
+        recipe.run(progress=False)
+    assert not recipe.model.parameters.gradient_flat.any()

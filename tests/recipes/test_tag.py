@@ -1,5 +1,8 @@
 """The recipe tag: a small run, its data, and files that are wrong."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 
@@ -87,7 +90,6 @@ def test_conll(tmp_path):
         ("a NN O\nb O\n", "one.txt:2: 2 columns, wanted 3 as in line 1: 'b O'"),
         ("a O\n\nb NN\n", "one.txt:3: the tag 'NN'; wanted O, or B-"),
         ("a\tO\n\tO\n", "one.txt:2: the first column is empty; wanted a word"),
-        ("a O\n\n" * 9 + "b B-X\n", "one.txt:19: the tag 'B-X' is not in the training part; wanted one of O"),
     ],
 )
 def test_wrong_files_are_told_with_their_line(tmp_path, capsys, text, says):
@@ -99,6 +101,24 @@ def test_wrong_files_are_told_with_their_line(tmp_path, capsys, text, says):
     assert cli.main(argv) == 2 and capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("split", ["own", "given"])
+def test_a_tag_that_only_validation_has_counts_as_an_error(tmp_path, capsys, split):
+    train, rare = "a O\nc B-Y\n\n" * 9, "a O\nb B-X\n"
+    if split == "own":
+        (tmp_path / "all.txt").write_text(train + rare)
+    else:
+        (tmp_path / "train.txt").write_text(train)
+        (tmp_path / "dev.txt").write_text(rare)
+    data = tmp_path / "all.txt" if split == "own" else tmp_path
+    sets = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    assert cli.main(["recipe", "tag", "--data", str(data), "--out", str(tmp_path / "run"), "--json", *sets, "--steps", "4"]) == 0
+    captured = capsys.readouterr()
+    metrics = json.loads(captured.out)["metrics"]
+    assert metrics["f1"] == 0.0 and metrics["accuracy"] <= 0.5
+    line = "1 of 2 tags for validation count as errors, since the part for training does not have them: 'B-X'\n"
+    assert captured.err.count(line) == 1
+
+
 def test_real_data_train(tmp_path):
     lines = []
     for words, tags in roles.sentences(5, 120):
@@ -106,3 +126,105 @@ def test_real_data_train(tmp_path):
     (tmp_path / "all.bio").write_text("\n".join(lines))
     result = Tag(**{**SMALL, "steps": 60}).run(tmp_path / "all.bio", progress=False)
     assert result.metrics["f1"] > 0.3 and len(result.samples) == 6
+
+
+# --- the kinds of files that call themselves CoNLL -------------------------------------------------------------------
+
+
+def whole(path, **options):
+    """All sentences, with the words as one text."""
+    train, validation = conll.read(path, **options)
+    return [(" ".join(sentence.words), " ".join(sentence.tags)) for sentence in train + validation]
+
+
+GERMEVAL = "#\thttp://example.org\t[2009-10-17]\n1\tSchartau\tB-PER\tO\n2\tsagte\tO\tO\n3\tdem\tO\tO\n\n1\tTU\tB-ORG\tO\n2\tBerlin\tI-ORG\tB-LOC\n"
+
+
+def test_a_first_column_of_numbers_and_two_levels(tmp_path):
+    """GermEval 2014: the words were read as 1, 2, 3 and the inner tags as all there are."""
+    path = tmp_path / "NER-de-train.tsv"
+    path.write_text(GERMEVAL.replace("B-LOC", "B-ORG"))
+    with pytest.raises(ValueError, match=r"train\.tsv:2: columns 3 and 4 both hold tags of ORG; the setting tag_column"):
+        conll.read(path)
+    assert whole(path, tag_column=3) == [("Schartau sagte dem", "B-PER O O"), ("TU Berlin", "B-ORG I-ORG")]
+    assert whole(path, tag_column=4)[1] == ("TU Berlin", "O B-ORG")
+    assert whole(path, word_column=1, tag_column=3)[1][0] == "1 2"
+    path.write_text(GERMEVAL.replace("B-LOC", "O"))  # a level that is not used at all
+    with pytest.raises(ValueError, match="columns 3 and 4 both hold tags of ORG, PER"):
+        conll.read(path)
+    path.write_text("1\ta\tB-X\nb\tc\tO\n3\td\tO\n")
+    with pytest.raises(ValueError, match=r":2: 'b' in the first column; wanted the word's number"):
+        conll.read(path)
+    path.write_text("1-1\ta\tB-X\n1-2\tb\tO\n")
+    with pytest.raises(ValueError, match=r":1: the first column holds numbers; the setting word_column"):
+        conll.read(path)
+
+
+def test_chunks_beside_entities_are_no_levels(tmp_path):
+    """CoNLL 2003 has chunks before the entities: the last column is meant."""
+    path = tmp_path / "eng.train"
+    path.write_text("U.N. NNP I-NP I-ORG\nofficial NN I-NP O\n\n1996-08-22 CD I-NP O\n")
+    assert whole(path) == [("U.N. official", "I-ORG O"), ("1996-08-22", "O")]
+
+
+def test_conll_u(tmp_path):
+    row = "{}\t{}\t_\tNOUN\t_\t_\t0\troot\t_\t{}\n"
+    path = tmp_path / "a.conllu"
+    path.write_text("# text = au lit I\n" + row.format("1-2", "au", "_") + row.format(1, "à", "B-X") + row.format(2, "le", "O")
+                    + row.format("2.1", "x", "_") + row.format(3, "lit", "O"))  # fmt: skip
+    assert whole(path) == whole(path, word_column=2) == [("à le lit", "B-X O O")]
+    with pytest.raises(ValueError, match=r":3: the tag 'NOUN'; wanted O, .*word_column and tag_column"):
+        conll.read(path, tag_column=4)
+    for wrong, says in (({"tag_column": 11}, r":2: 10 columns, so tag_column must lie in \[1, 10\], got 11"),
+                        ({"word_column": 4, "tag_column": 4}, "must differ"), ({"tag_column": "x"}, "whole number")):  # fmt: skip
+        with pytest.raises((ValueError, TypeError), match=says):
+            conll.read(path, **wrong)
+
+
+def test_docstart_line_ends_blanks_and_comments(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a O\n-DOCSTART- -X- O\nb B-X\n")  # without an empty line before it
+    assert whole(path) == [("a", "O"), ("b", "B-X")]
+    path.write_bytes(b"a O\rb B-X\r\rc O\r")
+    assert whole(path) == [("a b", "O B-X"), ("c", "O")]
+    path.write_bytes(b"a O\nb\rO\n")
+    with pytest.raises(ValueError, match=":2: a carriage return inside the line"):
+        conll.read(path)
+    path.write_text("10\u00a0000 O\nkm B-X\n\n\u3000 O\n")  # blanks that are parts of words
+    assert whole(path) == [("10\u00a0000 km", "O B-X"), ("\u3000", "O")]
+    path.write_text("# text = Say I\n# O\na O\n\n#tag O\n")
+    assert whole(path) == [("# a", "O O"), ("#tag", "O")]
+    path.write_text("a O\n\n#tag\n")  # was left out in silence
+    with pytest.raises(ValueError, match=":3: one column, '#tag'"):
+        conll.read(path)
+
+
+def test_tags_without_types_and_bmes(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"{letter} {tag}\n" for letter, tag in zip("abcdef", "BMESBE", strict=True)))
+    assert whole(path) == [("a b c d e f", "B M E S B E")]
+    assert entities.spans(list("BMESBE")) == [("_", 0, 3), ("_", 3, 4), ("_", 4, 6)]
+    typed = ["B-NAME", "M-NAME", "E-NAME", "O", "S-RACE"]
+    assert entities.spans(typed) == [("NAME", 0, 3), ("RACE", 4, 5)]
+    assert entities.spans(["B", "I", "O", "I", "B-X"]) == [("_", 0, 2), ("_", 3, 4), ("X", 4, 5)]
+    scores = entities.entity_scores([["B", "I", "O", "B-X"]], [["B", "I", "O", "O"]])
+    assert scores[""].recall == 0.5 and scores["_"].recall == 1
+    allowed = entities.followers(["B", "M", "E", "S"])
+    np.testing.assert_array_equal(allowed[:, 1], [True, True, False, False, False])
+    assert not entities.is_tag("B-") and not entities.is_tag("") and not entities.is_tag("X")
+    assert bracketed(["a", "b"], ["B", "E"]) == "[_ a b]"
+
+
+def test_real_files():
+    """CoNLL-2000, WNUT 2017 and English-EWT as they are published."""
+    folder = os.environ.get("MINILM_TEST_CORPORA")
+    if not folder:
+        pytest.skip("MINILM_TEST_CORPORA names no folder with the public texts")
+    found = whole(os.path.join(folder, "conll2000", "test.txt.gz"), bad_rows=conll.REFUSE)
+    assert len(found) == 2012 and sum(len(words.split()) for words, _ in found) == 47377
+    found = whole(os.path.join(folder, "wnut17", "emerging.dev.conll"))
+    assert len(found) == 1009 and all(len(words.split(" ")) == len(tags.split()) for words, tags in found)
+    with pytest.raises(ValueError, match=r"dev\.conllu\.gz:5: the tag '_'; .*word_column and tag_column"):
+        conll.read(os.path.join(folder, "ewt", "dev.conllu.gz"))
+    with pytest.raises(ValueError, match=r"dev\.conll\.gz:1: 9 columns, wanted 11"):
+        conll.read(os.path.join(folder, "srl", "dev.conll.gz"))

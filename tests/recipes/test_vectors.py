@@ -81,7 +81,7 @@ def test_the_commands(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "options", "says"),
     [
-        (b"one two\n\xff\xfe three\n", {}, "text:2: not UTF-8"),
+        (b"one two\n\xff\xfe three\n", {}, "text:2: byte 1 of the line is not UTF-8"),
         (b"\n ... \n", {}, "no words in it"),
         (b"one two three\n", {"min_count": 5}, "min_count=5 times"),
     ],
@@ -102,6 +102,15 @@ def test_questions_that_cannot_be_read(tmp_path):
         path.write_text(content)
         with pytest.raises(ValueError, match=says):
             vectors.read_questions(path)
+
+
+def test_questions_outside_the_vocabulary_do_not_cost_the_vectors(tmp_path, capsys):
+    path = tmp_path / "questions"
     path.write_text("a b c d\n")
+    recipe = recipes.load("vectors")(questions=str(path), size=8, steps=1)
     with pytest.raises(ValueError, match="no validation example"):
-        recipes.load("vectors")(questions=str(path)).run(write(tmp_path, 50), progress=False)
+        recipe.run(write(tmp_path, 50), out=tmp_path / "run")
+    error = capsys.readouterr().err
+    assert "1 of 1 examples have a word that is not in the vocabulary" in error and "what was learned is in" in error
+    again = recipes.open_run(tmp_path / "run")
+    np.testing.assert_array_equal(again.model.input.value, recipe.model.input.value)

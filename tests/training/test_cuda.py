@@ -5,11 +5,11 @@ import pytest
 
 from minilm import devices, models, optimizers, training
 from minilm.cli import main
+from minilm.ops.cuda.emulated import raw
 from minilm.random import Key
 from minilm.training import settings
 from minilm.training.train import stored_config
 from tests.cuda_on_cpu import fake_cupy
-from tests.cuda_on_cpu.fake_cupy import raw
 from tests.ops import gpu
 
 GPT = {"vocab_size": 11, "n_positions": 8, "n_embd": 12, "n_layer": 2, "n_head": 3, "resid_pdrop": 0.1, "attn_pdrop": 0.1}

@@ -11,7 +11,9 @@ import pytest
 
 from minilm import training
 from minilm.training import checkpoint as protocol
+from minilm.training.interrupt import Stop
 from minilm.training.train import _new, _resumed
+from tests import clocks
 from tests.training.helpers import contents, log_without_times
 
 COMMAND = [sys.executable, "-m", "minilm", "train", "--quiet"]
@@ -29,7 +31,7 @@ def as_sets(config):
     return [*found, "--set", "checkpoint_seconds=none"]
 
 
-def wait_for(condition, process, seconds=60.0):
+def wait_for(condition, process, seconds=clocks.PATIENCE):
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.stderr.read().decode()
@@ -166,14 +168,14 @@ def test_only_one_process_trains_in_a_folder(tiny, tmp_path):
     training.train(out=tmp_path, resume=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends(tiny, tmp_path, number):
     config, folder = tiny(steps=100_000, schedule={"name": "constant"}, log_every=100), str(tmp_path / "run")
     process = subprocess.Popen([*COMMAND, "--out", folder, *as_sets(config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     log = os.path.join(folder, "log.csv")
     wait_for(lambda: os.path.exists(log) and os.path.getsize(log) > 200, process)  # it trains
     process.send_signal(number)
-    out, error = process.communicate(timeout=30)
+    out, error = process.communicate(timeout=clocks.PATIENCE)
     assert process.returncode == 128 + number and out == b""
     lines = error.decode().strip().splitlines()
     assert len(lines) == 1 and f"`minilm train --out {folder} --resume` goes on" in lines[0]
@@ -181,3 +183,16 @@ def test_a_signal_saves_and_ends(tiny, tmp_path, number):
     assert stopped.step > 0 and f"stopped at step {stopped.step:,}, and saved" in lines[0]
     training.train(tiny(steps=stopped.step + 5, schedule={"name": "constant"}, log_every=100), out=folder, resume=True)
     assert training.load_run(folder).state.step == stopped.step + 5
+
+
+def test_a_hangup_that_is_ignored_stays_so():
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Stop() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.signal is None
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.signal == signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGHUP, before)

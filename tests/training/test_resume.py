@@ -7,6 +7,8 @@ import pytest
 
 from minilm import training
 from minilm.training.train import _new, _resumed, _run
+from minilm.training.trainer import Trainer
+from tests import clocks
 from tests.training.helpers import contents, log_without_times
 
 HARD = {  # everything that a checkpoint has to remember
@@ -106,11 +108,14 @@ def test_more_steps(tiny, tmp_path):
 
 def test_minutes_go_on_where_they_stood(tiny, tmp_path, monkeypatch):
     config = tiny(minutes=0.5 / 60, checkpoint_every=20)
-    train_until(_new(config, tmp_path, False), 45, monkeypatch)
-    used = training.load_run(tmp_path).state.seconds
-    assert 0 < used < 0.5
-    result = training.train(out=tmp_path, resume=True)
-    assert 0.5 <= result.state.seconds < 1.0 and result.state.finished
+    with clocks.stopped() as clock:
+        monkeypatch.setattr(Trainer, "_step", clock.after(0.01, Trainer._step))
+        trainer = _new(config, tmp_path, False)
+        train_until(trainer, 45, monkeypatch)
+        assert training.load_run(tmp_path).state.seconds == pytest.approx(0.4)
+        clock.advance(3600)
+        result = training.train(out=tmp_path, resume=True)
+    assert result.state.step == 50 and result.state.seconds == pytest.approx(0.5) and result.state.finished
     log = training.read_log(tmp_path)
     assert log["lr"][-2] < 0.1 * max(log["lr"][:10])  # the cosine came down with the clock
     assert log["seconds"] == sorted(log["seconds"])

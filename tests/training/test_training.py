@@ -11,6 +11,7 @@ import pytest
 from minilm import data, models, optimizers, training
 from minilm.random import Key
 from minilm.training.train import _new, _run
+from tests import clocks
 
 
 def test_the_loop_is_the_one_in_the_book(tiny, tmp_path):
@@ -23,7 +24,10 @@ def test_the_loop_is_the_one_in_the_book(tiny, tmp_path):
     adam = optimizers.Adam(model.parameters, clip_norm=0.5)
     schedule = optimizers.schedules.WarmupCosine(0.01, warmup=0.02)
     state = model.initial_state(config.batch)
-    for step, (ids, targets) in zip(range(9), data.batches(tokens, config.batch, config.time, carried=True), strict=False):
+    batches = data.batches(tokens, config.batch, config.time, carried=True)
+    for step, (ids, targets) in zip(range(9), batches, strict=False):
+        for part in state:
+            part[:, batches.fresh_rows(step)] = 0  # (layers, B, H)
         _, saved = model.forward(ids, targets, state, key=Key(0, step))
         model.backward(saved)
         adam.step(schedule((step + 0.5) / 9))
@@ -81,15 +85,13 @@ def test_a_step_allocates_nothing_large(tiny, tmp_path):
 
 
 def test_minutes_are_of_training_alone(tiny, tmp_path, monkeypatch):
-    import time
-
     trainer = _new(tiny(minutes=0.3 / 60), tmp_path, False)
-    slow_warm_up, slow_end = trainer.warm_up, trainer.conclude
-    monkeypatch.setattr(trainer, "warm_up", lambda: (time.sleep(0.5), slow_warm_up()))
-    monkeypatch.setattr(trainer, "conclude", lambda progress: (time.sleep(0.5), slow_end(progress))[1])
-    result = _run(trainer, False)
+    with clocks.stopped() as clock:
+        for name, seconds in (("warm_up", 100.0), ("conclude", 100.0), ("_step", 0.04)):
+            monkeypatch.setattr(trainer, name, clock.after(seconds, getattr(trainer, name)))
+        result = _run(trainer, False)
     trainer.close()
-    assert 0.3 <= result.state.seconds < 0.45
+    assert result.state.step == 8 and result.state.seconds == pytest.approx(0.32)
 
 
 # --- evaluation --------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ def test_settings():
         "layer_norm_epsilon": 1e-5,
         "initializer_range": 0.02,
         "activation": "gelu_tanh",
+        "tie_word_embeddings": True,
         "n_inner": 32,
     }
     assert settings_of({**GPT2, "n_inner": None})["n_inner"] == 32 and settings_of({**GPT2, "n_inner": 10})["n_inner"] == 10
@@ -70,7 +71,9 @@ def test_activations(base, given, activation):
         ({**BERT, "layer_norm_eps": 0}, "layer_norm_eps must be positive, got 0"),
         ({**GPT2, "scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx = True is not supported"),
         ({**GPT2, "add_cross_attention": True}, "add_cross_attention = True is not supported"),
-        ({**GPT2, "tie_word_embeddings": False}, "tie_word_embeddings = False is not supported"),
+        ({**GPT2, "tie_word_embeddings": 0}, "tie_word_embeddings must be true or false, got 0"),
+        ({**GPT2, "num_attention_heads": 4}, "num_attention_heads = 4 and n_head = 2 are two names of one setting"),
+        ({"architectures": ["LlamaForCausalLM"]}, "model_type must be one of .*, got None: write it into the file"),
         ({**GPT2, "n_layer": 0}, "n_layer must be a whole number of at least 1, got 0"),
         ({**GPT2, "n_layer": 2.0}, "n_layer must be a whole number of at least 1, got 2.0"),
         ({**GPT2, "n_embd": 10**12}, "n_embd must be a whole number"),

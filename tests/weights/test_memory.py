@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from tests import clocks
+
 PROGRAM = r"""
 import re, sys, types
 import numpy as np
@@ -38,8 +40,7 @@ print((memory("VmHWM") - before + size) / size)
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="reads the peak of a process's memory from /proc")
 def test_peak_is_at_most_1_2_times_the_weights(tmp_path):
     for what in ("save", "load"):
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, what, str(tmp_path / "model")], capture_output=True, text=True, timeout=100
-        )
+        options = {"capture_output": True, "text": True, "timeout": clocks.PATIENCE}
+        done = subprocess.run([sys.executable, "-c", PROGRAM, what, str(tmp_path / "model")], **options)
         assert done.returncode == 0, done.stderr
         assert 1 <= float(done.stdout) <= 1.2, what

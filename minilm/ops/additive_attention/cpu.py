@@ -13,8 +13,14 @@ from minilm.ops.workspace import empty_from, scratch_of
 WORTH = 2**17  # tanh that are worth a thread
 
 
+@jit(part=True)
+def _hidden(may, b, j):
+    # whether the mask (B, Tk), or (0, 0) for none, hides a key, which is then left out: 0 times what stands there may be NaN
+    return len(may) > 0 and not may[b, j]
+
+
 @jit(fastmath=REASSOC)
-def _forward(start, stop, query, key, v, value, may, masked, weights, y):
+def _forward(start, stop, query, key, v, value, may, weights, y):
     # rows [start, stop) of query (B Tq, A), weights (B Tq, Tk), y (B Tq, D)
     B, Tk, A = key.shape
     Tq = len(query) // B
@@ -23,11 +29,14 @@ def _forward(start, stop, query, key, v, value, may, masked, weights, y):
         b, q, row, out = n // Tq, query[n], weights[n], y[n]
         m = real(-np.inf)
         for j in range(Tk):
+            if _hidden(may, b, j):
+                row[j] = -np.inf
+                continue
             k = key[b, j]
             s = real(0)
             for a in range(A):
                 s += v[a] * simd.tanh(q[a] + k[a])
-            row[j] = real(-np.inf) if masked and not may[b, j] else s
+            row[j] = s
             m = row[j] if row[j] > m else m
         m = real(0) if m == -np.inf else m
         l = real(0)
@@ -38,13 +47,15 @@ def _forward(start, stop, query, key, v, value, may, masked, weights, y):
         out[:] = 0
         for j in range(Tk):
             row[j] *= r
+            if _hidden(may, b, j):
+                continue
             w, x = row[j], value[b, j]
             for d in range(len(out)):
                 out[d] += w * x[d]
 
 
 @jit(fastmath=REASSOC)
-def _backward(start, stop, dy, query, key, v, value, weights, y, dquery, dkey, dv, dvalue):
+def _backward(start, stop, dy, query, key, v, value, weights, y, may, dquery, dkey, dv, dvalue):
     # batch rows [start, stop) of all; dv (B, A) is each row's part
     B, Tq, Tk = weights.shape
     A, width = len(v), value.shape[2]
@@ -59,6 +70,8 @@ def _backward(start, stop, dy, query, key, v, value, weights, y, dquery, dkey, d
             for d in range(width):
                 D += g[d] * out[d]
             for j in range(Tk):
+                if _hidden(may, b, j):
+                    continue
                 k, dk, x, dx, w = key[b, j], dkey[b, j], value[b, j], dvalue[b, j], weights[b, i, j]
                 dw = real(0)
                 for d in range(width):
@@ -73,25 +86,28 @@ def _backward(start, stop, dy, query, key, v, value, weights, y, dquery, dkey, d
                     dv_b[a] += ds * t
 
 
+def _given(key_mask):
+    return np.empty((0, 0), bool) if key_mask is None else key_mask
+
+
 def forward(query, key, v, value, *, key_mask=None, workspace=None):
     allocate = empty_from(workspace)
     (B, Tq, A), Tk, D = query.shape, key.shape[1], value.shape[2]
     weights, y = allocate((B, Tq, Tk), query.dtype), allocate((B, Tq, D), query.dtype)  # (B, Tq, Tk), (B, Tq, D)
-    may = np.empty((0, 0), bool) if key_mask is None else key_mask  # (B, Tk)
-    arguments = (query.reshape(B * Tq, A), key, v, value, may, key_mask is not None)
+    arguments = (query.reshape(B * Tq, A), key, v, value, _given(key_mask))
     outputs = weights.reshape(B * Tq, Tk), y.reshape(B * Tq, D)
     devices.parallel(_forward, B * Tq, *arguments, *outputs, grain=max(1, WORTH // max(1, Tk * A)))
-    return y, Saved(query, key, v, value, weights, y)
+    return y, Saved(query, key, v, value, weights, y, key_mask)
 
 
 def backward(dy, saved, *, workspace=None):
-    query, key, v, value, weights, y = saved
+    query, key, v, value, weights, y, key_mask = saved
     allocate = empty_from(workspace)
     dquery, dkey, dv, dvalue = (allocate(a.shape, a.dtype) for a in saved[:4])
     B, Tq, Tk = weights.shape
     with scratch_of(workspace):
         parts = allocate((B, len(v)), v.dtype)  # (B, A)
-        arguments = (dy, *saved, dquery, dkey, parts, dvalue)
+        arguments = (dy, *saved[:-1], _given(key_mask), dquery, dkey, parts, dvalue)
         devices.parallel(_backward, B, *arguments, grain=max(1, WORTH // max(1, Tq * Tk * len(v))))
         parts.sum(axis=0, out=dv)
     return dquery, dkey, dv, dvalue

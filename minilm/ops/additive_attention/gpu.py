@@ -24,15 +24,15 @@ def forward(query, key, v, value, *, key_mask=None, workspace=None):
     weights = cupy.empty((B, Tq, Tk), query.dtype)
     y = cupy.empty((B, Tq, D), query.dtype)
     KERNELS.launch("additive_attention_forward", query, key, v, value, key_mask, weights, y, B, Tq, Tk, A, D)
-    return y, Saved(query, key, v, value, weights, y)
+    return y, Saved(query, key, v, value, weights, y, key_mask)
 
 
 def backward(dy, saved, *, workspace=None):
-    query, key, v, value, weights, y = saved
+    query, key, v, value, weights, y, key_mask = saved
     (B, Tq, A), (_, Tk, D) = query.shape, value.shape
     dS, dquery, dkey, dvalue, dv_part = (cupy.empty(a.shape, a.dtype) for a in (weights, query, key, value, query))
-    KERNELS.launch("additive_attention_dS", dy, y, value, weights, dS, B, Tq, Tk, D)
-    KERNELS.launch("additive_attention_dquery", query, key, v, dS, dquery, dv_part, B, Tq, Tk, A)
-    KERNELS.launch("additive_attention_dkey", query, key, v, dS, dkey, B, Tq, Tk, A)
+    KERNELS.launch("additive_attention_dS", dy, y, value, weights, key_mask, dS, B, Tq, Tk, D)
+    KERNELS.launch("additive_attention_dquery", query, key, v, dS, key_mask, dquery, dv_part, B, Tq, Tk, A)
+    KERNELS.launch("additive_attention_dkey", query, key, v, dS, key_mask, dkey, B, Tq, Tk, A)
     KERNELS.launch("additive_attention_dvalue", dy, weights, dvalue, B, Tq, Tk, D)
     return dquery, dkey, column_sums(fold(dv_part)), dvalue

@@ -32,6 +32,8 @@ Backward. Of the weights as of any softmax, with D[i] = sum_j weights[i, j] dwei
     dv[a]          = sum_b sum_i sum_j dS[i, j] t[i, j, a]
     dvalue[j, d]   = sum_i weights[i, j] dy[i, d]
 
+Keys and values that key_mask hides may be any numbers, as those of padding, NaN too: they are left out, or are zeros.
+
 Saved: the inputs, the weights, and y. t, which is A times as large as the weights, is computed again.
 
 Luong's multiplicative scores need no op of their own. S = query · key ("dot") is `minilm.ops.attention` with one head,
@@ -60,6 +62,7 @@ class Saved(NamedTuple):
     value: np.ndarray  # (B, Tk, D)
     weights: np.ndarray  # (B, Tq, Tk)
     y: np.ndarray  # (B, Tq, D)
+    key_mask: np.ndarray | None  # (B, Tk)
 
 
 def draw(rng, dtype, dims, *, padded=False) -> Case:

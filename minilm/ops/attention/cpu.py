@@ -13,6 +13,7 @@ from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.attention.tiles import (
     KEYS,
     QUERIES,
+    blank,
     columns,
     ends,
     factors,
@@ -79,6 +80,7 @@ def _forward(start, stop, scratch, places, shape, see, mask, scale, drop, logsum
         first, last = ends(mask, b, Tk)
         if n != held:
             pack_rows(v0 + b * v1 + first * v2 + h * v3, v2, last - first, Kv, one, size, N, v + first * N * size)
+            blank(v + first * N * size, N, last - first, mask + b * Tk + first if mask != 0 else 0, size, one)
             held = n
         i0 = block * QUERIES
         count = min(QUERIES, Tq - i0)
@@ -178,6 +180,7 @@ def _backward(start, stop, scratch, share, places, shape, see, mask, scale, drop
         keys, values = k0 + b * k1 + h * k3, v0 + b * v1 + h * v3
         if share <= 0 and n != held:
             pack_rows(keys + first * k2, k2, last - first, K, one, size, M, k + first * M * size)
+            blank(k + first * M * size, M, last - first, mask + b * Tk + first if mask != 0 else 0, size, one)
             held = n
         if share >= 0:
             for start_at, width_of_row in ((dk, M), (dv, N)):
@@ -217,6 +220,7 @@ def _backward(start, stop, scratch, share, places, shape, see, mask, scale, drop
                     strip_product(values + (j0 + j) * v2, v2, few, g_turned, Kv, low, high, dp, size, width, one)
                     masked = mask + b * Tk + j0 + j if mask != 0 else 0
                     hide(p, j0 + j, few, i0, low, high, see, masked, size, minus)
+                    blank(dp, QUERIES, few, masked, size, one)
                     if dropping:
                         multiply_strip(dp, f + j * QUERIES * size, few, low, high, size, one)
                     by, less = numbers(shift_at + low * size, high - low, one), numbers(D_at + low * size, high - low, one)

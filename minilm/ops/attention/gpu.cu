@@ -51,7 +51,7 @@ extern "C" __global__ void attention_forward_1(
             if (j < Tk && see(i, j)) p = weight_of(scale * dot(q[i], k[j], K), o.m) * drop((head * Tq + i) * Tk + j);
             for (int u = 0; u < 32; ++u) {
                 REAL p_u = __shfl_sync(WHOLE_WARP, p, u);
-                if (c < Kv && j0 + u < Tk) sum += p_u * v[j0 + u][c];
+                if (c < Kv && j0 + u < Tk && see.shown(j0 + u)) sum += p_u * v[j0 + u][c];
             }
         }
         if (c < Kv) out[c] = o.s == 0 ? REAL(0) : sum / o.s;
@@ -110,7 +110,7 @@ extern "C" __global__ void attention_dquery_1(
             }
             for (int u = 0; u < 32; ++u) {
                 REAL dS_u = __shfl_sync(WHOLE_WARP, dS, u);
-                if (c < K && j0 + u < Tk) sum += dS_u * k[j0 + u][c];
+                if (c < K && j0 + u < Tk && see.shown(j0 + u)) sum += dS_u * k[j0 + u][c];
             }
         }
         if (c < K) dquery[((b * Tq + i) * H + h) * K + c] = sum;
@@ -167,9 +167,13 @@ extern "C" __global__ void attention_dkey_dvalue_1(
 
 // --- rung 2 ---------------------------------------------------------------------------------------------------------
 
-// `count` rows of a head from number `first` on, of K numbers each, to shared memory; rows beyond `rows` become 0
-__device__ inline void load_tile(REAL* tile, Rows x, i64 first, i64 rows, int count, i64 K) {
-    for (i64 n = threadIdx.x; n < count * K; n += blockDim.x) tile[n] = first + n / K < rows ? x[first + n / K][n % K] : REAL(0);
+// `count` rows of a head from number `first` on, of K numbers each, to shared memory; rows beyond `rows`, and those that a mask hides,
+// become 0
+__device__ inline void load_tile(REAL* tile, Rows x, i64 first, i64 rows, int count, i64 K, const u8* mask = nullptr) {
+    for (i64 n = threadIdx.x; n < count * K; n += blockDim.x) {
+        i64 row = first + n / K;
+        tile[n] = row < rows && (!mask || mask[row]) ? x[row][n % K] : REAL(0);
+    }
 }
 
 extern "C" __global__ void attention_forward_2(
@@ -205,8 +209,8 @@ extern "C" __global__ void attention_forward_2(
     __syncthreads();  // m and l are there, for a tile of queries that sees no key
     i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
-        load_tile(k_tile, k, j0, Tk, TK, K);
-        load_tile(v_tile, v, j0, Tk, TK, Kv);
+        load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
+        load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
         __syncthreads();  // the tiles are there
         for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
             i64 i = i0 + n / TK, j = j0 + n % TK;
@@ -294,8 +298,8 @@ extern "C" __global__ void attention_dquery_2(
     for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) sums[n] = 0;
     i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
-        load_tile(k_tile, k, j0, Tk, TK, K);
-        load_tile(v_tile, v, j0, Tk, TK, Kv);
+        load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
+        load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
         __syncthreads();  // the tiles are there
         backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
         __syncthreads();  // dS is there
@@ -342,8 +346,8 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
     const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
     i64 j0 = i64(blockIdx.x) * TK;
-    load_tile(k_tile, k, j0, Tk, TK, K);
-    load_tile(v_tile, v, j0, Tk, TK, Kv);
+    load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
+    load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
     for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) sums_k[n] = 0;
     for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) sums_v[n] = 0;
     i64 before = causal ? max(i64(0), j0 - (Tk - Tq)) / TQ * TQ : 0;  // queries before that see no key of the tile

@@ -38,7 +38,8 @@ extern "C" __global__ void attention_one_query(
     for (i64 c = threadIdx.x; c < Kv; c += blockDim.x) {
         REAL o = 0;
 #pragma unroll 16
-        for (i64 u = 0; u < keys; ++u) o += p_shared[u] * v[first + u][c];  // in flight together: what takes time is to wait for memory
+        for (i64 u = 0; u < keys; ++u)  // in flight together: what takes time is to wait for memory
+            o += see.shown(first + u) ? p_shared[u] * v[first + u][c] : REAL(0);
         if (C == 1) y[blockIdx.y * Kv + c] = s == 0 ? REAL(0) : o / s;
         else o_parts[part * Kv + c] = o;
     }

@@ -28,6 +28,11 @@ def seen(Tq, Tk, causal, band, key_mask):
     return see if key_mask is None else see & key_mask[:, None, None, :]  # (Tq, Tk) or (B, 1, Tq, Tk)
 
 
+def shown(x, key_mask):
+    """Keys or values with zeros where the mask hides them: a weight of 0 times what stands there would be NaN if that is."""
+    return x if key_mask is None else np.where(key_mask[:, :, None, None], x, 0)  # (B, Tk, H, K)
+
+
 def scores(query, key, causal, band, key_mask, scale):
     """S, -inf where nothing is seen."""
     S = scale * heads(query) @ heads(key).swapaxes(2, 3)  # (B, H, Tq, Tk)
@@ -60,12 +65,12 @@ def forward(
     rng=None,
     return_weights=False,
 ):
-    S = scores(query, key, causal, band, key_mask, scale)  # (B, H, Tq, Tk)
+    S = scores(query, shown(key, key_mask), causal, band, key_mask, scale)  # (B, H, Tq, Tk)
     m = or_zero(S.max(axis=-1, keepdims=True, initial=-np.inf))  # (B, H, Tq, 1)
     e = np.exp(S - m)  # (B, H, Tq, Tk)
     l = e.sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
     P = e / np.where(l == 0, 1, l)  # (B, H, Tq, Tk)
-    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(value))  # (B, Tq, H, Kv)
+    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(shown(value, key_mask)))  # (B, Tq, H, Kv)
     with np.errstate(divide="ignore"):
         logsumexp = (m + np.log(l))[..., 0]  # (B, H, Tq)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
@@ -74,6 +79,7 @@ def forward(
 
 def backward(dy, saved):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
+    key, value = shown(key, key_mask), shown(value, key_mask)  # (B, Tk, H, K), (B, Tk, H, Kv)
     S = scores(query, key, causal, band, key_mask, scale)  # (B, H, Tq, Tk)
     P = np.exp(S - or_zero(logsumexp)[..., None])  # (B, H, Tq, Tk)
     k = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)

@@ -40,16 +40,31 @@ def _dots(q, rows, step, first, last, scale, out):
 
 
 @jit
+def _run(mask, first, last):
+    """The first keys [begin, end) of [first, last) that lie side by side and that the mask shows; end = begin if there is none.
+
+    Loops over such runs leave out what the mask hides: 0 times what stands there would be NaN if that is.
+    """
+    if mask == 0 or first >= last:
+        return first, max(first, last)
+    may = numbers(mask, last, np.uint8(0))
+    begin = first
+    while begin < last and may[begin] == 0:
+        begin += 1
+    end = begin
+    while end < last and may[end] != 0:
+        end += 1
+    return begin, end
+
+
+@jit
 def _scores(query, key, step, first, last, mask, scale, K, row):
     """row = the scores of one query (K,) and of keys [first, last); -inf elsewhere, and where the mask says so."""
-    row[:first] = -np.inf
-    row[last:] = -np.inf
-    _dots(numbers(query, K, scale), key, step, first, last, scale, row)
-    if mask != 0:
-        may = numbers(mask, len(row), np.uint8(0))
-        for j in range(first, last):
-            if may[j] == 0:
-                row[j] = -np.inf
+    row[:] = -np.inf
+    begin, end = _run(mask, first, last)
+    while begin < end:
+        _dots(numbers(query, K, scale), key, step, begin, end, scale, row)
+        begin, end = _run(mask, end, last)
 
 
 @jit
@@ -117,7 +132,10 @@ def few_forward(start, stop, places, shape, see, mask, scale, drop, logsumexp, y
             out[:] = 0
             if drops(drop):
                 _factors((n * Tq + i) * Tk, drop, drawn, row)
-            _weighted(v0 + b * v1 + h * v3, v2, first, last, row, out)
+            begin, end = _run(at, first, last)
+            while begin < end:
+                _weighted(v0 + b * v1 + h * v3, v2, begin, end, row, out)
+                begin, end = _run(at, end, last)
             r = real(0) if l == 0 else real(1) / l
             for c in range(Kv):
                 out[c] *= r
@@ -145,24 +163,30 @@ def few_backward(start, stop, places, shape, see, mask, scale, drop, logsumexp, 
                 p[j] = simd.exp(p[j] - m)
                 pk[j] = p[j]
             q, g, y = numbers(query, K, scale), numbers(g0 + b * g1 + i * g2 + h * g3, Kv, scale), y0 + b * y1 + i * y2 + h * y3
-            _dots(g, values, v2, first, last, real(1), dp)
+            begin, end = _run(at, first, last)
+            while begin < end:
+                _dots(g, values, v2, begin, end, real(1), dp)
+                begin, end = _run(at, end, last)
             D = real(0)
             for c, out in enumerate(numbers(y, Kv, scale)):
                 D += g[c] * out
             if drops(drop):
                 _factors((n * Tq + i) * Tk, drop, drawn, dp)
                 _factors((n * Tq + i) * Tk, drop, drawn, pk)
-            for j in range(first, last):
-                p[j] *= scale * (dp[j] - D)  # scale dS
             dq = dquery[b, i, h]
             dq[:] = 0
-            _weighted(keys, k2, first, last, p, dq)
-            for j in range(first, last):
-                dk, dv, by_q, by_g = dkey[b, j, h], dvalue[b, j, h], p[j], pk[j]
-                for d in range(K):
-                    dk[d] += by_q * q[d]
-                for c in range(Kv):
-                    dv[c] += by_g * g[c]
+            begin, end = _run(at, first, last)
+            while begin < end:
+                for j in range(begin, end):
+                    p[j] *= scale * (dp[j] - D)  # scale dS
+                _weighted(keys, k2, begin, end, p, dq)
+                for j in range(begin, end):
+                    dk, dv, by_q, by_g = dkey[b, j, h], dvalue[b, j, h], p[j], pk[j]
+                    for d in range(K):
+                        dk[d] += by_q * q[d]
+                    for c in range(Kv):
+                        dv[c] += by_g * g[c]
+                begin, end = _run(at, end, last)
 
 
 @jit(fastmath=REASSOC)

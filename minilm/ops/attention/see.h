@@ -19,8 +19,10 @@ struct See {
         i64 last = i + Tk - Tq, distance = i > j ? i - j : j - i;
         if (causal && (j > last || (band && j <= last - band))) return false;
         if (!causal && band && distance >= band) return false;
-        return !mask || mask[j];
+        return shown(j);
     }
+    // Whether the mask shows a key. What stands at the others may be NaN, and is not even multiplied by a weight of 0.
+    __device__ bool shown(i64 j) const { return !mask || mask[j]; }
 
     // Of an i and a j that may lie behind the last ones.
     __device__ bool within(i64 i, i64 j) const { return i < Tq && j < Tk && (*this)(i, j); }

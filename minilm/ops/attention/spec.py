@@ -26,7 +26,7 @@ element's place in (B, H, Tq, Tk), as in `minilm.ops.dropout`. What a query sees
     causal           j <= i + Tk - Tq                          aligned at the end: the last query sees all keys
     causal, band     i + Tk - Tq - band < j <= i + Tk - Tq     the last `band` of those
     band             |i - j| < band
-    key_mask         key_mask[j] is True, besides
+    key_mask         key_mask[j] is True, besides; other keys and values may be any numbers, as those of padding, NaN too
 
 A row that sees nothing has logsumexp -inf, weights of zero and an output of zero, and passes no gradient on. So has one whose
 scores are all -inf.

@@ -39,8 +39,8 @@ extern "C" __global__ void attention_forward_3(
     float out[OUT][4] = {}, m[2] = {-INFINITE, -INFINITE}, l[2] = {0, 0};  // of rows i0 + g and i0 + g + 8; l of this lane's columns
     i64 end = see.end_of_keys(first + ROWS - 1);
     for (i64 j0 = see.first_key(first) / COLUMNS * COLUMNS; j0 < end; j0 += COLUMNS) {
-        load_rows<COLUMNS>(k_tile, k, j0, Tk, K);
-        load_rows<COLUMNS>(v_tile, v, j0, Tk, Kv);
+        load_rows<COLUMNS>(k_tile, k, j0, Tk, K, see.mask);
+        load_rows<COLUMNS>(v_tile, v, j0, Tk, Kv, see.mask);
         __syncthreads();  // the tiles are there
         if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
             float S[COLUMNS / 8][4];
@@ -129,8 +129,8 @@ extern "C" __global__ void attention_dquery_3(
     }
     i64 end = see.end_of_keys(first + ROWS - 1);
     for (i64 j0 = see.first_key(first) / KEYS * KEYS; j0 < end; j0 += KEYS) {
-        load_rows<KEYS>(k_tile, k, j0, Tk, K);
-        load_rows<KEYS>(v_tile, v, j0, Tk, Kv);
+        load_rows<KEYS>(k_tile, k, j0, Tk, K, see.mask);
+        load_rows<KEYS>(v_tile, v, j0, Tk, Kv, see.mask);
         __syncthreads();  // the tiles are there
         if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
             float S[KEYS / 8][4], dP[KEYS / 8][4];
@@ -176,8 +176,8 @@ extern "C" __global__ void attention_dkey_dvalue_3(
     Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
     i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
-    load_rows<ROWS>(k_tile, k, first, Tk, K);
-    load_rows<ROWS>(v_tile, v, first, Tk, Kv);
+    load_rows<ROWS>(k_tile, k, first, Tk, K, see.mask);
+    load_rows<ROWS>(v_tile, v, first, Tk, Kv, see.mask);
     float dk[OUT][4] = {}, dv[OUT][4] = {};
     i64 end = see.end_of_queries(first + ROWS - 1);
     for (i64 i0 = see.first_query(first) / QUERIES * QUERIES; i0 < end; i0 += QUERIES) {

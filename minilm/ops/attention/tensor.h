@@ -14,14 +14,15 @@
 #define LOG2_E 1.44269504f               // exponentials are powers of 2, which the hardware has
 #define LN_2 0.693147181f
 
-// `COUNT` rows of a head from number `first` on, rounded, to shared memory: (COUNT, PITCH) words; rows beyond `rows` become 0
-template <int COUNT> __device__ inline void load_rows(u32* tile, Rows x, i64 first, i64 rows, i64 K) {
+// `COUNT` rows of a head from number `first` on, rounded, to shared memory: (COUNT, PITCH) words; rows beyond `rows`, and those that
+// a mask hides, become 0
+template <int COUNT> __device__ inline void load_rows(u32* tile, Rows x, i64 first, i64 rows, i64 K, const u8* mask = nullptr) {
     bool by_four = K % 4 == 0 && x.step % 4 == 0 && i64(x.first) % 16 == 0;
 #pragma unroll 4
     for (int n = threadIdx.x; n < COUNT * WIDTH / 4; n += 32 * WARPS) {
         int r = n / (WIDTH / 4), c = n % (WIDTH / 4) * 4;
         float4 v = {0, 0, 0, 0};
-        if (first + r < rows && c < K) {
+        if (first + r < rows && c < K && (!mask || mask[first + r])) {
             const REAL* from = x[first + r] + c;
             if (by_four) v = *reinterpret_cast<const float4*>(from);
             else v = {from[0], c + 1 < K ? from[1] : 0, c + 2 < K ? from[2] : 0, c + 3 < K ? from[3] : 0};

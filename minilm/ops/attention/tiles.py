@@ -89,6 +89,16 @@ def hide(strip, j, rows, i, low, high, see, mask, size, value):
 
 
 @jit
+def blank(rows, width, count, mask, size, like):
+    """Zeros in those of `count` rows of `width` numbers that the mask hides, which begins with the first; `mask` may be 0."""
+    if mask != 0:
+        may = numbers(mask, count, np.uint8(0))
+        for j in range(count):
+            if may[j] == 0:
+                numbers(rows + j * width * size, width, like)[:] = like * 0
+
+
+@jit
 def factors(first, Tk, count, rows, drop, drawn, out, size):
     """Dropout's factors for a tile, out (rows, QUERIES): column c begins with weight number first + c Tk."""
     key, threshold, scale = drop

@@ -25,9 +25,11 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
     tags : ndarray of integers, shape (B, T)
         Each in [0, K); beyond a row's length also -100.
     transitions : ndarray, shape (K, K)
-        ``transitions[i, j]`` is the score of tag j after tag i; -inf forbids it.
+        ``transitions[i, j]`` is the score of tag j after tag i.
     start, end : ndarray, shape (K,)
         Scores of the first tag and of the last.
+
+        Any score may be -inf, which forbids what bears it.
     lengths : ndarray of integers, shape (B,), optional
         How many steps of each row count: at least 1.
     workspace : Workspace, optional
@@ -36,7 +38,7 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
     Returns
     -------
     nll : ndarray, shape (B,)
-        Summed over steps in float64.
+        Summed over steps in float64; inf where a score of the tags is -inf.
     saved : Saved
         For `backward`.
 
@@ -102,7 +104,7 @@ def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
     tags : ndarray of int64, shape (B, T)
         -100 beyond a row's length. Of equally good ones, that whose last tag is the smallest, then the one before, and so on.
     scores : ndarray, shape (B,)
-        s of these.
+        s of these; -inf where every sequence is forbidden, whose tags then mean nothing.
 
     Raises
     ------

@@ -16,11 +16,18 @@ WORTH = 2**13  # exponentials that are worth a thread
 
 
 @jit(fastmath=REASSOC, part=True)
+def _or_zero(n):
+    # n, or 0 where it is -inf: whatever it is subtracted from then stays as it is
+    return type(n)(0) if n == -math.inf else n
+
+
+@jit(fastmath=REASSOC, part=True)
 def _log_sum_exp(row):
     # row (K,)
     m = row[0]
     for k in range(len(row)):
         m = row[k] if row[k] > m else m
+    m = _or_zero(m)
     s = row.dtype.type(0)
     for k in range(len(row)):
         s += simd.exp(row[k] - m)
@@ -50,6 +57,8 @@ def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alp
                     for j in range(K):
                         way = before[i] + transitions[i, j]
                         m[j] = way if way > m[j] else m[j]
+                for j in range(K):
+                    m[j] = _or_zero(m[j])
                 for i in range(K):
                     for j in range(K):
                         s[j] += simd.exp(before[i] + transitions[i, j] - m[j])
@@ -57,13 +66,13 @@ def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alp
                     m[j] += real(math.log(s[j]))
                     u[j] = e[j] + m[j]
                 i, j = tags[b, t - 1], tags[b, t]
-                total += np.float64(m[j] - (before[i] + transitions[i, j]))
-            n = _log_sum_exp(u)
+                total += np.float64(_or_zero(m[j]) - (before[i] + transitions[i, j]))
+            n = _or_zero(_log_sum_exp(u))
             for j in range(K):
                 u[j] -= n
         for j in range(K):
             m[j] = alpha[b, L - 1, j] + end[j]
-        nll[b] = real(total + np.float64(_log_sum_exp(m) - m[tags[b, L - 1]]))
+        nll[b] = real(total + np.float64(_or_zero(_log_sum_exp(m)) - m[tags[b, L - 1]]))
         alpha[b, L:] = 0
 
 
@@ -80,7 +89,7 @@ def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissi
         demissions[b, L:] = 0
         for j in range(K):
             p[j] = alpha[b, L - 1, j] + end[j]
-        n = _log_sum_exp(p)
+        n = _or_zero(_log_sum_exp(p))
         for j in range(K):
             p[j] = simd.exp(p[j] - n)
         for t in range(L - 1, -1, -1):
@@ -98,13 +107,15 @@ def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissi
                 for j in range(K):
                     way = before[i] + transitions[i, j]
                     m[j] = way if way > m[j] else m[j]
+            for j in range(K):
+                m[j] = _or_zero(m[j])
             for i in range(K):
                 row = x[i]
                 for j in range(K):
                     row[j] = simd.exp(before[i] + transitions[i, j] - m[j])
                     s[j] += row[j]
             for j in range(K):
-                s[j] = p[j] / s[j]
+                s[j] = p[j] / s[j] if s[j] != 0 else real(0)  # 0 where no tag may stand before tag j
             for i in range(K):
                 row, into, total = x[i], parts[b, i], real(0)
                 for j in range(K):

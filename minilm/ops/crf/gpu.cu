@@ -3,11 +3,14 @@
 
 __device__ inline i64 steps_of(const i64* lengths, i64 b, i64 T) { return lengths ? lengths[b] : T; }
 
+// n, or 0 where it is -inf: whatever it is subtracted from then stays as it is
+__device__ inline REAL or_zero(REAL n) { return n == -INFINITE ? REAL(0) : n; }
+
 // LSE of x[0], x[step], ... plus y, where there is one
 __device__ inline REAL log_sum_exp(const REAL* x, const REAL* y, i64 step, i64 K) {
     REAL m = -INFINITE, s = 0;
     for (i64 k = 0; k < K; ++k) m = larger(m, x[k] + (y ? y[k * step] : REAL(0)));
-    if (m == -INFINITE) return m;
+    m = or_zero(m);
     for (i64 k = 0; k < K; ++k) s += exp(x[k] + (y ? y[k * step] : REAL(0)) - m);
     return m + log(s);
 }
@@ -32,14 +35,15 @@ extern "C" __global__ void crf_forward(
         for (i64 j = threadIdx.x; j < K; j += blockDim.x)
             u[j] = e[t * K + j] + (t == 0 ? start[j] : log_sum_exp(before, transitions + j, K, K));
         if (t > 0 && threadIdx.x == 0)
-            loss += log_sum_exp(before, transitions + y[t], K, K) - (before[y[t - 1]] + transitions[y[t - 1] * K + y[t]]);
+            loss += or_zero(log_sum_exp(before, transitions + y[t], K, K)) -
+                    (before[y[t - 1]] + transitions[y[t - 1] * K + y[t]]);
         __syncthreads();  // u is there, and before has been read
-        REAL n = log_sum_exp(u, nullptr, 0, K);
+        REAL n = or_zero(log_sum_exp(u, nullptr, 0, K));
         for (i64 j = threadIdx.x; j < K; j += blockDim.x) before[j] = alpha[(b * T + t) * K + j] = u[j] - n;
         __syncthreads();  // before is there, and u has been read
     }
     for (i64 n = L * K + threadIdx.x; n < T * K; n += blockDim.x) alpha[b * T * K + n] = 0;
-    if (threadIdx.x == 0) nll[b] = REAL(loss + log_sum_exp(before, end, 1, K) - (before[y[L - 1]] + end[y[L - 1]]));
+    if (threadIdx.x == 0) nll[b] = REAL(loss + or_zero(log_sum_exp(before, end, 1, K)) - (before[y[L - 1]] + end[y[L - 1]]));
 }
 
 extern "C" __global__ void crf_backward(
@@ -59,17 +63,17 @@ extern "C" __global__ void crf_backward(
     const REAL* a = alpha + b * T * K;
     const i64* y = tags + b * T;
     REAL d = dnll[b], *dA = dtransitions + b * K * K;
-    REAL log_Z = log_sum_exp(a + (L - 1) * K, end, 1, K);
+    REAL n_L = or_zero(log_sum_exp(a + (L - 1) * K, end, 1, K));
     for (i64 n = threadIdx.x; n < (T - L) * K; n += blockDim.x) demissions[(b * T + L) * K + n] = 0;
     for (i64 j = threadIdx.x; j < K; j += blockDim.x) {
-        p[j] = exp(a[(L - 1) * K + j] + end[j] - log_Z);
+        p[j] = exp(a[(L - 1) * K + j] + end[j] - n_L);
         dend[b * K + j] = d * (p[j] - (y[L - 1] == j ? REAL(1) : REAL(0)));
         for (i64 i = 0; i < K; ++i) dA[j * K + i] = 0;  // a thread has the same rows of dA to the end
     }
     for (i64 t = L - 1; t >= 0; --t) {
         for (i64 j = threadIdx.x; j < K; j += blockDim.x) {
             demissions[(b * T + t) * K + j] = d * (p[j] - (y[t] == j ? REAL(1) : REAL(0)));
-            if (t > 0) norm[j] = log_sum_exp(a + (t - 1) * K, transitions + j, K, K);
+            if (t > 0) norm[j] = or_zero(log_sum_exp(a + (t - 1) * K, transitions + j, K, K));
         }
         if (t == 0) break;
         __syncthreads();  // p and norm are there
@@ -78,7 +82,7 @@ extern "C" __global__ void crf_backward(
         for (i64 i = threadIdx.x; i < K; i += blockDim.x) {
             REAL sum = 0;
             for (i64 j = 0; j < K; ++j) {
-                REAL q = norm[j] == -INFINITE ? REAL(0) : p[j] * exp(a[(t - 1) * K + i] + transitions[i * K + j] - norm[j]);
+                REAL q = p[j] * exp(a[(t - 1) * K + i] + transitions[i * K + j] - norm[j]);
                 REAL right = y[t - 1] == i && y[t] == j ? REAL(1) : REAL(0);
                 dA[i * K + j] += d * (q - right);
                 sum += q;

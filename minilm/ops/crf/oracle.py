@@ -7,10 +7,16 @@ import numpy as np
 from minilm.ops.crf.spec import Saved
 
 
+def or_zero(n):
+    """n, or 0 where it is -inf: whatever it is subtracted from then stays as it is."""
+    return np.where(n == -np.inf, 0, n)
+
+
 def log_sum_exp(x, axis):
-    """LSE."""
-    m = x.max(axis=axis, keepdims=True)
-    return np.squeeze(m + np.log(np.exp(x - m).sum(axis=axis, keepdims=True)), axis)
+    """LSE; of nothing but -inf it is -inf."""
+    m = or_zero(x.max(axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # log 0 is -inf
+        return np.squeeze(m + np.log(np.exp(x - m).sum(axis=axis, keepdims=True)), axis)
 
 
 def whole(lengths, shape):
@@ -33,21 +39,23 @@ def score(emissions, tags, transitions, start, end, lengths):
 def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, _ = emissions.shape
     L, counted = whole(lengths, (B, T))
+    emissions = np.where(counted[..., None], emissions, 0)  # (B, T, K)
     alpha = np.zeros_like(emissions)  # (B, T, K)
     log_Z = np.zeros(B, emissions.dtype)  # (B,)
     for t in range(T):
         before = start if t == 0 else log_sum_exp(alpha[:, t - 1, :, None] + transitions, axis=1)  # (B, K)
         u = emissions[:, t] + before  # (B, K)
         n = log_sum_exp(u, axis=1)  # (B,)
-        alpha[:, t] = np.where(counted[:, t, None], u - n[:, None], 0)  # (B, K)
+        alpha[:, t] = np.where(counted[:, t, None], u - or_zero(n)[:, None], 0)  # (B, K)
         log_Z += np.where(counted[:, t], n, 0)  # (B,)
     log_Z += log_sum_exp(alpha[np.arange(B), L - 1] + end, axis=1)  # (B,)
-    nll = log_Z - score(emissions, tags, transitions, start, end, lengths)  # (B,)
+    nll = or_zero(log_Z) - score(emissions, tags, transitions, start, end, lengths)  # (B,)
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
 
 def softmax(x, axis):
-    return np.exp(x - np.expand_dims(log_sum_exp(x, axis), axis))
+    """Softmax; of nothing but -inf it is 0."""
+    return np.exp(x - np.expand_dims(or_zero(log_sum_exp(x, axis)), axis))
 
 
 def backward(dnll, saved):
@@ -72,6 +80,7 @@ def backward(dnll, saved):
 def decode(emissions, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     L, counted = whole(lengths, (B, T))
+    emissions = np.where(counted[..., None], emissions, 0)  # (B, T, K)
     back = np.zeros((B, T, K), np.int64)  # (B, T, K)
     v = start + emissions[:, 0]  # (B, K)
     for t in range(1, T):

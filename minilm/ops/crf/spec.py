@@ -52,12 +52,19 @@ nothing later, and its distribution is a softmax of what forward summed::
 This is the forward-backward algorithm in the form of a smoother: the usual one has beta[t, j] = log p[t, j] - alpha[t, j], and
 logarithms throughout. Here the probabilities of a step add up to one but for rounding.
 
+A score of -inf forbids what bears it: such sequences have the probability 0, and tags that are one of them have nll = inf. LSE of
+nothing but -inf is -inf, and a softmax of nothing but -inf is 0, so that a tag that cannot be reached has alpha = -inf, and its p
+and q are 0. Where no sequence at all is allowed, there is no distribution: nll = inf, and p and q, which are sums over the
+sequences, are 0, which leaves the gradient of -s(tags).
+
 Saved: the tags, transitions, end, the lengths, and alpha. No emission is needed.
 
 The best sequence, by Viterbi's algorithm: LSE is replaced by max, and each max remembers where it was reached::
 
     v[0, j] = start[j] + e[0, j]
     v[t, j] = e[t, j] + max_i(v[t-1, i] + A[i, j]),        back[t, j] = the smallest i that reaches it
+
+Its score is -inf where no sequence is allowed.
 
 Sources: J. Lafferty, A. McCallum, F. Pereira, Conditional random fields: probabilistic models for segmenting and labeling
 sequence data, ICML 2001; L. R. Rabiner, A tutorial on hidden Markov models, Proc. IEEE 77 (1989), for the scaling; G. D. Forney,

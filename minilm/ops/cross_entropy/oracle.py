@@ -12,6 +12,7 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
     w = np.ones(V, logits.dtype) if weight is None else weight  # (V,)
     kept = targets != ignore_index  # (...)
     t = np.where(kept, targets, 0)  # (...)
+    logits = np.where(kept[..., None], logits, 0)  # (..., V)
 
     z = logits - logits.max(axis=-1, keepdims=True)  # (..., V)
     log_p = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))  # (..., V)

@@ -3,7 +3,7 @@
 // REAL is float or double, by -DREAL=...; a file is compiled once for each. Counts and offsets are of 64 bits (i64): a logits
 // array of 8 x 1,024 rows and 50,257 classes has more than 2**28 numbers, and larger ones pass 2**31.
 #pragma once
-#if defined(MINILM_ON_CPU)  // g++, for tests: see tests/cuda_on_cpu
+#if defined(MINILM_ON_CPU)  // g++: see the folder emulated
 #include "shim.h"
 #else
 #define DYN_SHARED(type, name)                                  \

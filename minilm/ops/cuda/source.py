@@ -41,7 +41,7 @@ class Parameter(NamedTuple):
     written: bool = False
 
     def letter(self, dtype) -> str:
-        """How tests/cuda_on_cpu and NVRTC see it: P pointer, f, d, i (32 bits), q (64)."""
+        """How the emulator and NVRTC see it: P pointer, f, d, i (32 bits), q (64)."""
         if self.array:
             return "P"
         return {"float32": "f", "float64": "d"}[str(dtype)] if self.type == "REAL" else _LETTERS[self.type]

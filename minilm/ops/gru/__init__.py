@@ -47,7 +47,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, works
     """
     W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
     x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh)
-    lengths = checks.lengths("lengths", lengths, x.shape[1], x.shape[0])
+    lengths, x = recurrence.check_lengths(lengths, x)
     reverse = checks.flag("reverse", reverse)
     return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse, workspace=workspace)
 

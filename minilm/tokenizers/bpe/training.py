@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm import bars
 from minilm.tokenizers.bpe import alphabet, cuts
 from minilm.tokenizers.bpe.counting import PieceCounter
 from minilm.tokenizers.bpe.learner import learned, learner, new_tokens, pairs
@@ -59,9 +60,8 @@ def train(texts, source: str, vocab_size: int, min_frequency: int, special_token
     starts = found.starts[: size + 1]  # (W + 1,)
     symbols = byte_ids[found.content[: starts[-1]]]  # (N,)
     state = learner(symbols, starts, found.counts[:size], contents, vocab_size)
-    from tqdm import tqdm
-
-    shown = tqdm(total=vocab_size, initial=len(vocabulary), unit=" tokens", disable=None if progress is None else not progress)
+    hidden = not (bars.wanted() if progress is None else progress)
+    shown = bars.bar(total=vocab_size, initial=len(vocabulary), unit=" tokens", disable=hidden)
     with shown:
         state = learned(state, vocab_size, min_frequency, shown)
     vocabulary += map(alphabet.spelled, new_tokens(state, len(vocabulary)))

@@ -1,0 +1,27 @@
+"""Progress bars: on a terminal, and in a notebook's cell. tqdm is imported with the first one."""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["bar", "wanted"]
+
+
+def wanted() -> bool:
+    """Whether a bar can be drawn where stderr goes: to a terminal, or into a notebook."""
+    return _in_a_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+
+
+def bar(*arguments, **options):
+    """A bar with tqdm's arguments; in a notebook its own, made of widgets, where ipywidgets is installed."""
+    if _in_a_notebook():
+        from tqdm.auto import tqdm  # costs more to import than a terminal's
+    else:
+        from tqdm import tqdm
+    return tqdm(*arguments, **options)
+
+
+def _in_a_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this program."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config

@@ -1,0 +1,47 @@
+"""What lies where another file, or a folder, was wanted: in a few words, with what helps."""
+
+from __future__ import annotations
+
+import os
+import re
+
+__all__ = ["existing_folder", "mistaken_for"]
+
+PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
+PAGE = "an HTML page that a server gave in the file's place: download the file again"
+BEGINNINGS = (  # of files, in lower case; what they then are
+    (b"version https://git-lfs", "a Git LFS pointer that stands for the file: `git lfs pull` fetches the file itself"),
+    (b"<!doctype html", PAGE),
+    (b"<html", PAGE),
+    (b"entry not found", "a server's message that there is no such file: download it again, by its right name"),
+    (b"pk\x03\x04", "a zip archive such as torch.save writes: save the model with safetensors first"),
+    *((bytes([0x80, protocol]), PICKLE) for protocol in range(2, 6)),
+    (b"\x89hdf", "an HDF5 file: save the model with safetensors first"),
+    (b"gguf", "a GGUF file: save the model with safetensors first"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it first"),
+)
+
+
+def mistaken_for(content: bytes) -> str | None:
+    """What a file is that does not hold what was wanted, by its first bytes: "it is ..."; None where they do not say."""
+    head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return next((f"it is {kind}" for beginning, kind in BEGINNINGS if head.startswith(beginning)), None)
+
+
+def existing_folder(path) -> str:
+    """The path of a folder that exists, with ``~`` for one's home.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        In one line that says what helps: for a file, its folder; for a name on the Hugging Face Hub, how to download it.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    if os.path.isdir(path):
+        return path
+    if os.path.exists(path):
+        raise NotADirectoryError(f"{path} is a file, and wanted is a folder: give {os.path.dirname(path) or '.'}, where it lies")
+    hint = ""
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", path):  # such as gpt2, or openai-community/gpt2
+        hint = f"; if that is a name on the Hugging Face Hub: `hf download {path} --local-dir FOLDER` brings it into one"
+    raise FileNotFoundError(f"there is no folder {path}{hint}")
