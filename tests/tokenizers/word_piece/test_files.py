@@ -152,7 +152,7 @@ def test_the_file_of_a_run():
     assert tokenizers.base.from_fields("x", json.loads(TOKENIZER.to_json()), tokenizers.CLASSES) == TOKENIZER
 
 
-LINES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog ", "", "the", "a\t", "\u3000", "do", "##gs\u2003", "", "do", " b"]
+LINES = [*SPECIAL, "the", "dog ", "", "the", "a\t", "\u3000", "do", "##gs\u2003", "", "do", " b"]
 
 
 def test_published_vocabularies_with_faults(tmp_path):
