@@ -119,14 +119,14 @@ def from_folder(cls, folder):
     raise FileNotFoundError(missing(folder))
 
 
-def missing(folder) -> str:
-    """What to say of a folder that holds no tokenizer."""
+def missing(folder, others: str = "") -> str:
+    """What to say of a folder that holds no tokenizer; `others` are files that would do as well."""
     for pair in PAIRS:
         for name, other in (pair, pair[::-1]):
             if os.path.isfile(os.path.join(folder, name)):
                 return f"{folder} holds {name} but no {other}, and without that no {files.FILE_NAME}: a BPE needs both"
     wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-    return f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}"
+    return f"{folder} holds no tokenizer: wanted {others}{wanted} or {files.FILE_NAME}"
 
 
 def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
