@@ -27,6 +27,7 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
 }
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 CHUNK = 100  # questions that are answered side by side
+SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
 PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
 
 
@@ -242,7 +243,7 @@ class Answer(Recipe):
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
-        sentences = [each.strip() for each in re.findall(r"[^.?!\n]+[.?!]*", text) if words(each)]
+        sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *told, question = sentences

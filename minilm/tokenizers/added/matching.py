@@ -40,10 +40,9 @@ class Matcher:
     """
 
     def __init__(self, tokens: list[AddedToken], patterns: list[str]):
-        kept = [(token, pattern) for token, pattern in zip(tokens, patterns, strict=True) if pattern]
-        self.tokens = [token for token, _ in kept]
-        self.patterns = [pattern for _, pattern in kept]
-        self._few = self.patterns if len(kept) <= FEW else None
+        self.tokens = [token for token, pattern in zip(tokens, patterns, strict=True) if pattern]
+        self.patterns = [pattern for pattern in patterns if pattern]
+        self._few = self.patterns if len(self.patterns) <= FEW else None
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 
@@ -82,10 +81,7 @@ class Matcher:
         yield end, codes.size, -1
 
     def _matches(self, codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
-        from minilm.tokenizers.added.automaton import leftmost
-
-        starts, stops, patterns = leftmost(self._automaton, codes)  # (M,) each
-        found = zip(starts.tolist(), stops.tolist(), patterns.tolist(), strict=True)
+        found = self._automaton.leftmost(codes).tolist()  # (M, 3)
         if self._plain:
             yield from ((start, stop, self.tokens[pattern].id) for start, stop, pattern in found)
             return
@@ -122,10 +118,7 @@ class Matcher:
         found = np.zeros(codes.size + 1, bool)  # (N + 1,)
         if not self.tokens:
             return found
-        from minilm.tokenizers.added.automaton import occurrences
-
-        starts, stops, _ = occurrences(self._automaton, codes)  # (M,) each
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        for start, stop, _ in self._automaton.occurrences(codes).tolist():  # (M, 3)
             found[start + self._plain : stop + (not self._plain)] = True
         found[: self.margin] = found[max(codes.size + 1 - self.margin, 0) :] = True
         if not self._plain:  # white space beside what is touched may belong to a token

@@ -81,7 +81,7 @@ class ByteLevelBPE(WithAddedTokens):
         only = self.special_tokens[0] if len(self.special_tokens) == 1 else None
         self.eos_token = eos_token or (END_OF_TEXT if END_OF_TEXT in self._added else only)
         for byte, character in enumerate(alphabet.characters()):
-            if (character not in self._ids or character in self._added) and byte not in alphabet.NEVER:
+            if character not in self._ids and byte not in alphabet.NEVER:
                 raise ValueError(
                     f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all that UTF-8 has some texts have no ids"
                 )
@@ -296,8 +296,9 @@ class ByteLevelBPE(WithAddedTokens):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
-        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
+        roles = {**dict.fromkeys(GPT2), "eos_token": self.eos_token}  # those not said would be GPT-2's
+        hugging_face.write_folder(self, hugging_face.byte_level_json(self), folder, **roles)
 
     def to_json(self) -> str:
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""

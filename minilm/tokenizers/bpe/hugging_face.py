@@ -242,13 +242,15 @@ def to_json(content: dict) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def write_folder(content: dict, folder) -> None:
-    """Write vocab.json, merges.txt and tokenizer.json, each whole or not at all."""
+def write_folder(tokenizer, content: dict, folder, **roles) -> None:
+    """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
+    config = beside.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
     for name, text in (
         ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
         ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
         ("tokenizer.json", to_json(content)),
+        (beside.CONFIG, to_json(config)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

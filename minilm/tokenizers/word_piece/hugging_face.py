@@ -218,13 +218,10 @@ def to_json(tokenizer) -> str:
 
 def config(tokenizer) -> dict:
     """The content of a tokenizer_config.json."""
-    tokens = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
+    roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
     settings = {name: getattr(tokenizer, ours) for name, ours in CONFIGURED.items()}
-    return {
-        "tokenizer_class": "BertTokenizer",
-        **settings,
-        **{name: token for name, token in tokens.items() if token is not None},
-    }
+    named = {name: token for name, token in roles.items() if token is not None}
+    return beside.config_of(tokenizer, "BertTokenizer", **settings, **named)
 
 
 def save(tokenizer, path) -> None:

@@ -13,6 +13,7 @@ from minilm.tokenizers import GPT1BPE, ByteLevelBPE
 from .helpers import TEXT, gpt2, gpt2_folder, hugging_face_of, small
 from .test_gpt1 import ours as gpt1
 
+NAMES = ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]
 HF = json.loads(small().to_json())
 
 
@@ -20,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
     tokenizer = small()
     tokenizer.save(tmp_path / "one.json")
     tokenizer.save_pretrained(tmp_path / "folder")
-    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == ["merges.txt", "tokenizer.json", "vocab.json"]
+    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == NAMES
     for path in (tmp_path / "one.json", tmp_path / "folder", tmp_path / "folder" / "tokenizer.json"):
         for load in (tokenizers.load, ByteLevelBPE.load):
             loaded = load(path)
@@ -155,6 +156,7 @@ def test_a_wrong_field_is_named(tmp_path, fields, message):
 def test_wrong_vocabularies_and_merges_are_named(tmp_path, vocabulary, merges, message):
     small().save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     if vocabulary is not None:
         (tmp_path / "vocab.json").write_bytes(vocabulary)
     (tmp_path / "merges.txt").write_bytes(merges)
