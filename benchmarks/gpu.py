@@ -168,15 +168,16 @@ def plot(path: str, here: Device, rows: list[Row]) -> str:
     from matplotlib import pyplot
 
     shown = [row for row in rows if row.roof is not None]
-    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.28 * len(shown)))
+    figure, axes = pyplot.subplots(figsize=(9, 1.5 + 0.28 * len(shown)), layout="constrained")
     axes.barh(
         [row.name for row in shown],
         [row.roof for row in shown],
         color=["#4477aa" if r.bound == "matmul" else "#ee7733" for r in shown],
     )
-    axes.invert_yaxis()
-    axes.set_xlabel(f"share of the roof on {here.name}: blue its matmul rate, orange its copy bandwidth")
-    figure.tight_layout()
+    axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
+    axes.tick_params(axis="y", labelsize=8)
+    axes.set_xlabel("share of the roof")
+    figure.suptitle(f"{here.name}; blue: held against its matmul rate, orange: its copy bandwidth", fontsize=9)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import textwrap
 from dataclasses import asdict
 
 from benchmarks.case import Result
@@ -118,7 +119,7 @@ def plot(path: str, machine: Machine, results: list[Result]) -> str:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     if os.path.isdir(path) or path.endswith(os.sep):
         path = os.path.join(path, "benchmarks.png")
@@ -134,9 +135,15 @@ def plot(path: str, machine: Machine, results: list[Result]) -> str:
         if result.target is not None:
             axes.plot([result.target] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
     axes.set_yticks(range(len(shown)), [result.name for result in shown], fontsize=8)
+    axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel(f"minilm's speed over {against}'s (black: quartiles; red: target), {machine.cpu}, {machine.cores} cores")
+    axes.set_xlabel(f"times as fast as {against}")
+    title = f"{machine.cpu}, {machine.cores} cores; black: quartiles, red: target"
+    figure.suptitle("\n".join(textwrap.wrap(title, 90)), fontsize=9)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import forks
 from minilm.threads import parallel, parts, set_threads, threads
 
 __all__ = [
@@ -95,7 +96,8 @@ def implementation_for(array=None) -> str:
 @functools.cache
 def load(package: str, name: str):
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
-    return importlib.import_module(f"{package}.{name}")
+    with forks.importing:
+        return importlib.import_module(f"{package}.{name}")
 
 
 # --- arrays on the device ---------------------------------------------------------------------------------------------

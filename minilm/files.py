@@ -144,6 +144,8 @@ def locked_folder(path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
+
+
 def open_in_place(path):
     """A binary file to read and to write from where it stands, made if it is not there.
 
@@ -167,6 +169,22 @@ def _is_no_file(path: str) -> bool:
     except OSError:  # nothing is there, or a link that leads nowhere
         return False
     return not stat.S_ISREG(mode) or path.startswith(("/dev/", "/proc/"))
+
+
+def json_bytes(text: str) -> bytes:
+    """A text of JSON in UTF-8. A path whose bytes are no UTF-8 is a str with lone surrogates, which become escapes of JSON's."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def named_errors(path):
+    """An OSError without a file's name, as of a full disk, gets this one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
 def read_json(path) -> dict:

@@ -9,6 +9,10 @@ a thread for its next task or a caller for the others' last rows, first looks at
 only then sleeps (`minilm.ops.waiting`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels look
 idle to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle
 threads look for tens of milliseconds, and whatever runs beside them crawls.
+
+A caller that is interrupted (Ctrl-C, a signal's handler that raises) may be so at any line. The arrays are its own again when the
+error reaches it, so before that, parts that no thread has begun are given up, and those that run are waited for in compiled code,
+where no second signal can cut the waiting short.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ import queue
 import threading
 
 import numpy as np
+
+from minilm import forks
 
 _inside_worker = threading.local()
 _lock = threading.Lock()
@@ -62,20 +68,32 @@ AWAKE = 400e-6  # seconds
 # A thread that is called waits this much longer, until the caller's kernel has let go of the interpreter; and the other way.
 AFTER_CALL, AFTER_END = 6e-6, 3e-6
 _called, _ended = np.zeros(8, np.int64), np.zeros(8, np.int64)  # counters: a cache line each, of which the first number counts
-_waiting = None
+# Of each call's parts: whether one is not begun (0), running or done; number 0 is the caller's, and there stands GIVEN_UP or 0.
+RUNNING, DONE, GIVEN_UP = 1, 2, 3
+_waiting = _until_none_runs = None
 _awake = 0  # threads that may wait awake at once: the cores there were when the last thread was started
 
 
 def _wait(counter, seen: int, after: float) -> bool:
     """Wait awake until the counter moves; False if it did not, or where there are more threads than cores to be awake on."""
-    global _waiting
     if _workers >= _awake:
         return False
-    if _waiting is None:
-        from minilm.ops.waiting import Waiting
-
-        _waiting = Waiting()
     return _waiting(counter, seen, AWAKE, after)
+
+
+def _start_workers(number: int) -> None:
+    """Start threads until there are so many."""
+    global _workers, _awake, _waiting, _until_none_runs
+    with _lock:
+        if _waiting is None:
+            with forks.importing:
+                from minilm.ops import waiting
+
+            _waiting, _until_none_runs = waiting.Waiting(), waiting.until_none_runs
+        while _workers < number:
+            threading.Thread(target=_work, name=f"minilm-{_workers + 1}", daemon=True).start()
+            _workers += 1
+        _awake = _cores()
 
 
 def _take(found: queue.SimpleQueue, counter, after: float):
@@ -92,14 +110,18 @@ def _take(found: queue.SimpleQueue, counter, after: float):
 def _work():
     _inside_worker.flag = True
     while True:
-        kernel, start, stop, arguments, done = _take(_tasks, _called, AFTER_CALL)
+        kernel, start, stop, arguments, states, part, done = _take(_tasks, _called, AFTER_CALL)
+        states[part] = RUNNING  # first, and then the look: a caller that gives up sees the one, or its giving up is seen
+        error = None
         try:
-            kernel(start, stop, *arguments)
-            done.put(None)
-        except BaseException as error:  # handed to the caller's thread, which raises it
-            done.put(error)
+            if states[0] != GIVEN_UP:
+                kernel(start, stop, *arguments)
+        except BaseException as raised:  # handed to the caller's thread, which raises it
+            error = raised
+        states[part] = DONE
+        done.put(error)
         _ended[0] += 1
-        del kernel, arguments, done  # an idle worker must not keep arrays alive
+        del kernel, arguments, states, done, error  # an idle worker must not keep arrays alive
 
 
 def _forget_workers():
@@ -131,26 +153,27 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
         Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Calling a thread costs
         some 10 µs where the last kernel ended within 0.4 ms, else 20 to 50.
     """
-    global _workers, _awake
     number = parts(count, grain)
     if number == 1:
         kernel(0, count, *arguments)
         return
     if _workers < number - 1:
-        with _lock:
-            while _workers < number - 1:
-                threading.Thread(target=_work, name=f"minilm-{_workers + 1}", daemon=True).start()
-                _workers += 1
-            _awake = _cores()
+        _start_workers(number - 1)
     done: queue.SimpleQueue = queue.SimpleQueue()
-    for part in range(1, number):
-        _tasks.put((kernel, part * count // number, (part + 1) * count // number, arguments, done))
-    _called[0] += 1
-    error = None
+    states, error = np.zeros(number, np.int64), None
     try:
-        kernel(0, count // number, *arguments)
-    finally:
-        for _ in range(1, number):  # also after an error here: no thread may still write into the caller's arrays
+        for part in range(1, number):
+            _tasks.put((kernel, part * count // number, (part + 1) * count // number, arguments, states, part, done))
+        _called[0] += 1
+        try:
+            kernel(0, count // number, *arguments)
+        except Exception as raised:  # as one of another part: raised when all have ended
+            error = raised
+        for _ in range(1, number):
             error = _take(done, _ended, AFTER_END) or error
+    except BaseException:  # an interrupt; these two lines run no function of Python's, in which the next one could come
+        states[0] = GIVEN_UP
+        _until_none_runs(states)
+        raise
     if error is not None:
         raise error

@@ -2,7 +2,9 @@
 
 import contextvars
 import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -195,6 +197,125 @@ def test_threads_after_a_fork():
         os.waitpid(pid, 0)
         pytest.fail("the child hangs")
     assert os.waitstatus_to_exitcode(status) == 0
+
+
+def child_returns(action):
+    """Fork; whether the child ends within some seconds, after what `action` does there."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            action()
+        finally:
+            os._exit(0)
+    for _ in range(100):  # 10 s
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return True
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_compiles():
+    """Numba's and LLVM's locks, which that thread holds, are not left locked in the child."""
+    import numba
+
+    ops.linear.forward(np.ones((2, 2)), np.ones((2, 2)))  # who has kernels is who forks with care
+    compiling = threading.Event()
+
+    def compile_one():
+        source = "def f(x):\n" + "".join(f"    x = x * {k}.5 if x > {k} else x + {k}.25\n" for k in range(60)) + "    return x\n"
+        scope = {}
+        exec(source, scope)
+        compiling.set()
+        numba.njit(scope["f"])(1.0)
+
+    thread = threading.Thread(target=compile_one)
+    thread.start()
+    compiling.wait()
+    time.sleep(0.05)
+    assert child_returns(lambda: numba.njit(lambda x: x + 1)(1))
+    thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_fork_while_another_thread_imports_kernels(tmp_path, monkeypatch):
+    name = "slow_to_import"
+    (tmp_path / f"{name}_package").mkdir()
+    (tmp_path / f"{name}_package" / "cpu.py").write_text("import time\ntime.sleep(0.4)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    thread = threading.Thread(target=devices.load, args=(f"{name}_package", "cpu"))
+    thread.start()
+    time.sleep(0.1)
+    assert child_returns(lambda: devices.load(f"{name}_package", "cpu"))
+    thread.join()
+
+
+# --- interrupts ------------------------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_waits_for_the_parts_that_run():
+    """The caller's own part has ended, and it waits for that of a thread: its arrays are written to until the call raises."""
+    devices.set_threads(2)
+    begun, rows = threading.Event(), np.zeros(2)
+
+    def kernel(start, stop, rows):
+        if start == 1:
+            begun.set()
+            time.sleep(0.3)
+        rows[start:stop] = 1
+
+    def interrupt():
+        begun.wait()
+        time.sleep(0.05)  # by now the caller sleeps
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        devices.parallel(kernel, 2, rows)
+    assert rows[1] == 1
+    thread.join()
+    devices.parallel(kernel, 2, rows)  # the threads live on
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers with signals on this system")
+def test_nothing_is_written_after_an_interrupt_at_any_line():
+    """Signals at all times, each of which raises once: in the calling, in the kernel, in the waiting."""
+    devices.set_threads(3)
+    armed, written, raised = [0], [], 0
+
+    def handler(*_):
+        if armed[0]:
+            armed[0] = 0
+            raise InterruptedError
+
+    def kernel(start, stop):
+        until = time.perf_counter() + 4e-4 * start
+        while time.perf_counter() < until:
+            pass
+        written.append(start)
+
+    before = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 1e-4, 3.7e-4)
+    try:
+        for _ in range(300):
+            try:
+                armed[0] = 1
+                devices.parallel(kernel, 3)
+                armed[0] = 0
+            except InterruptedError:
+                raised += 1
+            count = len(written)
+            time.sleep(1e-3)
+            assert len(written) == count
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert raised > 30
 
 
 def test_idle_threads_hold_no_arrays():

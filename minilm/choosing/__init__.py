@@ -10,7 +10,7 @@
 """
 
 from minilm.choosing.candidates import TASKS, Candidate, Data, candidates
-from minilm.choosing.choose import Advice, Estimate, choose, estimate
+from minilm.choosing.choose import Advice, Estimate, choose, estimate, require_task
 from minilm.choosing.cost import Cost
 from minilm.choosing.data import data_of
 from minilm.choosing.machine import Machine, machine
@@ -28,4 +28,5 @@ __all__ = [
     "data_of",
     "estimate",
     "machine",
+    "require_task",
 ]

@@ -32,7 +32,7 @@ from minilm.choosing.candidates import TASKS, Candidate, Data, candidates
 from minilm.choosing.machine import Machine
 from minilm.ops import checks
 
-__all__ = ["Advice", "Estimate", "choose", "estimate"]
+__all__ = ["Advice", "Estimate", "choose", "estimate", "require_task"]
 
 A, B, ALPHA, BETA = 406.4, 410.7, 0.34, 0.28
 ALPHA_RECURRENT, LEVEL = 0.30, 1e6  # beyond so many parameters
@@ -93,10 +93,7 @@ def choose(
     -------
     Advice
     """
-    if task not in TASKS:
-        near = difflib.get_close_matches(str(task), TASKS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TASKS)}"
-        raise ValueError(f"there is no task {task!r}; {hint}")
+    require_task(task)
     minutes = checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
     given = memory is not None
     memory = USABLE * machine.memory if memory is None else checks.number("memory", memory, 0, math.inf, low_open=True)
@@ -125,6 +122,14 @@ def choose(
             "most accurate where there is one, with little data above all"
         )
     return Advice(task, data, minutes, best, [each for each in [*heads, *rest] if each is not best], assumed)
+
+
+def require_task(task: str) -> None:
+    """ValueError with the nearest name if there is no such task."""
+    if task not in TASKS:
+        near = difflib.get_close_matches(str(task), TASKS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TASKS)}"
+        raise ValueError(f"there is no task {task!r}; {hint}")
 
 
 def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float, memory: float, passes: int) -> Estimate:

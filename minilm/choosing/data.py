@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 from collections.abc import Iterator
 
 from minilm.choosing.candidates import Data
+from minilm.data.lines import lines
 
 __all__ = ["data_of"]
 
@@ -83,16 +83,8 @@ def _files(path: str) -> list[str]:
 
 
 def _lines(name: str) -> Iterator[str]:
-    opened = gzip.open if name.endswith(".gz") else open
-    try:
-        with opened(name, "rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{name}:{number}: not UTF-8 ({error.reason}); wanted text") from None
-    except (gzip.BadGzipFile, EOFError) as error:
-        raise ValueError(f"{name}: not a whole gzip file ({error})") from None
+    for line in lines(name):
+        yield f"{line.text}\n"
 
 
 def _squad(path: str, files: list[str]) -> Data:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import errno
 import importlib
 import keyword
 import os
@@ -29,10 +30,12 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "choose": "which model fits a task, data and this machine",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
-    "show": "print the formulas and the source of one op",
+    "show": "print an op whole, or a model on one page",
+    "book": "write the book of formulas and code, as web pages",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }
+FULL = (errno.ENOSPC, errno.EFBIG)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
@@ -89,6 +92,8 @@ def one_line(error: BaseException) -> str:
     """What an error says, in one line."""
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         text = f"{os.fsdecode(error.filename) if not isinstance(error.filename, int) else error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) and error.errno in FULL:
+        text = f"the standard output: {error.strerror}"  # whatever writes a file names it
     else:
         text = str(error)
     text = " ".join(line.strip() for line in text.splitlines() if line.strip())
@@ -191,8 +196,9 @@ def _warnings_in_one_line():
 
 
 def _any_text_can_be_printed() -> None:
-    """A character that the terminal's encoding lacks is printed as an escape, and is no error."""
+    """A character that the terminal's encoding lacks, or a byte of a path that is not UTF-8, is printed as an escape."""
     for stream in (sys.stdout, sys.stderr):
         encoding = (getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
-        if encoding != "utf8" and hasattr(stream, "reconfigure"):
+        strict = getattr(stream, "errors", None) == "strict"
+        if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

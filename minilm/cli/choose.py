@@ -22,7 +22,7 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("task", nargs="?", metavar="TASK", help="language-model, or a recipe's name; without it: what there is")
-    parser.add_argument("--data", metavar="PATH", help="a text file, or a folder of them, to be counted")
+    parser.add_argument("--data", metavar="PATH", help="a text file, or a folder of them, to be counted; - is the standard input")
     parser.add_argument("--examples", type=int, metavar="N", help="texts, pairs or sentences (1)")
     parser.add_argument("--length", type=int, metavar="L", help="tokens of an example (30; for language-model of all text)")
     parser.add_argument("--vocabulary", type=int, metavar="V", help="different tokens (10000; 100 for language-model)")
@@ -46,13 +46,15 @@ def run(args) -> int:
             models = dict.fromkeys(each.model for each in choosing.candidates(name, choosing.Data(1000, 30_000, 1000)))
             print(f"{name:<16}{', '.join(models)} ({task.unit}s)")
         return 0
+    if args.task is not None:
+        choosing.require_task(args.task)  # before anything is measured
+        data = _data(args)
     machine = _machine(args)
     if args.save_machine:
         machine.save(args.save_machine)
     if args.task is None:
         print(machine.told())
         return 0
-    data = _data(args)
     memory = None if args.memory is None else args.memory * 2**30
     where = args.data or "PATH"
     advice = choosing.choose(args.task, data, machine, minutes=args.minutes, memory=memory, where=where)
@@ -80,8 +82,6 @@ def _data(args):
     if args.data is not None:
         if any(each is not None for each in counts):
             raise ValueError("--data counts examples, length and vocabulary: give it or them")
-        if args.task not in choosing.TASKS:
-            choosing.choose(args.task, choosing.Data(1, 1, 1), _machine(args))  # says which there are
         return choosing.data_of(args.task, args.data)
     if args.examples is None and args.length is None:
         raise ValueError("how much data is there? --data PATH, or --examples N (and --length L, --vocabulary V)")

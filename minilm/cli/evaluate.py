@@ -18,7 +18,7 @@ def add_parser(subparsers) -> None:
         description="How well a trained model predicts a text: every token but the first is predicted once, from all before it.",
     )
     add_model(parser)
-    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text; the one the run was trained on without it")
+    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text, or - for stdin; the run's own without it")
     parser.add_argument(
         "--split",
         choices=SPLITS,

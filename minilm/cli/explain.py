@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 
 from minilm.cli.model import add_model, folder_of, load_model
+from minilm.cli.texts import add_text, text_of
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
@@ -25,7 +27,7 @@ def add_parser(subparsers) -> None:
         epilog='Example: minilm explain runs/stories-lstm-1 --text "The fox ran home." --out fox.html',
     )
     add_model(parser)
-    parser.add_argument("--text", metavar="TEXT", help="what is explained; - reads it from the standard input")
+    add_text(parser, "text", "what is explained")
     parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
@@ -45,8 +47,6 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Write what was asked for, and print a summary."""
-    import sys
-
     import numpy as np
 
     from minilm import explaining
@@ -54,7 +54,8 @@ def run(args) -> int:
     from minilm.ops import checks
 
     folder = folder_of(args)
-    if args.text is None:
+    text = text_of(args, "text")
+    if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
         if value is not None:
@@ -63,10 +64,11 @@ def run(args) -> int:
     for path in (out, args.json):  # told now, not when all is computed
         if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
+    if args.png and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
     if _is_recipe(folder):
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)
-    text = sys.stdin.read() if args.text == "-" else args.text
     found = explaining.explain(
         loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
     )

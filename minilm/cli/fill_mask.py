@@ -6,6 +6,7 @@ import json
 
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, load_model
+from minilm.cli.texts import add_text, text_of
 
 
 def add_parser(subparsers) -> None:
@@ -17,7 +18,7 @@ def add_parser(subparsers) -> None:
         epilog='Example: minilm fill-mask runs/stories-bert-1 --text "Once upon a [MASK] there was a fox."',
     )
     add_model(parser)
-    parser.add_argument("--text", required=True, metavar="TEXT", help="with [MASK] where a token is to be guessed")
+    add_text(parser, "text", "with [MASK] where a token is to be guessed")
     parser.add_argument("--top", type=int, default=5, metavar="N", help="tokens to show for each mask (5)")
     add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -31,11 +32,14 @@ def run(args) -> int:
 
     checks.whole("top", args.top, 1, 2**31)  # before the model is loaded
     require(args.device)
+    text = text_of(args, "text")
+    if text is None:
+        raise ValueError("--text TEXT is missing: a text with [MASK] in it")
     loaded = load_model(args)
-    found = generation.fill_mask(loaded.model, loaded.tokenizer, args.text, args.top)
+    found = generation.fill_mask(loaded.model, loaded.tokenizer, text, args.top)
     if args.json:
         masks = [[filling._asdict() for filling in mask] for mask in found]
-        print(json.dumps({"text": args.text, "masks": masks}, ensure_ascii=False, indent=2))
+        print(json.dumps({"text": text, "masks": masks}, ensure_ascii=False, indent=2))
         return 0
     for number, mask in enumerate(found, 1):
         if len(found) > 1:

@@ -7,6 +7,7 @@ import sys
 
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, load_model
+from minilm.cli.texts import add_text, text_of
 
 
 def add_parser(subparsers) -> None:
@@ -19,7 +20,7 @@ def add_parser(subparsers) -> None:
         "acts first, then top-k, then top-p.",
     )
     add_model(parser)
-    parser.add_argument("--prompt", default="", metavar="TEXT", help="what the text begins with; a new line without it")
+    add_text(parser, "prompt", "what the text begins with (a new line without it)")
     parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens to draw at most (200)")
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 plays safe, above 1 dares (1)")
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most probable tokens")
@@ -58,6 +59,7 @@ def run(args) -> int:
     require(args.device)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):
         raise ValueError("--cuda-graphs wants --device cuda, and draws: it goes without --beam")
+    args.prompt = text_of(args, "prompt") or ""
     loaded = load_model(args)
     model, tokenizer = loaded.model, loaded.tokenizer
     unknown = tokenizer.unk_token_id

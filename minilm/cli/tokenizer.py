@@ -37,7 +37,7 @@ def add_parser(subparsers) -> None:
     _add_train(actions)
     encoding = actions.add_parser("encode", help="text to ids, in one line")
     encoding.add_argument("tokenizer", metavar="TOKENIZER")
-    encoding.add_argument("text", nargs="?", metavar="TEXT", help="standard input without it, to its last byte")
+    encoding.add_argument("text", nargs="?", metavar="TEXT", help="standard input without it, or with -, to its last byte")
     encoding.add_argument("--file", metavar="FILE", help="encode a UTF-8 file, of any size, or a corpus by its name")
     encoding.add_argument("--tokens", action="store_true", help="print the tokens instead, one a line, with their ids")
     decoding = actions.add_parser("decode", help="ids to text")
@@ -153,15 +153,16 @@ def _encode(args) -> int:
 
     if args.text is not None and args.file is not None:
         raise ValueError("give a TEXT or --file, not both")
+    given = None if args.text == "-" else args.text
     tokenizer = tokenizers.load(args.tokenizer)
     if isinstance(tokenizer, tokenizers.Word):
-        text = args.text if args.file is None else "".join(data.text(args.file, args.errors))
+        text = given if args.file is None else "".join(data.text(args.file, args.errors))
         parts = [np.array(tokenizer.texts_to_sequences([_stdin(args.errors) if text is None else text])[0], np.int64)]  # (T,)
     elif args.file is not None:
         text = data.text(args.file, args.errors)
         parts = tokenizer.encode_chunks(text, str(text))
     else:
-        parts = [tokenizer.encode(_stdin(args.errors) if args.text is None else args.text)]  # (T,)
+        parts = [tokenizer.encode(_stdin(args.errors) if given is None else given)]  # (T,)
     if args.tokens:
         _print_tokens(tokenizer, parts, args.json)
         return 0
@@ -242,7 +243,11 @@ def _print_info(tokenizer, as_json: bool) -> None:
         found["vocab_size"] = tokenizer.vocab_size
         found |= {name: getattr(tokenizer, name) for name in ("split", "lower", "strip_accents") if hasattr(tokenizer, name)}
         found["special_tokens"] = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens}
-        plain = [token for token in tokenizer.vocabulary if token not in tokenizer.special_tokens]
+        others = [token.content for token in getattr(tokenizer, "added_tokens", ()) if not token.special]
+        if others:
+            found["added_tokens"] = {token: tokenizer.token_to_id(token) for token in others}
+        apart = {*tokenizer.special_tokens, *others}
+        plain = [token for token in tokenizer.vocabulary if token and token not in apart]
         found["first"] = plain if type(tokenizer).__name__ == "Character" and len(plain) <= 256 else plain[:20]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))

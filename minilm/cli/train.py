@@ -38,7 +38,9 @@ def add_parser(subparsers) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--corpus", metavar="FILE|NAME", help="a UTF-8 text, or a name of `minilm corpus list` (stories)")
+    parser.add_argument(
+        "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
+    )
     parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")

@@ -6,6 +6,7 @@ import sys
 
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, folder_of
+from minilm.cli.texts import read_argument
 
 
 def add_parser(subparsers) -> None:
@@ -18,7 +19,7 @@ def add_parser(subparsers) -> None:
     )
     add_model(parser, "a run of `minilm recipe`, or a model in Hugging Face's layout with its tokenizer")
     add_device(parser)
-    parser.add_argument("text", nargs="*", metavar="TEXT")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help="- is all of the standard input")
     parser.set_defaults(run=run)
 
 
@@ -32,7 +33,7 @@ def run(args) -> int:
     recipe = recipes.open_run(folder_of(args), args.device)
     if args.text:
         for text in args.text:
-            print(recipe.answer(text))
+            print(recipe.answer(read_argument(text, "TEXT")))
         return 0
     while True:
         try:

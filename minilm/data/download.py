@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from minilm import bars
 from minilm.data.manifest import Corpus, file_hash, named
+from minilm.files import named_errors
 
 TIMEOUT = 30  # seconds without a byte
 ATTEMPTS = 4  # connections; one that brought nothing is the last
@@ -143,7 +144,7 @@ def _download(entry: Corpus, part: str, progress: bool | None) -> None:
     """Bring `part` to the entry's size."""
     units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
     bar = bars.bar(total=entry.bytes, desc=entry.name, disable=_quiet(progress), leave=False, **units)
-    with open(part, "ab") as file, bar:
+    with named_errors(part), open(part, "ab") as file, bar:
         if file.tell() > entry.bytes:
             _empty(file)
         for _ in range(ATTEMPTS):

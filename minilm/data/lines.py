@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import io
 import os
 import sys
 import zlib
@@ -107,7 +108,10 @@ def opened_raw(name: str):
         return open(name, "rb")
     if sys.stdin is None:
         raise ValueError("the standard input is closed")
-    return contextlib.nullcontext(sys.stdin.buffer)
+    buffer = getattr(sys.stdin, "buffer", None)
+    if buffer is None:  # a stand-in that has text alone
+        buffer = io.BufferedReader(io.BytesIO(sys.stdin.read().encode("utf-8", "surrogateescape")))
+    return contextlib.nullcontext(buffer)
 
 
 def lines(path) -> Iterator[Line]:

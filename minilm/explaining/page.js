@@ -124,14 +124,15 @@ document.addEventListener("DOMContentLoaded", () => {
     const host = $(id), canvas = el("canvas", { tabindex: "0", role: "img" });
     host.append(canvas);
     const letters = (names, n, most) => { let long = 1; for (let i = 0; i < n; i++) long = Math.max(long, [...names(i)].length); return Math.min(most, long); };
-    let left = 0, top = 0;
+    const NAME = 12, FEW = 80; // pixels that a name takes; as many tokens are all named, and the map is scrolled where it is wide
+    let left = 0, top = 0, long = 1;
     function geometry() {
       left = rowNames ? 12 + 7.4 * letters(rowNames, rows(), 12) : 0;
-      top = colNames ? 12 + 6.6 * letters(colNames, cols(), 9) : 0;
+      long = colNames ? letters(colNames, cols(), 9) : 0;
+      top = long ? 14 + 6.6 * long : 0;
       const found = cellSize();
-      if (!rowNames || found.w >= 10) return found;
-      left = top = 0; // the cells are too small for names: their place is the map's
-      return cellSize();
+      if (!rowNames || found.w >= NAME || Math.max(rows(), cols()) > FEW) return found;
+      return { w: NAME, h: NAME };
     }
     function cellSize() {
       const room = host.clientWidth - left - 2 || 700, fits = high ? room / cols() : Math.min(room / cols(), 600 / rows());
@@ -163,9 +164,12 @@ document.addEventListener("DOMContentLoaded", () => {
       g.imageSmoothingEnabled = false;
       g.drawImage(cells(R, C, w, h), left, top, w * C, h * R);
       g.font = "12px ui-monospace, 'DejaVu Sans Mono', monospace"; g.textBaseline = "middle"; g.fillStyle = plain("soft");
-      if (rowNames && left) { g.textAlign = "right"; for (let r = 0; r < R; r++) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
-      if (colNames && left) for (let c = 0; c < C; c++) {
-        g.save(); g.translate(left + c * w + w / 2, top - 5); g.rotate(-Math.PI / 2.6); g.textAlign = "left"; g.fillText(cut(colNames(c), 9), 0, 0); g.restore();
+      const each = Math.ceil(NAME / w); // where cells are small, not every one has its name
+      if (rowNames) { g.textAlign = "right"; for (let r = 0; r < R; r += Math.ceil(NAME / h)) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
+      if (colNames) for (let c = 0; c < C; c += each) {
+        g.save(); g.translate(left + c * w + w / 2, top - (long > 1 ? 5 : 8)); g.textAlign = long > 1 ? "left" : "center";
+        if (long > 1) g.rotate(-Math.PI / 2.6);
+        g.fillText(cut(colNames(c), 9), 0, 0); g.restore();
       }
       const [row, col] = marked ? marked() : [-1, -1];
       g.strokeStyle = plain("mark"); g.lineWidth = 1.5;
@@ -184,10 +188,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
   const cut = (s, n) => ([...s].length > n ? [...s].slice(0, n - 1).join("") + "…" : s);
   const ink = (which) => `rgba(${plain(which)}, `;
-  function missing(id, why) {
-    const section = $(id);
-    for (const node of [...section.children]) if (!["H2"].includes(node.tagName)) node.remove();
-    section.append(el("p", { class: "missing" }, why[0].toUpperCase() + why.slice(1) + "."));
+  function missing(id, why) { // no section that says only what the model has not: a line at the end of the page
+    const title = $(id).querySelector("h2").textContent;
+    $(id).remove();
+    document.querySelector(`nav a[href="#${id}"]`)?.remove();
+    $("lacks").append(el("li", { "data-part": id }, el("b", {}, title), `: ${why}.`));
+    $("lacks").hidden = false;
   }
 
   // --- head of the page ----------------------------------------------------------------------------------------------
@@ -347,7 +353,7 @@ document.addEventListener("DOMContentLoaded", () => {
       $("lines").replaceChildren(picture);
     });
     map("map-traces", { rows: () => U, cols: () => T, high: Math.min(320, 9 * U), size: { least: 6, most: 40 }, cell: (u, t) => { const [which, s] = painted(state.gate, value(state.gate, u, t)); return [ink(which), s]; },
-      says: (u, t) => `unit ${G.units[state.cell][u]}, ${name(t)}: ${digits(value(state.gate, u, t), 2)}`, click: (u, t) => { state.unit = u; select(t); }, version: () => [state.cell, state.gate], marked: () => [state.unit, Math.min(state.selected, T - 1)] });
+      says: (u, t) => `unit ${G.units[state.cell][u]}, ${name(t)}: ${digits(value(state.gate, u, t), 2)}`, click: (u, t) => { state.unit = u; select(t); }, colNames: name, version: () => [state.cell, state.gate], marked: () => [state.unit, Math.min(state.selected, T - 1)] });
   } else missing("traces", D.lacks.traces);
 
   // --- logit lens ----------------------------------------------------------------------------------------------------

@@ -73,13 +73,15 @@ def _attribution(figure, found, names):
     every = figure.subplots(2, 1, height_ratios=[min(8, 1.2 + 0.2 * n) for n in rows])
     for axes, (title, each) in zip(every, both, strict=True):
         most = np.maximum(np.abs(each.values).max(axis=1, keepdims=True), 1e-12)  # (N, 1)
-        axes.imshow(each.values / most, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+        picture = axes.imshow(each.values / most, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
         worst = np.abs(each.errors).max()
         complete = "" if np.isnan(worst) else f", complete within {worst:.1e} nats"
         axes.set_title(f"{title}: each row divided by its largest{complete}", loc="left", fontsize=10)
         axes.set_ylabel("predicted")
         _label(axes.xaxis, names)
         _label(axes.yaxis, [names[place] if place < T else "next" for place in each.places])
+    bar = figure.colorbar(picture, ax=list(every), pad=0.01, shrink=0.5 if sum(rows) > 40 else 0.9)
+    bar.set_label("red: less probable, blue: more", fontsize=8)
 
 
 def _attention(figure, found, names):
@@ -91,9 +93,10 @@ def _attention(figure, found, names):
     for layer in range(L):
         for head in range(H):
             axes = every[layer][head]
-            axes.imshow(found.attention[layer, head], cmap="Purples", vmin=0, vmax=1, interpolation="nearest")
+            picture = axes.imshow(found.attention[layer, head], cmap="Purples", norm=_weights(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
+    figure.colorbar(picture, ax=every, shrink=min(1, 2 / L), label="weight")
     return True
 
 
@@ -103,7 +106,8 @@ def _rollout(figure, found, names):
     size = min(14, max(4, 1.5 + 0.2 * len(names)))
     figure.set_size_inches(size, size)
     axes = figure.subplots()
-    axes.imshow(found.rollout, cmap="Purples", vmin=0, interpolation="nearest")
+    picture = axes.imshow(found.rollout, cmap="Purples", norm=_weights(), interpolation="nearest")
+    figure.colorbar(picture, ax=axes, pad=0.01, shrink=0.5, label="share")
     axes.set_title("attention rollout: row from columns", loc="left", fontsize=10)
     _label(axes.xaxis, names)
     _label(axes.yaxis, names)
@@ -119,7 +123,8 @@ def _lens(figure, found, names):
     letters = max(len(word) for row in words for word in row)
     figure.set_size_inches(min(30, max(6, 1.5 + (0.16 + 0.075 * letters) * T)), 1.2 + 0.36 * L)
     axes = figure.subplots()
-    axes.imshow(lens.final_probability, cmap="Purples", vmin=0, vmax=1, aspect="auto", origin="lower", interpolation="nearest")
+    options = {"cmap": "Purples", "vmin": 0, "vmax": 1, "aspect": "auto", "origin": "lower", "interpolation": "nearest"}
+    figure.colorbar(axes.imshow(lens.final_probability, **options), ax=axes, pad=0.01, label="probability")
     for layer in range(L):
         for t in range(T if T <= MOST_LABELS else 0):
             dark = lens.final_probability[layer, t] > 0.6
@@ -167,6 +172,13 @@ def _traces(figure, found, names):
 
 def _wide(T: int) -> float:
     return min(30, max(6, 1.5 + 0.17 * T))
+
+
+def _weights():
+    """Shares from 0 to 1 by their square root, as the page shows them: most are small."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, 0, 1)
 
 
 def _label(axis, names) -> None:

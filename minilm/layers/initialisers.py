@@ -1,11 +1,12 @@
 """What parameters start from: each function returns ``initialise(generator, shape) -> ndarray`` of float64.
 
 Numbers are drawn in float64 and rounded to the layer's dtype afterwards, so that a float32 and a float64 layer of one
-seed start from the same numbers.
+seed start from the same numbers. What the functions return can be pickled.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -13,17 +14,29 @@ import numpy as np
 
 def constant(number: float):
     """Every element equal to `number`."""
-    return lambda generator, shape: np.full(shape, float(number))
+    return functools.partial(_constant, float(number))
+
+
+def _constant(number, generator, shape):
+    return np.full(shape, number)
 
 
 def normal(deviation: float = 1.0, mean: float = 0.0):
     """Independent normal numbers."""
-    return lambda generator, shape: mean + deviation * generator.standard_normal(shape)
+    return functools.partial(_normal, deviation, mean)
+
+
+def _normal(deviation, mean, generator, shape):
+    return mean + deviation * generator.standard_normal(shape)
 
 
 def uniform(bound: float):
     """Independent numbers, uniform in [-bound, bound)."""
-    return lambda generator, shape: generator.uniform(-bound, bound, shape)
+    return functools.partial(_uniform, bound)
+
+
+def _uniform(bound, generator, shape):
+    return generator.uniform(-bound, bound, shape)
 
 
 def kaiming_uniform(fan_in: int, gain: float = math.sqrt(1 / 3)):
@@ -46,7 +59,11 @@ def xavier_uniform(gain: float = 1.0):
     ----------
     X. Glorot, Y. Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS 2010.
     """
-    return lambda generator, shape: generator.uniform(-1, 1, shape) * gain * math.sqrt(6 / (shape[0] + shape[1]))
+    return functools.partial(_xavier_uniform, gain)
+
+
+def _xavier_uniform(gain, generator, shape):
+    return generator.uniform(-1, 1, shape) * gain * math.sqrt(6 / (shape[0] + shape[1]))
 
 
 def orthogonal(blocks: int = 1, gain: float = 1.0):
@@ -59,18 +76,18 @@ def orthogonal(blocks: int = 1, gain: float = 1.0):
     A. M. Saxe, J. L. McClelland, S. Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear
     neural networks, ICLR 2014.
     """
+    return functools.partial(_orthogonal, blocks, gain)
 
-    def initialise(generator, shape):
-        rows, columns = shape
-        if rows % blocks:
-            raise ValueError(f"shape {shape} does not hold {blocks} blocks of equal size")
-        parts = []
-        for _ in range(blocks):
-            A = generator.standard_normal((rows // blocks, columns))  # (H, D)
-            tall = A if A.shape[0] >= A.shape[1] else A.T
-            Q, R = np.linalg.qr(tall)
-            Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # makes the distribution uniform over the orthogonal matrices
-            parts.append(Q if A.shape[0] >= A.shape[1] else Q.T)
-        return gain * np.concatenate(parts)  # (blocks * H, D)
 
-    return initialise
+def _orthogonal(blocks, gain, generator, shape):
+    rows, columns = shape
+    if rows % blocks:
+        raise ValueError(f"shape {shape} does not hold {blocks} blocks of equal size")
+    parts = []
+    for _ in range(blocks):
+        A = generator.standard_normal((rows // blocks, columns))  # (H, D)
+        tall = A if A.shape[0] >= A.shape[1] else A.T
+        Q, R = np.linalg.qr(tall)
+        Q = Q * np.where(np.diag(R) < 0, -1.0, 1.0)  # makes the distribution uniform over the orthogonal matrices
+        parts.append(Q if A.shape[0] >= A.shape[1] else Q.T)
+    return gain * np.concatenate(parts)  # (blocks * H, D)

@@ -15,8 +15,9 @@ views over. Nothing else may hold these arrays across such a move, which is why 
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -120,6 +121,8 @@ class Parameter:
         value[...] = self._value
         if self._gradient is not None:
             gradient[...] = self._gradient
+        if self._buffer is not None:
+            self._buffer.members.discard(self)
         self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
 
     @property
@@ -168,6 +171,13 @@ class Parameters(Mapping):
 
     Iteration gives every parameter once. A tied parameter is listed under its first name and found under all of them.
 
+    Parameters
+    ----------
+    named : iterable of (str, Parameter)
+    shared : bool
+        Whether some may be parts of other models too. They are moved into the buffer of the model that asks for it, from that of
+        another; so to train such models in turn costs a copy at each turn.
+
     Attributes
     ----------
     flat, gradient_flat : ndarray, shape (P,)
@@ -181,7 +191,8 @@ class Parameters(Mapping):
     dtype : dtype
     """
 
-    def __init__(self, named: Iterable[tuple[str, Parameter]]):
+    def __init__(self, named: Iterable[tuple[str, Parameter]], *, shared: bool = False):
+        self._shared = shared
         self._entries: dict[str, Parameter] = {}
         self.aliases: dict[str, str] = {}
         first: dict[int, str] = {}
@@ -250,6 +261,19 @@ class Parameters(Mapping):
         """Set every gradient to zero."""
         self.gradient_flat[...] = 0
 
+    @contextlib.contextmanager
+    def clean_after_error(self) -> Iterator[None]:
+        """Around a loop of training: an exception, or Ctrl-C, that ends it leaves no gradients for the next step.
+
+        An optimizer clears the gradients that it has used, and nothing clears them before a step. So those of a step that did not
+        come to its end would be added to the next one's.
+        """
+        try:
+            yield
+        except BaseException:  # KeyboardInterrupt among them
+            self.zero_gradients()
+            raise
+
     def slices(self) -> dict[str, slice]:
         """Where each parameter lies in `flat`, the gap after it included."""
         found, offset = {}, 0
@@ -285,7 +309,7 @@ class Parameters(Mapping):
         entries = list(self._entries.values())
         dtype = self.dtype
         for buffer in {parameter._buffer for parameter in entries} - {None}:
-            if not buffer.members <= set(entries):
+            if not self._shared and not buffer.members <= set(entries):
                 raise ValueError(
                     "these parameters are scattered in the buffer of a larger model (tied weights): "
                     "ask the model for .parameters, or copy.deepcopy this layer"

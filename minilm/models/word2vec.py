@@ -34,6 +34,7 @@ __all__ = ["Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "k
 
 ALGORITHMS = ("skip-gram", "cbow")
 CHUNK = 20_000  # words that one call of the kernel reads, about: the time between two looks at the clock
+LONGEST = 1000  # words of a sentence, as in Mikolov's program: longer ones are cut
 NO_WORD = -1  # in CBOW's inputs: a place without a neighbour
 
 
@@ -193,7 +194,7 @@ class Word2Vec(Layer):
         Parameters
         ----------
         sentences : sequence of ndarray of integers
-            Words as ids in [0, V). No window reaches beyond its sentence.
+            Words as ids in [0, V). No window reaches beyond its sentence. One of more than 1,000 words is cut into such of 1,000.
         epochs : int
         lr : float, optional
             0.025 for skip-gram and 0.05 for CBOW unless said otherwise; falls in a line to `lr_end`.
@@ -219,7 +220,7 @@ class Word2Vec(Layer):
         seed = checks.whole("seed", seed, 0, 2**63)
         lr = (0.05 if config.algorithm == "cbow" else 0.025) if lr is None else checks.number("lr", lr, 0, math.inf)
         ids = np.concatenate([np.empty(0, np.int64), *sentences]).astype(np.int64)  # (n,)
-        starts = np.concatenate([[0], np.cumsum([len(sentence) for sentence in sentences], dtype=np.int64)])  # (S + 1,)
+        starts = _starts([len(sentence) for sentence in sentences])  # (S + 1,)
         checks.ids("sentences", ids, config.vocab_size)
         counts = np.bincount(ids, minlength=config.vocab_size) if counts is None else np.asarray(counts)
         tables = (keep_probabilities(counts, config.subsample), *alias_tables(counts, config.power))
@@ -273,6 +274,15 @@ class Word2Vec(Layer):
 def _mean(loss, predictions) -> float:
     """The mean loss of some predictions; a GPU is waited for."""
     return float(loss) / max(1.0, float(predictions))
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    """Where sentences of these lengths begin, one after the other, the long ones in pieces; and where the last ends."""
+    lengths = np.asarray(lengths, np.int64)  # (S,)
+    pieces = np.maximum(1, -(-lengths // LONGEST))  # (S,) of each sentence
+    before = np.repeat(np.cumsum(pieces) - pieces, pieces)  # (P,) pieces of the sentences before
+    begins = np.repeat(np.cumsum(lengths) - lengths, pieces)  # (P,) where a piece's sentence begins
+    return np.append(begins + (np.arange(len(begins)) - before) * LONGEST, lengths.sum())
 
 
 def _cuts(starts: np.ndarray, words: int) -> np.ndarray:

@@ -1,8 +1,10 @@
-"""Words with their vectors: the nearest words, analogies, and the text format of word2vec."""
+"""Words with their vectors: the nearest words, analogies, and the formats of word2vec."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import gzip
 import os
 from collections.abc import Iterable, Sequence
 
@@ -13,6 +15,8 @@ from minilm.files import written_whole
 from minilm.ops import checks
 
 __all__ = ["WordVectors"]
+
+SEPARATORS = frozenset(" \t\r\n")  # of the formats: other white space may be part of a word
 
 
 class WordVectors:
@@ -141,62 +145,75 @@ class WordVectors:
             found += [self.words[i] for i in scores.argmax(axis=1)]
         return found
 
-    # --- word2vec's text format -----------------------------------------------------------------------------------------
+    # --- files ----------------------------------------------------------------------------------------------------------
 
     def save_text(self, path) -> None:
-        """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8."""
-        with written_whole(path) as file:
-            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
+        """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8.
+
+        Packed by gzip where `path` ends in .gz. ValueError for a word that is empty or holds a blank, a tab or a line end.
+        """
+        with self._file(path) as file:
             for word, vector in zip(self.words, self.vectors, strict=True):
-                if not word or word.split() != [word]:
-                    raise ValueError(f"{path}: the text format has no place for the word {word!r}, which holds white space")
                 file.write(f"{word} {' '.join(_shortest(number) for number in vector)}\n".encode())
 
+    def save_binary(self, path) -> None:
+        """Write word2vec's binary format: a line "V D", then each word, a blank, and its numbers as float32, little endian.
+
+        Packed by gzip where `path` ends in .gz. ValueError as for `save_text`.
+        """
+        with self._file(path) as file:
+            for word, vector in zip(self.words, self.vectors.astype("<f4"), strict=True):
+                file.write(word.encode() + b" " + vector.tobytes() + b"\n")
+
+    @contextlib.contextmanager
+    def _file(self, path):
+        """A file of vectors to write into, behind its first line."""
+        for word in self.words:
+            if not word or not SEPARATORS.isdisjoint(word):
+                raise ValueError(f"{os.fspath(path)}: the format has no place for the word {word!r}, which holds white space")
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(written_whole(path))
+            if os.fspath(path).endswith(".gz"):
+                file = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb", mtime=0))
+            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
+            yield file
+
     @classmethod
-    def load_text(cls, path, most: int | None = None) -> WordVectors:
-        """Read word2vec's text format, or GloVe's, which is the same without the first line.
+    def load(cls, path, most: int | None = None, *, binary: bool | None = None, errors: str = "strict") -> WordVectors:
+        """Read vectors in word2vec's formats, text or binary, or in GloVe's, which is the text without the first line.
 
         Parameters
         ----------
         path : str or os.PathLike
+            Packed by gzip or not.
         most : int, optional
             Read no more than so many words.
+        binary : bool, optional
+            Whether it is word2vec's binary format; without it the content tells.
+        errors : {"strict", "replace", "ignore"}
+            What invalid UTF-8 in a word becomes: an error that names the line, U+FFFD, or nothing.
 
         Raises
         ------
+        OSError
         ValueError
-            With the file and the line: what came and what was wanted.
+            With the file and the line: what came and what was wanted. Also where the file ends before the number of words that
+            its first line tells.
+
+        Warns
+        -----
+        UserWarning
+            Words come again, of which the first vector is kept, or something follows the number of words that the first line
+            tells, and is left out; as in gensim.
         """
-        path = os.fspath(path)
-        words, rows, width, count = [], [], None, None
-        with open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    parts = line.decode("utf-8").split()
-                except UnicodeDecodeError as error:
-                    raise ValueError(f"{path}:{number}: not UTF-8 ({error.reason}); wanted word2vec's text format") from None
-                if number == 1 and len(parts) == 2 and all(part.isdigit() for part in parts):
-                    count, width = int(parts[0]), int(parts[1])
-                    continue
-                if most is not None and len(words) >= most:
-                    break
-                width = len(parts) - 1 if width is None else width
-                if len(parts) != width + 1 or width < 1:
-                    raise ValueError(f"{path}:{number}: {len(parts)} fields, wanted a word and {width} numbers")
-                try:
-                    rows.append(np.array(parts[1:], np.float32))
-                except ValueError:
-                    wrong = next(part for part in parts[1:] if not _is_number(part))
-                    raise ValueError(f"{path}:{number}: {wrong!r} is no number; wanted a word and {width} numbers") from None
-                words.append(parts[0])
-        if not words:
-            raise ValueError(f"{path}: there are no vectors in it")
-        if count is not None and len(words) != (count if most is None else min(count, most)):
-            raise ValueError(f"{path}: the first line tells of {count} words, there are {len(words)}")
-        try:
-            return cls(words, np.stack(rows))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+        from minilm.models import vector_files
+
+        return cls(*vector_files.read(path, most, binary, errors))
+
+    @classmethod
+    def load_text(cls, path, most: int | None = None, errors: str = "strict") -> WordVectors:
+        """`load` for a file that is text."""
+        return cls.load(path, most, binary=False, errors=errors)
 
     def __repr__(self):
         return f"WordVectors({len(self.words):,} words, {self.vectors.shape[1]} numbers each)"
@@ -219,11 +236,3 @@ def _terms(text: str) -> list[tuple[int, str]]:
 def _shortest(number) -> str:
     """The fewest digits that give the same float32 or float64."""
     return np.format_float_positional(number, unique=True, trim="-") if 1e-4 < abs(number) < 1e6 else repr(float(number))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import functools
 
+import llvmlite.binding.ffi
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 
+from minilm import forks
 from minilm.ops.kernel_cache import KernelCache
+
+forks.wait_for(global_compiler_lock, llvmlite.binding.ffi.lib._lock)
 
 # Flags that let a sum be vectorised and a product-and-sum be fused, and nothing else: NaN and infinity keep their meaning.
 REASSOC = frozenset({"reassoc", "contract"})

@@ -48,7 +48,7 @@ class Optimizer:
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
-    def step(self, lr: float | None = None, *, number=None) -> float | None:
+    def step(self, lr: float | None = None, *, number=None, norm=None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
 
         Parameters
@@ -58,6 +58,8 @@ class Optimizer:
         number : array of one int64 on the GPU, optional
             The number of this step, from 1, where it is not the one after `steps`: in a CUDA graph, which is captured once and
             launched for many steps. Who launches it counts `steps`.
+        norm : float, or array of one number on the GPU, optional
+            Of the gradients, where it is known already and there is a `clip_norm`.
 
         Returns
         -------
@@ -67,8 +69,9 @@ class Optimizer:
         Raises
         ------
         FloatingPointError
-            If there is a `clip_norm` and the norm is not finite. Nothing has been changed then. On a GPU, where nobody waits
-            for the norm, nothing is changed either, but nothing is raised: look at the norm when it is read.
+            If there is a `clip_norm` and the norm is not finite. Nothing has been changed then but the gradients, which are
+            cleared, as after every step. On a GPU, where nobody waits for the norm, nothing at all is changed, and nothing is
+            raised: look at the norm when it is read.
         """
         flat, gradient = self.parameters.flat, self.parameters.gradient_flat  # (P,)
         lr = self.lr if lr is None else checks.rate("lr", lr, flat)
@@ -77,7 +80,15 @@ class Optimizer:
                 f"the model has changed since this optimizer was made: {self._size} numbers of {self._dtype} on {self._device} "
                 f"then, {flat.size} of {flat.dtype} on {self.parameters.device} now"
             )
-        norm = None if self.clip_norm is None else clip.norm(gradient)
+        with self.parameters.clean_after_error():
+            return self._step(flat, gradient, lr, number, norm)
+
+    def _step(self, flat, gradient, lr, number, norm):
+        """`step` with arguments that have been checked."""
+        if self.clip_norm is None:
+            norm = None
+        elif norm is None:
+            norm = clip.norm(gradient)
         scale = 1.0 if norm is None else clip.scale(norm, self.clip_norm)
         this = self.steps + 1 if number is None else number
         if devices.on_gpu(flat):  # put there once for all groups

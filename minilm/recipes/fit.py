@@ -157,10 +157,11 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
         return losses[-1] if losses else math.nan
 
     source, rows, losses, step = stream(), [], [], 0
-    forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
+    with model.parameters.clean_after_error():
+        forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
     model.parameters.zero_gradients()
     watch, glances = Stopwatch(), Glances(options)
-    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"):
+    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), model.parameters.clean_after_error():
         while stop.signal is None:
             done = watch.seconds / (60 * minutes) if minutes is not None else step / limit
             if done >= 1:

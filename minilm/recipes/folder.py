@@ -22,7 +22,7 @@ import os
 
 import minilm
 from minilm import devices, recipes, tokenizers
-from minilm.files import locked_folder, read_json, written_whole
+from minilm.files import json_bytes, locked_folder, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes.fit import Row
 from minilm.training import tensors
@@ -172,15 +172,22 @@ def _plot(path: str, rows, metric: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
     from matplotlib.figure import Figure
 
+    from minilm.training.curves import line_of, steps_below
+
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
-    axes.plot([row.step for row in rows], [row.loss for row in rows], lw=0.9, color="0.6")
-    axes.set(xlabel="step", ylabel="training loss")
+    axes.plot([row.step for row in rows], [row.loss for row in rows], **line_of(len(rows)))
+    axes.set_ylabel("training loss")
+    steps_below(axes)
     axes.grid(alpha=0.25)
+    axes.spines["top"].set_visible(False)
     measured = [(row.step, row.metric) for row in rows if row.metric is not None]
     if measured:
         right = axes.twinx()
-        right.plot(*zip(*measured, strict=True), "o-", ms=4, lw=1.4, color="C3")
+        right.plot(*zip(*measured, strict=True), "o-", ms=4, lw=1.4, color="C3", clip_on=False)
+        if max(value for _, value in measured) <= 1 < right.get_ylim()[1]:
+            right.set_ylim(top=1)  # a share: there is nothing above all of it
+        right.spines["top"].set_visible(False)
         right.set_ylabel(f"validation: {metric.replace('_', ' ')}", color="C3")
     with written_whole(path) as file:
         figure.savefig(file, format="png")
@@ -192,4 +199,5 @@ def _write_text(path: str, text: str) -> None:
 
 
 def _write_json(path: str, content) -> None:
-    _write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with written_whole(path) as file:
+        file.write(json_bytes(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))

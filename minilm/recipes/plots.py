@@ -10,6 +10,8 @@ from minilm.files import written_whole
 
 __all__ = ["attention_maps", "relations"]
 
+SIDES = ((1, 1), (1, -1), (-1, 1), (-1, -1), (0, 1), (0, -1), (1, 0), (-1, 0))  # of a point, where its word may stand
+
 
 def attention_maps(path: str, maps: Sequence[tuple[np.ndarray, list[str], list[str]]]) -> None:
     """Write a PNG of attention maps side by side, the source from left to right, what was written from top to bottom.
@@ -81,6 +83,7 @@ def relations(path: str, vectors, groups) -> None:
     axes = FigureCanvasAgg(figure).figure.subplots(rows, columns, squeeze=False)
     for each in axes.flat[len(groups) :]:
         each.axis("off")
+    written = []
     for each, (name, pairs) in zip(axes.flat, groups.items(), strict=False):
         words = [word for pair in pairs for word in pair]
         points = np.stack([vectors.unit[vectors.id(word)] for word in words])  # (2P, D)
@@ -90,9 +93,49 @@ def relations(path: str, vectors, groups) -> None:
         for i in range(0, len(words), 2):
             each.annotate("", (x[i + 1], y[i + 1]), (x[i], y[i]), arrowprops={"arrowstyle": "->", "color": "0.6"})
         each.scatter(x, y, s=12, color=["C0", "C3"] * len(pairs))
-        for word, at_x, at_y in zip(words, x, y, strict=True):
-            each.annotate(word, (at_x, at_y), xytext=(3, 3), textcoords="offset points", fontsize=8)
-        each.set_title(name)
+        written.append((each, (words, x, y)))
+        each.set_title(name, parse_math=False)
         each.set(xticks=[], yticks=[])
+        each.margins(0.2, 0.08)
+    figure.draw_without_rendering()  # decides where the axes are
+    figure.set_layout_engine("none")
+    for each, labels in written:
+        _label_pairs(each, *labels)
     with written_whole(path) as file:
         figure.savefig(file, format="png")
+
+
+def _label_pairs(axes, words, x, y) -> None:
+    """Write a word at each point of pairs that arrows join: where it covers least of other words and points, inside the axes.
+
+    Of sides that are equally good it is the one that is farthest from the arrow.
+    """
+    from matplotlib.transforms import Bbox
+
+    figure = axes.figure
+    frame = axes.get_window_extent()
+    points = axes.transData.transform(np.stack([x, y], axis=1))  # (N, 2) pixels
+    taken = [Bbox.from_extents(px - 4, py - 4, px + 4, py + 4) for px, py in points]
+    for i in np.argsort(points[:, 0]).tolist():
+        away, best = points[i] - points[i ^ 1], None  # i ^ 1 is the partner
+        for across, up in sorted(SIDES, key=lambda side: -(away @ side)):
+            options = {"xytext": (across * 4, up * 4), "textcoords": "offset points", "fontsize": 8, "parse_math": False}
+            options |= {"ha": {-1: "right", 0: "center", 1: "left"}[across], "va": {-1: "top", 0: "center", 1: "bottom"}[up]}
+            label = axes.annotate(words[i], (x[i], y[i]), **options)
+            box = label.get_window_extent(figure.canvas.get_renderer())
+            inside = _overlap(box, frame)
+            cost = box.width * box.height - inside + sum(_overlap(box, other) for j, other in enumerate(taken) if j != i)
+            if best is None or cost < best[0] - 1e-9:
+                if best is not None:
+                    best[1].remove()
+                best = cost, label, box
+            else:
+                label.remove()
+        taken.append(best[2])
+
+
+def _overlap(a, b) -> float:
+    """Pixels that two boxes have in common."""
+    width = min(a.x1, b.x1) - max(a.x0, b.x0)
+    height = min(a.y1, b.y1) - max(a.y0, b.y0)
+    return max(width, 0.0) * max(height, 0.0)

@@ -11,18 +11,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 
 from minilm import devices, generation, models, recipes
-from minilm.files import read_json
 from minilm.metrics.entities import is_tag
 from minilm.ops import sigmoid, softmax
 from minilm.recipes import cutting
 from minilm.recipes.tag import bracketed
 from minilm.training.published import checked_tokenizer, language_model, without_warnings
+from minilm.weights import config_content
 
 __all__ = ["open_published"]
 
@@ -128,8 +127,7 @@ def open_published(folder: str, device: str = "cpu"):
     FileNotFoundError, ValueError
         Something is missing or damaged, or the model is for no task here: in one line.
     """
-    config = read_json(os.path.join(folder, "config.json"))
-    architecture = next(iter(config.get("architectures") or ()), None)
+    architecture = next(iter(config_content(folder).get("architectures") or ()), None)
     if architecture not in TASKS:
         model, tokenizer = language_model(folder)
         kind = Filled if model.objective == "masked" else Continued

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.mistaken import existing_folder
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
@@ -140,8 +141,9 @@ class BERTReading(_Reading):
     def prepared(cls, train, options):
         """Vocabularies and facts."""
         if options["weights"] is not None:
-            config = config_from(read_config(options["weights"]))
-            return {"pieces": tokenizers.WordPiece.load(options["weights"])}, {"config": config.to_dict()}
+            folder = existing_folder(options["weights"])
+            config = config_from(read_config(folder, ["bert"]))
+            return {"pieces": tokenizers.WordPiece.load(folder)}, {"config": config.to_dict()}
         texts = [*{example.passage for example in train}, *(example.question for example in train)]
         pieces = tokenizers.WordPiece.train_from_chunks("\n".join(texts), vocab_size=min(8000, options["vocab_size"]))
         D = options["hidden_size"]

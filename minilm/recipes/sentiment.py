@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.metrics.accuracy import accuracy, commonest
+from minilm.mistaken import existing_folder
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
@@ -90,14 +91,12 @@ class Sentiment(Recipe):
     def prepare(self, train):
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
-            folder = self.options["encoder"]
-            if not os.path.isdir(folder):
-                raise FileNotFoundError(f"encoder: there is no folder {folder}")
+            folder = existing_folder(self.options["encoder"])
             self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
             from minilm import weights
             from minilm.models.pretrained import config_from
 
-            self.facts["encoder"] = config_from(weights.read_config(folder)).to_dict()
+            self.facts["encoder"] = config_from(weights.read_config(folder, ["bert"])).to_dict()
             self._pretrained = True
             return
         lines = (" ".join(cutting.words(example.text)) + "\n" for example in train)

@@ -8,11 +8,13 @@ from minilm.files import written_whole
 
 __all__ = ["shaded"]
 
-WIDTH = 92  # characters a line
+WIDTH = 100  # characters a line
+SIZE = 9  # of the letters, in points
+LETTER, LINE = 0.602 * SIZE / 72, 0.24  # inches that a letter of the monospaced font is wide, and a line high
 
 
 def shaded(path: str, rows) -> str:
-    """Write a PNG: a text a row, each word on a ground as dark as its weight is large.
+    """Write a PNG: texts, each below its label and each word on a ground as dark as its weight is large.
 
     Parameters
     ----------
@@ -30,7 +32,8 @@ def shaded(path: str, rows) -> str:
     lines = []  # (x, y, word, part of the heaviest) of all words, in characters and lines
     labels, y = [], 0
     for weighted, label in rows:
-        labels.append((y, label))
+        labels.append((y, textwrap.shorten(label, WIDTH, placeholder=" …")))
+        y += 1
         heaviest = max((weight for _, weight in weighted), default=1.0) or 1.0
         x = 0
         for word, weight in weighted:
@@ -40,15 +43,15 @@ def shaded(path: str, rows) -> str:
             lines.append((x, y, word, weight / heaviest))
             x += len(word) + 1
         y += 2
-    figure = Figure(figsize=(9.2, 0.24 * max(y, 2) + 0.3), dpi=120)
+    figure = Figure(figsize=((WIDTH + 6) * LETTER, (y + 1) * LINE), dpi=120)
     axes = FigureCanvasAgg(figure).figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-22, WIDTH + 2), ylim=(y, -1))
+    axes.set(xlim=(-3, WIDTH + 3), ylim=(y, -1))
     axes.axis("off")
     for y, label in labels:
-        axes.text(-1.5, y, label, ha="right", va="center", fontsize=9, fontweight="bold", color="0.25")
+        axes.text(0, y, label, va="center", fontsize=SIZE, fontweight="bold", color="0.25", parse_math=False)
     for x, y, word, part in lines:
         ground = {"boxstyle": "square,pad=0.15", "facecolor": (1.0, 0.62, 0.1, 0.85 * part), "edgecolor": "none"}
-        axes.text(x, y, word, family="monospace", fontsize=9, va="center", bbox=ground)
+        axes.text(x, y, word, family="monospace", fontsize=SIZE, va="center", bbox=ground, parse_math=False)
     with written_whole(path) as file:
         figure.savefig(file, format="png")
     return path

@@ -11,7 +11,7 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
-from minilm.models.word2vec import alias_tables
+from minilm.models.word2vec import LONGEST, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
@@ -23,7 +23,6 @@ __all__ = ["Pair", "Vectors"]
 
 _PART = word_pattern(without="_")
 WORD = re.compile(rf"{_PART}(?:['’-]{_PART})*")
-LONGEST = 1000  # words of a sentence; longer lines are cut
 HELD_OUT = 20  # each so-manieth line is for validation
 PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12

@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm.layers.base import Layer, generator_of
 from minilm.ops import checks
+from minilm.sequential.initializers import Constant, Initializer
 
 __all__ = ["UNBUILT", "SequentialLayer", "snake_case", "units"]
 
@@ -134,6 +135,10 @@ class SequentialLayer(Layer):
 
     def set_weights(self, weights) -> None:
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
+        self.assign(self.check_weights(weights))
+
+    def check_weights(self, weights) -> list[np.ndarray]:
+        """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
         wanted = self.weight_shapes()
         weights = [np.asarray(weight) for weight in weights]
         if not self.built:
@@ -146,7 +151,7 @@ class SequentialLayer(Layer):
                 raise ValueError(f"{name} of layer {self.label()} must have shape {shape}, got {checks.describe(weight)}")
             if weight.dtype.kind not in "fiu":
                 raise TypeError(f"{name} of layer {self.label()} must hold numbers, got {checks.describe(weight)}")
-        self.assign(weights)
+        return weights
 
     def assign(self, weights: list[np.ndarray]) -> None:
         """Copy in weights that have been checked."""
@@ -164,7 +169,8 @@ class SequentialLayer(Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments that were given, as JSON can hold them, and the name."""
-        found = {key: encoded(key, value, self) for key, value in self._given.items() if key != "weights"}
+        given = {key: value for key, value in self._given.items() if key != "weights" and not _is_table(value)}
+        found = {key: encoded(key, value, self) for key, value in given.items()}
         return {**found, "name": self.name}
 
     def settings(self) -> str:
@@ -183,9 +189,16 @@ def shape_of(given) -> tuple:
     return tuple(None if part is None else int(part) for part in parts)
 
 
+def _is_table(value) -> bool:
+    """Whether an argument is a table that a weight starts from: the weight is saved, and need not be twice."""
+    return isinstance(value, Constant) and isinstance(value.value, np.ndarray)
+
+
 def encoded(key: str, value, layer):
     """An argument as JSON can hold it."""
-    if isinstance(value, SequentialLayer):
+    if isinstance(value, type) and issubclass(value, Initializer):
+        value = value()
+    if isinstance(value, (SequentialLayer, Initializer)):
         return {"class_name": type(value).__name__, "config": value.get_config()}
     if isinstance(value, np.generic):
         return value.item()

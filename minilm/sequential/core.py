@@ -9,7 +9,7 @@ from minilm.ops import checks, dropout, embedding, linear
 from minilm.ops.workspace import scratch_of
 from minilm.sequential import activations
 from minilm.sequential.base import SequentialLayer, shape_of, units
-from minilm.sequential.initialisers import initialiser
+from minilm.sequential.initializers import initializer
 
 __all__ = ["Activation", "Dense", "Dropout", "Embedding", "Input", "SpatialDropout1D"]
 
@@ -43,7 +43,8 @@ class Embedding(SequentialLayer):
     mask_zero : bool
         Whether id 0 is padding: the layers behind skip those steps, and the loss leaves them out.
     input_length : int, optional
-        Length T of all sequences, as older versions of Keras took it.
+        Length T of the sequences, as older versions of Keras took it: a hint, by which layers that need to know it, such as a
+        Dense over a Flatten, are made before any data is seen. Other layers take sequences of any length.
     weights : list of one ndarray, optional
         What the table (input_dim, output_dim) starts from.
 
@@ -65,12 +66,14 @@ class Embedding(SequentialLayer):
         weights=None,
         **options,
     ):
-        if input_length is not None and options.get("input_shape") is None:
-            options["input_shape"] = shape_of(input_length)
+        shapes = ("input_shape", "batch_input_shape", "batch_shape")
+        self.input_length = None  # where it alone says what the input is like
+        if input_length is not None and all(options.get(name) is None for name in shapes):
+            self.input_length = options["input_shape"] = units("input_length", input_length)
         super().__init__(**options)
         self.input_dim, self.output_dim = units("input_dim", input_dim), units("output_dim", output_dim)
         self.mask_zero = checks.flag("mask_zero", mask_zero)
-        self._initialise = initialiser("embeddings_initializer", embeddings_initializer)
+        self._initialise = initializer("embeddings_initializer", embeddings_initializer)
         self._start = None if weights is None else [np.asarray(weight) for weight in weights]
 
     def make(self, shape):
@@ -157,8 +160,8 @@ class Dense(SequentialLayer):
         self.units = checks.whole("units", units, 1, 2**31)
         self.activation = activations.activation_name(activation)
         self.use_bias = checks.flag("use_bias", use_bias)
-        self._initialise = initialiser("kernel_initializer", kernel_initializer)
-        self._initialise_bias = initialiser("bias_initializer", bias_initializer)
+        self._initialise = initializer("kernel_initializer", kernel_initializer)
+        self._initialise_bias = initializer("bias_initializer", bias_initializer)
 
     def check_rank(self, shape):
         if len(shape) < 2 or shape[-1] is None:

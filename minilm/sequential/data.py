@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from minilm.ops import checks
 
-__all__ = ["Data", "as_inputs", "prepared", "to_categorical"]
+__all__ = ["Data", "as_inputs", "prepared", "to_categorical", "weighted"]
 
 
 class Data(NamedTuple):
@@ -26,7 +27,7 @@ class Data(NamedTuple):
 def as_inputs(name: str, given) -> np.ndarray:
     """Numbers of any kind as an array with at least one axis."""
     if hasattr(given, "__next__") or (hasattr(given, "__iter__") and not hasattr(given, "__len__")):
-        raise TypeError(f"{name} must be an array, got {type(given).__name__}: a generator's batches go to train_on_batch")
+        raise TypeError(f"{name} must be an array, got {type(given).__name__}")
     try:
         array = np.asarray(given)
     except ValueError:  # lists of unequal length
@@ -40,7 +41,7 @@ def as_inputs(name: str, given) -> np.ndarray:
     return array
 
 
-def prepared(model, x, y, sample_weight=None, class_weight=None) -> Data:
+def prepared(model, x, y, sample_weight=None) -> Data:
     """x, y and weights checked against each other and against the model, which is built for x where it is not yet."""
     if y is None:
         raise ValueError("y is missing: fit and evaluate want inputs x and targets y")
@@ -56,27 +57,30 @@ def prepared(model, x, y, sample_weight=None, class_weight=None) -> Data:
         weight = as_inputs("sample_weight", sample_weight).astype(model.dtype)
         if weight.shape not in (y.shape[:1], y.shape[:2]):
             raise ValueError(f"sample_weight must have shape {y.shape[:1]}, a number for each row, got {checks.describe(weight)}")
-    if class_weight is not None:
-        by_class = _class_weights(model, y, class_weight)
-        if weight is not None and weight.ndim < by_class.ndim:
-            weight = weight[:, None]
-        weight = by_class if weight is None else weight * by_class
     return Data(x, y, weight)
 
 
-def _class_weights(model, y, class_weight) -> np.ndarray:
+def weighted(model, data: Data, class_weight: dict | None) -> Data:
+    """The examples with the weights of their classes: for training, not for what is measured."""
+    if class_weight is None:
+        return data
     if not isinstance(class_weight, dict):
         raise TypeError(f"class_weight must be a dict of class number to weight, got {checks.describe(class_weight)}")
-    if model.loss.sparse:
-        classes = y
-    elif y.shape[-1] == 1:
-        classes = y[..., 0].astype(np.int64)
-    else:
-        classes = y.argmax(axis=-1)
-    found = np.ones(classes.shape, model.dtype)
+    classes = _classes(model, data.y)
+    by_class = np.ones(classes.shape, model.dtype)
     for number, weight in class_weight.items():
-        found[classes == number] = weight
-    return found
+        by_class[classes == number] = checks.number(f"class_weight[{number!r}]", weight, -math.inf, math.inf)
+    weight = data.weight
+    if weight is not None and weight.ndim < by_class.ndim:
+        weight = weight[:, None]
+    return data._replace(weight=by_class if weight is None else weight * by_class)
+
+
+def _classes(model, y) -> np.ndarray:
+    """The class of every target: of a probability the nearer one, of a distribution the likeliest."""
+    if model.loss.sparse:
+        return y
+    return np.round(y[..., 0]) if y.shape[-1] == 1 else y.argmax(axis=-1)
 
 
 # --- targets ---------------------------------------------------------------------------------------------------------

@@ -1,54 +1,28 @@
-"""The loops of fit, evaluate and predict.
+"""The loop of fit.
 
-They take arrays of the host. Of a model on a GPU each batch is copied there ahead, and losses and metrics stay there until
-somebody wants to see them: the bar, the end of the epoch, a callback of one's own for every batch, or at the latest every fifty
-batches.
+It takes arrays of the host, or what gives such batches (`minilm.sequential.batches`); for a model on a GPU see
+`minilm.sequential.measuring`.
 """
 
 from __future__ import annotations
 
-import sys
-import time
+import contextlib
+import warnings
 
 import numpy as np
 
-from minilm import bars, devices
+from minilm import devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.random import Key
-from minilm.sequential.callbacks import Callback, History
-from minilm.sequential.data import Data, as_inputs, prepared
-from minilm.training.device import READ_EVERY, uploader
+from minilm.sequential.bar import Bar, announced
+from minilm.sequential.batches import Rows, gives_batches, size_of, steps_of, stream_of
+from minilm.sequential.callback import History, attached, notify
+from minilm.sequential.data import Data, prepared, weighted
+from minilm.sequential.measuring import Course, measured
+from minilm.training.device import uploader
 
-__all__ = ["as_asked", "evaluate", "fit", "predict", "train_batch"]
-
-BATCH = 32
-SHOW_SECONDS = 0.2  # between two changes of the bar's numbers, where it takes waiting to know them
-
-
-class _Course:
-    """The mean loss and the metrics of the batches so far."""
-
-    def __init__(self, model):
-        self._metrics, self._every = model.metric_objects(), 1 if model.device == "cpu" else READ_EVERY
-        for metric in self._metrics:
-            metric.reset()
-        self._total, self._rows, self._unread = 0.0, 0, 0
-
-    def add(self, loss, rows: int) -> None:
-        """Take in the loss of a batch; its metrics have been counted."""
-        self._total, self._rows, self._unread = self._total + loss.astype(np.float64) * rows, self._rows + rows, self._unread + 1
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time to look: on a CPU always."""
-        return self._unread >= self._every
-
-    def logs(self) -> dict[str, float]:
-        """What the numbers are; a GPU is waited for."""
-        self._unread = 0
-        loss = float(self._total) / max(1, self._rows)
-        return {"loss": loss, **{metric.name: metric.result() for metric in self._metrics}}
+__all__ = ["fit", "train_batch"]
 
 
 def fit(
@@ -66,6 +40,8 @@ def fit(
     class_weight: dict | None = None,
     sample_weight=None,
     initial_epoch: int = 0,
+    steps_per_epoch: int | None = None,
+    validation_steps: int | None = None,
     validation_batch_size: int | None = None,
     validation_freq: int = 1,
 ) -> History:
@@ -73,26 +49,31 @@ def fit(
 
     Parameters
     ----------
-    x : array of N rows
+    x : array of N rows, or what gives batches
+        A generator of batches (x, y) or (x, y, sample_weight); an iterable of such; or a sequence of them, with ``len`` and
+        ``[i]``, as Keras's PyDataset is one.
     y : array of N targets
+        Where x is an array.
     batch_size : int
         Rows a step; 32 without it.
     epochs : int
-        Up to which epoch; one is a pass over all rows.
+        Up to which epoch; one is a pass over all rows, or `steps_per_epoch` batches.
     verbose : {"auto", 0, 1, 2}
         0: nothing; 1 and auto: a bar and a line for each epoch; 2: a line.
     callbacks : list of Callback, optional
     validation_split : float
         In [0, 1): this part of the rows, the last ones, is not trained on but measured after each epoch.
-    validation_data : tuple (x, y) or (x, y, sample_weight), optional
-        Rows to measure after each epoch.
+    validation_data : tuple (x, y) or (x, y, sample_weight), or what gives batches, optional
+        What to measure after each epoch.
     shuffle : bool
-        Take the rows in another order in each epoch.
+        Take the rows, or the batches of a sequence, in another order in each epoch.
     class_weight : dict of int to float, optional
-        A weight for every row by its class.
+        A weight for every row by its class, in training alone.
     sample_weight : array (N,), or (N, T) for targets at every step, optional
     initial_epoch : int
         The epoch to begin with, for a run that goes on.
+    steps_per_epoch, validation_steps : int, optional
+        Batches of an epoch, and of a measurement after it. The next epoch takes those that follow.
     validation_batch_size, validation_freq : int
         Measure after every so many epochs.
 
@@ -101,187 +82,109 @@ def fit(
     History
         ``history.history["loss"]`` has a number for each epoch; with validation also ``"val_loss"``; likewise the metrics.
     """
-    size = BATCH if batch_size is None else checks.whole("batch_size", batch_size, 1, 2**31)
     epochs = checks.whole("epochs", epochs, 0, 2**31)
     initial_epoch = checks.whole("initial_epoch", initial_epoch, 0, 2**31)
     validation_freq = checks.whole("validation_freq", validation_freq, 1, 2**31)
-    validation_split = checks.number("validation_split", validation_split, 0, 1, high_open=True)
-    shuffle = checks.flag("shuffle", bool(shuffle))
-    data = prepared(model, x, y, sample_weight, class_weight)
-    held = None
-    if validation_data is not None:
-        if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
-            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(validation_data)}")
-        held = prepared(model, *validation_data)
-    elif validation_split:
-        count = int(len(data.x) * (1 - validation_split))
-        if count in (0, len(data.x)):
-            raise ValueError(f"validation_split={validation_split:g} of {len(data.x)} rows leaves none for one of the two parts")
-        data, held = data.rows(slice(0, count)), data.rows(slice(count, None))
+    split = checks.number("validation_split", validation_split, 0, 1, high_open=True)
+    steps, size = steps_of("steps_per_epoch", steps_per_epoch), size_of(batch_size)
+    if gives_batches(x):
+        if split:
+            raise ValueError("validation_split is for arrays: where x gives batches, give validation_data")
+        beside, held = {"y": y, "sample_weight": sample_weight, "batch_size": batch_size}, None
+        source = stream_of(model, "x", x, steps, class_weight, **beside)
+    else:
+        data, held = _split(prepared(model, x, y, sample_weight), 0.0 if validation_data is not None else split)
+        source = Rows(weighted(model, data, class_weight), size, steps)
+    if validation_data is not None or held is not None:
+        given = held if validation_data is None else validation_data
+        held = _held(model, given, size, validation_batch_size, steps_of("validation_steps", validation_steps))
+    model.ready_optimizer()
     history = History()
-    watching = [*(callbacks or []), history]
+    watching = attached(model, [*(callbacks or []), history])
     for callback in watching:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must hold callbacks of minilm.sequential, got {checks.describe(callback)}")
-        callback.set_model(model)
-        callback.set_params({"epochs": epochs, "steps": -(-len(data.x) // size), "verbose": verbose})
+        callback.set_params({"epochs": epochs, "steps": source.length, "verbose": verbose})
     model.history, model.stop_training = history, False
     workspace, logs = Workspace(), {}
-    for callback in watching:
-        callback.on_train_begin()
-    for epoch in range(initial_epoch, epochs):
-        for callback in watching:
-            callback.on_epoch_begin(epoch)
-        order = np.random.default_rng([model.seed, epoch]).permutation(len(data.x)) if shuffle else np.arange(len(data.x))
-        bar = _Bar(verbose, len(data.x), size, f"Epoch {epoch + 1}/{epochs}")
-        logs = _epoch(model, data, order, size, watching, workspace, bar)
-        if held is not None and (epoch + 1) % validation_freq == 0:
-            measured = _measured(model, held, validation_batch_size or size)
-            logs.update({f"val_{name}": value for name, value in measured.items()})
-        for callback in watching:
-            callback.on_epoch_end(epoch, dict(logs))
-        bar.line(logs)
-        if model.stop_training:
-            break
-    for callback in watching:
-        callback.on_train_end(dict(logs))
+    with announced(verbose), model.parameters.clean_after_error():
+        notify(watching, "on_train_begin")
+        for epoch in range(initial_epoch, epochs):
+            notify(watching, "on_epoch_begin", epoch)
+            # another order in each epoch, in each call, and in a run that goes on the one it would have had
+            rng = np.random.default_rng([model.seed, epoch, model.optimizer.iterations]) if shuffle else None
+            with contextlib.closing(Bar(verbose, source.length, f"Epoch {epoch + 1}/{epochs}")) as bar:
+                logs = _epoch(model, source.epoch(rng), watching, workspace, bar)
+            if bar.done < (source.steps or 1) and not model.stop_training:
+                model.stop_training = source.once or not bar.done
+                then = ": training ends" if model.stop_training else ""
+                says = f"x gave {bar.done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
+                warnings.warn(says, stacklevel=3)
+                if not bar.done:
+                    break
+            if held is not None and (epoch + 1) % validation_freq == 0:
+                values = measured(model, held, watching)
+                if values is None:
+                    warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=3)
+                    held = None
+                logs.update({f"val_{name}": value for name, value in (values or {}).items()})
+            notify(watching, "on_epoch_end", epoch, logs)
+            bar.line(logs)
+            if model.stop_training:
+                break
+        notify(watching, "on_train_end", logs)
     return history
 
 
-def _epoch(model, data: Data, order, size: int, watching, workspace, bar) -> dict[str, float]:
-    """One pass over the rows in an order; the mean loss and the metrics."""
-    course, upload = _Course(model), uploader(model.device)
+def _split(data: Data, share: float) -> tuple[Data, Data | None]:
+    """The rows to train on, and the last ones, a share of all, to measure on."""
+    if not share:
+        return data, None
+    count = int(len(data.x) * (1 - share))
+    if count in (0, len(data.x)):
+        raise ValueError(f"validation_split={share:g} of {len(data.x)} rows leaves none for one of the two parts")
+    return data.rows(slice(0, count)), data.rows(slice(count, None))
+
+
+def _held(model, given, size: int, batch_size: int | None, steps: int | None):
+    """The batches to measure on: of arrays that are prepared or are to be, or of what gives batches."""
+    if gives_batches(given):
+        return stream_of(model, "validation_data", given, steps, validation_batch_size=batch_size)
+    if not isinstance(given, Data):
+        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
+            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(given)}")
+        given = prepared(model, *given)
+    size = size if batch_size is None else checks.whole("validation_batch_size", batch_size, 1, 2**31)
+    return Rows(given, size, steps)
+
+
+def _epoch(model, batches, watching, workspace, bar) -> dict[str, float]:
+    """Train on some batches; the mean loss and the metrics."""
+    course, upload = Course(model), uploader(model.device)
     shown = any(callback.wants_every_batch for callback in watching)
-    try:
-        for number, start in enumerate(range(0, len(order), size)):
-            for callback in watching:
-                callback.on_train_batch_begin(number)
-            batch = upload(data.rows(order[start : start + size]))
-            workspace.reset()
-            course.add(_step(model, batch, workspace), len(batch.x))
-            logs = course.logs() if shown or course.due or bar.due else {}
-            for callback in watching:
-                callback.on_train_batch_end(number, logs)
-            bar.update(logs)
-            if model.stop_training:
-                break
-        return course.logs()
-    finally:
-        bar.close()
+    for number, batch in enumerate(batches):
+        notify(watching, "on_train_batch_begin", number)
+        workspace.reset()
+        _step(model, upload(batch), workspace, course)
+        logs = course.logs() if shown or course.due or bar.due else {}
+        notify(watching, "on_train_batch_end", number, logs)
+        bar.update(logs)
+        if model.stop_training:
+            break
+    return course.logs()
 
 
-def _step(model, batch: Data, workspace):
-    """Train on a batch, which lies where the model does, and count its metrics; the loss before the step."""
-    metrics = model.metric_objects()
+def _step(model, batch: Data, workspace, course: Course) -> None:
+    """Train on a batch, which lies where the model does; loss and metrics are those before the step."""
     with np.errstate(over="ignore", invalid="ignore"), devices.ids_are_checked():
         key = Key(model.seed, model.optimizer.iterations)
         loss, saved = model.forward(batch.x, batch.y, batch.weight, key=key, workspace=workspace)
-        if metrics:
-            outputs = model.probabilities(saved)
-            for metric in metrics:
-                metric.update(batch.y, outputs, saved.mask)
+        course.count(model, batch, loss, saved)
         model.backward(saved, workspace=workspace)
-        model.update()
-    return loss
+        course.stepped(model.update())
 
 
 def train_batch(model, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
-    course = _Course(model)
-    course.add(_step(model, devices.to(model.device, batch), None), len(batch.x))
+    course = Course(model)
+    with model.parameters.clean_after_error():
+        _step(model, devices.to(model.device, batch), None, course)
     return course.logs()
-
-
-def _measured(model, data: Data, size: int) -> dict[str, float]:
-    """Loss and metrics without training."""
-    course, metrics, workspace, upload = _Course(model), model.metric_objects(), Workspace(), uploader(model.device)
-    with devices.ids_are_checked():
-        for start in range(0, len(data.x), size):
-            batch = upload(data.rows(slice(start, start + size)))
-            workspace.reset()
-            loss, saved = model.forward(batch.x, batch.y, batch.weight, workspace=workspace)
-            course.add(loss, len(batch.x))
-            outputs = model.probabilities(saved) if metrics else None
-            for metric in metrics:
-                metric.update(batch.y, outputs, saved.mask)
-    return course.logs()
-
-
-def as_asked(logs: dict[str, float], return_dict: bool):
-    """A dict, a number where there are no metrics, or a list."""
-    values = list(logs.values())
-    return logs if return_dict else values[0] if len(values) == 1 else values
-
-
-def evaluate(model, x, y, *, batch_size: int | None = None, verbose="auto", sample_weight=None, return_dict: bool = False):
-    """Measure a model on data.
-
-    Returns
-    -------
-    float, list of float, or dict
-        The loss; a list of it and the metrics, where there are some; with `return_dict` a dict.
-    """
-    data = prepared(model, x, y, sample_weight)
-    size = BATCH if batch_size is None else checks.whole("batch_size", batch_size, 1, 2**31)
-    logs = _measured(model, data, size)
-    if verbose:
-        print(_told(logs), flush=True)
-    return as_asked(logs, return_dict)
-
-
-def predict(model, x, batch_size: int | None, verbose) -> np.ndarray:
-    """The outputs (N, ...) for x (N, ...)."""
-    x = as_inputs("x", x)
-    size = BATCH if batch_size is None else checks.whole("batch_size", batch_size, 0, 2**31)
-    model.build_for(x)
-    if not len(x):
-        return np.empty(model.compute_output_shape(x.shape), model.dtype)
-    workspace, found, upload = Workspace(), [], uploader(model.device)
-    bar = _Bar(verbose, len(x), size)
-    for start in range(0, len(x), size):
-        workspace.reset()
-        with devices.ids_are_checked():
-            outputs = model.run(upload(x[start : start + size]), workspace=workspace)[0]
-        found.append(np.array(devices.to_host(outputs)))
-        bar.update({})
-    bar.close()
-    return np.concatenate(found)
-
-
-def _told(logs: dict[str, float]) -> str:
-    return " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
-
-
-class _Bar:
-    """A bar on a terminal or in a notebook while an epoch runs, and a line at its end."""
-
-    def __init__(self, verbose, rows: int, size: int, text: str = ""):
-        self._verbose, self._text, self._steps, self._bar = verbose, text, -(-rows // size), None
-        self._began = self._shown = time.perf_counter()
-        if verbose in (1, "auto", True) and bars.wanted():
-            self._bar = bars.bar(total=self._steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
-
-    @property
-    def due(self) -> bool:
-        """Whether it is time to show numbers."""
-        return self._bar is not None and time.perf_counter() - self._shown > SHOW_SECONDS
-
-    def update(self, logs) -> None:
-        """One batch more; with numbers, if there are any."""
-        if self._bar is not None:
-            self._bar.update()
-            if logs:
-                self._shown = time.perf_counter()
-                self._bar.set_postfix_str(_told(logs), refresh=False)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar is not None:
-            self._bar.close()
-
-    def line(self, logs) -> None:
-        """What the epoch gave."""
-        if self._verbose:
-            seconds = time.perf_counter() - self._began
-            pace = f"{1e3 * seconds / max(1, self._steps):.0f}ms/step"
-            print(f"{self._text} - {seconds:.0f}s - {pace} - {_told(logs)}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 
 import numpy as np
 
@@ -21,7 +22,11 @@ def _categorical(y_true, y_pred):
 
 
 def _binary(y_true, y_pred):
-    return ((y_pred > 0.5) == (y_true > 0.5)).mean(axis=-1)
+    return ((y_pred > 0.5) == y_true).mean(axis=-1)  # a label that is neither 0 nor 1 is never met
+
+
+def _values(loss: Loss, y_true, y_pred):
+    return loss.forward(y_true, y_pred)[0]
 
 
 FUNCTIONS = {
@@ -82,7 +87,7 @@ def metric_of(given, loss: Loss, width: int) -> Metric:
     "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.
     """
     if isinstance(given, Metric):
-        return given
+        return Metric(given.name, given.function, given.anywhere)
     if callable(given):
         return Metric(getattr(given, "__name__", "metric"), given)
     if given in AUTOMATIC:
@@ -93,7 +98,7 @@ def metric_of(given, loss: Loss, width: int) -> Metric:
         return Metric(given, FUNCTIONS[given], anywhere=True)
     if given in SHORT or given in KINDS:
         other = loss_of(given)
-        return Metric(given, lambda y_true, y_pred: other.forward(y_true, y_pred)[0], anywhere=True)
+        return Metric(given, functools.partial(_values, other), anywhere=True)
     known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
     near = difflib.get_close_matches(str(given), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

@@ -50,17 +50,22 @@ class _RMSprop(optimizers.Optimizer):
     def _update(self, flat, gradient, v, buffer=None, *, step, lr, weight_decay, scale, clear):
         real = flat.dtype.type
         lr, scale = (value if devices.on_gpu(value) else real(value) for value in (lr, scale))
+        rho, momentum, moving, left = real(self._rho), real(self._momentum), None, real(0)
         g = gradient * scale + real(weight_decay) * flat  # (P,)
-        v *= real(self._rho)
-        v += real(1 - self._rho) * g * g
+        if devices.on_gpu(scale):  # as in the kernels of Adam and SGD, a scale that is not finite changes nothing
+            moving = np.isfinite(scale)
+            g, left = np.where(moving, g, real(0)), np.where(moving, real(0), gradient)
+            rho, momentum = np.where(moving, rho, real(1)), np.where(moving, momentum, real(1))
+        v *= rho
+        v += (1 - rho) * g * g
         move = lr * g / np.sqrt(v + real(self._eps))
         if buffer is not None:
-            buffer *= real(self._momentum)
+            buffer *= momentum
             buffer += move
-            move = buffer
+            move = buffer if moving is None else np.where(moving, buffer, real(0))
         flat -= move
         if clear:
-            gradient[...] = 0
+            gradient[...] = left
 
 
 class Optimizer:
@@ -99,6 +104,8 @@ class Optimizer:
         if weight_decay is not None and not isinstance(self, AdamW):
             raise ValueError(f"weight_decay is for AdamW, got weight_decay={weight_decay!r} for {type(self).__name__}")
         self._bound: optimizers.Optimizer | None = None
+        self._owner: object = None  # the model whose parameters it has, by its token
+        self.frozen: tuple[str, ...] = ()
 
     @property
     def learning_rate(self):
@@ -116,17 +123,43 @@ class Optimizer:
         """Steps done."""
         return 0 if self._bound is None else self._bound.steps
 
-    def bind(self, parameters, decayed=None) -> None:
-        """Make the optimizer of a model's parameters, with a state of zeros; ``decayed(name)`` says what weight decay is for."""
-        self._decayed = decayed or (lambda name: True)
+    @property
+    def bound(self) -> bool:
+        """Whether it has a model's parameters."""
+        return self._bound is not None
+
+    def belongs_to(self, owner) -> bool:
+        """Whether it has this owner's parameters."""
+        return self._bound is not None and self._owner is owner
+
+    def bind(self, parameters, frozen: tuple[str, ...] = (), owner=None) -> None:
+        """Make the optimizer of a model's parameters, with a state of zeros.
+
+        Parameters
+        ----------
+        parameters : Parameters
+        frozen : tuple of str
+            Beginnings of the names that weight decay is not for.
+        owner : object, optional
+            By which `belongs_to` knows the model.
+        """
+        self.frozen, self._owner = frozen, owner
         self._bound = self.make(parameters)
+
+    def release(self, owner) -> None:
+        """Forget the parameters and the state, if they are this owner's."""
+        if self.belongs_to(owner):
+            self._bound = self._owner = None
+
+    def _decayed(self, name: str) -> bool:
+        return not name.startswith(self.frozen)
 
     def make(self, parameters) -> optimizers.Optimizer:
         """The optimizer itself."""
         raise NotImplementedError(f"{type(self).__name__} has no make")
 
-    def step(self) -> None:
-        """Update the weights by their gradients, and clear these."""
+    def step(self):
+        """Update the weights by their gradients, and clear these; their norm, where there is a `global_clipnorm`."""
         bound = self._bound
         if self._limits["clipvalue"] is not None:
             gradient = bound.parameters.gradient_flat
@@ -138,7 +171,7 @@ class Optimizer:
                     gradient *= (self._limits["clipnorm"] / np.maximum(norm, self._limits["clipnorm"])).astype(gradient.dtype)
                 elif norm > self._limits["clipnorm"]:
                     gradient *= gradient.dtype.type(self._limits["clipnorm"] / norm)
-        bound.step(self.learning_rate(bound.steps) if callable(self.learning_rate) else self.learning_rate)
+        return bound.step(self.learning_rate(bound.steps) if callable(self.learning_rate) else self.learning_rate)
 
     def get_config(self) -> dict:
         """The constructor's arguments, as JSON can hold them."""

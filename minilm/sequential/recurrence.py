@@ -28,7 +28,7 @@ from minilm.ops.workspace import empty_from
 from minilm.sequential import masking, stepwise
 from minilm.sequential.activations import FUNCTIONS
 from minilm.sequential.base import SequentialLayer
-from minilm.sequential.initialisers import initialiser
+from minilm.sequential.initializers import initializer
 
 __all__ = ["Recurrent", "Saved"]
 
@@ -80,9 +80,9 @@ class Recurrent(SequentialLayer):
         self.activation_of_gates = _function("recurrent_activation", recurrent_activation)
         self.use_bias = checks.flag("use_bias", use_bias)
         self._initialisers = (
-            initialiser("kernel_initializer", kernel_initializer),
-            initialiser("recurrent_initializer", recurrent_initializer),
-            initialiser("bias_initializer", bias_initializer),
+            initializer("kernel_initializer", kernel_initializer),
+            initializer("recurrent_initializer", recurrent_initializer),
+            initializer("bias_initializer", bias_initializer),
         )
         self.dropout = checks.number("dropout", dropout, 0, 1, high_open=True)
         self.recurrent_dropout = checks.number("recurrent_dropout", recurrent_dropout, 0, 1, high_open=True)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.base import Layer
+from minilm.layers.parameters import Parameters
 from minilm.ops import checks
 from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
 from minilm.sequential.core import Embedding, Input
 from minilm.sequential.table import table
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "lock"]
 
 MOST = 62  # layers: a key has that many parts
+lock = threading.RLock()  # of what the first use of a model changes in it, since several threads may use it
+if hasattr(os, "register_at_fork"):  # a child must not wait for a thread that it has not
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 class Stack(Layer):
@@ -34,6 +40,7 @@ class Stack(Layer):
         self.name = name
         self.layers: list[SequentialLayer] = []
         self._declared: tuple | None = None  # shape of the input, where it was told
+        self._hint: int | None = None  # the length in it, where that is no more than an Embedding's input_length
         self._where = "cpu"  # where the weights lie, or are to lie when they are made
 
     # --- layers ------------------------------------------------------------------------------------------------------
@@ -55,8 +62,8 @@ class Stack(Layer):
             raise ValueError(f"a model has at most {MOST} layers")
         taken = {other.name for other in self.layers}
         if layer.name in taken:
-            if layer._named:
-                raise ValueError(f"there is a layer named {layer.name!r} already")
+            if layer._named or layer.built:  # another model may know it by that name
+                raise ValueError(f"there is a layer named {layer.name!r} already: make one of the two with another name=")
             layer.name = None
         if layer.name is None:
             base = snake_case(re.sub(r"\W", "", type(layer).__name__))
@@ -64,8 +71,8 @@ class Stack(Layer):
             while (name := f"{base}_{number}" if number else base) in taken:
                 number += 1
             layer.name = name
-        if not self.layers and layer.wanted_shape is not None:
-            self._declared = self._declared or layer.wanted_shape
+        if not self.layers and self._declared is None and layer.wanted_shape is not None:
+            self._declared, self._hint = layer.wanted_shape, getattr(layer, "input_length", None)
         self.layers.append(layer)
         try:
             if self._declared is not None:
@@ -122,7 +129,7 @@ class Stack(Layer):
         before = None
         for layer in self.layers:
             self._check_rank(layer, before, shape)
-            if layer.built and before is None and layer.input_shape is not None:
+            if layer.built:
                 layer.check_width(shape)
             shape = layer.compute_output_shape(shape) if layer.built else layer.build(shape, self._generator, self._dtype)
             before = layer
@@ -142,28 +149,46 @@ class Stack(Layer):
         """Make the weights for an array of inputs, where they are not made yet; ValueError where it does not fit."""
         if not self.layers:
             raise ValueError("the model has no layers: add them first")
-        if not self.built:
-            self.build((None, *x.shape[1:]))
+        with lock:  # another thread may be at it
+            if not self.built:
+                self.build((None, *x.shape[1:]))
         self.compute_output_shape(x.shape)
         if isinstance(self.layers[0], Embedding):
             self.layers[0].checked(x)  # now, since the order of the rows is another one later
 
     def compute_output_shape(self, shape: tuple) -> tuple:
         """The shape of the outputs for inputs of `shape`, the batch included; ValueError where these do not fit."""
-        declared = self._declared
+        declared = self._declared if self._hint is None else None
         if declared is not None and (
             len(shape) != len(declared)
             or any(wanted is not None and wanted != got for wanted, got in zip(declared[1:], shape[1:], strict=True))
         ):
             raise ValueError(f"x must have shape {declared}, as the model's Input says, got {tuple(shape)}")
-        before = None
+        before, steps = None, shape[1] if len(shape) == 2 else None
         for layer in self.layers:
             self._check_rank(layer, before, shape)
-            layer.check_width(shape)
+            self._check_width(layer, shape, steps)
             before, shape = layer, layer.compute_output_shape(shape)
         return tuple(shape)
 
+    def _check_width(self, layer, shape: tuple, steps: int | None) -> None:
+        """`layer.check_width`; where an Embedding's input_length has led to the width, the message says so."""
+        try:
+            layer.check_width(shape)
+        except ValueError as error:
+            if self._hint is None or steps in (None, self._hint):
+                raise
+            raise ValueError(
+                f"{error}: x has {steps} time steps, and the layers were made for Embedding(input_length={self._hint}); "
+                f"pad_sequences(..., maxlen={self._hint}) makes x fit, or leave input_length out"
+            ) from None
+
     # --- weights -----------------------------------------------------------------------------------------------------
+
+    @property
+    def parameters(self) -> Parameters:
+        """All parameters by dotted name, in one flat buffer; a layer that other models have too comes here from theirs."""
+        return Parameters(self.named_parameters(), shared=True)
 
     def get_weights(self) -> list[np.ndarray]:
         """Copies of all weights in Keras's order and orientation."""

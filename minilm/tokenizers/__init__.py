@@ -3,7 +3,10 @@
 `Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`,
 with `pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers."""
 
+import os
+
 from . import base, bpe, files, word_piece
+from .added import AddedToken
 from .base import DecodeStream, Tokenizer
 from .bpe import GPT1BPE, ByteLevelBPE
 from .character import Character
@@ -14,6 +17,7 @@ from .word_level import WordLevel
 from .word_piece import Encoding, WordPiece
 
 __all__ = [
+    "AddedToken",
     "ByteLevelBPE",
     "Character",
     "DecodeStream",
@@ -49,11 +53,16 @@ def load(path) -> Tokenizer | Word:
     ValueError
         Naming the file and what is wrong: not JSON, a type or version this minilm does not know, a missing or wrong field.
     """
+    path = os.path.expanduser(path)
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
     if bpe.is_vocabulary(path):
         return bpe.AnyBPE.from_pretrained(path)
+    if os.path.isdir(path) and not os.path.exists(files.file_in(path)):
+        raise FileNotFoundError(bpe.missing(path))
     fields = files.read_tokenizer(path)
+    if os.path.isdir(path) and fields["type"] == bpe.TYPE:
+        return bpe.AnyBPE.from_pretrained(path)  # which also reads what lies beside the file
     if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what lies beside the file
     return base.from_fields(path, fields, CLASSES)

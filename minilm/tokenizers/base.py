@@ -28,12 +28,12 @@ class Tokenizer(ABC):
     unk_token: str | None = None
     eos_token: str | None = None
 
-    def __init__(self, vocabulary: Iterable[str], special_tokens: Iterable[str]):
+    def __init__(self, vocabulary: Iterable[str], special_tokens: Iterable[str] = ()):
         self._vocabulary = tuple(vocabulary)
         self._special_tokens = tuple(special_tokens)
-        self._ids = {token: index for index, token in enumerate(self._vocabulary)}
-        if len(self._ids) < len(self._vocabulary):
-            twice = next(token for index, token in enumerate(self._vocabulary) if self._ids[token] != index)
+        self._ids = {token: index for index, token in enumerate(self._vocabulary) if token}
+        if len(self._ids) + self._vocabulary.count("") < len(self._vocabulary):
+            twice = next(token for index, token in enumerate(self._vocabulary) if token and self._ids[token] != index)
             raise ValueError(f"token {twice!r} is twice in the vocabulary")
         try:
             "".join(self._vocabulary).encode("utf-8")
@@ -44,7 +44,7 @@ class Tokenizer(ABC):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """All tokens, special ones included; a token's place is its id."""
+        """All tokens, special ones included; a token's place is its id. An empty str: no token has this id."""
         return self._vocabulary
 
     @property
@@ -302,16 +302,17 @@ class DecodeStream:
         return text
 
 
-def from_fields(path, fields: dict, classes: dict):
-    """The tokenizer that a file's fields describe, if it is one of `classes`; otherwise ValueError naming the file."""
+def from_fields(path, fields: dict, classes: dict, *beside):
+    """The tokenizer that a file's fields, and what lies beside it, describe; ValueError naming the file if none of `classes`."""
     path = files.file_in(path)
     kind = files.kind_of(fields)
     if kind not in classes:
         raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
     try:
-        return classes[kind]._from_fields({**fields, "type": kind})
+        return classes[kind]._from_fields({**fields, "type": kind}, *beside)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        named = any(each.folder and str(error).startswith(each.folder) for each in beside)  # a file beside this one
+        raise ValueError(str(error) if named else f"{path}: {error}") from None
 
 
 def several(texts) -> list:

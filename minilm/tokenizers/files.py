@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from minilm.files import written_whole
+from minilm.mistaken import mistaken_for
 
 FILE_NAME = "tokenizer.json"
 FORMAT_VERSION = 1
@@ -125,7 +126,7 @@ def parse_tokenizer(content: bytes, path) -> dict:
     try:
         fields = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({error})") from None
+        raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({mistaken_for(content) or error})") from None
     try:
         if not isinstance(fields, dict):
             raise ValueError(f"expected a JSON object, got {type(fields).__name__}")
@@ -151,7 +152,8 @@ def kind_of(fields: dict) -> str:
         return field(fields, "type", str)
     # the oldest ones, GPT-2's too, do not name the model; then it is the one that has merges
     usual = {"type": "BPE"} if "merges" in fields["model"] else {}
-    return field({**usual, **fields["model"]}, "type", str)
+    kind = field({**usual, **fields["model"]}, "type", str)
+    return f"Hugging Face's {kind}" if kind == "WordLevel" else kind  # the `WordLevel` of this package is another
 
 
 def field(fields: dict, name: str, kind, optional: bool = False):

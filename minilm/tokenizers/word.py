@@ -223,18 +223,30 @@ class Word:
     def get_config(self) -> dict:
         """The settings and counts, as Keras writes them: every dictionary is a JSON text of its own."""
         settings = ("num_words", "filters", "lower", "split", "char_level", "oov_token", "document_count")
-        config = {name: getattr(self, name) for name in settings}
-        return {**config, **{name: json.dumps(getattr(self, name)) for name in COUNTERS}}
+        config = {name: _plain(getattr(self, name)) for name in settings}
+        return {**config, **{name: json.dumps(_plain(getattr(self, name))) for name in COUNTERS}}
+
+    def _loadable_config(self) -> dict:
+        """`get_config`; ValueError if it would not be read again, or not as it is."""
+        if self.analyzer is not None:
+            raise ValueError("a tokenizer with an analyzer cannot be saved: a function does not fit into a JSON file")
+        try:
+            config = self.get_config()
+            again = Word._from_config(json.loads(json.dumps(config)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"this tokenizer cannot be saved: {error}") from None
+        for name in COUNTERS:
+            if dict(getattr(again, name)) != dict(getattr(self, name)):
+                raise ValueError(f"this tokenizer cannot be saved: {name} must map between words (str) and whole numbers")
+        return config
 
     def to_json(self, **kwargs) -> str:
         """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name; `kwargs` go to json.dumps."""
-        return json.dumps({"class_name": "Tokenizer", "config": self.get_config()}, **kwargs)
+        return json.dumps({"class_name": "Tokenizer", "config": self._loadable_config()}, **kwargs)
 
     def save(self, path) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
-        if self.analyzer is not None:
-            raise ValueError("a tokenizer with an analyzer cannot be saved: a function does not fit into a JSON file")
-        files.write_tokenizer(path, "Word", {"config": self.get_config()})
+        files.write_tokenizer(path, "Word", {"config": self._loadable_config()})
 
     @classmethod
     def load(cls, path) -> "Word":
@@ -262,10 +274,6 @@ class Word:
         word.index_docs.update(_integer_keys("index_docs", counters["index_docs"]))
         word.index_word.update(_integer_keys("index_word", counters["index_word"]))
         word.word_index.update(counters["word_index"])
-        if word.index_word != {index: each for each, index in word.word_index.items()}:
-            raise ValueError("fields 'word_index' and 'index_word' contradict each other")
-        if word.word_index and word.oov_token is not None and word.oov_token not in word.word_index:
-            raise ValueError(f"oov_token {word.oov_token!r} is missing in 'word_index'")
         return word
 
     # The two rules everything above uses
@@ -310,6 +318,13 @@ def tokenizer_from_json(text: str) -> Word:
     if not isinstance(fields, dict):
         raise ValueError(f"not the JSON of a tokenizer: expected an object, got {type(fields).__name__}")
     return Word._from_config(field(fields, "config", dict))
+
+
+def _plain(value):
+    """Numbers of NumPy, which JSON has not, as Python's."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _counter(config: dict, name: str) -> dict:

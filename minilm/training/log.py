@@ -111,14 +111,17 @@ def plot(folder) -> str | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
+    from minilm.training.curves import line_of, steps_below
+
     log = read_log(folder)
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()
-    axes.plot(log["step"], log["loss"], lw=0.9, color="0.6", label="training")
+    axes.plot(log["step"], log["loss"], label="training", **line_of(len(log["step"])))
     validated = [(step, loss) for step, loss in zip(log["step"], log["validation_loss"], strict=True) if loss == loss]
     if validated:
         axes.plot(*zip(*validated, strict=True), "o-", ms=4, lw=1.4, color="C3", label=f"validation, last {validated[-1][1]:.4f}")
-    axes.set(xlabel="step", ylabel="loss, nats a token")
+    axes.set_ylabel("loss, nats a token")
+    steps_below(axes)
     axes.grid(alpha=0.25)
     axes.legend()
     path = os.path.join(os.fspath(folder), "loss.png")

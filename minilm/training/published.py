@@ -6,8 +6,7 @@ import os
 import warnings
 
 from minilm import models, tokenizers
-from minilm.files import read_json
-from minilm.weights.config import SIZES, family_of
+from minilm.weights.config import SIZES, config_content, family_of
 
 __all__ = ["checked_tokenizer", "is_published", "language_model", "without_warnings"]
 
@@ -15,11 +14,14 @@ HEAD = "cls.predictions."  # of a BERT that guesses masked tokens
 
 
 def is_published(folder) -> bool:
-    """Whether the config.json of a folder is a published model's, and none that minilm's own training or recipes wrote."""
-    try:
-        config = read_json(os.path.join(folder, "config.json"))
-    except (OSError, ValueError):
-        return False  # what is wrong, the reader of a run's folder says
+    """Whether the config.json of a folder is a published model's, and none that minilm's own training or recipes wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is none, or it is damaged: in one line that says what lies there instead.
+    """
+    config = config_content(folder)
     if "recipe" in config or "recompute" in config:  # which no model of transformers has
         return False
     return config.get("model_type", "bert") in SIZES or "architectures" in config
@@ -33,7 +35,7 @@ def language_model(folder: str):
     FileNotFoundError, ValueError
         Something is missing or damaged, or the model is of another kind: in one line.
     """
-    config = read_json(os.path.join(folder, "config.json"))
+    config = config_content(folder)
     try:
         kind = models.BERTForPreTraining if family_of(config, ()) == "bert" else models.GPT
     except ValueError as error:
@@ -54,7 +56,13 @@ def without_warnings(kind, folder: str):
 
 def checked_tokenizer(folder: str, model):
     """The tokenizer of a model's folder; ValueError if it has ids that the model lacks. The model may have more."""
-    tokenizer = tokenizers.load(folder)
+    try:
+        tokenizer = tokenizers.load(folder)
+    except FileNotFoundError as error:
+        if error.strerror is None:  # which says more than the system does
+            raise
+        wanted = "tokenizer.json, vocab.json and merges.txt, or vocab.txt"
+        raise FileNotFoundError(f"there is no tokenizer in {folder}: wanted is {wanted}") from None
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} ids, and the model {model.config.vocab_size}")
     return tokenizer

@@ -14,6 +14,7 @@ from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
 from minilm.training.published import is_published, language_model
 from minilm.training.state import TrainingState
+from minilm.weights.folder import instead, refuse_adapter
 
 __all__ = ["Run", "load_run"]
 
@@ -51,6 +52,9 @@ def load_run(folder) -> Run:
     """
     folder = existing_folder(folder)
     trained = os.path.exists(os.path.join(folder, STATE))
+    if not trained and not os.path.exists(os.path.join(folder, "config.json")):
+        refuse_adapter(folder)
+        raise FileNotFoundError(f"there is no run in {folder}: it has no {STATE}{instead(folder)}")
     if not trained and is_published(folder):
         return Run(folder, *language_model(folder), None, None)
     if not trained and _plain_model(folder):

@@ -8,6 +8,7 @@ import json
 import math
 from typing import Any
 
+from minilm.files import json_bytes
 from minilm.ops import checks
 from minilm.training.config import RunConfig
 
@@ -69,7 +70,8 @@ class TrainingState:
         fields["config"] = self.config.to_dict()
         body = {"format": FORMAT, "version": VERSION, "minilm_version": version, **fields, "files": files}
         body = _plain(body)
-        return (json.dumps({**body, "sha256": checksum(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        text = json.dumps({**body, "sha256": checksum(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json_bytes(text)
 
     @classmethod
     def from_json(cls, content: bytes) -> tuple[TrainingState, dict[str, dict[str, Any]]]:

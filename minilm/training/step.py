@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+from minilm import devices
 from minilm.ops import clip
 from minilm.ops.workspace import Workspace
 from minilm.training import passes
@@ -55,12 +57,10 @@ class Step:
         passes.NoLoss, NotFinite
         """
         loss, after = passes.run(self.model, batch, state, keys, counts, self.workspace)
-        norm = clip.norm(self.model.parameters.gradient_flat) if self.optimizer.clip_norm is None else None
-        try:
-            clip.scale(0.0 if norm is None else norm, 1.0)  # raises if it is not finite, as `step` does where it clips
-            clipped = self.optimizer.step(lr, number=number)
-        except FloatingPointError:
-            raise NotFinite("the norm of the gradients is not finite") from None
+        norm = clip.norm(self.model.parameters.gradient_flat)
+        if not devices.on_gpu(norm) and not math.isfinite(norm):
+            raise NotFinite("the norm of the gradients is not finite")
+        self.optimizer.step(lr, number=number, norm=norm)
         if self.average is not None:
             self.average.update(rate)
-        return Result(loss, clipped if norm is None else norm, after)
+        return Result(loss, norm, after)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices
 from minilm.data.manifest import file_hash
+from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run
@@ -98,6 +99,7 @@ def stored_config(out) -> RunConfig:
 
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
+    config = config.replace(corpus=on_disk(config.corpus))
     folder = _claimed(config) if out is None else _opened(out)
     try:
         held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
@@ -138,6 +140,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
+            config = config.replace(corpus=on_disk(config.corpus))
             if os.path.isfile(config.corpus):
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)

@@ -109,8 +109,9 @@ class Trainer:
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
         counts = passes.counts(self.model, batch, len(keys))
-        passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
-        clip.norm(self._parameters.gradient_flat)
+        with self._parameters.clean_after_error():
+            passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
+            clip.norm(self._parameters.gradient_flat)
         self._parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
         make_optimizer(self.config, small.parameters).step(0.0)
@@ -132,8 +133,8 @@ class Trainer:
         first = origin = time.perf_counter()
         origin -= state.seconds
         row_time, row_tokens, begun, last_saved, last_validated = first, state.tokens, state.tokens, first, first
-        # NumPy need not warn of what is looked for here at every step.
-        with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), self._on_device():
+        clean, quiet = self._parameters.clean_after_error(), np.errstate(over="ignore", invalid="ignore")  # looked for here
+        with Stop() as stop, self._on_device(), clean, quiet:
             while not self.finished():
                 lr = self._rate()
                 loss, norm, count = self._step(lr)

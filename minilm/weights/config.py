@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
+from minilm.weights.folder import instead, refuse_adapter
 
 CONFIG = "config.json"
 
@@ -79,7 +80,13 @@ def config_content(folder) -> dict:
         In one line that says what lies there instead.
     """
     path = os.path.expanduser(os.fspath(folder))
-    return read_json(path if os.path.isfile(path) else os.path.join(existing_folder(path), CONFIG))
+    if os.path.isfile(path):
+        return read_json(path)
+    folder = existing_folder(path)
+    refuse_adapter(folder)
+    if not os.path.exists(os.path.join(folder, CONFIG)):
+        raise FileNotFoundError(f"there is no {CONFIG} in {folder}{instead(folder)}")
+    return read_json(os.path.join(folder, CONFIG))
 
 
 def read_config(folder, families: Sequence[str] = ()) -> dict:

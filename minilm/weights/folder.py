@@ -48,16 +48,13 @@ class WeightFolder(Mapping):
             raise
 
     def _open_folder(self, folder: str) -> None:
-        names = sorted(os.listdir(folder))
-        adapter = next((name for name in ADAPTER if name in names), None)
-        if adapter is not None:
-            raise ValueError(f"{os.path.join(folder, adapter)} is of an adapter (LoRA), {MERGE}")
-        if WEIGHTS in names:
+        refuse_adapter(folder)
+        if os.path.exists(os.path.join(folder, WEIGHTS)):
             self._open(WEIGHTS, folder)
-        elif INDEX in names:
+        elif os.path.exists(os.path.join(folder, INDEX)):
             self._open_indexed()
         else:
-            raise FileNotFoundError(f"there is neither {WEIGHTS} nor {INDEX} in {folder}{_instead(folder, names)}")
+            raise FileNotFoundError(f"there is neither {WEIGHTS} nor {INDEX} in {folder}{instead(folder)}")
 
     def _open(self, name: str, folder: str) -> None:
         file = self._files[name] = TensorFile(os.path.join(folder, name))
@@ -106,9 +103,17 @@ class WeightFolder(Mapping):
         self.close()
 
 
-def _instead(folder: str, names: list[str]) -> str:
-    """What else lies in a folder without weights, and what helps."""
-    other = next((name for name in names if name.endswith(".safetensors")), None)
+def refuse_adapter(folder: str) -> None:
+    """ValueError if the folder is one of LoRA's: what is in it must not be taken for the model, nor the model without it."""
+    adapter = next((name for name in ADAPTER if os.path.exists(os.path.join(folder, name))), None)
+    if adapter is not None:
+        raise ValueError(f"{os.path.join(folder, adapter)} is of an adapter (LoRA), {MERGE}")
+
+
+def instead(folder: str) -> str:
+    """What else lies in a folder without a model, and what helps; "" where nothing says."""
+    names = sorted(os.listdir(folder))
+    other = next((name for name in names if name.endswith(".safetensors") and name != WEIGHTS), None)
     if other is not None:
         return f"; if {other} is the model's, name it {WEIGHTS}"
     foreign = next((name for name in names if name.endswith(FOREIGN)), None)

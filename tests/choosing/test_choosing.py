@@ -242,7 +242,7 @@ def test_data_are_counted(tmp_path):
     (tmp_path / "more.txt").write_text("a bird\n")
     assert choosing.data_of("sentiment", tmp_path).examples == 3
     path.write_bytes(b"fine\n\xff\n")
-    with pytest.raises(ValueError, match="text.txt:2: not UTF-8"):
+    with pytest.raises(ValueError, match="text.txt:2: byte 1 of the line is not UTF-8"):
         choosing.data_of("vectors", path)
     path.write_text("\n")
     with pytest.raises(ValueError, match="no text"):
@@ -314,6 +314,15 @@ def test_mistakes_are_told_in_one_line(told, capsys, tmp_path, argv, says):
     assert cli.main(["choose", *(word.format(missing=tmp_path / "missing") for word in argv), *told]) == 2
     err = capsys.readouterr().err
     assert says in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
+def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choosing.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
+    assert cli.main(["choose", *argv]) == 2
+    err = capsys.readouterr().err
+    assert "measuring" not in err and err.count("\n") == 1
 
 
 def test_another_device_needs_its_rates(capsys):

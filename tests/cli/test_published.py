@@ -217,6 +217,29 @@ def test_a_folder_without_what_a_command_needs(gpt, bert, word_pieces, tmp_path,
         assert status == 2 and says in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["generate"], ["try"], ["evaluate"], ["explain", "--text", "a"], ["fill-mask", "--text", "a"]],
+    ids=lambda words: words[0],
+)
+def test_folders_that_hold_something_else(command, gpt, tmp_path, capsys):
+    for files, says in (
+        (["ckpt.pt"], "ckpt.pt is another format: save the model with safetensors first"),
+        (["adapter_config.json", "adapter_model.safetensors"], "of an adapter (LoRA)"),
+        (["config.json"], "config.json: not valid JSON"),
+        ([], "there is no"),
+    ):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name in files:
+            (folder / name).touch()
+        status, _, err = run(capsys, *command, folder)
+        assert status == 2 and says in err and err.count("\n") == 1
+    gpt[1].save_pretrained(tmp_path / "alone")
+    status, _, err = run(capsys, *command, tmp_path / "alone")
+    assert status == 2 and "there is no tokenizer in" in err and err.count("\n") == 1
+
+
 def test_a_guesser_of_masked_tokens_alone(bert, tmp_path, capsys):
     """Without the pooler and the judge of next sentences, of which then nothing is said."""
     transformers = pytest.importorskip("transformers")

@@ -200,6 +200,16 @@ def test_unwritable_folder(server, entry, tmp_path):
         data.fetch(entry)
 
 
+def test_a_full_disk_is_named(server, entry, monkeypatch):
+    def full(entry, file, bar):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("minilm.data.download._receive", full)
+    with pytest.raises(OSError) as caught:
+        data.fetch(entry)
+    assert caught.value.filename == entry.path + ".part"
+
+
 # --- several at a time -----------------------------------------------------------------------------------------------
 
 

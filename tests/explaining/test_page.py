@@ -103,6 +103,12 @@ def test_to_dict_is_json_and_whole():
     assert data["surprisal"]["bits"][0] is None and data["tokens"] == found.tokens
 
 
+def test_at_a_prompt_it_is_a_line():
+    found = explained("gpt")
+    assert repr(found).startswith("Explanation of 'The cat sat, too: ' by GPT") and len(repr(found)) < 300
+    assert "18 tokens" in repr(found) and "\n" not in repr(found)
+
+
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 COLOURS = """[...document.querySelectorAll('.map canvas')].map(canvas => {
@@ -126,15 +132,38 @@ def test_it_draws_itself_without_a_complaint(tab, tmp_path, kind):
     tab.open(tmp_path / "page.html")
     assert tab.complaints == []
     heights = tab.run("[...document.querySelectorAll('section')].map(s => [s.id, s.offsetHeight])")
-    assert [name for name, _ in heights] == ["surprisal", "attribution", "attention", "rollout", "traces", "lens", "neighbours"]
+    without = {"attention", "rollout", "lens"} if kind == "lstm" else {"traces"}
+    every = ["surprisal", "attribution", "attention", "rollout", "traces", "lens", "neighbours"]
+    assert [name for name, _ in heights] == [name for name in every if name not in without], "no section without content"
     assert all(height > 80 for _, height in heights)
-    missing = tab.run("[...document.querySelectorAll('.missing')].map(m => [m.closest('section')?.id, m.textContent])")
-    missing = {name: says for name, says in missing if name}
-    assert set(missing) == ({"attention", "rollout", "lens"} if kind == "lstm" else {"traces"})
+    linked = tab.run("[...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
+    assert linked == [name for name, _ in heights]
+    missing = dict(tab.run("[...document.querySelectorAll('#lacks li')].map(m => [m.dataset.part, m.textContent])"))
+    assert set(missing) == without
     assert all("this model has no" in says.lower() or "for Transformers" in says for says in missing.values())
     drawn = tab.run(COLOURS)
     assert len(drawn) == (2 if kind == "lstm" else 3) and min(drawn) > 20, "the maps hold more than one colour"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
+
+
+MARGIN = """[...document.querySelectorAll('.map canvas')].map(canvas => {
+  const scale = canvas.width / parseFloat(canvas.style.width);
+  const strip = canvas.getContext('2d').getImageData(0, 0, 18 * scale, canvas.height);
+  let inked = 0;
+  for (let i = 3; i < strip.data.length; i += 4) inked += strip.data[i] > 0;
+  return inked / (strip.data.length / 4);
+})"""
+
+
+@needs_browser
+def test_maps_have_their_names_on_a_telephone(tmp_path):
+    """Letters with ground around them stand at the left edge, not cells; and the page itself does not run out."""
+    explaining.write_page(explained("gpt"), tmp_path / "page.html")
+    with browser.Page(width=400) as page:
+        page.open(tmp_path / "page.html")
+        shares = page.run(MARGIN)
+        assert len(shares) == 3 and all(0.005 < share < 0.6 for share in shares), shares
+        assert page.run("document.documentElement.scrollWidth <= innerWidth") and page.complaints == []
 
 
 @needs_browser
@@ -181,7 +210,15 @@ def test_plots(tmp_path, kind):
     pytest.importorskip("matplotlib")
     from PIL import Image
 
-    written = explaining.write_plots(nasty(kind), tmp_path / "plots")
+    from tests import pictures
+
+    with pictures.drawn() as figures:
+        written = explaining.write_plots(nasty(kind), tmp_path / "plots")
+    for figure, texts in figures:
+        assert [] == pictures.clipped(figure, texts)
+    maps = {"attribution": 3, "attention": 5, "rollout": 2, "lens": 2}
+    drawn = {os.path.basename(path)[:-4]: len(figure.axes) for path, (figure, _) in zip(written, figures, strict=True)}
+    assert all(count == maps.get(name, count) for name, count in drawn.items()), "a bar of colours beside each map"
     names = [os.path.basename(path) for path in written]
     more = ["traces.png"] if kind == "lstm" else ["attention.png", "rollout.png", "lens.png"]
     assert names == ["surprisal.png", "attribution.png", *more]

@@ -1,13 +1,17 @@
 """The distribution that is drawn from, against its definition written as loops; and the draws, against the distribution."""
 
+import contextlib
 import math
 
 import numpy as np
 import pytest
 
+import minilm
+from minilm import devices, ops
 from minilm.generation import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids, sampling
 from minilm.ops import philox
 from minilm.random import Key
+from tests.ops import gpu
 
 LOGITS = np.log(np.array([[0.05, 0.4, 0.1, 0.25, 0.2]]))
 
@@ -112,6 +116,38 @@ def test_a_sum_reaches_p_whatever_it_rounds_to():
         logits = np.log(np.array([tenths]) / 10)
         for size in range(1, len(tenths)):
             assert np.isfinite(keep_top_p(logits, sum(tenths[:size]) / 10)).sum() == size
+
+
+@pytest.mark.parametrize("implementation", ["oracle", "cpu", "gpu"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_drawn_from_is_the_smallest_set_that_reaches_p(implementation, dtype):
+    """A draw's probability tells the weight of all that it was drawn from: one token more or less at the boundary shows.
+
+    Equal and unequal weights, at p on a partial sum, a little below and a little above it. (float32 rounds the logits, so that
+    there p is the sum of what they are.)
+    """
+    for weights in ([4, 3, 2, 1], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], [5, 2, 2, 1], [9, 1], [3, 3, 1, 1, 1, 1]):
+        logits = np.log(np.array(weights) / 10).astype(dtype)  # (V,) most probable first
+        p = np.exp(logits.astype(float) - logits.max())
+        sums = np.cumsum(p / p.sum())  # (V,)
+        for size in range(1, len(weights)):
+            for nudge, kept in ((-1e-6, size), (0, size), (1e-6, size + 1)):
+                with drawing(implementation) as there:
+                    rows = there(np.repeat(logits[None, ::-1].copy(), 16, axis=0))
+                    drawn = devices.to_host(ops.sampling.forward(rows, Key(size), top_p=sums[size - 1] + nudge))
+                ids = len(weights) - 1 - drawn.ids  # (16,) the first is the most probable
+                assert np.allclose(drawn.probability * sums[kept - 1], p[ids] / p.sum(), rtol=1e-5), (weights, size, nudge)
+
+
+@contextlib.contextmanager
+def drawing(implementation):
+    """Ops by one implementation, and how an array gets to where it computes."""
+    if implementation == "gpu":
+        with gpu.emulated():
+            yield devices.to_device
+        return
+    with minilm.implementation(implementation):
+        yield lambda array: array
 
 
 def test_no_ops_change_no_bit():

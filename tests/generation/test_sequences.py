@@ -99,6 +99,23 @@ def test_each_source_is_decoded_as_if_alone(model, alpha):
             assert a.score == pytest.approx(a.log_probability / (min(len(a.ids) + 1, 7)) ** alpha)
 
 
+def test_a_state_may_be_continued_twice(model):
+    """And each continuation further: neither is written over."""
+
+    def continued(state, ids):
+        logits = []
+        for id in ids:
+            found, state = model.step(np.full(len(SOURCE), id), state)
+            logits.append(found)
+        return state, logits
+
+    state, _ = continued(model.encode(SOURCE, LENGTHS, tokens=8), [BEGIN, 1])
+    first, second = (continued(state, [id])[0] for id in (0, 2))
+    for after, id in ((first, 0), (second, 2)):
+        wanted = continued(model.encode(SOURCE, LENGTHS, tokens=8), [BEGIN, 1, id, 1, 2])[1]
+        assert np.array_equal(continued(after, [1, 2])[1], wanted[-2:])
+
+
 def test_wrong_arguments(model):
     for changed, says in (
         ({"begin": 5}, "begin must lie in"),

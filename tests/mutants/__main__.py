@@ -15,7 +15,7 @@ from tests.mutants.faults import AREAS, FAULTS
 from tests.mutants.planting import Outcome, copied_tree, failing, try_fault
 
 WANTED = 0.95  # the share that is to be caught
-SECONDS = 600  # most that the tests of one fault may take
+SECONDS = 300  # most that the tests of one fault may take
 
 
 def arguments(words: Sequence[str] | None) -> argparse.Namespace:

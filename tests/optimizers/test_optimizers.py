@@ -166,6 +166,36 @@ def test_gradients_that_are_not_finite_change_nothing():
             adam.step()
         assert np.array_equal(before, model.parameters.flat)
         assert all(np.array_equal(state[name], array) for name, array in adam.state_dict().items())
+        assert not model.parameters.gradient_flat.any()  # or the next step would have them too
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_an_update_that_does_not_finish_leaves_no_gradients(error, monkeypatch):
+    def interrupted(self, flat, gradient, *state, **options):
+        gradient[: len(gradient) // 2] = 0
+        raise error
+
+    model = Net()
+    adam = optimizers.Adam(model.parameters, 0.1)
+    give(model.parameters, 0)
+    monkeypatch.setattr(optimizers.Adam, "_update", interrupted)
+    with pytest.raises(error):
+        adam.step()
+    assert not model.parameters.gradient_flat.any() and adam.steps == 0
+    give(model.parameters, 0)
+    with pytest.raises(TypeError):
+        adam.step("fast")  # a wrong argument is no step: the gradients wait for the right one
+    assert model.parameters.gradient_flat.any()
+
+
+def test_a_norm_that_is_known_is_not_computed_again():
+    model, other = Net(), Net()
+    for each, norm in ((model, None), (other, np.float64(4.0))):
+        give(each.parameters, 0)
+        if norm is not None:
+            each.parameters.gradient_flat[...] *= norm / np.linalg.norm(each.parameters.gradient_flat)
+        optimizers.SGD(each.parameters, 0.1, clip_norm=2.0).step(norm=norm)
+    np.testing.assert_allclose(model.parameters.flat, other.parameters.flat, rtol=1e-5, atol=1e-7)
 
 
 def test_a_model_that_changed_is_refused():

@@ -288,3 +288,22 @@ def test_damaged_runs_are_told(tmp_path, capsys):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "recipe": "toys"}))
     assert "did you mean 'toy'" in run(capsys, "try", folder, "a")[2]
+
+
+@pytest.mark.parametrize("when", [0, 3])  # while kernels are compiled, and later
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ArithmeticError])
+def test_a_step_that_does_not_finish_leaves_no_gradients(when, error, monkeypatch):
+    recipe, calls = Toy(), []
+    forward_backward = fit.forward_backward
+
+    def interrupted(*arguments):
+        loss = forward_backward(*arguments)
+        calls.append(loss)
+        if len(calls) > when:
+            raise error
+        return loss
+
+    monkeypatch.setattr(fit, "forward_backward", interrupted)
+    with pytest.raises(error):
+        recipe.run(progress=False)
+    assert not recipe.model.parameters.gradient_flat.any()

@@ -110,6 +110,18 @@ def inputs(kind):
     return x
 
 
+_YES_NO = ("LSTM", {"units": H}), ("Dense", {"units": 1, "activation": "sigmoid"})
+_BINARY = {"loss": "binary_crossentropy", "optimizer": ("SGD", {"learning_rate": 0.1}), "metrics": ["accuracy"]}
+
+
+def falling(epoch):
+    return 0.5 / (1 + epoch)
+
+
+def halved(epoch, rate):
+    return rate / 2
+
+
 _CLASSES = np.array([0, 2, 1, 2])
 _STEPS = np.array([[0, 1, 2, 0, 1, 2], [2, 1, 0, 2, 1, 0], [1, 1, 2, 2, 0, 0], [0, 2, 1, 0, 2, 1]])  # (B, T)
 
@@ -213,8 +225,90 @@ FITS = {  # input, layers, compile, targets, fit
         _CLASSES,
         {"batch_size": 4},
     ),
+    "weights of classes are for training": (
+        *embedded("none", *_YES_NO),
+        _BINARY,
+        np.array([0, 1, 1, 0]),
+        {"batch_size": 1, "class_weight": {0: 1.0, 1: 5.0}, "validation_split": 0.5},
+    ),
+    "labels 1 and 2": (*embedded("none", *_YES_NO), _BINARY, np.array([1, 2, 2, 1]), {"batch_size": 4}),
+    "soft labels": (
+        *embedded("none", *_YES_NO),
+        {**_BINARY, "metrics": ["accuracy", "binary_accuracy"]},
+        np.array([0.2, 0.7, 1.0, 0.5], np.float32),
+        {"batch_size": 2, "class_weight": {0: 2.0, 1: 3.0}},
+    ),
+    "a rate by the epoch": (
+        *embedded("none", *_YES_NO),
+        _BINARY,
+        np.array([0, 1, 1, 0]),
+        {"batch_size": 4, "callbacks": [("LearningRateScheduler", {"schedule": falling})]},
+    ),
+    "a rate by the rate before": (
+        *embedded("none", *_YES_NO),
+        _BINARY,
+        np.array([0, 1, 1, 0]),
+        {"batch_size": 4, "callbacks": [("LearningRateScheduler", {"schedule": halved})]},
+    ),
+    "a rate that falls on plateaus": (
+        *embedded("none", *_YES_NO),
+        _BINARY,
+        np.array([0, 1, 1, 0]),
+        {
+            "batch_size": 4,
+            "callbacks": [("ReduceLROnPlateau", {"monitor": "loss", "patience": 1, "min_delta": 10, "factor": 0.5})],
+        },
+    ),
+    "epochs of three batches": (
+        *embedded("none", *_YES_NO),
+        _BINARY,
+        np.array([0, 1, 1, 0]),
+        {"batch_size": 1, "steps_per_epoch": 3},
+    ),
 }
 EPOCHS = 5
+ROUNDS = 2  # in which two models that share a layer are trained in turn
+
+SHARED = ("Embedding", {"input_dim": V, "output_dim": D})  # the layer, and what stands behind it in the two models
+BEHIND = [_YES_NO, [("Flatten", {}), ("Dense", {"units": 1, "activation": "sigmoid"})]]
+
+
+FILED = embedded(  # what is written into files of Keras's own
+    "pre",
+    ("Bidirectional", {"layer": ("GRU", {"units": 2, "return_sequences": True, "dropout": 0.1}), "merge_mode": "sum"}),
+    ("LSTM", {"units": 2, "return_sequences": True, "use_bias": False}),
+    ("TimeDistributed", {"layer": ("Dense", {"units": 3, "activation": "relu", "kernel_initializer": "he_normal"})}),
+    ("GlobalAveragePooling1D", {}),
+    ("Dropout", {"rate": 0.1}),
+    ("Dense", {"units": 4, "activation": "tanh"}),
+    ("Dense", {"units": 3, "activation": "softmax"}),
+)
+FILED_COMPILED = {
+    "loss": ("SparseCategoricalCrossentropy", {}),
+    "optimizer": ("Adam", {"learning_rate": 0.01, "clipnorm": 1.0}),
+    "metrics": ["accuracy"],
+}
+FILED_Y = _CLASSES
+
+
+def with_objects(module, arguments):
+    """The arguments of compile or fit with the objects of a module in the place of descriptions."""
+    found = dict(arguments)
+    for name, part in (("loss", "losses"), ("optimizer", "optimizers")):
+        if isinstance(found.get(name), tuple):
+            found[name] = made(getattr(module, part), *found[name])
+    if "callbacks" in found:
+        found["callbacks"] = [made(module.callbacks, *each) for each in found["callbacks"]]
+    return found
+
+
+def pair_of(module, trainable):
+    """Two models of a module that share their first layer, compiled by `trainable`, and not trained."""
+    shared, models = made(module.layers, *SHARED), []
+    for behind in BEHIND:
+        models.append(module.Sequential([module.layers.Input((T,)), shared, *[made(module.layers, *each) for each in behind]]))
+        trainable(models[-1])
+    return models
 
 
 def made(layers, name, arguments):

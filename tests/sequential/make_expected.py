@@ -1,4 +1,4 @@
-"""Write expected.npz: what Keras gives for the models of `cases.py`, with its weights.
+"""Write expected.npz: what Keras gives for the models of `cases.py`, with its weights; and beside it files of Keras's own.
 
 Run where tensorflow is installed, from the repository's root: ``python -m tests.sequential.make_expected``.
 """
@@ -44,6 +44,35 @@ def densified(optimizer):
     return optimizer
 
 
+def keep_files(keep):
+    """Keras's own files of one model, and what it gives."""
+    keras.backend.clear_session()
+    model, x = model_of(*cases.FILED, seed=9)
+    model.compile(**cases.with_objects(keras, cases.FILED_COMPILED))
+    keep([model.predict(x, verbose=0)], "files", "predicted")
+    keep([np.atleast_1d(model.evaluate(x, cases.FILED_Y, verbose=0))], "files", "evaluated")
+    model.save(PATH.with_name("keras.keras"))
+    model.save_weights(PATH.with_name("keras.weights.h5"))
+    model.save(PATH.with_name("keras.h5"))
+
+
+def keep_pair(keep):
+    """What two models that share a layer come to, trained in turn."""
+
+    def trainable(model):
+        model.compile(optimizer=densified(keras.optimizers.SGD(0.5, momentum=0.9)), loss="binary_crossentropy")
+
+    x, y = cases.ids("none"), np.array([0, 1, 1, 0])
+    pair = cases.pair_of(keras, trainable)
+    for number, model in enumerate(pair):
+        keep(model.get_weights(), "shared", f"weights {number}")
+    for _ in range(cases.ROUNDS):
+        for model in pair:
+            model.fit(x, y, batch_size=2, shuffle=False, verbose=0)
+    for number, model in enumerate(pair):
+        keep(model.get_weights(), "shared", f"after {number}")
+
+
 def main():
     found = {}
 
@@ -66,20 +95,19 @@ def main():
     for seed, (name, (kind, layers, compiled, y, fitted)) in enumerate(cases.FITS.items()):
         model, x = model_of(kind, layers, seed + 500)
         keep(model.get_weights(), "fits", name, "weights")
-        compiled = dict(compiled)
-        for argument, module in (("loss", keras.losses), ("optimizer", keras.optimizers)):
-            if isinstance(compiled[argument], tuple):
-                compiled[argument] = cases.made(module, *compiled[argument])
+        compiled = cases.with_objects(keras, compiled)
         compiled["optimizer"] = densified(keras.optimizers.get(compiled["optimizer"]))
         model.compile(**compiled)
         lines = []
         model.summary(line_length=88, print_fn=lines.append)
         tables[name] = "\n".join(lines)
-        history = model.fit(x, y, epochs=cases.EPOCHS, shuffle=False, verbose=0, **fitted)
+        history = model.fit(x, y, epochs=cases.EPOCHS, shuffle=False, verbose=0, **cases.with_objects(keras, fitted))
         histories[name] = history.history
         keep(model.get_weights(), "fits", name, "after")
         keep([model.predict(x, verbose=0)], "fits", name, "predicted")
         keep([np.atleast_1d(model.evaluate(x, y, verbose=0, batch_size=3))], "fits", name, "evaluated")
+    keep_pair(keep)
+    keep_files(keep)
     shapes = {name: array.shape for name, array in found.items()}  # one array of all is a tenth of the file of a thousand
     text = json.dumps({"keras": keras.__version__, "histories": histories, "tables": tables, "shapes": shapes})
     flat = np.concatenate([array.reshape(-1) for array in found.values()])

@@ -79,7 +79,7 @@ MEANT = r"layer 'lstm' \(LSTM\) gives its last step alone, \(None, 4\); for a ta
         (last, X[:0], [], "no rows"),
         (last, X[0], [0, 1, 2, 3], r"'lstm' \(LSTM\) wants inputs of shape \(batch, time, features\), got \(None, 3\)"),
         (last, X, None, "y is missing"),
-        (last, iter(X), [0, 1], "a generator's batches go to train_on_batch"),
+        (last, iter(X), [0, 1], "x gives whole batches .*: y is for arrays"),
         (lambda: model_of(Input((3,)), Embedding(6, 3), LSTM(4), Dense(5)), X, [0, 1], r"must have shape \(None, 3\)"),
         (lambda: model_of(Embedding(6, 3), Flatten(), Dense(5)), X, X, "wants targets of shape"),
         (lambda: model_of(LSTM(4), Dense(5)), X, [0, 1], r"'lstm' \(LSTM\) wants inputs of shape \(batch, time, features\)"),

@@ -66,16 +66,13 @@ def test_layers(name):
         close(ours, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:x gave 1 batches")  # Keras warns too
 @pytest.mark.parametrize("name", cases.FITS)
 def test_fits(name):
     kind, layers, compiled, y, fitted = cases.FITS[name]
     model, x = model_of(kind, layers, kept("fits", name, "weights"))
-    compiled = dict(compiled)
-    for argument, module in (("loss", sequential.losses), ("optimizer", sequential.optimizers)):
-        if isinstance(compiled[argument], tuple):
-            compiled[argument] = cases.made(module, *compiled[argument])
-    model.compile(**compiled)
-    history = model.fit(x, y, epochs=cases.EPOCHS, shuffle=False, verbose=0, **fitted)
+    model.compile(**cases.with_objects(sequential, compiled))
+    history = model.fit(x, y, epochs=cases.EPOCHS, shuffle=False, verbose=0, **cases.with_objects(sequential, fitted))
     theirs = TOLD["histories"][name]
     assert sorted(history.history) == sorted(theirs)
     for each, numbers in theirs.items():
@@ -85,6 +82,22 @@ def test_fits(name):
     close(model.predict(x, verbose=0), kept("fits", name, "predicted")[0])
     evaluated = np.atleast_1d(model.evaluate(x, y, batch_size=3, verbose=0))
     np.testing.assert_allclose(evaluated, kept("fits", name, "evaluated")[0], rtol=1e-4, atol=TOLERANCE)
+
+
+def test_two_models_that_share_a_layer_train_it_in_turn():
+    def trainable(model):
+        model.compile(optimizer=sequential.optimizers.SGD(0.5, momentum=0.9), loss="binary_crossentropy")
+
+    pair = cases.pair_of(sequential, trainable)
+    for number, model in enumerate(pair):
+        model.set_weights(kept("shared", f"weights {number}"))
+    for _ in range(cases.ROUNDS):
+        for model in pair:
+            model.fit(cases.ids("none"), np.array([0, 1, 1, 0]), batch_size=2, shuffle=False, verbose=0)
+    for number, model in enumerate(pair):
+        for ours, theirs in zip(model.get_weights(), kept("shared", f"after {number}"), strict=True):
+            close(ours, theirs)
+    assert pair[0].layers[0] is pair[1].layers[0]
 
 
 @pytest.mark.parametrize("name", cases.FITS)

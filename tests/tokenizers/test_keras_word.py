@@ -320,3 +320,51 @@ def test_save_and_load(tmp_path):
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def _cut(word):
+    word.word_index = {each: index for each, index in word.word_index.items() if index <= 2}
+
+
+def _shifted(word):  # as for Keras's IMDB reviews
+    word.word_index = {"<PAD>": 0, "<START>": 1, "<UNK>": 2, **{each: index + 3 for each, index in word.word_index.items()}}
+
+
+def _oov_later(word):
+    word.oov_token = "<oov>"
+
+
+def _numpy(word):
+    word.num_words = np.int64(3)
+    word.word_index = {each: np.int32(index) for each, index in word.word_index.items()}
+
+
+@pytest.mark.parametrize("change", [_cut, _shifted, _oov_later, _numpy])
+def test_what_is_saved_is_loaded(change, tmp_path):
+    word = Word()
+    word.fit_on_texts(["a b a c", "b d"])
+    change(word)
+    known = "b a"
+    word.save(tmp_path)
+    for again in (Word.load(tmp_path), tokenizer_from_json(word.to_json())):
+        assert again.get_config() == word.get_config()
+        if change is _oov_later:
+            for each in (word, again):
+                with pytest.raises(ValueError, match="oov_token has no index yet"):
+                    each.texts_to_sequences([known])
+        else:
+            assert again.texts_to_sequences([known]) == word.texts_to_sequences([known])
+            assert again.sequences_to_texts([[1, 2]]) == word.sequences_to_texts([[1, 2]])
+
+
+@pytest.mark.parametrize("name", ["word_index", "index_word", "word_counts"])
+@pytest.mark.parametrize("content", [{"a": 1.5}, {("a", "b"): 1}, {3: 4}, {"a": None}])
+def test_what_cannot_be_loaded_is_not_saved(name, content, tmp_path):
+    word = Word()
+    word.fit_on_texts(["a b"])
+    setattr(word, name, content)
+    with pytest.raises(ValueError, match="this tokenizer cannot be saved: ") as error:
+        word.save(tmp_path)
+    assert "\n" not in str(error.value) and list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="cannot be saved"):
+        word.to_json()

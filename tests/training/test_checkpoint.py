@@ -371,3 +371,20 @@ def test_weights_that_are_not_finite_are_not_saved(tiny, tmp_path):
         trainer.save()
     trainer.close()
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_step_that_does_not_finish_leaves_no_gradients(error, tiny, tmp_path, monkeypatch):
+    trainer = _new(tiny(), tmp_path, False)
+    real = trainer.model.backward
+
+    def interrupted(saved, **options):
+        real(saved, **options)
+        if trainer.state.step == 3:
+            raise error
+
+    monkeypatch.setattr(trainer.model, "backward", interrupted)
+    with pytest.raises(error):
+        _run(trainer, False)
+    trainer.close()
+    assert not trainer.model.parameters.gradient_flat.any()

@@ -1,20 +1,20 @@
 """Gated recurrent unit over a whole sequence, and one step of it: formulas, shapes, and what each saves.
 
-========  =============  =====================================================
-array     shape          meaning
-========  =============  =====================================================
-x         (T, B, D)      inputs, time first
-h0        (B, H)         hidden state before the first step
-W_ih      (3H, D)        input weights, the gates r z n below one another
-W_hh      (3H, H)        recurrent weights, likewise
-b_ih b_hh (3H,)          biases; those of n differ in place, see below
-lengths   (B,)           steps of each row, or None: all of T
-y         (T, B, H)      hidden states after each step; zero beyond a row's length
-h_n       (B, H)         hidden state after each row's last step
-h         (T + 1, B, H)  all states, the initial one included; `minilm.ops.recurrence` says in what order
-gates     (T, B, 3H)     r z n of each step, after their sigmoid or tanh
-inner     (T, B, H)      u of each step: what the reset gate multiplies
-========  =============  =====================================================
+==========  =============  =====================================================
+array       shape          meaning
+==========  =============  =====================================================
+x           (T, B, D)      inputs, time first
+h0          (B, H)         hidden state before the first step
+W_ih        (3H, D)        input weights, the gates r z n below one another
+W_hh        (3H, H)        recurrent weights, likewise
+b_ih, b_hh  (3H,)          biases; those of n differ in place, see below
+lengths     (B,)           steps of each row, or None: all of T
+y           (T, B, H)      hidden states after each step; zero beyond a row's length
+h_n         (B, H)         hidden state after each row's last step
+h           (T + 1, B, H)  all states, the initial one included; `minilm.ops.recurrence` says in what order
+gates       (T, B, 3H)     r z n of each step, after their sigmoid or tanh
+inner       (T, B, H)      u of each step: what the reset gate multiplies
+==========  =============  =====================================================
 
 Forward. With h' the state before a step and σ the logistic sigmoid::
 

@@ -1,19 +1,19 @@
 """Long short-term memory over a whole sequence, and one step of it: formulas, shapes, and what each saves.
 
-========  =============  =====================================================
-array     shape          meaning
-========  =============  =====================================================
-x         (T, B, D)      inputs, time first
-h0, c0    (B, H)         hidden state and cell before the first step
-W_ih      (4H, D)        input weights, the gates i f g o below one another
-W_hh      (4H, H)        recurrent weights, likewise
-b_ih b_hh (4H,)          biases; only their sum matters, both are kept as PyTorch has them
-lengths   (B,)           steps of each row, or None: all of T
-y         (T, B, H)      hidden states after each step; zero beyond a row's length
-h_n, c_n  (B, H)         hidden state and cell after each row's last step
-h, c      (T + 1, B, H)  all states, the initial ones included; `minilm.ops.recurrence` says in what order
-gates     (T, B, 4H)     i f g o of each step, after their sigmoid or tanh
-========  =============  =====================================================
+==========  =============  =====================================================
+array       shape          meaning
+==========  =============  =====================================================
+x           (T, B, D)      inputs, time first
+h0, c0      (B, H)         hidden state and cell before the first step
+W_ih        (4H, D)        input weights, the gates i f g o below one another
+W_hh        (4H, H)        recurrent weights, likewise
+b_ih, b_hh  (4H,)          biases; only their sum matters, both are kept as PyTorch has them
+lengths     (B,)           steps of each row, or None: all of T
+y           (T, B, H)      hidden states after each step; zero beyond a row's length
+h_n, c_n    (B, H)         hidden state and cell after each row's last step
+h, c        (T + 1, B, H)  all states, the initial ones included; `minilm.ops.recurrence` says in what order
+gates       (T, B, 4H)     i f g o of each step, after their sigmoid or tanh
+==========  =============  =====================================================
 
 Forward. With h', c' the states before a step and σ the logistic sigmoid::
 

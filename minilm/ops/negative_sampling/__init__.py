@@ -124,7 +124,7 @@ def train(
     window, negatives : int
         Most neighbours on each side; negatives for each prediction.
     lr, lr_end : float
-        Learning rate at the first of `total` words, and at the last.
+        Learning rate at the first of `total` words, and at the last; between them it falls from word to word.
     seed : int
         In [0, 2**64).
     first : int

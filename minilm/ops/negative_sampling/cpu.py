@@ -151,9 +151,9 @@ def _train(
             if np.float64(_mixed(state) >> _11) * _UNIT53 < keep[word]:
                 left[count] = word
                 count += 1
-        done += starts[s + 1] - starts[s]
-        rate = real(lr + (lr_end - lr) * min(1.0, done / max(1, total)))
         for i in range(count):
+            read = done + (starts[s + 1] - starts[s]) * (i + 1) / count
+            rate = real(lr + (lr_end - lr) * min(1.0, read / max(1, total)))
             state += _GOLDEN
             b = 1 + np.int64((_mixed(state) >> _32) * np.uint64(window) >> _32)
             low, high = max(0, i - b), min(count, i + b + 1)
@@ -198,6 +198,7 @@ def _train(
                     row = W_in[left[i]]
                     for d in range(D):
                         row[d] -= rate * dh[d]
+        done += starts[s + 1] - starts[s]
 
 
 def train(

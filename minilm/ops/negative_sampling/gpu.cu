@@ -143,9 +143,10 @@ extern "C" __global__ void negative_sampling_train(
             }
         }
         __syncwarp();
-        double part = double(done + starts[s + 1] - starts[0]) / double(total > 1 ? total : 1);
-        REAL rate = REAL(lr + (lr_end - lr) * (part < 1 ? part : 1.0));
         for (i64 i = 0; i < count; ++i) {
+            double read = done + starts[s] - starts[0] + double((starts[s + 1] - starts[s]) * (i + 1)) / double(count);
+            double part = read / double(total > 1 ? total : 1);
+            REAL rate = REAL(lr + (lr_end - lr) * (part < 1 ? part : 1.0));
             i64 b = 1 + i64((next_random(state) >> 32) * u64(window) >> 32), low = max(i64(0), i - b), high = min(count, i + b + 1);
             if (high - low < 2) continue;
             REAL share = 1 / REAL(cbow ? high - low - 1 : 1);

@@ -88,9 +88,9 @@ def train(
         random = _Random(seed, first + s)
         sentence = ids[starts[s] : starts[s + 1]]
         left = [w for w in sentence if random.uniform() < keep[w]]
-        done += len(sentence)
-        rate = W_in.dtype.type(lr + (lr_end - lr) * min(1.0, done / max(1, total)))
         for i, word in enumerate(left):
+            read = done + len(sentence) * (i + 1) / len(left)
+            rate = W_in.dtype.type(lr + (lr_end - lr) * min(1.0, read / max(1, total)))
             b = 1 + ((random.next() >> 32) * window >> 32)
             around = [j for j in range(max(0, i - b), min(len(left), i + b + 1)) if j != i]
             if cbow and around:
@@ -114,4 +114,5 @@ def train(
                 predictions += 1
                 for word_in in inputs:
                     W_in[word_in] -= rate / h.dtype.type(len(inputs)) * dh[0]
+        done += len(sentence)
     return W_in, W_out, Trained(loss, predictions, done - before)

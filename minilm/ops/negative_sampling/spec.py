@@ -17,7 +17,7 @@ logistic function::
     loss    = mean or sum over n of loss[n]
 
 A negative that happens to be the target is no question: it counts for nothing. The numbers are computed as softplus,
--log σ(s) = max(-s, 0) + log(1 + e^-|s|), which neither overflows nor loses digits.
+``-log σ(s) = max(-s, 0) + log(1 + e^-|s|)``, which neither overflows nor loses digits.
 
 Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negative::
 
@@ -35,7 +35,8 @@ vectors of a hundred numbers is bound by the two dot products and sums a questio
     skip-gram:  for each neighbour j up to b away:  h = W_in[word]                    target = neighbour
     CBOW:                                           h = mean of W_in[neighbours]      target = word
     draw K negatives;  W_out -= lr g h;  then  W_in -= lr dh       CBOW: lr dh / C to each of C neighbours, the mean's gradient
-    lr falls in a line with the words that have been read
+    lr falls in a line with the words that have been read: at number i = 0 .. m - 1 of the m words left of a sentence of n, before
+    which `done` words of `total` were read, it is lr + (lr_end - lr) min(1, (done + n (i + 1) / m) / total)
 
 Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is cut
 into calls; one thread does it all, so that they do not depend on a race either, unless a GPU is allowed several `streams`: then a

@@ -1,18 +1,18 @@
 """The simple recurrent layer over a whole sequence, and one step of it: formulas, shapes, and what each saves.
 
-========  =============  =====================================================
-array     shape          meaning
-========  =============  =====================================================
-x         (T, B, D)      inputs, time first
-h0        (B, H)         hidden state before the first step
-W_ih      (H, D)         input weights
-W_hh      (H, H)         recurrent weights
-b_ih b_hh (H,)           biases; only their sum matters, both are kept as PyTorch has them
-lengths   (B,)           steps of each row, or None: all of T
-y         (T, B, H)      hidden states after each step; zero beyond a row's length
-h_n       (B, H)         hidden state after each row's last step
-h         (T + 1, B, H)  all states, the initial one included; `minilm.ops.recurrence` says in what order
-========  =============  =====================================================
+==========  =============  =====================================================
+array       shape          meaning
+==========  =============  =====================================================
+x           (T, B, D)      inputs, time first
+h0          (B, H)         hidden state before the first step
+W_ih        (H, D)         input weights
+W_hh        (H, H)         recurrent weights
+b_ih, b_hh  (H,)           biases; only their sum matters, both are kept as PyTorch has them
+lengths     (B,)           steps of each row, or None: all of T
+y           (T, B, H)      hidden states after each step; zero beyond a row's length
+h_n         (B, H)         hidden state after each row's last step
+h           (T + 1, B, H)  all states, the initial one included; `minilm.ops.recurrence` says in what order
+==========  =============  =====================================================
 
 Forward. With h' the state before a step, and f = tanh or f = relu (``nonlinearity``)::
 

@@ -6,25 +6,24 @@ cut), `merging` (the algorithm), `encoding` (what makes it fast), `training` (ho
 
 from .byte_level import ByteLevelBPE
 from .gpt1 import GPT1BPE, SUFFIX
-from .hugging_face import from_folder, is_vocabulary, read_merges
+from .hugging_face import TYPE, from_folder, is_vocabulary, missing
 
-__all__ = ["AnyBPE", "ByteLevelBPE", "GPT1BPE", "is_vocabulary"]
+__all__ = ["TYPE", "AnyBPE", "ByteLevelBPE", "GPT1BPE", "is_vocabulary", "missing"]
 
 
 class AnyBPE:
     """Reads either of the two from what their files hold."""
 
     @staticmethod
-    def _from_fields(fields: dict):
+    def _from_fields(fields: dict, *around):
         model = fields.get("model")
         suffix = model.get("end_of_word_suffix") if isinstance(model, dict) else None
-        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields)
+        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *around)
 
     @staticmethod
-    def from_files(vocabulary, merges):
-        """A tokenizer from its vocabulary and merges: GPT-1's if merges end words."""
-        ends = any(right.endswith(SUFFIX) for _, right in read_merges(merges))
-        return (GPT1BPE if ends else ByteLevelBPE).from_files(vocabulary, merges)
+    def like(merges) -> type:
+        """The class of tokenizer that merges are of: GPT-1's if they end words."""
+        return GPT1BPE if any(right.endswith(SUFFIX) for _, right in merges) else ByteLevelBPE
 
     @classmethod
     def from_pretrained(cls, folder):

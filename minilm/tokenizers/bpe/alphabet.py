@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import functools
 
+NEVER = frozenset([0xC0, 0xC1, *range(0xF5, 0x100)])  # bytes that no UTF-8 has
+
 
 @functools.cache
 def characters() -> tuple[str, ...]:

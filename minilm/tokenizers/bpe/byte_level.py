@@ -7,33 +7,45 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minilm.tokenizers import files
-from minilm.tokenizers.base import Tokenizer, check_ids, check_text, several
+from minilm.tokenizers import beside, files
+from minilm.tokenizers.added import AddedToken, AddedTokens
+from minilm.tokenizers.added.holder import WithAddedTokens
+from minilm.tokenizers.added.table import names
+from minilm.tokenizers.base import check_ids, check_text, several
 from minilm.tokenizers.bpe import alphabet, hugging_face, special
 from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
 from minilm.tokenizers.bpe.vocabulary import MOST_IDS, merge_ids
 from minilm.tokenizers.character import place
+from minilm.tokenizers.cuts import safe_cut
+
+GPT2 = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
+ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
+ROBERTAS = ("RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer")
 
 
-class ByteLevelBPE(Tokenizer):
+class ByteLevelBPE(WithAddedTokens):
     r"""Byte-pair encoding of UTF-8, as GPT-2 and GPT-3 use it: every text has ids, and none is unknown.
 
     Parameters
     ----------
     vocabulary : iterable of str
         All tokens in the order of their ids, written in GPT-2's byte alphabet (" the" is "\u0120the"), special ones as they
-        are. All 256 single bytes must be among them.
+        are. All single bytes must be among them, but for the 13 that UTF-8 never has (C0, C1, F5 ... FF).
     merges : iterable of (str, str)
         Pairs of tokens, the first to be merged first.
     special_tokens : iterable of str
-        Those of the vocabulary that stand for something other than their spelling. "<|endoftext|>", or the only one if there is
-        only one, is `eos_token`, which ends a text.
+        Those of the vocabulary that stand for something other than their spelling.
+    added_tokens : iterable of AddedToken
+        Tokens of the vocabulary that a text may spell and that are not special, or have other flags; see `AddedToken`.
+    eos_token : str, optional
+        The special token that ends a text: "<|endoftext|>", or the only one if there is only one, where nothing is given.
 
     Notes
     -----
-    A text is cut at the special tokens in it, then by GPT-2's pattern into pieces (see `bpe.pieces`), and the bytes of every
-    piece are merged on their own, the pair of lowest rank first (`bpe.merging`). Nothing is normalised and nothing lost:
-    ``decode(encode(text)) == text`` for every text. Lone surrogates are no text: UTF-8 has no bytes for them.
+    A text is cut at the added tokens in it, special ones and others, then by GPT-2's pattern into pieces (see `bpe.pieces`), and
+    the bytes of every piece are merged on their own, the pair of lowest rank first (`bpe.merging`). Nothing is normalised and
+    nothing lost: ``decode(encode(text)) == text`` for every text, but for the white space that an added token takes in (`lstrip`,
+    `rstrip`). Lone surrogates are no text: UTF-8 has no bytes for them.
 
     Special tokens that stand in a text are encoded as such, which is what Hugging Face's tokenizers do; tiktoken refuses them
     unless told. `encode` takes tiktoken's two arguments to choose: texts from others want ``disallowed_special="all"`` together
@@ -50,6 +62,7 @@ class ByteLevelBPE(Tokenizer):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
+    FAMILY = beside.Family("GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA))
     USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
 
     def __init__(
@@ -58,28 +71,37 @@ class ByteLevelBPE(Tokenizer):
         merges: Iterable[tuple[str, str]],
         *,
         special_tokens: Iterable[str] = (END_OF_TEXT,),
+        added_tokens: Iterable[AddedToken] = (),
+        eos_token: str | None = None,
     ):
-        super().__init__(vocabulary, special.check(special_tokens))
-        self._special_ids = special.ids_of(self._special_tokens, self._ids)
-        self._special_tokens = tuple(self._special_ids)
-        only = self._special_tokens[0] if len(self._special_tokens) == 1 else None
-        self.eos_token = END_OF_TEXT if END_OF_TEXT in self._special_ids else only
-        self._bytes = [self._content(token) for token in self._vocabulary]  # V
+        super().__init__(vocabulary)
+        self._add(special_tokens, added_tokens)
+        if eos_token is not None and eos_token not in self._added:
+            raise ValueError(f"eos_token must be a special token, got {eos_token!r}")
+        only = self.special_tokens[0] if len(self.special_tokens) == 1 else None
+        self.eos_token = eos_token or (END_OF_TEXT if END_OF_TEXT in self._added else only)
         for byte, character in enumerate(alphabet.characters()):
-            if character not in self._ids or character in self._special_ids:
-                raise ValueError(f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all 256 some texts have no ids")
+            if character not in self._ids and byte not in alphabet.NEVER:
+                raise ValueError(
+                    f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all that UTF-8 has some texts have no ids"
+                )
         self._merges = tuple((left, right) for left, right in merges)
         self._merge_ids = merge_ids(self._merges, self._ids)  # (M, 3): left, right, both
+        self._bytes = self._contents()  # V
         self._tables = None
         self._states: list = []  # of threads that are not encoding now
 
-    def _content(self, token: str) -> bytes:
-        if token in self._special_ids:
-            return token.encode("utf-8")
-        content = alphabet.unspelled(token)
-        if not content:
-            raise ValueError(f"token {token!r} is neither special nor written in GPT-2's byte alphabet")
-        return content
+    def _contents(self) -> list[bytes]:
+        """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
+        made = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
+        spelled = {token.id for token in self._added.tokens if token.id not in made}
+        contents = []
+        for id, token in enumerate(self._vocabulary):
+            content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)
+            if not content:
+                raise ValueError(f"token {token!r} is neither added nor written in GPT-2's byte alphabet")
+            contents.append(content)
+        return contents
 
     # Text to ids
 
@@ -138,19 +160,26 @@ class ByteLevelBPE(Tokenizer):
             Id t stands for ``text[offsets[t, 0] : offsets[t, 1]]``. Ids that share a character, each with some of its bytes, all
             have that whole character, as in Hugging Face's tokenizers.
         """
-        ids = self.encode(text, allowed_special=allowed_special, disallowed_special=disallowed_special)  # (T,)
-        content = np.frombuffer(text.encode("utf-8"), np.uint8)  # (N,)
-        character = np.cumsum((content & 0xC0) != 0x80) - 1  # (N,): which one a byte belongs to
-        lengths = np.fromiter((len(self._bytes[id]) for id in ids.tolist()), np.int64, count=ids.size)  # (T,)
-        stops = np.cumsum(lengths)  # (T,)
-        return ids, np.stack([character[stops - lengths], character[stops - 1] + 1], axis=1)
+        check_text(text)
+        parts, offsets = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
+        for begin, end, ids in self._parts(text, 0, "", self._choice(text, allowed_special, disallowed_special)):
+            parts.append(ids)
+            if isinstance(ids, list):
+                offsets.append(np.array([[begin, end]]))
+                continue
+            content = np.frombuffer(text[begin:end].encode("utf-8"), np.uint8)  # (N,)
+            character = np.cumsum((content & 0xC0) != 0x80) - 1 + begin  # (N,): which one a byte belongs to
+            lengths = np.fromiter((len(self._bytes[id]) for id in ids.tolist()), np.int64, count=ids.size)  # (t,)
+            stops = np.cumsum(lengths)  # (t,)
+            offsets.append(np.stack([character[stops - lengths], character[stops - 1] + 1], axis=1))
+        return np.concatenate(parts, dtype=np.int32), np.concatenate(offsets)
 
-    def _choice(self, text: str, allowed_special, disallowed_special) -> dict[str, int]:
-        """The special tokens to look for in a text, with their ids; ValueError for one that must not be there."""
+    def _choice(self, text: str, allowed_special, disallowed_special) -> AddedTokens:
+        """The added tokens to look for in a text; ValueError for a special one that must not be there."""
         if allowed_special == special.ALL and not disallowed_special:
-            return self._special_ids
-        allowed = special.chosen("allowed_special", allowed_special, self._special_ids)
-        disallowed = special.chosen("disallowed_special", disallowed_special, self._special_ids)
+            return self._added
+        allowed = special.chosen("allowed_special", allowed_special, self.special_tokens)
+        disallowed = special.chosen("disallowed_special", disallowed_special, self.special_tokens)
         for token in sorted(disallowed - allowed if disallowed_special == special.ALL else disallowed):
             at = text.find(token)
             if at >= 0:
@@ -158,16 +187,22 @@ class ByteLevelBPE(Tokenizer):
                     f"character {at}: the text holds the special token {token!r}, which disallowed_special names; "
                     "allowed_special encodes it as that token, and a token in neither is encoded as ordinary text"
                 )
-        return {token: id for token, id in self._special_ids.items() if token in allowed}
+        return self._added.allowing(allowed)
 
-    def _encode(self, text, start, source, special_ids=None):
+    def _encode(self, text, start, source, added=None):
+        parts = [ids for _, _, ids in self._parts(text, start, source, self._added if added is None else added)]
+        if len(parts) == 1:
+            return np.asarray(parts[0], np.int32)  # (T,)
+        return np.concatenate([np.empty(0, np.int32), *parts], dtype=np.int32)  # (T,)
+
+    def _parts(self, text, start, source, added: AddedTokens):
+        """Begin, end and ids of every stretch of a text: the ids of one added token in a list, others in an array."""
         from minilm.tokenizers.bpe import encoding, pieces
 
         tables = self._prepare()
-        parts = []
-        for begin, end, id in special.segments(text, self._special_ids if special_ids is None else special_ids):
+        for begin, end, id in added.segments(text):
             if id >= 0:
-                parts.append(np.array([id], np.int32))  # (1,)
+                yield begin, end, [id]
             elif begin < end:
                 stretch = text if end - begin == len(text) else text[begin:end]
                 try:
@@ -181,33 +216,25 @@ class ByteLevelBPE(Tokenizer):
                     state = self._states.pop()
                 except IndexError:
                     state = encoding.make_state()
-                parts.append(encoding.encode_all(content, size, tables, state))  # (T_i,)
+                ids = encoding.encode_all(content, size, tables, state)  # (t,)
                 self._states.append(state)
-        return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.empty(0, np.int32)  # (T,)
+                yield begin, end, ids
 
     def _prepare(self):
         """The tables that encoding reads, made at the first use."""
         if self._tables is None:
             from minilm.tokenizers.bpe import encoding, unicode16
 
-            byte_ids = np.array([self._ids[character] for character in alphabet.characters()], np.int32)  # (256,)
-            tokens = [b"" if token in self._special_ids else self._bytes[id] for id, token in enumerate(self._vocabulary)]  # V
-            self._tables = encoding.make_tables(unicode16.classes(), byte_ids, self._merge_ids, tokens)
+            byte_ids = np.array([self._ids.get(character, -1) for character in alphabet.characters()], np.int32)  # (256,)
+            self._tables = encoding.make_tables(unicode16.classes(), byte_ids, self._merge_ids, self._bytes)
         return self._tables
 
     def _safe_cut(self, text):
-        from minilm.tokenizers.bpe.cuts import safe_cut
+        from minilm.tokenizers.bpe.cuts import between_pieces
 
-        return safe_cut(text, self._special_tokens)
+        return safe_cut(text, between_pieces, self._added.touched, self._added.margin)
 
     # Ids to text
-
-    def decode(self, ids, *, skip_special_tokens: bool = False) -> str:
-        """Decode ids; with `skip_special_tokens` those of special tokens give nothing instead of their spelling."""
-        if not skip_special_tokens:
-            return super().decode(ids)
-        ids = check_ids(ids, self.vocab_size)  # (T,)
-        return super().decode(ids[~np.isin(ids, list(self._special_ids.values()))])
 
     def decode_bytes(self, ids) -> bytes:
         """The bytes of ids, which need not be whole characters."""
@@ -240,7 +267,7 @@ class ByteLevelBPE(Tokenizer):
         merges : path
             vocab.bpe or merges.txt: a line a merge, the first line a comment.
         special_tokens : iterable of str, optional
-            "<|endoftext|>" if the vocabulary has it, otherwise none.
+            Those of the vocabulary that are special; if None, "<|endoftext|>" where the vocabulary has it.
 
         Raises
         ------
@@ -248,7 +275,9 @@ class ByteLevelBPE(Tokenizer):
         ValueError
             Naming the file and what is wrong in it.
         """
-        return hugging_face.from_files(cls, vocabulary, merges, (END_OF_TEXT,) if special_tokens is None else special_tokens)
+        if special_tokens is None:
+            special_tokens = [END_OF_TEXT] if END_OF_TEXT in hugging_face.read_vocabulary(vocabulary) else []
+        return hugging_face.from_files(cls, vocabulary, merges, names(special_tokens))
 
     @classmethod
     def from_pretrained(cls, folder) -> ByteLevelBPE:
@@ -267,8 +296,9 @@ class ByteLevelBPE(Tokenizer):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
-        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
+        roles = {**dict.fromkeys(GPT2), "eos_token": self.eos_token}  # those not said would be GPT-2's
+        hugging_face.write_folder(self, hugging_face.byte_level_json(self), folder, **roles)
 
     def to_json(self) -> str:
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
@@ -284,12 +314,27 @@ class ByteLevelBPE(Tokenizer):
         return hugging_face.load(cls, path)
 
     def _fields(self):
-        return {"special_tokens": self._special_tokens, "vocabulary": self._vocabulary, "merges": self._merges}
+        added = {"special_tokens": self.special_tokens, "added_tokens": self._added.further(), "eos_token": self.eos_token}
+        return {**added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields):
-        tokens, merges, special_tokens = hugging_face.byte_level_parts(fields)
-        return cls(tokens, merges, special_tokens=special_tokens)
+    def _from_fields(cls, fields, around=beside.NOTHING):
+        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), around)
+
+    @classmethod
+    def like(cls, merges) -> type:
+        """The class of tokenizer that these merges are of: this one."""
+        return cls
+
+    @staticmethod
+    def roles(tokens: dict[str, str | None]) -> dict:
+        """The constructor's arguments for the tokens that files name for roles."""
+        return {"eos_token": tokens.get("eos_token")}
+
+    @staticmethod
+    def is_symbol(token: str) -> bool:
+        """Whether a token is a single byte, which needs no merge."""
+        return len(token) == 1
 
     # Training
 
@@ -329,7 +374,7 @@ class ByteLevelBPE(Tokenizer):
     def _train(cls, texts, source, *, vocab_size, min_frequency=2, special_tokens=(END_OF_TEXT,), progress=False):
         from minilm.tokenizers.bpe import training
 
-        special_tokens = special.check(special_tokens)
+        special_tokens = names(special_tokens)
         for token in special_tokens:
             if token in alphabet.characters():
                 raise ValueError(f"special token {token!r} is also how a byte is written")

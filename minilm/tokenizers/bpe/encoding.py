@@ -87,6 +87,7 @@ def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, t
     ----------
     classes : (0x110000,) uint8
     byte_ids : (256,) int32
+        -1 for a byte that no text has.
     merges : (M, 3) int32
         Left id, right id and the id of both together.
     tokens : list of V bytes
@@ -105,7 +106,7 @@ def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, t
 def _byte_ranks(byte_ids, left, right) -> np.ndarray:
     """The ranks of pairs of bytes, (65536,) int32: with these every piece begins, and here they lie close together."""
     byte = np.full(max(byte_ids.max(), left.max(initial=0), right.max(initial=0)) + 1, -1, np.int64)  # (ids,)
-    byte[byte_ids] = np.arange(256)
+    byte[byte_ids[byte_ids >= 0]] = np.flatnonzero(byte_ids >= 0)
     found = np.full(1 << 16, NO_RANK, np.int32)  # (65536,)
     ranks = np.flatnonzero((byte[left] >= 0) & (byte[right] >= 0))  # (b,)
     found[byte[left[ranks]] << 8 | byte[right[ranks]]] = ranks
@@ -133,9 +134,11 @@ def _fill(words, tokens, starts, byte_ids, merges, scratch):
         length = starts[token + 1] - starts[token]
         if not 0 < length <= KEY_BYTES:
             continue
+        complete = True
         for k in range(length):
             scratch[0, k] = byte_ids[tokens[starts[token] + k]]
-        if merge_short(scratch, length, merges) != 1 or scratch[0, 0] != token:
+            complete = complete and scratch[0, k] >= 0
+        if not complete or merge_short(scratch, length, merges) != 1 or scratch[0, 0] != token:
             continue
         first, second = key_of(tokens, starts[token], length)
         slot = hash_of(first, second) >> words.shift

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable
 
 import numpy as np
 
-from minilm.tokenizers import files
-from minilm.tokenizers.base import Tokenizer, check_ids, check_text
-from minilm.tokenizers.bpe import hugging_face, special
+from minilm.tokenizers import beside, files
+from minilm.tokenizers.added import AddedToken
+from minilm.tokenizers.added.holder import WithAddedTokens
+from minilm.tokenizers.added.table import names
+from minilm.tokenizers.base import check_text
+from minilm.tokenizers.bpe import hugging_face
 from minilm.tokenizers.bpe.vocabulary import merge_ids
 from minilm.tokenizers.character import code_points
-from minilm.tokenizers.word_piece.characters import Basic, Characters
+from minilm.tokenizers.cuts import safe_cut
+from minilm.tokenizers.word_piece.basic import BasicTokenizer, after_blanks
+from minilm.tokenizers.word_piece.characters import Basic
 
 SUFFIX = "</w>"
 UNKNOWN = "<unk>"
-BLOCK = 1 << 15  # characters worked on at a time
-REORDERED = 1 << 12  # marks in a row that are put in order; no text has so many
 
 
-class GPT1BPE(Tokenizer):
+class GPT1BPE(WithAddedTokens):
     """Byte-pair encoding of the characters of lower-cased words, as GPT-1 uses it.
 
     Parameters
@@ -30,6 +34,9 @@ class GPT1BPE(Tokenizer):
         Pairs of tokens, the first to be merged first.
     special_tokens : iterable of str
         Tokens of the vocabulary that a text may spell, `unk_token` among them.
+    added_tokens : iterable of AddedToken
+        Tokens of the vocabulary that a text may spell and that are not special, or have other flags; see `AddedToken`. A token
+        that is `normalized` is looked for in the text as the basic tokenizer makes it: without accents, in lower case.
     unk_token : str
         For characters that the vocabulary lacks, one for each.
 
@@ -48,23 +55,34 @@ class GPT1BPE(Tokenizer):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    def __init__(self, vocabulary, merges, *, special_tokens: Iterable[str] = (UNKNOWN,), unk_token: str = UNKNOWN):
-        special_tokens = special.check(special_tokens)
-        super().__init__(vocabulary, special_tokens if unk_token in special_tokens else (unk_token, *special_tokens))
-        self._special_ids = special.ids_of(self._special_tokens, self._ids)
-        self._special_tokens, self.unk_token = tuple(self._special_ids), unk_token
-        for token in self._special_tokens:
-            if token.split() != [token]:
-                raise ValueError(f"special tokens must be without white space, got {token!r}")
+    FAMILY = beside.Family("GPT-1", {"OpenAIGPTTokenizer": {"unk_token": UNKNOWN}})
+
+    def __init__(
+        self,
+        vocabulary: Iterable[str],
+        merges: Iterable[tuple[str, str]],
+        *,
+        special_tokens: Iterable[str] = (UNKNOWN,),
+        added_tokens: Iterable[AddedToken] = (),
+        unk_token: str = UNKNOWN,
+    ):
+        super().__init__(vocabulary)
+        self._basic = BasicTokenizer(Basic())
+        special_tokens = names(special_tokens)
+        self._add(dict.fromkeys([unk_token, *special_tokens]), added_tokens, self._basic.normalized)
+        self.unk_token = unk_token
         self._merges = tuple((left, right) for left, right in merges)
         self._merge_ids = merge_ids(self._merges, self._ids)  # (M, 3)
         # What a token adds to a text, less the blank after it, and whether there is one.
-        plain = [token if token in self._special_ids else token.removesuffix(SUFFIX) for token in self._vocabulary]
-        self._plain, self._ends = plain, [len(text) < len(token) for text, token in zip(plain, self._vocabulary, strict=True)]
+        written = self._added.written(self._vocabulary)
+        self._plain = [token.removesuffix(SUFFIX) for token in written]
+        self._ends = [len(text) < len(token) for text, token in zip(self._plain, written, strict=True)]
         self._first = _symbols(self._ids, "")
         self._last = _symbols(self._ids, SUFFIX)
-        self._characters = Characters(Basic())
         self._table = None
+
+    def __getstate__(self):  # what is made at the first use does not travel to another process
+        return {**self.__dict__, "_table": None}
 
     # Text to ids
 
@@ -80,48 +98,43 @@ class GPT1BPE(Tokenizer):
         check_text(text)
         parts, places = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
         codes = code_points(text)  # (N,)
-        for begin, end, id in special.segments(text, self._special_ids):
-            if id >= 0:
-                parts.append(np.array([id], np.int32))
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append(np.array([token], np.int32))
                 places.append(np.array([[begin, end]]))
                 continue
-            for words, source, at in self._words(codes[begin:end]):
-                ids = self._merged(words)  # (t,)
-                lengths = np.array(
-                    [1 if id in self._special_ids.values() else len(self._plain[id]) for id in ids.tolist()]
-                )  # (t,)
-                stops = np.cumsum(lengths)  # (t,): in the characters of the words, without blanks
-                source = source[words != 0x20].astype(np.int64) + begin + at  # (n,)
-                parts.append(ids)
-                places.append(np.stack([source[stops - lengths], source[stops - 1] + 1], axis=1))
+            for token, out, size, source, at in self._basic.cut(codes[begin:end], self._added.normalized):
+                if token >= 0:
+                    parts.append(np.array([token], np.int32))
+                    places.append(np.array([[source[0], source[1] + 1]], np.int64) + begin)
+                elif size:
+                    parts.append(self._merged(out[:size]))
+                    lengths = self._lengths[parts[-1]]  # (t,)
+                    stops = np.cumsum(lengths)  # (t,): in the characters of the words, without blanks
+                    source = source[:size][out[:size] != 0x20].astype(np.int64) + begin + at  # (n,)
+                    places.append(np.stack([source[stops - lengths], source[stops - 1] + 1], axis=1))
         return np.concatenate(parts), np.concatenate(places)
+
+    @functools.cached_property
+    def _lengths(self) -> np.ndarray:
+        """The characters of a word that each token stands for, (V,)."""
+        lengths = np.array([max(len(text), 1) for text in self._plain], np.int64)
+        lengths[self.unk_token_id] = 1
+        return lengths
 
     def _encode(self, text, start, source):
         codes = code_points(text, start, source)  # (N,)
         parts = [np.empty(0, np.int32)]
-        for begin, end, id in special.segments(text, self._special_ids):
-            parts += (
-                [np.array([id], np.int32)] if id >= 0 else [self._merged(words) for words, *_ in self._words(codes[begin:end])]
-            )
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append(np.array([token], np.int32))
+                continue
+            for token, out, size, *_ in self._basic.cut(codes[begin:end], self._added.normalized):
+                if token >= 0:
+                    parts.append(np.array([token], np.int32))
+                elif size:
+                    parts.append(self._merged(out[:size]))
         return np.concatenate(parts)  # (T,)
-
-    def _words(self, codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-        """Words of a text (N,), block by block: characters with a blank between words, where in the block each is from, where the
-        block begins."""
-        from minilm.tokenizers.word_piece import kernels
-
-        begin, room = 0, 2 * min(BLOCK, codes.size) + 4 * kernels.ROOM
-        while begin < codes.size:
-            out, source, orders = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint8)
-            status, size, at = kernels.split(codes[begin:], 0, BLOCK, self._characters.table, REORDERED, out, source, orders)
-            if status == kernels.FULL:
-                room *= 2
-            elif status == kernels.NO_PAGE:
-                self._characters.add_page(at)
-            else:
-                if size:
-                    yield out[:size], source[:size], begin
-                begin += at
 
     def _merged(self, words: np.ndarray) -> np.ndarray:
         """Ids (T,) of words (N,), a blank between them."""
@@ -142,17 +155,9 @@ class GPT1BPE(Tokenizer):
         return np.where(known[place] == codes, ids[place], self.unk_token_id)  # (N,)
 
     def _safe_cut(self, text):
-        for index in range(len(text) - 1, -1, -1):
-            if text[index] in " \t\n\r":
-                return index + 1
-        return 0
+        return safe_cut(text, after_blanks, lambda part: self._basic.touched(part, self._added), self._added.margin)
 
     # Ids to text
-
-    def decode(self, ids, *, skip_special_tokens: bool = False) -> str:
-        """Decode ids; with `skip_special_tokens` those of special tokens give nothing."""
-        ids = check_ids(ids, self.vocab_size)  # (T,)
-        return super().decode(ids[~np.isin(ids, list(self._special_ids.values()))] if skip_special_tokens else ids)
 
     def _decode(self, ids, state):
         pieces = []
@@ -179,8 +184,8 @@ class GPT1BPE(Tokenizer):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and tokenizer.json into a folder."""
-        hugging_face.write_folder(self._json(), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder."""
+        hugging_face.write_folder(self, self._json(), folder, unk_token=self.unk_token)
 
     def _json(self) -> dict:
         basic = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}
@@ -207,19 +212,34 @@ class GPT1BPE(Tokenizer):
         return hugging_face.load(cls, path)
 
     def _fields(self):
-        unknown = {"unk_token": self.unk_token, "special_tokens": self._special_tokens}
-        return {**unknown, "vocabulary": self._vocabulary, "merges": self._merges}
+        added = {"special_tokens": self.special_tokens, "added_tokens": self._added.further()}
+        return {"unk_token": self.unk_token, **added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields):
+    def _from_fields(cls, fields, around=beside.NOTHING):
         basic = hugging_face.part(fields, "normalizer", "BertNormalizer", "GPT-1's")
         for name, wanted in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
             if basic.get(name, wanted[0]) not in wanted or basic.get("lowercase", True) is not True:
                 raise ValueError(f"normalizer must be BERT's with all its steps, as in GPT-1's tokenizer, got {basic}")
         hugging_face.part(fields, "pre_tokenizer", "BertPreTokenizer", "GPT-1's")
-        tokens, merges, special_tokens = hugging_face.model_parts(fields, (SUFFIX,))
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
-        return cls(tokens, merges, special_tokens=special_tokens, unk_token=unknown)
+        parts = hugging_face.model_parts(fields, (SUFFIX,))
+        return hugging_face.from_parts(cls, *parts, around, unk_token=unknown)
+
+    @classmethod
+    def like(cls, merges) -> type:
+        """The class of tokenizer that these merges are of: this one."""
+        return cls
+
+    @staticmethod
+    def roles(tokens: dict[str, str | None]) -> dict:
+        """The constructor's arguments for the tokens that files name for roles."""
+        return {"unk_token": tokens["unk_token"]} if tokens.get("unk_token") else {}
+
+    @staticmethod
+    def is_symbol(token: str) -> bool:
+        """Whether a token is a single character, which needs no merge."""
+        return len(token.removesuffix(SUFFIX)) <= 1
 
     # Training
 

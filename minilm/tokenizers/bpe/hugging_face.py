@@ -11,8 +11,11 @@ import json
 import os
 
 from minilm.files import read_json
-from minilm.tokenizers import files
+from minilm.tokenizers import beside, files
+from minilm.tokenizers.added import AddedToken
+from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
+from minilm.tokenizers.bpe.vocabulary import check_made
 from minilm.tokenizers.files import field
 
 END_OF_TEXT = "<|endoftext|>"
@@ -46,9 +49,11 @@ def pairs(lines: list[str], what: str) -> list[tuple[str, str]]:
     return found
 
 
-def read_vocabulary(path) -> list[str]:
-    """The tokens of a vocab.json, in the order of their ids."""
-    return in_order(read_json(path), os.fspath(path))
+def read_vocabulary(path) -> dict[str, int]:
+    """The tokens of a vocab.json and their ids, which are those of `in_order`."""
+    ids = read_json(path)
+    in_order(ids, os.fspath(path))
+    return ids
 
 
 def read_merges(path) -> list[tuple[str, str]]:
@@ -74,32 +79,76 @@ def is_vocabulary(path) -> bool:
 
 
 def from_files(cls, vocabulary, merges, special_tokens):
-    """A tokenizer of class `cls` from a vocabulary and its merges; of the special tokens those that it has."""
-    tokens, found = read_vocabulary(vocabulary), read_merges(merges)
-    known = set(tokens)
+    """A tokenizer of class `cls` from a vocabulary and its merges."""
+    ids, found = read_vocabulary(vocabulary), read_merges(merges)
     try:
-        return cls(tokens, found, special_tokens=[token for token in special_tokens if token in known])
+        tokenizer = cls(in_order(ids, os.fspath(vocabulary)), found, special_tokens=special_tokens)
+        check_made(tokenizer, os.fspath(merges))
+        return tokenizer
     except ValueError as error:
-        raise ValueError(f"{vocabulary}, {merges}: {error}") from None
+        raise ValueError(_named(error, vocabulary, merges)) from None
+
+
+def _named(error, *paths, inside=()) -> str:
+    """An error's message with the names of the files, unless it begins with one of them, or of another in the same folder."""
+    names = tuple(map(os.fspath, paths))
+    return str(error) if str(error).startswith((*names, *inside)) else f"{', '.join(names)}: {error}"
 
 
 def from_folder(cls, folder):
-    """A tokenizer of class `cls` from a folder, whichever of the files it holds."""
+    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what lies beside them."""
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")
     path = os.path.join(folder, files.FILE_NAME)
     fields = files.read_tokenizer(path) if os.path.isfile(path) else None
     if fields is not None and fields["type"] == TYPE:
-        return from_fields(path, fields, {TYPE: cls})
+        return from_fields(path, fields, {TYPE: cls}, beside.read(folder))
     for vocabulary, merges in PAIRS:
         paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
         if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
-            return cls.from_files(*paths)
+            ids, found = read_vocabulary(paths[0]), read_merges(paths[1])
+            try:
+                return from_parts(cls.like(found), ids, found, [], beside.read(folder), paths[1])
+            except ValueError as error:
+                raise ValueError(_named(error, *paths, inside=(folder,))) from None
     if fields is not None:
         return from_fields(path, fields, {TYPE: cls})  # says what it is instead
+    raise FileNotFoundError(missing(folder))
+
+
+def missing(folder) -> str:
+    """What to say of a folder that holds no tokenizer."""
+    for pair in PAIRS:
+        for name, other in (pair, pair[::-1]):
+            if os.path.isfile(os.path.join(folder, name)):
+                return f"{folder} holds {name} but no {other}, and without that no {files.FILE_NAME}: a BPE needs both"
     wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-    raise FileNotFoundError(f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}")
+    return f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}"
+
+
+def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
+    """A tokenizer of class `cls` from what all its files hold.
+
+    Parameters
+    ----------
+    cls : type
+    ids : dict
+        The vocabulary.
+    merges : list of (str, str)
+    listed : list of AddedToken
+        Those that tokenizer.json lists.
+    around : beside.Beside
+    source : str or None
+        The file of the merges; None if all is from a tokenizer.json.
+    **settings
+        Of the constructor.
+    """
+    added, roles = beside.completed(ids, listed, around, cls.FAMILY, whole=source is None)
+    tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
+    tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
+    check_made(tokenizer, source or "field 'merges'")
+    return tokenizer
 
 
 def load(cls, path):
@@ -125,8 +174,8 @@ def part(content: dict, name: str, kind: str, like: str) -> dict:
     return parts[0]
 
 
-def model_parts(content: dict, suffix: tuple) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Tokens, merges and special tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
+def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
+    """Vocabulary, merges and added tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
     model = field(content, "model", dict)
     _want(model.get("type", TYPE), (TYPE,), "type of model")
     _want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")
@@ -134,25 +183,17 @@ def model_parts(content: dict, suffix: tuple) -> tuple[list[str], list[tuple[str
         _want(model.get(name), (None, "", 0), f"{name} of model")
     for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
         _want(model.get(name, False), (False,), f"{name} of model")
-    ids, merges, added = dict(field(model, "vocab", dict)), field(model, "merges", list), {}
-    for token in field(content, "added_tokens", list):
-        if not isinstance(token, dict):
-            raise ValueError(f"field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
-        text, id = field(token, "content", str), field(token, "id", int)
-        for flag in ("single_word", "lstrip", "rstrip"):
-            _want(token.get(flag, False), (False,), f"{flag} of added token {text!r}")
-        if ids.setdefault(text, id) != id:
-            raise ValueError(f"special token {text!r} has id {id} in 'added_tokens' and {ids[text]!r} in 'vocab'")
-        added[text] = id
+    ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
+    added = beside.written(content)
     lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
     for number, line in enumerate(lines):
         if not isinstance(line, str):
             raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
-    return in_order(ids, "field 'vocab'"), pairs(lines, "field 'merges'"), list(added)
+    return ids, pairs(lines, "field 'merges'"), added
 
 
-def byte_level_parts(content: dict) -> tuple[list[str], list[tuple[str, str]], list[str]]:
-    """Tokens, merges and special tokens of a byte-level BPE's tokenizer.json; ValueError says why it is none like GPT-2's."""
+def byte_level_parts(content: dict) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
+    """Vocabulary, merges and added tokens of a byte-level BPE's tokenizer.json; ValueError says why it is none like GPT-2's."""
     _want(content.get("normalizer"), (None,), "normalizer")
     cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
     _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
@@ -168,12 +209,11 @@ def _is_pair(merge) -> bool:
 def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:
     """What the tokenizer.json of a tokenizer holds; `cutting` are its normalizer and so on, `model` settings of the model."""
     ids = {token: id for id, token in enumerate(tokenizer.vocabulary)}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
     return {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in tokenizer.special_tokens],
+        "added_tokens": [to_json_token(token) for token in tokenizer.added_tokens],
         **cutting,
         "model": {
             "type": TYPE,
@@ -202,13 +242,15 @@ def to_json(content: dict) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def write_folder(content: dict, folder) -> None:
-    """Write vocab.json, merges.txt and tokenizer.json, each whole or not at all."""
+def write_folder(tokenizer, content: dict, folder, **roles) -> None:
+    """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
+    config = beside.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
     for name, text in (
         ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
         ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
         ("tokenizer.json", to_json(content)),
+        (beside.CONFIG, to_json(config)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

@@ -34,3 +34,28 @@ def merge_ids(merges: tuple[tuple[str, str], ...], ids: Mapping[str, int]) -> np
         except KeyError as error:
             raise ValueError(f"merge {rank}, {left!r} and {right!r}: {error.args[0]!r} is not in the vocabulary") from None
     return found
+
+
+def check_made(tokenizer, source: str) -> None:
+    """ValueError if merges are missing: for a token of several symbols, whose two parts are tokens, and that no merge makes.
+
+    Added tokens need no merge. Others may be without one, too, such as a "<pad>" that no file names: its parts are no tokens.
+
+    Parameters
+    ----------
+    tokenizer : ByteLevelBPE or GPT1BPE
+    source : str
+        Where the merges are from.
+    """
+    known = set(tokenizer.vocabulary)
+    done = {left + right for left, right in tokenizer.merges} | {token.content for token in tokenizer.added_tokens}
+    lacking = [
+        token
+        for token in tokenizer.vocabulary
+        if token not in done
+        and not tokenizer.is_symbol(token)
+        and any(token[:cut] in known and token[cut:] in known for cut in range(1, len(token)))
+    ]
+    if lacking:
+        more = f" nor {len(lacking) - 1:,} more" if len(lacking) > 1 else ""
+        raise ValueError(f"{source}: merges are missing: none makes token {lacking[0]!r}{more} of the vocabulary")

@@ -15,7 +15,7 @@ import numpy as np
 
 from . import unicode_data
 
-DROP, SPACE, LETTER, ALONE, SEVERAL, UNKNOWN = range(6)
+DROP, SPACE, LETTER, ALONE, IDEOGRAPH, SEVERAL = range(6)
 PAGE = 256  # characters
 PAGES = 0x110000 // PAGE
 
@@ -49,7 +49,8 @@ class Table(NamedTuple):
     page : ndarray, shape (4352,), int32
         Where a page of 256 characters lies; -1 where it has not been computed.
     kind : ndarray, shape (E,), uint8
-        DROP, SPACE, LETTER (part of a word), ALONE (a word by itself) or SEVERAL.
+        DROP, SPACE, LETTER (part of a word), ALONE (a word by itself), IDEOGRAPH (too, and normalised with blanks around it)
+        or SEVERAL.
     becomes : ndarray, shape (E,), int32
         The character that comes out; for SEVERAL, where its characters begin in `pool`.
     order : ndarray, shape (E,), uint8
@@ -79,11 +80,10 @@ class Characters:
             np.empty(0, np.uint8),
             np.empty((0, 3), np.int32),
         )
-        self.add_page(0)
+        self.add_pages([0])
 
-    def add_page(self, number: int) -> None:
-        """Compute one page of 256 characters; see `add_pages`."""
-        self.add_pages([number])
+    def __reduce__(self):  # a lock does not travel, and pages are soon computed
+        return Characters, (self.settings,)
 
     def add_pages(self, numbers) -> None:
         """Compute the 256 characters from ``256 * number`` on, for each number, and put a new table in place of the old one.
@@ -131,7 +131,8 @@ def parts_of(code: int, settings: Basic) -> list[tuple[int, int, int]]:
     if settings.clean_text and unicode_data.is_removed(code):  # U+000B, U+000C and U+0085 too, which are spaces otherwise
         return []
     if code in unicode_data.SPACES:  # before it is decomposed: U+2000 and U+2001 have decompositions
-        return [(0x20, SPACE, 0)]
+        kept = unicode_data.decompose(code)[0] if settings.strip_accents else code
+        return [(0x20 if settings.clean_text else kept, SPACE, 0)]
     codes = [code]
     if settings.strip_accents:
         codes = [part for part in unicode_data.decompose(code) if part not in unicode_data.MARKS]
@@ -140,8 +141,8 @@ def parts_of(code: int, settings: Basic) -> list[tuple[int, int, int]]:
     ideograph = settings.split_cjk and unicode_data.is_ideograph(code)
     found = []
     for part in codes:
-        alone = ideograph or unicode_data.is_punctuation(part)
+        kind = IDEOGRAPH if ideograph else ALONE if unicode_data.is_punctuation(part) else LETTER
         # Without a decomposition nothing is reordered.
         order = unicodedata.combining(chr(part)) if settings.strip_accents else 0
-        found.append((part, ALONE if alone else LETTER, order))
+        found.append((part, kind, order))
     return found

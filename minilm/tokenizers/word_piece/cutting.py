@@ -6,9 +6,8 @@ import numpy as np
 
 from ..base import check_text
 from ..character import code_points
-from .characters import PAGE
-
-BLOCK = 1 << 15  # characters that are worked on at a time, so that what lies between the two kernels stays in the cache
+from ..cuts import safe_cut
+from .basic import after_blanks
 
 
 class Cutting:
@@ -18,7 +17,7 @@ class Cutting:
         """The words of a text, normalised, as they are before they are cut into pieces; special tokens are not looked for."""
         check_text(text)
         found = []
-        for out, size, _, _ in self._split(code_points(text)):
+        for out, size, _, _ in self._basic.words(code_points(text)):
             found += np.asarray(out[:size], "<u4").tobytes().decode("utf-32-le").split(" ") if size else []
         return found
 
@@ -45,12 +44,17 @@ class Cutting:
         check_text(text)
         code_points(text)  # a lone surrogate is an error with its position in the whole text
         parts, words = [(np.empty(0, np.int32), np.empty((0, 2), np.int64), np.empty(0, np.int64))], 0
-        for begin, end, special in self._segments(text):
-            if special is not None:
-                parts.append((np.array([special], np.int32), np.array([[begin, end]]), np.array([words])))
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append((np.array([token], np.int32), np.array([[begin, end]]), np.array([words])))
                 words += 1
                 continue
-            for out, size, source, at in self._split(code_points(text[begin:end])):
+            for token, out, size, source, at in self._basic.cut(code_points(text[begin:end]), self._added.normalized):
+                if token >= 0:
+                    place = np.array([[source[0], source[1] + 1]], np.int64) + begin  # (1, 2)
+                    parts.append((np.array([token], np.int32), place, np.array([words])))
+                    words += 1
+                    continue
                 ids, first, last, word, count = self._match(out, size, places=True)
                 offsets = np.stack([source[first], source[last] + 1], axis=1).astype(np.int64) + (begin + at)  # (t, 2)
                 parts.append((ids, offsets, word + words))
@@ -60,41 +64,16 @@ class Cutting:
     def _encode(self, text, start, source):
         codes = code_points(text, start, source)  # (T,)
         parts = []
-        for begin, end, special in self._segments(text):
-            if special is None:
-                parts += [self._match(out, size)[0] for out, size, _, _ in self._split(codes[begin:end])]
-            else:
-                parts.append(np.array([special], np.int32))
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append(np.array([token], np.int32))
+                continue
+            for token, out, size, *_ in self._basic.cut(codes[begin:end], self._added.normalized):
+                parts.append(np.array([token], np.int32) if token >= 0 else self._match(out, size)[0])
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
 
-    def _segments(self, text: str):
-        """Begin, end and id of each special token spelled in the text; with None for an id, of what lies between."""
-        begin = 0
-        if any(token in text for token in self._special_tokens):  # many times quicker than the expression, where there is none
-            for found in self._special_pattern.finditer(text):
-                if begin < found.start():
-                    yield begin, found.start(), None
-                yield found.start(), found.end(), self._ids[found.group()]
-                begin = found.end()
-        if begin < len(text):
-            yield begin, len(text), None
-
-    def _split(self, codes: np.ndarray):
-        """Words of a text (T,), block by block: characters, how many, where in the block each is from, where the block begins."""
-        from . import kernels
-
-        begin, room = 0, 2 * min(BLOCK, codes.size) + 4 * kernels.ROOM
-        while begin < codes.size:
-            out, source, orders = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint8)
-            part = codes[begin:]
-            status, size, at = kernels.split(part, 0, BLOCK, self._characters.table, self.max_word_chars, out, source, orders)
-            if status == kernels.FULL:
-                room *= 2
-            elif status == kernels.NO_PAGE:
-                self._characters.add_pages(np.unique(part[: max(BLOCK, room)] // PAGE).tolist())
-            else:
-                yield out, size, source, begin
-                begin += at
+    def _safe_cut(self, text):
+        return safe_cut(text, after_blanks, lambda part: self._basic.touched(part, self._added), self._added.margin)
 
     def _match(self, out: np.ndarray, size: int, places: bool = False):
         """Ids (t,) of the words in `out`; with `places` also the first and last character and the word of each, and the words."""

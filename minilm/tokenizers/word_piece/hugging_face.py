@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 
-from minilm.files import read_json
-
-from .. import files
+from .. import beside, files
+from ..added.matching import SPACES
+from ..added.token import to_json as to_json_token
 from ..base import from_fields as checked
 
 VOCABULARY = "vocab.txt"
-CONFIG = "tokenizer_config.json"
+BLANKS = "".join(map(chr, SPACES))
 ROLES = ("cls", "sep", "pad", "mask")
 NORMALIZER = {
     "clean_text": "clean_text",
@@ -19,6 +19,10 @@ NORMALIZER = {
     "strip_accents": "strip_accents",
     "lowercase": "lower",
 }
+USUAL = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", *ROLES)}
+LIKE_BERT = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer")
+LIKE_BERT += ("SqueezeBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer", "RetriBertTokenizer")
+FAMILY = beside.Family("BERT", dict.fromkeys(LIKE_BERT, USUAL))
 CONFIGURED = {"do_lower_case": "lower", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
 
 
@@ -38,63 +42,53 @@ def load(cls, path):
     """What `WordPiece.load` does."""
     path = os.fspath(path)
     folder = path if os.path.isdir(path) else None
-    configured = {} if folder is None else read_config(os.path.join(folder, CONFIG))
+    around = beside.NOTHING if folder is None else beside.read(folder)
     if is_vocabulary(path):
         vocabulary_file = path if folder is None else os.path.join(folder, VOCABULARY)
-        tokens = read_vocabulary(vocabulary_file)
+        places = {token: id for id, token in enumerate(read_vocabulary(vocabulary_file)) if token}
         try:
-            return cls(tokens, **settings_for(tokens, configured))
+            return assembled(cls, places, [], around, {}, whole=False)
         except ValueError as error:
-            raise ValueError(f"{vocabulary_file}: {error}") from None
+            raise ValueError(_named(error, vocabulary_file, folder)) from None
     if folder is not None and not os.path.exists(files.file_in(path)):
         raise FileNotFoundError(f"there is neither {files.FILE_NAME} nor {VOCABULARY} in {folder}")
-    tokenizer = checked(path, files.read_tokenizer(path), {cls.__name__: cls})
-    if not configured:
-        return tokenizer
-    try:
-        return cls(tokenizer.vocabulary, **{**tokenizer.settings(), **configured})
-    except ValueError as error:
-        raise ValueError(f"{os.path.join(folder, CONFIG)}: {error}") from None
+    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, around)
+
+
+def _named(error, file: str, folder: str | None) -> str:
+    return str(error) if folder is not None and str(error).startswith(folder) else f"{file}: {error}"
 
 
 def read_vocabulary(path) -> list[str]:
-    """The tokens of a vocab.txt."""
-    text = "".join(files.read_text(path))
-    lines = text.removeprefix("\ufeff").split("\n")  # not splitlines: U+2028 and its like may be tokens
-    tokens = [line.removesuffix("\r") for line in lines]
-    return tokens[:-1] if tokens[-1] == "" else tokens
+    """The tokens of a vocab.txt, a line each: without the white space at its end; of equal ones all but the last are empty.
 
-
-def read_config(path) -> dict:
-    """The constructor's arguments that a tokenizer_config.json sets; none if there is no such file."""
+    An empty line is an id that no token has.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
     try:
-        given = read_json(path)
-    except FileNotFoundError:
-        return {}
-    found = {}
-    try:
-        for name, ours in CONFIGURED.items():
-            if name in given:
-                found[ours] = files.field(given, name, bool, optional=name == "strip_accents")
-        for role in ("unk", *ROLES):
-            token = given.get(f"{role}_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            if token is not None:
-                found[f"{role}_token"] = files.field({f"{role}_token": token}, f"{role}_token", str)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return found
+        text = content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 (byte 0x{content[error.start]:02x}): save the file as UTF-8") from None
+    tokens = [line.rstrip(BLANKS) for line in text.split("\n")]  # not splitlines: U+2028 and its like may be in tokens
+    if tokens[-1] == "":
+        del tokens[-1]
+    last = {token: id for id, token in enumerate(tokens)}
+    return [token if last[token] == id else "" for id, token in enumerate(tokens)]
 
 
-def settings_for(tokens, given: dict) -> dict:
-    """`given`, and for the special tokens it does not name BERT's, or None where the vocabulary lacks that."""
-    known = set(tokens)
-    usual = {f"{role}_token": f"[{role.upper()}]" for role in ROLES}
-    return {**{name: token if token in known else None for name, token in usual.items()}, **given}
+def settings_of(config: dict) -> dict:
+    """The constructor's arguments that a tokenizer_config.json sets."""
+    return {
+        ours: files.field(config, name, bool, optional=name == "strip_accents")
+        for name, ours in CONFIGURED.items()
+        if name in config
+    }
 
 
-def from_fields(cls, fields: dict):
-    """The tokenizer that a tokenizer.json describes.
+def from_fields(cls, fields: dict, around=beside.NOTHING):
+    """The tokenizer that a tokenizer.json describes, with what lies beside it.
 
     Raises
     ------
@@ -102,12 +96,10 @@ def from_fields(cls, fields: dict):
         If it is not of BERT's making: another normalizer, another way to cut words. Says which part.
     """
     model = files.field(fields, "model", dict)
-    tokens = read_tokens(model, fields)
     given = {
         "unk_token": files.field(model, "unk_token", str),
         "prefix": files.field(model, "continuing_subword_prefix", str) if "continuing_subword_prefix" in model else "##",
         "max_word_chars": files.field(model, "max_input_chars_per_word", int) if "max_input_chars_per_word" in model else 100,
-        "special_tokens": [added["content"] for added in fields.get("added_tokens") or []],
         **read_normalizer(fields),
         **read_frame(fields),
     }
@@ -115,7 +107,34 @@ def from_fields(cls, fields: dict):
     decoder = wanted(fields, "decoder", ("WordPiece",), optional=True)
     if decoder is not None:
         given["clean_up"] = files.field(decoder, "cleanup", bool) if "cleanup" in decoder else True
-    return cls(tokens, **settings_for(tokens, given))
+    listed = beside.written(fields) if fields.get("added_tokens") is not None else []
+    return assembled(cls, dict(files.field(model, "vocab", dict)), listed, around, given, whole=True)
+
+
+def assembled(cls, ids: dict[str, int], listed, around, given: dict, whole: bool):
+    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what lies beside, and the constructor's arguments."""
+    if not around.generic:
+        try:
+            given = {**given, **settings_of(around.config)}
+        except ValueError as error:
+            raise ValueError(f"{os.path.join(around.folder, beside.CONFIG)}: {error}") from None
+    added, roles = beside.completed(ids, listed, around, FAMILY, whole)
+    named = {role: token for role, token in roles.items() if role in USUAL and (token or role != "unk_token")}
+    usual = {role: token if token in ids else None for role, token in USUAL.items() if role != "unk_token"}
+    return cls(in_order(ids), special_tokens=(), added_tokens=added, **{**usual, **given, **named})
+
+
+def in_order(ids: dict[str, int]) -> list[str]:
+    """The tokens in the order of their ids; empty where an id has none, as where a vocab.txt has a token twice."""
+    room = 2 * len(ids)
+    tokens = [""] * (1 + max((id for id in ids.values() if isinstance(id, int) and id < room), default=-1))
+    for token, id in ids.items():
+        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < room:
+            raise ValueError(f"ids must be 0 ... {len(ids) - 1}, or somewhat more with gaps, got {id!r} for {token!r}")
+        if tokens[id]:
+            raise ValueError(f"{tokens[id]!r} and {token!r} have the same id, {id}")
+        tokens[id] = token
+    return tokens
 
 
 def wanted(fields: dict, name: str, kinds: tuple[str, ...], optional: bool = False) -> dict | None:
@@ -127,29 +146,6 @@ def wanted(fields: dict, name: str, kinds: tuple[str, ...], optional: bool = Fal
     if kind not in kinds:
         raise ValueError(f"field {name!r} must be of type {' or '.join(map(repr, kinds))}, got {kind!r}")
     return part
-
-
-def read_tokens(model: dict, fields: dict) -> list[str]:
-    """The tokens in the order of their ids, those added to the model's vocabulary included."""
-    ids = dict(files.field(model, "vocab", dict))
-    for added in files.field(fields, "added_tokens", list, optional=True) or [] if "added_tokens" in fields else []:
-        if not isinstance(added, dict) or not isinstance(added.get("content"), str):
-            raise ValueError(f"field 'added_tokens' must list objects with a content, got {added!r}")
-        for option in ("single_word", "lstrip", "rstrip", "normalized"):
-            if added.get(option):
-                raise ValueError(f"added token {added['content']!r}: {option} is not supported")
-        if ids.setdefault(added["content"], added.get("id")) != added.get("id"):
-            raise ValueError(
-                f"added token {added['content']!r} has id {added.get('id')!r}, but {ids[added['content']]!r} in vocab"
-            )
-    tokens: list = [None] * len(ids)
-    for token, id in ids.items():
-        if not isinstance(id, int) or isinstance(id, bool) or not 0 <= id < len(ids):
-            raise ValueError(f"ids must be 0 ... {len(ids) - 1}, got {id!r} for {token!r}")
-        if tokens[id] is not None:
-            raise ValueError(f"{tokens[id]!r} and {token!r} have the same id, {id}")
-        tokens[id] = token
-    return tokens
 
 
 def read_normalizer(fields: dict) -> dict:
@@ -193,8 +189,7 @@ def template(cls_token: str, sep_token: str) -> dict:
 
 def to_json(tokenizer) -> str:
     """The text of a tokenizer.json."""
-    ids = {token: id for id, token in enumerate(tokenizer.vocabulary)}
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    ids = {token: id for id, token in enumerate(tokenizer.vocabulary) if token}
     frame = None
     if tokenizer.cls_token is not None and tokenizer.sep_token is not None:
         used = {
@@ -205,7 +200,7 @@ def to_json(tokenizer) -> str:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": ids[token], "content": token, **flags} for token in tokenizer.special_tokens],
+        "added_tokens": [to_json_token(token) for token in tokenizer.added_tokens],
         "normalizer": {"type": "BertNormalizer", **{name: getattr(tokenizer, ours) for name, ours in NORMALIZER.items()}},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": frame,
@@ -223,13 +218,10 @@ def to_json(tokenizer) -> str:
 
 def config(tokenizer) -> dict:
     """The content of a tokenizer_config.json."""
-    tokens = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
+    roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
     settings = {name: getattr(tokenizer, ours) for name, ours in CONFIGURED.items()}
-    return {
-        "tokenizer_class": "BertTokenizer",
-        **settings,
-        **{name: token for name, token in tokens.items() if token is not None},
-    }
+    named = {name: token for name, token in roles.items() if token is not None}
+    return beside.config_of(tokenizer, "BertTokenizer", **settings, **named)
 
 
 def save(tokenizer, path) -> None:
@@ -241,8 +233,8 @@ def save_vocabulary(tokenizer, path) -> None:
     """Write a vocab.txt."""
     path = os.fspath(path)
     for token in tokenizer.vocabulary:
-        if "\n" in token or "\r" in token:
-            raise ValueError(f"{VOCABULARY} has a token a line, so it cannot hold {token!r}")
+        if "\n" in token or token != token.rstrip(BLANKS):
+            raise ValueError(f"{VOCABULARY} has a token a line, without white space at its end, so it cannot hold {token!r}")
     target = os.path.join(path, VOCABULARY) if os.path.isdir(path) else path
     files.write_atomically(target, "".join(f"{token}\n" for token in tokenizer.vocabulary).encode("utf-8"))
 
@@ -253,4 +245,4 @@ def save_pretrained(tokenizer, folder) -> None:
     save_vocabulary(tokenizer, folder)
     save(tokenizer, folder)
     content = json.dumps(config(tokenizer), ensure_ascii=False, indent=1) + "\n"
-    files.write_atomically(os.path.join(folder, CONFIG), content.encode("utf-8"))
+    files.write_atomically(os.path.join(folder, beside.CONFIG), content.encode("utf-8"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm.ops.jit import jit
 
-from .characters import ALONE, DROP, LETTER, PAGE, SEVERAL, SPACE
+from .characters import DROP, IDEOGRAPH, LETTER, PAGE, SEVERAL, SPACE
 
 BLANK = 0x20
 ROOM = 16  # output that one character may need: Unicode decomposes into four at most, each with a blank on either side
@@ -62,7 +62,7 @@ def split(codes, begin, block, table, limit, out, source, orders):
                 new_word = True
                 run = 0
             else:
-                if (new_word or kind == ALONE) and n > 0:
+                if (new_word or kind > LETTER) and n > 0:
                     out[n] = BLANK
                     source[n] = i
                     n += 1
@@ -87,8 +87,62 @@ def split(codes, begin, block, table, limit, out, source, orders):
     return DONE, n, codes.size
 
 
-@jit(inline="always")
-def _slot(keys, node, code):
+@jit
+def normalize(codes, table, limit, out, source, orders):
+    """What BERT's normalizer makes of a text: every character of it, white space too.
+
+    Parameters
+    ----------
+    codes, table, limit, out, source, orders
+        As of `split`.
+
+    Returns
+    -------
+    status, size, at : int
+        As of `split`.
+    """
+    n = 0
+    run = 0  # marks since the last character of combining class 0
+    for i in range(codes.size):
+        if n + ROOM > out.size:
+            return FULL, n, i
+        page = table.page[codes[i] // PAGE]
+        if page < 0:
+            return NO_PAGE, n, np.int64(codes[i]) // PAGE
+        entry = page * PAGE + codes[i] % PAGE
+        code, kind, order = table.becomes[entry], table.kind[entry], table.order[entry]
+        part = -1
+        if kind == SEVERAL:
+            part = code
+            code, kind, order = table.pool[part, 0], table.pool[part, 1], table.pool[part, 2]
+        while kind != DROP:
+            place = n
+            if kind == IDEOGRAPH:
+                out[n], source[n] = BLANK, i
+                place = n = n + 1
+            if order == 0:
+                run = 0
+            else:
+                while n - place < min(run, limit) and orders[place - 1] > order:
+                    out[place] = out[place - 1]
+                    orders[place] = orders[place - 1]
+                    place -= 1
+                orders[place] = order
+                run += 1
+            out[place], source[n] = code, i
+            n += 1
+            if kind == IDEOGRAPH:
+                out[n], source[n] = BLANK, i
+                n += 1
+            if part < 0:
+                break
+            part += 1
+            code, kind, order = table.pool[part, 0], table.pool[part, 1], table.pool[part, 2]
+    return DONE, n, codes.size
+
+
+@jit(part=True, counted=False)
+def edge(keys, node, code):
     """Where the edge (node, code) is in the hash table, or the empty place where it would be."""
     key = np.uint64(node) << np.uint64(21) | np.uint64(code)
     # Multiplicative hashing, by the golden ratio: the upper half of the product is well mixed.
@@ -123,7 +177,7 @@ def build_trie(codes, ends, roots, ids, keys, children, tokens):
     for string in range(ends.size):
         node = roots[string]
         for i in range(start, ends[string]):
-            slot, key = _slot(keys, node, codes[i])
+            slot, key = edge(keys, node, codes[i])
             if keys[slot] != key:
                 keys[slot] = key
                 children[slot] = nodes
@@ -168,7 +222,7 @@ def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
             node = 0 if at == begin else 1
             found, stop = -1, at
             for i in range(at, end):
-                slot, key = _slot(trie.keys, node, out[i])
+                slot, key = edge(trie.keys, node, out[i])
                 if trie.keys[slot] != key:
                     break
                 node = trie.children[slot]

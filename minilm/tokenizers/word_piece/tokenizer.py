@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Iterable
 
-import numpy as np
-
-from ..base import Tokenizer, check_ids
+from ..added import AddedToken
+from ..added.holder import WithAddedTokens
 from . import hugging_face
-from .characters import Basic, Characters
+from .basic import BasicTokenizer
+from .characters import Basic
 from .cutting import Cutting
 from .pairs import Pairs
 from .trie import build
@@ -18,13 +17,14 @@ from .trie import build
 ROLES = ("unk", "cls", "sep", "pad", "mask")
 
 
-class WordPiece(Pairs, Cutting, Tokenizer):
+class WordPiece(Pairs, Cutting, WithAddedTokens):
     """BERT's tokenizer: words are cut into the longest pieces that the vocabulary has.
 
     Parameters
     ----------
     vocabulary : iterable of str
-        The tokens; a token's place is its id. Those that go on in a word begin with `prefix`.
+        The tokens; a token's place is its id. Those that go on in a word begin with `prefix`. An empty str is an id that no
+        token has.
     lower : bool
         Lower-case.
     strip_accents : bool or None
@@ -43,6 +43,9 @@ class WordPiece(Pairs, Cutting, Tokenizer):
         None where the vocabulary has no such token.
     special_tokens : iterable of str
         Further tokens of the vocabulary that a text may spell, such as "[PAR]".
+    added_tokens : iterable of AddedToken
+        Tokens of the vocabulary that a text may spell and that are not special, or have other flags; see `AddedToken`. A token
+        that is `normalized` is looked for in the text as the basic tokenizer makes it: without accents, in lower case.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class WordPiece(Pairs, Cutting, Tokenizer):
         pad_token: str | None = "[PAD]",
         mask_token: str | None = "[MASK]",
         special_tokens: Iterable[str] = (),
+        added_tokens: Iterable[AddedToken] = (),
     ):
         roles = dict(zip(ROLES, (unk_token, cls_token, sep_token, pad_token, mask_token), strict=True))
         vocabulary = tuple(vocabulary)
@@ -97,26 +101,25 @@ class WordPiece(Pairs, Cutting, Tokenizer):
         if unk_token is None:
             raise ValueError("unk_token must be a token of the vocabulary: there is always text that no piece spells")
         special = dict.fromkeys(token for token in (*roles.values(), *special_tokens) if token is not None)
-        for token in special:
-            if not isinstance(token, str) or token.split() != [token]:
-                raise ValueError(f"special tokens must be non-empty str without white space, got {token!r}")
-            if token not in known:
-                role = next((f" (give {role}_token=None if there is none)" for role in ROLES[1:] if roles[role] == token), "")
-                raise ValueError(f"special token {token!r} is not in the vocabulary of {len(vocabulary)} tokens{role}")
+        for role, token in roles.items():
+            if token is not None and token not in known:
+                hint = f" (give {role}_token=None if there is none)" if role != "unk" else ""
+                raise ValueError(f"special token {token!r} is not in the vocabulary of {len(vocabulary)} tokens{hint}")
         if max_word_chars < 1:
             raise ValueError(f"max_word_chars must be at least 1, got {max_word_chars!r}")
-        super().__init__(vocabulary, sorted(special, key=vocabulary.index))
+        super().__init__(vocabulary)
         for role, token in roles.items():
             setattr(self, f"{role}_token", token)
         self.lower, self.strip_accents = bool(lower), strip_accents
         self.split_cjk, self.clean_text = bool(split_cjk), bool(clean_text)
         self.max_word_chars, self.prefix = int(max_word_chars), prefix
         self.clean_up = bool(clean_up)
-        self._basic = Basic(self.clean_text, self.split_cjk, self.lower if strip_accents is None else strip_accents, self.lower)
-        self._characters = Characters(self._basic)
-        # The longest first: of two that begin at one place, the longer is meant.
-        spelled = sorted(self._special_tokens, key=len, reverse=True)
-        self._special_pattern = re.compile("|".join(map(re.escape, spelled)))
+        accents = self.lower if strip_accents is None else strip_accents
+        self._basic = BasicTokenizer(Basic(self.clean_text, self.split_cjk, accents, self.lower), self.max_word_chars)
+        self._add(special, added_tokens, self._basic.normalized)
+
+    def __getstate__(self):  # what is made at the first use does not travel to another process
+        return {name: value for name, value in self.__dict__.items() if name not in ("_trie", "_spelled", "_written")}
 
     @property
     def cls_token_id(self) -> int | None:
@@ -144,42 +147,26 @@ class WordPiece(Pairs, Cutting, Tokenizer):
     def _trie(self):
         return build(self._vocabulary, self.prefix)
 
-    def _safe_cut(self, text):
-        # White space ends words, and special tokens have none.
-        for index in range(len(text) - 1, -1, -1):
-            if text[index] in " \t\n\r":
-                return index + 1
-        return 0
-
     # Ids to text
-
-    def decode(self, ids, skip_special_tokens: bool = False) -> str:
-        """Decode ids: pieces joined to words, words joined by blanks, and no blank before what English sets without one.
-
-        Parameters
-        ----------
-        ids : array_like of int, shape (T,) or ()
-        skip_special_tokens : bool
-            Leave out `special_tokens`.
-        """
-        ids = check_ids(ids, self.vocab_size)
-        if skip_special_tokens:
-            ids = ids[~np.isin(ids, [self._ids[token] for token in self._special_tokens])]
-        return super().decode(ids)
 
     def _decode(self, ids, state):
         if not ids.size:
             return "", state
         pieces = [self._spelled[id] for id in ids.tolist()]
         if state is None:  # nothing stands before the first token, so it is written as it is, prefix and all
-            pieces[0] = tidy(self._vocabulary[ids[0]]) if self.clean_up else self._vocabulary[ids[0]]
+            first = self._written[ids[0]]
+            pieces[0] = tidy(first) if self.clean_up else first
         return "".join(pieces), True
 
     @functools.cached_property
+    def _written(self) -> list[str]:
+        return self._added.written(self._vocabulary)
+
+    @functools.cached_property
     def _spelled(self) -> list[str]:
-        """What each token adds to a text."""
+        """What each token adds to a text; an id without a token adds nothing."""
         n = len(self.prefix)
-        spelled = [token[n:] if token.startswith(self.prefix) else f" {token}" for token in self._vocabulary]
+        spelled = [token[n:] if token.startswith(self.prefix) else token and f" {token}" for token in self._written]
         return [tidy(each) for each in spelled] if self.clean_up else spelled
 
     # Training and files
@@ -232,16 +219,18 @@ class WordPiece(Pairs, Cutting, Tokenizer):
     def settings(self) -> dict:
         """The constructor's keyword arguments."""
         roles = {f"{role}_token": getattr(self, f"{role}_token") for role in ROLES}
-        more = [token for token in self._special_tokens if token not in roles.values()]
+        known = set(roles.values())
+        more = [token for token in self.special_tokens if token not in known]
         names = ("lower", "strip_accents", "split_cjk", "clean_text", "max_word_chars", "prefix", "clean_up")
-        return {**{name: getattr(self, name) for name in names}, **roles, "special_tokens": more}
+        tokens = {**roles, "special_tokens": more, "added_tokens": self._added.further()}
+        return {**{name: getattr(self, name) for name in names}, **tokens}
 
     def _fields(self):
         return {**self.settings(), "vocabulary": list(self._vocabulary)}
 
     @classmethod
-    def _from_fields(cls, fields):
-        return hugging_face.from_fields(cls, fields)
+    def _from_fields(cls, fields, *beside):
+        return hugging_face.from_fields(cls, fields, *beside)
 
 
 def tidy(text: str) -> str:

@@ -30,8 +30,6 @@ def build(vocabulary, prefix: str) -> Trie:
 
     Every token may begin a word. One that begins with `prefix` may, without it, go on in a word.
     """
-    from . import kernels
-
     strings, roots, ids = [], [], []
     for id, token in enumerate(vocabulary):
         inner = token[len(prefix) :] if token.startswith(prefix) else ""
@@ -40,9 +38,19 @@ def build(vocabulary, prefix: str) -> Trie:
                 strings.append(string)
                 roots.append(root)
                 ids.append(id)
+    return of_strings(strings, np.array(roots, np.int32), np.array(ids, np.int32))
+
+
+def of_strings(strings: list[str], roots: np.ndarray, ids: np.ndarray) -> Trie:
+    """The trie of S non-empty strings, each below one of the two roots, (S,), and with the id it stands for, (S,).
+
+    Where two strings are equal the later one's id counts.
+    """
+    from . import kernels
+
     codes = np.frombuffer("".join(strings).encode("utf-32-le"), "<u4")  # (C,)
     ends = np.cumsum([len(string) for string in strings], dtype=np.int64)  # (S,)
-    arrays = codes, ends, np.array(roots, np.int32), np.array(ids, np.int32)
+    arrays = codes, ends, roots.astype(np.int32), ids.astype(np.int32)
     nodes = kernels.build_trie(*arrays, *_empty(codes.size + 2))  # counts them; the table that is kept must be small to be quick
     trie = _empty(nodes)
     kernels.build_trie(*arrays, *trie)

@@ -1,4 +1,4 @@
-"""The list of planted faults, a file an area. Texts are short and of the formula, not of the names around it: they move little."""
+"""The planted faults, a file an area. Their texts are short, and of the formula rather than of the names around it."""
 
 from tests.mutants.faults import cpu, cuda, data, generation, models, optimizers, oracle, tokenizers, training
 

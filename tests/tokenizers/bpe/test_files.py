@@ -13,6 +13,7 @@ from minilm.tokenizers import GPT1BPE, ByteLevelBPE
 from .helpers import TEXT, gpt2, gpt2_folder, hugging_face_of, small
 from .test_gpt1 import ours as gpt1
 
+NAMES = ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]
 HF = json.loads(small().to_json())
 
 
@@ -20,7 +21,7 @@ def test_what_is_written_is_read(tmp_path):
     tokenizer = small()
     tokenizer.save(tmp_path / "one.json")
     tokenizer.save_pretrained(tmp_path / "folder")
-    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == ["merges.txt", "tokenizer.json", "vocab.json"]
+    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == NAMES
     for path in (tmp_path / "one.json", tmp_path / "folder", tmp_path / "folder" / "tokenizer.json"):
         for load in (tokenizers.load, ByteLevelBPE.load):
             loaded = load(path)
@@ -98,7 +99,7 @@ BROKEN = [
     (changed("model", "vocab", to={**VOCAB, "a": "1"}), "the id of 'a' must be int, got str"),
     (changed("model", "vocab", to={**VOCAB, "a": True}), "the id of 'a' must be int, got bool"),
     (changed("model", "vocab", "a"), "without a gap"),
-    (changed("model", "vocab", to={**VOCAB, "a b": len(VOCAB)}), "neither special nor written in GPT-2's byte alphabet"),
+    (changed("model", "vocab", to={**VOCAB, "a b": len(VOCAB)}), "neither added nor written in GPT-2's byte alphabet"),
     (changed("model", "merges", to="x"), "field 'merges' must be list, got str"),
     (changed("model", "merges", to=[["a", 3]]), "field 'merges' must hold pairs of str"),
     (changed("model", "merges", to=[["a", "b", "c"]]), "field 'merges' must hold pairs of str"),
@@ -121,9 +122,10 @@ BROKEN = [
     (changed("added_tokens"), "field 'added_tokens' is missing"),
     (changed("added_tokens", to=[3]), "list of objects, got int"),
     (changed("added_tokens", to=[{"id": 0}]), "field 'content' is missing"),
-    (changed("added_tokens", to=[{**ADDED, "id": "0"}]), "field 'id' must be int"),
-    (changed("added_tokens", to=[{**ADDED, "id": 5}]), "has id 5 in 'added_tokens' and 0 in 'vocab'"),
-    (changed("added_tokens", to=[{**ADDED, "lstrip": True}]), "lstrip of added token"),
+    (changed("added_tokens", to=[{**ADDED, "id": "0"}]), "id of added token '<.endoftext.>' must be int, got '0'"),
+    (changed("added_tokens", to=[{**ADDED, "id": 5}]), "has id 5, and 0 in the vocabulary"),
+    (changed("added_tokens", to=[{**ADDED, "lstrip": 1}]), "flags of added token '<.endoftext.>' must be bool, got 1"),
+    (changed("added_tokens", to=[{**ADDED, "id": 10**12, "content": "<e>"}]), "without a gap, got 1000000000000 for '<e>'"),
     (changed("added_tokens", to=[{**ADDED, "content": ""}]), "without a gap|non-empty|belongs to"),
 ]
 
@@ -154,6 +156,7 @@ def test_a_wrong_field_is_named(tmp_path, fields, message):
 def test_wrong_vocabularies_and_merges_are_named(tmp_path, vocabulary, merges, message):
     small().save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     if vocabulary is not None:
         (tmp_path / "vocab.json").write_bytes(vocabulary)
     (tmp_path / "merges.txt").write_bytes(merges)

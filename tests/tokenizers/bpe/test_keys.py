@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilm.tokenizers.bpe import encoding
+from minilm.tokenizers.bpe import counting, encoding, unicode16
 
 from .helpers import merged, small
 
@@ -45,4 +45,59 @@ def test_a_short_piece_s_key_has_all_its_bytes_and_its_length(length):
         changed[i] = 66
         assert (encoding.key_of(changed, 0, length) != key) == (i < length)
     assert length == 0 or key[1] != 0
-    assert all(encoding.key_of(content, 0, other) != key for other in range(encoding.KEY_BYTES + 1) if other != length)
+    zeros = np.zeros(encoding.KEY_BYTES + encoding.PADDING, np.uint8)  # bytes that the key of a shorter piece has too
+    for bytes_ in (content, zeros):
+        keys = [encoding.key_of(bytes_, 0, other) for other in range(encoding.KEY_BYTES + 1)]
+        assert keys.count(keys[length]) == 1
+
+
+def state_after(words):
+    """What `counting._hash` has mixed of pieces of 16 bytes after the first eight, (N,) uint64, for these, (N, 8) uint8."""
+    mixed = (np.uint64(16) ^ words.view(np.uint64)[:, 0]) * counting._SPREAD
+    return mixed ^ mixed >> np.uint64(29)
+
+
+def of_one_hash():
+    """Two pieces of 16 letters whose hashes of 64 bits are equal.
+
+    The second eight bytes make up for what the first differ in, where that lies within the five bits in which letters differ:
+    of 60,000 beginnings some pair does.
+    """
+    firsts = np.random.default_rng(1).integers(97, 123, (60_000, 8), np.uint8)
+    states = state_after(firsts)
+    upper = states & np.uint64(0xE0E0E0E0E0E0E0E0)
+    order = np.argsort(upper, kind="stable")
+    for one, other in zip(order[:-1], order[1:], strict=True):
+        difference = (states[one] ^ states[other]).tobytes()
+        if upper[one] == upper[other]:
+            seconds = [next(((a, a ^ d) for a in range(97, 123) if 97 <= a ^ d < 123), None) for d in difference]
+            if all(seconds):
+                return [
+                    firsts[place].tobytes() + bytes(pair[side] for pair in seconds) for side, place in enumerate((one, other))
+                ]
+    raise AssertionError("no such pair")
+
+
+def test_training_counts_pieces_of_one_hash_apart():
+    one, other = of_one_hash()
+    content = np.frombuffer(one + other + bytes(encoding.PADDING), np.uint8)
+    assert one != other and counting._hash(content, 0, 16) == counting._hash(content, 16, 16)
+    counter = counting.PieceCounter()
+    counter.add(".".join(piece.decode() for piece in (one, other, one)), unicode16.classes())
+    counts = counter.counts
+    pieces = [counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes() for i in range(counter.size)]
+    assert dict(zip(pieces, counts.counts[: counter.size].tolist(), strict=True)) == {one: 2, b".": 2, other: 1}
+
+
+def test_counts_outlive_the_growth_of_their_table():
+    """More pieces, and more of their bytes, than there is room for at first; in texts that come one after the other."""
+    rng = np.random.default_rng(0)
+    room = counting.empty()
+    words = sorted({"".join(rng.choice(list("etaoins"), 12)) for _ in range(3 * room.counts.size)})
+    counter = counting.PieceCounter()
+    for part in (words, words[:100], words):
+        counter.add(".".join(part), unicode16.classes())
+    counts = counter.counts
+    found = {counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes(): counts.counts[i] for i in range(counter.size)}
+    assert counts.counts.size > room.counts.size and counts.content.size > room.content.size
+    assert found == {**{word.encode(): 2 + (word in words[:100]) for word in words}, b".": 2 * len(words) + 100 - 3}

@@ -3,7 +3,7 @@ import threading
 import numpy as np
 
 from minilm.tokenizers import WordPiece
-from minilm.tokenizers.word_piece.characters import ALONE, LETTER, PAGES, SEVERAL, SPACE, Basic, Characters, parts_of
+from minilm.tokenizers.word_piece.characters import ALONE, IDEOGRAPH, LETTER, PAGES, SEVERAL, SPACE, Basic, Characters, parts_of
 
 from .helpers import SPECIAL
 
@@ -14,9 +14,9 @@ def test_parts():
     assert parts_of(ord("É"), nothing) == [(ord("É"), LETTER, 0)]
     assert parts_of(0x0301, everything) == [] == parts_of(0x200B, everything)
     assert parts_of(0x130, Basic(strip_accents=False)) == [(ord("i"), LETTER, 0), (0x307, LETTER, 0)]
-    assert parts_of(0xF900, everything) == [(0x8C48, ALONE, 0)]  # an ideograph for compatibility, and what it stands for
+    assert parts_of(0xF900, everything) == [(0x8C48, IDEOGRAPH, 0)]  # an ideograph for compatibility, and what it stands for
     assert parts_of(0x37E, everything) == [(ord(";"), ALONE, 0)]  # the Greek question mark is a semicolon
-    assert parts_of(0x0C, everything) == [] and parts_of(0x0C, nothing) == [(0x20, SPACE, 0)]
+    assert parts_of(0x0C, everything) == [] and parts_of(0x0C, nothing) == [(0x0C, SPACE, 0)]
     assert parts_of(0x1D165, everything) == [(0x1D165, LETTER, 216)]
 
 
@@ -27,7 +27,7 @@ def test_an_older_table_stays_as_it_was():
         before = characters.table
         used = characters._entries
         kept = [before.kind[:used].copy(), before.becomes[:used].copy(), before.page.copy()]
-        characters.add_page(number)
+        characters.add_pages([number])
         for array, copy in zip([before.kind[:used], before.becomes[:used], before.page], kept, strict=True):
             np.testing.assert_array_equal(array, copy)
         assert before.page[number] == -1 and characters.table.page[number] >= 0

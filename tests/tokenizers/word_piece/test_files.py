@@ -81,7 +81,7 @@ def test_configuration_goes_first(tmp_path):
         ("{", "not valid JSON"),
         ("[]", "expected a JSON object, got list"),
         ('{"do_lower_case": 1}', "field 'do_lower_case' must be bool, got int"),
-        ('{"pad_token": "<pad>"}', "special token '<pad>' is not in the vocabulary"),
+        ('{"pad_token": ""}', "the content of an added token must be a non-empty str"),
         ('{"pad_token": ["<pad>"]}', "field 'pad_token' must be str, got list"),
     ]:
         (tmp_path / "tokenizer_config.json").write_text(content)
@@ -114,9 +114,9 @@ def change(*path, value):
         (change("decoder", value={"type": "ByteLevel"}), "'decoder' must be of type 'WordPiece', got 'ByteLevel'"),
         (change("post_processor", "single", value=[]), "'post_processor' must make"),
         (change("post_processor", "pair", 3, "Sequence", "type_id", value=0), "'post_processor' must make"),
-        (change("added_tokens", 0, "lstrip", value=True), r"added token '\[PAD\]': lstrip is not supported"),
-        (change("added_tokens", 0, "id", value=3), r"added token '\[PAD\]' has id 3, but 0 in vocab"),
-        (change("added_tokens", value=[3]), "'added_tokens' must list objects"),
+        (change("added_tokens", 0, "lstrip", value=1), r"flags of added token '\[PAD\]' must be bool, got 1"),
+        (change("added_tokens", 0, "id", value=3), r"added token '\[PAD\]' has id 3, and 0 in the vocabulary"),
+        (change("added_tokens", value=[3]), "'added_tokens' must be a list of objects, got int"),
         (change("model", value=3), "field 'type' is missing"),
     ],
 )

@@ -88,3 +88,4 @@ def _forget() -> None:
     if "minilm.ops.cuda.table" in sys.modules:
         sys.modules["minilm.ops.cuda.table"].TABLES.clear()
     devices.gpu_status.cache_clear()
+    devices.load.cache_clear()

@@ -1,0 +1,11 @@
+"""The book: chapters made from the sources, as one folder of HTML that opens offline. ``minilm book OUT`` writes it.
+
+What a chapter says of an op is the op's specification, what it shows is the code that runs, and what an exercise answers is what
+the gradient check says while the book is written. Nothing is copied, so nothing goes stale.
+
+The chapters are the files of ``chapters/``, in reStructuredText with the directives of `minilm.book.directives`.
+"""
+
+from minilm.book.site import CHAPTERS, write
+
+__all__ = ["CHAPTERS", "write"]

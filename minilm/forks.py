@@ -1,0 +1,41 @@
+"""What a fork waits for.
+
+A forked child has one thread, and every lock that another thread of the parent held stays locked in it for ever. So a fork waits
+until no thread compiles a kernel, or imports one: the child can then do both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+
+__all__ = ["importing", "wait_for"]
+
+importing = threading.RLock()  # held while a module with kernels is imported at its first use
+_locks: list = [importing]  # in the order in which threads take them
+_held: contextlib.ExitStack | None = None
+
+
+def wait_for(*locks) -> None:
+    """From now on a fork takes these locks too, context managers each, after those that it takes already."""
+    _locks.extend(locks)
+
+
+def _before() -> None:
+    global _held
+    with contextlib.ExitStack() as taken:
+        for lock in _locks:
+            taken.enter_context(lock)
+        _held = taken.pop_all()
+
+
+def _after() -> None:
+    global _held
+    taken, _held = _held, None
+    if taken is not None:
+        taken.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before, after_in_parent=_after, after_in_child=_after)

@@ -1,0 +1,240 @@
+"""Keras's initializers, by name or as objects, in Keras's orientation: a kernel is (inputs, outputs).
+
+Each is a function ``initialize(generator, shape) -> ndarray``; so is one of your own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import numpy as np
+
+from minilm.layers import initialisers
+from minilm.ops import checks
+
+__all__ = [
+    "Constant",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "VarianceScaling",
+    "Zeros",
+    "initializer",
+]
+
+CUT = 0.87962566103423978  # standard deviation of a normal distribution cut at ±2
+
+
+class Initializer:
+    """Base of all initializers.
+
+    Parameters
+    ----------
+    seed : optional
+        Accepted as Keras accepts it; the random numbers follow the model's seed.
+    """
+
+    def __init__(self, seed=None):
+        pass
+
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
+        """The numbers that a weight starts from."""
+        raise NotImplementedError(f"{type(self).__name__} has no __call__")
+
+    def get_config(self) -> dict:
+        """The constructor's arguments."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+
+class Constant(Initializer):
+    """Every element equal to `value`: a number, or an array of the weight's shape, such as a table of word vectors."""
+
+    def __init__(self, value=0.0):
+        self.value = value if isinstance(value, (int, float)) else np.array(value, float)
+
+    def __call__(self, generator, shape):
+        value = np.asarray(self.value, float)
+        if value.ndim and value.shape != tuple(shape):
+            raise ValueError(f"value of Constant must have the weight's shape {tuple(shape)}, got {value.shape}")
+        return np.array(np.broadcast_to(value, shape))
+
+
+class Zeros(Initializer):
+    """Zeros."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, generator, shape):
+        return np.zeros(shape)
+
+
+class Ones(Initializer):
+    """Ones."""
+
+    def __init__(self):
+        pass
+
+    def __call__(self, generator, shape):
+        return np.ones(shape)
+
+
+class RandomUniform(Initializer):
+    """Independent numbers, uniform in [minval, maxval)."""
+
+    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+        self.minval = checks.number("minval", minval, -math.inf, math.inf)
+        self.maxval = checks.number("maxval", maxval, self.minval, math.inf)
+
+    def __call__(self, generator, shape):
+        return generator.uniform(self.minval, self.maxval, shape)
+
+
+class RandomNormal(Initializer):
+    """Independent normal numbers."""
+
+    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+        self.mean = checks.number("mean", mean, -math.inf, math.inf)
+        self.stddev = checks.number("stddev", stddev, 0, math.inf)
+
+    def __call__(self, generator, shape):
+        return self.mean + self.stddev * generator.standard_normal(shape)
+
+
+class TruncatedNormal(RandomNormal):
+    """Normal numbers, drawn anew beyond two standard deviations."""
+
+    def __call__(self, generator, shape):
+        drawn = generator.standard_normal(shape)
+        while (far := np.abs(drawn) > 2).any():
+            drawn[far] = generator.standard_normal(int(far.sum()))
+        return self.mean + self.stddev * drawn
+
+
+class VarianceScaling(Initializer):
+    """Numbers whose variance is ``scale / n``, with n the number of inputs, of outputs, or the mean of both.
+
+    Parameters
+    ----------
+    scale : float
+    mode : {"fan_in", "fan_out", "fan_avg"}
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}
+    """
+
+    def __init__(self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None):
+        self.scale = checks.number("scale", scale, 0, math.inf, low_open=True)
+        self.mode = checks.option("mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        kinds = ("truncated_normal", "untruncated_normal", "uniform")
+        self.distribution = checks.option("distribution", distribution, kinds)
+
+    def __call__(self, generator, shape):
+        fan_in, fan_out = (shape[0], shape[-1]) if len(shape) > 1 else (shape[0], shape[0])
+        n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
+        variance = self.scale / max(1.0, n)
+        if self.distribution == "uniform":
+            bound = math.sqrt(3 * variance)
+            return generator.uniform(-bound, bound, shape)
+        if self.distribution == "untruncated_normal":
+            return math.sqrt(variance) * generator.standard_normal(shape)
+        return TruncatedNormal(stddev=math.sqrt(variance) / CUT)(generator, shape)
+
+
+class _Named(VarianceScaling):
+    """A variance scaling that has a name."""
+
+    settings: tuple
+
+    def __init__(self, seed=None):
+        super().__init__(*self.settings)
+
+    def get_config(self):
+        return {}
+
+
+class GlorotUniform(_Named):
+    """Uniform, with variance 2 / (inputs + outputs)."""
+
+    settings = (1.0, "fan_avg", "uniform")
+
+
+class GlorotNormal(_Named):
+    """Truncated normal, with variance 2 / (inputs + outputs)."""
+
+    settings = (1.0, "fan_avg", "truncated_normal")
+
+
+class HeUniform(_Named):
+    """Uniform, with variance 2 / inputs."""
+
+    settings = (2.0, "fan_in", "uniform")
+
+
+class HeNormal(_Named):
+    """Truncated normal, with variance 2 / inputs."""
+
+    settings = (2.0, "fan_in", "truncated_normal")
+
+
+class LecunUniform(_Named):
+    """Uniform, with variance 1 / inputs."""
+
+    settings = (1.0, "fan_in", "uniform")
+
+
+class LecunNormal(_Named):
+    """Truncated normal, with variance 1 / inputs."""
+
+    settings = (1.0, "fan_in", "truncated_normal")
+
+
+class Orthogonal(Initializer):
+    """One matrix with orthonormal rows or columns, over all gates at once, as Keras has it."""
+
+    def __init__(self, gain=1.0, seed=None):
+        self.gain = checks.number("gain", gain, -math.inf, math.inf)
+
+    def __call__(self, generator, shape):
+        return initialisers.orthogonal(gain=self.gain)(generator, shape)
+
+
+KINDS = {
+    "zeros": Zeros,
+    "ones": Ones,
+    "constant": Constant,
+    "uniform": RandomUniform,
+    "random_uniform": RandomUniform,
+    "normal": RandomNormal,
+    "random_normal": RandomNormal,
+    "truncated_normal": TruncatedNormal,
+    "variance_scaling": VarianceScaling,
+    "glorot_uniform": GlorotUniform,
+    "glorot_normal": GlorotNormal,
+    "he_uniform": HeUniform,
+    "he_normal": HeNormal,
+    "lecun_uniform": LecunUniform,
+    "lecun_normal": LecunNormal,
+    "orthogonal": Orthogonal,
+}
+
+
+def initializer(argument: str, given):
+    """The function ``initialize(generator, shape)`` of a name, or of a function that is one already."""
+    if isinstance(given, type) and issubclass(given, Initializer):
+        return given()
+    if callable(given):
+        return given
+    if not isinstance(given, str) or given not in KINDS:
+        near = difflib.get_close_matches(str(given), KINDS, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {given!r}; {hint}")
+    return KINDS[given]()

@@ -1,0 +1,159 @@
+"""The loops of evaluate and predict, and the mean loss and metrics of what has passed so far.
+
+Of a model on a GPU each batch is copied there ahead, and losses and metrics stay there until somebody wants to see them: the bar,
+the end of the epoch, a callback of one's own for every batch, or at the latest every fifty batches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.workspace import Workspace
+from minilm.sequential.bar import Bar, announced, text_of
+from minilm.sequential.batches import Rows, gives_batches, inputs_of, refuse_beside, size_of, steps_of, stream_of
+from minilm.sequential.callback import attached, notify
+from minilm.sequential.data import as_inputs, prepared
+from minilm.training.device import READ_EVERY, uploader
+
+__all__ = ["Course", "as_asked", "evaluate", "measured", "predict"]
+
+class Course:
+    """The mean loss and the metrics of the batches so far."""
+
+    def __init__(self, model):
+        self._metrics, self._every = model.metric_objects(), 1 if model.device == "cpu" else READ_EVERY
+        self._total, self._rows, self._unread, self._norm = 0.0, 0, 0, None
+
+    def count(self, model, batch, loss, saved) -> None:
+        """Take in the loss of a batch and what the metrics say of it."""
+        rows = len(batch.x)
+        self._total, self._rows, self._unread = self._total + loss.astype(np.float64) * rows, self._rows + rows, self._unread + 1
+        if self._metrics:
+            outputs = model.probabilities(saved)
+            for metric in self._metrics:
+                metric.update(batch.y, outputs, saved.mask)
+
+    def stepped(self, norm) -> None:
+        """Take in the norm of a step's gradients, where there is one: one that is not finite stays so."""
+        self._norm = norm
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was no batch."""
+        return not self._rows
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to look: on a CPU always."""
+        return self._unread >= self._every
+
+    def logs(self) -> dict[str, float]:
+        """What the numbers are; a GPU is waited for."""
+        self._unread = 0
+        if devices.on_gpu(self._norm) and not math.isfinite(float(self._norm)):  # on a CPU the step has raised it
+            raise FloatingPointError(f"norm of the gradients is {float(self._norm)}, wanted a finite number")
+        loss = float(self._total) / max(1, self._rows)
+        return {"loss": loss, **{metric.name: metric.result() for metric in self._metrics}}
+
+
+def measured(model, source, watching=()) -> dict[str, float] | None:
+    """Loss and metrics without training, of one epoch of a source of batches; None where it has no more."""
+    course, workspace, upload = Course(model), Workspace(), uploader(model.device)
+    notify(watching, "on_test_begin")
+    with devices.ids_are_checked():
+        for number, batch in enumerate(source.epoch(None)):
+            notify(watching, "on_test_batch_begin", number)
+            batch = upload(batch)
+            workspace.reset()
+            loss, saved = model.forward(batch.x, batch.y, batch.weight, workspace=workspace)
+            course.count(model, batch, loss, saved)
+            notify(watching, "on_test_batch_end", number)
+    if course.empty:
+        return None
+    logs = course.logs()
+    notify(watching, "on_test_end", logs)
+    return logs
+
+
+def as_asked(logs: dict[str, float], return_dict: bool):
+    """A dict, a number where there are no metrics, or a list."""
+    values = list(logs.values())
+    return logs if return_dict else values[0] if len(values) == 1 else values
+
+
+def evaluate(
+    model,
+    x,
+    y,
+    *,
+    batch_size: int | None = None,
+    verbose="auto",
+    sample_weight=None,
+    steps: int | None = None,
+    callbacks=None,
+    return_dict: bool = False,
+):
+    """Measure a model on data.
+
+    Parameters
+    ----------
+    x, y, sample_weight
+        Arrays; or x gives batches, as in `minilm.sequential.fitting.fit`.
+    steps : int, optional
+        How many batches to take.
+    callbacks : list of Callback, optional
+
+    Returns
+    -------
+    float, list of float, or dict
+        The loss; a list of it and the metrics, where there are some; with `return_dict` a dict.
+    """
+    size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
+    if gives_batches(x):
+        source = stream_of(model, "x", x, steps, y=y, sample_weight=sample_weight, batch_size=batch_size)
+    else:
+        source = Rows(prepared(model, x, y, sample_weight), size, steps)
+    with announced(verbose):
+        logs = measured(model, source, watching)
+    if logs is None:
+        raise ValueError("x gives no batches")
+    if verbose:
+        print(text_of(logs), flush=True)
+    return as_asked(logs, return_dict)
+
+
+def predict(model, x, batch_size: int | None, verbose, steps: int | None = None, callbacks=None) -> np.ndarray:
+    """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
+    size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
+    given = gives_batches(x)
+    if given:
+        refuse_beside("x", batch_size=batch_size)
+        count = len(x) if hasattr(x, "__len__") else None
+    else:
+        x = as_inputs("x", x)
+        model.build_for(x)
+        if not len(x):
+            return np.empty(model.compute_output_shape(x.shape), model.dtype)
+        count = -(-len(x) // size)
+    workspace, outputs, upload = Workspace(), [], None
+    with announced(verbose), contextlib.closing(Bar(verbose, count if steps is None else steps)) as bar:
+        notify(watching, "on_predict_begin")
+        for number, batch in enumerate(inputs_of("x", x, size, steps)):
+            notify(watching, "on_predict_batch_begin", number)
+            if given:
+                model.build_for(batch)
+            upload = upload or uploader(model.device)
+            workspace.reset()
+            with devices.ids_are_checked():
+                outputs_there = model.run(upload(batch), workspace=workspace)[0]
+            outputs.append(np.array(devices.to_host(outputs_there)))
+            notify(watching, "on_predict_batch_end", number)
+            bar.update({})
+        notify(watching, "on_predict_end")
+    if not outputs:
+        raise ValueError("x gives no batches")
+    return np.concatenate(outputs)

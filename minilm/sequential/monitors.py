@@ -1,0 +1,161 @@
+"""Callbacks that watch a number of each epoch, or the loss of each batch."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+
+from minilm.ops import checks
+from minilm.sequential.callback import Callback
+from minilm.sequential.saving import format_of
+
+__all__ = ["EarlyStopping", "ModelCheckpoint", "Monitor", "TerminateOnNaN"]
+
+
+class Monitor(Callback):
+    """A callback that watches one number."""
+
+    def __init__(self, monitor: str, mode: str, min_delta: float = 0.0):
+        super().__init__()
+        self.monitor = monitor
+        mode = checks.option("mode", mode, ("auto", "min", "max"))
+        self._up = mode == "max" or (mode == "auto" and any(part in monitor for part in ("acc", "auc", "precision", "recall")))
+        self.min_delta = abs(checks.number("min_delta", min_delta, -math.inf, math.inf))
+        self.best: float | None = None
+
+    def value(self, logs) -> float | None:
+        """The number watched; a warning where there is none."""
+        found = (logs or {}).get(self.monitor)
+        if found is None:
+            there = ", ".join(logs or {}) or "none"
+            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {there}", stacklevel=6)
+        return found
+
+    def better(self, value: float, than: float | None) -> bool:
+        """Whether a value beats another by more than `min_delta`."""
+        if than is None:
+            return True
+        return value - self.min_delta > than if self._up else value + self.min_delta < than
+
+
+class EarlyStopping(Monitor):
+    """End training when a number has not become better for `patience` epochs.
+
+    Parameters
+    ----------
+    monitor : str
+    min_delta : float
+        What counts as better.
+    patience : int
+    mode : {"auto", "min", "max"}
+        Whether lower or higher is better; auto takes higher for accuracies.
+    baseline : float, optional
+        A value that must be beaten too.
+    restore_best_weights : bool
+        Leave the model with the weights of its best epoch.
+    start_from_epoch : int
+    """
+
+    def __init__(
+        self,
+        monitor="val_loss",
+        min_delta=0,
+        patience=0,
+        verbose=0,
+        mode="auto",
+        baseline=None,
+        restore_best_weights=False,
+        start_from_epoch=0,
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.patience = checks.whole("patience", patience, 0, 2**31)
+        self.verbose, self.baseline = verbose, baseline
+        self.restore_best_weights = checks.flag("restore_best_weights", restore_best_weights)
+        self.start_from_epoch = checks.whole("start_from_epoch", start_from_epoch, 0, 2**31)
+        self.stopped_epoch = self.best_epoch = 0
+
+    def on_train_begin(self, logs=None):
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best, self.best_weights = None, None
+
+    def on_epoch_end(self, epoch, logs=None):
+        current = self.value(logs)
+        if current is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self.better(current, self.best):
+            self.best, self.best_epoch = current, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self.better(current, self.baseline):
+                self.wait = 0
+            return
+        if self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self.stopped_epoch and self.verbose:
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
+        if self.best_weights is not None:
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(Monitor):
+    """Save the model after every epoch.
+
+    Parameters
+    ----------
+    filepath : str or os.PathLike
+        May hold ``{epoch}``, which counts from 1, and names of the logs: ``"model-{epoch:02d}-{val_loss:.3f}.safetensors"``.
+    monitor, mode : str
+    save_best_only : bool
+        Only where the number watched is better than ever before.
+    save_weights_only : bool
+    """
+
+    def __init__(
+        self,
+        filepath,
+        monitor="val_loss",
+        verbose=0,
+        save_best_only=False,
+        save_weights_only=False,
+        mode="auto",
+        save_freq="epoch",
+    ):
+        super().__init__(monitor, mode)
+        self.filepath, self.verbose = os.fspath(filepath), verbose
+        format_of(self.filepath)  # what is missing to write it is missed now, not after an epoch
+        self.save_best_only = checks.flag("save_best_only", save_best_only)
+        self.save_weights_only = checks.flag("save_weights_only", save_weights_only)
+        checks.option("save_freq", save_freq, ("epoch",))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.save_best_only:
+            current = self.value(logs)
+            if current is None or not self.better(current, self.best):
+                return
+            self.best = current
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        except KeyError as error:
+            there = ", ".join(["epoch", *(logs or {})])
+            raise ValueError(f"filepath {self.filepath!r} asks for {error}; there are {there}") from None
+        (self.model.save_weights if self.save_weights_only else self.model.save)(path)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: saving model to {path}")
+
+
+class TerminateOnNaN(Callback):
+    """End training when the loss is not finite; on a GPU when that is seen, at most fifty batches later."""
+
+    wants_every_batch = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite((logs or {}).get("loss", 0.0)):
+            print(f"Batch {batch}: the loss is not finite, training ends")
+            self.model.stop_training = True

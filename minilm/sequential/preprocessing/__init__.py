@@ -1,0 +1,5 @@
+"""Keras's package of what is done to texts before a model reads them."""
+
+from minilm.sequential.preprocessing import sequence, text
+
+__all__ = ["sequence", "text"]

@@ -1,0 +1,105 @@
+"""Callbacks that set the learning rate."""
+
+from __future__ import annotations
+
+import inspect
+import math
+
+from minilm.ops import checks
+from minilm.sequential.callback import Callback
+from minilm.sequential.monitors import Monitor
+
+__all__ = ["LearningRateScheduler", "ReduceLROnPlateau"]
+
+
+def _settable(callback: Callback):
+    """The optimizer, whose learning rate a callback is to set; TypeError where that is a function of the step."""
+    optimizer = callback.model.optimizer
+    if callable(optimizer.learning_rate):
+        raise TypeError(
+            f"{type(callback).__name__} sets the learning rate, but the optimizer's is a function of the step: "
+            "make the optimizer with a number"
+        )
+    return optimizer
+
+
+class ReduceLROnPlateau(Monitor):
+    """Multiply the learning rate by `factor` when a number has not become better for `patience` epochs.
+
+    History gets the ``learning_rate`` of each epoch.
+    """
+
+    def __init__(
+        self, monitor="val_loss", factor=0.1, patience=10, verbose=0, mode="auto", min_delta=1e-4, cooldown=0, min_lr=0.0
+    ):
+        super().__init__(monitor, mode, min_delta)
+        self.factor = checks.number("factor", factor, 0, 1, high_open=True)
+        self.patience = checks.whole("patience", patience, 0, 2**31)
+        self.cooldown = checks.whole("cooldown", cooldown, 0, 2**31)
+        self.min_lr, self.verbose = checks.number("min_lr", min_lr, 0, math.inf), verbose
+
+    def on_train_begin(self, logs=None):
+        self.wait, self.cooling, self.best = 0, 0, None
+        _settable(self)
+
+    def on_epoch_end(self, epoch, logs=None):
+        optimizer, logs = _settable(self), {} if logs is None else logs
+        current = self.value(logs)
+        logs["learning_rate"] = optimizer.learning_rate
+        if current is None:
+            return
+        if self.cooling:
+            self.cooling, self.wait = self.cooling - 1, 0
+        if self.better(current, self.best):
+            self.best, self.wait = current, 0
+        elif not self.cooling:
+            self.wait += 1
+            if self.wait >= self.patience and optimizer.learning_rate > self.min_lr:
+                optimizer.learning_rate = max(optimizer.learning_rate * self.factor, self.min_lr)
+                self.cooling, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"Epoch {epoch + 1}: learning rate {optimizer.learning_rate:g}")
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before every epoch. History gets the ``learning_rate`` of each epoch.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, learning_rate)`` or ``schedule(epoch)`` gives the learning rate; epochs count from 0.
+    verbose : int
+        Whether to print it.
+    """
+
+    def __init__(self, schedule, verbose=0):
+        super().__init__()
+        if not callable(schedule):
+            raise TypeError(f"schedule must be a function of (epoch, learning_rate) or of epoch, got {checks.describe(schedule)}")
+        self.schedule, self.verbose = schedule, verbose
+        self._reads_rate = _takes(schedule, 2)
+
+    def on_train_begin(self, logs=None):
+        _settable(self)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        optimizer = _settable(self)
+        given = self.schedule(epoch, optimizer.learning_rate) if self._reads_rate else self.schedule(epoch)
+        optimizer.learning_rate = checks.number("what schedule gives", given, 0, math.inf, high_open=True)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: learning rate {optimizer.learning_rate:g}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs["learning_rate"] = self.model.optimizer.learning_rate
+
+
+def _takes(function, count: int) -> bool:
+    """Whether a function can be called with so many arguments; True where that cannot be known."""
+    try:
+        inspect.signature(function).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:  # some built-in functions have no signature
+        return True
+    return True

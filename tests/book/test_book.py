@@ -1,0 +1,216 @@
+"""The book: its code runs, its links lead somewhere, its formulas have their lines, its exercises their answers."""
+
+import html
+import importlib
+import json
+import os
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+
+pytest.importorskip("docutils")
+pytest.importorskip("latex2mathml")
+pytest.importorskip("pygments")
+
+from minilm import book, cli  # noqa: E402
+from minilm.book import broken, formulas, listings, site  # noqa: E402
+from minilm.checking import catalogue  # noqa: E402
+from minilm.checking.check import check  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """The files of a book by name."""
+    folder = tmp_path_factory.mktemp("book")
+    assert book.write(folder) == str(folder / "index.html")
+    return {name: (folder / name).read_text(encoding="utf-8") for name in os.listdir(folder)}
+
+
+def chapters(pages):
+    return {name.removesuffix(".html"): page for name, page in pages.items() if name.endswith(".html") and name != "index.html"}
+
+
+# --- the written pages ------------------------------------------------------------------------------------------------
+
+
+def test_every_chapter_is_there_in_order(pages):
+    assert set(chapters(pages)) == set(book.CHAPTERS)
+    listed = re.findall(r'<li><a href="([\w-]+)\.html"', pages["index.html"].partition("<main>")[2])
+    assert listed == list(book.CHAPTERS)
+
+
+def test_nothing_is_fetched_from_elsewhere(pages):
+    for name, page in pages.items():
+        assert not re.search(r'(?:src|href)="(?:https?:)?//|url\(|@import', page), name
+
+
+def test_ids_are_unique_and_links_lead_somewhere(pages):
+    ids = {name: re.findall(r'\bid="([^"]+)"', page) for name, page in pages.items() if name.endswith(".html")}
+    for name, found in ids.items():
+        assert len(found) == len(set(found)), name
+    for name, page in pages.items():
+        for target in re.findall(r'href="([^"]+)"', page) if name.endswith(".html") else ():
+            file, _, id = target.partition("#")
+            assert (file or name) in pages, target
+            assert not id or id in ids[file or name], target
+
+
+def test_every_formula_has_its_line_and_every_line_its_formula(pages):
+    numbered = 0
+    for name, page in chapters(pages).items():
+        ids = set(re.findall(r'<div class="formula" id="([^"]+)" data-links="\1"', page))
+        lines = [links.split() for links in re.findall(r'class="line" id="[^"]+" data-links="([^"]+)"', page)]
+        assert {link for links in lines for link in links} == ids, name
+        numbered += len(ids)
+    assert numbered > 100
+
+
+def test_the_lines_that_light_up_are_the_right_ones(pages):
+    """The LSTM's c[t] = f c' + i g, and the lines of three implementations that assign c."""
+    page = pages["lstm-language-model.html"]
+    row = r'<div class="formula" id="(lstm-f\d+)"[^>]*>(?:(?!</div>).)*?<mi>c</mi>(?:(?!</div>).)*?<mi>f</mi>'
+    (id,) = re.findall(row, page)[:1]
+    tied = re.findall(rf'<span class="line" id="(lstm-\w+)-\d+" data-links="[^"]*\b{id}\b[^"]*"[^>]*>(.*?)\n</span>', page)
+    texts = [html.unescape(re.sub(r"<[^>]+>", "", line)) for _, line in tied]
+    assert any("c = f * c0 + i * g" in text for text in texts)
+    assert {where for where, _ in tied} >= {"lstm-oracle"} and len({where for where, _ in tied}) > 1
+
+
+def test_versions_of_kernels_can_be_chosen(pages):
+    page = pages["attention.html"]
+    assert all(f'<option value="{version}">' in page for version in (1, 2, 3))
+    (line,) = re.findall(r'data-version="(\d)"[^>]*>(?:(?!</span>\n).)*attention_forward_2', page)[:1] or ["2"]
+    assert line == "2"
+
+
+def test_formulas_are_mathml(pages):
+    found = [match for page in chapters(pages).values() for match in re.findall(r"<math.*?</math>", page, re.S)]
+    assert len(found) > 250
+    for match in found:
+        ElementTree.fromstring(match)
+
+
+def test_the_search_finds_a_word(pages):
+    entries = json.loads(pages["search.js"].removeprefix("const BOOK = ").rstrip(";\n").replace("<\\/", "</"))
+    assert any("FlashAttention" in entry["text"] and entry["at"].startswith("attention.html") for entry in entries)
+    assert all(set(entry) == {"at", "in", "text"} and "<" not in entry["at"] for entry in entries)
+
+
+def test_exercises_show_what_the_check_says(pages):
+    answers = re.findall(r'class="exercise".*?<summary>.*?</summary><pre>(.*?)</pre>', pages["layer-norm.html"], re.S)
+    assert answers and all("FAILED" in answer and "dx" in answer for answer in answers)
+    (answer,) = re.findall(r"gradcheck attention.*", pages["attention.html"])
+    assert "FAILED" not in answer  # forward is wrong, and backward its derivative
+
+
+# --- the code in the chapters -----------------------------------------------------------------------------------------
+
+
+def blocks(name):
+    """The Python of a chapter: (name or None, source)."""
+    source = (site.FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8")
+    found = []
+    for match in re.finditer(r"^\.\. code:: python\n(?: +:name: (\S+)\n)?\n((?:(?: {4}.*)?\n)+)", source, re.M):
+        found.append((match[1], re.sub(r"^ {4}", "", match[2], flags=re.M)))
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in book.CHAPTERS if name != "adding-an-op" and blocks(name)])
+def test_the_code_of_a_chapter_runs(name, capsys):
+    names: dict = {"__name__": "chapter"}
+    for _, source in blocks(name):
+        exec(compile(source, f"{name}.rst", "exec"), names)
+
+
+def test_an_op_is_added_in_six_steps(tmp_path, monkeypatch):
+    files = dict(blocks("adding-an-op"))
+    assert set(files) == {"spec.py", "oracle.py", "cpu.py", "__init__.py"}
+    package = tmp_path / "ops_of_the_book" / "square"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").write_text("")
+    for file, source in files.items():
+        (package / file).write_text(source, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    square = importlib.import_module("ops_of_the_book.square")
+    (op,) = importlib.import_module("ops_of_the_book.square.spec").OPS
+    for implementation in ("oracle", "cpu"):
+        with catalogue._computing_by(implementation, "op"):
+            for task in catalogue._op_tasks(op):
+                assert check(task.subject, 1e-8, task.method), implementation
+    for size in op.dims["N"]:
+        case = op.draw(np.random.default_rng(size), np.dtype(np.float64), {"N": size})
+        y, saved = square.forward(**case.arguments)
+        dx = square.backward(np.ones_like(y), saved)
+        np.testing.assert_allclose(y, case.arguments["x"] ** 2, rtol=1e-15)
+        np.testing.assert_allclose(dx, 2 * case.arguments["x"], rtol=1e-15)
+    with pytest.raises(TypeError, match="x must be float32 or float64"):
+        square.forward(np.arange(3))
+    for name in [name for name in sys.modules if name.startswith("ops_of_the_book")]:
+        del sys.modules[name]
+
+
+# --- pieces -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "cell, wanted",
+    [
+        ("c[t] = f c' + i g", r"c_{t } = f \, c^{\prime } + i \, g "),
+        ("W_hhᵀ da", r"W_{\mathit{hh}}^{\top } \, \mathrm{d}a "),
+        ("1 / sqrt(var + eps)", r"1 / \sqrt{\mathit{var} + \varepsilon }"),
+        ("sum_d x[d] / D", r"\sum_{d} x_{d } / D "),
+        ("(x[d] - mean)² / D", r"(x_{d } - \mathit{mean} )^{2} / D "),
+        ("[i = j]", r"[i = j ]"),
+        ("0 where t = ignore_index", r"0\text{ where }t = \mathit{ignore\_index} "),
+        ("√(2/π)", r"\sqrt{2/\pi }"),
+        ("q kᵀ / √K", r"q \, k^{\top } / \sqrt{K}"),
+    ],
+)
+def test_plain_formulas_in_latex(cell, wanted):
+    names = {"var", "mean", "rstd", "W_hh", "b_ih", "ignore_index"}
+
+    def squeezed(text):
+        return re.sub(r"\s+", "", text)
+
+    assert squeezed(formulas.latex(cell, names)) == squeezed(wanted)
+
+
+def test_rows_and_what_they_define():
+    rows = formulas.rows("    dW_ih = sum da x    db_ih = db_hh = sum da\n    param -= lr g       the step\n")
+    assert [row.defines for row in rows] == [("dW_ih", "db_ih", "db_hh"), ("param",)]
+    assert rows[1][1] == "the step"
+
+
+def test_which_names_a_line_assigns():
+    python = "def backward(dy, saved):\n    c_t, gates[t] = step(a)\n    dh += dy\n    return dy * c_t\n"
+    assert listings.defined_on(python, ".py") == {2: {"c", "gates"}, 3: {"dh"}, 4: {"dx"}}
+    cuda = "    REAL c = f * c0 + i * g;\n    if (c == 0) return;\n    dx[n] += 2;\n    const float s = 1;\n"
+    assert listings.defined_on(cuda, ".cu") == {1: {"c"}, 3: {"dx"}, 4: {"s"}}
+
+
+def test_a_changed_line_is_named(monkeypatch):
+    with pytest.raises(ValueError, match="'no such line' stands 0 times in minilm.ops.linear.oracle"):
+        broken.says("linear", "no such line", "x")
+
+
+def test_the_oracle_is_whole_again_after_an_exercise():
+    before = broken.says("linear", "dx = dy @ W", "dx = dy @ W + 1")
+    assert "FAILED" in before and catalogue.run("linear", "oracle").passed
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def test_the_command_refuses_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert cli.main(["book", str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err == f"minilm: {tmp_path / 'file'} is a file, wanted a folder for the book\n"
+
+
+def test_without_the_extra_it_says_what_is_missing(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "latex2mathml", None)
+    assert cli.main(["book", str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err == "minilm: the book needs latex2mathml: pip install 'minilm[book]'\n"
