@@ -7,6 +7,7 @@ naming the argument, what came and what was wanted, and returns arrays a kernel 
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from minilm import devices

@@ -11,6 +11,7 @@ import json
 import os
 
 from minilm.files import read_json
+from minilm.mistaken import refuse_mistaken
 from minilm.tokenizers import beside, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
@@ -60,6 +61,7 @@ def read_merges(path) -> list[tuple[str, str]]:
     """The merges of a merges.txt."""
     with open(path, "rb") as file:
         content = file.read()
+    refuse_mistaken(path, content)
     try:
         lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")  # other line ends are tokens' characters
     except UnicodeDecodeError as error:
