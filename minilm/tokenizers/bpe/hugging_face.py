@@ -126,7 +126,7 @@ def missing(folder, others: str = "") -> str:
             if os.path.isfile(os.path.join(folder, name)):
                 return f"{folder} holds {name} but no {other}, and without that no {files.FILE_NAME}: a BPE needs both"
     wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-    return f"there is no tokenizer in {folder}: wanted {others}{wanted} or {files.FILE_NAME}"
+    return f"{folder} holds no tokenizer: wanted {others}{wanted} or {files.FILE_NAME}"
 
 
 def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
