@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from minilm.mistaken import refuse_mistaken
+
 from .. import beside, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
@@ -66,6 +68,7 @@ def read_vocabulary(path) -> list[str]:
     """
     with open(path, "rb") as file:
         content = file.read()
+    refuse_mistaken(path, content)
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:

@@ -47,7 +47,7 @@ FAULTS = area(
     ("a checkpoint's hash is not looked at", "minilm/training/checkpoint.py",
      'os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]',
      'os.path.getsize(path) == wanted["bytes"]', "tests/training/test_killed.py -k every_call"),
-    ("two processes train in one folder", "minilm/training/checkpoint.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",
+    ("two processes train in one folder", "minilm/files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",
      "fcntl.LOCK_SH | fcntl.LOCK_NB", "tests/training/test_killed.py -k only_one"),
     ("the optimizer's moments are not restored", "minilm/training/snapshot.py",
      'trainer.optimizer.load_state_dict(_below(rest, "optimizer."))', '_below(rest, "optimizer.")',
