@@ -48,13 +48,13 @@ def run(args) -> int:
         return 0
     if args.task is not None:
         choosing.require_task(args.task)  # before anything is measured
+        data = _data(args)
     machine = _machine(args)
     if args.save_machine:
         machine.save(args.save_machine)
     if args.task is None:
         print(machine.told())
         return 0
-    data = _data(args)
     memory = None if args.memory is None else args.memory * 2**30
     where = args.data or "PATH"
     advice = choosing.choose(args.task, data, machine, minutes=args.minutes, memory=memory, where=where)

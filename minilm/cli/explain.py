@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import os
 
@@ -63,6 +64,8 @@ def run(args) -> int:
     for path in (out, args.json):  # told now, not when all is computed
         if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
+    if args.png and importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
     if _is_recipe(folder):
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)

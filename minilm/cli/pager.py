@@ -90,11 +90,13 @@ def _formatted(tokens: Iterable[tuple]) -> str:
     with contextlib.suppress(ImportError):
         if not os.environ.get("NO_COLOR"):
             from pygments import format as formatted
-            from pygments.formatters import TerminalFormatter
+            from pygments.formatters.terminal import TERMINAL_COLORS, TerminalFormatter
             from pygments.token import Token
 
             kinds = {None: Token.Text, HEADING: Token.Generic.Heading}
-            return formatted(((kinds.get(kind, kind), text) for kind, text in tokens), TerminalFormatter())
+            legible = {Token.Comment: ("green", "green"), Token.Text.Whitespace: ("", "")}  # on white and on black
+            formatter = TerminalFormatter(colorscheme={**TERMINAL_COLORS, **legible})
+            return formatted(((kinds.get(kind, kind), text) for kind, text in tokens), formatter)
     return "".join(text for _, text in tokens)
 
 

@@ -8,7 +8,7 @@ import functools
 import hashlib
 import os
 
-from minilm.data.streams import on_disk
+from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
 
 
@@ -106,7 +106,7 @@ def corpus(name_or_path) -> str:
     Parameters
     ----------
     name_or_path : str or os.PathLike
-        An existing file, a pipe, or "-", the standard input (see `minilm.data.streams.on_disk`); else the name of a corpus: a
+        An existing file, a pipe, or "-", the standard input (see `minilm.data.pipes.on_disk`); else the name of a corpus: a
         built-in one ("stories"), or one in the cache folder.
 
     Returns

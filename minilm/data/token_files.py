@@ -76,8 +76,11 @@ def load_tokens(path) -> np.ndarray:
     path = os.fspath(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:  # EOFError: less than a header
-        raise ValueError(f"{path} is not a whole token file ({error}); remove it, and it is made anew") from None
+    except OSError:
+        raise
+    except Exception as error:  # of a damaged header NumPy raises whatever its reader meets, tokenize.TokenError among others
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{path} is not a whole token file ({reason}); remove it, and it is made anew") from None
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "ui":
         raise ValueError(f"{path} is not a token file: wanted one axis of integers")
     return np.asarray(array)  # (N,) no memmap object, whose slicing costs ten times as much; the map is its base

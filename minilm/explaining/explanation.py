@@ -25,7 +25,7 @@ WORK = 4e12  # operations that integrated gradients may take without being asked
 ATTRIBUTE = ("auto", "all", "last")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """What `explain` found; a part that the model cannot have is None, and `lacks` says why.
 
@@ -68,6 +68,14 @@ class Explanation:
     lens: Lens | None
     neighbours: dict[int, list[tuple[int, float]]]
     lacks: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 40 else f"{self.text[:39]}…"
+        parts = [name for name in ("attention", "rollout", "traces", "lens") if getattr(self, name) is not None]
+        return (
+            f"Explanation of {text!r} by {self.model}: {len(self.ids)} tokens, {self.surprisal.total:.2f} bits; attribution, "
+            f"neighbours, {', '.join(parts)}. minilm.explaining.write_page(it, FILE) shows it"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it: lists for arrays, null for what is no number."""

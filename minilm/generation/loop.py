@@ -39,7 +39,7 @@ def stream_ids(
     model : RNNLanguageModel, or another with ``initial_state``, ``logits`` and ``step``
     ids : ndarray of integers, shape (B, T), or a list of arrays, shape (T_b,)
         The prompts, T >= 1; ``logits`` checks that every id is in the model's vocabulary. A list holds prompts of different
-        lengths, which a model with a key-value cache reads with padding before the shorter ones.
+        lengths: each is read as if it stood alone.
     tokens : int or None
         How many to draw; None goes on for ever.
     temperature, top_k, top_p
@@ -95,7 +95,7 @@ def _prompts(model, ids):
     if isinstance(ids, (list, tuple)):
         ids, mask = left_padded(ids)
         mask = None if mask.all() else mask
-        if mask is not None and getattr(model, "carries_state", True):
+        if mask is not None and not hasattr(model, "carries_state"):
             raise ValueError(f"ids holds prompts of different lengths, which a {type(model).__name__} cannot read side by side")
     checks.integers("ids", ids, (None, None), "(B, T)")
     if ids.shape[1] == 0:
@@ -158,6 +158,8 @@ def read_prompt(model, ids, mask=None):
     """
     if hasattr(model, "config"):
         ids = checks.ids("ids", ids, model.config.vocab_size)  # on the host, once
+    if mask is not None and model.carries_state:
+        return _read_by_length(model, ids, mask)
     ids = there(model, ids)
     with devices.ids_are_checked():
         state = model.initial_state(len(ids))
@@ -166,3 +168,22 @@ def read_prompt(model, ids, mask=None):
         for start in range(0, ids.shape[1], WINDOW):
             logits, state = model.logits(ids[:, start : start + WINDOW], state, last=True)
     return logits, state
+
+
+def _read_by_length(model, ids, mask):
+    """`read_prompt` of a recurrent model, whose state would take padding for text: the prompts of one length at a time."""
+    lengths, rows, parts = mask.sum(axis=1), [], []
+    for length in np.unique(lengths):
+        rows.append(np.flatnonzero(lengths == length))
+        parts.append(read_prompt(model, ids[rows[-1], ids.shape[1] - length :]))
+    order = there(model, np.argsort(np.concatenate(rows)))  # (B,)
+    logits, states = zip(*parts, strict=True)
+    return _joined(logits, order), _joined(states, order)
+
+
+def _joined(parts, order):
+    """Arrays (..., B_i, H), or tuples of such, as one of all B rows, in another order."""
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(each, order) for each in zip(*parts, strict=True))
+    module = devices.array_module(parts[0])
+    return module.ascontiguousarray(module.concatenate(parts, axis=-2)[..., order, :])

@@ -82,7 +82,7 @@ def generate_many(
     model, tokenizer, tokens, stop, end, **options
         See `generate`, which gives the first of them (see the note in `stream_ids` on the last bits).
     prompt : str or list of str
-        Several may differ in length only with a model that has a key-value cache.
+        Each of several is continued as if it stood alone.
     count : int
         How many continuations of each prompt, those of one prompt next to one another.
 

@@ -35,7 +35,7 @@ class Dropout(Layer):
     def forward(self, x, *, key=None, workspace=None):
         """Returns y, of x's shape (x itself without a key or with p = 0), and what `backward` needs."""
         if key is None or self.p == 0:
-            return x, None
+            return checks.floats("x", x), None
         return dropout.forward(x, self.p, key, shared_axis=self.shared_axis, workspace=workspace)
 
     def backward(self, dy, saved, *, workspace=None):

@@ -131,9 +131,11 @@ class Recurrent(Layer):
             zeros = empty_from(workspace, self._own("l0")[0].value)(shape, self.dtype)
             zeros.fill(0)
             return [zeros] * len(names)
-        parts = [state] if checks.is_array(state) else list(state)
+        parts = [state] if checks.is_array(state) else state
+        wanted = "an array h" if len(names) == 1 else "a tuple (h, c)"
+        if not isinstance(parts, (tuple, list)) or not all(map(checks.is_array, parts)):
+            raise TypeError(f"state must be {wanted}, got {checks.describe(state)}")
         if len(parts) != len(names):
-            wanted = "an array h" if len(names) == 1 else "a tuple (h, c)"
             raise ValueError(f"state must be {wanted}, got {len(parts)} arrays")
         letters = "(num_layers * directions, B, H)"
         return [
@@ -163,7 +165,8 @@ class Recurrent(Layer):
             ``y, h_n`` and for LSTM ``c_n``; ``output.state`` is what a next call takes as its state.
         saved : Saved
         """
-        checks.check_shape("x", checks.as_array(x), (None, None, self.input_size), self._letters("D"))
+        x = checks.floats("x", x, self.dtype)
+        checks.check_shape("x", x, (None, None, self.input_size), self._letters("D"))
         x = time_first(x, self.batch_first, workspace)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B, workspace)
@@ -220,9 +223,8 @@ class Recurrent(Layer):
         shape = (self.num_layers * self.directions, B, self.hidden_size)
         allocate = empty_from(workspace, saved.runs[0].x)
         if dy is not None:
-            checks.check_shape(
-                "dy", checks.as_array(dy), (B, T, width) if self.batch_first else (T, B, width), self._letters("H")
-            )
+            dy = checks.floats("dy", dy, self.dtype)
+            checks.check_shape("dy", dy, (B, T, width) if self.batch_first else (T, B, width), self._letters("H"))
             dy = time_first(dy, self.batch_first, workspace)  # (T, B, directions * H)
         for name, part in zip(names, dfinals, strict=True):
             if part is not None:

@@ -136,6 +136,9 @@ class TransformerBlock(Layer):
             raise ValueError("memory must be an array (B, S, D) for a block with cross attention, got None")
         if memory is not None and self.crossattention is None:
             raise ValueError(f"memory is for a block with cross_attention=True, got {checks.describe(memory)}")
+        x = checks.floats("x", x, self.dtype)
+        if memory_mask is not None:
+            memory_mask = checks.booleans("memory_mask", memory_mask)
         given = {
             "x": x, "memory": memory, "key_mask": key_mask, "memory_mask": memory_mask, "cache": cache, "key": key,
         }  # fmt: skip

@@ -18,9 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from minilm.tokenizers.word_level import punctuation
+
 __all__ = ["Score", "rouge", "rouge_l", "rouge_n", "words"]
 
-_WORD = re.compile(r"[^\W_]+")
+_WORD = re.compile(rf"[^\W_][^\s_{punctuation()}]*")  # with its combining marks
 
 
 class Score(NamedTuple):

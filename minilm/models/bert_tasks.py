@@ -20,7 +20,7 @@ from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
-from minilm.ops import cross_entropy
+from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty_from
 
 __all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTForTokenClassification"]
@@ -82,6 +82,7 @@ class _Task(Pretrained, Layer):
         saved : Saved
         """
         logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)
+        labels = checks.ids("labels", labels, logits.shape[-1], logits.shape[:-1], ignore=-100)
         loss, saved = cross_entropy.forward(logits, labels, workspace=workspace)
         return loss, Saved(*parts, saved)
 
@@ -153,6 +154,7 @@ class BERTForQuestionAnswering(_Task):
         saved : Saved
         """
         logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)  # (B, T, 2)
+        spans = checks.ids("spans", spans, logits.shape[1], (len(logits), 2), "(B, 2)", ignore=-100)
         losses, saved = zip(
             *(cross_entropy.forward(logits[..., side], spans[:, side], workspace=workspace) for side in range(2)), strict=True
         )

@@ -111,6 +111,7 @@ class Classifier(Layer):
         saved : Saved
         """
         logits, parts = self._logits(ids, lengths, key, workspace)
+        labels = checks.ids("labels", labels, self.num_labels, logits.shape[:1], "(B,)", ignore=-100)
         loss, saved = cross_entropy.forward(logits, labels, label_smoothing=self.label_smoothing, workspace=workspace)
         return loss, Saved(*parts, saved)
 

@@ -181,6 +181,7 @@ class MemoryNetwork(Layer):
         linear = key is not None and key.step < self.linear_steps
         u, parts = self._read(story, question, key, linear)  # (B, D)
         logits, output = self.output.forward(u, workspace=workspace)  # (B, V)
+        answers = checks.ids("answers", answers, self.vocab_size, (len(logits),), "(B,)", ignore=-100)
         loss, saved = cross_entropy.forward(logits, answers, workspace=workspace)
         return loss, Saved(*parts, output, saved)
 

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minilm.data.lines import Line, lines, opened
-from minilm.data.streams import on_disk
+from minilm.data.pipes import on_disk
 
 __all__ = ["read"]
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import gzip
+import os
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -13,7 +16,7 @@ from minilm.ops import checks
 
 __all__ = ["WordVectors"]
 
-SEPARATORS = frozenset(" \t\r\n")  # of the text format: other white space may be part of a word
+SEPARATORS = frozenset(" \t\r\n")  # of the formats: other white space may be part of a word
 
 
 class WordVectors:
@@ -145,13 +148,35 @@ class WordVectors:
     # --- files ----------------------------------------------------------------------------------------------------------
 
     def save_text(self, path) -> None:
-        """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8."""
-        with written_whole(path) as file:
-            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
+        """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8.
+
+        Packed by gzip where `path` ends in .gz. ValueError for a word that is empty or holds a blank, a tab or a line end.
+        """
+        with self._file(path) as file:
             for word, vector in zip(self.words, self.vectors, strict=True):
-                if not word or not SEPARATORS.isdisjoint(word):
-                    raise ValueError(f"{path}: the text format has no place for the word {word!r}, which holds white space")
                 file.write(f"{word} {' '.join(_shortest(number) for number in vector)}\n".encode())
+
+    def save_binary(self, path) -> None:
+        """Write word2vec's binary format: a line "V D", then each word, a blank, and its numbers as float32, little endian.
+
+        Packed by gzip where `path` ends in .gz. ValueError as for `save_text`.
+        """
+        with self._file(path) as file:
+            for word, vector in zip(self.words, self.vectors.astype("<f4"), strict=True):
+                file.write(word.encode() + b" " + vector.tobytes() + b"\n")
+
+    @contextlib.contextmanager
+    def _file(self, path):
+        """A file of vectors to write into, behind its first line."""
+        for word in self.words:
+            if not word or not SEPARATORS.isdisjoint(word):
+                raise ValueError(f"{os.fspath(path)}: the format has no place for the word {word!r}, which holds white space")
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(written_whole(path))
+            if os.fspath(path).endswith(".gz"):
+                file = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb", mtime=0))
+            file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
+            yield file
 
     @classmethod
     def load(cls, path, most: int | None = None, *, binary: bool | None = None, errors: str = "strict") -> WordVectors:

@@ -31,6 +31,13 @@ def as_array(value):
     return value if is_array(value) else np.asarray(value)
 
 
+def native(array):
+    """The same numbers in this machine's byte order; copied only where they came in the other one, as out of some files."""
+    if devices.on_gpu(array) or array.dtype.isnative:
+        return array
+    return array.astype(array.dtype.newbyteorder("="))
+
+
 def kernel_ready(array: np.ndarray) -> np.ndarray:
     """The same numbers, C-contiguous, aligned, in native byte order; copied only where they are not so yet."""
     flags = array.flags
@@ -38,14 +45,26 @@ def kernel_ready(array: np.ndarray) -> np.ndarray:
         return array if flags.c_contiguous else devices.array_module(array).ascontiguousarray(array)
     if flags.c_contiguous and flags.aligned and array.dtype.isnative:
         return array if flags.writeable else np.asarray(_Unlocked(array))
-    return np.require(array, dtype=array.dtype.newbyteorder("="), requirements=["C", "A", "W"])
+    return np.require(native(array), requirements=["C", "A", "W"])
 
 
 def describe(value) -> str:
     """What came, for a message: type, shape and dtype."""
     if is_array(value):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    return f"{type(value).__name__} {value!r:.60}"
+    return f"{type(value).__name__} {' '.join(repr(value).split()):.60}"
+
+
+def floats(name: str, array, dtype=None) -> np.ndarray:
+    """`array` as float32 or float64, or as `dtype` of these, with the strides that it has."""
+    if not is_array(array):
+        raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
+    array = native(array)
+    if array.dtype not in FLOATS:
+        raise TypeError(f"{name} must be float32 or float64, got {describe(array)}")
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(f"{name} must be {np.dtype(dtype).name} like the other arguments, got {describe(array)}")
+    return array
 
 
 def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
@@ -60,12 +79,7 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     letters : str, optional
         The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
     """
-    if not is_array(array):
-        raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
-    if array.dtype not in FLOATS:
-        raise TypeError(f"{name} must be float32 or float64, got {describe(array)}")
-    if dtype is not None and array.dtype != dtype:
-        raise TypeError(f"{name} must be {np.dtype(dtype).name} like the other arguments, got {describe(array)}")
+    array = floats(name, array, dtype)
     if shape is not None:
         check_shape(name, array, shape, letters)
     return kernel_ready(array)
@@ -90,6 +104,7 @@ def integers(name: str, array, shape: tuple | None = None, letters: str = "") ->
         raise TypeError(f"{name} must be a numpy array of integers, got {describe(array)}")
     if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be an array of integers, got {describe(array)}")
+    array = native(array)
     if shape is not None:
         check_shape(name, array, shape, letters)
     if array.dtype not in (np.int32, np.int64):  # one kernel for each of the two usual widths is enough
@@ -174,13 +189,14 @@ def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
 
 def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
     """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
-    if is_array(array) and array.dtype in FLOATS and not _written_itself(array):
-        raise ValueError(f"{name} is written in place and must be C-contiguous, aligned and writable, got {describe(array)}")
+    if is_array(array) and array.dtype.newbyteorder("=") in FLOATS and not _written_itself(array):
+        wanted = "C-contiguous, aligned, writable and in this machine's byte order"
+        raise ValueError(f"{name} is written in place and must be {wanted}, got {describe(array)}")
     return floating(name, array, shape, dtype, letters)
 
 
 def _written_itself(array) -> bool:
-    return array.flags.c_contiguous and (devices.on_gpu(array) or array.flags.behaved)
+    return array.flags.c_contiguous and (devices.on_gpu(array) or (array.flags.behaved and array.dtype.isnative))
 
 
 def factor(name: str, value, like):

@@ -65,7 +65,9 @@ class WeightAverage:
             rate = self._flat.dtype.type(self.rate())
             self.updates += 1
         if devices.on_gpu(self._flat):
-            self._flat += rate * (self.parameters.flat - self._flat)
+            flat = self.parameters.flat
+            with np.errstate(invalid="ignore"):  # infinite numbers, which forbid tags, have no mean
+                self._flat[...] = np.where(np.isinf(flat), flat, self._flat + rate * (flat - self._flat))
             return
         devices.parallel(_move_towards, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 16)
 
@@ -110,4 +112,6 @@ def _move_towards(start, stop, average, target, rate):
     # (P,) each
     for first in range(start, stop, _BLOCK):
         a, p = average[first : min(first + _BLOCK, stop)], target[first : min(first + _BLOCK, stop)]
-        a += rate * (p - a)
+        with np.errstate(invalid="ignore"):  # infinite numbers, which forbid tags, have no mean
+            a += rate * (p - a)
+        np.copyto(a, p, where=np.isinf(p))

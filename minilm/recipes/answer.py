@@ -27,6 +27,7 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
 }
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 CHUNK = 100  # questions that are answered side by side
+SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
 PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
 
 
@@ -242,7 +243,7 @@ class Answer(Recipe):
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
-        sentences = [each.strip() for each in re.findall(r"[^.?!\n]+[.?!]*", text) if words(each)]
+        sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *told, question = sentences
@@ -277,11 +278,13 @@ class Answer(Recipe):
             told = story.sentences[-self.options["memory_size"] :]
             first = len(story.sentences) - len(told)
             p = p[:, : len(told)]  # (K, M), without the padding of the batch
-            axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+            image = axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(told)]
-            axes.set_yticks(range(len(told)), names, fontsize=7)
+            axes.set_yticks(range(len(told)), names, fontsize=7, parse_math=False)
             axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
-            axes.set_title(f"{story.question}  {answer}  (wanted {story.answer}; * supports it)", loc="left", fontsize=9)
+            says = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
+            axes.set_title(says, loc="left", fontsize=9, parse_math=False)
+        figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
         path = os.path.join(folder, "hops.png")
         with written_whole(path) as file:
             figure.savefig(file, format="png")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from minilm import devices
 from minilm.data.lines import BadRows
-from minilm.data.streams import on_disk
+from minilm.data.pipes import on_disk
 from minilm.ops import checks
 
 __all__ = ["Recipe", "Result"]
@@ -180,7 +180,8 @@ class Recipe:
         """`read`, also from a pipe; warns of rows that were left out."""
         train, validation = self.read(on_disk(data))
         if self.bad_rows.count:
-            warnings.warn(f"{os.fspath(data)}: {self.bad_rows}", stacklevel=3)
+            self.bad_rows.require([*train[:1], *validation[:1]], f"{os.fspath(data)}: there are no examples")
+            warnings.warn(str(self.bad_rows), stacklevel=3)
         return train, validation
 
     def adapt(self, train: Sequence) -> None:

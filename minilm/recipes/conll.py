@@ -79,7 +79,7 @@ def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: in
     for name, column in (("word_column", word_column), ("tag_column", tag_column)):
         if column is not None and not 1 <= checks.whole(name, column, 0, 2**31) <= count:
             raise ValueError(f"{os.fspath(path)}:{line}: {count} columns, so {name} must lie in [1, {count}], got {column}")
-    numbered = word_column is None and count > 2 and 2 * kinds["number"] > kinds.total()
+    numbered = word_column != 1 and count > 2 and 2 * kinds["number"] > kinds.total()
     if word_column is None and count > 2 and 2 * kinds["range"] > kinds.total():
         raise ValueError(f"{os.fspath(path)}:{line}: the first column holds numbers; the setting word_column names that of words")
     word = int(numbered) if word_column is None else word_column - 1

@@ -1,18 +1,40 @@
 """Keras's way of writing a model: a list of layers, compile, fit, predict. Programs run with only their imports changed.
 
-::
+A class for each text::
 
-    from minilm.sequential import Dense, Embedding, LSTM, Sequential, Tokenizer, pad_sequences
+    import numpy as np
+    from minilm.sequential import LSTM, Dense, Embedding, Sequential, Tokenizer, pad_sequences
 
+    texts, y = ["a fine day", "what a bad day"], np.array([1, 0])
     tokenizer = Tokenizer()
     tokenizer.fit_on_texts(texts)
     x = pad_sequences(tokenizer.texts_to_sequences(texts))
     model = Sequential([Embedding(len(tokenizer.word_index) + 1, 64, mask_zero=True), LSTM(64), Dense(2, activation="softmax")])
     model.compile(loss="sparse_categorical_crossentropy", optimizer="adam", metrics=["accuracy"])
-    model.fit(x, y, epochs=10, validation_split=0.1)
+    model.fit(x, y, epochs=10)
     model.predict(x)
 
+A class for each word, here the word itself: the LSTM gives all of its steps, and so the model an output for each::
+
+    from minilm.sequential.layers import LSTM, Dense, Embedding
+    from minilm.sequential.models import Sequential
+    from minilm.sequential.preprocessing.sequence import pad_sequences
+    from minilm.sequential.preprocessing.text import Tokenizer
+
+    tokenizer = Tokenizer()
+    tokenizer.fit_on_texts(texts)
+    padded = pad_sequences(tokenizer.texts_to_sequences(texts))
+    V = len(tokenizer.word_index) + 1
+    model = Sequential()
+    model.add(Embedding(input_dim=V, output_dim=64, input_length=10))
+    model.add(LSTM(64, return_sequences=True))
+    model.add(Dense(V, activation="softmax"))
+    model.compile(loss="sparse_categorical_crossentropy", optimizer="adam")
+    model.fit(padded, padded, epochs=10)
+    model.predict(padded)
+
 ``model.to("cuda")``, at any time, moves the model to a GPU; what fit, evaluate and predict take and give stays on the host.
+``model.save("m.h5")`` and ``"m.keras"`` write Keras's own files, with h5py; `load_model` reads Keras's, of layers that both have.
 
 Layers compute what Keras's compute on the same weights, and `get_weights` and `set_weights` have Keras's order and shapes;
 beneath are minilm's own ops. Of Keras there is what a list of layers over texts needs, not its functional interface.

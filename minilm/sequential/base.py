@@ -135,6 +135,10 @@ class SequentialLayer(Layer):
 
     def set_weights(self, weights) -> None:
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
+        self.assign(self.check_weights(weights))
+
+    def check_weights(self, weights) -> list[np.ndarray]:
+        """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
         wanted = self.weight_shapes()
         weights = [np.asarray(weight) for weight in weights]
         if not self.built:
@@ -147,7 +151,7 @@ class SequentialLayer(Layer):
                 raise ValueError(f"{name} of layer {self.label()} must have shape {shape}, got {checks.describe(weight)}")
             if weight.dtype.kind not in "fiu":
                 raise TypeError(f"{name} of layer {self.label()} must hold numbers, got {checks.describe(weight)}")
-        self.assign(weights)
+        return weights
 
     def assign(self, weights: list[np.ndarray]) -> None:
         """Copy in weights that have been checked."""

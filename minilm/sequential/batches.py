@@ -158,7 +158,8 @@ class Stream(_Epochs):
 
     def _prepared(self, batch) -> Data:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise ValueError(f"{self._name} must give batches (x, y) or (x, y, sample_weight), got {checks.describe(batch)}")
+            size = f" of {len(batch)}" if isinstance(batch, (tuple, list)) else ""
+            raise ValueError(f"{self._name} must give batches (x, y) or (x, y, sample_weight), got {type(batch).__name__}{size}")
         return weighted(self._model, prepared(self._model, *batch), self._class_weight)
 
     def passed(self, rng):

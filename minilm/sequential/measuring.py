@@ -140,8 +140,8 @@ def predict(model, x, batch_size: int | None, verbose, steps: int | None = None,
             return np.empty(model.compute_output_shape(x.shape), model.dtype)
         count = -(-len(x) // size)
     workspace, outputs, upload = Workspace(), [], None
-    notify(watching, "on_predict_begin")
     with announced(verbose), contextlib.closing(Bar(verbose, count if steps is None else steps)) as bar:
+        notify(watching, "on_predict_begin")
         for number, batch in enumerate(inputs_of("x", x, size, steps)):
             notify(watching, "on_predict_batch_begin", number)
             if given:
@@ -149,11 +149,11 @@ def predict(model, x, batch_size: int | None, verbose, steps: int | None = None,
             upload = upload or uploader(model.device)
             workspace.reset()
             with devices.ids_are_checked():
-                there = model.run(upload(batch), workspace=workspace)[0]
-            outputs.append(np.array(devices.to_host(there)))
+                outputs_there = model.run(upload(batch), workspace=workspace)[0]
+            outputs.append(np.array(devices.to_host(outputs_there)))
             notify(watching, "on_predict_batch_end", number)
             bar.update({})
-    notify(watching, "on_predict_end")
+        notify(watching, "on_predict_end")
     if not outputs:
         raise ValueError("x gives no batches")
     return np.concatenate(outputs)

@@ -8,6 +8,7 @@ import warnings
 
 from minilm.ops import checks
 from minilm.sequential.callback import Callback
+from minilm.sequential.saving import format_of
 
 __all__ = ["EarlyStopping", "ModelCheckpoint", "Monitor", "TerminateOnNaN"]
 
@@ -128,6 +129,7 @@ class ModelCheckpoint(Monitor):
     ):
         super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
+        format_of(self.filepath)  # what is missing to write it is missed now, not after an epoch
         self.save_best_only = checks.flag("save_best_only", save_best_only)
         self.save_weights_only = checks.flag("save_weights_only", save_weights_only)
         checks.option("save_freq", save_freq, ("epoch",))

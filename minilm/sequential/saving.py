@@ -1,4 +1,6 @@
-"""A model in one safetensors file: layers and settings as JSON in its metadata, weights by name in Keras's orientation.
+"""A model in one file: layers and settings as JSON, weights by name in Keras's orientation.
+
+A name that ends in .h5, .hdf5 or .keras asks for Keras's own formats (`minilm.sequential.hdf5`); all others give safetensors:
 
 ::
 
@@ -18,13 +20,14 @@ import numpy as np
 
 import minilm
 from minilm.files import written_whole
-from minilm.sequential import initializers, losses, optimizers
+from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
+from minilm.training import tensors
+from minilm.weights import TensorFile
 
-__all__ = ["config_of", "from_config", "load_model", "load_weights", "save", "save_weights"]
+__all__ = ["config_of", "format_of", "from_config", "load_model", "load_weights", "save", "save_weights"]
 
 KEY, STATE = "minilm_sequential", "optimizer/"
-KERAS_FILES = {b"PK\x03\x04": "Keras's own .keras format", b"\x89HDF": "HDF5"}
 
 
 def config_of(model) -> dict:
@@ -66,8 +69,8 @@ def _compiled(model) -> dict | None:
     """What compile was given, or None where it cannot be told in JSON."""
     if not model.compiled:
         return None
-    named = [metric for metric in model._asked if isinstance(metric, str)]
-    if type(model.loss) not in losses.KINDS.values() or len(named) < len(model._asked):
+    named = [metric for metric in model._given_metrics if isinstance(metric, str)]
+    if type(model.loss) not in losses.KINDS.values() or len(named) < len(model._given_metrics):
         warnings.warn("a loss or metric of your own is not saved: call compile again after loading", stacklevel=4)
         return None
     loss = {"name": model.loss.name, **model.loss.get_config()}
@@ -82,21 +85,47 @@ def _weights(model) -> dict[str, np.ndarray]:
     }
 
 
-def _write(filepath, arrays: dict, metadata: dict, overwrite: bool) -> None:
-    from minilm.training import tensors
-
+def _written(filepath, overwrite: bool):
     path = os.fspath(filepath)
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"{path} is there already; overwrite=True replaces it")
-    with written_whole(path) as file:
-        tensors.write(file, arrays, metadata)
+    return written_whole(path)
+
+
+def format_of(filepath) -> str:
+    """By the name: "keras", "hdf5" or "safetensors"; ValueError where writing it wants a library that is not there.
+
+    A .keras file is written as safetensors where h5py is not there, and a warning says so; `load_model` reads either.
+    """
+    path = os.fspath(filepath)
+    if path.endswith((".h5", ".hdf5")):
+        try:
+            hdf5.library()
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        return "hdf5"
+    if path.endswith(".keras"):
+        try:
+            hdf5.library()
+        except ValueError:
+            warnings.warn(f"{path} is written as safetensors, which Keras does not read: its own format wants h5py", stacklevel=4)
+            return "safetensors"
+        return "keras"
+    return "safetensors"
 
 
 def save_weights(model, filepath, overwrite: bool = True) -> None:
-    """Write the weights alone."""
+    """Write the weights alone: of a name in .weights.h5 in the form of Keras 3, in .h5 in that of its older files."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
-    _write(filepath, _weights(model), {"format": "np"}, overwrite)
+    kind, path = format_of(filepath), os.fspath(filepath)
+    if kind == "keras":
+        warnings.warn(f"{path} is written as safetensors: Keras reads weights alone from names in .weights.h5", stacklevel=3)
+    with _written(path, overwrite) as file:
+        if kind == "hdf5":
+            file.write(hdf5.weights_alone(model, path.endswith(".weights.h5")))
+        else:
+            tensors.write(file, _weights(model), {"format": "np"})
 
 
 def save(model, filepath, overwrite: bool = True) -> None:
@@ -105,21 +134,24 @@ def save(model, filepath, overwrite: bool = True) -> None:
     Parameters
     ----------
     filepath : str or os.PathLike
-        Of any name; the file's format is safetensors.
+        A name in .h5, .hdf5 or .keras gives Keras's own formats, for which h5py is wanted; any other safetensors.
     """
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
-    compiled = _compiled(model)
-    arrays = _weights(model)
-    if compiled is not None:
-        arrays.update({STATE + name: array for name, array in model.optimizer.state_dict().items()})
-    trainable = {layer.name: layer.trainable for layer in model.layers if not layer.trainable}
-    content = {"version": minilm.__version__, "model": config_of(model), "compile": compiled, "frozen": sorted(trainable)}
-    _write(filepath, arrays, {"format": "np", KEY: json.dumps(content)}, overwrite)
+    kind, compiled = format_of(filepath), _compiled(model)
+    state = {} if compiled is None else model.optimizer.state_dict()
+    content = {"version": minilm.__version__, "seed": model.seed, "model": config_of(model), "compile": compiled}
+    content["frozen"] = sorted(layer.name for layer in model.layers if not layer.trainable)
+    with _written(filepath, overwrite) as file:
+        if kind == "safetensors":
+            arrays = {**_weights(model), **{STATE + name: array for name, array in state.items()}}
+            tensors.write(file, arrays, {"format": "np", KEY: json.dumps(content)})
+        else:
+            file.write((hdf5.whole if kind == "hdf5" else hdf5.archive)(model, content, state))
 
 
 def load_model(filepath, compile: bool = True):
-    """The model of a file that `save` wrote.
+    """The model of a file that `save` wrote, or Keras's own, of layers that both have.
 
     Raises
     ------
@@ -127,65 +159,101 @@ def load_model(filepath, compile: bool = True):
     ValueError
         Naming the file and what is wrong with it.
     """
+    path = os.fspath(filepath)
+    try:
+        stored = _read(path)
+        if stored.content is not None:
+            return _ours(stored, compile)
+        if stored.keras is None:
+            raise ValueError("holds weights but no model: make the model, and call its load_weights")
+        return _keras_s(stored, compile)
+    except OSError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(_with(path, error)) from None
+
+
+def _with(path: str, error: Exception) -> str:
+    """An error's message with the file's name, once."""
+    return str(error) if str(error).startswith(path) else f"{path}: {error}"
+
+
+def _ours(stored: hdf5.Stored, compile: bool):
     from minilm.sequential.model import Sequential
 
-    path = os.fspath(filepath)
-    metadata, arrays = _read(path)
-    if KEY not in metadata:
-        raise ValueError(f"{path}: holds weights but no model: make the model, and call its load_weights")
-    try:
-        content = json.loads(metadata[KEY])
-        model = from_config(Sequential, content["model"])
-        _assign(model, arrays)
-        for name in content["frozen"]:
-            model.get_layer(name).trainable = False
-        if compile and content["compile"] is not None:
-            _compile(model, content["compile"], arrays)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+    content = stored.content
+    model = from_config(Sequential, content["model"], content.get("seed"))
+    _assign(model, stored)
+    for name in content["frozen"]:
+        model.get_layer(name).trainable = False
+    if compile and content["compile"] is not None:
+        _compile(model, content["compile"], stored.state)
     return model
 
 
-def _read(path: str) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Metadata and arrays of a file; ValueError naming it where it is none of ours, a file of Keras's own by its first bytes."""
-    from minilm.training import tensors
-    from minilm.weights import TensorFile
+def _keras_s(stored: hdf5.Stored, compile: bool):
+    """A model that Keras wrote; the state of its optimizer stays behind."""
+    from minilm.sequential.model import Sequential
 
+    model = keras_config.model_from_keras(Sequential, stored.keras)
+    _assign(model, stored)
+    if compile and stored.training is not None:
+        keras_config.compile_from_keras(model, stored.training)
+    return model
+
+
+def _read(path: str) -> hdf5.Stored:
+    """What a file holds, whatever its name; its first bytes tell the format."""
     with open(path, "rb") as file:
         content = file.read()
-    for start, kind in KERAS_FILES.items():
-        if content.startswith(start):
-            raise ValueError(f"{path}: is in {kind}; make the model here, and hand Keras's get_weights() to its set_weights")
+    if content.startswith((hdf5.HDF5, hdf5.ZIP)):
+        return hdf5.read(content)
     with TensorFile(path) as file:
         metadata = dict(file.metadata)
-    return metadata, tensors.read(content)
+    arrays = tensors.read(content)
+    state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
+    weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
+    ours = json.loads(metadata[KEY]) if KEY in metadata else None
+    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), state)
 
 
-def _compile(model, settings: dict, arrays: dict) -> None:
+def _compile(model, settings: dict, state: dict) -> None:
     loss, optimizer = dict(settings["loss"]), dict(settings["optimizer"])
     kind, way = losses.KINDS[loss.pop("name")], optimizers.KINDS[optimizer.pop("name")]
     model.compile(loss=kind(**loss), optimizer=way(**optimizer), metrics=settings["metrics"])
-    state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
     if state:
         model.ready_optimizer()
         model.optimizer.load_state_dict(state)
 
 
 def load_weights(model, filepath) -> None:
-    """Read the weights that a file holds; the model must be built."""
+    """Read the weights that a file holds, ours or Keras's; the model must be built."""
     path = os.fspath(filepath)
-    _, arrays = _read(path)
     try:
-        _assign(model, arrays)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        _assign(model, _read(path))
+    except OSError:
+        raise
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(_with(path, error)) from None
 
 
-def _assign(model, arrays: dict) -> None:
+def _assign(model, stored: hdf5.Stored) -> None:
+    """Set the weights, if they fit: all or none."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
+    layers = [layer for layer in model.layers if layer.weight_shapes()]
+    given = stored.weights(model)
+    if len(given) != len(layers):
+        raise ValueError(f"the weights do not fit this model: for {len(given)} layers, and it has {len(layers)}")
+    for layer, weights in zip(layers, given, strict=True):
+        layer.check_weights(weights)
+    for layer, weights in zip(layers, given, strict=True):
+        layer.set_weights(weights)
+
+
+def _by_name(model, given: dict) -> list[list[np.ndarray]]:
+    """The arrays of each layer that has weights, of arrays by name."""
     wanted = _weights(model)
-    given = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
     problems = [f"missing {name}" for name in wanted if name not in given] + [f"unexpected {n}" for n in given if n not in wanted]
     problems += [
         f"{name} has shape {given[name].shape}, wanted {wanted[name].shape}"
@@ -194,4 +262,5 @@ def _assign(model, arrays: dict) -> None:
     ]
     if problems:
         raise ValueError("the weights do not fit this model: " + "; ".join(problems))
-    model.set_weights([given[name] for name in wanted])
+    each = ([given[f"{layer.name}/{name}"] for name in layer.weight_shapes()] for layer in model.layers)
+    return [weights for weights in each if weights]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices
 from minilm.data.manifest import file_hash
-from minilm.data.streams import on_disk
+from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run

@@ -294,6 +294,15 @@ def test_mistakes_are_told_in_one_line(told, capsys, tmp_path, argv, says):
     assert says in err and err.count("\n") == 1
 
 
+@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
+def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choosing.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
+    assert cli.main(["choose", *argv]) == 2
+    err = capsys.readouterr().err
+    assert "measuring" not in err and err.count("\n") == 1
+
+
 def test_another_device_needs_its_rates(capsys):
     assert cli.main(["choose", "tag", "--examples", "5", "--device", "cuda"]) == 2
     assert "--machine FILE" in capsys.readouterr().err

@@ -135,7 +135,7 @@ def test_options_may_stand_anywhere(words, command):
         (FileNotFoundError(2, "No such file or directory", "there/it.txt"), "minilm: there/it.txt: No such file or directory"),
         (PermissionError(13, "Permission denied", b"x"), "minilm: x: Permission denied"),
         (OSError("strange"), "minilm: strange"),
-        (OSError(28, "No space left on device"), "minilm: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "minilm: the standard output: No space left on device"),
         (MemoryError("Unable to allocate 3 TiB"), "minilm: out of memory: Unable to allocate 3 TiB"),
         (MemoryError(), "minilm: out of memory"),
         (FloatingPointError("loss is nan at step 7"), "minilm: loss is nan at step 7"),

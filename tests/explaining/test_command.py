@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -95,3 +96,10 @@ def test_mistakes_are_told_in_one_line(argv, says, folder, capsys):
     path, *_ = folder("lstm")
     status, _, err = run(capsys, *(word.replace("{run}", str(path)) for word in argv))
     assert status == 2 and says in err and err.count("\n") == 1
+
+
+def test_missing_matplotlib_is_said_before_anything_is_written(folder, tmp_path, capsys, monkeypatch):
+    path, *_ = folder("lstm")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    status, _, err = run(capsys, path, "--text", "a", "--out", tmp_path / "page.html", "--png", tmp_path / "plots")
+    assert status == 2 and "pip install 'minilm[plots]'" in err and not list(tmp_path.glob("p*"))

@@ -103,6 +103,12 @@ def test_to_dict_is_json_and_whole():
     assert data["surprisal"]["bits"][0] is None and data["tokens"] == found.tokens
 
 
+def test_at_a_prompt_it_is_a_line():
+    found = explained("gpt")
+    assert repr(found).startswith("Explanation of 'The cat sat, too: ' by GPT") and len(repr(found)) < 300
+    assert "18 tokens" in repr(found) and "\n" not in repr(found)
+
+
 # --- in a browser ----------------------------------------------------------------------------------------------------
 
 COLOURS = """[...document.querySelectorAll('.map canvas')].map(canvas => {

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import generation, models, tokenizers
+from tests.generation.fakes import Script
 
 LETTERS = tokenizers.Character("abcdefgh \n")
 V = LETTERS.vocab_size
@@ -53,6 +54,17 @@ def test_prompts_of_different_lengths_are_read_side_by_side():
     assert texts[::2] == texts[1::2] == [LETTERS.decode(row) for row in drawn]
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_recurrent_models_read_prompts_of_different_lengths_each_as_alone(cell):
+    model, prompts = recurrent(cell), ["ab", "cafe bad", "h", "de", "a bad cafe"]
+    ids = [LETTERS.encode(prompt) for prompt in prompts]
+    drawn = np.stack(list(generation.stream_ids(model, ids, 12, greedy=True)), axis=1)  # (B, 12)
+    for row, prompt in zip(drawn, ids, strict=True):
+        assert row.tolist() == [int(id[0]) for id in generation.stream_ids(model, [prompt], 12, greedy=True)]
+    sampled = np.stack(list(generation.stream_ids(model, ids, 12, seed=2)), axis=1)
+    assert sampled[0].tolist() == [int(id[0]) for id in generation.stream_ids(model, ids[:1], 12, seed=2)]
+
+
 def test_stop_strings_end_each_text_by_itself():
     model, prompts = gpt(), ["ab", "cafe bad", "h"]
     whole = generation.generate_many(model, LETTERS, prompts, 1, 20, greedy=True)
@@ -63,7 +75,10 @@ def test_stop_strings_end_each_text_by_itself():
 
 def recurrent(cell):
     config = models.RNNLanguageModelConfig(vocab_size=V, hidden_size=9, embedding_size=7, num_layers=2, cell=cell)
-    return models.RNNLanguageModel(config, seed=0)
+    model = models.RNNLanguageModel(config, seed=0)
+    for value in model.parameters.values():
+        value *= 3
+    return model
 
 
 @pytest.mark.parametrize("make", [gpt, *(lambda cell=cell: recurrent(cell) for cell in ("lstm", "gru", "rnn"))])
@@ -171,10 +186,9 @@ def test_beam_search_equals_an_exhaustive_one():
 
 
 def test_what_is_refused():
-    rnn = models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=V, hidden_size=4, embedding_size=3))
     ids = [LETTERS.encode("ab"), LETTERS.encode("a")]
-    with pytest.raises(ValueError, match="different lengths, which a RNNLanguageModel cannot read side by side"):
-        generation.stream_ids(rnn, ids)
+    with pytest.raises(ValueError, match="different lengths, which a Script cannot read side by side"):
+        generation.stream_ids(Script([1], V), ids)
     with pytest.raises(ValueError, match=r"ids\[1\] must hold at least one token"):
         generation.stream_ids(gpt(), [ids[0], ids[0][:0]])
     bert = models.BERTForPreTraining(models.BERTConfig(vocab_size=V, hidden_size=4, num_attention_heads=1, num_hidden_layers=1))

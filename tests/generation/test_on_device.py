@@ -63,7 +63,7 @@ def drawn(model, ids, tokens, **options):
 def test_the_ids_are_those_of_the_cpu_and_are_read_in_blocks(name, options):
     make = MODELS[name]
     prompts = [np.stack([LETTERS.encode(text) for text in ("abca", "bcdh", "aaaa")])]
-    for ids in prompts + ([] if make().carries_state else [PROMPTS]):
+    for ids in [*prompts, PROMPTS]:
         wanted = drawn(make(), ids, 40, **options)
         with on_device(make()) as model:
             found = drawn(model, ids, 40, **options)
@@ -162,8 +162,6 @@ def test_what_is_refused():
                 drawn(model, PROMPTS[0][None], 20, **options)
         with pytest.raises(ValueError, match="finite largest number in every row, at token 0"):
             generation.beam_search(model, PROMPTS[0])
-    with on_device(recurrent("gru")) as model, pytest.raises(ValueError, match="different lengths, which a RNN"):
-        generation.stream_ids(model, PROMPTS)
 
 
 # --- the op ----------------------------------------------------------------------------------------------------------

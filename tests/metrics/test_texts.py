@@ -13,6 +13,7 @@ def test_rouge_by_hand():
     assert rouge.rouge_l("a x b y c", "a b c") == pytest.approx((3 / 5, 1.0, 0.75))
     assert rouge.rouge_l("", "a") == rouge.rouge_n("a", "a", 2) == (0, 0, 0)
     assert rouge.words("It's 3,000 Füße_x") == ["it", "s", "3", "000", "füße", "x"]
+    assert rouge.words("हिन्दी, cafe\u0301!") == ["हिन्दी", "cafe\u0301"]  # a word's combining marks are its own
     assert rouge.rouge(["a b", "c"], ["a b", "d"]) == {"rouge_1": 0.5, "rouge_2": 0.5, "rouge_l": 0.5}
     with pytest.raises(ValueError, match="as many"):
         rouge.rouge(["a"], [])

@@ -130,7 +130,7 @@ def test_unknown_words_say_nothing():
     ("arguments", "says"),
     [
         ((np.array([[V]]), np.array([0])), r"ids\[0, 0\] is 13, wanted an id in \[0, 13\)"),
-        ((np.array([[1]]), np.array([C])), r"targets\[0\] is 3"),
+        ((np.array([[1]]), np.array([C])), r"labels\[0\] is 3"),
         ((np.array([1]), np.array([0])), r"ids must have shape \(B, T\)"),
         ((np.zeros((1, 0), int), np.array([0])), "at least one text and one id"),
         ((np.array([[1, 2]]), np.array([0]), np.array([3])), r"lengths\[0\] is 3"),

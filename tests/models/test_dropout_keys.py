@@ -117,3 +117,6 @@ def test_sequential_draws_at_every_layer(drawn):
     model.build((None, T))
     model.forward(np.ones((B, T), np.int64), np.zeros(B, np.int64), key=KEY)
     assert len(drawn) == len(set(drawn)) == 2 + 2 + 2 + 1
+    drawn.clear()
+    model.fit(np.ones((6, T), np.int64), np.zeros(6, np.int64), batch_size=B, epochs=2, verbose=0)
+    assert len(drawn) == len(set(drawn)) == 2 * 3 * 7  # no step drops like another

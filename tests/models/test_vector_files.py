@@ -67,6 +67,19 @@ def test_words_with_no_break_spaces_go_and_come(tmp_path):
     same(WordVectors.load(path), peer(path))
 
 
+@pytest.mark.parametrize("name", ["vectors", "vectors.gz"])
+def test_what_is_written_is_read_by_gensim(tmp_path, name):
+    WordVectors(WORDS, VECTORS).save_text(tmp_path / name)
+    same(WordVectors.load(tmp_path / name), peer(tmp_path / name))
+    WordVectors(WORDS, VECTORS.astype(np.float64)).save_binary(tmp_path / name)
+    same(WordVectors.load(tmp_path / name), peer(tmp_path / name, binary=True))
+    assert ((tmp_path / name).read_bytes()[:2] == b"\x1f\x8b") == name.endswith("gz")
+    for wrong in ("a b", "", "a\n"):
+        with pytest.raises(ValueError, match="no place for the word"):
+            WordVectors([wrong], VECTORS[:1]).save_binary(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("form", ["text", "binary"])
 def test_words_that_come_again(tmp_path, form):
     words = [b"a", b"b", b"a", b"c", b"b"]

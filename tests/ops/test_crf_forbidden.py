@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from minilm import devices, layers
+from minilm import devices, layers, optimizers
 from minilm.ops import crf
 from tests.ops import gpu
 
@@ -134,3 +134,43 @@ def test_any_scores_may_forbid(implementation, seed, sizes, part):
     tags, lengths = rng.integers(0, K, (B, T)), rng.integers(1, T + 1, B)
     for dtype in DTYPES:
         check(implementation, dtype, scores, tags, lengths.tolist())
+
+
+OPTIMIZERS = {
+    "sgd": lambda parameters: optimizers.SGD(parameters, lr=0.1),
+    "momentum": lambda parameters: optimizers.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1),
+    "adam": lambda parameters: optimizers.Adam(parameters, lr=0.1),
+    "adam, decay": lambda parameters: optimizers.Adam(parameters, lr=0.1, weight_decay=0.1),
+    "adamw": lambda parameters: optimizers.AdamW(parameters, lr=0.1, weight_decay=0.1),
+    "clipped": lambda parameters: optimizers.Adam(parameters, lr=0.1, clip_norm=0.1),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_training_keeps_what_is_forbidden(implementation, name):
+    """0 times -inf, as in a decay of 0 or in a mean, would be NaN."""
+    rng, tags, lengths = np.random.default_rng(0), np.array([[0, 1, 2, 1]]), np.array([4])
+    with running(implementation) as moved:
+        layer = layers.CRF(3, seed=0)
+        layer.transitions.value[:, 0] = layer.start_transitions.value[1:] = -np.inf
+        forbidden = np.isinf(layer.parameters.flat)
+        if implementation == "gpu":
+            layer.to("cuda")
+        optimizer, average = OPTIMIZERS[name](layer.parameters), optimizers.WeightAverage(layer.parameters)
+        emissions, losses = moved(rng.standard_normal((1, 4, 3)).astype(np.float32)), []
+        for _ in range(4):
+            nll, saved = layer.forward(emissions, moved(tags), moved(lengths))
+            layer.backward(moved(np.ones(1, np.float32)), saved)
+            optimizer.step()
+            average.update()
+            losses.append(float(devices.to_host(nll)[0]))
+        states = devices.to_host([state for group in optimizer.state_dict().items() for state in group])
+        with average.applied():
+            averaged = devices.to_host(layer.parameters.flat).copy()
+        after = devices.to_host(layer.parameters.flat)
+    assert losses[3] < losses[0]
+    for flat in (after, averaged):
+        np.testing.assert_array_equal(flat == -np.inf, forbidden)
+        assert np.isfinite(flat[~forbidden]).all()
+    assert all(np.isfinite(state).all() for state in states if isinstance(state, np.ndarray) and state.dtype.kind == "f")

@@ -147,15 +147,18 @@ def test_cross_entropy_wrong_arguments(change, named):
 # --- layer normalisation ---------------------------------------------------------------------------------------------
 
 
+@each
 @pytest.mark.parametrize("mean", [1e3, 1e4, -3e4])
-def test_layer_norm_far_from_zero(mean):
+def test_layer_norm_far_from_zero(mean, implementation):
     """The mean is 1e4 standard deviations: what float32 holds of the differences comes out, E[x²] - E[x]² would have nothing."""
     x = (normal(20, 256) + mean).astype(np.float32)
     exact = (x - x.astype(np.float64).mean(axis=1, keepdims=True)) / x.astype(np.float64).std(axis=1, keepdims=True)
-    y, saved = ops.layer_norm.forward(x, eps=0.0)
-    rounding = abs(mean) * 2.0**-24  # of the mean, which is a float32
+    with devices.implementation(implementation):
+        y, saved = ops.layer_norm.forward(x, eps=0.0)
+    slack = 1 if implementation == "cpu" else 3  # the plain formula rounds the mean's sum, and takes nothing off for it
+    rounding = slack * abs(mean) * 2.0**-24  # of the mean, which is a float32
     assert np.abs(y - exact).max() <= 2 * rounding + 1e-5
-    assert np.abs(saved.rstd * x.astype(np.float64).std(axis=1) - 1).max() <= 1e-6
+    assert np.abs(saved.rstd * x.astype(np.float64).std(axis=1) - 1).max() <= 1e-6 + (slack - 1) * rounding**2
 
 
 def test_layer_norm_of_a_constant_row():

@@ -116,5 +116,8 @@ def test_command_line(tmp_path, capsys):
     assert "labels.tsv:42: 1 columns" in told and told.count("\n") == 1
     assert cli.main([*argv, "--bad-rows", "skip", "--out", str(tmp_path / "run")]) == 0
     told = capsys.readouterr().err
-    assert re.fullmatch(r"minilm: warning: .*labels\.tsv: left out 1 bad row; the first: .*labels\.tsv:42: 1 columns.*\n", told)
+    assert re.fullmatch(r"minilm: warning: left out 1 bad row; the first: .*labels\.tsv:42: 1 columns.*\n", told)
     assert json.loads((tmp_path / "run" / "config.json").read_text())["options"]["bad_rows"] == "skip"
+    path.write_text("sentence\tlabel\n1\n2\n")
+    assert cli.main([*argv, "--bad-rows", "skip", "--out", str(tmp_path / "none")]) == 2
+    assert re.search(r"all of the 2 rows are bad; the first: .*labels\.tsv:2: 1 columns", capsys.readouterr().err)

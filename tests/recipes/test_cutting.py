@@ -59,6 +59,12 @@ def test_nothing_is_lost_and_what_is_cut_stays_cut(text):
     assert "".join(word.text for word in squad.words(text)) == "".join(text.split())
 
 
+def test_a_number_is_no_end_of_a_sentence():
+    from minilm.recipes.answer import SENTENCE
+
+    assert SENTENCE.findall("It is 3.14. Is it?") == ["It is 3.14.", " Is it?"]
+
+
 def test_a_story_whose_answer_a_reader_cuts_otherwise():
     """The answer of bAbI's task 19 is a word with a comma, which stood nowhere among the words of a passage: IndexError."""
     story = stories.Story(("the way is n,w", "the well-made path"), "which way?", "n,w", (0,))

@@ -172,7 +172,7 @@ def test_conll_u(tmp_path):
     path = tmp_path / "a.conllu"
     path.write_text("# text = au lit I\n" + row.format("1-2", "au", "_") + row.format(1, "à", "B-X") + row.format(2, "le", "O")
                     + row.format("2.1", "x", "_") + row.format(3, "lit", "O"))  # fmt: skip
-    assert whole(path) == [("à le lit", "B-X O O")]
+    assert whole(path) == whole(path, word_column=2) == [("à le lit", "B-X O O")]
     with pytest.raises(ValueError, match=r":3: the tag 'NOUN'; wanted O, .*word_column and tag_column"):
         conll.read(path, tag_column=4)
     for wrong, says in (({"tag_column": 11}, r":2: 10 columns, so tag_column must lie in \[1, 10\], got 11"),

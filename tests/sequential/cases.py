@@ -273,6 +273,24 @@ SHARED = ("Embedding", {"input_dim": V, "output_dim": D})  # the layer, and what
 BEHIND = [_YES_NO, [("Flatten", {}), ("Dense", {"units": 1, "activation": "sigmoid"})]]
 
 
+FILED = embedded(  # what is written into files of Keras's own
+    "pre",
+    ("Bidirectional", {"layer": ("GRU", {"units": 2, "return_sequences": True, "dropout": 0.1}), "merge_mode": "sum"}),
+    ("LSTM", {"units": 2, "return_sequences": True, "use_bias": False}),
+    ("TimeDistributed", {"layer": ("Dense", {"units": 3, "activation": "relu", "kernel_initializer": "he_normal"})}),
+    ("GlobalAveragePooling1D", {}),
+    ("Dropout", {"rate": 0.1}),
+    ("Dense", {"units": 4, "activation": "tanh"}),
+    ("Dense", {"units": 3, "activation": "softmax"}),
+)
+FILED_COMPILED = {
+    "loss": ("SparseCategoricalCrossentropy", {}),
+    "optimizer": ("Adam", {"learning_rate": 0.01, "clipnorm": 1.0}),
+    "metrics": ["accuracy"],
+}
+FILED_Y = _CLASSES
+
+
 def with_objects(module, arguments):
     """The arguments of compile or fit with the objects of a module in the place of descriptions."""
     found = dict(arguments)

@@ -1,4 +1,4 @@
-"""Write expected.npz: what Keras gives for the models of `cases.py`, with its weights.
+"""Write expected.npz: what Keras gives for the models of `cases.py`, with its weights; and beside it files of Keras's own.
 
 Run where tensorflow is installed, from the repository's root: ``python -m tests.sequential.make_expected``.
 """
@@ -42,6 +42,18 @@ def densified(optimizer):
     apply = optimizer.apply
     optimizer.apply = lambda gradients, variables=None: apply([tf.convert_to_tensor(g) for g in gradients], variables)
     return optimizer
+
+
+def keep_files(keep):
+    """Keras's own files of one model, and what it gives."""
+    keras.backend.clear_session()
+    model, x = model_of(*cases.FILED, seed=9)
+    model.compile(**cases.with_objects(keras, cases.FILED_COMPILED))
+    keep([model.predict(x, verbose=0)], "files", "predicted")
+    keep([np.atleast_1d(model.evaluate(x, cases.FILED_Y, verbose=0))], "files", "evaluated")
+    model.save(PATH.with_name("keras.keras"))
+    model.save_weights(PATH.with_name("keras.weights.h5"))
+    model.save(PATH.with_name("keras.h5"))
 
 
 def keep_pair(keep):
@@ -95,6 +107,7 @@ def main():
         keep([model.predict(x, verbose=0)], "fits", name, "predicted")
         keep([np.atleast_1d(model.evaluate(x, y, verbose=0, batch_size=3))], "fits", name, "evaluated")
     keep_pair(keep)
+    keep_files(keep)
     shapes = {name: array.shape for name, array in found.items()}  # one array of all is a tenth of the file of a thousand
     text = json.dumps({"keras": keras.__version__, "histories": histories, "tables": tables, "shapes": shapes})
     flat = np.concatenate([array.reshape(-1) for array in found.values()])

@@ -253,8 +253,8 @@ def test_files_of_other_kinds(tmp_path):
     model = made()
     model.build((None, 5))
     for name, content, says in (
-        ("a.keras", b"PK\x03\x04zip", "Keras's own .keras format"),
-        ("b.h5", b"\x89HDF\r\n", "HDF5"),
+        ("a.keras", b"PK\x03\x04zip", "is no archive of Keras"),
+        ("b.h5", b"\x89HDF\r\n", "is no HDF5 file of Keras"),
         ("c", b"nothing", "truncated"),
     ):
         (tmp_path / name).write_bytes(content)

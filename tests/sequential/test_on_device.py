@@ -141,6 +141,27 @@ def test_batches_wait_for_their_pinned_buffers_alone(monkeypatch):
         assert (np.diff(counter.counts) > 1).sum() == 3, "losses and metrics are read every ten batches"
 
 
+@pytest.mark.parametrize("kind", [optimizers.SGD, optimizers.Adam, lambda *a, **o: optimizers.RMSprop(*a, momentum=0.5, **o)])
+def test_a_batch_that_is_not_finite_changes_nothing_and_is_said(kind):
+    x = RNG.standard_normal((8, 3)).astype(np.float32)
+    bad = x.copy()
+    bad[5, 1] = np.inf
+    with gpu.emulated():
+        models = []
+        for _ in range(2):
+            model = Sequential([Dense(4, activation="tanh"), Dense(3, activation="softmax")], seed=0).to("cuda")
+            model.compile(loss="sparse_categorical_crossentropy", optimizer=kind(0.1, global_clipnorm=1.0))
+            model.fit(x, Y[:8], shuffle=False, verbose=0)
+            models.append(model)
+        state = devices.to_host(models[0].optimizer.state_dict())
+        with pytest.raises(FloatingPointError, match="norm of the gradients is nan, wanted a finite number"):
+            models[0].fit(np.concatenate([bad, x]), np.concatenate([Y[:8]] * 2), batch_size=8, shuffle=False, verbose=0)
+        close({**state, "steps": 0}, {**devices.to_host(models[0].optimizer.state_dict()), "steps": 0})
+        for a, b in zip(*(model.get_weights() for model in models), strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert not models[0].parameters.gradient_flat.get().any()
+
+
 def test_a_callback_of_one_s_own_is_told_of_every_batch():
     class Mine(Callback):
         def on_train_batch_end(self, batch, logs=None):

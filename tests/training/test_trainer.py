@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import data, models, tokenizers, training
+from minilm.ops import dropout
 from minilm.optimizers import schedules
 from minilm.training import masked_evaluation
 from minilm.training.train import _new
@@ -42,6 +43,15 @@ def test_a_carried_state_goes_on_within_an_epoch_and_begins_anew_with_the_next(c
         assert fresh or before.any()
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_no_step_nor_part_of_one_drops_like_another(accumulate, tiny, tmp_path, monkeypatch):
+    keys, drop = [], dropout.forward
+    trainer = _new(tiny(steps=4, accumulate=accumulate, batch=6, model={"dropout": 0.3}), tmp_path, False)
+    monkeypatch.setattr(dropout, "forward", lambda x, p, key, **options: keys.append(key) or drop(x, p, key, **options))
+    stepped(trainer, monkeypatch)
+    assert len(keys) == len(set(keys)) == 4 * accumulate * 2  # the embedding's and the output's
+
+
 SCHEDULES = {
     "epoch-decay": ({"after": 1, "factor": 3.0}, lambda lr: schedules.EpochDecay(lr, after=1, factor=3.0)),
     "cosine": ({"warmup": 0.1}, lambda lr: schedules.WarmupCosine(lr, warmup=0.1)),
@@ -62,6 +72,14 @@ def test_the_rate_of_every_step_is_the_schedule_s(name, tiny, tmp_path):
     assert log["lr"][:count] == pytest.approx(wanted, rel=1e-6) and count == 3 * steps
 
 
+def test_a_row_of_the_log_has_the_mean_loss_since_the_row_before(tiny, tmp_path):
+    single, rows = (tmp_path / name for name in ("single", "rows"))
+    for folder, every in ((single, 1), (rows, 4)):
+        training.train(tiny(steps=12, log_every=every), out=folder)
+    losses = np.array(training.read_log(single)["loss"][:12])
+    assert training.read_log(rows)["loss"][:3] == pytest.approx(losses.reshape(3, 4).mean(axis=1), rel=1e-6)
+
+
 def test_masked_words_are_guessed_from_the_same_pairs_every_time(monkeypatch):
     """Two validations differ by the weights alone: the batches are those of seed 0, whatever was drawn before."""
     text = "the red fox saw the old hen and the small fox ran over the barn . " * 30
@@ -76,6 +94,10 @@ def test_masked_words_are_guessed_from_the_same_pairs_every_time(monkeypatch):
     model.parameters.flat[...] *= 1.5
     other = masked_evaluation.evaluate_masked(model, tokens, tokenizer)
     assert results[0] == results[1] != other
+    scores = [score(*batch) for batch in read[-len(read) // 3 :]]
+    counts = [each.masked for each in scores]
+    assert len(set(counts)) > 1 and other.tokens == sum(counts)
+    assert other.loss == pytest.approx(np.average([each.loss for each in scores], weights=counts), rel=1e-6)
     batches = data.PretrainingBatches(tokens, masked_evaluation.ROWS, 16, data.MaskingIds.of(tokenizer), seed=0)
     assert len(read) == 3 * batches.epoch_steps
     for number, batch in enumerate(read):

@@ -22,7 +22,8 @@ def _step(start, stop, param, grad, m, v, v_max, numbers, clear):
         largest = v_max[start:stop]
     for n in range(len(param)):
         p = param[n]
-        g = scale * grad[n] + coupled * p
+        decaying = zero if abs(p) == math.inf else p
+        g = scale * grad[n] + coupled * decaying
         new_m = beta1 * m[n] + rest1 * g
         new_v = beta2 * v[n] + rest2 * g * g
         m[n] = new_m
@@ -31,7 +32,7 @@ def _step(start, stop, param, grad, m, v, v_max, numbers, clear):
             old = largest[n]
             new_v = old if new_v <= old or old != old else new_v  # NaN stays
             largest[n] = new_v
-        param[n] = p - (decay * p + size * new_m / (math.sqrt(new_v) * root + eps))
+        param[n] = p - (decay * decaying + size * new_m / (math.sqrt(new_v) * root + eps))
         if clear:
             grad[n] = zero
 

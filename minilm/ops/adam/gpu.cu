@@ -20,8 +20,9 @@ extern "C" __global__ void adam_step(
     REAL correction1 = -expm1(t * log_beta1), correction2 = -expm1(t * log_beta2);
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
         REAL p = param[n], g = factor * grad[n];
-        if (decoupled) p -= eta * weight_decay * p;
-        else g += weight_decay * p;
+        REAL decay = weight_decay * (fabs(p) == INFINITE ? REAL(0) : p);
+        if (decoupled) p -= eta * decay;
+        else g += decay;
         REAL m_n = beta1 * m[n] + one_minus_beta1 * g;
         REAL v_n = beta2 * v[n] + one_minus_beta2 * g * g;
         m[n] = m_n, v[n] = v_n;

@@ -23,10 +23,11 @@ def step(
     clear=False,
 ):
     g = scale * grad
+    decay = weight_decay * np.where(np.isinf(param), 0, param)
     if decoupled:
-        param = param - lr * weight_decay * param
+        param = param - lr * decay
     else:
-        g = g + weight_decay * param
+        g = g + decay
     m = beta1 * m + (1 - beta1) * g
     v = beta2 * v + (1 - beta2) * g**2
     if v_max is not None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from minilm import devices
 from minilm.ops import checks
 from minilm.ops.attention.spec import Output, Saved
@@ -128,14 +126,10 @@ def backward(dy, saved, *, workspace=None):
 
 def _heads(name, array, shape, dtype=None, letters=""):
     """An array of four axes, of which the last must be contiguous; copied where it is not, or not aligned."""
-    if checks.is_array(array) and array.dtype in checks.FLOATS:
-        if dtype is not None and array.dtype != dtype:
-            raise TypeError(f"{name} must be {np.dtype(dtype).name} like the other arguments, got {checks.describe(array)}")
-        checks.check_shape(name, array, shape, letters)
-        ready = devices.on_gpu(array) or (array.flags.aligned and array.dtype.isnative)
-        if ready and (array.strides[-1] == array.itemsize or array.shape[-1] == 1):
-            return array
-    return checks.floating(name, array, shape, dtype, letters)
+    array = checks.floats(name, array, dtype)
+    checks.check_shape(name, array, shape, letters)
+    ready = devices.on_gpu(array) or array.flags.aligned
+    return array if ready and (array.strides[-1] == array.itemsize or array.shape[-1] == 1) else checks.kernel_ready(array)
 
 
 def _finite(name, value) -> float:

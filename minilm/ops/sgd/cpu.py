@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from minilm import devices
 from minilm.ops.jit import jit
 
 GRAIN = 2**18  # elements worth a thread
+
+
+@jit(part=True)
+def _decaying(p):
+    # what of a parameter decays: of an infinite one nothing
+    return type(p)(0) if abs(p) == math.inf else p
 
 
 @jit
@@ -14,7 +22,7 @@ def _step(start, stop, param, grad, buffer, first, lr, momentum, kept, nesterov,
     param, grad = param[start:stop], grad[start:stop]
     if buffer is None:
         for n in range(len(param)):
-            param[n] -= lr * (scale * grad[n] + weight_decay * param[n])
+            param[n] -= lr * (scale * grad[n] + weight_decay * _decaying(param[n]))
     else:
         buffer = buffer[start:stop]
         if first:  # whatever the buffer holds, NaN too
@@ -23,7 +31,7 @@ def _step(start, stop, param, grad, buffer, first, lr, momentum, kept, nesterov,
         look = momentum if nesterov else param.dtype.type(0)  # how far ahead along the buffer
         own = param.dtype.type(1)
         for n in range(len(param)):
-            g = scale * grad[n] + weight_decay * param[n]
+            g = scale * grad[n] + weight_decay * _decaying(param[n])
             b = momentum * buffer[n] + kept * g
             buffer[n] = b
             param[n] -= lr * (own * g + look * b) if nesterov else lr * b

@@ -15,13 +15,13 @@ extern "C" __global__ void sgd_step(
     bool first = *step == 1;
     if (!isfinite(factor)) return;
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
-        REAL g = factor * grad[n] + weight_decay * param[n], direction = g;
+        REAL p = param[n], g = factor * grad[n] + weight_decay * (fabs(p) == INFINITE ? REAL(0) : p), direction = g;
         if (momentum_buffer) {
             REAL b = first ? g : momentum * momentum_buffer[n] + one_minus_dampening * g;
             momentum_buffer[n] = b;
             direction = nesterov ? g + momentum * b : b;
         }
-        param[n] -= eta * direction;
+        param[n] = p - eta * direction;
         if (clear) grad[n] = 0;
     }
 }

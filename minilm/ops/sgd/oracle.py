@@ -19,7 +19,7 @@ def step(
     scale=1.0,
     clear=False,
 ):
-    g = scale * grad + weight_decay * param
+    g = scale * grad + weight_decay * np.where(np.isinf(param), 0, param)
     b = None
     direction = g
     if momentum > 0:

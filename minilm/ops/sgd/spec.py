@@ -20,6 +20,8 @@ Definition. With learning rate η, momentum μ, dampening δ, weight decay λ, a
 These are PyTorch's conventions: the learning rate multiplies the buffer and is not in it, the first step is not dampened,
 and weight decay is added to the gradient.
 
+An infinite parameter does not decay, λ param is 0 then: a score of -inf, which forbids a tag of `minilm.ops.crf`, stays so.
+
 ``scale`` is the factor of gradient clipping (`minilm.ops.clip`), and ``clear`` zeroes the gradient: both in the same pass
 over memory. Groups of parameters with settings of their own are calls on slices of the flat buffers.
 

@@ -3,12 +3,12 @@
 from tests.mutants.fault import area
 
 GRADIENTS = "tests/ops/test_gradients.py"
-PEER = "tests/ops/test_ops_peer.py"
+AGREES = "tests/ops/test_agreement.py"
 
 FAULTS = area(
     "oracle",
     ("lstm: forget and input gate change places", "minilm/ops/lstm/oracle.py", "c = f * c0 + i * g", "c = i * c0 + f * g",
-     "tests/ops/test_agreement.py -k lstm"),
+     f"{AGREES} -k lstm"),
     ("lstm: the cell's gradient lacks the part through h", "minilm/ops/lstm/oracle.py", "dc = dc + dh * o * (1 - tanh_c**2)",
      "dc = dc + dh * o", f"{GRADIENTS} -k lstm"),
     ("lstm: W_hh's gradient by the states after the steps", "minilm/ops/lstm/oracle.py",
@@ -17,7 +17,7 @@ FAULTS = area(
     ("lstm: a row that has ended passes no gradient on", "minilm/ops/lstm/oracle.py",
      "dh = np.where(takes_part[t], da[t] @ W_hh, dh)", "dh = da[t] @ W_hh", f"{GRADIENTS} -k lstm"),
     ("gru: the reset gate before the product", "minilm/ops/gru/oracle.py", "n = np.tanh(n_x + r * u)", "n = np.tanh(n_x + u)",
-     "tests/ops/test_agreement.py -k gru"),
+     f"{AGREES} -k gru"),
     ("gru: db_hh of n without the reset gate", "minilm/ops/gru/oracle.py", "dg = np.concatenate([da_r, da_z, du], axis=1)",
      "dg = np.concatenate([da_r, da_z, da_n], axis=1)", f"{GRADIENTS} -k gru"),
     ("softmax: no Jacobian", "minilm/ops/softmax/oracle.py", "return y * (dy - (dy * y).sum(axis=-1, keepdims=True))",
@@ -28,16 +28,13 @@ FAULTS = area(
     ("residual layer norm: what goes past is forgotten", "minilm/ops/residual_layer_norm/oracle.py", "dx = dtotal + rstd * (",
      "dx = rstd * (", f"{GRADIENTS} -k residual"),
     ("attention: a causal query sees the next key", "minilm/ops/attention/oracle.py", "see &= j <= last ",
-     "see &= j <= last + 1 ", "tests/ops/test_agreement.py -k attention"),
+     "see &= j <= last + 1 ", f"{AGREES} -k attention"),
     ("attention: D without dropout's factor", "minilm/ops/attention/oracle.py", "dP = k * (heads(dy)", "dP = (heads(dy)",
      f"{GRADIENTS} -k attention"),
-    ("sigmoid of large negative numbers overflows", "minilm/ops/activations/oracle.py",
-     "y = np.asarray(np.where(x < 0, e, 1) / (1 + e))", "y = np.asarray(1 / (1 + np.exp(-x)) + 0 * e)",
-     PEER + " -k activation tests/ops/test_agreement.py"),
     ("cross-entropy: ignored rows are in the mean", "minilm/ops/cross_entropy/oracle.py", "S = np.where(kept, w[t], 0).sum()",
-     "S = w[t].sum()", PEER + " -k cross_entropy"),
+     "S = w[t].sum()", f"{AGREES} -k cross_entropy"),
     ("cross-entropy: label smoothing over V - 1 classes", "minilm/ops/cross_entropy/oracle.py", "b = label_smoothing / V * w",
-     "b = label_smoothing / (V - 1) * w", PEER + " -k cross_entropy"),
+     "b = label_smoothing / (V - 1) * w", f"{AGREES} -k cross_entropy"),
     ("embedding: an id that repeats is added once", "minilm/ops/embedding/oracle.py", "np.add.at(dW, ids[kept], dy[kept])",
      "dW[ids[kept]] += dy[kept]", f"{GRADIENTS} -k embedding"),
     ("crf: the last transition is left out", "minilm/ops/crf/oracle.py",
@@ -47,7 +44,7 @@ FAULTS = area(
      "back[:, t] = ways.argmax(axis=1)", "back[:, t] = K - 1 - ways[:, ::-1].argmax(axis=1)",
      "tests/ops/test_exact_numbers.py -k tags"),
     ("adam: no correction of the second moment", "minilm/ops/adam/oracle.py",
-     "(v if v_max is None else v_max) / (1 - beta2**step)", "(v if v_max is None else v_max)", PEER + " -k adam"),
+     "(v if v_max is None else v_max) / (1 - beta2**step)", "(v if v_max is None else v_max)", f"{AGREES} -k adam"),
     ("negative sampling: a negative that is the target counts", "minilm/ops/negative_sampling/oracle.py",
      "if k >= 0 and other == target:", "if False:", "tests/models/test_word2vec.py tests/ops/test_gpu.py -k word2vec"),
     ("philox: nine rounds", "minilm/ops/philox/oracle.py", "for _ in range(ROUNDS):", "for _ in range(ROUNDS - 1):",

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from minilm import cli, data
-from minilm.data.streams import on_disk
+from minilm.data.pipes import on_disk
 
 TEXT = "the cat sat on the mat.\nthe dog sat on the log.\n" * 120
 SMALL = ["--steps", "1", "--quiet"]

@@ -1,0 +1,220 @@
+"""Models and weights in HDF5 as Keras writes and reads them, by h5py.
+
+::
+
+    x.h5              attributes  model_config, training_config                  as Keras has them
+                      model_weights/LAYER                                        attribute weight_names, an array of each
+    x.weights.h5      layers/CLASS_NUMBER/PART/vars/0, 1 ...                     the form of Keras 3
+    x.keras           a ZIP archive of config.json, metadata.json and model.weights.h5
+
+A file of ours has beside these what `minilm.sequential.saving` knows of the model, and the state of training, which Keras leaves
+alone: of an optimizer's state Keras has another form.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+import minilm
+from minilm.sequential import keras_config
+from minilm.sequential.base import snake_case
+from minilm.sequential.bidirectional import Bidirectional
+from minilm.sequential.recurrence import Recurrent
+from minilm.sequential.steps import TimeDistributed
+
+__all__ = ["HDF5", "ZIP", "Stored", "archive", "library", "read", "whole", "weights_alone"]
+
+HDF5, ZIP = b"\x89HDF", b"PK\x03\x04"
+OURS, STATE = "minilm_sequential", "minilm_state"
+WEIGHTS = "model.weights.h5"
+
+
+class Stored(NamedTuple):
+    """What a file holds."""
+
+    content: dict | None  # of a model of ours
+    keras: dict | None  # Keras's description
+    training: dict | None  # Keras's description of compile
+    weights: object  # ``weights(model)`` gives a list for each layer that has some
+    state: dict
+
+
+def library():
+    """h5py; ValueError that says how to get it."""
+    try:
+        import h5py
+    except ImportError:
+        raise ValueError(
+            "Keras's files want h5py: pip install h5py; a name that ends in neither .h5, .hdf5 nor .keras does without"
+        ) from None
+    return h5py
+
+
+# --- where Keras 3 keeps the weights ---------------------------------------------------------------------------------
+
+
+def _parts(layer) -> list[tuple[str, int]]:
+    """Keras 3's groups within a layer's, and how many of its weights each has, in order."""
+    if isinstance(layer, Bidirectional):
+        halves = (("forward_layer", layer.forward_layer), ("backward_layer", layer.backward_layer))
+        return [(f"{name}/{path}", count) for name, half in halves for path, count in _parts(half)]
+    if isinstance(layer, TimeDistributed):
+        return [(f"layer/{path}", count) for path, count in _parts(layer.layer)]
+    return [("cell/vars" if isinstance(layer, Recurrent) else "vars", len(layer.weight_shapes()))]
+
+
+def _groups(model):
+    """Each layer with the name of its group in Keras 3: its class's, and a number from the second one on."""
+    seen: dict[str, int] = {}
+    for layer in model.layers:
+        name = snake_case(type(layer).__name__)
+        number = seen[name] = seen.get(name, -1) + 1
+        yield layer, f"{name}_{number}" if number else name
+
+
+def _write_nested(file, model) -> None:
+    for layer, name in _groups(model):
+        weights = layer.get_weights()
+        for path, count in _parts(layer):
+            group = file.create_group(f"layers/{name}/{path}")
+            for number in range(count):
+                group.create_dataset(str(number), data=weights.pop(0))
+
+
+def _read_nested(file, model) -> list[list[np.ndarray]]:
+    every = []
+    for layer, name in _groups(model):
+        weights = []
+        for path, _ in _parts(layer):
+            group = file.get(f"layers/{name}/{path}")
+            weights += [] if group is None else [np.array(group[key]) for key in sorted(group, key=int)]
+        every.append(weights)
+    return every
+
+
+# --- where Keras's older files keep them -----------------------------------------------------------------------------
+
+
+def _write_flat(group, model) -> None:
+    group.attrs.update({"layer_names": [layer.name for layer in model.layers], "backend": "minilm", "keras_version": "3.0.0"})
+    for layer in model.layers:
+        own, names = group.create_group(layer.name), [f"{layer.name}/{name}" for name in layer.weight_shapes()]
+        own.attrs["weight_names"] = names or np.array([])
+        for name, weight in zip(names, layer.get_weights(), strict=True):
+            own.create_dataset(name, data=weight)
+
+
+def _read_flat(group) -> list[list[np.ndarray]]:
+    layers = [_text(name) for name in group.attrs["layer_names"]]
+    return [[np.array(group[layer][_text(name)]) for name in group[layer].attrs["weight_names"]] for layer in layers]
+
+
+def _text(value) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def _bytes(fill) -> bytes:
+    memory = io.BytesIO()
+    with library().File(memory, "w") as file:
+        fill(file)
+    return memory.getvalue()
+
+
+def weights_alone(model, nested: bool) -> bytes:
+    """A file of a model's weights, in the form of Keras 3 or the older one."""
+    return _bytes(lambda file: (_write_nested if nested else _write_flat)(file, model))
+
+
+def whole(model, content: dict, state: dict) -> bytes:
+    """A file of a model, as Keras's ``save("x.h5")`` writes it."""
+
+    def fill(file):
+        training = keras_config.training_to_keras(content["compile"])
+        described = {"class_name": "Sequential", "config": keras_config.model_to_keras(model)}
+        file.attrs.update({"model_config": json.dumps(described), "backend": "minilm", "keras_version": "3.0.0"})
+        file.attrs[OURS] = json.dumps(content)
+        if training is not None:
+            file.attrs["training_config"] = json.dumps(training)
+        _write_flat(file.create_group("model_weights"), model)
+        for name, array in state.items():
+            file.create_dataset(f"{STATE}/{name}", data=array)
+
+    return _bytes(fill)
+
+
+def archive(model, content: dict, state: dict) -> bytes:
+    """A file of a model, as Keras 3's ``save("x.keras")`` writes it."""
+    config = keras_config.model_to_keras(model)
+    for each in config["layers"]:
+        each.update({"module": "keras.layers", "registered_name": None})
+    described = {"module": "keras", "class_name": "Sequential", "config": config, "registered_name": None}
+    described["build_config"] = {"input_shape": list(model.input_shape)}
+    training = keras_config.training_to_keras(content["compile"])
+    if training is not None:
+        optimizer = training.pop("optimizer_config")
+        training["optimizer"] = {"module": "keras.optimizers", "registered_name": None, **optimizer}
+        described["compile_config"] = training
+
+    def fill(file):
+        _write_nested(file, model)
+        for name, array in state.items():
+            file.create_dataset(f"{STATE}/{name}", data=array)
+
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as parts:
+        parts.writestr("metadata.json", json.dumps({"keras_version": "3.0.0", "date_saved": "", "minilm": minilm.__version__}))
+        parts.writestr("config.json", json.dumps(described))
+        parts.writestr(WEIGHTS, _bytes(fill))
+        parts.writestr(f"{OURS}.json", json.dumps(content))
+    return memory.getvalue()
+
+
+@contextlib.contextmanager
+def _sound(kind: str):
+    """ValueError that says what a file is not; of a damaged one zipfile and h5py raise what they like."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"is no {kind} of Keras: {' '.join(str(error).split())}") from None
+
+
+def read(content: bytes) -> Stored:
+    """What a file of HDF5 or an archive of Keras 3 holds; ValueError where it is broken or none of these."""
+    library()
+    described = ours = None
+    if content.startswith(ZIP):
+        with _sound("archive"), zipfile.ZipFile(io.BytesIO(content)) as parts:
+            described = json.loads(parts.read("config.json"))
+            if f"{OURS}.json" in parts.namelist():
+                ours = json.loads(parts.read(f"{OURS}.json"))
+            content = parts.read(WEIGHTS)
+    with _sound("HDF5 file"):
+        return _read_hdf5(library().File(io.BytesIO(content), "r"), described, ours)
+
+
+def _read_hdf5(file, described, ours) -> Stored:
+    attributes = file.attrs
+    training = None if described is None else described.get("compile_config")
+    if described is None and "model_config" in attributes:
+        described = json.loads(_text(attributes["model_config"]))
+        training = json.loads(_text(attributes["training_config"])) if "training_config" in attributes else None
+    if ours is None and OURS in attributes:
+        ours = json.loads(_text(attributes[OURS]))
+    state = {name: np.array(array) for name, array in file[STATE].items()} if STATE in file else {}
+
+    def weights(model):
+        group = file.get("model_weights", file)
+        with _sound("HDF5 file"):
+            layers = _read_flat(group) if "layer_names" in group.attrs else _read_nested(file, model)
+        return [each for each in layers if each]
+
+    return Stored(ours, described, training, weights, state)
