@@ -5,27 +5,35 @@ from __future__ import annotations
 import os
 import re
 
-__all__ = ["existing_folder", "mistaken_for"]
+__all__ = ["existing_folder", "mistaken_for", "refuse_mistaken"]
 
 PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
 PAGE = "an HTML page that a server gave in the file's place: download the file again"
-BEGINNINGS = (  # of files, in lower case; what they then are
+BEGINNINGS = (  # of files, those of HTML in any case; what they then are
     (b"version https://git-lfs", "a Git LFS pointer that stands for the file: `git lfs pull` fetches the file itself"),
     (b"<!doctype html", PAGE),
     (b"<html", PAGE),
-    (b"entry not found", "a server's message that there is no such file: download it again, by its right name"),
-    (b"pk\x03\x04", "a zip archive such as torch.save writes: save the model with safetensors first"),
+    (b"Entry not found", "a server's message that there is no such file: download it again, by its right name"),
+    (b"PK\x03\x04", "a zip archive such as torch.save writes: save the model with safetensors first"),
     *((bytes([0x80, protocol]), PICKLE) for protocol in range(2, 6)),
-    (b"\x89hdf", "an HDF5 file: save the model with safetensors first"),
-    (b"gguf", "a GGUF file: save the model with safetensors first"),
+    (b"\x89HDF", "an HDF5 file: save the model with safetensors first"),
+    (b"GGUF", "a GGUF file: save the model with safetensors first"),
     (b"\x1f\x8b", "compressed by gzip: unpack it first"),
 )
 
 
 def mistaken_for(content: bytes) -> str | None:
     """What a file is that does not hold what was wanted, by its first bytes: "it is ..."; None where they do not say."""
-    head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    return next((f"it is {kind}" for beginning, kind in BEGINNINGS if head.startswith(beginning)), None)
+    head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
+    heads = head, head.lower()
+    return next((f"it is {kind}" for beginning, kind in BEGINNINGS if any(each.startswith(beginning) for each in heads)), None)
+
+
+def refuse_mistaken(path, content: bytes) -> None:
+    """ValueError with the file's name if `mistaken_for` knows what it is: for files of text, where anything may stand."""
+    kind = mistaken_for(content)
+    if kind is not None:
+        raise ValueError(f"{os.fspath(path)}: {kind}")
 
 
 def existing_folder(path) -> str:

@@ -27,10 +27,11 @@ def drawn():
 
 def texts(figure) -> list[tuple]:
     """(text, its box) of everything that is written in a figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
+    renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw_without_rendering()
-    renderer = figure.canvas.get_renderer()
     seen = [each for each in figure.findobj(Text) if each.get_visible() and each.get_text().strip()]
     beyond = {id(label) for axes in figure.axes for label in _beyond_their_axis(axes)}
     return [(each, each.get_window_extent(renderer)) for each in seen if id(each) not in beyond]

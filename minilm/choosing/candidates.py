@@ -1,12 +1,17 @@
-"""The models that a task can be given to, in several sizes, each with its cost and the command that trains it."""
+"""The models that a task can be given to, in several sizes, each with its cost and the command that trains it.
+
+A candidate's step is that of the command: of the recipe's batch and window. `minilm.choosing.choose` adds the minutes to it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from minilm import recipes
 from minilm.choosing import cost
 from minilm.choosing.cost import Cost
+from minilm.training.recipes import RECIPES
 
 __all__ = ["TASKS", "Candidate", "Data", "candidates"]
 
@@ -39,9 +44,14 @@ class Candidate(NamedTuple):
     blind: float = 0.0  # what it cannot see, in the units of the score
 
 
-def _command(task: str, settings: dict, where: str = "PATH") -> str:
-    sets = "".join(f" --set {key}={value}" for key, value in settings.items())
-    return f"minilm recipe {task} --data {where}{sets}"
+def _command(task: str, settings: dict, where: str, batch: int) -> str:
+    """The command of a recipe, its batch included, which large data may change otherwise: a step is to be what it costs here."""
+    return f"minilm recipe {task} --data {where}{_sets({**settings, 'batch': batch})}"
+
+
+def _batch(task: str) -> int:
+    """Examples of a recipe's step."""
+    return recipes.load(task).defaults()["batch"]
 
 
 # --- language models -------------------------------------------------------------------------------------------------
@@ -52,7 +62,7 @@ def language_models(data: Data, where: str) -> list[Candidate]:
     found, V = [], data.vocabulary
     for kind, remark in (("lstm", "learns fast from little text"), ("gru", "a quarter less work than an LSTM of its width")):
         for H, layers in ((64, 1), (128, 1), (256, 1), (512, 1), (512, 2), (1024, 2), (1536, 2)):
-            T, B, E = 64, 32, min(H, 512)
+            T, B, E = RECIPES["minutes"]["time"], RECIPES["minutes"]["batch"], min(H, 512)
             N = T * B
             body = cost.recurrent(kind, T, B, E, H, layers)
             parts = [cost.embedding(N, V, E), body, cost.linear(N, H, V), cost.softmax(N, V)]
@@ -61,12 +71,12 @@ def language_models(data: Data, where: str) -> list[Candidate]:
             order = 0 if kind == "lstm" else 1
             found.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
     for D, layers, heads in ((64, 2, 2), (128, 4, 4), (192, 6, 6), (256, 6, 8), (384, 6, 6), (512, 8, 8), (768, 12, 12)):
-        T, B = 128, 16
+        T, B = RECIPES["gpt"]["time"], RECIPES["gpt"]["batch"]
         N = T * B
         blocks = layers * cost.block(B, T, D, heads, True)
         head = cost.linear(N, D, V, shared=True)
         parts = [cost.embedding(N, V, D), cost.embedding(N, T, D), blocks, cost.norm(N, D), head, cost.softmax(N, V)]
-        settings = {"model.n_embd": D, "model.n_layer": layers, "model.n_head": heads, "model.n_positions": T}
+        settings = {"model.n_embd": D, "model.n_layer": layers, "model.n_head": heads}
         command = f"minilm train --corpus {where} --model gpt" + _sets(settings)
         remark = "uses long contexts and large data best"
         found.append(Candidate("gpt", settings, cost.total(parts), N, blocks.parameters, command, 2, remark))
@@ -82,19 +92,20 @@ def _sets(settings: dict) -> str:
 
 def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
     """LSTM and GRU with attention, and the transformer."""
-    found, V, B = [], data.vocabulary, 64
+    found, V, B = [], data.vocabulary, _batch(task)
     T = max(2, min(256, data.length // 2))  # of either side
     N = B * T
     for kind in ("lstm", "gru"):
         for H, layers in ((64, 1), (128, 1), (256, 1), (512, 1), (512, 2)):
-            body = cost.recurrent(kind, T, B, H, H, layers) + cost.recurrent(kind, T, B, H, H, layers)
+            E = min(H, 128)
+            body = cost.recurrent(kind, T, B, E, H // 2, layers, both=True) + cost.recurrent(kind, T, B, E, H, layers)
             body += cost.decoder_attention(B, T, T, H)
-            parts = [2 * cost.embedding(N, V, H), body, cost.linear(N, H, V), cost.softmax(N, V)]
-            settings = {"model": kind, "hidden_size": H, "layers": layers}
+            parts = [2 * cost.embedding(N, V, E), body, cost.linear(N, H, V), cost.softmax(N, V)]
+            settings = {"model": kind, "hidden_size": H, "embedding_size": E, "layers": layers}
             remark = "attention shows which words it read; best where pairs are few"
             order = 0 if kind == "lstm" else 1
             made = Candidate(
-                kind, settings, cost.total(parts), 2 * N, body.parameters, _command(task, settings, where), order, remark
+                kind, settings, cost.total(parts), 2 * N, body.parameters, _command(task, settings, where, B), order, remark
             )
             found.append(made)
     for D, layers, heads in ((64, 2, 4), (128, 2, 4), (256, 3, 8), (512, 4, 8), (512, 6, 8)):
@@ -104,7 +115,7 @@ def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
         parts = [2 * cost.embedding(N, V, D), body, cost.linear(N, D, V, shared=True), cost.softmax(N, V)]
         settings = {"model": "transformer", "hidden_size": D, "layers": layers, "heads": heads}
         remark = "best where pairs are many"
-        command = _command(task, settings, where)
+        command = _command(task, settings, where, B)
         found.append(Candidate("transformer", settings, cost.total(parts), 2 * N, body.parameters, command, 2, remark))
     return found
 
@@ -114,7 +125,7 @@ def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
 
 def classifiers(data: Data, where: str, task: str = "sentiment") -> list[Candidate]:
     """Mean of words and n-grams, LSTM and GRU in both directions; a BERT is another matter, see `choose`."""
-    found, V, B, C = [], data.vocabulary, 32, 2
+    found, V, B, C = [], data.vocabulary, _batch(task), 2
     T = max(1, min(256, data.length))
     N = B * T
     for D in (64, 128):
@@ -122,7 +133,7 @@ def classifiers(data: Data, where: str, task: str = "sentiment") -> list[Candida
         settings = {"model": "words", "embedding_size": D}
         remark = "counts words and pairs of words: no order beyond that, and hard to beat on a few hundred texts"
         found.append(
-            Candidate("words", settings, cost.total(parts), N, D * D, _command(task, settings, where), 2, remark, blind=0.3)
+            Candidate("words", settings, cost.total(parts), N, D * D, _command(task, settings, where, B), 2, remark, blind=0.3)
         )
     for kind in ("lstm", "gru"):
         for H in (32, 64, 128, 256):
@@ -132,14 +143,14 @@ def classifiers(data: Data, where: str, task: str = "sentiment") -> list[Candida
             settings = {"model": kind, "embedding_size": H, "hidden_size": H}
             remark = "reads the words in order, and shows which it attends to"
             order = 0 if kind == "lstm" else 1
-            command = _command(task, settings, where)
+            command = _command(task, settings, where, B)
             found.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
     return found
 
 
 def taggers(data: Data, where: str) -> list[Candidate]:
     """LSTM and GRU in both directions under a linear-chain CRF."""
-    found, V, B, C = [], data.vocabulary, 32, 12
+    found, V, B, C = [], data.vocabulary, _batch("tag"), 12
     T = max(1, min(256, data.length))
     N = B * T
     for kind in ("lstm", "gru"):
@@ -149,14 +160,14 @@ def taggers(data: Data, where: str) -> list[Candidate]:
             parts = [cost.embedding(N, V, H), body, cost.linear(N, 2 * H, C), chain]
             settings = {"cell": kind, "embedding_size": H, "hidden_size": H}
             remark = "the CRF sees to it that labels follow one another as they may"
-            command, order = _command("tag", settings, where), 0 if kind == "lstm" else 1
+            command, order = _command("tag", settings, where, B), 0 if kind == "lstm" else 1
             found.append(Candidate(f"{kind} + crf", settings, cost.total(parts), N, body.parameters, command, order, remark))
     return found
 
 
 def readers(data: Data, where: str) -> list[Candidate]:
     """The reader of a passage and a question, and the memory network for stories; a BERT is another matter, see `choose`."""
-    found, V, B = [], data.vocabulary, 32
+    found, V, B = [], data.vocabulary, _batch("answer")
     T = max(2, min(300, data.length))
     N = B * T
     for H in (32, 64, 128, 256):
@@ -164,14 +175,14 @@ def readers(data: Data, where: str) -> list[Candidate]:
         parts = [cost.embedding(N, V, H), body, cost.linear(N, 2 * H, 2), cost.softmax(B, 2 * T)]
         settings = {"model": "reader", "embedding_size": H, "hidden_size": H}
         remark = "points at where in the passage the answer stands"
-        command = _command("answer", settings, where)
+        command = _command("answer", settings, where, B)
         found.append(Candidate("lstm reader", settings, cost.total(parts), N, body.parameters, command, 0, remark))
     for D in (32, 64):
         tables = 4 * cost.embedding(N, V, D)
         parts = [tables, Cost(products=3 * 4.0 * N * D, calls=40), cost.linear(B, D, V), cost.softmax(B, V)]
         settings = {"model": "memory", "hidden_size": D}
         remark = "for stories of short sentences whose answer is one word"
-        command = _command("answer", settings, where)
+        command = _command("answer", settings, where, B)
         found.append(Candidate("memory network", settings, cost.total(parts), N, D * D, command, 1, remark, blind=0.3))
     return found
 
@@ -184,7 +195,7 @@ def word_vectors(data: Data, where: str) -> list[Candidate]:
             settings = {"algorithm": algorithm, "size": D}
             made = cost.word2vec(words, data.vocabulary, D, 5, 5, algorithm == "cbow")
             order = 0 if algorithm == "skip-gram" else 1
-            command = _command("vectors", settings, where)
+            command = f"minilm recipe vectors --data {where}{_sets(settings)}"
             found.append(Candidate(algorithm, settings, made, words, made.parameters, command, order, remark))
     return found
 

@@ -162,7 +162,7 @@ def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float,
         fits=not why,
         why_not=", ".join(why),
         remark=candidate.remark,
-        command=candidate.command,
+        command=f"{candidate.command} --minutes {minutes:g}",
     )
 
 

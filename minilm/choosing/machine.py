@@ -7,7 +7,9 @@ minilm's own ops, so that it holds what they lose.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import glob
 import json
 import os
 import platform
@@ -29,6 +31,7 @@ CLASSES = (512, 1000)  # rows and classes of the softmax
 SCALARS = 40_000  # words of the text that word2vec is timed on
 SECONDS = 0.25  # for each rate
 FILE = "machine.json"
+BUSY = 0.1  # part of the time that a measurement may wait for the processor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,8 +210,31 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+class _Contention:
+    """Inside this block, what part of the time in which this process could have run it waited for a processor."""
+
+    def __enter__(self):
+        self._before = self._times()
+        return self
+
+    def __exit__(self, *_):
+        (ran, waited), (ran_before, waited_before) = self._times(), self._before
+        self.share = (waited - waited_before) / max(1, ran - ran_before + waited - waited_before)
+
+    @staticmethod
+    def _times() -> tuple[int, int]:
+        """Nanoseconds that the threads have run, and waited to run; zeros where the system does not say."""
+        found = []
+        for path in glob.glob("/proc/self/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path) as file:  # a thread may have ended
+                found.append([int(number) for number in file.read().split()[:2]])
+        return (sum(ran for ran, _ in found), sum(waited for _, waited in found)) if found else (0, 0)
+
+
 def machine(again: bool = False, note=None) -> tuple[Machine, bool]:
     """This machine's rates, and whether they were measured just now. Kept ones are good for one processor, threads and version.
+
+    Rates of a machine that was busy with other work are not kept, and ``measured`` says so.
 
     Parameters
     ----------
@@ -231,7 +257,11 @@ def machine(again: bool = False, note=None) -> tuple[Machine, bool]:
                 return found, False
     if note is not None:
         note()
-    found = Machine.measure()
+    with _Contention() as contention:
+        found = Machine.measure()
+    if contention.share > BUSY:
+        measured = f"{found.measured} beside other work, which took {contention.share:.0%} of the time: not kept"
+        return dataclasses.replace(found, measured=measured), True
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with written_whole(path) as file:

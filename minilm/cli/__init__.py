@@ -15,6 +15,7 @@ import warnings
 from typing import NoReturn
 
 import minilm
+from minilm import streams
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -57,7 +58,11 @@ def main(argv=None) -> int:
     SystemExit
         For ``--help`` (status 0) and wrong usage (status 2), as argparse does.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
+    with streams.usable():
+        return _run(list(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv: list[str]) -> int:
     _any_text_can_be_printed()
     try:
         args = _parse(argv)
@@ -69,7 +74,7 @@ def main(argv=None) -> int:
         print("\nminilm: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # `minilm corpus list | head -1`
-        _discard_stdout()
+        streams.discard(sys.stdout)
         return BROKEN_PIPE
     except (ValueError, TypeError, OSError, MemoryError, ArithmeticError) as error:
         if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
@@ -197,13 +202,3 @@ def _any_text_can_be_printed() -> None:
         strict = getattr(stream, "errors", None) == "strict"
         if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """Nobody reads any more: what is still in the buffer must not raise at the interpreter's end."""
-    try:
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)
-    except (OSError, ValueError, AttributeError):  # no real file, as under a test's capture
-        pass

@@ -128,7 +128,8 @@ def _caches() -> dict:
     """The folders, and their sizes."""
     folder = pathlib.Path(files.cache_folder())
     found = {"folder": str(folder)}
-    for part, name in (("jit", "compiled kernels"), ("corpora", "corpora"), ("tokens", "encoded texts")):
+    parts = {"jit": "compiled kernels", "corpora": "corpora", "tokens": "encoded texts", "emulated": "CUDA kernels on the CPU"}
+    for part, name in parts.items():
         if (folder / part).is_dir():
             sizes = [path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()]
             found[name] = f"{folder / part}, {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"

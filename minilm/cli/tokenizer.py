@@ -243,7 +243,11 @@ def _print_info(tokenizer, as_json: bool) -> None:
         found["vocab_size"] = tokenizer.vocab_size
         found |= {name: getattr(tokenizer, name) for name in ("split", "lower", "strip_accents") if hasattr(tokenizer, name)}
         found["special_tokens"] = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens}
-        plain = [token for token in tokenizer.vocabulary if token not in tokenizer.special_tokens]
+        others = [token.content for token in getattr(tokenizer, "added_tokens", ()) if not token.special]
+        if others:
+            found["added_tokens"] = {token: tokenizer.token_to_id(token) for token in others}
+        apart = {*tokenizer.special_tokens, *others}
+        plain = [token for token in tokenizer.vocabulary if token and token not in apart]
         found["first"] = plain if type(tokenizer).__name__ == "Character" and len(plain) <= 256 else plain[:20]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
+CYCLE, RESTARTS = 15, (0, 1, 3, 7)  # after 1, 2, 4 and 8 windows a row begins from a state of zeros: see `ContiguousBatches`
 
 
 def batches(tokens, batch: int, time: int, seed: int = 0, carried: bool = False):
@@ -67,6 +68,10 @@ class _Batches:
 
     def __iter__(self):
         return self.iterate()
+
+    def fresh_rows(self, step: int) -> np.ndarray:
+        """Which rows of a step's batch begin from a state of zeros: (B,) bool."""
+        return np.full(self.batch_size, self.fresh(step))
 
     def _require(self, needed: int, what: str):
         if self.tokens.size < needed:
@@ -148,6 +153,10 @@ class ContiguousBatches(_Batches):
     o < T. There are ``ceil(ceil(M / B) / T)`` steps. The last windows, which a row does not fill, keep the shape: the targets
     beyond the row are IGNORE, so they add nothing to loss or gradient. Every window has at least one target, since o is
     kept so small that the longest row reaches the last step.
+
+    A text that the model is to write, or to judge, begins from a state of zeros, and of what follows from that a model knows
+    what it was trained on; epochs begin too rarely. So a row drops its state after 1 window, after 2 more, after 4, after 8, and
+    so on from 1 again, though it goes on in the text (`fresh_rows`). The rows do so in turn.
     """
 
     def __init__(self, tokens, batch: int, time: int, seed: int | None = None):
@@ -163,8 +172,13 @@ class ContiguousBatches(_Batches):
         return self._windows([cut + window * self.time for cut in cuts[:-1]], cuts[1:])
 
     def fresh(self, step: int) -> bool:
-        """Whether a carried state must be dropped before a step: at the start of every epoch."""
+        """Whether all of a carried state must be dropped before a step: at the start of every epoch."""
         return _count("step", step, 0) % self.epoch_steps == 0
+
+    def fresh_rows(self, step: int) -> np.ndarray:
+        """Which rows begin from a state of zeros, (B,) bool: all at the start of an epoch, else some in turn."""
+        turns = np.arange(self.batch_size) * CYCLE // self.batch_size  # (B,) in [0, CYCLE)
+        return self.fresh(step) | np.isin((step + turns) % CYCLE, RESTARTS)
 
     def offset(self, epoch: int) -> int:
         """The targets that an epoch leaves out at the start of the stream."""

@@ -14,6 +14,7 @@ from minilm.files import cache_folder, written_whole
 
 IN_MEMORY_BYTES = 1 << 26  # texts up to this size leave no file behind
 HEADER_BYTES = 128
+NPY = b"\x93NUMPY"  # how a .npy file begins
 FORMAT_VERSION = 1  # part of a file's name: raise it when the same text would be encoded otherwise
 
 
@@ -73,6 +74,7 @@ def tokens(source, tokenizer, folder=None, errors: str = "strict") -> np.ndarray
 
 def load_tokens(path) -> np.ndarray:
     """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only."""
+    _refuse_bare_numbers(path)
     path = os.fspath(path)
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -84,6 +86,16 @@ def load_tokens(path) -> np.ndarray:
     if not isinstance(array, np.ndarray) or array.ndim != 1 or array.dtype.kind not in "ui":
         raise ValueError(f"{path} is not a token file: wanted one axis of integers")
     return np.asarray(array)  # (N,) no memmap object, whose slicing costs ten times as much; the map is its base
+
+
+def _refuse_bare_numbers(path) -> None:
+    with open(path, "rb") as file:
+        if not NPY.startswith(file.read(len(NPY))):
+            raise ValueError(
+                f"{os.fspath(path)} is not a whole token file: it does not begin as a .npy file. If it holds bare numbers, as a "
+                'train.bin of uint16 does, numpy.save(NAME, numpy.fromfile(FILE, "uint16")) makes one of it; if minilm made it, '
+                "remove it, and it is made anew"
+            )
 
 
 def _write(file, source: Text, tokenizer, dtype) -> int:
@@ -108,5 +120,5 @@ def _encoded(source: Text, tokenizer) -> Iterator[np.ndarray]:
 def _header(dtype, count: int) -> bytes:
     """The header of a .npy file, version 1.0, at a size that does not depend on the count, which is known last."""
     fields = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({count},), }}".encode("ascii")
-    magic = b"\x93NUMPY\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
+    magic = NPY + b"\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
     return magic + fields.ljust(HEADER_BYTES - 11) + b"\n"

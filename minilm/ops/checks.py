@@ -6,6 +6,8 @@ naming the argument, what came and what was wanted, and returns arrays a kernel 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minilm import devices
@@ -174,10 +176,14 @@ def number(name: str, value, low: float, high: float, *, low_open: bool = False,
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
+    try:
+        given, found = repr(value), float(value)
+    except (OverflowError, ValueError):  # of a whole number of more than 308 digits, and of more than 4,300
+        given, found, inside = "a whole number beyond all floats", math.inf, False
     if not inside:
         interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
-        raise ValueError(f"{name} must lie in {interval}, got {value!r}")
-    return float(value)
+        raise ValueError(f"{name} must lie in {interval}, got {given}")
+    return found
 
 
 def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:

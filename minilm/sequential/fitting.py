@@ -114,24 +114,33 @@ def fit(
             with contextlib.closing(Bar(verbose, source.length, f"Epoch {epoch + 1}/{epochs}")) as bar:
                 logs = _epoch(model, source.epoch(rng), watching, workspace, bar)
             if bar.done < (source.steps or 1) and not model.stop_training:
-                model.stop_training = source.once or not bar.done
-                then = ": training ends" if model.stop_training else ""
-                says = f"x gave {bar.done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
-                warnings.warn(says, stacklevel=3)
+                _ran_out(model, source, bar.done, epoch)
                 if not bar.done:
                     break
             if held is not None and (epoch + 1) % validation_freq == 0:
-                values = measured(model, held, watching)
-                if values is None:
-                    warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=3)
-                    held = None
-                logs.update({f"val_{name}": value for name, value in (values or {}).items()})
+                logs.update(_validated(model, held, watching, epoch))
             notify(watching, "on_epoch_end", epoch, logs)
             bar.line(logs)
             if model.stop_training:
                 break
         notify(watching, "on_train_end", logs)
     return history
+
+
+def _ran_out(model, source, done: int, epoch: int) -> None:
+    """Warn of an epoch that got fewer batches than were wanted; where none will follow, training ends."""
+    model.stop_training = source.once or not done
+    then = ": training ends" if model.stop_training else ""
+    says = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
+    warnings.warn(says, stacklevel=4)
+
+
+def _validated(model, held, watching, epoch: int) -> dict[str, float]:
+    """What is measured after an epoch, by the names that History has for it; nothing, with a warning, of no batches."""
+    values = measured(model, held, watching)
+    if values is None:
+        warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=4)
+    return {f"val_{name}": value for name, value in (values or {}).items()}
 
 
 def _split(data: Data, share: float) -> tuple[Data, Data | None]:

@@ -42,7 +42,8 @@ class Stored(NamedTuple):
     keras: dict | None  # Keras's description
     training: dict | None  # Keras's description of compile
     weights: object  # ``weights(model)`` gives a list for each layer that has some
-    state: dict
+    state: dict  # of our optimizer
+    unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
 
 
 def library():
@@ -217,4 +218,12 @@ def _read_hdf5(file, described, ours) -> Stored:
             layers = _read_flat(group) if "layer_names" in group.attrs else _read_nested(file, model)
         return [each for each in layers if each]
 
-    return Stored(ours, described, training, weights, state)
+    return Stored(ours, described, training, weights, state, _optimizer_has_stepped(file))
+
+
+def _optimizer_has_stepped(file) -> bool:
+    """Whether there is a state of an optimizer of Keras's: its first array counts the steps."""
+    group = file.get("optimizer_weights")
+    names = [] if group is None else list(group.attrs.get("weight_names", ()))
+    steps = group[_text(names[0])] if names else file.get("optimizer/vars/0")
+    return steps is not None and bool(np.array(steps).any())

@@ -192,13 +192,15 @@ def _ours(stored: hdf5.Stored, compile: bool):
 
 
 def _keras_s(stored: hdf5.Stored, compile: bool):
-    """A model that Keras wrote; the state of its optimizer stays behind."""
+    """A model that Keras wrote; the state of its optimizer has another form, and stays behind with a warning."""
     from minilm.sequential.model import Sequential
 
     model = keras_config.model_from_keras(Sequential, stored.keras)
     _assign(model, stored)
     if compile and stored.training is not None:
         keras_config.compile_from_keras(model, stored.training)
+        if model.compiled and stored.unread:
+            warnings.warn("the state of Keras's optimizer is not read: it begins anew", stacklevel=3)
     return model
 
 

@@ -59,7 +59,7 @@ def load(path) -> Tokenizer | Word:
     if bpe.is_vocabulary(path):
         return bpe.AnyBPE.from_pretrained(path)
     if os.path.isdir(path) and not os.path.exists(files.file_in(path)):
-        raise FileNotFoundError(bpe.missing(path))
+        raise FileNotFoundError(bpe.missing(path, "vocab.txt, "))
     fields = files.read_tokenizer(path)
     if os.path.isdir(path) and fields["type"] == bpe.TYPE:
         return bpe.AnyBPE.from_pretrained(path)  # which also reads what lies beside the file

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from minilm.files import read_json
 from minilm.tokenizers import files
 from minilm.tokenizers.added import AddedToken
-from minilm.tokenizers.added.token import from_json
+from minilm.tokenizers.added.token import flags, from_json
 
 CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -237,3 +237,9 @@ def completed(
             elif not table[content].special:
                 table[content] = table[content]._replace(special=True)
     return list(table.values()), {**dict.fromkeys(beside.roles), **names}
+
+
+def config_of(tokenizer, kind: str, **more) -> dict:
+    """What a tokenizer_config.json says of a tokenizer of class `kind`: its added tokens, roles and settings."""
+    decoder = {str(token.id): {"content": token.content, **flags(token)} for token in tokenizer.added_tokens}
+    return {"tokenizer_class": kind, **more, "added_tokens_decoder": decoder}

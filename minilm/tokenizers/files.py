@@ -152,7 +152,8 @@ def kind_of(fields: dict) -> str:
         return field(fields, "type", str)
     # the oldest ones, GPT-2's too, do not name the model; then it is the one that has merges
     usual = {"type": "BPE"} if "merges" in fields["model"] else {}
-    return field({**usual, **fields["model"]}, "type", str)
+    kind = field({**usual, **fields["model"]}, "type", str)
+    return f"Hugging Face's {kind}" if kind == "WordLevel" else kind  # the `WordLevel` of this package is another
 
 
 def field(fields: dict, name: str, kind, optional: bool = False):

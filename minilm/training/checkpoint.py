@@ -83,6 +83,8 @@ class Checkpoint:
         for _ in range(ATTEMPTS):
             try:
                 state, files = TrainingState.from_json(content)
+                for name in names:
+                    files[name]
             except (ValueError, TypeError, KeyError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, STATE)} is damaged: {wrong}") from None

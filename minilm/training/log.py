@@ -71,14 +71,41 @@ def _cell(name: str, value) -> str:
 
 
 def read_log(folder) -> dict[str, list[float]]:
-    """The columns of a run's log.csv by name; NaN where a cell is empty."""
-    with open(os.path.join(os.fspath(folder), "log.csv"), newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: [float(row[name] or "nan") for row in rows] for name in COLUMNS}
+    """The columns of a run's log.csv by name; NaN where a cell is empty.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        Naming the file, and the line if it is one.
+    """
+    path = os.path.join(os.fspath(folder), "log.csv")
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.reader(file)
+        try:
+            header, *rows = list(reader) or [[]]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from None
+    if tuple(header) != COLUMNS:
+        raise ValueError(f"{path} is damaged: its first line is not {HEADER.strip()!r}")
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    for number, row in enumerate(rows, 2):
+        try:
+            for name, cell in zip(COLUMNS, row, strict=True):
+                columns[name].append(float(cell or "nan"))
+        except ValueError:
+            raise ValueError(f"{path}:{number} is damaged: wanted {len(COLUMNS)} numbers, got {','.join(row)[:60]!r}") from None
+    return columns
 
 
 def plot(folder) -> str | None:
-    """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`)."""
+    """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`).
+
+    Raises
+    ------
+    OSError, ValueError
+        log.csv cannot be read, or loss.png not be written.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
         from matplotlib.figure import Figure

@@ -17,7 +17,7 @@ import numpy as np
 from minilm import devices
 from minilm.data import IGNORE
 
-__all__ = ["NoLoss", "counts", "run"]
+__all__ = ["NoLoss", "counts", "restarted", "run"]
 
 
 class NoLoss(ArithmeticError):
@@ -75,6 +75,16 @@ def run(model, batch, state, keys, counts, workspace):
         model.backward(saved, dloss=dloss, workspace=workspace)
         states.append(getattr(saved, "state", None))
     return total, _joined(states)
+
+
+def restarted(state, rows):
+    """A recurrent state, (layers, B, H) each, with zeros in the rows where `rows`, (B,) bool on the host, is True."""
+    if isinstance(state, tuple):
+        return tuple(restarted(part, rows) for part in state)
+    state = state.copy()
+    for row in np.flatnonzero(rows):
+        state[:, row] = 0
+    return state
 
 
 def _cuts(batch, parts: int) -> list[slice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from minilm import bars
+from minilm.streams import Guarded
 
 __all__ = ["Progress"]
 
@@ -28,12 +29,13 @@ class Progress:
     def __init__(self, show: bool | None, unit: str, done: float = 0.0):
         self._show, self._unit = show is not False, unit
         self._bar = None
+        self._stream = Guarded(sys.stderr)
         self._every = LINE_SECONDS
         self._next = self._every  # there is nothing to say at once
         self._first = done
         if self._show and bars.wanted():
             form = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
-            self._bar = bars.bar(total=1.0, initial=done, bar_format=form, file=sys.stderr, leave=False, dynamic_ncols=True)
+            self._bar = bars.bar(total=1.0, initial=done, bar_format=form, file=self._stream, leave=False, dynamic_ncols=True)
             self._next = self._every = BAR_SECONDS
 
     def due(self, now: float) -> bool:
@@ -58,9 +60,9 @@ class Progress:
         """A line that stays."""
         if self._show:
             if self._bar is None:
-                print(text, file=sys.stderr, flush=True)
+                print(text, file=self._stream, flush=True)
             else:
-                self._bar.write(text, file=sys.stderr)
+                self._bar.write(text, file=self._stream)
 
     def close(self) -> None:
         """Take the bar away."""

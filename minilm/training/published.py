@@ -56,13 +56,7 @@ def without_warnings(kind, folder: str):
 
 def checked_tokenizer(folder: str, model):
     """The tokenizer of a model's folder; ValueError if it has ids that the model lacks. The model may have more."""
-    try:
-        tokenizer = tokenizers.load(folder)
-    except FileNotFoundError as error:
-        if error.strerror is None:  # which says more than the system does
-            raise
-        wanted = "tokenizer.json, vocab.json and merges.txt, or vocab.txt"
-        raise FileNotFoundError(f"there is no tokenizer in {folder}: wanted is {wanted}") from None
+    tokenizer = tokenizers.load(folder)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} ids, and the model {model.config.vocab_size}")
     return tokenizer

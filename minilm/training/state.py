@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from minilm.files import json_bytes
+from minilm.ops import checks
 from minilm.training.config import RunConfig
 
 __all__ = ["FORMAT", "TrainingState"]
@@ -94,10 +95,30 @@ class TrainingState:
             raise ValueError("its content does not fit its own checksum")
         files = body["files"]
         fields = {field.name: body[field.name] for field in dataclasses.fields(cls)}
+        if isinstance(fields["loss_sum"], str):
+            fields["loss_sum"] = float(fields["loss_sum"])
+        _check_types({**fields, "files": files})
         for name in ("validation", "best"):
             if fields[name] is not None:
                 fields[name] = {key: float(value) if isinstance(value, str) else value for key, value in fields[name].items()}
         return cls(**{**fields, "config": RunConfig.from_dict(body["config"])}), files
+
+
+def _check_types(fields: dict[str, Any]) -> None:
+    """ValueError for the first field that is not what it should be."""
+    for name in ("step", "tokens", "loss_count", "log_bytes"):
+        checks.whole(name, fields[name], 0, 2**63)
+    for name in ("epoch", "seconds"):
+        checks.number(name, fields[name], 0, math.inf)
+    checks.number("loss_sum", fields["loss_sum"], -math.inf, math.inf)
+    checks.flag("finished", fields["finished"])
+    for name in ("config", "schedule", "files", "validation", "best"):
+        if not isinstance(fields[name], dict) and not (fields[name] is None and name in ("validation", "best")):
+            raise TypeError(f"{name} must be a JSON object, got {checks.describe(fields[name])}")
+    for name, file in fields["files"].items():
+        if not isinstance(file, dict) or not isinstance(file.get("sha256"), str):
+            raise TypeError(f"files.{name} must be a JSON object with bytes and sha256, got {file!r}")
+        checks.whole(f"files.{name}.bytes", file.get("bytes"), 0, 2**63)
 
 
 def checksum(body: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
+from minilm.training.log import NO_PLOTS
 from minilm.training.progress import Progress
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
@@ -179,9 +180,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.run(shown)
             evaluation = trainer.conclude(shown)
         finally:
-            shown.close()
-            with contextlib.suppress(OSError):  # what went wrong is more important than the plot
-                trainer.draw()
+            _draw(trainer, shown)
     finally:
         shown.close()
     model = trainer.use_average().to("cpu")
@@ -191,6 +190,15 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
         shown.say(f"no sample: {error}")
         sample = None
     return Result(trainer.folder.path, model, trainer.tokenizer, state, evaluation, sample)
+
+
+def _draw(trainer: Trainer, shown: Progress) -> None:
+    """loss.png; what keeps it from being drawn is said, and is no reason to fail."""
+    try:
+        if trainer.draw() is None:
+            shown.say(NO_PLOTS)
+    except (OSError, ValueError) as error:
+        shown.say(f"no loss.png: {error}")
 
 
 def describe(trainer: Trainer) -> list[str]:

@@ -6,7 +6,8 @@ One step::
     loss, saved  = model.forward(ids, targets, state, key=Key(seed, step))
     model.backward(saved)                                    fills the gradient buffer
     norm         = optimizer.step(lr)                        clips, updates, clears
-    state        = saved.state                               carried into the next step, by recurrent models
+    state        = saved.state                               carried into the next step, by recurrent models, but for the rows
+                                                             that begin anew (`minilm.data.batching`)
 
 See `minilm.training.step`, and `minilm.training.passes` for a batch that goes through the model in parts (``accumulate``).
 
@@ -124,7 +125,7 @@ class Trainer:
         ------
         NonFiniteError
         Stopped
-            After SIGINT or SIGTERM, when a checkpoint has been written.
+            After SIGINT, SIGTERM or SIGHUP, when a checkpoint has been written.
         OSError
             If the disk is full or the folder cannot be written; the last checkpoint is kept.
         """
@@ -181,8 +182,11 @@ class Trainer:
         step = self.state.step
         on_host = self.batches.batch(step)  # ids and targets (B, T), and what else the model reads
         batch = self._there(on_host)
-        if self.batches.fresh(step):
+        fresh = self.batches.fresh_rows(step)  # (B,)
+        if fresh.all():
             self.carried = self._zeros
+        elif fresh.any():
+            self.carried = passes.restarted(self.carried, fresh)
         keys = self._keys(step)
         counts = passes.counts(self.model, on_host, len(keys))
         try:

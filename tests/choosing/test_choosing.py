@@ -152,17 +152,25 @@ def test_every_command_can_be_run():
     from minilm.cli.recipe import _settings
     from minilm.training import settings
 
-    data = choosing.Data(5000, 100_000, 5000)
     for task in choosing.TASKS:
-        for each in choosing.candidates(task, data):
+        advice = chosen(task, 5000, 20, 5000, minutes=3)
+        for each in [*([advice.best] if advice.best else []), *advice.others]:
             words = each.command.split()
             sets = [word for before, word in zip(words, words[1:], strict=False) if before == "--set"]
+            minutes = float(words[words.index("--minutes") + 1])
+            read = each.tokens_per_second * each.step  # tokens of a step
             if task == "language-model":
                 kind = words[words.index("--model") + 1]
                 options = {"model": {"cell": kind} if kind != "gpt" else {"model_type": kind}, "corpus": "PATH"}
-                settings.configuration(None, file=None, sets=sets, options=options)
-            elif task in recipes.RECIPES:
-                recipes.load(task)(**_settings(sets))
+                config = settings.configuration(None, file=None, sets=sets, options={**options, "minutes": minutes})
+                assert config.batch * config.time == pytest.approx(read) and config.minutes == 3
+                assert config.recipe == ("gpt" if kind == "gpt" else "minutes")
+            else:
+                recipe = recipes.load(task)(**_settings(sets))
+                recipe.limit(minutes=minutes)
+                assert recipe.options["minutes"] == 3
+                if task != "vectors":
+                    assert "batch" in recipe._given and read == pytest.approx(recipe.options["batch"] * 20)
 
 
 def test_wrong_arguments():
@@ -183,6 +191,7 @@ def test_wrong_arguments():
 
 def test_a_machine_is_measured_once(monkeypatch, tmp_path):
     monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(measuring, "BUSY", 1.0)  # however busy it is
     runs = []
 
     def measure(cls):
@@ -197,12 +206,25 @@ def test_a_machine_is_measured_once(monkeypatch, tmp_path):
     assert choosing.machine()[1]
 
 
+@pytest.mark.parametrize("share, kept", [(0.02, True), (0.4, False)])
+def test_rates_beside_other_work_are_not_kept(monkeypatch, tmp_path, share, kept):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(choosing.Machine, "measure", classmethod(lambda cls: TWO_CORES))
+    times = iter([(10, 5), (10 + round(1e6 * (1 - share)), 5 + round(1e6 * share))])  # ran and waited, before and after
+    monkeypatch.setattr(measuring._Contention, "_times", staticmethod(lambda: next(times)))
+    found, now = choosing.machine()
+    assert now and (tmp_path / "machine.json").exists() == kept
+    assert ("beside other work, which took 40% of the time: not kept" in found.measured) == (not kept)
+
+
 def test_a_machine_of_a_file(tmp_path):
     path = tmp_path / "machine.json"
     TWO_CORES.save(path)
     assert choosing.Machine.load(path) == TWO_CORES
     content = json.loads(path.read_text())
-    for change, says in (({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores")):
+    huge = "must lie in .* got a whole number beyond all floats"
+    wrong = [({name: 10**400}, f"{name} {huge}") for name in ("matmul", "threads", "memory")]
+    for change, says in [({"matmul": -1}, "matmul"), ({"matmul": "fast"}, "matmul"), ({"cores": 2}, "unknown cores"), *wrong]:
         path.write_text(json.dumps({**content, **change}))
         with pytest.raises(ValueError, match=says):
             choosing.Machine.load(path)

@@ -43,10 +43,12 @@ def test_json(capsys, monkeypatch, cache):
     monkeypatch.setenv("MINILM_THREADS", "3")
     (cache / "corpora").mkdir()
     (cache / "corpora" / "x.txt").write_bytes(b"x" * 2**20)
+    (cache / "emulated").mkdir()
     assert cli.main(["info", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["threads"] == 3 and found["environment"]["MINILM_THREADS"] == "3"
     assert found["caches"]["folder"] == str(cache) and "1 files, 1.0 MiB" in found["caches"]["corpora"]
+    assert found["caches"]["CUDA kernels on the CPU"].startswith(str(cache / "emulated"))
     assert found["processor"]["vector"].split()[0] in ("16", "32", "64")
     assert found["implementations"]["oracle"].startswith(f"{len(minilm.ops.FOLDERS)} of")
     assert found["numba"][0].isdigit() and found["optional"]["cupy"].endswith("(GPU)")

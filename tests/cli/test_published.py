@@ -237,7 +237,7 @@ def test_folders_that_hold_something_else(command, gpt, tmp_path, capsys):
         assert status == 2 and says in err and err.count("\n") == 1
     gpt[1].save_pretrained(tmp_path / "alone")
     status, _, err = run(capsys, *command, tmp_path / "alone")
-    assert status == 2 and "there is no tokenizer in" in err and err.count("\n") == 1
+    assert status == 2 and "holds no tokenizer" in err and err.count("\n") == 1
 
 
 def test_a_guesser_of_masked_tokens_alone(bert, tmp_path, capsys):

@@ -69,6 +69,22 @@ def test_rows_go_on_where_they_stood(sizes):
         np.testing.assert_array_equal(ids[goes_on, 0], before[goes_on, -1])
 
 
+@hypothesis.given(SIZES)
+def test_rows_begin_anew_in_turn(sizes):
+    """After 1, 2, 4 and 8 windows, each row; a quarter of all windows begin anew, whatever the batch."""
+    B, T, _, seed = sizes
+    batches = data.ContiguousBatches(stream(B * T * 40 + 1), B, T, seed)
+    assert batches.epoch_steps == 40
+    fresh = np.array([batches.fresh_rows(step) for step in range(40)])  # (S, B)
+    assert fresh.shape == (40, B) and fresh[0].all()
+    for row in fresh.T:
+        gaps = np.diff(np.flatnonzero(row)).tolist()
+        assert set(gaps[1:]) == {1, 2, 4, 8} and len(gaps) >= 8
+    assert [batches.fresh_rows(40).all(), batches.fresh(40), batches.fresh(41)] == [True, True, False]
+    assert fresh[1:].mean() == pytest.approx(4 / 15, abs=0.06)
+    assert data.RandomBatches(stream(100), B, T, seed).fresh_rows(3).tolist() == [True] * B
+
+
 @hypothesis.given(SIZES, st.booleans())
 def test_evaluation_has_every_target_once(sizes, carried):
     B, T, spare, _ = sizes

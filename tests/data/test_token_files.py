@@ -158,3 +158,10 @@ def test_written_whole(tmp_path):
     assert path.read_bytes() == b"after" and os.listdir(tmp_path) == ["file"]
     with pytest.raises(FileNotFoundError, match="'.*nowhere.*file'"), files.written_whole(tmp_path / "nowhere" / "file"):
         pass
+
+
+def test_bare_numbers_are_not_a_token_file(tmp_path):
+    """As train.bin of other programs: nothing there is minilm's to make anew."""
+    np.arange(1000, dtype=np.uint16).tofile(tmp_path / "train.bin")
+    with pytest.raises(ValueError, match=r"train.bin is not a whole token file: .*numpy.fromfile\(FILE, \"uint16\"\)\)"):
+        token_files.load_tokens(tmp_path / "train.bin")

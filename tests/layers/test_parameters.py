@@ -214,3 +214,19 @@ def test_picture():
     text = repr(Two(tied=True))
     assert "tied to embedding.weight" in text and "80 parameters" in text and "stack.1: Linear(3, 5)" in text
     assert "7 × 5" in text and repr(Linear(5, 3)) == "Linear(5, 3)"
+
+
+def test_a_parameter_of_two_models_is_moved_to_the_one_that_asks():
+    shared, *own = (Parameter(np.full(3, float(i))) for i in range(3))
+    first, second = (Parameters([("own", each), ("shared", shared)], shared=True) for each in own)
+    for _ in range(2):
+        for model in (first, second):
+            model.flat[model.slices()["shared"]][:3] += 1  # what the one has written, the other reads
+            shared.accumulate(np.ones(3))
+            np.testing.assert_array_equal(model.gradients["shared"], np.ones(3))
+            assert np.shares_memory(model.gradient_flat, shared.gradient)
+            model.zero_gradients()
+    assert second["shared"].tolist() == first["shared"].tolist() == [4.0] * 3
+    assert [each.value.tolist() for each in own] == [[1.0] * 3, [2.0] * 3]
+    with pytest.raises(ValueError, match="scattered in the buffer of a larger model"):
+        _ = Parameters([("shared", shared), ("other", Parameter(np.zeros(2)))]).flat

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from minilm import generation, models
+from minilm import generation, models, tokenizers
 from tests.models.test_pretrained import BERT, GPT, disturbed
 
 torch = pytest.importorskip("torch")
@@ -274,6 +274,18 @@ def test_what_is_no_file_of_weights_is_named(says, tmp_path):
     (tmp_path / "config.json").write_bytes(NOT_WEIGHTS[says])
     with pytest.raises(ValueError, match=rf"config\.json: not valid JSON \(it is .*{says}"):
         models.GPT.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.txt", "vocab.json", "merges.txt"])
+def test_what_is_no_file_of_a_tokenizer_is_named(name, tmp_path):
+    tokenizer = tokenizers.ByteLevelBPE.train_from_chunks("the cat sat on the mat", vocab_size=258)
+    if name != "vocab.txt":
+        tokenizer.save_pretrained(tmp_path)
+    if name != "tokenizer.json":
+        (tmp_path / "tokenizer.json").unlink(missing_ok=True)
+    (tmp_path / name).write_bytes(NOT_WEIGHTS["a Git LFS pointer"])
+    with pytest.raises(ValueError, match=rf"{name}: .*it is a Git LFS pointer"):
+        tokenizers.load(tmp_path)
 
 
 @pytest.mark.parametrize(

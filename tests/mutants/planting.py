@@ -79,6 +79,8 @@ def try_fault(fault: Fault, root: pathlib.Path, seconds: float) -> Outcome:
         return Outcome("caught", failed[0], spent)
     if status == 0:
         return Outcome("missed", "", spent)
+    if status < 0:
+        return Outcome("caught", f"the tests' process ended by signal {-status}", spent)
     return Outcome("broken", (failed or out.strip().splitlines() or [""])[-1], spent)
 
 

@@ -105,6 +105,18 @@ def test_the_sum_of_logarithms_is_of_double_precision(rows):
         assert loss == np.float32(rows * math.log(n)), n
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("width", [1, 17, 33, 131])
+def test_every_column_of_a_table_gets_its_gradient(width, threads):
+    """Whole numbers, whose sums are exact: also of odd widths, and where threads share the columns of many ids."""
+    rng = np.random.default_rng(0)
+    ids, dy = rng.integers(0, 5, 2**16), rng.integers(-2, 3, (2**16, width)).astype(np.float32)
+    devices.set_threads(threads)
+    _, saved = ops.embedding.forward(ids, np.zeros((5, width), np.float32))
+    wanted = [dy[ids == v].sum(axis=0, dtype=np.float64) for v in range(5)]
+    assert np.array_equal(ops.embedding.backward(dy, saved), wanted)
+
+
 # --- the first steps of Adam ---------------------------------------------------------------------------------------------
 
 

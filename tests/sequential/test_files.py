@@ -101,6 +101,18 @@ def test_keras_s_models_are_read(name):
     model.fit(x, cases.FILED_Y, verbose=0)
 
 
+def test_a_state_that_is_not_read_is_said(tmp_path):
+    (tmp_path / "m.h5").write_bytes((HERE / "keras.h5").read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_model(tmp_path / "m.h5")
+    with h5py.File(tmp_path / "m.h5", "a") as file:
+        group = file["optimizer_weights"]
+        group[group.attrs["weight_names"][0]][()] = 3  # steps done
+    with pytest.warns(UserWarning, match="the state of Keras's optimizer is not read"):
+        load_model(tmp_path / "m.h5")
+
+
 @pytest.mark.parametrize("name", ["keras.h5", "keras.keras", "keras.weights.h5"])
 def test_keras_s_weights_are_read(name):
     x = cases.inputs(cases.FILED[0])

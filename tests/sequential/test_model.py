@@ -1,5 +1,7 @@
 """What a user of Keras expects of Sequential beyond the numbers: training, callbacks, saving, repeatability."""
 
+import hashlib
+import importlib
 import warnings
 
 import numpy as np
@@ -166,7 +168,7 @@ def test_early_stopping_and_checkpoints(tmp_path, capsys):
 
 
 def test_best_only_and_what_is_watched(tmp_path):
-    model, path = made(), tmp_path / "best.keras"
+    model, path = made(), tmp_path / "best"
     keep = ModelCheckpoint(path, monitor="accuracy", save_best_only=True, save_weights_only=True)
     history = model.fit(X, Y, epochs=6, verbose=0, callbacks=[keep])
     assert keep.best == max(history.history["accuracy"])
@@ -320,6 +322,31 @@ def test_keras_by_its_usual_names():
     model = keras.models.Sequential([keras.layers.Input(shape=(5,)), keras.layers.Embedding(9, 4), keras.layers.LSTM(3)])
     assert model.output_shape == (None, 3) and keras.utils.to_categorical is to_categorical
     assert keras.callbacks.EarlyStopping is EarlyStopping and keras.optimizers.Adam is optimizers.Adam
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["layers", "models", "callbacks", "optimizers", "losses", "initializers", "utils"]
+    + ["preprocessing", "preprocessing.text", "preprocessing.sequence"],
+)
+def test_keras_s_module_paths(path):
+    module = importlib.import_module(f"minilm.sequential.{path}")
+    for name in module.__all__:
+        thing = getattr(module, name)
+        assert getattr(sequential, name, thing) is thing  # the same by the short path
+
+
+def test_words_as_numbers_by_a_hash():
+    from minilm.sequential.preprocessing.text import hashing_trick, one_hot
+
+    text = "The cat, the dog!"
+    by_md5 = [int(hashlib.md5(word.encode()).hexdigest(), 16) % 9 + 1 for word in ("the", "cat", "the", "dog")]
+    assert hashing_trick(text, 10, "md5") == by_md5
+    assert one_hot(text, 10) == [hash(word) % 9 + 1 for word in ("the", "cat", "the", "dog")]
+    assert hashing_trick(text, 3, len, lower=False, filters="", split="e") == [1, 1, 2]  # "Th", " cat, th", " dog!"
+    for n, function in ((1, None), (10, "sha"), (2.5, None)):
+        with pytest.raises((ValueError, TypeError), match="n must|hash_function must"):
+            hashing_trick(text, n, function)
 
 
 def test_batches_by_hand():

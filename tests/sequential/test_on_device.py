@@ -67,6 +67,7 @@ def test_steps_on_a_real_one(case):
     close(steps(CASES[case], "cpu")[:2], steps(CASES[case], "cuda")[:2], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:x gave 1 batches")
 @pytest.mark.parametrize("name", cases.FITS)
 def test_fits_are_keras_s(name, monkeypatch):
     model_of = test_parity.model_of

@@ -66,6 +66,7 @@ def test_layers(name):
         close(ours, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:x gave 1 batches")  # Keras warns too
 @pytest.mark.parametrize("name", cases.FITS)
 def test_fits(name):
     kind, layers, compiled, y, fitted = cases.FITS[name]

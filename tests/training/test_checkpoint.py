@@ -1,9 +1,11 @@
 """Damaged files, full disks, unwritable folders, numbers that are not finite: one line each, and nothing lost."""
 
 import builtins
+import copy
 import errno
 import json
 import os
+import re
 import shutil
 
 import numpy as np
@@ -12,6 +14,8 @@ import safetensors.numpy
 
 from minilm import training
 from minilm.training import tensors
+from minilm.training.checkpoint import Checkpoint
+from minilm.training.state import checksum
 from minilm.training.train import _new, _run
 from tests.training.helpers import contents
 
@@ -109,6 +113,62 @@ def test_a_folder_with_a_model_alone(run, tmp_path):
         training.load_run(tmp_path)
 
 
+WRONG = [None, "x", -1, 1.5, True, [], {}, [1], {"a": 1}, 10**400, {"loss": []}, {"lr": {}}]
+
+
+def test_a_state_whose_checksum_fits_but_whose_fields_do_not(run):
+    """As a program of somebody's might write it: one line, or what it says is taken."""
+    path = os.path.join(run.folder, "training.json")
+    with open(path) as file:
+        whole = json.load(file)
+    del whole["sha256"]
+    refused = 0
+    for name in [*whole, *(("files", each) for each in whole["files"]), *(("config", each) for each in whole["config"])]:
+        for wrong in [*WRONG, ...]:
+            body = copy.deepcopy(whole)
+            table, key = (body, name) if isinstance(name, str) else (body[name[0]], name[1])
+            if wrong is ...:
+                del table[key]
+            else:
+                table[key] = wrong
+            with open(path, "w") as file:
+                json.dump({**body, "sha256": checksum(body)}, file)
+            try:
+                Checkpoint.read(run.folder)
+            except ValueError as error:
+                refused += 1
+                assert path in str(error) and "\n" not in str(error)
+    assert refused > 300
+
+
+DAMAGED = {
+    "another header": (lambda text: text.replace("loss", "gain", 1), "its first line is not 'step,epoch"),
+    "a word": (lambda text: text.replace("\n3,", "\nx,", 1), ":2 is damaged: wanted 9 numbers"),
+    "a column too few": (lambda text: text.replace("\n3,", "\n3", 1), ":2 is damaged: wanted 9 numbers"),
+    "zeros": (lambda text: "\0" * len(text), "is damaged"),
+    "no UTF-8": (lambda text: "\udcff" * len(text), "is damaged"),
+    "nothing": (lambda text: "", "its first line is not"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_log_is_one_line_and_stops_no_run(run, capsys, name):
+    change, says = DAMAGED[name]
+    path = os.path.join(run.folder, "log.csv")
+    with open(path) as file:
+        text = file.read()
+    with open(path, "w", errors="surrogateescape") as file:
+        file.write(change(text))
+    with pytest.raises(ValueError, match=re.escape(says)) as error:
+        training.read_log(run.folder)
+    assert path in one_line(error)
+    longer = run.state.config.replace(steps=run.state.config.steps + 3)
+    result = training.train(longer, out=run.folder, resume=True, progress=True)
+    assert result.state.step == longer.steps
+    said = capsys.readouterr().err
+    assert f"no loss.png: {path}" in said or len(change(text)) < len(text)  # a log that is too short is begun anew
+
+
 def test_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         training.load_run(tmp_path / "none")
@@ -145,9 +205,10 @@ def test_written_as_the_library_writes(tmp_path):
 def test_infinity_and_nan_survive_json(tiny):
     losses = {"validation": {"loss": float("nan"), "step": 3}, "best": {"loss": float("inf"), "step": 2}}
     state = training.TrainingState(tiny(), "0" * 64, schedule={"best": float("inf")}, **losses)
-    again, files = training.TrainingState.from_json(state.to_json({"a": {"bytes": 1}}, "0"))
+    written = {"a": {"bytes": 1, "sha256": "0" * 64}}
+    again, files = training.TrainingState.from_json(state.to_json(written, "0"))
     assert again.best == losses["best"] and np.isnan(again.validation["loss"]) and again.validation["step"] == 3
-    assert float(again.schedule["best"]) == float("inf") and files == {"a": {"bytes": 1}}
+    assert float(again.schedule["best"]) == float("inf") and files == written
 
 
 # --- writing -----------------------------------------------------------------------------------------------------------

@@ -31,16 +31,18 @@ def stepped(trainer, monkeypatch):
     return states
 
 
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_a_carried_state_goes_on_within_an_epoch_and_begins_anew_with_the_next(cell, tiny, tmp_path, monkeypatch):
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_a_carried_state_goes_on_but_for_the_rows_that_begin_anew(cell, tiny, tmp_path, monkeypatch):
     trainer = _new(tiny(**EPOCHS, model={"cell": cell}), tmp_path, False)
-    steps = trainer.batches.epoch_steps
+    batches = trainer.batches
     states = stepped(trainer, monkeypatch)
-    assert len(states) == 3 * steps > 12
+    assert len(states) == 3 * batches.epoch_steps > 12
     for step, (before, _) in enumerate(states):
-        fresh = step % steps == 0
-        assert np.array_equal(before, np.zeros_like(before) if fresh else states[step - 1][1]), f"step {step} of {steps} an epoch"
-        assert fresh or before.any()
+        fresh = batches.fresh_rows(step)  # (B,)
+        assert 0 < fresh.sum() < len(fresh) or fresh.all() == (step % batches.epoch_steps == 0)
+        assert not before[..., fresh, :].any() and (fresh.all() or before[..., ~fresh, :].any())
+        if step:
+            assert np.array_equal(before[..., ~fresh, :], states[step - 1][1][..., ~fresh, :])
 
 
 @pytest.mark.parametrize("accumulate", [1, 3])

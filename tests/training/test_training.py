@@ -24,7 +24,10 @@ def test_the_loop_is_the_one_in_the_book(tiny, tmp_path):
     adam = optimizers.Adam(model.parameters, clip_norm=0.5)
     schedule = optimizers.schedules.WarmupCosine(0.01, warmup=0.02)
     state = model.initial_state(config.batch)
-    for step, (ids, targets) in zip(range(9), data.batches(tokens, config.batch, config.time, carried=True), strict=False):
+    batches = data.batches(tokens, config.batch, config.time, carried=True)
+    for step, (ids, targets) in zip(range(9), batches, strict=False):
+        for part in state:
+            part[:, batches.fresh_rows(step)] = 0  # (layers, B, H)
         _, saved = model.forward(ids, targets, state, key=Key(0, step))
         model.backward(saved)
         adam.step(schedule((step + 0.5) / 9))

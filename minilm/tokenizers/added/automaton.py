@@ -53,6 +53,23 @@ class Automaton(NamedTuple):
     longest: np.ndarray
     lengths: np.ndarray
 
+    def occurrences(self, codes: np.ndarray) -> np.ndarray:
+        """Everywhere a pattern ends in a text (N,), uint32, the longest that does: start, stop and pattern, (M, 3) int64."""
+        return self._filled(_ends, codes)
+
+    def leftmost(self, codes: np.ndarray) -> np.ndarray:
+        """The leftmost occurrence, of those the longest, then the same behind its end: start, stop and pattern, (M, 3) int64."""
+        return self._filled(_leftmost, codes)
+
+    def _filled(self, kernel, codes):
+        room = min(codes.size, ROOM)
+        while True:
+            found = np.empty((room, 3), np.int64)
+            count = kernel(codes, self, found)
+            if count <= room:
+                return found[:count]
+            room = count
+
 
 def build(patterns: list[str]) -> Automaton:
     """The automaton of P non-empty patterns; of equal ones the first counts."""
@@ -101,7 +118,7 @@ def _step(keys, children, fail, node, code):
 
 
 @jit(counted=False)
-def _ends(codes, automaton, stops, patterns):
+def _ends(codes, automaton, found):
     """Fill in where a pattern ends and the longest that does; returns how many there are."""
     count = 0
     node = np.int32(ROOT)
@@ -110,24 +127,25 @@ def _ends(codes, automaton, stops, patterns):
         if node == ROOT and not automaton.first[code & 0xFF]:
             continue
         node = _step(automaton.keys, automaton.children, automaton.fail, node, code)
-        if automaton.longest[node] >= 0:
-            if count < stops.size:
-                stops[count], patterns[count] = i + 1, automaton.longest[node]
+        longest = automaton.longest[node]
+        if longest >= 0:
+            if count < found.shape[0]:
+                found[count, 0], found[count, 1], found[count, 2] = i + 1 - automaton.lengths[longest], i + 1, longest
             count += 1
     return count
 
 
 @jit(counted=False)
-def _leftmost(codes, automaton, stops, patterns):
+def _leftmost(codes, automaton, found):
     """Fill in where the leftmost, of those the longest, pattern ends, then the same behind its end; returns how many."""
     count = 0
     node = np.int32(ROOT)
-    found, begin, stop = np.int32(-1), 0, 0
+    best, begin, stop = np.int32(-1), 0, 0
     i = 0
-    while i < codes.size or found >= 0:
+    while i < codes.size or best >= 0:
         if i < codes.size:
             code = codes[i]
-            if node == ROOT and found < 0 and not automaton.first[code & 0xFF]:
+            if node == ROOT and best < 0 and not automaton.first[code & 0xFF]:
                 i += 1
                 continue
             node = _step(automaton.keys, automaton.children, automaton.fail, node, code)
@@ -135,34 +153,13 @@ def _leftmost(codes, automaton, stops, patterns):
             over = i - automaton.depth[node] > begin  # nothing that begins as early is still possible
         else:
             over = True
-        if found >= 0 and over:
-            if count < stops.size:
-                stops[count], patterns[count] = stop, found
+        if best >= 0 and over:
+            if count < found.shape[0]:
+                found[count, 0], found[count, 1], found[count, 2] = begin, stop, best
             count += 1
-            i, node, found = stop, np.int32(ROOT), np.int32(-1)
+            i, node, best = stop, np.int32(ROOT), np.int32(-1)
             continue
         longest = automaton.longest[node]
-        if longest >= 0 and (found < 0 or i - automaton.lengths[longest] <= begin):
-            found, begin, stop = longest, i - automaton.lengths[longest], i
+        if longest >= 0 and (best < 0 or i - automaton.lengths[longest] <= begin):
+            best, begin, stop = longest, i - automaton.lengths[longest], i
     return count
-
-
-def _filled(kernel, codes: np.ndarray, automaton: Automaton) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    room = ROOM
-    while True:
-        stops, patterns = np.empty(room, np.int64), np.empty(room, np.int32)
-        count = kernel(codes, automaton, stops, patterns)
-        if count <= room:
-            stops, patterns = stops[:count], patterns[:count]
-            return stops - automaton.lengths[patterns], stops, patterns
-        room = count
-
-
-def occurrences(automaton: Automaton, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Everywhere a pattern ends in a text (N,), uint32, the longest that does: starts, stops and patterns, (M,) each."""
-    return _filled(_ends, codes, automaton)
-
-
-def leftmost(automaton: Automaton, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The leftmost occurrence, of those the longest, then the same behind its end: starts, stops and patterns, (M,) each."""
-    return _filled(_leftmost, codes, automaton)

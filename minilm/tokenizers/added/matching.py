@@ -40,10 +40,10 @@ class Matcher:
     """
 
     def __init__(self, tokens: list[AddedToken], patterns: list[str]):
-        kept = [(token, pattern) for token, pattern in zip(tokens, patterns, strict=True) if pattern]
-        self.tokens = [token for token, _ in kept]
-        self.patterns = [pattern for _, pattern in kept]
-        self._few = self.patterns if len(kept) <= FEW else None
+        self.tokens = [token for token, pattern in zip(tokens, patterns, strict=True) if pattern]
+        self.patterns = [pattern for pattern in patterns if pattern]
+        self._ids = [token.id for token in self.tokens]
+        self._few = self.patterns if len(self.patterns) <= FEW else None
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 
@@ -62,33 +62,28 @@ class Matcher:
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.
 
-        Yields
-        ------
-        start, stop, id : int
+        Returns
+        -------
+        segments : iterator of (start, stop, id)
             A token text[start:stop], or with id -1 a stretch, perhaps empty, without any.
         """
         if not self.tokens or (self._few is not None and not any(pattern in text for pattern in self._few)):
-            yield 0, len(text), -1
-        else:
-            yield from self.segments_of(code_points(text))
+            return iter(((0, len(text), -1),))
+        return self.segments_of(code_points(text))
 
     def segments_of(self, codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
         """What `segments` does, for the code points (N,), uint32, of a text."""
         end = 0
-        for start, stop, id in self._matches(codes) if self.tokens else ():
-            yield end, max(start, end), -1
-            yield start, stop, id
+        found = self._automaton.leftmost(codes).tolist() if self.tokens else []  # (M, 3)
+        for start, stop, pattern in found if self._plain else self._judged(codes, found):
+            if start > end:
+                yield end, start, -1
+            yield start, stop, self._ids[pattern]
             end = stop
         yield end, codes.size, -1
 
-    def _matches(self, codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
-        from minilm.tokenizers.added.automaton import leftmost
-
-        starts, stops, patterns = leftmost(self._automaton, codes)  # (M,) each
-        found = zip(starts.tolist(), stops.tolist(), patterns.tolist(), strict=True)
-        if self._plain:
-            yield from ((start, stop, self.tokens[pattern].id) for start, stop, pattern in found)
-            return
+    def _judged(self, codes: np.ndarray, found: list[list[int]]) -> Iterator[tuple[int, int, int]]:
+        """The matches that count by the flags of their tokens, with the white space that these take in."""
         end = 0
         for start, stop, pattern in found:
             token = self.tokens[pattern]
@@ -104,7 +99,7 @@ class Matcher:
                 stop += 1
             if start >= stop:
                 continue
-            yield start, stop, token.id
+            yield start, stop, pattern
             end = stop
 
     def touched(self, codes: np.ndarray) -> np.ndarray:
@@ -122,10 +117,7 @@ class Matcher:
         found = np.zeros(codes.size + 1, bool)  # (N + 1,)
         if not self.tokens:
             return found
-        from minilm.tokenizers.added.automaton import occurrences
-
-        starts, stops, _ = occurrences(self._automaton, codes)  # (M,) each
-        for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        for start, stop, _ in self._automaton.occurrences(codes).tolist():  # (M, 3)
             found[start + self._plain : stop + (not self._plain)] = True
         found[: self.margin] = found[max(codes.size + 1 - self.margin, 0) :] = True
         if not self._plain:  # white space beside what is touched may belong to a token

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -64,7 +64,9 @@ class AddedTokens:
                 raise ValueError(f"added token {content!r} is not in the vocabulary")
             if id is not None and id != found:
                 raise ValueError(f"added token {content!r} has id {id}, and {found} in the vocabulary")
-            table[content] = AddedToken(content, token.special or content in special, *token[2:6], found)
+            if id is None or (content in special and not token.special):
+                token = AddedToken(content, token.special or content in special, *token[2:6], found)
+            table[content] = token
         for content in special:
             if content not in table:
                 if content not in ids:
@@ -106,10 +108,13 @@ class AddedTokens:
             self._choices[special_tokens] = AddedTokens((), kept, {token.content: token.id for token in kept}, self._normalize)
         return self._choices[special_tokens]
 
-    def segments(self, text: str):
+    def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it, where nothing is normalised; see `Matcher.segments`."""
+        return self._twice(text) if self.normalized else self.raw.segments(text)
+
+    def _twice(self, text):
         for start, stop, id in self.raw.segments(text):
-            if id >= 0 or not self.normalized:
+            if id >= 0:
                 yield start, stop, id
                 continue
             for first, last, id in self.normalized.segments(text[start:stop]):

@@ -57,24 +57,29 @@ def from_json(fields, id=None, special: bool | None = None) -> AddedToken:
         fields = {"content": fields, "special": True}
     if not isinstance(fields, dict):
         raise ValueError(f"an added token must be an object, got {type(fields).__name__}")
-    content = fields.get("content")
+    content = fields.get("content", fields)
     if not isinstance(content, str) or not content:
-        if "content" not in fields:
+        if content is fields:
             raise ValueError("of an added token field 'content' is missing")
         raise ValueError(f"the content of an added token must be a non-empty str, got {content!r}")
     if special is None:
         special = fields.get("special", False)
-    flags = [special, *(fields.get(name, False) for name in ("single_word", "lstrip", "rstrip"))]
-    flags.append(fields.get("normalized", not special))  # as Hugging Face's AddedToken
-    for flag in flags:
-        if flag is not True and flag is not False:
-            raise ValueError(f"the flags of added token {content!r} must be bool, got {flag!r}")
-    id = fields.get("id") if id is None else id
-    if id is not None and (isinstance(id, bool) or not isinstance(id, int)):
+    get = fields.get
+    values = special, get("single_word", False), get("lstrip", False), get("rstrip", False), get("normalized", not special)
+    if set(map(type, values)) != {bool}:
+        wrong = next(flag for flag in values if not isinstance(flag, bool))
+        raise ValueError(f"the flags of added token {content!r} must be bool, got {wrong!r}")
+    id = get("id") if id is None else id
+    if type(id) is not int and id is not None:
         raise ValueError(f"the id of added token {content!r} must be int, got {id!r}")
-    return AddedToken(content, *flags, id)
+    return AddedToken(content, *values, id)
+
+
+def flags(token: AddedToken) -> dict[str, bool]:
+    """The flags of an added token, by their names."""
+    return {name: getattr(token, name) for name in FLAGS}
 
 
 def to_json(token: AddedToken) -> dict:
     """An added token as it stands in a tokenizer.json."""
-    return {"id": token.id, "content": token.content, **{name: getattr(token, name) for name in FLAGS}}
+    return {"id": token.id, "content": token.content, **flags(token)}

@@ -81,7 +81,7 @@ class ByteLevelBPE(WithAddedTokens):
         only = self.special_tokens[0] if len(self.special_tokens) == 1 else None
         self.eos_token = eos_token or (END_OF_TEXT if END_OF_TEXT in self._added else only)
         for byte, character in enumerate(alphabet.characters()):
-            if (character not in self._ids or character in self._added) and byte not in alphabet.NEVER:
+            if character not in self._ids and byte not in alphabet.NEVER:
                 raise ValueError(
                     f"the vocabulary lacks byte 0x{byte:02x}, {character!r}: without all that UTF-8 has some texts have no ids"
                 )
@@ -162,9 +162,9 @@ class ByteLevelBPE(WithAddedTokens):
         """
         check_text(text)
         parts, offsets = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
-        for begin, end, ids in self._parts(text, 0, "", self._choice(text, allowed_special, disallowed_special)):
+        for begin, end, added, ids in self._parts(text, 0, "", self._choice(text, allowed_special, disallowed_special)):
             parts.append(ids)
-            if isinstance(ids, list):
+            if added:
                 offsets.append(np.array([[begin, end]]))
                 continue
             content = np.frombuffer(text[begin:end].encode("utf-8"), np.uint8)  # (N,)
@@ -172,7 +172,7 @@ class ByteLevelBPE(WithAddedTokens):
             lengths = np.fromiter((len(self._bytes[id]) for id in ids.tolist()), np.int64, count=ids.size)  # (t,)
             stops = np.cumsum(lengths)  # (t,)
             offsets.append(np.stack([character[stops - lengths], character[stops - 1] + 1], axis=1))
-        return np.concatenate(parts, dtype=np.int32), np.concatenate(offsets)
+        return np.concatenate(parts), np.concatenate(offsets)
 
     def _choice(self, text: str, allowed_special, disallowed_special) -> AddedTokens:
         """The added tokens to look for in a text; ValueError for a special one that must not be there."""
@@ -190,19 +190,17 @@ class ByteLevelBPE(WithAddedTokens):
         return self._added.allowing(allowed)
 
     def _encode(self, text, start, source, added=None):
-        parts = [ids for _, _, ids in self._parts(text, start, source, self._added if added is None else added)]
-        if len(parts) == 1:
-            return np.asarray(parts[0], np.int32)  # (T,)
-        return np.concatenate([np.empty(0, np.int32), *parts], dtype=np.int32)  # (T,)
+        parts = [part[-1] for part in self._parts(text, start, source, self._added if added is None else added)]
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
 
     def _parts(self, text, start, source, added: AddedTokens):
-        """Begin, end and ids of every stretch of a text: the ids of one added token in a list, others in an array."""
+        """Of every stretch of a text begin, end, whether it is an added token, and ids (t,)."""
         from minilm.tokenizers.bpe import encoding, pieces
 
         tables = self._prepare()
         for begin, end, id in added.segments(text):
             if id >= 0:
-                yield begin, end, [id]
+                yield begin, end, True, np.array([id], np.int32)
             elif begin < end:
                 stretch = text if end - begin == len(text) else text[begin:end]
                 try:
@@ -218,7 +216,7 @@ class ByteLevelBPE(WithAddedTokens):
                     state = encoding.make_state()
                 ids = encoding.encode_all(content, size, tables, state)  # (t,)
                 self._states.append(state)
-                yield begin, end, ids
+                yield begin, end, False, ids
 
     def _prepare(self):
         """The tables that encoding reads, made at the first use."""
@@ -296,8 +294,9 @@ class ByteLevelBPE(WithAddedTokens):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and a tokenizer.json in the form of Hugging Face's libraries into a folder."""
-        hugging_face.write_folder(hugging_face.byte_level_json(self), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
+        roles = {**dict.fromkeys(GPT2), "eos_token": self.eos_token}  # those not said would be GPT-2's
+        hugging_face.write_folder(self, hugging_face.byte_level_json(self), folder, **roles)
 
     def to_json(self) -> str:
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""

@@ -184,8 +184,8 @@ class GPT1BPE(WithAddedTokens):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder) -> None:
-        """Write vocab.json, merges.txt and tokenizer.json into a folder."""
-        hugging_face.write_folder(self._json(), folder)
+        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder."""
+        hugging_face.write_folder(self, self._json(), folder, unk_token=self.unk_token)
 
     def _json(self) -> dict:
         basic = {"clean_text": True, "handle_chinese_chars": True, "strip_accents": None, "lowercase": True}

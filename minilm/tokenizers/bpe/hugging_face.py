@@ -11,6 +11,7 @@ import json
 import os
 
 from minilm.files import read_json
+from minilm.mistaken import refuse_mistaken
 from minilm.tokenizers import beside, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
@@ -60,6 +61,7 @@ def read_merges(path) -> list[tuple[str, str]]:
     """The merges of a merges.txt."""
     with open(path, "rb") as file:
         content = file.read()
+    refuse_mistaken(path, content)
     try:
         lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")  # other line ends are tokens' characters
     except UnicodeDecodeError as error:
@@ -117,14 +119,14 @@ def from_folder(cls, folder):
     raise FileNotFoundError(missing(folder))
 
 
-def missing(folder) -> str:
-    """What to say of a folder that holds no tokenizer."""
+def missing(folder, others: str = "") -> str:
+    """What to say of a folder that holds no tokenizer; `others` are files that would do as well."""
     for pair in PAIRS:
         for name, other in (pair, pair[::-1]):
             if os.path.isfile(os.path.join(folder, name)):
                 return f"{folder} holds {name} but no {other}, and without that no {files.FILE_NAME}: a BPE needs both"
     wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-    return f"{folder} holds no tokenizer: wanted {wanted} or {files.FILE_NAME}"
+    return f"{folder} holds no tokenizer: wanted {others}{wanted} or {files.FILE_NAME}"
 
 
 def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
@@ -242,13 +244,15 @@ def to_json(content: dict) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def write_folder(content: dict, folder) -> None:
-    """Write vocab.json, merges.txt and tokenizer.json, each whole or not at all."""
+def write_folder(tokenizer, content: dict, folder, **roles) -> None:
+    """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
+    config = beside.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
     for name, text in (
         ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
         ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
         ("tokenizer.json", to_json(content)),
+        (beside.CONFIG, to_json(config)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 
+from minilm.mistaken import refuse_mistaken
+
 from .. import beside, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
@@ -66,6 +68,7 @@ def read_vocabulary(path) -> list[str]:
     """
     with open(path, "rb") as file:
         content = file.read()
+    refuse_mistaken(path, content)
     try:
         text = content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -218,13 +221,10 @@ def to_json(tokenizer) -> str:
 
 def config(tokenizer) -> dict:
     """The content of a tokenizer_config.json."""
-    tokens = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
+    roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
     settings = {name: getattr(tokenizer, ours) for name, ours in CONFIGURED.items()}
-    return {
-        "tokenizer_class": "BertTokenizer",
-        **settings,
-        **{name: token for name, token in tokens.items() if token is not None},
-    }
+    named = {name: token for name, token in roles.items() if token is not None}
+    return beside.config_of(tokenizer, "BertTokenizer", **settings, **named)
 
 
 def save(tokenizer, path) -> None:

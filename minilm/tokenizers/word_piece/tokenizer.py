@@ -150,12 +150,14 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
     # Ids to text
 
     def _decode(self, ids, state):
-        if not ids.size:
-            return "", state
-        pieces = [self._spelled[id] for id in ids.tolist()]
+        ids = ids.tolist()
+        pieces = [self._spelled[id] for id in ids]
         if state is None:  # nothing stands before the first token, so it is written as it is, prefix and all
-            first = self._written[ids[0]]
-            pieces[0] = tidy(first) if self.clean_up else first
+            first = next((place for place, id in enumerate(ids) if self._written[id]), None)
+            if first is None:
+                return "", None
+            token = self._written[ids[first]]
+            pieces[first] = tidy(token) if self.clean_up else token
         return "".join(pieces), True
 
     @functools.cached_property

@@ -7,9 +7,10 @@ TRAINER = "tests/training/test_trainer.py"
 FAULTS = area(
     "training",
     ("the carried state is not reset where an epoch begins", "minilm/training/trainer.py",
-     "        if self.batches.fresh(step):\n"
-     "            self.carried = self._zeros\n", "", f"{TRAINER} -k carried"),
-    ("the carried state is reset at every step", "minilm/training/trainer.py", "        if self.batches.fresh(step):\n",
+     "        if fresh.all():\n            self.carried = self._zeros\n        elif", "        if", f"{TRAINER} -k carried"),
+    ("no row of a carried state begins anew within an epoch", "minilm/training/trainer.py", "        elif fresh.any():\n",
+     "        elif False:\n", f"{TRAINER} -k carried"),
+    ("the carried state is reset at every step", "minilm/training/trainer.py", "        if fresh.all():\n",
      "        if True:\n", f"{TRAINER} -k carried tests/training/test_training.py"),
     ("the schedule's epoch is one step ahead", "minilm/training/trainer.py", "epoch=self.state.step / self.batches.epoch_steps)",
      "epoch=(self.state.step + 1) / self.batches.epoch_steps)", f"{TRAINER} -k rate"),
@@ -46,7 +47,7 @@ FAULTS = area(
     ("a checkpoint's hash is not looked at", "minilm/training/checkpoint.py",
      'os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]',
      'os.path.getsize(path) == wanted["bytes"]', "tests/training/test_killed.py -k every_call"),
-    ("two processes train in one folder", "minilm/training/checkpoint.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",
+    ("two processes train in one folder", "minilm/files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",
      "fcntl.LOCK_SH | fcntl.LOCK_NB", "tests/training/test_killed.py -k only_one"),
     ("the optimizer's moments are not restored", "minilm/training/snapshot.py",
      'trainer.optimizer.load_state_dict(_below(rest, "optimizer."))', '_below(rest, "optimizer.")',

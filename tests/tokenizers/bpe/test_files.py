@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from minilm import tokenizers
 from minilm.tokenizers import GPT1BPE, ByteLevelBPE
+from minilm.tokenizers.bpe import alphabet
 
 from .helpers import TEXT, gpt2, gpt2_folder, hugging_face_of, small
 from .test_gpt1 import ours as gpt1
 
+NAMES = ["merges.txt", "tokenizer.json", "tokenizer_config.json", "vocab.json"]
 HF = json.loads(small().to_json())
 
 
@@ -20,7 +22,7 @@ def test_what_is_written_is_read(tmp_path):
     tokenizer = small()
     tokenizer.save(tmp_path / "one.json")
     tokenizer.save_pretrained(tmp_path / "folder")
-    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == ["merges.txt", "tokenizer.json", "vocab.json"]
+    assert sorted(each.name for each in (tmp_path / "folder").iterdir()) == NAMES
     for path in (tmp_path / "one.json", tmp_path / "folder", tmp_path / "folder" / "tokenizer.json"):
         for load in (tokenizers.load, ByteLevelBPE.load):
             loaded = load(path)
@@ -69,6 +71,53 @@ def test_missing_files(tmp_path):
         ByteLevelBPE.from_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError):
         ByteLevelBPE.from_files(tmp_path / "vocab.json", tmp_path / "merges.txt")
+
+
+def test_bytes_that_no_text_has(tmp_path):
+    """A vocabulary learnt without C0, C1, F5 ... FF loads; without another byte it does not."""
+    never = [alphabet.characters()[byte] for byte in (0xC0, 0xC1, *range(0xF5, 0x100))]
+    tokens = [token for token in small().vocabulary if token not in never]
+    tokenizer = ByteLevelBPE(tokens, small().merges)
+    assert tokenizer.vocab_size == small().vocab_size - 13
+    for text in (TEXT, "".join(map(chr, range(0x800))), "\U0010ffff\uffff\ud7ff" * 9):
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == text
+        assert [tokenizer.id_to_token(id) for id in ids] == [small().id_to_token(id) for id in small().encode(text)]
+    tokenizer.save_pretrained(tmp_path)
+    assert tokenizers.load(tmp_path) == tokenizer
+    assert hugging_face_of(tokenizer).encode(TEXT).ids == tokenizer.encode(TEXT).tolist()
+    for byte in (0x00, 0x61, 0xC2, 0xF4):
+        character = alphabet.characters()[byte]
+        with pytest.raises(ValueError, match=f"lacks byte 0x{byte:02x}"):
+            ByteLevelBPE([token for token in tokens if token != character], [])
+
+
+def test_a_folder_with_half_of_it(tmp_path):
+    for name, other in (("vocab.json", "merges.txt"), ("merges.txt", "vocab.json"), ("encoder.json", "vocab.bpe")):
+        (tmp_path / name).write_text("{}")
+        for load in (tokenizers.load, ByteLevelBPE.from_pretrained):
+            with pytest.raises(FileNotFoundError, match=f"holds {name} but no {other}, and without that no tokenizer.json"):
+                load(tmp_path)
+        (tmp_path / name).unlink()
+    with pytest.raises(FileNotFoundError, match="holds no tokenizer: wanted vocab.txt, vocab.json and merges.txt"):
+        tokenizers.load(tmp_path)
+
+
+def test_special_tokens_that_the_vocabulary_lacks_are_named(tmp_path):
+    small().save_pretrained(tmp_path)
+    files = tmp_path / "vocab.json", tmp_path / "merges.txt"
+    assert ByteLevelBPE.from_files(*files).special_tokens == ("<|endoftext|>",)
+    with pytest.raises(ValueError, match="vocab.json, .*merges.txt: special token '<pad>' is not in the vocabulary"):
+        ByteLevelBPE.from_files(*files, special_tokens=["<|endoftext|>", "<pad>"])
+
+
+def test_a_word_level_file_of_hugging_faces_is_named(tmp_path):
+    peer = pytest.importorskip("tokenizers")
+    path = tmp_path / "tokenizer.json"
+    peer.Tokenizer(peer.models.WordLevel({"?": 0, "a": 1}, unk_token="?")).save(str(path))
+    for load in (tokenizers.load, tokenizers.WordLevel.load):
+        with pytest.raises(ValueError, match="tokenizer.json: tokenizer of type \"Hugging Face's WordLevel\", expected '"):
+            load(path)
 
 
 def changed(*path, **to):
@@ -155,6 +204,7 @@ def test_a_wrong_field_is_named(tmp_path, fields, message):
 def test_wrong_vocabularies_and_merges_are_named(tmp_path, vocabulary, merges, message):
     small().save_pretrained(tmp_path)
     (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tokenizer_config.json").unlink()
     if vocabulary is not None:
         (tmp_path / "vocab.json").write_bytes(vocabulary)
     (tmp_path / "merges.txt").write_bytes(merges)

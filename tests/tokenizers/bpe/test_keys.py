@@ -87,3 +87,17 @@ def test_training_counts_pieces_of_one_hash_apart():
     counts = counter.counts
     pieces = [counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes() for i in range(counter.size)]
     assert dict(zip(pieces, counts.counts[: counter.size].tolist(), strict=True)) == {one: 2, b".": 2, other: 1}
+
+
+def test_counts_outlive_the_growth_of_their_table():
+    """More pieces, and more of their bytes, than there is room for at first; in texts that come one after the other."""
+    rng = np.random.default_rng(0)
+    room = counting.empty()
+    words = sorted({"".join(rng.choice(list("etaoins"), 12)) for _ in range(3 * room.counts.size)})
+    counter = counting.PieceCounter()
+    for part in (words, words[:100], words):
+        counter.add(".".join(part), unicode16.classes())
+    counts = counter.counts
+    found = {counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes(): counts.counts[i] for i in range(counter.size)}
+    assert counts.counts.size > room.counts.size and counts.content.size > room.content.size
+    assert found == {**{word.encode(): 2 + (word in words[:100]) for word in words}, b".": 2 * len(words) + 100 - 3}

@@ -77,6 +77,8 @@ def test_configuration_goes_first(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
     loaded = tokenizers.load(tmp_path)
     assert not loaded.lower and loaded.strip_accents is None and loaded.mask_token == "the" and loaded.split_cjk
+    (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<pad>"}')
+    assert tokenizers.load(tmp_path).pad_token_id == len(VOCABULARY)  # the next id, as transformers gives it
     for content, message in [
         ("{", "not valid JSON"),
         ("[]", "expected a JSON object, got list"),
@@ -148,3 +150,37 @@ def test_other_forms_of_the_file(tmp_path):
 def test_the_file_of_a_run():
     """A checkpoint hands over the file's content, which was not read by `files.read_tokenizer`."""
     assert tokenizers.base.from_fields("x", json.loads(TOKENIZER.to_json()), tokenizers.CLASSES) == TOKENIZER
+
+
+LINES = [*SPECIAL, "the", "dog ", "", "the", "a\t", "\u3000", "do", "##gs\u2003", "", "do", " b"]
+
+
+def test_published_vocabularies_with_faults(tmp_path):
+    """Duplicates, blank lines, blanks at the end of lines: ids are the lines' numbers, as in transformers."""
+    transformers = pytest.importorskip("transformers")
+    path = tmp_path / "vocab.txt"
+    path.write_text("\n".join([*LINES, ""]), encoding="utf-8")
+    theirs = transformers.BertTokenizer(vocab=str(path))
+    for tokenizer in (tokenizers.load(path), tokenizers.load(tmp_path)):
+        assert tokenizer.vocab_size == len(LINES)
+        assert [tokenizer.token_to_id(each) for each in ("the", "dog", "do", "a", "")] == [8, 6, 14, 9, None]
+        for text in ("the dog dogs a [MASK] b", "do dog", "The  DOGS"):
+            ids = tokenizer.encode_pair(text).input_ids.tolist()
+            assert ids == theirs(text)["input_ids"]
+            assert tokenizer.decode(ids) == theirs.decode(ids)
+        assert tokenizer.decode([5, 8, 7, 6]) == "the dog" and tokenizer.id_to_token(5) == ""
+        tokenizer.save_pretrained(tmp_path / "again")
+        assert tokenizers.load(tmp_path / "again") == tokenizer
+        (tmp_path / "again" / "tokenizer.json").unlink()
+        assert tokenizers.load(tmp_path / "again").vocabulary == tokenizer.vocabulary
+    theirs.save_pretrained(tmp_path / "theirs")
+    assert tokenizers.load(tmp_path / "theirs").vocabulary == tokenizer.vocabulary
+
+
+def test_a_vocabulary_that_is_not_utf8(tmp_path):
+    path = tmp_path / "vocab.txt"
+    path.write_bytes("[UNK]\nthe\nna\xefve\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"vocab.txt, line 3: not UTF-8 \(byte 0xef\): save the file as UTF-8$"):
+        tokenizers.load(path)
+    with pytest.raises(ValueError, match="without white space at its end, so it cannot hold 'a '"):
+        WordPiece([*VOCABULARY, "a "]).save_vocabulary(path)
