@@ -74,7 +74,7 @@ def writable(*paths: str | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status: 0, 1 if a result was wrong, 2 for a wrong argument."""
     command = parser()
-    given = command.parse_intermixed_args(arguments)
+    given = command.parse_args(arguments)
     if given.threads:
         for pool in POOLS:  # thread pools read these when their library is loaded, so before the imports below
             os.environ[pool] = str(given.threads)

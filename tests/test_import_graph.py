@@ -1,4 +1,4 @@
-"""Arrows point one way: which package may import which, at its head or in a function, and no module imports itself in a circle."""
+"""Arrows point one way: which package may import which, at a module's head or in a function, and there is no circle."""
 
 import ast
 import pathlib
@@ -48,7 +48,8 @@ def graph(package):
                 targets = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 here = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-                base = ".".join([*here[: len(here) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+                above = here[: len(here) - node.level + 1] if node.level else []
+                base = ".".join([*above, *filter(None, [node.module])])
                 targets = [f"{base}.{alias.name}" if f"{base}.{alias.name}" in every else base for alias in node.names]
             else:
                 continue
