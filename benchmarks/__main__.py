@@ -15,14 +15,13 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import importlib
 import os
 import sys
 
+from benchmarks.names import SUITES, choose
 from minilm.cli import Parser  # which brings no NumPy: the pools are set before it is imported
 
-SUITES = ("ops", "models", "memory", "beside", "tokenizers", "gpu", "all")
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 
 
@@ -64,29 +63,6 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def known(names: list[str], there_are) -> list[str]:
-    """The names, every one of which must be among those there are.
-
-    Raises
-    ------
-    ValueError
-        For a name that is not, with the nearest one.
-    """
-    for name in names:
-        if name not in there_are:
-            folded = {other.lower(): other for other in (*SUITES, *there_are)}
-            near = difflib.get_close_matches(name.lower(), folded, 1, 0.5)
-            hint = f"did you mean {folded[near[0]]!r}?" if near else "--list names all"
-            raise ValueError(f"nothing is named {name!r}; {hint}")
-    return names
-
-
-def choose(cases: list, names: list[str]) -> list:
-    """The cases whose subject or full name is among `names`; all of them without names."""
-    known(names, [case.subject for case in cases] + [case.name for case in cases])
-    return [case for case in cases if not names or case.subject in names or case.name in names]
-
-
 def writable(*paths: str | None) -> None:
     """Find out before the measuring, not after it, that a file cannot be written."""
     for path in filter(None, paths):
@@ -98,7 +74,7 @@ def writable(*paths: str | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status: 0, 1 if a result was wrong, 2 for a wrong argument."""
     command = parser()
-    given = command.parse_intermixed_args(arguments)
+    given = command.parse_args(arguments)
     if given.threads:
         for pool in POOLS:  # thread pools read these when their library is loaded, so before the imports below
             os.environ[pool] = str(given.threads)

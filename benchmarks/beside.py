@@ -42,7 +42,7 @@ def report(names: list[str], *, quick: bool, peers: bool, threads: int | None, j
     """Measure and print the table; the exit status."""
     import importlib.util
 
-    from benchmarks.__main__ import known
+    from benchmarks.names import known
     from benchmarks.report import aligned
 
     if not peers or importlib.util.find_spec("torch") is None:

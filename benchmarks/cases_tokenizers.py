@@ -175,7 +175,7 @@ def every(quick: bool) -> list[Case]:
 
 def report(names: list[str], *, quick: bool, peers: bool, seconds: float, json_path: str | None) -> int:
     """Measure and print, times the peers' speed; 1 if a result was wrong or a target missed."""
-    from benchmarks.__main__ import choose
+    from benchmarks.names import choose
 
     rust = None
     if peers:

@@ -185,7 +185,7 @@ def plot(path: str, here: Device, rows: list[Row]) -> str:
 
 def run(names: list[str], *, quick: bool, peers: bool, json_path=None, csv_path=None, plot_path=None, listing=False) -> int:
     """`python -m benchmarks gpu` on a machine that has one; the exit status, 1 if a case failed."""
-    from benchmarks.__main__ import known
+    from benchmarks.names import known
 
     cases = gpu_cases.cases(quick)
     if names:

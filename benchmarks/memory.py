@@ -106,7 +106,7 @@ def measure(library: str, subject: str, quick: bool, threads: int | None) -> int
 
 def report(names: list[str], *, quick: bool, peers: bool, threads: int | None, json_path: str | None) -> int:
     """Measure and print the table; the exit status."""
-    from benchmarks.__main__ import known
+    from benchmarks.names import known
     from benchmarks.report import aligned
 
     chosen = known(names, SHAPES) or list(SHAPES)

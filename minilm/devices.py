@@ -208,9 +208,9 @@ def gpu_status() -> GpuStatus:
     if count == 0:
         return GpuStatus(False, "the NVIDIA driver sees no GPU: is one there, and does CUDA_VISIBLE_DEVICES name it?")
     try:  # CuPy alone has neither the compiler nor cuBLAS, and says so only now
-        from minilm.ops.cuda import trial
+        from minilm import gpu_trial
 
-        trial.run()
+        gpu_trial.run()
     except Exception as error:  # CuPy's errors have no common base
         return GpuStatus(False, f"a kernel does not run ({_line(error)}): pip install 'minilm[cuda13]' brings NVRTC and cuBLAS")
     return GpuStatus(True, runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode())

@@ -6,8 +6,8 @@ choice of a layer would be forced on every other Numba program in the process.
 
 To wake a sleeping thread takes about 40 µs, as long as a small kernel runs, and a training step runs dozens. So whoever waits,
 a thread for its next task or a caller for the others' last rows, first looks at a counter for a while, without the GIL, and
-only then sleeps (`minilm.ops.waiting`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels look
-idle to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle
+only then sleeps (`minilm.compiled.waiting`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels
+look idle to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle
 threads look for tens of milliseconds, and whatever runs beside them crawls.
 
 A caller that is interrupted (Ctrl-C, a signal's handler that raises) may be so at any line. The arrays are its own again when the
@@ -87,7 +87,7 @@ def _start_workers(number: int) -> None:
     with _lock:
         if _waiting is None:
             with forks.importing:
-                from minilm.ops import waiting
+                from minilm.compiled import waiting
 
             _waiting, _until_none_runs = waiting.Waiting(), waiting.until_none_runs
         while _workers < number:

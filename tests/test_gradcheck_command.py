@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from minilm import cli, devices, layers, models
+from minilm import cli, devices, gradcheck, layers, models
 from minilm.checking import catalogue, modules
 from minilm.ops.cuda import emulated, source
 
@@ -52,6 +52,18 @@ def test_recurrent_layers_and_models_pass(name):
     row = catalogue.run(name, "cpu")
     assert row.passed, row.problems
     assert row.worst < 1e-9
+
+
+ELSEWHERE = {"RNN", "LSTM", "GRU", "RNNLanguageModel", "Seq2Seq", "Transformer", "Reader", "Sequential"}
+DROPPED = {name: cases["dropout"] for name, cases in {**modules.LAYERS, **modules.MODELS}.items() if "dropout" in cases}
+
+
+@pytest.mark.parametrize("name", sorted(set(DROPPED) - ELSEWHERE))
+def test_blocks_and_models_pass_in_their_case_of_dropout(name):
+    """One case of each whose own tests have peers alone for judges; `minilm gradcheck` runs them all."""
+    thing, inputs, options = DROPPED[name]()
+    report = gradcheck(thing, *inputs, **options)
+    assert report, report
 
 
 # --- faults ----------------------------------------------------------------------------------------------------------

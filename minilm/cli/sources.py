@@ -32,7 +32,7 @@ def classes(package: str) -> dict[str, pathlib.Path]:
     from minilm import layers, models
 
     module = {"layers": layers, "models": models}[package]
-    kinds = {name: getattr(module, name) for name in module.__all__ if name != "Sequential"}
+    kinds = {name: getattr(module, name) for name in module.__all__}
     kinds = {name: kind for name, kind in kinds.items() if isinstance(kind, type) and hasattr(kind, "forward")}
     return {name: pathlib.Path(sys.modules[kind.__module__].__file__ or "") for name, kind in kinds.items()}
 

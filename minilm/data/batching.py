@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
-CYCLE, RESTARTS = 15, (0, 1, 3, 7)  # after 1, 2, 4 and 8 windows a row begins from a state of zeros: see `ContiguousBatches`
+OFTEN, RARELY, LATER = 4, 64, 128  # windows, windows and steps: see `ContiguousBatches.fresh_rows`
 
 
 def batches(tokens, batch: int, time: int, seed: int = 0, carried: bool = False):
@@ -155,8 +155,9 @@ class ContiguousBatches(_Batches):
     kept so small that the longest row reaches the last step.
 
     A text that the model is to write, or to judge, begins from a state of zeros, and of what follows from that a model knows
-    what it was trained on; epochs begin too rarely. So a row drops its state after 1 window, after 2 more, after 4, after 8, and
-    so on from 1 again, though it goes on in the text (`fresh_rows`). The rows do so in turn.
+    what it was trained on; epochs begin too rarely, above all in short runs. So a row drops its state now and then, though it
+    goes on in the text (`fresh_rows`): once in 4 windows at first, which is enough for the first hundred steps, and half as
+    often whenever training has become twice as long, down to once in 64, since what a long memory is worth is learned late.
     """
 
     def __init__(self, tokens, batch: int, time: int, seed: int | None = None):
@@ -177,8 +178,9 @@ class ContiguousBatches(_Batches):
 
     def fresh_rows(self, step: int) -> np.ndarray:
         """Which rows begin from a state of zeros, (B,) bool: all at the start of an epoch, else some in turn."""
-        turns = np.arange(self.batch_size) * CYCLE // self.batch_size  # (B,) in [0, CYCLE)
-        return self.fresh(step) | np.isin((step + turns) % CYCLE, RESTARTS)
+        period = min(RARELY, OFTEN << (step // LATER).bit_length())  # 4 up to step 128, 8 up to 256, 16 up to 512, ...
+        turns = np.arange(self.batch_size) * period // self.batch_size  # (B,) in [0, period)
+        return self.fresh(step) | ((step + turns) % period == 0)
 
     def offset(self, epoch: int) -> int:
         """The targets that an epoch leaves out at the start of the stream."""

@@ -46,7 +46,6 @@ __all__ = [
     "Tagger",
     "Seq2Seq",
     "Seq2SeqConfig",
-    "Sequential",
     "Transformer",
     "TransformerConfig",
     "Word2Vec",
@@ -76,11 +75,3 @@ def from_config(config: Config | Mapping[str, Any], *, seed=0, dtype=np.float32)
     if isinstance(config, Mapping):
         config = config_of(config)
     return FAMILIES[config.model_type][1](config, seed=seed, dtype=dtype)
-
-
-def __getattr__(name):
-    if name == "Sequential":  # loaded on first use: it brings a package of its own
-        from minilm.sequential import Sequential
-
-        return Sequential
-    raise AttributeError(f"module 'minilm.models' has no attribute {name!r}")

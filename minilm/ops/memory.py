@@ -13,7 +13,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array, populate_array
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.ops.tile import VECTOR
 
 

@@ -36,8 +36,8 @@ from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops import target
-from minilm.ops.jit import jit
 from minilm.ops.workspace import empty_from, scratch_of
 
 VECTOR = target.vector_bytes()

@@ -73,6 +73,7 @@ class Answer(Recipe):
         "answer_length": 15,  # words of an answer at most
         "weights": None,
     }
+    least = dict.fromkeys(("examples", "hops", "memory_size", "vocab_size", "max_length", "answer_length"), 1)
     choices = {
         "task": (1, 2, 3),
         "model": ("auto", "memory", "reader", "bert"),

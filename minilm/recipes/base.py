@@ -17,12 +17,13 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from minilm import devices
 from minilm.data.lines import BadRows
 from minilm.data.pipes import on_disk
 from minilm.ops import checks
+from minilm.recipes.result import Result
 
 __all__ = ["Recipe", "Result"]
 
@@ -49,18 +50,6 @@ CHOICES: dict[str, tuple] = {
 LEAST = {"batch": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
 POSITIVE = ("lr", "minutes")
 SHARES = {"warmup": "[)", "final": "[]", "beta2": "[)", "average": "[)"}  # in [0, 1] or [0, 1)
-
-
-class Result(NamedTuple):
-    """What a run of a recipe gave."""
-
-    metrics: dict[str, float]
-    chance: float  # what a guess reaches in the main metric
-    samples: list[tuple[str, str, str]]  # (input, wanted, given)
-    steps: int
-    seconds: float  # of training, without compilation and the last evaluation
-    folder: str | None
-    stopped: int | None = None  # the signal that ended training early
 
 
 class Recipe:

@@ -21,9 +21,10 @@ import json
 import os
 
 import minilm
-from minilm import devices, recipes, tokenizers
+from minilm import devices, tokenizers
 from minilm.files import json_bytes, locked_folder, read_json, written_whole
 from minilm.layers.base import blank
+from minilm.recipes import registry
 from minilm.recipes.fit import Row
 from minilm.training import tensors
 from minilm.training.log import NO_PLOTS
@@ -139,7 +140,7 @@ def read(folder, device: str = "cpu"):
         if not isinstance(config.get(key), kind):
             raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
     try:
-        recipe = recipes.load(config["recipe"])(**config["options"])
+        recipe = registry.load(config["recipe"])(**config["options"])
         recipe.facts = config["facts"]
         for name in config["vocabularies"]:
             recipe.vocabularies[name] = tokenizers.load(os.path.join(folder, f"tokenizer.{name}.json"))

@@ -57,6 +57,7 @@ class PairRecipe(Recipe):
 
     options = OPTIONS
     choices = CHOICES
+    least = {"beams": 1, "longest": 1}
 
     def __init__(self, **options):
         super().__init__(**options)

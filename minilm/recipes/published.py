@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from minilm import devices, generation, models, recipes
+from minilm import devices, generation, models
 from minilm.metrics.entities import is_tag
 from minilm.ops import sigmoid, softmax
-from minilm.recipes import cutting
+from minilm.recipes import cutting, registry
 from minilm.recipes.tag import bracketed
 from minilm.training.published import checked_tokenizer, language_model, without_warnings
 from minilm.weights import config_content
@@ -106,7 +106,7 @@ class Tagged(Trial):
 
 def _answering(model, tokenizer):
     """The recipe `answer`, with a model that was trained elsewhere."""
-    recipe = recipes.load("answer")(model="bert")
+    recipe = registry.load("answer")(model="bert")
     recipe.model, recipe.vocabularies = model, {"pieces": tokenizer}
     recipe.facts = {"kind": "bert", "config": model.config.to_dict()}
     return recipe

@@ -10,7 +10,7 @@ import contextlib
 from minilm import devices
 from minilm.ops import checks
 from minilm.recipes import folder
-from minilm.recipes.base import Result
+from minilm.recipes.result import Result
 from minilm.training.device import active
 from minilm.training.interrupt import Stop
 from minilm.training.progress import Progress

@@ -147,4 +147,4 @@ class Sequential(Compiled):
     @classmethod
     def load(cls, filepath) -> Sequential:
         """The model of a file that `save` wrote."""
-        return saving.load_model(filepath)
+        return saving.load_model(cls, filepath)

@@ -150,8 +150,8 @@ def save(model, filepath, overwrite: bool = True) -> None:
             file.write((hdf5.whole if kind == "hdf5" else hdf5.archive)(model, content, state))
 
 
-def load_model(filepath, compile: bool = True):
-    """The model of a file that `save` wrote, or Keras's own, of layers that both have.
+def load_model(kind: type, filepath, compile: bool = True):
+    """The model, of the class `kind`, of a file that `save` wrote, or Keras's own, of layers that both have.
 
     Raises
     ------
@@ -163,10 +163,10 @@ def load_model(filepath, compile: bool = True):
     try:
         stored = _read(path)
         if stored.content is not None:
-            return _ours(stored, compile)
+            return _ours(kind, stored, compile)
         if stored.keras is None:
             raise ValueError("holds weights but no model: make the model, and call its load_weights")
-        return _keras_s(stored, compile)
+        return _keras_s(kind, stored, compile)
     except OSError:
         raise
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -178,11 +178,9 @@ def _with(path: str, error: Exception) -> str:
     return str(error) if str(error).startswith(path) else f"{path}: {error}"
 
 
-def _ours(stored: hdf5.Stored, compile: bool):
-    from minilm.sequential.model import Sequential
-
+def _ours(kind: type, stored: hdf5.Stored, compile: bool):
     content = stored.content
-    model = from_config(Sequential, content["model"], content.get("seed"))
+    model = from_config(kind, content["model"], content.get("seed"))
     _assign(model, stored)
     for name in content["frozen"]:
         model.get_layer(name).trainable = False
@@ -191,11 +189,9 @@ def _ours(stored: hdf5.Stored, compile: bool):
     return model
 
 
-def _keras_s(stored: hdf5.Stored, compile: bool):
+def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
     """A model that Keras wrote; the state of its optimizer has another form, and stays behind with a warning."""
-    from minilm.sequential.model import Sequential
-
-    model = keras_config.model_from_keras(Sequential, stored.keras)
+    model = keras_config.model_from_keras(kind, stored.keras)
     _assign(model, stored)
     if compile and stored.training is not None:
         keras_config.compile_from_keras(model, stored.training)

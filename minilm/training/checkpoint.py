@@ -84,7 +84,7 @@ class Checkpoint:
             try:
                 state, files = TrainingState.from_json(content)
                 for name in names:
-                    files[name]
+                    _check_entry(name, files[name])
             except (ValueError, TypeError, KeyError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, STATE)} is damaged: {wrong}") from None
@@ -96,6 +96,12 @@ class Checkpoint:
                 break
         name = next(name for name in names if contents[name] is None)
         raise ValueError(_fault(folder, name, files[name], state.step))
+
+
+def _check_entry(name: str, entry) -> None:
+    """TypeError unless training.json says of a file how many bytes it has, and their sha256."""
+    if not isinstance(entry, dict) or type(entry.get("bytes")) is not int or not isinstance(entry.get("sha256"), str):
+        raise TypeError(f"files.{name} must be a JSON object with bytes and sha256, got {entry!r}")
 
 
 def _read_state(folder: str) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from minilm import data, devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
-from minilm.training.evaluation import Evaluation
+from minilm.training.measures import Evaluation
 
 __all__ = ["evaluate_masked"]
 

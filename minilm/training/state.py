@@ -115,10 +115,6 @@ def _check_types(fields: dict[str, Any]) -> None:
     for name in ("config", "schedule", "files", "validation", "best"):
         if not isinstance(fields[name], dict) and not (fields[name] is None and name in ("validation", "best")):
             raise TypeError(f"{name} must be a JSON object, got {checks.describe(fields[name])}")
-    for name, file in fields["files"].items():
-        if not isinstance(file, dict) or not isinstance(file.get("sha256"), str):
-            raise TypeError(f"files.{name} must be a JSON object with bytes and sha256, got {file!r}")
-        checks.whole(f"files.{name}.bytes", file.get("bytes"), 0, 2**63)
 
 
 def checksum(body: dict[str, Any]) -> str:

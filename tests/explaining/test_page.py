@@ -158,11 +158,12 @@ MARGIN = """[...document.querySelectorAll('.map canvas')].map(canvas => {
 @needs_browser
 def test_maps_have_their_names_on_a_telephone(tmp_path):
     """Letters with ground around them stand at the left edge, not cells; and the page itself does not run out."""
-    explaining.write_page(explained("gpt"), tmp_path / "page.html")
+    model, tokenizer = made("lstm", np.float32)
+    explaining.write_page(explaining.explain(model, tokenizer, "The cat sat, too: " * 2, steps=4), tmp_path / "page.html")
     with browser.Page(width=400) as page:
         page.open(tmp_path / "page.html")
-        shares = page.run(MARGIN)
-        assert len(shares) == 3 and all(0.005 < share < 0.6 for share in shares), shares
+        attribution, _ = page.run(MARGIN)
+        assert 0.005 < attribution < 0.6
         assert page.run("document.documentElement.scrollWidth <= innerWidth") and page.complaints == []
 
 

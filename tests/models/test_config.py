@@ -5,6 +5,7 @@ import json
 import pytest
 
 from minilm import models
+from minilm.layers import LayerNorm
 from minilm.models import RNNLanguageModelConfig
 
 
@@ -33,6 +34,19 @@ def test_round_trip():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         RNNLanguageModelConfig.from_dict(settings)
+
+
+@pytest.mark.parametrize(
+    "model, normalisations",
+    [
+        (lambda: models.GPT(models.GPTConfig(vocab_size=5, n_embd=4, n_layer=2, n_head=2, layer_norm_epsilon=0.25)), 5),
+        (lambda: models.BERTForPreTraining(models.BERTConfig(5, 4, 2, 2, layer_norm_eps=0.25)), 6),
+        (lambda: models.BERTForSequenceClassification(models.BERTConfig(5, 4, 2, 2, layer_norm_eps=0.25)), 5),
+    ],
+)
+def test_every_normalisation_has_the_configuration_s_eps(model, normalisations):
+    found = [layer.eps for _, layer in model().named_layers() if isinstance(layer, LayerNorm)]
+    assert found == [0.25] * normalisations
 
 
 def test_wrong_types():

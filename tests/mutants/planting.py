@@ -22,6 +22,7 @@ __all__ = ["Outcome", "copied_tree", "failing", "planted", "try_fault"]
 
 NEEDED = ("minilm", "tests", "corpora", "benchmarks", "pyproject.toml", "setup.cfg", "setup.py", "README.md", "LICENSE")
 FAILED = re.compile(r"^(?:FAILED|ERROR) (tests/\S+\.py(?:::.*?)?)(?: - .*)?$", re.MULTILINE)
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _times = itertools.count(1)
 
 
@@ -79,7 +80,7 @@ def try_fault(fault: Fault, root: pathlib.Path, seconds: float) -> Outcome:
         return Outcome("caught", failed[0], spent)
     if status == 0:
         return Outcome("missed", "", spent)
-    if status < 0:
+    if -(status or 0) in CRASHES:
         return Outcome("caught", f"the tests' process ended by signal {-status}", spent)
     return Outcome("broken", (failed or out.strip().splitlines() or [""])[-1], spent)
 

@@ -137,3 +137,17 @@ def stepped(param, grad, m, v, **options):
     """New values of param, m and v."""
     ops.adam.step(param, grad, m, v, **options)
     return param, m, v
+
+
+def test_a_largest_number_that_is_none_stays_none(on):
+    """A NaN among the largest means of squares so far is not replaced by the next one: a run that went wrong stays so."""
+    v_max = np.float32([np.nan, 1, 4])
+    arrays = [np.ones(3, np.float32) for _ in range(4)]
+    found = on(largest_of, *arrays, v_max, step=2, lr=0.1)
+    assert np.isnan(found[0]) and np.isfinite(found[1:]).all() and found[2] == 4
+
+
+def largest_of(param, grad, m, v, v_max, **options):
+    """New values of v_max."""
+    ops.adam.step(param, grad, m, v, v_max, **options)
+    return v_max

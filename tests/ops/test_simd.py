@@ -7,8 +7,8 @@ import numba
 import numpy as np
 import pytest
 
+from minilm.compiled.jit import CONTRACT, REASSOC, jit
 from minilm.ops import simd
-from minilm.ops.jit import CONTRACT, REASSOC, jit
 
 NAMES = ("exp", "sigmoid", "tanh", "normal_cdf")
 EXACT = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minilm
-from minilm import checking, gradcheck, models, sequential
+from minilm import checking, gradcheck, sequential
 from minilm.checking import catalogue, keras_like
 from minilm.sequential import (
     GRU,
@@ -88,8 +88,8 @@ def test_gradcheck_lists_it():
     assert catalogue.MODELS["Sequential"] is keras_like.MODELS["Sequential"] and checking.gradcheck is gradcheck
 
 
-def test_it_is_reachable_from_models():
-    assert models.Sequential is Sequential and minilm.sequential is sequential
+def test_it_is_reachable_from_the_package():
+    assert minilm.sequential is sequential and sequential.Sequential is Sequential
 
 
 def test_it_learns_and_validates(capsys):

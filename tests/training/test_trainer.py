@@ -40,6 +40,7 @@ def test_a_carried_state_goes_on_but_for_the_rows_that_begin_anew(cell, tiny, tm
     for step, (before, _) in enumerate(states):
         fresh = batches.fresh_rows(step)  # (B,)
         assert 0 < fresh.sum() < len(fresh) or fresh.all() == (step % batches.epoch_steps == 0)
+        assert fresh.all() or step % batches.epoch_steps, "every row begins anew with an epoch"
         assert not before[..., fresh, :].any() and (fresh.all() or before[..., ~fresh, :].any())
         if step:
             assert np.array_equal(before[..., ~fresh, :], states[step - 1][1][..., ~fresh, :])

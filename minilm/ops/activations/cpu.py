@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.activations.spec import SavedInput, SavedOutput
-from minilm.ops.jit import jit
 from minilm.ops.workspace import empty_from
 
 GRAIN = 2**17  # elements worth a thread

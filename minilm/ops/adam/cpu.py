@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minilm import devices
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 GRAIN = 2**18  # elements worth a thread
 

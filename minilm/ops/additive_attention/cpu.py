@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.additive_attention.spec import Saved
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.workspace import empty_from, scratch_of
 
 WORTH = 2**17  # tanh that are worth a thread

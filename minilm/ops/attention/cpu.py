@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.attention.rows import FEW, drops, few_backward, few_forward, weights_of
 from minilm.ops.attention.spec import Output, Saved
@@ -24,7 +25,6 @@ from minilm.ops.attention.tiles import (
     strip_product,
 )
 from minilm.ops.dropout.spec import threshold_and_scale
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.memory import address, numbers, pack_rows, pack_turned, place, unpack_rows
 from minilm.ops.philox.spec import words
 from minilm.ops.tile import ROWS, WIDTH32, WIDTH64, width_of

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.memory import numbers
 from minilm.ops.philox.cpu import fill
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.ops.memory import numbers
 from minilm.ops.philox.cpu import fill
 from minilm.ops.tile import ROWS, tile_at

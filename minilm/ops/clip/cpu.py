@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from minilm import devices
-from minilm.ops.jit import REASSOC, jit
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops.workspace import empty_from, scratch_of
 
 CHUNK = 16384  # elements a partial sum covers: fixed, so that the bits do not depend on the number of threads

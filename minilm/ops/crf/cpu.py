@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.crf.spec import Saved
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.workspace import empty_from, scratch_of
 
 WORTH = 2**13  # exponentials that are worth a thread

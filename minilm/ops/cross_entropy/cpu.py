@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.cross_entropy.spec import Saved
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.workspace import empty_from, scratch_of
 
 

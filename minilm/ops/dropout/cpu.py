@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops.dropout.spec import Saved, threshold_and_scale
-from minilm.ops.jit import jit
 from minilm.ops.philox.cpu import CHUNK, fill
 from minilm.ops.philox.spec import words
 from minilm.ops.workspace import empty_from, scratch_of

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops.embedding.spec import Saved
-from minilm.ops.jit import jit
 from minilm.ops.workspace import empty_from
 
 

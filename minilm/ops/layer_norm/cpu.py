@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops.contract import fold
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.layer_norm.spec import Saved
 from minilm.ops.workspace import empty_from, scratch_of
 

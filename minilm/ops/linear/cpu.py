@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
-from minilm.ops.jit import jit
 from minilm.ops.linear.spec import Saved
 from minilm.ops.tile import product, turned_product
 from minilm.ops.workspace import empty_from, scratch_of

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
-from minilm.ops.jit import jit
 from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started

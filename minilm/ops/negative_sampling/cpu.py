@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.negative_sampling.spec import GOLDEN, MIX1, MIX2, Saved, Trained
 from minilm.ops.workspace import empty_from, scratch_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm import devices
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.ops.philox.spec import M0, M1, ROUNDS, W0, W1, words
 from minilm.ops.workspace import empty_from
 

@@ -6,8 +6,8 @@ What comes after the sum is layer normalisation's, forward and backward: see `mi
 from __future__ import annotations
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops.contract import fold
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.layer_norm.cpu import gradients, normalise
 from minilm.ops.residual_layer_norm.spec import Output, Saved
 from minilm.ops.workspace import empty_from

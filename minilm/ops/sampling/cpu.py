@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.compiled.jit import jit
 from minilm.ops import philox
-from minilm.ops.jit import jit
 from minilm.ops.sampling.spec import BINS, ROUNDING, Drawn
 from minilm.ops.workspace import empty_from, scratch_of
 

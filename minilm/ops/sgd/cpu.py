@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minilm import devices
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 GRAIN = 2**18  # elements worth a thread
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from minilm import devices
+from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
-from minilm.ops.jit import REASSOC, jit
 from minilm.ops.softmax.spec import Saved
 from minilm.ops.workspace import empty_from
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.tokenizers.word_piece.kernels import edge
 from minilm.tokenizers.word_piece.trie import of_strings
 

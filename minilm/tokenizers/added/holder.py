@@ -16,7 +16,7 @@ class WithAddedTokens(Tokenizer):
         self,
         special_tokens: Iterable[str],
         added_tokens: Iterable[AddedToken],
-        normalize: Callable[[str], str] | None = None,
+        normalize: Callable[[list[str]], list[str]] | None = None,
     ) -> None:
         self._added = AddedTokens(special_tokens, added_tokens, self._ids, normalize)
         self._special_tokens = self._added.special

@@ -25,7 +25,7 @@ class AddedTokens:
     ids : mapping of str to int
         The vocabulary.
     normalize : callable, optional
-        From a str to what the tokenizer's normalizer makes of it; None where it changes nothing.
+        From texts to what the tokenizer's normalizer makes of each; None where it changes nothing.
 
     Attributes
     ----------
@@ -47,33 +47,10 @@ class AddedTokens:
         special_tokens: Iterable[str],
         added_tokens: Iterable[AddedToken],
         ids: Mapping[str, int],
-        normalize: Callable[[str], str] | None = None,
+        normalize: Callable[[list[str]], list[str]] | None = None,
     ):
-        special = dict.fromkeys(names(special_tokens))
-        table: dict[str, AddedToken] = {}
-        for token in added_tokens:
-            if not isinstance(token, AddedToken):
-                raise TypeError(f"added_tokens must hold AddedToken, got {token!r}")
-            content, id = token.content, token.id
-            if not isinstance(content, str) or not content:
-                raise ValueError(f"added tokens must be non-empty str, got {content!r}")
-            if content in table:
-                raise ValueError(f"added token {content!r} is given twice")
-            found = ids.get(content)
-            if found is None:
-                raise ValueError(f"added token {content!r} is not in the vocabulary")
-            if id is not None and id != found:
-                raise ValueError(f"added token {content!r} has id {id}, and {found} in the vocabulary")
-            if id is None or (content in special and not token.special):
-                token = AddedToken(content, token.special or content in special, *token[2:6], found)
-            table[content] = token
-        for content in special:
-            if content not in table:
-                if content not in ids:
-                    raise ValueError(f"special token {content!r} is not in the vocabulary")
-                table[content] = AddedToken(content, special=True, id=ids[content])
         self._normalize = normalize
-        self.tokens = tuple(sorted(table.values(), key=operator.attrgetter("id")))
+        self.tokens = tuple(sorted(_table(special_tokens, added_tokens, ids), key=operator.attrgetter("id")))
         self.special = tuple(token.content for token in self.tokens if token.special)
         self._special = frozenset(self.special)
         self._special_ids = np.array([token.id for token in self.tokens if token.special], np.int64)  # (S,)
@@ -84,7 +61,8 @@ class AddedTokens:
         self._choices: dict[frozenset, AddedTokens] = {}
 
     def _matcher(self, tokens: list[AddedToken], normalize) -> Matcher:
-        return Matcher(tokens, [normalize(token.content) if normalize else token.content for token in tokens])
+        contents = [token.content for token in tokens]
+        return Matcher(tokens, normalize(contents) if normalize and contents else contents)
 
     def __contains__(self, content) -> bool:
         return content in self._special
@@ -149,6 +127,32 @@ class AddedTokens:
         """The tokens that are more than a special token without flags, without their ids."""
         plain = (AddedToken(token.content, special=True, id=token.id) for token in self.tokens)
         return tuple(token._replace(id=None) for token, usual in zip(self.tokens, plain, strict=True) if token != usual)
+
+
+def _table(special_tokens, added_tokens, ids) -> Iterable[AddedToken]:
+    """The tokens with their ids, checked."""
+    special = dict.fromkeys(names(special_tokens))
+    table: dict[str, AddedToken] = {}
+    for token in added_tokens:
+        if not isinstance(token, AddedToken):
+            raise TypeError(f"added_tokens must hold AddedToken, got {token!r}")
+        content, id = token.content, token.id
+        if not isinstance(content, str) or not content:
+            raise ValueError(f"added tokens must be non-empty str, got {content!r}")
+        if content in table:
+            raise ValueError(f"added token {content!r} is given twice")
+        if content not in ids:
+            raise ValueError(f"added token {content!r} is not in the vocabulary")
+        if id is not None and id != ids[content]:
+            raise ValueError(f"added token {content!r} has id {id}, and {ids[content]} in the vocabulary")
+        if id is None or (content in special and not token.special):
+            token = token._replace(special=token.special or content in special, id=ids[content])
+        table[content] = token
+    for content in special:
+        if content not in ids:
+            raise ValueError(f"special token {content!r} is not in the vocabulary")
+        table.setdefault(content, AddedToken(content, special=True, id=ids[content]))
+    return table.values()
 
 
 def names(special_tokens) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.merging import (
     NO_RANK,
     SHORT,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 DONE, MORE, FULL = range(3)
 # Places in `Learner.sizes`: how much of the arrays is in use, and how much room the next merge may need.

@@ -24,7 +24,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 ID_BITS, RANK_BITS = 21, 22  # two ids and a rank fit into 64 bits
 SHORT = 128  # symbols

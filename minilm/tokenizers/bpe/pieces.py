@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.unicode16 import SPACE
 
 PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte

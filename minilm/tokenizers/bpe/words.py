@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.merging import SHORT, make_scratch, merge_long, merge_short, work_size
 
 BLANK = -1  # between words

@@ -64,9 +64,14 @@ class BasicTokenizer:
             else:
                 return out[:size].view(np.uint32), source[:size]
 
-    def normalized(self, text: str) -> str:
-        """A text normalised."""
-        return self.normalize(all_code_points(text))[0].astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    def normalized(self, texts: list[str]) -> list[str]:
+        """Texts normalised, each on its own."""
+        out, source = self.normalize(all_code_points("\n".join(texts)))  # marks do not move over white space
+        text = out.astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+        stops = np.cumsum([len(each) + 1 for each in texts])  # (T,)
+        starts = np.searchsorted(source, stops - [len(each) + 1 for each in texts]).tolist()
+        stops = np.searchsorted(source, stops - 1).tolist()
+        return [text[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
     def cut(self, codes: np.ndarray, tokens: Matcher) -> Iterator[tuple[int, np.ndarray, int, np.ndarray, int]]:
         """Words, and the added tokens that stand in the text as it is normalised.

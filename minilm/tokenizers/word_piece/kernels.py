@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 from .characters import DROP, IDEOGRAPH, LETTER, PAGE, SEVERAL, SPACE
 

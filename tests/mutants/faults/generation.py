@@ -45,7 +45,7 @@ FAULTS = area(
      "logits, state = model.logits(ids[:, start : start + WINDOW], model.initial_state(len(ids)), last=True)",
      "tests/generation"),
     ("full context: the older half is kept", "minilm/models/gpt_state.py",
-     "state.ids[:, self.context - self.context // 2 :]", "state.ids[:, : self.context // 2]", "tests/models/test_gpt.py"),
+     "state.ids[:, self.context - self.context // 2 :]", "state.ids[:, : self.context // 2]", CACHE),
     ("greedy targets: the token that ends is part of the text", "minilm/generation/sequences.py",
      "row[: int(np.argmax(row == end)) if", "row[: int(np.argmax(row == end)) + 1 if", "tests/generation/test_sequences.py"),
     ("beam targets: all beams of a source begin alike", "minilm/generation/sequences.py", "    totals[:, 0] = 0\n",

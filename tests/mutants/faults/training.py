@@ -6,8 +6,8 @@ TRAINER = "tests/training/test_trainer.py"
 
 FAULTS = area(
     "training",
-    ("the carried state is not reset where an epoch begins", "minilm/training/trainer.py",
-     "        if fresh.all():\n            self.carried = self._zeros\n        elif", "        if", f"{TRAINER} -k carried"),
+    ("the carried state is not reset where an epoch begins", "minilm/data/batching.py",
+     "return self.fresh(step) | np.isin((step", "return np.isin((step", f"{TRAINER} -k carried"),
     ("no row of a carried state begins anew within an epoch", "minilm/training/trainer.py", "        elif fresh.any():\n",
      "        elif False:\n", f"{TRAINER} -k carried"),
     ("the carried state is reset at every step", "minilm/training/trainer.py", "        if fresh.all():\n",

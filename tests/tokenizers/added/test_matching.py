@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minilm.tokenizers import AddedToken, ByteLevelBPE, cuts, files
@@ -49,11 +49,15 @@ def test_no_pattern_reaches_over_a_place_that_is_not_touched(patterns, before, t
 
 
 @settings(max_examples=150, deadline=None)
-@given(some_added(), TEXTS, st.sampled_from([5, 17, 60]), st.sampled_from([3, 8, 4096]))
+@example(("bpe", [AddedToken("ab", single_word=True)]), " ab1!ab_" * 20, 33, 8)
+@example(("bpe", [AddedToken("ab", lstrip=True)]), "1  ab  1" * 20, 33, 8)
+@example(("wordpiece", [AddedToken("ab", rstrip=True)]), "ab   the   " * 20, 33, 8)
+@example(("gpt1", [AddedToken("ab", lstrip=True, normalized=True)]), "the   aB" * 20, 33, 8)
+@given(some_added(), TEXTS, st.sampled_from([5, 33, 40, 100]), st.sampled_from([3, 8, 4096]))
 def test_chunks_do_not_show(kind_and_tokens, text, size, window):
     """Whatever the flags of the tokens are, and wherever a long text is cut."""
     tokenizer = tokenizer_with(*kind_and_tokens)
-    text = text * 3
+    text = text * 6
     with pytest.MonkeyPatch.context() as patch:
         whole = files.regroup
         patch.setattr(files, "regroup", lambda chunks: whole(chunks, size))

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from hypothesis import strategies as st
 
+from minilm.pages import bpe as oracle
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import alphabet, unicode16
+from minilm.tokenizers.bpe import unicode16
 
 PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 TEXT = (
@@ -31,64 +32,26 @@ MIXED = st.lists(
 ).map("".join)
 
 
+def kind(character):
+    """A character's class by the table of the kernels, whose version of Unicode is not this Python's."""
+    number = unicode16.classes()[ord(character)]
+    return "space" if number == unicode16.SPACE else str(number)
+
+
 def pieces_of(text):
-    """GPT-2's pattern, branch by branch, one character at a time."""
-    kind = [unicode16.classes()[ord(c)] for c in text]
-    found, i = [], 0
-    while i < len(text):
-        short = next((c for c in ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d") if text.startswith(c, i)), None)
-        j = i + len(short or "")
-        if short is None:
-            j = i + (text[i] == " " and i + 1 < len(text))
-            if kind[j] == unicode16.SPACE:
-                j = i
-            first = kind[j]
-            while j < len(text) and kind[j] == first:
-                j += 1
-            if first == unicode16.SPACE and j < len(text) and j - i > 1:
-                j -= 1
-        found.append(text[i:j])
-        i = j
-    return found
+    """The oracle's pieces."""
+    return oracle.pieces(text, kind)
 
 
 def merged(tokenizer, piece):
-    """The definition: the leftmost pair of lowest rank, again and again."""
+    """The oracle's ids of a piece."""
     ranks = {pair: rank for rank, pair in enumerate(tokenizer.merges)}
-    symbols = [alphabet.spelled(bytes([byte])) for byte in piece.encode()]
-    while True:
-        best = min(range(len(symbols) - 1), key=lambda i: ranks.get((symbols[i], symbols[i + 1]), 10**9), default=None)
-        if best is None or (symbols[best], symbols[best + 1]) not in ranks:
-            return [tokenizer.token_to_id(symbol) for symbol in symbols]
-        symbols[best : best + 2] = ["".join(symbols[best : best + 2])]
+    return [tokenizer.token_to_id(symbol) for symbol in oracle.merged(piece, ranks)]
 
 
 def learnt(text, size, least, special=("<|endoftext|>",)):
-    """The definition, counting anew for every merge; only while every merge gives a new token."""
-    vocabulary = [*special, *sorted(alphabet.characters())]
-    ids = {token: id for id, token in enumerate(vocabulary)}
-    words = [([alphabet.spelled(bytes([b])) for b in word.encode()], count) for word, count in Counter(pieces_of(text)).items()]
-    merges = []
-    while len(vocabulary) < size:
-        pairs = Counter()
-        for symbols, count in words:
-            for pair in zip(symbols, symbols[1:], strict=False):
-                pairs[pair] += count
-        if not pairs:
-            break
-        best = min(pairs, key=lambda pair: (-pairs[pair], ids[pair[0]], ids[pair[1]]))
-        if pairs[best] < max(least, 1) or "".join(best) in ids:
-            break
-        merges.append(best)
-        ids["".join(best)] = len(vocabulary)
-        vocabulary.append("".join(best))
-        for symbols, _ in words:
-            i = 0
-            while i < len(symbols) - 1:
-                if (symbols[i], symbols[i + 1]) == best:
-                    symbols[i : i + 2] = ["".join(best)]
-                i += 1
-    return vocabulary, merges
+    """The oracle's vocabulary and merges."""
+    return oracle.learn(Counter(pieces_of(text)), size, least, special)
 
 
 @functools.cache

@@ -75,6 +75,17 @@ def test_truncation(lengths, room, truncation, wanted):
     assert cut_to(lengths, room, truncation) == wanted
 
 
+def test_the_longer_text_loses_tokens_first():
+    """Of every two lengths and every room: the shorter keeps what it has unless that is more than half."""
+    for first in range(10):
+        for second in range(10):
+            for room in range(first + second):
+                kept = cut_to((first, second), room, "longest_first")
+                short, long = sorted(kept)
+                assert sum(kept) == room and short == min(first, second, room // 2) and long == room - short
+                assert kept[0] <= first and kept[1] <= second
+
+
 def test_truncated_sequence():
     made = TOKENIZER.encode_pair("a b a b a", "the dog", max_length=7)
     assert spelled(made.input_ids) == "[CLS] a b [SEP] the dog [SEP]"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilm.pages import wordpiece
 from minilm.tokenizers import WordPiece
 from minilm.tokenizers.word_piece.train import learn
 
@@ -33,36 +34,9 @@ def test_alphabet():
     assert tied.vocabulary[5:] == ("x", "y")
 
 
-def naive(counts, size, least, special):
-    """Recounts all pairs before every join; right where no pair is met again after it was joined."""
-    words = {word: [word[0], *("##" + each for each in word[1:])] for word in counts}
-    tokens = [*special, *sorted({each for word in counts for each in word})]
-    tokens += sorted({each for word in words.values() for each in word[1:]})
-    while len(tokens) < size:
-        pairs = Counter()
-        for word, count in counts.items():
-            for pair in zip(words[word], words[word][1:], strict=False):
-                pairs[pair] += count
-        if not pairs:
-            break
-        pair = min(pairs, key=lambda pair: (-pairs[pair], tokens.index(pair[0]), tokens.index(pair[1])))
-        if pairs[pair] < least:
-            break
-        joined = pair[0] + pair[1].removeprefix("##")
-        if joined not in tokens:
-            tokens.append(joined)
-        for symbols in words.values():
-            i = 0
-            while i + 1 < len(symbols):
-                if (symbols[i], symbols[i + 1]) == pair:
-                    symbols[i : i + 2] = [joined]
-                i += 1
-    return tokens
-
-
 @given(st.dictionaries(st.text("abc", min_size=1, max_size=6), st.integers(1, 9), min_size=1, max_size=6))
-def test_like_the_naive_way(counts):
-    wanted = naive(counts, 16, 1, SPECIAL)
+def test_like_the_oracle(counts):
+    wanted = wordpiece.learn(Counter(counts), 16, 1, SPECIAL)
     assert learn(counts, 16, 1, None, SPECIAL, "##") == wanted
 
 

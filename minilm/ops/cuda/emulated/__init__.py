@@ -79,7 +79,7 @@ def _forget() -> None:
     """Modules that hold the other CuPy are imported anew, and what is known of the device is asked anew."""
     from minilm import devices
 
-    held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.ops.cuda.trial")
+    held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.gpu_trial")
     for name in [n for n in sys.modules if (n.startswith("minilm.ops.") and n.endswith((".gpu", ".sliced"))) or n in held]:
         parent, _, child = name.rpartition(".")
         if hasattr(sys.modules.get(parent), child):

@@ -9,7 +9,7 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from minilm import forks
-from minilm.ops.kernel_cache import KernelCache
+from minilm.compiled.kernel_cache import KernelCache
 
 forks.wait_for(global_compiler_lock, llvmlite.binding.ffi.lib._lock)
 
@@ -20,7 +20,7 @@ CONTRACT = frozenset({"contract"})
 
 
 def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False, counted=True):
-    """Compile a kernel at its first call, without the GIL, kept on disk (`minilm.ops.kernel_cache`).
+    """Compile a kernel at its first call, without the GIL, kept on disk (`minilm.compiled.kernel_cache`).
 
     Parameters
     ----------

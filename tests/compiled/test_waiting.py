@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilm import devices, threads
-from minilm.ops.waiting import Waiting
+from minilm.compiled.waiting import Waiting
 
 
 @pytest.fixture(scope="module")

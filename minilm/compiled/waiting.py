@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 
 
 @intrinsic

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from minilm import files
-from minilm.ops import kernel_cache
-from minilm.ops.jit import jit
+from minilm.compiled import kernel_cache
+from minilm.compiled.jit import jit
 
 KERNEL = """
 import numpy as np
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from {package} import helpers
 from {package}.constants import FACTOR
 from {package}.helpers import built
@@ -32,7 +32,7 @@ def kernel(x):
         x[row] = helpers.doubled(x[row]) * FACTOR + ADDED(x[row])
 """
 HELPERS = """
-from minilm.ops.jit import jit
+from minilm.compiled.jit import jit
 from {package} import deeper
 
 @jit(part=True)
@@ -49,7 +49,7 @@ SOURCES = {
     "__init__": "",
     "kernel": KERNEL,
     "helpers": HELPERS,
-    "deeper": "from minilm.ops.jit import jit\n\n@jit(part=True)\ndef same(x):\n    return x\n",
+    "deeper": "from minilm.compiled.jit import jit\n\n@jit(part=True)\ndef same(x):\n    return x\n",
     "constants": "FACTOR = 3\nOTHER = 4\n",
     "oracle": "def forward(x):\n    return 2 * x * 3 + x + 2\n",
 }
