@@ -34,6 +34,7 @@ __all__ = ["opened", "read", "write_model", "write_results"]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
 PLOT = "loss.png"
+PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def _is_run(folder: str) -> bool:
 
 def write_model(recipe, rows, folder: str) -> None:
     """Write what a trained model is made of, config.json last: a folder that has one is whole."""
-    for stale in (METRICS, SAMPLES, PLOT):  # of the run that is replaced
+    for stale in (CONFIG, METRICS, SAMPLES, PLOT, *PICTURES, *_vocabularies(folder)):  # of the run that is replaced
         with contextlib.suppress(FileNotFoundError):
             os.remove(os.path.join(folder, stale))
     with written_whole(os.path.join(folder, WEIGHTS)) as file:
@@ -91,6 +92,10 @@ def write_model(recipe, rows, folder: str) -> None:
     _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
     settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
     _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
+
+
+def _vocabularies(folder: str) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith("tokenizer.") and name.endswith(".json")]
 
 
 def write_results(recipe, result, rows, validation, say) -> None:

@@ -12,6 +12,7 @@ from minilm.ops import checks
 from minilm.recipes import folder
 from minilm.recipes.result import Result
 from minilm.training.device import active
+from minilm.training.interrupt import Stop
 from minilm.training.progress import Progress
 
 __all__ = ["run"]
@@ -35,8 +36,10 @@ def run(recipe, data, *, out, seed, device, progress, overwrite) -> Result:
         fitted = recipe.fit(train, validation, seed=seed, progress=show)
         if out is None:
             return _measured(recipe, validation, fitted, None, show)
-        folder.write_model(recipe, fitted.rows, out)
+        with Stop() as stop:  # a model that is half written is none
+            folder.write_model(recipe, fitted.rows, out)
         try:
+            stop.act()
             result = _measured(recipe, validation, fitted, out, show)
             folder.write_results(recipe, result, fitted.rows, validation, say=show.say)
         except BaseException:

@@ -37,7 +37,7 @@ from minilm.data.manifest import file_hash
 from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 
-__all__ = ["FILES", "Checkpoint", "Folder", "holds_run"]
+__all__ = ["FILES", "STATE", "Checkpoint", "Folder", "holds_run"]
 
 STATE = "training.json"
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
