@@ -69,6 +69,7 @@ class Vectors(Recipe):
         "streams": 1,  # sentences that a GPU may train at a time; only 1 repeats bit for bit
     }
     choices = {"algorithm": models.word2vec.ALGORITHMS}
+    starts_anew = "word2vec trains word after word, and keeps no place in its text"
     least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
     def __init__(self, **options):
@@ -155,7 +156,7 @@ class Vectors(Recipe):
         config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
         return models.Word2Vec(config, seed=seed)
 
-    def fit(self, train, validation, *, seed, progress):
+    def fit(self, train, validation, *, seed, progress, kept=None):
         """Train word after word; see `minilm.models.Word2Vec.train`."""
         from minilm.training.interrupt import Stop
 
@@ -184,6 +185,9 @@ class Vectors(Recipe):
             )
             self._found = None
             seconds = rows[-1].seconds if rows else 0.0
+            if kept is not None:
+                kept.state.step, kept.state.seconds, kept.state.rows = len(losses), seconds, rows
+                kept.save()
             return Fitted(len(losses), seconds, rows, stop.signal)
 
     @property
