@@ -158,9 +158,9 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, k
     with model.parameters.clean_after_error():
         forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
     model.parameters.zero_gradients()
-    source, begun = stream(train, size, recipe.length, seed, state.step), state.step
-    watch, glances = Stopwatch(state.seconds), Glances(options, state.glanced)
-    earlier = state.seconds
+    begun, earlier = state.step, state.seconds
+    source = stream(train, size, recipe.length, seed, begun)
+    watch, glances = Stopwatch(earlier), Glances(options, state.glanced)
     with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), model.parameters.clean_after_error():
         while stop.signal is None:
             state.seconds = watch.seconds

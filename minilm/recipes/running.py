@@ -1,6 +1,6 @@
 """A recipe from its data to a folder that holds the model and what it reached; what `Recipe.run` does.
 
-The model is written now and then and when it is trained, and measured then: whatever is raised while it is measured, it is not lost.
+The model is written now and then, and when it is trained. Then it is measured: whatever is raised there, it is not lost.
 """
 
 from __future__ import annotations
