@@ -84,8 +84,8 @@ def run(args) -> int:
     else:
         _print(recipe, result)
     if result.stopped is not None:
-        how = "" if recipe.starts_anew else f"; `minilm recipe {args.name} --out {result.folder} --resume` goes on"
-        print(f"minilm: stopped after {result.steps:,} steps; what was learned is in {result.folder}{how}", file=sys.stderr)
+        how = f"what was learned is in {result.folder}; `minilm recipe {args.name} --out {result.folder} --resume` goes on"
+        print(f"minilm: stopped after {result.steps:,} steps; {how}", file=sys.stderr)
         return 128 + result.stopped
     return 0
 

@@ -80,7 +80,6 @@ class Recipe:
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
     choices: dict[str, tuple] = {}  # see `among`
     least: dict[str, int] = {}  # smallest values of whole numbers that may not be 0
-    starts_anew = ""  # why a run that was stopped cannot be gone on with, if it cannot
 
     def __init__(self, **options):
         defaults = self.defaults()

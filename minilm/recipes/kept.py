@@ -5,12 +5,14 @@ The protocol is that of `minilm.training.checkpoint`, the files are those of `mi
 
 from __future__ import annotations
 
+import os
 import time
 
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
 from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.run import load_weights
 
 __all__ = ["Kept"]
 
@@ -32,7 +34,6 @@ class Kept:
     def __init__(self, recipe, state: RecipeState | None = None, folder: Folder | None = None, checkpoint=None):
         self.recipe, self.state = recipe, state or RecipeState()
         self._folder, self._checkpoint = folder, checkpoint
-        self._saved: int | None = None if checkpoint is None else self.state.step  # the step of the last checkpoint
         self._first, self._at = True, time.perf_counter()
 
     @property
@@ -40,17 +41,21 @@ class Kept:
         """Whether it is time for a checkpoint."""
         return self._folder is not None and time.perf_counter() - self._at >= SECONDS
 
-    def restore(self, optimizer, average) -> None:
-        """Put back what a run is to go on from, if it is one that goes on."""
+    def restore(self, optimizer=None, average=None) -> None:
+        """Put back what a run is to go on from, if it is one that goes on; without an optimizer the weights alone."""
         checkpoint: Checkpoint | None = self._checkpoint
-        if checkpoint is not None:
-            snapshot.put_back(self.recipe.model, optimizer, average, checkpoint)
-            self._checkpoint = None  # its arrays
+        if checkpoint is None:
+            return
+        model, self._checkpoint = self.recipe.model, None
+        if optimizer is None:
+            load_weights(model, os.path.join(checkpoint.folder, files.WEIGHTS), checkpoint.contents[files.WEIGHTS])
+        else:
+            snapshot.put_back(model, optimizer, average, checkpoint)
 
     def save(self, optimizer=None, average=None) -> None:
-        """Write a checkpoint of this step, if there is none; without an optimizer one that training cannot go on from."""
+        """Write a checkpoint of this step; without an optimizer of the weights alone."""
         state, recipe = self.state, self.recipe
-        if self._folder is None or self._saved == state.step:
+        if self._folder is None:
             return
         metadata = {"format": "np", "step": str(state.step)}
         writers = files.writers(recipe) if self._first else {}
@@ -62,4 +67,4 @@ class Kept:
         if self._first:
             files.remove_stale(self._folder)
         files.write_log(recipe, state.rows, self._folder.path)
-        self._first, self._saved, self._at = False, state.step, time.perf_counter()
+        self._first, self._at = False, time.perf_counter()

@@ -26,8 +26,6 @@ def require_run(recipe, path) -> None:
     ------
     FileNotFoundError, ValueError
     """
-    if recipe.starts_anew:
-        raise ValueError(f"--resume: the recipe {recipe.name} cannot go on with a run: {recipe.starts_anew}")
     path = os.fspath(path)
     if files.is_old(path):
         raise ValueError(

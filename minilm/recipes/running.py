@@ -41,7 +41,7 @@ def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Resu
             resuming.check_prepared(recipe, checkpoint)
         recipe.model = recipe.make_model(state.seed).to(device)
         show = stack.enter_context(contextlib.closing(Progress(progress, "examples", state.done(recipe.options))))
-        for line in [*recipe.remarks(train, validation), *_resumed(recipe, state)]:
+        for line in [*recipe.remarks(train, validation), *([] if checkpoint is None else [_resumed(recipe, state)])]:
             show.say(line)
         stack.enter_context(active(device, recipe.options["precision"]))
         kept = Kept(recipe, state, place, checkpoint)
@@ -65,13 +65,11 @@ def _check_resumable(recipe, out, overwrite: bool) -> None:
     resuming.require_run(recipe, out)
 
 
-def _resumed(recipe, state: RecipeState) -> list[str]:
+def _resumed(recipe, state: RecipeState) -> str:
     """A line on a run that goes on."""
-    if not state.step:
-        return []
     if state.done(recipe.options) < 1:
-        return [f"resumed at step {state.step:,}"]
-    return [f"the run has had its budget of {state.step:,} steps, and is measured; more steps or minutes train it further"]
+        return f"resumed after {state.step:,} steps"
+    return f"the run has had its budget, {state.step:,} steps, and is measured; more steps or minutes train it further"
 
 
 def _examples(recipe, data, state: RecipeState, place) -> tuple:

@@ -44,6 +44,8 @@ class RecipeState:
         Those since the last row.
     glanced : float
         The part of the run that was done at the last evaluation.
+    place : dict
+        Where a loop of a recipe's own stands; its fields are what JSON has.
     """
 
     seed: int = 0
@@ -54,6 +56,7 @@ class RecipeState:
     rows: list[Row] = dataclasses.field(default_factory=list)
     losses: list[float] = dataclasses.field(default_factory=list)
     glanced: float = 0.0
+    place: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def done(self, options) -> float:
         """The part of the budget that is used up, 1 or more at the end."""
@@ -80,7 +83,7 @@ class RecipeState:
             checks.whole(name, fields[name], 0, 2**63)
         for name in ("seconds", "glanced"):
             checks.number(name, fields[name], 0, math.inf)
-        for name, kind in (("rows", list), ("losses", list), ("data_sha256", str), ("files", dict)):
+        for name, kind in (("rows", list), ("losses", list), ("data_sha256", str), ("place", dict), ("files", dict)):
             value = body[name]
             if not isinstance(value, kind):
                 raise TypeError(f"{name} must be {kind.__name__}, got {checks.describe(value)}")

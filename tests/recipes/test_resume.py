@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from minilm import cli, recipes
+from minilm.models import word2vec
+from minilm.ops import negative_sampling
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.recipes import fit, kept
 from minilm.recipes import folder as files
@@ -88,6 +90,34 @@ def test_stopped_and_resumed_equals_undisturbed(name, tmp_path, monkeypatch):
     same_run(tmp_path / "run", tmp_path / "whole")
 
 
+@pytest.mark.parametrize("calls", [3, 4])  # within the second pass over the text, and between two
+def test_vectors_go_on_at_their_place_in_the_text(calls, tmp_path, monkeypatch):
+    monkeypatch.setattr(word2vec, "CHUNK", 1000)
+    kind = recipes.load("vectors")
+    options = {"sentences": 300, "size": 6, "steps": 5, "min_count": 1}
+    with clocks.stopped() as clock:  # every call of the kernel is told of
+        real = negative_sampling.train
+        monkeypatch.setattr(negative_sampling, "train", clock.after(1, real))
+        kind(**options).run(out=tmp_path / "whole", seed=3, progress=False)
+        for _ in range(2):
+            count = itertools.count()
+
+            def stops(*arguments, **more):
+                if next(count) == calls:  # noqa: B023
+                    os.kill(os.getpid(), signal.SIGTERM)
+                clock.advance(1)
+                return real(*arguments, **more)
+
+            monkeypatch.setattr(negative_sampling, "train", stops)
+            resume = os.path.exists(tmp_path / "run")
+            result = kind(**({} if resume else options)).run(out=tmp_path / "run", seed=3, resume=resume, progress=False)
+        assert result.seconds == 2 * calls
+        monkeypatch.setattr(negative_sampling, "train", clock.after(1, real))
+        assert kind().run(out=tmp_path / "run", resume=True, progress=False).steps == 5
+    for name in ("model.safetensors", "log.csv", "config.json", "metrics.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
 def test_stream_begins_at_any_step():
     examples = list(range(23))
     whole = list(itertools.islice(fit.stream(examples, 4, lambda n: n % 5, 7, 0), 20))
@@ -134,11 +164,11 @@ def test_a_finished_run_is_measured_again_and_takes_a_larger_budget(tmp_path, ca
     whole = contents(folder)
     (folder / "metrics.json").unlink()
     assert cli.main(["recipe", "toy", "--out", str(folder), "--resume"]) == 0
-    assert "has had its budget of 15 steps" in capsys.readouterr().err
+    assert "has had its budget, 15 steps" in capsys.readouterr().err
     assert contents(folder) == whole
     assert cli.main(["recipe", "toy", "--out", str(folder), "--resume", "--steps", "20"]) == 0
     printed = capsys.readouterr()
-    assert "resumed at step 15" in printed.err and "20 steps" in printed.out
+    assert "resumed after 15 steps" in printed.err and "20 steps" in printed.out
     assert json.loads((folder / "config.json").read_text())["options"]["steps"] == 20
 
 
@@ -286,7 +316,7 @@ def stopped(tmp_path_factory):
         ("toy --out cut", "optimizer.safetensors is damaged"),
         ("toy --out run --overwrite", "one of them"),
         ("toy", "--resume needs --out"),
-        ("vectors --out run", "the recipe vectors cannot go on"),
+        ("vectors --out run", "holds a run of the recipe toy"),
     ],
 )
 def test_what_cannot_go_on_is_refused_in_one_line(stopped, capsys, monkeypatch, argv, says):
