@@ -16,6 +16,7 @@ from minilm.files import written_whole
 __all__ = ["CHAPTERS", "write"]
 
 FOLDER = pathlib.Path(__file__).parent
+STYLE = "book.css"
 CHAPTERS = (
     "notation",
     "linear",
@@ -88,13 +89,18 @@ def write(out, progress: Callable[[str], None] = lambda title: None) -> str:
         docutils, pygments or latex2mathml is not installed (the extra `book`); or a chapter asks for what is not there.
     NotADirectoryError
         `out` is a file.
+    FileExistsError
+        A page would replace a file that is of no earlier book.
     """
     _require()
     out = os.fspath(out)
     if os.path.lexists(out) and not os.path.isdir(out):
         raise NotADirectoryError(f"{out} is a file, wanted a folder for the book")
+    _check_free(out)
     os.makedirs(out, exist_ok=True)
     directives.register()
+    _put(out, STYLE, (FOLDER / "book.css").read_text(encoding="utf-8") + _colours())  # first: it says that the folder is a book's
+    _put(out, "book.js", (FOLDER / "book.js").read_text(encoding="utf-8"))
     sources = {name: (FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8") for name in CHAPTERS}
     titles = {name: source.splitlines()[0] for name, source in sources.items()}
     entries = []
@@ -106,8 +112,6 @@ def write(out, progress: Callable[[str], None] = lambda title: None) -> str:
         entries += _entries(name, titles[name], body)
     _put(out, "index.html", _page(titles, None, _contents(titles), [None, CHAPTERS[0]]))
     _put(out, "search.js", f"const BOOK = {json.dumps(entries, ensure_ascii=False)};\n".replace("</", "<\\/"))
-    _put(out, "book.css", (FOLDER / "book.css").read_text(encoding="utf-8") + _colours())
-    _put(out, "book.js", (FOLDER / "book.js").read_text(encoding="utf-8"))
     return os.path.join(out, "index.html")
 
 
@@ -148,6 +152,16 @@ def _require() -> None:
         import pygments  # noqa: F401
     except ImportError as error:
         raise ValueError(f"the book needs {error.name}: pip install 'minilm[book]'") from None
+
+
+def _check_free(out: str) -> None:
+    """FileExistsError where a page would replace a file that is of no earlier book."""
+    if os.path.exists(os.path.join(out, STYLE)):
+        return
+    for name in ("index", *CHAPTERS):
+        path = os.path.join(out, f"{name}.html")
+        if os.path.lexists(path):
+            raise FileExistsError(f"{path} is there already and of no book, so it is not replaced: wanted a folder for the book")
 
 
 def _put(out: str, name: str, content: str) -> None:

@@ -134,6 +134,8 @@ def decode(ids: list[int], vocabulary: list[str]) -> str:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m minilm.pages.bpe FILE")
     text = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
     vocabulary, merges = learn(Counter(pieces(text)), 400)
     ids = encode(text[:60], vocabulary, merges)

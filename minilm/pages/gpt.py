@@ -161,6 +161,8 @@ def write(W, ids: list[int], tokens: int, H: int) -> list[int]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m minilm.pages.gpt FILE")
     text = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
     W, characters, _ = train(text)
-    print("".join(characters[i] for i in write(W, [characters.index("T")], 200, H=4)))
+    print("".join(characters[i] for i in write(W, [characters.index(text[0])], 200, H=4)))

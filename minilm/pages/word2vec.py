@@ -93,6 +93,8 @@ def nearest(W, word: int, count: int = 5) -> list[int]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m minilm.pages.word2vec FILE")
     W, vocabulary, _ = train(pathlib.Path(sys.argv[1]).read_text(encoding="utf-8"))
     for word in vocabulary[20:30]:
         print(word, "->", *(vocabulary[i] for i in nearest(W, vocabulary.index(word))))

@@ -94,6 +94,8 @@ def learn(counts: Counter[str], size: int, least: int = 2, special: tuple[str, .
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m minilm.pages.wordpiece FILE")
     text = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8")
     vocabulary = learn(Counter(words(text)), 400)
     print([vocabulary[id] for id in encode(text[:60], vocabulary)])

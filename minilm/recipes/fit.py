@@ -196,9 +196,9 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, k
                 with watch.stopped():
                     read()
                     kept.save(adam, average)
-        read()
-        state.seconds = watch.seconds
-        kept.save(adam, average)
+    read()
+    state.seconds = watch.seconds
+    kept.save(adam, average)
     if average is not None and average.updates:
         means = average.state_dict()
         del means["updates"]

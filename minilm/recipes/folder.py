@@ -31,7 +31,7 @@ from minilm.layers.base import blank
 from minilm.recipes import registry
 from minilm.recipes.state import RecipeState, Row
 from minilm.training import tensors
-from minilm.training.checkpoint import Checkpoint, Folder, Layout
+from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
 from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights, tokenizer_of
 
@@ -41,8 +41,13 @@ CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "me
 NOT_OURS = "it is no recipe's run, so nothing in it is replaced"
 PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
 VOCABULARIES = "tokenizer.*.json"
+PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
 LAYOUT = Layout(
-    "recipe.json", (CONFIG, WEIGHTS), RecipeState.from_json, more=(OPTIMIZER, VOCABULARIES), beside=(METRICS, LOG, SAMPLES, PLOT)
+    RECIPE_STATE,
+    (CONFIG, WEIGHTS),
+    RecipeState.from_json,
+    more=(OPTIMIZER, VOCABULARIES),
+    beside=(METRICS, LOG, SAMPLES, PLOT, *PICTURES),
 )
 
 

@@ -12,6 +12,7 @@ from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
 from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.interrupt import Stop
 from minilm.training.run import load_weights
 
 __all__ = ["Kept"]
@@ -53,7 +54,7 @@ class Kept:
             snapshot.put_back(model, optimizer, average, checkpoint)
 
     def save(self, optimizer=None, average=None) -> None:
-        """Write a checkpoint of this step; without an optimizer of the weights alone."""
+        """Write a checkpoint of this step; without an optimizer of the weights alone. A signal waits until it stands."""
         state, recipe = self.state, self.recipe
         if self._folder is None:
             return
@@ -63,8 +64,10 @@ class Kept:
             writers |= files.weights_writer(recipe, metadata)
         else:
             writers |= snapshot.arrays_writers(recipe.model, optimizer, average, metadata)
-        self._folder.save(state, writers)
-        if self._first:
-            files.remove_stale(self._folder)
-        files.write_log(recipe, state.rows, self._folder.path)
-        self._first, self._at = False, time.perf_counter()
+        with Stop() as stop:
+            self._folder.save(state, writers)
+            if self._first:
+                files.remove_stale(self._folder)
+            files.write_log(recipe, state.rows, self._folder.path)
+            self._first, self._at = False, time.perf_counter()
+        stop.act()

@@ -198,9 +198,9 @@ class Vectors(Recipe):
                 progress=told,
                 place=place,
             )
-            self._found = None
-            save()
-            return Fitted(len(losses), place.seconds, rows, stop.signal)
+        self._found = None
+        save()
+        return Fitted(len(losses), place.seconds, rows, stop.signal)
 
     @property
     def vectors(self) -> WordVectors:

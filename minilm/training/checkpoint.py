@@ -41,9 +41,9 @@ from minilm.data.manifest import file_hash
 from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 
-__all__ = ["FILES", "Checkpoint", "Folder", "Layout", "holds_run"]
+__all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
 
-STATE = "training.json"
+STATE, RECIPE_STATE = STATES = "training.json", "recipe.json"  # of `minilm train`, and of a recipe
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
 ATTEMPTS = 100  # to read while a training process replaces the files
 UNFINISHED = re.compile(r"\.(.+)\.(next|[0-9a-f]{8}\.tmp)")  # a file that waits for its name, or that is not whole
@@ -77,7 +77,7 @@ def pending(name: str) -> str:
 
 def holds_run(folder) -> str | None:
     """The file that shows that a folder holds a run, or a model of somebody's; None if there is none."""
-    return next((name for name in (STATE, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
+    return next((name for name in (*STATES, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
 
 
 class Checkpoint:
@@ -260,7 +260,12 @@ class Folder:
         self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
 
     def _clean(self) -> None:
-        """Remove what processes that were killed have left: files that were never committed, or not whole."""
+        """Remove what processes that were killed have left: files that were never committed, or not whole.
+
+        A run of the other kind is left alone, whose committed files may still wait for their names.
+        """
+        if any(os.path.lexists(os.path.join(self.path, state)) for state in STATES if state != self.layout.state):
+            return
         for name in os.listdir(self.path):
             left = UNFINISHED.fullmatch(name)
             if left and self.layout.makes(left[1]):

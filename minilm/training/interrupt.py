@@ -58,3 +58,8 @@ class Stop:
 
     def __exit__(self, *_) -> None:
         self._restore()
+
+    def act(self) -> None:
+        """After the block: do what the signal that came in it does outside, if one came."""
+        if self.signal is not None:
+            signal.raise_signal(self.signal)

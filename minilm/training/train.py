@@ -11,7 +11,7 @@ from minilm.data.manifest import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.training.build import corpus_parts, make_batches, make_model
-from minilm.training.checkpoint import Checkpoint, Folder, holds_run
+from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
 from minilm.training.log import NO_PLOTS
@@ -70,7 +70,7 @@ def train(
     ValueError, TypeError
         The configuration, the text or the checkpoint is not what it should be; nothing was changed.
     FileExistsError
-        `out` holds a run, and neither `resume` nor `overwrite` was said.
+        `out` holds a run, and neither `resume` nor `overwrite` was said; or a model that no `train` wrote there.
     OSError
         A file cannot be read or written. The last good checkpoint is kept, as it is in the two cases below.
     NonFiniteError
@@ -97,14 +97,22 @@ def stored_config(out) -> RunConfig:
     return Checkpoint.read(out, ()).state.config
 
 
+def _check_free(out, held: str | None, overwrite: bool) -> None:
+    """FileExistsError where a folder holds a file of a model; only what `train` wrote may be replaced."""
+    if held is None or (held == STATE and overwrite):
+        return
+    hint = "--resume goes on with a run, --overwrite replaces it"
+    if held != STATE:
+        hint = f"it has no {STATE}, so it is no run of `minilm train`, and nothing in it is replaced"
+    raise FileExistsError(f"{os.fspath(out)} holds {held} already: {hint}")
+
+
 def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
     _require(config.device)
     config = config.replace(corpus=on_disk(config.corpus))
     folder = _claimed(config) if out is None else _opened(out)
     try:
-        held = None if overwrite else holds_run(folder.path)  # looked at under the lock: nobody puts a run there meanwhile
-        if held:
-            raise FileExistsError(f"{os.fspath(out)} holds {held} already: --resume goes on with a run, --overwrite replaces it")
+        _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
         if os.path.isfile(config.corpus):
             config = config.replace(corpus=os.path.abspath(config.corpus))
         tokenizer, parts = corpus_parts(config)

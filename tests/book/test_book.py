@@ -29,6 +29,20 @@ def pages(tmp_path_factory):
     return {name: (folder / name).read_text(encoding="utf-8") for name in os.listdir(folder)}
 
 
+def test_only_a_book_is_replaced(tmp_path, monkeypatch):
+    monkeypatch.setattr(site, "CHAPTERS", ("notation",))
+    for name in ("index.html", "notation.html"):
+        (tmp_path / name).write_text("mine")
+        with pytest.raises(FileExistsError, match=f"{name} is there already and of no book"):
+            book.write(tmp_path)
+        assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+        (tmp_path / name).unlink()
+    (tmp_path / "notes.html").write_text("mine")
+    for _ in range(2):
+        book.write(tmp_path)
+    assert (tmp_path / "notes.html").read_text() == "mine"
+
+
 def chapters(pages):
     return {name.removesuffix(".html"): page for name, page in pages.items() if name.endswith(".html") and name != "index.html"}
 

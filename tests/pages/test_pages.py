@@ -1,6 +1,8 @@
 """Each page of a model computes what the full model computes, and its training loop learns."""
 
 import inspect
+import runpy
+import sys
 
 import numpy as np
 import pytest
@@ -201,3 +203,11 @@ def test_a_page_stands_on_the_operations_alone(page):
     assert len(source.splitlines()) <= 300
     train = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "train"]
     assert all(node.end_lineno - node.lineno <= 35 for node in train)
+
+
+@pytest.mark.parametrize("name", ["rnn_lm", "gpt", "word2vec", "bpe", "wordpiece"])
+def test_a_page_that_is_run_without_a_text_says_what_it_wants(name, monkeypatch):
+    monkeypatch.setattr("sys.argv", [f"{name}.py"])
+    monkeypatch.delitem(sys.modules, f"minilm.pages.{name}", raising=False)
+    with pytest.raises(SystemExit, match=rf"usage: python -m minilm\.pages\.{name} FILE"):
+        runpy.run_module(f"minilm.pages.{name}", run_name="__main__")

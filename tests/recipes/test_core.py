@@ -1,6 +1,7 @@
 """What all recipes share: settings, the loop, the folder, the two commands."""
 
 import json
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,9 @@ import pytest
 from minilm import cli, recipes
 from minilm.files import new_folder
 from minilm.recipes import fit
+from minilm.training import tensors
 from minilm.training.checkpoint import Folder
+from minilm.training.interrupt import SIGNALS
 from minilm.training.progress import Progress
 from tests import clocks
 from tests.recipes.toy import Toy
@@ -201,6 +204,39 @@ def test_an_unmeasured_run_has_no_measures_of_the_one_before(tmp_path, monkeypat
     with pytest.raises(ValueError, match="no example"):
         Broken(steps=5).run(out=tmp_path, overwrite=True, progress=False)
     assert not {"metrics.json", "samples.txt", "loss.png"} & {path.name for path in tmp_path.iterdir()}
+
+
+def test_nothing_of_another_recipes_run_stays_in_the_folder(tmp_path):
+    Toy(steps=5).run(out=tmp_path, progress=False)
+    others = {"attention.png", "hops.png", "relations.png", "vectors.txt", "tokenizer.source.json"}
+    for name in others:
+        (tmp_path / name).write_text("of a run of another recipe")
+    (tmp_path / "notes.txt").write_text("mine")
+    Toy(steps=5).run(out=tmp_path, overwrite=True, progress=False)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "notes.txt" in names and not others & names
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_the_model_is_written_waits_until_it_is(tmp_path, monkeypatch, number):
+    before, replaced, acted = tensors.write, [], []
+
+    def write(file, arrays, metadata):
+        if "optimizer.steps" not in arrays:  # once a checkpoint
+            replaced.append((tmp_path / "config.json").exists())
+            signal.raise_signal(number)
+        before(file, arrays, metadata)
+
+    monkeypatch.setattr(tensors, "write", write)
+    outside = signal.signal(number, lambda *_: acted.append(sorted(path.name for path in tmp_path.iterdir())))
+    try:
+        Toy(steps=5).run(out=tmp_path, progress=False)
+        Toy(steps=5).run(out=tmp_path, progress=False, overwrite=True)
+    finally:
+        signal.signal(number, outside)
+    assert len(acted) == 2 and all({"config.json", "model.safetensors"} < {*names} for names in acted)
+    assert replaced == [False, True]  # the old run is whole until the new one is
+    recipes.open_run(tmp_path).answer("abc")
 
 
 def test_two_recipes_do_not_train_in_one_folder(tmp_path):

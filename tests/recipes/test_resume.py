@@ -261,6 +261,17 @@ def test_killed_while_it_overwrites_leaves_one_whole_run(tmp_path, old_files):
     assert lived and call > 8 and seen == {True, False}
 
 
+def test_train_leaves_a_half_done_commit_of_a_recipe_alone(tmp_path, monkeypatch):
+    recipe, adam, _, state = trained(0)
+    with files.opened(tmp_path, False) as folder, monkeypatch.context() as killed:
+        killed.setattr(folder, "_rename", lambda *_: None)
+        killed.setattr(files, "remove_stale", lambda *_: None)
+        Kept(recipe, state, folder).save(adam)
+    assert (tmp_path / ".model.safetensors.next").exists()
+    assert cli.main(["train", "--out", str(tmp_path), "--overwrite", "--quiet", "--steps", "1"]) == 2
+    np.testing.assert_array_equal(recipes.open_run(tmp_path).model.parameters.flat, recipe.model.parameters.flat)
+
+
 def test_a_run_that_fails_before_its_first_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
     Toy(steps=5).run(out=tmp_path, progress=False)
     before = contents(tmp_path)

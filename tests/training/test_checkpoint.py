@@ -325,6 +325,15 @@ def test_a_run_is_not_overwritten(run, tiny, tmp_path):
     assert len(training.read_log(run.folder)["step"]) == len(training.read_log(tmp_path / "new")["step"])
 
 
+def test_only_what_train_wrote_is_replaced(tiny, tmp_path):
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):  # of a published model, or of a recipe's run
+        (tmp_path / name).write_text("of another")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="no run of `minilm train`, and nothing in it is replaced"):
+            training.train(tiny(), out=tmp_path, overwrite=overwrite)
+    assert {path.read_text() for path in tmp_path.iterdir() if not path.name.startswith(".")} == {"of another"}
+
+
 # --- numbers that are not finite ----------------------------------------------------------------------------------------
 
 

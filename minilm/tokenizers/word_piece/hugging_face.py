@@ -121,10 +121,11 @@ def assembled(cls, ids: dict[str, int], listed, around, given: dict, whole: bool
             given = {**given, **settings_of(around.config)}
         except ValueError as error:
             raise ValueError(f"{os.path.join(around.folder, beside.CONFIG)}: {error}") from None
+    pieces = frozenset(ids)
     added, roles = beside.completed(ids, listed, around, FAMILY, whole)
     named = {role: token for role, token in roles.items() if role in USUAL and (token or role != "unk_token")}
     usual = {role: token if token in ids else None for role, token in USUAL.items() if role != "unk_token"}
-    return cls(in_order(ids), special_tokens=(), added_tokens=added, **{**usual, **given, **named})
+    return cls(in_order(ids), special_tokens=(), added_tokens=added, outside=ids.keys() - pieces, **{**usual, **given, **named})
 
 
 def in_order(ids: dict[str, int]) -> list[str]:
@@ -213,7 +214,7 @@ def to_json(tokenizer) -> str:
             "unk_token": tokenizer.unk_token,
             "continuing_subword_prefix": tokenizer.prefix,
             "max_input_chars_per_word": tokenizer.max_word_chars,
-            "vocab": ids,
+            "vocab": {token: id for token, id in ids.items() if token not in tokenizer.outside},
         },
     }
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
@@ -233,13 +234,16 @@ def save(tokenizer, path) -> None:
 
 
 def save_vocabulary(tokenizer, path) -> None:
-    """Write a vocab.txt."""
+    """Write a vocab.txt, with an empty line for a token that is no piece, unless it is at the end."""
     path = os.fspath(path)
-    for token in tokenizer.vocabulary:
+    lines = ["" if token in tokenizer.outside else token for token in tokenizer.vocabulary]
+    while lines and not lines[-1]:
+        lines.pop()
+    for token in lines:
         if "\n" in token or token != token.rstrip(BLANKS):
             raise ValueError(f"{VOCABULARY} has a token a line, without white space at its end, so it cannot hold {token!r}")
     target = os.path.join(path, VOCABULARY) if os.path.isdir(path) else path
-    files.write_atomically(target, "".join(f"{token}\n" for token in tokenizer.vocabulary).encode("utf-8"))
+    files.write_atomically(target, "".join(f"{token}\n" for token in lines).encode("utf-8"))
 
 
 def save_pretrained(tokenizer, folder) -> None:

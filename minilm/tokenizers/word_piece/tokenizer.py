@@ -46,6 +46,8 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
     added_tokens : iterable of AddedToken
         Tokens of the vocabulary that a text may spell and that are not special, or have other flags; see `AddedToken`. A token
         that is `normalized` is looked for in the text as the basic tokenizer makes it: without accents, in lower case.
+    outside : iterable of str
+        Those of the special and added tokens that are no pieces: the text spells them, but no word is cut into them.
 
     Raises
     ------
@@ -91,6 +93,7 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         mask_token: str | None = "[MASK]",
         special_tokens: Iterable[str] = (),
         added_tokens: Iterable[AddedToken] = (),
+        outside: Iterable[str] = (),
     ):
         roles = dict(zip(ROLES, (unk_token, cls_token, sep_token, pad_token, mask_token), strict=True))
         vocabulary = tuple(vocabulary)
@@ -117,6 +120,9 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         accents = self.lower if strip_accents is None else strip_accents
         self._basic = BasicTokenizer(Basic(self.clean_text, self.split_cjk, accents, self.lower), self.max_word_chars)
         self._add(special, added_tokens, self._basic.normalized)
+        self.outside = frozenset(outside)
+        for token in sorted(self.outside - {each.content for each in self.added_tokens}):
+            raise ValueError(f"outside holds {token!r}, which is neither a special nor an added token")
 
     def __getstate__(self):  # what is made at the first use does not travel to another process
         return {name: value for name, value in self.__dict__.items() if name not in ("_trie", "_spelled", "_written")}
@@ -145,7 +151,7 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
 
     @functools.cached_property
     def _trie(self):
-        return build(self._vocabulary, self.prefix)
+        return build(("" if token in self.outside else token for token in self._vocabulary), self.prefix)
 
     # Ids to text
 
@@ -224,7 +230,7 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         known = set(roles.values())
         more = [token for token in self.special_tokens if token not in known]
         names = ("lower", "strip_accents", "split_cjk", "clean_text", "max_word_chars", "prefix", "clean_up")
-        tokens = {**roles, "special_tokens": more, "added_tokens": self._added.further()}
+        tokens = {**roles, "special_tokens": more, "added_tokens": self._added.further(), "outside": sorted(self.outside)}
         return {**{name: getattr(self, name) for name in names}, **tokens}
 
     def _fields(self):

@@ -1,6 +1,7 @@
 """Hugging Face's tokenizers and transformers take added tokens for the same."""
 
 import json
+import pickle
 
 import pytest
 from hypothesis import given, settings
@@ -79,7 +80,7 @@ def test_tokens_that_are_not_special():
 
 def test_what_transformers_saves_after_adding_tokens(tmp_path):
     transformers = pytest.importorskip("transformers")
-    texts = ["a new Newtok <r> the", "NEWTOK, dont <R>x newtoks", "the<r>  newtok"]
+    texts = ["a new Newtok <r> the", "NEWTOK, dont <R>x newtoks", "the<r>  newtok", "donts dont's adont DONT"]
     WordPiece(VOCABULARY).save_pretrained(tmp_path / "wordpiece")
     gpt1().save_pretrained(tmp_path / "gpt1")
     small().save_pretrained(tmp_path / "bpe")
@@ -102,3 +103,21 @@ def test_what_transformers_saves_after_adding_tokens(tmp_path):
         again = getattr(transformers, name).from_pretrained(tmp_path / f"ours {kind}")
         for text in texts:
             assert again(text, add_special_tokens=False)["input_ids"] == ours.encode(text).tolist()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_word_is_cut_into_an_added_token_that_is_not_in_the_vocabulary(tmp_path, whole):
+    transformers = pytest.importorskip("transformers")
+    WordPiece(VOCABULARY).save_pretrained(tmp_path)
+    theirs = transformers.BertTokenizer.from_pretrained(tmp_path)
+    theirs.add_tokens([peer.AddedToken("dont", single_word=True), peer.AddedToken("##zz", single_word=True)])
+    theirs.add_tokens([peer.AddedToken("king", normalized=False)])
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = tokenizers.load(tmp_path / "theirs")
+    ours.save_pretrained(tmp_path / "ours")
+    if not whole:
+        (tmp_path / "ours" / "tokenizer.json").unlink()
+    assert ours.outside == {"dont", "##zz", "king"}
+    for each in (ours, tokenizers.load(tmp_path / "ours"), pickle.loads(pickle.dumps(ours))):
+        for text in ("donts dont dont's", "KING kings", "azz zz", "the king"):
+            assert each.encode(text).tolist() == theirs(text, add_special_tokens=False)["input_ids"]
