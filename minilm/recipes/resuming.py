@@ -19,8 +19,8 @@ __all__ = ["check_data", "check_prepared", "fingerprint", "require_run", "take_s
 BUDGETS = ("steps", "minutes")  # all that may change
 
 
-def require_run(recipe, path) -> None:
-    """Raise unless the folder holds a run that can be gone on with; nothing is made and nothing written.
+def require_run(path) -> None:
+    """Raise unless the folder holds a run that can be gone on with; no folder is made.
 
     Raises
     ------
@@ -31,10 +31,7 @@ def require_run(recipe, path) -> None:
         raise ValueError(
             f"{path}: an earlier minilm wrote this run, without what training goes on from; --overwrite starts it anew"
         )
-    checkpoint = Checkpoint.read(path, (files.CONFIG,), files.LAYOUT)
-    config = json.loads(checkpoint.contents[files.CONFIG])
-    if config["recipe"] != recipe.name:
-        raise ValueError(f"{path} holds a run of the recipe {config['recipe']}, and --resume was to go on with {recipe.name}")
+    Checkpoint.read(path, (), files.LAYOUT)
 
 
 def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
@@ -43,9 +40,12 @@ def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
     Raises
     ------
     ValueError
-        Naming the setting.
+        Naming the setting; or the run is one of another recipe.
     """
-    stored = json.loads(checkpoint.contents[files.CONFIG])["options"]
+    config = json.loads(checkpoint.contents[files.CONFIG])
+    if config["recipe"] != recipe.name:
+        raise ValueError(f"{checkpoint.folder} holds a run of the recipe {config['recipe']}, and not of {recipe.name}")
+    stored = config["options"]
     given = {key: recipe.options[key] for key in recipe.given}
     changed = [(key, stored.get(key), value) for key, value in given.items() if key not in BUDGETS and value != stored.get(key)]
     if seed is not None and seed != checkpoint.state.seed:

@@ -27,7 +27,7 @@ def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Resu
     if seed is not None:
         seed = checks.whole("seed", seed, 0, 2**63)
     if resume:
-        _check_resumable(recipe, out, overwrite)
+        _check_resumable(out, overwrite)
     with contextlib.ExitStack() as stack:
         place = None if out is None else stack.enter_context(folder.opened(out, overwrite, resume))
         checkpoint = place.read() if resume else None
@@ -41,7 +41,7 @@ def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Resu
             resuming.check_prepared(recipe, checkpoint)
         recipe.model = recipe.make_model(state.seed).to(device)
         show = stack.enter_context(contextlib.closing(Progress(progress, "examples", state.done(recipe.options))))
-        for line in [*recipe.remarks(train, validation), *([] if checkpoint is None else [_resumed(recipe, state)])]:
+        for line in recipe.remarks(train, validation) + ([] if checkpoint is None else [_resumed(recipe, state)]):
             show.say(line)
         stack.enter_context(active(device, recipe.options["precision"]))
         kept = Kept(recipe, state, place, checkpoint)
@@ -57,12 +57,12 @@ def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Resu
         return result
 
 
-def _check_resumable(recipe, out, overwrite: bool) -> None:
+def _check_resumable(out, overwrite: bool) -> None:
     if overwrite:
         raise ValueError("resume goes on with a run, overwrite replaces it: one of them")
     if out is None:
         raise ValueError("resume needs out, the run's folder")
-    resuming.require_run(recipe, out)
+    resuming.require_run(out)
 
 
 def _resumed(recipe, state: RecipeState) -> str:

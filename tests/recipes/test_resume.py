@@ -20,6 +20,7 @@ from minilm.recipes.resuming import fingerprint
 from minilm.recipes.state import RecipeState
 from minilm.training.checkpoint import Checkpoint
 from tests import clocks
+from tests.ops import gpu
 from tests.recipes.test_sentiment import corpus
 from tests.recipes.toy import Toy
 from tests.training.test_killed import in_child
@@ -89,6 +90,18 @@ def test_stopped_and_resumed_equals_undisturbed(name, tmp_path, monkeypatch):
     result = kind().run(out=tmp_path / "run", resume=True, progress=False)
     assert (result.steps, result.stopped) == (options["steps"], None)
     same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_run_goes_on_on_a_gpu(tmp_path, monkeypatch):
+    options = {"steps": 6, "average": 0.5}
+    with gpu.emulated():
+        Toy(**options).run(out=tmp_path / "whole", device="cuda", progress=False)
+        stop_after(monkeypatch, 3)
+        assert Toy(**options).run(out=tmp_path / "run", device="cuda", progress=False).steps == 3
+        shutil.copytree(tmp_path / "run", tmp_path / "host")
+        Toy().run(out=tmp_path / "run", device="cuda", resume=True, progress=False)
+    same_run(tmp_path / "run", tmp_path / "whole")
+    assert Toy().run(out=tmp_path / "host", resume=True, progress=False).steps == 6
 
 
 @pytest.mark.parametrize("calls", [4, 3])  # within the second pass over the text, which takes three; and between two
