@@ -6,14 +6,15 @@ in the lowest layer, the recipe, most keys have one. Three things are said of mo
 
 - A budget (steps, minutes or epochs) replaces that of the layers before, whichever it was.
 - A section is of one kind (the model's family, the optimizer's name, ...): that of the last layer that names one. Layers that
-  name another kind in that section do not count in it, since the options of one kind are not those of another; what no
-  layer gives has the kind's own default. Layers that name no kind count, whichever it is.
+  name another kind in that section do not count in it, since the options of one kind are not those of another, and a warning
+  names what is left out; what no layer gives has the kind's own default. Layers that name no kind count, whichever it is.
 - The word ``"none"`` takes away what a layer before has set, for keys that may be left out (TOML has no null).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -138,16 +139,20 @@ def _section(name: str, tables: list) -> Any:
         if not isinstance(table, Mapping):
             return table  # which `RunConfig` refuses
     if name in KINDS:
-        tables = _of_last_kind(tables, *KINDS[name])
+        tables = _of_last_kind(name, tables, *KINDS[name])
     if name == "model":
         tables = _of_last_cell(tables)
     return {key: value for table in tables for key, value in table.items()}
 
 
-def _of_last_kind(tables: list, key: str, usual: str) -> list:
-    """The tables without those that name another kind than the last one named."""
+def _of_last_kind(name: str, tables: list, key: str, usual: str) -> list:
+    """The tables without those that name another kind than the last one named; what the user gave in one of them is told."""
     tables = [{key: usual, **tables[0]}, *tables[1:]]
     kind = _last(table.get(key) for table in tables)
+    lost = [f"{name}.{left}" for table in tables[1:] if table.get(key, kind) != kind for left in table if left != key]
+    if lost:
+        given = f"{name}.{key} is {kind!r} now, and they were given for another one"
+        warnings.warn(f"left out: {', '.join(lost)}; {given}", UserWarning, stacklevel=4)
     return [table for table in tables if table.get(key, kind) == kind]
 
 

@@ -1,6 +1,7 @@
 """Where settings come from, which wins, and what is said of wrong ones."""
 
 import json
+import warnings
 
 import pytest
 
@@ -290,3 +291,15 @@ def test_a_resumed_run_refuses_another_value_whatever_else_is_said(changes):
     assert settings.resumed(config, options={"model": model_option("gru")}) == config
     with pytest.raises(ValueError, match=f"--resume goes on with the run's own settings: {changes[0].partition('=')[0]} is"):
         settings.resumed(config, sets=changes, options={"model": model_option("gru")})
+
+
+def test_what_a_file_gave_for_another_kind_is_told(tmp_path):
+    file = tmp_path / "gpt.toml"
+    file.write_text('[model]\nmodel_type = "gpt"\nn_layer = 3\n[optimizer]\nname = "sgd"\nmomentum = 0.9\n')
+    with pytest.warns(UserWarning, match="left out: model.n_layer; model.model_type is 'rnn_lm' now, and they were given for"):
+        config = training.configuration(file=file, options={"model": {"model_type": "rnn_lm", "cell": "gru"}})
+    assert config.model["cell"] == "gru" and config.optimizer.momentum == 0.9
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing that a user gave is left out here
+        training.configuration("words", options={"model": {"model_type": "rnn_lm", "cell": "gru"}})
+        training.configuration("words", sets=["optimizer.name=sgd"])

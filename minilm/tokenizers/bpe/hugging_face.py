@@ -66,7 +66,7 @@ def read_merges(path) -> list[tuple[str, str]]:
         lines = content.decode("utf-8").replace("\r\n", "\n").split("\n")  # other line ends are tokens' characters
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: invalid UTF-8 at byte {error.start}") from None
-    if lines and lines[0].startswith("#version"):
+    if lines[0].removeprefix("\ufeff").startswith("#version"):  # a byte order mark, as some editors write one
         del lines[0]
     while lines and not lines[-1]:
         del lines[-1]

@@ -236,3 +236,11 @@ def test_classes_refuse_each_others_files(tmp_path):
         GPT1BPE.load(tmp_path / "two.json")
     with pytest.raises(ValueError, match="one.json: normalizer must be None"):
         ByteLevelBPE.load(tmp_path / "one.json")
+
+
+def test_a_byte_order_mark_before_the_merges(tmp_path):
+    small().save_pretrained(tmp_path)
+    content = (tmp_path / "merges.txt").read_bytes()
+    (tmp_path / "merges.txt").write_bytes(b"\xef\xbb\xbf" + content)
+    (tmp_path / "tokenizer.json").unlink(missing_ok=True)
+    assert ByteLevelBPE.from_pretrained(tmp_path).merges == small().merges
