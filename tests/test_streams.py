@@ -102,8 +102,11 @@ def opened_terminal(columns):
 
 
 def shown_on(master) -> bytes:
-    """What stands on a terminal; nothing is waited for without end."""
-    return os.read(master, 1000) if select.select([master], [], [], 10)[0] else b""
+    """What stands on a terminal, in however many pieces it came; nothing is waited for without end."""
+    shown = b""
+    while select.select([master], [], [], 0.5 if shown else 10)[0]:
+        shown += os.read(master, 1000)
+    return shown
 
 
 def test_a_terminal_without_a_size_gets_lines(monkeypatch):
