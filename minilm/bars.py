@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 __all__ = ["bar", "wanted"]
@@ -9,7 +10,7 @@ __all__ = ["bar", "wanted"]
 
 def wanted() -> bool:
     """Whether a bar can be drawn where stderr goes: to a terminal, or into a notebook."""
-    return _in_a_notebook() or (sys.stderr is not None and sys.stderr.isatty())
+    return _in_a_notebook() or (sys.stderr is not None and sys.stderr.isatty() and _has_columns(sys.stderr))
 
 
 def bar(*arguments, **options):
@@ -19,6 +20,14 @@ def bar(*arguments, **options):
     else:
         from tqdm import tqdm
     return tqdm(*arguments, **options)
+
+
+def _has_columns(stream) -> bool:
+    """Whether a terminal has a size: tqdm draws nothing on one of no columns, as that of a new pseudo-terminal."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns > 0
+    except (OSError, ValueError, AttributeError):  # no real file, as in a test
+        return True
 
 
 def _in_a_notebook() -> bool:

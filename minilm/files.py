@@ -197,7 +197,11 @@ def read_json(path) -> dict:
         Naming the file.
     """
     with open(path, "rb") as file:
-        content = file.read()
+        return json_object(path, file.read())
+
+
+def json_object(path, content: bytes) -> dict:
+    """The JSON object that the content of a file is; ValueError naming the file if it is none."""
     try:
         found = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,8 @@
 
 import io
 import os
+import select
+import struct
 import subprocess
 import sys
 
@@ -91,13 +93,35 @@ def test_what_can_be_written_is():
     assert not guarded.isatty() and not streams.Guarded(None).isatty()
 
 
-def test_a_terminal_that_goes_away(monkeypatch):
+def opened_terminal(columns):
+    """Both ends of a terminal, of so many columns."""
+    fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
     master, slave = os.openpty()
-    terminal = os.fdopen(slave, "w")
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return master, os.fdopen(slave, "w")
+
+
+def shown_on(master) -> bytes:
+    """What stands on a terminal, in however many pieces it came; nothing is waited for without end."""
+    shown = b""
+    while select.select([master], [], [], 0.5 if shown else 10)[0]:
+        shown += os.read(master, 1000)
+    return shown
+
+
+def test_a_terminal_without_a_size_gets_lines(monkeypatch):
+    master, terminal = opened_terminal(columns=0)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    Progress(None, "characters").update(1.0, 0.5, 3, 2.0, 10)
+    assert shown_on(master).startswith(b"step 3 (50%): loss 2.000")
+
+
+def test_a_terminal_that_goes_away(monkeypatch):
+    master, terminal = opened_terminal(columns=80)
     monkeypatch.setattr(sys, "stderr", terminal)
     progress = Progress(None, "characters")
     progress.update(1.0, 0.5, 3, 2.0, 10)
-    assert b"step 3" in os.read(master, 1000)  # the bar
+    assert b"step 3" in shown_on(master)  # the bar
     os.close(master)
     for step in range(4, 7):
         progress.update(float(step), 0.6, step, 2.0, 10)

@@ -14,8 +14,9 @@ from minilm.files import new_folder
 DESCRIPTION = """\
 Train a model for a task and measure it, on built-in data, or on real data with --data PATH. Without a name: what there is.
 
-The run's folder holds config.json, model.safetensors and the vocabularies, and beside them metrics.json, log.csv, loss.png,
-samples.txt and the recipe's own pictures. `minilm try DIR` lets you put your own input to the model.
+The run's folder holds config.json, model.safetensors and the vocabularies, and beside them recipe.json and
+optimizer.safetensors, from which --resume goes on, and metrics.json, log.csv, loss.png, samples.txt and the recipe's own
+pictures. Ctrl-C writes a checkpoint, measures and ends. `minilm try DIR` lets you put your own input to the model.
 """
 
 
@@ -36,8 +37,9 @@ def add_parser(subparsers) -> None:
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--steps", type=int, metavar="N")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/NAME-N without it")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its settings and data")
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of built-in data, first weights and dropout (0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
     add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
     parser.add_argument("--keys", action="store_true", help="print what the recipe does and its settings, and end")
@@ -65,12 +67,14 @@ def run(args) -> int:
             among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
+    if args.resume and args.out is None:
+        raise ValueError("--resume needs --out DIR, the run to go on with")
     require(args.device)
     out = new_folder(os.path.join("runs", args.name)) if args.out is None else args.out
     try:
         progress = False if args.quiet else None
-        options = {"seed": args.seed, "device": args.device, "progress": progress, "overwrite": args.overwrite}
-        result = recipe.run(args.data, out=out, **options)
+        options = {"seed": args.seed, "device": args.device, "progress": progress}
+        result = recipe.run(args.data, out=out, overwrite=args.overwrite, resume=args.resume, **options)
     finally:
         if args.out is None:
             with contextlib.suppress(OSError):
@@ -80,7 +84,8 @@ def run(args) -> int:
     else:
         _print(recipe, result)
     if result.stopped is not None:
-        print(f"minilm: stopped after {result.steps:,} steps; what was learned is in {result.folder}", file=sys.stderr)
+        how = f"what was learned is in {result.folder}; `minilm recipe {args.name} --out {result.folder} --resume` goes on"
+        print(f"minilm: stopped after {result.steps:,} steps; {how}", file=sys.stderr)
         return 128 + result.stopped
     return 0
 

@@ -30,7 +30,7 @@ from minilm.models.config import Config
 from minilm.ops import checks, embedding, negative_sampling
 from minilm.ops.workspace import scratch_of
 
-__all__ = ["Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
+__all__ = ["Place", "Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
 
 ALGORITHMS = ("skip-gram", "cbow")
 CHUNK = 20_000  # words that one call of the kernel reads, about: the time between two looks at the clock
@@ -94,6 +94,30 @@ class Progress(NamedTuple):
     loss: float  # mean of a prediction since the last report
     lr: float
     seconds: float
+
+
+@dataclasses.dataclass
+class Place:
+    """How far `Word2Vec.train` has come, and where it goes on.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are done.
+    call : int
+        Calls of the kernel that are done in the one after.
+    words : int
+        Read so far.
+    seconds : float
+    sums : list of (loss, predictions)
+        Of each epoch that has begun; on a GPU they may lie there.
+    """
+
+    epoch: int = 0
+    call: int = 0
+    words: int = 0
+    seconds: float = 0.0
+    sums: list[tuple[Any, Any]] = dataclasses.field(default_factory=list)
 
 
 class Word2Vec(Layer):
@@ -184,6 +208,7 @@ class Word2Vec(Layer):
         counts=None,
         streams: int = 1,
         progress: Callable[[Progress], bool | None] | None = None,
+        place: Place | None = None,
     ) -> list[float]:
         """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
 
@@ -209,6 +234,9 @@ class Word2Vec(Layer):
             seeds. Without effect on a CPU.
         progress : callable, optional
             Told of a `Progress` now and then; training ends if it returns True.
+        place : Place, optional
+            Where to begin, with the vectors as they were there: the same vectors as if training had not stopped. It is moved on
+            with every call of the kernel.
 
         Returns
         -------
@@ -235,37 +263,41 @@ class Word2Vec(Layer):
                 return negative_sampling.train(self.input.value, self.output.value, *mine, *tables, **options, seed=seed, **more)
 
         trained(0, 0, lr=0.0, lr_end=0.0)  # compiled before the clock starts
-        total, done, begin, losses = epochs * len(ids), 0, time.perf_counter(), []
+        place = Place() if place is None else place
+        total, begin = epochs * len(ids), time.perf_counter() - place.seconds
         loss = predictions = 0.0  # since the last report
-        reported, rate = begin, lr
-        for epoch in range(epochs):
-            epoch_loss = epoch_predictions = 0.0
-            for low, high in zip(cuts[:-1], cuts[1:], strict=True):
+        reported, rate = begin + place.seconds, lr
+        for epoch in range(place.epoch, epochs):
+            if len(place.sums) == epoch:
+                place.sums.append((0.0, 0.0))
+            for low, high in list(zip(cuts[:-1], cuts[1:], strict=True))[place.call :]:
                 now = time.perf_counter()
                 if minutes is not None:  # the learning rate falls with the clock; within a call it stays
                     part = (now - begin) / (60 * minutes)
                     if part >= 1:
-                        return [_mean(*each) for each in (*losses, (epoch_loss, epoch_predictions))]
+                        return [_mean(*each) for each in place.sums]
                     rate = lr + (lr_end - lr) * part
                     rates = {"lr": rate, "lr_end": rate}
                 else:
-                    part = done / max(1, total)
+                    part = place.words / max(1, total)
                     rate = lr + (lr_end - lr) * part
-                    rates = {"lr": lr, "lr_end": lr_end, "done": done, "total": total}
+                    rates = {"lr": lr, "lr_end": lr_end, "done": place.words, "total": total}
                 told = trained(low, high, first=epoch * len(starts) + int(low), **rates)
-                done += told.words
                 if minutes is not None:
                     float(told.loss)  # a GPU has done its part when the clock is looked at
                 loss, predictions = loss + told.loss, predictions + told.predictions
-                epoch_loss, epoch_predictions = epoch_loss + told.loss, epoch_predictions + told.predictions
+                place.sums[-1] = place.sums[-1][0] + told.loss, place.sums[-1][1] + told.predictions
+                place.words, place.call = place.words + told.words, place.call + 1
+                if place.call == len(cuts) - 1:
+                    place.epoch, place.call = epoch + 1, 0
                 now = time.perf_counter()
-                if progress is not None and (now - reported > 0.2 or done == total) and int(predictions):
-                    part = part if minutes is not None else done / total
-                    if progress(Progress(part, done, _mean(loss, predictions), rate, now - begin)):
-                        return [_mean(*each) for each in (*losses, (epoch_loss, epoch_predictions))]
+                place.seconds = now - begin
+                if progress is not None and (now - reported > 0.2 or place.words == total) and int(predictions):
+                    part = part if minutes is not None else place.words / total
+                    if progress(Progress(part, place.words, _mean(loss, predictions), rate, place.seconds)):
+                        return [_mean(*each) for each in place.sums]
                     loss, predictions, reported = 0.0, 0.0, now
-            losses.append((epoch_loss, epoch_predictions))
-        return [_mean(*each) for each in losses]
+        return [_mean(*each) for each in place.sums]
 
     def settings(self):
         return f"algorithm={self.config.algorithm!r}, vocab_size={self.config.vocab_size}, size={self.config.size}"

@@ -14,6 +14,8 @@
 
 from __future__ import annotations
 
+import os
+
 from minilm.recipes.registry import RECIPES, load
 
 __all__ = ["RECIPES", "load", "open_run"]
@@ -27,11 +29,12 @@ def open_run(folder, device: str = "cpu"):
     """
     from minilm import devices
     from minilm.mistaken import existing_folder
+    from minilm.training.checkpoint import RECIPE_STATE
     from minilm.training.published import is_published
 
     devices.require(device)
     folder = existing_folder(folder)
-    if is_published(folder):
+    if not os.path.lexists(os.path.join(folder, RECIPE_STATE)) and is_published(folder):
         from minilm.recipes.published import open_published
 
         return open_published(folder, device)

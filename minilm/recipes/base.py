@@ -64,6 +64,8 @@ class Recipe:
     ----------
     options : dict
         All settings.
+    given : set of str
+        The names of those that the user has set.
     vocabularies : dict of str to Tokenizer
         Saved beside the model.
     facts : dict
@@ -83,7 +85,7 @@ class Recipe:
         defaults = self.defaults()
         for key, value in options.items():
             self._check(key, value, defaults)
-        self._given = set(options)
+        self.given = set(options)
         self.options = {**defaults, **options}
         self.vocabularies: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -139,14 +141,14 @@ class Recipe:
         for key, value in (("minutes", minutes), ("steps", steps)):
             if value is not None:
                 self._check(key, value, self.defaults())
-                self._given.add(key)
+                self.given.add(key)
                 self.options[key] = value
         if steps is not None:
             self.options["minutes"] = None
 
     def suggest(self, **options) -> None:
         """Other defaults: what the user has set stays. For `adapt`."""
-        self.options.update({key: value for key, value in options.items() if key not in self._given})
+        self.options.update({key: value for key, value in options.items() if key not in self.given})
 
     def there(self, tree):
         """Arrays of a tree where the model is; for evaluation. What the model gives, `minilm.devices.to_host` brings back."""
@@ -224,11 +226,14 @@ class Recipe:
         """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
         return []
 
-    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress):
-        """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`."""
+    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress, kept=None):
+        """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`.
+
+        It saves what `kept`, a `minilm.recipes.kept.Kept`, is to keep of the run, at its end at least.
+        """
         from minilm.recipes.fit import fit
 
-        return fit(self, train, validation, seed=seed, progress=progress)
+        return fit(self, train, validation, seed=seed, progress=progress, kept=kept)
 
     # --- running it ---------------------------------------------------------------------------------------------------
 
@@ -239,10 +244,11 @@ class Recipe:
         minutes=None,
         steps=None,
         out=None,
-        seed: int = 0,
+        seed: int | None = None,
         device: str = "cpu",
         progress: bool | None = None,
         overwrite=False,
+        resume: bool = False,
     ) -> Result:
         """Train on built-in data, or on those at `data`; measure, and keep the result in a folder.
 
@@ -254,14 +260,17 @@ class Recipe:
             The budget: of training alone, without the time to compile and to evaluate at the end.
         out : str or os.PathLike, optional
             The run's folder. Without it nothing is written.
-        seed : int
-            Of the built-in data, the first weights, dropout and the order of the examples.
+        seed : int, optional
+            Of the built-in data, the first weights, dropout and the order of the examples: 0, or that of the run that goes on.
         device : {"cpu", "cuda"}
             Where the model is trained and measured, and where it stays. The run's folder is the same, and opens on both.
         progress : bool, optional
             None: a bar where stderr is a terminal, else lines now and then; False: nothing.
         overwrite : bool
-            Replace a recipe's run that `out` already holds.
+            Replace a recipe's run that `out` already holds. It stays until the new one's first checkpoint stands.
+        resume : bool
+            Go on with the run in `out`, whose settings and data are taken, bit for bit as if it had never stopped (but for what a
+            budget in minutes makes of time). Another budget may be given. A run that has used up its budget is measured again.
 
         Returns
         -------
@@ -270,7 +279,9 @@ class Recipe:
         Raises
         ------
         ValueError, TypeError
-            For a wrong setting or wrong data, or where another process trains in `out`.
+            For a wrong setting or wrong data, where another process trains in `out`, or the run there is not one to go on with.
+        FileNotFoundError
+            There is no run to go on with.
         FileExistsError
             `out` holds something already.
         ArithmeticError
@@ -283,4 +294,4 @@ class Recipe:
         from minilm.recipes.running import run
 
         self.limit(minutes=minutes, steps=steps)
-        return run(self, data, out=out, seed=seed, device=device, progress=progress, overwrite=overwrite)
+        return run(self, data, out=out, seed=seed, device=device, progress=progress, overwrite=overwrite, resume=resume)

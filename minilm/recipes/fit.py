@@ -2,7 +2,8 @@
 
 One step::
 
-    examples    = the next batch                               of near lengths, each example once in a pass over the data
+    examples    = the next batch                               a function of seed and step: of near lengths, each example
+                                                               once in a pass over the data
     loss, saved = model.forward(*recipe.batch(examples), key=Key(seed, step), workspace=workspace)
     model.backward(saved, workspace=workspace)                 fills the gradient buffer
     norm        = adam.step(schedule(progress))                clips, updates, clears
@@ -10,15 +11,17 @@ One step::
 On a GPU the batches are copied there ahead, and losses are read back only where a row of the log, the bar or an evaluation wants
 them, and every fifty steps: see `minilm.training.device`.
 
-`minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch, and
-whose runs can be gone on with. A recipe is a matter of minutes: it is run again.
+`minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch.
 
-The clock that a budget in minutes looks at stands still while the model is evaluated.
+All that a step depends on is in the checkpoints, see `minilm.recipes.kept`: a run that was stopped goes on bit for bit.
+
+The clock that a budget in minutes looks at stands still while the model is evaluated or a checkpoint is written.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +34,8 @@ from minilm.ops.workspace import Workspace
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
+from minilm.recipes.kept import Kept
+from minilm.recipes.state import Row
 from minilm.training.device import Unread, uploader
 from minilm.training.interrupt import Stop
 
@@ -38,16 +43,6 @@ __all__ = ["Fitted", "Row", "batches", "fit"]
 
 POOL = 64  # batches' worth of examples that are sorted by length together
 ROWS = 200  # of the log, about
-
-
-class Row(NamedTuple):
-    """A line of log.csv."""
-
-    step: int
-    seconds: float
-    lr: float
-    loss: float  # mean since the row before
-    metric: float | None
 
 
 class Fitted(NamedTuple):
@@ -73,15 +68,23 @@ def batches(examples: Sequence, size: int, length, seed: int, epoch: int) -> Ite
         yield [examples[i] for i in cut[number]]
 
 
-class Stopwatch:
-    """The seconds of training, which stand still while something else is done."""
+def stream(examples: Sequence, size: int, length, seed: int, step: int) -> Iterator[list]:
+    """The batches of pass after pass from a step on."""
+    epoch, place = divmod(step, math.ceil(len(examples) / size))
+    for later in itertools.count(epoch):
+        yield from itertools.islice(batches(examples, size, length, seed, later), place, None)
+        place = 0
 
-    def __init__(self):
-        self._begin, self.elsewhere = time.perf_counter(), 0.0
+
+class Stopwatch:
+    """The seconds of training, which stand still while something else is done; those of an earlier process count."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._begin, self.elsewhere = time.perf_counter() - seconds, 0.0
 
     @property
     def seconds(self) -> float:
-        """Of training, since the stopwatch was made."""
+        """Of training."""
         return time.perf_counter() - self._begin - self.elsewhere
 
     @contextlib.contextmanager
@@ -100,21 +103,21 @@ class Glances:
     In a run of some minutes the evaluations between take no more than a tenth of them, but for the first one.
     """
 
-    def __init__(self, options):
+    def __init__(self, options, last: float = 0.0):
         self._every, self._in_minutes = options["evaluate_every"], options["minutes"] is not None
-        self._last = 0.0  # the part of the run that was done at the last evaluation
+        self.last = last  # the part of the run that was done at the last evaluation
 
     def due(self, step: int, done: float, watch: Stopwatch) -> bool:
         """Whether to evaluate after so many steps, which were a part `done` of the run."""
         if self._every is not None:
             return step % self._every == 0
-        if done - self._last < 0.1 or (self._in_minutes and watch.elsewhere > 0.1 * watch.seconds):
+        if done - self.last < 0.1 or (self._in_minutes and watch.elsewhere > 0.1 * watch.seconds):
             return False
-        self._last = done
+        self.last = done
         return True
 
 
-def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -> Fitted:
+def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, kept: Kept | None = None) -> Fitted:
     """Train ``recipe.model``.
 
     Parameters
@@ -125,6 +128,8 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     train, validation : sequences of examples
     seed : int
     progress : Progress
+    kept : Kept, optional
+        The run's checkpoints, and how far it has come.
 
     Raises
     ------
@@ -132,7 +137,7 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
         The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
     """
     options, model, workspace = recipe.options, recipe.model, Workspace()
-    minutes, limit, size = options["minutes"], options["steps"], options["batch"]
+    size, kept = options["batch"], kept or Kept(recipe)
     schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
     decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
     learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
@@ -140,62 +145,65 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress) -
     adam = AdamW(learned, lr=options["lr"], betas=betas, clip_norm=options["clip_norm"] or None, **decay)
     average = None if options["average"] is None else WeightAverage(learned, options["average"])
     some = validation[: options["evaluate_examples"]]
-
-    def stream():
-        epoch = 0
-        while True:
-            yield from batches(train, size, recipe.length, seed, epoch)
-            epoch += 1
-
-    upload, unread = uploader(model.device), Unread(model.device)
+    state, upload, unread = kept.state, uploader(model.device), Unread(model.device)
 
     def read() -> float:
         """Look at what is unread; the last loss."""
         for number, loss, norm in unread.read():
             _check(number, loss, norm, options["lr"])
-            losses.append(loss)
-        return losses[-1] if losses else math.nan
+            state.losses.append(loss)
+        return state.losses[-1] if state.losses else math.nan
 
-    source, rows, losses, step = stream(), [], [], 0
+    kept.restore(adam, average)
     with model.parameters.clean_after_error():
         forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
     model.parameters.zero_gradients()
-    watch, glances = Stopwatch(), Glances(options)
+    begun, earlier = state.step, state.seconds
+    source = stream(train, size, recipe.length, seed, begun)
+    watch, glances = Stopwatch(earlier), Glances(options, state.glanced)
     with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), model.parameters.clean_after_error():
         while stop.signal is None:
-            done = watch.seconds / (60 * minutes) if minutes is not None else step / limit
+            state.seconds = watch.seconds
+            done = state.done(options)
             if done >= 1:
                 break
             examples = next(source)
             lr = schedule(done)
-            loss = forward_backward(model, upload(recipe.batch(examples)), Key(seed, step), workspace)
+            loss = forward_backward(model, upload(recipe.batch(examples)), Key(seed, state.step), workspace)
             if not devices.on_gpu(loss):
-                _check(step, loss, None, options["lr"])  # before it is learned from
-            unread.add(step, loss, adam.step(lr))
+                _check(state.step, loss, None, options["lr"])  # before it is learned from
+            unread.add(state.step, loss, adam.step(lr))
             if average is not None:
                 average.update()
-            step += 1
-            now = watch.seconds
-            due = glances.due(step, done, watch)
-            row, shown = due or len(rows) < done * ROWS, progress.due(now)
+            state.step += 1
+            now = state.seconds = watch.seconds
+            due = glances.due(state.step, done, watch)
+            row, shown = due or len(state.rows) < done * ROWS, progress.due(now - earlier)
             if row or shown or unread.due:
                 loss = read()
             if due:
                 with watch.stopped():
                     value = _evaluated(recipe, average, some)
-                progress.say(f"step {step:,}: loss {np.mean(losses):.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
+                mean = np.mean(state.losses)
+                progress.say(f"step {state.step:,}: loss {mean:.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
+                state.glanced = glances.last
             if row:
-                rows.append(Row(step, now, lr, float(np.mean(losses)), value if due else None))
-                losses = []
+                state.rows.append(Row(state.step, now, lr, float(np.mean(state.losses)), float(value) if due else None))
+                state.losses = []
             if shown:
-                progress.update(now, done, step, loss, step * size)
-    if step:
-        read()
+                progress.update(now - earlier, done, state.step, loss, (state.step - begun) * size)
+            if kept.due:
+                with watch.stopped():
+                    read()
+                    kept.save(adam, average)
+    read()
+    state.seconds = watch.seconds
+    kept.save(adam, average)
     if average is not None and average.updates:
         means = average.state_dict()
         del means["updates"]
         learned.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
-    return Fitted(step, watch.seconds, rows, stop.signal)
+    return Fitted(state.step, state.seconds, state.rows, stop.signal)
 
 
 def forward_backward(model, batch, key, workspace):

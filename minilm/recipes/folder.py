@@ -2,14 +2,18 @@
 
 ::
 
-    config.json          the recipe's name, all its settings, and the facts that the model depends on
-    model.safetensors    the weights
-    tokenizer.NAME.json  the vocabularies
-    metrics.json         what was measured
-    log.csv, loss.png    the course of training
-    samples.txt          inputs, what was wanted, and what the model gave
+    recipe.json            how far the run has come, and size and sha256 of the next four
+    config.json            the recipe's name, all its settings, and the facts that the model depends on
+    model.safetensors      the weights to use
+    tokenizer.NAME.json    the vocabularies
+    optimizer.safetensors  what training needs beside them to go on
+    log.csv, loss.png      the course of training
+    metrics.json           what was measured
+    samples.txt            inputs, what was wanted, and what the model gave
 
-The first three, and log.csv, are written when training has ended, the others when the model has been measured.
+The first five are a checkpoint, written now and then and when training ends, log.csv with it: `minilm.training.checkpoint` says
+how they are of one step whatever happens. The others are written when the model has been measured. Runs of earlier versions have
+no recipe.json.
 """
 
 from __future__ import annotations
@@ -22,24 +26,42 @@ import os
 
 import minilm
 from minilm import devices, tokenizers
-from minilm.files import json_bytes, locked_folder, read_json, written_whole
+from minilm.files import json_bytes, json_object, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes import registry
-from minilm.recipes.fit import Row
+from minilm.recipes.state import RecipeState, Row
 from minilm.training import tensors
+from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
 from minilm.training.log import NO_PLOTS
-from minilm.training.run import load_weights
+from minilm.training.run import load_weights, tokenizer_of
 
-__all__ = ["opened", "read", "write_model", "write_results"]
+__all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
-PLOT = "loss.png"
+NOT_OURS = "it is no recipe's run, so nothing in it is replaced"
+PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
+VOCABULARIES = "tokenizer.*.json"
 PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
+LAYOUT = Layout(
+    RECIPE_STATE,
+    (CONFIG, WEIGHTS),
+    RecipeState.from_json,
+    more=(OPTIMIZER, VOCABULARIES),
+    beside=(METRICS, LOG, SAMPLES, PLOT, *PICTURES),
+)
 
 
 @contextlib.contextmanager
-def opened(folder, overwrite: bool):
-    """The folder of a new run, made if it is not there; no other process can train there meanwhile.
+def opened(path, overwrite: bool, resume: bool = False):
+    """The folder of a run, made if it is not there; no other process can train there meanwhile.
+
+    Parameters
+    ----------
+    path : path
+    overwrite : bool
+        Whether a recipe's run that it holds may be replaced.
+    resume : bool
+        Whether that run is to go on.
 
     Raises
     ------
@@ -48,28 +70,23 @@ def opened(folder, overwrite: bool):
     ValueError
         Another process trains there.
     """
-    folder = os.fspath(folder)
-    made = not os.path.isdir(folder)
-    os.makedirs(folder, exist_ok=True)
-    lock = locked_folder(folder)
+    folder = Folder(path, layout=LAYOUT)
     try:
-        _check_free(folder, overwrite)
+        if not resume:
+            _check_free(folder.path, overwrite)
         yield folder
     except BaseException:
-        if made:
-            with contextlib.suppress(OSError):
-                os.rmdir(folder)  # only if it is empty
+        folder.discard()
         raise
     finally:
-        if lock is not None:
-            os.close(lock)
+        folder.close()
 
 
 def _check_free(folder: str, overwrite: bool) -> None:
     if os.listdir(folder):
         replaceable = _is_run(folder)
         if not overwrite or not replaceable:
-            hint = "--overwrite replaces it" if replaceable else "it is no recipe's run, so nothing in it is replaced"
+            hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NOT_OURS
             raise FileExistsError(f"{folder} is not empty; {hint}")
 
 
@@ -80,22 +97,39 @@ def _is_run(folder: str) -> bool:
         return False
 
 
-def write_model(recipe, rows, folder: str) -> None:
-    """Write what a trained model is made of, config.json last: a folder that has one is whole."""
-    for stale in (CONFIG, METRICS, SAMPLES, PLOT, *PICTURES, *_vocabularies(folder)):  # of the run that is replaced
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(folder, stale))
-    with written_whole(os.path.join(folder, WEIGHTS)) as file:
-        tensors.write(file, recipe.model.parameters.state_dict(), {"format": "np"})
-    for name, tokenizer in recipe.vocabularies.items():
-        tokenizer.save(os.path.join(folder, f"tokenizer.{name}.json"))
-    _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
+def is_old(folder: str) -> bool:
+    """Whether the folder holds a recipe's run of a minilm that wrote no checkpoints."""
+    return not os.path.lexists(os.path.join(folder, LAYOUT.state)) and _is_run(folder)
+
+
+def writers(recipe) -> dict:
+    """For each file that does not change while a run trains a function that writes it: settings, facts and vocabularies."""
     settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
-    _write_json(os.path.join(folder, CONFIG), {**settings, "minilm_version": minilm.__version__})
+    content = json_bytes(_json({**settings, "minilm_version": minilm.__version__}))
+    return {CONFIG: lambda file: file.write(content), **vocabulary_writers(recipe)}
 
 
-def _vocabularies(folder: str) -> list[str]:
-    return [name for name in os.listdir(folder) if name.startswith("tokenizer.") and name.endswith(".json")]
+def vocabulary_writers(recipe) -> dict:
+    """For the file of each vocabulary a function that writes it."""
+    contents = {VOCABULARIES.replace("*", name): each.to_json().encode() for name, each in recipe.vocabularies.items()}
+    return {name: lambda file, content=content: file.write(content) for name, content in contents.items()}
+
+
+def weights_writer(recipe, metadata) -> dict:
+    """The function that writes the weights as the model has them."""
+    return {WEIGHTS: lambda file: tensors.write(file, devices.to_host(dict(recipe.model.parameters)), metadata)}
+
+
+def remove_stale(folder: Folder) -> None:
+    """Remove what is not of the checkpoint that was just written: a replaced run's files, or measures of an earlier step."""
+    for name in os.listdir(folder.path):
+        if LAYOUT.makes(name) and name not in (LAYOUT.state, LOG, *folder.files):
+            os.remove(os.path.join(folder.path, name))
+
+
+def write_log(recipe, rows, folder: str) -> None:
+    """Write the course of training."""
+    _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
 
 
 def write_results(recipe, result, rows, validation, say) -> None:
@@ -133,8 +167,8 @@ def read(folder, device: str = "cpu"):
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
-    path = os.path.join(folder, CONFIG)
-    config = read_json(path)
+    path, contents = os.path.join(folder, CONFIG), _contents(folder)
+    config = json_object(path, contents[CONFIG])
     kinds = {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}
     for key, kind in kinds.items():
         if not isinstance(config.get(key), kind):
@@ -143,16 +177,36 @@ def read(folder, device: str = "cpu"):
         recipe = registry.load(config["recipe"])(**config["options"])
         recipe.facts = config["facts"]
         for name in config["vocabularies"]:
-            recipe.vocabularies[name] = tokenizers.load(os.path.join(folder, f"tokenizer.{name}.json"))
+            file = _own(VOCABULARIES.replace("*", name))
+            known = file in contents
+            recipe.vocabularies[name] = (
+                tokenizer_of(folder, contents[file], file) if known else tokenizers.load(os.path.join(folder, file))
+            )
         with blank():
             recipe.model = recipe.make_model(0)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
-    weights = os.path.join(folder, WEIGHTS)
-    with open(weights, "rb") as file:
-        load_weights(recipe.model, weights, file.read())
+    load_weights(recipe.model, os.path.join(folder, WEIGHTS), contents[WEIGHTS])
     recipe.model.to(device)
     return recipe
+
+
+def _contents(folder: str) -> dict[str, bytes]:
+    """The files that a trained model is made of, of one step; those of an earlier minilm as they are."""
+    if os.path.lexists(os.path.join(folder, LAYOUT.state)):
+        return Checkpoint.read(folder, layout=LAYOUT, without=(OPTIMIZER,)).contents
+    contents = {}
+    for name in (CONFIG, WEIGHTS):
+        with open(os.path.join(folder, name), "rb") as file:
+            contents[name] = file.read()
+    return contents
+
+
+def _own(name: str) -> str:
+    """A name that is a file's of a recipe's run; ValueError for others, such as one in another folder."""
+    if not LAYOUT.keeps(name):
+        raise ValueError(f"{name!r} is no file of a recipe's run")
+    return name
 
 
 def sample_lines(samples) -> list[str]:
@@ -206,4 +260,8 @@ def _write_text(path: str, text: str) -> None:
 
 def _write_json(path: str, content) -> None:
     with written_whole(path) as file:
-        file.write(json_bytes(json.dumps(content, indent=2, ensure_ascii=False) + "\n"))
+        file.write(json_bytes(_json(content)))
+
+
+def _json(content) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

@@ -1,59 +1,93 @@
 """A recipe from its data to a folder that holds the model and what it reached; what `Recipe.run` does.
 
-The model is written as soon as it is trained, and measured then: whatever is raised while it is measured, it is not lost.
+The model is written now and then, and when it is trained. Then it is measured: whatever is raised there, it is not lost.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 
 from minilm import devices
+from minilm.data.pipes import on_disk
 from minilm.ops import checks
-from minilm.recipes import folder
+from minilm.recipes import folder, resuming
+from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
+from minilm.recipes.state import RecipeState
 from minilm.training.device import active
-from minilm.training.interrupt import Stop
 from minilm.training.progress import Progress
 
 __all__ = ["run"]
 
 
-def run(recipe, data, *, out, seed, device, progress, overwrite) -> Result:
+def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Result:
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
-    seed = checks.whole("seed", seed, 0, 2**63)
+    if seed is not None:
+        seed = checks.whole("seed", seed, 0, 2**63)
+    if resume:
+        _check_resumable(out, overwrite)
     with contextlib.ExitStack() as stack:
-        if out is not None:
-            out = stack.enter_context(folder.opened(out, overwrite))
-        train, validation = _examples(recipe, data, seed)
+        place = None if out is None else stack.enter_context(folder.opened(out, overwrite, resume))
+        checkpoint = place.read() if resume else None
+        state = RecipeState(seed or 0) if checkpoint is None else checkpoint.state
+        if checkpoint is not None:
+            resuming.take_settings(recipe, checkpoint, seed)
+        train, validation = _examples(recipe, data, state, place)
         recipe.adapt(train)
         recipe.prepare(train)
-        recipe.model = recipe.make_model(seed).to(device)
-        show = stack.enter_context(contextlib.closing(Progress(progress, "examples")))
-        for line in recipe.remarks(train, validation):
+        if checkpoint is not None:
+            resuming.check_prepared(recipe, checkpoint)
+        recipe.model = recipe.make_model(state.seed).to(device)
+        show = stack.enter_context(contextlib.closing(Progress(progress, "examples", state.done(recipe.options))))
+        for line in recipe.remarks(train, validation) + ([] if checkpoint is None else [_resumed(recipe, state)]):
             show.say(line)
         stack.enter_context(active(device, recipe.options["precision"]))
-        fitted = recipe.fit(train, validation, seed=seed, progress=show)
-        if out is None:
+        kept = Kept(recipe, state, place, checkpoint)
+        fitted = recipe.fit(train, validation, seed=state.seed, progress=show, kept=kept)
+        if place is None:
             return _measured(recipe, validation, fitted, None, show)
-        with Stop() as stop:  # a model that is half written is none
-            folder.write_model(recipe, fitted.rows, out)
         try:
-            stop.act()
-            result = _measured(recipe, validation, fitted, out, show)
+            result = _measured(recipe, validation, fitted, place.path, show)
             folder.write_results(recipe, result, fitted.rows, validation, say=show.say)
         except BaseException:
-            show.say(f"what was learned is in {out}, though not all of what was to be measured")
+            show.say(f"what was learned is in {place.path}, though not all of what was to be measured")
             raise
         return result
 
 
-def _examples(recipe, data, seed: int) -> tuple:
-    """The examples to train on, and those to validate on."""
-    parts = recipe.generate(seed) if data is None else recipe.read_real(data)
+def _check_resumable(out, overwrite: bool) -> None:
+    if overwrite:
+        raise ValueError("resume goes on with a run, overwrite replaces it: one of them")
+    if out is None:
+        raise ValueError("resume needs out, the run's folder")
+    resuming.require_run(out)
+
+
+def _resumed(recipe, state: RecipeState) -> str:
+    """A line on a run that goes on."""
+    if state.done(recipe.options) < 1:
+        return f"resumed after {state.step:,} steps"
+    return f"the run has had its budget, {state.step:,} steps, and is measured; more steps or minutes train it further"
+
+
+def _examples(recipe, data, state: RecipeState, place) -> tuple:
+    """The examples to train on, and those to validate on; `state` keeps what they are, and a run that goes on has the same."""
+    if data is not None:
+        data = on_disk(data)
+        state.data = os.path.abspath(data)
+    source = state.data if data is None else data
+    parts = recipe.generate(state.seed) if source is None else recipe.read_real(source)
+    named = source or "the built-in data"
     for name, examples in zip(("training", "validation"), parts, strict=True):
         if not examples:
-            raise ValueError(f"{data or 'the built-in data'}: there are no {name} examples")
+            raise ValueError(f"{named}: there are no {name} examples")
+    if place is not None:
+        found = resuming.fingerprint(*parts)
+        if state.data_sha256:
+            resuming.check_data(state, found, named, place.path)
+        state.data_sha256 = found
     return parts
 
 

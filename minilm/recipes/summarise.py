@@ -41,7 +41,7 @@ class Summarise(PairRecipe):
 
     def adapt(self, train):
         if hasattr(self, "_path"):
-            budget = {} if "steps" in self._given else {"minutes": 20.0}
+            budget = {} if "steps" in self.given else {"minutes": 20.0}
             self.suggest(
                 vocab_size=8000, hidden_size=256, embedding_size=128, dropout=0.2, label_smoothing=0.1, beams=4, **budget
             )

@@ -73,7 +73,7 @@ class Translate(PairRecipe):
                 steps=round(PASSES * len(train) / 128),
             )
         elif len(train) > 10_000:
-            self.suggest(batch=128, **({} if "steps" in self._given else {"minutes": 3.0}))
+            self.suggest(batch=128, **({} if "steps" in self.given else {"minutes": 3.0}))
 
     def prepare(self, train):
         super().prepare(train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Sequence
@@ -11,12 +12,13 @@ import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
-from minilm.models.word2vec import LONGEST, alias_tables
+from minilm.models.word2vec import LONGEST, Place, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe
 from minilm.recipes.cutting import word_pattern
 from minilm.recipes.fit import Fitted, Row
+from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
 
 __all__ = ["Pair", "Vectors"]
@@ -155,21 +157,34 @@ class Vectors(Recipe):
         config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
         return models.Word2Vec(config, seed=seed)
 
-    def fit(self, train, validation, *, seed, progress):
+    def fit(self, train, validation, *, seed, progress, kept=None):
         """Train word after word; see `minilm.models.Word2Vec.train`."""
         from minilm.training.interrupt import Stop
 
-        options, rows = self.options, []
+        options = self.options
         sentences = []
         for sentence in train:
             ids = self._ids[sentence]
             sentences.append(ids[ids >= 0])
+        kept = kept or Kept(self)
+        kept.restore()
+        place, rows = Place(**kept.state.place), kept.state.rows
+        begun = dataclasses.replace(place)
+
+        def save():
+            state, sums = kept.state, [tuple(map(float, each)) for each in place.sums]
+            state.step, state.seconds, state.place = place.epoch, place.seconds, {**vars(place), "sums": sums}
+            kept.save()
+
         with Stop() as stop:
 
             def told(state):
                 rows.append(Row(state.words, state.seconds, state.lr, state.loss, None))
-                if progress.due(state.seconds):
-                    progress.update(state.seconds, state.done, len(rows), state.loss, state.words)
+                now = state.seconds - begun.seconds
+                if progress.due(now):
+                    progress.update(now, state.done, len(rows), state.loss, state.words - begun.words)
+                if kept.due:
+                    save()
                 return stop.signal is not None
 
             losses = self.model.train(
@@ -181,10 +196,11 @@ class Vectors(Recipe):
                 seed=seed,
                 streams=options["streams"],
                 progress=told,
+                place=place,
             )
-            self._found = None
-            seconds = rows[-1].seconds if rows else 0.0
-            return Fitted(len(losses), seconds, rows, stop.signal)
+        self._found = None
+        save()
+        return Fitted(len(losses), place.seconds, rows, stop.signal)
 
     @property
     def vectors(self) -> WordVectors:

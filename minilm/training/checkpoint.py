@@ -21,28 +21,53 @@ names always hold whole files.
 
 A new run in a folder follows the same steps, which means that with ``--overwrite`` the old run stays until the new one stands.
 
+A recipe's run does the same with files of its own, see `minilm.recipes.folder`: a `Layout` has the names.
+
 In a folder where others may write too, a symbolic link that somebody has put at one of these names is replaced, not followed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from minilm import __version__
 from minilm.data.manifest import file_hash
 from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 
-__all__ = ["FILES", "STATE", "Checkpoint", "Folder", "holds_run"]
+__all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
 
-STATE = "training.json"
+STATE, RECIPE_STATE = STATES = "training.json", "recipe.json"  # of `minilm train`, and of a recipe
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
-MADE = (STATE, *FILES, "log.csv", "loss.png", "sample.txt")  # all that a run's folder gets
 ATTEMPTS = 100  # to read while a training process replaces the files
+UNFINISHED = re.compile(r"\.(.+)\.(next|[0-9a-f]{8}\.tmp)")  # a file that waits for its name, or that is not whole
+
+
+class Layout(NamedTuple):
+    """The files of one kind of run."""
+
+    state: str  # the one whose rename commits
+    files: tuple[str, ...]  # that each checkpoint has
+    read: Callable[[bytes], tuple[Any, dict[str, dict]]]  # the state, and the checkpoint's files, from the content of `state`
+    more: tuple[str, ...] = ()  # that a checkpoint may have too: names, or patterns of names as `fnmatch` knows them
+    beside: tuple[str, ...] = ()  # that belong to the run, and to no checkpoint
+
+    def keeps(self, name: str) -> bool:
+        """Whether a file of this name may belong to a checkpoint."""
+        return os.path.basename(name) == name and any(fnmatch.fnmatchcase(name, each) for each in (*self.files, *self.more))
+
+    def makes(self, name: str) -> bool:
+        """Whether a file of this name is the run's."""
+        return name == self.state or name in self.beside or self.keeps(name)
+
+
+TRAINING = Layout(STATE, FILES, TrainingState.from_json, beside=("log.csv", "loss.png", "sample.txt"))
 
 
 def pending(name: str) -> str:
@@ -52,24 +77,27 @@ def pending(name: str) -> str:
 
 def holds_run(folder) -> str | None:
     """The file that shows that a folder holds a run, or a model of somebody's; None if there is none."""
-    return next((name for name in (STATE, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
+    return next((name for name in (*STATES, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
 
 
 class Checkpoint:
     """A checkpoint that was read: the state, and the files' contents by name, each with the sha256 it must have."""
 
-    def __init__(self, folder: str, state: TrainingState, files: dict[str, dict], contents: dict[str, bytes]):
+    def __init__(self, folder: str, state, files: dict[str, dict], contents: dict[str, bytes]):
         self.folder, self.state, self.files, self.contents = folder, state, files, contents
 
     @classmethod
-    def read(cls, folder, names=FILES) -> Checkpoint:
+    def read(cls, folder, names=None, layout: Layout = TRAINING, without=()) -> Checkpoint:
         """Read a run's checkpoint; nothing is written.
 
         Parameters
         ----------
         folder : path
-        names : sequence of str
-            The files wanted.
+        names : sequence of str, optional
+            The files wanted; all of the checkpoint without it.
+        layout : Layout
+        without : sequence of str
+            Files that are not wanted.
 
         Raises
         ------
@@ -79,39 +107,43 @@ class Checkpoint:
             A file is damaged; says which, what it is and what was wanted.
         """
         folder = os.fspath(folder)
-        content = _read_state(folder)
+        content = _read_state(folder, layout.state)
         for _ in range(ATTEMPTS):
             try:
-                state, files = TrainingState.from_json(content)
-                for name in names:
-                    _check_entry(name, files[name])
+                state, files = layout.read(content)
+                wanted = dict.fromkeys((*layout.files, *files) if names is None else names)
+                wanted = [name for name in wanted if name not in without]
+                for name in wanted:
+                    _check_entry(name, files[name], layout)
             except (ValueError, TypeError, KeyError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
-                raise ValueError(f"{os.path.join(folder, STATE)} is damaged: {wrong}") from None
-            contents = {name: _find(folder, name, files[name]) for name in names}
-            before, content = content, _read_state(folder)
+                raise ValueError(f"{os.path.join(folder, layout.state)} is damaged: {wrong}") from None
+            contents = {name: _find(folder, name, files[name]) for name in wanted}
+            before, content = content, _read_state(folder, layout.state)
             if None not in contents.values():
                 return cls(folder, state, files, contents)
             if content == before:  # nobody replaced the checkpoint meanwhile
                 break
-        name = next(name for name in names if contents[name] is None)
+        name = next(name for name in wanted if contents[name] is None)
         raise ValueError(_fault(folder, name, files[name], state.step))
 
 
-def _check_entry(name: str, entry) -> None:
-    """TypeError unless training.json says of a file how many bytes it has, and their sha256."""
+def _check_entry(name: str, entry, layout: Layout) -> None:
+    """TypeError unless the state says of a file how many bytes it has, and their sha256; ValueError for one of another kind."""
+    if not layout.keeps(name):
+        raise ValueError(f"{name!r} is no file of a checkpoint")
     if not isinstance(entry, dict) or type(entry.get("bytes")) is not int or not isinstance(entry.get("sha256"), str):
         raise TypeError(f"files.{name} must be a JSON object with bytes and sha256, got {entry!r}")
 
 
-def _read_state(folder: str) -> bytes:
+def _read_state(folder: str, state: str) -> bytes:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
     try:
-        with open(os.path.join(folder, STATE), "rb") as file:
+        with open(os.path.join(folder, state), "rb") as file:
             return file.read()
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no run in {folder}: it has no {STATE}") from None
+        raise FileNotFoundError(f"there is no run in {folder}: it has no {state}") from None
 
 
 def _find(folder: str, name: str, wanted: Mapping) -> bytes | None:
@@ -145,6 +177,7 @@ class Folder:
         Made if it is not there.
     made : bool
         Whether the caller has just made it.
+    layout : Layout
 
     Raises
     ------
@@ -152,8 +185,8 @@ class Folder:
         If another process trains there.
     """
 
-    def __init__(self, path, made: bool = False):
-        self.path = os.fspath(path)
+    def __init__(self, path, made: bool = False, layout: Layout = TRAINING):
+        self.path, self.layout = os.fspath(path), layout
         self._made = made or not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
         self._lock = locked_folder(self.path)
@@ -164,16 +197,16 @@ class Folder:
     def read(self) -> Checkpoint:
         """The checkpoint to go on from."""
         self._complete()
-        checkpoint = Checkpoint.read(self.path)
+        checkpoint = Checkpoint.read(self.path, layout=self.layout)
         self.files = checkpoint.files
         return checkpoint
 
-    def save(self, state: TrainingState, writers: Mapping[str, Callable]) -> None:
+    def save(self, state, writers: Mapping[str, Callable]) -> None:
         """Write a checkpoint.
 
         Parameters
         ----------
-        state : TrainingState
+        state : TrainingState, or what the layout reads
         writers : mapping of str to callable
             For each file that changes, ``write(file)``; the others stay.
 
@@ -189,7 +222,7 @@ class Folder:
                 files[name] = self._write_next(name, write)
             flush_folder(self.path)
             content = state.to_json(files, __version__)
-            with written_whole(os.path.join(self.path, STATE)) as file:
+            with written_whole(os.path.join(self.path, self.layout.state)) as file:
                 file.write(content)
         except BaseException:
             if content is None or not self._committed(content):
@@ -215,21 +248,27 @@ class Folder:
 
     def _complete(self) -> None:
         """The third step, where what wrote the checkpoint came to its end before it."""
-        waiting = [name for name in FILES if os.path.lexists(os.path.join(self.path, pending(name)))]
+        there = {name[1:].removesuffix(".next"): name for name in os.listdir(self.path)}
+        waiting = [name for name, shown in there.items() if shown == pending(name) and self.layout.keeps(name)]
         if not waiting:
             return
         try:
-            _, files = TrainingState.from_json(_read_state(self.path))
+            _, files = self.layout.read(_read_state(self.path, self.layout.state))
         except (OSError, ValueError, TypeError, KeyError):  # no checkpoint: none of them is committed
             return
         paths = {name: os.path.join(self.path, pending(name)) for name in waiting if name in files}
         self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
 
     def _clean(self) -> None:
-        """Remove what processes that were killed have left: files that were never committed, or not whole."""
-        left = re.compile("|".join(rf"\.{re.escape(name)}\.(next|[0-9a-f]{{8}}\.tmp)" for name in MADE))
+        """Remove what processes that were killed have left: files that were never committed, or not whole.
+
+        A run of the other kind is left alone, whose committed files may still wait for their names.
+        """
+        if any(os.path.lexists(os.path.join(self.path, state)) for state in STATES if state != self.layout.state):
+            return
         for name in os.listdir(self.path):
-            if left.fullmatch(name):
+            left = UNFINISHED.fullmatch(name)
+            if left and self.layout.makes(left[1]):
                 with contextlib.suppress(OSError):
                     os.remove(os.path.join(self.path, name))
 
@@ -249,7 +288,7 @@ class Folder:
 
     def _committed(self, content: bytes) -> bool:
         """Whether the rename that commits took place before whatever was raised, such as Ctrl-C."""
-        with contextlib.suppress(OSError), open(os.path.join(self.path, STATE), "rb") as file:
+        with contextlib.suppress(OSError), open(os.path.join(self.path, self.layout.state), "rb") as file:
             return file.read() == content
         return False
 
@@ -274,5 +313,3 @@ class _Hashed:
 
 def _same(path: str, wanted: Mapping) -> bool:
     return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
-
-

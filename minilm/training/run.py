@@ -102,9 +102,9 @@ def load_weights(model, path: str, content: bytes) -> None:
         raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
 
 
-def tokenizer_of(folder: str, content: bytes):
+def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     """The tokenizer of a tokenizer.json whose checksum was right."""
-    path, fields = os.path.join(folder, "tokenizer.json"), json.loads(content)
+    path, fields = os.path.join(folder, name), json.loads(content)
     if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
         return tokenizers.load(path)
     return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)

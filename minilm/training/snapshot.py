@@ -6,10 +6,13 @@
     optimizer.safetensors    optimizer.*          the optimizer's moments, and its steps
                              carried.0, .1        the recurrent state that the next step starts from, (layers, B, H)
                              weights.*, updates   where there is an average: the weights that training goes on with
+
+`arrays_writers` and `put_back` are for all loops, that of the recipes too; `writers` and `restore` for `Trainer`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -19,18 +22,72 @@ from minilm import devices
 from minilm.training import tensors
 from minilm.training.run import load_weights
 
-__all__ = ["restore", "writers"]
+__all__ = ["arrays_writers", "put_back", "restore", "writers"]
+
+WEIGHTS, REST = "model.safetensors", "optimizer.safetensors"
+
+
+def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=None) -> dict:
+    """For the two files of arrays a function that writes it.
+
+    Parameters
+    ----------
+    model : Layer
+    optimizer : Optimizer
+    average : WeightAverage or None
+        Of the parameters that are trained, which may be fewer than the model's.
+    metadata : dict
+    more : mapping of str to array, optional
+        What else is to be kept.
+    """
+    rest = {f"optimizer.{name}": array for name, array in optimizer.state_dict().items()} | dict(more or {})
+    if average is not None:
+        rest["updates"] = np.array(average.updates, np.int64)
+        if average.updates:
+            rest |= {f"weights.{name}": array for name, array in average.parameters.items()}
+    rest = devices.to_host(rest)
+
+    def write_weights(file):
+        with average.applied() if average is not None and average.updates else contextlib.nullcontext():
+            tensors.write(file, devices.to_host(dict(model.parameters)), metadata)
+
+    return {WEIGHTS: write_weights, REST: lambda file: tensors.write(file, rest, metadata)}
+
+
+def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
+    """Put weights, moments and average of a checkpoint where they belong; all arrays of optimizer.safetensors.
+
+    Raises
+    ------
+    ValueError
+        Naming the file that does not fit.
+    """
+    load_weights(model, os.path.join(checkpoint.folder, WEIGHTS), checkpoint.contents[WEIGHTS])
+    with _fitting(checkpoint):
+        rest = tensors.read(checkpoint.contents[REST])
+        optimizer.load_state_dict(_below(rest, "optimizer."))
+        if average is not None and int(rest["updates"]):
+            means = {f"average.{name}": array for name, array in average.parameters.items()}
+            average.load_state_dict({"updates": rest["updates"], **means})
+            average.parameters.load_state_dict(_below(rest, "weights."))
+        return rest
+
+
+@contextlib.contextmanager
+def _fitting(checkpoint):
+    """What is wrong inside is told of optimizer.safetensors."""
+    try:
+        yield
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"{os.path.join(checkpoint.folder, REST)} does not fit this run: {error}") from None
 
 
 def writers(trainer, first: bool) -> dict:
     """For each file of the checkpoint a function that writes it; those that never change only for the first checkpoint."""
     model, tokenizer = trainer.model, trainer.tokenizer
-    weights, rest = devices.to_host(_arrays(trainer))
     metadata = {"format": "pt", "step": str(trainer.state.step)}  # without "pt" Hugging Face's libraries refuse the file
-    found = {
-        "model.safetensors": lambda file: tensors.write(file, weights, metadata),
-        "optimizer.safetensors": lambda file: tensors.write(file, rest, metadata),
-    }
+    carried = {f"carried.{i}": part for i, part in enumerate(_parts(trainer.carried))}
+    found = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
     if first:
         config = json.dumps(model.config.to_dict(), indent=2) + "\n"
         found["config.json"] = lambda file: file.write(config.encode())
@@ -38,37 +95,14 @@ def writers(trainer, first: bool) -> dict:
     return found
 
 
-def _arrays(trainer) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    parameters, average = trainer.model.parameters, trainer.average
-    rest = {f"optimizer.{name}": array for name, array in trainer.optimizer.state_dict().items()}
-    rest |= {f"carried.{i}": part for i, part in enumerate(_parts(trainer.carried))}
-    if average is None:
-        return dict(parameters), rest
-    means = average.state_dict()
-    rest["updates"] = means.pop("updates")
-    if not rest["updates"]:
-        return dict(parameters), rest
-    rest |= {f"weights.{name}": array for name, array in parameters.items()}
-    return {name.removeprefix("average."): array for name, array in means.items()}, rest
-
-
 def restore(trainer, checkpoint) -> None:
     """Put weights, moments, averages and carried state of a checkpoint into a trainer, whose model is as it starts."""
-    parameters, average = trainer.model.parameters, trainer.average
-    load_weights(trainer.model, os.path.join(checkpoint.folder, "model.safetensors"), checkpoint.contents["model.safetensors"])
-    path = os.path.join(checkpoint.folder, "optimizer.safetensors")
-    try:
-        rest = tensors.read(checkpoint.contents["optimizer.safetensors"])
-        trainer.optimizer.load_state_dict(_below(rest, "optimizer."))
+    rest = put_back(trainer.model, trainer.optimizer, trainer.average, checkpoint)
+    with _fitting(checkpoint):
         carried = [rest[f"carried.{i}"] for i in range(len(_parts(trainer.carried)))]
-        carried = devices.to_device(carried) if trainer.config.device == "cuda" else carried
-        if carried:
-            trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
-        if average is not None and int(rest["updates"]):
-            average.load_state_dict({"updates": rest["updates"], **{f"average.{name}": a for name, a in parameters.items()}})
-            parameters.load_state_dict(_below(rest, "weights."))
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"{path} does not fit this run: {error}") from None
+    carried = devices.to_device(carried) if trainer.config.device == "cuda" else carried
+    if carried:
+        trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
 
 
 def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ from minilm.files import json_bytes
 from minilm.ops import checks
 from minilm.training.config import RunConfig
 
-__all__ = ["FORMAT", "TrainingState"]
+__all__ = ["FORMAT", "TrainingState", "sealed", "unsealed"]
 
 FORMAT = "minilm.training"
 VERSION = 1
@@ -68,10 +68,7 @@ class TrainingState:
         """The content of training.json: this, what the checkpoint's files are, and a checksum of all that."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         fields["config"] = self.config.to_dict()
-        body = {"format": FORMAT, "version": VERSION, "minilm_version": version, **fields, "files": files}
-        body = _plain(body)
-        text = json.dumps({**body, "sha256": checksum(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-        return json_bytes(text)
+        return sealed({"format": FORMAT, "version": VERSION, "minilm_version": version, **fields, "files": files})
 
     @classmethod
     def from_json(cls, content: bytes) -> tuple[TrainingState, dict[str, dict[str, Any]]]:
@@ -82,17 +79,7 @@ class TrainingState:
         ValueError
             Saying what is wrong, without the file's name.
         """
-        try:
-            body = json.loads(content.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"it is not JSON: {error}") from None
-        if not isinstance(body, dict) or body.get("format") != FORMAT:
-            raise ValueError(f"it has no field 'format' of {FORMAT!r}")
-        if body.get("version") != VERSION:
-            raise ValueError(f"format version {body.get('version')!r} is unknown; this minilm reads version {VERSION}")
-        recorded = body.pop("sha256", None)
-        if recorded != checksum(body):
-            raise ValueError("its content does not fit its own checksum")
+        body = unsealed(content, FORMAT, VERSION)
         files = body["files"]
         fields = {field.name: body[field.name] for field in dataclasses.fields(cls)}
         if isinstance(fields["loss_sum"], str):
@@ -115,6 +102,29 @@ def _check_types(fields: dict[str, Any]) -> None:
     for name in ("config", "schedule", "files", "validation", "best"):
         if not isinstance(fields[name], dict) and not (fields[name] is None and name in ("validation", "best")):
             raise TypeError(f"{name} must be a JSON object, got {checks.describe(fields[name])}")
+
+
+def sealed(body: dict[str, Any]) -> bytes:
+    """A JSON object as a file's content, with a checksum of it."""
+    body = _plain(body)
+    text = json.dumps({**body, "sha256": checksum(body)}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json_bytes(text)
+
+
+def unsealed(content: bytes, form: str, version: int) -> dict[str, Any]:
+    """The JSON object that `sealed` wrote; ValueError if it is damaged, or not of this form and version."""
+    try:
+        body = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON: {error}") from None
+    if not isinstance(body, dict) or body.get("format") != form:
+        raise ValueError(f"it has no field 'format' of {form!r}")
+    if body.get("version") != version:
+        raise ValueError(f"format version {body.get('version')!r} is unknown; this minilm reads version {version}")
+    recorded = body.pop("sha256", None)
+    if recorded != checksum(body):
+        raise ValueError("its content does not fit its own checksum")
+    return body
 
 
 def checksum(body: dict[str, Any]) -> str:

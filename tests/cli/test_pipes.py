@@ -158,6 +158,5 @@ def test_a_full_disk_under_the_standard_output_is_named(capsys, monkeypatch):
     monkeypatch.setattr(sys, "stdout", full)
     assert cli.main(["corpus", "list"]) == 2
     monkeypatch.undo()
-    with pytest.raises(OSError):
-        full.close()
+    full.close()  # nothing is left in it that cannot be written
     assert capsys.readouterr().err == "minilm: the standard output: No space left on device\n"

@@ -11,6 +11,7 @@ from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.cross_entropy.spec import Saved
+from minilm.ops.exponentials import exponentials
 from minilm.ops.workspace import empty_from, scratch_of
 
 
@@ -32,10 +33,7 @@ def _rows(start, stop, logits, targets, weight, ignore_index, smoothing, weight_
         s = real(0)
         if dlogits is not None:
             out = dlogits[n]
-            for v in range(len(row)):
-                e = simd.exp(row[v] - m)
-                out[v] = e
-                s += e
+            s = exponentials(row, m, out)
         else:
             for v in range(len(row)):
                 s += simd.exp(row[v] - m)

@@ -8,6 +8,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
+from minilm.ops.exponentials import exponentials
 from minilm.ops.softmax.spec import Saved
 from minilm.ops.workspace import empty_from
 
@@ -26,11 +27,7 @@ def _softmax(start, stop, x, y):
     for n in range(start, stop):
         row, out = x[n], y[n]
         m = simd.largest(row)
-        s = row.dtype.type(0)
-        for v in range(len(row)):
-            e = simd.exp(row[v] - m)
-            out[v] = e
-            s += e
+        s = exponentials(row, m, out)
         r = row.dtype.type(1) / s
         for v in range(len(row)):
             out[v] *= r

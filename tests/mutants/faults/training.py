@@ -3,11 +3,12 @@
 from tests.mutants.fault import area
 
 TRAINER = "tests/training/test_trainer.py"
+RECIPES = "tests/recipes/test_resume.py"
 
 FAULTS = area(
     "training",
     ("the carried state is not reset where an epoch begins", "minilm/data/batching.py",
-     "return self.fresh(step) | np.isin((step", "return np.isin((step", f"{TRAINER} -k carried"),
+     "return self.fresh(step) | ((step + turns)", "return ((step + turns)", f"{TRAINER} -k carried"),
     ("no row of a carried state begins anew within an epoch", "minilm/training/trainer.py", "        elif fresh.any():\n",
      "        elif False:\n", f"{TRAINER} -k carried"),
     ("the carried state is reset at every step", "minilm/training/trainer.py", "        if fresh.all():\n",
@@ -50,9 +51,9 @@ FAULTS = area(
     ("two processes train in one folder", "minilm/files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",
      "fcntl.LOCK_SH | fcntl.LOCK_NB", "tests/training/test_killed.py -k only_one"),
     ("the optimizer's moments are not restored", "minilm/training/snapshot.py",
-     'trainer.optimizer.load_state_dict(_below(rest, "optimizer."))', '_below(rest, "optimizer.")',
+     'optimizer.load_state_dict(_below(rest, "optimizer."))', '_below(rest, "optimizer.")',
      "tests/training/test_resume.py -k undisturbed"),
-    ("the carried state is not restored", "minilm/training/snapshot.py", "        if carried:\n", "        if False:\n",
+    ("the carried state is not restored", "minilm/training/snapshot.py", "    if carried:\n", "    if False:\n",
      "tests/training/test_resume.py -k undisturbed"),
     ("parts of a batch weigh alike", "minilm/training/passes.py", "shares = counts / counts.sum(axis=0)",
      "shares = np.full(counts.shape, 1 / len(counts))", "tests/training/test_transformers.py -k parts"),
@@ -64,6 +65,25 @@ FAULTS = area(
      "max(text.length - len(tokenizer.decode(tokens[:1])), 1)", "max(text.length, 1)", "tests/training/test_training.py -k bits"),
     ("a weight that is not finite is saved", "minilm/training/trainer.py", "            check_weights(self)\n",
      "            pass\n", "tests/training/test_checkpoint.py -k finite"),
+    ("a recipe that goes on begins its pass anew", "minilm/recipes/fit.py", "later), place, None)", "later), 0, None)",
+     f"{RECIPES} -k undisturbed"),
+    ("a recipe that goes on evaluates at other steps", "minilm/recipes/fit.py", "Glances(options, state.glanced)",
+     "Glances(options)", f"{RECIPES} -k undisturbed"),
+    ("a recipe that goes on has its minutes again", "minilm/recipes/fit.py", "Stopwatch(earlier)", "Stopwatch()",
+     f"{RECIPES} -k minutes"),
+    ("a recipe's losses before a checkpoint are left out of the log", "minilm/recipes/state.py",
+     '[float(loss) for loss in fields["losses"]]', "[]", f"{RECIPES} -k undisturbed"),
+    ("a recipe goes on from the averaged weights", "minilm/training/snapshot.py",
+     'average.parameters.load_state_dict(_below(rest, "weights."))', "pass", f"{RECIPES} -k undisturbed"),
+    ("a recipe's half-done commit is read by its plain names", "minilm/recipes/folder.py",
+     "    if os.path.lexists(os.path.join(folder, LAYOUT.state)):\n        return", "    if False:\n        return",
+     f"{RECIPES} -k killed"),
+    ("a recipe writes no checkpoint before its end", "minilm/recipes/kept.py", "time.perf_counter() - self._at >= SECONDS",
+     "False", f"{RECIPES} -k died"),
+    ("a recipe goes on with other data", "minilm/recipes/resuming.py", "if examples != state.data_sha256:", "if False:",
+     f"{RECIPES} -k refused"),
+    ("word2vec goes on at the beginning of the pass", "minilm/models/word2vec.py", "[place.call :]", "[0:]",
+     f"{RECIPES} -k vectors"),
     ("the log keeps rows beyond the checkpoint", "minilm/training/log.py", "truncate(keep if whole else 0)",
      "truncate(whole if whole and False else self._file.tell())", "tests/training/test_resume.py -k undisturbed"),
 )  # fmt: skip

@@ -1,0 +1,73 @@
+"""A recipe's run as its training loop sees it: how far it has come, and the checkpoints that are kept of it.
+
+The protocol is that of `minilm.training.checkpoint`, the files are those of `minilm.recipes.folder`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from minilm.recipes import folder as files
+from minilm.recipes.state import RecipeState
+from minilm.training import snapshot
+from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.interrupt import Stop
+from minilm.training.run import load_weights
+
+__all__ = ["Kept"]
+
+SECONDS = 30.0  # between two checkpoints
+
+
+class Kept:
+    """What is kept of a run; nothing without a folder.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    state : RecipeState, optional
+    folder : Folder, optional
+    checkpoint : Checkpoint, optional
+        What to go on from; `state` is its state.
+    """
+
+    def __init__(self, recipe, state: RecipeState | None = None, folder: Folder | None = None, checkpoint=None):
+        self.recipe, self.state = recipe, state or RecipeState()
+        self._folder, self._checkpoint = folder, checkpoint
+        self._first, self._at = True, time.perf_counter()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return self._folder is not None and time.perf_counter() - self._at >= SECONDS
+
+    def restore(self, optimizer=None, average=None) -> None:
+        """Put back what a run is to go on from, if it is one that goes on; without an optimizer the weights alone."""
+        checkpoint: Checkpoint | None = self._checkpoint
+        if checkpoint is None:
+            return
+        model, self._checkpoint = self.recipe.model, None
+        if optimizer is None:
+            load_weights(model, os.path.join(checkpoint.folder, files.WEIGHTS), checkpoint.contents[files.WEIGHTS])
+        else:
+            snapshot.put_back(model, optimizer, average, checkpoint)
+
+    def save(self, optimizer=None, average=None) -> None:
+        """Write a checkpoint of this step; without an optimizer of the weights alone. A signal waits until it stands."""
+        state, recipe = self.state, self.recipe
+        if self._folder is None:
+            return
+        metadata = {"format": "np", "step": str(state.step)}
+        writers = files.writers(recipe) if self._first else {}
+        if optimizer is None:
+            writers |= files.weights_writer(recipe, metadata)
+        else:
+            writers |= snapshot.arrays_writers(recipe.model, optimizer, average, metadata)
+        with Stop() as stop:
+            self._folder.save(state, writers)
+            if self._first:
+                files.remove_stale(self._folder)
+            files.write_log(recipe, state.rows, self._folder.path)
+            self._first, self._at = False, time.perf_counter()
+        stop.act()
