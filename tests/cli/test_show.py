@@ -43,7 +43,8 @@ def test_an_op_by_its_own_name(name, folder, capsys):
 
 def test_helpers(capsys):
     out = show(capsys, "softmax", "--cpu")
-    assert out.rstrip().splitlines()[-1] == "# It uses minilm/ops/simd.py: with --helpers these are printed as well."
+    names = "minilm/ops/simd.py, minilm/ops/exponentials.py"
+    assert out.rstrip().splitlines()[-1] == f"# It uses {names}: with --helpers these are printed as well."
     out = show(capsys, "softmax", "--cpu", "--helpers")
     assert (ROOT / "simd.py").read_text(encoding="utf-8").strip("\n") in out and "--helpers" not in out
     assert "minilm/ops/philox/cpu.py" in show(capsys, "dropout", "--cpu")
