@@ -35,7 +35,7 @@ def as_array(value):
 
 def native(array):
     """The same numbers in this machine's byte order; copied only where they came in the other one, as out of some files."""
-    if devices.on_gpu(array) or array.dtype.isnative:
+    if array.dtype.isnative or devices.on_gpu(array):
         return array
     return array.astype(array.dtype.newbyteorder("="))
 
