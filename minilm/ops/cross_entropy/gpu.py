@@ -15,7 +15,7 @@ KERNELS = Kernels(
     Kernel("cross_entropy_forward_2", grid=lambda s: s.N, block=lambda s: whole_warps(s.V)),
     Kernel("cross_entropy_backward", grid=lambda s: blocks(s.N * s.V, 256)),
 )
-RUNGS = {"forward": 2}
+VERSIONS = {"forward": 2}
 
 
 def forward(
@@ -28,7 +28,7 @@ def forward(
     reduction="mean",
     gradient=True,
     workspace=None,
-    rung=2,
+    version=2,
 ):
     rows, V = targets.shape, logits.shape[-1]
     N = targets.size
@@ -40,7 +40,7 @@ def forward(
         total = cupy.empty(1, "float64")
         KERNELS.launch("cross_entropy_total", targets, weight, total, N, V, ignore_index, dtype=logits.dtype)
     numbers = (N, V, ignore_index, label_smoothing)
-    KERNELS.launch(f"cross_entropy_forward_{rung}", logits, targets, weight, total, losses, dlogits, *numbers)
+    KERNELS.launch(f"cross_entropy_forward_{version}", logits, targets, weight, total, losses, dlogits, *numbers)
     saved = Saved(dlogits, reduction)
     if reduction == "none":
         return losses, saved
