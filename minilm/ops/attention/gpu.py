@@ -127,7 +127,6 @@ def forward(
     dropout=0.0,
     rng=None,
     return_weights=False,
-    workspace=None,
     version=3,
 ):
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
@@ -161,7 +160,7 @@ def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
-def backward(dy, saved, *, workspace=None, version=3):
+def backward(dy, saved, *, version=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)

@@ -4,6 +4,8 @@ Version 1 is a product by cuBLAS and an elementwise kernel for every step; versi
 weights; version 3 is one kernel whose blocks hold a slice of them each (sliced.cu; `minilm.ops.cuda.slices` says what fits). By
 default version 2 runs where it fits, for its blocks need not wait for one another, else version 3, else version 1, which also
 replaces a version that was requested but does not fit.
+
+The weights' gradients and dx are products over all steps at once, after the loop.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def way(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices
     return (3, plan) if plan else (1, None)
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None, version=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, version=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
@@ -78,7 +80,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, works
     return Output(y, h[last].copy()), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None, version=None):
+def backward(dy, saved, *, version=None):
     x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n = dy
     T, B, _ = x.shape
@@ -104,12 +106,12 @@ def backward(dy, saved, *, workspace=None, version=None):
     return dx, dh, matmul(rows_a.T, fold(x)), dW_hh, column_sums(rows_a), column_sums(rows_g)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     (h, _), saved = forward(x[None], h0, W_ih, W_hh, b_ih, b_hh, version=1)
     return h[0], CellSaved(x, h0, saved.gates[0], saved.inner[0], W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, gates, inner, W_ih, W_hh = saved
     states = cupy.stack([h0, h0])  # (2, B, H); the one after the step is not needed
     dx, *others = backward((None, dy), Saved(x[None], states, gates[None], inner[None], W_ih, W_hh, None, False), version=1)

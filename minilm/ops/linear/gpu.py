@@ -18,7 +18,7 @@ KERNELS = Kernels(
 VERSIONS = {"forward": 3}
 
 
-def forward(x, W, b=None, *, workspace=None, version=3):
+def forward(x, W, b=None, *, version=3):
     rows, (O, I) = fold(x), W.shape  # (N, I)
     if version == 3:
         y = matmul(rows, W.T)  # (N, O)
@@ -30,7 +30,7 @@ def forward(x, W, b=None, *, workspace=None, version=3):
     return y.reshape(*x.shape[:-1], O), Saved(x, W, b is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, W, bias = saved
     rows = fold(dy)  # (N, O)
     dx = matmul(rows, W).reshape(x.shape)

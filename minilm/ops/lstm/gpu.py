@@ -4,6 +4,8 @@ Version 1 is a product by cuBLAS and an elementwise kernel for every step; versi
 weights; version 3 is one kernel whose blocks hold a slice of them each (sliced.cu; `minilm.ops.cuda.slices` says what fits). By
 default version 2 runs where it fits, for its blocks need not wait for one another, else version 3, else version 1, which also
 replaces a version that was requested but does not fit.
+
+The weights' gradients and dx are products over all steps at once, after the loop.
 """
 
 from __future__ import annotations
@@ -54,7 +56,7 @@ def way(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices
     return (3, plan) if plan else (1, None)
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None, version=None):
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, version=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
@@ -79,7 +81,7 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, w
     return Output(y, h[last].copy(), c[last].copy()), Saved(x, h, c, gates, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None, version=None):
+def backward(dy, saved, *, version=None):
     x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n, dc_n = dy
     T, B, _ = x.shape
@@ -105,12 +107,12 @@ def backward(dy, saved, *, workspace=None, version=None):
     return dx, dh, dc, matmul(rows.T, fold(x)), matmul(rows.T, fold(states_before(h, reverse))), db, db.copy()
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     (h, _, _), saved = forward(x[None], h0, c0, W_ih, W_hh, b_ih, b_hh, version=1)
     return CellOutput(h[0], saved.c[1]), CellSaved(x, h0, c0, saved.c[1], saved.gates[0], W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, c0, c, gates, W_ih, W_hh = saved
     dh, dc = dy
     states = cupy.stack([h0, h0]), cupy.stack([c0, c])  # (2, B, H) each; h after the step is not needed
