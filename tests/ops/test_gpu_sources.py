@@ -32,7 +32,8 @@ SMALL = {
     "min(i64(chunk), K - first)", "min(i64(blockDim.x) / (t.groups * outs), (K + 3) / 4)", "(columns + 3) / 4 * 4 + 4",
     "32 / sizeof(REAL)", "(largest - x) / width * (BINS - 1)", "__ffs(int(beyond)) - 1", "beyond",
     "step * gridDim.x", "(T - 1 - step) * gridDim.x",  # a counter that may go round: its differences count
-    "i / 4", "i / 2", "block", "*step", "*step >> 32",  # numbers of Philox's blocks, which dropout checks; halves of 64 bits
+    "i / 4", "i / 2", "block",  # numbers of Philox's blocks, which dropout checks
+    "*args.step", "*args.step >> 32",  # the halves of 64 bits
     "(at(q) - q) / 4", "(at(odd ? 2 : 0) - (odd ? 2 : 0)) / 4",
     "__cvta_generic_to_shared(row)",
     "nan ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16",  # bfloat16

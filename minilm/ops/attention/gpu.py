@@ -18,7 +18,7 @@ import cupy
 import numpy as np
 
 from minilm.ops.attention.spec import Output, Saved
-from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products, whole_warps
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments, products, whole_warps
 from minilm.ops.dropout.spec import threshold_and_scale
 
 TQ, TK = 16, 32  # queries and keys of a tile, as in gpu.cu
@@ -82,21 +82,24 @@ def tensor(precision: str, width: int) -> Kernels:
     )
 
 
-def _steps(x):
-    """Strides of the first three axes in numbers."""
-    return tuple(step // x.itemsize for step in x.strides[:3])
+def _strided(x) -> dict:
+    """An array as the struct Strided: its steps in numbers."""
+    by_b, by_t, by_h = (step // x.itemsize for step in x.strides[:3])
+    return {"first": x, "by_b": by_b, "by_t": by_t, "by_h": by_h}
 
 
-def _shape(query, key, value):
-    B, Tq, H, K = query.shape
-    return B, Tq, key.shape[1], H, K, value.shape[3]
-
-
-def _numbers(query, key, value, causal, band, scale, dropout, rng):
+def _packed(query, key, value, key_mask, causal, band, scale, dropout, rng):
+    """The struct Attention, which every kernel takes."""
+    (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     threshold, factor = threshold_and_scale(dropout)
-    words = key_words(rng) if dropout else (None, 0, 0, 0, 0, 0)
-    steps = (*_steps(query), *_steps(key), *_steps(value))
-    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, dropout > 0, *words
+    key_words = key_arguments(rng if dropout else None)
+    return KERNELS.pack(
+        "Attention",
+        **{name: _strided(x) for name, x in (("query", query), ("key", key), ("value", value))},
+        **{"key_mask": key_mask, "B": B, "Tq": Tq, "Tk": Tk, "H": H, "K": K, "Kv": Kv},
+        **{"band": band or 0, "causal": causal, "scale": scale},
+        dropout={"factor": factor, "threshold": threshold, "drops": dropout > 0, "key": key_words},
+    )
 
 
 def _kernels(wanted, query, value):
@@ -129,47 +132,41 @@ def forward(
     return_weights=False,
     version=3,
 ):
-    B, Tq, Tk, H, K, Kv = _shape(query, key, value)
+    (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
+    args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
     if Tq == 1 and version > 1 and not dropout and K * query.itemsize <= MOST:
-        _one_query(query, key, value, key_mask, y, logsumexp, band or 0, causal, scale)
+        _one_query(args, y, logsumexp, Tk)
     else:
         kernels, version = _kernels(version, query, value)
-        numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-        kernels.launch(f"attention_forward_{version}", query, key, value, key_mask, y, logsumexp, *numbers)
+        kernels.launch(f"attention_forward_{version}", args, y, logsumexp)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     if not return_weights:
         return y, saved
     weights = cupy.empty((B, H, Tq, Tk), query.dtype)
-    steps = (*_steps(query), *_steps(key))
-    KERNELS.launch(
-        "attention_weights", query, key, key_mask, logsumexp, weights, B, Tq, Tk, H, K, *steps, band or 0, causal, scale
-    )
+    KERNELS.launch("attention_weights", args, logsumexp, weights)
     return Output(y, weights), saved
 
 
-def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
-    B, Tq, Tk, H, K, Kv = shape = _shape(query, key, value)
-    C = max(1, -(-Tk // CHUNK))
-    m, s, o = (cupy.empty((B, H, C, *last), query.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
-    steps = (*_steps(query), *_steps(key), *_steps(value))
-    arrays = query, key, value, key_mask, m, s, o, y, logsumexp
-    ONE_QUERY.launch("attention_one_query", *arrays, *shape, C, *steps, *numbers)
+def _one_query(args, y, logsumexp, Tk: int) -> None:
+    (B, Tq, H, Kv), C = y.shape, max(1, -(-Tk // CHUNK))
+    m, s, o = (cupy.empty((B, H, C, *last), y.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
+    ONE_QUERY.launch("attention_one_query", args, m, s, o, y, logsumexp, C)
     if C > 1:
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
 def backward(dy, saved, *, version=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
-    B, Tq, Tk, H, K, Kv = _shape(query, key, value)
+    B, Tq, H, Kv = y.shape
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
     D = cupy.empty(logsumexp.shape, logsumexp.dtype)  # (B, H, Tq)
     KERNELS.launch("attention_rows_of_D", dy, y, D, B, Tq, H, Kv)
     kernels, version = _kernels(version, query, value)
     dquery, dkey, dvalue = (cupy.empty(x.shape, x.dtype) for x in (query, key, value))  # as their namesakes
-    arrays = (query, key, value, key_mask, dy, logsumexp, D)
-    numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    kernels.launch(f"attention_dquery_{version}", *arrays, dquery, *numbers)
-    kernels.launch(f"attention_dkey_dvalue_{version}", *arrays, dkey, dvalue, *numbers)
+    forward_args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
+    args = kernels.pack("AttentionBackward", forward=forward_args, dy=dy, logsumexp=logsumexp, D=D)
+    kernels.launch(f"attention_dquery_{version}", args, dquery)
+    kernels.launch(f"attention_dkey_dvalue_{version}", args, dkey, dvalue)
     return dquery, dkey, dvalue

@@ -94,7 +94,7 @@ template <int N> __device__ inline void add_product(float (&out)[OUT][4], const 
 // same of keys by queries. Four neighbours of a row of weights are one block of random words, and belong to two lanes, or to four:
 // where rows begin with a block, each lane computes one of theirs, and they exchange.
 template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, i64 head, i64 Tq, i64 Tk, i64 row, i64 column) {
-    if (!drop.any) {
+    if (!drop.drops) {
         f[0] = f[1] = f[2] = f[3] = 1;
         return;
     }
@@ -133,7 +133,7 @@ template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, 
         w[2] = odd ? mine.w[2] : first, w[3] = odd ? mine.w[3] : second;
     }
 #pragma unroll
-    for (int e = 0; e < 4; ++e) f[e] = w[e] >= drop.threshold ? drop.scale : 0;
+    for (int e = 0; e < 4; ++e) f[e] = w[e] >= drop.threshold ? drop.factor : 0;
 }
 
 // Of a row over the four lanes that share it.

@@ -158,9 +158,7 @@ extern "C" __global__ void sampling_draw(
     const REAL* logits,  // (B, V)
     i64* ids,            // (B)
     REAL* probability,   // (B)
-    i64 B, i64 V, double temperature, i64 top_k, double top_p,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    i64 B, i64 V, double temperature, i64 top_k, double top_p, KeyArguments key_args) {
     __shared__ Scratch scratch;
     i64 b = blockIdx.x;
     const REAL* mine = logits + b * V;
@@ -182,7 +180,7 @@ extern "C" __global__ void sampling_draw(
     Row row = {mine, V, peak, temperature, -746, V - 1};  // exp(-746) is 0
     if (top_k < V) cut(row, true, double(top_k) - 0.5, scratch);
     if (top_p < 1) cut(row, false, top_p * total_of(row, scratch) * (1 - 1e-12), scratch);
-    double total = total_of(row, scratch), u = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi).uniform(b);
+    double total = total_of(row, scratch), u = key_of(key_args).uniform(b);
     i64 drawn = first_beyond(V, [&](i64 v) { return row.weight(v); }, {0, 0}, u * total, scratch);
     if (threadIdx.x == 0) ids[b] = drawn, probability[b] = REAL(exp(row.x(drawn)) / total);
 }
