@@ -19,20 +19,27 @@ KERNELS = Kernels(
 )
 
 
-def forward(query, key, v, value, *, key_mask=None):
+def _packed(query, key, v, value, key_mask):
+    """The struct that every kernel takes."""
     (B, Tq, A), (_, Tk, D) = query.shape, value.shape
+    sizes = {"B": B, "Tq": Tq, "Tk": Tk, "A": A, "D": D}
+    return KERNELS.pack("AdditiveAttention", query=query, key=key, v=v, value=value, key_mask=key_mask, **sizes)
+
+
+def forward(query, key, v, value, *, key_mask=None):
+    (B, Tq, _), (_, Tk, D) = query.shape, value.shape
     weights = cupy.empty((B, Tq, Tk), query.dtype)
     y = cupy.empty((B, Tq, D), query.dtype)
-    KERNELS.launch("additive_attention_forward", query, key, v, value, key_mask, weights, y, B, Tq, Tk, A, D)
+    KERNELS.launch("additive_attention_forward", _packed(query, key, v, value, key_mask), weights, y)
     return y, Saved(query, key, v, value, weights, y, key_mask)
 
 
 def backward(dy, saved):
     query, key, v, value, weights, y, key_mask = saved
-    (B, Tq, A), (_, Tk, D) = query.shape, value.shape
+    args = _packed(query, key, v, value, key_mask)
     dS, dquery, dkey, dvalue, dv_part = (cupy.empty(a.shape, a.dtype) for a in (weights, query, key, value, query))
-    KERNELS.launch("additive_attention_dS", dy, y, value, weights, key_mask, dS, B, Tq, Tk, D)
-    KERNELS.launch("additive_attention_dquery", query, key, v, dS, key_mask, dquery, dv_part, B, Tq, Tk, A)
-    KERNELS.launch("additive_attention_dkey", query, key, v, dS, key_mask, dkey, B, Tq, Tk, A)
-    KERNELS.launch("additive_attention_dvalue", dy, weights, dvalue, B, Tq, Tk, D)
+    KERNELS.launch("additive_attention_dS", args, dy, y, weights, dS)
+    KERNELS.launch("additive_attention_dquery", args, dS, dquery, dv_part)
+    KERNELS.launch("additive_attention_dkey", args, dS, dkey)
+    KERNELS.launch("additive_attention_dvalue", args, dy, weights, dvalue)
     return dquery, dkey, column_sums(fold(dv_part)), dvalue

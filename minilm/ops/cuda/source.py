@@ -30,7 +30,7 @@ __all__ = ["Parameter", "flatten", "kernels"]
 
 SHARED = Path(__file__).parent
 _INCLUDE = re.compile(r'^#include "([\w.]+)"\s*$')
-_KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(\n(.*?)\) \{([^\n]*)\n', re.S)
+_KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\((.*?)\) \{([^\n]*)\n', re.S)
 _ARRAY = re.compile(r"^\s*(const )?(\w+)\* (\w+)[,;]?\s*// \(([^)]*)\)(.*)$")
 DTYPES = {"i64": "int64", "int": "int32", "u32": "uint32", "u8": "bool", "u16": "uint16", "double": "float64"}
 
