@@ -17,8 +17,8 @@ pytest.importorskip("pygments")
 
 from minilm import book, cli  # noqa: E402
 from minilm.book import broken, formulas, listings, site  # noqa: E402
-from minilm.checking import catalogue  # noqa: E402
-from minilm.checking.check import check  # noqa: E402
+from minilm.gradcheck import catalogue  # noqa: E402
+from minilm.gradcheck.check import check  # noqa: E402
 
 
 @pytest.fixture(scope="module")
