@@ -33,6 +33,7 @@ def test_every_op(folder, capsys):
     assert "Source" in formulas and '"""' not in formulas and "import numpy" not in formulas
     assert source(folder, "cpu") in show(capsys, folder, "--cpu")
     assert source(folder, "spec") in show(capsys, folder, "--spec")
+    assert source(folder, "cases") in show(capsys, folder, "--cases")
     assert source(folder, "oracle") in show(capsys, folder, "--oracle")
 
 
