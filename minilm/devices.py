@@ -80,7 +80,7 @@ def implementation_for(array=None) -> str:
     Without an array, where nothing says which device is meant, it is the forced one or ``"cpu"``.
     """
     forced = _forced.get()
-    if array is None:
+    if array is None or (type(array) is np.ndarray and forced != "gpu"):
         return forced or "cpu"
     if on_gpu(array):
         if forced not in (None, "gpu"):
