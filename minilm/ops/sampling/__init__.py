@@ -15,7 +15,7 @@ from minilm.ops.sampling.spec import MOST, Drawn
 __all__ = ["Drawn", "checked_options", "forward"]
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=None):
+def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     """Draw one token a row.
 
     .. math:: id = \\min \\{ v : \\sum_{w \\le v} e_w > u \\sum_w e_w \\}, \\qquad e_w = \\exp((x_w - \\max x) / \\tau)
@@ -32,8 +32,6 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
         Draw from the k largest logits only.
     top_p : float, optional
         Draw from the nucleus only, of what `top_k` leaves.
-    workspace : Workspace, optional
-        Where the outputs are taken from.
 
     Returns
     -------
@@ -48,7 +46,7 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
     logits = checks.non_empty("logits", checks.floating("logits", logits, (None, None), None, "(B, V)"), "(B, V)")
     if logits.shape[1] > MOST:
         raise ValueError(f"logits must have at most {MOST} columns, got shape {logits.shape}")
-    return call(__name__, "forward", logits, checked(key), *checked_options(temperature, top_k, top_p), workspace=workspace)
+    return call(__name__, "forward", logits, checked(key), *checked_options(temperature, top_k, top_p))
 
 
 def checked_options(temperature, top_k=None, top_p=None) -> tuple[float, int | None, float | None]:
