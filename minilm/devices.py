@@ -35,6 +35,7 @@ __all__ = [
     "threads",
     "to",
     "to_device",
+    "to_device_of",
     "to_host",
 ]
 
@@ -136,6 +137,11 @@ def to_host(tree):
 def to(device: str, tree):
     """Copy every array of a tree to ``"cpu"`` or ``"cuda"``, where it does not lie there already."""
     return to_host(tree) if device == "cpu" else to_device(tree)
+
+
+def to_device_of(like, tree):
+    """Copy every array of a tree to where `like` is: an array, or a model (one that has no ``device`` computes on the host)."""
+    return to_device(tree) if on_gpu(like) or getattr(like, "device", "cpu") == "cuda" else to_host(tree)
 
 
 def copy_into(target, array) -> None:

@@ -12,7 +12,7 @@ from minilm.ops.contract import call
 from minilm.ops.philox.spec import checked
 from minilm.ops.sampling.spec import MOST, Drawn
 
-__all__ = ["Drawn", "forward"]
+__all__ = ["Drawn", "checked_options", "forward"]
 
 
 def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
@@ -46,9 +46,12 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     logits = checks.non_empty("logits", checks.floating("logits", logits, (None, None), None, "(B, V)"), "(B, V)")
     if logits.shape[1] > MOST:
         raise ValueError(f"logits must have at most {MOST} columns, got shape {logits.shape}")
+    return call(__name__, "forward", logits, checked(key), *checked_options(temperature, top_k, top_p))
+
+
+def checked_options(temperature, top_k=None, top_p=None) -> tuple[float, int | None, float | None]:
+    """The options, or TypeError or ValueError that names the one that is out of range."""
     temperature = checks.number("temperature", temperature, 0, math.inf, high_open=True)
-    if top_k is not None:
-        top_k = checks.whole("top_k", top_k, 1, 2**31)
-    if top_p is not None:
-        top_p = checks.number("top_p", top_p, 0, 1, low_open=True)
-    return call(__name__, "forward", logits, checked(key), temperature, top_k, top_p)
+    top_k = None if top_k is None else checks.whole("top_k", top_k, 1, 2**31)
+    top_p = None if top_p is None else checks.number("top_p", top_p, 0, 1, low_open=True)
+    return temperature, top_k, top_p
