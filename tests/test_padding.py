@@ -120,8 +120,8 @@ def test_ops(implementation, name, options):
                 if implementation != "gpu":
                     independent(op_results(name, case, moved))
                     continue
-                for number in gpu.rungs(OPS[name]):
-                    with gpu.rung(OPS[name], number):
+                for number in gpu.versions(OPS[name]):
+                    with gpu.version(OPS[name], number):
                         independent(op_results(name, case, moved), FILLS[:1])
 
 

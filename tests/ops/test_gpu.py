@@ -36,12 +36,12 @@ def device():
 
 
 def agreement(op, options=None, dims=None, seed=0, number=None):
-    """The GPU's results against the oracle's, in both precisions, by one rung or all."""
+    """The GPU's results against the oracle's, in both precisions, by one version or all."""
     cases, expected = reference(op, options, dims, seed)
     for dtype, case in cases.items():
-        for chosen in gpu.rungs(op) if number is None else [number]:
-            with gpu.rung(op, chosen):
-                expected.compare(f"{op.name} {dtype} rung {chosen}", gpu.run(op, case), dtype)
+        for chosen in gpu.versions(op) if number is None else [number]:
+            with gpu.version(op, chosen):
+                expected.compare(f"{op.name} {dtype} version {chosen}", gpu.run(op, case), dtype)
 
 
 @pytest.mark.parametrize("name, options", pytest_combinations(OPS), ids=label)
