@@ -1,11 +1,13 @@
-"""What lies where another file, or a folder, was wanted: in a few words, with what helps."""
+"""What to say of a mistaken name, file or folder: in a few words, with what helps."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
 
-__all__ = ["existing_folder", "mistaken_for", "refuse_mistaken"]
+__all__ = ["did_you_mean", "existing_folder", "mistaken_for", "nearest", "refuse_mistaken"]
 
 PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
 PAGE = "an HTML page that a server gave in the file's place: download the file again"
@@ -20,6 +22,18 @@ BEGINNINGS = (  # of files, those of HTML in any case; what they then are
     (b"GGUF", "a GGUF file: save the model with safetensors first"),
     (b"\x1f\x8b", "compressed by gzip: unpack it first"),
 )
+
+
+def nearest(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Up to `count` of the known names that are spelled most like `name`, in whichever case; the nearest first."""
+    folded = {each.lower(): each for each in reversed(list(known))}
+    return [folded[each] for each in difflib.get_close_matches(str(name).lower(), folded, n=count, cutoff=cutoff)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """How an error about an unknown name ends: "did you mean 'lstm'?", or without a near one "there are rnn, lstm, gru"."""
+    near = nearest(name, known)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
 
 
 def mistaken_for(content: bytes) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import importlib
 import keyword
@@ -16,6 +15,7 @@ from typing import NoReturn
 
 import minilm
 from minilm import streams
+from minilm.mistaken import nearest
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -132,7 +132,7 @@ class Parser(argparse.ArgumentParser):
 
 def suggestion(word: str, known) -> str:
     """``"; did you mean 'train'?"``, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = nearest(word, known)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

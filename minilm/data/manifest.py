@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
 
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
+from minilm.mistaken import did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,9 +94,7 @@ def named(name: str) -> Corpus:
     """The corpus of a name; ValueError with the nearest name if there is none."""
     known = corpora()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"there is no corpus {name!r}; {hint}")
+        raise ValueError(f"there is no corpus {name!r}; {did_you_mean(name, known)}")
     return known[name]
 
 

@@ -8,6 +8,7 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.crf.spec import Saved
+from minilm.ops.padding import mask_from_lengths
 
 __all__ = ["Saved", "backward", "decode", "forward"]
 
@@ -126,8 +127,8 @@ def _within_lengths(tags, lengths, K):
     """`tags` (B, T) with 0 for the -100 beyond a row's length; ValueError for one that is not beyond it."""
     if not (tags < 0).any():
         return tags
-    counted = np.arange(tags.shape[1]) < (tags.shape[1] if lengths is None else lengths[:, None])  # (B, T)
-    missing = (tags < 0) & counted  # (B, T)
+    mask = mask_from_lengths(lengths, tags.shape[1])  # (B, T)
+    missing = (tags < 0) & (True if mask is None else mask)  # (B, T)
     if missing.any():
         b, t = np.unravel_index(int(missing.argmax()), missing.shape)
         raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
