@@ -8,3 +8,7 @@ from minilm.checking.check import gradcheck
 from minilm.checking.report import Report
 
 __all__ = ["Report", "gradcheck"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -202,3 +202,7 @@ def _any_text_can_be_printed() -> None:
         strict = getattr(stream, "errors", None) == "strict"
         if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -66,3 +66,7 @@ def load(path) -> Tokenizer | Word:
     if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what lies beside the file
     return base.from_fields(path, fields, CLASSES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -90,3 +90,7 @@ tanh_forward, tanh_backward = tanh
 relu_forward, relu_backward = relu
 gelu_erf_forward, gelu_erf_backward = gelu_erf
 gelu_tanh_forward, gelu_tanh_backward = gelu_tanh
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -78,3 +78,7 @@ def backward(dy, saved, *, workspace=None):
     """
     dy = checks.floating("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, D)")
     return call(__name__, "backward", dy, saved, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -134,3 +134,7 @@ def _heads(name, array, shape, dtype=None, letters=""):
 
 def _finite(name, value) -> float:
     return checks.number(name, value, -math.inf, math.inf, low_open=True, high_open=True)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -66,3 +66,7 @@ def scale(norm, max_norm) -> float:
     if not math.isfinite(norm):
         raise FloatingPointError(f"norm of the gradients is {norm}, wanted a finite number")
     return min(1.0, max_norm / (checks.number("norm", norm, 0, math.inf) + 1e-6))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -136,3 +136,7 @@ def _within_lengths(tags, lengths, K):
         b, t = np.unravel_index(int(missing.argmax()), missing.shape)
         raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
     return np.where(tags < 0, 0, tags)  # (B, T)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -126,3 +126,7 @@ def _number(dloss) -> float:
     if isinstance(dloss, (bool, np.bool_)) or not isinstance(dloss, (int, float, np.integer, np.floating)):
         raise TypeError(f"dloss must be a number, got {checks.describe(dloss)}")
     return float(dloss)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

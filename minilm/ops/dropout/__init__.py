@@ -71,3 +71,7 @@ def backward(dy, saved, *, workspace=None):
     """
     dy = checks.floating("dy", dy, saved.shape, saved.dtype, "(...)")
     return call(__name__, "backward", dy, saved, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -132,3 +132,7 @@ def cell_backward(dy, saved, *, workspace=None):
     """
     dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
     return call(__name__, "cell_backward", dy, saved, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

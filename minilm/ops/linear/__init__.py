@@ -70,3 +70,7 @@ def backward(dy, saved, *, workspace=None):
     """
     dy = checks.floating("dy", dy, (*saved.x.shape[:-1], saved.W.shape[0]), saved.W.dtype, "(..., O)")
     return call(__name__, "backward", dy, saved, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

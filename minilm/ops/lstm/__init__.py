@@ -132,3 +132,7 @@ def cell_backward(dy, saved, *, workspace=None):
     """
     dy = recurrence.check_cotangents(dy, ("dh", "dc"), [saved.h0.shape, saved.c0.shape], saved.x.dtype)
     return call(__name__, "cell_backward", dy, saved, by=saved.x, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -177,3 +177,7 @@ def train(
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new
     return trained
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

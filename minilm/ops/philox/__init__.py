@@ -94,3 +94,7 @@ def _shape(shape, most: int) -> tuple[int, ...]:
     if math.prod(shape) > most:
         raise ValueError(f"shape must have at most {most} elements, got {shape}")
     return shape
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -79,3 +79,7 @@ def backward(dy, saved, *, workspace=None):
     shape = saved.total.shape
     dy = check_cotangents(dy, ("dtotal", "dy"), [shape, shape], saved.total.dtype)
     return call(__name__, "backward", dy, saved, by=saved.total, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

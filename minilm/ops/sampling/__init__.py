@@ -54,3 +54,7 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
     if top_p is not None:
         top_p = checks.number("top_p", top_p, 0, 1, low_open=True)
     return call(__name__, "forward", logits, checked(key), temperature, top_k, top_p, workspace=workspace)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -82,3 +82,7 @@ def step(
     for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -124,3 +124,7 @@ def _logits(x):
 
 
 log_softmax = Pair(log_forward, log_backward)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

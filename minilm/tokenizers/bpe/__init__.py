@@ -29,3 +29,7 @@ class AnyBPE:
     def from_pretrained(cls, folder):
         """A tokenizer from a folder."""
         return from_folder(cls, folder)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
