@@ -9,7 +9,8 @@ import minilm
 
 ROOT = pathlib.Path(minilm.__file__).parent.parent
 ORDER = (  # each may import those before it; those of one line not each other
-    ("mistaken", "forks", "bars", "random", "streams", "typing", "gpu_trial"),
+    ("typing",),
+    ("mistaken", "forks", "bars", "random", "streams", "gpu_trial"),
     ("files",),
     ("compiled",),
     ("threads",),

@@ -40,7 +40,7 @@ class Part:
 
     current: Part
 
-    def __init__(self, address):
+    def __init__(self, address: Callable[[str], str | None]):
         self.address = address
         self.anchors: dict[str, str] = {}  # name of an op or page -> id
         self.used: dict[str, int] = {}

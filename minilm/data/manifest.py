@@ -10,6 +10,7 @@ import os
 
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
+from minilm.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +101,7 @@ def named(name: str) -> Corpus:
     return known[name]
 
 
-def corpus(name_or_path) -> str:
+def corpus(name_or_path: PathLike) -> str:
     """The path of a text.
 
     Parameters

@@ -14,10 +14,11 @@ from minilm.explaining.attention import attention_weights, rollout
 from minilm.explaining.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.explaining.lens import Lens, logit_lens
 from minilm.explaining.neighbours import nearest
-from minilm.explaining.probes import Probe, probe_of
+from minilm.explaining.probes import Explained, Probe, probe_of
 from minilm.explaining.surprisal import Surprisal, surprisal
 from minilm.explaining.traces import Traces, traces
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Explanation", "explain"]
 
@@ -110,7 +111,14 @@ class Explanation:
 
 
 def explain(
-    model, tokenizer, text: str, *, attribute: str = "auto", steps: int | None = None, top: int = 10, neighbours: int = 8
+    model: Explained,
+    tokenizer: Tokenizer | None,
+    text: str,
+    *,
+    attribute: str = "auto",
+    steps: int | None = None,
+    top: int = 10,
+    neighbours: int = 8,
 ) -> Explanation:
     """Explain what a model makes of a text.
 
