@@ -20,6 +20,7 @@ import ast
 import html
 import json
 import pathlib
+from collections.abc import Callable
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
