@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
     from minilm import (
         book,
-        checking,
-        choosing,
         cli,
         data,
         devices,
-        explaining,
         generation,
+        interpret,
         layers,
         metrics,
         models,
         ops,
         optimizers,
         pages,
+        planner,
         random,
         recipes,
         sequential,
@@ -39,8 +38,8 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
         typing,
         weights,
     )
-    from minilm.checking import gradcheck
     from minilm.devices import implementation
+    from minilm.gradcheck import gradcheck
     from minilm.ops.workspace import Workspace
 
 __version__ = "0.1.0"
@@ -48,21 +47,20 @@ __version__ = "0.1.0"
 __all__ = [
     "Workspace",
     "book",
-    "checking",
-    "choosing",
     "cli",
     "data",
     "devices",
-    "explaining",
     "generation",
     "gradcheck",
     "implementation",
+    "interpret",
     "layers",
     "metrics",
     "models",
     "ops",
     "optimizers",
     "pages",
+    "planner",
     "random",
     "recipes",
     "sequential",
@@ -72,7 +70,6 @@ __all__ = [
     "weights",
 ]
 _NAMES = {  # name -> the module that defines it; the other names are modules themselves
-    "gradcheck": "minilm.checking",
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
 }

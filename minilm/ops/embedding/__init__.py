@@ -5,11 +5,12 @@ from __future__ import annotations
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.embedding.spec import Saved
+from minilm.typing import Array, Ids
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(ids, W, padding_idx=None):
+def forward(ids: Ids, W: Array, padding_idx: int | None = None) -> tuple[Array, Saved]:
     """Look up a row of W for every id.
 
     .. math:: y_{n,d} = W_{ids_n, d}
@@ -44,7 +45,7 @@ def forward(ids, W, padding_idx=None):
     return call(__name__, "forward", ids, W, padding_idx)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> Array:
     """Gradient of `forward` by W; ids have none.
 
     Parameters

@@ -11,11 +11,13 @@ from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.philox.spec import checked
 from minilm.ops.sampling.spec import MOST, Drawn
+from minilm.random import Key
+from minilm.typing import Array
 
 __all__ = ["Drawn", "forward"]
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
+def forward(logits: Array, key: Key, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Drawn:
     """Draw one token a row.
 
     .. math:: id = \\min \\{ v : \\sum_{w \\le v} e_w > u \\sum_w e_w \\}, \\qquad e_w = \\exp((x_w - \\max x) / \\tau)
