@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Iterable
 
+from minilm.typing import PathLike
+
 __all__ = ["did_you_mean", "existing_folder", "mistaken_for", "nearest", "refuse_mistaken"]
 
 PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
@@ -43,14 +45,14 @@ def mistaken_for(content: bytes) -> str | None:
     return next((f"it is {kind}" for beginning, kind in BEGINNINGS if any(each.startswith(beginning) for each in heads)), None)
 
 
-def refuse_mistaken(path, content: bytes) -> None:
+def refuse_mistaken(path: PathLike, content: bytes) -> None:
     """ValueError with the file's name if `mistaken_for` knows what it is: for files of text, where anything may stand."""
     kind = mistaken_for(content)
     if kind is not None:
         raise ValueError(f"{os.fspath(path)}: {kind}")
 
 
-def existing_folder(path) -> str:
+def existing_folder(path: PathLike) -> str:
     """The path of a folder that exists, with ``~`` for one's home.
 
     Raises

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import NoReturn
 
 import minilm
@@ -39,7 +40,7 @@ FULL = (errno.ENOSPC, errno.EFBIG)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -113,7 +114,9 @@ class Parser(argparse.ArgumentParser):
 
     _intermixed = False
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         if self._intermixed or any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
             return super().parse_known_args(args, namespace)
         self._intermixed = True  # the method below calls this one
@@ -202,3 +205,7 @@ def _any_text_can_be_printed() -> None:
         strict = getattr(stream, "errors", None) == "strict"
         if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,6 +10,7 @@ import os
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
 from minilm.mistaken import did_you_mean
+from minilm.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +99,7 @@ def named(name: str) -> Corpus:
     return known[name]
 
 
-def corpus(name_or_path) -> str:
+def corpus(name_or_path: PathLike) -> str:
     """The path of a text.
 
     Parameters
