@@ -139,8 +139,10 @@ def to(device: str, tree):
 
 
 def copy_into(target, array) -> None:
-    """Copy `array`, from wherever it lies, over the numbers of `target`."""
-    if on_gpu(target) and not on_gpu(array):
+    """Copy `array`, from wherever it lies, over the numbers of `target`; from a file too (`minilm.weights.StoredArray`)."""
+    if hasattr(array, "copy_to"):
+        array.copy_to(target)
+    elif on_gpu(target) and not on_gpu(array):
         target.set(np.ascontiguousarray(array, target.dtype))
     else:
         target[...] = array if on_gpu(target) else to_host(array)
