@@ -22,7 +22,7 @@ from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
 from minilm.ops.workspace import empty_from
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["Classifier", "MeanClassifier", "RecurrentClassifier"]
 
@@ -75,9 +75,8 @@ class Classifier(Layer):
         return ids, checks.lengths("lengths", lengths, *ids.shape)
 
     def _logits(self, ids, lengths, key, workspace):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, body = self._vectors(ids, lengths, keys[0], workspace)  # (B, F)
-        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
+        x, body = self._vectors(ids, lengths, at(key, "body"), workspace)  # (B, F)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"), workspace=workspace)
         logits, head = self.classifier.forward(x, workspace=workspace)  # (B, C)
         return logits, (body, dropped, head)
 
@@ -305,11 +304,10 @@ class RecurrentClassifier(Classifier):
     def _vectors(self, ids, lengths, key, workspace):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
-        keys = [None if key is None else key.fold(i) for i in range(3)]
         x, embedded = self.embedding.forward(ids.T, workspace=workspace)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
-        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2], workspace=workspace)
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"), workspace=workspace)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"), workspace=workspace)
+        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"), workspace=workspace)
         h = empty_from(workspace, output.y)((B, T, output.y.shape[2]), self.dtype)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
         y, pooled = self.pooling.forward(h, counted(lengths, T), workspace=workspace)  # (B, 2H)

@@ -33,7 +33,7 @@ from minilm.models.gpt_state import Generating, left_padding
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty_from, scratch_of
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["GPT", "Saved"]
 
@@ -205,7 +205,7 @@ class GPT(Pretrained, Generating, Layer):
     def _embedded(self, ids, positions, key, workspace, offset: int = 0):
         x, wte = self.wte.forward(ids, workspace=workspace)  # (B, T, D)
         x, wpe = self.wpe.forward(x, positions, offset=offset, workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0), workspace=workspace)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"), workspace=workspace)
         return x, (wte, wpe, dropped)
 
     def _hidden(self, ids, padding, key, workspace, seen=None):
@@ -216,8 +216,7 @@ class GPT(Pretrained, Generating, Layer):
         for layer, block in enumerate(self.h):
             if seen is not None:
                 seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
-            mine = None if key is None else key.fold(1 + layer // 62).fold(layer % 62)
-            x, saved = block.forward(x, key_mask=mask, key=mine, workspace=workspace)
+            x, saved = block.forward(x, key_mask=mask, key=at(key, f"h.{layer}"), workspace=workspace)
             blocks.append(saved)
         if seen is not None:
             seen.append((f"output of h.{len(self.h) - 1}", x))

@@ -17,7 +17,7 @@ __all__ = ["bits", "uniform"]
 def bits(key, shape, *, workspace=None):
     """32 random bits for every element.
 
-    .. math:: bits_i = \\mathrm{philox}_{seed}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
+    .. math:: bits_i = \\mathrm{philox}_{seed, place}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
 
     Parameters
     ----------
