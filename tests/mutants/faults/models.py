@@ -40,9 +40,9 @@ FAULTS = area(
     ("Tagger: words and characters share a key", "minilm/models/tagger.py", 'key=at(key, "output")',
      'key=at(key, "input")', f"{KEYS} -k Tagger"),
     ("classifier: body and head share a key", "minilm/models/classifier.py",
-     'x, dropped = self.dropout.forward(x, key=at(key, "dropout"), workspace=workspace)\n'
+     'x, dropped = self.dropout.forward(x, key=at(key, "dropout"))\n'
      "        logits",
-     'x, dropped = self.dropout.forward(x, key=at(at(key, "body"), "dropout"), workspace=workspace)\n'
+     'x, dropped = self.dropout.forward(x, key=at(at(key, "body"), "dropout"))\n'
      "        logits", f"{KEYS} -k Classifier"),
     ("reader: passage and question share a key", "minilm/models/reader.py", 'at(key, "embedding.question")',
      'at(key, "embedding.passage")', f"{KEYS} -k Reader"),
@@ -60,16 +60,16 @@ FAULTS = area(
     ("GPT: positions of padded rows begin at the padding", "minilm/models/gpt.py", "np.maximum(places, 0)",
      "np.maximum(places + padding[:, None], 0)", "tests/models/test_gpt.py tests/generation/test_cache.py"),
     ("GPT: no last normalisation", "minilm/models/gpt.py",
-     "            x, norm = self.ln_f.forward(x, workspace=workspace)\n"
+     "            x, norm = self.ln_f.forward(x)\n"
      "        return x, embedded",
-     "            norm = self.ln_f.forward(x, workspace=workspace)[1]\n"
+     "            norm = self.ln_f.forward(x)[1]\n"
      "        return x, embedded", "tests/models/test_gpt.py tests/models/test_gpt_parity.py"),
     ("block: eps of the second normalisation is the default", "minilm/layers/transformer.py",
      "self.ln_2 = LayerNorm(embed_dim, eps, dtype=dtype)", "self.ln_2 = LayerNorm(embed_dim, dtype=dtype)",
      "tests/models/test_config.py"),
     ("block: recomputed without dropout", "minilm/layers/transformer.py",
-     "parts = self._forward(**saved.again, workspace=workspace)[1]",
-     'parts = self._forward(**{**saved.again, "key": None}, workspace=workspace)[1]', "tests/layers/test_transformer.py"),
+     "parts = self._forward(**saved.again)[1]",
+     'parts = self._forward(**{**saved.again, "key": None})[1]', "tests/layers/test_transformer.py"),
     ("attention: queries and keys change places in the projection", "minilm/layers/attention.py",
      "return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)", "return (qkv[:, :, 1], qkv[:, :, 0], qkv[:, :, 2]), (saved,)",
      "tests/layers/test_transformer.py tests/models/test_gpt_parity.py"),
@@ -78,8 +78,8 @@ FAULTS = area(
     ("parameters: gradients are not cleared", "minilm/layers/parameters.py", "        self.gradient_flat[...] = 0\n",
      "        pass\n", "tests/layers/test_parameters.py tests/training/test_transformers.py"),
     ("recurrent layer: both directions begin with the forward state", "minilm/layers/recurrent.py",
-     "                    *(part[row] for part in states),\n",
-     "                    *(part[layer * self.directions] for part in states),\n", "tests/layers/test_recurrent.py"),
+     "x, *(part[row] for part in states), W_ih", "x, *(part[layer * self.directions] for part in states), W_ih",
+     "tests/layers/test_recurrent.py"),
     ("Seq2Seq: reversed with its padding", "minilm/models/seq2seq.py", "ends = module.full(B, S) if lengths is None else lengths",
      "ends = module.full(B, S)", "tests/models/test_seq2seq.py"),
     ("Seq2Seq: what attention gave is not fed on", "minilm/models/recurrent_decoder.py",
