@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import pathlib
 import re
 import sys
 
 from minilm import ops
+from minilm.mistaken import nearest
 from minilm.pages import PAGES
 
 OPS = pathlib.Path(ops.__file__).parent
@@ -59,7 +59,7 @@ def unit(name: str) -> pathlib.Path:
         return loose[name.lower()]
     every = {**folders, **loose, **exact}
     near = [each for each in folders if each.startswith(name.lower())]
-    near = near or difflib.get_close_matches(name.lower(), every, n=1, cutoff=0.5)
+    near = near or nearest(name, every)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
     raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
 
@@ -76,7 +76,7 @@ def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
     chosen = [*kernels, *(path for path in [folder / f"{name}.py", *beside] if path.is_file())]
     if not chosen:
-        others = [other for other in ("spec", "oracle", "cpu", "gpu") if (folder / f"{other}.py").is_file()]
+        others = [other for other in ("spec", "oracle", "cpu", "gpu", "cases") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")
     headers = dict.fromkeys(header for kernel in kernels for header in _included(kernel))
     return [*chosen, *_common_last(headers)]
@@ -124,4 +124,4 @@ def _imported(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _computes(path: pathlib.Path) -> bool:
-    return path.stem not in ((*PLUMBING, "spec") if path.is_relative_to(OPS) else (*COMMON, "__init__"))
+    return path.stem not in ((*PLUMBING, "spec", "cases") if path.is_relative_to(OPS) else (*COMMON, "__init__"))
