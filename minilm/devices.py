@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import functools
 import importlib
+import importlib.util
 import sys
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ __all__ = [
     "DEVICES",
     "HOST",
     "IMPLEMENTATIONS",
+    "VERSIONS",
     "GpuStatus",
     "array_module",
     "copy_into",
@@ -36,10 +38,12 @@ __all__ = [
     "to",
     "to_device",
     "to_host",
+    "versions",
 ]
 
 HOST = ("oracle", "cpu")  # implementations that take NumPy's arrays
 IMPLEMENTATIONS = (*HOST, "gpu")
+VERSIONS = ("cpu_1",)  # of the CPU's kernels, naive to fast, that some ops have beside "cpu", the last: in files of these names
 DEVICES = ("cpu", "cuda")
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("minilm_implementation", default=None)
@@ -52,8 +56,9 @@ def implementation(name: str):
 
     Parameters
     ----------
-    name : {"oracle", "cpu", "gpu"}
-        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C.
+    name : {"oracle", "cpu", "gpu", "cpu_1"}
+        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C. ``"cpu_1"`` is the
+        first and plainest version of those ops that `versions` lists it for, and ``"cpu"`` for the others.
 
     Raises
     ------
@@ -65,8 +70,8 @@ def implementation(name: str):
     Outside such a block the array's type chooses: NumPy arrays are served by ``"cpu"``, CuPy's by ``"gpu"``. There is no
     silent fall back from one implementation to another. The choice belongs to the running thread (a context variable).
     """
-    if name not in IMPLEMENTATIONS:
-        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
+    if name not in (*IMPLEMENTATIONS, *VERSIONS):
+        raise ValueError(f"implementation must be one of {', '.join((*IMPLEMENTATIONS, *VERSIONS))}, got {name!r}")
     token = _forced.set(name)
     try:
         yield
@@ -96,8 +101,17 @@ def implementation_for(array=None) -> str:
 @functools.cache
 def load(package: str, name: str):
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
+    if name in VERSIONS and name not in versions(package):
+        name = "cpu"
     with forks.importing:
         return importlib.import_module(f"{package}.{name}")
+
+
+@functools.cache
+def versions(package: str) -> tuple[str, ...]:
+    """The CPU's implementations of an op, naive to fast: ``("cpu_1", "cpu")`` or only the last, which everybody gets."""
+    with forks.importing:
+        return *(name for name in VERSIONS if importlib.util.find_spec(f"{package}.{name}")), "cpu"
 
 
 # --- arrays on the device ---------------------------------------------------------------------------------------------
