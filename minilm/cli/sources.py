@@ -68,15 +68,16 @@ def unit(name: str) -> pathlib.Path:
 
 
 def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """The files of one implementation of an op: ``cpu.py``, or all that makes the GPU's.
+    """The files of one implementation of an op: ``oracle.py``, the CPU's versions, naive to fast, or all that makes the GPU's.
 
     These are the kernels, ``gpu.cu`` first, what launches them, and the headers of ours that they include.
     """
     kernels = sorted(folder.glob("*.cu"), key=lambda path: path.stem != name) if name == "gpu" else []
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
-    chosen = [*kernels, *(path for path in [folder / f"{name}.py", *beside] if path.is_file())]
+    versions = sorted(folder.glob(f"{name}_[0-9].py"))
+    chosen = [*kernels, *(path for path in [*versions, folder / f"{name}.py", *beside] if path.is_file())]
     if not chosen:
-        others = [other for other in ("spec", "oracle", "cpu", "gpu") if (folder / f"{other}.py").is_file()]
+        others = [other for other in ("spec", "oracle", "cpu", "gpu", "cases") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")
     headers = dict.fromkeys(header for kernel in kernels for header in _included(kernel))
     return [*chosen, *_common_last(headers)]
@@ -124,4 +125,4 @@ def _imported(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _computes(path: pathlib.Path) -> bool:
-    return path.stem not in ((*PLUMBING, "spec") if path.is_relative_to(OPS) else (*COMMON, "__init__"))
+    return path.stem not in ((*PLUMBING, "spec", "cases") if path.is_relative_to(OPS) else (*COMMON, "__init__"))

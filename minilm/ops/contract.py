@@ -1,7 +1,8 @@
 """The contract every operation keeps, and the entry it has in the registry.
 
-An op is a folder with a specification (``spec.py``), and one module for each implementation (``oracle.py``, ``cpu.py``,
-``gpu.py``). All implementations take the same arguments and return the same results within a computed tolerance.
+An op is a folder with a specification (``spec.py``), one module for each implementation (``oracle.py``, ``cpu.py``,
+``gpu.py``), and the cases that tests and benchmarks draw (``cases.py``). All implementations take the same arguments and
+return the same results within a computed tolerance.
 """
 
 from __future__ import annotations
@@ -73,15 +74,10 @@ class Op:
         return {letter: sizes[0] for letter, sizes in self.dims.items()}
 
 
-def call(package: str, function: str, *arguments, by=None, workspace=None, **options):
-    """Run `function` of the implementation that serves the array `by`, which is the first argument unless given.
-
-    The oracle is plain NumPy and knows nothing of workspaces, so it is not handed one.
-    """
+def call(package: str, function: str, *arguments, by=None, **options):
+    """Run `function` of the implementation that serves the array `by`, which is the first argument unless given."""
     name = devices.implementation_for(next(a for a in arguments if a is not None) if by is None else by)
     module = devices.load(package, name)
-    if name != "oracle":
-        options["workspace"] = workspace
     _same_device(package, (*arguments, *options.values()), name == "gpu")
     return getattr(module, function)(*arguments, **options)
 

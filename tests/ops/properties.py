@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
-from minilm.checking.trees import copied, cotangents, flatten, leaves
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
+from minilm.gradcheck.trees import copied, cotangents, flatten, leaves
 from minilm.ops import registry
 from minilm.ops.contract import Case
 
@@ -79,20 +79,20 @@ class Result(NamedTuple):
     gradients: dict  # name -> array
 
 
-def forward(op, implementation, arguments, workspace=None):
+def forward(op, implementation, arguments):
     """(y, saved) of a pair, (everything returned and written, None) of an update."""
     with devices.implementation(implementation):
         if op.backward:
-            return functions(op)[0](**arguments, workspace=workspace)
+            return functions(op)[0](**arguments)
         arguments = {k: copied(v) if k in op.updates else v for k, v in arguments.items()}
-        returned = functions(op)[0](**arguments, workspace=workspace)
+        returned = functions(op)[0](**arguments)
         return {"returned": returned, **{k: arguments[k] for k in op.updates}}, None
 
 
-def backward(op, implementation, y, saved, differentiable, seed=1, workspace=None) -> dict:
+def backward(op, implementation, y, saved, differentiable, seed=1) -> dict:
     """Gradients by name for a random cotangent, the same for every implementation."""
     with devices.implementation(implementation):
-        returned = functions(op)[1](cotangent(y, seed), saved, workspace=workspace)
+        returned = functions(op)[1](cotangent(y, seed), saved)
     found = [g for _, g in leaves(returned) if g is not None]
     assert len(found) == len(differentiable), f"{op.name}: {len(found)} gradients for {differentiable}"
     return dict(zip(differentiable, found, strict=True))
@@ -104,15 +104,15 @@ def cotangent(y, seed=1):
     return cotangents(y, noise + np.copysign(0.25, noise))
 
 
-def run(op, implementation, case, workspace=None, backward_by=None) -> Result:
+def run(op, implementation, case, backward_by=None) -> Result:
     """Forward by one implementation, backward by it or by another."""
-    y, saved = forward(op, implementation, case.arguments, workspace)
+    y, saved = forward(op, implementation, case.arguments)
     outputs = {path or "y": np.asarray(leaf) for path, leaf in leaves(y) if leaf is not None}
     if not op.backward:
         return Result(outputs, {})
     if backward_by not in (None, implementation):
         saved = copied(saved)  # in C order, as every kernel expects its own arrays
-    return Result(outputs, backward(op, backward_by or implementation, y, saved, case.differentiable, workspace=workspace))
+    return Result(outputs, backward(op, backward_by or implementation, y, saved, case.differentiable))
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------
@@ -135,16 +135,16 @@ def subject(op, implementation, case) -> Subject:
 
 
 @functools.cache
-def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, checking.Tangents]:
+def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, check_module.Tangents]:
     op = OPS[name]
     whole = subject(op, "oracle", draw(op, options=dict(options)))
-    return whole, checking.Tangents(whole, "jacobian", np.random.default_rng(0), most)
+    return whole, check_module.Tangents(whole, "jacobian", np.random.default_rng(0), most)
 
 
-def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> checking.Report:
+def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> check_module.Report:
     """Forward against backward of one implementation by finite differences in float64."""
     case = draw(op, options=options, dims=dims, seed=seed)
-    report = checking.check(subject(op, implementation, case), tolerance)
+    report = check_module.check(subject(op, implementation, case), tolerance)
     assert report.passed, str(report)
     return report
 
@@ -153,7 +153,7 @@ def backward_gradients(op, options, most=3, tolerance=1e-8) -> None:
     """The same for a fault in the oracle's backward or saved values: the differences of forward are computed once, and
     held against the gradients of a few random cotangents."""
     whole, tangents = _tangents(op.name, tuple(options.items()), most)
-    analytic, problems = checking.pullbacks(whole, tangents.cotangents)
+    analytic, problems = check_module.pullbacks(whole, tangents.cotangents)
     errors, more = tangents.compare(analytic)
     assert not problems + more, problems + more
     assert max(errors.values(), default=0.0) <= tolerance, errors

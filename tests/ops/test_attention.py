@@ -8,11 +8,11 @@ import pytest
 import minilm
 from minilm import devices, ops
 from minilm.random import Key
-from tests.ops.properties import OPS, agreement, combinations, cross_pairing, label
+from tests.ops.properties import OPS, agreement, combinations, cross_pairing, hosts, label
 from tests.ops.test_ops_peer import both, close, normal
 
 attention = ops.attention
-each = pytest.mark.parametrize("implementation", devices.HOST)
+each = pytest.mark.parametrize("implementation", hosts(OPS["attention"]))
 
 
 def drawn(dtype, B=2, Tq=9, Tk=9, H=3, K=8, Kv=8):
@@ -233,8 +233,9 @@ def test_memory_grows_with_the_sequence_not_its_square():
         attention.backward(y, saved)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
-        y, saved = attention.forward(*arrays, causal=True, workspace=workspace)
-        attention.backward(y, saved, workspace=workspace)
+        with workspace:
+            y, saved = attention.forward(*arrays, causal=True)
+            attention.backward(y, saved)
         held.append(workspace.nbytes)
     square = 4096 * 4096 * 4
     assert peaks[1] <= 4.5 * peaks[0] and held[1] <= 4.5 * held[0]

@@ -1,7 +1,7 @@
 """Attention on the CPU, version 1: the whole matrix of weights in memory, four passes over each of its rows.
 
-Memory grows with Tq Tk, every query reads all keys and values anew, and each dot product is one chain of additions. Version 2 never
-has more than a tile of the scores, in the cache, and multiplies by the register tile of `minilm.ops.tile`.
+Memory grows with Tq Tk, every query reads all keys and values anew, and each dot product is one chain of additions. Version 2
+never has more than a tile of the scores, in the cache, and multiplies by the register tile of `minilm.ops.tile`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.dropout.spec import threshold_and_scale
 from minilm.ops.philox.cpu import bits
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit
@@ -89,45 +89,34 @@ def _backward(dy, query, key, value, key_mask, see, scale, drop, y, logsumexp, d
                         dkey[b, j, h, k] += dS * query[b, i, h, k]
 
 
-def _options(query, key, key_mask, causal, band, scale, dropout, rng, workspace):
+def _options(query, key, key_mask, causal, band, scale, dropout, rng):
     """What both take beside the arrays: mask, what query i sees ([i + see[0], i + see[1]]), scale, and dropout's bits."""
     (B, Tq, H, _), Tk, real = query.shape, key.shape[1], query.dtype.type
     end, reach = Tk - Tq, Tq + Tk if band is None else min(band, Tq + Tk)
     see = (end - reach + 1, end) if causal else (1 - reach, reach - 1)
     threshold, factor = threshold_and_scale(dropout)
-    random = bits(rng, (B, H, Tq, Tk), workspace=workspace) if threshold else np.empty((0, 0, 0, 0), np.uint32)
+    random = bits(rng, (B, H, Tq, Tk)) if threshold else np.empty((0, 0, 0, 0), np.uint32)
     mask = np.ones((B, Tk), bool) if key_mask is None else key_mask
     return mask, see, real(scale), (random, np.uint32(threshold), real(factor))
 
 
 def forward(
-    query,
-    key,
-    value,
-    *,
-    causal=False,
-    band=None,
-    key_mask=None,
-    scale=None,
-    dropout=0.0,
-    rng=None,
-    return_weights=False,
-    workspace=None,
+    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False
 ):
-    (B, Tq, H, _), Tk, allocate = query.shape, key.shape[1], empty_from(workspace)
-    y = allocate((B, Tq, H, value.shape[3]), query.dtype)  # (B, Tq, H, Kv)
-    logsumexp, P = allocate((B, H, Tq), query.dtype), allocate((B, H, Tq, Tk), query.dtype)  # (B, H, Tq), (B, H, Tq, Tk)
-    with scratch_of(workspace):
-        options = _options(query, key, key_mask, causal, band, scale, dropout, rng, workspace)
+    (B, Tq, H, _), Tk = query.shape, key.shape[1]
+    y = empty((B, Tq, H, value.shape[3]), query.dtype)  # (B, Tq, H, Kv)
+    logsumexp, P = empty((B, H, Tq), query.dtype), empty((B, H, Tq, Tk), query.dtype)  # (B, H, Tq), (B, H, Tq, Tk)
+    with scratch():
+        options = _options(query, key, key_mask, causal, band, scale, dropout, rng)
         _forward(query, key, value, *options, P, y, logsumexp)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     return Output(y, P) if return_weights else y, saved
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     query, key, value, y, logsumexp, key_mask, *more = saved
-    dquery, dkey, dvalue = (empty_from(workspace)(a.shape, a.dtype) for a in (query, key, value))
-    with scratch_of(workspace):
-        options = _options(query, key, key_mask, *more, workspace)
+    dquery, dkey, dvalue = (empty(a.shape, a.dtype) for a in (query, key, value))
+    with scratch():
+        options = _options(query, key, key_mask, *more)
         _backward(dy, query, key, value, *options, y, logsumexp, dquery, dkey, dvalue)
     return dquery, dkey, dvalue

@@ -1,4 +1,4 @@
-"""Cross-entropy on the CPU, version 1: three passes over a row, for its largest logit, for the sum of exponentials, and for the rest.
+"""Cross-entropy on the CPU, version 1: three passes over a row, for its maximum, for the sum of exponentials, and for the rest.
 
 The C library's exponential function is called twice a number. Version 2 computes it once, as vectors, on several threads.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.cross_entropy.spec import Saved
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
 @jit
@@ -55,20 +55,10 @@ def _scale(dloss, saved, dlogits):
             dlogits[n, v] = dloss[n if len(dloss) > 1 else 0] * saved[n, v]
 
 
-def forward(
-    logits,
-    targets,
-    weight=None,
-    *,
-    ignore_index=-100,
-    label_smoothing=0.0,
-    reduction="mean",
-    gradient=True,
-    workspace=None,
-):
-    allocate, V = empty_from(workspace), logits.shape[-1]
-    dlogits = allocate(logits.shape, logits.dtype) if gradient else None  # (..., V)
-    losses = allocate(targets.shape, np.float64)  # (...)
+def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True):
+    V = logits.shape[-1]
+    dlogits = empty(logits.shape, logits.dtype) if gradient else None  # (..., V)
+    losses = empty(targets.shape, np.float64)  # (...)
     w = np.ones(V) if weight is None else weight.astype(np.float64)  # (V,)
     S = w[targets[targets != ignore_index]].sum() if reduction == "mean" else 1.0
     out = fold(dlogits) if gradient else None  # (N, V)
@@ -79,7 +69,7 @@ def forward(
         return logits.dtype.type(losses.sum() / S), Saved(dlogits, reduction)
 
 
-def backward(dloss, saved, *, workspace=None):
-    dlogits = empty_from(workspace)(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
+def backward(dloss, saved):
+    dlogits = empty(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
     _scale(dloss.reshape(-1), fold(saved.dlogits), fold(dlogits))
     return dlogits

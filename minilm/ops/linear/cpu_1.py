@@ -9,7 +9,7 @@ from __future__ import annotations
 from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.linear.spec import Saved
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
 @jit
@@ -39,16 +39,15 @@ def _backward(dy, x, W, dx, dW, db):
                 db[o] += d
 
 
-def forward(x, W, b=None, *, workspace=None):
-    y = empty_from(workspace)((*x.shape[:-1], len(W)), x.dtype)  # (..., O)
+def forward(x, W, b=None):
+    y = empty((*x.shape[:-1], len(W)), x.dtype)  # (..., O)
     _forward(fold(x), W, b, fold(y))
     return y, Saved(x, W, b is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, W, bias = saved
-    allocate = empty_from(workspace)
-    dx, dW = allocate(x.shape, x.dtype), allocate(W.shape, x.dtype)  # (..., I), (O, I)
-    db = allocate((len(W),), x.dtype) if bias else None  # (O,)
+    dx, dW = empty(x.shape, x.dtype), empty(W.shape, x.dtype)  # (..., I), (O, I)
+    db = empty((len(W),), x.dtype) if bias else None  # (O,)
     _backward(fold(dy), fold(x), W, fold(dx), dW, db)
     return dx, dW, db

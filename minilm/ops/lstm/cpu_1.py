@@ -14,7 +14,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
 from minilm.ops.recurrence import active, order, states_after
 from minilm.ops.recurrent_cpu import outputs, started
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
 @jit
@@ -69,29 +69,29 @@ def _step_backward(takes_part, dh, dc, x, h0, c0, c, gates, W_ih, W_hh, da, dx, 
                 dW_hh[j, k] += da[j] * h0[b, k]
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
-    (T, B, _), H, allocate = x.shape, W_hh.shape[1], empty_from(workspace)
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
+    (T, B, _), H = x.shape, W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
     takes_part = active(T, B, lengths)[:, :, 0]  # (T, B)
-    h, c = (allocate((T + 1, B, H), x.dtype) for _ in range(2))  # (T + 1, B, H)
-    gates = allocate((T, B, 4 * H), x.dtype)  # (T, B, 4H)
+    h, c = (empty((T + 1, B, H), x.dtype) for _ in range(2))  # (T + 1, B, H)
+    gates = empty((T, B, 4 * H), x.dtype)  # (T, B, 4H)
     h[first], c[first] = h0, c0
     for t in steps:
         states = h[t + before], c[t + before]
         _step(takes_part[t], x[t], *states, W_ih, W_hh, b_ih, b_hh, gates[t], h[t + after], c[t + after])
-    y = outputs(states_after(h, reverse), lengths, allocate)  # (T, B, H)
+    y = outputs(states_after(h, reverse), lengths)  # (T, B, H)
     return Output(y, h[last], c[last]), Saved(x, h, c, gates, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n, dc_n = dy
-    (T, B, H), allocate = (len(x), *h.shape[1:]), empty_from(workspace)
+    T, B, H = len(x), *h.shape[1:]
     _, _, before, after, steps = order(T, reverse)
     takes_part = active(T, B, lengths)[:, :, 0]  # (T, B)
-    dx = allocate(x.shape, x.dtype)  # (T, B, D)
-    dh, dc = (started(d, (B, H), x.dtype, allocate) for d in (dh_n, dc_n))  # (B, H)
-    da, *sums = (started(None, shape, x.dtype, allocate) for shape in ((4 * H,), W_ih.shape, W_hh.shape, (4 * H,)))
+    dx = empty(x.shape, x.dtype)  # (T, B, D)
+    dh, dc = (started(d, (B, H), x.dtype) for d in (dh_n, dc_n))  # (B, H)
+    da, *sums = (started(None, shape, x.dtype) for shape in ((4 * H,), W_ih.shape, W_hh.shape, (4 * H,)))
     for t in reversed(steps):
         if dy is not None:
             np.add(dh, dy[t], out=dh, where=takes_part[t, :, None])
@@ -100,18 +100,16 @@ def backward(dy, saved, *, workspace=None):
     return dx, dh, dc, *sums, sums[-1].copy()
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
-    allocate = empty_from(workspace)
-    h, c, gates = (allocate(shape, x.dtype) for shape in (h0.shape, h0.shape, (len(x), len(W_hh))))  # (B, H) twice, (B, 4H)
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
+    h, c, gates = (empty(shape, x.dtype) for shape in (h0.shape, h0.shape, (len(x), len(W_hh))))  # (B, H) twice, (B, 4H)
     _step(np.ones(len(x), bool), x, h0, c0, W_ih, W_hh, b_ih, b_hh, gates, h, c)
     return CellOutput(h, c), CellSaved(x, h0, c0, c, gates, W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, c0, c, gates, W_ih, W_hh = saved
-    allocate = empty_from(workspace)
-    dh, dc = (started(d, h0.shape, x.dtype, allocate) for d in dy)  # (B, H)
-    dx = allocate(x.shape, x.dtype)  # (B, D)
-    da, *sums = (started(None, shape, x.dtype, allocate) for shape in (W_hh.shape[:1], W_ih.shape, W_hh.shape, W_hh.shape[:1]))
+    dh, dc = (started(d, h0.shape, x.dtype) for d in dy)  # (B, H)
+    dx = empty(x.shape, x.dtype)  # (B, D)
+    da, *sums = (started(None, shape, x.dtype) for shape in (W_hh.shape[:1], W_ih.shape, W_hh.shape, W_hh.shape[:1]))
     _step_backward(np.ones(len(x), bool), dh, dc, x, h0, c0, c, gates, W_ih, W_hh, da, dx, *sums)
     return dx, dh, dc, *sums, sums[-1].copy()
