@@ -20,6 +20,7 @@ import ast
 import html
 import json
 import pathlib
+from collections.abc import Callable
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -40,7 +41,7 @@ class Part:
 
     current: Part
 
-    def __init__(self, address):
+    def __init__(self, address: Callable[[str], str | None]):
         self.address = address
         self.anchors: dict[str, str] = {}  # name of an op or page -> id
         self.used: dict[str, int] = {}

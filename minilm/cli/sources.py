@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import pathlib
 import re
 import sys
 
 from minilm import ops
+from minilm.mistaken import nearest
 from minilm.pages import PAGES
 
 OPS = pathlib.Path(ops.__file__).parent
@@ -59,7 +59,7 @@ def unit(name: str) -> pathlib.Path:
         return loose[name.lower()]
     every = {**folders, **loose, **exact}
     near = [each for each in folders if each.startswith(name.lower())]
-    near = near or difflib.get_close_matches(name.lower(), every, n=1, cutoff=0.5)
+    near = near or nearest(name, every)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
     raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
 
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
+from minilm.mistaken import did_you_mean
+from minilm.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +95,11 @@ def named(name: str) -> Corpus:
     """The corpus of a name; ValueError with the nearest name if there is none."""
     known = corpora()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"there is no corpus {name!r}; {hint}")
+        raise ValueError(f"there is no corpus {name!r}; {did_you_mean(name, known)}")
     return known[name]
 
 
-def corpus(name_or_path) -> str:
+def corpus(name_or_path: PathLike) -> str:
     """The path of a text.
 
     Parameters

@@ -8,6 +8,7 @@ from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, crf
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import release_after
 
 
@@ -111,7 +112,7 @@ class CRF(Layer):
         module = devices.array_module(emissions)
         _, saved = crf.forward(emissions, module.zeros((B, T), np.int64), *self._weights, lengths)
         p = crf.backward(module.ones(B, self.dtype), saved)[0].copy()  # (B, T, K)
-        p[..., 0] += True if lengths is None else module.arange(T) < module.asarray(lengths)[:, None]
+        p[..., 0] += True if lengths is None else mask_from_lengths(module.asarray(lengths), T)
         return p
 
     def settings(self):

@@ -70,6 +70,7 @@ class Parameter:
         self._buffer: _Buffer | None = None
         self._offset = 0
         self._value = np.array(value, order="C")
+        self._span = _padded(value.size)  # numbers of the buffer that it takes, the gap after it included
         self._gradient: np.ndarray | None = None
 
     @classmethod
@@ -77,6 +78,7 @@ class Parameter:
         """A parameter of zeros, whose memory the system hands out only where something is written."""
         parameter = cls(np.zeros(0, dtype))
         parameter._value = np.zeros(shape, dtype)
+        parameter._span = _padded(parameter.size)
         return parameter
 
     @property
@@ -112,8 +114,8 @@ class Parameter:
 
     def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
         """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
-        mine = self.gradient[rows]
-        added(mine, gradient, mine)
+        total = self.gradient[rows]
+        added(total, gradient, total)
 
     def _move(self, buffer: _Buffer, offset: int) -> None:
         value = buffer.values[offset : offset + self.size].reshape(self.shape)
@@ -144,6 +146,7 @@ class Parameter:
     def __setstate__(self, state):
         self._buffer, self._offset = None, 0
         self._value = np.array(state["value"], order="C")
+        self._span = _padded(self.size)
         self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
 
     def __repr__(self):
@@ -278,8 +281,8 @@ class Parameters(Mapping):
         """Where each parameter lies in `flat`, the gap after it included."""
         found, offset = {}, 0
         for name, parameter in self._entries.items():
-            found[name] = slice(offset, offset + _padded(parameter.size))
-            offset += _padded(parameter.size)
+            found[name] = slice(offset, offset + parameter._span)
+            offset += parameter._span
         return found
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -300,7 +303,7 @@ class Parameters(Mapping):
         for parameter in entries:
             if buffer is None or parameter._buffer is not buffer or parameter._offset != stop:
                 break
-            stop += _padded(parameter.size)
+            stop += parameter._span
         else:
             return buffer, start, stop
         return self._bind()
@@ -314,11 +317,11 @@ class Parameters(Mapping):
                     "these parameters are scattered in the buffer of a larger model (tied weights): "
                     "ask the model for .parameters, or copy.deepcopy this layer"
                 )
-        size = sum(_padded(parameter.size) for parameter in entries)
+        size = sum(parameter._span for parameter in entries)
         buffer, offset = _Buffer(size, dtype, entries, entries[0].value), 0
         for parameter in entries:
             parameter._move(buffer, offset)
-            offset += _padded(parameter.size)
+            offset += parameter._span
         return buffer, 0, size
 
     # --- saving and loading ------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
 from minilm.random import Key
 
@@ -128,11 +129,6 @@ class Classifier(Layer):
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
 
 
-def counted(lengths, T: int):
-    """Which steps count: (B, T) of bool, or None where all do."""
-    return None if lengths is None else devices.array_module(lengths).arange(T) < lengths[:, None]
-
-
 class MeanClassifier(Classifier):
     """The mean of the vectors of a text's words and n-grams.
 
@@ -206,7 +202,7 @@ class MeanClassifier(Classifier):
         B, T = ids.shape
         module = devices.array_module(ids)
         lengths = module.full(B, T, np.int64) if lengths is None else lengths  # (B,)
-        rows, masks = [ids.astype(np.int64)], [counted(lengths, T)]  # (B, T) each
+        rows, masks = [ids.astype(np.int64)], [mask_from_lengths(lengths, T)]  # (B, T) each
         code = ids.astype(np.uint64)  # (B, T)
         for n in range(2, min(self.ngrams, T) + 1):
             code = _mixed(code[:, :-1], ids[:, n - 1 :])  # (B, T - n + 1)
@@ -311,7 +307,7 @@ class RecurrentClassifier(Classifier):
         output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
         h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
-        y, pooled = self.pooling.forward(h, counted(lengths, T))  # (B, 2H)
+        y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, T))  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
 
     def _vectors_backward(self, dx, saved):

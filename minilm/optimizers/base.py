@@ -10,6 +10,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.parameters import Parameters, aligned_zeros
 from minilm.ops import checks, clip
+from minilm.typing import Array
 
 DECAYS = ("all", "matrices")
 
@@ -33,7 +34,15 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
 
-    def __init__(self, parameters: Parameters, lr: float, *, weight_decay=0.0, decay="all", clip_norm=None):
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        decay: str | Callable[[str], bool] = "all",
+        clip_norm: float | None = None,
+    ):
         if not isinstance(parameters, Parameters):
             raise TypeError(f"parameters must be model.parameters, got {type(parameters).__name__}")
         self.parameters = parameters
@@ -48,7 +57,7 @@ class Optimizer:
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
-    def step(self, lr: float | None = None, *, number=None, norm=None) -> float | None:
+    def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
 
         Parameters

@@ -15,7 +15,6 @@ In memory the weights lie as the ops want them, (G*H, D); they are transposed an
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.sequences import time_first
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty
 from minilm.sequential import masking, stepwise
@@ -305,7 +305,6 @@ def _function(argument: str, given) -> str:
     """The checked name of an activation; None is ``linear``."""
     given = "linear" if given is None else given
     if given not in FUNCTIONS:
-        near = difflib.get_close_matches(str(given), FUNCTIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
+        hint = did_you_mean(given, FUNCTIONS)
         raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
     return given

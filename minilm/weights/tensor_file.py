@@ -26,6 +26,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.mistaken import mistaken_for
+from minilm.typing import DType, PathLike
 
 HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
 BLOCK_BYTES = 1 << 22  # copied at a time, so that pages of the file do not add up beside the copy
@@ -80,7 +81,7 @@ class TensorFile(Mapping):
         Naming the file, the key and what is wrong with it.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike):
         self.path = os.fspath(path)
         with open(self.path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -111,10 +112,10 @@ class TensorFile(Mapping):
     def __enter__(self) -> TensorFile:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, name: str, dtype=np.float32) -> np.ndarray:
+    def read(self, name: str, dtype: DType = np.float32) -> np.ndarray:
         """A copy of one array of floating-point numbers, rounded or widened to `dtype`."""
         array = np.empty(self[name].shape, dtype)
         self.copy(name, array)
@@ -139,7 +140,7 @@ class TensorFile(Mapping):
         for rows, block in self.blocks(name, target.dtype):
             target[rows] = devices.array_module(target).asarray(block)
 
-    def blocks(self, name: str, dtype=np.float32) -> Iterator[tuple[slice | tuple, np.ndarray]]:
+    def blocks(self, name: str, dtype: DType = np.float32) -> Iterator[tuple[slice | tuple, np.ndarray]]:
         """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); one of one number comes with ()."""
         dtype_name, shape, begin, end = self[name]
         if dtype_name not in FLOATS:

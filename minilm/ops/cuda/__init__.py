@@ -56,3 +56,7 @@ def on_device(number, dtype):
     if isinstance(number, cupy.ndarray):
         return number
     return cupy.full(1, number, dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -51,9 +51,10 @@ def column_sums(dy, out=None):
 
 def forward(x, W, b=None):
     y = empty((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
-    product(fold(x), W, fold(y), transposed=True)
+    rows = fold(y)  # (N, O)
+    product(fold(x), W, rows, transposed=True)
     if b is not None:
-        devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 2**18 // max(1, len(W))))
+        devices.parallel(_add_bias, len(rows), rows, b, grain=max(1, 2**18 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
 
 
