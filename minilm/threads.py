@@ -38,11 +38,11 @@ def threads() -> int:
     """Number of threads a kernel is spread over: `set_threads`, else MINILM_THREADS, else the cores this process may use."""
     if _threads is not None:
         return _threads
-    wanted = os.environ.get("MINILM_THREADS")
-    if wanted:
-        if not wanted.isdigit() or int(wanted) < 1:
-            raise ValueError(f"MINILM_THREADS must be a whole number of at least 1, got {wanted!r}")
-        return int(wanted)
+    setting = os.environ.get("MINILM_THREADS")
+    if setting:
+        if not setting.isdigit() or int(setting) < 1:
+            raise ValueError(f"MINILM_THREADS must be a whole number of at least 1, got {setting!r}")
+        return int(setting)
     return _cores()
 
 
@@ -98,15 +98,15 @@ def _start_workers(number: int) -> None:
         _awake = _cores()
 
 
-def _take(found: queue.SimpleQueue, counter, after: float):
+def _take(results: queue.SimpleQueue, counter, after: float):
     """The next thing from a queue whose every filling moves the counter."""
     while True:
         seen = int(counter[0])
         try:
-            return found.get_nowait()
+            return results.get_nowait()
         except queue.Empty:
             if not _wait(counter, seen, after):
-                return found.get()
+                return results.get()
 
 
 def _work():

@@ -117,7 +117,7 @@ def _function(source: str, name: str) -> str:
 
 def _versions(lines: list[str]) -> dict[int, int]:
     """The version of each line of CUDA C that is a part of a numbered kernel, with the comment above it."""
-    found: dict[int, int] = {}
+    versions: dict[int, int] = {}
     section = None  # of a heading "// --- version 2 ---", for the kernels whose names have no number
     for number, line in enumerate(lines, 1):
         match = VERSION.search(line)
@@ -135,5 +135,5 @@ def _versions(lines: list[str]) -> dict[int, int]:
         last = number
         while last < len(lines) and lines[last - 1] != "}":
             last += 1
-        found |= dict.fromkeys(range(first, last + 1), version)
-    return found
+        versions |= dict.fromkeys(range(first, last + 1), version)
+    return versions

@@ -121,12 +121,12 @@ def read_parallel(
     prefix = os.path.join(path, "") if os.path.isdir(path) else path
     folder, begin = os.path.split(prefix)
     names = sorted(name for name in os.listdir(folder or ".") if name.startswith(begin)) if os.path.isdir(folder or ".") else []
-    found: dict[str, dict[str, str]] = {}  # part -> language -> file
+    files: dict[str, dict[str, str]] = {}  # part -> language -> file
     for name in names:
         match = re.fullmatch(r"(\w+)\.(\w+?)(\.gz)?", name[len(begin) :])
         if match and match[2] != "gz":
-            found.setdefault(match[1], {})[match[2]] = os.path.join(folder, name)
-    languages = sorted(found.get("train", {}))
+            files.setdefault(match[1], {})[match[2]] = os.path.join(folder, name)
+    languages = sorted(files.get("train", {}))
     chosen = [source, target]
     if source is None or target is None:
         left = [language for language in languages if language not in chosen]
@@ -137,16 +137,16 @@ def read_parallel(
                 raise ValueError(f"{message}, or the settings source and target, which name the languages")
             raise FileNotFoundError(message)
         chosen = [language or left.pop(0) for language in chosen]
-    parts = [next((part for part in each if part in found), None) for each in (("train",), VALIDATION)]
+    parts = [next((part for part in each if part in files), None) for each in (("train",), VALIDATION)]
     read: list[list[Pair] | None] = []
     for part in parts:
         if part is None:
             read.append(None)
             continue
         for language in chosen:
-            if language not in found[part]:
+            if language not in files[part]:
                 raise FileNotFoundError(f"there is no {prefix}{part}.{language}, nor with .gz")
-        read.append(_both(*(found[part][language] for language in chosen), bad_rows))
+        read.append(_both(*(files[part][language] for language in chosen), bad_rows))
     if read[0] is None:
         raise FileNotFoundError(f"there are no {prefix}train.{chosen[0]} and {prefix}train.{chosen[1]}")
     return read[0], read[1]
