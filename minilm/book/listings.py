@@ -89,7 +89,7 @@ def listing(
     source = path.read_text(encoding="utf-8").strip("\n")
     if part is not None:
         source = _without_docstring(source) if part == CODE else _function(source, part)
-    names = {number: found & set(formulas) for number, found in defined_on(source, path.suffix).items()}
+    names = {number: defined & set(formulas) for number, defined in defined_on(source, path.suffix).items()}
     text = highlight(source, get_lexer_by_name(LANGUAGES[path.suffix]), HtmlFormatter(nowrap=True, classprefix="k-"))
     versions = _versions(source.splitlines()) if path.suffix == ".cu" else {}
     lines = []

@@ -19,9 +19,8 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import IO, NamedTuple
 
-from minilm.typing import PathLike
-
 from minilm.files import unpacked_limit
+from minilm.typing import PathLike
 
 __all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "whole_text"]
 

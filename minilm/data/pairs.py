@@ -34,18 +34,18 @@ class Pair(NamedTuple):
 
 def read_file(
     path: PathLike,
-    wanted: str = "source<TAB>target, or source_target",
+    layout: str = "source<TAB>target, or source_target",
     separator: str | None = None,
     columns: tuple[int, int] | None = None,
     bad_rows: BadRows = REFUSE,
 ) -> list[Pair]:
-    """A file of pairs, `wanted` on each line.
+    """A file of pairs, one a line.
 
     Parameters
     ----------
     path : str or os.PathLike
-    wanted : str
-        For the error.
+    layout : str
+        What a line looks like, for the message of an error.
     separator : str, optional
         A tab where at least half of the lines have one, otherwise "_", without it.
     columns : (int, int), optional
@@ -63,22 +63,22 @@ def read_file(
         separator = "\t" if columns or 2 * sum(b"\t" in line.content for line in rows) >= len(rows) else "_"
     for line in rows:
         with bad_rows:
-            pairs.append(_pair(line, wanted, separator, columns))
-    bad_rows.require(pairs, f"{os.fspath(path)}: an empty file; wanted lines of {wanted}")
+            pairs.append(_pair(line, layout, separator, columns))
+    bad_rows.require(pairs, f"{os.fspath(path)}: an empty file; wanted lines of {layout}")
     return pairs
 
 
-def _pair(line: Line, wanted: str, separator: str, columns: tuple[int, int] | None) -> Pair:
+def _pair(line: Line, layout: str, separator: str, columns: tuple[int, int] | None) -> Pair:
     text = line.text
     parts = text.split(separator) if separator == "\t" else text.rsplit(separator, 1)
     if columns is not None and len(parts) >= max(columns):
         parts = [parts[column - 1] for column in columns]
     elif len(parts) != 2 or columns is not None:
         came = f"{len(parts) - 1 or 'no'} tab{'s' * (len(parts) != 2)}" if separator == "\t" else 'no tab and no "_"'
-        raise BadRow(f"{line.where}: {came} in {text[:60]!r}; wanted {_columns(columns) or wanted}{_hint(parts, columns)}")
+        raise BadRow(f"{line.where}: {came} in {text[:60]!r}; wanted {_columns(columns) or layout}{_hint(parts, columns)}")
     source, target = (part.strip() for part in parts)
     if not source or not target:
-        raise BadRow(f"{line.where}: an empty {'target' if source else 'source'} in {text[:60]!r}; wanted {wanted}")
+        raise BadRow(f"{line.where}: an empty {'target' if source else 'source'} in {text[:60]!r}; wanted {layout}")
     return Pair(source, target)
 
 

@@ -16,7 +16,7 @@ from minilm.tokenizers import beside, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
-from minilm.tokenizers.bpe.vocabulary import check_made
+from minilm.tokenizers.bpe.vocabulary import check_merges
 from minilm.tokenizers.files import field
 from minilm.typing import PathLike
 
@@ -86,7 +86,7 @@ def from_files(cls, vocabulary, merges, special_tokens):
     ids, merge_pairs = read_vocabulary(vocabulary), read_merges(merges)
     try:
         tokenizer = cls(in_order(ids, os.fspath(vocabulary)), merge_pairs, special_tokens=special_tokens)
-        check_made(tokenizer, os.fspath(merges))
+        check_merges(tokenizer, os.fspath(merges))
         return tokenizer
     except ValueError as error:
         raise ValueError(_named(error, vocabulary, merges)) from None
@@ -150,7 +150,7 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], aroun
     added, roles = beside.completed(ids, listed, around, cls.FAMILY, whole=source is None)
     tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
     tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
-    check_made(tokenizer, source or "field 'merges'")
+    check_merges(tokenizer, source or "field 'merges'")
     return tokenizer
 
 

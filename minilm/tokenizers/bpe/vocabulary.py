@@ -36,7 +36,7 @@ def merge_ids(merges: tuple[tuple[str, str], ...], ids: Mapping[str, int]) -> np
     return table
 
 
-def check_made(tokenizer, source: str) -> None:
+def check_merges(tokenizer, source: str) -> None:
     """ValueError if merges are missing: for a token of several symbols, whose two parts are tokens, and that no merge makes.
 
     Added tokens need no merge. Others may be without one, too, such as a "<pad>" that no file names: its parts are no tokens.
