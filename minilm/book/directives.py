@@ -66,8 +66,8 @@ class OpDirective(Directive):
         name = self.arguments[0]
         folder, prefix = _folder(name), Part.current.prefix(name)
         Part.current.anchors.setdefault(name, prefix)
-        words, found = _specification(folder, prefix)
-        tabs = [(title, _implementation(folder, kind, f"{prefix}-{kind}", found.ids)) for kind, title in TABS]
+        words, formulas = _specification(folder, prefix)
+        tabs = [(title, _implementation(folder, kind, f"{prefix}-{kind}", formulas.ids)) for kind, title in TABS]
         return [raw(f'<section class="op" id="op-{prefix}"><div class="words">{words}</div>{_panel(prefix, tabs)}</section>')]
 
 
@@ -82,9 +82,9 @@ class PageDirective(Directive):
         Part.current.anchors.setdefault(f"pages.{name}", prefix)
         source = path.read_text(encoding="utf-8")
         docstring = ast.get_docstring(ast.parse(source)) or ""
-        found = text.Formulas(prefix, text.table_names(docstring), _names(source, path.suffix))
-        words = text.render(docstring, found, Part.current.address)
-        code = listings.listing(path, ROOT, f"{prefix}-code", found.ids, listings.CODE)
+        formulas = text.Formulas(prefix, text.table_names(docstring), _names(source, path.suffix))
+        words = text.render(docstring, formulas, Part.current.address)
+        code = listings.listing(path, ROOT, f"{prefix}-code", formulas.ids, listings.CODE)
         panel = _panel(prefix, [("NumPy", [code])])
         return [raw(f'<section class="op page" id="{prefix}"><div class="words">{words}</div>{panel}</section>')]
 
@@ -142,7 +142,7 @@ class ExerciseDirective(Directive):
         op, old, new = self.arguments[0], self.options["old"], self.options["new"]
         question = text.render("\n".join(self.content), text.Formulas(Part.current.prefix("exercise")), Part.current.address)
         change = f'<pre class="change"><del>{html.escape(old)}</del>\n<ins>{html.escape(new)}</ins></pre>'
-        answer = f"<details><summary>What the check says</summary><pre>{html.escape(broken.says(op, old, new))}</pre></details>"
+        answer = f"<details><summary>What the check says</summary><pre>{html.escape(broken.report(op, old, new))}</pre></details>"
         return [raw(f'<aside class="exercise"><h4>Exercise</h4>{question}{change}{answer}</aside>')]
 
 
@@ -180,8 +180,8 @@ def _specification(folder: pathlib.Path, prefix: str) -> tuple[str, text.Formula
     oracle = (folder / "oracle.py").read_text(encoding="utf-8")
     functions = [node for node in ast.walk(ast.parse(oracle)) if isinstance(node, ast.FunctionDef)]
     parameters = {argument.arg for function in functions for argument in _arguments(function)}
-    found = text.Formulas(prefix, text.table_names(docstring) | parameters, _names(oracle, ".py"))
-    return text.render(docstring, found, Part.current.address), found
+    formulas = text.Formulas(prefix, text.table_names(docstring) | parameters, _names(oracle, ".py"))
+    return text.render(docstring, formulas, Part.current.address), formulas
 
 
 def _arguments(node: ast.FunctionDef) -> list[ast.arg]:

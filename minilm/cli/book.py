@@ -22,7 +22,7 @@ def run(args) -> int:
     """Write the book and say where it begins."""
     from minilm import book
 
-    with bars.bar(total=len(book.CHAPTERS), desc="chapters", disable=not bars.wanted(), leave=False) as bar:
+    with bars.bar(total=len(book.CHAPTERS), desc="chapters", disable=not bars.can_draw(), leave=False) as bar:
 
         def progress(title: str) -> None:
             bar.set_postfix_str(title)

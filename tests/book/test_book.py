@@ -210,11 +210,11 @@ def test_which_names_a_line_assigns():
 
 def test_a_changed_line_is_named(monkeypatch):
     with pytest.raises(ValueError, match="'no such line' stands 0 times in minilm.ops.linear.oracle"):
-        broken.says("linear", "no such line", "x")
+        broken.report("linear", "no such line", "x")
 
 
 def test_the_oracle_is_whole_again_after_an_exercise():
-    before = broken.says("linear", "dx = dy @ W", "dx = dy @ W + 1")
+    before = broken.report("linear", "dx = dy @ W", "dx = dy @ W + 1")
     assert "FAILED" in before and catalogue.run("linear", "oracle").passed
 
 
