@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minilm import devices, layers, models, sequential
-from minilm.checking.trees import copied, leaves
+from minilm.gradcheck.trees import copied, leaves
 from minilm.ops import crf
 from minilm.random import Key
 from tests.ops import gpu

@@ -1,13 +1,70 @@
-"""The operations. One folder an op: formulas in ``spec.py``, then one module for each implementation.
+"""The operations. One folder an op: formulas in ``spec.py``, a module for each implementation, and test cases in ``cases.py``.
 
-``registry()`` lists them all; the tests, `minilm gradcheck` and the benchmarks walk it.
+``registry()`` lists them all; the tests, `minilm gradcheck` and the benchmarks walk it. Only it imports the cases.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
+    from types import ModuleType
+
+    from minilm.ops import (
+        activations,
+        adam,
+        additive_attention,
+        attention,
+        clip,
+        crf,
+        cross_entropy,
+        dropout,
+        embedding,
+        gru,
+        layer_norm,
+        linear,
+        lstm,
+        negative_sampling,
+        philox,
+        residual_layer_norm,
+        rnn,
+        sampling,
+        sgd,
+        softmax,
+    )
+    from minilm.ops.activations import gelu_erf, gelu_tanh, relu, sigmoid, tanh
+    from minilm.ops.contract import Op, Pair
+
+__all__ = [
+    "activations",
+    "adam",
+    "additive_attention",
+    "attention",
+    "clip",
+    "crf",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu_erf",
+    "gelu_tanh",
+    "gru",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "negative_sampling",
+    "philox",
+    "registry",
+    "relu",
+    "residual_layer_norm",
+    "rnn",
+    "sampling",
+    "sgd",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
 FOLDERS = (
     "linear",
     "embedding",
@@ -31,24 +88,27 @@ FOLDERS = (
     "clip",
 )
 _ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")  # pairs that live together in one folder
-__all__ = [*FOLDERS, *_ACTIVATIONS, "registry"]
 
 
 @functools.cache
-def registry() -> dict:
+def registry() -> dict[str, Op]:
     """Every op by name: a dict of str to `minilm.ops.contract.Op`, in reading order."""
-    found = {}
+    ops = {}
     for folder in FOLDERS:
-        for op in importlib.import_module(f"minilm.ops.{folder}.spec").OPS:
-            if op.name in found:
+        for op in importlib.import_module(f"minilm.ops.{folder}.cases").OPS:
+            if op.name in ops:
                 raise ValueError(f"two ops are named {op.name!r}")
-            found[op.name] = op
-    return found
+            ops[op.name] = op
+    return ops
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType | Pair:
     if name in FOLDERS:
         return importlib.import_module(f"minilm.ops.{name}")
     if name in _ACTIVATIONS:
         return getattr(importlib.import_module("minilm.ops.activations"), name)
     raise AttributeError(f"module 'minilm.ops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,7 +17,7 @@ ROWS = 32
 PAIRS = ("bert.pooler.", "cls.seq_relationship.")  # what judges next sentences: a published model may lack it
 
 
-def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace: Workspace) -> Evaluation:
+def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace: Workspace | None = None) -> Evaluation:
     """Measure a model on pairs of segments of a stream, masked as in pretraining.
 
     Parameters
@@ -28,8 +28,8 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
         With the special tokens.
     time : int, optional
         T; the model's context without it.
-    workspace : Workspace
-        Where all arrays are taken from.
+    workspace : Workspace, optional
+        Where all arrays are taken from; one of its own without it.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
         raise TypeError("a model of masked tokens is evaluated with its tokenizer, got None")
     time = min(model.context, tokens.size) if time is None else checks.whole("time", time, 8, model.context + 1)
     batches = data.PretrainingBatches(tokens, ROWS, time, data.MaskingIds.of(tokenizer), seed=0)
-    scores = []
+    workspace, scores = workspace or Workspace(), []
     with devices.ids_are_checked() if model.device == "cuda" else contextlib.nullcontext():  # batches are made of what was
         for step in range(batches.epoch_steps):
             batch = batches.batch(step)

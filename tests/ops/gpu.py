@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking.trees import leaves
+from minilm.gradcheck.trees import leaves
 from minilm.ops.cuda import at_version
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops.properties import Result, cotangent, functions

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
-from minilm.checking.trees import copied, cotangents, flatten, leaves
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
+from minilm.gradcheck.trees import copied, cotangents, flatten, leaves
 from minilm.ops import registry
 from minilm.ops.contract import Case
 
@@ -54,6 +54,16 @@ def cast(tree, dtype):
     if isinstance(tree, (tuple, list)) and not hasattr(tree, "_fields"):
         return type(tree)(cast(v, dtype) for v in tree)
     return tree.astype(dtype) if isinstance(tree, np.ndarray) and tree.dtype.kind == "f" else tree
+
+
+def hosts(op) -> tuple[str, ...]:
+    """The implementations of an op that take NumPy's arrays: the oracle, and every version of the CPU's kernels."""
+    return "oracle", *devices.versions(op.package)
+
+
+def on_hosts(names):
+    """(name, implementation) of every implementation of these ops that takes NumPy's arrays."""
+    return [(name, implementation) for name in names for implementation in hosts(OPS[name])]
 
 
 def functions(op):
@@ -125,16 +135,16 @@ def subject(op, implementation, case) -> Subject:
 
 
 @functools.cache
-def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, checking.Tangents]:
+def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, check_module.Tangents]:
     op = OPS[name]
     whole = subject(op, "oracle", draw(op, options=dict(options)))
-    return whole, checking.Tangents(whole, "jacobian", np.random.default_rng(0), most)
+    return whole, check_module.Tangents(whole, "jacobian", np.random.default_rng(0), most)
 
 
-def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> checking.Report:
+def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> check_module.Report:
     """Forward against backward of one implementation by finite differences in float64."""
     case = draw(op, options=options, dims=dims, seed=seed)
-    report = checking.check(subject(op, implementation, case), tolerance)
+    report = check_module.check(subject(op, implementation, case), tolerance)
     assert report.passed, str(report)
     return report
 
@@ -143,7 +153,7 @@ def backward_gradients(op, options, most=3, tolerance=1e-8) -> None:
     """The same for a fault in the oracle's backward or saved values: the differences of forward are computed once, and
     held against the gradients of a few random cotangents."""
     whole, tangents = _tangents(op.name, tuple(options.items()), most)
-    analytic, problems = checking.pullbacks(whole, tangents.cotangents)
+    analytic, problems = check_module.pullbacks(whole, tangents.cotangents)
     errors, more = tangents.compare(analytic)
     assert not problems + more, problems + more
     assert max(errors.values(), default=0.0) <= tolerance, errors
@@ -209,20 +219,19 @@ def reference(op, options=None, dims=None, seed=0) -> tuple[dict, Reference]:
 
 
 def agreement(op, options=None, dims=None, seed=0, dtypes=(np.float64, np.float32), known=None) -> None:
-    """The CPU's results against the oracle's, in both precisions; `known` is an earlier `reference`."""
+    """Every version of the CPU's against the oracle's results, in both precisions; `known` is an earlier `reference`."""
     cases, expected = known or reference(op, options, dims, seed)
     for dtype in map(np.dtype, dtypes):
-        expected.compare(f"{op.name} {dtype}", run(op, "cpu", cases[dtype]), dtype)
+        for version in devices.versions(op.package):
+            expected.compare(f"{op.name} {dtype} {version}", run(op, version, cases[dtype]), dtype)
 
 
-PAIRINGS = (("oracle", "cpu"), ("cpu", "oracle"))
-
-
-def cross_pairing(op, options=None, dims=None, seed=0, dtypes=(np.float64,), known=None, pairings=PAIRINGS) -> None:
-    """Forward of one implementation into backward of the other: finds saved values that are wrong on both sides."""
+def cross_pairing(op, options=None, dims=None, seed=0, dtypes=(np.float64,), known=None, pairings=None) -> None:
+    """Forward of one implementation into backward of another: finds saved values that are wrong on both sides."""
     cases, expected = known or reference(op, options, dims, seed)
+    every = [pair for version in devices.versions(op.package) for pair in (("oracle", version), (version, "oracle"))]
     for dtype in map(np.dtype, dtypes):
-        for first, second in pairings:
+        for first, second in pairings or every:
             result = run(op, first, cases[dtype], backward_by=second)
             expected.compare(f"{op.name} {dtype} forward {first} backward {second}", result, dtype)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilm import devices, ops
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
 from minilm.ops.contract import Case
 from tests.ops import gpu
 from tests.ops.properties import (
@@ -90,7 +90,7 @@ def test_gradients_of_the_kernels_themselves(name, options):
 
     subject = Subject(op.name, public_forward, public_backward, dict(case.arguments), case.differentiable)
     subject.scalar = False
-    report = checking.check(subject, 1e-6)
+    report = check_module.check(subject, 1e-6)
     assert report.passed, str(report)
 
 

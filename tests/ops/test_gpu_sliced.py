@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
 from minilm.ops.cuda import slices
 from minilm.ops.cuda.emulated import raw
 from tests.ops import gpu
@@ -69,7 +69,7 @@ def test_gradients_of_the_kernels_themselves(version_3, name, options):
 
     subject = Subject(op.name, forward, backward, dict(case.arguments), case.differentiable)
     subject.scalar = False
-    report = checking.check(subject, 1e-6)
+    report = check_module.check(subject, 1e-6)
     assert report.passed, str(report)
 
 

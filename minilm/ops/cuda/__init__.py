@@ -45,10 +45,10 @@ def key_arguments(key=None) -> dict:
     """A `minilm.random.Key` as the struct KeyArguments of philox.h; without one it is for a kernel that draws nothing."""
     low = 2**32 - 1
     seed, step, place = key or (0, 0, 0)
-    number = step if isinstance(step, int) else 0
-    on_device = None if isinstance(step, int) else step
-    words = {"step_lo": number & low, "step_hi": number >> 32, "seed_lo": seed & low, "seed_hi": seed >> 32}
-    return {"step": on_device, "place": place, **words}
+    number, on_device = (step, None) if isinstance(step, int) else (0, step)
+    c = {"place": place & low, "step_lo": number & low, "step_hi": number >> 32}
+    k = {"seed_lo": seed & low, "seed_hi": seed >> 32 ^ place >> 32}  # with the upper half of the place: see philox's spec
+    return {"step": on_device, **c, **k}
 
 
 def on_device(number, dtype):
@@ -58,3 +58,7 @@ def on_device(number, dtype):
     if isinstance(number, cupy.ndarray):
         return number
     return cupy.full(1, number, dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
