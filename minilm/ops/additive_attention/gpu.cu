@@ -1,4 +1,10 @@
-// Additive attention: the tanh of all sums, A times as large as the weights, is never stored.
+// Additive attention. One version: the tanh of all sums, A times as large as the weights, is never stored, but computed again by each of
+// the backward kernels.
+//
+// forward         A block a query: scores by warps, a softmax over the block, then y.
+// dS              A warp a weight.
+// dquery, dkey    A thread a number: sums of du = dS v (1 - t²), one over keys, the other over queries.
+// dvalue          A thread a number.
 #include "minilm_cuda.h"
 
 struct AdditiveAttention {
@@ -13,7 +19,6 @@ struct AdditiveAttention {
 // Whether the mask shows key number n of (B, Tk). What stands at the others may be NaN, and is not even multiplied by a weight of 0.
 __device__ inline bool shown(const u8* key_mask, i64 n) { return !key_mask || key_mask[n]; }
 
-// One block a query: scores by warps, a softmax over the block, then y.
 extern "C" __global__ void additive_attention_forward(
     AdditiveAttention args,
     REAL* weights,  // (B, Tq, Tk)
@@ -46,7 +51,7 @@ extern "C" __global__ void additive_attention_forward(
     }
 }
 
-// dS = weights (dweights - D), one warp a weight
+// dS = weights (dweights - D)
 extern "C" __global__ void additive_attention_dS(
     AdditiveAttention args,
     const REAL* dy,       // (B, Tq, D)
@@ -64,7 +69,6 @@ extern "C" __global__ void additive_attention_dS(
     if (lane() == 0) dS[n] = shown(args.key_mask, j) ? weights[n] * (dweight - D_i) : REAL(0);
 }
 
-// dquery and dkey are sums of du = dS v (1 - t^2), one over keys, the other over queries; a thread an element of each
 extern "C" __global__ void additive_attention_dquery(
     AdditiveAttention args,
     const REAL* dS,   // (B, Tq, Tk)

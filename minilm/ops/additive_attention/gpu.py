@@ -9,13 +9,15 @@ from minilm.ops.contract import fold
 from minilm.ops.cuda import Kernel, Kernels, blocks, whole_warps
 from minilm.ops.cuda.columns import column_sums
 
+WARPS = 8  # of a block of dS, a weight each
+
 KERNELS = Kernels(
     __file__,
     Kernel("additive_attention_forward", grid=lambda s: s.B * s.Tq, block=lambda s: whole_warps(max(s.Tk, s.D), 256)),
-    Kernel("additive_attention_dS", grid=lambda s: -(-(s.B * s.Tq * s.Tk) // 8), block=256),
-    Kernel("additive_attention_dquery", grid=lambda s: blocks(s.B * s.Tq * s.A, 256)),
-    Kernel("additive_attention_dkey", grid=lambda s: blocks(s.B * s.Tk * s.A, 256)),
-    Kernel("additive_attention_dvalue", grid=lambda s: blocks(s.B * s.Tk * s.D, 256)),
+    Kernel("additive_attention_dS", grid=lambda s: -(-(s.B * s.Tq * s.Tk) // WARPS), block=32 * WARPS),
+    Kernel("additive_attention_dquery", grid=lambda s: blocks(s.B * s.Tq * s.A)),
+    Kernel("additive_attention_dkey", grid=lambda s: blocks(s.B * s.Tk * s.A)),
+    Kernel("additive_attention_dvalue", grid=lambda s: blocks(s.B * s.Tk * s.D)),
 )
 
 

@@ -1,15 +1,15 @@
-// Attention without the matrix of weights.
+// Attention without the matrix of weights: what backward needs of it comes from logsumexp, a number a query.
 //
-// Version 1: one warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
-// Version 2: tiles of 16 queries and 32 keys in shared memory (FlashAttention): what is read is used by 16 queries, or 32 keys. The
-// gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries, so nothing
-// is added atomically and the bits repeat.
+// version 1   A warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
+//             Runs for heads that are too wide for a block's shared memory.
+// version 2   Tiles of TQ queries and TK keys in shared memory (FlashAttention): what is read is used by TQ queries, or TK keys. The
+//             gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries,
+//             so nothing is added atomically and the bits repeat. The default for float32 and float64.
+// version 3   tensor.cu: the same on tensor cores, for operands in tf32 and bf16. The default where a run allows these.
+// one query   one_query.cu: the step of generation, where a tile would be empty but for one row.
 #include "minilm_cuda.h"
 #include "online.h"
 #include "see.h"
-
-#define TQ 16  // queries of a tile
-#define TK 32  // keys of a tile
 
 // --- version 1 ------------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,6 @@ extern "C" __global__ void attention_rows_of_D(
     if (lane() == 0) D[n] = sum;
 }
 
-// One warp a query.
 extern "C" __global__ void attention_dquery_1(
     AttentionBackward args,
     REAL* dquery) {  // (B, Tq, H, K)
@@ -94,7 +93,6 @@ extern "C" __global__ void attention_dquery_1(
     }
 }
 
-// One warp a key.
 extern "C" __global__ void attention_dkey_dvalue_1(
     AttentionBackward args,
     REAL* dkey,      // (B, Tk, H, K)

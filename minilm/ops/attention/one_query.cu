@@ -4,8 +4,6 @@
 #include "minilm_cuda.h"
 #include "see.h"
 
-#define CHUNK 128  // keys of a block, a thread each
-
 // Of each chunk the largest score m, the sum s of exp(S - m), and the sum o of exp(S - m) value; the result itself where there is
 // one chunk only.
 extern "C" __global__ void attention_one_query(

@@ -3,15 +3,11 @@
 #pragma once
 #include "mma.h"
 
-#define WARPS 4
-#define ROWS (16 * WARPS)                // of a block
-#define COLUMNS (WIDTH <= 64 ? 64 : 32)  // keys of a tile in forward
-#define KEYS 32                          // keys of a tile in dquery
-#define QUERIES (WIDTH <= 64 ? 32 : 16)  // queries of a tile in dkey_dvalue, whose two results fill the registers
-#define WORDS (BF16 ? WIDTH / 2 : WIDTH)
-#define PITCH (WORDS + 4)
-#define OUT (WIDTH / 8)                  // products side by side in a row of the result
-#define LOG2_E 1.44269504f               // exponentials are powers of 2, which the hardware has
+// From gpu.py: BF16 (else tf32), WIDTH of a head, WARPS of a block, WORDS of a row of a tile and PITCH from one to the next, and the
+// tiles' rows: COLUMNS keys in forward, KEYS in dquery, QUERIES in dkey_dvalue, whose two results fill the registers.
+#define ROWS (16 * WARPS)   // of a block
+#define OUT (WIDTH / 8)     // products side by side in a row of the result
+#define LOG2_E 1.44269504f  // exponentials are powers of 2, which the hardware has
 #define LN_2 0.693147181f
 
 // `COUNT` rows of a head from number `first` on, rounded, to shared memory: (COUNT, PITCH) words; rows beyond `rows`, and those that

@@ -1,4 +1,4 @@
-// The conditional random field: one block a row of the batch, one thread a tag, step after step.
+// The conditional random field. One version: a block a row of the batch and a thread a tag, step after step with a barrier between two.
 #include "minilm_cuda.h"
 
 struct Crf {

@@ -1,4 +1,11 @@
-// Cross-entropy and its gradient: one row's loss and dlogits by one block, and sums over the rows in an order of their own.
+// Cross-entropy of the rows of logits (N, V), and its gradient in the same call, since forward has all that it takes.
+//
+// forward, version 1   A thread a row, as a CPU would do it: reads numbers V apart, four passes over the row.
+// forward, version 2   The default. A block a row: largest logit and sum in one pass; a second writes the gradient, and finds the
+//                      logits in the cache. Without gradient and smoothing there is no second pass.
+// backward             A product by the loss's gradient, a thread a number; none runs where that gradient is 1.
+//
+// Sums over the rows are one block's, in float64 and an order of their own, so that the bits repeat.
 #include "minilm_cuda.h"
 #include "online.h"
 
@@ -53,7 +60,6 @@ __device__ inline Row row_of(const CrossEntropy& args, i64 t) {
     return {(1 - args.smoothing) * w, args.smoothing / args.V, factor, t != args.ignore_index};
 }
 
-// One thread a row.
 extern "C" __global__ void cross_entropy_forward_1(CrossEntropy args) {
     i64 N = args.N, V = args.V;
     i64 n = thread_of_grid();
@@ -81,8 +87,6 @@ extern "C" __global__ void cross_entropy_forward_1(CrossEntropy args) {
         }
 }
 
-// One block a row, with the largest logit and the sum in one pass; the second pass writes the gradient, and finds the numbers in
-// the cache. Without gradient and smoothing there is no second pass.
 extern "C" __global__ void cross_entropy_forward_2(CrossEntropy args) {
     i64 V = args.V;
     __shared__ REAL scratch[64];

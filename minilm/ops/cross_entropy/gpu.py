@@ -7,13 +7,15 @@ import cupy
 from minilm.ops.cross_entropy.spec import Saved
 from minilm.ops.cuda import Kernel, Kernels, blocks, whole_warps
 
+ROWS = 64  # of a block of version 1, a thread each
+
 KERNELS = Kernels(
     __file__,
     Kernel("cross_entropy_total", grid=lambda s: 1, block=lambda s: whole_warps(s.N)),
     Kernel("cross_entropy_reduce", grid=lambda s: 1, block=lambda s: whole_warps(s.N)),
-    Kernel("cross_entropy_forward_1", grid=lambda s: -(-s.N // 64), block=64),
+    Kernel("cross_entropy_forward_1", grid=lambda s: -(-s.N // ROWS), block=ROWS),
     Kernel("cross_entropy_forward_2", grid=lambda s: s.N, block=lambda s: whole_warps(s.V)),
-    Kernel("cross_entropy_backward", grid=lambda s: blocks(s.N * s.V, 256)),
+    Kernel("cross_entropy_backward", grid=lambda s: blocks(s.N * s.V)),
 )
 VERSIONS = {"forward": 2}
 

@@ -22,11 +22,12 @@ __all__ = ["Kernel", "Kernels", "TABLES", "blocks", "whole_warps"]
 
 TABLES: list[Kernels] = []  # of all files that have been imported
 OPTIONS = ("--std=c++17",)
+THREADS = 256  # of a block, where nothing says otherwise
 PLENTY = 1 << 20  # blocks of an elementwise kernel: further elements are the loop's
 STATIC_SHARED = 48 * 1024  # bytes that a kernel may have without asking
 
 
-def blocks(elements: int, threads: int) -> int:
+def blocks(elements: int, threads: int = THREADS) -> int:
     """Blocks of an elementwise kernel with a grid-stride loop."""
     return max(1, min(-(-elements // threads), PLENTY))
 
@@ -41,7 +42,7 @@ class Kernel(NamedTuple):
 
     name: str
     grid: Callable  # -> int or tuple of int
-    block: Callable | int = 256
+    block: Callable | int = THREADS
     shared: Callable | int = 0  # bytes of dynamic shared memory
     cooperative: bool = False  # all blocks are on the device at once, so that they may wait for one another
 

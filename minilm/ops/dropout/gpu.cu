@@ -1,4 +1,4 @@
-// Dropout: the factor of an element is drawn where it is needed, so no mask is stored, and backward is forward on dy.
+// Dropout. One version, a thread a number: its factor is drawn where it is needed, so no mask is stored, and backward is forward on dy.
 #include "minilm_cuda.h"
 #include "philox.h"
 

@@ -9,7 +9,7 @@ import cupy
 from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments
 from minilm.ops.dropout.spec import Saved, threshold_and_scale
 
-KERNELS = Kernels(__file__, Kernel("dropout", grid=lambda s: blocks(s.N, 256)))
+KERNELS = Kernels(__file__, Kernel("dropout", grid=lambda s: blocks(s.N)))
 
 
 def _scaled(x, saved):

@@ -1,8 +1,13 @@
-// GRU, gates in the order r z n, the reset gate after the product.
+// GRU over all steps of a sequence, gates in the order r z n, the reset gate after the product. The input's products, and those of the
+// weights' gradients, are cuBLAS's, over all steps at once; what the versions differ in is the recurrent product.
 //
-// Version 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
-// Version 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights; see lstm/gpu.cu.
-// Version 3, for other widths: sliced.cu.
+// version 1   For every step a product by cuBLAS and one kernel for all that is elementwise: 2 T launches, and the recurrent weights
+//             are read from memory in every step. Runs for one step (a cell), and where no other version fits.
+// version 2   One kernel for all steps, for H so small that a block's shared memory holds the recurrent weights (H <= 87 in float32):
+//             they are read from memory once a sequence. A block has ROWS rows of the batch, which need no other block, for rows
+//             never meet. Runs wherever it fits.
+// version 3   sliced.cu: one kernel for all steps, the recurrent weights spread over the multiprocessors, whose blocks wait for one
+//             another between two steps. Runs for other H, up to about 1,050 on an H200.
 #include "minilm_cuda.h"
 #include "gates.h"
 #include "gru.h"

@@ -40,8 +40,8 @@ def _persistent(name):
 
 KERNELS = Kernels(
     __file__,
-    Kernel("gru_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("gru_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("gru_step_forward", grid=lambda s: blocks(s.B * s.H)),
+    Kernel("gru_step_backward", grid=lambda s: blocks(s.B * s.H)),
     _persistent("gru_persistent_forward"),
     _persistent("gru_persistent_backward"),
     defines={"ROWS": ROWS},

@@ -61,12 +61,12 @@ extern "C" __global__ void __launch_bounds__(THREADS) gru_sliced_backward(
     i64 T = args.T, B = args.B, H = args.H;
     DYN_SHARED(REAL, shared);
     i64 first_unit = i64(blockIdx.x) * U, first_row = i64(blockIdx.y) * R, end_row = min(first_row + R, B);
-    int units = int(min(i64(U), H - first_unit)), outs = (U + 3) / 4;
+    int units = int(min(i64(U), H - first_unit)), outs = (U + OUTPUTS - 1) / OUTPUTS;
     Team team_of = team(R, outs, 3 * H);
-    REAL* W = shared;                                          // (4 outs, pitch): column u of the slice is row u
-    REAL* tile = W + 4 * outs * pitch_of(3 * H);               // (rows, tile_pitch)
-    REAL* partial = tile + team_of.rows * team_of.tile_pitch;  // (copies, rows, 4 outs)
-    load_columns(args.W_hh, H, 3 * H, first_unit, units, 4 * outs, W);
+    REAL* W = shared;                                          // (OUTPUTS outs, pitch): column u of the slice is row u
+    REAL* tile = W + OUTPUTS * outs * pitch_of(3 * H);               // (rows, tile_pitch)
+    REAL* partial = tile + team_of.rows * team_of.tile_pitch;  // (copies, rows, OUTPUTS outs)
+    load_columns(args.W_hh, H, 3 * H, first_unit, units, OUTPUTS * outs, W);
     int row = int(threadIdx.x) / U, u = int(threadIdx.x) % U;
     i64 j = first_unit + u;
     for (i64 step = T - 1; step >= -1; --step) {
@@ -84,9 +84,9 @@ extern "C" __global__ void __launch_bounds__(THREADS) gru_sliced_backward(
                 w = args.inner[t * B * H + at], h_before = args.h[before * B * H + at];
                 if (args.dy) dy_t = args.dy[t * B * H + at];
             }
-            if (!last) product<4>(args.dg + (later * B + at_row) * 3 * H, rows, 3 * H, W, team_of, tile, partial);
+            if (!last) product<OUTPUTS>(args.dg + (later * B + at_row) * 3 * H, rows, 3 * H, W, team_of, tile, partial);
             if (!mine) continue;
-            REAL past = last ? args.dh[at] : args.dh[at] + total<4>(partial, team_of, row, u);
+            REAL past = last ? args.dh[at] : args.dh[at] + total<OUTPUTS>(partial, team_of, row, u);
             bool part = step >= 0 && active(args.lengths, b, t);
             REAL d = past + dy_t;
             args.dh[at] = part ? d * z : past;  // what goes past the product

@@ -40,8 +40,8 @@ def _persistent(name):
 
 KERNELS = Kernels(
     __file__,
-    Kernel("lstm_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("lstm_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("lstm_step_forward", grid=lambda s: blocks(s.B * s.H)),
+    Kernel("lstm_step_backward", grid=lambda s: blocks(s.B * s.H)),
     _persistent("lstm_persistent_forward"),
     _persistent("lstm_persistent_backward"),
     defines={"ROWS": ROWS},

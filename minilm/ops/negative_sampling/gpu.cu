@@ -1,4 +1,9 @@
-// Negative sampling: a batch at a time, a warp a question; and word2vec's training, word after word, by one warp.
+// Negative sampling. One version of each:
+//
+// forward   A warp a row: the questions of its target and of its negatives.
+// dh        A thread a number.
+// dW        The words are sorted; a block a word adds the rows of all its places, in their order, so that the bits repeat.
+// train     word2vec's training, word after word, by one warp, or by several that do not wait for one another.
 #include "minilm_cuda.h"
 #include "gates.h"
 
@@ -15,7 +20,6 @@ struct Batch {
 
 __device__ inline double softplus(double s) { return (s > 0 ? s : 0.0) + log(1 + exp(-fabs(s))); }
 
-// A warp a row: the questions of its target and of its negatives.
 extern "C" __global__ void negative_sampling_forward(
     Batch args,
     REAL* g,         // (N, K + 1)

@@ -7,13 +7,13 @@ import cupy
 from minilm.ops.cuda import Kernel, Kernels, blocks, whole_warps
 from minilm.ops.negative_sampling.spec import Saved, Trained
 
-ROWS = 8  # to a block, a warp each
+WARPS = 8  # of a block, a row each
 
 KERNELS = Kernels(
     __file__,
-    Kernel("negative_sampling_forward", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS),
-    Kernel("negative_sampling_reduce", grid=lambda s: 1, block=256),
-    Kernel("negative_sampling_dh", grid=lambda s: blocks(s.N * s.D, 256)),
+    Kernel("negative_sampling_forward", grid=lambda s: -(-s.N // WARPS), block=32 * WARPS),
+    Kernel("negative_sampling_reduce", grid=lambda s: 1),
+    Kernel("negative_sampling_dh", grid=lambda s: blocks(s.N * s.D)),
     Kernel("negative_sampling_dW", grid=lambda s: s.N * (s.K + 1), block=lambda s: whole_warps(s.D, 256)),
     Kernel("negative_sampling_train", grid=lambda s: s.streams, block=32, shared=lambda s: 2 * s.D * s.itemsize),
 )

@@ -1,4 +1,4 @@
-// Random bits: one thread a block of four words.
+// Random numbers. One version: bits by a thread a block of four words, uniform numbers by a thread a number.
 #include "minilm_cuda.h"
 #include "philox.h"
 

@@ -10,8 +10,8 @@ from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments
 
 KERNELS = Kernels(
     __file__,
-    Kernel("philox_fill", grid=lambda s: blocks((s.N + 3) // 4, 256)),
-    Kernel("philox_uniform", grid=lambda s: blocks(s.N, 256)),
+    Kernel("philox_fill", grid=lambda s: blocks((s.N + 3) // 4)),
+    Kernel("philox_uniform", grid=lambda s: blocks(s.N)),
 )
 
 

@@ -1,4 +1,4 @@
-// Sampling: from the logits of a text its next token, one block a text. spec.py has the definition.
+// Sampling: from the logits of a text its next token; spec.py has the definition. One version, a block a text.
 //
 // The draw is made so that it does not depend on the order of the threads, and hardly on the device. x = (logit - peak) / temperature
 // is computed in float64 by operations that round alike everywhere. Sums of e = exp(x) are sums of whole numbers of 2^-80 (Sum), in
@@ -10,8 +10,6 @@
 //     first_beyond   the first place at which a running sum exceeds a number: of a bin, of the last of equal x, and of the draw.
 #include "minilm_cuda.h"
 #include "philox.h"
-
-#define BINS 1024  // as in spec.py
 
 typedef unsigned long long u64;
 

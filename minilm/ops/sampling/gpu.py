@@ -5,9 +5,11 @@ from __future__ import annotations
 import cupy
 
 from minilm.ops.cuda import Kernel, Kernels, key_arguments, whole_warps
-from minilm.ops.sampling.spec import Drawn
+from minilm.ops.sampling.spec import BINS, Drawn
 
-KERNELS = Kernels(__file__, Kernel("sampling_draw", grid=lambda s: s.B, block=lambda s: whole_warps(s.V, 512)))
+KERNELS = Kernels(
+    __file__, Kernel("sampling_draw", grid=lambda s: s.B, block=lambda s: whole_warps(s.V, 512)), defines={"BINS": BINS}
+)
 
 
 def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
