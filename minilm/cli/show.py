@@ -28,7 +28,7 @@ def add_parser(subparsers) -> None:
     which.add_argument(
         "--oracle", action="store_const", dest="which", const="oracle", help="plain NumPy, a line of code a line of formula"
     )
-    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba")
+    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba: every version, naive to fast")
     which.add_argument(
         "--gpu", action="store_const", dest="which", const="gpu", help="CUDA C, with what launches it and the headers it includes"
     )

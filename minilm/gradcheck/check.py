@@ -223,7 +223,7 @@ class Saved:
         self._calls = 0
         self._hold(saved)
 
-    def _hold(self, saved):
+    def _hold(self, saved) -> None:
         self._value, self._bits = saved, snapshot(saved)
 
     def into(self, function, dy, *more):

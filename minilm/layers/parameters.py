@@ -25,6 +25,7 @@ from minilm import devices
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
+from minilm.typing import DType
 
 _STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
 
@@ -74,7 +75,7 @@ class Parameter:
         self._gradient: np.ndarray | None = None
 
     @classmethod
-    def zeros(cls, shape, dtype) -> Parameter:
+    def zeros(cls, shape: tuple[int, ...], dtype: DType) -> Parameter:
         """A parameter of zeros, whose memory the system hands out only where something is written."""
         parameter = cls(np.zeros(0, dtype))
         parameter._value = np.zeros(shape, dtype)
@@ -218,10 +219,10 @@ class Parameters(Mapping):
     def __getitem__(self, name: str) -> np.ndarray:
         return self.entry(name).value
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._entries)
 
     @property
@@ -380,7 +381,7 @@ class Parameters(Mapping):
             if parameter.device != device:
                 parameter._convert(devices.to_device if device == "cuda" else devices.to_host)
 
-    def convert(self, dtype) -> None:
+    def convert(self, dtype: DType) -> None:
         """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
