@@ -150,8 +150,10 @@ def to_device_of(like: object, tree: Tree) -> Tree:
 
 
 def copy_into(target: Array, array: Array) -> None:
-    """Copy `array`, from wherever it lies, over the numbers of `target`."""
-    if on_gpu(target) and not on_gpu(array):
+    """Copy `array`, from wherever it lies, over the numbers of `target`; from a file too (`minilm.weights.StoredArray`)."""
+    if hasattr(array, "copy_to"):
+        array.copy_to(target)
+    elif on_gpu(target) and not on_gpu(array):
         target.set(np.ascontiguousarray(array, target.dtype))
     else:
         target[...] = array if on_gpu(target) else to_host(array)

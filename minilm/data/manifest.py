@@ -138,8 +138,13 @@ def corpus(name_or_path: PathLike) -> str:
 
 def file_hash(path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return open_file_hash(file)
+
+
+def open_file_hash(file) -> str:
+    """The same of an open file, from where it stands."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,17 +34,40 @@ if TYPE_CHECKING:
 
 __all__ = ["Layer", "blank", "generator_of"]
 
-_blank: contextvars.ContextVar[bool] = contextvars.ContextVar("minilm_blank", default=False)
+_blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
 
 
 @contextlib.contextmanager
-def blank() -> Iterator[None]:
-    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded."""
-    token = _blank.set(True)
+def blank(weights: Mapping | None = None) -> Iterator[None]:
+    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded.
+
+    Parameters
+    ----------
+    weights : mapping of str to what has a ``shape``, optional
+        The weights that are to be loaded. A configuration may state any size, so layers that ask for far more than these are
+        refused with a ValueError as soon as they do; whether all fit is for the loading to say.
+    """
+    token = _blank.set(_Blank(weights))
     try:
         yield
     finally:
         _blank.reset(token)
+
+
+class _Blank:
+    """How many arrays, and numbers in them, may still be made: several times what is there, since a head may start anew."""
+
+    def __init__(self, weights: Mapping | None):
+        shapes = None if weights is None else [each.shape for each in weights.values()]
+        self.there = 0 if shapes is None else sum(map(math.prod, shapes))
+        self.arrays = math.inf if shapes is None else 256 + 4 * len(shapes)
+        self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.there
+
+    def claim(self, shape: tuple[int, ...]) -> None:
+        self.arrays -= 1
+        self.numbers -= math.prod(shape)
+        if self.arrays < 0 or self.numbers < 0:
+            raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.there:,} numbers")
 
 
 def generator_of(seed: Seed) -> np.random.Generator:
@@ -112,7 +136,8 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        if _blank.get():
+        if (allowance := _blank.get()) is not None:
+            allowance.claim(shape)
             parameter = Parameter.zeros(shape, self._dtype)
         else:
             value = np.asarray(initialise(self._generator, shape))
