@@ -9,6 +9,14 @@ from minilm.ops import checks, dropout
 from minilm.random import Key
 from minilm.typing import Array
 
+RATES = ("p", "dropout", "weight_dropout", "recurrent_dropout", "time_noise")  # layers' attributes
+
+
+def drops(model: Layer) -> bool:
+    """Whether any layer of a model draws random numbers where it is given a key."""
+    rates = (getattr(layer, name, 0) for _, layer in model.named_layers() for name in RATES)
+    return any(isinstance(rate, (int, float)) and rate > 0 for rate in rates)
+
 
 class Dropout(Layer):
     """Zero each element with probability p and divide the others by 1 - p, where a key is given; else do nothing.
@@ -23,7 +31,7 @@ class Dropout(Layer):
     Notes
     -----
     The mask is not stored: it is a function of the key. Two uses in one step must have different keys
-    (``key.fold(i)``) to have different masks.
+    (``key.at("attn")``) to have different masks.
 
     References
     ----------

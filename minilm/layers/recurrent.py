@@ -182,7 +182,7 @@ class Recurrent(Layer):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
                 W_ih, W_hh, b_ih, b_hh = self._weights(suffix)
-                W_hh, dropped = self._drop_weight(W_hh, layer, direction, key)
+                W_hh, dropped = self._drop_weight(W_hh, suffix, key)
                 weight_drops.append(dropped)
                 output, saved = op.forward(
                     x, *(part[row] for part in states), W_ih, W_hh, b_ih, b_hh, lengths, reverse=direction == 1, **self._options
@@ -277,13 +277,13 @@ class Recurrent(Layer):
         if key is None or layer == 0 or self.dropout == 0:
             return x, None
         shared = 0 if self.variational else None
-        return dropout.forward(x, self.dropout, key.fold(0).fold(layer), shared_axis=shared)
+        return dropout.forward(x, self.dropout, key.at(f"l{layer}"), shared_axis=shared)
 
-    def _drop_weight(self, W_hh, layer: int, direction: int, key):
+    def _drop_weight(self, W_hh, suffix: str, key):
         """Dropout on the recurrent weights, one mask for the whole sequence."""
         if key is None or self.weight_dropout == 0:
             return W_hh, None
-        return dropout.forward(W_hh, self.weight_dropout, key.fold(1 + direction).fold(layer))
+        return dropout.forward(W_hh, self.weight_dropout, key.at(f"weight_hh_{suffix}"))
 
     def _accumulate(self, suffix: str, gradients, dropped) -> None:
         dW_ih, dW_hh, db_ih, db_hh = gradients

@@ -23,7 +23,7 @@ from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
 from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["Classifier", "MeanClassifier", "RecurrentClassifier"]
 
@@ -76,9 +76,8 @@ class Classifier(Layer):
         return ids, checks.lengths("lengths", lengths, *ids.shape)
 
     def _logits(self, ids, lengths, key):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, body = self._vectors(ids, lengths, keys[0])  # (B, F)
-        x, dropped = self.dropout.forward(x, key=keys[1])
+        x, body = self._vectors(ids, lengths, at(key, "body"))  # (B, F)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         logits, head = self.classifier.forward(x)  # (B, C)
         return logits, (body, dropped, head)
 
@@ -300,11 +299,10 @@ class RecurrentClassifier(Classifier):
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
-        keys = [None if key is None else key.fold(i) for i in range(3)]
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0])
-        x, dropped = self.dropout.forward(x, key=keys[1])
-        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
+        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
         h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
         y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, T))  # (B, 2H)

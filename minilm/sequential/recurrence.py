@@ -228,7 +228,7 @@ class Recurrent(SequentialLayer):
         B = x.shape[1]
         dropped = None
         if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
-            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0)
+            x, dropped = dropout.forward(x, self.dropout, key.at("input"), shared_axis=0)
         if not self._by_op(key):
             return self._step_by_step(x, mask, key, dropped)
         where = None if mask is None else masking.places(mask, self.go_backwards)
@@ -255,7 +255,7 @@ class Recurrent(SequentialLayer):
         drop = None
         if key is not None and self.recurrent_dropout > 0:
             ones = devices.array_module(x).ones((x.shape[1], self.units), self.dtype)  # (B, H)
-            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
+            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.at("recurrent"))
         whole = mask is None or (not devices.on_gpu(mask) and mask.all())
         kept = None if whole else checks.kernel_ready(mask.T)  # (T, B)
         y, last, run = stepwise.forward(

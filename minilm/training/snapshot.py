@@ -19,6 +19,8 @@ import os
 import numpy as np
 
 from minilm import devices
+from minilm.layers.dropout import drops
+from minilm.random import DROPOUT_KEYS
 from minilm.training import tensors
 from minilm.training.run import load_weights
 
@@ -58,8 +60,15 @@ def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        Naming the file that does not fit.
+        Naming the file that does not fit; or the run's dropout cannot go on, since an earlier minilm numbered its keys otherwise.
     """
+    state = checkpoint.state
+    if state.dropout_keys != DROPOUT_KEYS and drops(model):
+        raise ValueError(
+            f"{checkpoint.folder} cannot be resumed: its dropout has keys of version {state.dropout_keys}, "
+            f"wanted {DROPOUT_KEYS}; what it has learned can be used as before"
+        )
+    state.dropout_keys = DROPOUT_KEYS
     load_weights(model, checkpoint.contents[WEIGHTS])
     with _fitting(checkpoint), checkpoint.contents[REST] as rest:
         optimizer.load_state_dict(rest.arrays("optimizer."))

@@ -19,7 +19,7 @@ __all__ = ["bits", "uniform"]
 def bits(key: Key, shape: int | tuple[int, ...]) -> Array:
     """32 random bits for every element.
 
-    .. math:: bits_i = \\mathrm{philox}_{seed}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
+    .. math:: bits_i = \\mathrm{philox}_{seed, place}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
 
     Parameters
     ----------
