@@ -64,7 +64,7 @@ class OpDirective(Directive):
 
     def run(self):
         name = self.arguments[0]
-        folder, prefix = _folder(name), Part.current.prefix(name)
+        folder, prefix = folder_of(name), Part.current.prefix(name)
         Part.current.anchors.setdefault(name, prefix)
         words, formulas = _specification(folder, prefix)
         tabs = [(title, _implementation(folder, kind, f"{prefix}-{kind}", formulas.ids)) for kind, title in TABS]
@@ -111,7 +111,7 @@ class ColumnsDirective(Directive):
     def run(self):
         columns = []
         for name in self.arguments[0].split():
-            path = _folder(name) / "oracle.py"
+            path = folder_of(name) / "oracle.py"
             part = "step" if "\ndef step(" in path.read_text(encoding="utf-8") else "forward"
             listed = listings.listing(path, ROOT, Part.current.prefix(f"{name}-beside"), {}, part)
             columns.append(f"<div><h4>{html.escape(name)}</h4>{listed.html}</div>")  # the step of each, as far as it has one
@@ -162,8 +162,8 @@ def register() -> None:
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
-def _folder(name: str) -> pathlib.Path:
-    """The folder of an op, or of the ops that live together in one."""
+def folder_of(name: str) -> pathlib.Path:
+    """The folder of an op, or of the several that live together in one."""
     package = ops.registry()[name].package if name in ops.registry() else f"minilm.ops.{name}"
     return ROOT.joinpath(*package.split("."))
 
@@ -178,10 +178,14 @@ def _specification(folder: pathlib.Path, prefix: str) -> tuple[str, text.Formula
     tree = ast.parse((folder / "spec.py").read_text(encoding="utf-8"))
     docstring = ast.get_docstring(tree) or ""
     oracle = (folder / "oracle.py").read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(oracle)) if isinstance(node, ast.FunctionDef)]
-    parameters = {argument.arg for function in functions for argument in _arguments(function)}
-    formulas = text.Formulas(prefix, text.table_names(docstring) | parameters, _names(oracle, ".py"))
+    formulas = text.Formulas(prefix, text.table_names(docstring) | parameters_of(oracle), _names(oracle, ".py"))
     return text.render(docstring, formulas, Part.current.address), formulas
+
+
+def parameters_of(source: str) -> set[str]:
+    """The names of all parameters of a source's functions."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return {argument.arg for function in functions for argument in _arguments(function)}
 
 
 def _arguments(node: ast.FunctionDef) -> list[ast.arg]:

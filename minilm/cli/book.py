@@ -15,6 +15,7 @@ def add_parser(subparsers) -> None:
         "the extra book: pip install 'minilm[book]'.",
     )
     parser.add_argument("out", metavar="OUT", help="the folder, made if it is not there")
+    parser.add_argument("--notebooks", action="store_true", help="write the chapters as Jupyter notebooks instead")
     parser.set_defaults(run=run)
 
 
@@ -28,5 +29,8 @@ def run(args) -> int:
             bar.set_postfix_str(title)
             bar.update()
 
-        print(book.write(args.out, progress))
+        if args.notebooks:
+            print("\n".join(book.write_notebooks(args.out, progress)))
+        else:
+            print(book.write(args.out, progress))
     return 0
