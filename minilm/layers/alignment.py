@@ -36,7 +36,7 @@ __all__ = ["BahdanauAttention", "LuongAttention", "Output"]
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, T, D_m)
     weights: np.ndarray  # (B, T, S)

@@ -49,5 +49,5 @@ REDUCTIONS = ("mean", "sum", "none")
 class Saved(NamedTuple):
     """What backward needs."""
 
-    dlogits: np.ndarray | None  # (..., V); None where forward was asked for no gradient
+    dlogits: np.ndarray | None  # (..., V); None where forward was called without a gradient
     reduction: str
