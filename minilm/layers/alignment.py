@@ -88,7 +88,7 @@ class Alignment(Layer):
         raise NotImplementedError
 
     def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
-        """Returns the whole gradient by the memory: `dmemory`, that by way of the values, and what comes through the keys."""
+        """Returns the whole gradient with respect to the memory: `dmemory`, through the values, and that through the keys."""
         raise NotImplementedError
 
     def attend(

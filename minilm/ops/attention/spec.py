@@ -12,7 +12,7 @@ logsumexp   (B, H, Tq)       logarithm of the sum of each row of exp(S)
 y           (B, Tq, H, Kv)   outputs
 ==========  ===============  =========================================================
 
-The heads lie where a projection to H K numbers leaves them, so nothing is transposed before or after.
+The heads are laid out as a projection to H K numbers leaves them, so nothing is transposed before or after.
 
 Forward, for every batch row and head; i counts queries, j keys::
 
