@@ -39,7 +39,7 @@ class Bar:
     def __init__(self, verbose: int | str, steps: int | None, text: str = ""):
         self._verbose, self._text, self.done, self._bar = verbose, text, 0, None
         self._began = self._shown = time.perf_counter()
-        if verbose in (1, "auto", True) and bars.wanted():
+        if verbose in (1, "auto", True) and bars.can_draw():
             self._bar = bars.bar(total=steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
 
     @property
