@@ -118,7 +118,7 @@ def _rates(names: str, content: str) -> list[tuple[str, str]]:
 def _exercise(op: str, content: str) -> list[tuple[str, str]]:
     old, new = (re.search(rf"^:{key}: (.*)$", content, re.M)[1] for key in ("old", "new"))
     question = markdown(re.sub(r"^:(old|new): .*\n", "", content, flags=re.M))
-    run = f"from minilm.book import broken\n\nprint(broken.says({op!r}, {old!r}, {new!r}))"
+    run = f"from minilm.book import broken\n\nprint(broken.report({op!r}, {old!r}, {new!r}))"
     return [("markdown", f"**Exercise.** {question}\n\n{_fenced(f'- {old}{chr(10)}+ {new}', 'diff')}"), ("code", run)]
 
 
