@@ -350,6 +350,27 @@ class ByteLevelBPE(WithAddedTokens):
     # Training
 
     @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int,
+        min_frequency: int = 2,
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+        progress: bool | None = False,
+    ) -> ByteLevelBPE:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=special_tokens,
+            progress=progress,
+        )
+
+    @classmethod
     def train_from_chunks(
         cls,
         chunks: str | Iterable[str],
