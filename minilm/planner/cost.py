@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from minilm.planner.machine import Machine
+from minilm.planner.hardware import Machine
 
 __all__ = [
     "Cost",

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken, AddedTokens
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
@@ -64,7 +64,9 @@ class ByteLevelBPE(WithAddedTokens):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    FAMILY = beside.Family("GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA))
+    FAMILY = config_files.Family(
+        "GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA)
+    )
     USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
 
     def __init__(
@@ -327,8 +329,8 @@ class ByteLevelBPE(WithAddedTokens):
         return {**added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields, around=beside.NOTHING):
-        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), around)
+    def _from_fields(cls, fields, folder_config=config_files.NOTHING):
+        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), folder_config)
 
     @classmethod
     def like(cls, merges: Iterable[tuple[str, str]]) -> type:

@@ -12,7 +12,7 @@ from ..added.holder import WithAddedTokens
 from . import hugging_face
 from .basic import BasicTokenizer
 from .characters import Basic
-from .cutting import Cutting
+from .encoding import Cutting
 from .pairs import Pairs
 from .train import SPECIAL_TOKENS, train
 from .trie import build
@@ -345,8 +345,8 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         return {**self.settings(), "vocabulary": list(self._vocabulary)}
 
     @classmethod
-    def _from_fields(cls, fields, *beside):
-        return hugging_face.from_fields(cls, fields, *beside)
+    def _from_fields(cls, fields, *folder_config):
+        return hugging_face.from_fields(cls, fields, *folder_config)
 
 
 def tidy(text: str) -> str:
