@@ -14,7 +14,6 @@ PENDING = (  # not gone through yet
     "minilm/layers",
     "minilm/models",
     "minilm/ops",
-    "minilm/optimizers",
     "minilm/recipes/base.py",
     "minilm/recipes/folder.py",
     "minilm/recipes/published.py",
@@ -28,7 +27,6 @@ PENDING = (  # not gone through yet
     "minilm/recipes/answer.py",
     "minilm/sequential",
     "minilm/training",
-    "minilm/weights",
 )
 
 
