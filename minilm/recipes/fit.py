@@ -37,7 +37,7 @@ from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import Row
 from minilm.training.device import Unread, uploader
-from minilm.training.interrupt import Stop
+from minilm.training.callbacks import Stop
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
 

@@ -159,7 +159,7 @@ class Vectors(Recipe):
 
     def fit(self, train, validation, *, seed, progress, kept=None):
         """Train word after word; see `minilm.models.Word2Vec.train`."""
-        from minilm.training.interrupt import Stop
+        from minilm.training.callbacks import Stop
 
         options = self.options
         sentences = []

@@ -14,10 +14,10 @@
 """
 
 from minilm.training.config import RunConfig
-from minilm.training.divergence import NonFiniteError
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.interrupt import Stopped
+from minilm.training.callbacks import Stopped
 from minilm.training.log import plot, read_log
+from minilm.training.loop import Callback, Loop, LoopState, NonFiniteError
 from minilm.training.recipes import RECIPES
 from minilm.training.run import Run, load_run
 from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
@@ -28,7 +28,10 @@ from minilm.training.trainer import Trainer
 
 __all__ = [
     "RECIPES",
+    "Callback",
     "Evaluation",
+    "Loop",
+    "LoopState",
     "NonFiniteError",
     "OptimizerConfig",
     "Result",

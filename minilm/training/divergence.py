@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["NonFiniteError", "check_weights", "non_finite"]
+from minilm.training.loop import NonFiniteError
 
-
-class NonFiniteError(FloatingPointError):
-    """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
+__all__ = ["check_weights", "non_finite"]
 
 
 def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -> Exception:

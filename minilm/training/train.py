@@ -186,7 +186,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.warm_up()
         try:
             trainer.run(shown)
-            evaluation = trainer.conclude(shown)
+            evaluation = trainer.conclude()
         finally:
             _draw(trainer, shown)
     finally:

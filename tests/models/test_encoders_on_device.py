@@ -291,7 +291,7 @@ def corpus(tmp_path_factory):
 def test_a_run_gives_the_cpu_s_results(tmp_path, corpus, options, monkeypatch):
     from minilm.training import trainer
 
-    counts, step = [], trainer.Trainer._step
+    counts, step = [], trainer.Trainer.step
 
     def counted(self, lr):
         before = len(fake_cupy.waits)
@@ -301,7 +301,7 @@ def test_a_run_gives_the_cpu_s_results(tmp_path, corpus, options, monkeypatch):
 
     more = ["steps=12", "checkpoint_every=5", "evaluate_every=6"]
     on_host = run(tmp_path / "host", "cpu", corpus, *more, *options)
-    monkeypatch.setattr(trainer.Trainer, "_step", counted)
+    monkeypatch.setattr(trainer.Trainer, "step", counted)
     with gpu.emulated():
         on_device = run(tmp_path / "device", "cuda", corpus, *more, *options)
     # the one thing that is waited for is the pinned buffer of two steps ago; and once the capture of a graph

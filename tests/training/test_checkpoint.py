@@ -339,14 +339,14 @@ def test_only_what_train_wrote_is_replaced(tiny, tmp_path):
 
 def test_a_loss_that_is_not_finite(tiny, tmp_path, monkeypatch):
     trainer = _new(tiny(checkpoint_every=5), tmp_path, False)
-    real = trainer._step
+    real = trainer.step
 
     def poisoned(lr):
         if trainer.state.step == 7:
             trainer.model.parameters["recurrent.weight_hh_l0"][3, 2] = np.nan
         return real(lr)
 
-    monkeypatch.setattr(trainer, "_step", poisoned)
+    monkeypatch.setattr(trainer, "step", poisoned)
     with pytest.raises(training.NonFiniteError) as error:
         _run(trainer, False)
     trainer.close()

@@ -25,7 +25,7 @@ def stepped(trainer, monkeypatch):
     monkeypatch.setattr(trainer, "_compute", recorded)
     with np.errstate(all="ignore"):
         while not trainer.finished():
-            trainer._step(0.01)
+            trainer.step(trainer.batches.batch(trainer.state.step))
             trainer.state.step += 1
     trainer.close()
     return states
