@@ -94,10 +94,10 @@ def layer_step(kind: str, x, dy):
     parameters, workspace = layer.parameters, minilm.Workspace()
 
     def step():
-        workspace.reset()
         parameters.zero_gradients()
-        output, saved = layer.forward(x, workspace=workspace)  # (T, B, H)
-        dx, _ = layer.backward(dy, saved, workspace=workspace)  # (T, B, D)
+        with workspace.step():
+            output, saved = layer.forward(x)  # (T, B, H)
+            dx, _ = layer.backward(dy, saved)  # (T, B, D)
         return output.y, dx, parameters.gradients
 
     return step
@@ -148,9 +148,9 @@ def training_step(config, batches: list, lr: float, clip_norm: float):
 
     def step():
         nonlocal state, count
-        workspace.reset()
-        loss, saved = model.forward(*batches[count % len(batches)], state, workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(*batches[count % len(batches)], state)
+            model.backward(saved)
         norm = adam.step()
         state = saved.state
         count += 1

@@ -151,9 +151,9 @@ def pair(name, forward, backward, drawn, cotangent) -> Contestant:
     workspace = minilm.Workspace()
 
     def run():
-        workspace.reset()
-        y, saved = forward(**drawn.arguments, workspace=workspace)
-        gradients = backward(cotangent, saved, workspace=workspace)
+        with workspace.step():
+            y, saved = forward(**drawn.arguments)
+            gradients = backward(cotangent, saved)
         return y[0] if isinstance(y, tuple) else y, gradients
 
     return Contestant(name, under(name, run), lambda output: flat(*output))
@@ -165,8 +165,8 @@ def step(name, op, function, drawn) -> Contestant:
     arguments = {k: v.copy() if k in op.updates and v is not None else v for k, v in drawn.arguments.items()}
 
     def run():
-        workspace.reset()
-        return function(**arguments, workspace=workspace)
+        with workspace.step():
+            return function(**arguments)
 
     def arrays(result):
         return flat(*(arguments[k] for k in op.updates if k != "grad")) if op.updates else flat(result)

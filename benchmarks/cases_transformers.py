@@ -79,9 +79,9 @@ def training_step(config, batches: list, lr: float, clip_norm: float, weight_dec
 
     def step():
         nonlocal count
-        workspace.reset()
-        loss, saved = model.forward(*batches[count % len(batches)], workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(*batches[count % len(batches)])
+            model.backward(saved)
         count += 1
         return float(loss), adam.step()
 

@@ -88,9 +88,9 @@ def training_step(model, batches: list, lr: float, clip_norm: float):
 
     def step():
         nonlocal count
-        workspace.reset()
-        loss, saved = model.forward(*batches[count % len(batches)], workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(*batches[count % len(batches)])
+            model.backward(saved)
         count += 1
         return float(loss), adam.step()
 

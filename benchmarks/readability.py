@@ -57,12 +57,13 @@ def measured() -> dict[str, dict[str, int]]:
         adam = optimizers.Adam(model.parameters, lr=1e-3, clip_norm=1.0)
 
         def forward(model=model, workspace=workspace):
-            workspace.reset()
-            return model.forward(ids, targets, workspace=workspace)
+            with workspace.step():
+                return model.forward(ids, targets)
 
-        def step(model=model, workspace=workspace, adam=adam, forward=forward):
-            _, saved = forward()
-            model.backward(saved, workspace=workspace)
+        def step(model=model, adam=adam, workspace=workspace):
+            with workspace.step():
+                _, saved = model.forward(ids, targets)
+                model.backward(saved)
             adam.step()
 
         tokens = iter(generation.stream_ids(model, ids[:1, :4], None, greedy=True))

@@ -73,12 +73,12 @@ def broken(kind, change):
     """`kind` with a backward that has a fault."""
 
     class Broken(kind):
-        def backward(self, dy, saved, *, workspace=None):
-            return change(self, super().backward(dy, saved, workspace=workspace), saved)
+        def backward(self, dy, saved):
+            return change(self, super().backward(dy, saved), saved)
 
     class BrokenModel(kind):
-        def backward(self, saved, *, workspace=None):
-            return change(self, super().backward(saved, workspace=workspace), saved)
+        def backward(self, saved):
+            return change(self, super().backward(saved), saved)
 
     return BrokenModel if kind is models.RNNLanguageModel else Broken
 

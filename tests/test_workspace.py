@@ -1,12 +1,13 @@
 """Buffers that one step after another reuses."""
 
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
 
 from minilm import Workspace
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, outside, release_after, scratch
 
 
 def test_a_second_step_gets_the_same_memory():
@@ -63,22 +64,56 @@ def test_poison():
 def test_scratch_is_given_back():
     workspace = Workspace()
     kept = workspace.empty(8, np.float32)
-    with scratch_of(workspace):
+    with workspace.scratch():
         temporary = workspace.empty(16, np.float32)
     following = workspace.empty(16, np.float32)
     assert following.ctypes.data == temporary.ctypes.data != kept.ctypes.data
-    with pytest.raises(RuntimeError), scratch_of(workspace):
+    with pytest.raises(RuntimeError), workspace.scratch():
         inner = workspace.empty(4, np.float32)
         raise RuntimeError
     assert workspace.empty(4, np.float32).ctypes.data == inner.ctypes.data
 
 
-def test_without_a_workspace():
-    allocate = empty_from(None)
-    assert allocate((2, 3), np.float32).shape == (2, 3)
-    with scratch_of(None):
-        assert empty_from(None)(4, np.float64).dtype == np.float64
-    assert empty_from(Workspace())((2, 3), np.float32).shape == (2, 3)
+def within(workspace, array):
+    return any(np.shares_memory(block, array) for block in workspace._blocks)
+
+
+def test_the_active_workspace_gives_the_arrays():
+    outer, inner = Workspace(), Workspace()
+    assert empty((2, 3), np.float32).shape == (2, 3)
+    with outer:
+        assert within(outer, empty(4, np.float64))
+        with inner:
+            assert within(inner, empty((2, 3), np.float32)) and not within(outer, empty(5, np.int64))
+        with outer:  # once more, as a function does that is called inside
+            assert within(outer, empty(4, np.float64))
+        with outside():
+            assert not within(outer, empty(4, np.float64))
+        with scratch():
+            temporary = empty(8, np.float32)
+        assert empty(8, np.float32).ctypes.data == temporary.ctypes.data
+    assert not within(outer, empty(4, np.float64))
+    with scratch():  # nothing to give back
+        release_after(empty(4, np.float64))
+
+
+def test_a_step_begins_anew_and_an_error_ends_it():
+    workspace = Workspace()
+    with workspace.step():
+        first = empty(8, np.float32)
+    with pytest.raises(RuntimeError), workspace.step():
+        assert empty(8, np.float32).ctypes.data == first.ctypes.data
+        raise RuntimeError
+    assert not within(workspace, empty(8, np.float32))
+
+
+def test_a_workspace_belongs_to_its_thread():
+    workspace, arrays = Workspace(), []
+    with workspace:
+        thread = threading.Thread(target=lambda: arrays.append(empty(4, np.float64)))
+        thread.start()
+        thread.join()
+    assert not within(workspace, arrays[0])
 
 
 def test_nothing_large_is_allocated_after_the_first_step():

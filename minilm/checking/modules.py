@@ -84,7 +84,7 @@ def _from_kinks(layer, x) -> float:
     nearest = np.inf
     x = x.transpose(1, 0, 2)  # (T, B, D)
     for each in range(layer.num_layers):
-        W_ih, W_hh, b_ih, b_hh = layer._weights(f"l{each}", None)
+        W_ih, W_hh, b_ih, b_hh = layer._weights(f"l{each}")
         h, outputs = np.zeros((x.shape[1], layer.hidden_size)), []  # (B, H)
         for x_t in x:
             a = x_t @ W_ih.T + b_ih + h @ W_hh.T + b_hh  # (B, H)

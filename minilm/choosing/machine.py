@@ -121,8 +121,8 @@ class Machine:
         x, W = drawn(N, D), drawn(O, D)
 
         def multiply():  # by the product that models run on, not by BLAS, which has threads of its own
-            workspace.reset()
-            linear.forward(x, W, workspace=workspace)
+            with workspace.step():
+                linear.forward(x, W)
 
         product = _seconds(multiply)
 
@@ -139,9 +139,9 @@ class Machine:
         dy = drawn(T, B, H)
 
         def recurrent():
-            workspace.reset()
-            _, saved = lstm.forward(*arguments, workspace=workspace)
-            lstm.backward(dy, saved, workspace=workspace)
+            with workspace.step():
+                _, saved = lstm.forward(*arguments)
+                lstm.backward(dy, saved)
 
         layer = _seconds(recurrent)
         buffers = [np.zeros(STREAM, np.float32) for _ in range(4)]
@@ -149,8 +149,8 @@ class Machine:
         logits, targets = drawn(*CLASSES), rng.integers(0, CLASSES[1], CLASSES[0])
 
         def softmax():
-            workspace.reset()
-            cross_entropy.forward(logits, targets, workspace=workspace)
+            with workspace.step():
+                cross_entropy.forward(logits, targets)
 
         classes = _seconds(softmax)
         small, weights = drawn(1, 8), drawn(8, 8)

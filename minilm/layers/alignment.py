@@ -28,7 +28,7 @@ from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
 from minilm.ops import additive_attention, attention, checks, padding
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["BahdanauAttention", "LuongAttention", "Output"]
 
@@ -46,7 +46,7 @@ class Alignment(Layer):
     query_dim: int
     memory_dim: int
 
-    def forward(self, query, memory, *, key_mask=None, return_weights=False, key=None, workspace=None):
+    def forward(self, query, memory, *, key_mask=None, return_weights=False, key=None):
         """Attend.
 
         Parameters
@@ -58,7 +58,6 @@ class Alignment(Layer):
         key_mask : ndarray of bool, shape (B, S), optional
             True where a state may be attended. A row that sees none gives zeros.
         return_weights : bool
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -70,29 +69,29 @@ class Alignment(Layer):
         memory = checks.floating("memory", memory, (len(query), None, self.memory_dim), self.dtype, "(B, S, D_m)")
         if key_mask is not None:
             memory = padding.zeroed(memory, checks.booleans("key_mask", key_mask, memory.shape[:2], "(B, S)"))
-        keys, projected = self.project(memory, workspace=workspace)
-        output, attended = self.attend(query, keys, memory, key_mask=key_mask, return_weights=return_weights, workspace=workspace)
+        keys, projected = self.project(memory)
+        output, attended = self.attend(query, keys, memory, key_mask=key_mask, return_weights=return_weights)
         return output, (projected, attended)
 
-    def backward(self, dcontext, saved, *, workspace=None):
+    def backward(self, dcontext, saved):
         """Returns dquery (B, T, query_dim) and dmemory (B, S, memory_dim)."""
         projected, attended = saved
-        dquery, dkeys, dmemory = self.attend_backward(dcontext, attended, workspace=workspace)
-        return dquery, self.project_backward(dkeys, dmemory, projected, workspace=workspace)
+        dquery, dkeys, dmemory = self.attend_backward(dcontext, attended)
+        return dquery, self.project_backward(dkeys, dmemory, projected)
 
-    def project(self, memory, *, workspace=None):
+    def project(self, memory):
         """Returns keys (B, S, A) of a memory, and what `project_backward` needs."""
         raise NotImplementedError
 
-    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
+    def project_backward(self, dkeys, dmemory, saved):
         """Returns the whole gradient by the memory: `dmemory`, that by way of the values, and what comes through the keys."""
         raise NotImplementedError
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
         """Returns context (B, T, memory_dim), with `return_weights` an `Output`, and what `attend_backward` needs."""
         raise NotImplementedError
 
-    def attend_backward(self, dcontext, saved, *, workspace=None):
+    def attend_backward(self, dcontext, saved):
         """Returns dquery, dkeys, and dmemory by way of the values alone."""
         raise NotImplementedError
 
@@ -124,22 +123,22 @@ class BahdanauAttention(Alignment):
         self.memory = Linear(memory_dim, A, bias=False, **options)
         self.parameter("v", (A,), initialisers.kaiming_uniform(A))
 
-    def project(self, memory, *, workspace=None):
-        return self.memory.forward(memory, workspace=workspace)  # (B, S, A)
+    def project(self, memory):
+        return self.memory.forward(memory)  # (B, S, A)
 
-    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
-        return added(dmemory, self.memory.backward(dkeys, saved, workspace=workspace), dmemory)  # (B, S, D_m)
+    def project_backward(self, dkeys, dmemory, saved):
+        return added(dmemory, self.memory.backward(dkeys, saved), dmemory)  # (B, S, D_m)
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
-        q, asked = self.query.forward(query, workspace=workspace)  # (B, T, A)
-        y, saved = additive_attention.forward(q, keys, self.v.value, memory, key_mask=key_mask, workspace=workspace)
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
+        q, asked = self.query.forward(query)  # (B, T, A)
+        y, saved = additive_attention.forward(q, keys, self.v.value, memory, key_mask=key_mask)
         return Output(y, saved.weights) if return_weights else y, (asked, saved)
 
-    def attend_backward(self, dcontext, saved, *, workspace=None):
+    def attend_backward(self, dcontext, saved):
         asked, attended = saved
-        dq, dkeys, dv, dmemory = additive_attention.backward(dcontext, attended, workspace=workspace)
+        dq, dkeys, dv, dmemory = additive_attention.backward(dcontext, attended)
         self.v.accumulate(dv)
-        return self.query.backward(dq, asked, workspace=workspace), dkeys, dmemory
+        return self.query.backward(dq, asked), dkeys, dmemory
 
     def settings(self):
         return f"{self.query_dim}, {self.memory_dim}, {self.query.out_features}"
@@ -172,35 +171,39 @@ class LuongAttention(Alignment):
         elif query_dim != memory_dim:
             raise ValueError(f"query_dim and memory_dim must be equal for score='dot', got {query_dim} and {memory_dim}")
 
-    def project(self, memory, *, workspace=None):
-        return (memory, None) if self.memory is None else self.memory.forward(memory, workspace=workspace)  # (B, S, D_q)
+    def project(self, memory):
+        return (memory, None) if self.memory is None else self.memory.forward(memory)  # (B, S, D_q)
 
-    def project_backward(self, dkeys, dmemory, saved, *, workspace=None):
-        dkeys = dkeys if self.memory is None else self.memory.backward(dkeys, saved, workspace=workspace)  # (B, S, D_m)
+    def project_backward(self, dkeys, dmemory, saved):
+        dkeys = dkeys if self.memory is None else self.memory.backward(dkeys, saved)  # (B, S, D_m)
         return added(dmemory, dkeys, dmemory)
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False, workspace=None):
+    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
         heads = (query[:, :, None], keys[:, :, None], memory[:, :, None])  # (B, T or S, 1, D_q or D_m)
-        options = {"scale": 1.0, "key_mask": key_mask, "return_weights": return_weights, "workspace": workspace}
+        options = {
+            "scale": 1.0,
+            "key_mask": key_mask,
+            "return_weights": return_weights,
+        }
         y, saved = attention.forward(*heads, **options)
         if return_weights:
             return Output(y.y[:, :, 0], y.weights[:, 0]), saved
         return y[:, :, 0], saved
 
-    def attend_backward(self, dcontext, saved: Any, *, workspace=None):
+    def attend_backward(self, dcontext, saved: Any):
         dcontext = checks.floating("dcontext", dcontext, (*saved.y.shape[:2], saved.y.shape[3]), self.dtype, "(B, T, D_m)")
-        parts = attention.backward(dcontext[:, :, None], saved, workspace=workspace)
-        return tuple(_flat(part, workspace) for part in parts)
+        parts = attention.backward(dcontext[:, :, None], saved)
+        return tuple(_flat(part) for part in parts)
 
     def settings(self):
         return f"{self.query_dim}, {self.memory_dim}, {self.score!r}"
 
 
-def _flat(part, workspace):
+def _flat(part):
     """(B, T, 1, D) as (B, T, D), contiguous."""
     part = part[:, :, 0]
     if part.flags.c_contiguous:
         return part
-    copy = empty_from(workspace, part)(part.shape, part.dtype)  # (B, T, D)
+    copy = empty(part.shape, part.dtype, like=part)  # (B, T, D)
     copy[...] = part
     return copy

@@ -10,7 +10,7 @@ from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
 from minilm.ops import attention, checks, padding
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["Memory", "MultiHeadAttention", "Output"]
 
@@ -114,7 +114,7 @@ class MultiHeadAttention(Layer):
             self.value = Linear(width, embed_dim, **options)
         self.c_proj = Linear(embed_dim, embed_dim, **{**options, "initialise": residual_initialise or initialise})
 
-    def forward(self, x, memory=None, *, key_mask=None, cache=None, return_weights=False, key=None, workspace=None):
+    def forward(self, x, memory=None, *, key_mask=None, cache=None, return_weights=False, key=None):
         """Attend.
 
         Parameters
@@ -130,7 +130,6 @@ class MultiHeadAttention(Layer):
         return_weights : bool
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -139,7 +138,7 @@ class MultiHeadAttention(Layer):
         saved : Saved
         """
         x = checks.floating("x", x, (None, None, self.embed_dim), self.dtype, "(B, T, D)")
-        (q, k, v), inputs = self._project(x, memory, key_mask, workspace)  # (B, T, H, K), (B, S, H, K), (B, S, H, K)
+        (q, k, v), inputs = self._project(x, memory, key_mask)  # (B, T, H, K), (B, S, H, K), (B, S, H, K)
         if cache is not None:
             k, v = cache.append(k, v)  # (B, S, H, K) each
             key_mask = cache.key_mask
@@ -153,23 +152,22 @@ class MultiHeadAttention(Layer):
             dropout=0.0 if key is None else self.dropout,
             rng=key,
             return_weights=return_weights,
-            workspace=workspace,
         )
         y, weights = y if return_weights else (y, None)
-        y, output = self.c_proj.forward(y.reshape(x.shape), workspace=workspace)  # (B, T, D)
+        y, output = self.c_proj.forward(y.reshape(x.shape))  # (B, T, D)
         cached = cache is not None or isinstance(memory, Memory)
         return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cached)
 
-    def remember(self, memory, *, workspace=None) -> Memory:
+    def remember(self, memory) -> Memory:
         """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again."""
         if self.fused:
             raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
         memory = checks.floating("memory", memory, (None, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")
         shape = (*memory.shape[:2], self.num_heads, self.embed_dim // self.num_heads)
-        parts = [layer.forward(memory, workspace=workspace)[0] for layer in (self.key, self.value)]  # (B, S, D) each
+        parts = [layer.forward(memory)[0] for layer in (self.key, self.value)]  # (B, S, D) each
         return Memory(*(part.reshape(shape) for part in parts))
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Gradients by the inputs.
 
         Parameters
@@ -187,32 +185,32 @@ class MultiHeadAttention(Layer):
             raise ValueError("no gradient flows through a key-value cache or a Memory: run forward without one")
         B, T, _ = dy.shape
         H, K = self.num_heads, self.embed_dim // self.num_heads
-        dy = self.c_proj.backward(dy, saved.output, workspace=workspace).reshape(B, T, H, K)
-        gradients = attention.backward(dy, saved.attention, workspace=workspace)  # (B, T, H, K), (B, S, H, K) twice
+        dy = self.c_proj.backward(dy, saved.output).reshape(B, T, H, K)
+        gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         if self.fused:
-            dqkv = empty_from(workspace, dy)((B, T, 3, H, K), dy.dtype)  # (B, T, 3, H, K)
+            dqkv = empty((B, T, 3, H, K), dy.dtype, like=dy)  # (B, T, 3, H, K)
             for part, gradient in enumerate(gradients):
                 dqkv[:, :, part] = gradient
-            return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0], workspace=workspace)  # (B, T, D)
+            return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0])  # (B, T, D)
         dq, dk, dv = (
-            layer.backward(gradient.reshape(*gradient.shape[:2], -1), mine, workspace=workspace)
+            layer.backward(gradient.reshape(*gradient.shape[:2], -1), mine)
             for layer, gradient, mine in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
         )  # (B, T, D), (B, S, memory_dim) twice
         dmemory = added(dk, dv, dk)
         return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, dq)
 
-    def _project(self, x, memory, key_mask, workspace):
+    def _project(self, x, memory, key_mask):
         """Queries, keys and values, and what the projections saved."""
         B, T, D = x.shape
         H, K = self.num_heads, D // self.num_heads
         if self.fused:
             if memory is not None:
                 raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
-            qkv, saved = self.c_attn.forward(x, workspace=workspace)  # (B, T, 3D)
+            qkv, saved = self.c_attn.forward(x)  # (B, T, 3D)
             qkv = qkv.reshape(B, T, 3, H, K)
             return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)
         if isinstance(memory, Memory):
-            q, _ = self.query.forward(x, workspace=workspace)  # (B, T, D)
+            q, _ = self.query.forward(x)  # (B, T, D)
             return (q.reshape(B, T, H, K), *memory), ()
         source = x
         if memory is not None:
@@ -221,7 +219,7 @@ class MultiHeadAttention(Layer):
                 source = padding.zeroed(source, checks.booleans("key_mask", key_mask, source.shape[:2], "(B, S)"))
         parts, inputs = [], []
         for layer, given in ((self.query, x), (self.key, source), (self.value, source)):
-            part, saved = layer.forward(given, workspace=workspace)  # (B, T or S, D)
+            part, saved = layer.forward(given)  # (B, T or S, D)
             parts.append(part.reshape(B, -1, H, K))
             inputs.append(saved)
         return parts, (*inputs, memory is not None)

@@ -2,8 +2,8 @@
 
 A layer keeps the contract of an op, and holds its parameters::
 
-    y, saved = layer.forward(x, ..., key=None, workspace=None)
-    dx = layer.backward(dy, saved, workspace=None)
+    y, saved = layer.forward(x, ..., key=None)
+    dx = layer.backward(dy, saved)
 
 ``backward`` returns the gradients by the inputs, in the order of forward's arguments, and *adds* the gradients by
 the parameters to the gradient buffer. Between the two calls the layer remembers nothing, so it may be used twice in one
@@ -73,10 +73,10 @@ class Layer:
     ...         super().__init__(**options)
     ...         self.parameter("gain", (size,), layers.initialisers.normal())
     ...
-    ...     def forward(self, x, *, key=None, workspace=None):
+    ...     def forward(self, x, *, key=None):
     ...         return x * self.gain.value, x  # y (..., D), saved
     ...
-    ...     def backward(self, dy, saved, *, workspace=None):
+    ...     def backward(self, dy, saved):
     ...         self.gain.accumulate((dy * saved).reshape(-1, dy.shape[-1]).sum(axis=0))  # (D,)
     ...         return dy * self.gain.value  # (..., D)
     >>> layer = Scale(3, seed=0)
@@ -178,11 +178,11 @@ class Layer:
 
     # --- what a layer does -------------------------------------------------------------------------------------------
 
-    def forward(self, *inputs, key=None, workspace=None):
+    def forward(self, *inputs, key=None):
         """Returns (outputs, saved)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 

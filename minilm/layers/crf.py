@@ -8,6 +8,7 @@ from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, crf
+from minilm.ops.workspace import release_after
 
 
 class CRF(Layer):
@@ -54,23 +55,22 @@ class CRF(Layer):
     def _weights(self):
         return self.transitions.value, self.start_transitions.value, self.end_transitions.value
 
-    def forward(self, emissions, tags, lengths=None, *, key=None, workspace=None):
+    def forward(self, emissions, tags, lengths=None, *, key=None):
         """Returns nll (B,) of tags (B, T), given emissions (B, T, K) and lengths (B,); and what `backward` needs.
 
         See `minilm.ops.crf.forward`.
         """
-        return crf.forward(emissions, tags, *self._weights, lengths, workspace=workspace)
+        return crf.forward(emissions, tags, *self._weights, lengths)
 
-    def backward(self, dnll, saved, *, workspace=None):
+    def backward(self, dnll, saved):
         """Returns demissions (B, T, K)."""
-        demissions, *rest = crf.backward(dnll, saved, workspace=workspace)
+        demissions, *rest = crf.backward(dnll, saved)
         for parameter, gradient in zip((self.transitions, self.start_transitions, self.end_transitions), rest, strict=True):
             parameter.accumulate(gradient)
-        if workspace is not None:
-            workspace.release_after(demissions)
+        release_after(demissions)
         return demissions
 
-    def decode(self, emissions, lengths=None, *, allowed=None, workspace=None):
+    def decode(self, emissions, lengths=None, *, allowed=None):
         """The best tags, by Viterbi's algorithm.
 
         Parameters
@@ -80,7 +80,6 @@ class CRF(Layer):
         allowed : ndarray of bool, shape (K + 1, K), optional
             What may follow what: row i of tag i, and the last row of the beginning. Other sequences are not chosen, whatever
             their score.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -95,7 +94,7 @@ class CRF(Layer):
                 allowed = devices.to_device(allowed)
             transitions = np.where(allowed[:-1], transitions, -np.inf).astype(self.dtype)  # (K, K)
             start = np.where(allowed[-1], start, -np.inf).astype(self.dtype)  # (K,)
-        return crf.decode(emissions, transitions, start, end, lengths, workspace=workspace)
+        return crf.decode(emissions, transitions, start, end, lengths)
 
     def marginals(self, emissions, lengths=None):
         """Probability of each tag at each step, over all sequences of tags.

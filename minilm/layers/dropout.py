@@ -32,15 +32,15 @@ class Dropout(Layer):
         self.p = checks.number("p", p, 0, 1)
         self.shared_axis = shared_axis
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns y, of x's shape (x itself without a key or with p = 0), and what `backward` needs."""
         if key is None or self.p == 0:
             return checks.floats("x", x), None
-        return dropout.forward(x, self.p, key, shared_axis=self.shared_axis, workspace=workspace)
+        return dropout.forward(x, self.p, key, shared_axis=self.shared_axis)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx, of x's shape."""
-        return dy if saved is None else dropout.backward(dy, saved, workspace=workspace)
+        return dy if saved is None else dropout.backward(dy, saved)
 
     def settings(self):
         return f"{self.p:g}{'' if self.shared_axis is None else f', shared_axis={self.shared_axis}'}"

@@ -7,7 +7,7 @@ import numpy as np
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, embedding
-from minilm.ops.workspace import scratch_of
+from minilm.ops.workspace import scratch
 
 
 class Embedding(Layer):
@@ -48,14 +48,14 @@ class Embedding(Layer):
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0
 
-    def forward(self, ids, *, key=None, workspace=None):
+    def forward(self, ids, *, key=None):
         """Returns y (..., embedding_dim) for ids (...), and what `backward` needs."""
-        return embedding.forward(ids, self.weight.value, self.padding_idx, workspace=workspace)
+        return embedding.forward(ids, self.weight.value, self.padding_idx)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns nothing: ids have no gradient."""
-        with scratch_of(workspace):
-            self.weight.accumulate(embedding.backward(dy, saved, workspace=workspace))
+        with scratch():
+            self.weight.accumulate(embedding.backward(dy, saved))
 
     def settings(self):
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"

@@ -55,19 +55,19 @@ class FeedForward(Layer):
         self.c_fc = Linear(embed_dim, hidden_dim, initialise=initialise, **options)
         self.c_proj = Linear(hidden_dim, embed_dim, initialise=residual_initialise or initialise, **options)
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
-        a, saved_in = self.c_fc.forward(x, workspace=workspace)  # (..., F)
-        h, saved_f = getattr(activations, self.activation).forward(a, workspace=workspace)  # (..., F)
-        y, saved_out = self.c_proj.forward(h, workspace=workspace)  # (..., D)
+        a, saved_in = self.c_fc.forward(x)  # (..., F)
+        h, saved_f = getattr(activations, self.activation).forward(a)  # (..., F)
+        y, saved_out = self.c_proj.forward(h)  # (..., D)
         return y, (saved_in, saved_f, saved_out)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (..., D)."""
         saved_in, saved_f, saved_out = saved
-        dh = self.c_proj.backward(dy, saved_out, workspace=workspace)  # (..., F)
-        da = getattr(activations, self.activation).backward(dh, saved_f, workspace=workspace)  # (..., F)
-        return self.c_fc.backward(da, saved_in, workspace=workspace)
+        dh = self.c_proj.backward(dy, saved_out)  # (..., F)
+        da = getattr(activations, self.activation).backward(dh, saved_f)  # (..., F)
+        return self.c_fc.backward(da, saved_in)
 
     def settings(self):
         return f"{self.c_fc.in_features}, {self.c_fc.out_features}, {self.activation!r}"

@@ -33,13 +33,13 @@ class LayerNorm(Layer):
         self.parameter("weight", (normalized_shape,), initialisers.constant(1))
         self.parameter("bias", (normalized_shape,), initialisers.constant(0))
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
-        return layer_norm.forward(x, self.weight.value, self.bias.value, eps=self.eps, workspace=workspace)
+        return layer_norm.forward(x, self.weight.value, self.bias.value, eps=self.eps)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (..., D)."""
-        dx, dgamma, dbeta = layer_norm.backward(dy, saved, workspace=workspace)
+        dx, dgamma, dbeta = layer_norm.backward(dy, saved)
         self.weight.accumulate(dgamma)
         self.bias.accumulate(dbeta)
         return dx

@@ -8,6 +8,7 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.parameters import Parameter
 from minilm.ops import checks, linear
+from minilm.ops.workspace import release_after
 
 
 class Linear(Layer):
@@ -56,18 +57,17 @@ class Linear(Layer):
             start = initialisers.constant(0) if initialise else initialisers.kaiming_uniform(in_features)
             self.parameter("bias", (out_features,), start)
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""
-        return linear.forward(x, self.weight.value, None if self.bias is None else self.bias.value, workspace=workspace)
+        return linear.forward(x, self.weight.value, None if self.bias is None else self.bias.value)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (..., in_features)."""
-        dx, dW, db = linear.backward(dy, saved, workspace=workspace)
+        dx, dW, db = linear.backward(dy, saved)
         self.weight.accumulate(dW)
         if self.bias is not None:
             self.bias.accumulate(db)
-        if workspace is not None:
-            workspace.release_after(dx)
+        release_after(dx)
         return dx
 
     def settings(self):

@@ -9,7 +9,7 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.ops import additive_attention, checks, padding
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty, release_after
 
 
 class MeanPooling(Layer):
@@ -24,7 +24,7 @@ class MeanPooling(Layer):
     def __init__(self):
         super().__init__()
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
         x = checks.floating("x", x, (None, None, None), letters="(B, T, D)")
         B, T, D = x.shape
@@ -34,15 +34,15 @@ class MeanPooling(Layer):
             mask = checks.booleans("mask", mask, (B, T), "(B, T)")
             x = padding.zeroed(x, mask)
             w = (mask / np.maximum(1, mask.sum(axis=1, keepdims=True))).astype(x.dtype)  # (B, T)
-        y = empty_from(workspace, x)((B, D), x.dtype)  # (B, D)
+        y = empty((B, D), x.dtype, like=x)  # (B, D)
         devices.array_module(x).matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
         return y, w
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         B, T = saved.shape
         dy = checks.floating("dy", dy, (B, None), saved.dtype, "(B, D)")
-        dx = empty_from(workspace, dy)((B, T, dy.shape[1]), dy.dtype)  # (B, T, D)
+        dx = empty((B, T, dy.shape[1]), dy.dtype, like=dy)  # (B, T, D)
         return np.multiply(saved[:, :, None], dy[:, None], out=dx)
 
 
@@ -82,7 +82,7 @@ class AttentionPooling(Layer):
         self.parameter("query", (A,), initialisers.kaiming_uniform(D))
         self.parameter("score", (A,), initialisers.kaiming_uniform(A))
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs.
 
         ``saved[1].weights`` (B, 1, T) are the weights a.
@@ -90,22 +90,21 @@ class AttentionPooling(Layer):
         x = checks.floating("x", x, (None, None, self.key.in_features), self.dtype, "(B, T, D)")
         if mask is not None:
             x = padding.zeroed(x, checks.booleans("mask", mask, x.shape[:2], "(B, T)"))
-        keys, projected = self.key.forward(x, workspace=workspace)  # (B, T, A)
-        query = empty_from(workspace, x)((len(x), 1, self.query.size), self.dtype)  # (B, 1, A)
+        keys, projected = self.key.forward(x)  # (B, T, A)
+        query = empty((len(x), 1, self.query.size), self.dtype, like=x)  # (B, 1, A)
         query[...] = self.query.value
-        y, attended = additive_attention.forward(query, keys, self.score.value, x, key_mask=mask, workspace=workspace)
+        y, attended = additive_attention.forward(query, keys, self.score.value, x, key_mask=mask)
         return y[:, 0], (projected, attended)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         projected, attended = saved
-        dquery, dkeys, dscore, dx = additive_attention.backward(dy[:, None], attended, workspace=workspace)
+        dquery, dkeys, dscore, dx = additive_attention.backward(dy[:, None], attended)
         self.query.accumulate(dquery.sum(axis=(0, 1)))
         self.score.accumulate(dscore)
-        through = self.key.backward(dkeys, projected, workspace=workspace)  # (B, T, D)
+        through = self.key.backward(dkeys, projected)  # (B, T, D)
         np.add(dx, through, out=dx)
-        if workspace is not None:
-            workspace.release_after(dx)
+        release_after(dx)
         return dx
 
     def settings(self):

@@ -10,7 +10,7 @@ from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, embedding
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 __all__ = ["PositionalEmbedding", "SinusoidalPositions", "sinusoids"]
 
@@ -45,7 +45,7 @@ class PositionalEmbedding(Layer):
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
         self.parameter("weight", (num_positions, embed_dim), initialise or initialisers.normal(0.02))
 
-    def forward(self, x, positions=None, *, offset: int = 0, key=None, workspace=None):
+    def forward(self, x, positions=None, *, offset: int = 0, key=None):
         """Add positions.
 
         Parameters
@@ -67,7 +67,7 @@ class PositionalEmbedding(Layer):
             If a position is not in [0, P), or shapes do not fit.
         """
         x = checks.floating("x", x, (None, None, self.embed_dim), self.dtype, "(B, T, D)")
-        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
+        y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         if positions is None:
             stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
             if stop > self.num_positions:
@@ -75,20 +75,20 @@ class PositionalEmbedding(Layer):
             np.add(x, self.weight.value[offset:stop], out=y)
             return y, offset
         positions = checks.ids("positions", positions, self.num_positions, x.shape[:2], "(B, T)")
-        with scratch_of(workspace):
-            rows, saved = embedding.forward(positions, self.weight.value, workspace=workspace)  # (B, T, D)
+        with scratch():
+            rows, saved = embedding.forward(positions, self.weight.value)  # (B, T, D)
             np.add(x, rows, out=y)
         return y, saved
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D), which is dy itself."""
-        with scratch_of(workspace):
+        with scratch():
             if isinstance(saved, int):
-                total = empty_from(workspace, dy)(dy.shape[1:], dy.dtype)  # (T, D)
+                total = empty(dy.shape[1:], dy.dtype, like=dy)  # (T, D)
                 np.sum(dy, axis=0, out=total)
                 self.weight.accumulate(total, rows=slice(saved, saved + len(total)))
             else:
-                self.weight.accumulate(embedding.backward(dy, saved, workspace=workspace))
+                self.weight.accumulate(embedding.backward(dy, saved))
         return dy
 
     def settings(self):
@@ -131,7 +131,7 @@ class SinusoidalPositions(Layer):
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
         self._table = np.empty((0, embed_dim), self.dtype)  # (P, D) as many as were ever asked for
 
-    def forward(self, x, *, offset: int = 0, key=None, workspace=None):
+    def forward(self, x, *, offset: int = 0, key=None):
         """Returns y (B, T, D) for x (B, T, D), and nothing saved."""
         x = checks.floating("x", x, (None, None, self.embed_dim), letters="(B, T, D)")
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
@@ -139,10 +139,10 @@ class SinusoidalPositions(Layer):
             self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim).astype(x.dtype)
         if devices.on_gpu(x) != devices.on_gpu(self._table):
             self._table = devices.to_device(self._table) if devices.on_gpu(x) else devices.to_host(self._table)
-        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
+        y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         return np.add(x, self._table[offset:stop], out=y), None
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D), which is dy itself."""
         return dy
 

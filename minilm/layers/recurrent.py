@@ -16,7 +16,7 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.sequences import half, joined, time_first
 from minilm.ops import checks, dropout
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, release_after, scratch
 from minilm.random import Key
 
 
@@ -108,10 +108,10 @@ class Recurrent(Layer):
         named = vars(self)
         return [named.get(f"{part}_{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
-    def _weights(self, suffix: str, workspace) -> list[np.ndarray]:
+    def _weights(self, suffix: str) -> list[np.ndarray]:
         weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
         if not self.bias:
-            zeros = empty_from(workspace, weights[0])((self.gates * self.hidden_size,), self.dtype)  # (G*H,)
+            zeros = empty((self.gates * self.hidden_size,), self.dtype, like=weights[0])  # (G*H,)
             zeros.fill(0)
             weights[2:] = zeros, zeros
         return weights
@@ -123,12 +123,12 @@ class Recurrent(Layer):
         parts = [module.zeros(shape, self.dtype) for _ in self.Output._fields[1:]]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
-    def _states(self, state, batch: int, workspace) -> list[np.ndarray]:
+    def _states(self, state, batch: int) -> list[np.ndarray]:
         """The arrays of a state, each (num_layers * directions, B, H); zeros for None."""
         names = self.Output._fields[1:]
         shape = (self.num_layers * self.directions, batch, self.hidden_size)
         if state is None:
-            zeros = empty_from(workspace, self._own("l0")[0].value)(shape, self.dtype)
+            zeros = empty(shape, self.dtype, like=self._own("l0")[0].value)
             zeros.fill(0)
             return [zeros] * len(names)
         parts = [state] if checks.is_array(state) else state
@@ -144,7 +144,7 @@ class Recurrent(Layer):
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def forward(self, x, state=None, lengths=None, *, key: Key | None = None, workspace=None):
+    def forward(self, x, state=None, lengths=None, *, key: Key | None = None):
         """Run over whole sequences.
 
         Parameters
@@ -157,7 +157,6 @@ class Recurrent(Layer):
             How many steps of each row count. Outputs beyond are zero, and the states are those after a row's last step.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -167,42 +166,33 @@ class Recurrent(Layer):
         """
         x = checks.floats("x", x, self.dtype)
         checks.check_shape("x", x, (None, None, self.input_size), self._letters("D"))
-        x = time_first(x, self.batch_first, workspace)  # (T, B, D)
+        x = time_first(x, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
-        states = self._states(state, B, workspace)
-        op, allocate = self._op, empty_from(workspace, x)
-        finals = [allocate((self.num_layers * self.directions, B, self.hidden_size), self.dtype) for _ in states]
+        states = self._states(state, B)
+        op = self._op
+        finals = [empty((self.num_layers * self.directions, B, self.hidden_size), self.dtype, like=x) for _ in states]
         runs, drops, weight_drops = [], [], []
         for layer in range(self.num_layers):
-            x, dropped = self._drop(x, layer, key, workspace)
+            x, dropped = self._drop(x, layer, key)
             drops.append(dropped)
             outputs = []
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
-                W_ih, W_hh, b_ih, b_hh = self._weights(suffix, workspace)
-                W_hh, dropped = self._drop_weight(W_hh, layer, direction, key, workspace)
+                W_ih, W_hh, b_ih, b_hh = self._weights(suffix)
+                W_hh, dropped = self._drop_weight(W_hh, layer, direction, key)
                 weight_drops.append(dropped)
                 output, saved = op.forward(
-                    x,
-                    *(part[row] for part in states),
-                    W_ih,
-                    W_hh,
-                    b_ih,
-                    b_hh,
-                    lengths,
-                    reverse=direction == 1,
-                    workspace=workspace,
-                    **self._options,
+                    x, *(part[row] for part in states), W_ih, W_hh, b_ih, b_hh, lengths, reverse=direction == 1, **self._options
                 )
                 for final, part in zip(finals, output[1:], strict=True):
                     final[row] = part
                 outputs.append(output[0])
                 runs.append(saved)
-            x = outputs[0] if self.directions == 1 else joined(outputs, workspace)  # (T, B, directions * H)
+            x = outputs[0] if self.directions == 1 else joined(outputs)  # (T, B, directions * H)
         y = x.transpose(1, 0, 2) if self.batch_first else x
         return self.Output(y, *finals), Saved(runs, drops, weight_drops, x.shape, state is not None)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Gradients by x and by the state.
 
         Parameters
@@ -221,32 +211,28 @@ class Recurrent(Layer):
         dfinals += [None] * (len(names) - len(dfinals))
         T, B, width = saved.shape
         shape = (self.num_layers * self.directions, B, self.hidden_size)
-        allocate = empty_from(workspace, saved.runs[0].x)
         if dy is not None:
             dy = checks.floats("dy", dy, self.dtype)
             checks.check_shape("dy", dy, (B, T, width) if self.batch_first else (T, B, width), self._letters("H"))
-            dy = time_first(dy, self.batch_first, workspace)  # (T, B, directions * H)
+            dy = time_first(dy, self.batch_first)  # (T, B, directions * H)
         for name, part in zip(names, dfinals, strict=True):
             if part is not None:
                 checks.floating(f"d{name}", part, shape, self.dtype)
-        dstates = [allocate(shape, self.dtype) for _ in names] if saved.given else None
+        dstates = [empty(shape, self.dtype, like=saved.runs[0].x) for _ in names] if saved.given else None
         for layer in reversed(range(self.num_layers)):
             total = None
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
-                mine = dy if dy is None or self.directions == 1 else half(dy, direction, workspace)  # (T, B, H)
-                dx, *rest = self._op.backward(
-                    (mine, *(None if part is None else part[row] for part in dfinals)), saved.runs[row], workspace=workspace
-                )
+                mine = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
+                dx, *rest = self._op.backward((mine, *(None if part is None else part[row] for part in dfinals)), saved.runs[row])
                 for i in range(len(names)):
                     if dstates is not None:
                         dstates[i][row] = rest[i]
-                self._accumulate(suffix, rest[len(names) :], saved.weight_drops[row], workspace)
-                if workspace is not None:
-                    workspace.release_after(dx)
+                self._accumulate(suffix, rest[len(names) :], saved.weight_drops[row])
+                release_after(dx)
                 total = dx if total is None else np.add(total, dx, out=total)  # (T, B, D)
             dropped = saved.drops[layer]
-            dy = total if dropped is None else dropout.backward(total, dropped, workspace=workspace)
+            dy = total if dropped is None else dropout.backward(total, dropped)
         dx = dy.transpose(1, 0, 2) if self.batch_first else dy
         if dstates is None:
             return dx, None
@@ -267,10 +253,10 @@ class Recurrent(Layer):
         """
         if self.bidirectional:
             raise ValueError("a bidirectional layer reads the whole sequence: it has no single step")
-        states = self._states(state, len(x), None)
+        states = self._states(state, len(x))
         after = [np.empty_like(part) for part in states]
         for layer in range(self.num_layers):
-            weights = self._weights(f"l{layer}", None)
+            weights = self._weights(f"l{layer}")
             output, _ = self._op.cell_forward(x, *(part[layer] for part in states), *weights, **self._options)
             parts = output if isinstance(output, tuple) else (output,)
             for final, part in zip(after, parts, strict=True):
@@ -283,24 +269,24 @@ class Recurrent(Layer):
     def _letters(self, last: str) -> str:
         return f"(B, T, {last})" if self.batch_first else f"(T, B, {last})"
 
-    def _drop(self, x, layer: int, key, workspace):
+    def _drop(self, x, layer: int, key):
         """Dropout on the input of every layer but the first; with `variational` the same at every time step."""
         if key is None or layer == 0 or self.dropout == 0:
             return x, None
         shared = 0 if self.variational else None
-        return dropout.forward(x, self.dropout, key.fold(0).fold(layer), shared_axis=shared, workspace=workspace)
+        return dropout.forward(x, self.dropout, key.fold(0).fold(layer), shared_axis=shared)
 
-    def _drop_weight(self, W_hh, layer: int, direction: int, key, workspace):
+    def _drop_weight(self, W_hh, layer: int, direction: int, key):
         """Dropout on the recurrent weights, one mask for the whole sequence."""
         if key is None or self.weight_dropout == 0:
             return W_hh, None
-        return dropout.forward(W_hh, self.weight_dropout, key.fold(1 + direction).fold(layer), workspace=workspace)
+        return dropout.forward(W_hh, self.weight_dropout, key.fold(1 + direction).fold(layer))
 
-    def _accumulate(self, suffix: str, gradients, dropped, workspace) -> None:
+    def _accumulate(self, suffix: str, gradients, dropped) -> None:
         dW_ih, dW_hh, db_ih, db_hh = gradients
         if dropped is not None:
-            with scratch_of(workspace):
-                self._own(suffix)[1].accumulate(dropout.backward(dW_hh, dropped, workspace=workspace))
+            with scratch():
+                self._own(suffix)[1].accumulate(dropout.backward(dW_hh, dropped))
             dW_hh = None
         for parameter, gradient in zip(self._own(suffix), (dW_ih, dW_hh, db_ih, db_hh), strict=True):
             if parameter is not None and gradient is not None:

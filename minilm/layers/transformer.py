@@ -13,7 +13,7 @@ from minilm.layers.feed_forward import FeedForward
 from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.residual import added
 from minilm.ops import checks
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 __all__ = ["TransformerBlock"]
 
@@ -109,7 +109,7 @@ class TransformerBlock(Layer):
         self.mlp = FeedForward(embed_dim, hidden_dim, activation, **start)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x, memory=None, *, key_mask=None, memory_mask=None, cache=None, key=None, workspace=None):
+    def forward(self, x, memory=None, *, key_mask=None, memory_mask=None, cache=None, key=None):
         """Run the layer.
 
         Parameters
@@ -125,7 +125,6 @@ class TransformerBlock(Layer):
             Keys and values of the positions before x; see `minilm.layers.cache`.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -143,34 +142,36 @@ class TransformerBlock(Layer):
             "x": x, "memory": memory, "key_mask": key_mask, "memory_mask": memory_mask, "cache": cache, "key": key,
         }  # fmt: skip
         if not self.recompute or cache is not None:
-            y, parts = self._forward(**given, workspace=workspace)
+            y, parts = self._forward(**given)
             return y, Saved(parts, None, memory is not None)
-        y = empty_from(workspace, x)(x.shape, x.dtype)  # (B, T, D)
-        with scratch_of(workspace):
-            y[...] = self._forward(**given, workspace=workspace)[0]
+        y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
+        with scratch():
+            y[...] = self._forward(**given)[0]
         return y, Saved(None, given, memory is not None)
 
-    def _forward(self, x, memory, key_mask, memory_mask, cache, key, workspace):
+    def _forward(self, x, memory, key_mask, memory_mask, cache, key):
         """y, and what each part saved."""
         parts = []
         for number, (norm, part) in enumerate(self._parts()):
             keys = [None if key is None else key.fold(3 * number + i) for i in range(2)]
-            options = {"key": keys[0], "workspace": workspace}
+            options = {
+                "key": keys[0],
+            }
             inputs = ()
             if part is self.attn:
                 options |= {"key_mask": key_mask, "cache": cache}
             elif part is self.crossattention:
                 inputs, options = (memory,), {**options, "key_mask": memory_mask}
-            h, saved_norm = norm.forward(x, workspace=workspace) if self.norm_first else (x, None)  # (B, T, D)
+            h, saved_norm = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
             h, saved_part = part.forward(h, *inputs, **options)  # (B, T, D)
-            h, saved_drop = self.dropout.forward(h, key=keys[1], workspace=workspace)
+            h, saved_drop = self.dropout.forward(h, key=keys[1])
             x = added(x, h, h)  # h is this block's own, and nothing saved it
             if not self.norm_first:
-                x, saved_norm = norm.forward(x, workspace=workspace)
+                x, saved_norm = norm.forward(x)
             parts.append((saved_norm, saved_part, saved_drop))
         return x, parts
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Gradients by the inputs.
 
         Parameters
@@ -184,25 +185,24 @@ class TransformerBlock(Layer):
         dmemory : ndarray, shape (B, S, D)
             Only where forward was given a memory.
         """
-        allocate = empty_from(workspace, dy)
-        dx, dmemory = allocate(dy.shape, dy.dtype), None  # (B, T, D)
+        dx, dmemory = empty(dy.shape, dy.dtype, like=dy), None  # (B, T, D)
         if saved.memory:
             memory = saved.again["memory"] if saved.parts is None else saved.parts[1][1].inputs[1].x
-            dmemory = allocate(memory.shape, dy.dtype)  # (B, S, D)
-        with scratch_of(workspace):
+            dmemory = empty(memory.shape, dy.dtype, like=dy)  # (B, S, D)
+        with scratch():
             parts = saved.parts
             if parts is None:
-                parts = self._forward(**saved.again, workspace=workspace)[1]
+                parts = self._forward(**saved.again)[1]
             layers = list(self._parts())
             for (norm, part), (saved_norm, saved_part, saved_drop) in zip(layers[::-1], parts[::-1], strict=True):
                 if not self.norm_first:
-                    dy = norm.backward(dy, saved_norm, workspace=workspace)  # (B, T, D)
-                dh = self.dropout.backward(dy, saved_drop, workspace=workspace)  # (B, T, D)
-                dh = part.backward(dh, saved_part, workspace=workspace)
+                    dy = norm.backward(dy, saved_norm)  # (B, T, D)
+                dh = self.dropout.backward(dy, saved_drop)  # (B, T, D)
+                dh = part.backward(dh, saved_part)
                 if part is self.crossattention:
                     dh, dmemory[...] = dh
                 if self.norm_first:
-                    dh = norm.backward(dh, saved_norm, workspace=workspace)
+                    dh = norm.backward(dh, saved_norm)
                 dy = added(dy, dh, dx if part is self.attn else dh)
         return (dx, dmemory) if saved.memory else dx
 

@@ -33,7 +33,7 @@ from minilm.layers.residual import added
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 __all__ = ["BERT", "Embeddings", "Output"]
 
@@ -58,7 +58,7 @@ class Embeddings(Layer):
         self.LayerNorm = LayerNorm(D, config.layer_norm_eps, dtype=self.dtype)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, ids, token_type_ids=None, *, key=None, workspace=None):
+    def forward(self, ids, token_type_ids=None, *, key=None):
         """Returns x (B, T, D) for ids and token_type_ids (B, T), the second zeros if not given, and what `backward` needs."""
         ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
         if ids.size == 0:
@@ -70,21 +70,21 @@ class Embeddings(Layer):
         else:
             kinds = self.token_type_embeddings.num_embeddings
             types = checks.ids("token_type_ids", token_type_ids, kinds, ids.shape, "(B, T)")
-        x, words = self.word_embeddings.forward(ids, workspace=workspace)  # (B, T, D)
-        x, positions = self.position_embeddings.forward(x, workspace=workspace)
-        segment, segments = self.token_type_embeddings.forward(types, workspace=workspace)  # (B, T, D)
-        x, norm = self.LayerNorm.forward(added(x, segment, segment), workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
+        x, words = self.word_embeddings.forward(ids)  # (B, T, D)
+        x, positions = self.position_embeddings.forward(x)
+        segment, segments = self.token_type_embeddings.forward(types)  # (B, T, D)
+        x, norm = self.LayerNorm.forward(added(x, segment, segment))
+        x, dropped = self.dropout.forward(x, key=key)
         return x, (words, positions, segments, norm, dropped)
 
-    def backward(self, dx, saved, *, workspace=None):
+    def backward(self, dx, saved):
         """Returns nothing: ids have no gradient."""
         words, positions, segments, norm, dropped = saved
-        dx = self.dropout.backward(dx, dropped, workspace=workspace)
-        dx = self.LayerNorm.backward(dx, norm, workspace=workspace)  # (B, T, D)
-        self.token_type_embeddings.backward(dx, segments, workspace=workspace)
-        self.position_embeddings.backward(dx, positions, workspace=workspace)
-        self.word_embeddings.backward(dx, words, workspace=workspace)
+        dx = self.dropout.backward(dx, dropped)
+        dx = self.LayerNorm.backward(dx, norm)  # (B, T, D)
+        self.token_type_embeddings.backward(dx, segments)
+        self.position_embeddings.backward(dx, positions)
+        self.word_embeddings.backward(dx, words)
 
 
 class Encoder(Layer):
@@ -110,24 +110,24 @@ class Encoder(Layer):
             for _ in range(config.num_hidden_layers)
         ]
 
-    def forward(self, x, *, key_mask=None, key=None, workspace=None, seen=None):
+    def forward(self, x, *, key_mask=None, key=None, seen=None):
         """Returns y (B, T, D), and what each block saved; `seen` collects what each gave."""
         saved = []
         for number, layer in enumerate(self.layer):
             mine = None if key is None else key.fold(number // 62).fold(number % 62)
-            x, kept = layer.forward(x, key_mask=key_mask, key=mine, workspace=workspace)
+            x, kept = layer.forward(x, key_mask=key_mask, key=mine)
             saved.append(kept)
             if seen is not None:
                 seen.append((f"output of encoder.layer.{number}", x))
         return x, saved
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
-        dx = empty_from(workspace, dy)(dy.shape, dy.dtype)  # (B, T, D)
+        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         dx[...] = dy
         for layer, kept in zip(self.layer[::-1], saved[::-1], strict=True):
-            with scratch_of(workspace):
-                dx[...] = layer.backward(dx, kept, workspace=workspace)
+            with scratch():
+                dx[...] = layer.backward(dx, kept)
         return dx
 
 
@@ -139,18 +139,18 @@ class Pooler(Layer):
         D = config.hidden_size
         self.dense = Linear(D, D, initialise=initialisers.normal(config.initializer_range), **options)
 
-    def forward(self, y, *, key=None, workspace=None):
+    def forward(self, y, *, key=None):
         """Returns pooled (B, D) for y (B, T, D), and what `backward` needs."""
-        first = empty_from(workspace, y)((len(y), y.shape[2]), y.dtype)  # (B, D)
+        first = empty((len(y), y.shape[2]), y.dtype, like=y)  # (B, D)
         first[...] = y[:, 0]
-        a, dense = self.dense.forward(first, workspace=workspace)  # (B, D)
-        pooled, curve = activations.tanh.forward(a, workspace=workspace)
+        a, dense = self.dense.forward(first)  # (B, D)
+        pooled, curve = activations.tanh.forward(a)
         return pooled, (dense, curve)
 
-    def backward(self, dpooled, saved, *, workspace=None):
+    def backward(self, dpooled, saved):
         """Returns the gradient by y[:, 0], (B, D)."""
-        da = activations.tanh.backward(dpooled, saved[1], workspace=workspace)
-        return self.dense.backward(da, saved[0], workspace=workspace)
+        da = activations.tanh.backward(dpooled, saved[1])
+        return self.dense.backward(da, saved[0])
 
 
 class Saved(NamedTuple):
@@ -187,7 +187,7 @@ class BERT(Pretrained, Layer):
         self.encoder = Encoder(config, **options)
         self.pooler = Pooler(config, **options) if pooler else None
 
-    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None, workspace=None, seen=None):
+    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None, seen=None):
         """Read texts.
 
         Parameters
@@ -200,7 +200,6 @@ class BERT(Pretrained, Layer):
             False for padding, which no position sees.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
         seen : list, optional
             Collects what each layer gave, with its name.
 
@@ -211,16 +210,16 @@ class BERT(Pretrained, Layer):
         saved : Saved
         """
         keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, embedded = self.embeddings.forward(ids, token_type_ids, key=keys[0], workspace=workspace)  # (B, T, D)
+        x, embedded = self.embeddings.forward(ids, token_type_ids, key=keys[0])  # (B, T, D)
         if seen is not None:
             seen.append(("output of embeddings", x))
-        y, layers = self.encoder.forward(x, key_mask=key_mask, key=keys[1], workspace=workspace, seen=seen)
+        y, layers = self.encoder.forward(x, key_mask=key_mask, key=keys[1], seen=seen)
         pooled = kept = None
         if self.pooler is not None:
-            pooled, kept = self.pooler.forward(y, workspace=workspace)  # (B, D)
+            pooled, kept = self.pooler.forward(y)  # (B, D)
         return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
 
-    def backward(self, dy, saved, *, workspace=None) -> None:
+    def backward(self, dy, saved) -> None:
         """Add the gradients by all parameters to their buffer.
 
         Parameters
@@ -230,13 +229,13 @@ class BERT(Pretrained, Layer):
         saved : Saved
         """
         dhidden, dpooled = dy if isinstance(dy, tuple) else (dy, None)
-        total = empty_from(workspace, dpooled if dhidden is None else dhidden)(saved.shape, self.dtype)  # (B, T, D)
+        total = empty(saved.shape, self.dtype, like=dpooled if dhidden is None else dhidden)  # (B, T, D)
         total[...] = 0 if dhidden is None else dhidden
         if dpooled is not None:
-            total[:, 0] += self.pooler.backward(dpooled, saved.pooled, workspace=workspace)
-        dx = self.encoder.backward(total, saved.layers, workspace=workspace)
-        with scratch_of(workspace):
-            self.embeddings.backward(dx, saved.embedded, workspace=workspace)
+            total[:, 0] += self.pooler.backward(dpooled, saved.pooled)
+        dx = self.encoder.backward(total, saved.layers)
+        with scratch():
+            self.embeddings.backward(dx, saved.embedded)
 
     def settings(self):
         config = self.config

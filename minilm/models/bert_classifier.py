@@ -9,7 +9,7 @@ from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.classifier import Classifier, counted
 from minilm.ops import checks
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["BERTClassifier"]
 
@@ -83,26 +83,26 @@ class BERTClassifier(Classifier):
         """The layer whose parameters are to be trained: the affine map where the encoder is frozen, else all of it."""
         return self.classifier if self.frozen else self
 
-    def _vectors(self, ids, lengths, key, workspace):
+    def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.config.vocab_size)
         mask = counted(lengths, ids.shape[1])  # (B, T)
-        y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key, workspace=workspace)
+        y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key)
         y = y.hidden  # (B, T, D)
         if self.cls:
-            x = empty_from(workspace, y)((len(y), y.shape[2]), self.dtype)  # (B, D)
+            x = empty((len(y), y.shape[2]), self.dtype, like=y)  # (B, D)
             x[...] = y[:, 0]
             return x, (body, y.shape, None)
-        x, pooled = self.pooling.forward(y, mask, workspace=workspace)  # (B, D)
+        x, pooled = self.pooling.forward(y, mask)  # (B, D)
         return x, (body, y.shape, pooled)
 
-    def _vectors_backward(self, dx, saved, workspace):
+    def _vectors_backward(self, dx, saved):
         if self.frozen:
             return
         body, shape, pooled = saved
         if self.cls:
-            dy = empty_from(workspace, dx)(shape, self.dtype)  # (B, T, D)
+            dy = empty(shape, self.dtype, like=dx)  # (B, T, D)
             dy[...] = 0
             dy[:, 0] = dx
         else:
-            dy = self.pooling.backward(dx, pooled, workspace=workspace)  # (B, T, D)
-        self.bert.backward((dy, None), body, workspace=workspace)
+            dy = self.pooling.backward(dx, pooled)  # (B, T, D)
+        self.bert.backward((dy, None), body)

@@ -40,18 +40,18 @@ class Transform(Layer):
         self.dense = Linear(D, D, initialise=initialisers.normal(config.initializer_range), **options)
         self.LayerNorm = LayerNorm(D, config.layer_norm_eps, dtype=self.dtype)
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
-        a, dense = self.dense.forward(x, workspace=workspace)
-        h, curve = getattr(activations, self.activation).forward(a, workspace=workspace)
-        y, norm = self.LayerNorm.forward(h, workspace=workspace)
+        a, dense = self.dense.forward(x)
+        h, curve = getattr(activations, self.activation).forward(a)
+        y, norm = self.LayerNorm.forward(h)
         return y, (dense, curve, norm)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (..., D)."""
-        dh = self.LayerNorm.backward(dy, saved[2], workspace=workspace)
-        da = getattr(activations, self.activation).backward(dh, saved[1], workspace=workspace)
-        return self.dense.backward(da, saved[0], workspace=workspace)
+        dh = self.LayerNorm.backward(dy, saved[2])
+        da = getattr(activations, self.activation).backward(dh, saved[1])
+        return self.dense.backward(da, saved[0])
 
 
 class Predictions(Layer):
@@ -66,16 +66,16 @@ class Predictions(Layer):
         if config.tie_word_embeddings:
             self.bias = self.decoder.bias  # its name in Hugging Face's files
 
-    def forward(self, x, *, key=None, workspace=None):
+    def forward(self, x, *, key=None):
         """Returns logits (..., V) for x (..., D), and what `backward` needs."""
-        y, transform = self.transform.forward(x, workspace=workspace)
-        logits, decoder = self.decoder.forward(y, workspace=workspace)
+        y, transform = self.transform.forward(x)
+        logits, decoder = self.decoder.forward(y)
         return logits, (transform, decoder)
 
-    def backward(self, dlogits, saved, *, workspace=None):
+    def backward(self, dlogits, saved):
         """Returns dx (..., D)."""
-        dy = self.decoder.backward(dlogits, saved[1], workspace=workspace)
-        return self.transform.backward(dy, saved[0], workspace=workspace)
+        dy = self.decoder.backward(dlogits, saved[1])
+        return self.transform.backward(dy, saved[0])
 
 
 class Heads(Layer):
@@ -141,9 +141,7 @@ class BERTForPreTraining(Pretrained, Layer):
         """Most tokens the model sees at once."""
         return self.config.max_position_embeddings
 
-    def forward(
-        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None, workspace=None
-    ):
+    def forward(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None):
         """The loss of a batch, as `minilm.data.PretrainingBatches` gives it.
 
         Parameters
@@ -161,7 +159,6 @@ class BERTForPreTraining(Pretrained, Layer):
             Without it they are looked for here, which on a GPU waits for it.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -170,53 +167,51 @@ class BERTForPreTraining(Pretrained, Layer):
         """
         targets, rows = self._masked(ids, targets, places)  # (M,) each, of all rows
         keys = None if key is None else key.fold(0)
-        (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=keys, workspace=workspace)
-        picked, gather = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]), workspace=workspace)  # (M, D)
-        logits, head = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
-        loss, saved = cross_entropy.forward(logits, targets, workspace=workspace)
+        (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=keys)
+        picked, gather = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]))  # (M, D)
+        logits, head = self.cls.predictions.forward(picked)  # (M, V)
+        loss, saved = cross_entropy.forward(logits, targets)
         losses, follows = (loss,), None
         if next_sentence is not None:
             labels = checks.ids("next_sentence", next_sentence, 2, (len(hidden),), "(B,)")
-            logits, relationship = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
-            loss, kept = cross_entropy.forward(logits, labels, workspace=workspace)
+            logits, relationship = self.cls.seq_relationship.forward(pooled)  # (B, 2)
+            loss, kept = cross_entropy.forward(logits, labels)
             losses, follows = (*losses, loss), (relationship, kept)
         return sum(losses), Saved(body, hidden.shape, (gather, head, saved), follows, losses)
 
-    def backward(self, saved, *, dloss=1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss=1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer; two numbers weight the two losses."""
         weights = dloss if isinstance(dloss, tuple) else (dloss, dloss)
         gather, head, kept = saved.masked
-        dlogits = cross_entropy.backward(weights[0], kept, workspace=workspace)  # (M, V)
-        dpicked = self.cls.predictions.backward(dlogits, head, workspace=workspace)  # (M, D)
-        dhidden = embedding.backward(dpicked, gather, workspace=workspace).reshape(saved.shape)  # (B, T, D)
+        dlogits = cross_entropy.backward(weights[0], kept)  # (M, V)
+        dpicked = self.cls.predictions.backward(dlogits, head)  # (M, D)
+        dhidden = embedding.backward(dpicked, gather).reshape(saved.shape)  # (B, T, D)
         dpooled = None
         if saved.next is not None:
             relationship, kept = saved.next
-            dnext = cross_entropy.backward(weights[1], kept, workspace=workspace)  # (B, 2)
-            dpooled = self.cls.seq_relationship.backward(dnext, relationship, workspace=workspace)  # (B, D)
-        self.bert.backward((dhidden, dpooled), saved.body, workspace=workspace)
+            dnext = cross_entropy.backward(weights[1], kept)  # (B, 2)
+            dpooled = self.cls.seq_relationship.backward(dnext, relationship)  # (B, D)
+        self.bert.backward((dhidden, dpooled), saved.body)
 
-    def logits(self, ids, token_type_ids=None, key_mask=None, *, workspace=None):
+    def logits(self, ids, token_type_ids=None, key_mask=None):
         """Logits of the token at each place, (B, T, V), and of the next sentence, (B, 2)."""
-        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, workspace=workspace)
-        tokens, _ = self.cls.predictions.forward(hidden, workspace=workspace)  # (B, T, V)
-        return tokens, self.cls.seq_relationship.forward(pooled, workspace=workspace)[0]
+        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
+        tokens, _ = self.cls.predictions.forward(hidden)  # (B, T, V)
+        return tokens, self.cls.seq_relationship.forward(pooled)[0]
 
-    def score(
-        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, workspace=None
-    ) -> Scores:
+    def score(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None) -> Scores:
         """How well a batch is predicted; arguments as `forward`'s."""
         targets, rows = self._masked(ids, targets, places)
-        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, workspace=workspace)
-        picked, _ = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]), workspace=workspace)  # (M, D)
-        logits, _ = self.cls.predictions.forward(picked, workspace=workspace)  # (M, V)
-        loss, _ = cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)
+        (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
+        picked, _ = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]))  # (M, D)
+        logits, _ = self.cls.predictions.forward(picked)  # (M, V)
+        loss, _ = cross_entropy.forward(logits, targets, gradient=False)
         masked, hits = (targets != -100).sum(), (logits.argmax(axis=1) == targets).sum()
         found = Scores(float(loss), int(masked), int(hits), 0.0, 0)
         if next_sentence is None:
             return found
-        logits, _ = self.cls.seq_relationship.forward(pooled, workspace=workspace)  # (B, 2)
-        loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False, workspace=workspace)
+        logits, _ = self.cls.seq_relationship.forward(pooled)  # (B, 2)
+        loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False)
         return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
 
     def diagnose(

@@ -21,7 +21,7 @@ from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTForTokenClassification"]
 
@@ -54,18 +54,18 @@ class _Task(Pretrained, Layer):
         outputs = config.num_labels if self.head == "classifier" else 2
         setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
 
-    def _logits(self, ids, token_type_ids, key_mask, key, workspace):
+    def _logits(self, ids, token_type_ids, key_mask, key):
         keys = [None if key is None else key.fold(i) for i in range(2)]
-        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=keys[0], workspace=workspace)
-        x, dropped = self.dropout.forward(output.pooled if self.pooled else output.hidden, key=keys[1], workspace=workspace)
-        logits, head = getattr(self, self.head).forward(x, workspace=workspace)
+        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=keys[0])
+        x, dropped = self.dropout.forward(output.pooled if self.pooled else output.hidden, key=keys[1])
+        logits, head = getattr(self, self.head).forward(x)
         return logits, (body, dropped, head)
 
-    def logits(self, ids, token_type_ids=None, key_mask=None, *, workspace=None):
+    def logits(self, ids, token_type_ids=None, key_mask=None):
         """Logits, in the shape of the module's docstring; arguments as `BERT.forward`'s."""
-        return self._logits(ids, token_type_ids, key_mask, None, workspace)[0]
+        return self._logits(ids, token_type_ids, key_mask, None)[0]
 
-    def forward(self, ids, labels, token_type_ids=None, key_mask=None, *, key=None, workspace=None):
+    def forward(self, ids, labels, token_type_ids=None, key_mask=None, *, key=None):
         """The loss of a batch.
 
         Parameters
@@ -73,7 +73,7 @@ class _Task(Pretrained, Layer):
         ids : ndarray of integers, shape (B, T)
         labels : ndarray of integers, shape (B,), or (B, T) for labels of tokens
             Each in [0, num_labels), or -100 where it does not count.
-        token_type_ids, key_mask, key, workspace
+        token_type_ids, key_mask, key
             See `BERT.forward`.
 
         Returns
@@ -81,19 +81,19 @@ class _Task(Pretrained, Layer):
         loss : scalar
         saved : Saved
         """
-        logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)
+        logits, parts = self._logits(ids, token_type_ids, key_mask, key)
         labels = checks.ids("labels", labels, logits.shape[-1], logits.shape[:-1], ignore=-100)
-        loss, saved = cross_entropy.forward(logits, labels, workspace=workspace)
+        loss, saved = cross_entropy.forward(logits, labels)
         return loss, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        self._backward(cross_entropy.backward(dloss, saved.loss, workspace=workspace), saved, workspace)
+        self._backward(cross_entropy.backward(dloss, saved.loss), saved)
 
-    def _backward(self, dlogits, saved, workspace):
-        dx = getattr(self, self.head).backward(dlogits, saved.head, workspace=workspace)
-        dx = self.dropout.backward(dx, saved.dropped, workspace=workspace)
-        self.bert.backward((None, dx) if self.pooled else (dx, None), saved.body, workspace=workspace)
+    def _backward(self, dlogits, saved):
+        dx = getattr(self, self.head).backward(dlogits, saved.head)
+        dx = self.dropout.backward(dx, saved.dropped)
+        self.bert.backward((None, dx) if self.pooled else (dx, None), saved.body)
 
 
 class BERTForSequenceClassification(_Task):
@@ -137,7 +137,7 @@ class BERTForQuestionAnswering(_Task):
     may_exceed = ("cls.", "classifier.", "pooler.")
     head = "qa_outputs"
 
-    def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None, workspace=None):
+    def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None):
         """The loss of a batch.
 
         Parameters
@@ -145,7 +145,7 @@ class BERTForQuestionAnswering(_Task):
         ids : ndarray of integers, shape (B, T)
         spans : ndarray of integers, shape (B, 2)
             The first and the last token of each answer, in [0, T), or -100 where it does not count.
-        token_type_ids, key_mask, key, workspace
+        token_type_ids, key_mask, key
             See `BERT.forward`.
 
         Returns
@@ -153,16 +153,14 @@ class BERTForQuestionAnswering(_Task):
         loss : scalar
         saved : Saved
         """
-        logits, parts = self._logits(ids, token_type_ids, key_mask, key, workspace)  # (B, T, 2)
+        logits, parts = self._logits(ids, token_type_ids, key_mask, key)  # (B, T, 2)
         spans = checks.ids("spans", spans, logits.shape[1], (len(logits), 2), "(B, 2)", ignore=-100)
-        losses, saved = zip(
-            *(cross_entropy.forward(logits[..., side], spans[:, side], workspace=workspace) for side in range(2)), strict=True
-        )
+        losses, saved = zip(*(cross_entropy.forward(logits[..., side], spans[:, side]) for side in range(2)), strict=True)
         return (losses[0] + losses[1]) / 2, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        sides = [cross_entropy.backward(dloss / 2, each, workspace=workspace) for each in saved.loss]  # (B, T) each
-        dlogits = empty_from(workspace, sides[0])((*sides[0].shape, 2), self.dtype)  # (B, T, 2)
+        sides = [cross_entropy.backward(dloss / 2, each) for each in saved.loss]  # (B, T) each
+        dlogits = empty((*sides[0].shape, 2), self.dtype, like=sides[0])  # (B, T, 2)
         dlogits[..., 0], dlogits[..., 1] = sides
-        self._backward(dlogits, saved, workspace)
+        self._backward(dlogits, saved)

@@ -21,7 +21,7 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 from minilm.random import Key
 
 __all__ = ["Classifier", "MeanClassifier", "RecurrentClassifier"]
@@ -39,8 +39,8 @@ class Saved(NamedTuple):
 class Classifier(Layer):
     """What all classifiers share: the affine map to the labels, and the loss.
 
-    A kind of its own fills in ``_vectors(ids, lengths, key, workspace) -> (x, saved)`` with x (B, F), and
-    ``_vectors_backward(dx, saved, workspace)``, and calls `_make_head` at the end of its constructor.
+    A kind of its own fills in ``_vectors(ids, lengths, key) -> (x, saved)`` with x (B, F), and
+    ``_vectors_backward(dx, saved)``, and calls `_make_head` at the end of its constructor.
 
     Parameters
     ----------
@@ -74,22 +74,22 @@ class Classifier(Layer):
             raise ValueError(f"ids must hold at least one text and one id, got shape {ids.shape}")
         return ids, checks.lengths("lengths", lengths, *ids.shape)
 
-    def _logits(self, ids, lengths, key, workspace):
+    def _logits(self, ids, lengths, key):
         keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, body = self._vectors(ids, lengths, keys[0], workspace)  # (B, F)
-        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
-        logits, head = self.classifier.forward(x, workspace=workspace)  # (B, C)
+        x, body = self._vectors(ids, lengths, keys[0])  # (B, F)
+        x, dropped = self.dropout.forward(x, key=keys[1])
+        logits, head = self.classifier.forward(x)  # (B, C)
         return logits, (body, dropped, head)
 
-    def logits(self, ids, lengths=None, *, workspace=None):
+    def logits(self, ids, lengths=None):
         """Scores (B, C) of the labels for ids (B, T) and lengths (B,), without dropout."""
-        return self._logits(ids, lengths, None, workspace)[0]
+        return self._logits(ids, lengths, None)[0]
 
     def probabilities(self, ids, lengths=None):
         """Probabilities (B, C) of the labels."""
         return softmax.forward(self.logits(ids, lengths))[0]
 
-    def forward(self, ids, labels, lengths=None, *, key: Key | None = None, workspace=None):
+    def forward(self, ids, labels, lengths=None, *, key: Key | None = None):
         """The loss of a batch.
 
         Parameters
@@ -102,7 +102,6 @@ class Classifier(Layer):
             How many ids of each row count: at least 1.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -110,22 +109,22 @@ class Classifier(Layer):
             Mean cross-entropy, in nats a text.
         saved : Saved
         """
-        logits, parts = self._logits(ids, lengths, key, workspace)
+        logits, parts = self._logits(ids, lengths, key)
         labels = checks.ids("labels", labels, self.num_labels, logits.shape[:1], "(B,)", ignore=-100)
-        loss, saved = cross_entropy.forward(logits, labels, label_smoothing=self.label_smoothing, workspace=workspace)
+        loss, saved = cross_entropy.forward(logits, labels, label_smoothing=self.label_smoothing)
         return loss, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, C)
-        dx = self.classifier.backward(dlogits, saved.head, workspace=workspace)  # (B, F)
-        dx = self.dropout.backward(dx, saved.dropped, workspace=workspace)
-        self._vectors_backward(dx, saved.body, workspace)
+        dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, C)
+        dx = self.classifier.backward(dlogits, saved.head)  # (B, F)
+        dx = self.dropout.backward(dx, saved.dropped)
+        self._vectors_backward(dx, saved.body)
 
-    def _vectors(self, ids, lengths, key, workspace):
+    def _vectors(self, ids, lengths, key):
         raise NotImplementedError(f"{type(self).__name__} has no _vectors")
 
-    def _vectors_backward(self, dx, saved, workspace) -> None:
+    def _vectors_backward(self, dx, saved) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
 
 
@@ -215,25 +214,25 @@ class MeanClassifier(Classifier):
             masks.append(module.arange(n - 1, T) < lengths[:, None])  # its last word is within the text
         return module.concatenate(rows, axis=1), module.concatenate(masks, axis=1)
 
-    def _vectors(self, ids, lengths, key, workspace):
+    def _vectors(self, ids, lengths, key):
         rows, mask = self.grams(ids, lengths)
-        x, embedded = self.embedding.forward(rows, workspace=workspace)  # (B, G, E)
-        x, dropped = self.word_dropout.forward(x, key=key, workspace=workspace)
-        x, pooled = self.pooling.forward(x, mask, workspace=workspace)  # (B, E)
+        x, embedded = self.embedding.forward(rows)  # (B, G, E)
+        x, dropped = self.word_dropout.forward(x, key=key)
+        x, pooled = self.pooling.forward(x, mask)  # (B, E)
         hidden = curve = None
         if self.hidden is not None:
-            x, hidden = self.hidden.forward(x, workspace=workspace)  # (B, H)
-            x, curve = activations.tanh.forward(x, workspace=workspace)
+            x, hidden = self.hidden.forward(x)  # (B, H)
+            x, curve = activations.tanh.forward(x)
         return x, (embedded, dropped, pooled, hidden, curve)
 
-    def _vectors_backward(self, dx, saved, workspace):
+    def _vectors_backward(self, dx, saved):
         embedded, dropped, pooled, hidden, curve = saved
         if self.hidden is not None:
-            dx = activations.tanh.backward(dx, curve, workspace=workspace)  # (B, H)
-            dx = self.hidden.backward(dx, hidden, workspace=workspace)  # (B, E)
-        dx = self.pooling.backward(dx, pooled, workspace=workspace)  # (B, G, E)
-        dx = self.word_dropout.backward(dx, dropped, workspace=workspace)
-        self.embedding.backward(dx, embedded, workspace=workspace)
+            dx = activations.tanh.backward(dx, curve)  # (B, H)
+            dx = self.hidden.backward(dx, hidden)  # (B, E)
+        dx = self.pooling.backward(dx, pooled)  # (B, G, E)
+        dx = self.word_dropout.backward(dx, dropped)
+        self.embedding.backward(dx, embedded)
 
 
 def _mixed(code, ids):
@@ -302,28 +301,28 @@ class RecurrentClassifier(Classifier):
         self.pooling = MeanPooling() if pooling == "mean" else AttentionPooling(width, attention_size, **more)
         self._make_head(width)
 
-    def _vectors(self, ids, lengths, key, workspace):
+    def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
         keys = [None if key is None else key.fold(i) for i in range(3)]
-        x, embedded = self.embedding.forward(ids.T, workspace=workspace)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
-        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2], workspace=workspace)
-        h = empty_from(workspace, output.y)((B, T, output.y.shape[2]), self.dtype)  # (B, T, 2H)
+        x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
+        x, words = self.word_dropout.forward(x, key=keys[0])
+        x, dropped = self.dropout.forward(x, key=keys[1])
+        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
+        h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
-        y, pooled = self.pooling.forward(h, counted(lengths, T), workspace=workspace)  # (B, 2H)
+        y, pooled = self.pooling.forward(h, counted(lengths, T))  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
 
-    def _vectors_backward(self, dx, saved, workspace):
+    def _vectors_backward(self, dx, saved):
         embedded, words, dropped, recurrent, pooled = saved
-        dh = self.pooling.backward(dx, pooled, workspace=workspace)  # (B, T, 2H)
-        dy = empty_from(workspace, dh)((dh.shape[1], *dh.shape[::2]), self.dtype)  # (T, B, 2H)
+        dh = self.pooling.backward(dx, pooled)  # (B, T, 2H)
+        dy = empty((dh.shape[1], *dh.shape[::2]), self.dtype, like=dh)  # (T, B, 2H)
         dy[...] = dh.transpose(1, 0, 2)
-        dx, _ = self.recurrent.backward(dy, recurrent, workspace=workspace)  # (T, B, E)
-        dx = self.dropout.backward(dx, dropped, workspace=workspace)
-        dx = self.word_dropout.backward(dx, words, workspace=workspace)
-        self.embedding.backward(dx, embedded, workspace=workspace)
+        dx, _ = self.recurrent.backward(dy, recurrent)  # (T, B, E)
+        dx = self.dropout.backward(dx, dropped)
+        dx = self.word_dropout.backward(dx, words)
+        self.embedding.backward(dx, embedded)
 
     def attention(self, ids, lengths=None):
         """How much each word counted, (B, T): rows add up to 1, and are 0 beyond a text's end.
@@ -335,5 +334,5 @@ class RecurrentClassifier(Classifier):
         """
         if isinstance(self.pooling, MeanPooling):
             raise ValueError("this model has pooling='mean', so every word counts the same: there is no attention to show")
-        pooled = self._vectors(ids, lengths, None, None)[1][-1]
+        pooled = self._vectors(ids, lengths, None)[1][-1]
         return pooled[1].weights[:, 0]

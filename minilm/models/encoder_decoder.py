@@ -22,7 +22,7 @@ class EncoderDecoder(Layer):
         targets  (B, T)   what comes after each of `inputs`: w_1 ... w_n </s>      -100 for padding
     """
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None, workspace=None):
+    def forward(self, source, inputs, targets, lengths=None, *, key=None):
         """Mean cross-entropy of the targets, in nats a token, with the configuration's label smoothing.
 
         Parameters
@@ -35,8 +35,6 @@ class EncoderDecoder(Layer):
             Tokens of each row of the source, at least 1; S without it.
         key : Key, optional
             For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
-        workspace : Workspace, optional
-            Where all arrays are taken from; reset it before each step.
 
         Returns
         -------
@@ -51,13 +49,13 @@ class EncoderDecoder(Layer):
         """
         raise NotImplementedError
 
-    def loss(self, source, inputs, targets, lengths=None, *, workspace=None):
+    def loss(self, source, inputs, targets, lengths=None):
         """Mean cross-entropy without dropout, smoothing, and what a gradient would need."""
         targets = self._targets(targets, inputs)
-        logits = self.logits(source, inputs, lengths, workspace=workspace)  # (B, T, V)
-        return cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)[0]
+        logits = self.logits(source, inputs, lengths)  # (B, T, V)
+        return cross_entropy.forward(logits, targets, gradient=False)[0]
 
-    def logits(self, source, inputs, lengths=None, *, workspace=None):
+    def logits(self, source, inputs, lengths=None):
         """Logits of the token after each of `inputs`: (B, T, V)."""
         raise NotImplementedError
 

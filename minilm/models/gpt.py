@@ -32,7 +32,7 @@ from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import Generating, left_padding
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 from minilm.random import Key
 
 __all__ = ["GPT", "Saved"]
@@ -115,7 +115,7 @@ class GPT(Pretrained, Generating, Layer):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, ids, targets, *, key_mask=None, key: Key | None = None, workspace=None):
+    def forward(self, ids, targets, *, key_mask=None, key: Key | None = None):
         """Mean cross-entropy of the targets, in nats a token.
 
         Parameters
@@ -129,8 +129,6 @@ class GPT(Pretrained, Generating, Layer):
             False for padding at the beginnings of rows; positions are then counted from the first token that is none.
         key : Key, optional
             For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
-        workspace : Workspace, optional
-            Where all arrays are taken from; reset it before each step.
 
         Returns
         -------
@@ -138,35 +136,35 @@ class GPT(Pretrained, Generating, Layer):
         saved : Saved
         """
         ids, targets = self._checked(ids, targets)
-        x, embedded, blocks, norm = self._hidden(ids, left_padding(key_mask, ids), key, workspace)  # (B, T, D)
-        logits, output = self.lm_head.forward(x, workspace=workspace)  # (B, T, V)
-        loss, saved = cross_entropy.forward(logits, targets, workspace=workspace)
+        x, embedded, blocks, norm = self._hidden(ids, left_padding(key_mask, ids), key)  # (B, T, D)
+        logits, output = self.lm_head.forward(x)  # (B, T, V)
+        loss, saved = cross_entropy.forward(logits, targets)
         return loss, Saved(embedded, blocks, norm, output, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         wte, wpe, dropped = saved.embedded
-        dx = empty_from(workspace, wte.ids)((*wte.ids.shape, self.config.n_embd), self.dtype)  # (B, T, D)
-        with scratch_of(workspace):
-            dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
-            dy = self.lm_head.backward(dlogits, saved.output, workspace=workspace)  # (B, T, D)
-            dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, saved.norm, workspace=workspace)
+        dx = empty((*wte.ids.shape, self.config.n_embd), self.dtype, like=wte.ids)  # (B, T, D)
+        with scratch():
+            dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
+            dy = self.lm_head.backward(dlogits, saved.output)  # (B, T, D)
+            dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, saved.norm)
         for block, mine in zip(self.h[::-1], saved.blocks[::-1], strict=True):
-            with scratch_of(workspace):
-                dx[...] = block.backward(dx, mine, workspace=workspace)
-        with scratch_of(workspace):
-            dx = self.dropout.backward(dx, dropped, workspace=workspace)
-            dx = self.wpe.backward(dx, wpe, workspace=workspace)
-            self.wte.backward(dx, wte, workspace=workspace)
+            with scratch():
+                dx[...] = block.backward(dx, mine)
+        with scratch():
+            dx = self.dropout.backward(dx, dropped)
+            dx = self.wpe.backward(dx, wpe)
+            self.wte.backward(dx, wte)
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, ids, targets, *, key_mask=None, workspace=None):
+    def loss(self, ids, targets, *, key_mask=None):
         """Mean cross-entropy without dropout and without what a gradient would need."""
         ids, targets = self._checked(ids, targets)
-        x = self._evaluated(ids, left_padding(key_mask, ids), None, workspace)  # (B, T, D)
-        logits, _ = self.lm_head.forward(x, workspace=workspace)  # (B, T, V)
-        return cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)[0]
+        x = self._evaluated(ids, left_padding(key_mask, ids), None)  # (B, T, D)
+        logits, _ = self.lm_head.forward(x)  # (B, T, V)
+        return cross_entropy.forward(logits, targets, gradient=False)[0]
 
     def diagnose(self, ids, targets, *, key: Key | None = None) -> str | None:
         """The first place where a number is not finite: what to say when the loss is NaN.
@@ -182,7 +180,7 @@ class GPT(Pretrained, Generating, Layer):
         def outputs():
             read, wanted = self._checked(ids, targets)
             seen: list[tuple[str, np.ndarray]] = []
-            x, *_ = self._hidden(read, None, key, None, seen)
+            x, *_ = self._hidden(read, None, key, seen)
             yield from seen
             logits = self.lm_head.forward(x)[0]  # (B, T, V)
             yield "logits", logits
@@ -202,45 +200,45 @@ class GPT(Pretrained, Generating, Layer):
             targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
         return ids, targets
 
-    def _embedded(self, ids, positions, key, workspace, offset: int = 0):
-        x, wte = self.wte.forward(ids, workspace=workspace)  # (B, T, D)
-        x, wpe = self.wpe.forward(x, positions, offset=offset, workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0), workspace=workspace)
+    def _embedded(self, ids, positions, key, offset: int = 0):
+        x, wte = self.wte.forward(ids)  # (B, T, D)
+        x, wpe = self.wpe.forward(x, positions, offset=offset)
+        x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0))
         return x, (wte, wpe, dropped)
 
-    def _hidden(self, ids, padding, key, workspace, seen=None):
+    def _hidden(self, ids, padding, key, seen=None):
         """What lm_head reads, (B, T, D), and what each part saved; `seen` collects what each layer gave, for `diagnose`."""
         mask, positions = _placed(ids, padding)
-        x, embedded = self._embedded(ids, positions, key, workspace)
+        x, embedded = self._embedded(ids, positions, key)
         blocks = []
         for layer, block in enumerate(self.h):
             if seen is not None:
                 seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
             mine = None if key is None else key.fold(1 + layer // 62).fold(layer % 62)
-            x, saved = block.forward(x, key_mask=mask, key=mine, workspace=workspace)
+            x, saved = block.forward(x, key_mask=mask, key=mine)
             blocks.append(saved)
         if seen is not None:
             seen.append((f"output of h.{len(self.h) - 1}", x))
         norm = None
         if self.ln_f is not None:
-            x, norm = self.ln_f.forward(x, workspace=workspace)
+            x, norm = self.ln_f.forward(x)
         return x, embedded, blocks, norm
 
-    def _evaluated(self, ids, padding, cache, workspace):
+    def _evaluated(self, ids, padding, cache):
         """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
         mask, positions, offset = *_placed(ids, padding), 0
         if cache is not None:
             mask, positions, offset = None, None if cache.key_mask is None else cache.positions(), cache.start
         shape = (*ids.shape, self.config.n_embd)
-        x, y = (empty_from(workspace, ids)(shape, self.dtype) for _ in range(2))  # (B, T, D) each
-        with scratch_of(workspace):
-            x[...] = self._embedded(ids, positions, None, workspace, offset)[0]
+        x, y = (empty(shape, self.dtype, like=ids) for _ in range(2))  # (B, T, D) each
+        with scratch():
+            x[...] = self._embedded(ids, positions, None, offset)[0]
         for layer, block in enumerate(self.h):
-            with scratch_of(workspace):
+            with scratch():
                 part = None if cache is None else cache[layer]
-                y[...] = block.forward(x, key_mask=mask, cache=part, workspace=workspace)[0]
+                y[...] = block.forward(x, key_mask=mask, cache=part)[0]
             x, y = y, x
-        return x if self.ln_f is None else self.ln_f.forward(x, workspace=workspace)[0]
+        return x if self.ln_f is None else self.ln_f.forward(x)[0]
 
     def settings(self):
         config = self.config

@@ -43,7 +43,7 @@ class Generating:
         cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype, like=weight)
         return GPTState(cache, devices.array_module(weight).empty((batch, 0), np.int64))
 
-    def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None, workspace=None):
+    def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None):
         """Logits of the token after each of `ids`.
 
         Parameters
@@ -56,7 +56,6 @@ class Generating:
         key_mask : ndarray of bool, shape (B, T), optional
             False for the padding with which the shorter texts begin. Only at the beginning, without a state. It may lie on the
             host, where it is looked at.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -71,9 +70,9 @@ class Generating:
         """
         ids, _ = self._checked(ids)
         padding = left_padding(key_mask, ids)
-        return self._read(ids, padding, state, last, workspace)
+        return self._read(ids, padding, state, last)
 
-    def _read(self, ids, padding, state, last: bool, workspace=None):
+    def _read(self, ids, padding, state, last: bool):
         """`logits` of ids that were checked; padding (B,) or None."""
         state = self.initial_state(len(ids)) if state is None else state
         if state.ids.shape[1] and padding is not None:
@@ -81,10 +80,10 @@ class Generating:
         if len(state.ids) != len(ids):
             raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
         cache = state.cache.extended(ids.shape[1], padding)
-        x = self._evaluated(ids, None, cache, workspace)  # (B, T, D)
+        x = self._evaluated(ids, None, cache)  # (B, T, D)
         state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
         x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
-        return self.lm_head.forward(x, workspace=workspace)[0], state
+        return self.lm_head.forward(x)[0], state
 
     def step(self, ids, state: GPTState | None = None):
         """Logits after one more token of each text.
@@ -121,7 +120,7 @@ class Generating:
         if len(full):
             newer = self.initial_state(len(full)).cache.extended(kept)
             there = devices.to_device(full) if devices.on_gpu(state.ids) else full
-            self._evaluated(state.ids[there, self.context - kept :], None, newer, None)
+            self._evaluated(state.ids[there, self.context - kept :], None, newer)
         cache = state.cache.renewed(full, newer)
         return GPTState(cache, state.ids[:, self.context - cache.length :])
 

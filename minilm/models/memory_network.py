@@ -152,7 +152,7 @@ class MemoryNetwork(Layer):
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def forward(self, story, question, answers, *, key: Key | None = None, workspace=None):
+    def forward(self, story, question, answers, *, key: Key | None = None):
         """Mean cross-entropy of the answers.
 
         Parameters
@@ -166,7 +166,6 @@ class MemoryNetwork(Layer):
             Words. On a GPU ids, shapes aside, are checked only outside of `minilm.devices.ids_are_checked`.
         key : Key, optional
             For the noise in time and the linear start; without it there is neither.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -180,24 +179,24 @@ class MemoryNetwork(Layer):
         """
         linear = key is not None and key.step < self.linear_steps
         u, parts = self._read(story, question, key, linear)  # (B, D)
-        logits, output = self.output.forward(u, workspace=workspace)  # (B, V)
+        logits, output = self.output.forward(u)  # (B, V)
         answers = checks.ids("answers", answers, self.vocab_size, (len(logits),), "(B,)", ignore=-100)
-        loss, saved = cross_entropy.forward(logits, answers, workspace=workspace)
+        loss, saved = cross_entropy.forward(logits, answers)
         return loss, Saved(*parts, output, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, V)
-        du = self.output.backward(dlogits, saved.output, workspace=workspace)  # (B, D)
+        dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
+        du = self.output.backward(dlogits, saved.output)  # (B, D)
         dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradients by the sentences' vectors in each table
         for number, hop in reversed(list(enumerate(saved.hops))):
-            du, dm, dc = self._hop_backward(du, hop, saved.mask, workspace)
+            du, dm, dc = self._hop_backward(du, hop, saved.mask)
             before, after = self._places(number)
             dsentences[before] = dsentences[before] + dm
             dsentences[after] = dsentences[after] + dc
         for table, time, ages, dx in zip(self.tables, self.times, saved.ages, dsentences, strict=True):
             saved.story.backward(dx.reshape(-1, self.embed_dim), table.weight)
-            time.backward(dx, ages, workspace=workspace)  # where there is no sentence dx is 0
+            time.backward(dx, ages)  # where there is no sentence dx is 0
         saved.question.backward(du, self.question.weight)
 
     def read(self, story, question) -> Reading:
@@ -255,7 +254,7 @@ class MemoryNetwork(Layer):
         base, H = (u, None) if self.hop is None else self.hop.forward(u)  # (B, D)
         return base + o, Hop(u, m, c, p, kept, H)
 
-    def _hop_backward(self, do, hop: Hop, mask, workspace):
+    def _hop_backward(self, do, hop: Hop, mask):
         """Gradients by u (B, D), m and c (B, M, D)."""
         if hop.attention is None:
             dc = hop.p[:, :, None] * do[:, None]  # (B, M, D)
@@ -265,7 +264,7 @@ class MemoryNetwork(Layer):
         else:
             dq, dk, dv = attention.backward(do[:, None, None], hop.attention)
             du, dm, dc = dq[:, 0, 0], dk[:, :, 0], dv[:, :, 0]
-        base = do if self.hop is None else self.hop.backward(do, hop.H, workspace=workspace)
+        base = do if self.hop is None else self.hop.backward(do, hop.H)
         return base + du, dm, dc
 
     def settings(self):

@@ -99,7 +99,7 @@ class Reader(Layer):
         self.end = Linear(2 * hidden_size, 2 * hidden_size, bias=False, **options)
         self.dropout = Dropout(dropout)
 
-    def forward(self, passage, question, spans, features=None, *, key: Key | None = None, workspace=None):
+    def forward(self, passage, question, spans, features=None, *, key: Key | None = None):
         """The loss of a batch.
 
         Parameters
@@ -114,7 +114,6 @@ class Reader(Layer):
             Only where F is not 0.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -126,7 +125,7 @@ class Reader(Layer):
         TypeError, ValueError
             If an argument has a wrong shape or dtype, an id is out of range, or a span lies outside of its passage.
         """
-        (start, end), saved = self._logits(passage, question, features, key, workspace)  # (B, T) each
+        (start, end), saved = self._logits(passage, question, features, key)  # (B, T) each
         B = len(start)
         spans = checks.integers("spans", spans, (B, 2), "(B, 2)")
         if not checks.trusted(spans):
@@ -136,26 +135,23 @@ class Reader(Layer):
                 b = int(wrong.argmax())
                 raise ValueError(f"spans must lie in the passage, got {spans[b].tolist()} in row {b} of {lengths[b]} words")
         losses, kept = zip(
-            *(
-                cross_entropy.forward(logits, checks.kernel_ready(spans[:, side]), workspace=workspace)
-                for side, logits in enumerate((start, end))
-            ),
+            *(cross_entropy.forward(logits, checks.kernel_ready(spans[:, side])) for side, logits in enumerate((start, end))),
             strict=True,
         )
         return (losses[0] + losses[1]) / 2, saved._replace(losses=kept)
 
-    def logits(self, passage, question, features=None, *, workspace=None):
+    def logits(self, passage, question, features=None):
         """Logits of the start and of the end, (B, T) each; of padding -1e9. Arguments as `forward`'s."""
-        return self._logits(passage, question, features, None, workspace)[0]
+        return self._logits(passage, question, features, None)[0]
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None):
+    def backward(self, saved, *, dloss: float = 1.0):
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
         -------
         dfeatures : ndarray, shape (B, T, F), or None where there are none
         """
-        options = {"workspace": workspace}
+        options = {}
         E = self.embed_dim
         dy = np.zeros_like(saved.y)  # (B, T, 2H)
         dr = 0.0  # (B, 2H)
@@ -182,7 +178,7 @@ class Reader(Layer):
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _logits(self, passage, question, features, key, workspace):
+    def _logits(self, passage, question, features, key):
         passage = checks.ids("passage", passage, self.vocab_size, (None, None), "(B, T)")
         B, T = passage.shape
         question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
@@ -194,7 +190,7 @@ class Reader(Layer):
         elif features is not None:
             raise ValueError(f"features is for a reader with some, got {checks.describe(features)}")
         keys = [None if key is None else key.fold(number) for number in range(6)]
-        options = {"workspace": workspace}
+        options = {}
         lengths = [(ids != 0).sum(axis=1) for ids in (passage, question)]  # (B,) each
         (p, kept_p), (q, kept_q) = self._embed(passage, keys[0], options), self._embed(question, keys[1], options)
         query, curve_p, map_p = self._align(p, options)  # (B, T, E)

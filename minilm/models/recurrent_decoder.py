@@ -31,7 +31,7 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, BahdanauAttention, Layer, Linear, LuongAttention
 from minilm.layers.residual import added
 from minilm.ops import checks, tanh
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["RecurrentDecoder"]
 
@@ -80,7 +80,7 @@ class RecurrentDecoder(Layer):
 
     # --- sequences ---------------------------------------------------------------------------------------------------
 
-    def forward(self, x, state, memory, *, mask=None, key=None, workspace=None):
+    def forward(self, x, state, memory, *, mask=None, key=None):
         """All steps.
 
         Parameters
@@ -101,27 +101,27 @@ class RecurrentDecoder(Layer):
         T, B, _ = x.shape
         keys = projected = None
         if self.attention is not None:
-            keys, projected = self.attention.project(memory, workspace=workspace)  # (B, S, A)
+            keys, projected = self.attention.project(memory)  # (B, S, A)
         peek = state[0][-1] if self.peeky else None  # (B, H)
         each = (peek, keys, memory, mask)
         if not self.stepwise:
-            h, _, saved = self._run(x, state, None, *each, key, workspace)
+            h, _, saved = self._run(x, state, None, *each, key)
             return h, Saved([saved], projected, np.shape(memory), self.peeky)
-        allocate, steps = empty_from(workspace, x), []
-        h = allocate((B, T, self.width), self.dtype)  # (B, T, H)
+        steps = []
+        h = empty((B, T, self.width), self.dtype, like=x)  # (B, T, H)
         feed = None
         if self.input_feeding:
-            feed = allocate((B, self.hidden_size), self.dtype)  # (B, H)
+            feed = empty((B, self.hidden_size), self.dtype, like=x)  # (B, H)
             feed.fill(0)
         for t in range(T):
             mine = None if key is None else key.fold(t // 63).fold(t % 63)
-            out, state, saved = self._run(x[t : t + 1], state, feed, *each, mine, workspace)  # (B, 1, H)
+            out, state, saved = self._run(x[t : t + 1], state, feed, *each, mine)  # (B, 1, H)
             h[:, t] = out[:, 0]
             feed = out[:, 0] if self.input_feeding else None
             steps.append(saved)
         return h, Saved(steps, projected, np.shape(memory), self.peeky)
 
-    def backward(self, dh, saved, *, workspace=None):
+    def backward(self, dh, saved):
         """Gradients by the inputs.
 
         Parameters
@@ -136,20 +136,20 @@ class RecurrentDecoder(Layer):
         dmemory : ndarray, shape (B, S, H), or None
         """
         B, T, _ = dh.shape
-        allocate, H = empty_from(workspace, dh), self.hidden_size
+        H = self.hidden_size
         E = self.recurrent.input_size - H * (self.peeky + self.stepwise)
-        dx = allocate((T, B, E), self.dtype)  # (T, B, E)
+        dx = empty((T, B, E), self.dtype, like=dh)  # (T, B, E)
         dpeek = devices.array_module(dh).zeros((B, H), self.dtype) if self.peeky else None  # (B, H)
         dkeys = dmemory = dfeed = None
         dstate: tuple = (None,) * len(self.recurrent.Output._fields[1:])
         count = len(saved.steps)
         for step in reversed(range(count)):
             mine = slice(step, step + 1) if self.stepwise else slice(0, T)
-            part = allocate((B, mine.stop - mine.start, dh.shape[2]), self.dtype)  # (B, t, width)
+            part = empty((B, mine.stop - mine.start, dh.shape[2]), self.dtype, like=dh)  # (B, t, width)
             part[...] = dh[:, mine]
             if dfeed is not None:
                 part[:, 0] += dfeed
-            dinput, dstate, parts = self._run_backward(part, dstate, saved.steps[step], dpeek, workspace)
+            dinput, dstate, parts = self._run_backward(part, dstate, saved.steps[step], dpeek)
             dx[mine] = dinput[:, :, :E]
             if self.peeky:
                 dpeek += dinput[:, :, E : E + H].sum(axis=0)
@@ -160,7 +160,7 @@ class RecurrentDecoder(Layer):
                     parts if dkeys is None else (added(a, b, a) for a, b in zip((dkeys, dmemory), parts, strict=True))
                 )
         if dkeys is not None:
-            dmemory = self.attention.project_backward(dkeys, dmemory, saved.projected, workspace=workspace)  # (B, S, H)
+            dmemory = self.attention.project_backward(dkeys, dmemory, saved.projected)  # (B, S, H)
         if self.peeky:
             dstate[0][-1] += dpeek
         return dx, dstate, dmemory
@@ -169,23 +169,26 @@ class RecurrentDecoder(Layer):
 
     def step(self, x, state, feed, peek, keys, memory, mask, *, return_weights=False):
         """h (N, width) and the state after one step of x (N, E); with `return_weights` also those of attention, (N, S)."""
-        h, state, (*_, weights) = self._run(x[None], state, feed, peek, keys, memory, mask, None, None, return_weights)
+        h, state, (*_, weights) = self._run(x[None], state, feed, peek, keys, memory, mask, None, return_weights)
         return (h[:, 0], state, weights[:, 0]) if return_weights else (h[:, 0], state)
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _run(self, x, state, feed, peek, keys, memory, mask, key, workspace, return_weights=False):
+    def _run(self, x, state, feed, peek, keys, memory, mask, key, return_weights=False):
         """t steps: h (B, t, width), the state after them, and what backward needs."""
-        allocate, H = empty_from(workspace, x), self.hidden_size
+        H = self.hidden_size
         t, B, E = x.shape
-        options = {"key_mask": mask, "return_weights": return_weights, "workspace": workspace}
+        options = {
+            "key_mask": mask,
+            "return_weights": return_weights,
+        }
         context = None
         if self.attend_first:
             context, attended = self.attention.attend(checks.kernel_ready(state[0][-1])[:, None], keys, memory, **options)
             context, weights = context if return_weights else (context, None)  # (B, 1, H), (B, 1, S)
             feed = context[:, 0]  # (B, H)
         if peek is not None or feed is not None:
-            wide = allocate((t, B, self.recurrent.input_size), x.dtype)  # (t, B, E [+ H] [+ H])
+            wide = empty((t, B, self.recurrent.input_size), x.dtype, like=x)  # (t, B, E [+ H] [+ H])
             wide[:, :, :E] = x
             if peek is not None:
                 wide[:, :, E : E + H] = peek
@@ -193,47 +196,47 @@ class RecurrentDecoder(Layer):
                 wide[:, :, -H:] = feed
             x = wide
         given = state[0] if len(state) == 1 else state
-        out, ran = self.recurrent.forward(x, given, key=key, workspace=workspace)
+        out, ran = self.recurrent.forward(x, given, key=key)
         state = out.state if isinstance(out.state, tuple) else (out.state,)
         parts = 1 + (self.attention is not None) + self.peeky
-        h = allocate((B, t, parts * H), x.dtype)  # (B, t, parts H)
+        h = empty((B, t, parts * H), x.dtype, like=x)  # (B, t, parts H)
         h[:, :, :H] = out.y.transpose(1, 0, 2)
         if peek is not None:
             h[:, :, -H:] = peek[:, None]
         if self.attention is None:
             return h, state, (ran, None, None, None, None)
         if context is None:
-            query = allocate((B, t, H), x.dtype)  # (B, t, H)
+            query = empty((B, t, H), x.dtype, like=x)  # (B, t, H)
             query[...] = h[:, :, :H]
             context, attended = self.attention.attend(query, keys, memory, **options)  # (B, t, H)
             context, weights = context if return_weights else (context, None)
         h[:, :, H : 2 * H] = context
-        a, combined = self.combine.forward(h, workspace=workspace)  # (B, t, H)
-        h, bent = tanh.forward(a, workspace=workspace)  # (B, t, H)
+        a, combined = self.combine.forward(h)  # (B, t, H)
+        h, bent = tanh.forward(a)  # (B, t, H)
         return h, state, (ran, attended, combined, bent, weights)
 
-    def _run_backward(self, dh, dstate, saved, dpeek, workspace):
+    def _run_backward(self, dh, dstate, saved, dpeek):
         """Of t steps: d[x; peek; feed] (t, B, ...), dstate, and dkeys and dmemory, or None; adds to dpeek (B, H)."""
         ran, attended, combined, bent, _ = saved
-        allocate, H = empty_from(workspace, dh), self.hidden_size
+        H = self.hidden_size
         B, t, _ = dh.shape
         parts = dcontext = None
         if self.attention is not None:
-            dh = self.combine.backward(tanh.backward(dh, bent, workspace=workspace), combined, workspace=workspace)
-            dcontext = allocate((B, t, H), dh.dtype)  # (B, t, H)
+            dh = self.combine.backward(tanh.backward(dh, bent), combined)
+            dcontext = empty((B, t, H), dh.dtype, like=dh)  # (B, t, H)
             dcontext[...] = dh[:, :, H : 2 * H]
         if dpeek is not None:
             dpeek += dh[:, :, -H:].sum(axis=1)
-        dy = allocate((t, B, H), dh.dtype)  # (t, B, H)
+        dy = empty((t, B, H), dh.dtype, like=dh)  # (t, B, H)
         dy[...] = dh[:, :, :H].transpose(1, 0, 2)
         if dcontext is not None and not self.attend_first:
-            dquery, *parts = self.attention.attend_backward(dcontext, attended, workspace=workspace)
+            dquery, *parts = self.attention.attend_backward(dcontext, attended)
             dy += dquery.transpose(1, 0, 2)
-        dinput, dstate = self.recurrent.backward((dy, *dstate), ran, workspace=workspace)
+        dinput, dstate = self.recurrent.backward((dy, *dstate), ran)
         dstate = dstate if isinstance(dstate, tuple) else (dstate,)
         if self.attend_first:
             dcontext[:, 0] += dinput[0, :, -H:]
-            dquery, *parts = self.attention.attend_backward(dcontext, attended, workspace=workspace)
+            dquery, *parts = self.attention.attend_backward(dcontext, attended)
             dstate[0][-1] += dquery[:, 0]
         return dinput, dstate, parts
 

@@ -28,7 +28,7 @@ from minilm.layers.base import generator_of
 from minilm.models.config import RNNLanguageModelConfig
 from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 from minilm.random import Key
 
 __all__ = ["RNNLanguageModel", "Saved"]
@@ -112,7 +112,7 @@ class RNNLanguageModel(Layer):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, ids, targets, state=None, *, key: Key | None = None, workspace=None):
+    def forward(self, ids, targets, state=None, *, key: Key | None = None):
         """Mean cross-entropy of the targets, in nats a token.
 
         Parameters
@@ -125,8 +125,6 @@ class RNNLanguageModel(Layer):
             From `initial_state` or from an earlier ``saved.state``; zeros without it.
         key : Key, optional
             For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
-        workspace : Workspace, optional
-            Where all arrays are taken from; reset it before each step.
 
         Returns
         -------
@@ -134,13 +132,13 @@ class RNNLanguageModel(Layer):
         saved : Saved
             ``saved.state`` is the state after the last step.
         """
-        ids, targets = self._time_order(ids, targets, workspace)  # (T, B) each
-        y, state, parts = self._hidden(ids, state, key, workspace)  # (T, B, E or H)
-        logits, saved_output = self.output.forward(y, workspace=workspace)  # (T, B, V)
-        loss, saved_loss = cross_entropy.forward(logits, targets, workspace=workspace)
+        ids, targets = self._time_order(ids, targets)  # (T, B) each
+        y, state, parts = self._hidden(ids, state, key)  # (T, B, E or H)
+        logits, saved_output = self.output.forward(y)  # (T, B, V)
+        loss, saved_loss = cross_entropy.forward(logits, targets)
         return loss, Saved(_copied(state), (*parts, saved_output), saved_loss)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None):
+    def backward(self, saved, *, dloss: float = 1.0):
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
@@ -149,21 +147,21 @@ class RNNLanguageModel(Layer):
             Training by truncated backpropagation has no use for it.
         """
         embedded, dropped, recurrent, norm, top, projection, output = saved.parts
-        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (T, B, V)
-        dy = self.output.backward(dlogits, output, workspace=workspace)  # (T, B, E or H)
+        dlogits = cross_entropy.backward(dloss, saved.loss)  # (T, B, V)
+        dy = self.output.backward(dlogits, output)  # (T, B, E or H)
         if self.projection is not None:
-            dy = self.projection.backward(dy, projection, workspace=workspace)  # (T, B, H)
-        dy = self.dropout.backward(dy, top, workspace=workspace)
+            dy = self.projection.backward(dy, projection)  # (T, B, H)
+        dy = self.dropout.backward(dy, top)
         if self.norm is not None:
-            dy = self.norm.backward(dy, norm, workspace=workspace)
-        dx, dstate = self.recurrent.backward(dy, recurrent, workspace=workspace)  # (T, B, E)
-        dx = self.dropout.backward(dx, dropped, workspace=workspace)
-        self.embedding.backward(dx, embedded, workspace=workspace)
+            dy = self.norm.backward(dy, norm)
+        dx, dstate = self.recurrent.backward(dy, recurrent)  # (T, B, E)
+        dx = self.dropout.backward(dx, dropped)
+        self.embedding.backward(dx, embedded)
         return dstate
 
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
-    def loss(self, ids, targets, state=None, *, workspace=None):
+    def loss(self, ids, targets, state=None):
         """Mean cross-entropy without dropout and without what a gradient would need.
 
         Returns
@@ -171,13 +169,13 @@ class RNNLanguageModel(Layer):
         loss : scalar
         state : after the last step
         """
-        ids, targets = self._time_order(ids, targets, workspace)  # (T, B) each
-        y, state, _ = self._hidden(ids, state, None, workspace)  # (T, B, E or H)
-        logits, _ = self.output.forward(y, workspace=workspace)  # (T, B, V)
-        loss, _ = cross_entropy.forward(logits, targets, gradient=False, workspace=workspace)
+        ids, targets = self._time_order(ids, targets)  # (T, B) each
+        y, state, _ = self._hidden(ids, state, None)  # (T, B, E or H)
+        logits, _ = self.output.forward(y)  # (T, B, V)
+        loss, _ = cross_entropy.forward(logits, targets, gradient=False)
         return loss, _copied(state)
 
-    def logits(self, ids, state=None, *, last: bool = False, workspace=None):
+    def logits(self, ids, state=None, *, last: bool = False):
         """Logits of the token after each of `ids`.
 
         Parameters
@@ -192,11 +190,11 @@ class RNNLanguageModel(Layer):
         logits : ndarray, shape (B, T, V), or (B, V) with `last`
         state : after the last step
         """
-        ids, _ = self._time_order(ids, None, workspace)  # (T, B)
-        y, state, _ = self._hidden(ids, state, None, workspace)  # (T, B, E or H)
+        ids, _ = self._time_order(ids, None)  # (T, B)
+        y, state, _ = self._hidden(ids, state, None)  # (T, B, E or H)
         if last:
-            return self.output.forward(y[-1], workspace=workspace)[0], _copied(state)  # (B, V)
-        logits = self.output.forward(y, workspace=workspace)[0]  # (T, B, V)
+            return self.output.forward(y[-1])[0], _copied(state)  # (B, V)
+        logits = self.output.forward(y)[0]  # (T, B, V)
         return logits.transpose(1, 0, 2), _copied(state)
 
     def initial_state(self, batch: int):
@@ -234,9 +232,9 @@ class RNNLanguageModel(Layer):
         """
 
         def outputs():
-            time_ordered, wanted = self._time_order(ids, targets, None)  # (T, B) each
+            time_ordered, wanted = self._time_order(ids, targets)  # (T, B) each
             seen: list[tuple[str, np.ndarray]] = []
-            y, _, _ = self._hidden(time_ordered, state, key, None, seen)
+            y, _, _ = self._hidden(time_ordered, state, key, seen)
             yield from seen
             logits = self.output.forward(y)[0]  # (T, B, V)
             yield "output of output", logits  # before the loss, which refuses logits that are all NaN
@@ -246,7 +244,7 @@ class RNNLanguageModel(Layer):
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _time_order(self, ids, targets, workspace):
+    def _time_order(self, ids, targets):
         """ids and targets (B, T) checked, and copied as (T, B)."""
         ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
         if targets is not None:
@@ -257,20 +255,20 @@ class RNNLanguageModel(Layer):
         for array in (ids, targets):
             turned = None
             if array is not None:
-                turned = empty_from(workspace, array)(array.shape[::-1], np.int64)  # (T, B)
+                turned = empty(array.shape[::-1], np.int64, like=array)  # (T, B)
                 turned[...] = array.T
             ordered.append(turned)
         return ordered
 
-    def _hidden(self, ids, state, key, workspace, seen=None):
+    def _hidden(self, ids, state, key, seen=None):
         """What the output layer reads, (T, B, E or H), the state after it, and what each part saved.
 
         `seen` collects what each layer gave, for `diagnose`.
         """
         keys = [None if key is None else key.fold(i) for i in range(3)]
-        x, embedded = self.embedding.forward(ids, workspace=workspace)  # (T, B, E)
-        x, dropped = self.dropout.forward(x, key=keys[0], workspace=workspace)
-        out, recurrent = self.recurrent.forward(x, state, key=keys[1], workspace=workspace)
+        x, embedded = self.embedding.forward(ids)  # (T, B, E)
+        x, dropped = self.dropout.forward(x, key=keys[0])
+        out, recurrent = self.recurrent.forward(x, state, key=keys[1])
         y = out.y  # (T, B, H)
         if seen is not None:
             seen.append(("output of embedding", x))
@@ -278,10 +276,10 @@ class RNNLanguageModel(Layer):
             seen.append((f"output of recurrent layer {len(out.h_n) - 1}", y))
         norm = projection = None
         if self.norm is not None:
-            y, norm = self.norm.forward(y, workspace=workspace)
-        y, top = self.dropout.forward(y, key=keys[2], workspace=workspace)
+            y, norm = self.norm.forward(y)
+        y, top = self.dropout.forward(y, key=keys[2])
         if self.projection is not None:
-            y, projection = self.projection.forward(y, workspace=workspace)  # (T, B, E)
+            y, projection = self.projection.forward(y)  # (T, B, E)
         return y, out.state, (embedded, dropped, recurrent, norm, top, projection)
 
     def settings(self):

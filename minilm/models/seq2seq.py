@@ -30,7 +30,7 @@ from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.recurrent_decoder import RecurrentDecoder
 from minilm.models.seq2seq_config import Seq2SeqConfig
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["Seq2Seq", "Seq2SeqState"]
 
@@ -126,47 +126,47 @@ class Seq2Seq(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None, workspace=None):
+    def forward(self, source, inputs, targets, lengths=None, *, key=None):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
         keys = [None] * 5 if key is None else [key.fold(i) for i in range(5)]
-        read, embedded, encoded = self._read(source, lengths, keys[0], keys[1], workspace)
-        x, written = self._embedded(self.target_embedding, inputs, keys[2], workspace)  # (T, B, E)
-        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=keys[3], workspace=workspace)
-        logits, top = self._read_out(h, keys[4], workspace)  # (B, T, V)
+        read, embedded, encoded = self._read(source, lengths, keys[0], keys[1])
+        x, written = self._embedded(self.target_embedding, inputs, keys[2])  # (T, B, E)
+        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=keys[3])
+        logits, top = self._read_out(h, keys[4])  # (B, T, V)
         smoothing = self.config.label_smoothing
-        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing, workspace=workspace)
+        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
         return loss, Saved(embedded, encoded, written, decoded, top, saved)
 
     forward.__doc__ = EncoderDecoder.forward.__doc__
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dropped, projected, output = saved.top
-        dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
-        dh = self.output.backward(dlogits, output, workspace=workspace)  # (B, T, E or width)
+        dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
+        dh = self.output.backward(dlogits, output)  # (B, T, E or width)
         if self.projection is not None:
-            dh = self.projection.backward(dh, projected, workspace=workspace)  # (B, T, width)
-        dh = self.dropout.backward(dh, dropped, workspace=workspace)
-        dx, dstate, dmemory = self.decoder.backward(dh, saved.decoder, workspace=workspace)  # (T, B, E), ..., (B, S, H)
-        self._embedded_backward(self.target_embedding, dx, saved.target, workspace)
+            dh = self.projection.backward(dh, projected)  # (B, T, width)
+        dh = self.dropout.backward(dh, dropped)
+        dx, dstate, dmemory = self.decoder.backward(dh, saved.decoder)  # (T, B, E), ..., (B, S, H)
+        self._embedded_backward(self.target_embedding, dx, saved.target)
         dy = None
         if dmemory is not None:
-            dy = empty_from(workspace, dmemory)((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype)  # (S, B, H)
+            dy = empty((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype, like=dmemory)  # (S, B, H)
             dy[...] = dmemory.transpose(1, 0, 2)
-        dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), saved.encoder, workspace=workspace)  # (S, B, E)
-        self._embedded_backward(self.source_embedding, dx, saved.source, workspace)
+        dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), saved.encoder)  # (S, B, E)
+        self._embedded_backward(self.source_embedding, dx, saved.source)
 
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
-    def logits(self, source, inputs, lengths=None, *, workspace=None):
+    def logits(self, source, inputs, lengths=None):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
-        read, *_ = self._read(source, lengths, None, None, workspace)
-        x, _ = self._embedded(self.target_embedding, inputs, None, workspace)  # (T, B, E)
-        h, _ = self.decoder.forward(x, read.state, read.memory, mask=read.mask, workspace=workspace)
-        return self._read_out(h, None, workspace)[0]
+        read, *_ = self._read(source, lengths, None, None)
+        x, _ = self._embedded(self.target_embedding, inputs, None)  # (T, B, E)
+        h, _ = self.decoder.forward(x, read.state, read.memory, mask=read.mask)
+        return self._read_out(h, None)[0]
 
     logits.__doc__ = EncoderDecoder.logits.__doc__
 
@@ -174,7 +174,7 @@ class Seq2Seq(EncoderDecoder):
         """Read the source, from the host or the model's device: the state before the first token of the target, of any length."""
         source, lengths = devices.to(self.device, self._source(source, lengths))
         with devices.ids_are_checked():
-            read, *_ = self._read(source, lengths, None, None, None)
+            read, *_ = self._read(source, lengths, None, None)
         keys = None if read.memory is None else self.decoder.attention.project(read.memory)[0]  # (B, S, A)
         feed = None
         if self.config.input_feeding:
@@ -199,7 +199,7 @@ class Seq2Seq(EncoderDecoder):
             The one that was given still holds.
         """
         h, state, _ = self._step(ids, state)
-        return self._read_out(h, None, None)[0], state
+        return self._read_out(h, None)[0], state
 
     def attention(self, source, inputs, lengths=None):
         """What each position of the target takes of each of the source: (B, T, S), in the source's own order.
@@ -232,15 +232,15 @@ class Seq2Seq(EncoderDecoder):
         feed = h if self.config.input_feeding else None
         return h, state._replace(state=after, feed=feed), weights[0] if weights else None
 
-    def _read(self, source, lengths, key, inner, workspace):
+    def _read(self, source, lengths, key, inner):
         """What the decoder gets of the source, and what the parts saved."""
         if self.config.reverse:
             source = np.take_along_axis(source, _backwards(source, lengths), axis=1)  # (B, S)
-        x, embedded = self._embedded(self.source_embedding, source, key, workspace)  # (S, B, E)
-        out, encoded = self.encoder.forward(x, None, lengths, key=inner, workspace=workspace)
+        x, embedded = self._embedded(self.source_embedding, source, key)  # (S, B, E)
+        out, encoded = self.encoder.forward(x, None, lengths, key=inner)
         memory = None
         if self.config.attention is not None:
-            memory = empty_from(workspace, source)((*source.shape, self.config.hidden_size), self.dtype)  # (B, S, H)
+            memory = empty((*source.shape, self.config.hidden_size), self.dtype, like=source)  # (B, S, H)
             memory[...] = out.y.transpose(1, 0, 2)
         state = tuple(map(self._together, out[1:]))  # (L, B, H) each
         return Read(memory, state, mask_of(lengths, source.shape[1])), embedded, encoded
@@ -259,25 +259,25 @@ class Seq2Seq(EncoderDecoder):
         L, B, H = dstate.shape
         return checks.kernel_ready(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
 
-    def _embedded(self, embedding, ids, key, workspace):
+    def _embedded(self, embedding, ids, key):
         """Embedding and dropout of ids (B, T): (T, B, E), and what both saved."""
-        turned = empty_from(workspace, ids)(ids.shape[::-1], np.int64)  # (T, B)
+        turned = empty(ids.shape[::-1], np.int64, like=ids)  # (T, B)
         turned[...] = ids.T
-        x, embedded = embedding.forward(turned, workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
+        x, embedded = embedding.forward(turned)
+        x, dropped = self.dropout.forward(x, key=key)
         return x, (embedded, dropped)
 
-    def _embedded_backward(self, embedding, dx, saved, workspace) -> None:
+    def _embedded_backward(self, embedding, dx, saved) -> None:
         embedded, dropped = saved
-        embedding.backward(self.dropout.backward(dx, dropped, workspace=workspace), embedded, workspace=workspace)
+        embedding.backward(self.dropout.backward(dx, dropped), embedded)
 
-    def _read_out(self, h, key, workspace):
+    def _read_out(self, h, key):
         """Logits of what the decoder gave, and what the parts saved."""
-        h, dropped = self.dropout.forward(h, key=key, workspace=workspace)
+        h, dropped = self.dropout.forward(h, key=key)
         projected = None
         if self.projection is not None:
-            h, projected = self.projection.forward(h, workspace=workspace)  # (..., E)
-        logits, output = self.output.forward(h, workspace=workspace)
+            h, projected = self.projection.forward(h)  # (..., E)
+        logits, output = self.output.forward(h)
         return logits, (dropped, projected, output)
 
     def settings(self):

@@ -21,7 +21,7 @@ import numpy as np
 from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import checks, embedding
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 from minilm.random import Key
 
 __all__ = ["Spelling", "Tagger"]
@@ -105,7 +105,7 @@ class Tagger(Layer):
 
     # --- training and use --------------------------------------------------------------------------------------------
 
-    def forward(self, ids, tags, lengths=None, spelling: Spelling | None = None, *, key: Key | None = None, workspace=None):
+    def forward(self, ids, tags, lengths=None, spelling: Spelling | None = None, *, key: Key | None = None):
         """The loss of a batch.
 
         Parameters
@@ -119,7 +119,6 @@ class Tagger(Layer):
             Where the model has characters.
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -127,85 +126,83 @@ class Tagger(Layer):
             Mean over the sentences of the negative log-likelihood of their tags.
         saved : Saved
         """
-        emissions, parts, lengths = self._emissions(ids, lengths, spelling, key, workspace)
-        nll, saved = self.crf.forward(emissions, tags, lengths, workspace=workspace)  # (B,)
+        emissions, parts, lengths = self._emissions(ids, lengths, spelling, key)
+        nll, saved = self.crf.forward(emissions, tags, lengths)  # (B,)
         return nll.mean(dtype=np.float64).astype(self.dtype), Saved(parts, saved, len(nll))
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         (embedded, words, spelled, dropped, recurrent, top, output), crf, B = saved
-        allocate = empty_from(workspace, crf.alpha)
-        dnll = allocate((B,), self.dtype)  # (B,)
+        dnll = empty((B,), self.dtype, like=crf.alpha)  # (B,)
         dnll[...] = dloss / B
-        demissions = self.crf.backward(dnll, crf, workspace=workspace)  # (B, T, K)
-        turned = allocate((demissions.shape[1], B, self.num_tags), self.dtype)  # (T, B, K)
+        demissions = self.crf.backward(dnll, crf)  # (B, T, K)
+        turned = empty((demissions.shape[1], B, self.num_tags), self.dtype, like=crf.alpha)  # (T, B, K)
         turned[...] = demissions.transpose(1, 0, 2)
-        dh = self.output.backward(turned, output, workspace=workspace)  # (T, B, 2H)
-        dh = self.dropout.backward(dh, top, workspace=workspace)
-        dx, _ = self.recurrent.backward(dh, recurrent, workspace=workspace)  # (T, B, E + 2C)
-        dx = self.dropout.backward(dx, dropped, workspace=workspace)
+        dh = self.output.backward(turned, output)  # (T, B, 2H)
+        dh = self.dropout.backward(dh, top)
+        dx, _ = self.recurrent.backward(dh, recurrent)  # (T, B, E + 2C)
+        dx = self.dropout.backward(dx, dropped)
         if spelled is not None:
             E = self.embedding.embedding_dim
-            self._spelled_backward(dx[..., E:], spelled, workspace)
+            self._spelled_backward(dx[..., E:], spelled)
             dx = dx[..., :E]  # (T, B, E)
-        dx = self.word_dropout.backward(dx, words, workspace=workspace)
-        self.embedding.backward(dx, embedded, workspace=workspace)
+        dx = self.word_dropout.backward(dx, words)
+        self.embedding.backward(dx, embedded)
 
-    def emissions(self, ids, lengths=None, spelling: Spelling | None = None, *, workspace=None):
+    def emissions(self, ids, lengths=None, spelling: Spelling | None = None):
         """Scores (B, T, K) of the tags, without dropout."""
-        return self._emissions(ids, lengths, spelling, None, workspace)[0]
+        return self._emissions(ids, lengths, spelling, None)[0]
 
-    def decode(self, ids, lengths=None, spelling: Spelling | None = None, *, allowed=None, workspace=None):
+    def decode(self, ids, lengths=None, spelling: Spelling | None = None, *, allowed=None):
         """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
-        emissions = self.emissions(ids, lengths, spelling, workspace=workspace)  # (B, T, K)
-        return self.crf.decode(emissions, lengths, allowed=allowed, workspace=workspace)[0]
+        emissions = self.emissions(ids, lengths, spelling)  # (B, T, K)
+        return self.crf.decode(emissions, lengths, allowed=allowed)[0]
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _emissions(self, ids, lengths, spelling, key, workspace):
+    def _emissions(self, ids, lengths, spelling, key):
         ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)
         keys = [None if key is None else key.fold(i) for i in range(4)]
-        allocate = empty_from(workspace, ids)
-        x, embedded = self.embedding.forward(ids.T, workspace=workspace)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0], workspace=workspace)
+        x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
+        x, words = self.word_dropout.forward(x, key=keys[0])
         spelled = None
         if self.speller is not None:
-            c, spelled = self._spelled(spelling, ids.shape, workspace)  # (T, B, 2C)
-            both = allocate((*x.shape[:2], x.shape[2] + c.shape[2]), self.dtype)  # (T, B, E + 2C)
+            c, spelled = self._spelled(spelling, ids.shape)  # (T, B, 2C)
+            both = empty((*x.shape[:2], x.shape[2] + c.shape[2]), self.dtype, like=ids)  # (T, B, E + 2C)
             both[..., : x.shape[2]], both[..., x.shape[2] :] = x, c
             x = both
         elif spelling is not None:
             raise ValueError("spelling was given to a model without characters")
-        x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)
-        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2], workspace=workspace)
-        h, top = self.dropout.forward(out.y, key=keys[3], workspace=workspace)  # (T, B, 2H)
-        e, output = self.output.forward(h, workspace=workspace)  # (T, B, K)
-        emissions = allocate((*ids.shape, self.num_tags), self.dtype)  # (B, T, K)
+        x, dropped = self.dropout.forward(x, key=keys[1])
+        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
+        h, top = self.dropout.forward(out.y, key=keys[3])  # (T, B, 2H)
+        e, output = self.output.forward(h)  # (T, B, K)
+        emissions = empty((*ids.shape, self.num_tags), self.dtype, like=ids)  # (B, T, K)
         emissions[...] = e.transpose(1, 0, 2)
         return emissions, (embedded, words, spelled, dropped, recurrent, top, output), lengths
 
-    def _spelled(self, spelling, shape, workspace):
+    def _spelled(self, spelling, shape):
         """What the characters say of each word, (T, B, 2C)."""
         if spelling is None:
             raise ValueError("spelling must be given: this model reads the characters of the words")
         letters, lengths, words = spelling
-        x, embedded = self.character_embedding.forward(letters, workspace=workspace)  # (U, W, C)
-        out, recurrent = self.speller.forward(x, lengths=lengths, workspace=workspace)
+        x, embedded = self.character_embedding.forward(letters)  # (U, W, C)
+        out, recurrent = self.speller.forward(x, lengths=lengths)
         _, U, C = out.h_n.shape
-        c = empty_from(workspace, out.h_n)((U, 2 * C), self.dtype)  # (U, 2C)
+        c = empty((U, 2 * C), self.dtype, like=out.h_n)  # (U, 2C)
         c[:, :C], c[:, C:] = out.h_n
         words = checks.ids("spelling.words", words, U, shape, "(B, T)")
-        found, placed = embedding.forward(words.T, c, workspace=workspace)  # (T, B, 2C)
+        found, placed = embedding.forward(words.T, c)  # (T, B, 2C)
         return found, (embedded, recurrent, placed)
 
-    def _spelled_backward(self, dc, saved, workspace) -> None:
+    def _spelled_backward(self, dc, saved) -> None:
         embedded, recurrent, placed = saved
-        dc = embedding.backward(dc, placed, workspace=workspace)  # (U, 2C)
+        dc = embedding.backward(dc, placed)  # (U, 2C)
         U, C = len(dc), dc.shape[1] // 2
-        dh_n = empty_from(workspace, dc)((2, U, C), self.dtype)  # (2, U, C)
+        dh_n = empty((2, U, C), self.dtype, like=dc)  # (2, U, C)
         dh_n[0], dh_n[1] = dc[:, :C], dc[:, C:]
-        dx, _ = self.speller.backward((None, dh_n), recurrent, workspace=workspace)  # (U, W, C)
-        self.character_embedding.backward(dx, embedded, workspace=workspace)
+        dx, _ = self.speller.backward((None, dh_n), recurrent)  # (U, W, C)
+        self.character_embedding.backward(dx, embedded)

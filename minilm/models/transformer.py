@@ -42,7 +42,7 @@ from minilm.layers.residual import added
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 __all__ = ["Transformer", "TransformerState"]
 
@@ -136,73 +136,72 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None, workspace=None):
+    def forward(self, source, inputs, targets, lengths=None, *, key=None):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
         keys = [None] * 4 if key is None else [key.fold(i) for i in range(4)]
         mask = mask_of(lengths, source.shape[1])
-        x, embedded = self._embedded("source", source, 0, keys[0], workspace)  # (B, S, D)
+        x, embedded = self._embedded("source", source, 0, keys[0])  # (B, S, D)
         encoder, decoder, norms = [], [], [None, None]
         for number, block in enumerate(self.encoder):
             mine = None if key is None else keys[1].fold(number)
-            x, saved = block.forward(x, key_mask=mask, key=mine, workspace=workspace)
+            x, saved = block.forward(x, key_mask=mask, key=mine)
             encoder.append(saved)
         if self.encoder_norm is not None:
-            x, norms[0] = self.encoder_norm.forward(x, workspace=workspace)
-        y, written = self._embedded("target", inputs, 0, keys[2], workspace)  # (B, T, D)
+            x, norms[0] = self.encoder_norm.forward(x)
+        y, written = self._embedded("target", inputs, 0, keys[2])  # (B, T, D)
         for number, block in enumerate(self.decoder):
             mine = None if key is None else keys[3].fold(number)
-            y, saved = block.forward(y, x, memory_mask=mask, key=mine, workspace=workspace)
+            y, saved = block.forward(y, x, memory_mask=mask, key=mine)
             decoder.append(saved)
         if self.decoder_norm is not None:
-            y, norms[1] = self.decoder_norm.forward(y, workspace=workspace)
-        logits, output = self.output.forward(y, workspace=workspace)  # (B, T, V)
+            y, norms[1] = self.decoder_norm.forward(y)
+        logits, output = self.output.forward(y)  # (B, T, V)
         smoothing = self.config.label_smoothing
-        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing, workspace=workspace)
+        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
         return loss, Saved(embedded, encoder, norms[0], written, decoder, norms[1], output, saved)
 
     forward.__doc__ = EncoderDecoder.forward.__doc__
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         D = self.config.d_model
-        allocate = empty_from(workspace, self.output.weight.value)
-        dy = allocate((*saved.target[0].ids.shape, D), self.dtype)  # (B, T, D)
-        dx = allocate((*saved.source[0].ids.shape, D), self.dtype)  # (B, S, D)
-        with scratch_of(workspace):
-            dlogits = cross_entropy.backward(dloss, saved.loss, workspace=workspace)  # (B, T, V)
-            dh = self.output.backward(dlogits, saved.output, workspace=workspace)  # (B, T, D)
-            dy[...] = dh if self.decoder_norm is None else self.decoder_norm.backward(dh, saved.decoder_norm, workspace=workspace)
+        dy = empty((*saved.target[0].ids.shape, D), self.dtype, like=self.output.weight.value)  # (B, T, D)
+        dx = empty((*saved.source[0].ids.shape, D), self.dtype, like=self.output.weight.value)  # (B, S, D)
+        with scratch():
+            dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
+            dh = self.output.backward(dlogits, saved.output)  # (B, T, D)
+            dy[...] = dh if self.decoder_norm is None else self.decoder_norm.backward(dh, saved.decoder_norm)
         dx.fill(0)
         for block, mine in zip(self.decoder[::-1], saved.decoder[::-1], strict=True):
-            with scratch_of(workspace):
-                dh, dmemory = block.backward(dy, mine, workspace=workspace)  # (B, T, D), (B, S, D)
+            with scratch():
+                dh, dmemory = block.backward(dy, mine)  # (B, T, D), (B, S, D)
                 dy[...] = dh
                 added(dx, dmemory, dx)
-        self._embedded_backward("target", dy, saved.target, workspace)
+        self._embedded_backward("target", dy, saved.target)
         if self.encoder_norm is not None:
-            with scratch_of(workspace):
-                dx[...] = self.encoder_norm.backward(dx, saved.encoder_norm, workspace=workspace)
+            with scratch():
+                dx[...] = self.encoder_norm.backward(dx, saved.encoder_norm)
         for block, mine in zip(self.encoder[::-1], saved.encoder[::-1], strict=True):
-            with scratch_of(workspace):
-                dx[...] = block.backward(dx, mine, workspace=workspace)
-        self._embedded_backward("source", dx, saved.source, workspace)
+            with scratch():
+                dx[...] = block.backward(dx, mine)
+        self._embedded_backward("source", dx, saved.source)
 
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
-    def logits(self, source, inputs, lengths=None, *, workspace=None):
+    def logits(self, source, inputs, lengths=None):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         mask = mask_of(lengths, source.shape[1])
-        memory = self._memory(source, mask, workspace)  # (B, S, D)
-        y = empty_from(workspace, inputs)((*inputs.shape, self.config.d_model), self.dtype)  # (B, T, D)
-        with scratch_of(workspace):
-            y[...] = self._embedded("target", inputs, 0, None, workspace)[0]
+        memory = self._memory(source, mask)  # (B, S, D)
+        y = empty((*inputs.shape, self.config.d_model), self.dtype, like=inputs)  # (B, T, D)
+        with scratch():
+            y[...] = self._embedded("target", inputs, 0, None)[0]
         for block in self.decoder:
-            with scratch_of(workspace):
-                y[...] = block.forward(y, memory, memory_mask=mask, workspace=workspace)[0]
-        return self._read_out(y, workspace)  # (B, T, V)
+            with scratch():
+                y[...] = block.forward(y, memory, memory_mask=mask)[0]
+        return self._read_out(y)  # (B, T, V)
 
     logits.__doc__ = EncoderDecoder.logits.__doc__
 
@@ -211,7 +210,7 @@ class Transformer(EncoderDecoder):
         source, lengths = devices.to(self.device, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
         with devices.ids_are_checked():
-            memory = self._memory(source, mask, None)  # (B, S, D)
+            memory = self._memory(source, mask)  # (B, S, D)
         B, H = len(source), self.config.num_heads
         cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=memory)
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
@@ -235,10 +234,10 @@ class Transformer(EncoderDecoder):
         """
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
-        y, _ = self._embedded("target", ids[:, None], state.cache.length, None, None)  # (N, 1, D)
+        y, _ = self._embedded("target", ids[:, None], state.cache.length, None)  # (N, 1, D)
         for layer, block in enumerate(self.decoder):
             y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
-        return self._read_out(y[:, 0], None), state._replace(cache=cache)
+        return self._read_out(y[:, 0]), state._replace(cache=cache)
 
     def attention(self, source, inputs, lengths=None, *, layer: int = -1):
         """What each position of the target takes of each of the source.
@@ -251,8 +250,8 @@ class Transformer(EncoderDecoder):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         mask = mask_of(lengths, source.shape[1])
-        memory = self._memory(source, mask, None)  # (B, S, D)
-        y, _ = self._embedded("target", inputs, 0, None, None)  # (B, T, D)
+        memory = self._memory(source, mask)  # (B, S, D)
+        y, _ = self._embedded("target", inputs, 0, None)  # (B, T, D)
         chosen = self.decoder[layer]
         for block in self.decoder:
             if block is not chosen:
@@ -265,38 +264,38 @@ class Transformer(EncoderDecoder):
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _embedded(self, side: str, ids, offset: int, key, workspace):
+    def _embedded(self, side: str, ids, offset: int, key):
         """√D times the embedding, and positions: (B, T, D), and what each part saved."""
-        x, embedded = getattr(self, f"{side}_embedding").forward(ids, workspace=workspace)
+        x, embedded = getattr(self, f"{side}_embedding").forward(ids)
         x *= x.dtype.type(math.sqrt(self.config.d_model))  # the embedding saved its ids, not x
-        x, placed = getattr(self, f"{side}_positions").forward(x, offset=offset, workspace=workspace)
-        x, dropped = self.dropout.forward(x, key=key, workspace=workspace)
+        x, placed = getattr(self, f"{side}_positions").forward(x, offset=offset)
+        x, dropped = self.dropout.forward(x, key=key)
         return x, (embedded, placed, dropped)
 
-    def _embedded_backward(self, side: str, dx, saved, workspace) -> None:
+    def _embedded_backward(self, side: str, dx, saved) -> None:
         embedded, placed, dropped = saved
-        with scratch_of(workspace):
-            dx = self.dropout.backward(dx, dropped, workspace=workspace)
-            dx = getattr(self, f"{side}_positions").backward(dx, placed, workspace=workspace)
-            scaled = empty_from(workspace, dx)(dx.shape, dx.dtype)  # (B, T, D)
+        with scratch():
+            dx = self.dropout.backward(dx, dropped)
+            dx = getattr(self, f"{side}_positions").backward(dx, placed)
+            scaled = empty(dx.shape, dx.dtype, like=dx)  # (B, T, D)
             np.multiply(dx, dx.dtype.type(math.sqrt(self.config.d_model)), out=scaled)
-            getattr(self, f"{side}_embedding").backward(scaled, embedded, workspace=workspace)
+            getattr(self, f"{side}_embedding").backward(scaled, embedded)
 
-    def _memory(self, source, mask, workspace):
+    def _memory(self, source, mask):
         """What the decoder reads of the source, (B, S, D)."""
-        x = empty_from(workspace, source)((*source.shape, self.config.d_model), self.dtype)  # (B, S, D)
-        with scratch_of(workspace):
-            x[...] = self._embedded("source", source, 0, None, workspace)[0]
+        x = empty((*source.shape, self.config.d_model), self.dtype, like=source)  # (B, S, D)
+        with scratch():
+            x[...] = self._embedded("source", source, 0, None)[0]
         for block in self.encoder:
-            with scratch_of(workspace):
-                x[...] = block.forward(x, key_mask=mask, workspace=workspace)[0]
-        return x if self.encoder_norm is None else self.encoder_norm.forward(x, workspace=workspace)[0]
+            with scratch():
+                x[...] = block.forward(x, key_mask=mask)[0]
+        return x if self.encoder_norm is None else self.encoder_norm.forward(x)[0]
 
-    def _read_out(self, y, workspace):
+    def _read_out(self, y):
         y = checks.kernel_ready(y)
         if self.decoder_norm is not None:
-            y, _ = self.decoder_norm.forward(y, workspace=workspace)
-        return self.output.forward(y, workspace=workspace)[0]  # (..., V)
+            y, _ = self.decoder_norm.forward(y)
+        return self.output.forward(y)[0]  # (..., V)
 
     def settings(self):
         c = self.config

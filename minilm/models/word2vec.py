@@ -28,7 +28,7 @@ from minilm.layers import Layer, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.config import Config
 from minilm.ops import checks, embedding, negative_sampling
-from minilm.ops.workspace import scratch_of
+from minilm.ops.workspace import scratch
 
 __all__ = ["Place", "Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
 
@@ -153,7 +153,7 @@ class Word2Vec(Layer):
 
     # --- the loss of a batch, for gradient checks and for optimizers of all kinds --------------------------------------
 
-    def forward(self, inputs, targets, negatives, *, key=None, workspace=None):
+    def forward(self, inputs, targets, negatives, *, key=None):
         """Mean loss of N predictions.
 
         Parameters
@@ -164,7 +164,6 @@ class Word2Vec(Layer):
         negatives : ndarray of integers, shape (N, K)
         key : optional
             Not used: nothing here is random.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -176,23 +175,23 @@ class Word2Vec(Layer):
             there = inputs != NO_WORD  # (N, C)
             if inputs.size and not checks.trusted(there) and not there.any(axis=1).all():
                 raise ValueError(f"inputs[{int(there.any(axis=1).argmin())}] has no neighbour: wanted at least one in each row")
-            vectors, embedded = embedding.forward(np.where(there, inputs, 0), self.input.value, workspace=workspace)  # (N, C, D)
+            vectors, embedded = embedding.forward(np.where(there, inputs, 0), self.input.value)  # (N, C, D)
             weights = (there / there.sum(axis=1, keepdims=True)).astype(self.dtype)[..., None]  # (N, C, 1)
             h = (vectors * weights).sum(axis=1)  # (N, D)
         else:
             inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None,), "(N,)")
-            h, embedded = embedding.forward(inputs, self.input.value, workspace=workspace)  # (N, D)
+            h, embedded = embedding.forward(inputs, self.input.value)  # (N, D)
             weights = None
-        loss, saved = negative_sampling.forward(h, self.output.value, targets, negatives, workspace=workspace)
+        loss, saved = negative_sampling.forward(h, self.output.value, targets, negatives)
         return loss, Saved(embedded, weights, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0, workspace=None) -> None:
+    def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add the gradients of the loss by all vectors to their buffer."""
-        with scratch_of(workspace):
-            dh, dW = negative_sampling.backward(dloss, saved.loss, workspace=workspace)  # (N, D), (V, D)
+        with scratch():
+            dh, dW = negative_sampling.backward(dloss, saved.loss)  # (N, D), (V, D)
             self.output.accumulate(dW)
             dvectors = dh if saved.weights is None else dh[:, None] * saved.weights  # (N, D) or (N, C, D)
-            self.input.accumulate(embedding.backward(checks.kernel_ready(dvectors), saved.embedded, workspace=workspace))
+            self.input.accumulate(embedding.backward(checks.kernel_ready(dvectors), saved.embedded))
 
     # --- training word after word --------------------------------------------------------------------------------------
 

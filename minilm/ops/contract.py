@@ -73,15 +73,10 @@ class Op:
         return {letter: sizes[0] for letter, sizes in self.dims.items()}
 
 
-def call(package: str, function: str, *arguments, by=None, workspace=None, **options):
-    """Run `function` of the implementation that serves the array `by`, which is the first argument unless given.
-
-    The oracle is plain NumPy and knows nothing of workspaces, so it is not handed one.
-    """
+def call(package: str, function: str, *arguments, by=None, **options):
+    """Run `function` of the implementation that serves the array `by`, which is the first argument unless given."""
     name = devices.implementation_for(next(a for a in arguments if a is not None) if by is None else by)
     module = devices.load(package, name)
-    if name != "oracle":
-        options["workspace"] = workspace
     _same_device(package, (*arguments, *options.values()), name == "gpu")
     return getattr(module, function)(*arguments, **options)
 

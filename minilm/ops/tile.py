@@ -38,7 +38,7 @@ from numba.np.arrayobj import make_array
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import target
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 VECTOR = target.vector_bytes()
 ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
@@ -259,12 +259,12 @@ def _pack_columns(start, stop, Ws, all_panels):
         stop -= K
 
 
-def packed(Ws, allocate, transposed: bool) -> tuple:
+def packed(Ws, transposed: bool) -> tuple:
     """For each W the panels (panels, K, 2W) that `multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N)."""
     every, width = [], width_of(Ws[0].dtype)
     for W in Ws:
         N, K = W.shape if transposed else W.shape[::-1]
-        every.append(allocate((-(-N // width), K, width), W.dtype))
+        every.append(empty((-(-N // width), K, width), W.dtype))
     numbers = sum(panels.size for panels in every)
     units = sum(len(panels) if transposed else len(W) for W, panels in zip(Ws, every, strict=True))
     kernel = _pack_rows if transposed else _pack_columns
@@ -272,7 +272,7 @@ def packed(Ws, allocate, transposed: bool) -> tuple:
     return tuple(every)
 
 
-def product(a, W, out, workspace, *, transposed: bool) -> None:
+def product(a, W, out, *, transposed: bool) -> None:
     """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
 
     BLAS takes products of few rows, and the small ones, which it computes in the caller's thread. Not the others: its idle
@@ -282,8 +282,8 @@ def product(a, W, out, workspace, *, transposed: bool) -> None:
     if len(a) < FEWEST or len(a) * W.size < SMALL:
         np.matmul(a, W.T if transposed else W, out=out)
         return
-    with scratch_of(workspace):
-        (panels,) = packed([W], empty_from(workspace), transposed)
+    with scratch():
+        (panels,) = packed([W], transposed)
         chunks = -(-len(a) // CHUNK)
         devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
 

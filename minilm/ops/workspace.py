@@ -1,8 +1,12 @@
-"""Arrays that one training step after another reuses."""
+"""Arrays that one training step after another reuses.
+
+The workspace is a context, as the implementation is one: no formula mentions it, so no function hands it on.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import math
 
 import numpy as np
@@ -13,25 +17,55 @@ ALIGN = 64  # bytes: a line of the cache, and the widest vector
 BLOCK = 1 << 26  # bytes asked of the system at a time; it hands out only the pages that are written to
 
 
+_active: contextvars.ContextVar[Workspace | None] = contextvars.ContextVar("minilm_workspace", default=None)
+
+
 class Workspace:
     """A stack of arrays, cut from a few large blocks and cut anew after `reset`.
 
-    A training step asks for much the same arrays every time, so after the first step nothing is allocated: no page
-    faults, which on a CPU can cost more than the arithmetic. Arrays from before a `reset` are overwritten after it: copy
-    what must outlive the step.
+    ``with workspace:`` makes it the active one of the running thread: inside, every op, layer and model takes its arrays from it.
+    A training step needs much the same arrays every time, so after the first step nothing is allocated: no page faults,
+    which on a CPU can cost more than the arithmetic. Arrays from before a `reset` are overwritten after it: copy what must
+    outlive the step.
 
     Parameters
     ----------
     poison : bool
         Fill every array with NaN (all bits set) before handing it out, so that reading what was never written shows.
         For tests.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import Workspace, ops
+    >>> workspace = Workspace()
+    >>> for step in range(3):
+    ...     with workspace.step():
+    ...         y, saved = ops.softmax.forward(np.ones((2, 4)))
+    >>> workspace.nbytes
+    64
     """
 
     def __init__(self, poison: bool = False):
+        self._tokens: list[contextvars.Token] = []
         self._blocks: list[np.ndarray] = []
         self._tops: list[int] = []  # the most of each block that was ever in use
         self._block, self._used = 0, 0  # where the next array begins
         self._poison = poison
+
+    def __enter__(self) -> Workspace:
+        self._tokens.append(_active.set(self))
+        return self
+
+    def __exit__(self, *error) -> None:
+        _active.reset(self._tokens.pop())
+
+    @contextlib.contextmanager
+    def step(self):
+        """``with workspace.step():`` starts a new step (`reset`) and makes the workspace the active one inside."""
+        self.reset()
+        with self:
+            yield self
 
     def reset(self) -> None:
         """Start a new step: every array handed out so far may be handed out again."""
@@ -39,7 +73,7 @@ class Workspace:
 
     @contextlib.contextmanager
     def scratch(self):
-        """Arrays asked for inside this block are given back at its end."""
+        """Arrays cut inside this block are given back at its end."""
         mark = self._block, self._used
         try:
             yield self
@@ -47,9 +81,9 @@ class Workspace:
             self._block, self._used = mark
 
     def release_after(self, array: np.ndarray) -> None:
-        """Give back what was asked for after `array`, which came from here: gradients that have been accumulated.
+        """Give back what was cut after `array`, which came from this workspace: gradients that have been accumulated.
 
-        Nothing happens if it did not come from here.
+        Nothing happens if it came from elsewhere.
         """
         if devices.on_gpu(array):
             return
@@ -66,12 +100,12 @@ class Workspace:
         wanted = math.prod(shape) * dtype.itemsize
         if self._block == len(self._blocks) or self._used + wanted > self._blocks[self._block].nbytes:
             self._next_block(wanted)
-        found = self._blocks[self._block][self._used : self._used + wanted]
+        array = self._blocks[self._block][self._used : self._used + wanted]
         self._used = _aligned(self._used + wanted)
         self._tops[self._block] = max(self._tops[self._block], self._used)
         if self._poison:
-            found[...] = 0xFF
-        return found.view(dtype).reshape(shape)
+            array[...] = 0xFF
+        return array.view(dtype).reshape(shape)
 
     def _next_block(self, wanted: int) -> None:
         following = self._block + 1 if self._blocks else 0
@@ -93,16 +127,35 @@ def _aligned(size: int) -> int:
     return -(-size // ALIGN) * ALIGN
 
 
-def empty_from(workspace: Workspace | None, like=None):
-    """The function that allocates on the device of `like`: `workspace.empty`, or `np.empty` without one.
+def empty(shape, dtype, like=None) -> np.ndarray:
+    """An uninitialised array on the device of `like`: cut from the active workspace, or fresh without one.
 
     On a GPU CuPy's memory pool is the workspace.
     """
     if devices.on_gpu(like):
-        return devices.array_module(like).empty
-    return np.empty if workspace is None else workspace.empty
+        return devices.array_module(like).empty(shape, dtype)
+    workspace = _active.get()
+    return np.empty(shape, dtype) if workspace is None else workspace.empty(shape, dtype)
 
 
-def scratch_of(workspace: Workspace | None):
-    """``with scratch_of(workspace):`` gives back at its end what was asked for inside; nothing to do without one."""
+def scratch():
+    """``with scratch():`` gives back at its end what `empty` cut inside it from the active workspace."""
+    workspace = _active.get()
     return contextlib.nullcontext() if workspace is None else workspace.scratch()
+
+
+def release_after(array: np.ndarray) -> None:
+    """Give back what was cut from the active workspace after `array`; see `Workspace.release_after`."""
+    workspace = _active.get()
+    if workspace is not None:
+        workspace.release_after(array)
+
+
+@contextlib.contextmanager
+def outside():
+    """Inside this block no workspace is active: what is allocated outlives the step."""
+    token = _active.set(None)
+    try:
+        yield
+    finally:
+        _active.reset(token)

@@ -6,7 +6,7 @@ A recipe fills in eight methods, in the order in which `minilm.recipes.running` 
     self.adapt(train)                        other defaults, where the data want them
     self.prepare(train)                      vocabularies and facts
     self.model = self.make_model(seed)       from these alone, so that a saved run can make it again
-    loss, saved = self.model.forward(*self.batch(examples), key=key, workspace=workspace)
+    loss, saved = self.model.forward(*self.batch(examples), key=key)
     self.evaluate(validation)                {metric: value}
     self.samples(validation)                 [(input, wanted, given)]
     self.answer(text)                        for `minilm try`

@@ -4,8 +4,8 @@ One step::
 
     examples    = the next batch                               a function of seed and step: of near lengths, each example
                                                                once in a pass over the data
-    loss, saved = model.forward(*recipe.batch(examples), key=Key(seed, step), workspace=workspace)
-    model.backward(saved, workspace=workspace)                 fills the gradient buffer
+    loss, saved = model.forward(*recipe.batch(examples), key=Key(seed, step))
+    model.backward(saved)                                      fills the gradient buffer
     norm        = adam.step(schedule(progress))                clips, updates, clears
 
 On a GPU the batches are copied there ahead, and losses are read back only where a row of the log, the bar or an evaluation wants
@@ -208,9 +208,9 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, k
 
 def forward_backward(model, batch, key, workspace):
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
-    workspace.reset()
-    loss, saved = model.forward(*batch, key=key, workspace=workspace)
-    model.backward(saved, workspace=workspace)
+    with workspace.step():
+        loss, saved = model.forward(*batch, key=key)
+        model.backward(saved)
     return loss
 
 

@@ -72,16 +72,16 @@ def activation_name(given) -> str:
     return given
 
 
-def forward(name: str, x, workspace=None):
+def forward(name: str, x):
     """Returns (y, saved), both of x's shape or None."""
     if name not in PAIRS:
         y = FUNCTIONS[name][0](x)
         return y, y
-    return (x, None) if PAIRS[name] is None else PAIRS[name].forward(x, workspace=workspace)
+    return (x, None) if PAIRS[name] is None else PAIRS[name].forward(x)
 
 
-def backward(name: str, dy, saved, workspace=None):
+def backward(name: str, dy, saved):
     """Returns dx, of dy's shape."""
     if name not in PAIRS:
         return dy * FUNCTIONS[name][1](saved)
-    return dy if PAIRS[name] is None else PAIRS[name].backward(dy, saved, workspace=workspace)
+    return dy if PAIRS[name] is None else PAIRS[name].backward(dy, saved)

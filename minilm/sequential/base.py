@@ -34,8 +34,8 @@ class SequentialLayer(Layer):
     A layer is made without knowing what it reads; `build` gives it its weights. Then it keeps the contract of all layers, with
     the mask of its input as one more argument::
 
-        y, saved = layer.forward(x, mask, key=key, workspace=workspace)
-        dx       = layer.backward(dy, saved, workspace=workspace)
+        y, saved = layer.forward(x, mask, key=key)
+        dx       = layer.backward(dy, saved)
         mask     = layer.compute_mask(x, mask)                   what the next layer gets
 
     A mask is an array of bool, shape (B, T): True for the steps that count; or None, where all of them do.

@@ -77,11 +77,11 @@ class Bidirectional(SequentialLayer):
         """The backward layer's outputs, in time order."""
         return y[:, ::-1] if self.return_sequences else y
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Both outputs as one: (B, T, 2H) or (B, 2H) where they stand side by side, else (B, T, H) or (B, H)."""
         keys = [None if key is None else key.fold(i) for i in range(2)]
-        y1, saved1 = self.forward_layer.forward(x, mask, key=keys[0], workspace=workspace)
-        y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1], workspace=workspace)
+        y1, saved1 = self.forward_layer.forward(x, mask, key=keys[0])
+        y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1])
         y2 = self._flipped(y2)
         if self.merge_mode == "concat":
             y = np.concatenate([y1, y2], axis=-1)
@@ -93,7 +93,7 @@ class Bidirectional(SequentialLayer):
                 y *= 0.5
         return y, (saved1, saved2, (y1, y2) if self.merge_mode == "mul" else None)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         saved1, saved2, factors = saved
         if self.merge_mode == "concat":
@@ -103,8 +103,8 @@ class Bidirectional(SequentialLayer):
             dy1, dy2 = dy * factors[1], dy * factors[0]
         else:
             dy1 = dy2 = dy * dy.dtype.type(0.5) if self.merge_mode == "ave" else dy
-        dx = self.forward_layer.backward(dy1, saved1, workspace=workspace)
-        return dx + self.backward_layer.backward(self._flipped(dy2), saved2, workspace=workspace)
+        dx = self.forward_layer.backward(dy1, saved1)
+        return dx + self.backward_layer.backward(self._flipped(dy2), saved2)
 
     def weight_shapes(self):
         return {

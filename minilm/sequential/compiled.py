@@ -112,7 +112,7 @@ class Compiled(Stack):
         if not self.compiled:
             raise ValueError(f"{what} needs a loss and an optimizer: call compile(loss=..., optimizer=...) first")
 
-    def run(self, x, *, key: Key | None = None, workspace=None, logits: bool = False):
+    def run(self, x, *, key: Key | None = None, logits: bool = False):
         """Through all layers.
 
         Returns
@@ -126,7 +126,9 @@ class Compiled(Stack):
         x = x if x.dtype == self.dtype or isinstance(self.layers[0], Embedding) else x.astype(self.dtype)
         mask, parts = None, []
         for number, layer in enumerate(self.layers):
-            options: dict[str, Any] = {"key": None if key is None else key.fold(number), "workspace": workspace}
+            options: dict[str, Any] = {
+                "key": None if key is None else key.fold(number),
+            }
             if logits and layer is self.layers[-1]:
                 options["logits"] = True
             following = layer.compute_mask(x, mask)
@@ -139,7 +141,7 @@ class Compiled(Stack):
         """Whether the loss is computed from what the last activation is applied to."""
         return not self.loss.from_logits and getattr(self.layers[-1], "activation", None) == self.loss.follows != ""
 
-    def forward(self, x, y, sample_weight=None, *, key: Key | None = None, workspace=None):
+    def forward(self, x, y, sample_weight=None, *, key: Key | None = None):
         """The loss of a batch.
 
         Parameters
@@ -150,7 +152,6 @@ class Compiled(Stack):
         sample_weight : ndarray, (B,) or (B, T), optional
         key : Key, optional
             For dropout; without it there is none.
-        workspace : Workspace, optional
 
         Returns
         -------
@@ -163,7 +164,7 @@ class Compiled(Stack):
         """
         self._must_be_compiled("the loss")
         logits = self._takes_logits()
-        outputs, mask, parts = self.run(x, key=key, workspace=workspace, logits=logits)
+        outputs, mask, parts = self.run(x, key=key, logits=logits)
         y = y if checks.trusted(y) else targets(self, y, outputs.shape)
         values, saved = self.loss.forward(y, outputs, logits or self.loss.from_logits)  # (B,) or (B, T)
         weights = devices.array_module(values).full(values.shape, 1 / values.size, values.dtype)
@@ -177,13 +178,13 @@ class Compiled(Stack):
         loss = np.sum(np.where(weights == 0, 0, values) * weights, dtype=np.float64).astype(values.dtype)
         return loss, Saved(parts, saved, weights, outputs, mask, logits)
 
-    def backward(self, saved, *, workspace=None) -> None:
+    def backward(self, saved) -> None:
         """Add the gradients of the loss by all parameters to their buffer."""
         dy = self.loss.backward(saved.dvalues, saved.loss)
         for layer, part in zip(reversed(self.layers), reversed(saved.parts), strict=True):
             if dy is None:
                 raise ValueError(f"layer {layer.label()} stands before a layer that takes ids, so it has no gradient")
-            dy = layer.backward(dy, part, workspace=workspace)
+            dy = layer.backward(dy, part)
 
     def probabilities(self, saved) -> np.ndarray:
         """The outputs after the last activation."""

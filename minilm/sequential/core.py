@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import checks, dropout, embedding, linear
-from minilm.ops.workspace import scratch_of
+from minilm.ops.workspace import scratch
 from minilm.sequential import activations
 from minilm.sequential.base import SequentialLayer, shape_of, units
 from minilm.sequential.initializers import initializer
@@ -89,17 +89,17 @@ class Embedding(SequentialLayer):
     def compute_mask(self, x, mask=None):
         return x != 0 if self.mask_zero else None
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
         ids = self.checked(x)
-        y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value, workspace=workspace)
+        y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value)
         return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns nothing: ids have no gradient."""
         dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
-        with scratch_of(workspace):
-            self.embeddings.accumulate(embedding.backward(checks.kernel_ready(dy), saved, workspace=workspace))
+        with scratch():
+            self.embeddings.accumulate(embedding.backward(checks.kernel_ready(dy), saved))
 
     def checked(self, x):
         """x as ids; ValueError names the first that is none, and where it stands."""
@@ -177,17 +177,17 @@ class Dense(SequentialLayer):
     def compute_output_shape(self, shape):
         return (*shape[:-1], self.units)
 
-    def forward(self, x, mask=None, *, key=None, workspace=None, logits=False):
+    def forward(self, x, mask=None, *, key=None, logits=False):
         """Returns y (..., units), or with `logits` what the activation would be applied to, and what `backward` needs."""
-        z, mapped = linear.forward(x, self.weight.value, self.bias.value if self.use_bias else None, workspace=workspace)
-        y, activated = (z, None) if logits else activations.forward(self.activation, z, workspace)
+        z, mapped = linear.forward(x, self.weight.value, self.bias.value if self.use_bias else None)
+        y, activated = (z, None) if logits else activations.forward(self.activation, z)
         return y, (mapped, activated, logits)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (..., inputs)."""
         mapped, activated, logits = saved
-        dz = dy if logits else activations.backward(self.activation, dy, activated, workspace)  # (..., units)
-        dx, dW, db = linear.backward(dz, mapped, workspace=workspace)
+        dz = dy if logits else activations.backward(self.activation, dy, activated)  # (..., units)
+        dx, dW, db = linear.backward(dz, mapped)
         self.weight.accumulate(dW)
         if self.use_bias:
             self.bias.accumulate(db)
@@ -217,14 +217,14 @@ class Activation(SequentialLayer):
         super().__init__(**options)
         self.activation = activations.activation_name(activation)
 
-    def forward(self, x, mask=None, *, key=None, workspace=None, logits=False):
+    def forward(self, x, mask=None, *, key=None, logits=False):
         """Returns y of x's shape, or with `logits` x itself, and what `backward` needs."""
-        y, activated = (x, None) if logits else activations.forward(self.activation, x, workspace)
+        y, activated = (x, None) if logits else activations.forward(self.activation, x)
         return y, (activated, logits)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         activated, logits = saved
-        return dy if logits else activations.backward(self.activation, dy, activated, workspace)
+        return dy if logits else activations.backward(self.activation, dy, activated)
 
 
 class Dropout(SequentialLayer):
@@ -244,7 +244,7 @@ class Dropout(SequentialLayer):
         super().__init__(**options)
         self.rate = checks.number("rate", rate, 0, 1, high_open=True)
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Returns y of x's shape (x itself without a key), and what `backward` needs."""
         if key is None or self.rate == 0:
             return x, None
@@ -252,14 +252,14 @@ class Dropout(SequentialLayer):
         turned = x.ndim == 3 and not x.flags.c_contiguous
         x = x.transpose(1, 0, 2) if turned else x
         axis = self.shared_axis
-        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if turned and axis == 1 else axis, workspace=workspace)
+        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if turned and axis == 1 else axis)
         return y.transpose(1, 0, 2) if turned else y, (saved, turned)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         if saved is None:
             return dy
         dropped, turned = saved
-        dx = dropout.backward(dy.transpose(1, 0, 2) if turned else dy, dropped, workspace=workspace)
+        dx = dropout.backward(dy.transpose(1, 0, 2) if turned else dy, dropped)
         return dx.transpose(1, 0, 2) if turned else dx
 
 

@@ -171,8 +171,8 @@ def _epoch(model, batches, watching, workspace, bar) -> dict[str, float]:
     shown = any(callback.wants_every_batch for callback in watching)
     for number, batch in enumerate(batches):
         notify(watching, "on_train_batch_begin", number)
-        workspace.reset()
-        _step(model, upload(batch), workspace, course)
+        with workspace.step():
+            _step(model, upload(batch), course)
         logs = course.logs() if shown or course.due or bar.due else {}
         notify(watching, "on_train_batch_end", number, logs)
         bar.update(logs)
@@ -181,13 +181,13 @@ def _epoch(model, batches, watching, workspace, bar) -> dict[str, float]:
     return course.logs()
 
 
-def _step(model, batch: Data, workspace, course: Course) -> None:
+def _step(model, batch: Data, course: Course) -> None:
     """Train on a batch, which lies where the model does; loss and metrics are those before the step."""
     with np.errstate(over="ignore", invalid="ignore"), devices.ids_are_checked():
         key = Key(model.seed, model.optimizer.iterations)
-        loss, saved = model.forward(batch.x, batch.y, batch.weight, key=key, workspace=workspace)
+        loss, saved = model.forward(batch.x, batch.y, batch.weight, key=key)
         course.count(model, batch, loss, saved)
-        model.backward(saved, workspace=workspace)
+        model.backward(saved)
         course.stepped(model.update())
 
 
@@ -195,5 +195,5 @@ def train_batch(model, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
     course = Course(model)
     with model.parameters.clean_after_error():
-        _step(model, devices.to(model.device, batch), None, course)
+        _step(model, devices.to(model.device, batch), course)
     return course.logs()

@@ -21,6 +21,7 @@ from minilm.training.device import READ_EVERY, uploader
 
 __all__ = ["Course", "as_asked", "evaluate", "measured", "predict"]
 
+
 class Course:
     """The mean loss and the metrics of the batches so far."""
 
@@ -68,9 +69,9 @@ def measured(model, source, watching=()) -> dict[str, float] | None:
         for number, batch in enumerate(source.epoch(None)):
             notify(watching, "on_test_batch_begin", number)
             batch = upload(batch)
-            workspace.reset()
-            loss, saved = model.forward(batch.x, batch.y, batch.weight, workspace=workspace)
-            course.count(model, batch, loss, saved)
+            with workspace.step():
+                loss, saved = model.forward(batch.x, batch.y, batch.weight)
+                course.count(model, batch, loss, saved)
             notify(watching, "on_test_batch_end", number)
     if course.empty:
         return None
@@ -147,10 +148,8 @@ def predict(model, x, batch_size: int | None, verbose, steps: int | None = None,
             if given:
                 model.build_for(batch)
             upload = upload or uploader(model.device)
-            workspace.reset()
-            with devices.ids_are_checked():
-                outputs_there = model.run(upload(batch), workspace=workspace)[0]
-            outputs.append(np.array(devices.to_host(outputs_there)))
+            with devices.ids_are_checked(), workspace.step():
+                outputs.append(np.array(devices.to_host(model.run(upload(batch))[0])))
             notify(watching, "on_predict_batch_end", number)
             bar.update({})
         notify(watching, "on_predict_end")

@@ -24,7 +24,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.sequences import time_first
 from minilm.ops import checks, dropout
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 from minilm.sequential import masking, stepwise
 from minilm.sequential.activations import FUNCTIONS
 from minilm.sequential.base import SequentialLayer
@@ -170,18 +170,18 @@ class Recurrent(SequentialLayer):
     def compute_mask(self, x, mask=None):
         return mask if self.return_sequences else None
 
-    def _bias_vectors(self, allocate):
+    def _bias_vectors(self, like):
         """b_ih and b_hh (G*H,), of which Keras may have one or none: zeros then."""
         rows = len(self.order) * self.units
         zeros = None
         if not self.use_bias or self.biases == 1:
-            zeros = allocate((rows,), self.dtype)
+            zeros = empty((rows,), self.dtype, like=like)
             zeros.fill(0)
         if not self.use_bias:
             return zeros, zeros
         return (self.bias.value, zeros) if self.biases == 1 else tuple(self.bias.value.reshape(2, rows))
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         """Outputs of all steps (B, T, units) with return_sequences, else of the last step that counts (B, units).
 
         Parameters
@@ -189,34 +189,31 @@ class Recurrent(SequentialLayer):
         x : ndarray, shape (B, T, D)
         mask : ndarray of bool, shape (B, T), optional
             Which steps count. A masked step leaves the state as it is, and its output is that of the step before.
-        key, workspace : optional
+        key : Key, optional
 
         Returns
         -------
         y : ndarray
         saved : Saved
         """
-        allocate = empty_from(workspace, x)
         if 0 in x.shape[:2]:
             raise ValueError(f"layer {self.label()} wants at least one row and one time step, got inputs of shape {x.shape}")
-        x = time_first(x, True, workspace)  # (T, B, D)
+        x = time_first(x, True)  # (T, B, D)
         B = x.shape[1]
         dropped = None
         if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
-            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0, workspace=workspace)
+            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0)
         if not self._by_op(key):
-            return self._step_by_step(x, mask, key, dropped, workspace)
+            return self._step_by_step(x, mask, key, dropped)
         where = None if mask is None else masking.places(mask, self.go_backwards)
         if where is not None:
             x = masking.moved(x, where)
-        zeros = allocate((B, self.units), self.dtype)  # (B, H)
+        zeros = empty((B, self.units), self.dtype, like=x)  # (B, H)
         zeros.fill(0)
-        b_ih, b_hh = self._bias_vectors(allocate)
+        b_ih, b_hh = self._bias_vectors(x)
         lengths = None if where is None else where.lengths
         weights = (self.weight_ih.value, self.weight_hh.value, b_ih, b_hh)
-        output, run = self._op.forward(
-            x, *[zeros] * self.states, *weights, lengths, reverse=self.go_backwards, workspace=workspace, **self._options
-        )
+        output, run = self._op.forward(x, *[zeros] * self.states, *weights, lengths, reverse=self.go_backwards, **self._options)
         saved = Saved(run, dropped, where)
         if not self.return_sequences:
             y = output.h_n
@@ -227,7 +224,7 @@ class Recurrent(SequentialLayer):
         y = y[::-1] if self.go_backwards else y  # in the order in which the steps were taken
         return y.transpose(1, 0, 2), saved
 
-    def _step_by_step(self, x, mask, key, dropped, workspace):
+    def _step_by_step(self, x, mask, key, dropped):
         """The same outputs, for x (T, B, D) and what the op does not compute."""
         drop = None
         if key is not None and self.recurrent_dropout > 0:
@@ -240,7 +237,7 @@ class Recurrent(SequentialLayer):
             x,
             self.weight_ih.value,
             self.weight_hh.value,
-            *self._bias_vectors(empty_from(None, x)),
+            *self._bias_vectors(x),
             kept=kept,
             drop=drop,
             activation=self.activation_of_state,
@@ -255,7 +252,7 @@ class Recurrent(SequentialLayer):
         y = y[::-1] if self.go_backwards else y
         return y.transpose(1, 0, 2), Saved(run, dropped, None)
 
-    def _step_by_step_back(self, dy, saved, workspace):
+    def _step_by_step_back(self, dy, saved):
         """Gradients of `_step_by_step`."""
         dlast = None if self.return_sequences else dy
         if self.return_sequences:
@@ -266,7 +263,7 @@ class Recurrent(SequentialLayer):
         dx, *gradients = stepwise.backward(dy if self.return_sequences else None, dlast, saved.run)
         self._accumulate(gradients)
         if saved.dropped is not None:
-            dx = dropout.backward(dx, saved.dropped, workspace=workspace)
+            dx = dropout.backward(dx, saved.dropped)
         return dx.transpose(1, 0, 2)
 
     def _accumulate(self, gradients) -> None:
@@ -279,10 +276,10 @@ class Recurrent(SequentialLayer):
             if self.biases == 2:
                 self.bias.accumulate(db_hh, slice(rows, 2 * rows))
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         if isinstance(saved.run, stepwise.Saved):
-            return self._step_by_step_back(dy, saved, workspace)
+            return self._step_by_step_back(dy, saved)
         where = saved.where
         if self.return_sequences:
             dy = dy.transpose(1, 0, 2)  # (T, B, H)
@@ -295,12 +292,12 @@ class Recurrent(SequentialLayer):
             if where is not None and where.empty is not None:
                 dy = np.where(where.empty[:, None], dy.dtype.type(0), dy)
             cotangents = (None, checks.kernel_ready(dy), *[None] * (self.states - 1))
-        dx, *rest = self._op.backward(cotangents, saved.run, workspace=workspace)
+        dx, *rest = self._op.backward(cotangents, saved.run)
         self._accumulate(rest[self.states :])
         if where is not None:
             dx = masking.moved_back(dx, where)
         if saved.dropped is not None:
-            dx = dropout.backward(dx, saved.dropped, workspace=workspace)
+            dx = dropout.backward(dx, saved.dropped)
         return dx.transpose(1, 0, 2)
 
 

@@ -32,11 +32,11 @@ class Masking(SequentialLayer):
     def compute_mask(self, x, mask=None):
         return (x != self.mask_value).any(axis=-1)  # (B, T)
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         kept = self.compute_mask(x)[..., None]  # (B, T, 1)
         return np.where(kept, x, x.dtype.type(0)), kept
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         return dy * saved
 
 
@@ -48,10 +48,10 @@ class Flatten(SequentialLayer):
     def compute_output_shape(self, shape):
         return (shape[0], None if None in shape[1:] else math.prod(shape[1:]))
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         return checks.kernel_ready(x).reshape(len(x), -1), x.shape
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         return dy.reshape(saved)
 
 
@@ -68,10 +68,10 @@ class RepeatVector(SequentialLayer):
     def compute_output_shape(self, shape):
         return (shape[0], self.n, shape[1])
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         return np.repeat(x[:, None], self.n, axis=1), None  # (B, n, D)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         return dy.sum(axis=1)  # (B, D)
 
 
@@ -84,7 +84,7 @@ class GlobalAveragePooling1D(SequentialLayer):
     def compute_output_shape(self, shape):
         return (shape[0], shape[2])
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         B, T = x.shape[:2]
         if mask is None:
             weights = devices.array_module(x).full((B, T), 1 / T, x.dtype)
@@ -94,7 +94,7 @@ class GlobalAveragePooling1D(SequentialLayer):
         weights = weights.astype(x.dtype)[..., None]  # (B, T, 1)
         return (x * weights).sum(axis=1), weights  # (B, D)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         return dy[:, None] * saved  # (B, T, D)
 
 
@@ -107,11 +107,11 @@ class GlobalMaxPooling1D(SequentialLayer):
     def compute_output_shape(self, shape):
         return (shape[0], shape[2])
 
-    def forward(self, x, mask=None, *, key=None, workspace=None):
+    def forward(self, x, mask=None, *, key=None):
         where = x.argmax(axis=1)[:, None]  # (B, 1, D)
         return np.take_along_axis(x, where, axis=1)[:, 0], (where, x.shape)  # (B, D)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         where, shape = saved
         steps = devices.array_module(dy).arange(shape[1])[:, None]  # (T, 1)
         return np.where(steps == where, dy[:, None], dy.dtype.type(0))  # (B, T, D)
@@ -151,16 +151,16 @@ class TimeDistributed(SequentialLayer):
     def compute_output_shape(self, shape):
         return (*shape[:2], *self.layer.compute_output_shape((shape[0], *shape[2:]))[1:])
 
-    def forward(self, x, mask=None, *, key=None, workspace=None, **options):
+    def forward(self, x, mask=None, *, key=None, **options):
         B, T = x.shape[:2]
         rows = checks.kernel_ready(x).reshape(B * T, *x.shape[2:])  # (B T, ...)
-        y, saved = self.layer.forward(rows, None, key=key, workspace=workspace, **options)
+        y, saved = self.layer.forward(rows, None, key=key, **options)
         return y.reshape(B, T, *y.shape[1:]), (saved, x.shape)
 
-    def backward(self, dy, saved, *, workspace=None):
+    def backward(self, dy, saved):
         inner, shape = saved
         rows = checks.kernel_ready(dy).reshape(shape[0] * shape[1], *dy.shape[2:])  # (B T, ...)
-        dx = self.layer.backward(rows, inner, workspace=workspace)
+        dx = self.layer.backward(rows, inner)
         return None if dx is None else dx.reshape(shape)
 
     def weight_shapes(self):

@@ -38,6 +38,7 @@ def evaluate(
     tokenizer : Tokenizer, optional
         Knows the special tokens, for models that predict masked ones.
     workspace : Workspace, optional
+        Where all arrays are taken from; one of its own without it.
 
     Returns
     -------
@@ -50,21 +51,20 @@ def evaluate(
     from more than `context` tokens ago at B - 1 places, which is less than float32's rounding shows for the models here.
     """
     tokens = np.asarray(tokens)
+    workspace = Workspace() if workspace is None else workspace
     if model.objective == "masked":
         return evaluate_masked(model, tokens, tokenizer, time=time, workspace=workspace)
     if not model.carries_state:
-        return _evaluate_windows(model, tokens, rows, time, Workspace() if workspace is None else workspace)
+        return _evaluate_windows(model, tokens, rows, time, workspace)
     M = tokens.size - 1  # targets
     rows = max(1, min(ROWS, M // 512)) if rows is None else checks.whole("rows", rows, 1, 2**31)
     time = max(1, min(128, LOGITS // (rows * model.config.vocab_size))) if time is None else checks.whole("time", time, 1, 2**31)
-    workspace = Workspace() if workspace is None else workspace
     state = _read_context(model, tokens, rows, time, context, workspace)
     batches = data.EvaluationBatches(tokens, rows, time)
     total = 0.0
     for ids, targets in batches:  # (B, T) each
-        workspace.reset()
-        read, wanted = _there(model, ids, targets)
-        loss, state = model.loss(read, wanted, state, workspace=workspace)
+        with workspace.step():
+            loss, state = model.loss(*_there(model, ids, targets), state)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -77,8 +77,8 @@ def _evaluate_windows(model, tokens, rows, time, workspace) -> Evaluation:
     batches = data.EvaluationBatches(tokens, rows, time, carried=False)
     total = 0.0
     for ids, targets in batches:  # (B, T) each
-        workspace.reset()
-        loss = model.loss(*_there(model, ids, targets), workspace=workspace)
+        with workspace.step():
+            loss = model.loss(*_there(model, ids, targets))
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -96,8 +96,8 @@ def _read_context(model, tokens, rows: int, time: int, context: int, workspace):
         ids = np.zeros((rows, stop - begin), np.int64)  # (B, up to T)
         for row, start in enumerate(starts[1:], 1):
             ids[row] = tokens[start - context + begin : start - context + stop]
-        workspace.reset()
-        _, state = model.logits(*_there(model, ids), state, last=True, workspace=workspace)
+        with workspace.step():
+            _, state = model.logits(*_there(model, ids), state, last=True)
     for part in state if isinstance(state, tuple) else (state,):
         part[:, 0] = 0  # (layers, B, H): nothing stands before the first row
     return state

@@ -17,7 +17,7 @@ ROWS = 32
 PAIRS = ("bert.pooler.", "cls.seq_relationship.")  # what judges next sentences: a published model may lack it
 
 
-def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace=None) -> Evaluation:
+def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, workspace: Workspace) -> Evaluation:
     """Measure a model on pairs of segments of a stream, masked as in pretraining.
 
     Parameters
@@ -28,7 +28,8 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
         With the special tokens.
     time : int, optional
         T; the model's context without it.
-    workspace : Workspace, optional
+    workspace : Workspace
+        Where all arrays are taken from.
 
     Returns
     -------
@@ -44,15 +45,14 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None, worksp
         raise TypeError("a model of masked tokens is evaluated with its tokenizer, got None")
     time = min(model.context, tokens.size) if time is None else checks.whole("time", time, 8, model.context + 1)
     batches = data.PretrainingBatches(tokens, ROWS, time, data.MaskingIds.of(tokenizer), seed=0)
-    workspace = Workspace() if workspace is None else workspace
     scores = []
     with devices.ids_are_checked() if model.device == "cuda" else contextlib.nullcontext():  # batches are made of what was
         for step in range(batches.epoch_steps):
-            workspace.reset()
             batch = batches.batch(step)
             if model.device == "cuda":
                 batch = devices.to_device((*batch, data.masked_places(batch[1])))
-            scores.append(model.score(*batch, workspace=workspace))
+            with workspace.step():
+                scores.append(model.score(*batch))
     count = sum(score.masked for score in scores)
     loss = float(np.dot([score.loss for score in scores], [score.masked for score in scores])) / count
     hits, next_hits = sum(score.hits for score in scores), sum(score.next_hits for score in scores)

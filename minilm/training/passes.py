@@ -44,8 +44,6 @@ def run(model, batch, state, keys, counts, workspace):
         For dropout, one for each part that the rows are cut into.
     counts : ndarray, (A, losses)
         Of `counts`.
-    workspace : Workspace
-
     Returns
     -------
     loss : float, or an array without axes on the GPU
@@ -56,8 +54,9 @@ def run(model, batch, state, keys, counts, workspace):
     NoLoss
     """
     if len(keys) == 1:
-        loss, saved = _forward(model, batch, state, keys[0], workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = _forward(model, batch, state, keys[0])
+            model.backward(saved)
         return loss, getattr(saved, "state", None)
     shares = counts / counts.sum(axis=0)  # (A, losses)
     total, states = 0.0, []
@@ -67,12 +66,12 @@ def run(model, batch, state, keys, counts, workspace):
         if not counts[number, 0]:  # rows that have ended: the mean over no targets is not defined, and its share is zero
             states.append(mine)
             continue
-        loss, saved = _forward(model, part, mine, key, workspace)
-        losses = getattr(saved, "losses", (loss,))
-        for share, part_loss in zip(shares[number], losses, strict=True):
-            total = total + float(share) * part_loss
-        dloss = tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0])
-        model.backward(saved, dloss=dloss, workspace=workspace)
+        with workspace.step():
+            loss, saved = _forward(model, part, mine, key)
+            losses = getattr(saved, "losses", (loss,))
+            for share, part_loss in zip(shares[number], losses, strict=True):
+                total = total + float(share) * part_loss
+            model.backward(saved, dloss=tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0]))
         states.append(getattr(saved, "state", None))
     return total, _joined(states)
 
@@ -97,10 +96,9 @@ def _parts(batch, parts: int) -> list[tuple]:
     return [tuple(array[rows] for array in batch) for rows in _cuts(batch, parts)]
 
 
-def _forward(model, batch, state, key, workspace):
-    workspace.reset()
+def _forward(model, batch, state, key):
     try:
-        loss, saved = model.forward(*batch, *([state] if model.carries_state else []), key=key, workspace=workspace)
+        loss, saved = model.forward(*batch, *([state] if model.carries_state else []), key=key)
     except ValueError as error:
         raise NoLoss("there is no loss") from error
     if devices.on_gpu(loss):  # to look at it would be to wait for it: the trainer does so now and then

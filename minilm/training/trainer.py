@@ -31,7 +31,6 @@ import numpy as np
 from minilm import data, layers
 from minilm.ops import clip
 from minilm.ops.cuda.graphs import own_stream
-from minilm.ops.workspace import Workspace
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.training import device, passes, snapshot
@@ -119,7 +118,7 @@ class Trainer(Loop):
         self.model.parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
         make_optimizer(self.config, small.parameters).step(0.0)
-        evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer, workspace=Workspace())
+        evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer)
         return time.perf_counter() - start
 
     def run(self, shown: Progress | None = None) -> None:

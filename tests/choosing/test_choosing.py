@@ -32,9 +32,9 @@ def measured_step(model, batch, steps=6) -> float:
     adam, workspace, times = optimizers.Adam(model.parameters), Workspace(), []
     for step in range(steps + 2):
         begin = time.process_time()
-        workspace.reset()
-        _, saved = model.forward(*batch, key=Key(0, step), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            _, saved = model.forward(*batch, key=Key(0, step))
+            model.backward(saved)
         adam.step()
         times.append(time.process_time() - begin)
     return float(np.median(times[2:]))

@@ -104,10 +104,10 @@ def test_a_layer_of_ones_own():
             super().__init__(**options)
             self.parameter("gain", (size,), layers.initialisers.normal())
 
-        def forward(self, x, *, key=None, workspace=None):
+        def forward(self, x, *, key=None):
             return x * self.gain.value, x
 
-        def backward(self, dy, saved, *, workspace=None):
+        def backward(self, dy, saved):
             self.gain.accumulate((dy * saved).reshape(-1, dy.shape[-1]).sum(axis=0))
             return dy * self.gain.value
 

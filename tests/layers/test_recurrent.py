@@ -254,10 +254,10 @@ def test_a_workspace_changes_nothing(kind):
     workspace = minilm.Workspace(poison=True)
     held = []
     for _ in range(3):
-        workspace.reset()
-        layer.parameters.zero_gradients()
-        output, saved = layer.forward(x, state, np.array([7, 2, 5, 1]), key=Key(0, 1), workspace=workspace)
-        dx, dstate = layer.backward(cotangents(output), saved, workspace=workspace)
+        with workspace.step():
+            layer.parameters.zero_gradients()
+            output, saved = layer.forward(x, state, np.array([7, 2, 5, 1]), key=Key(0, 1))
+            dx, dstate = layer.backward(cotangents(output), saved)
         held.append(workspace.nbytes)
     assert held[0] == held[1] == held[2]
     wanted, saved = other.forward(x, state, np.array([7, 2, 5, 1]), key=Key(0, 1))

@@ -94,9 +94,9 @@ def test_recomputed_gradients_are_the_same_bits(norm_first, cross):
     for recompute in (False, True):
         options = {"norm_first": norm_first, "cross_attention": cross, "causal": True, "recompute": recompute}
         block = moved(layers.TransformerBlock(8, 2, dropout=0.3, attention_dropout=0.2, **options))
-        workspace = minilm.Workspace(poison=True)
-        y, saved = block.forward(x, *memory, key_mask=mask, key=Key(1, 2), workspace=workspace)
-        returned = block.backward(dy, saved, workspace=workspace)
+        with minilm.Workspace(poison=True):
+            y, saved = block.forward(x, *memory, key_mask=mask, key=Key(1, 2))
+            returned = block.backward(dy, saved)
         found.append([y, *(returned if cross else [returned]), block.parameters.gradient_flat])
     assert all(np.array_equal(a, b) and np.abs(a).max() > 0 for a, b in zip(*found, strict=True))
 
@@ -107,12 +107,13 @@ def test_recomputation_keeps_one_layer_only():
         block = layers.TransformerBlock(32, 2, causal=True, recompute=recompute, seed=0)
         workspace = minilm.Workspace()
         x, saved = draw(4, 64, 32).astype(np.float32), []
-        for _ in range(12):
-            x, kept = block.forward(x, workspace=workspace)
-            saved.append(kept)
-        for kept in saved[::-1]:
-            with workspace.scratch():
-                block.backward(x, kept, workspace=workspace)
+        with workspace:
+            for _ in range(12):
+                x, kept = block.forward(x)
+                saved.append(kept)
+            for kept in saved[::-1]:
+                with workspace.scratch():
+                    block.backward(x, kept)
         held.append(workspace.nbytes)
     assert held[1] < 0.5 * held[0]
 

@@ -91,9 +91,9 @@ def test_steps_reuse_their_memory_and_fit_the_texts(kind):
     ids, labels = texts()
     adam, workspace, losses = optimizers.Adam(model.parameters, lr=0.02), Workspace(), []
     for step in range(80):
-        workspace.reset()
-        loss, saved = model.forward(ids, labels, LENGTHS, key=Key(0, step), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(ids, labels, LENGTHS, key=Key(0, step))
+            model.backward(saved)
         adam.step()
         losses.append(loss)
         if step == 40:
@@ -219,9 +219,9 @@ def test_tagger_steps_reuse_their_memory_and_fit_the_sentences():
     tags, spelled = np.random.default_rng(3).integers(0, C, (B, T)), spelling(ids)
     adam, workspace = optimizers.Adam(model.parameters, lr=0.03), Workspace()
     for step in range(100):
-        workspace.reset()
-        loss, saved = model.forward(ids, tags, LENGTHS, spelled, key=Key(0, step), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(ids, tags, LENGTHS, spelled, key=Key(0, step))
+            model.backward(saved)
         adam.step()
         if step == 50:
             held = workspace.nbytes

@@ -1,5 +1,6 @@
 """GPT: sizes, first values, masks, memory, recomputation, what it refuses, and that it learns."""
 
+import contextlib
 import tracemalloc
 
 import numpy as np
@@ -147,9 +148,9 @@ def test_a_training_step_after_the_first_allocates_nothing_large(recompute):
     ids, targets = text(batch=8, time=64)  # activations of 8 * 64 * 48 * 4 = 98304 bytes each
 
     def step(number):
-        workspace.reset()
-        _, saved = model.forward(ids, targets, key=Key(0, number), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            _, saved = model.forward(ids, targets, key=Key(0, number))
+            model.backward(saved)
         adam.step()
 
     for number in range(3):
@@ -170,13 +171,13 @@ def test_a_workspace_changes_nothing():
         model = make(np.float32, **DROPS)
         adam = optimizers.Adam(model.parameters, lr=0.01, clip_norm=1.0)
         for number in range(4):
-            if workspace is not None:
-                workspace.reset()
-            loss, saved = model.forward(*text(number), key=Key(0, number), workspace=workspace)
-            model.backward(saved, workspace=workspace)
+            with contextlib.nullcontext() if workspace is None else workspace.step():
+                loss, saved = model.forward(*text(number), key=Key(0, number))
+                model.backward(saved)
             adam.step()
             losses.append(float(loss))
-            losses.append(float(model.loss(*text(9), workspace=workspace)))
+            with contextlib.nullcontext() if workspace is None else workspace:
+                losses.append(float(model.loss(*text(9))))
     assert losses[:8] == losses[8:] and len(set(losses)) == 8
 
 

@@ -362,7 +362,7 @@ def test_a_published_model_that_sorts():
     folder = os.path.join(WEIGHTS, "gpt2-nano-sort")
     model, wanted = models.GPT.from_pretrained(os.path.join(folder, "hf")), np.load(os.path.join(folder, "partials.npz"))
     ids, seen = wanted["idx"].astype(np.int64), []
-    model._hidden(ids, None, None, None, seen)
+    model._hidden(ids, None, None, seen)
     for number in range(3):
         assert np.abs(dict(seen)[f"output of h.{number}"] - wanted[f"block{number}"]).max() < 1e-5
     assert np.abs(model.logits(ids)[0] - wanted["lm_head"]).max() < 1e-4

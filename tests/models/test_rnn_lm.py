@@ -1,5 +1,6 @@
 """The recurrent language model: agreement with PyTorch, gradients, carried state, generation, memory."""
 
+import contextlib
 import copy
 import tracemalloc
 
@@ -117,10 +118,11 @@ def test_carried_state_equals_one_long_sequence(cell):
 def test_the_state_outlives_a_reset():
     model = make(cell="lstm")
     workspace = minilm.Workspace(poison=True)
-    _, saved = model.forward(*text(), workspace=workspace)
+    with workspace.step():
+        _, saved = model.forward(*text())
     before = copy.deepcopy(saved.state)
-    workspace.reset()
-    model.forward(*text(1), workspace=workspace)
+    with workspace.step():
+        model.forward(*text(1))
     assert same_state(before, saved.state)
 
 
@@ -173,9 +175,9 @@ def test_a_training_step_after_the_first_allocates_nothing_large(cell):
 
     def step(number):
         nonlocal state
-        workspace.reset()
-        loss, saved = model.forward(ids, targets, state, key=Key(0, number), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            loss, saved = model.forward(ids, targets, state, key=Key(0, number))
+            model.backward(saved)
         adam.step()
         state = saved.state
 
@@ -198,10 +200,9 @@ def test_a_workspace_changes_nothing():
         adam = optimizers.Adam(model.parameters, lr=0.01, clip_norm=1.0)
         state = None
         for number in range(4):
-            if workspace is not None:
-                workspace.reset()
-            loss, saved = model.forward(*text(number), state, key=Key(0, number), workspace=workspace)
-            model.backward(saved, workspace=workspace)
+            with contextlib.nullcontext() if workspace is None else workspace.step():
+                loss, saved = model.forward(*text(number), state, key=Key(0, number))
+                model.backward(saved)
             adam.step()
             state = saved.state
             losses.append(loss)

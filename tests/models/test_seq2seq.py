@@ -172,10 +172,10 @@ def test_a_workspace_changes_nothing(label):
     wanted = model.parameters.gradient_flat.copy()
     workspace = Workspace(poison=True)
     for _ in range(2):
-        workspace.reset()
-        model.parameters.zero_gradients()
-        again, saved = model.forward(*arguments, key=Key(1, 2), workspace=workspace)
-        model.backward(saved, workspace=workspace)
+        with workspace.step():
+            model.parameters.zero_gradients()
+            again, saved = model.forward(*arguments, key=Key(1, 2))
+            model.backward(saved)
         assert again == loss and np.array_equal(model.parameters.gradient_flat, wanted)
 
 

@@ -69,20 +69,20 @@ class Result(NamedTuple):
     gradients: dict  # name -> array
 
 
-def forward(op, implementation, arguments, workspace=None):
+def forward(op, implementation, arguments):
     """(y, saved) of a pair, (everything returned and written, None) of an update."""
     with devices.implementation(implementation):
         if op.backward:
-            return functions(op)[0](**arguments, workspace=workspace)
+            return functions(op)[0](**arguments)
         arguments = {k: copied(v) if k in op.updates else v for k, v in arguments.items()}
-        returned = functions(op)[0](**arguments, workspace=workspace)
+        returned = functions(op)[0](**arguments)
         return {"returned": returned, **{k: arguments[k] for k in op.updates}}, None
 
 
-def backward(op, implementation, y, saved, differentiable, seed=1, workspace=None) -> dict:
+def backward(op, implementation, y, saved, differentiable, seed=1) -> dict:
     """Gradients by name for a random cotangent, the same for every implementation."""
     with devices.implementation(implementation):
-        returned = functions(op)[1](cotangent(y, seed), saved, workspace=workspace)
+        returned = functions(op)[1](cotangent(y, seed), saved)
     found = [g for _, g in leaves(returned) if g is not None]
     assert len(found) == len(differentiable), f"{op.name}: {len(found)} gradients for {differentiable}"
     return dict(zip(differentiable, found, strict=True))
@@ -94,15 +94,15 @@ def cotangent(y, seed=1):
     return cotangents(y, noise + np.copysign(0.25, noise))
 
 
-def run(op, implementation, case, workspace=None, backward_by=None) -> Result:
+def run(op, implementation, case, backward_by=None) -> Result:
     """Forward by one implementation, backward by it or by another."""
-    y, saved = forward(op, implementation, case.arguments, workspace)
+    y, saved = forward(op, implementation, case.arguments)
     outputs = {path or "y": np.asarray(leaf) for path, leaf in leaves(y) if leaf is not None}
     if not op.backward:
         return Result(outputs, {})
     if backward_by not in (None, implementation):
         saved = copied(saved)  # in C order, as every kernel expects its own arrays
-    return Result(outputs, backward(op, backward_by or implementation, y, saved, case.differentiable, workspace=workspace))
+    return Result(outputs, backward(op, backward_by or implementation, y, saved, case.differentiable))
 
 
 # --- gradients -------------------------------------------------------------------------------------------------------

@@ -149,18 +149,18 @@ def test_workspace(name):
         plain = run(op, "cpu", case)
         workspace = Workspace(poison=True)
         for _ in range(2):
-            workspace.reset()
-            same_bits(f"{name} {options}", frozen(run(op, "cpu", case, workspace)), plain)
+            with workspace.step():
+                same_bits(f"{name} {options}", frozen(run(op, "cpu", case)), plain)
     large = {letter: max(c for c in choices if c <= 131) for letter, choices in op.dims.items()}
     case = draw(op, np.float32, large)
     workspace = Workspace()
     for step in range(3):
-        workspace.reset()
         if step == 2:
             held = workspace.nbytes
             tracemalloc.start()
             before, _ = tracemalloc.get_traced_memory()
-        quiet_run(op, case, workspace)
+        with workspace.step():
+            quiet_run(op, case)
         if step == 2:
             _, peak = tracemalloc.get_traced_memory()
             tracemalloc.stop()
@@ -169,14 +169,14 @@ def test_workspace(name):
             assert peak - before <= max(65_536, largest // 8), f"{peak - before} bytes allocated, the largest input has {largest}"
 
 
-def quiet_run(op, case, workspace):
+def quiet_run(op, case):
     """A step as a layer runs it, without the copies that the tests make."""
     public_forward, public_backward = functions(op)
-    returned = public_forward(**case.arguments, workspace=workspace)
+    returned = public_forward(**case.arguments)
     if op.backward:
         y, saved = returned
         leading = [leaf for _, leaf in leaves(y)]
-        public_backward(y if not isinstance(y, tuple) else tuple(leading), saved, workspace=workspace)
+        public_backward(y if not isinstance(y, tuple) else tuple(leading), saved)
 
 
 @pytest.mark.parametrize("name", OPS)

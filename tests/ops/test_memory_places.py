@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 
 from minilm.ops import registry
+from minilm.ops.workspace import Workspace
 
 OPS = [op for op in registry().values() if op.backward]
 GAPS = (0, 8, 24, 64, 136, 264, 520)  # bytes
 
 
-class Near:
+class Near(Workspace):
     """A workspace whose arrays begin so many bytes behind one another, and behind the arguments."""
 
     def __init__(self, gap: int):
+        super().__init__()
         self.buffer, self.used, self.gap = np.zeros(1 << 22, np.uint8), 0, gap
 
     def empty(self, shape, dtype):
@@ -58,11 +60,14 @@ def test_results_do_not_depend_on_places(op, dtype):
         seen = set()
         for gap in GAPS:
             near = Near(gap)
-            y, saved = forward(**{name: near.holding(value) for name, value in case.arguments.items()}, workspace=near)
+            arguments = {name: near.holding(value) for name, value in case.arguments.items()}
+            with near:
+                y, saved = forward(**arguments)
             first = y[0] if isinstance(y, tuple) else y
             if cotangent is None:
                 cotangent = np.asarray(np.random.default_rng(4).normal(size=np.shape(first)), dtype)
             dy = near.holding(cotangent) if np.ndim(first) else dtype(0.7)
-            gradients = backward((dy, *[None] * (len(y) - 1)) if isinstance(y, tuple) else dy, saved, workspace=near)
+            with near:
+                gradients = backward((dy, *[None] * (len(y) - 1)) if isinstance(y, tuple) else dy, saved)
             seen.add(tuple(bits(y) + bits(gradients)))
         assert len(seen) == 1

@@ -40,7 +40,8 @@ def walled(M, N, dtype):
 def test_product(dtype, M, N, K, transposed):
     a, W = numbers(M, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype, seed=1)
     out, around = walled(M, N, dtype)
-    tile.product(a, W, out, minilm.Workspace(poison=True), transposed=transposed)
+    with minilm.Workspace(poison=True):
+        tile.product(a, W, out, transposed=transposed)
     close(out, a.astype(np.float64) @ (W.T if transposed else W).astype(np.float64), K)
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
 
@@ -61,10 +62,10 @@ def test_a_row_is_the_same_beside_any_others(dtype):
     """So bits do not depend on how rows are shared among threads, nor on the tile that computed them."""
     a, W = numbers(50, 40, dtype=dtype), numbers(70, 40, dtype=dtype, seed=1)
     whole = np.empty((50, 70), dtype)
-    tile.product(a, W, whole, None, transposed=True)
+    tile.product(a, W, whole, transposed=True)
     for first, last in ((0, 1), (3, 8), (7, 20), (49, 50)):
         part = np.empty((last - first, 70), dtype)
-        tile.product(a[first:last], W, part, None, transposed=True)
+        tile.product(a[first:last], W, part, transposed=True)
         assert np.array_equal(part, whole[first:last])
 
 
@@ -75,7 +76,7 @@ def test_bits_do_not_depend_on_threads(dtype):
     for count in (1, 2, 3):
         devices.set_threads(count)
         plain, turned = np.empty((300, 90), dtype), np.empty((80, 90), dtype)
-        tile.product(a, W, plain, None, transposed=False)
+        tile.product(a, W, plain, transposed=False)
         tile.turned_product(a, b, turned)
         results.append((plain.tobytes(), turned.tobytes()))
     assert len(set(results)) == 1
@@ -83,7 +84,7 @@ def test_bits_do_not_depend_on_threads(dtype):
 
 def test_nothing_to_sum_is_zero():
     out = np.full((3, 40), np.nan, np.float32)
-    tile.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, None, transposed=True)
+    tile.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, transposed=True)
     assert not out.any()
     out.fill(np.nan)
     tile.turned_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
@@ -94,5 +95,5 @@ def test_multiply_adds_to_what_is_there():
     a, W, c = numbers(5, 6, dtype=np.float64), numbers(6, 40, dtype=np.float64, seed=1), numbers(5, 40, dtype=np.float64, seed=2)
     wanted = c + a @ W
     wanted[:2], wanted[4:] = c[:2], c[4:]  # rows outside [first, last) stay
-    tile.multiply(2, 4, a, tile.packed([W], np.empty, False)[0], c, True)
+    tile.multiply(2, 4, a, tile.packed([W], False)[0], c, True)
     assert np.allclose(c, wanted, rtol=1e-14)

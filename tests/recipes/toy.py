@@ -25,15 +25,15 @@ class First(layers.Layer):
     def logits(self, ids):
         return self.output(self.embedding(ids[:, 0]))  # (B, 4)
 
-    def forward(self, ids, labels, *, key=None, workspace=None):
-        x, embedded = self.embedding.forward(ids[:, 0], workspace=workspace)  # (B, 8)
-        logits, projected = self.output.forward(x, workspace=workspace)  # (B, 4)
-        loss, saved = cross_entropy.forward(logits, labels, workspace=workspace)
+    def forward(self, ids, labels, *, key=None):
+        x, embedded = self.embedding.forward(ids[:, 0])  # (B, 8)
+        logits, projected = self.output.forward(x)  # (B, 4)
+        loss, saved = cross_entropy.forward(logits, labels)
         return loss, (embedded, projected, saved)
 
-    def backward(self, saved, *, workspace=None):
-        dlogits = cross_entropy.backward(1.0, saved[2], workspace=workspace)  # (B, 4)
-        self.embedding.backward(self.output.backward(dlogits, saved[1], workspace=workspace), saved[0], workspace=workspace)
+    def backward(self, saved):
+        dlogits = cross_entropy.backward(1.0, saved[2])  # (B, 4)
+        self.embedding.backward(self.output.backward(dlogits, saved[1]), saved[0])
 
 
 class Toy(Recipe):

@@ -20,8 +20,6 @@ Parameters
 ----------
 x : ndarray, shape (...), float32 or float64
     Inputs.
-workspace : Workspace, optional
-    Where the output is taken from.
 
 Returns
 -------
@@ -43,8 +41,6 @@ dy : ndarray, shape (...)
     Gradient of the loss by y.
 saved : {saved}
     From `{name}_forward`.
-workspace : Workspace, optional
-    Where the gradient is taken from.
 
 Returns
 -------
@@ -60,13 +56,13 @@ TypeError, ValueError
 def _pair(name, title, formula, saved_type):
     """The public functions of one activation: they differ by name and formula only."""
 
-    def forward(x, *, workspace=None):
-        return call(__name__, f"{name}_forward", checks.floating("x", x), workspace=workspace)
+    def forward(x):
+        return call(__name__, f"{name}_forward", checks.floating("x", x))
 
-    def backward(dy, saved, *, workspace=None):
+    def backward(dy, saved):
         (kept,) = saved
         dy = checks.floating("dy", dy, kept.shape, kept.dtype, "(...)")
-        return call(__name__, f"{name}_backward", dy, saved, workspace=workspace)
+        return call(__name__, f"{name}_backward", dy, saved)
 
     for function, suffix, text in ((forward, "forward", _FORWARD), (backward, "backward", _BACKWARD)):
         function.__name__ = function.__qualname__ = f"{name}_{suffix}"

@@ -8,7 +8,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.activations.spec import SavedInput, SavedOutput
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 GRAIN = 2**17  # elements worth a thread
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -16,9 +16,9 @@ CUBIC = 0.044715
 PDF_AT_0 = 1 / math.sqrt(2 * math.pi)
 
 
-def _apply(kernel, workspace, *inputs):
+def _apply(kernel, *inputs):
     """One array of the inputs' shape, written by the kernel from all of them."""
-    out = empty_from(workspace)(inputs[0].shape, inputs[0].dtype)  # (...)
+    out = empty(inputs[0].shape, inputs[0].dtype)  # (...)
     devices.parallel(kernel, out.size, *(a.reshape(-1) for a in inputs), out.reshape(-1), grain=GRAIN)
     return out
 
@@ -107,44 +107,44 @@ def _dgelu_tanh(start, stop, x, dy, dx):
         dx[n] = dy[n] * (s + x[n] * s * (one - s) * (a + three * b * square))
 
 
-def sigmoid_forward(x, *, workspace=None):
-    y = _apply(_sigmoid, workspace, x)
+def sigmoid_forward(x):
+    y = _apply(_sigmoid, x)
     return y, SavedOutput(y)
 
 
-def sigmoid_backward(dy, saved, *, workspace=None):
-    return _apply(_dsigmoid, workspace, saved.y, dy)
+def sigmoid_backward(dy, saved):
+    return _apply(_dsigmoid, saved.y, dy)
 
 
-def tanh_forward(x, *, workspace=None):
-    y = _apply(_tanh, workspace, x)
+def tanh_forward(x):
+    y = _apply(_tanh, x)
     return y, SavedOutput(y)
 
 
-def tanh_backward(dy, saved, *, workspace=None):
-    return _apply(_dtanh, workspace, saved.y, dy)
+def tanh_backward(dy, saved):
+    return _apply(_dtanh, saved.y, dy)
 
 
-def relu_forward(x, *, workspace=None):
-    y = _apply(_relu, workspace, x)
+def relu_forward(x):
+    y = _apply(_relu, x)
     return y, SavedOutput(y)
 
 
-def relu_backward(dy, saved, *, workspace=None):
-    return _apply(_drelu, workspace, saved.y, dy)
+def relu_backward(dy, saved):
+    return _apply(_drelu, saved.y, dy)
 
 
-def gelu_erf_forward(x, *, workspace=None):
-    return _apply(_gelu_erf, workspace, x), SavedInput(x)
+def gelu_erf_forward(x):
+    return _apply(_gelu_erf, x), SavedInput(x)
 
 
-def gelu_erf_backward(dy, saved, *, workspace=None):
-    return _apply(_dgelu_erf, workspace, saved.x, dy)
+def gelu_erf_backward(dy, saved):
+    return _apply(_dgelu_erf, saved.x, dy)
 
 
-def gelu_tanh_forward(x, *, workspace=None):
-    return _apply(_gelu_tanh, workspace, x), SavedInput(x)
+def gelu_tanh_forward(x):
+    return _apply(_gelu_tanh, x), SavedInput(x)
 
 
-def gelu_tanh_backward(dy, saved, *, workspace=None):
-    return _apply(_dgelu_tanh, workspace, saved.x, dy)
+def gelu_tanh_backward(dy, saved):
+    return _apply(_dgelu_tanh, saved.x, dy)

@@ -15,12 +15,12 @@ KERNELS = Kernels(
 
 
 def _pair(name, saves):
-    def forward(x, *, workspace=None):
+    def forward(x):
         y = cupy.empty(x.shape, x.dtype)  # (...)
         KERNELS.launch(f"{name}_forward", x, y, x.size)
         return y, saves(y if saves is SavedOutput else x)
 
-    def backward(dy, saved, *, workspace=None):
+    def backward(dy, saved):
         dx = cupy.empty(dy.shape, dy.dtype)  # (...)
         KERNELS.launch(f"{name}_backward", dy, saved[0], dx, dy.size)
         return dx

@@ -26,7 +26,6 @@ def step(
     decoupled=False,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     """One update of the parameters, in place.
 
@@ -58,8 +57,6 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
-    workspace : Workspace, optional
-        Not needed; every op takes one.
 
     Raises
     ------
@@ -84,7 +81,7 @@ def step(
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
     }
-    updated = call(__name__, "step", param, grad, m, v, v_max, workspace=workspace, **options)
+    updated = call(__name__, "step", param, grad, m, v, v_max, **options)
     for array, new in zip((param, grad, m, v, v_max), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new

@@ -53,7 +53,6 @@ def step(
     decoupled=False,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     size = lr / (1 - beta1**step)
     root = 1 / math.sqrt(1 - beta2**step)

@@ -25,7 +25,6 @@ def step(
     decoupled=False,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     now = on_device(scale, param.dtype), on_device(lr, param.dtype), on_device(step, "int64")
     betas = beta1, beta2, 1 - beta1, 1 - beta2, _log(beta1), _log(beta2)

@@ -9,7 +9,7 @@ from minilm.ops.contract import call
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(query, key, v, value, *, key_mask=None, workspace=None):
+def forward(query, key, v, value, *, key_mask=None):
     """For every query a mean of the values, weighted by a small network's score of each query with each key.
 
     .. math:: y_i = \\sum_j P_{i,j} value_j, \\qquad P_i = \\mathrm{softmax}_j(v \\cdot \\tanh(query_i + key_j))
@@ -26,8 +26,6 @@ def forward(query, key, v, value, *, key_mask=None, workspace=None):
         What is averaged.
     key_mask : ndarray of bool, shape (B, Tk), optional
         True where a key may be attended. A batch row with none gives zeros.
-    workspace : Workspace, optional
-        Where the outputs are taken from.
 
     Returns
     -------
@@ -49,10 +47,10 @@ def forward(query, key, v, value, *, key_mask=None, workspace=None):
     value = checks.floating("value", value, (B, key.shape[1], None), query.dtype, "(B, Tk, D)")
     if key_mask is not None:
         key_mask = checks.booleans("key_mask", key_mask, (B, key.shape[1]), "(B, Tk)")
-    return call(__name__, "forward", query, key, v, value, key_mask=key_mask, workspace=workspace)
+    return call(__name__, "forward", query, key, v, value, key_mask=key_mask)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -61,8 +59,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -77,4 +73,4 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, D)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)

@@ -8,7 +8,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.additive_attention.spec import Saved
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 WORTH = 2**17  # tanh that are worth a thread
 
@@ -90,23 +90,21 @@ def _given(key_mask):
     return np.empty((0, 0), bool) if key_mask is None else key_mask
 
 
-def forward(query, key, v, value, *, key_mask=None, workspace=None):
-    allocate = empty_from(workspace)
+def forward(query, key, v, value, *, key_mask=None):
     (B, Tq, A), Tk, D = query.shape, key.shape[1], value.shape[2]
-    weights, y = allocate((B, Tq, Tk), query.dtype), allocate((B, Tq, D), query.dtype)  # (B, Tq, Tk), (B, Tq, D)
+    weights, y = empty((B, Tq, Tk), query.dtype), empty((B, Tq, D), query.dtype)  # (B, Tq, Tk), (B, Tq, D)
     arguments = (query.reshape(B * Tq, A), key, v, value, _given(key_mask))
     outputs = weights.reshape(B * Tq, Tk), y.reshape(B * Tq, D)
     devices.parallel(_forward, B * Tq, *arguments, *outputs, grain=max(1, WORTH // max(1, Tk * A)))
     return y, Saved(query, key, v, value, weights, y, key_mask)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     query, key, v, value, weights, y, key_mask = saved
-    allocate = empty_from(workspace)
-    dquery, dkey, dv, dvalue = (allocate(a.shape, a.dtype) for a in saved[:4])
+    dquery, dkey, dv, dvalue = (empty(a.shape, a.dtype) for a in saved[:4])
     B, Tq, Tk = weights.shape
-    with scratch_of(workspace):
-        parts = allocate((B, len(v)), v.dtype)  # (B, A)
+    with scratch():
+        parts = empty((B, len(v)), v.dtype)  # (B, A)
         arguments = (dy, *saved[:-1], _given(key_mask), dquery, dkey, parts, dvalue)
         devices.parallel(_backward, B, *arguments, grain=max(1, WORTH // max(1, Tq * Tk * len(v))))
         parts.sum(axis=0, out=dv)

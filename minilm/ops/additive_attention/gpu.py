@@ -19,7 +19,7 @@ KERNELS = Kernels(
 )
 
 
-def forward(query, key, v, value, *, key_mask=None, workspace=None):
+def forward(query, key, v, value, *, key_mask=None):
     (B, Tq, A), (_, Tk, D) = query.shape, value.shape
     weights = cupy.empty((B, Tq, Tk), query.dtype)
     y = cupy.empty((B, Tq, D), query.dtype)
@@ -27,7 +27,7 @@ def forward(query, key, v, value, *, key_mask=None, workspace=None):
     return y, Saved(query, key, v, value, weights, y, key_mask)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     query, key, v, value, weights, y, key_mask = saved
     (B, Tq, A), (_, Tk, D) = query.shape, value.shape
     dS, dquery, dkey, dvalue, dv_part = (cupy.empty(a.shape, a.dtype) for a in (weights, query, key, value, query))

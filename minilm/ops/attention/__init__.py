@@ -14,18 +14,7 @@ __all__ = ["Output", "Saved", "backward", "forward"]
 
 
 def forward(
-    query,
-    key,
-    value,
-    *,
-    causal=False,
-    band=None,
-    key_mask=None,
-    scale=None,
-    dropout=0.0,
-    rng=None,
-    return_weights=False,
-    workspace=None,
+    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False
 ):
     """For every query a mean of the values, weighted by how well their keys fit it.
 
@@ -56,8 +45,6 @@ def forward(
         Which random numbers dropout uses: what `minilm.ops.dropout` calls ``key``, a name that is taken here.
     return_weights : bool
         True to have the weights too, for study.
-    workspace : Workspace, optional
-        Where the outputs are taken from.
 
     Returns
     -------
@@ -94,10 +81,10 @@ def forward(
             raise ValueError(f"rng must be a minilm.random.Key where dropout is {dropout}, got None")
         if B * H * Tq * Tk > MOST:
             raise ValueError(f"query and key must have at most {MOST} weights with dropout, got {(B, H, Tq, Tk)}")
-    return call(__name__, "forward", query, key, value, workspace=workspace, **options)
+    return call(__name__, "forward", query, key, value, **options)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -106,8 +93,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y. The weights, if they were asked for, are for study and carry no gradient.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -121,7 +106,7 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = _heads("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, H, Kv)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)
 
 
 def _heads(name, array, shape, dtype=None, letters=""):

@@ -28,7 +28,7 @@ from minilm.ops.dropout.spec import threshold_and_scale
 from minilm.ops.memory import address, numbers, pack_rows, pack_turned, place, unpack_rows
 from minilm.ops.philox.spec import words
 from minilm.ops.tile import ROWS, WIDTH32, WIDTH64, width_of
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 FAR = 2**62
 SPARE = 16  # numbers, for the scratch to begin where a vector may; its parts are whole vectors
@@ -37,9 +37,9 @@ WORTH = 2**22  # multiply-adds that are worth a thread
 WORTH_FEW = 2**19  # where few queries read much memory
 
 
-def _scratch(numbers, count, grain, dtype, allocate):
+def _scratch(numbers, count, grain, dtype):
     """A row of so many numbers for each thread that `devices.parallel` will use."""
-    return allocate((devices.parts(count, grain), -(-numbers // SPARE) * SPARE + SPARE), dtype)
+    return empty((devices.parts(count, grain), -(-numbers // SPARE) * SPARE + SPARE), dtype)
 
 
 @jit
@@ -270,23 +270,11 @@ def _options(query, value, key_mask, causal, band, scale, dropout, rng):
 
 
 def forward(
-    query,
-    key,
-    value,
-    *,
-    causal=False,
-    band=None,
-    key_mask=None,
-    scale=None,
-    dropout=0.0,
-    rng=None,
-    return_weights=False,
-    workspace=None,
+    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False
 ):
-    allocate = empty_from(workspace)
     (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
-    y = allocate((B, Tq, H, Kv), query.dtype)  # (B, Tq, H, Kv)
-    logsumexp = allocate((B, H, Tq), query.dtype)  # (B, H, Tq)
+    y = empty((B, Tq, H, Kv), query.dtype)  # (B, Tq, H, Kv)
+    logsumexp = empty((B, H, Tq), query.dtype)  # (B, H, Tq)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     places = tuple(place(a) for a in (query, key, value))
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
@@ -297,20 +285,19 @@ def forward(
         blocks = -(-Tq // QUERIES)
         count, grain = B * H * blocks, max(1, WORTH * blocks // max(1, work))
         N = whole_panels(Kv, y.dtype)
-        with scratch_of(workspace):
-            scratch = _scratch(Tk * N + QUERIES * (K + 2 * KEYS + N + 4), count, grain, y.dtype, allocate)
-            devices.parallel(_forward, count, scratch, places, *options, logsumexp, y, grain=grain)
+        with scratch():
+            numbers = _scratch(Tk * N + QUERIES * (K + 2 * KEYS + N + 4), count, grain, y.dtype)
+            devices.parallel(_forward, count, numbers, places, *options, logsumexp, y, grain=grain)
     if not return_weights:
         return y, saved
-    weights = allocate((B, H, Tq, Tk), query.dtype)  # (B, H, Tq, Tk)
+    weights = empty((B, H, Tq, Tk), query.dtype)  # (B, H, Tq, Tk)
     devices.parallel(weights_of, B * H, places[:2], *options[:-1], logsumexp, weights)
     return Output(y, weights), saved
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
-    allocate = empty_from(workspace)
-    dquery, dkey, dvalue = (allocate(a.shape, a.dtype) for a in (query, key, value))
+    dquery, dkey, dvalue = (empty(a.shape, a.dtype) for a in (query, key, value))
     places = tuple(place(a) for a in (query, key, value, y, dy))
     options = _options(query, value, key_mask, causal, band, scale, dropout, rng)
     (B, H, Tq), Tk, K, Kv = logsumexp.shape, key.shape[1], key.shape[3], value.shape[3]
@@ -327,8 +314,8 @@ def backward(dy, saved, *, workspace=None):
     two = 7.3 * heads / threads < 5 * -(-heads // threads)
     for share, units in ((-1, blocks), (SHARE, shares)) if two else ((0, 1),):
         grain = max(1, WORTH * units // max(1, work))
-        with scratch_of(workspace):
-            scratch = _scratch(wanted, heads * units, grain, y.dtype, allocate)
-            arguments = (scratch, share, places, *options, logsumexp, dquery, dkey, dvalue)
+        with scratch():
+            numbers = _scratch(wanted, heads * units, grain, y.dtype)
+            arguments = (numbers, share, places, *options, logsumexp, dquery, dkey, dvalue)
             devices.parallel(_backward, heads * units, *arguments, grain=grain)
     return dquery, dkey, dvalue

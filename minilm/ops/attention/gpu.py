@@ -116,19 +116,7 @@ def has_tensor_cores() -> bool:
 
 
 def forward(
-    query,
-    key,
-    value,
-    *,
-    causal=False,
-    band=None,
-    key_mask=None,
-    scale=None,
-    dropout=0.0,
-    rng=None,
-    return_weights=False,
-    workspace=None,
-    rung=3,
+    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False, rung=3
 ):
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
@@ -161,7 +149,7 @@ def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
-def backward(dy, saved, *, workspace=None, rung=3):
+def backward(dy, saved, *, rung=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)

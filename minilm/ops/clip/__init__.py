@@ -11,7 +11,7 @@ from minilm.ops.contract import call
 __all__ = ["norm", "scale"]
 
 
-def norm(grad, *, workspace=None):
+def norm(grad):
     """Euclidean norm of all gradients together.
 
     .. math:: \\sqrt{\\sum_n grad_n^2}
@@ -20,8 +20,6 @@ def norm(grad, *, workspace=None):
     ----------
     grad : ndarray, any shape, float32 or float64
         Gradients of all parameters, one flat buffer.
-    workspace : Workspace, optional
-        Where temporary arrays are taken from.
 
     Returns
     -------
@@ -33,7 +31,7 @@ def norm(grad, *, workspace=None):
     TypeError
         If `grad` is no array of float32 or float64.
     """
-    return call(__name__, "norm", checks.floating("grad", grad), workspace=workspace)
+    return call(__name__, "norm", checks.floating("grad", grad))
 
 
 def scale(norm, max_norm) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 CHUNK = 16384  # elements a partial sum covers: fixed, so that the bits do not depend on the number of threads
 
@@ -25,8 +25,8 @@ def _squares(start, stop, grad, partial):
         partial[chunk] = total
 
 
-def norm(grad, *, workspace=None):
-    with scratch_of(workspace):
-        partial = empty_from(workspace)((-(-grad.size // CHUNK),), np.float64)  # (chunks,)
+def norm(grad):
+    with scratch():
+        partial = empty((-(-grad.size // CHUNK),), np.float64)  # (chunks,)
         devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=32)
         return grad.dtype.type(math.sqrt(partial.sum()))

@@ -16,7 +16,7 @@ KERNELS = Kernels(
 )
 
 
-def norm(grad, *, workspace=None):
+def norm(grad):
     parts = max(1, min(-(-grad.size // 1024), PARTS))
     part, found = cupy.empty(parts, "float64"), cupy.empty((), grad.dtype)
     KERNELS.launch("clip_squares", grad, part, grad.size, parts)
@@ -24,7 +24,7 @@ def norm(grad, *, workspace=None):
     return found
 
 
-def scale(norm, max_norm, *, workspace=None):
+def scale(norm, max_norm):
     factor = cupy.empty((), norm.dtype)
     KERNELS.launch("clip_scale", norm, factor, max_norm)
     return factor

@@ -12,7 +12,7 @@ from minilm.ops.crf.spec import Saved
 __all__ = ["Saved", "backward", "decode", "forward"]
 
 
-def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
+def forward(emissions, tags, transitions, start, end, lengths=None):
     """Negative log-likelihood of each sequence of tags, in nats.
 
     .. math:: nll = \\log \\sum_{y'} e^{s(y')} - s(y), \\qquad s(y) = start_{y_0} + \\sum_t emissions_{t,y_t}
@@ -32,8 +32,6 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
         Any score may be -inf, which forbids what bears it.
     lengths : ndarray of integers, shape (B,), optional
         How many steps of each row count: at least 1.
-    workspace : Workspace, optional
-        Where the arrays are taken from.
 
     Returns
     -------
@@ -58,10 +56,10 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
         tags = devices.array_module(tags).maximum(tags, 0)  # (B, T) what is negative lies beyond its row's length
     else:
         tags = _within_lengths(tags, lengths, K)
-    return call(__name__, "forward", emissions, tags, *weights, lengths, workspace=workspace)
+    return call(__name__, "forward", emissions, tags, *weights, lengths)
 
 
-def backward(dnll, saved, *, workspace=None):
+def backward(dnll, saved):
     """Gradients of `forward`, by the forward-backward algorithm.
 
     Parameters
@@ -70,8 +68,6 @@ def backward(dnll, saved, *, workspace=None):
         Gradient of the loss by nll.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -86,17 +82,17 @@ def backward(dnll, saved, *, workspace=None):
         If `dnll` does not have nll's shape and dtype.
     """
     dnll = checks.floating("dnll", dnll, saved.alpha.shape[:1], saved.alpha.dtype, "(B,)")
-    return call(__name__, "backward", dnll, saved, workspace=workspace)
+    return call(__name__, "backward", dnll, saved)
 
 
-def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
+def decode(emissions, transitions, start, end, lengths=None):
     """The best sequence of tags of each row, by Viterbi's algorithm.
 
     .. math:: \\hat y = \\arg\\max_y s(y)
 
     Parameters
     ----------
-    emissions, transitions, start, end, lengths, workspace
+    emissions, transitions, start, end, lengths
         As `forward` takes them.
 
     Returns
@@ -112,7 +108,7 @@ def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
         As `forward`'s.
     """
     emissions, lengths, weights = _checked(emissions, transitions, start, end, lengths)
-    return call(__name__, "decode", emissions, *weights, lengths, workspace=workspace)
+    return call(__name__, "decode", emissions, *weights, lengths)
 
 
 def _checked(emissions, transitions, start, end, lengths):

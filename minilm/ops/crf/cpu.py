@@ -10,7 +10,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.crf.spec import Saved
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 WORTH = 2**13  # exponentials that are worth a thread
 
@@ -170,23 +170,21 @@ def _grain(T: int, K: int) -> int:
     return max(1, WORTH // (T * K * K))
 
 
-def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
-    allocate = empty_from(workspace)
+def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
-    alpha, nll = allocate(emissions.shape, emissions.dtype), allocate((B,), emissions.dtype)  # (B, T, K), (B,)
+    alpha, nll = empty(emissions.shape, emissions.dtype), empty((B,), emissions.dtype)  # (B, T, K), (B,)
     arguments = (emissions, tags, transitions, start, end, _given(lengths), alpha, nll)
     devices.parallel(_forward, B, *arguments, grain=_grain(T, K))
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
 
-def backward(dnll, saved, *, workspace=None):
+def backward(dnll, saved):
     tags, transitions, end, lengths, alpha = saved
-    allocate = empty_from(workspace)
     B, T, K = alpha.shape
-    demissions = allocate(alpha.shape, alpha.dtype)  # (B, T, K)
-    dtransitions, dstart, dend = (allocate(shape, alpha.dtype) for shape in ((K, K), (K,), (K,)))
-    with scratch_of(workspace):
-        parts = [allocate((B, *whole.shape), alpha.dtype) for whole in (dtransitions, dstart, dend)]  # (B, K, K), (B, K) twice
+    demissions = empty(alpha.shape, alpha.dtype)  # (B, T, K)
+    dtransitions, dstart, dend = (empty(shape, alpha.dtype) for shape in ((K, K), (K,), (K,)))
+    with scratch():
+        parts = [empty((B, *whole.shape), alpha.dtype) for whole in (dtransitions, dstart, dend)]  # (B, K, K), (B, K) twice
         arguments = (dnll, tags, transitions, end, _given(lengths), alpha, demissions, *parts)
         devices.parallel(_backward, B, *arguments, grain=_grain(T, K))
         for whole, part in zip((dtransitions, dstart, dend), parts, strict=True):
@@ -194,12 +192,11 @@ def backward(dnll, saved, *, workspace=None):
     return demissions, dtransitions, dstart, dend
 
 
-def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
+def decode(emissions, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
-    allocate = empty_from(workspace)
-    tags, scores = allocate((B, T), np.int64), allocate((B,), emissions.dtype)  # (B, T), (B,)
-    with scratch_of(workspace):
-        back = allocate((B, T, K), np.int32)  # (B, T, K)
+    tags, scores = empty((B, T), np.int64), empty((B,), emissions.dtype)  # (B, T), (B,)
+    with scratch():
+        back = empty((B, T, K), np.int32)  # (B, T, K)
         arguments = (emissions, transitions, start, end, _given(lengths), back, tags, scores)
         devices.parallel(_decode, B, *arguments, grain=_grain(T, K))
     return tags, scores

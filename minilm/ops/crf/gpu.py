@@ -26,7 +26,7 @@ def _long(integers):
     return None if integers is None else integers.astype("int64", copy=False)
 
 
-def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace=None):
+def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     alpha, nll = cupy.empty((B, T, K), emissions.dtype), cupy.empty(B, emissions.dtype)
     scores = (transitions, start, end)
@@ -34,7 +34,7 @@ def forward(emissions, tags, transitions, start, end, lengths=None, *, workspace
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
 
-def backward(dnll, saved, *, workspace=None):
+def backward(dnll, saved):
     tags, transitions, end, lengths, alpha = saved
     B, T, K = alpha.shape
     demissions = cupy.empty((B, T, K), alpha.dtype)
@@ -45,7 +45,7 @@ def backward(dnll, saved, *, workspace=None):
     return demissions, column_sums(dtransitions.reshape(B, K * K)).reshape(K, K), dstart, column_sums(dend)
 
 
-def decode(emissions, transitions, start, end, lengths=None, *, workspace=None):
+def decode(emissions, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     back, tags = cupy.empty((B, T, K), "int64"), cupy.empty((B, T), "int64")
     scores = cupy.empty(B, emissions.dtype)

@@ -12,17 +12,7 @@ from minilm.ops.cross_entropy.spec import REDUCTIONS, Saved
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(
-    logits,
-    targets,
-    weight=None,
-    *,
-    ignore_index=-100,
-    label_smoothing=0.0,
-    reduction="mean",
-    gradient=True,
-    workspace=None,
-):
+def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True):
     """Cross-entropy of the softmax of the last axis, in nats.
 
     .. math:: loss_n = -\\sum_v q_{n,v} \\log p_{n,v}, \\qquad p_n = \\mathrm{softmax}(logits_n)
@@ -45,8 +35,6 @@ def forward(
         Mean is over the rows that are not ignored, by the weights of their targets; NaN if there are none.
     gradient : bool
         False for evaluation: `backward` cannot follow, and nothing of the logits' size is written.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -74,10 +62,10 @@ def forward(
         "reduction": checks.option("reduction", reduction, REDUCTIONS),
         "gradient": checks.flag("gradient", gradient),
     }
-    return call(__name__, "forward", logits, targets, weight, workspace=workspace, **options)
+    return call(__name__, "forward", logits, targets, weight, **options)
 
 
-def backward(dloss, saved, *, workspace=None):
+def backward(dloss, saved):
     """Gradient of `forward`.
 
     Parameters
@@ -86,8 +74,6 @@ def backward(dloss, saved, *, workspace=None):
         Gradient by the loss: 1, where the loss is all there is.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -104,11 +90,11 @@ def backward(dloss, saved, *, workspace=None):
         raise ValueError("saved holds no gradient: forward was called with gradient=False")
     if saved.reduction == "none":
         dloss = checks.floating("dloss", dloss, saved.dlogits.shape[:-1], saved.dlogits.dtype, "(...)")
-        return call(__name__, "backward", dloss, saved, workspace=workspace)
+        return call(__name__, "backward", dloss, saved)
     on_gpu = devices.on_gpu(saved.dlogits)
     if on_gpu and devices.on_gpu(dloss):  # a number that stays there
         dloss = checks.floating("dloss", dloss, (), saved.dlogits.dtype)
-        return call(__name__, "backward", dloss, saved, workspace=workspace)
+        return call(__name__, "backward", dloss, saved)
     dloss = _number(dloss)
     if dloss == 1:
         view = saved.dlogits.view()  # (..., V)
@@ -116,7 +102,7 @@ def backward(dloss, saved, *, workspace=None):
             view.flags.writeable = False
         return view
     dloss = devices.array_module(saved.dlogits).full((), dloss, saved.dlogits.dtype)  # (); made there, not copied there
-    return call(__name__, "backward", dloss, saved, workspace=workspace)
+    return call(__name__, "backward", dloss, saved)
 
 
 def _number(dloss) -> float:

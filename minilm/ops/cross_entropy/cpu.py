@@ -12,7 +12,7 @@ from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.cross_entropy.spec import Saved
 from minilm.ops.exponentials import exponentials
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit(fastmath=REASSOC)
@@ -86,27 +86,16 @@ def _scale(start, stop, dloss, saved, dlogits):
             out[v] = row[v] * factor
 
 
-def forward(
-    logits,
-    targets,
-    weight=None,
-    *,
-    ignore_index=-100,
-    label_smoothing=0.0,
-    reduction="mean",
-    gradient=True,
-    workspace=None,
-):
-    allocate = empty_from(workspace)
+def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True):
     x, t = fold(logits), targets.reshape(-1)  # (N, V), (N,)
     N, V = x.shape
     normaliser = _normaliser(t, weight, ignore_index) if reduction == "mean" else 1.0
     weight_sum = float(V if weight is None else weight.sum(dtype=np.float64))
-    dlogits = allocate(logits.shape, logits.dtype) if gradient else None  # (..., V)
+    dlogits = empty(logits.shape, logits.dtype) if gradient else None  # (..., V)
     out = fold(dlogits) if gradient else None  # (N, V)
-    loss = allocate(targets.shape, logits.dtype) if reduction == "none" else None  # (...)
-    with scratch_of(workspace):
-        losses = allocate((N,), np.float64)  # (N,)
+    loss = empty(targets.shape, logits.dtype) if reduction == "none" else None  # (...)
+    with scratch():
+        losses = empty((N,), np.float64)  # (N,)
         arguments = (x, t, weight, ignore_index, label_smoothing, weight_sum, normaliser, losses, out)
         devices.parallel(_rows, N, *arguments, grain=max(1, 2**17 // V))
         if reduction == "none":
@@ -118,8 +107,8 @@ def forward(
     return loss, Saved(dlogits, reduction)
 
 
-def backward(dloss, saved, *, workspace=None):
-    dlogits = empty_from(workspace)(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
+def backward(dloss, saved):
+    dlogits = empty(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
     rows, out = fold(saved.dlogits), fold(dlogits)  # (N, V)
     devices.parallel(_scale, len(rows), dloss.reshape(-1), rows, out, grain=max(1, 2**18 // max(1, out.shape[1])))
     return dlogits

@@ -18,18 +18,7 @@ KERNELS = Kernels(
 RUNGS = {"forward": 2}
 
 
-def forward(
-    logits,
-    targets,
-    weight=None,
-    *,
-    ignore_index=-100,
-    label_smoothing=0.0,
-    reduction="mean",
-    gradient=True,
-    workspace=None,
-    rung=2,
-):
+def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True, rung=2):
     rows, V = targets.shape, logits.shape[-1]
     N = targets.size
     targets = targets.reshape(-1).astype("int64", copy=False)  # (N,)
@@ -49,7 +38,7 @@ def forward(
     return loss, saved
 
 
-def backward(dloss, saved, *, workspace=None):
+def backward(dloss, saved):
     V = saved.dlogits.shape[-1]
     scaled = cupy.empty(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
     KERNELS.launch("cross_entropy_backward", dloss, saved.dlogits, scaled, scaled.size // V, V, dloss.size)

@@ -3,7 +3,7 @@
 An op's ``gpu.py`` has a table of the kernels in the ``gpu.cu`` beside it, and the functions that launch them, which take and
 return CuPy arrays. Nothing here imports CuPy before the first launch.
 
-Every function gets a ``workspace`` as on the CPU and makes no use of it: on a device CuPy's memory pool is the workspace, and
+On a device CuPy's memory pool is the workspace, and
 hands out memory of an earlier step without asking the driver.
 
 Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the

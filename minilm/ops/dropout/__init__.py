@@ -10,7 +10,7 @@ from minilm.ops.philox.spec import MOST, checked
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, p, key, *, shared_axis=None, workspace=None):
+def forward(x, p, key, *, shared_axis=None):
     """Drop elements with probability p, and divide the others by 1 - p.
 
     .. math:: y_i = x_i k_i, \\qquad k_i = [r_i \\ge p\\,2^{32}] \\,/\\, (1 - p)
@@ -25,8 +25,6 @@ def forward(x, p, key, *, shared_axis=None, workspace=None):
         Which random numbers r: another key in every step and place. The same elements are dropped in float32 and float64.
     shared_axis : int, optional
         All elements along this axis share one decision.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -45,10 +43,10 @@ def forward(x, p, key, *, shared_axis=None, workspace=None):
     if shared_axis is not None:
         shared_axis = checks.whole("shared_axis", shared_axis, -x.ndim, x.ndim) % x.ndim
     p = checks.number("p", p, 0, 1)
-    return call(__name__, "forward", x, p, checked(key), shared_axis=shared_axis, workspace=workspace)
+    return call(__name__, "forward", x, p, checked(key), shared_axis=shared_axis)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradient of `forward`.
 
     Parameters
@@ -57,8 +55,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -70,4 +66,4 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.shape, saved.dtype, "(...)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)

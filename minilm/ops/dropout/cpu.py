@@ -11,7 +11,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.dropout.spec import Saved, threshold_and_scale
 from minilm.ops.philox.cpu import CHUNK, fill
 from minilm.ops.philox.spec import words
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit
@@ -53,17 +53,16 @@ def _draw(x, saved, y):
     devices.parallel(_dropout, -(-y.size // CHUNK), *arguments, grain=64)
 
 
-def _apply(x, saved, workspace):
+def _apply(x, saved):
     """x (...) times the factors: forward and backward alike."""
-    allocate = empty_from(workspace)
-    y = allocate(x.shape, x.dtype)  # (...)
+    y = empty(x.shape, x.dtype)  # (...)
     axis = saved.shared_axis
     if axis is None:
         _draw(x.reshape(-1), saved, y.reshape(-1))
         return y
     N, S, I = math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :])
-    with scratch_of(workspace):
-        k = allocate((N, I), x.dtype)  # (N, I) one factor for all along the shared axis
+    with scratch():
+        k = empty((N, I), x.dtype)  # (N, I) one factor for all along the shared axis
         _draw(None, saved, k.reshape(-1))
         if y.size:
             rows = (N * S, I)
@@ -71,10 +70,10 @@ def _apply(x, saved, workspace):
     return y
 
 
-def forward(x, p, key, *, shared_axis=None, workspace=None):
+def forward(x, p, key, *, shared_axis=None):
     saved = Saved(p, key, x.shape, x.dtype, shared_axis)
-    return _apply(x, saved, workspace), saved
+    return _apply(x, saved), saved
 
 
-def backward(dy, saved, *, workspace=None):
-    return _apply(dy, saved, workspace)
+def backward(dy, saved):
+    return _apply(dy, saved)

@@ -22,10 +22,10 @@ def _scaled(x, saved):
     return y
 
 
-def forward(x, p, key, *, shared_axis=None, workspace=None):
+def forward(x, p, key, *, shared_axis=None):
     saved = Saved(p, key, x.shape, x.dtype, shared_axis)
     return _scaled(x, saved), saved
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     return _scaled(dy, saved)

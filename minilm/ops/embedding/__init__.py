@@ -9,7 +9,7 @@ from minilm.ops.embedding.spec import Saved
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(ids, W, padding_idx=None, *, workspace=None):
+def forward(ids, W, padding_idx=None):
     """Look up a row of W for every id.
 
     .. math:: y_{n,d} = W_{ids_n, d}
@@ -22,8 +22,6 @@ def forward(ids, W, padding_idx=None, *, workspace=None):
         The table.
     padding_idx : int, optional
         An id in [-V, V) whose row gets no gradient; a negative one counts from the end, as in PyTorch.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -43,10 +41,10 @@ def forward(ids, W, padding_idx=None, *, workspace=None):
     ids = checks.ids("ids", ids, V)
     if padding_idx is not None:
         padding_idx = checks.whole("padding_idx", padding_idx, -V, V) % V
-    return call(__name__, "forward", ids, W, padding_idx, workspace=workspace)
+    return call(__name__, "forward", ids, W, padding_idx)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradient of `forward` by W; ids have none.
 
     Parameters
@@ -55,8 +53,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -69,4 +65,4 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, (*saved.ids.shape, saved.shape[1]), saved.dtype, "(..., D)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)

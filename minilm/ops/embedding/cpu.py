@@ -5,7 +5,7 @@ from __future__ import annotations
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.embedding.spec import Saved
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
 @jit
@@ -34,17 +34,17 @@ def _scatter_add(start, stop, ids, dy, padding_idx, dW):
                 total[d] += term[d]
 
 
-def forward(ids, W, padding_idx=None, *, workspace=None):
+def forward(ids, W, padding_idx=None):
     D = W.shape[1]
-    y = empty_from(workspace)((*ids.shape, D), W.dtype)  # (..., D)
+    y = empty((*ids.shape, D), W.dtype)  # (..., D)
     devices.parallel(_gather, ids.size, ids.reshape(-1), W, y.reshape(ids.size, D), grain=max(1, 2**19 // max(1, D)))
     return y, Saved(ids, W.shape, W.dtype, padding_idx)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     ids, (V, D), dtype, padding_idx = saved
     skipped = -1 if padding_idx is None else padding_idx
-    dW = empty_from(workspace)((V, D), dtype)  # (V, D)
+    dW = empty((V, D), dtype)  # (V, D)
     devices.parallel(_zero, V, dW, grain=max(1, 2**20 // max(1, D)))
     # Here threads share the columns, not the rows: ids are anything but evenly spread, and every column is summed in the
     # same order whatever the cut.

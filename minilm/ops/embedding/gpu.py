@@ -17,13 +17,13 @@ KERNELS = Kernels(
 RUNGS = {"backward": 2}
 
 
-def forward(ids, W, padding_idx=None, *, workspace=None):
+def forward(ids, W, padding_idx=None):
     y = cupy.empty((*ids.shape, W.shape[1]), W.dtype)  # (..., D)
     KERNELS.launch("embedding_forward", _flat(ids), W, y, ids.size, *W.shape)
     return y, Saved(ids, W.shape, W.dtype, padding_idx)
 
 
-def backward(dy, saved, *, workspace=None, rung=2):
+def backward(dy, saved, *, rung=2):
     V, D = saved.shape
     ids, padding_idx = _flat(saved.ids), -1 if saved.padding_idx is None else saved.padding_idx  # (N,)
     dy = fold(dy)  # (N, D)

@@ -9,7 +9,7 @@ from minilm.ops.gru.spec import GATES, CellSaved, Output, Saved
 __all__ = ["CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     """GRU over whole sequences, gates in PyTorch's order r z n, the reset gate after the product.
 
     .. math:: n_t = \\tanh(W_{in} x_t + b_{in} + r_t (W_{hn} h_{t-1} + b_{hn})), \\quad h_t = (1 - z_t) n_t + z_t h_{t-1}
@@ -28,8 +28,6 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, works
         How many steps of each row count, each in [1, T].
     reverse : bool
         Run from each row's last step to its first.
-    workspace : Workspace, optional
-        Where outputs and what is saved are taken from.
 
     Returns
     -------
@@ -49,10 +47,10 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, works
     x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh)
     lengths, x = recurrence.check_lengths(lengths, x)
     reverse = checks.flag("reverse", reverse)
-    return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse, workspace=workspace)
+    return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -61,8 +59,6 @@ def backward(dy, saved, *, workspace=None):
         Gradients of the loss by y (T, B, H) and h_n (B, H); None means zero. An array alone is dy.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -80,10 +76,10 @@ def backward(dy, saved, *, workspace=None):
     T, B, H = len(saved.x), *saved.h.shape[1:]
     shapes = [(T, B, H), (B, H)]
     dy = recurrence.check_cotangents(dy, ("dy", "dh_n"), shapes, saved.x.dtype)
-    return call(__name__, "backward", dy, saved, by=saved.x, workspace=workspace)
+    return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     """One step of `forward`.
 
     Parameters
@@ -92,7 +88,6 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
     h0 : ndarray, shape (B, H)
         State before the step.
     W_ih, W_hh, b_ih, b_hh : ndarray, shapes (3H, D), (3H, H), (3H,), (3H,)
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -107,10 +102,10 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
     """
     W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
     x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh, sequence=False)
-    return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh, workspace=workspace)
+    return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     """Gradients of `cell_forward`.
 
     Parameters
@@ -118,7 +113,6 @@ def cell_backward(dy, saved, *, workspace=None):
     dy : ndarray, shape (B, H)
         Gradient of the loss by h.
     saved : CellSaved
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -131,4 +125,4 @@ def cell_backward(dy, saved, *, workspace=None):
         If `dy` does not have h's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
-    return call(__name__, "cell_backward", dy, saved, workspace=workspace)
+    return call(__name__, "cell_backward", dy, saved)

@@ -11,7 +11,7 @@ from minilm.ops.gru.spec import CellSaved, Output, Saved
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.tile import multiply, product
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit(part=True)
@@ -105,59 +105,55 @@ def _biases(b_ih, b_hh, out):
     return out
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     T, B, _ = x.shape
     first, last, *_ = order(T, reverse)
-    allocate = empty_from(workspace)
-    h = allocate((T + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
-    gates = allocate((T, B, len(W_hh)), x.dtype)  # (T, B, 3H)
-    inner = allocate((T, *h0.shape), x.dtype)  # (T, B, H)
+    h = empty((T + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
+    gates = empty((T, B, len(W_hh)), x.dtype)  # (T, B, 3H)
+    inner = empty((T, *h0.shape), x.dtype)  # (T, B, H)
     h[first] = h0
-    product(fold(x), W_ih, fold(gates), workspace, transposed=True)
-    with scratch_of(workspace):
-        bias = _biases(b_ih, b_hh, allocate((4 * W_hh.shape[1],), x.dtype))  # (4H,)
-        run(_forward, _parts(W_hh), True, (gates, inner, bias, h), lengths, reverse, workspace)
-    y = outputs(states_after(h, reverse), lengths, allocate)  # (T, B, H)
+    product(fold(x), W_ih, fold(gates), transposed=True)
+    with scratch():
+        bias = _biases(b_ih, b_hh, empty((4 * W_hh.shape[1],), x.dtype))  # (4H,)
+        run(_forward, _parts(W_hh), True, (gates, inner, bias, h), lengths, reverse)
+    y = outputs(states_after(h, reverse), lengths)  # (T, B, H)
     return Output(y, h[last]), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n = dy
-    allocate = empty_from(workspace)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh = started(dh_n, h.shape[1:], x.dtype, allocate)  # (B, H)
-    with scratch_of(workspace):
-        dy = cotangent(dy, inner.shape, x.dtype, allocate)  # (T, B, H)
-        da, du = allocate(gates.shape, x.dtype), allocate(inner.shape, x.dtype)  # (T, B, 3H), (T, B, H)
-        run(_backward, _parts(W_hh), False, (dy, dh, h, gates, inner, da, du), lengths, reverse, workspace)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh = started(dh_n, h.shape[1:], x.dtype)  # (B, H)
+    with scratch():
+        dy = cotangent(dy, inner.shape, x.dtype)  # (T, B, H)
+        da, du = empty(gates.shape, x.dtype), empty(inner.shape, x.dtype)  # (T, B, 3H), (T, B, H)
+        run(_backward, _parts(W_hh), False, (dy, dh, h, gates, inner, da, du), lengths, reverse)
         gradients.fill(da, states_before(h, reverse), du)
     return gradients.dx, dh, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     B, H = h0.shape
-    allocate = empty_from(workspace)
-    h, inner = allocate((B, H), x.dtype), allocate((B, H), x.dtype)  # (B, H) each
-    gates = np.matmul(x, W_ih.T, out=allocate((B, 3 * H), x.dtype))  # (B, 3H)
-    with scratch_of(workspace):
-        by_state = np.matmul(h0, W_hh.T, out=allocate(gates.shape, x.dtype))  # (B, 3H)
+    h, inner = empty((B, H), x.dtype), empty((B, H), x.dtype)  # (B, H) each
+    gates = np.matmul(x, W_ih.T, out=empty((B, 3 * H), x.dtype))  # (B, 3H)
+    with scratch():
+        by_state = np.matmul(h0, W_hh.T, out=empty(gates.shape, x.dtype))  # (B, 3H)
         gates[:, : 2 * H] += by_state[:, : 2 * H]
         inner[...] = by_state[:, 2 * H :]
-        _cell(gates, inner, _biases(b_ih, b_hh, allocate((4 * H,), x.dtype)), h0, h)
+        _cell(gates, inner, _biases(b_ih, b_hh, empty((4 * H,), x.dtype)), h0, h)
     return h, CellSaved(x, h0, gates, inner, W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, gates, inner, W_ih, W_hh = saved
-    allocate = empty_from(workspace)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh0 = started(dy, h0.shape, x.dtype, allocate)  # (B, H)
-    with scratch_of(workspace):
-        zeros = cotangent(None, h0.shape, x.dtype, allocate)  # (B, H)
-        da, du = allocate(gates.shape, x.dtype), allocate(inner.shape, x.dtype)  # (B, 3H), (B, H)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh0 = started(dy, h0.shape, x.dtype)  # (B, H)
+    with scratch():
+        zeros = cotangent(None, h0.shape, x.dtype)  # (B, H)
+        da, du = empty(gates.shape, x.dtype), empty(inner.shape, x.dtype)  # (B, 3H), (B, H)
         _cell_backward(zeros, dh0, gates, inner, h0, da, du)
         for d, W in zip((da[:, : 2 * h0.shape[1]], du), _parts(W_hh), strict=True):
-            dh0 += np.matmul(d, W, out=allocate(h0.shape, x.dtype))
+            dh0 += np.matmul(d, W, out=empty(h0.shape, x.dtype))
         gradients.fill(da, h0, du)
     return gradients.dx, dh0, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

@@ -56,7 +56,7 @@ def way(rung: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Pl
     return (3, plan) if plan else (1, None)
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None, rung=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, rung=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
@@ -80,7 +80,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, works
     return Output(y, h[last].copy()), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None, rung=None):
+def backward(dy, saved, *, rung=None):
     x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n = dy
     T, B, _ = x.shape
@@ -106,12 +106,12 @@ def backward(dy, saved, *, workspace=None, rung=None):
     return dx, dh, matmul(rows_a.T, fold(x)), dW_hh, column_sums(rows_a), column_sums(rows_g)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     (h, _), saved = forward(x[None], h0, W_ih, W_hh, b_ih, b_hh, rung=1)
     return h[0], CellSaved(x, h0, saved.gates[0], saved.inner[0], W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, gates, inner, W_ih, W_hh = saved
     states = cupy.stack([h0, h0])  # (2, B, H); the one after the step is not needed
     dx, *others = backward((None, dy), Saved(x[None], states, gates[None], inner[None], W_ih, W_hh, None, False), rung=1)

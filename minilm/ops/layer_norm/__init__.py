@@ -9,7 +9,7 @@ from minilm.ops.layer_norm.spec import Saved
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, gamma=None, beta=None, *, eps=1e-5, workspace=None):
+def forward(x, gamma=None, beta=None, *, eps=1e-5):
     """Shift and scale every row to mean 0 and variance 1, then by gamma and beta.
 
     .. math:: y_{n,d} = \\gamma_d \\frac{x_{n,d} - mean_n}{\\sqrt{var_n + \\epsilon}} + \\beta_d
@@ -22,8 +22,6 @@ def forward(x, gamma=None, beta=None, *, eps=1e-5, workspace=None):
         Scale and shift; 1 and 0 without them.
     eps : float
         Added to the variance; at least 0.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -44,10 +42,10 @@ def forward(x, gamma=None, beta=None, *, eps=1e-5, workspace=None):
     if beta is not None:
         beta = checks.floating("beta", beta, x.shape[-1:], x.dtype, "(D,)")
     eps = checks.number("eps", eps, 0, float("inf"), high_open=True)
-    return call(__name__, "forward", x, gamma, beta, eps=eps, workspace=workspace)
+    return call(__name__, "forward", x, gamma, beta, eps=eps)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -56,8 +54,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -70,4 +66,4 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.x.shape, saved.x.dtype, "(..., D)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)

@@ -8,7 +8,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops.contract import fold
 from minilm.ops.layer_norm.spec import Saved
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 CHUNK = 64  # rows a partial sum of dgamma and dbeta covers: fixed, so that the bits do not depend on the number of threads
 
@@ -80,26 +80,24 @@ def _backward(start, stop, dy, around, x, gamma, means, rstds, dx, partial):
                 out[d] = g if around is None else around[n, d] + g
 
 
-def forward(x, gamma=None, beta=None, *, eps=1e-5, workspace=None):
-    allocate = empty_from(workspace)
-    y = allocate(x.shape, x.dtype)  # (..., D)
-    mean = allocate(x.shape[:-1], x.dtype)  # (...)
-    rstd = allocate(x.shape[:-1], x.dtype)  # (...)
+def forward(x, gamma=None, beta=None, *, eps=1e-5):
+    y = empty(x.shape, x.dtype)  # (..., D)
+    mean = empty(x.shape[:-1], x.dtype)  # (...)
+    rstd = empty(x.shape[:-1], x.dtype)  # (...)
     arguments = (fold(x), gamma, beta, eps, mean.reshape(-1), rstd.reshape(-1), fold(y))
     devices.parallel(_forward, mean.size, *arguments, grain=max(1, 2**17 // x.shape[-1]))
     return y, Saved(x, gamma, mean, rstd, beta is not None)
 
 
-def gradients(dy, around, saved, workspace):
+def gradients(dy, around, saved):
     """dx (..., D) with `around` (..., D) added where that is given, dgamma and dbeta (D,)."""
     x, gamma, mean, rstd, shifted = saved
-    allocate = empty_from(workspace)
     N, D = mean.size, x.shape[-1]
-    dx = allocate(x.shape, x.dtype)  # (..., D)
-    dgamma = None if gamma is None else allocate((D,), x.dtype)  # (D,)
-    dbeta = allocate((D,), x.dtype) if shifted else None  # (D,)
-    with scratch_of(workspace):
-        partial = allocate((-(-N // CHUNK), 2, D), x.dtype)  # (chunks, 2, D)
+    dx = empty(x.shape, x.dtype)  # (..., D)
+    dgamma = None if gamma is None else empty((D,), x.dtype)  # (D,)
+    dbeta = empty((D,), x.dtype) if shifted else None  # (D,)
+    with scratch():
+        partial = empty((-(-N // CHUNK), 2, D), x.dtype)  # (chunks, 2, D)
         past = None if around is None else fold(around)
         arguments = (fold(dy), past, fold(x), gamma, mean.reshape(-1), rstd.reshape(-1), fold(dx), partial)
         devices.parallel(_backward, len(partial), *arguments, grain=max(1, 2**17 // (CHUNK * D)))
@@ -109,5 +107,5 @@ def gradients(dy, around, saved, workspace):
     return dx, dgamma, dbeta
 
 
-def backward(dy, saved, *, workspace=None):
-    return gradients(dy, None, saved, workspace)
+def backward(dy, saved):
+    return gradients(dy, None, saved)

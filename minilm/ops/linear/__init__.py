@@ -9,7 +9,7 @@ from minilm.ops.linear.spec import Saved
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, W, b=None, *, workspace=None):
+def forward(x, W, b=None):
     """Affine map of the last axis.
 
     .. math:: y_{n,o} = \\sum_i x_{n,i} W_{o,i} + b_o
@@ -22,8 +22,6 @@ def forward(x, W, b=None, *, workspace=None):
         Weights, in PyTorch's orientation.
     b : ndarray, shape (O,), optional
         Bias.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -42,10 +40,10 @@ def forward(x, W, b=None, *, workspace=None):
     x = checks.floating("x", x, (..., W.shape[1]), W.dtype, "(..., I)")
     if b is not None:
         b = checks.floating("b", b, W.shape[:1], W.dtype, "(O,)")
-    return call(__name__, "forward", x, W, b, workspace=workspace)
+    return call(__name__, "forward", x, W, b)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -54,8 +52,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -69,4 +65,4 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, (*saved.x.shape[:-1], saved.W.shape[0]), saved.W.dtype, "(..., O)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)

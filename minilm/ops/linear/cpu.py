@@ -7,7 +7,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.linear.spec import Saved
 from minilm.ops.tile import product, turned_product
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads
 
@@ -32,30 +32,29 @@ def _column_sums(start, stop, dy, partial):
                 partial[chunk, o] += dy[n, o]
 
 
-def column_sums(dy, workspace, out=None):
+def column_sums(dy, out=None):
     """Sum of dy (N, O) over its rows, (O,): chunks of rows in parallel, then the chunks in order."""
     N, O = dy.shape
-    total = empty_from(workspace)((O,), dy.dtype) if out is None else out  # (O,)
-    with scratch_of(workspace):
-        partial = empty_from(workspace)((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
+    total = empty((O,), dy.dtype) if out is None else out  # (O,)
+    with scratch():
+        partial = empty((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
         devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 2**18 // (CHUNK * max(O, 1))))
         partial.sum(axis=0, out=total)
     return total
 
 
-def forward(x, W, b=None, *, workspace=None):
-    y = empty_from(workspace)((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
-    product(fold(x), W, fold(y), workspace, transposed=True)
+def forward(x, W, b=None):
+    y = empty((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
+    product(fold(x), W, fold(y), transposed=True)
     if b is not None:
         devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 2**18 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, W, bias = saved
-    allocate = empty_from(workspace)
-    dx = allocate(x.shape, x.dtype)  # (..., I)
-    product(fold(dy), W, fold(dx), workspace, transposed=False)
-    dW = allocate(W.shape, W.dtype)  # (O, I)
+    dx = empty(x.shape, x.dtype)  # (..., I)
+    product(fold(dy), W, fold(dx), transposed=False)
+    dW = empty(W.shape, W.dtype)  # (O, I)
     turned_product(fold(dy), fold(x), dW)
-    return dx, dW, column_sums(fold(dy), workspace) if bias else None
+    return dx, dW, column_sums(fold(dy)) if bias else None

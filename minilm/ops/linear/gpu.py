@@ -18,7 +18,7 @@ KERNELS = Kernels(
 RUNGS = {"forward": 3}
 
 
-def forward(x, W, b=None, *, workspace=None, rung=3):
+def forward(x, W, b=None, *, rung=3):
     rows, (O, I) = fold(x), W.shape  # (N, I)
     if rung == 3:
         y = matmul(rows, W.T)  # (N, O)
@@ -30,7 +30,7 @@ def forward(x, W, b=None, *, workspace=None, rung=3):
     return y.reshape(*x.shape[:-1], O), Saved(x, W, b is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, W, bias = saved
     rows = fold(dy)  # (N, O)
     dx = matmul(rows, W).reshape(x.shape)

@@ -9,7 +9,7 @@ from minilm.ops.lstm.spec import GATES, CellOutput, CellSaved, Output, Saved
 __all__ = ["CellOutput", "CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     """LSTM over whole sequences, gates in PyTorch's order i f g o.
 
     .. math:: c_t = f_t c_{t-1} + i_t g_t, \\quad h_t = o_t \\tanh c_t
@@ -28,8 +28,6 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, w
         How many steps of each row count, each in [1, T].
     reverse : bool
         Run from each row's last step to its first.
-    workspace : Workspace, optional
-        Where outputs and what is saved are taken from.
 
     Returns
     -------
@@ -49,10 +47,10 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, w
     x, h0, c0 = recurrence.check_input(x, {"h0": h0, "c0": c0}, W_ih, W_hh)
     lengths, x = recurrence.check_lengths(lengths, x)
     reverse = checks.flag("reverse", reverse)
-    return call(__name__, "forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse, workspace=workspace)
+    return call(__name__, "forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -61,8 +59,6 @@ def backward(dy, saved, *, workspace=None):
         Gradients of the loss by y (T, B, H), h_n and c_n (B, H); None means zero. An array alone is dy.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -80,10 +76,10 @@ def backward(dy, saved, *, workspace=None):
     T, B, H = len(saved.x), *saved.h.shape[1:]
     shapes = [(T, B, H), (B, H), (B, H)]
     dy = recurrence.check_cotangents(dy, ("dy", "dh_n", "dc_n"), shapes, saved.x.dtype)
-    return call(__name__, "backward", dy, saved, by=saved.x, workspace=workspace)
+    return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     """One step of `forward`.
 
     Parameters
@@ -92,7 +88,6 @@ def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
     h0, c0 : ndarray, shape (B, H)
         States before the step.
     W_ih, W_hh, b_ih, b_hh : ndarray, shapes (4H, D), (4H, H), (4H,), (4H,)
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -107,10 +102,10 @@ def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
     """
     W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
     x, h0, c0 = recurrence.check_input(x, {"h0": h0, "c0": c0}, W_ih, W_hh, sequence=False)
-    return call(__name__, "cell_forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh, workspace=workspace)
+    return call(__name__, "cell_forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     """Gradients of `cell_forward`.
 
     Parameters
@@ -118,7 +113,6 @@ def cell_backward(dy, saved, *, workspace=None):
     dy : tuple (dh, dc), or ndarray
         Gradients by h and c, (B, H) each; None means zero.
     saved : CellSaved
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -131,4 +125,4 @@ def cell_backward(dy, saved, *, workspace=None):
         If a part of `dy` does not have its output's shape and dtype.
     """
     dy = recurrence.check_cotangents(dy, ("dh", "dc"), [saved.h0.shape, saved.c0.shape], saved.x.dtype)
-    return call(__name__, "cell_backward", dy, saved, by=saved.x, workspace=workspace)
+    return call(__name__, "cell_backward", dy, saved, by=saved.x)

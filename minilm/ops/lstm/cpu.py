@@ -11,7 +11,7 @@ from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.tile import multiply, product
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit(part=True)
@@ -93,55 +93,51 @@ def _cell_backward(dy, dh, dc, gates, c0, c, da):
         _gates_backward(dy[b], dh[b], dc[b], gates[b], c0[b], c[b], da[b])
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None):
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     T, B, _ = x.shape
     first, last, *_ = order(T, reverse)
-    allocate = empty_from(workspace)
-    h, c = (allocate((T + 1, *h0.shape), x.dtype) for _ in range(2))  # (T + 1, B, H)
-    gates = allocate((T, B, len(W_hh)), x.dtype)  # (T, B, 4H)
+    h, c = (empty((T + 1, *h0.shape), x.dtype) for _ in range(2))  # (T + 1, B, H)
+    gates = empty((T, B, len(W_hh)), x.dtype)  # (T, B, 4H)
     h[first], c[first] = h0, c0
-    product(fold(x), W_ih, fold(gates), workspace, transposed=True)
-    with scratch_of(workspace):
-        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (4H,)
-        run(_forward, [W_hh], True, (gates, bias, h, c), lengths, reverse, workspace)
-    y = outputs(states_after(h, reverse), lengths, allocate)  # (T, B, H)
+    product(fold(x), W_ih, fold(gates), transposed=True)
+    with scratch():
+        bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (4H,)
+        run(_forward, [W_hh], True, (gates, bias, h, c), lengths, reverse)
+    y = outputs(states_after(h, reverse), lengths)  # (T, B, H)
     return Output(y, h[last], c[last]), Saved(x, h, c, gates, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n, dc_n = dy
-    allocate = empty_from(workspace)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh, dc = (started(d, h.shape[1:], x.dtype, allocate) for d in (dh_n, dc_n))  # (B, H)
-    with scratch_of(workspace):
-        dy = cotangent(dy, (len(x), *dh.shape), x.dtype, allocate)  # (T, B, H)
-        da = allocate(gates.shape, x.dtype)  # (T, B, 4H)
-        run(_backward, [W_hh], False, (dy, dh, dc, c, gates, da), lengths, reverse, workspace)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh, dc = (started(d, h.shape[1:], x.dtype) for d in (dh_n, dc_n))  # (B, H)
+    with scratch():
+        dy = cotangent(dy, (len(x), *dh.shape), x.dtype)  # (T, B, H)
+        da = empty(gates.shape, x.dtype)  # (T, B, 4H)
+        run(_backward, [W_hh], False, (dy, dh, dc, c, gates, da), lengths, reverse)
         gradients.fill(da, states_before(h, reverse))
     return gradients.dx, dh, dc, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
-    allocate = empty_from(workspace)
-    h, c = allocate(h0.shape, x.dtype), allocate(h0.shape, x.dtype)  # (B, H)
-    gates = allocate((len(x), len(W_hh)), x.dtype)  # (B, 4H)
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
+    h, c = empty(h0.shape, x.dtype), empty(h0.shape, x.dtype)  # (B, H)
+    gates = empty((len(x), len(W_hh)), x.dtype)  # (B, 4H)
     np.matmul(x, W_ih.T, out=gates)
-    with scratch_of(workspace):
-        gates += np.matmul(h0, W_hh.T, out=allocate(gates.shape, x.dtype))  # (B, 4H)
-        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (4H,)
+    with scratch():
+        gates += np.matmul(h0, W_hh.T, out=empty(gates.shape, x.dtype))  # (B, 4H)
+        bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (4H,)
         _cell(gates, bias, c0, c, h)
     return CellOutput(h, c), CellSaved(x, h0, c0, c, gates, W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, c0, c, gates, W_ih, W_hh = saved
-    allocate = empty_from(workspace)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh, dc = (started(d, h0.shape, x.dtype, allocate) for d in dy)  # (B, H)
-    with scratch_of(workspace):
-        zeros = cotangent(None, h0.shape, x.dtype, allocate)  # (B, H)
-        da = allocate(gates.shape, x.dtype)  # (B, 4H)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh, dc = (started(d, h0.shape, x.dtype) for d in dy)  # (B, H)
+    with scratch():
+        zeros = cotangent(None, h0.shape, x.dtype)  # (B, H)
+        da = empty(gates.shape, x.dtype)  # (B, 4H)
         _cell_backward(zeros, dh, dc, gates, c0, c, da)
         np.matmul(da, W_hh, out=dh)
         gradients.fill(da, h0)

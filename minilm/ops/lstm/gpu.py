@@ -56,7 +56,7 @@ def way(rung: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Pl
     return (3, plan) if plan else (1, None)
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, workspace=None, rung=None):
+def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, rung=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
@@ -81,7 +81,7 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, w
     return Output(y, h[last].copy(), c[last].copy()), Saved(x, h, c, gates, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, workspace=None, rung=None):
+def backward(dy, saved, *, rung=None):
     x, h, c, gates, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n, dc_n = dy
     T, B, _ = x.shape
@@ -107,12 +107,12 @@ def backward(dy, saved, *, workspace=None, rung=None):
     return dx, dh, dc, matmul(rows.T, fold(x)), matmul(rows.T, fold(states_before(h, reverse))), db, db.copy()
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, *, workspace=None):
+def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     (h, _, _), saved = forward(x[None], h0, c0, W_ih, W_hh, b_ih, b_hh, rung=1)
     return CellOutput(h[0], saved.c[1]), CellSaved(x, h0, c0, saved.c[1], saved.gates[0], W_ih, W_hh)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, c0, c, gates, W_ih, W_hh = saved
     dh, dc = dy
     states = cupy.stack([h0, h0]), cupy.stack([c0, c])  # (2, B, H) each; h after the step is not needed

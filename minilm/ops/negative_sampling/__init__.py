@@ -14,7 +14,7 @@ from minilm.ops.negative_sampling.spec import REDUCTIONS, Saved, Trained
 __all__ = ["Saved", "Trained", "backward", "forward", "train"]
 
 
-def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
+def forward(h, W, targets, negatives, *, reduction="mean"):
     """Loss of telling the words that were there from words drawn at random, in nats.
 
     .. math:: loss_n = -\\log \\sigma(h_n \\cdot W_{t_n}) - \\sum_k \\log \\sigma(-h_n \\cdot W_{m_{n,k}})
@@ -31,8 +31,6 @@ def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
         Words drawn at random. One that is its row's target counts for nothing.
     reduction : {"mean", "sum"}
         Over the rows.
-    workspace : Workspace, optional
-        Where what is saved is taken from.
 
     Returns
     -------
@@ -52,10 +50,10 @@ def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
     targets = checks.ids("targets", targets, len(W), (len(h),), "(N,)")
     negatives = checks.ids("negatives", negatives, len(W), (len(h), None), "(N, K)")
     reduction = checks.option("reduction", reduction, REDUCTIONS)
-    return call(__name__, "forward", h, W, targets, negatives, reduction=reduction, workspace=workspace)
+    return call(__name__, "forward", h, W, targets, negatives, reduction=reduction)
 
 
-def backward(dloss, saved, *, workspace=None):
+def backward(dloss, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -64,8 +62,6 @@ def backward(dloss, saved, *, workspace=None):
         Gradient by the loss: 1, where the loss is all there is.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -81,7 +77,7 @@ def backward(dloss, saved, *, workspace=None):
         dloss = devices.to_host(dloss)[()]
     if isinstance(dloss, (bool, np.bool_)) or not isinstance(dloss, (int, float, np.integer, np.floating)):
         raise TypeError(f"dloss must be a number, got {checks.describe(dloss)}")
-    return call(__name__, "backward", saved.h.dtype.type(dloss), saved, by=saved.h, workspace=workspace)
+    return call(__name__, "backward", saved.h.dtype.type(dloss), saved, by=saved.h)
 
 
 def train(
@@ -103,7 +99,6 @@ def train(
     done=0,
     total=0,
     streams=1,
-    workspace=None,
 ):
     """Gradient descent over sentences, one word after the other, in place.
 
@@ -134,8 +129,6 @@ def train(
     streams : int
         How many sentences a GPU may train at a time. Where they meet in a word, whichever comes first moves it first, so that
         only 1 gives the same vectors every time; on a CPU one comes after the other always.
-    workspace : Workspace, optional
-        Not needed; every op takes one.
 
     Returns
     -------
@@ -172,7 +165,7 @@ def train(
         checks.ids("alias", alias, V, (V,), "(V,)").astype(np.int64, copy=False),
     )
     ids, starts = ids.astype(np.int64, copy=False), starts.astype(np.int64, copy=False)
-    *updated, trained = call(__name__, "train", W_in, W_out, ids, starts, *tables, workspace=workspace, **options)
+    *updated, trained = call(__name__, "train", W_in, W_out, ids, starts, *tables, **options)
     for array, new in zip((W_in, W_out), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new

@@ -10,7 +10,7 @@ from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
 from minilm.ops.negative_sampling.spec import GOLDEN, MIX1, MIX2, Saved, Trained
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit(fastmath=REASSOC)
@@ -59,13 +59,12 @@ def _outputs(start, stop, dloss, g, h, targets, negatives, dW):
                 out[d] += factor * row[d]
 
 
-def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
+def forward(h, W, targets, negatives, *, reduction="mean"):
     (N, D), K = h.shape, negatives.shape[1]
-    allocate = empty_from(workspace)
-    g = allocate((N, K + 1), h.dtype)  # (N, K + 1)
+    g = empty((N, K + 1), h.dtype)  # (N, K + 1)
     normaliser = N if reduction == "mean" else 1
-    with scratch_of(workspace):
-        losses = allocate((N,), np.float64)  # (N,)
+    with scratch():
+        losses = empty((N,), np.float64)  # (N,)
         arguments = (h, W, targets, negatives, h.dtype.type(normaliser), losses, g)
         devices.parallel(_rows, N, *arguments, grain=max(1, 2**16 // max(1, (K + 1) * D)))
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where there are no rows
@@ -73,11 +72,11 @@ def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
     return loss, Saved(h, W, targets, negatives, g)
 
 
-def backward(dloss, saved, *, workspace=None):
+def backward(dloss, saved):
     h, W, targets, negatives, g = saved
     (N, D), K = h.shape, negatives.shape[1]
-    allocate, dloss = empty_from(workspace), h.dtype.type(dloss)
-    dh, dW = allocate(h.shape, h.dtype), allocate(W.shape, h.dtype)  # (N, D), (V, D)
+    dloss = h.dtype.type(dloss)
+    dh, dW = empty(h.shape, h.dtype), empty(W.shape, h.dtype)  # (N, D), (V, D)
     devices.parallel(_inputs, N, dloss, g, W, targets, negatives, dh, grain=max(1, 2**17 // max(1, (K + 1) * D)))
     dW.fill(0)
     # threads share the columns: words are anything but evenly spread, and every column is summed in the same order
@@ -220,7 +219,6 @@ def train(
     done=0,
     total=0,
     streams=1,
-    workspace=None,
 ):
     longest = int(np.diff(starts).max(initial=0))
     D = W_in.shape[1]

@@ -23,7 +23,7 @@ def _long(ids):
     return ids.astype("int64", copy=False)
 
 
-def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
+def forward(h, W, targets, negatives, *, reduction="mean"):
     (N, D), K = h.shape, negatives.shape[1]
     g, losses = cupy.empty((N, K + 1), h.dtype), cupy.empty(N, "float64")
     loss, divisor = cupy.empty((), h.dtype), N if reduction == "mean" else 1
@@ -32,7 +32,7 @@ def forward(h, W, targets, negatives, *, reduction="mean", workspace=None):
     return loss, Saved(h, W, targets, negatives, g)
 
 
-def backward(dloss, saved, *, workspace=None):
+def backward(dloss, saved):
     h, W, targets, negatives, g = saved
     (N, D), (V, K) = h.shape, (len(W), negatives.shape[1])
     targets, negatives = _long(targets), _long(negatives)
@@ -63,7 +63,6 @@ def train(
     done=0,
     total=0,
     streams=1,
-    workspace=None,
 ):
     left, told = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((streams, 2), "float64")
     tables = (keep, accept, alias, left, told)

@@ -9,12 +9,12 @@ import numpy as np
 from minilm import devices
 from minilm.ops import checks
 from minilm.ops.philox.spec import MOST, checked
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 __all__ = ["bits", "uniform"]
 
 
-def bits(key, shape, *, workspace=None):
+def bits(key, shape):
     """32 random bits for every element.
 
     .. math:: bits_i = \\mathrm{philox}_{seed}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
@@ -25,8 +25,6 @@ def bits(key, shape, *, workspace=None):
         Which numbers: equal keys give equal numbers, on every device.
     shape : int or tuple of int
         Of the output; at most 2**34 elements.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -40,11 +38,10 @@ def bits(key, shape, *, workspace=None):
     """
     key, shape = checked(key), _shape(shape, MOST)
     name = devices.implementation_for()  # no argument is an array that could say which device is meant
-    options = {} if name == "oracle" else {"workspace": workspace}
-    return devices.load(__name__, name).bits(key, shape, **options)
+    return devices.load(__name__, name).bits(key, shape)
 
 
-def uniform(key, shape, dtype=np.float32, *, workspace=None):
+def uniform(key, shape, dtype=np.float32):
     """Numbers evenly distributed in [0, 1).
 
     Parameters
@@ -55,8 +52,6 @@ def uniform(key, shape, dtype=np.float32, *, workspace=None):
         Of the output.
     dtype : {float32, float64}
         24 or 53 random bits a number. The two precisions do not share their numbers.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -74,7 +69,7 @@ def uniform(key, shape, dtype=np.float32, *, workspace=None):
     shape = _shape(shape, MOST // words)
     if devices.implementation_for() == "gpu":
         return devices.load(__name__, "gpu").uniform(checked(key), shape, dtype)
-    u = empty_from(workspace)(shape, dtype)
+    u = empty(shape, dtype)
     drawn = bits(key, (u.size, words))  # (N, words)
     if words == 1:
         np.multiply(drawn[:, 0] >> 8, np.float32(2**-24), out=u.reshape(-1), casting="unsafe")

@@ -7,7 +7,7 @@ import numpy as np
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.philox.spec import M0, M1, ROUNDS, W0, W1, words
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 CHUNK = 1024  # elements that are drawn at once
 _M0, _M1 = np.uint64(M0), np.uint64(M1)
@@ -55,7 +55,7 @@ def _bits(start, stop, key, out):
             part[i] = drawn[i & 3, i >> 2]
 
 
-def bits(key, shape, *, workspace=None):
-    out = empty_from(workspace)(shape, np.uint32)  # (...)
+def bits(key, shape):
+    out = empty(shape, np.uint32)  # (...)
     devices.parallel(_bits, -(-out.size // CHUNK), words(key), out.reshape(-1), grain=64)
     return out

@@ -15,13 +15,13 @@ KERNELS = Kernels(
 )
 
 
-def bits(key, shape, *, workspace=None):
+def bits(key, shape):
     drawn = cupy.empty(shape, "uint32")  # (...)
     KERNELS.launch("philox_fill", drawn, math.prod(shape), *key_words(key), dtype="float32")
     return drawn
 
 
-def uniform(key, shape, dtype, *, workspace=None):
+def uniform(key, shape, dtype):
     u = cupy.empty(shape, dtype)  # (...)
     KERNELS.launch("philox_uniform", u, u.size, *key_words(key))
     return u

@@ -10,7 +10,7 @@ from minilm.ops.residual_layer_norm.spec import Output, Saved
 __all__ = ["Output", "Saved", "backward", "forward"]
 
 
-def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
+def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
     """Add, and normalise the sum as `minilm.ops.layer_norm` does.
 
     .. math:: total = x + residual, \\qquad y = \\mathrm{layer\\_norm}(total)
@@ -25,8 +25,6 @@ def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
         Scale and shift; 1 and 0 without them.
     eps : float
         Added to the variance; at least 0.
-    workspace : Workspace, optional
-        Where the outputs are taken from.
 
     Returns
     -------
@@ -49,10 +47,10 @@ def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
     if beta is not None:
         beta = checks.floating("beta", beta, x.shape[-1:], x.dtype, "(D,)")
     eps = checks.number("eps", eps, 0, float("inf"), high_open=True)
-    return call(__name__, "forward", x, residual, gamma, beta, eps=eps, workspace=workspace)
+    return call(__name__, "forward", x, residual, gamma, beta, eps=eps)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -62,8 +60,6 @@ def backward(dy, saved, *, workspace=None):
         alone is dtotal.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -78,4 +74,4 @@ def backward(dy, saved, *, workspace=None):
     """
     shape = saved.total.shape
     dy = check_cotangents(dy, ("dtotal", "dy"), [shape, shape], saved.total.dtype)
-    return call(__name__, "backward", dy, saved, by=saved.total, workspace=workspace)
+    return call(__name__, "backward", dy, saved, by=saved.total)

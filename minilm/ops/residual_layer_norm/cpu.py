@@ -10,7 +10,7 @@ from minilm.compiled.jit import REASSOC, jit
 from minilm.ops.contract import fold
 from minilm.ops.layer_norm.cpu import gradients, normalise
 from minilm.ops.residual_layer_norm.spec import Output, Saved
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
 @jit(fastmath=REASSOC)
@@ -28,20 +28,19 @@ def _forward(start, stop, x, residual, gamma, beta, eps, total, means, rstds, y)
         means[n], rstds[n] = normalise(row, mean / real(D), gamma, beta, eps, y[n])
 
 
-def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
-    allocate = empty_from(workspace)
-    total, y = allocate(x.shape, x.dtype), allocate(x.shape, x.dtype)  # (..., D)
-    mean, rstd = allocate(x.shape[:-1], x.dtype), allocate(x.shape[:-1], x.dtype)  # (...)
+def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
+    total, y = empty(x.shape, x.dtype), empty(x.shape, x.dtype)  # (..., D)
+    mean, rstd = empty(x.shape[:-1], x.dtype), empty(x.shape[:-1], x.dtype)  # (...)
     inputs = (fold(x), fold(residual), gamma, beta, eps)
     outputs = (fold(total), mean.reshape(-1), rstd.reshape(-1), fold(y))
     devices.parallel(_forward, mean.size, *inputs, *outputs, grain=max(1, 2**17 // x.shape[-1]))
     return Output(total, y), Saved(total, gamma, mean, rstd, beta is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     dtotal, dy = dy
     if dy is None:
-        dy = empty_from(workspace)(saved.total.shape, saved.total.dtype)  # (..., D)
+        dy = empty(saved.total.shape, saved.total.dtype)  # (..., D)
         dy.fill(0)
-    dx, dgamma, dbeta = gradients(dy, dtotal, saved, workspace)
+    dx, dgamma, dbeta = gradients(dy, dtotal, saved)
     return dx, dx, dgamma, dbeta

@@ -17,7 +17,7 @@ KERNELS = Kernels(
 )
 
 
-def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
+def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
     rows, D = x.shape[:-1], x.shape[-1]
     total, y = cupy.empty(x.shape, x.dtype), cupy.empty(x.shape, x.dtype)  # (..., D) each
     mean, rstd = cupy.empty(rows, x.dtype), cupy.empty(rows, x.dtype)  # (...) each
@@ -25,7 +25,7 @@ def forward(x, residual, gamma=None, beta=None, *, eps=1e-5, workspace=None):
     return Output(total, y), Saved(total, gamma, mean, rstd, beta is not None)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     total, gamma, mean, rstd, shifted = saved
     dtotal, dy = dy
     if dy is None:

@@ -9,7 +9,7 @@ from minilm.ops.rnn.spec import GATES, KINDS, CellSaved, Output, Saved
 __all__ = ["CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh", workspace=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh"):
     """Simple recurrent network over whole sequences.
 
     .. math:: h_t = \\tanh(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh})
@@ -29,8 +29,6 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonli
     reverse : bool
         Run from each row's last step to its first.
     nonlinearity : {"tanh", "relu"}
-    workspace : Workspace, optional
-        Where outputs and what is saved are taken from.
 
     Returns
     -------
@@ -50,10 +48,10 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonli
     x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh)
     lengths, x = recurrence.check_lengths(lengths, x)
     options = {"reverse": checks.flag("reverse", reverse), "nonlinearity": checks.option("nonlinearity", nonlinearity, KINDS)}
-    return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, **options, workspace=workspace)
+    return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, **options)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradients of `forward`.
 
     Parameters
@@ -62,8 +60,6 @@ def backward(dy, saved, *, workspace=None):
         Gradients of the loss by y (T, B, H) and h_n (B, H); None means zero. An array alone is dy.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradients are taken from.
 
     Returns
     -------
@@ -81,10 +77,10 @@ def backward(dy, saved, *, workspace=None):
     T, B, H = len(saved.x), *saved.h.shape[1:]
     shapes = [(T, B, H), (B, H)]
     dy = recurrence.check_cotangents(dy, ("dy", "dh_n"), shapes, saved.x.dtype)
-    return call(__name__, "backward", dy, saved, by=saved.x, workspace=workspace)
+    return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
     """One step of `forward`.
 
     Parameters
@@ -94,7 +90,6 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspac
         State before the step.
     W_ih, W_hh, b_ih, b_hh : ndarray, shapes (H, D), (H, H), (H,), (H,)
     nonlinearity : {"tanh", "relu"}
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -110,10 +105,10 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspac
     W_ih, W_hh, b_ih, b_hh = recurrence.check_weights(GATES, W_ih, W_hh, b_ih, b_hh)
     x, h0 = recurrence.check_input(x, {"h0": h0}, W_ih, W_hh, sequence=False)
     checks.option("nonlinearity", nonlinearity, KINDS)
-    return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh, nonlinearity=nonlinearity, workspace=workspace)
+    return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh, nonlinearity=nonlinearity)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     """Gradients of `cell_forward`.
 
     Parameters
@@ -121,7 +116,6 @@ def cell_backward(dy, saved, *, workspace=None):
     dy : ndarray, shape (B, H)
         Gradient of the loss by h.
     saved : CellSaved
-    workspace : Workspace, optional
 
     Returns
     -------
@@ -134,4 +128,4 @@ def cell_backward(dy, saved, *, workspace=None):
         If `dy` does not have h's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
-    return call(__name__, "cell_backward", dy, saved, workspace=workspace)
+    return call(__name__, "cell_backward", dy, saved)

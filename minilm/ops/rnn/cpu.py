@@ -11,7 +11,7 @@ from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
 from minilm.ops.tile import multiply, product
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit(part=True)
@@ -81,53 +81,49 @@ def _cell_backward(dy, dh, h, relu, da):
         _activation_backward(dy[b], dh[b], h[b], relu, da[b])
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh", workspace=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh"):
     first, last, *_ = order(len(x), reverse)
-    allocate = empty_from(workspace)
-    h = allocate((len(x) + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
+    h = empty((len(x) + 1, *h0.shape), x.dtype)  # (T + 1, B, H)
     h[first] = h0
     steps = states_after(h, reverse)  # (T, B, H)
-    product(fold(x), W_ih, fold(steps), workspace, transposed=True)
-    with scratch_of(workspace):
-        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (H,)
-        run(_forward, [W_hh], True, (steps, bias, h, nonlinearity == "relu"), lengths, reverse, workspace)
-    y = outputs(steps, lengths, allocate)  # (T, B, H)
+    product(fold(x), W_ih, fold(steps), transposed=True)
+    with scratch():
+        bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (H,)
+        run(_forward, [W_hh], True, (steps, bias, h, nonlinearity == "relu"), lengths, reverse)
+    y = outputs(steps, lengths)  # (T, B, H)
     return Output(y, h[last]), Saved(x, h, W_ih, W_hh, lengths, reverse, nonlinearity)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, h, W_ih, W_hh, lengths, reverse, nonlinearity = saved
     dy, dh_n = dy
-    allocate = empty_from(workspace)
     steps = states_after(h, reverse)  # (T, B, H)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh = started(dh_n, h.shape[1:], x.dtype, allocate)  # (B, H)
-    with scratch_of(workspace):
-        dy = cotangent(dy, steps.shape, x.dtype, allocate)  # (T, B, H)
-        da = allocate(steps.shape, x.dtype)  # (T, B, H)
-        run(_backward, [W_hh], False, (dy, dh, steps, nonlinearity == "relu", da), lengths, reverse, workspace)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh = started(dh_n, h.shape[1:], x.dtype)  # (B, H)
+    with scratch():
+        dy = cotangent(dy, steps.shape, x.dtype)  # (T, B, H)
+        da = empty(steps.shape, x.dtype)  # (T, B, H)
+        run(_backward, [W_hh], False, (dy, dh, steps, nonlinearity == "relu", da), lengths, reverse)
         gradients.fill(da, states_before(h, reverse))
     return gradients.dx, dh, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspace=None):
-    allocate = empty_from(workspace)
-    h = np.matmul(x, W_ih.T, out=allocate(h0.shape, x.dtype))  # (B, H)
-    with scratch_of(workspace):
-        h += np.matmul(h0, W_hh.T, out=allocate(h.shape, x.dtype))  # (B, H)
-        bias = np.add(b_ih, b_hh, out=allocate(b_ih.shape, x.dtype))  # (H,)
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
+    h = np.matmul(x, W_ih.T, out=empty(h0.shape, x.dtype))  # (B, H)
+    with scratch():
+        h += np.matmul(h0, W_hh.T, out=empty(h.shape, x.dtype))  # (B, H)
+        bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (H,)
         _cell(h, bias, nonlinearity == "relu")
     return h, CellSaved(x, h0, h, W_ih, W_hh, nonlinearity)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, h, W_ih, W_hh, nonlinearity = saved
-    allocate = empty_from(workspace)
-    gradients = Gradients(x, W_ih, W_hh, workspace)
-    dh0 = allocate(h0.shape, x.dtype)  # (B, H)
+    gradients = Gradients(x, W_ih, W_hh)
+    dh0 = empty(h0.shape, x.dtype)  # (B, H)
     dh0.fill(0)
-    with scratch_of(workspace):
-        da = allocate(h.shape, x.dtype)  # (B, H)
+    with scratch():
+        da = empty(h.shape, x.dtype)  # (B, H)
         _cell_backward(dy, dh0, h, nonlinearity == "relu", da)
         np.matmul(da, W_hh, out=dh0)
         gradients.fill(da, h0)

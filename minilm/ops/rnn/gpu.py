@@ -18,7 +18,7 @@ KERNELS = Kernels(
 )
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh", workspace=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh"):
     T, B, _ = x.shape
     H = len(W_hh)
     first, last, before, after, steps = order(T, reverse)
@@ -35,7 +35,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonli
     return Output(y, h[last].copy()), Saved(x, h, W_ih, W_hh, lengths, reverse, nonlinearity)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     x, h, W_ih, W_hh, lengths, reverse, nonlinearity = saved
     dy, dh_n = dy
     T, B, _ = x.shape
@@ -53,12 +53,12 @@ def backward(dy, saved, *, workspace=None):
     return dx, dh, matmul(rows.T, fold(x)), matmul(rows.T, fold(states_before(h, reverse))), db, db.copy()
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh", workspace=None):
+def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
     (h, _), saved = forward(x[None], h0, W_ih, W_hh, b_ih, b_hh, nonlinearity=nonlinearity)
     return h[0], CellSaved(x, h0, saved.h[1], W_ih, W_hh, nonlinearity)
 
 
-def cell_backward(dy, saved, *, workspace=None):
+def cell_backward(dy, saved):
     x, h0, h, W_ih, W_hh, nonlinearity = saved
     states = cupy.stack([h0, h])  # (2, B, H)
     dx, *others = backward((dy[None], None), Saved(x[None], states, W_ih, W_hh, None, False, nonlinearity))

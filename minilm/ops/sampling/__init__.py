@@ -15,7 +15,7 @@ from minilm.ops.sampling.spec import MOST, Drawn
 __all__ = ["Drawn", "forward"]
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=None):
+def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     """Draw one token a row.
 
     .. math:: id = \\min \\{ v : \\sum_{w \\le v} e_w > u \\sum_w e_w \\}, \\qquad e_w = \\exp((x_w - \\max x) / \\tau)
@@ -32,8 +32,6 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
         Draw from the k largest logits only.
     top_p : float, optional
         Draw from the nucleus only, of what `top_k` leaves.
-    workspace : Workspace, optional
-        Where the outputs are taken from.
 
     Returns
     -------
@@ -53,4 +51,4 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
         top_k = checks.whole("top_k", top_k, 1, 2**31)
     if top_p is not None:
         top_p = checks.number("top_p", top_p, 0, 1, low_open=True)
-    return call(__name__, "forward", logits, checked(key), temperature, top_k, top_p, workspace=workspace)
+    return call(__name__, "forward", logits, checked(key), temperature, top_k, top_p)

@@ -10,7 +10,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import philox
 from minilm.ops.sampling.spec import BINS, ROUNDING, Drawn
-from minilm.ops.workspace import empty_from, scratch_of
+from minilm.ops.workspace import empty, scratch
 
 
 @jit
@@ -74,10 +74,9 @@ def _rows(start, stop, x, e, peak, u, top_k, top_p, ids, probability):
                 break
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=None):
+def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     B, V = logits.shape
-    allocate = empty_from(workspace)
-    ids, probability = allocate((B,), np.int64), allocate((B,), logits.dtype)  # (B,) each
+    ids, probability = empty((B,), np.int64), empty((B,), logits.dtype)  # (B,) each
     peak = logits.max(axis=1)  # (B,) NaN where the row has one
     if temperature == 0:
         fine = np.isfinite(peak)  # (B,)
@@ -85,8 +84,8 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=N
         probability[...] = np.where(fine, 1, np.nan)
         return Drawn(ids, probability)
     u = philox.uniform(key, B, np.float64)  # (B,)
-    with scratch_of(workspace), np.errstate(invalid="ignore", over="ignore"):
-        x, e = allocate((B, V), np.float64), allocate((B, V), np.float64)  # (B, V) each
+    with scratch(), np.errstate(invalid="ignore", over="ignore"):
+        x, e = empty((B, V), np.float64), empty((B, V), np.float64)  # (B, V) each
         np.subtract(logits, peak[:, None], out=x, dtype=np.float64)
         np.divide(x, temperature, out=x)
         np.exp(x, out=e)

@@ -10,7 +10,7 @@ from minilm.ops.sampling.spec import Drawn
 KERNELS = Kernels(__file__, Kernel("sampling_draw", grid=lambda s: s.B, block=lambda s: whole_warps(s.V, 512)))
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None, *, workspace=None):
+def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     B, V = logits.shape
     ids, probability = cupy.empty(B, "int64"), cupy.empty(B, logits.dtype)  # (B,) each
     limits = V if top_k is None else min(top_k, V), 1.0 if top_p is None else top_p

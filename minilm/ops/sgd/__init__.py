@@ -23,7 +23,6 @@ def step(
     weight_decay=0.0,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     """One update of the parameters, in place.
 
@@ -51,8 +50,6 @@ def step(
         The gradient is multiplied by it first: see `minilm.ops.clip`.
     clear : bool
         Zero the gradient in the same pass.
-    workspace : Workspace, optional
-        Not needed; every op takes one.
 
     Raises
     ------
@@ -78,7 +75,7 @@ def step(
         raise ValueError(f"momentum_buffer must be None exactly where momentum is 0, got momentum={momentum!r}")
     if momentum_buffer is not None:
         momentum_buffer = checks.in_place("momentum_buffer", momentum_buffer, param.shape, param.dtype)
-    updated = call(__name__, "step", param, grad, momentum_buffer, workspace=workspace, **options)
+    updated = call(__name__, "step", param, grad, momentum_buffer, **options)
     for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new

@@ -52,7 +52,6 @@ def step(
     weight_decay=0.0,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     real = param.dtype.type
     flat = [None if array is None else array.reshape(-1) for array in (param, grad, momentum_buffer)]  # (N,) each

@@ -20,7 +20,6 @@ def step(
     weight_decay=0.0,
     scale=1.0,
     clear=False,
-    workspace=None,
 ):
     now = on_device(scale, param.dtype), on_device(lr, param.dtype), on_device(step, "int64")
     numbers = momentum, 1 - dampening, weight_decay, nesterov, clear

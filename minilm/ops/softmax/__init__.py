@@ -13,7 +13,7 @@ from minilm.ops.softmax.spec import Saved
 __all__ = ["Saved", "backward", "forward", "log_backward", "log_forward", "log_softmax"]
 
 
-def forward(x, *, workspace=None):
+def forward(x):
     """Softmax of the last axis.
 
     .. math:: y_{n,v} = e^{x_{n,v}} / \\sum_u e^{x_{n,u}}
@@ -22,8 +22,6 @@ def forward(x, *, workspace=None):
     ----------
     x : ndarray, shape (..., V), float32 or float64
         Logits. -inf has probability 0; a row of nothing else gives NaN.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -38,10 +36,10 @@ def forward(x, *, workspace=None):
     ValueError
         If it has no last axis, or an empty one.
     """
-    return call(__name__, "forward", _logits(x), workspace=workspace)
+    return call(__name__, "forward", _logits(x))
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     """Gradient of `forward`.
 
     Parameters
@@ -50,8 +48,6 @@ def backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `forward`.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -63,10 +59,10 @@ def backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.y.shape, saved.y.dtype, "(..., V)")
-    return call(__name__, "backward", dy, saved, workspace=workspace)
+    return call(__name__, "backward", dy, saved)
 
 
-def log_forward(x, *, workspace=None):
+def log_forward(x):
     """Logarithm of the softmax of the last axis.
 
     .. math:: y_{n,v} = x_{n,v} - \\log \\sum_u e^{x_{n,u}}
@@ -75,8 +71,6 @@ def log_forward(x, *, workspace=None):
     ----------
     x : ndarray, shape (..., V), float32 or float64
         Logits. -inf stays -inf; a row of nothing else gives NaN.
-    workspace : Workspace, optional
-        Where the output is taken from.
 
     Returns
     -------
@@ -91,10 +85,10 @@ def log_forward(x, *, workspace=None):
     ValueError
         If it has no last axis, or an empty one.
     """
-    return call(__name__, "log_forward", _logits(x), workspace=workspace)
+    return call(__name__, "log_forward", _logits(x))
 
 
-def log_backward(dy, saved, *, workspace=None):
+def log_backward(dy, saved):
     """Gradient of `log_forward`.
 
     Parameters
@@ -103,8 +97,6 @@ def log_backward(dy, saved, *, workspace=None):
         Gradient of the loss by y.
     saved : Saved
         From `log_forward`.
-    workspace : Workspace, optional
-        Where the gradient is taken from.
 
     Returns
     -------
@@ -116,7 +108,7 @@ def log_backward(dy, saved, *, workspace=None):
         If `dy` does not have y's shape and dtype.
     """
     dy = checks.floating("dy", dy, saved.y.shape, saved.y.dtype, "(..., V)")
-    return call(__name__, "log_backward", dy, saved, workspace=workspace)
+    return call(__name__, "log_backward", dy, saved)
 
 
 def _logits(x):

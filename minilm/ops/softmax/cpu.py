@@ -10,12 +10,12 @@ from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.exponentials import exponentials
 from minilm.ops.softmax.spec import Saved
-from minilm.ops.workspace import empty_from
+from minilm.ops.workspace import empty
 
 
-def _by_rows(kernel, workspace, *inputs):
+def _by_rows(kernel, *inputs):
     """One array of the inputs' shape (..., V), written by the kernel row by row."""
-    out = empty_from(workspace)(inputs[0].shape, inputs[0].dtype)  # (..., V)
+    out = empty(inputs[0].shape, inputs[0].dtype)  # (..., V)
     rows = [fold(a) for a in (*inputs, out)]  # (N, V) each
     devices.parallel(kernel, len(rows[0]), *rows, grain=max(1, 2**16 // out.shape[-1]))
     return out
@@ -72,19 +72,19 @@ def _dlog_softmax(start, stop, y, dy, dx):
             out[v] = grad[v] - simd.exp(row[v]) * total
 
 
-def forward(x, *, workspace=None):
-    y = _by_rows(_softmax, workspace, x)
+def forward(x):
+    y = _by_rows(_softmax, x)
     return y, Saved(y)
 
 
-def backward(dy, saved, *, workspace=None):
-    return _by_rows(_dsoftmax, workspace, saved.y, dy)
+def backward(dy, saved):
+    return _by_rows(_dsoftmax, saved.y, dy)
 
 
-def log_forward(x, *, workspace=None):
-    y = _by_rows(_log_softmax, workspace, x)
+def log_forward(x):
+    y = _by_rows(_log_softmax, x)
     return y, Saved(y)
 
 
-def log_backward(dy, saved, *, workspace=None):
-    return _by_rows(_dlog_softmax, workspace, saved.y, dy)
+def log_backward(dy, saved):
+    return _by_rows(_dlog_softmax, saved.y, dy)

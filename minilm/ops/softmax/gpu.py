@@ -36,17 +36,17 @@ def _backward(dy, saved, logarithm):
     return dx
 
 
-def forward(x, *, workspace=None, rung=3):
+def forward(x, *, rung=3):
     return _forward(x, rung, False)
 
 
-def backward(dy, saved, *, workspace=None):
+def backward(dy, saved):
     return _backward(dy, saved, False)
 
 
-def log_forward(x, *, workspace=None, rung=3):
+def log_forward(x, *, rung=3):
     return _forward(x, rung, True)
 
 
-def log_backward(dy, saved, *, workspace=None):
+def log_backward(dy, saved):
     return _backward(dy, saved, True)

@@ -28,7 +28,7 @@ FAULTS = area(
      "mine = None if key is None else keys[3].fold(number)", "mine = None if key is None else keys[1].fold(number)",
      f"{KEYS} -k Transformer"),
     ("Transformer: source and target embeddings share a key", "minilm/models/transformer.py",
-     'self._embedded("target", inputs, 0, keys[2], workspace)', 'self._embedded("target", inputs, 0, keys[0], workspace)',
+     'self._embedded("target", inputs, 0, keys[2])', 'self._embedded("target", inputs, 0, keys[0])',
      f"{KEYS} -k Transformer"),
     ("Seq2Seq: one key for five places", "minilm/models/seq2seq.py", "[key.fold(i) for i in range(5)]", "[key for i in range(5)]",
      f"{KEYS} -k Seq2Seq"),
@@ -41,13 +41,13 @@ FAULTS = area(
     ("Tagger: words and characters share a key", "minilm/models/tagger.py", "h, top = self.dropout.forward(out.y, key=keys[3],",
      "h, top = self.dropout.forward(out.y, key=keys[1],", f"{KEYS} -k Tagger"),
     ("classifier: body and head share a key", "minilm/models/classifier.py",
-     "x, dropped = self.dropout.forward(x, key=keys[1], workspace=workspace)\n"
+     "x, dropped = self.dropout.forward(x, key=keys[1])\n"
      "        logits",
-     "x, dropped = self.dropout.forward(x, key=keys[0], workspace=workspace)\n"
+     "x, dropped = self.dropout.forward(x, key=keys[0])\n"
      "        logits", f"{KEYS} -k Classifier"),
     ("reader: passage and question share a key", "minilm/models/reader.py", "self._embed(question, keys[1], options)",
      "self._embed(question, keys[0], options)", f"{KEYS} -k Reader"),
-    ("Sequential: one key for all layers", "minilm/sequential/compiled.py", 'key.fold(number), "workspace"', 'key, "workspace"',
+    ("Sequential: one key for all layers", "minilm/sequential/compiled.py", 'is None else key.fold(number),', 'is None else key,',
      f"{KEYS} -k sequential"),
     ("Bidirectional: both directions share a key", "minilm/sequential/bidirectional.py",
      "y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1],",
@@ -62,16 +62,16 @@ FAULTS = area(
     ("GPT: positions of padded rows begin at the padding", "minilm/models/gpt.py", "np.maximum(places, 0)",
      "np.maximum(places + padding[:, None], 0)", "tests/models/test_gpt.py tests/generation/test_cache.py"),
     ("GPT: no last normalisation", "minilm/models/gpt.py",
-     "            x, norm = self.ln_f.forward(x, workspace=workspace)\n"
+     "            x, norm = self.ln_f.forward(x)\n"
      "        return x, embedded",
-     "            norm = self.ln_f.forward(x, workspace=workspace)[1]\n"
+     "            norm = self.ln_f.forward(x)[1]\n"
      "        return x, embedded", "tests/models/test_gpt.py tests/models/test_gpt_parity.py"),
     ("block: eps of the second normalisation is the default", "minilm/layers/transformer.py",
      "self.ln_2 = LayerNorm(embed_dim, eps, dtype=dtype)", "self.ln_2 = LayerNorm(embed_dim, dtype=dtype)",
      "tests/models/test_config.py"),
     ("block: recomputed without dropout", "minilm/layers/transformer.py",
-     "parts = self._forward(**saved.again, workspace=workspace)[1]",
-     'parts = self._forward(**{**saved.again, "key": None}, workspace=workspace)[1]', "tests/layers/test_transformer.py"),
+     "parts = self._forward(**saved.again)[1]",
+     'parts = self._forward(**{**saved.again, "key": None})[1]', "tests/layers/test_transformer.py"),
     ("attention: queries and keys change places in the projection", "minilm/layers/attention.py",
      "return (qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2]), (saved,)", "return (qkv[:, :, 1], qkv[:, :, 0], qkv[:, :, 2]), (saved,)",
      "tests/layers/test_transformer.py tests/models/test_gpt_parity.py"),
