@@ -36,8 +36,8 @@ from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import Row
-from minilm.training.device import Unread, uploader
 from minilm.training.callbacks import Stop
+from minilm.training.device import Unread, uploader
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
 

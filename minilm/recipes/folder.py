@@ -232,7 +232,7 @@ def _plot(path: str, rows, metric: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
     from matplotlib.figure import Figure
 
-    from minilm.training.curves import line_of, steps_below
+    from minilm.training.log import line_of, steps_below
 
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()

@@ -11,8 +11,8 @@ import time
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
-from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.callbacks import Stop
+from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.run import load_weights
 
 __all__ = ["Kept"]

@@ -13,9 +13,9 @@
 `minilm.training.trainer` has the loop, `minilm.training.checkpoint` says how a run survives being killed at any moment.
 """
 
+from minilm.training.callbacks import Stopped
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.callbacks import Stopped
 from minilm.training.log import plot, read_log
 from minilm.training.loop import Callback, Loop, LoopState, NonFiniteError
 from minilm.training.recipes import RECIPES

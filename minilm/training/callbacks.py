@@ -1,7 +1,7 @@
 """What goes on between two steps of a run, each thing a callback: validation, the log, the progress bar, signals, checkpoints.
 
-`minilm.training.Trainer` has them in this order. `Stop`, by which `Signals` works, is also used alone, where a piece of work must not
-be cut in two.
+`minilm.training.Trainer` has them in this order. `Stop`, by which `Signals` works, is also used alone, where a piece of work must
+not be cut in two.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Inside this block the first of `SIGNALS` sets ``signal``; a second one ends the program as usual.
 
-    SIGTERM asks a process to end, and SIGHUP says that its terminal has gone: a closed window, or a connection that broke. Who wants
-    training to go on then starts it under nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set handlers:
-    elsewhere nothing is changed.
+    SIGTERM asks a process to end, and SIGHUP says that its terminal has gone: a closed window, or a connection that broke. Who
+    wants training to go on then starts it under nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set
+    handlers: elsewhere nothing is changed.
     """
 
     def __init__(self):

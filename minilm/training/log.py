@@ -7,7 +7,7 @@ import os
 
 from minilm.files import open_in_place, written_whole
 
-__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "plot", "read_log"]
+__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "line_of", "plot", "read_log", "steps_below"]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
@@ -111,7 +111,6 @@ def plot(folder) -> str | None:
         from matplotlib.figure import Figure
     except ImportError:
         return None
-    from minilm.training.curves import line_of, steps_below
 
     log = read_log(folder)
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
@@ -128,3 +127,17 @@ def plot(folder) -> str | None:
     with written_whole(path) as file:
         figure.savefig(file, format="png")
     return path
+
+
+def line_of(points: int) -> dict:
+    """The form of the line of training losses, so that one point alone is seen."""
+    return {"lw": 0.9, "color": "0.6", "marker": "o" if points == 1 else "", "ms": 4}
+
+
+def steps_below(axes) -> None:
+    """The axis of steps: whole numbers, written out (2,500,000 and not 2.5 with 1e6 in the corner)."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -5,10 +5,10 @@ All training in minilm is this loop::
     for batch in batches:
         loss = step(batch)
 
-`Loop` is the loop itself, for any model that keeps the protocol of `minilm.training.Trainable`. `minilm.training.Trainer` is the one
-of language models, which keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and of
-``Sequential.fit``. What is done between two steps (validation, the log, the progress bar, checkpoints, signals) is each a small
-`Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind.
+`Loop` is the loop itself, for any model that keeps the protocol of `minilm.training.Trainable`. `minilm.training.Trainer` is the
+one of language models, which keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and
+of ``Sequential.fit``. What is done between two steps (validation, the log, the progress bar, checkpoints, signals) is each a
+small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class NonFiniteError(FloatingPointError):
 class Callback:
     """What watches a training loop: each method is called at its time, and does nothing unless it is overridden.
 
-    A method may look at the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the step
-    with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. The callbacks that a loop is given are called
-    before those of its own, in their order: a stop that they ask for is in the log and the checkpoint of that step.
+    A method may look at the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the
+    step with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. The callbacks that a loop is given are
+    called before those of its own, in their order: a stop that they ask for is in the log and the checkpoint of that step.
 
     Examples
     --------
@@ -149,8 +149,8 @@ class Loop:
     minutes : float, optional
         When to stop, if the batches do not end before.
     schedule : callable, optional
-        The learning rate by the part of the budget that is used up, in [0, 1), see `minilm.optimizers.schedules`; needs one. Without
-        it the rate is the optimizer's.
+        The learning rate by the part of the budget that is used up, in [0, 1), see `minilm.optimizers.schedules`; needs one.
+        Without it the rate is the optimizer's.
     average : WeightAverage, optional
         Takes in the weights after each step.
     seed : int
@@ -254,7 +254,8 @@ class Loop:
 
     def step(self, batch: tuple) -> tuple[Any, Any]:
         """One step on a batch: its loss, and the norm of its gradients or None; both on the GPU where the model is."""
-        loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step), self.workspace)
+        with self.workspace.step():
+            loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
         if not devices.on_gpu(loss):
             self.take(self.state.step, loss, None)  # before it is learned from
         norm = self.optimizer.step(self.lr)
@@ -316,12 +317,13 @@ class Loop:
         """Look at the loss and the norm of a step, counted from 0; NonFiniteError where one is not finite."""
         for name, value in (("loss", loss), ("norm of the gradients", norm)):
             if value is not None and not math.isfinite(value):
-                raise NonFiniteError(f"the {name} is {float(value)} at step {step:,}: a smaller lr than {self.optimizer.lr:g} may help")
+                raise NonFiniteError(
+                    f"the {name} is {float(value)} at step {step:,}: a smaller lr than {self.optimizer.lr:g} may help"
+                )
 
 
-def forward_backward(model, batch: tuple, key: Key, workspace):
+def forward_backward(model, batch: tuple, key: Key):
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
-    workspace.reset()
-    loss, saved = model.forward(*batch, key=key, workspace=workspace)
-    model.backward(saved, workspace=workspace)
+    loss, saved = model.forward(*batch, key=key)
+    model.backward(saved)
     return loss

@@ -9,8 +9,8 @@ One step::
     state        = saved.state                               carried into the next step, by recurrent models, but for the rows
                                                              that begin anew (`minilm.data.batching`)
 
-The loop around it is `minilm.training.loop`; what is done between the steps, `minilm.training.callbacks`; the step itself, also of a
-batch that goes through the model in parts (``accumulate``), `minilm.training.step`.
+The loop around it is `minilm.training.loop`; what is done between the steps, `minilm.training.callbacks`; the step itself, also
+of a batch that goes through the model in parts (``accumulate``), `minilm.training.step`.
 
 All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
 
@@ -33,18 +33,18 @@ from minilm.ops import clip
 from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
-from minilm.training import device, passes, snapshot
+from minilm.training import snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.callbacks import Bar, Checkpoints, Rows, Signals, Stopped, Validation
 from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.graphs import GraphedStep
 from minilm.training.log import Log, plot
 from minilm.training.loop import Callback, Loop
 from minilm.training.progress import Progress
 from minilm.training.state import TrainingState
-from minilm.training.step import NotFinite, Step
+from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
 
 __all__ = ["Trainer"]
 
@@ -111,9 +111,9 @@ class Trainer(Loop):
         """Run every kernel once, so that all are compiled and all buffers there; nothing of it stays. Returns the seconds."""
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
-        counts = passes.counts(self.model, batch, len(keys))
-        with self.model.parameters.clean_after_error():
-            passes.run(self.model, self._there(batch), self._zeros, keys, counts, self._compute.workspace)
+        targets = counts(self.model, batch, len(keys))
+        with self.model.parameters.clean_after_error(), self._compute.workspace.step():
+            forward_backward_parts(self.model, self._on_device(batch), self._zeros, keys, targets)
             clip.norm(self.model.parameters.gradient_flat)
         self.model.parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
@@ -135,7 +135,7 @@ class Trainer(Loop):
         config, signals = self.config, Signals()
         self._shown = shown or self._shown
         every = config.evaluate_every or ("epoch" if config.schedule.name == "plateau" else None)
-        with self._on_device():
+        with self._gpu():
             super().run(
                 Validation(self.batches.epoch_steps if every == "epoch" else every, config.evaluate_seconds),
                 Rows(config.log_every),
@@ -157,16 +157,16 @@ class Trainer(Loop):
 
     def step(self, batch: tuple) -> tuple:
         state, keys = self.state, self._keys(self.state.step)
-        there, fresh = self._there(batch), self.batches.fresh_rows(state.step)  # (B,)
+        arrays, fresh = self._on_device(batch), self.batches.fresh_rows(state.step)  # (B,)
         if fresh.all():
             self.carried = self._zeros
         elif fresh.any():
-            self.carried = passes.restarted(self.carried, fresh)
-        counts = passes.counts(self.model, batch, len(keys))
+            self.carried = restarted(self.carried, fresh)
+        targets = counts(self.model, batch, len(keys))
         try:
-            loss, norm, self.carried = self._compute(there, self.carried, keys, counts, self.lr)
-        except (passes.NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
-            raise non_finite(self, str(error), there, keys[0], error.__cause__) from None
+            loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
+        except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
+            raise non_finite(self, str(error), arrays, keys[0], error.__cause__) from None
         state.tokens += int(np.count_nonzero(batch[1] != data.IGNORE))
         state.epoch = (state.step + 1) / self.batches.epoch_steps
         return loss, norm
@@ -177,21 +177,21 @@ class Trainer(Loop):
         if not (math.isfinite(loss) and math.isfinite(norm)):
             state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
-            raise non_finite(self, what, self._there(self.batches.batch(step)), self._keys(step)[0])
+            raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
         state.loss_sum += loss
         state.loss_count += 1
 
-    def _there(self, batch: tuple) -> tuple:
+    def _on_device(self, batch: tuple) -> tuple:
         """The arrays of a batch on the model's device."""
         if self.model.objective == "masked" and self.config.device != "cpu":
             batch = (*batch, data.masked_places(batch[1]))  # how many there are, the host must know before it launches anything
         return self._upload(batch)
 
     @contextlib.contextmanager
-    def _on_device(self):
+    def _gpu(self):
         """What holds for steps on a GPU; those that are CUDA graphs want a stream of their own."""
         with (
-            device.active(self.config.device, self.config.precision),
+            active(self.config.device, self.config.precision),
             own_stream() if self._graphed else contextlib.nullcontext(),
         ):
             yield

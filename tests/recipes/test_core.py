@@ -12,8 +12,8 @@ from minilm import cli, recipes
 from minilm.files import new_folder
 from minilm.recipes import fit
 from minilm.training import tensors
-from minilm.training.checkpoint import Folder
 from minilm.training.callbacks import SIGNALS
+from minilm.training.checkpoint import Folder
 from minilm.training.progress import Progress
 from tests import clocks
 from tests.recipes.toy import Toy

@@ -14,6 +14,7 @@ import safetensors.numpy
 
 from minilm import training
 from minilm.training import tensors
+from minilm.training.callbacks import Checkpoints
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.state import checksum
 from minilm.training.train import _new, _run
@@ -222,7 +223,7 @@ def test_a_full_disk(name, call, tiny, tmp_path, monkeypatch):
     config = tiny(checkpoint_every=10)
     whole = training.train(config, out=tmp_path / "whole")
     trainer = _new(config, tmp_path / "run", False)
-    monkeypatch.setattr(trainer, "_checkpoint_due", lambda seconds: full_from(trainer, 10, name, call, monkeypatch))
+    monkeypatch.setattr(Checkpoints, "due", lambda self, trainer: full_from(trainer, 10, name, call, monkeypatch))
     with pytest.raises(OSError) as error:
         _run(trainer, False)
     trainer.close()
@@ -341,10 +342,10 @@ def test_a_loss_that_is_not_finite(tiny, tmp_path, monkeypatch):
     trainer = _new(tiny(checkpoint_every=5), tmp_path, False)
     real = trainer.step
 
-    def poisoned(lr):
+    def poisoned(batch):
         if trainer.state.step == 7:
             trainer.model.parameters["recurrent.weight_hh_l0"][3, 2] = np.nan
-        return real(lr)
+        return real(batch)
 
     monkeypatch.setattr(trainer, "step", poisoned)
     with pytest.raises(training.NonFiniteError) as error:

@@ -141,9 +141,9 @@ def test_steps_of_a_run_wait_only_to_log(tmp_path, monkeypatch):
     counts = []
     step = trainer.Trainer.step
 
-    def counted(self, lr):
+    def counted(self, batch):
         before = len(fake_cupy.waits)
-        result = step(self, lr)
+        result = step(self, batch)
         counts.append(len(fake_cupy.waits) - before)
         return result
 

@@ -47,10 +47,10 @@ def train_until(trainer, step, monkeypatch):
     """Run a trainer that ends after so many steps, with what its last checkpoint had and no more."""
     real = trainer.step
 
-    def limited(lr):
+    def limited(batch):
         if trainer.state.step == step:
             raise Killed
-        return real(lr)
+        return real(batch)
 
     monkeypatch.setattr(trainer, "step", limited)
     with pytest.raises(Killed):
