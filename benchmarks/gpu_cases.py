@@ -1,4 +1,4 @@
-"""What `python -m benchmarks gpu` times: ops by every rung, recurrent layers against cuDNN, training and decoding of GPTs."""
+"""What `python -m benchmarks gpu` times: ops by every version, recurrent layers against cuDNN, training and decoding of GPTs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import cases_ops, peers
 from minilm import devices, generation, models, ops, optimizers
-from minilm.ops.cuda import at_rung
+from minilm.ops.cuda import at_version
 from minilm.random import Key
 
 GPT2 = {"vocab_size": 50_257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12}
@@ -30,7 +30,7 @@ TEXTS = (1, 16)  # side by side
 
 @dataclasses.dataclass
 class Case:
-    """One computation at one size: ``contestants(torch)`` gives (where, function) by name, minilm's last rung as "gpu"."""
+    """One computation at one size: ``contestants(torch)`` gives (where, function) by name, minilm's last version as "gpu"."""
 
     name: str
     subject: str
@@ -98,7 +98,7 @@ def _op_case(op, row, quick: bool, precision: str = "float32") -> Case:
 
 
 def _op(op, dims, row, torch, precision: str = "float32") -> dict:
-    """Forward and backward by every rung, by the CPU's kernels, and by torch."""
+    """Forward and backward by every version, by the CPU's kernels, and by torch."""
     from minilm.ops.cuda import products
 
     drawn = op.draw(np.random.default_rng(0), np.float32, dims, **row.options)
@@ -110,14 +110,14 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
     there, dy_there = devices.to_device((drawn.arguments, dy))
 
     module = devices.load(op.package, "gpu")
-    rungs = getattr(module, "RUNGS", {})
-    last = max(rungs.values(), default=1)
+    versions = getattr(module, "VERSIONS", {})
+    last = max(versions.values(), default=1)
     if precision == "float32" and last == getattr(module, "TENSOR_CORES", None):
         last -= 1  # there is no other
 
-    def on_gpu(rung=None):
+    def on_gpu(version=None):
         def run():
-            chosen = at_rung(module, rung) if rung else contextlib.nullcontext()
+            chosen = at_version(module, version) if version else contextlib.nullcontext()
             with devices.ids_are_checked(), devices.implementation("gpu"), products.precision(precision), chosen:
                 returned = forward(**there)
                 return backward(dy_there, returned[1]) if backward else returned
@@ -128,8 +128,8 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
         returned = forward(**drawn.arguments)
         return backward(dy, returned[1]) if backward else returned
 
-    chooses = hasattr(module, "way")  # and gives everybody not the last rung, but the fastest that fits
-    found = {f"rung {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
+    chooses = hasattr(module, "way")  # and gives everybody not the last version, but the fastest that fits
+    found = {f"version {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
     found["gpu"] = ("gpu", on_gpu())
     found["cpu"] = ("cpu", on_host)
     if torch is not None:

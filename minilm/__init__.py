@@ -17,16 +17,17 @@ import importlib
 __version__ = "0.1.0"
 
 _SUBMODULES = (
-    "checking",
-    "choosing",
     "data",
     "devices",
     "generation",
+    "gradcheck",
+    "interpret",
     "layers",
     "metrics",
     "models",
     "ops",
     "optimizers",
+    "planner",
     "random",
     "recipes",
     "sequential",
@@ -35,7 +36,6 @@ _SUBMODULES = (
     "weights",
 )
 _NAMES = {  # name -> the module that defines it
-    "gradcheck": "minilm.checking",
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
 }

@@ -76,7 +76,9 @@ def checkpoint(folder):
 
 
 @pytest.mark.parametrize(
-    "write", [atomically, vocabulary, pieces, new_folder, old_folder, keras_like, checkpoint], ids=lambda write: write.__name__
+    "write",
+    [atomically, vocabulary, pieces, new_folder, old_folder, keras_like, checkpoint],
+    ids=lambda write: write.__name__,
 )
 def test_flushed_before_and_after_it_is_renamed(write, events, tmp_path, monkeypatch):
     if write is checkpoint:

@@ -120,7 +120,7 @@ def test_gradcheck_on_the_gpu(capsys, monkeypatch):
 
 def test_gradcheck_of_a_model_there_finds_what_is_wrong(monkeypatch):
     from minilm import models
-    from minilm.checking import catalogue
+    from minilm.gradcheck import catalogue
 
     with gpu.emulated():
         assert catalogue.run("Word2Vec", "gpu").passed

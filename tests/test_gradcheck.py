@@ -7,7 +7,7 @@ import pytest
 
 import minilm
 from minilm import gradcheck, ops
-from minilm.checking import differences
+from minilm.gradcheck import differences
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4))

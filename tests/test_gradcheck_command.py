@@ -8,27 +8,30 @@ import numpy as np
 import pytest
 
 from minilm import cli, devices, gradcheck, layers, models
-from minilm.checking import catalogue, modules
+from minilm.gradcheck import cases as gradcheck_cases
+from minilm.gradcheck import catalogue
+from minilm.gradcheck.cases import recurrent
+from minilm.gradcheck.cases.building import KINK
 from minilm.ops.cuda import emulated, source
 
 
 def test_every_layer_and_model_is_covered():
     kinds = {name for name in layers.__all__ if isinstance(getattr(layers, name), type)} - {"Layer", "Parameter", "Parameters"}
     kinds -= {"KeyValueCache"}  # has no gradient
-    assert set(modules.LAYERS) == kinds
+    assert set(gradcheck_cases.LAYERS) == kinds
     whole = {
         name for name in models.__all__ if isinstance(kind := getattr(models, name), type) and issubclass(kind, layers.Layer)
     }
-    assert set(modules.MODELS) >= whole - {"BERT"}  # which is a part of the others, and has no loss
+    assert set(gradcheck_cases.MODELS) >= whole - {"BERT"}  # which is a part of the others, and has no loss
     settings = {field.name for field in dataclasses.fields(models.RNNLanguageModelConfig)}
     unused = {"vocab_size", "nonlinearity", "forget_bias", "orthogonal", "init_range"}  # of the start, or of the layer RNN
-    tried = {name for options in modules._LANGUAGE_MODELS.values() for name in options} | {"cell"}
+    tried = {name for options in recurrent._LANGUAGE_MODELS.values() for name in options} | {"cell"}
     assert settings - unused <= tried
 
 
-@pytest.mark.parametrize("name", [*modules.LAYERS, *modules.MODELS])
+@pytest.mark.parametrize("name", [*gradcheck_cases.LAYERS, *gradcheck_cases.MODELS])
 def test_numbers_are_random_and_off_zero(name):
-    for label, build in {**modules.LAYERS, **modules.MODELS}[name].items():
+    for label, build in {**gradcheck_cases.LAYERS, **gradcheck_cases.MODELS}[name].items():
         thing, inputs, _ = build()
         again, same, _ = build()
         assert thing.parameters.count == 0 or np.array_equal(thing.parameters.flat, again.parameters.flat), label
@@ -37,14 +40,14 @@ def test_numbers_are_random_and_off_zero(name):
             assert value.dtype == np.float64 and np.abs(value).min() >= 0.2, (label, path)
             assert value.size == 1 or len(np.unique(value)) == value.size
         if getattr(thing, "nonlinearity", None) == "relu":
-            assert modules._from_kinks(thing, inputs[0]) > modules.KINK
+            assert recurrent._from_kinks(thing, inputs[0]) > KINK
 
 
 @pytest.mark.parametrize("name", ["Linear", "Embedding", "Dropout", "LayerNorm"])
 @pytest.mark.parametrize("implementation", ["oracle", "cpu"])
 def test_small_layers_pass(name, implementation):
     row = catalogue.run(name, implementation)
-    assert row.passed and row.worst < 1e-10 and row.checks == len(modules.LAYERS[name])
+    assert row.passed and row.worst < 1e-10 and row.checks == len(gradcheck_cases.LAYERS[name])
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "RNNLanguageModel"])
@@ -55,7 +58,9 @@ def test_recurrent_layers_and_models_pass(name):
 
 
 ELSEWHERE = {"RNN", "LSTM", "GRU", "RNNLanguageModel", "Seq2Seq", "Transformer", "Reader", "Sequential"}
-DROPPED = {name: cases["dropout"] for name, cases in {**modules.LAYERS, **modules.MODELS}.items() if "dropout" in cases}
+DROPPED = {
+    name: cases["dropout"] for name, cases in {**gradcheck_cases.LAYERS, **gradcheck_cases.MODELS}.items() if "dropout" in cases
+}
 
 
 @pytest.mark.parametrize("name", sorted(set(DROPPED) - ELSEWHERE))
@@ -117,7 +122,7 @@ FAULTS = {
 
 @pytest.mark.parametrize("name, fault", [(name, i) for name, faults in FAULTS.items() for i in range(len(faults))])
 def test_a_fault_is_found(name, fault, monkeypatch):
-    table = modules.LAYERS if name in modules.LAYERS else modules.MODELS
+    table = gradcheck_cases.LAYERS if name in gradcheck_cases.LAYERS else gradcheck_cases.MODELS
 
     def breaking(build):
         def built():
@@ -146,11 +151,11 @@ def test_the_table(capsys):
 
 def test_a_failure_is_status_1(capsys, monkeypatch):
     def build():
-        thing, inputs, options = modules.LAYERS["Linear"]["bias"]()
+        thing, inputs, options = gradcheck_cases.LAYERS["Linear"]["bias"]()
         thing.__class__ = broken(type(thing), scaled(-1, "bias"))
         return thing, inputs, options
 
-    monkeypatch.setitem(modules.LAYERS, "Embedding", {"planted": build})
+    monkeypatch.setitem(gradcheck_cases.LAYERS, "Embedding", {"planted": build})
     assert cli.main(["gradcheck", "Embedding", "--implementation", "oracle"]) == 1
     out = capsys.readouterr().out
     assert "FAILED at dbias planted" in out and "0 of 1 passed" in out

@@ -23,7 +23,7 @@ def test_import_is_light():
 
 @pytest.mark.parametrize(
     "module",
-    ["ops", "layers", "models", "optimizers", "tokenizers", "data", "training", "generation", "checking", "cli", "weights"]
+    ["ops", "layers", "models", "optimizers", "tokenizers", "data", "training", "generation", "gradcheck", "cli", "weights"]
     + ["sequential"],
 )
 def test_no_subpackage_brings_a_peer_or_a_plot(module):
@@ -48,7 +48,7 @@ def test_the_names_are_there():
 
 
 @pytest.mark.parametrize(
-    "first", ["import minilm.checking", "import minilm.checking.check", "from minilm import gradcheck", "import minilm.cli"]
+    "first", ["import minilm.gradcheck", "import minilm.gradcheck.check", "from minilm import gradcheck", "import minilm.cli"]
 )
 def test_gradcheck_is_the_function_whatever_was_imported_before(first):
     assert python(f"{first}\nfrom minilm import gradcheck\nprint(callable(gradcheck))") == "True"

@@ -21,10 +21,10 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("models",),
     ("generation",),
     ("training",),
-    ("sequential", "explaining"),
+    ("sequential", "interpret"),
     ("recipes",),
-    ("choosing",),
-    ("checking",),
+    ("planner",),
+    ("gradcheck",),
     ("book",),
     ("cli",),
 )

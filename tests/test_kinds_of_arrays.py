@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from minilm import optimizers
-from minilm.checking.modules import LAYERS, MODELS
-from minilm.checking.trees import copied, leaves
+from minilm.gradcheck.cases import LAYERS, MODELS
+from minilm.gradcheck.trees import copied, leaves
 from tests.ops.properties import OPS, combinations, cotangent, draw, functions
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minilm import devices, layers, models, sequential
-from minilm.checking.trees import copied, leaves
+from minilm.gradcheck.trees import copied, leaves
 from minilm.ops import crf
 from minilm.random import Key
 from tests.ops import gpu
@@ -120,8 +120,8 @@ def test_ops(implementation, name, options):
                 if implementation != "gpu":
                     independent(op_results(name, case, moved))
                     continue
-                for number in gpu.rungs(OPS[name]):
-                    with gpu.rung(OPS[name], number):
+                for number in gpu.versions(OPS[name]):
+                    with gpu.version(OPS[name], number):
                         independent(op_results(name, case, moved), FILLS[:1])
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator
 
 from minilm import devices, ops
-from minilm.checking import catalogue
+from minilm.gradcheck import catalogue
 
 __all__ = ["says"]
 

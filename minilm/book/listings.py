@@ -15,7 +15,7 @@ __all__ = ["CODE", "Listing", "defined_on", "listing"]
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
 ASSIGNED = re.compile(r"^\s*(?:(?:const|static|__shared__)\s+)*(?:[A-Za-z_]\w*\s+\*?)?([^\W\d]\w*)(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
-VERSION = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w*?_(\d)\(|^// --- (?:rung|version) (\d)")
+VERSION = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w*?_(\d)\(|^// --- version (\d)")
 
 
 CODE = "code"  # all of a file but its docstring, where that stands beside it already
@@ -118,7 +118,7 @@ def _function(source: str, name: str) -> str:
 def _versions(lines: list[str]) -> dict[int, int]:
     """The version of each line of CUDA C that is a part of a numbered kernel, with the comment above it."""
     found: dict[int, int] = {}
-    section = None  # of a heading "// --- rung 2 ---", for the kernels whose names have no number
+    section = None  # of a heading "// --- version 2 ---", for the kernels whose names have no number
     for number, line in enumerate(lines, 1):
         match = VERSION.search(line)
         if match and match[2]:
@@ -137,4 +137,3 @@ def _versions(lines: list[str]) -> dict[int, int]:
             last += 1
         found |= dict.fromkeys(range(first, last + 1), version)
     return found
-

@@ -39,15 +39,15 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Choose and tell; 1 where nothing fits."""
-    from minilm import choosing
+    from minilm import planner
 
     if args.task is None and not args.save_machine:
-        for name, task in choosing.TASKS.items():
-            models = dict.fromkeys(each.model for each in choosing.candidates(name, choosing.Data(1000, 30_000, 1000)))
+        for name, task in planner.TASKS.items():
+            models = dict.fromkeys(each.model for each in planner.candidates(name, planner.Data(1000, 30_000, 1000)))
             print(f"{name:<16}{', '.join(models)} ({task.unit}s)")
         return 0
     if args.task is not None:
-        choosing.require_task(args.task)  # before anything is measured
+        planner.require_task(args.task)  # before anything is measured
         data = _data(args)
     machine = _machine(args)
     if args.save_machine:
@@ -57,7 +57,7 @@ def run(args) -> int:
         return 0
     memory = None if args.memory is None else args.memory * 2**30
     where = args.data or "PATH"
-    advice = choosing.choose(args.task, data, machine, minutes=args.minutes, memory=memory, where=where)
+    advice = planner.choose(args.task, data, machine, minutes=args.minutes, memory=memory, where=where)
     if args.json:
         print(json.dumps(_plain(advice), indent=2, ensure_ascii=False))
     else:
@@ -66,30 +66,30 @@ def run(args) -> int:
 
 
 def _machine(args):
-    from minilm import choosing
+    from minilm import planner
 
     if args.machine is not None:
-        return choosing.Machine.load(args.machine)
+        return planner.Machine.load(args.machine)
     if args.device != "cpu":
         raise ValueError(f"--device {args.device}: only the cpu can be measured here; --machine FILE tells of another's rates")
-    return choosing.machine(args.measure, lambda: print("measuring this machine, some seconds", file=sys.stderr, flush=True))[0]
+    return planner.machine(args.measure, lambda: print("measuring this machine, some seconds", file=sys.stderr, flush=True))[0]
 
 
 def _data(args):
-    from minilm import choosing
+    from minilm import planner
 
     counts = (args.examples, args.length, args.vocabulary)
     if args.data is not None:
         if any(each is not None for each in counts):
             raise ValueError("--data counts examples, length and vocabulary: give it or them")
-        return choosing.data_of(args.task, args.data)
+        return planner.data_of(args.task, args.data)
     if args.examples is None and args.length is None:
         raise ValueError("how much data is there? --data PATH, or --examples N (and --length L, --vocabulary V)")
     language = args.task == "language-model"
     examples = 1 if args.examples is None else args.examples
     length = 30 if args.length is None else args.length
     vocabulary = args.vocabulary if args.vocabulary is not None else 100 if language else 10_000
-    return choosing.Data(examples, examples * length, vocabulary)
+    return planner.Data(examples, examples * length, vocabulary)
 
 
 def _plain(advice) -> dict:

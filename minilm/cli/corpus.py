@@ -25,8 +25,8 @@ def add_parser(subparsers) -> None:
     fetching.add_argument("names", nargs="+", metavar="NAME")
     place = actions.add_parser("path", help="print where the file is")
     place.add_argument("name", metavar="NAME")
-    checking = actions.add_parser("check", help="compare sizes and sha256 with the manifest; exit status 1 if one is wrong")
-    checking.add_argument("names", nargs="*", metavar="NAME", help="all that are here without any")
+    check = actions.add_parser("check", help="compare sizes and sha256 with the manifest; exit status 1 if one is wrong")
+    check.add_argument("names", nargs="*", metavar="NAME", help="all that are here without any")
     parser.set_defaults(run=run)
 
 

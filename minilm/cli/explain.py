@@ -49,7 +49,7 @@ def run(args) -> int:
     """Write what was asked for, and print a summary."""
     import numpy as np
 
-    from minilm import explaining
+    from minilm import interpret
     from minilm.files import written_whole
     from minilm.ops import checks
 
@@ -69,16 +69,16 @@ def run(args) -> int:
     if _is_recipe(folder):
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)
-    found = explaining.explain(
+    found = interpret.explain(
         loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
     )
     written = []
     if out:
-        explaining.write_page(found, out)
+        interpret.write_page(found, out)
         written.append(out)
     if args.png:
         try:
-            written += explaining.write_plots(found, args.png)
+            written += interpret.write_plots(found, args.png)
         except ImportError as error:
             raise ValueError(f"--png: {error}") from None
     if args.json == "-":

@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Check, print a table, and return 1 if anything failed."""
-    from minilm.checking import catalogue
+    from minilm.gradcheck import catalogue
 
     if args.list:
         known = catalogue.catalogue()

@@ -76,7 +76,7 @@ def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
     chosen = [*kernels, *(path for path in [folder / f"{name}.py", *beside] if path.is_file())]
     if not chosen:
-        others = [other for other in ("spec", "oracle", "cpu", "gpu") if (folder / f"{other}.py").is_file()]
+        others = [other for other in ("spec", "oracle", "cpu", "gpu", "cases") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")
     headers = dict.fromkeys(header for kernel in kernels for header in _included(kernel))
     return [*chosen, *_common_last(headers)]
@@ -124,4 +124,4 @@ def _imported(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _computes(path: pathlib.Path) -> bool:
-    return path.stem not in ((*PLUMBING, "spec") if path.is_relative_to(OPS) else (*COMMON, "__init__"))
+    return path.stem not in ((*PLUMBING, "spec", "cases") if path.is_relative_to(OPS) else (*COMMON, "__init__"))

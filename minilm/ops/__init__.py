@@ -1,6 +1,6 @@
-"""The operations. One folder an op: formulas in ``spec.py``, then one module for each implementation.
+"""The operations. One folder an op: formulas in ``spec.py``, a module for each implementation, and test cases in ``cases.py``.
 
-``registry()`` lists them all; the tests, `minilm gradcheck` and the benchmarks walk it.
+``registry()`` lists them all; the tests, `minilm gradcheck` and the benchmarks walk it. Only it imports the cases.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ __all__ = [*FOLDERS, *_ACTIVATIONS, "registry"]
 @functools.cache
 def registry() -> dict:
     """Every op by name: a dict of str to `minilm.ops.contract.Op`, in reading order."""
-    found = {}
+    ops = {}
     for folder in FOLDERS:
-        for op in importlib.import_module(f"minilm.ops.{folder}.spec").OPS:
-            if op.name in found:
+        for op in importlib.import_module(f"minilm.ops.{folder}.cases").OPS:
+            if op.name in ops:
                 raise ValueError(f"two ops are named {op.name!r}")
-            found[op.name] = op
-    return found
+            ops[op.name] = op
+    return ops
 
 
 def __getattr__(name):

@@ -1,7 +1,8 @@
 """The contract every operation keeps, and the entry it has in the registry.
 
-An op is a folder with a specification (``spec.py``), and one module for each implementation (``oracle.py``, ``cpu.py``,
-``gpu.py``). All implementations take the same arguments and return the same results within a computed tolerance.
+An op is a folder with a specification (``spec.py``), one module for each implementation (``oracle.py``, ``cpu.py``,
+``gpu.py``), and the cases that tests and benchmarks draw (``cases.py``). All implementations take the same arguments and
+return the same results within a computed tolerance.
 """
 
 from __future__ import annotations

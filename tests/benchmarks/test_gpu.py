@@ -20,9 +20,9 @@ def test_every_case_runs(tmp_path, capsys):
     found = json.loads(paths[0].read_text())
     assert {row["subject"] for row in found["results"]} == {*ops.registry(), "gpt"}
     softmax = next(row for row in found["results"] if row["subject"] == "softmax")
-    assert {"rung 1", "rung 2", "gpu", "cpu"} <= set(softmax["seconds"]) and softmax["bound"] in ("matmul", "bandwidth")
+    assert {"version 1", "version 2", "gpu", "cpu"} <= set(softmax["seconds"]) and softmax["bound"] in ("matmul", "bandwidth")
     gru = next(row for row in found["results"] if row["subject"] == "gru")
-    assert {"rung 1", "rung 2", "rung 3", "gpu"} <= set(gru["seconds"])  # "gpu" is the fastest that fits
+    assert {"version 1", "version 2", "version 3", "gpu"} <= set(gru["seconds"])  # "gpu" is the fastest that fits
     assert found["machine"]["versions"]["cupy"] and found["machine"]["driver"] and found["machine"]["date"]
     assert all(path.stat().st_size > 100 for path in paths)
 

@@ -17,8 +17,8 @@ pytest.importorskip("pygments")
 
 from minilm import book, cli  # noqa: E402
 from minilm.book import broken, formulas, listings, site  # noqa: E402
-from minilm.checking import catalogue  # noqa: E402
-from minilm.checking.check import check  # noqa: E402
+from minilm.gradcheck import catalogue  # noqa: E402
+from minilm.gradcheck.check import check  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +139,9 @@ def test_the_code_of_a_chapter_runs(name, capsys):
         exec(compile(source, f"{name}.rst", "exec"), names)
 
 
-def test_an_op_is_added_in_six_steps(tmp_path, monkeypatch):
+def test_an_op_is_added_in_seven_steps(tmp_path, monkeypatch):
     files = dict(blocks("adding-an-op"))
-    assert set(files) == {"spec.py", "oracle.py", "cpu.py", "__init__.py"}
+    assert set(files) == {"spec.py", "oracle.py", "cpu.py", "__init__.py", "cases.py"}
     package = tmp_path / "ops_of_the_book" / "square"
     package.mkdir(parents=True)
     (package.parent / "__init__.py").write_text("")
@@ -149,7 +149,7 @@ def test_an_op_is_added_in_six_steps(tmp_path, monkeypatch):
         (package / file).write_text(source, encoding="utf-8")
     monkeypatch.syspath_prepend(str(tmp_path))
     square = importlib.import_module("ops_of_the_book.square")
-    (op,) = importlib.import_module("ops_of_the_book.square.spec").OPS
+    (op,) = importlib.import_module("ops_of_the_book.square.cases").OPS
     for implementation in ("oracle", "cpu"):
         with catalogue._computing_by(implementation, "op"):
             for task in catalogue._op_tasks(op):

@@ -144,9 +144,9 @@ def test_paths_that_are_not_utf_8(capsys):
 
 
 def test_choose_refuses_before_it_measures(monkeypatch, capsys):
-    from minilm import choosing
+    from minilm import planner
 
-    monkeypatch.setattr(choosing, "machine", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr(planner, "machine", lambda *_: pytest.fail("measured"))
     for more in ([], ["--examples", "3"], ["--data", "none.txt"]):
         assert cli.main(["choose", "sentimental", *more]) == 2
         assert "there is no task 'sentimental'; did you mean 'sentiment'?" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minilm import cli, generation, models, tokenizers
-from minilm.explaining import explain
+from minilm.interpret import explain
 from minilm.tokenizers.bpe import alphabet
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu

@@ -33,6 +33,7 @@ def test_every_op(folder, capsys):
     assert "Source" in formulas and '"""' not in formulas and "import numpy" not in formulas
     assert source(folder, "cpu") in show(capsys, folder, "--cpu")
     assert source(folder, "spec") in show(capsys, folder, "--spec")
+    assert source(folder, "cases") in show(capsys, folder, "--cases")
     assert source(folder, "oracle") in show(capsys, folder, "--oracle")
 
 
@@ -97,7 +98,7 @@ def test_the_gpu_sources(capsys):
     assert "inline REAL sigmoid" in out and "lstm_sliced_forward(" in out and "#define grid_barrier" in out
     assert "minilm/ops/cuda/slices.py" in re.split(r"[ ,]+", out.splitlines()[-2])
     out = show(capsys, "attention", "--gpu")
-    places = [out.index(f"__global__ void attention_forward_{rung}(") for rung in (1, 2, 3)]
+    places = [out.index(f"__global__ void attention_forward_{version}(") for version in (1, 2, 3)]
     assert places == sorted(places) and out.index("KERNELS.launch") > places[-1]
 
 

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from minilm import choosing, data
+from minilm import data, planner
 from minilm.data import lines, manifest, pairs
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import conll, labelled, squad, stories, vectors
@@ -53,8 +53,8 @@ LOADERS = {
     "vectors, GloVe": (b"the 0.1 0.2\nof 1e-3 -4\ncat 5 6\n", WordVectors.load),
     "vectors, binary": (b"2 3\nthe " + NUMBERS[:12] + b"\nof " + NUMBERS[12:] + b"\n", WordVectors.load),
     "vectors, packed": (gzip.compress(b"2 1\nthe 0.1\nof 0.2\n"), WordVectors.load),
-    "counts of a text": (b"a text\n\nof two\n", lambda path: choosing.data_of("language-model", path)),
-    "counts of questions": (SQUAD, lambda path: choosing.data_of("answer", path)),
+    "counts of a text": (b"a text\n\nof two\n", lambda path: planner.data_of("language-model", path)),
+    "counts of questions": (SQUAD, lambda path: planner.data_of("answer", path)),
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import gradcheck, layers
-from minilm.checking import encoder_decoders
+from minilm.gradcheck.cases import encoder_decoders
 
 B, T, S, Q, M = 2, 3, 5, 6, 4
 MASK = np.array([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]], bool)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking.modules import LAYERS
-from minilm.checking.trees import cotangents, flatten
+from minilm.gradcheck.cases import LAYERS
+from minilm.gradcheck.trees import cotangents, flatten
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
 

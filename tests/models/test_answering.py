@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minilm.checking import catalogue
+from minilm.gradcheck import catalogue
 from minilm.models import MemoryNetwork, Reader
 from minilm.models.reader import best_spans
 from minilm.random import Key

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from minilm import devices, models, optimizers
-from minilm.checking import answering, encoder_decoders, word_vectors
 from minilm.generation.sequences import beam_targets, greedy_targets
+from minilm.gradcheck.cases import encoder_decoders, question_answering, word_vectors
 from minilm.models.reader import best_spans
 from minilm.models.word_vectors import WordVectors
 from tests.cuda_on_cpu import fake_cupy
@@ -13,7 +13,7 @@ from tests.ops import gpu
 
 CASES = {
     f"{kind}, {label}": build
-    for family in (encoder_decoders.MODELS, answering.MODELS, word_vectors.MODELS)
+    for family in (encoder_decoders.MODELS, question_answering.MODELS, word_vectors.MODELS)
     for kind, cases in family.items()
     for label, build in cases.items()
 }

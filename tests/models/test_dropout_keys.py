@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from minilm import models
-from minilm.checking.modules import KEY, LAYERS, MODELS
+from minilm.gradcheck.cases import LAYERS, MODELS
+from minilm.gradcheck.cases.building import KEY
 from minilm.ops import attention, dropout
 from minilm.sequential import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, Sequential, SpatialDropout1D
 

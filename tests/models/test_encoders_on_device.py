@@ -5,7 +5,7 @@ import contextlib
 import numpy as np
 import pytest
 
-from minilm import data, devices, explaining, layers, models, optimizers, training, weights
+from minilm import data, devices, interpret, layers, models, optimizers, training, weights
 from minilm.cli import main
 from minilm.models.tagger import Spelling
 from minilm.random import Key
@@ -255,7 +255,7 @@ def test_what_is_explained_is_on_the_cpu():
     with gpu.emulated():
         model = CASES["pretraining"][0](np.float32).to("cuda")
         with pytest.raises(ValueError, match=r"on the CPU to be explained, got one on cuda: model.to\('cpu'\) moves it"):
-            explaining.explain(model, None, "text")
+            interpret.explain(model, None, "text")
 
 
 def test_an_unfused_layer_pools_nothing_of_padding():

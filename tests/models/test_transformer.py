@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minilm import gradcheck, models
-from minilm.checking import encoder_decoders
+from minilm.gradcheck.cases import encoder_decoders
 from minilm.layers.positions import sinusoids
 from minilm.ops.workspace import Workspace
 from minilm.random import Key

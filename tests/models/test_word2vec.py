@@ -9,7 +9,7 @@ import pytest
 
 import minilm
 from minilm import devices, gradcheck, models
-from minilm.checking import modules
+from minilm.gradcheck import cases
 from minilm.models import WordVectors
 from minilm.models.word2vec import alias_tables, keep_probabilities
 from minilm.ops import negative_sampling
@@ -78,9 +78,9 @@ def test_a_step_is_the_gradient(cbow):
         np.testing.assert_allclose(moved[name], gradient, atol=1e-4)
 
 
-@pytest.mark.parametrize("label", modules.MODELS["Word2Vec"])
+@pytest.mark.parametrize("label", cases.MODELS["Word2Vec"])
 def test_gradients(label):
-    model, inputs, options = modules.MODELS["Word2Vec"][label]()
+    model, inputs, options = cases.MODELS["Word2Vec"][label]()
     report = gradcheck(model, *inputs, **options)
     assert report, report
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking.trees import leaves
-from minilm.ops.cuda import at_rung
+from minilm.gradcheck.trees import leaves
+from minilm.ops.cuda import at_version
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops.properties import Result, cotangent, functions
 
@@ -27,15 +27,15 @@ def on_a_real_one(test):
     return pytest.mark.gpu(pytest.mark.skipif(not status.available, reason=f"no GPU can be used: {status.reason}")(test))
 
 
-def rung(op, number: int):
-    """Inside this block the op's functions take rung `number`, or their highest if they have not so many."""
-    return at_rung(devices.load(op.package, "gpu"), number)
+def version(op, number: int):
+    """Inside this block the op's functions take version `number`, or their highest if they have not so many."""
+    return at_version(devices.load(op.package, "gpu"), number)
 
 
-def rungs(op) -> list[int]:
-    """Numbers of the rungs of an op, but for one that rounds its operands: tests/ops/test_tensor_cores.py has that."""
+def versions(op) -> list[int]:
+    """Numbers of the versions of an op, but for one that rounds its operands: tests/ops/test_tensor_cores.py has that."""
     module = devices.load(op.package, "gpu")
-    numbers = range(1, max(getattr(module, "RUNGS", {"": 1}).values()) + 1)
+    numbers = range(1, max(getattr(module, "VERSIONS", {"": 1}).values()) + 1)
     return [number for number in numbers if number != getattr(module, "TENSOR_CORES", None)]
 
 

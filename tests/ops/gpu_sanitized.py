@@ -59,7 +59,7 @@ TENSOR_CORES = [  # of attention: more than one block, and more than one tile of
 ]
 SLICED = [({"T": 2, "B": 2, "D": 2, "H": 17}, {"padded": False})]  # of lstm and gru: six blocks, and two chunks of a product
 CASES_OF = {"one_query.cu": ONE_QUERY, "sliced.cu": SLICED}
-RUNGS = (1, 2, 3)
+VERSIONS = (1, 2, 3)
 
 
 def tables(folder: str):
@@ -89,8 +89,8 @@ def tensor_cores(precisions=("tf32", "bf16"), cases=TENSOR_CORES) -> None:
                 gpu.run(op, draw(op, np.float32, dims, {"sees": "all", "padded": False, "dropout": 0.0, **options}))
 
 
-def plain(folder: str, rungs=RUNGS, cases=None) -> None:
-    """Every op of the folder, by these rungs where it has one of them, forward and backward, float32."""
+def plain(folder: str, versions=VERSIONS, cases=None) -> None:
+    """Every op of the folder, by these versions where it has one of them, forward and backward, float32."""
     for op in registry().values():
         if op.package != f"minilm.ops.{folder}":
             continue
@@ -98,8 +98,8 @@ def plain(folder: str, rungs=RUNGS, cases=None) -> None:
             dims = {letter: size for letter, size in dims.items() if letter in op.dims}
             known = {key: value for key, value in options.items() if key in op.options}
             case = draw(op, np.float32, dims, {**{key: values[0] for key, values in op.options.items()}, **known})
-            for number in [number for number in gpu.rungs(op) if number in rungs] or gpu.rungs(op):
-                with gpu.rung(op, number):
+            for number in [number for number in gpu.versions(op) if number in versions] or gpu.versions(op):
+                with gpu.version(op, number):
                     gpu.run(op, case)
             if folder == "crf":
                 scores = {key: value for key, value in case.arguments.items() if key != "tags"}
@@ -136,8 +136,8 @@ def barriers(folder: str) -> list:
                 if table.path.name == "tensor.cu":  # its barriers are the same in both precisions
                     tensor_cores(["bf16"], TENSOR_CORES[:1])
                 else:
-                    rungs = (3,) if table.path.name == "sliced.cu" else (2,) if folder in ("lstm", "gru") else RUNGS[1:]
-                    plain(folder, rungs, CASES_OF.get(table.path.name))  # the first rungs have no barriers
+                    versions = (3,) if table.path.name == "sliced.cu" else (2,) if folder in ("lstm", "gru") else VERSIONS[1:]
+                    plain(folder, versions, CASES_OF.get(table.path.name))  # the first versions have no barriers
             except loader.LaunchError:
                 stuck = True
             results.append([file, line, stuck or "data race" in sanitized.reports()[before:]])

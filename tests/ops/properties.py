@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
-from minilm.checking.trees import copied, cotangents, flatten, leaves
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
+from minilm.gradcheck.trees import copied, cotangents, flatten, leaves
 from minilm.ops import registry
 from minilm.ops.contract import Case
 
@@ -125,16 +125,16 @@ def subject(op, implementation, case) -> Subject:
 
 
 @functools.cache
-def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, checking.Tangents]:
+def _tangents(name: str, options: tuple, most: int) -> tuple[Subject, check_module.Tangents]:
     op = OPS[name]
     whole = subject(op, "oracle", draw(op, options=dict(options)))
-    return whole, checking.Tangents(whole, "jacobian", np.random.default_rng(0), most)
+    return whole, check_module.Tangents(whole, "jacobian", np.random.default_rng(0), most)
 
 
-def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> checking.Report:
+def gradients(op, options=None, implementation="oracle", dims=None, seed=0, tolerance=1e-8) -> check_module.Report:
     """Forward against backward of one implementation by finite differences in float64."""
     case = draw(op, options=options, dims=dims, seed=seed)
-    report = checking.check(subject(op, implementation, case), tolerance)
+    report = check_module.check(subject(op, implementation, case), tolerance)
     assert report.passed, str(report)
     return report
 
@@ -143,7 +143,7 @@ def backward_gradients(op, options, most=3, tolerance=1e-8) -> None:
     """The same for a fault in the oracle's backward or saved values: the differences of forward are computed once, and
     held against the gradients of a few random cotangents."""
     whole, tangents = _tangents(op.name, tuple(options.items()), most)
-    analytic, problems = checking.pullbacks(whole, tangents.cotangents)
+    analytic, problems = check_module.pullbacks(whole, tangents.cotangents)
     errors, more = tangents.compare(analytic)
     assert not problems + more, problems + more
     assert max(errors.values(), default=0.0) <= tolerance, errors

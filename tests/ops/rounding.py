@@ -1,4 +1,4 @@
-"""Operands as tensor cores read them, and attention with its operands rounded so: what rung 3 is held against."""
+"""Operands as tensor cores read them, and attention with its operands rounded so: what version 3 is held against."""
 
 from __future__ import annotations
 

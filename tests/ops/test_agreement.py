@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilm import Workspace, devices
-from minilm.checking.trees import copied, leaves, snapshot
+from minilm.gradcheck.trees import copied, leaves, snapshot
 from minilm.ops.contract import Case
 from tests.ops.properties import (
     OPS,

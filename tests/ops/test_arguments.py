@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking.trees import is_float, leaves
+from minilm.gradcheck.trees import is_float, leaves
 from minilm.ops.contract import Case
 from tests.ops.properties import OPS, PAIRS, combinations, cotangent, draw, forward, functions, label, pytest_combinations, run
 

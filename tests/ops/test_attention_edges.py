@@ -36,10 +36,10 @@ def test_the_cpu_sees_every_key(queries):
 def test_the_gpu_sees_every_key(queries):
     op = OPS["attention"]
     with gpu.emulated():
-        numbers = gpu.rungs(op)
+        numbers = gpu.versions(op)
         for dims, options in cases(queries):
             known, expected = reference(op, options, dims)
             dtype, case = next(iter(known.items()))
             for number in numbers:
-                with gpu.rung(op, number):
-                    expected.compare(f"rung {number} {dims} {options}", gpu.run(op, case), dtype)
+                with gpu.version(op, number):
+                    expected.compare(f"version {number} {dims} {options}", gpu.run(op, case), dtype)

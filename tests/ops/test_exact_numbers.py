@@ -88,7 +88,7 @@ def test_the_mean_over_many_rows_of_little_weight(on):
     """Of equal rows the mean is each one's loss, however many there are: the weights are summed in float64 too."""
     logits, targets = np.tile(np.float32([[0.5, 0.0]]), (MANY, 1)), np.zeros(MANY, np.int64)
     weight = np.float32([0.1, 0.7])
-    options = gpu.rung(OPS["cross_entropy"], 1) if on.implementation == "gpu" else contextlib.nullcontext()
+    options = gpu.version(OPS["cross_entropy"], 1) if on.implementation == "gpu" else contextlib.nullcontext()
     with options:  # a thread a row: the CPU plays 64 threads at once, and blocks one after the other
         loss, saved = on(ops.cross_entropy.forward, logits, targets, weight)
     assert float(loss) == pytest.approx(math.log1p(math.exp(-0.5)), rel=4 * EPS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking.trees import floats
+from minilm.gradcheck.trees import floats
 from tests.ops import faults
 from tests.ops.properties import (
     OPS,

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minilm import devices, ops
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
 from minilm.ops.contract import Case
 from tests.ops import gpu
 from tests.ops.properties import (
@@ -36,12 +36,12 @@ def device():
 
 
 def agreement(op, options=None, dims=None, seed=0, number=None):
-    """The GPU's results against the oracle's, in both precisions, by one rung or all."""
+    """The GPU's results against the oracle's, in both precisions, by one version or all."""
     cases, expected = reference(op, options, dims, seed)
     for dtype, case in cases.items():
-        for chosen in gpu.rungs(op) if number is None else [number]:
-            with gpu.rung(op, chosen):
-                expected.compare(f"{op.name} {dtype} rung {chosen}", gpu.run(op, case), dtype)
+        for chosen in gpu.versions(op) if number is None else [number]:
+            with gpu.version(op, chosen):
+                expected.compare(f"{op.name} {dtype} version {chosen}", gpu.run(op, case), dtype)
 
 
 @pytest.mark.parametrize("name, options", pytest_combinations(OPS), ids=label)
@@ -90,7 +90,7 @@ def test_gradients_of_the_kernels_themselves(name, options):
 
     subject = Subject(op.name, public_forward, public_backward, dict(case.arguments), case.differentiable)
     subject.scalar = False
-    report = checking.check(subject, 1e-6)
+    report = check_module.check(subject, 1e-6)
     assert report.passed, str(report)
 
 

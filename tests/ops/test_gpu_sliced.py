@@ -1,11 +1,11 @@
-"""LSTM and GRU with their weights over several multiprocessors: what test_gpu.py asks of the rung that small sizes get."""
+"""LSTM and GRU with their weights over several multiprocessors: what test_gpu.py asks of the version that small sizes get."""
 
 import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking import check as checking
-from minilm.checking.subjects import Subject
+from minilm.gradcheck import check as check_module
+from minilm.gradcheck.subjects import Subject
 from minilm.ops.cuda import slices
 from minilm.ops.cuda.emulated import raw
 from tests.ops import gpu
@@ -30,13 +30,13 @@ def device():
 
 
 @pytest.fixture
-def rung():
-    with gpu.rung(OPS["lstm"], 3), gpu.rung(OPS["gru"], 3):
+def version_3():
+    with gpu.version(OPS["lstm"], 3), gpu.version(OPS["gru"], 3):
         yield
 
 
 def sliced(op, case):
-    """What rung 3 returns; it is what ran."""
+    """What version 3 returns; it is what ran."""
     raw.launches.clear()
     found = gpu.run(op, case)
     assert {f"{op.name}_sliced_forward", f"{op.name}_sliced_backward"} <= set(raw.launches)
@@ -45,16 +45,16 @@ def sliced(op, case):
 
 @pytest.mark.parametrize("dims", SHAPES, ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_agreement(rung, name, dims):
+def test_agreement(version_3, name, dims):
     op = OPS[name]
     for options in combinations(op):
         cases, expected = reference(op, options, dims)
         for dtype, case in cases.items():
-            expected.compare(f"{name} {dtype} rung 3", sliced(op, case), dtype)
+            expected.compare(f"{name} {dtype} version 3", sliced(op, case), dtype)
 
 
 @pytest.mark.parametrize("name, options", pytest_combinations(NAMES), ids=label)
-def test_gradients_of_the_kernels_themselves(rung, name, options):
+def test_gradients_of_the_kernels_themselves(version_3, name, options):
     """Finite differences of the forward kernel against the backward kernel, float64, with several blocks."""
     op = OPS[name]
     case = draw(op, options=options, dims={"T": 3, "B": 2, "D": 1, "H": 7})
@@ -69,7 +69,7 @@ def test_gradients_of_the_kernels_themselves(rung, name, options):
 
     subject = Subject(op.name, forward, backward, dict(case.arguments), case.differentiable)
     subject.scalar = False
-    report = checking.check(subject, 1e-6)
+    report = check_module.check(subject, 1e-6)
     assert report.passed, str(report)
 
 
@@ -80,14 +80,14 @@ def test_bits_do_not_depend_on_the_order_of_threads_and_blocks(name):
         case = draw(op, np.float32, dims, {"padded": True, "reverse": False})
         results = []
         for order in ("ascending", "descending", "shuffled"):
-            with gpu.emulated(order), gpu.rung(op, 3):
+            with gpu.emulated(order), gpu.version(op, 3):
                 results.append(gpu.run(op, case))
         for other in results[1:]:
             same_bits(name, other, results[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_rounding_is_at_most_twice_that_of_numpy(rung, name):
+def test_rounding_is_at_most_twice_that_of_numpy(version_3, name):
     op = OPS[name]
     cases, expected = reference(op, dims={"T": 12, "B": 9, "D": 5, "H": 96})
     single = cases[np.dtype(np.float32)]
@@ -101,7 +101,7 @@ def test_rounding_is_at_most_twice_that_of_numpy(rung, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_waits_for_the_device(rung, name):
+def test_nothing_waits_for_the_device(version_3, name):
     op = OPS[name]
     case = draw(op, np.float32, SHAPES[1])
     arguments = devices.to_device(case.arguments)
@@ -125,7 +125,7 @@ def test_everybody_gets_it_where_one_block_could_not_hold_the_weights(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_does_not_fit_goes_step_by_step(rung, name, monkeypatch):
+def test_what_does_not_fit_goes_step_by_step(version_3, name, monkeypatch):
     monkeypatch.setattr(slices, "_device", lambda: slices.Device(6, 4_000, True))
     raw.launches.clear()
     agreement(OPS[name], dims=SHAPES[1], number=3)
@@ -143,18 +143,18 @@ def test_what_does_not_fit_goes_step_by_step(rung, name, monkeypatch):
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_real_widths_on_132_multiprocessors(rung, monkeypatch, name, dims, expected):
+def test_real_widths_on_132_multiprocessors(version_3, monkeypatch, name, dims, expected):
     """The very launches of an H200, in two orders of blocks."""
     monkeypatch.setattr(raw, "MULTIPROCESSORS", 132)
     op = OPS[name]
     cases, reference_ = reference(op, {"padded": True, "reverse": False}, dims)
     for order in ("ascending", "shuffled"):
-        with gpu.emulated(order), gpu.rung(op, 3):
+        with gpu.emulated(order), gpu.version(op, 3):
             assert slices.plan(dims["H"], dims["B"], {"lstm": 4, "gru": 3}[name], 4) == expected
             reference_.compare(f"{name} {order}", sliced(op, cases[np.dtype(np.float32)]), np.float32)
 
 
-def test_more_blocks_than_run_at_once_are_refused(rung, monkeypatch):
+def test_more_blocks_than_run_at_once_are_refused(version_3, monkeypatch):
     """As by CUDA: they would wait for ever."""
     monkeypatch.setattr(slices, "_device", lambda: slices.Device(100, 232_448, True))
     op = OPS["lstm"]
@@ -189,7 +189,7 @@ def test_plans(monkeypatch, device, H, B, gates, itemsize, expected):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_gradients_that_come_from_some_outputs_only(rung, name):
+def test_gradients_that_come_from_some_outputs_only(version_3, name):
     op = OPS[name]
     case = draw(op, np.float64, SHAPES[1], {"padded": True, "reverse": False})
     y, _, _ = gpu.forward(op, case.arguments)
@@ -207,7 +207,7 @@ def test_gradients_that_come_from_some_outputs_only(rung, name):
 
 @pytest.mark.parametrize("letter", "TBDH")
 @pytest.mark.parametrize("name", NAMES)
-def test_empty(rung, name, letter):
+def test_empty(version_3, name, letter):
     op = OPS[name]
     case = draw(op, np.float64, {**SHAPES[1], letter: 0})
     found = gpu.run(op, case)

@@ -50,12 +50,12 @@ SLICED = [  # weights over several multiprocessors: usual sizes, odd ones, one r
 @pytest.mark.parametrize("dims", SLICED, ids=str)
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_blocks_that_exchange_the_states(name, dims):
-    """Rung 3 agrees with the oracle, and gives the same bits however its blocks happen to meet."""
+    """Version 3 agrees with the oracle, and gives the same bits however its blocks happen to meet."""
     op = OPS[name]
     for padded in (False, True):
         agreement(op, {"padded": padded, "reverse": padded}, dims, number=3)
     case = draw(op, np.float32, {**dims, "T": 100})
-    with gpu.rung(op, 3):
+    with gpu.version(op, 3):
         first = gpu.run(op, case)
         for _ in range(5):
             same_bits(name, gpu.run(op, case), first)

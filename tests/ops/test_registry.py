@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ def test_every_folder_is_registered():
 @pytest.mark.parametrize("folder", minilm.ops.FOLDERS)
 def test_folder_is_complete(folder):
     assert (ROOT / folder / "gpu.cu").is_file(), f"{folder}/gpu.cu is missing"
-    for name in ("__init__", "spec", *devices.IMPLEMENTATIONS):
+    for name in ("__init__", "spec", "cases", *devices.IMPLEMENTATIONS):
         assert (ROOT / folder / f"{name}.py").is_file(), f"{folder}/{name}.py is missing"
         if name == "gpu":
             continue  # imports CuPy
@@ -125,6 +127,11 @@ def test_counts(name):
     assert op.flops(large) >= op.flops(small) >= 0
     assert op.bytes(large, 4) > op.bytes(small, 4) > 0
     assert op.bytes(small, 8) > op.bytes(small, 4)
+
+
+def test_cases_are_imported_by_the_registry_alone():
+    code = "import sys; from minilm import ops; ops.lstm, ops.tanh; print([m for m in sys.modules if m.endswith('cases')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
 def test_registry_rejects_a_second_op_of_one_name(monkeypatch):

@@ -1,4 +1,4 @@
-"""Attention on tensor cores, rung 3: against NumPy with the same roundings, against the oracle, and where it is taken.
+"""Attention on tensor cores, version 3: against NumPy with the same roundings, against the oracle, and where it is taken.
 
 The numbers are those of the CPU that plays a GPU: its products are exact, and summed in float32 in the order of the columns. A
 tensor core sums in another order and rounds its sums otherwise, which only the tolerances against the oracle leave room for.
@@ -42,7 +42,7 @@ def device():
 
 
 def available() -> bool:
-    """Whether the current device takes this rung."""
+    """Whether the current device takes this version."""
     return devices.gpu_status().available and devices.load(OP.package, "gpu").has_tensor_cores()
 
 
@@ -61,7 +61,7 @@ def ours():
 
 
 def on_tensor_cores(case, precision):
-    """Forward and backward; AssertionError unless rung 3 did it."""
+    """Forward and backward; AssertionError unless version 3 did it."""
     raw.launches.clear()
     with precision_of(precision):
         found = gpu.run(OP, case)
@@ -201,13 +201,13 @@ def test_nan_and_large_scores(precision):
 
 
 @pytest.mark.parametrize("precision", UNIT)
-def test_forward_and_backward_of_other_rungs_fit(precision):
+def test_forward_and_backward_of_other_versions_fit(precision):
     """What forward saves is what the other implementations' backward needs, and the other way round, but for rounding."""
     case = draw(OP, np.float32, dims((2, 20, 30, 2, 8, 8)), {"sees": "causal", "padded": False, "dropout": 0.3})
     expected = run(OP, "oracle", Case({k: v for k, v in case.arguments.items()}, case.differentiable))
     with precision_of(precision):
         on_host, y, saved = gpu.forward(OP, case.arguments)
-    found = gpu.backward(OP, y, saved, case.differentiable)  # outside: by rung 2
+    found = gpu.backward(OP, y, saved, case.differentiable)  # outside: by version 2
     loose(expected._replace(outputs=gpu.arrays(on_host), gradients=found), expected, precision)
     _, y, saved = gpu.forward(OP, case.arguments)
     with precision_of(precision):
@@ -239,7 +239,7 @@ def test_where_tensor_cores_are_taken(monkeypatch):
     assert launched(draw(OP, np.float64, dims((1, 2, 3, 1, 4, 4))), "bf16") == {"2"}
     assert launched(draw(OP, np.float32, dims((1, 2, 3, 1, 129, 4))), "bf16") == {"2"}
     assert launched(draw(OP, np.float32, dims((1, 2, 3, 1, 4, 129))), "tf32") == {"2"}
-    with gpu.rung(OP, 2):
+    with gpu.version(OP, 2):
         assert launched(small, "bf16") == {"2"}
     monkeypatch.setattr(cupy.cuda.Device, "compute_capability", "75")
     assert launched(small, "bf16") == {"2"}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from minilm import devices
-from minilm.checking import keras_like
+from minilm.gradcheck.cases import keras_compatible
 from minilm.sequential import (
     GRU,
     LSTM,
@@ -25,7 +25,7 @@ from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
 from tests.sequential import cases, test_parity
 
-CASES = keras_like.MODELS["Sequential"]
+CASES = keras_compatible.MODELS["Sequential"]
 RNG = np.random.default_rng(0)
 X, Y = RNG.integers(0, 7, (60, 5)), RNG.integers(0, 3, 60)
 

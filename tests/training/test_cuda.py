@@ -194,7 +194,7 @@ def test_other_precisions(tmp_path, precision, close_to):
 
 @pytest.mark.parametrize("precision, close_to", [("tf32", 2e-3), ("bf16", 1e-2)])
 def test_attention_is_trained_on_tensor_cores(precision, close_to):
-    """A step of a GPT in a precision that rounds: loss and norm are float32's but for that, attention's kernels rung 3."""
+    """A step of a GPT in a precision that rounds: loss and norm are float32's but for that, attention's kernels version 3."""
 
     on_host, _ = steps(make("gpt"), 1)
     with gpu.emulated():

@@ -33,33 +33,3 @@ No derivative: this is the optimizer.
 Sources: D. P. Kingma, J. Ba, Adam: a method for stochastic optimization, ICLR 2015; I. Loshchilov, F. Hutter, Decoupled
 weight decay regularization, ICLR 2019; S. J. Reddi, S. Kale, S. Kumar, On the convergence of Adam and beyond, ICLR 2018.
 """
-
-from __future__ import annotations
-
-from minilm.ops.contract import Case, Op
-
-
-def draw(rng, dtype, dims, *, decoupled=False, amsgrad=False, at=3, clear=False) -> Case:
-    """Random arguments; ``at`` is the step."""
-    N = dims["N"]
-    grad, m = (rng.standard_normal(N).astype(dtype) for _ in range(2))
-    param = rng.uniform(0.7, 2, N).astype(dtype)  # an update does not make it vanish
-    v, v_max = (rng.uniform(0.1, 2, N).astype(dtype) for _ in range(2))
-    arguments = {"param": param, "grad": grad, "m": m, "v": v, "v_max": v_max if amsgrad else None}
-    arguments |= {"step": at, "lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 0.01, "weight_decay": 0.3}
-    return Case(arguments | {"decoupled": decoupled, "scale": 0.7, "clear": clear}, ())
-
-
-OP = Op(
-    name="adam",
-    package="minilm.ops.adam",
-    dims={"N": (7, 1, 31, 4097, 70_001)},
-    draw=draw,
-    options={"decoupled": (False, True), "amsgrad": (False, True), "at": (3, 1), "clear": (False, True)},
-    flops=lambda d: 16 * d["N"],
-    bytes=lambda d, size: size * 7 * d["N"],
-    forward="step",
-    backward=None,
-    updates=("param", "grad", "m", "v", "v_max"),
-)
-OPS = (OP,)

@@ -1,7 +1,7 @@
 // Attention without the matrix of weights.
 //
-// Rung 1: one warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
-// Rung 2: tiles of 16 queries and 32 keys in shared memory (FlashAttention): what is read is used by 16 queries, or 32 keys. The
+// Version 1: one warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
+// Version 2: tiles of 16 queries and 32 keys in shared memory (FlashAttention): what is read is used by 16 queries, or 32 keys. The
 // gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries, so nothing
 // is added atomically and the bits repeat.
 #include "minilm_cuda.h"
@@ -12,7 +12,7 @@
 #define TQ 16  // queries of a tile
 #define TK 32  // keys of a tile
 
-// --- rung 1 ---------------------------------------------------------------------------------------------------------
+// --- version 1 ------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void attention_forward_1(
     const REAL* query,  // (B, Tq, H, K) strided
@@ -165,7 +165,7 @@ extern "C" __global__ void attention_dkey_dvalue_1(
     }
 }
 
-// --- rung 2 ---------------------------------------------------------------------------------------------------------
+// --- version 2 ------------------------------------------------------------------------------------------------------
 
 // `count` rows of a head from number `first` on, of K numbers each, to shared memory; rows beyond `rows`, and those that a mask hides,
 // become 0

@@ -1,12 +1,12 @@
 """Attention on the GPU.
 
-Rung 3, in tensor.cu, has its products done by tensor cores. It rounds their operands, so it is taken only where the setting of
-`minilm.ops.cuda.products.precision`, which a run's ``precision`` is, allows just that: for ``"tf32"`` and ``"bf16"``. It serves
-float32 arrays with heads of at most 128 numbers, on devices of compute capability 8.0 and later. Everything else goes the way of
-rung 2, and heads too wide for a device's shared memory that of rung 1. Weights that are asked for are computed from unrounded
-scores.
+Version 3, in tensor.cu, computes its products on tensor cores. They round their operands, so it is used only where the setting of
+`minilm.ops.cuda.products.precision`, which a run's ``precision`` is, allows that: for ``"tf32"`` and ``"bf16"``. It takes float32
+arrays with heads of at most 128 numbers, on devices of compute capability 8.0 and later. Version 2 computes everything else,
+or by version 1 where heads are too wide for a device's shared memory. Weights that the caller wants returned are computed from
+unrounded scores.
 
-A single query, as of every token of generation, has kernels of its own, in one_query.cu, in the place of all rungs but the first.
+A single query, as of every token of generation, has kernels of its own, in one_query.cu, instead of every version but the first.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products, whole_
 from minilm.ops.dropout.spec import threshold_and_scale
 
 TQ, TK = 16, 32  # queries and keys of a tile, as in gpu.cu
-WARPS = 4  # of a block of rung 1, a query or a key each
+WARPS = 4  # of a block of version 1, a query or a key each
 
 
 def _plain(name, rows):
@@ -55,17 +55,17 @@ ONE_QUERY = Kernels(
     Kernel("attention_one_query", grid=lambda s: (s.C, s.B * s.H), block=CHUNK, shared=lambda s: s.K * s.itemsize),
     Kernel("attention_one_query_merge", grid=lambda s: s.B * s.H, block=lambda s: whole_warps(s.Kv, 256)),
 )
-RUNGS = {"forward": 3, "backward": 3}
-TENSOR_CORES = 3  # the rung that takes them, where it is not rung 2 in disguise
-MOST = 220 * 1024  # bytes of shared memory: wider heads take the way of rung 1
+VERSIONS = {"forward": 3, "backward": 3}
+TENSOR_CORES = 3  # the version that takes them, where it is not version 2 in disguise
+MOST = 220 * 1024  # bytes of shared memory: wider heads take the way of version 1
 
-ROWS = 64  # of a block of rung 3, as in tensor.h
-WIDTHS = (16, 32, 64, 96, 128)  # of heads as rung 3 is compiled: a narrower one is filled up with zeros
+ROWS = 64  # of a block of version 3, as in tensor.h
+WIDTHS = (16, 32, 64, 96, 128)  # of heads as version 3 is compiled: a narrower one is filled up with zeros
 
 
 @functools.cache
 def tensor(precision: str, width: int) -> Kernels:
-    """The kernels of rung 3 for operands in ``"tf32"`` or ``"bf16"`` and heads of a width of `WIDTHS`."""
+    """The kernels of version 3 for operands in ``"tf32"`` or ``"bf16"`` and heads of a width of `WIDTHS`."""
     pitch = 4 * ((width // 2 if precision == "bf16" else width) + 4)  # bytes from row to row of a tile
     forward, dquery, dkey_dvalue = (64, 32, 32) if width <= 64 else (32, 32, 16)  # rows of a tile, as in tensor.h
 
@@ -100,7 +100,7 @@ def _numbers(query, key, value, causal, band, scale, dropout, rng):
 
 
 def _kernels(wanted, query, value):
-    """The table and the rung that serve these arrays."""
+    """The table and the version that serve these arrays."""
     K, Kv, itemsize = query.shape[3], value.shape[3], query.itemsize
     if wanted == TENSOR_CORES:
         precision, wide = products.chosen(), max(K, Kv)
@@ -116,17 +116,28 @@ def has_tensor_cores() -> bool:
 
 
 def forward(
-    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False, rung=3
+    query,
+    key,
+    value,
+    *,
+    causal=False,
+    band=None,
+    key_mask=None,
+    scale=None,
+    dropout=0.0,
+    rng=None,
+    return_weights=False,
+    version=3,
 ):
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
-    if Tq == 1 and rung > 1 and not dropout and K * query.itemsize <= MOST:
+    if Tq == 1 and version > 1 and not dropout and K * query.itemsize <= MOST:
         _one_query(query, key, value, key_mask, y, logsumexp, band or 0, causal, scale)
     else:
-        kernels, rung = _kernels(rung, query, value)
+        kernels, version = _kernels(version, query, value)
         numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-        kernels.launch(f"attention_forward_{rung}", query, key, value, key_mask, y, logsumexp, *numbers)
+        kernels.launch(f"attention_forward_{version}", query, key, value, key_mask, y, logsumexp, *numbers)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     if not return_weights:
         return y, saved
@@ -149,16 +160,16 @@ def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
-def backward(dy, saved, *, rung=3):
+def backward(dy, saved, *, version=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
     B, Tq, Tk, H, K, Kv = _shape(query, key, value)
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
     D = cupy.empty(logsumexp.shape, logsumexp.dtype)  # (B, H, Tq)
     KERNELS.launch("attention_rows_of_D", dy, y, D, B, Tq, H, Kv)
-    kernels, rung = _kernels(rung, query, value)
+    kernels, version = _kernels(version, query, value)
     dquery, dkey, dvalue = (cupy.empty(x.shape, x.dtype) for x in (query, key, value))  # as their namesakes
     arrays = (query, key, value, key_mask, dy, logsumexp, D)
     numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    kernels.launch(f"attention_dquery_{rung}", *arrays, dquery, *numbers)
-    kernels.launch(f"attention_dkey_dvalue_{rung}", *arrays, dkey, dvalue, *numbers)
+    kernels.launch(f"attention_dquery_{version}", *arrays, dquery, *numbers)
+    kernels.launch(f"attention_dkey_dvalue_{version}", *arrays, dkey, dvalue, *numbers)
     return dquery, dkey, dvalue

@@ -1,4 +1,4 @@
-// Rung 3 of attention: its products on tensor cores, operands in bf16 (-DBF16=1) or tf32 (-DBF16=0), sums and softmax in float32.
+// Version 3 of attention: its products on tensor cores, operands in bf16 (-DBF16=1) or tf32 (-DBF16=0), sums and softmax in float32.
 //
 // The structure of FlashAttention-2 (T. Dao, arXiv:2307.08691). A block of four warps has 64 rows, queries in forward and dquery, keys in
 // dkey_dvalue, and walks over tiles of the others in shared memory; each warp owns 16 of the rows. A score tile, 16 rows by 8

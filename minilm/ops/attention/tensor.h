@@ -1,4 +1,4 @@
-// What the kernels of rung 3 of attention, in tensor.cu, are made of: tiles in shared memory, products of them by a warp, and the weights
+// What the kernels of version 3 of attention, in tensor.cu, are made of: tiles in shared memory, products of them by a warp, and the weights
 // of a tile in its registers.
 #pragma once
 #include "mma.h"

@@ -15,10 +15,10 @@ KERNELS = Kernels(
     Kernel("cross_entropy_forward_2", grid=lambda s: s.N, block=lambda s: whole_warps(s.V)),
     Kernel("cross_entropy_backward", grid=lambda s: blocks(s.N * s.V, 256)),
 )
-RUNGS = {"forward": 2}
+VERSIONS = {"forward": 2}
 
 
-def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True, rung=2):
+def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True, version=2):
     rows, V = targets.shape, logits.shape[-1]
     N = targets.size
     targets = targets.reshape(-1).astype("int64", copy=False)  # (N,)
@@ -29,7 +29,7 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
         total = cupy.empty(1, "float64")
         KERNELS.launch("cross_entropy_total", targets, weight, total, N, V, ignore_index, dtype=logits.dtype)
     numbers = (N, V, ignore_index, label_smoothing)
-    KERNELS.launch(f"cross_entropy_forward_{rung}", logits, targets, weight, total, losses, dlogits, *numbers)
+    KERNELS.launch(f"cross_entropy_forward_{version}", logits, targets, weight, total, losses, dlogits, *numbers)
     saved = Saved(dlogits, reduction)
     if reduction == "none":
         return losses, saved

@@ -6,10 +6,9 @@ return CuPy arrays. Nothing here imports CuPy before the first launch.
 On a device CuPy's memory pool is the workspace, and
 hands out memory of an earlier step without asking the driver.
 
-Where one task is written several times, from the plain kernel to the fast one, the functions take ``rung``, the number of the
-version: the last is what everybody gets; the others are tested and benchmarked all the same, and are there to be read in their
-order. ``RUNGS`` of a module says how many there are. Where everybody gets not the last but the fastest that fits, the module says
-so.
+Where one task is written several times, from the plain kernel to the fast one, the functions take ``version``, its number: the
+default is the last, or the fastest that fits where the module says so. The others are tested and benchmarked like it, and are
+there to be read in order. ``VERSIONS`` of a module says how many each function has.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ import contextlib
 from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
 
 PRECISIONS = ("float32", "tf32", "bf16")  # of matrix products: see `minilm.ops.cuda.products`
-__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_rung", "blocks", "key_words", "on_device", "whole_warps"]
+__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_version", "blocks", "key_words", "on_device", "whole_warps"]
 
 
 @contextlib.contextmanager
-def at_rung(module, number: int):
+def at_version(module, number: int):
     """Inside this block a gpu.py's functions take their version `number`, or their last where they have not so many."""
-    kept = {name: getattr(module, name) for name in getattr(module, "RUNGS", {})}
+    kept = {name: getattr(module, name) for name in getattr(module, "VERSIONS", {})}
     for name, function in kept.items():
-        setattr(module, name, _with_rung(function, min(number, module.RUNGS[name])))
+        setattr(module, name, _with_version(function, min(number, module.VERSIONS[name])))
     try:
         yield
     finally:
@@ -35,9 +34,9 @@ def at_rung(module, number: int):
             setattr(module, name, function)
 
 
-def _with_rung(function, number: int):
+def _with_version(function, number: int):
     def chosen(*arguments, **options):
-        return function(*arguments, **{"rung": number, **options})
+        return function(*arguments, **{"version": number, **options})
 
     return chosen
 

@@ -1,5 +1,5 @@
 // Embedding: rows of a table. The gradient is a sum over the places of an id, and atomics would add them in any order: other bits on
-// every run. Both rungs add in the order of n instead.
+// every run. Both versions add in the order of n instead.
 #include "minilm_cuda.h"
 
 // A block a row. An id out of range, which the public function refuses, would read anywhere: it gives NaN.

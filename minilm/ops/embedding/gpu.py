@@ -14,7 +14,7 @@ KERNELS = Kernels(
     Kernel("embedding_backward_1", grid=lambda s: s.V, block=lambda s: whole_warps(s.D, 256)),
     Kernel("embedding_backward_2", grid=lambda s: s.N, block=lambda s: whole_warps(s.D, 256)),
 )
-RUNGS = {"backward": 2}
+VERSIONS = {"backward": 2}
 
 
 def forward(ids, W, padding_idx=None):
@@ -23,11 +23,11 @@ def forward(ids, W, padding_idx=None):
     return y, Saved(ids, W.shape, W.dtype, padding_idx)
 
 
-def backward(dy, saved, *, rung=2):
+def backward(dy, saved, *, version=2):
     V, D = saved.shape
     ids, padding_idx = _flat(saved.ids), -1 if saved.padding_idx is None else saved.padding_idx  # (N,)
     dy = fold(dy)  # (N, D)
-    if rung == 1:
+    if version == 1:
         dW = cupy.empty(saved.shape, saved.dtype)  # (V, D)
         KERNELS.launch("embedding_backward_1", dy, ids, dW, ids.size, V, D, padding_idx)
     else:

@@ -1,14 +1,14 @@
 // GRU, gates in the order r z n, the reset gate after the product.
 //
-// Rung 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
-// Rung 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights; see lstm/gpu.cu.
-// Rung 3, for other widths: sliced.cu.
+// Version 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
+// Version 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights; see lstm/gpu.cu.
+// Version 3, for other widths: sliced.cu.
 #include "minilm_cuda.h"
 #include "gates.h"
 
 #define ROWS 4  // of the batch, to a block of the persistent kernels
 
-// --- rung 1 ---------------------------------------------------------------------------------------------------------
+// --- version 1 ------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void gru_step_forward(
     const REAL* a_x,       // (B, 3H)
@@ -65,7 +65,7 @@ extern "C" __global__ void gru_step_backward(
     }
 }
 
-// --- rung 2 ---------------------------------------------------------------------------------------------------------
+// --- version 2 ------------------------------------------------------------------------------------------------------
 
 // Thread r of at least 3H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.
 extern "C" __global__ void gru_persistent_forward(

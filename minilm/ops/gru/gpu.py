@@ -1,9 +1,9 @@
 """GRU on the GPU.
 
-Rung 1 is a product by cuBLAS and an elementwise kernel for every step; rung 2 one kernel whose blocks hold all recurrent weights;
-rung 3 one kernel whose blocks hold a slice of them each (sliced.cu, and `minilm.ops.cuda.slices` for what fits). A rung that is
-asked for where it does not fit takes the way of rung 1. Without a rung, everybody gets rung 2 where it fits, for its blocks need
-not wait for one another, else rung 3.
+Version 1 is a product by cuBLAS and an elementwise kernel for every step; version 2 is one kernel whose blocks hold all recurrent
+weights; version 3 is one kernel whose blocks hold a slice of them each (sliced.cu; `minilm.ops.cuda.slices` says what fits). By
+default version 2 runs where it fits, for its blocks need not wait for one another, else version 3, else version 1, which also
+replaces a version that was requested but does not fit.
 
 The weights' gradients and dx are products over all steps at once, after the loop.
 """
@@ -40,23 +40,23 @@ KERNELS = Kernels(
     _persistent("gru_persistent_forward"),
     _persistent("gru_persistent_backward"),
 )
-RUNGS = {"forward": 3, "backward": 3}
+VERSIONS = {"forward": 3, "backward": 3}
 
 
 def fits(H: int, itemsize: int) -> bool:
-    """Whether a block's shared memory holds the recurrent weights, as rung 2 needs it."""
+    """Whether a block's shared memory holds the recurrent weights, as version 2 needs it."""
     return (3 * H * H + 4 * H * ROWS) * itemsize <= ROOM
 
 
-def way(rung: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Plan | None]:
-    """The rung to take for the one that is asked for, and if it is the third, how the weights are sliced."""
-    if rung in (None, 2) and fits(H, itemsize):
+def way(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Plan | None]:
+    """The version to take for the one that is asked for, and if it is the third, how the weights are sliced."""
+    if version in (None, 2) and fits(H, itemsize):
         return 2, None
-    plan = slices.plan(H, B, 3, itemsize) if rung in (None, 3) else None
+    plan = slices.plan(H, B, 3, itemsize) if version in (None, 3) else None
     return (3, plan) if plan else (1, None)
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, rung=None):
+def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, version=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
     first, last, before, after, steps = order(T, reverse)
@@ -64,12 +64,12 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, rung=
     h, gates, inner = (cupy.empty(shape, x.dtype) for shape in ((T + 1, B, H), (T, B, 3 * H), (T, B, H)))
     y = None if lengths is None else cupy.empty((T, B, H), x.dtype)
     h[first] = h0
-    rung, plan = way(rung, H, B, x.itemsize)
-    if rung == 3:
+    version, plan = way(version, H, B, x.itemsize)
+    if version == 3:
         arrived = cupy.zeros(plan.parts, "uint32")
         arrays = a_x, W_hh, b_ih, b_hh, lengths, gates, inner, h, y, arrived
         sliced.KERNELS.launch("gru_sliced_forward", *arrays, T, B, H, plan.parts, plan.units, plan.rows, reverse)
-    elif rung == 2:
+    elif version == 2:
         KERNELS.launch("gru_persistent_forward", a_x, W_hh, b_ih, b_hh, lengths, gates, inner, h, y, T, B, H, reverse)
     else:
         for t in steps:
@@ -80,7 +80,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, rung=
     return Output(y, h[last].copy()), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
 
 
-def backward(dy, saved, *, rung=None):
+def backward(dy, saved, *, version=None):
     x, h, gates, inner, W_ih, W_hh, lengths, reverse = saved
     dy, dh_n = dy
     T, B, _ = x.shape
@@ -88,12 +88,12 @@ def backward(dy, saved, *, rung=None):
     _, _, before, _, steps = order(T, reverse)
     dh = cupy.zeros((B, H), x.dtype) if dh_n is None else dh_n.copy()  # (B, H)
     da, dg = (cupy.empty((T, B, 3 * H), x.dtype) for _ in range(2))
-    rung, plan = way(rung, H, B, x.itemsize)
-    if rung == 3:
+    version, plan = way(version, H, B, x.itemsize)
+    if version == 3:
         arrived = cupy.zeros(plan.parts, "uint32")
         arrays = dy, h, gates, inner, W_hh, lengths, dh, da, dg, arrived
         sliced.KERNELS.launch("gru_sliced_backward", *arrays, T, B, H, plan.parts, plan.units, plan.rows, reverse)
-    elif rung == 2:
+    elif version == 2:
         KERNELS.launch("gru_persistent_backward", dy, h, gates, inner, W_hh, lengths, dh, da, dg, T, B, H, reverse)
     else:
         for t in reversed(steps):
@@ -107,12 +107,12 @@ def backward(dy, saved, *, rung=None):
 
 
 def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
-    (h, _), saved = forward(x[None], h0, W_ih, W_hh, b_ih, b_hh, rung=1)
+    (h, _), saved = forward(x[None], h0, W_ih, W_hh, b_ih, b_hh, version=1)
     return h[0], CellSaved(x, h0, saved.gates[0], saved.inner[0], W_ih, W_hh)
 
 
 def cell_backward(dy, saved):
     x, h0, gates, inner, W_ih, W_hh = saved
     states = cupy.stack([h0, h0])  # (2, B, H); the one after the step is not needed
-    dx, *others = backward((None, dy), Saved(x[None], states, gates[None], inner[None], W_ih, W_hh, None, False), rung=1)
+    dx, *others = backward((None, dy), Saved(x[None], states, gates[None], inner[None], W_ih, W_hh, None, False), version=1)
     return dx[0], *others

@@ -1,4 +1,4 @@
-// GRU, rung 3: one kernel for all steps, the recurrent weights spread over the multiprocessors; see lstm/sliced.cu.
+// GRU, version 3: one kernel for all steps, the recurrent weights spread over the multiprocessors; see lstm/sliced.cu.
 //
 // Each block owns a slice of U units, with all three gates of them, and works on a part of R rows of the batch in tiles of at most 16.
 #include "minilm_cuda.h"

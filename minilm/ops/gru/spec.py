@@ -60,11 +60,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops import recurrence
-from minilm.ops.contract import Op
-
 GATES = 3
-STATES = ("h0",)
 
 
 class Output(NamedTuple):
@@ -96,37 +92,3 @@ class CellSaved(NamedTuple):
     inner: np.ndarray  # (B, H)
     W_ih: np.ndarray  # (3H, D)
     W_hh: np.ndarray  # (3H, H)
-
-
-def draw(rng, dtype, dims, *, padded=False, reverse=False):
-    """Random arguments of `forward`."""
-    return recurrence.draw(rng, dtype, dims, GATES, STATES, padded=padded, more={"reverse": reverse})
-
-
-def draw_cell(rng, dtype, dims):
-    """Random arguments of `cell_forward`."""
-    return recurrence.draw(rng, dtype, dims, GATES, STATES)
-
-
-FLOPS, BYTES = recurrence.work(GATES)
-OPS = (
-    Op(
-        name="gru",
-        package="minilm.ops.gru",
-        dims=recurrence.DIMS,
-        draw=draw,
-        options={"padded": (False, True), "reverse": (False, True)},
-        flops=FLOPS,
-        bytes=BYTES,
-    ),
-    Op(
-        name="gru_cell",
-        package="minilm.ops.gru",
-        dims=recurrence.CELL_DIMS,
-        draw=draw_cell,
-        flops=FLOPS,
-        bytes=BYTES,
-        forward="cell_forward",
-        backward="cell_backward",
-    ),
-)

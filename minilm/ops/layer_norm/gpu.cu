@@ -1,4 +1,4 @@
-// Layer normalisation: rung 1 one thread a row, rung 2 one warp a row.
+// Layer normalisation: version 1 one thread a row, version 2 one warp a row.
 #include "minilm_cuda.h"
 #include "normalise.h"
 

@@ -17,13 +17,13 @@ KERNELS = Kernels(
     Kernel("layer_norm_forward_2", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS),
     Kernel("layer_norm_backward", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS),
 )
-RUNGS = {"forward": 2}
+VERSIONS = {"forward": 2}
 
 
-def forward(x, gamma=None, beta=None, *, eps=1e-5, rung=2):
+def forward(x, gamma=None, beta=None, *, eps=1e-5, version=2):
     rows, D = x.shape[:-1], x.shape[-1]
     y, mean, rstd = (cupy.empty(shape, x.dtype) for shape in (x.shape, rows, rows))  # (..., D), (...), (...)
-    KERNELS.launch(f"layer_norm_forward_{rung}", x, gamma, beta, y, mean, rstd, mean.size, D, eps)
+    KERNELS.launch(f"layer_norm_forward_{version}", x, gamma, beta, y, mean, rstd, mean.size, D, eps)
     return y, Saved(x, gamma, mean, rstd, beta is not None)
 
 

@@ -44,8 +44,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops.contract import Case, Op
-
 
 class Saved(NamedTuple):
     """What backward needs."""
@@ -55,28 +53,3 @@ class Saved(NamedTuple):
     mean: np.ndarray  # (...)
     rstd: np.ndarray  # (...)
     shifted: bool  # whether beta was given
-
-
-def draw(rng, dtype, dims, *, affine="both", form="plain") -> Case:
-    """Random arguments; ``form`` is the rank of x, or a mean far from zero."""
-    N, D = dims["N"], dims["D"]
-    shape = {"rank 1": (D,), "rank 4": (2, 1, N, D)}.get(form, (N, D))
-    x = rng.standard_normal(shape) + (1e4 if form == "shifted" else 0.3)
-    arguments = {"x": x.astype(dtype)}
-    if affine in ("both", "gamma"):
-        arguments["gamma"] = rng.uniform(0.5, 1.5, D).astype(dtype)
-    if affine in ("both", "beta"):
-        arguments["beta"] = rng.uniform(0.5, 1.5, D).astype(dtype)
-    return Case(arguments, tuple(arguments))
-
-
-OP = Op(
-    name="layer_norm",
-    package="minilm.ops.layer_norm",
-    dims={"N": (3, 1, 2, 67, 200), "D": (5, 1, 2, 33, 127, 256)},
-    draw=draw,
-    options={"affine": ("both", "none", "gamma", "beta"), "form": ("plain", "shifted", "rank 1", "rank 4")},
-    flops=lambda d: 25 * d["N"] * d["D"],
-    bytes=lambda d, size: size * 5 * d["N"] * d["D"],
-)
-OPS = (OP,)

@@ -1,5 +1,5 @@
 // The affine map: cuBLAS has the product, and this adds the bias in place. A product by hand stands beside it, to be read and to be
-// measured against: rung 1 one thread an output, rung 2 tiles in shared memory.
+// measured against: version 1 one thread an output, version 2 tiles in shared memory.
 #include "minilm_cuda.h"
 
 extern "C" __global__ void add_bias(

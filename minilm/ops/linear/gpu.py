@@ -13,18 +13,18 @@ from minilm.ops.linear.spec import Saved
 KERNELS = Kernels(
     __file__,
     Kernel("add_bias", grid=lambda s: blocks(s.N * s.O, 256)),
-    *(Kernel(f"linear_forward_{rung}", grid=lambda s: (-(-s.O // 16), -(-s.N // 16)), block=(16, 16)) for rung in (1, 2)),
+    *(Kernel(f"linear_forward_{version}", grid=lambda s: (-(-s.O // 16), -(-s.N // 16)), block=(16, 16)) for version in (1, 2)),
 )
-RUNGS = {"forward": 3}
+VERSIONS = {"forward": 3}
 
 
-def forward(x, W, b=None, *, rung=3):
+def forward(x, W, b=None, *, version=3):
     rows, (O, I) = fold(x), W.shape  # (N, I)
-    if rung == 3:
+    if version == 3:
         y = matmul(rows, W.T)  # (N, O)
     else:
         y = cupy.empty((len(rows), O), x.dtype)
-        KERNELS.launch(f"linear_forward_{rung}", rows, W, y, len(rows), I, O)
+        KERNELS.launch(f"linear_forward_{version}", rows, W, y, len(rows), I, O)
     if b is not None:
         KERNELS.launch("add_bias", y, b, len(rows), O)
     return y.reshape(*x.shape[:-1], O), Saved(x, W, b is not None)

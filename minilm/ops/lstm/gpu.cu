@@ -1,16 +1,16 @@
 // LSTM, gates in the order i f g o.
 //
-// Rung 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
-// Rung 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights: they are read from
+// Version 1: for every step a product by cuBLAS and one kernel for all that is elementwise.
+// Version 2: one kernel for all steps, for H so small that a block's shared memory holds the recurrent weights: they are read from
 // memory once a sequence instead of once a step, and there is one launch instead of 2 T. A block has a few rows of the batch, which
 // need no other block: rows never meet.
-// Rung 3, for other widths: sliced.cu.
+// Version 3, for other widths: sliced.cu.
 #include "minilm_cuda.h"
 #include "gates.h"
 
 #define ROWS 4  // of the batch, to a block of the persistent kernels
 
-// --- rung 1 ---------------------------------------------------------------------------------------------------------
+// --- version 1 ------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void lstm_step_forward(
     const REAL* a_x,       // (B, 4H)
@@ -68,7 +68,7 @@ extern "C" __global__ void lstm_step_backward(
     }
 }
 
-// --- rung 2 ---------------------------------------------------------------------------------------------------------
+// --- version 2 ------------------------------------------------------------------------------------------------------
 
 // Thread r of at least 4H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.
 extern "C" __global__ void lstm_persistent_forward(

@@ -1,4 +1,4 @@
-// LSTM, rung 3: one kernel for all steps, the recurrent weights spread over the multiprocessors, for widths whose weights one block
+// LSTM, version 3: one kernel for all steps, the recurrent weights spread over the multiprocessors, for widths whose weights one block
 // could not hold. Each block owns a slice of U units, with all four gates of them, and keeps its weights in shared memory; a step's
 // states, or gradients, go from block to block through memory, with a barrier of the blocks between two steps.
 //

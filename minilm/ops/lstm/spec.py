@@ -57,11 +57,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops import recurrence
-from minilm.ops.contract import Op
-
 GATES = 4
-STATES = ("h0", "c0")
 
 
 class Output(NamedTuple):
@@ -102,37 +98,3 @@ class CellSaved(NamedTuple):
     gates: np.ndarray  # (B, 4H)
     W_ih: np.ndarray  # (4H, D)
     W_hh: np.ndarray  # (4H, H)
-
-
-def draw(rng, dtype, dims, *, padded=False, reverse=False):
-    """Random arguments of `forward`."""
-    return recurrence.draw(rng, dtype, dims, GATES, STATES, padded=padded, more={"reverse": reverse})
-
-
-def draw_cell(rng, dtype, dims):
-    """Random arguments of `cell_forward`."""
-    return recurrence.draw(rng, dtype, dims, GATES, STATES)
-
-
-FLOPS, BYTES = recurrence.work(GATES)
-OPS = (
-    Op(
-        name="lstm",
-        package="minilm.ops.lstm",
-        dims=recurrence.DIMS,
-        draw=draw,
-        options={"padded": (False, True), "reverse": (False, True)},
-        flops=FLOPS,
-        bytes=BYTES,
-    ),
-    Op(
-        name="lstm_cell",
-        package="minilm.ops.lstm",
-        dims=recurrence.CELL_DIMS,
-        draw=draw_cell,
-        flops=FLOPS,
-        bytes=BYTES,
-        forward="cell_forward",
-        backward="cell_backward",
-    ),
-)

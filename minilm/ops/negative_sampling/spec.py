@@ -56,8 +56,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops.contract import Case, Op
-
 REDUCTIONS = ("mean", "sum")
 GOLDEN, MIX1, MIX2 = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB  # of SplitMix64
 
@@ -78,25 +76,3 @@ class Trained(NamedTuple):
     loss: float  # the sum over all predictions, each before its step
     predictions: int
     words: int  # read, those that subsampling left out included
-
-
-def draw(rng, dtype, dims, *, reduction="mean") -> Case:
-    """Random arguments; the first negative of the first row is its target."""
-    N, V, D, K = (dims[letter] for letter in "NVDK")
-    h, W = (rng.uniform(0.1, 1, shape) * rng.choice([-1, 1], shape) for shape in ((N, D), (V, D)))
-    targets, negatives = rng.integers(0, V, N), rng.integers(0, V, (N, K))
-    negatives[:1, :1] = targets[:1, None]
-    arguments = {"h": h.astype(dtype), "W": W.astype(dtype), "targets": targets, "negatives": negatives}
-    return Case({**arguments, "reduction": reduction}, ("h", "W"))
-
-
-OP = Op(
-    name="negative_sampling",
-    package="minilm.ops.negative_sampling",
-    dims={"N": (3, 1, 7, 130), "V": (5, 1, 31, 1000), "D": (2, 1, 17, 100), "K": (2, 1, 5)},
-    draw=draw,
-    options={"reduction": REDUCTIONS},
-    flops=lambda d: d["N"] * (d["K"] + 1) * (6 * d["D"] + 40),
-    bytes=lambda d, size: size * (d["N"] * (d["K"] + 1) * 3 * d["D"] + d["V"] * d["D"]),
-)
-OPS = (OP,)

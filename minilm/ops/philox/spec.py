@@ -33,7 +33,6 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.ops.checks import counted, describe, whole
-from minilm.ops.contract import Case, Op
 from minilm.random import Key
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
@@ -55,22 +54,3 @@ def checked(key) -> Key:
         raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
     step = counted("key.step", key.step, 0, 2**64)
     return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**32))
-
-
-def draw(rng, dtype, dims) -> Case:
-    """A random key, whose parts need more than 32 bits."""
-    seed, step = (int(rng.integers(2**40, 2**63)) for _ in range(2))
-    return Case({"key": Key(seed, step, int(rng.integers(2**32))), "shape": (dims["N"], 3)}, ())
-
-
-OP = Op(
-    name="philox",
-    package="minilm.ops.philox",
-    dims={"N": (5, 1, 4, 31, 1367, 30_000)},
-    draw=draw,
-    flops=lambda d: 3 * d["N"] * (10 * ROUNDS) // 4,
-    bytes=lambda d, size: 3 * d["N"] * size,
-    forward="bits",
-    backward=None,
-)
-OPS = (OP,)

@@ -47,11 +47,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.ops import recurrence
-from minilm.ops.contract import Op
-
 GATES = 1
-STATES = ("h0",)
 KINDS = ("tanh", "relu")
 
 
@@ -83,40 +79,3 @@ class CellSaved(NamedTuple):
     W_ih: np.ndarray  # (H, D)
     W_hh: np.ndarray  # (H, H)
     nonlinearity: str
-
-
-def draw(rng, dtype, dims, *, padded=False, reverse=False, nonlinearity="tanh"):
-    """Random arguments of `forward`."""
-    return recurrence.draw(
-        rng, dtype, dims, GATES, STATES, padded=padded, more={"reverse": reverse, "nonlinearity": nonlinearity}
-    )
-
-
-def draw_cell(rng, dtype, dims, *, nonlinearity="tanh"):
-    """Random arguments of `cell_forward`."""
-    return recurrence.draw(rng, dtype, dims, GATES, STATES, more={"nonlinearity": nonlinearity})
-
-
-FLOPS, BYTES = recurrence.work(GATES)
-OPS = (
-    Op(
-        name="rnn",
-        package="minilm.ops.rnn",
-        dims=recurrence.DIMS,
-        draw=draw,
-        options={"padded": (False, True), "reverse": (False, True), "nonlinearity": KINDS},
-        flops=FLOPS,
-        bytes=BYTES,
-    ),
-    Op(
-        name="rnn_cell",
-        package="minilm.ops.rnn",
-        dims=recurrence.CELL_DIMS,
-        draw=draw_cell,
-        options={"nonlinearity": KINDS},
-        flops=FLOPS,
-        bytes=BYTES,
-        forward="cell_forward",
-        backward="cell_backward",
-    ),
-)

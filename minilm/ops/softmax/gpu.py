@@ -19,13 +19,13 @@ KERNELS = Kernels(
     Kernel("softmax_forward_3", grid=lambda s: s.N, block=_block),
     Kernel("softmax_backward", grid=lambda s: s.N, block=_block),
 )
-RUNGS = {"forward": 3, "log_forward": 3}
+VERSIONS = {"forward": 3, "log_forward": 3}
 
 
-def _forward(x, rung, logarithm):
+def _forward(x, version, logarithm):
     y = cupy.empty(x.shape, x.dtype)  # (..., V)
     V = x.shape[-1]
-    KERNELS.launch(f"softmax_forward_{rung}", x, y, x.size // V, V, logarithm)
+    KERNELS.launch(f"softmax_forward_{version}", x, y, x.size // V, V, logarithm)
     return y, Saved(y)
 
 
@@ -36,16 +36,16 @@ def _backward(dy, saved, logarithm):
     return dx
 
 
-def forward(x, *, rung=3):
-    return _forward(x, rung, False)
+def forward(x, *, version=3):
+    return _forward(x, version, False)
 
 
 def backward(dy, saved):
     return _backward(dy, saved, False)
 
 
-def log_forward(x, *, rung=3):
-    return _forward(x, rung, True)
+def log_forward(x, *, version=3):
+    return _forward(x, version, True)
 
 
 def log_backward(dy, saved):

@@ -1,0 +1,217 @@
+"""All explanations of one text by one model."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import minilm
+from minilm.interpret.attention import attention_weights, rollout
+from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
+from minilm.interpret.lens import Lens, logit_lens
+from minilm.interpret.neighbours import nearest
+from minilm.interpret.probes import Probe, probe_of
+from minilm.interpret.surprisal import Surprisal, surprisal
+from minilm.interpret.traces import Traces, traces
+from minilm.ops import checks
+
+__all__ = ["Explanation", "explain"]
+
+WORK = 4e12  # operations that integrated gradients may take without being asked for: about a minute on two cores
+ATTRIBUTE = ("auto", "all", "last")
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """What `explain` found; a part that the model cannot have is None, and `lacks` says why.
+
+    Attributes
+    ----------
+    text : str
+    ids : ndarray, shape (T,)
+    tokens : list of str
+        T, as they are to be shown.
+    spellings : dict of int to str
+        How to show the id of any token that is named somewhere.
+    model : str
+        The model in a few words.
+    causal : bool
+        Whether a token was predicted from those before it, or from all others.
+    surprisal : Surprisal
+    gradient_x_input, integrated_gradients : Attribution
+        The second perhaps of the last predictions alone, see `explain`.
+    attention : ndarray, shape (L, H, T, T), or None
+    rollout : ndarray, shape (T, T), or None
+    traces : Traces or None
+    lens : Lens or None
+    neighbours : dict of int to list of (int, float)
+        Of each token of the text: ids and cosines.
+    lacks : dict of str to str
+    """
+
+    text: str
+    ids: np.ndarray
+    tokens: list[str]
+    spellings: dict[int, str]
+    model: str
+    causal: bool
+    surprisal: Surprisal
+    gradient_x_input: Attribution
+    integrated_gradients: Attribution
+    attention: np.ndarray | None
+    rollout: np.ndarray | None
+    traces: Traces | None
+    lens: Lens | None
+    neighbours: dict[int, list[tuple[int, float]]]
+    lacks: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        text = self.text if len(self.text) <= 40 else f"{self.text[:39]}…"
+        parts = [name for name in ("attention", "rollout", "traces", "lens") if getattr(self, name) is not None]
+        return (
+            f"Explanation of {text!r} by {self.model}: {len(self.ids)} tokens, {self.surprisal.total:.2f} bits; attribution, "
+            f"neighbours, {', '.join(parts)}. minilm.interpret.write_page(it, FILE) shows it"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it: lists for arrays, null for what is no number."""
+        lens, kept = self.lens, self.traces
+        return {
+            "minilm_version": minilm.__version__,
+            "text": self.text,
+            "model": self.model,
+            "causal": self.causal,
+            "ids": self.ids.tolist(),
+            "tokens": self.tokens,
+            "spellings": {str(id): text for id, text in self.spellings.items()},
+            "surprisal": {
+                **_plain(self.surprisal._asdict()),
+                "total_bits": _plain(self.surprisal.total),
+                "mean_bits": _plain(self.surprisal.mean),
+                "perplexity": _plain(self.surprisal.perplexity),
+            },
+            "gradient_x_input": _plain(self.gradient_x_input._asdict()),
+            "integrated_gradients": _plain(self.integrated_gradients._asdict()),
+            "attention": _plain(self.attention),
+            "rollout": _plain(self.rollout),
+            "traces": None if kept is None else _plain(kept._asdict()),
+            "lens": None if lens is None else _plain(lens._asdict()),
+            "neighbours": {str(id): _plain(near) for id, near in self.neighbours.items()},
+            "lacks": self.lacks,
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+
+def explain(
+    model, tokenizer, text: str, *, attribute: str = "auto", steps: int | None = None, top: int = 10, neighbours: int = 8
+) -> Explanation:
+    """Explain what a model makes of a text.
+
+    Parameters
+    ----------
+    model : RNNLanguageModel, GPT or BERTForPreTraining
+    tokenizer : Tokenizer
+        The model's. For a BERT [CLS] and [SEP] are put around the text.
+    text : str
+    attribute : {"auto", "all", "last"}
+        Of which predictions integrated gradients are computed: of all, of the last one alone, or, with "auto", of all if that
+        is a matter of a minute.
+    steps : int, optional
+        See `integrated_gradients`.
+    top : int
+        Most probable tokens to name.
+    neighbours : int
+        Nearest tokens to name.
+
+    Returns
+    -------
+    Explanation
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a model of another kind; for a text that has no token, more than the model's context, or a character that the
+        tokenizer lacks; for an option out of range.
+    """
+    checks.option("attribute", attribute, ATTRIBUTE)
+    if not isinstance(text, str):
+        raise TypeError(f"text must be a str, got {checks.describe(text)}")
+    probe = probe_of(model, tokenizer)
+    ids = probe.checked(_ids(probe, tokenizer, text))  # (T,)
+    said = surprisal(probe, ids, top=top)
+    if not len(said.places):
+        raise ValueError("the text has no token whose prediction could be explained")
+    near, cosines = nearest(probe, np.unique(ids), count=neighbours)
+    lens = logit_lens(probe, ids) if probe.attends else None
+    weights = attention_weights(probe, ids) if probe.attends else None
+    places = _attributed(probe, ids, said.places, attribute, steps)
+    named = np.unique(np.concatenate([ids, said.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel()]))
+    return Explanation(
+        text=text,
+        ids=ids,
+        tokens=_tokens(tokenizer, ids),
+        spellings={int(id): _spelling(tokenizer, int(id)) for id in named},
+        model=f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters",
+        causal=probe.causal,
+        surprisal=said,
+        gradient_x_input=gradient_x_input(probe, ids),
+        integrated_gradients=integrated_gradients(probe, ids, places, steps=steps),
+        attention=weights,
+        rollout=None if weights is None else rollout(weights),
+        traces=traces(probe, ids) if probe.recurs else None,
+        lens=lens,
+        neighbours={
+            int(id): [(int(i), float(c)) for i, c in zip(row, column, strict=True)]
+            for id, row, column in zip(np.unique(ids), near, cosines, strict=True)
+        },
+        lacks=probe.lacks,
+    )
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _ids(probe: Probe, tokenizer, text: str) -> np.ndarray:
+    return np.asarray(tokenizer.encode(text) if probe.causal else tokenizer.encode_pair(text).input_ids, np.int64)
+
+
+def _attributed(probe: Probe, ids, places, attribute: str, steps) -> list[int]:
+    """The places whose predictions integrated gradients explain."""
+    work = 6.0 * probe.model.parameters.count * len(ids) * (steps or 32) * len(places)
+    if attribute == "all" or (attribute == "auto" and work <= WORK):
+        return places.tolist()
+    return places[-1:].tolist()
+
+
+def _tokens(tokenizer, ids) -> list[str]:
+    """How the tokens of the text are shown: what each adds to it; what adds nothing, as part of a character, by its name."""
+    stream, found = tokenizer.decode_stream(), []
+    for id in ids.tolist():
+        found.append(stream.feed([id]) or tokenizer.id_to_token(id))
+    return found
+
+
+def _spelling(tokenizer, id: int) -> str:
+    """How a token is shown that stands by itself."""
+    text = tokenizer.decode([id])
+    return text if text and "\ufffd" not in text else tokenizer.id_to_token(id)
+
+
+def _plain(value):
+    """Arrays and tuples as lists, what is no number as None."""
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,195 @@
+"""The explanation as PNG plots, by matplotlib."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from minilm.files import written_whole
+from minilm.interpret.explanation import Explanation
+
+__all__ = ["write_plots"]
+
+MOST_LABELS = 80  # tokens that are written at an axis
+
+
+def write_plots(explanation: Explanation, folder) -> list[str]:
+    """Write a plot for every part of the explanation that there is.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    folder : str or os.PathLike
+        Made if it is not there.
+
+    Returns
+    -------
+    list of str
+        The files: surprisal.png, attribution.png, then attention.png, rollout.png and lens.png, or traces.png.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
+    folder = os.fspath(folder)
+    os.makedirs(folder, exist_ok=True)
+    names = [_printable(token) for token in explanation.tokens]
+    parts = {"surprisal": _surprisal, "attribution": _attribution, "attention": _attention, "rollout": _rollout}
+    parts |= {"lens": _lens, "traces": _traces}
+    written = []
+    for name, draw in parts.items():
+        figure = Figure(layout="constrained", dpi=130)
+        if draw(figure, explanation, names) is False:
+            continue
+        path = os.path.join(folder, f"{name}.png")
+        with written_whole(path) as file:
+            figure.savefig(file, format="png")
+        written.append(path)
+    return written
+
+
+def _surprisal(figure, found, names):
+    T = len(names)
+    figure.set_size_inches(_wide(T), 3)
+    axes = figure.subplots()
+    axes.bar(range(T), np.nan_to_num(found.surprisal.bits), color="C1")
+    axes.set(ylabel="surprisal (bits)", xlim=(-0.7, T - 0.3))
+    axes.set_title(f"{found.surprisal.total:.1f} bits, {found.surprisal.mean:.3f} a token", loc="left", fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    _label(axes.xaxis, names)
+
+
+def _attribution(figure, found, names):
+    both = (("integrated gradients", found.integrated_gradients), ("gradient x input", found.gradient_x_input))
+    rows = [len(each.places) for _, each in both]
+    T = len(names)
+    figure.set_size_inches(_wide(T), sum(min(8, 1.2 + 0.2 * n) for n in rows))
+    every = figure.subplots(2, 1, height_ratios=[min(8, 1.2 + 0.2 * n) for n in rows])
+    for axes, (title, each) in zip(every, both, strict=True):
+        most = np.maximum(np.abs(each.values).max(axis=1, keepdims=True), 1e-12)  # (N, 1)
+        picture = axes.imshow(each.values / most, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+        worst = np.abs(each.errors).max()
+        complete = "" if np.isnan(worst) else f", complete within {worst:.1e} nats"
+        axes.set_title(f"{title}: each row divided by its largest{complete}", loc="left", fontsize=10)
+        axes.set_ylabel("predicted")
+        _label(axes.xaxis, names)
+        _label(axes.yaxis, [names[place] if place < T else "next" for place in each.places])
+    bar = figure.colorbar(picture, ax=list(every), pad=0.01, shrink=0.5 if sum(rows) > 40 else 0.9)
+    bar.set_label("red: less probable, blue: more", fontsize=8)
+
+
+def _attention(figure, found, names):
+    if found.attention is None:
+        return False
+    L, H, T, _ = found.attention.shape
+    figure.set_size_inches(max(4, 1.7 * H), max(3, 1.8 * L))
+    every = figure.subplots(L, H, squeeze=False)
+    for layer in range(L):
+        for head in range(H):
+            axes = every[layer][head]
+            picture = axes.imshow(found.attention[layer, head], cmap="Purples", norm=_weights(), interpolation="nearest")
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
+    figure.colorbar(picture, ax=every, shrink=min(1, 2 / L), label="weight")
+    return True
+
+
+def _rollout(figure, found, names):
+    if found.rollout is None:
+        return False
+    size = min(14, max(4, 1.5 + 0.2 * len(names)))
+    figure.set_size_inches(size, size)
+    axes = figure.subplots()
+    picture = axes.imshow(found.rollout, cmap="Purples", norm=_weights(), interpolation="nearest")
+    figure.colorbar(picture, ax=axes, pad=0.01, shrink=0.5, label="share")
+    axes.set_title("attention rollout: row from columns", loc="left", fontsize=10)
+    _label(axes.xaxis, names)
+    _label(axes.yaxis, names)
+    return True
+
+
+def _lens(figure, found, names):
+    if found.lens is None:
+        return False
+    lens = found.lens
+    L, T = lens.final_probability.shape
+    words = [[_printable(found.spellings[int(id)])[:9] for id in row] for row in lens.top_ids[..., 0]]  # L + 1 rows of T
+    letters = max(len(word) for row in words for word in row)
+    figure.set_size_inches(min(30, max(6, 1.5 + (0.16 + 0.075 * letters) * T)), 1.2 + 0.36 * L)
+    axes = figure.subplots()
+    options = {"cmap": "Purples", "vmin": 0, "vmax": 1, "aspect": "auto", "origin": "lower", "interpolation": "nearest"}
+    figure.colorbar(axes.imshow(lens.final_probability, **options), ax=axes, pad=0.01, label="probability")
+    for layer in range(L):
+        for t in range(T if T <= MOST_LABELS else 0):
+            dark = lens.final_probability[layer, t] > 0.6
+            axes.text(
+                t,
+                layer,
+                words[layer][t],
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if dark else "black",
+                parse_math=False,
+            )
+    axes.set_yticks(range(L), lens.layers, fontsize=8)
+    axes.set_title("logit lens: probability of the last layer's choice", loc="left", fontsize=10)
+    _label(axes.xaxis, names)
+    return True
+
+
+def _traces(figure, found, names):
+    if found.traces is None:
+        return False
+    values = found.traces.values
+    L, T, _ = next(iter(values.values())).shape
+    figure.set_size_inches(_wide(T) * min(2, L), 1.9 * len(values))
+    every = figure.subplots(len(values), L, squeeze=False)
+    for row, (name, value) in enumerate(values.items()):
+        for layer in range(L):
+            axes = every[row][layer]
+            gate = "gate" in name
+            high = 1.0 if gate else max(1.0, float(np.abs(value).max()))
+            picture = axes.imshow(
+                value[layer].T, cmap="Purples" if gate else "RdBu", vmin=0 if gate else -high, vmax=high, aspect="auto",
+                interpolation="nearest",
+            )  # fmt: skip
+            axes.set_title(f"{name}, layer {layer + 1}", loc="left", fontsize=9)
+            axes.set_ylabel("unit", fontsize=8)
+            figure.colorbar(picture, ax=axes, pad=0.01)
+            _label(axes.xaxis, names if row == len(values) - 1 else [""] * T)
+    return True
+
+
+# --- pieces ----------------------------------------------------------------------------------------------------------
+
+
+def _wide(T: int) -> float:
+    return min(30, max(6, 1.5 + 0.17 * T))
+
+
+def _weights():
+    """Shares from 0 to 1 by their square root, as the page shows them: most are small."""
+    from matplotlib.colors import PowerNorm
+
+    return PowerNorm(0.5, 0, 1)
+
+
+def _label(axis, names) -> None:
+    if len(names) <= MOST_LABELS:
+        axis.set_ticks(range(len(names)), names, fontsize=7)
+        for label in axis.get_ticklabels():
+            label.set_parse_math(False)  # a dollar is a dollar
+            label.set_rotation(90 if axis.axis_name == "x" and max(map(len, names)) > 1 else 0)
+
+
+def _printable(token: str) -> str:
+    shown = token.strip(" ") or "␣"
+    shown = shown.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if c.isprintable() else "�" for c in shown)[:12]

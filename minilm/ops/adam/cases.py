@@ -1,0 +1,31 @@
+"""Cases of `minilm.ops.adam` for tests and benchmarks: sizes, random arguments, and the work of a call."""
+
+from __future__ import annotations
+
+from minilm.ops.contract import Case, Op
+
+
+def draw(rng, dtype, dims, *, decoupled=False, amsgrad=False, at=3, clear=False) -> Case:
+    """Random arguments; ``at`` is the step."""
+    N = dims["N"]
+    grad, m = (rng.standard_normal(N).astype(dtype) for _ in range(2))
+    param = rng.uniform(0.7, 2, N).astype(dtype)  # an update does not make it vanish
+    v, v_max = (rng.uniform(0.1, 2, N).astype(dtype) for _ in range(2))
+    arguments = {"param": param, "grad": grad, "m": m, "v": v, "v_max": v_max if amsgrad else None}
+    arguments |= {"step": at, "lr": 0.1, "beta1": 0.8, "beta2": 0.9, "eps": 0.01, "weight_decay": 0.3}
+    return Case(arguments | {"decoupled": decoupled, "scale": 0.7, "clear": clear}, ())
+
+
+OP = Op(
+    name="adam",
+    package="minilm.ops.adam",
+    dims={"N": (7, 1, 31, 4097, 70_001)},
+    draw=draw,
+    options={"decoupled": (False, True), "amsgrad": (False, True), "at": (3, 1), "clear": (False, True)},
+    flops=lambda d: 16 * d["N"],
+    bytes=lambda d, size: size * 7 * d["N"],
+    forward="step",
+    backward=None,
+    updates=("param", "grad", "m", "v", "v_max"),
+)
+OPS = (OP,)

@@ -1,0 +1,33 @@
+"""Cases of `minilm.ops.residual_layer_norm` for tests and benchmarks: sizes, random arguments, and the work of a call."""
+
+from __future__ import annotations
+
+from minilm.ops.contract import Case, Op
+
+
+def draw(rng, dtype, dims, *, affine="both", form="plain") -> Case:
+    """Random arguments; ``form`` is the rank of x, or a mean far from zero, not so far that the
+    sum, an output, has no digits left for finite differences."""
+    N, D = dims["N"], dims["D"]
+    shape = {"rank 1": (D,), "rank 4": (2, 1, N, D)}.get(form, (N, D))
+    arguments = {
+        "x": (rng.standard_normal(shape) + (300 if form == "shifted" else 0.3)).astype(dtype),
+        "residual": rng.standard_normal(shape).astype(dtype),
+    }
+    if affine in ("both", "gamma"):
+        arguments["gamma"] = rng.uniform(0.5, 1.5, D).astype(dtype)
+    if affine in ("both", "beta"):
+        arguments["beta"] = rng.uniform(0.5, 1.5, D).astype(dtype)
+    return Case(arguments, tuple(arguments))
+
+
+OP = Op(
+    name="residual_layer_norm",
+    package="minilm.ops.residual_layer_norm",
+    dims={"N": (3, 1, 2, 67, 200), "D": (5, 1, 2, 33, 127, 256)},
+    draw=draw,
+    options={"affine": ("both", "none", "gamma", "beta"), "form": ("plain", "shifted", "rank 1", "rank 4")},
+    flops=lambda d: 27 * d["N"] * d["D"],
+    bytes=lambda d, size: size * 8 * d["N"] * d["D"],
+)
+OPS = (OP,)

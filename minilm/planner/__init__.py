@@ -1,0 +1,32 @@
+"""Which model should I choose? Costs from a measured machine, a choice among the models there are; see `minilm choose`.
+
+::
+
+    from minilm import planner
+
+    machine, _ = planner.machine()                                   # measured once, some seconds
+    advice = planner.choose("sentiment", planner.Data(67_000, 640_000, 14_000), machine, minutes=10)
+    advice.best.model, advice.best.command
+"""
+
+from minilm.planner.candidates import TASKS, Candidate, Data, candidates
+from minilm.planner.choose import Advice, Estimate, choose, estimate, require_task
+from minilm.planner.cost import Cost
+from minilm.planner.data import data_of
+from minilm.planner.machine import Machine, machine
+
+__all__ = [
+    "TASKS",
+    "Advice",
+    "Candidate",
+    "Cost",
+    "Data",
+    "Estimate",
+    "Machine",
+    "candidates",
+    "choose",
+    "data_of",
+    "estimate",
+    "machine",
+    "require_task",
+]

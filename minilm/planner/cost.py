@@ -1,0 +1,144 @@
+"""What a training step costs: parameters, operations, bytes and calls of each part, and the time they take on a machine.
+
+A step reads N = B T tokens. With a product's rate F, a recurrent layer's F_r, memory's R, exponentials' E and a call's time c::
+
+    seconds = products / F + recurrent / F_r + bytes / R + exponentials / E + calls c
+
+forward and backward together: a product has two products of its size in its backward. The parts that a processor can do at once
+are added all the same, so that the estimate is rather too long than too short. The optimizer is a pass over parameters, their
+gradients and two means: 32 bytes a parameter.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from minilm.planner.machine import Machine
+
+__all__ = [
+    "Cost",
+    "attention",
+    "block",
+    "decoder_attention",
+    "embedding",
+    "linear",
+    "norm",
+    "recurrent",
+    "softmax",
+    "total",
+    "word2vec",
+]
+
+F32 = 4  # bytes
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+ROWS = 8  # rows of the recurrent kernel's tile: fewer in a batch cost as much
+PASSES = 6  # over an activation's bytes for something elementwise, forward and backward
+
+
+class Cost(NamedTuple):
+    """Of one training step, the optimizer's part left out."""
+
+    parameters: int = 0
+    products: float = 0.0  # operations
+    recurrent: float = 0.0  # operations
+    moved: float = 0.0  # bytes
+    exponentials: float = 0.0
+    calls: float = 0.0
+    questions: float = 0.0  # word2vec's, each 64 numbers wide
+    activations: float = 0.0  # bytes that are kept for the backward
+
+    def __add__(self, other):
+        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+
+    def __mul__(self, times):
+        return Cost(*(a * times for a in self))
+
+    __rmul__ = __mul__
+
+    def seconds(self, machine: Machine) -> float:
+        """Of a whole step, the optimizer's part included."""
+        update = 0 if self.questions else 8 * F32 * self.parameters  # word2vec updates as it goes
+        return (
+            self.products / machine.matmul
+            + self.recurrent / machine.recurrent
+            + (self.moved + update) / machine.bandwidth
+            + self.exponentials / machine.exponentials
+            + (self.calls + 3) * machine.call
+            + self.questions / machine.questions
+        )
+
+    def memory(self) -> float:
+        """Bytes while training: weights, gradients, the optimizer's two means, activations and their gradients."""
+        copies = 1 if self.questions else 4
+        return copies * F32 * self.parameters + 2 * self.activations
+
+
+def total(parts) -> Cost:
+    """The sum of some costs."""
+    found = Cost()
+    for part in parts:
+        found = found + part
+    return found
+
+
+def linear(N: int, I: int, O: int, shared: bool = False) -> Cost:
+    """An affine map of N rows, (N, I) to (N, O); with `shared` its weight is another layer's."""
+    weights = I * O
+    moved = F32 * (3 * N * (I + O) + 3 * weights)
+    return Cost((0 if shared else weights) + O, 6.0 * N * weights, 0, moved, 0, 4, 0, F32 * N * O)
+
+
+def embedding(N: int, V: int, D: int) -> Cost:
+    """A table's rows for N ids. Its gradient is as large as the table: made, added and cleared."""
+    return Cost(V * D, 0, 0, F32 * (4.0 * N * D + 4 * V * D), 0, 4, 0, F32 * N * D)
+
+
+def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: bool = False) -> Cost:
+    """Layers of LSTM, GRU or RNN, in one direction or both."""
+    G, directions = GATES[kind], 2 if both else 1
+    found, rows = Cost(), -(-B // ROWS) * ROWS
+    for layer in range(layers):
+        width = D if layer == 0 else directions * H
+        weights = G * H * (width + H + 2)
+        work = 3 * 2.0 * T * rows * G * H * (width + H)
+        moved = F32 * T * B * (width + 4 * G * H + 6 * H) * 1.0 + 4.0 * F32 * weights
+        kept = F32 * T * B * (G + 2) * H
+        found += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept)
+    return found
+
+
+def attention(B: int, Tq: int, Tk: int, D: int, heads: int, causal: bool) -> Cost:
+    """Multi-head attention, its four maps included."""
+    part = 0.5 if causal else 1.0
+    seen = part * B * Tq * Tk
+    maps = linear(B * Tq, D, D) + 2 * linear(B * Tk, D, D) + linear(B * Tq, D, D)
+    return maps + Cost(0, 7 * 2.0 * seen * D, 0, 0, 2 * seen * heads, 4, 0, F32 * B * Tq * (D + heads))
+
+
+def norm(N: int, D: int) -> Cost:
+    """Layer normalisation with the residual before it."""
+    return Cost(2 * D, 0, 0, PASSES * 2.0 * F32 * N * D, 0, 4, 0, 2 * F32 * N * D)
+
+
+def block(B: int, T: int, D: int, heads: int, causal: bool, inner: int | None = None) -> Cost:
+    """A transformer's block: attention, two maps with a GELU between them, two norms."""
+    N, inner = B * T, inner or 4 * D
+    gelu = Cost(0, 0, 0, PASSES * F32 * N * inner, 0.5 * N * inner, 2, 0, F32 * N * inner)
+    return attention(B, T, T, D, heads, causal) + linear(N, D, inner) + gelu + linear(N, inner, D) + 2 * norm(N, D)
+
+
+def decoder_attention(B: int, Tq: int, Tk: int, H: int) -> Cost:
+    """Attention of a recurrent decoder over an encoder's states, and the map that joins context and state."""
+    scores = Cost(0, 3 * 2 * 2.0 * B * Tq * Tk * H, 0, 0, 2.0 * B * Tq * Tk, 6, 0, F32 * B * Tq * Tk * 2)
+    return scores + linear(B * Tk, H, H) + linear(B * Tq, 2 * H, H)
+
+
+def softmax(N: int, V: int) -> Cost:
+    """Softmax and cross-entropy of N rows."""
+    return Cost(0, 0, 0, 0, 1.0 * N * V, 2, 0, F32 * N * V)
+
+
+def word2vec(words: int, V: int, D: int, window: int, negatives: int, cbow: bool) -> Cost:
+    """A pass of word2vec over some words; a window is on average half as wide as it may be, on both sides."""
+    predictions = words * (1 if cbow else window + 1)
+    return Cost(2 * V * D, 0, 0, 0, 0, 0, predictions * (negatives + 1) * D / 64, 0)
