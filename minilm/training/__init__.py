@@ -10,7 +10,9 @@
     run = training.load_run("runs/shakespeare")                    # run.model, run.tokenizer, run.config, run.state
     training.evaluate_text(run.model, run.tokenizer, minilm.data.text("other.txt"))
 
-`minilm.training.trainer` has the loop, `minilm.training.checkpoint` says how a run survives being killed at any moment.
+`minilm.training.loop` has the loop and its events; `minilm.training.callbacks` what is done between the steps of a run;
+`minilm.training.protocol` says what a model of one's own must be, to be trained by it; `minilm.training.checkpoint` how a run
+survives being killed at any moment.
 """
 
 from minilm.training.callbacks import Stopped
@@ -18,6 +20,7 @@ from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import plot, read_log
 from minilm.training.loop import Callback, Loop, LoopState, NonFiniteError
+from minilm.training.protocol import LanguageModel, Trainable
 from minilm.training.recipes import RECIPES
 from minilm.training.run import Run, load_run
 from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
@@ -30,6 +33,7 @@ __all__ = [
     "RECIPES",
     "Callback",
     "Evaluation",
+    "LanguageModel",
     "Loop",
     "LoopState",
     "NonFiniteError",
@@ -41,6 +45,7 @@ __all__ = [
     "ScheduleConfig",
     "Stopped",
     "TokenizerConfig",
+    "Trainable",
     "Trainer",
     "TrainingState",
     "configuration",

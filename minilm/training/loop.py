@@ -24,8 +24,10 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops.workspace import Workspace
+from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
 from minilm.training.device import Unread, uploader
+from minilm.training.protocol import Trainable
 
 __all__ = ["Budget", "Callback", "Loop", "LoopState", "NonFiniteError", "Stopwatch", "forward_backward"]
 
@@ -173,14 +175,14 @@ class Loop:
 
     def __init__(
         self,
-        model,
-        optimizer,
+        model: Trainable,
+        optimizer: Optimizer,
         batches: Iterable[tuple],
         *,
         steps: int | None = None,
         minutes: float | None = None,
         schedule: Callable[[float], float] | None = None,
-        average=None,
+        average: WeightAverage | None = None,
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
         state: Any = None,
@@ -322,7 +324,7 @@ class Loop:
                 )
 
 
-def forward_backward(model, batch: tuple, key: Key):
+def forward_backward(model: Trainable, batch: tuple, key: Key):
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
     loss, saved = model.forward(*batch, key=key)
     model.backward(saved)

@@ -43,6 +43,7 @@ from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import Log, plot
 from minilm.training.loop import Callback, Loop
 from minilm.training.progress import Progress
+from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
 
@@ -70,7 +71,7 @@ class Trainer(Loop):
         self,
         folder: Folder,
         state: TrainingState,
-        model,
+        model: LanguageModel,
         tokenizer,
         parts: Parts,
         checkpoint: Checkpoint | None = None,

@@ -1,15 +1,10 @@
 """The events of a training loop: which come when, what a callback may ask for, and that watching changes nothing."""
 
-import doctest
-
 import numpy as np
 import pytest
 
 from minilm import training
-from minilm.training import loop as loops
 from tests.training.helpers import contents, log_without_times
-
-EVENTS = ("on_train_begin", "on_step_begin", "on_step_end", "on_validation_end", "on_checkpoint", "on_train_end", "close")
 
 
 class Recorder(training.Callback):
@@ -41,12 +36,6 @@ class Recorder(training.Callback):
 
     def close(self):
         self.events.append(("close", self.loop.state.step))
-
-
-def test_the_example_of_the_documentation():
-    results = doctest.run_docstring_examples, doctest.DocTestFinder().find(loops.Callback, "Callback", globs={})
-    runner = doctest.DocTestRunner()
-    assert sum(runner.run(test).attempted for test in results[1]) > 5 and runner.failures == 0
 
 
 def test_events_of_a_run_in_their_order(tiny, tmp_path):
