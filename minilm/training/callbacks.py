@@ -167,6 +167,8 @@ class Stop:
 class Signals(Callback):
     """Ctrl-C and requests to end while a run trains: the step is finished, and then training ends.
 
+    From `on_train_end` on a signal does what it does outside; callbacks that come before this one are still shielded there.
+
     Attributes
     ----------
     signal : int or None
@@ -190,6 +192,9 @@ class Signals(Callback):
         if self.signal is not None and not loop.ending:
             self.stopped = True
             loop.stop()
+
+    def on_train_end(self, loop):
+        self.close()
 
     def close(self):
         self._stop.__exit__()

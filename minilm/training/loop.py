@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,7 @@ from minilm.random import Key
 from minilm.training.device import Unread, uploader
 from minilm.training.protocol import Trainable
 
-__all__ = ["Budget", "Callback", "Loop", "LoopState", "NonFiniteError", "Stopwatch", "forward_backward"]
+__all__ = ["Budget", "Callback", "Loop", "LoopState", "NonFiniteError", "Stopwatch", "forward_backward", "quiet"]
 
 
 class NonFiniteError(FloatingPointError):
@@ -81,7 +81,7 @@ class Callback:
     def on_validation_end(self, loop: Loop, evaluation: Any) -> None:
         """After each validation, the last one, which follows `on_train_end`, among them.
 
-        `evaluation` is a `minilm.training.Evaluation`; of a recipe it is the main metric, a number.
+        `evaluation` is a `minilm.training.Evaluation`; of a recipe it is the main metric, a number; of ``Sequential.fit`` a dict.
         """
 
     def on_checkpoint(self, loop: Loop) -> None:
@@ -165,7 +165,7 @@ class Loop:
     ----------
     model, optimizer, average, state
     lr : float
-        Of the step that is taken, or that was.
+        Of the step that is taken, or that was; NaN before the first.
     ending : bool
         Whether that step is known to be the last.
     clock : Stopwatch
@@ -196,7 +196,7 @@ class Loop:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
         self.state = LoopState() if state is None else state
-        self.lr: float = optimizer.lr
+        self.lr = math.nan
         self.ending = False
         self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
         self.workspace = Workspace()
@@ -221,19 +221,20 @@ class Loop:
         """
         self._watching = [*self.callbacks, *callbacks]
         self.clock, self.ending = Stopwatch(self.state.seconds), False
-        quiet = np.errstate(over="ignore", invalid="ignore")  # what is not finite is looked for
-        with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error(), quiet:
+        with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
             for callback in self._watching:
                 closing.callback(callback.close)
+            batches = closing.enter_context(contextlib.closing(self.stream()))
             self.notify("on_train_begin")
-            for batch in self.stream():
+            for batch in batches:
                 self.notify("on_step_begin")
-                loss, norm = self.step(batch)
+                with quiet():
+                    loss, norm = self.step(batch)
                 self.count(loss, norm)
                 self.notify("on_step_end")
             self.notify("on_train_end")
 
-    def stream(self) -> Iterator[tuple]:
+    def stream(self) -> Generator[tuple]:
         """The batches to train on, until the budget is used up."""
         batches = self.source()
         while not (self.ending or self.finished()):
@@ -259,7 +260,7 @@ class Loop:
         with self.workspace.step():
             loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
         if not devices.on_gpu(loss):
-            self.take(self.state.step, loss, None)  # before it is learned from
+            self.check(self.state.step, loss, None)  # before it is learned from
         norm = self.optimizer.step(self.lr)
         if self.average is not None:
             self.average.update()
@@ -313,15 +314,23 @@ class Loop:
         """Look at the losses and norms that nobody has looked at yet. On a GPU this waits, and shows whether they are finite."""
         for step, loss, norm in self._unread.read():
             self.take(step, loss, norm)
-            self._loss, self._norm = loss, norm
 
     def take(self, step: int, loss: float, norm: float | None) -> None:
-        """Look at the loss and the norm of a step, counted from 0; NonFiniteError where one is not finite."""
+        """Take in the loss and the norm of a step, counted from 0."""
+        self.check(step, loss, norm)
+        self._loss, self._norm = loss, norm
+
+    def check(self, step: int, loss, norm) -> None:
+        """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
         for name, value in (("loss", loss), ("norm of the gradients", norm)):
             if value is not None and not math.isfinite(value):
-                raise NonFiniteError(
-                    f"the {name} is {float(value)} at step {step:,}: a smaller lr than {self.optimizer.lr:g} may help"
-                )
+                remedy = f"a smaller lr than {self.optimizer.lr:g} may help"
+                raise NonFiniteError(f"the {name} is {float(value)} at step {step:,}: {remedy}")
+
+
+def quiet():
+    """Inside this block NumPy does not warn of numbers that are not finite: the loop looks for them itself."""
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 def forward_backward(model: Trainable, batch: tuple, key: Key):

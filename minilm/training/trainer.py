@@ -41,7 +41,7 @@ from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import Log, plot
-from minilm.training.loop import Callback, Loop
+from minilm.training.loop import Callback, Loop, quiet
 from minilm.training.progress import Progress
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
@@ -141,8 +141,8 @@ class Trainer(Loop):
                 Validation(self.batches.epoch_steps if every == "epoch" else every, config.evaluate_seconds),
                 Rows(config.log_every),
                 Bar(self._shown),
-                signals,
                 Checkpoints(config.checkpoint_every, config.checkpoint_seconds),
+                signals,
             )
         if signals.stopped:
             raise Stopped(self.folder.path, self.state.step, signals.signal)
@@ -173,14 +173,15 @@ class Trainer(Loop):
         return loss, norm
 
     def take(self, step: int, loss: float, norm: float | None) -> None:
-        """Look at the loss and the norm of a step; the log's mean gets the loss."""
-        state = self.state
+        super().take(step, loss, norm)
+        self.state.loss_sum += loss
+        self.state.loss_count += 1
+
+    def check(self, step: int, loss, norm) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            state.step = step
+            self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
-        state.loss_sum += loss
-        state.loss_count += 1
 
     def _on_device(self, batch: tuple) -> tuple:
         """The arrays of a batch on the model's device."""
@@ -207,7 +208,8 @@ class Trainer(Loop):
     def validate(self) -> None:
         """Validate during training, on as much of the validation text as the configuration says."""
         self.read()
-        self._validate(self.config.evaluate_tokens)
+        with quiet():
+            self._validate(self.config.evaluate_tokens)
 
     def _validate(self, limit: int | None) -> Evaluation:
         """Validate on the first `limit` tokens, or all, with the averaged weights where there are some."""
