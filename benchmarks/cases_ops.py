@@ -16,7 +16,7 @@ import minilm
 from benchmarks import peers
 from benchmarks.case import Case
 from benchmarks.timing import Contestant
-from minilm import ops
+from minilm import devices, ops
 
 
 class Row(NamedTuple):
@@ -43,9 +43,10 @@ HEADS = (
 )  # (B, Tq, Tk, H, K, Kv): small GPTs, and long
 PLAIN = {"scale": 1.0, "weight_decay": 0.0}  # what clipping and decay add has no counterpart in the peer's kernel
 BUFFERS = ((400_000,), (10_000_000,))  # parameters of a character model, of a word model
+SLOW = 3e8  # operations that a plain version of a kernel is given to do, about a third of a second: larger cases go without it
 
 ROWS = [
-    *_rows("linear", "NIO", (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
+    *_rows("linear", "NIO", (256, 256, 256), (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
     *_rows("embedding", "NVD", (2048, 65, 64), (700, 10_000, 650), (256, 50_257, 768)),
     *(row for op in ACTIVATIONS for row in _rows(op, "N", (2048 * 1024,))),
     *(row for op in ("softmax", "log_softmax") for row in _rows(op, "NV", *VOCABULARIES)),
@@ -55,6 +56,7 @@ ROWS = [
     *_rows("dropout", "NTD", (32, 64, 256), given={"p": 0.1}),
     *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
     *_rows("residual_layer_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("lstm", "BTDH", (16, 32, 64, 64)),
     *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
     *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),
     *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), *HEADS, options={"sees": "causal"}, target=1.0),
@@ -101,7 +103,7 @@ def case_of(op, row: Row, quick: bool) -> Case:
 
 
 def contestants(op, dims, row, torch) -> list[Contestant]:
-    """minilm, the oracle, and torch where it has the op, on the same arguments and the same cotangent."""
+    """minilm, the oracle, other versions of minilm's, and torch where it has the op: the same arguments, the same cotangent."""
     rng = np.random.default_rng(0)
     drawn = op.draw(rng, np.float32, dims, **row.options)
     drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
@@ -115,7 +117,8 @@ def contestants(op, dims, row, torch) -> list[Contestant]:
     y, _ = forward(**drawn.arguments)
     cotangent = cotangent_of(y, rng)
     backward = getattr(package, op.backward)
-    found = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle")]
+    others = devices.versions(op.package)[:-1] if op.flops(dims) <= SLOW else ()
+    found = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle", *others)]
     if torch is not None and op.name in peers.OPS:
         found.append(peer_pair(torch, op, drawn, cotangent))
     return found
@@ -139,11 +142,11 @@ def flat(*values) -> list:
 def under(name, run):
     """`run` by the implementation that the contestant's name stands for."""
 
-    def run_oracle():
-        with minilm.implementation("oracle"):
+    def run_by_name():
+        with minilm.implementation(name):
             return run()
 
-    return run_oracle if name == "oracle" else run
+    return run if name == "minilm" else run_by_name
 
 
 def pair(name, forward, backward, drawn, cotangent) -> Contestant:

@@ -17,6 +17,8 @@ import warnings
 
 from minilm.mistaken import mistaken_for
 
+UNPACKED = 100  # times; a file of zeros, or one made to fill the memory, packs to a thousandth
+
 
 def cache_folder(*parts: str) -> str:
     """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
@@ -185,6 +187,11 @@ def named_errors(path):
         if error.errno is None or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
+
+
+def unpacked_limit(packed: int) -> int:
+    """How many bytes a file that others packed may become: 64 MiB, or `UNPACKED` times its size; text packs to a third or so."""
+    return max(1 << 26, UNPACKED * packed)
 
 
 def read_json(path) -> dict:

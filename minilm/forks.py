@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from contextlib import AbstractContextManager
 
 __all__ = ["importing", "wait_for"]
 
@@ -17,7 +18,7 @@ _locks: list = [importing]  # in the order in which threads take them
 _held: contextlib.ExitStack | None = None
 
 
-def wait_for(*locks) -> None:
+def wait_for(*locks: AbstractContextManager) -> None:
     """From now on a fork takes these locks too, context managers each, after those that it takes already."""
     _locks.extend(locks)
 

@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -140,7 +142,7 @@ def parts(count: int, grain: int = 1) -> int:
     return 1 if grains < 2 or getattr(_inside_worker, "flag", False) else min(threads(), grains)
 
 
-def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
+def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ``range(count)``, cut into one contiguous part a thread.
 
     Parameters
@@ -153,7 +155,7 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
         Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Calling a thread costs
         some 10 µs where the last kernel ended within 0.4 ms, else 20 to 50.
     """
-    number = parts(count, grain)
+    number = 1 if count < 2 * grain else parts(count, grain)
     if number == 1:
         kernel(0, count, *arguments)
         return

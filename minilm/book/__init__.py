@@ -9,3 +9,7 @@ The chapters are the files of ``chapters/``, in reStructuredText with the direct
 from minilm.book.site import CHAPTERS, write
 
 __all__ = ["CHAPTERS", "write"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,6 +20,7 @@ import ast
 import html
 import json
 import pathlib
+from collections.abc import Callable
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -40,7 +41,7 @@ class Part:
 
     current: Part
 
-    def __init__(self, address):
+    def __init__(self, address: Callable[[str], str | None]):
         self.address = address
         self.anchors: dict[str, str] = {}  # name of an op or page -> id
         self.used: dict[str, int] = {}
@@ -188,8 +189,10 @@ def _arguments(node: ast.FunctionDef) -> list[ast.arg]:
 
 
 def _implementation(folder: pathlib.Path, kind: str, prefix: str, ids: dict[str, list[str]]) -> list[listings.Listing]:
-    """The files of an implementation; of the GPU's the kernels."""
-    paths = [folder / f"{kind}.py"] if kind != "gpu" else sorted(folder.glob("*.cu"), key=lambda path: path.stem != "gpu")
+    """The files of an implementation, its versions from naive to fast; of the GPU's the kernels."""
+    paths = [*sorted(folder.glob(f"{kind}_[0-9].py")), folder / f"{kind}.py"]
+    if kind == "gpu":
+        paths = sorted(folder.glob("*.cu"), key=lambda path: path.stem != "gpu")
     return [listings.listing(path, ROOT, f"{prefix}{number or ''}", ids) for number, path in enumerate(paths)]
 
 

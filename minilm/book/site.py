@@ -12,6 +12,7 @@ from collections.abc import Callable
 from minilm import __version__
 from minilm.book import directives, text
 from minilm.files import written_whole
+from minilm.typing import PathLike
 
 __all__ = ["CHAPTERS", "write"]
 
@@ -68,7 +69,7 @@ TEMPLATE = """<!DOCTYPE html>
 """
 
 
-def write(out, progress: Callable[[str], None] = lambda title: None) -> str:
+def write(out: PathLike, progress: Callable[[str], None] = lambda title: None) -> str:
     """Write the book.
 
     Parameters

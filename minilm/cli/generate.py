@@ -49,10 +49,10 @@ def run(args) -> int:
     """Print the prompt and what follows it, piece by piece as it is drawn."""
     from minilm import generation
     from minilm.generation.loop import end_ids
-    from minilm.generation.sampling import check_options
     from minilm.ops import checks
+    from minilm.ops.sampling import checked_options
 
-    check_options(args.temperature, args.top_k, args.top_p)  # before the model is loaded
+    checked_options(args.temperature, args.top_k, args.top_p)  # before the model is loaded
     checks.whole("samples", args.samples, 1, 2**31)
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)

@@ -23,14 +23,12 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), a layer (LSTM) or a model (GPT)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved"
-    )
+    which.add_argument("--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved")
     which.add_argument("--cases", action="store_const", dest="which", const="cases", help="sizes and arguments of the tests")
     which.add_argument(
         "--oracle", action="store_const", dest="which", const="oracle", help="plain NumPy, a line of code a line of formula"
     )
-    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba")
+    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba: every version, naive to fast")
     which.add_argument(
         "--gpu", action="store_const", dest="which", const="gpu", help="CUDA C, with what launches it and the headers it includes"
     )

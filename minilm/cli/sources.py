@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import pathlib
 import re
 import sys
 
 from minilm import ops
+from minilm.mistaken import nearest
 from minilm.pages import PAGES
 
 OPS = pathlib.Path(ops.__file__).parent
@@ -59,7 +59,7 @@ def unit(name: str) -> pathlib.Path:
         return loose[name.lower()]
     every = {**folders, **loose, **exact}
     near = [each for each in folders if each.startswith(name.lower())]
-    near = near or difflib.get_close_matches(name.lower(), every, n=1, cutoff=0.5)
+    near = near or nearest(name, every)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
     raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
 
@@ -68,13 +68,14 @@ def unit(name: str) -> pathlib.Path:
 
 
 def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """The files of one implementation of an op: ``cpu.py``, or all that makes the GPU's.
+    """The files of one implementation of an op: ``oracle.py``, the CPU's versions, naive to fast, or all that makes the GPU's.
 
     These are the kernels, ``gpu.cu`` first, what launches them, and the headers of ours that they include.
     """
     kernels = sorted(folder.glob("*.cu"), key=lambda path: path.stem != name) if name == "gpu" else []
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
-    chosen = [*kernels, *(path for path in [folder / f"{name}.py", *beside] if path.is_file())]
+    versions = sorted(folder.glob(f"{name}_[0-9].py"))
+    chosen = [*kernels, *(path for path in [*versions, folder / f"{name}.py", *beside] if path.is_file())]
     if not chosen:
         others = [other for other in ("spec", "oracle", "cpu", "gpu", "cases") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")

@@ -15,8 +15,12 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import IO, NamedTuple
+
+from minilm.files import unpacked_limit
+from minilm.typing import PathLike
 
 __all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "whole_text"]
 
@@ -50,14 +54,14 @@ class BadRows:
     def __enter__(self) -> BadRows:
         return self
 
-    def __exit__(self, kind, error, traceback) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         if not self.skip or not isinstance(error, BadRow):
             return False
         self.first = self.first or str(error)
         self.count += 1
         return True
 
-    def require(self, rows, message: str) -> None:
+    def require(self, rows: Sequence, message: str) -> None:
         """ValueError with `message` where there are no rows; with the first bad one where that is why."""
         if not rows:
             raise ValueError(f"all of the {self.count:,} rows are bad; the first: {self.first}" if self.count else message)
@@ -92,14 +96,49 @@ class Line(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path: PathLike) -> Iterator[IO[bytes]]:
     """A file to read bytes from, unpacked where its name or its content is gzip's; "-" is the standard input."""
     name = os.fspath(path)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(opened_raw(name))
         if name.endswith(".gz") or file.peek(2)[:2] == GZIP:
-            file = stack.enter_context(gzip.GzipFile(fileobj=file))
+            file = io.BufferedReader(stack.enter_context(_Unpacked(name, file)), 1 << 16)
         yield file
+
+
+class _Unpacked(io.RawIOBase):
+    """What a file of gzip's unpacks to: a ValueError where that is more than `unpacked_limit` allows."""
+
+    def __init__(self, name: str, file):
+        if not file.peek(1):
+            raise EOFError("it is empty")
+        self._name, self._packed, self._size = name, _Counted(file), 0
+        self._unpacked = gzip.GzipFile(fileobj=self._packed, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target) -> int:
+        count = self._unpacked.readinto1(target)
+        self._size += count
+        if self._size > unpacked_limit(self._packed.count):
+            raise ValueError(
+                f"{self._name}: {self._packed.count:,} bytes of gzip's unpack to more than {self._size:,}, which no text does; "
+                f"unpack it first (gunzip --keep) if it is meant"
+            )
+        return count
+
+
+class _Counted:
+    """A file, and how many bytes of it were read: a pipe cannot tell where it stands."""
+
+    def __init__(self, file):
+        self._file, self.count = file, 0
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self.count += len(content)
+        return content
 
 
 def opened_raw(name: str):
@@ -114,7 +153,7 @@ def opened_raw(name: str):
     return contextlib.nullcontext(buffer)
 
 
-def lines(path) -> Iterator[Line]:
+def lines(path: PathLike) -> Iterator[Line]:
     r"""The lines of a file: "\n" or "\r\n" ends them, or "\r" where there is no "\n" at all.
 
     Parameters
@@ -149,7 +188,7 @@ def _contents(file) -> Iterator[bytes]:
         yield content.rstrip(b"\r\n")
 
 
-def whole_text(path) -> str:
+def whole_text(path: PathLike) -> str:
     """All of a UTF-8 file, without a byte order mark.
 
     Raises

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
 
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
+from minilm.mistaken import did_you_mean
+from minilm.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +95,11 @@ def named(name: str) -> Corpus:
     """The corpus of a name; ValueError with the nearest name if there is none."""
     known = corpora()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"there is no corpus {name!r}; {hint}")
+        raise ValueError(f"there is no corpus {name!r}; {did_you_mean(name, known)}")
     return known[name]
 
 
-def corpus(name_or_path) -> str:
+def corpus(name_or_path: PathLike) -> str:
     """The path of a text.
 
     Parameters
@@ -139,8 +138,13 @@ def corpus(name_or_path) -> str:
 
 def file_hash(path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return open_file_hash(file)
+
+
+def open_file_hash(file) -> str:
+    """The same of an open file, from where it stands."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()

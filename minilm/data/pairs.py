@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Pair", "hold_out", "read_file", "read_parallel"]
 
@@ -32,7 +33,7 @@ class Pair(NamedTuple):
 
 
 def read_file(
-    path,
+    path: PathLike,
     wanted: str = "source<TAB>target, or source_target",
     separator: str | None = None,
     columns: tuple[int, int] | None = None,
@@ -91,7 +92,7 @@ def _hint(parts: Sequence[str], columns: tuple[int, int] | None) -> str:
 
 
 def read_parallel(
-    path, source: str | None = None, target: str | None = None, bad_rows: BadRows = REFUSE
+    path: PathLike, source: str | None = None, target: str | None = None, bad_rows: BadRows = REFUSE
 ) -> tuple[list[Pair], list[Pair] | None]:
     """Parallel text of a folder, or of all files whose paths begin with `path`: the part to train on, and to validate on.
 

@@ -36,3 +36,7 @@ __all__ = [
     "stream",
     "stream_ids",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm import devices
-from minilm.generation.sampling import draw
+from minilm.generation.sampling import sample_ids
 from minilm.ops.cuda.graphs import capture, own_stream, renew
 from minilm.random import Key
 
@@ -50,7 +50,7 @@ class Writer:
     def _draw(self, logits, key):
         if self.suppressed.size:
             logits[:, self.suppressed] = -np.inf
-        return draw(logits, key, *self.options)  # (B,)
+        return sample_ids(logits, key, *self.options)  # (B,)
 
 
 class GraphedWriter(Writer):

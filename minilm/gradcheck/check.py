@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from minilm.gradcheck import differences
@@ -15,7 +18,15 @@ DIRECTIONS = 3
 FLOOR = 1e-4  # of the size that a gradient would have if the arguments moved the outputs by their own size
 
 
-def gradcheck(thing, *inputs, tolerance=1e-8, method=None, seed=0, differentiable=None, **options) -> Report:
+def gradcheck(
+    thing: Any,
+    *inputs: Any,
+    tolerance: float = 1e-8,
+    method: str | None = None,
+    seed: int = 0,
+    differentiable: Sequence[str] | None = None,
+    **options: Any,
+) -> Report:
     """Compare the gradients of any forward/backward pair with finite differences in float64.
 
     Parameters

@@ -43,3 +43,7 @@ __all__ = [
     "write_page",
     "write_plots",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -16,14 +16,16 @@ explanation, NAACL 2019 (what a map does not say).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import probe_of
+from minilm.interpret.probes import Explained, probe_of
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["attention_weights", "rollout"]
 
 
-def attention_weights(model, ids, tokenizer=None) -> np.ndarray:
+def attention_weights(model: Explained, ids: ArrayLike, tokenizer: Tokenizer | None = None) -> np.ndarray:
     """The weights of every head of every layer.
 
     Parameters
@@ -49,7 +51,7 @@ def attention_weights(model, ids, tokenizer=None) -> np.ndarray:
     return probe.attention(probe.checked(ids))
 
 
-def rollout(weights, *, residual: float = 0.5, layers: bool = False) -> np.ndarray:
+def rollout(weights: np.ndarray, *, residual: float = 0.5, layers: bool = False) -> np.ndarray:
     """Attention rollout.
 
     Parameters

@@ -22,10 +22,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import Probe, probe_of, untouched
+from minilm.interpret.probes import Explained, Probe, probe_of, untouched
 from minilm.interpret.surprisal import chunks, log_probabilities
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Attribution", "gradient_x_input", "integrated_gradients"]
 
@@ -48,7 +50,15 @@ class Attribution(NamedTuple):
     steps: np.ndarray  # (N,) gradients computed for each
 
 
-def gradient_x_input(model, ids, places=None, *, targets=None, output: str = "log_probability", tokenizer=None) -> Attribution:
+def gradient_x_input(
+    model: Explained,
+    ids: ArrayLike,
+    places: ArrayLike | None = None,
+    *,
+    targets: ArrayLike | None = None,
+    output: str = "log_probability",
+    tokenizer: Tokenizer | None = None,
+) -> Attribution:
     """Gradient times input.
 
     Parameters
@@ -82,16 +92,16 @@ def gradient_x_input(model, ids, places=None, *, targets=None, output: str = "lo
 
 
 def integrated_gradients(
-    model,
-    ids,
-    places=None,
+    model: Explained,
+    ids: ArrayLike,
+    places: ArrayLike | None = None,
     *,
-    targets=None,
+    targets: ArrayLike | None = None,
     output: str = "log_probability",
-    baseline="zero",
+    baseline: str | ArrayLike = "zero",
     steps: int | None = None,
     tolerance: float = 1e-3,
-    tokenizer=None,
+    tokenizer: Tokenizer | None = None,
 ) -> Attribution:
     """Integrated gradients.
 

@@ -14,10 +14,11 @@ from minilm.interpret.attention import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
-from minilm.interpret.probes import Probe, probe_of
+from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Explanation", "explain"]
 
@@ -110,7 +111,14 @@ class Explanation:
 
 
 def explain(
-    model, tokenizer, text: str, *, attribute: str = "auto", steps: int | None = None, top: int = 10, neighbours: int = 8
+    model: Explained,
+    tokenizer: Tokenizer | None,
+    text: str,
+    *,
+    attribute: str = "auto",
+    steps: int | None = None,
+    top: int = 10,
+    neighbours: int = 8,
 ) -> Explanation:
     """Explain what a model makes of a text.
 

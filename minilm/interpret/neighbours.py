@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import probe_of
+from minilm.interpret.probes import Explained, probe_of
 from minilm.interpret.surprisal import blocks
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["nearest"]
 
 
-def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    model: Explained, ids: ArrayLike, *, count: int = 8, tokenizer: Tokenizer | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The nearest neighbours of tokens.
 
     .. math:: \\cos(i, j) = e_i \\cdot e_j / (|e_i| |e_j|)

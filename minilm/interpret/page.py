@@ -18,6 +18,7 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation, _plain
+from minilm.typing import PathLike
 
 __all__ = ["page", "write_page"]
 
@@ -51,7 +52,7 @@ def page(explanation: Explanation) -> str:
     return re.sub("@@([a-z]+)@@", lambda place: values[place[1]], body)  # one pass: what is put in is not looked at again
 
 
-def write_page(explanation: Explanation, path) -> None:
+def write_page(explanation: Explanation, path: PathLike) -> None:
     """Write the page to a file, whole or not at all."""
     text = page(explanation)
     with written_whole(os.fspath(path)) as file:

@@ -8,13 +8,14 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
+from minilm.typing import PathLike
 
 __all__ = ["write_plots"]
 
 MOST_LABELS = 80  # tokens that are written at an axis
 
 
-def write_plots(explanation: Explanation, folder) -> list[str]:
+def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
     """Write a plot for every part of the explanation that there is.
 
     Parameters

@@ -13,23 +13,31 @@ parameters, which those add to their buffer on the way, are taken out again (`un
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import models
 from minilm.layers import GRU, LSTM
+from minilm.layers.base import Layer
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.recurrence import states_after
+from minilm.tokenizers import Tokenizer
 
-__all__ = ["Probe", "Queries", "probe_of", "untouched"]
+__all__ = ["Explained", "Probe", "Queries", "probe_of", "untouched"]
 
 GATES = {
     LSTM: ("input gate i", "forget gate f", "candidate g", "output gate o"),
     GRU: ("reset gate r", "update gate z", "candidate n"),
 }
 MOST = 1024  # tokens: maps of T by T numbers grow beyond what a page can show
+
+
+LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.BERTForPreTraining
+Explained: TypeAlias = "LanguageModel | Probe"  # what every explanation takes
 
 
 class Queries(NamedTuple):
@@ -62,7 +70,7 @@ class Probe:
     attends = False
     recurs = False
 
-    def __init__(self, model):
+    def __init__(self, model: LanguageModel):
         self.model = model
         self.context = model.context
         self.vocab_size = self.named = model.config.vocab_size
@@ -83,7 +91,7 @@ class Probe:
         """The tokens' vectors, (V, E)."""
         raise NotImplementedError
 
-    def checked(self, ids) -> np.ndarray:
+    def checked(self, ids: ArrayLike) -> np.ndarray:
         """ids (T,) as integers, T at least 1 and no more than the model sees; ValueError says what is wrong."""
         ids = checks.ids("ids", np.asarray(ids), self.vocab_size, (None,), "(T,)")
         if not ids.size:
@@ -107,12 +115,12 @@ class Probe:
         """h (B, T, D) of x (B, T, E), and what `body_backward` needs."""
         raise NotImplementedError
 
-    def body_backward(self, dh: np.ndarray, saved) -> np.ndarray:
+    def body_backward(self, dh: np.ndarray, saved: Any) -> np.ndarray:
         """dx (B, T, E)."""
         raise NotImplementedError
 
     @property
-    def head(self):
+    def head(self) -> Layer:
         """The layer from h (N, D) to the logits (N, V)."""
         raise NotImplementedError
 
@@ -298,7 +306,7 @@ class BERTProbe(_Transformer):
         return self.model.cls.predictions(x)
 
 
-def probe_of(model, tokenizer=None) -> Probe:
+def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
     """The probe of a model.
 
     Parameters
@@ -338,7 +346,7 @@ def _probe_of(model, tokenizer) -> Probe:
 
 
 @contextlib.contextmanager
-def untouched(model):
+def untouched(model: Layer) -> Iterator[None]:
     """The gradients by the parameters are afterwards what they were before."""
     flat = model.parameters.gradient_flat  # (P,)
     kept = flat.copy()

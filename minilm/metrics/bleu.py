@@ -10,11 +10,12 @@ M. Post, A call for clarity in reporting BLEU scores, WMT 2018.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 __all__ = ["corpus_bleu", "require"]
 
 
-def require():
+def require() -> ModuleType:
     """sacrebleu; ImportError with what to install where it is missing."""
     try:
         import sacrebleu

@@ -75,3 +75,7 @@ def from_config(config: Config | Mapping[str, Any], *, seed=0, dtype=np.float32)
     if isinstance(config, Mapping):
         config = config_of(config)
     return FAMILIES[config.model_type][1](config, seed=seed, dtype=dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

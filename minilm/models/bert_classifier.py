@@ -7,8 +7,9 @@ import numpy as np
 from minilm.layers import MeanPooling, initialisers
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
-from minilm.models.classifier import Classifier, counted
+from minilm.models.classifier import Classifier
 from minilm.ops import checks
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
 
 __all__ = ["BERTClassifier"]
@@ -85,7 +86,7 @@ class BERTClassifier(Classifier):
 
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.config.vocab_size)
-        mask = counted(lengths, ids.shape[1])  # (B, T)
+        mask = mask_from_lengths(lengths, ids.shape[1])  # (B, T)
         y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key)
         y = y.hidden  # (B, T, D)
         if self.cls:

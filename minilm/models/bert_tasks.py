@@ -22,6 +22,7 @@ from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
+from minilm.random import at
 
 __all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTForTokenClassification"]
 
@@ -55,9 +56,9 @@ class _Task(Pretrained, Layer):
         setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
 
     def _logits(self, ids, token_type_ids, key_mask, key):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=keys[0])
-        x, dropped = self.dropout.forward(output.pooled if self.pooled else output.hidden, key=keys[1])
+        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
+        x = output.pooled if self.pooled else output.hidden  # (B, D) or (B, T, D)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         logits, head = getattr(self, self.head).forward(x)
         return logits, (body, dropped, head)
 

@@ -21,8 +21,9 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["Classifier", "MeanClassifier", "RecurrentClassifier"]
 
@@ -75,9 +76,8 @@ class Classifier(Layer):
         return ids, checks.lengths("lengths", lengths, *ids.shape)
 
     def _logits(self, ids, lengths, key):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, body = self._vectors(ids, lengths, keys[0])  # (B, F)
-        x, dropped = self.dropout.forward(x, key=keys[1])
+        x, body = self._vectors(ids, lengths, at(key, "body"))  # (B, F)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         logits, head = self.classifier.forward(x)  # (B, C)
         return logits, (body, dropped, head)
 
@@ -126,11 +126,6 @@ class Classifier(Layer):
 
     def _vectors_backward(self, dx, saved) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
-
-
-def counted(lengths, T: int):
-    """Which steps count: (B, T) of bool, or None where all do."""
-    return None if lengths is None else devices.array_module(lengths).arange(T) < lengths[:, None]
 
 
 class MeanClassifier(Classifier):
@@ -206,7 +201,7 @@ class MeanClassifier(Classifier):
         B, T = ids.shape
         module = devices.array_module(ids)
         lengths = module.full(B, T, np.int64) if lengths is None else lengths  # (B,)
-        rows, masks = [ids.astype(np.int64)], [counted(lengths, T)]  # (B, T) each
+        rows, masks = [ids.astype(np.int64)], [mask_from_lengths(lengths, T)]  # (B, T) each
         code = ids.astype(np.uint64)  # (B, T)
         for n in range(2, min(self.ngrams, T) + 1):
             code = _mixed(code[:, :-1], ids[:, n - 1 :])  # (B, T - n + 1)
@@ -304,14 +299,13 @@ class RecurrentClassifier(Classifier):
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
-        keys = [None if key is None else key.fold(i) for i in range(3)]
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0])
-        x, dropped = self.dropout.forward(x, key=keys[1])
-        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
+        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
         h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
-        y, pooled = self.pooling.forward(h, counted(lengths, T))  # (B, 2H)
+        y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, T))  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
 
     def _vectors_backward(self, dx, saved):

@@ -239,7 +239,7 @@ class MemoryNetwork(Layer):
         steps = mask.astype(np.int64)  # (B, M): what each sentence adds to the age of those before it
         if key is not None and self.time_noise > 0:
             ones = devices.array_module(mask).ones(mask.shape, np.float32)  # (B, M)
-            steps = steps + (dropout.forward(ones, self.time_noise, key.fold(0))[0] == 0) * mask
+            steps = steps + (dropout.forward(ones, self.time_noise, key.at("ages"))[0] == 0) * mask
         later = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1] - steps  # (B, M)
         return np.minimum(later, self.memory_size - 1)
 

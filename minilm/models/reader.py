@@ -33,7 +33,7 @@ from minilm import devices
 from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, attention, checks, cross_entropy
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["Reader", "best_spans"]
 
@@ -189,10 +189,10 @@ class Reader(Layer):
             features = checks.floating("features", features, (B, T, self.features), self.dtype, "(B, T, F)")
         elif features is not None:
             raise ValueError(f"features is for a reader with some, got {checks.describe(features)}")
-        keys = [None if key is None else key.fold(number) for number in range(6)]
         options = {}
         lengths = [(ids != 0).sum(axis=1) for ids in (passage, question)]  # (B,) each
-        (p, kept_p), (q, kept_q) = self._embed(passage, keys[0], options), self._embed(question, keys[1], options)
+        p, kept_p = self._embed(passage, at(key, "embedding.passage"), options)  # (B, T, E)
+        q, kept_q = self._embed(question, at(key, "embedding.question"), options)  # (B, Q, E)
         query, curve_p, map_p = self._align(p, options)  # (B, T, E)
         sought, curve_q, map_q = self._align(q, options)  # (B, Q, E)
         heads = (query[:, :, None], sought[:, :, None], q[:, :, None])  # (B, T, 1, E), (B, Q, 1, E) twice
@@ -200,10 +200,10 @@ class Reader(Layer):
         a, aligned = attention.forward(*heads, key_mask=mask, scale=1.0)  # (B, T, 1, E)
         parts = [p, a[:, :, 0]] + ([features] if self.features else [])
         x = np.concatenate(parts, axis=2)  # (B, T, 2E + F)
-        out, kept_y = self.passage.forward(x, None, lengths[0], key=keys[2], **options)
-        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=keys[3], **options)  # (B, T, 2H)
-        out, kept_z = self.question.forward(q, None, lengths[1], key=keys[4], **options)
-        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=keys[5], **options)  # (B, Q, 2H)
+        out, kept_y = self.passage.forward(x, None, lengths[0], key=at(key, "passage"), **options)
+        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "passage.output"), **options)  # (B, T, 2H)
+        out, kept_z = self.question.forward(q, None, lengths[1], key=at(key, "question"), **options)
+        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "question.output"), **options)  # (B, Q, 2H)
         w = checks.kernel_ready(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
         r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=mask, scale=1.0)  # (B, 1, 1, 2H)
         r = checks.kernel_ready(r[:, 0, 0])  # (B, 2H)

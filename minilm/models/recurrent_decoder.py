@@ -32,6 +32,7 @@ from minilm.layers import GRU, LSTM, BahdanauAttention, Layer, Linear, LuongAtte
 from minilm.layers.residual import added
 from minilm.ops import checks, tanh
 from minilm.ops.workspace import empty
+from minilm.random import at
 
 __all__ = ["RecurrentDecoder"]
 
@@ -114,8 +115,7 @@ class RecurrentDecoder(Layer):
             feed = empty((B, self.hidden_size), self.dtype, like=x)  # (B, H)
             feed.fill(0)
         for t in range(T):
-            mine = None if key is None else key.fold(t // 63).fold(t % 63)
-            out, state, saved = self._run(x[t : t + 1], state, feed, *each, mine)  # (B, 1, H)
+            out, state, saved = self._run(x[t : t + 1], state, feed, *each, at(key, f"steps.{t}"))  # (B, 1, H)
             h[:, t] = out[:, 0]
             feed = out[:, 0] if self.input_feeding else None
             steps.append(saved)

@@ -31,6 +31,7 @@ from minilm.models.recurrent_decoder import RecurrentDecoder
 from minilm.models.seq2seq_config import Seq2SeqConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
+from minilm.random import at
 
 __all__ = ["Seq2Seq", "Seq2SeqState"]
 
@@ -130,11 +131,10 @@ class Seq2Seq(EncoderDecoder):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
-        keys = [None] * 5 if key is None else [key.fold(i) for i in range(5)]
-        read, embedded, encoded = self._read(source, lengths, keys[0], keys[1])
-        x, written = self._embedded(self.target_embedding, inputs, keys[2])  # (T, B, E)
-        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=keys[3])
-        logits, top = self._read_out(h, keys[4])  # (B, T, V)
+        read, embedded, encoded = self._read(source, lengths, at(key, "source_embedding"), at(key, "encoder"))
+        x, written = self._embedded(self.target_embedding, inputs, at(key, "target_embedding"))  # (T, B, E)
+        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=at(key, "decoder"))
+        logits, top = self._read_out(h, at(key, "output"))  # (B, T, V)
         smoothing = self.config.label_smoothing
         loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
         return loss, Saved(embedded, encoded, written, decoded, top, saved)

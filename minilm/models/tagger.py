@@ -22,7 +22,7 @@ from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, ini
 from minilm.layers.base import generator_of
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["Spelling", "Tagger"]
 
@@ -165,9 +165,8 @@ class Tagger(Layer):
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)
-        keys = [None if key is None else key.fold(i) for i in range(4)]
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0])
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
         spelled = None
         if self.speller is not None:
             c, spelled = self._spelled(spelling, ids.shape)  # (T, B, 2C)
@@ -176,9 +175,9 @@ class Tagger(Layer):
             x = both
         elif spelling is not None:
             raise ValueError("spelling was given to a model without characters")
-        x, dropped = self.dropout.forward(x, key=keys[1])
-        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
-        h, top = self.dropout.forward(out.y, key=keys[3])  # (T, B, 2H)
+        x, dropped = self.dropout.forward(x, key=at(key, "input"))
+        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
+        h, top = self.dropout.forward(out.y, key=at(key, "output"))  # (T, B, 2H)
         e, output = self.output.forward(h)  # (T, B, K)
         emissions = empty((*ids.shape, self.num_tags), self.dtype, like=ids)  # (B, T, K)
         emissions[...] = e.transpose(1, 0, 2)

@@ -43,6 +43,7 @@ from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
+from minilm.random import at
 
 __all__ = ["Transformer", "TransformerState"]
 
@@ -140,20 +141,17 @@ class Transformer(EncoderDecoder):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
-        keys = [None] * 4 if key is None else [key.fold(i) for i in range(4)]
         mask = mask_of(lengths, source.shape[1])
-        x, embedded = self._embedded("source", source, 0, keys[0])  # (B, S, D)
+        x, embedded = self._embedded("source", source, 0, at(key, "source"))  # (B, S, D)
         encoder, decoder, norms = [], [], [None, None]
         for number, block in enumerate(self.encoder):
-            mine = None if key is None else keys[1].fold(number)
-            x, saved = block.forward(x, key_mask=mask, key=mine)
+            x, saved = block.forward(x, key_mask=mask, key=at(key, f"encoder.{number}"))
             encoder.append(saved)
         if self.encoder_norm is not None:
             x, norms[0] = self.encoder_norm.forward(x)
-        y, written = self._embedded("target", inputs, 0, keys[2])  # (B, T, D)
+        y, written = self._embedded("target", inputs, 0, at(key, "target"))  # (B, T, D)
         for number, block in enumerate(self.decoder):
-            mine = None if key is None else keys[3].fold(number)
-            y, saved = block.forward(y, x, memory_mask=mask, key=mine)
+            y, saved = block.forward(y, x, memory_mask=mask, key=at(key, f"decoder.{number}"))
             decoder.append(saved)
         if self.decoder_norm is not None:
             y, norms[1] = self.decoder_norm.forward(y)

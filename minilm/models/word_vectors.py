@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import gzip
 import os
 from collections.abc import Iterable, Sequence
@@ -12,6 +11,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.files import written_whole
+from minilm.mistaken import nearest
 from minilm.ops import checks
 
 __all__ = ["WordVectors"]
@@ -77,7 +77,7 @@ class WordVectors:
     def id(self, word: str) -> int:
         """The number of a word; ValueError with near ones if there is none."""
         if word not in self.ids:
-            near = difflib.get_close_matches(str(word), self.words, n=3)
+            near = nearest(word, self.words, count=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(f"there is no vector of {word!r}{hint}")
         return self.ids[word]

@@ -7,7 +7,64 @@ from __future__ import annotations
 
 import functools
 import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
+    from types import ModuleType
+
+    from minilm.ops import (
+        activations,
+        adam,
+        additive_attention,
+        attention,
+        clip,
+        crf,
+        cross_entropy,
+        dropout,
+        embedding,
+        gru,
+        layer_norm,
+        linear,
+        lstm,
+        negative_sampling,
+        philox,
+        residual_layer_norm,
+        rnn,
+        sampling,
+        sgd,
+        softmax,
+    )
+    from minilm.ops.activations import gelu_erf, gelu_tanh, relu, sigmoid, tanh
+    from minilm.ops.contract import Op, Pair
+
+__all__ = [
+    "activations",
+    "adam",
+    "additive_attention",
+    "attention",
+    "clip",
+    "crf",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gelu_erf",
+    "gelu_tanh",
+    "gru",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "negative_sampling",
+    "philox",
+    "registry",
+    "relu",
+    "residual_layer_norm",
+    "rnn",
+    "sampling",
+    "sgd",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
 FOLDERS = (
     "linear",
     "embedding",
@@ -31,11 +88,10 @@ FOLDERS = (
     "clip",
 )
 _ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")  # pairs that live together in one folder
-__all__ = [*FOLDERS, *_ACTIVATIONS, "registry"]
 
 
 @functools.cache
-def registry() -> dict:
+def registry() -> dict[str, Op]:
     """Every op by name: a dict of str to `minilm.ops.contract.Op`, in reading order."""
     ops = {}
     for folder in FOLDERS:
@@ -46,9 +102,13 @@ def registry() -> dict:
     return ops
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType | Pair:
     if name in FOLDERS:
         return importlib.import_module(f"minilm.ops.{name}")
     if name in _ACTIVATIONS:
         return getattr(importlib.import_module("minilm.ops.activations"), name)
     raise AttributeError(f"module 'minilm.ops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -59,6 +59,8 @@ def describe(value) -> str:
 
 def floats(name: str, array, dtype=None) -> np.ndarray:
     """`array` as float32 or float64, or as `dtype` of these, with the strides that it has."""
+    if type(array) is np.ndarray and array.dtype in FLOATS and (dtype is None or array.dtype == dtype):
+        return array
     if not is_array(array):
         raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
     array = native(array)
@@ -81,21 +83,28 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     letters : str, optional
         The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
     """
-    array = floats(name, array, dtype)
-    if shape is not None:
+    if type(array) is not np.ndarray or array.dtype not in FLOATS or (dtype is not None and array.dtype != dtype):
+        array = floats(name, array, dtype)
+    if shape is not None and array.shape != shape and not fits(array.shape, shape):
         check_shape(name, array, shape, letters)
-    return kernel_ready(array)
+    return array if type(array) is np.ndarray and array.flags.carray else kernel_ready(array)
+
+
+def fits(shape: tuple, wanted: tuple) -> bool:
+    """Whether a shape is the wanted one, in which None means any size and a leading ``...`` any number of leading axes."""
+    if wanted and wanted[0] is Ellipsis:
+        shape, wanted = shape[max(0, len(shape) - len(wanted) + 1) :], wanted[1:]
+    if len(shape) != len(wanted):
+        return False
+    for size, one in zip(shape, wanted, strict=True):  # a plain loop: this stands before every argument of every op
+        if one is not None and one != size:
+            return False
+    return True
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple, letters: str = "") -> None:
     """Raise ValueError unless the shape fits; see `floating`."""
-    if array.shape == shape:
-        return
-    wanted = shape
-    if shape and shape[0] is Ellipsis:
-        lead = array.ndim - (len(shape) - 1)
-        wanted = (None,) * max(lead, 0) + tuple(shape[1:])
-    if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape, strict=True)):
+    if not fits(array.shape, shape):
         text = ", ".join("..." if w is Ellipsis else "any" if w is None else str(w) for w in shape)
         raise ValueError(f"{name} must have shape {f'{letters} = ' if letters else ''}({text}), got {describe(array)}")
 

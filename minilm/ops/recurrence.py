@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.ops import checks, padding
 
 
@@ -85,7 +84,7 @@ def check_lengths(lengths, x):
     lengths = checks.lengths("lengths", lengths, B, T)
     if lengths is None:
         return None, x
-    return lengths, padding.zeroed(x, devices.array_module(x).arange(T)[:, None] < lengths)
+    return lengths, padding.zeroed(x, padding.mask_from_lengths(lengths, T).T)
 
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:

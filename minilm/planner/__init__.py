@@ -30,3 +30,7 @@ __all__ = [
     "machine",
     "require_task",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -24,10 +24,10 @@ Scaling data-constrained language models, NeurIPS 2023 (r); J. Kaplan et al., Sc
 
 from __future__ import annotations
 
-import difflib
 import math
 from typing import NamedTuple
 
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.planner.candidates import TASKS, Candidate, Data, candidates
 from minilm.planner.machine import Machine
@@ -127,9 +127,7 @@ def choose(
 def require_task(task: str) -> None:
     """ValueError with the nearest name if there is no such task."""
     if task not in TASKS:
-        near = difflib.get_close_matches(str(task), TASKS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(TASKS)}"
-        raise ValueError(f"there is no task {task!r}; {hint}")
+        raise ValueError(f"there is no task {task!r}; {did_you_mean(task, TASKS)}")
 
 
 def estimate(candidate: Candidate, data: Data, machine: Machine, minutes: float, memory: float, passes: int) -> Estimate:

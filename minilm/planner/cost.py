@@ -11,6 +11,7 @@ gradients and two means: 32 bytes a parameter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from minilm.planner.machine import Machine
@@ -47,10 +48,10 @@ class Cost(NamedTuple):
     questions: float = 0.0  # word2vec's, each 64 numbers wide
     activations: float = 0.0  # bytes that are kept for the backward
 
-    def __add__(self, other):
+    def __add__(self, other: Cost) -> Cost:  # type: ignore[override]
         return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def __mul__(self, times):
+    def __mul__(self, times: float) -> Cost:  # type: ignore[override]
         return Cost(*(a * times for a in self))
 
     __rmul__ = __mul__
@@ -73,7 +74,7 @@ class Cost(NamedTuple):
         return copies * F32 * self.parameters + 2 * self.activations
 
 
-def total(parts) -> Cost:
+def total(parts: Iterable[Cost]) -> Cost:
     """The sum of some costs."""
     found = Cost()
     for part in parts:

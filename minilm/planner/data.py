@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from minilm.data.lines import lines
 from minilm.planner.candidates import Data
+from minilm.typing import PathLike
 
 __all__ = ["data_of"]
 
@@ -17,7 +18,7 @@ TABLE = 30_000  # words that a vocabulary has at most
 OTHERS = (".zip", ".md", ".png", ".safetensors", ".csv")
 
 
-def data_of(task: str, path) -> Data:
+def data_of(task: str, path: PathLike) -> Data:
     """Count the data at a path.
 
     Parameters

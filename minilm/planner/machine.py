@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -21,6 +22,7 @@ import minilm
 from minilm import devices
 from minilm.files import cache_folder, read_json, written_whole
 from minilm.ops import checks
+from minilm.typing import PathLike
 
 __all__ = ["Machine", "machine"]
 
@@ -87,13 +89,13 @@ class Machine:
             f"{self.threads} threads, {self.memory / 2**30:.1f} GiB of memory"
         )
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the numbers as JSON."""
         with written_whole(path) as file:
             file.write((json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
 
     @classmethod
-    def load(cls, path) -> Machine:
+    def load(cls, path: PathLike) -> Machine:
         """Read what `save` wrote, or what somebody wrote by hand; ValueError says what is missing or wrong."""
         found = {key: value for key, value in read_json(path).items() if key not in ("minilm_version", "node")}
         known = {field.name: field for field in dataclasses.fields(cls)}
@@ -235,7 +237,7 @@ class _Contention:
         return (sum(ran for ran, _ in found), sum(waited for _, waited in found)) if found else (0, 0)
 
 
-def machine(again: bool = False, note=None) -> tuple[Machine, bool]:
+def machine(again: bool = False, note: Callable[[], None] | None = None) -> tuple[Machine, bool]:
     """This machine's rates, and whether they were measured just now. Kept ones are good for one processor, threads and version.
 
     Rates of a machine that was busy with other work are not kept, and ``measured`` says so.

@@ -41,3 +41,7 @@ def open_run(folder, device: str = "cpu"):
     from minilm.recipes.folder import read
 
     return read(folder, device)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

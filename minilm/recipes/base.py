@@ -22,6 +22,7 @@ from typing import Any
 from minilm import devices
 from minilm.data.lines import BadRows
 from minilm.data.pipes import on_disk
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.recipes.result import Result
 from minilm.training.loop import Callback
@@ -105,11 +106,7 @@ class Recipe:
 
     def _check(self, key: str, value, defaults: Mapping[str, Any]) -> None:
         if key not in defaults:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key, defaults, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(defaults)}"
-            raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
+            raise ValueError(f"the recipe {self.name} has no setting {key!r}; {did_you_mean(key, defaults)}")
         choices = self.among().get(key)
         if choices is not None:
             if value not in choices:

@@ -6,10 +6,9 @@ the function gave, and serve recurrent layers too (`minilm.sequential.stepwise`)
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
+from minilm.mistaken import did_you_mean
 from minilm.ops import activations, softmax
 
 __all__ = ["FUNCTIONS", "activation_name", "backward", "forward"]
@@ -66,9 +65,7 @@ def activation_name(given) -> str:
         return "linear"
     if given not in PAIRS and given not in FUNCTIONS:
         known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
-        near = difflib.get_close_matches(str(given), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"activation must be an activation's name, got {given!r}; {hint}")
+        raise ValueError(f"activation must be an activation's name, got {given!r}; {did_you_mean(given, known)}")
     return given
 
 

@@ -135,12 +135,12 @@ class SequentialLayer(Layer):
 
     def set_weights(self, weights) -> None:
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
-        self.assign(self.check_weights(weights))
+        self.assign([np.asarray(weight) for weight in self.check_weights(weights)])
 
     def check_weights(self, weights) -> list[np.ndarray]:
         """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
         wanted = self.weight_shapes()
-        weights = [np.asarray(weight) for weight in weights]
+        weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]
         if not self.built:
             raise ValueError(f"layer {self.label()} has no weights yet: {UNBUILT}")
         if len(weights) != len(wanted):

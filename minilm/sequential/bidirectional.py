@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.ops import checks
+from minilm.random import at
 from minilm.sequential.base import SequentialLayer
 from minilm.sequential.recurrence import Recurrent
 
@@ -79,9 +80,8 @@ class Bidirectional(SequentialLayer):
 
     def forward(self, x, mask=None, *, key=None):
         """Both outputs as one: (B, T, 2H) or (B, 2H) where they stand side by side, else (B, T, H) or (B, H)."""
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        y1, saved1 = self.forward_layer.forward(x, mask, key=keys[0])
-        y2, saved2 = self.backward_layer.forward(x, mask, key=keys[1])
+        y1, saved1 = self.forward_layer.forward(x, mask, key=at(key, "forward_layer"))
+        y2, saved2 = self.backward_layer.forward(x, mask, key=at(key, "backward_layer"))
         y2 = self._flipped(y2)
         if self.merge_mode == "concat":
             y = np.concatenate([y1, y2], axis=-1)

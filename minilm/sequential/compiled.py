@@ -19,7 +19,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import checks
-from minilm.random import Key
+from minilm.random import Key, at
 from minilm.sequential import activations
 from minilm.sequential.core import Embedding
 from minilm.sequential.data import targets
@@ -126,9 +126,7 @@ class Compiled(Stack):
         x = x if x.dtype == self.dtype or isinstance(self.layers[0], Embedding) else x.astype(self.dtype)
         mask, parts = None, []
         for number, layer in enumerate(self.layers):
-            options: dict[str, Any] = {
-                "key": None if key is None else key.fold(number),
-            }
+            options: dict[str, Any] = {"key": at(key, f"layers.{number}")}
             if logits and layer is self.layers[-1]:
                 options["logits"] = True
             following = layer.compute_mask(x, mask)

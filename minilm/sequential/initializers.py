@@ -5,12 +5,12 @@ Each is a function ``initialize(generator, shape) -> ndarray``; so is one of you
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import numpy as np
 
 from minilm.layers import initialisers
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
 __all__ = [
@@ -234,7 +234,6 @@ def initializer(argument: str, given):
     if callable(given):
         return given
     if not isinstance(given, str) or given not in KINDS:
-        near = difflib.get_close_matches(str(given), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        hint = did_you_mean(given, KINDS)
         raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {given!r}; {hint}")
     return KINDS[given]()

@@ -6,11 +6,10 @@ the logarithm of a rounded probability. Probabilities from elsewhere are clipped
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks, cross_entropy, softmax
 
 __all__ = [
@@ -213,7 +212,6 @@ def loss_of(given) -> Loss:
         return given()
     name = SHORT.get(str(given).lower(), given)
     if name not in KINDS:
-        near = difflib.get_close_matches(str(given), [*KINDS, *SHORT], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*KINDS, *SHORT])}"
+        hint = did_you_mean(given, [*KINDS, *SHORT])
         raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {given!r}; {hint}")
     return KINDS[name]()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import did_you_mean
 from minilm.sequential.losses import KINDS, SHORT, Loss, loss_of
 
 __all__ = ["Metric", "metric_of"]
@@ -100,6 +100,5 @@ def metric_of(given, loss: Loss, width: int) -> Metric:
         other = loss_of(given)
         return Metric(given, functools.partial(_values, other), anywhere=True)
     known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
-    near = difflib.get_close_matches(str(given), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    hint = did_you_mean(given, known)
     raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {given!r}; {hint}")

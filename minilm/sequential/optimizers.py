@@ -14,12 +14,12 @@ in the batch; with its other backends they square the sum, as is done here.
 
 from __future__ import annotations
 
-import difflib
 import math
 
 import numpy as np
 
 from minilm import devices, optimizers
+from minilm.mistaken import did_you_mean
 from minilm.ops import adam, checks
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "optimizer_of"]
@@ -281,7 +281,6 @@ def optimizer_of(given) -> Optimizer:
     if isinstance(given, type) and issubclass(given, Optimizer):
         return given()
     if str(given).lower() not in KINDS:
-        near = difflib.get_close_matches(str(given).lower(), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
+        hint = did_you_mean(given, KINDS)
         raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {given!r:.80}; {hint}")
     return KINDS[str(given).lower()]()

@@ -15,7 +15,6 @@ In memory the weights lie as the ops want them, (G*H, D); they are transposed an
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from typing import Any, NamedTuple
 
@@ -23,6 +22,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.sequences import time_first
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty
 from minilm.sequential import masking, stepwise
@@ -202,7 +202,7 @@ class Recurrent(SequentialLayer):
         B = x.shape[1]
         dropped = None
         if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
-            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0)
+            x, dropped = dropout.forward(x, self.dropout, key.at("input"), shared_axis=0)
         if not self._by_op(key):
             return self._step_by_step(x, mask, key, dropped)
         where = None if mask is None else masking.places(mask, self.go_backwards)
@@ -229,7 +229,7 @@ class Recurrent(SequentialLayer):
         drop = None
         if key is not None and self.recurrent_dropout > 0:
             ones = devices.array_module(x).ones((x.shape[1], self.units), self.dtype)  # (B, H)
-            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
+            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.at("recurrent"))
         whole = mask is None or (not devices.on_gpu(mask) and mask.all())
         kept = None if whole else checks.kernel_ready(mask.T)  # (T, B)
         y, last, run = stepwise.forward(
@@ -305,7 +305,6 @@ def _function(argument: str, given) -> str:
     """The checked name of an activation; None is ``linear``."""
     given = "linear" if given is None else given
     if given not in FUNCTIONS:
-        near = difflib.get_close_matches(str(given), FUNCTIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
+        hint = did_you_mean(given, FUNCTIONS)
         raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
     return given

@@ -19,7 +19,8 @@ import warnings
 import numpy as np
 
 import minilm
-from minilm.files import written_whole
+from minilm.files import json_object, written_whole
+from minilm.layers.base import blank
 from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
 from minilm.training import tensors
@@ -180,7 +181,8 @@ def _with(path: str, error: Exception) -> str:
 
 def _ours(kind: type, stored: hdf5.Stored, compile: bool):
     content = stored.content
-    model = from_config(kind, content["model"], content.get("seed"))
+    with blank(stored.arrays):
+        model = from_config(kind, content["model"], content.get("seed"))
     _assign(model, stored)
     for name in content["frozen"]:
         model.get_layer(name).trainable = False
@@ -191,7 +193,8 @@ def _ours(kind: type, stored: hdf5.Stored, compile: bool):
 
 def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
     """A model that Keras wrote; the state of its optimizer has another form, and stays behind with a warning."""
-    model = keras_config.model_from_keras(kind, stored.keras)
+    with blank(stored.arrays):
+        model = keras_config.model_from_keras(kind, stored.keras)
     _assign(model, stored)
     if compile and stored.training is not None:
         keras_config.compile_from_keras(model, stored.training)
@@ -203,16 +206,14 @@ def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
 def _read(path: str) -> hdf5.Stored:
     """What a file holds, whatever its name; its first bytes tell the format."""
     with open(path, "rb") as file:
-        content = file.read()
-    if content.startswith((hdf5.HDF5, hdf5.ZIP)):
-        return hdf5.read(content)
-    with TensorFile(path) as file:
-        metadata = dict(file.metadata)
-    arrays = tensors.read(content)
-    state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
-    weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
-    ours = json.loads(metadata[KEY]) if KEY in metadata else None
-    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), state)
+        begin = file.read(4)
+    if begin in (hdf5.HDF5, hdf5.ZIP):
+        return hdf5.read(path)
+    file = TensorFile(path)
+    state = file.arrays(STATE)
+    weights = {name: array for name, array in file.arrays().items() if not name.startswith(STATE)}
+    ours = json_object(path, file.metadata[KEY].encode()) if KEY in file.metadata else None
+    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), weights, state)
 
 
 def _compile(model, settings: dict, state: dict) -> None:
@@ -251,12 +252,12 @@ def _assign(model, stored: hdf5.Stored) -> None:
 
 def _by_name(model, given: dict) -> list[list[np.ndarray]]:
     """The arrays of each layer that has weights, of arrays by name."""
-    wanted = _weights(model)
+    wanted = {f"{layer.name}/{name}": shape for layer in model.layers for name, shape in layer.weight_shapes().items()}
     problems = [f"missing {name}" for name in wanted if name not in given] + [f"unexpected {n}" for n in given if n not in wanted]
     problems += [
-        f"{name} has shape {given[name].shape}, wanted {wanted[name].shape}"
-        for name in wanted
-        if name in given and given[name].shape != wanted[name].shape
+        f"{name} has shape {given[name].shape}, wanted {shape}"
+        for name, shape in wanted.items()
+        if name in given and given[name].shape != shape
     ]
     if problems:
         raise ValueError("the weights do not fit this model: " + "; ".join(problems))

@@ -1,10 +1,16 @@
 """What every tokenizer does: text to ids, ids to text, whole or in pieces, and one JSON file."""
 
+from __future__ import annotations
+
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from minilm.typing import PathLike
 
 from . import files
 
@@ -130,7 +136,7 @@ class Tokenizer(ABC):
         if any(held):
             yield self._encode("".join(held), start, source)  # (T_i,)
 
-    def encode_file(self, path, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
+    def encode_file(self, path: PathLike, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
         """Encode a UTF-8 file of any size, in bounded memory.
 
         Parameters
@@ -155,7 +161,7 @@ class Tokenizer(ABC):
 
     # Ids to text
 
-    def decode(self, ids) -> str:
+    def decode(self, ids: ArrayLike) -> str:
         """Decode ids.
 
         Parameters
@@ -174,18 +180,18 @@ class Tokenizer(ABC):
         stream = self.decode_stream()
         return stream.feed(ids) + stream.flush()
 
-    def decode_batch(self, batch) -> list[str]:
+    def decode_batch(self, batch: Iterable[ArrayLike]) -> list[str]:
         """Decode several sequences of ids (a list of them, or an array (B, T)), each on its own."""
         return [self.decode(ids) for ids in batch]
 
-    def decode_stream(self) -> "DecodeStream":
+    def decode_stream(self) -> DecodeStream:
         """A decoder for ids that come one by one, as in generation."""
         return DecodeStream(self)
 
     # Training
 
     @classmethod
-    def train(cls, paths, *, errors: str = "strict", **options) -> "Tokenizer":
+    def train(cls, paths: PathLike | Iterable[PathLike], *, errors: str = "strict", **options: Any) -> Tokenizer:
         """Build a tokenizer from the text of files, read in chunks.
 
         Parameters
@@ -209,12 +215,12 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def train_from_chunks(cls, chunks: Iterable[str] | str, **options) -> "Tokenizer":
+    def train_from_chunks(cls, chunks: Iterable[str] | str, **options: Any) -> Tokenizer:
         """Build a tokenizer from one text: a str, or an iterable of its pieces, cut anywhere (nothing is put between them)."""
 
     @classmethod
     @abstractmethod
-    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> "Tokenizer":
+    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> Tokenizer:
         """Build from several texts, each in chunks. `source` is what to call them in an error."""
 
     # One JSON file
@@ -223,12 +229,12 @@ class Tokenizer(ABC):
         """The content of the tokenizer's file."""
         return files.to_json(type(self).__name__, self._fields())
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_tokenizer(path, type(self).__name__, self._fields())
 
     @classmethod
-    def load(cls, path) -> "Tokenizer":
+    def load(cls, path: PathLike) -> Tokenizer:
         """Read a tokenizer of this class; `minilm.tokenizers.load` finds the class itself.
 
         Raises
@@ -272,7 +278,7 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_fields(cls, fields: dict) -> "Tokenizer":
+    def _from_fields(cls, fields: dict) -> Tokenizer:
         """A tokenizer from what its file held; ValueError says what is wrong."""
 
 
@@ -291,7 +297,7 @@ class DecodeStream:
         self.tokenizer = tokenizer
         self._state = None
 
-    def feed(self, ids) -> str:
+    def feed(self, ids: ArrayLike) -> str:
         """The text that one id, or an array of them, adds."""
         text, self._state = self.tokenizer._decode(check_ids(ids, self.tokenizer.vocab_size), self._state)
         return text

@@ -1,5 +1,7 @@
 """Character: one id a character."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np
@@ -52,7 +54,14 @@ class Character(Tokenizer):
         self._table[self._codes] = np.arange(len(characters), dtype=np.int32)  # (C,)
 
     @classmethod
-    def train_from_chunks(cls, chunks, *, vocab_size: int | None = None, unk_token: str | None = None, special_tokens=()):
+    def train_from_chunks(
+        cls,
+        chunks: str | Iterable[str],
+        *,
+        vocab_size: int | None = None,
+        unk_token: str | None = None,
+        special_tokens: Iterable[str] = (),
+    ) -> Character:
         """Build the tokenizer of a text's characters.
 
         Parameters

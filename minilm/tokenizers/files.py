@@ -1,5 +1,7 @@
 """Reading texts of any size, and writing a tokenizer's file whole or not at all."""
 
+from __future__ import annotations
+
 import codecs
 import json
 import os
@@ -7,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from minilm.files import written_whole
 from minilm.mistaken import mistaken_for
+from minilm.typing import PathLike
 
 FILE_NAME = "tokenizer.json"
 FORMAT_VERSION = 1
@@ -14,7 +17,7 @@ READ_BYTES = 1 << 20
 ERROR_MODES = ("strict", "replace", "ignore")
 
 
-def read_text(path, errors: str = "strict", chunk_bytes: int = READ_BYTES) -> Iterator[str]:
+def read_text(path: PathLike, errors: str = "strict", chunk_bytes: int = READ_BYTES) -> Iterator[str]:
     r"""Read a UTF-8 file in chunks of bounded size.
 
     Parameters

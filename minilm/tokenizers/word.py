@@ -1,10 +1,15 @@
 """Word: Keras's text tokenizer. (Language models use `WordLevel`, which shares the interface of the other tokenizers.)"""
 
+from __future__ import annotations
+
 import json
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
+
+from minilm.typing import PathLike
 
 from . import base, files
 from .files import field
@@ -240,25 +245,25 @@ class Word:
                 raise ValueError(f"this tokenizer cannot be saved: {name} must map between words (str) and whole numbers")
         return config
 
-    def to_json(self, **kwargs) -> str:
+    def to_json(self, **kwargs: Any) -> str:
         """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name; `kwargs` go to json.dumps."""
         return json.dumps({"class_name": "Tokenizer", "config": self._loadable_config()}, **kwargs)
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_tokenizer(path, "Word", {"config": self._loadable_config()})
 
     @classmethod
-    def load(cls, path) -> "Word":
+    def load(cls, path: PathLike) -> Word:
         """Read what `save` wrote; ValueError names the file and what is wrong in it."""
         return base.from_fields(path, files.read_tokenizer(path), {"Word": cls})
 
     @classmethod
-    def _from_fields(cls, fields: dict) -> "Word":
+    def _from_fields(cls, fields: dict) -> Word:
         return cls._from_config(field(fields, "config", dict))
 
     @classmethod
-    def _from_config(cls, config: dict) -> "Word":
+    def _from_config(cls, config: dict) -> Word:
         word = cls(
             num_words=field(config, "num_words", int, optional=True),
             filters=field(config, "filters", str),

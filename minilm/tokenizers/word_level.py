@@ -1,9 +1,12 @@
 """WordLevel: one id a word, for word-level language models."""
 
+from __future__ import annotations
+
 import functools
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from itertools import repeat
 
 import numpy as np
@@ -50,7 +53,15 @@ class WordLevel(Tokenizer):
     S. Merity et al., Pointer sentinel mixture models, ICLR 2017 (WikiText).
     """
 
-    def __init__(self, words, *, split="words", lower=False, unk_token: str | None = "<unk>", eos_token: str | None = "<eos>"):
+    def __init__(
+        self,
+        words: Iterable[str],
+        *,
+        split: str = "words",
+        lower: bool = False,
+        unk_token: str | None = "<unk>",
+        eos_token: str | None = "<eos>",
+    ):
         special = special_tokens(unk_token, eos_token)
         words = tuple(words)
         for token in [*special, *words]:
@@ -67,7 +78,7 @@ class WordLevel(Tokenizer):
     @classmethod
     def train_from_chunks(
         cls,
-        chunks,
+        chunks: str | Iterable[str],
         *,
         vocab_size: int | None = None,
         min_count: int = 1,
@@ -75,7 +86,7 @@ class WordLevel(Tokenizer):
         lower: bool = False,
         unk_token: str | None = "<unk>",
         eos_token: str | None = "<eos>",
-    ):
+    ) -> WordLevel:
         """Build the tokenizer of a text's most frequent words.
 
         Parameters

@@ -56,3 +56,7 @@ __all__ = [
     "read_log",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,8 @@ from minilm.training.loop import NonFiniteError
 
 __all__ = ["check_weights", "non_finite"]
 
+BLOCK = 1 << 20  # numbers looked at together
+
 
 def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -> Exception:
     """What to raise at a step that cannot be taken; `error` itself if all is finite, since it speaks of something else then."""
@@ -23,7 +25,8 @@ def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -
 def check_weights(trainer) -> None:
     """NonFiniteError if a weight is not finite: such a checkpoint would be of no use."""
     for name, value in trainer.model.parameters.items():
-        if not np.isfinite(value).all():
+        flat = value.reshape(-1)
+        if not all(np.isfinite(flat[first : first + BLOCK]).all() for first in range(0, flat.size, BLOCK)):
             raise NonFiniteError(f"after step {trainer.state.step:,} the parameter {name} is not finite. {_kept(trainer)}")
 
 

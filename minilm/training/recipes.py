@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
+
+from minilm.mistaken import did_you_mean
 
 __all__ = ["RECIPES", "recipe"]
 
@@ -87,7 +88,5 @@ RECIPES: dict[str, dict[str, Any]] = {
 def recipe(name: str) -> dict[str, Any]:
     """The settings of a recipe; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RECIPES)}"
-        raise ValueError(f"there is no recipe {name!r}; {hint}")
+        raise ValueError(f"there is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
     return RECIPES[name]

@@ -10,6 +10,7 @@ from typing import Any
 
 from minilm.files import json_bytes
 from minilm.ops import checks
+from minilm.random import DROPOUT_KEYS
 from minilm.training.config import RunConfig
 
 __all__ = ["FORMAT", "TrainingState", "sealed", "unsealed"]
@@ -48,6 +49,8 @@ class TrainingState:
         The step and loss of the lowest one.
     finished : bool
         Whether the budget is used up.
+    dropout_keys : int
+        How `minilm.random.Key.at` numbered the places of dropout when the run was begun.
     """
 
     config: RunConfig
@@ -63,6 +66,7 @@ class TrainingState:
     validation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
     finished: bool = False
+    dropout_keys: int = DROPOUT_KEYS
 
     def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
         """The content of training.json: this, what the checkpoint's files are, and a checksum of all that."""
@@ -93,7 +97,7 @@ class TrainingState:
 
 def _check_types(fields: dict[str, Any]) -> None:
     """ValueError for the first field that is not what it should be."""
-    for name in ("step", "tokens", "loss_count", "log_bytes"):
+    for name in ("step", "tokens", "loss_count", "log_bytes", "dropout_keys"):
         checks.whole(name, fields[name], 0, 2**63)
     for name in ("epoch", "seconds"):
         checks.number(name, fields[name], 0, math.inf)
@@ -124,6 +128,7 @@ def unsealed(content: bytes, form: str, version: int) -> dict[str, Any]:
     recorded = body.pop("sha256", None)
     if recorded != checksum(body):
         raise ValueError("its content does not fit its own checksum")
+    body.setdefault("dropout_keys", 1)  # of runs that were begun before it was written
     return body
 
 

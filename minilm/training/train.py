@@ -169,7 +169,7 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
             )
         tokenizer = tokenizer_of(folder.path, checkpoint.contents["tokenizer.json"])
         tokenizer, parts = corpus_parts(now, tokenizer)
-        model = model_of(folder.path, checkpoint.contents["config.json"])
+        model = model_of(folder.path, checkpoint.contents["config.json"], checkpoint.contents["model.safetensors"])
         changed, state.config = now != state.config, now
         trainer = Trainer(folder, state, model, tokenizer, parts, checkpoint, callbacks)
         if changed:

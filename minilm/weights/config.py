@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
+from minilm.typing import PathLike
 from minilm.weights.folder import instead, refuse_adapter
 
 CONFIG = "config.json"
@@ -71,7 +72,7 @@ ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"
 PREFIXES = {"GPT2": "gpt2", "OpenAIGPT": "openai-gpt", "Bert": "bert"}  # of the names of their classes
 
 
-def config_content(folder) -> dict:
+def config_content(folder: PathLike) -> dict:
     """What the config.json of a folder holds; `folder` may be the file, too.
 
     Raises
@@ -89,7 +90,7 @@ def config_content(folder) -> dict:
     return read_json(os.path.join(folder, CONFIG))
 
 
-def read_config(folder, families: Sequence[str] = ()) -> dict:
+def read_config(folder: PathLike, families: Sequence[str] = ()) -> dict:
     """The settings of the model in a folder.
 
     Parameters

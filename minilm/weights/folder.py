@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
+from minilm.typing import PathLike
 from minilm.weights.tensor_file import Entry, TensorFile
 
 WEIGHTS = "model.safetensors"
@@ -34,7 +35,7 @@ class WeightFolder(Mapping):
         Naming the file, the key and what is wrong.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike):
         self.path = os.path.expanduser(os.fspath(path))
         self._files: dict[str, TensorFile] = {}
         self._places: dict[str, str] = {}  # array -> file
@@ -99,7 +100,7 @@ class WeightFolder(Mapping):
     def __enter__(self) -> WeightFolder:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm.layers.base import Layer
+from minilm.typing import PathLike
 from minilm.weights.folder import WeightFolder
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import FLOATS
@@ -31,7 +33,9 @@ class Loaded(NamedTuple):
     unused: tuple[str, ...]
 
 
-def load_weights(model, folder, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()) -> Loaded:
+def load_weights(
+    model: Layer, folder: PathLike, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()
+) -> Loaded:
     """Copy a folder's weights into a model's parameters, rounded or widened to their dtype.
 
     Parameters

@@ -17,6 +17,8 @@ import numpy as np
 
 from minilm import devices
 from minilm.files import flush_folder, written_whole
+from minilm.layers.base import Layer
+from minilm.typing import PathLike
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import BLOCK_BYTES
@@ -35,8 +37,8 @@ class Item(NamedTuple):
 
 
 def save_weights(
-    model,
-    folder,
+    model: Layer,
+    folder: PathLike,
     keymap: KeyMap,
     config: Mapping | None = None,
     *,

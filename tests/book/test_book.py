@@ -98,6 +98,9 @@ def test_versions_of_kernels_can_be_chosen(pages):
     assert all(f'<option value="{version}">' in page for version in (1, 2, 3))
     (line,) = re.findall(r'data-version="(\d)"[^>]*>(?:(?!</span>\n).)*attention_forward_2', page)[:1] or ["2"]
     assert line == "2"
+    numba = page.partition("minilm/ops/attention/cpu_1.py")[2]
+    first, _, second = numba.partition("minilm/ops/attention/cpu.py")
+    assert set(re.findall(r'data-version="(\d)"', first)) == {"1"} and 'data-version="2"' in second
 
 
 def test_formulas_are_mathml(pages):

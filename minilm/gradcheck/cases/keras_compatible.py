@@ -56,7 +56,7 @@ class Step:
 
     name = "Sequential"
 
-    def __init__(self, model, inputs: tuple, options: dict):
+    def __init__(self, model: Sequential, inputs: tuple, options: dict):
         self.model, self._inputs, self._options = model, inputs, options
 
     @property
@@ -74,7 +74,7 @@ class Step:
         """Returns (loss, saved)."""
         return self.model.forward(*self._inputs, **self._options)
 
-    def backward(self, saved):
+    def backward(self, saved) -> None:
         """Adds the gradients by the parameters to their buffer."""
         self.model.backward(saved)
 

@@ -42,11 +42,11 @@ def _with_version(function, number: int):
 
 
 def key_words(key) -> tuple:
-    """A `minilm.random.Key` as kernels take it: (step on the device or None, place, step_lo, step_hi, seed_lo, seed_hi)."""
+    """A `minilm.random.Key` as kernels take it, see its spec: (step on the device or None, the words of c, then those of k)."""
     low = 2**32 - 1
     seed, step, place = key
     there, step = (None, step) if isinstance(step, int) else (step, 0)
-    return there, place, step & low, step >> 32, seed & low, seed >> 32
+    return there, place & low, step & low, step >> 32, seed & low, seed >> 32 ^ place >> 32
 
 
 def on_device(number, dtype):
@@ -56,3 +56,7 @@ def on_device(number, dtype):
     if isinstance(number, cupy.ndarray):
         return number
     return cupy.full(1, number, dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from minilm.tokenizers.character import code_points
 from minilm.tokenizers.cuts import safe_cut
 from minilm.tokenizers.word_piece.basic import BasicTokenizer, after_blanks
 from minilm.tokenizers.word_piece.characters import Basic
+from minilm.typing import PathLike
 
 SUFFIX = "</w>"
 UNKNOWN = "<unk>"
@@ -174,16 +176,16 @@ class GPT1BPE(WithAddedTokens):
         return self._merges
 
     @classmethod
-    def from_files(cls, vocabulary, merges) -> GPT1BPE:
+    def from_files(cls, vocabulary: PathLike, merges: PathLike) -> GPT1BPE:
         """Read a vocab.json and a merges.txt; ValueError names the file and what is wrong in it."""
         return hugging_face.from_files(cls, vocabulary, merges, (UNKNOWN,))
 
     @classmethod
-    def from_pretrained(cls, folder) -> GPT1BPE:
+    def from_pretrained(cls, folder: PathLike) -> GPT1BPE:
         """Read the tokenizer of a folder: vocab.json and merges.txt, or a tokenizer.json."""
         return hugging_face.from_folder(cls, folder)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: PathLike) -> None:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder."""
         hugging_face.write_folder(self, self._json(), folder, unk_token=self.unk_token)
 
@@ -202,12 +204,12 @@ class GPT1BPE(WithAddedTokens):
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
         return hugging_face.to_json(self._json())
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
 
     @classmethod
-    def load(cls, path) -> GPT1BPE:
+    def load(cls, path: PathLike) -> GPT1BPE:
         """Read a tokenizer.json, or a folder as `from_pretrained` does."""
         return hugging_face.load(cls, path)
 
@@ -227,7 +229,7 @@ class GPT1BPE(WithAddedTokens):
         return hugging_face.from_parts(cls, *parts, around, unk_token=unknown)
 
     @classmethod
-    def like(cls, merges) -> type:
+    def like(cls, merges: Iterable[tuple[str, str]]) -> type:
         """The class of tokenizer that these merges are of: this one."""
         return cls
 
@@ -244,7 +246,7 @@ class GPT1BPE(WithAddedTokens):
     # Training
 
     @classmethod
-    def train_from_chunks(cls, chunks, **options) -> GPT1BPE:
+    def train_from_chunks(cls, chunks: str | Iterable[str], **options: Any) -> GPT1BPE:
         """GPT1BPE is there to load; what trains is `ByteLevelBPE`. Raises NotImplementedError."""
         raise NotImplementedError("GPT1BPE loads a vocabulary and does not train one: train a ByteLevelBPE")
 

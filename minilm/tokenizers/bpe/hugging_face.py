@@ -18,6 +18,7 @@ from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
 from minilm.tokenizers.bpe.vocabulary import check_made
 from minilm.tokenizers.files import field
+from minilm.typing import PathLike
 
 END_OF_TEXT = "<|endoftext|>"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -73,7 +74,7 @@ def read_merges(path) -> list[tuple[str, str]]:
     return pairs(lines, os.fspath(path))
 
 
-def is_vocabulary(path) -> bool:
+def is_vocabulary(path: PathLike) -> bool:
     """Whether `path` is a folder with a vocabulary and merges, and no tokenizer.json."""
     path = os.fspath(path)
     there = [all(os.path.isfile(os.path.join(path, name)) for name in pair) for pair in PAIRS]
@@ -119,7 +120,7 @@ def from_folder(cls, folder):
     raise FileNotFoundError(missing(folder))
 
 
-def missing(folder, others: str = "") -> str:
+def missing(folder: PathLike, others: str = "") -> str:
     """What to say of a folder that holds no tokenizer; `others` are files that would do as well."""
     for pair in PAIRS:
         for name, other in (pair, pair[::-1]):

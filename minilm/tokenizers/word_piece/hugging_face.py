@@ -6,6 +6,7 @@ import json
 import os
 
 from minilm.mistaken import refuse_mistaken
+from minilm.typing import PathLike
 
 from .. import beside, files
 from ..added.matching import SPACES
@@ -31,7 +32,7 @@ CONFIGURED = {"do_lower_case": "lower", "strip_accents": "strip_accents", "token
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def is_vocabulary(path) -> bool:
+def is_vocabulary(path: PathLike) -> bool:
     """Whether `path` is a vocab.txt by its name, or a folder that has one and no tokenizer.json."""
     path = os.fspath(path)
     if os.path.isdir(path):
