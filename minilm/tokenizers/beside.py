@@ -129,17 +129,17 @@ def _with_id(content: str, id, special: bool) -> AddedToken:
     return AddedToken(content, special, normalized=not special, id=id)
 
 
-def _decoder(given) -> list[AddedToken]:
-    if not isinstance(given, dict):
-        raise ValueError(f"field 'added_tokens_decoder' must be dict, got {type(given).__name__}")
-    found = []
-    for id, token in given.items():
+def _decoder(decoder) -> list[AddedToken]:
+    if not isinstance(decoder, dict):
+        raise ValueError(f"field 'added_tokens_decoder' must be dict, got {type(decoder).__name__}")
+    tokens = []
+    for id, token in decoder.items():
         if not id.isdecimal():
             raise ValueError(f"field 'added_tokens_decoder' must have ids, got {id!r}")
         if not isinstance(token, dict):
             raise ValueError(f"field 'added_tokens_decoder' must hold objects, got {token!r} for {id}")
-        found.append(from_json(token, int(id)))
-    return found
+        tokens.append(from_json(token, int(id)))
+    return tokens
 
 
 def _named(content: dict) -> tuple[dict[str, AddedToken | None], list[AddedToken]]:
@@ -162,14 +162,14 @@ def _named(content: dict) -> tuple[dict[str, AddedToken | None], list[AddedToken
 
 def written(content: dict) -> list[AddedToken]:
     """The added tokens that a tokenizer.json lists."""
-    found = []
+    tokens = []
     for token in files.field(content, "added_tokens", list):
         if not isinstance(token, dict):
             raise ValueError(f"field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
-        found.append(from_json(token))
-        if found[-1].id is None:
+        tokens.append(from_json(token))
+        if tokens[-1].id is None:
             raise ValueError(f"added token {token['content']!r} lacks the field 'id'")
-    return found
+    return tokens
 
 
 def checked(beside: Beside, family: Family) -> None:

@@ -85,8 +85,8 @@ class Character(Tokenizer):
         for chunks in texts:
             start = 0
             for text in regroup(chunks):
-                found = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
-                counts[: found.size] += found
+                more = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
+                counts[: more.size] += more
                 start += len(text)
         codes = np.flatnonzero(counts)  # (C,)
         if not codes.size:

@@ -142,7 +142,7 @@ class WordLevel(Tokenizer):
         ids = np.fromiter(map(self._lookup.get, tokens, repeat(unknown)), np.int32, count=len(tokens))  # (T,)
         if self.unk_token is None and ids.size and ids.min() < 0:
             wrong = int(np.argmax(ids < 0))
-            match = next(found for count, found in enumerate(self._pattern.finditer(text)) if count == wrong)
+            match = next(word for count, word in enumerate(self._pattern.finditer(text)) if count == wrong)
             raise ValueError(
                 f"{place(source, start + match.start())}: word {match.group()!r} is not in the vocabulary; "
                 "train the tokenizer on text that has it, or with unk_token"

@@ -95,8 +95,8 @@ class ByteLevelBPE(WithAddedTokens):
 
     def _contents(self) -> list[bytes]:
         """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
-        made = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
-        spelled = {token.id for token in self._added.tokens if token.id not in made}
+        composed = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
+        spelled = {token.id for token in self._added.tokens if token.id not in composed}
         contents = []
         for id, token in enumerate(self._vocabulary):
             content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)

@@ -220,8 +220,8 @@ class GPT1BPE(WithAddedTokens):
     @classmethod
     def _from_fields(cls, fields, around=beside.NOTHING):
         basic = hugging_face.part(fields, "normalizer", "BertNormalizer", "GPT-1's")
-        for name, wanted in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
-            if basic.get(name, wanted[0]) not in wanted or basic.get("lowercase", True) is not True:
+        for name, allowed in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
+            if basic.get(name, allowed[0]) not in allowed or basic.get("lowercase", True) is not True:
                 raise ValueError(f"normalizer must be BERT's with all its steps, as in GPT-1's tokenizer, got {basic}")
         hugging_face.part(fields, "pre_tokenizer", "BertPreTokenizer", "GPT-1's")
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
@@ -257,9 +257,9 @@ class GPT1BPE(WithAddedTokens):
 
 def _symbols(ids: dict[str, int], suffix: str) -> tuple[np.ndarray, np.ndarray]:
     """Characters that with `suffix` are tokens, (C,), sorted, and the ids of these, (C,); with one that is in no text."""
-    found = {-1: 0}
+    symbols = {-1: 0}
     for token, id in ids.items():
         if token.endswith(suffix) and len(token) == len(suffix) + 1:
-            found[ord(token[0])] = id
-    codes = np.array(sorted(found), np.int64)  # (C,)
-    return codes, np.array([found[code] for code in codes.tolist()], np.int64)
+            symbols[ord(token[0])] = id
+    codes = np.array(sorted(symbols), np.int64)  # (C,)
+    return codes, np.array([symbols[code] for code in codes.tolist()], np.int64)

@@ -304,8 +304,8 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
 
 def tidy(text: str) -> str:
     """A decoded token without the blank that English does not set, such as the one before a full stop."""
-    for spaced, wanted in TIDY:
-        text = text.replace(spaced, wanted)
+    for spaced, joined in TIDY:
+        text = text.replace(spaced, joined)
     return text
 
 
