@@ -33,8 +33,8 @@ from minilm.recipes.kept import Kept
 from minilm.recipes.state import RecipeState, Row
 from minilm.training import loop as loops
 from minilm.training.callbacks import Signals
+from minilm.training.log import Progress
 from minilm.training.loop import Callback, Loop, quiet
-from minilm.training.progress import Progress
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
 
@@ -143,14 +143,6 @@ class RecipeLoop(Loop):
             written = self.kept.save(self.optimizer, self.average)
         if written:
             self.notify("on_checkpoint")
-
-    def use_average(self) -> None:
-        """Leave the model with the averaged weights, where there are some."""
-        if self.average is not None and self.average.updates:
-            means = self.average.state_dict()
-            del means["updates"]
-            weights = {name.removeprefix("average."): array for name, array in means.items()}
-            self.average.parameters.load_state_dict(weights)
 
 
 class Glances(Callback):

@@ -16,7 +16,7 @@ from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
 from minilm.training.device import active
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
 
 __all__ = ["run"]
 

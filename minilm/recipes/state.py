@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm.ops import checks
 from minilm.random import DROPOUT_KEYS
-from minilm.training.loop import Budget
-from minilm.training.state import sealed, unsealed
+from minilm.training.state import Budget, sealed, unsealed
 
 __all__ = ["RecipeState", "Row"]
 

@@ -17,15 +17,15 @@ survives being killed at any moment.
 
 from minilm.training.callbacks import Stopped
 from minilm.training.config import RunConfig
+from minilm.training.divergence import NonFiniteError
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import plot, read_log
-from minilm.training.loop import Callback, Loop, LoopState, NonFiniteError
+from minilm.training.loop import Callback, Loop
 from minilm.training.protocol import LanguageModel, Trainable
-from minilm.training.recipes import RECIPES
 from minilm.training.run import Run, load_run
 from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
-from minilm.training.settings import configuration
-from minilm.training.state import TrainingState
+from minilm.training.settings import RECIPES, configuration
+from minilm.training.state import LoopState, TrainingState
 from minilm.training.train import Result, train
 from minilm.training.trainer import Trainer
 

@@ -72,7 +72,7 @@ class Rows(Callback):
 
 
 class Bar(Callback):
-    """Shows how far training is on a `minilm.training.progress.Progress`, which stays open."""
+    """Shows how far training is on a `minilm.training.log.Progress`, which stays open."""
 
     def __init__(self, shown):
         self._shown = shown
@@ -83,7 +83,8 @@ class Bar(Callback):
     def on_step_end(self, loop):
         now, state = loop.stepped - self._seconds, loop.state
         if self._shown.due(now):
-            self._shown.update(now, loop.progress(), state.step, loop.loss, state.tokens - self._tokens, loop.note())
+            note = f", validation {state.validation['loss']:.3f}" if state.validation else ""
+            self._shown.update(now, loop.progress(), state.step, loop.loss, state.tokens - self._tokens, note)
 
 
 class Checkpoints(Callback):

@@ -14,11 +14,9 @@ small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -27,13 +25,11 @@ from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
 from minilm.training.device import Unread, uploader
+from minilm.training.divergence import check_step
 from minilm.training.protocol import Trainable
+from minilm.training.state import Budget, LoopState, Stopwatch
 
-__all__ = ["Budget", "Callback", "Loop", "LoopState", "NonFiniteError", "Stopwatch", "forward_backward", "quiet"]
-
-
-class NonFiniteError(FloatingPointError):
-    """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
+__all__ = ["Callback", "Loop", "forward_backward", "quiet"]
 
 
 class Callback:
@@ -94,48 +90,6 @@ class Callback:
         """Let go of what was taken, however training ended."""
 
 
-class Stopwatch:
-    """The seconds of training, which stand still while something else is done; those of an earlier process count."""
-
-    def __init__(self, seconds: float = 0.0):
-        self._begin, self.elsewhere = time.perf_counter() - seconds, 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Of training."""
-        return time.perf_counter() - self._begin - self.elsewhere
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """What is done inside does not count."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.elsewhere += time.perf_counter() - begin
-
-
-class Budget(NamedTuple):
-    """When training ends: after so many steps or minutes; never, where neither is given."""
-
-    steps: int | None = None
-    minutes: float | None = None  # of training
-
-    def done(self, step: int, seconds: float) -> float:
-        """The part that is used up, 1 or more at the end."""
-        if self.steps is not None:
-            return step / self.steps
-        return 0.0 if self.minutes is None else seconds / (60 * self.minutes)
-
-
-@dataclasses.dataclass
-class LoopState:
-    """How far training has come."""
-
-    step: int = 0  # steps taken
-    seconds: float = 0.0  # of training
-
-
 class Loop:
     """The training loop.
 
@@ -165,7 +119,7 @@ class Loop:
     ----------
     model, optimizer, average, state
     lr : float
-        Of the step that is taken, or that was; NaN before the first.
+        Of the step that is taken, or that was.
     ending : bool
         Whether that step is known to be the last.
     clock : Stopwatch
@@ -196,7 +150,7 @@ class Loop:
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
         self.state = LoopState() if state is None else state
-        self.lr = math.nan
+        self.lr: float = optimizer.lr
         self.ending = False
         self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
         self.workspace = Workspace()
@@ -322,10 +276,15 @@ class Loop:
 
     def check(self, step: int, loss, norm) -> None:
         """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
-        for name, value in (("loss", loss), ("norm of the gradients", norm)):
-            if value is not None and not math.isfinite(value):
-                remedy = f"a smaller lr than {self.optimizer.lr:g} may help"
-                raise NonFiniteError(f"the {name} is {float(value)} at step {step:,}: {remedy}")
+        check_step(step, loss, norm, self.optimizer.lr)
+
+    def use_average(self) -> None:
+        """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
+        if self.average is not None and self.average.updates:
+            means = self.average.state_dict()
+            del means["updates"]
+            weights = {name.removeprefix("average."): array for name, array in means.items()}
+            self.average.parameters.load_state_dict(weights)
 
 
 def quiet():

@@ -15,9 +15,8 @@ from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
-from minilm.training.log import NO_PLOTS
+from minilm.training.log import NO_PLOTS, Progress, plot
 from minilm.training.loop import Callback
-from minilm.training.progress import Progress
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
@@ -197,7 +196,8 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             _draw(trainer, shown)
     finally:
         shown.close()
-    model = trainer.use_average().to("cpu")
+    trainer.use_average()
+    model = trainer.model.to("cpu")
     try:
         sample = _sample(trainer, model)
     except ValueError as error:  # logits that are not finite; the run is whole without it
@@ -209,7 +209,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
 def _draw(trainer: Trainer, shown: Progress) -> None:
     """loss.png; what keeps it from being drawn is said, and is no reason to fail."""
     try:
-        if trainer.draw() is None:
+        if plot(trainer.folder.path) is None:
             shown.say(NO_PLOTS)
     except (OSError, ValueError) as error:
         shown.say(f"no loss.png: {error}")

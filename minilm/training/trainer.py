@@ -40,9 +40,8 @@ from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.log import Log, plot
+from minilm.training.log import Log, Progress
 from minilm.training.loop import Callback, Loop, quiet
-from minilm.training.progress import Progress
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
@@ -247,11 +246,8 @@ class Trainer(Loop):
 
     # --- the folder ---------------------------------------------------------------------------------------------------
 
-    def note(self) -> str:
-        """For the progress bar."""
-        return f", validation {self.state.validation['loss']:.3f}" if self.state.validation else ""
-
     def row(self, lr, norm, rate, validation_loss) -> None:
+        """A row of the log."""
         state = self.state
         self.log.row(
             step=state.step,
@@ -285,18 +281,6 @@ class Trainer(Loop):
         self.schedule.load_state_dict(self.state.schedule)
         if self.state.finished and not self.finished():  # the budget was raised
             self.state.finished = False
-
-    def use_average(self):
-        """The model with the averaged weights put in where there are some; training cannot go on with it then."""
-        if self.average is not None and self.average.updates:
-            means = self.average.state_dict()
-            del means["updates"]
-            self.model.parameters.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
-        return self.model
-
-    def draw(self) -> str | None:
-        """loss.png, if matplotlib is there."""
-        return plot(self.folder.path)
 
     def close(self) -> None:
         """Close the log, and let other processes train here."""

@@ -12,10 +12,11 @@ import pytest
 from minilm import cli, recipes
 from minilm.files import new_folder
 from minilm.recipes import fit
-from minilm.training import loop, tensors
+from minilm.training import loop
 from minilm.training.callbacks import SIGNALS
 from minilm.training.checkpoint import Folder
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
+from minilm.weights import tensor_writer
 from tests import clocks
 from tests.recipes.toy import Toy
 
@@ -220,7 +221,7 @@ def test_nothing_of_another_recipes_run_stays_in_the_folder(tmp_path):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_the_model_is_written_waits_until_it_is(tmp_path, monkeypatch, number):
-    before, replaced, acted = tensors.write, [], []
+    before, replaced, acted = tensor_writer.write, [], []
 
     def write(file, arrays, metadata):
         if "optimizer.steps" not in arrays:  # once a checkpoint
@@ -228,7 +229,7 @@ def test_a_signal_while_the_model_is_written_waits_until_it_is(tmp_path, monkeyp
             signal.raise_signal(number)
         before(file, arrays, metadata)
 
-    monkeypatch.setattr(tensors, "write", write)
+    monkeypatch.setattr(tensor_writer, "write", write)
     outside = signal.signal(number, lambda *_: acted.append(sorted(path.name for path in tmp_path.iterdir())))
     try:
         Toy(steps=5).run(out=tmp_path, progress=False)

@@ -13,12 +13,11 @@ import pytest
 import safetensors.numpy
 
 from minilm import training
-from minilm.training import tensors
 from minilm.training.callbacks import Checkpoints
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.state import checksum
 from minilm.training.train import _new, _run
-from minilm.weights import TensorFile
+from minilm.weights import TensorFile, tensor_writer
 from tests.training.helpers import contents
 
 
@@ -197,7 +196,7 @@ def test_written_as_the_library_writes(tmp_path):
     }
     path = tmp_path / "x.safetensors"
     with open(path, "wb") as file:
-        tensors.write(file, arrays, {"format": "np"})
+        tensor_writer.write(file, arrays, {"format": "np"})
     with TensorFile(path) as file:
         ours = {name: np.asarray(array) for name, array in file.arrays().items()}
     for found in (safetensors.numpy.load_file(path), ours):

@@ -167,9 +167,9 @@ def test_without_matplotlib(tiny, tmp_path, monkeypatch):
 
 
 def test_progress_lines(tiny, tmp_path, monkeypatch, capsys):
-    from minilm.training import progress
+    from minilm.training import log
 
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(log, "LINE_SECONDS", 0.0)
     training.train(tiny(evaluate_every=10), out=tmp_path, progress=None)
     out, error = capsys.readouterr()
     assert out == ""
