@@ -36,7 +36,7 @@ def write_notebooks(out: PathLike, progress: Callable[[str], None] = lambda titl
     Parameters
     ----------
     out : path
-        A folder, made if it is not there. Notebooks of these names are replaced, others are left alone.
+        A folder, cells if it is not there. Notebooks of these names are replaced, others are left alone.
     progress : callable
         Called with each chapter's name as it is written.
 
@@ -266,12 +266,12 @@ class _Markdown(nodes.GenericNodeVisitor):
 def _notebook(content: list[tuple[str, str]]) -> dict:
     """A notebook of format 4.5."""
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    made = []
+    cells = []
     for number, (kind, text) in enumerate(content):
         cell = {"cell_type": kind, "id": f"cell-{number}", "metadata": {}, "source": text.splitlines(keepends=True)}
-        made.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
+        cells.append(cell | ({"execution_count": None, "outputs": []} if kind == "code" else {}))
     return {
-        "cells": made,
+        "cells": cells,
         "metadata": {"kernelspec": kernel, "language_info": {"name": "python"}, "minilm": __version__},
         "nbformat": 4,
         "nbformat_minor": 5,

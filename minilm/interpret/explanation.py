@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import minilm
-from minilm.interpret.attention import attention_weights, rollout
+from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest

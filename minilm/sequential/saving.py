@@ -57,7 +57,7 @@ def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
     return model
 
 
-def _layer_of(each: dict) -> SequentialLayer:
+def _layer_of(each: dict) -> SequentialLayer | initializers.Initializer:
     """A layer, or an argument of one that is an object itself, of its class's name and configuration."""
     name = str(each.get("class_name"))
     kind = getattr(importlib.import_module("minilm.sequential"), name, None) or getattr(initializers, name, None)

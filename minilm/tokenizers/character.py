@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minilm.typing import PathLike
+
 from .base import Tokenizer
 from .files import field, regroup, strings
 
@@ -52,6 +54,25 @@ class Character(Tokenizer):
         unknown = -1 if unk_token is None else len(characters)
         self._table = np.full(self._limit + 1, unknown, np.int32)  # (limit + 1,)
         self._table[self._codes] = np.arange(len(characters), dtype=np.int32)  # (C,)
+
+    @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int | None = None,
+        unk_token: str | None = None,
+        special_tokens: Iterable[str] = (),
+    ) -> Character:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            unk_token=unk_token,
+            special_tokens=special_tokens,
+        )
 
     @classmethod
     def train_from_chunks(

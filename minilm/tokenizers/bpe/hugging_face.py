@@ -12,7 +12,7 @@ import os
 
 from minilm.files import read_json
 from minilm.mistaken import refuse_mistaken
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
@@ -99,20 +99,20 @@ def _named(error, *paths, inside=()) -> str:
 
 
 def from_folder(cls, folder):
-    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what lies beside them."""
+    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what is beside them."""
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")
     path = os.path.join(folder, files.FILE_NAME)
     fields = files.read_tokenizer(path) if os.path.isfile(path) else None
     if fields is not None and fields["type"] == TYPE:
-        return from_fields(path, fields, {TYPE: cls}, beside.read(folder))
+        return from_fields(path, fields, {TYPE: cls}, config_files.read(folder))
     for vocabulary, merges in PAIRS:
         paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
         if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
             ids, merge_pairs = read_vocabulary(paths[0]), read_merges(paths[1])
             try:
-                return from_parts(cls.like(merge_pairs), ids, merge_pairs, [], beside.read(folder), paths[1])
+                return from_parts(cls.like(merge_pairs), ids, merge_pairs, [], config_files.read(folder), paths[1])
             except ValueError as error:
                 raise ValueError(_named(error, *paths, inside=(folder,))) from None
     if fields is not None:
@@ -130,7 +130,7 @@ def missing(folder: PathLike, others: str = "") -> str:
     return f"{folder} holds no tokenizer: wanted {others}{expected} or {files.FILE_NAME}"
 
 
-def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
+def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], folder_config, source: str | None = None, **settings):
     """A tokenizer of class `cls` from what all its files hold.
 
     Parameters
@@ -141,13 +141,13 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], aroun
     merges : list of (str, str)
     listed : list of AddedToken
         Those that tokenizer.json lists.
-    around : beside.Beside
+    folder_config : config_files.FolderConfig
     source : str or None
         The file of the merges; None if all is from a tokenizer.json.
     **settings
         Of the constructor.
     """
-    added, roles = beside.completed(ids, listed, around, cls.FAMILY, whole=source is None)
+    added, roles = config_files.completed(ids, listed, folder_config, cls.FAMILY, whole=source is None)
     tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
     tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
     check_merges(tokenizer, source or "field 'merges'")
@@ -187,7 +187,7 @@ def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tupl
     for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
         _want(model.get(name, False), (False,), f"{name} of model")
     ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
-    added = beside.written(content)
+    added = config_files.written(content)
     lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
     for number, line in enumerate(lines):
         if not isinstance(line, str):
@@ -249,11 +249,11 @@ def write_folder(tokenizer, content: dict, folder, **roles) -> None:
     """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
-    config = beside.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
+    config = config_files.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
     for name, text in (
         ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
         ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
         ("tokenizer.json", to_json(content)),
-        (beside.CONFIG, to_json(config)),
+        (config_files.CONFIG, to_json(config)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

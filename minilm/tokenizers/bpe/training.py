@@ -26,7 +26,7 @@ import numpy as np
 from minilm import bars
 from minilm.tokenizers.bpe import alphabet, cuts
 from minilm.tokenizers.bpe.counting import PieceCounter
-from minilm.tokenizers.bpe.learner import learned, learner, new_tokens, pairs
+from minilm.tokenizers.bpe.merge_state import learned, learner, new_tokens, pairs
 from minilm.tokenizers.bpe.unicode16 import classes
 from minilm.tokenizers.character import place
 

@@ -8,7 +8,7 @@ import os
 from minilm.mistaken import refuse_mistaken
 from minilm.typing import PathLike
 
-from .. import beside, files
+from .. import config_files, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
 from ..base import from_fields as checked
@@ -25,7 +25,7 @@ NORMALIZER = {
 USUAL = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", *ROLES)}
 LIKE_BERT = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer")
 LIKE_BERT += ("SqueezeBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer", "RetriBertTokenizer")
-FAMILY = beside.Family("BERT", dict.fromkeys(LIKE_BERT, USUAL))
+FAMILY = config_files.Family("BERT", dict.fromkeys(LIKE_BERT, USUAL))
 CONFIGURED = {"do_lower_case": "lower", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
 
 
@@ -45,17 +45,17 @@ def load(cls, path):
     """What `WordPiece.load` does."""
     path = os.fspath(path)
     folder = path if os.path.isdir(path) else None
-    around = beside.NOTHING if folder is None else beside.read(folder)
+    folder_config = config_files.NOTHING if folder is None else config_files.read(folder)
     if is_vocabulary(path):
         vocabulary_file = path if folder is None else os.path.join(folder, VOCABULARY)
         places = {token: id for id, token in enumerate(read_vocabulary(vocabulary_file)) if token}
         try:
-            return assembled(cls, places, [], around, {}, whole=False)
+            return assembled(cls, places, [], folder_config, {}, whole=False)
         except ValueError as error:
             raise ValueError(_named(error, vocabulary_file, folder)) from None
     if folder is not None and not os.path.exists(files.file_in(path)):
         raise FileNotFoundError(f"there is neither {files.FILE_NAME} nor {VOCABULARY} in {folder}")
-    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, around)
+    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
 
 
 def _named(error, file: str, folder: str | None) -> str:
@@ -91,8 +91,8 @@ def settings_of(config: dict) -> dict:
     }
 
 
-def from_fields(cls, fields: dict, around=beside.NOTHING):
-    """The tokenizer that a tokenizer.json describes, with what lies beside it.
+def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
+    """The tokenizer that a tokenizer.json describes, with what is beside it.
 
     Raises
     ------
@@ -111,19 +111,19 @@ def from_fields(cls, fields: dict, around=beside.NOTHING):
     decoder = component(fields, "decoder", ("WordPiece",), optional=True)
     if decoder is not None:
         settings["clean_up"] = files.field(decoder, "cleanup", bool) if "cleanup" in decoder else True
-    listed = beside.written(fields) if fields.get("added_tokens") is not None else []
-    return assembled(cls, dict(files.field(model, "vocab", dict)), listed, around, settings, whole=True)
+    listed = config_files.written(fields) if fields.get("added_tokens") is not None else []
+    return assembled(cls, dict(files.field(model, "vocab", dict)), listed, folder_config, settings, whole=True)
 
 
-def assembled(cls, ids: dict[str, int], listed, around, settings: dict, whole: bool):
-    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what lies beside, and the constructor's arguments."""
-    if not around.generic:
+def assembled(cls, ids: dict[str, int], listed, folder_config, settings: dict, whole: bool):
+    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what is beside, and the constructor's arguments."""
+    if not folder_config.generic:
         try:
-            settings = {**settings, **settings_of(around.config)}
+            settings = {**settings, **settings_of(folder_config.config)}
         except ValueError as error:
-            raise ValueError(f"{os.path.join(around.folder, beside.CONFIG)}: {error}") from None
+            raise ValueError(f"{os.path.join(folder_config.folder, config_files.CONFIG)}: {error}") from None
     pieces = frozenset(ids)
-    added, roles = beside.completed(ids, listed, around, FAMILY, whole)
+    added, roles = config_files.completed(ids, listed, folder_config, FAMILY, whole)
     named = {role: token for role, token in roles.items() if role in USUAL and (token or role != "unk_token")}
     usual = {role: token if token in ids else None for role, token in USUAL.items() if role != "unk_token"}
     return cls(
@@ -228,7 +228,7 @@ def config(tokenizer) -> dict:
     roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
     settings = {name: getattr(tokenizer, key) for name, key in CONFIGURED.items()}
     named = {name: token for name, token in roles.items() if token is not None}
-    return beside.config_of(tokenizer, "BertTokenizer", **settings, **named)
+    return config_files.config_of(tokenizer, "BertTokenizer", **settings, **named)
 
 
 def save(tokenizer, path) -> None:
@@ -255,4 +255,4 @@ def save_pretrained(tokenizer, folder) -> None:
     save_vocabulary(tokenizer, folder)
     save(tokenizer, folder)
     content = json.dumps(config(tokenizer), ensure_ascii=False, indent=1) + "\n"
-    files.write_atomically(os.path.join(folder, beside.CONFIG), content.encode("utf-8"))
+    files.write_atomically(os.path.join(folder, config_files.CONFIG), content.encode("utf-8"))

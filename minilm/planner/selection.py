@@ -30,7 +30,7 @@ from typing import NamedTuple
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.planner.candidates import TASKS, Candidate, Data, candidates
-from minilm.planner.machine import Machine
+from minilm.planner.hardware import Machine
 
 __all__ = ["Advice", "Estimate", "choose", "estimate", "require_task"]
 
