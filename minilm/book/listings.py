@@ -54,7 +54,7 @@ def defined_on(source: str, suffix: str) -> dict[int, set[str]]:
 
 
 def _returned_gradients(tree: ast.AST) -> list[int]:
-    """The lines on which a backward returns an expression: the gradient by its one input, which gets no name."""
+    """The lines on which a backward returns an expression: the gradient with respect to its one input, which gets no name."""
     backwards = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("backward")]
     returns = [node for function in backwards for node in ast.walk(function) if isinstance(node, ast.Return)]
     return [node.lineno for node in returns if not isinstance(node.value, (ast.Name, ast.Tuple, type(None)))]

@@ -265,7 +265,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _safe_cut(self, text: str) -> int:
-        """The largest n such that no token can cross from text[:n] into text[n:], whatever stands before and after; or 0."""
+        """The largest n such that no token can cross from text[:n] into text[n:], whatever comes before and after; or 0."""
 
     @abstractmethod
     def _decode(self, ids: np.ndarray, state) -> tuple[str, object]:
@@ -312,7 +312,7 @@ class DecodeStream:
 
 
 def from_fields(path, fields: dict, classes: dict, *folder_config):
-    """The tokenizer that a file's fields, and what lies beside it, describe; ValueError naming the file if none of `classes`."""
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
     path = files.file_in(path)
     kind = files.kind_of(fields)
     if kind not in classes:
