@@ -340,10 +340,10 @@ def _counter(config: dict, name: str) -> dict:
         raise ValueError(f"field {name!r} is not valid JSON: {error}") from None
     if not isinstance(counter, dict):
         raise ValueError(f"field {name!r} must hold a JSON object, got {type(counter).__name__}")
-    wanted = str if name == "index_word" else int
+    value_type = str if name == "index_word" else int
     for key, value in counter.items():
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ValueError(f"field {name!r} must map to {wanted.__name__}, got {value!r} at {key!r}")
+        if not isinstance(value, value_type) or isinstance(value, bool):
+            raise ValueError(f"field {name!r} must map to {value_type.__name__}, got {value!r} at {key!r}")
     return counter
 
 

@@ -94,13 +94,13 @@ def _table(mask_zero=True):
 
 
 def _last(layer, wrapped=False, **options):
-    made = layer(H, **options)
-    return [_table(), Bidirectional(made) if wrapped else made, Dense(C, activation="softmax")]
+    recurrent = layer(H, **options)
+    return [_table(), Bidirectional(recurrent) if wrapped else recurrent, Dense(C, activation="softmax")]
 
 
 def _all(layer, wrapped=False, **options):
-    made = layer(H, return_sequences=True, **options)
-    return [_table(), Bidirectional(made) if wrapped else made, TimeDistributed(Dense(C, activation="softmax"))]
+    recurrent = layer(H, return_sequences=True, **options)
+    return [_table(), Bidirectional(recurrent) if wrapped else recurrent, TimeDistributed(Dense(C, activation="softmax"))]
 
 
 def _pooled(activation):
