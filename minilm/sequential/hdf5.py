@@ -224,7 +224,9 @@ def read(path: str) -> Stored:
     library()
     described = own_config = None
     file = path
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as content:
+        packed = content.read(len(ZIP)) == ZIP
+    if packed:
         with _sound("archive"), zipfile.ZipFile(path) as parts:
             described = json_object("config.json", _member(parts, "config.json"))
             if f"{OWN}.json" in parts.namelist():
