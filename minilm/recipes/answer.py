@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import lines
 from minilm.files import written_whole
+from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -17,6 +20,7 @@ from minilm.recipes.base import Recipe
 from minilm.recipes.reading import BERTReading, LSTMReading
 from minilm.recipes.squad import Question, of_story, read_squad, words
 from minilm.recipes.stories import Story, words_of
+from minilm.typing import PathLike
 
 __all__ = ["Answer"]
 
@@ -84,7 +88,7 @@ class Answer(Recipe):
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         task = self.options["task"]
         if self.options["model"] in ("auto", "memory"):
             self.suggest(**SUGGESTED[task])
@@ -95,7 +99,7 @@ class Answer(Recipe):
         fresh = [story for story in stories.generate(task, 1000, rng) if (story.sentences, story.question) not in known]
         return self._as_asked(train), self._as_asked(fresh)
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         path = os.fspath(path)
         is_json = path.lower().removesuffix(".gz").endswith(".json") or _holds_json(path)
         if is_json and self.options["model"] == "memory":
@@ -118,7 +122,7 @@ class Answer(Recipe):
                 passages.append(of_story(each) if isinstance(each, Story) else each)
         return passages
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if isinstance(train[0], Story):
             return
         if self.options["model"] == "bert":
@@ -130,7 +134,7 @@ class Answer(Recipe):
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         self._fresh, self._known = True, {}
         if isinstance(train[0], Story):
             counted = sorted({word for story in train for text in (*story.sentences, story.question) for word in words_of(text)})
@@ -143,7 +147,7 @@ class Answer(Recipe):
         self.vocabularies, more = kind.prepared(train, self.options)
         self.facts.update(more)
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options = self.options
         if self.facts["kind"] == "memory":
             budget = options["steps"] if options["minutes"] is None else 60 * options["minutes"] * PACE
@@ -166,10 +170,10 @@ class Answer(Recipe):
         kind = BERTReading if self.facts["kind"] == "bert" else LSTMReading
         return kind(self.vocabularies, self.facts, self.options, self._fresh)
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return len(example.sentences) if isinstance(example, Story) else len(example.passage)
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         if self.facts["kind"] != "memory":
             return self._reading.batch(examples)
         story, question = self._arrays(examples)
@@ -215,7 +219,7 @@ class Answer(Recipe):
             looked += list(reading.attention)
         return answers, looked
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         answers, looked = self._answers(examples)
         if self.facts["kind"] != "memory":
             return scores(answers, [example.answers for example in examples])
@@ -227,7 +231,7 @@ class Answer(Recipe):
             result["support_seen"] = sum(hits) / len(hits)
         return result
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         """The commonest answer; of passages, any one word of the passage."""
         if self.facts["kind"] == "memory":
             return commonest([example.answer for example in examples])
@@ -237,7 +241,7 @@ class Answer(Recipe):
             hits.append(sum(exact_match(word.text, example.answers) for word in among) / max(1, len(among)))
         return float(np.mean(hits))
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:4]
         answers, _ = self._answers(some)
         return [(_shown(example), _expected(example), answer) for example, answer in zip(some, answers, strict=True)]
@@ -257,7 +261,7 @@ class Answer(Recipe):
             raise ValueError(f"the model knows no {', '.join(map(repr, unknown))}; it learned {len(known.vocabulary)} words")
         return self._answers([Story(tuple(story), question, "", ())])[0][0]
 
-    def ask(self, read):
+    def ask(self, read: Callable[[str], str]) -> str:
         lines: list[str] = []
         while not lines or not lines[-1].rstrip().endswith("?"):
             lines.append(read(f"{self.prompt}: " if not lines else "  ... or the question: "))
@@ -265,7 +269,7 @@ class Answer(Recipe):
                 return ""
         return "\n".join(lines)
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         """hops.png: where each hop of the memory network looked, for three stories."""
         if self.facts["kind"] != "memory":
             return []

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Labelled", "parts_of", "read", "unlearnable"]
 
@@ -21,7 +22,7 @@ class Labelled(NamedTuple):
     label: str
 
 
-def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
+def parts_of(path: PathLike, endings: tuple[str, ...]) -> tuple[str, str | None]:
     """The files of the training and the validation part.
 
     Parameters
@@ -92,7 +93,7 @@ def _example(line: Line, columns: dict[str, int], width: int) -> Labelled:
 
 
 def read(
-    path, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
+    path: PathLike, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
 ) -> tuple[list[Labelled], list[Labelled]]:
     """The training and the validation part of labelled texts.
 

@@ -11,6 +11,7 @@ import numpy as np
 from minilm import devices, tokenizers
 from minilm.data.pairs import Pair
 from minilm.generation.sequences import beam_targets, greedy_targets
+from minilm.layers.base import Layer
 from minilm.ops import checks
 from minilm.recipes.base import Recipe
 
@@ -59,7 +60,7 @@ class PairRecipe(Recipe):
     choices = CHOICES
     least = {"beams": 1, "longest": 1}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._encoded: dict[tuple[str, str], np.ndarray] = {}
 
@@ -76,7 +77,7 @@ class PairRecipe(Recipe):
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         special = (PAD, BEGIN, END)
         if self.options["tokens"] == "bpe":
             texts = (f" {text}\n" for pair in train for text in pair)  # a blank before the first word too: one token a word
@@ -97,7 +98,7 @@ class PairRecipe(Recipe):
     def _tokenizer(self, side: str):
         return self.vocabularies.get("joint") or self.vocabularies[side]
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         from minilm import models
 
         o, sizes = self.options, [self._tokenizer(side).vocab_size for side in ("source", "target")]
@@ -160,10 +161,10 @@ class PairRecipe(Recipe):
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return len(self._known("target", example.target)) * 4096 + len(self._known("source", example.source))
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         source, lengths = self._sources([self._known("source", pair.source) for pair in examples])
         targets = [self._known("target", pair.target) for pair in examples]
         begin, end, pad = self._special((BEGIN, END, PAD))
@@ -209,18 +210,18 @@ class PairRecipe(Recipe):
         """The metrics of what was written for the examples."""
         raise NotImplementedError
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         return self.score(self.write([pair.source for pair in examples]), examples)
 
-    def glance(self, examples):
+    def glance(self, examples: Sequence) -> float:
         return self.score(self.write([pair.source for pair in examples], beams=1), examples)[self.metric]
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:6]
         predictions = self.write([pair.source for pair in some])
         return [(pair.source, pair.target, text) for pair, text in zip(some, predictions, strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         return self.write([text.strip()])[0]
 
     # --- pictures -----------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ class PairRecipe(Recipe):
     def _pieces(self, side: str, ids) -> list[str]:
         return [self._tokenizer(side).decode(np.array([id])) for id in ids]
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         if self.options["model"] != "transformer" and self.options["attention"] is None:
             return []
         from minilm.recipes.plots import attention_maps

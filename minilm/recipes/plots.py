@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from minilm.files import written_whole
+from minilm.models import WordVectors
 
 __all__ = ["attention_maps", "relations"]
 
@@ -59,7 +60,7 @@ def _shown(token: str) -> str:
     return ("␣" if token == "␣" else token).replace("$", r"\$")
 
 
-def relations(path: str, vectors, groups) -> None:
+def relations(path: str, vectors: WordVectors, groups: Mapping[str, list[tuple[str, str]]]) -> None:
     """Write a PNG with a plane for each relation, its words' vectors cast onto it, and an arrow from each word to its partner.
 
     Parameters

@@ -7,11 +7,13 @@ answer is the best span of all windows.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.layers.base import Layer
 from minilm.mistaken import existing_folder
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
@@ -29,7 +31,7 @@ class _Window(NamedTuple):
 
 
 class _Reading:
-    def __init__(self, vocabularies, facts, options, fresh: bool = False):
+    def __init__(self, vocabularies: dict[str, Any], facts: dict[str, Any], options: dict[str, Any], fresh: bool = False):
         self.vocabularies, self.facts, self.options, self.fresh = vocabularies, facts, options, fresh
 
     def _windows(self, example: Question) -> list[_Window]:
@@ -66,7 +68,7 @@ class _Reading:
         """Best spans (B, 2) of windows and their scores (B,)."""
         raise NotImplementedError
 
-    def answers(self, model, examples) -> list[str]:
+    def answers(self, model: Layer, examples: Sequence) -> list[str]:
         """The best span of each passage, as it is written there."""
         each = [self._windows(example) for example in examples]
         flat = [window for pieces in each for window in pieces]
@@ -84,7 +86,7 @@ class LSTMReading(_Reading):
     """For `minilm.models.Reader`."""
 
     @classmethod
-    def prepared(cls, train, options) -> tuple[dict[str, Any], dict[str, Any]]:
+    def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Vocabularies and facts."""
         counts: Counter[str] = Counter()
         for passage in {example.passage for example in train}:
@@ -94,7 +96,7 @@ class LSTMReading(_Reading):
         common = sorted(counts, key=lambda word: (-counts[word], word))[: options["vocab_size"]]
         return {"words": tokenizers.WordLevel(common, split="spaces", eos_token=None)}, {}
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options = self.options
         return models.Reader(
             self.vocabularies["words"].vocab_size + 1,
@@ -121,7 +123,7 @@ class LSTMReading(_Reading):
             result.append(_Window((self._ids(part), question, features), [(w.start, w.end) for w in part]))
         return result
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         windows, spans = zip(*map(self._training, examples), strict=True)
         passage, question, features = self._padded(windows)
         return passage, question, np.array(spans), features
@@ -138,7 +140,7 @@ class BERTReading(_Reading):
     """For `minilm.models.BERTForQuestionAnswering`: ``[CLS] question [SEP] passage [SEP]``."""
 
     @classmethod
-    def prepared(cls, train, options):
+    def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Vocabularies and facts."""
         if options["weights"] is not None:
             folder = existing_folder(options["weights"])
@@ -159,7 +161,7 @@ class BERTReading(_Reading):
         )
         return {"pieces": pieces}, {"config": config.to_dict()}
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         if self.fresh and self.options["weights"] is not None:
             return models.BERTForQuestionAnswering.from_pretrained(self.options["weights"], seed=seed)
         return models.BERTForQuestionAnswering(models.BERTConfig.from_dict(self.facts["config"]), seed=seed)
@@ -179,7 +181,7 @@ class BERTReading(_Reading):
             result.append(_Window(arrays, places))
         return result
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         windows, spans = zip(*map(self._training, examples), strict=True)
         ids, types, mask, _ = self._padded(windows)
         return ids, np.array(spans), types, mask

@@ -7,19 +7,24 @@ import io
 import json
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training.checkpoint import Checkpoint
+from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["check_data", "check_prepared", "fingerprint", "require_run", "take_settings"]
 
 BUDGETS = ("steps", "minutes")  # all that may change
 
 
-def require_run(path) -> None:
+def require_run(path: PathLike) -> None:
     """Raise unless the folder holds a run that can be gone on with; no folder is made.
 
     Raises
@@ -34,7 +39,7 @@ def require_run(path) -> None:
     Checkpoint.read(path, (), files.LAYOUT)
 
 
-def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
+def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> None:
     """Give a recipe the settings of a run; those that the caller gave may change no more than its budget.
 
     Raises
@@ -70,7 +75,7 @@ def check_data(state: RecipeState, examples: str, named: str, path: str) -> None
         )
 
 
-def check_prepared(recipe, checkpoint: Checkpoint) -> None:
+def check_prepared(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """ValueError unless this minilm makes of the data what the one did that began the run."""
     prepared = {name: _content(write) for name, write in files.vocabulary_writers(recipe).items()}
     stored = {name: content for name, content in checkpoint.contents.items() if name in prepared or name.startswith("tokenizer.")}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.mistaken import existing_folder
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
+from minilm.typing import PathLike
 
 __all__ = ["Sentiment"]
 
@@ -59,7 +62,7 @@ class Sentiment(Recipe):
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
     least = {"min_count": 1, "max_length": 2}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.options["model"] == "bert" and not isinstance(self.options["encoder"], str):
             raise ValueError(
@@ -72,23 +75,23 @@ class Sentiment(Recipe):
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         examples = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
         return examples[:TRAIN], examples[TRAIN:]
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         return labelled.read(path, bad_rows=self.bad_rows)
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if self.options["model"] == "bert":
             self.suggest(lr=1e-3 if self.options["freeze"] else 1e-4, steps=800, max_length=128)
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
 
-    def remarks(self, train, validation):
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         return labelled.unlearnable("label", (e.label for e in train), (e.label for e in validation))
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
             folder = existing_folder(self.options["encoder"])
@@ -105,7 +108,7 @@ class Sentiment(Recipe):
 
     # --- model -------------------------------------------------------------------------------------------------------
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options, C = self.options, len(self.facts["labels"])
         shared = {"dropout": options["dropout"], "label_smoothing": options["label_smoothing"], "seed": seed}
         if options["model"] == "bert":
@@ -147,11 +150,11 @@ class Sentiment(Recipe):
             row[: ids.size] = ids
         return padded, lengths
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         ids, lengths = self._padded([example.text for example in examples])
         return ids, np.array([self.facts["labels"].index(example.label) for example in examples]), lengths
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return self._ids(example.text).size
 
     # --- results -----------------------------------------------------------------------------------------------------
@@ -168,17 +171,17 @@ class Sentiment(Recipe):
     def _labels(self, texts) -> list[str]:
         return [self.facts["labels"][i] for i in self.probabilities(texts).argmax(axis=1)]
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         return {"accuracy": accuracy([e.label for e in examples], self._labels([e.text for e in examples]))}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         return commonest([example.label for example in examples])
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         shown = [example for label in self.facts["labels"][:4] for example in [e for e in examples if e.label == label][:3]]
         return [(e.text, e.label, predicted) for e, predicted in zip(shown, self._labels([e.text for e in shown]), strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         p = self.probabilities([text])[0]
         best = int(p.argmax())
         summary = f"{self.facts['labels'][best]} ({p[best]:.1%})"
@@ -193,7 +196,7 @@ class Sentiment(Recipe):
         a = devices.to_host(self.model.attention(*self.there(self._padded([text])))[0])
         return list(zip(cutting.words(text) or [text], a.tolist(), strict=False))
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         if self.options["model"] not in ("lstm", "gru"):
             return []
         from minilm.recipes.shading import shaded

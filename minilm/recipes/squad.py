@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, whole_text
 from minilm.recipes.cutting import word_pattern
 from minilm.recipes.stories import WORD, Story, words_of
+from minilm.typing import PathLike
 
 __all__ = ["Question", "Word", "of_story", "read_squad", "span_of", "windows", "words"]
 
@@ -41,7 +43,7 @@ def words(text: str) -> list[Word]:
     return [Word(match[0], match.start(), match.end()) for match in _WORD.finditer(text)]
 
 
-def span_of(places, start: int, end: int) -> tuple[int, int] | None:
+def span_of(places: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
     """The first and the last of some words (or tokens) that have a part in [start, end); None if none has.
 
     Parameters
@@ -83,7 +85,7 @@ def of_story(story: Story) -> Question:
     return Question(passage, story.question, (passage[place : place + len(story.answer)],), place)
 
 
-def read_squad(path, bad_rows: BadRows = REFUSE) -> list[Question]:
+def read_squad(path: PathLike, bad_rows: BadRows = REFUSE) -> list[Question]:
     """Questions of a file in SQuAD's form; those of version 2.0 that have no answer are left out.
 
     ::

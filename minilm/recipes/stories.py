@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Story", "generate", "read_babi", "words_of"]
 
@@ -167,7 +168,7 @@ def words_of(sentence: str) -> list[str]:
     return WORD.findall(sentence.lower())
 
 
-def read_babi(path, bad_rows: BadRows = REFUSE) -> list[Story]:
+def read_babi(path: PathLike, bad_rows: BadRows = REFUSE) -> list[Story]:
     """Stories in bAbI's form.
 
     ::
