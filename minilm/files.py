@@ -210,9 +210,9 @@ def read_json(path) -> dict:
 def json_object(path, content: bytes) -> dict:
     """The JSON object that the content of a file is; ValueError naming the file if it is none."""
     try:
-        found = json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value

@@ -17,7 +17,8 @@ import contextlib
 import io
 import json
 import zipfile
-from typing import NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -28,6 +29,9 @@ from minilm.sequential.base import snake_case
 from minilm.sequential.bidirectional import Bidirectional
 from minilm.sequential.recurrence import Recurrent
 from minilm.sequential.steps import TimeDistributed
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["HDF5", "ZIP", "Stored", "archive", "library", "read", "whole", "weights_alone"]
 
@@ -48,7 +52,7 @@ class Stored(NamedTuple):
     unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
 
 
-def library():
+def library() -> ModuleType:
     """h5py; ValueError that says how to get it."""
     try:
         import h5py
@@ -157,12 +161,12 @@ def _bytes(fill) -> bytes:
     return memory.getvalue()
 
 
-def weights_alone(model, nested: bool) -> bytes:
+def weights_alone(model: Sequential, nested: bool) -> bytes:
     """A file of a model's weights, in the form of Keras 3 or the older one."""
     return _bytes(lambda file: (_write_nested if nested else _write_flat)(file, model))
 
 
-def whole(model, content: dict, state: dict) -> bytes:
+def whole(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras's ``save("x.h5")`` writes it."""
 
     def fill(file):
@@ -179,7 +183,7 @@ def whole(model, content: dict, state: dict) -> bytes:
     return _bytes(fill)
 
 
-def archive(model, content: dict, state: dict) -> bytes:
+def archive(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras 3's ``save("x.keras")`` writes it."""
     config = keras_config.model_to_keras(model)
     for each in config["layers"]:
