@@ -21,6 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from minilm import devices
+from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
 
@@ -185,6 +186,13 @@ class Layer:
     def backward(self, dy, saved):
         """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def diagnose(self, *inputs, key=None) -> str | None:
+        """The first place where a number is not finite, such as "output of h.3": what to say when the loss is NaN.
+
+        Parameters are `forward`'s; see `minilm.layers.diagnosis.first_not_finite`.
+        """
+        return first_not_finite(self, *inputs, key=key)
 
     def __call__(self, *inputs, **options):
         """The outputs alone, without ``saved``: for evaluation."""

@@ -111,14 +111,12 @@ class Encoder(Layer):
             for _ in range(config.num_hidden_layers)
         ]
 
-    def forward(self, x, *, key_mask=None, key=None, seen=None):
-        """Returns y (B, T, D), and what each block saved; `seen` collects what each gave."""
+    def forward(self, x, *, key_mask=None, key=None):
+        """Returns y (B, T, D), and what each block saved."""
         saved = []
         for number, layer in enumerate(self.layer):
             x, kept = layer.forward(x, key_mask=key_mask, key=at(key, f"layer.{number}"))
             saved.append(kept)
-            if seen is not None:
-                seen.append((f"output of encoder.layer.{number}", x))
         return x, saved
 
     def backward(self, dy, saved):
@@ -187,7 +185,7 @@ class BERT(Pretrained, Layer):
         self.encoder = Encoder(config, **options)
         self.pooler = Pooler(config, **options) if pooler else None
 
-    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None, seen=None):
+    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None):
         """Read texts.
 
         Parameters
@@ -200,8 +198,6 @@ class BERT(Pretrained, Layer):
             False for padding, which no position sees.
         key : Key, optional
             For dropout; without it there is none.
-        seen : list, optional
-            Collects what each layer gave, with its name.
 
         Returns
         -------
@@ -210,9 +206,7 @@ class BERT(Pretrained, Layer):
         saved : Saved
         """
         x, embedded = self.embeddings.forward(ids, token_type_ids, key=at(key, "embeddings"))  # (B, T, D)
-        if seen is not None:
-            seen.append(("output of embeddings", x))
-        y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"), seen=seen)
+        y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"))
         pooled = kept = None
         if self.pooler is not None:
             pooled, kept = self.pooler.forward(y)  # (B, D)

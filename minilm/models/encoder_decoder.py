@@ -1,4 +1,4 @@
-"""What the models that turn one sequence into another have in common: their arguments, evaluation, and diagnosis."""
+"""What the models that turn one sequence into another have in common: their arguments and evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import Layer
-from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
 
 __all__ = ["EncoderDecoder", "mask_of"]
@@ -58,16 +57,6 @@ class EncoderDecoder(Layer):
     def logits(self, source, inputs, lengths=None):
         """Logits of the token after each of `inputs`: (B, T, V)."""
         raise NotImplementedError
-
-    def diagnose(self, source, inputs, targets, lengths=None) -> str | None:
-        """The first place where a number is not finite, such as "parameter output.weight"; None if there is none."""
-
-        def outputs():
-            logits = self.logits(source, inputs, lengths)  # (B, T, V)
-            yield "logits", logits
-            yield "loss", cross_entropy.forward(logits, self._targets(targets, inputs), gradient=False)[0]
-
-        return first_not_finite(self.parameters, outputs())
 
     def _source(self, source, lengths):
         """source (B, S) and lengths (B,) or None, checked."""

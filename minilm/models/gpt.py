@@ -27,7 +27,6 @@ import numpy as np
 from minilm import devices
 from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.diagnosis import first_not_finite
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import Generating, left_padding
 from minilm.models.pretrained import Pretrained
@@ -166,28 +165,6 @@ class GPT(Pretrained, Generating, Layer):
         logits, _ = self.lm_head.forward(x)  # (B, T, V)
         return cross_entropy.forward(logits, targets, gradient=False)[0]
 
-    def diagnose(self, ids, targets, *, key: Key | None = None) -> str | None:
-        """The first place where a number is not finite: what to say when the loss is NaN.
-
-        Looked at in this order: parameters, the outputs of the layers, the loss, and the gradients as the buffer holds them.
-
-        Returns
-        -------
-        str or None
-            Such as "parameter h.0.ln_1.weight", "output of h.3", "gradient of wpe.weight".
-        """
-
-        def outputs():
-            read, wanted = self._checked(ids, targets)
-            seen: list[tuple[str, np.ndarray]] = []
-            x, *_ = self._hidden(read, None, key, seen)
-            yield from seen
-            logits = self.lm_head.forward(x)[0]  # (B, T, V)
-            yield "logits", logits
-            yield "loss", cross_entropy.forward(logits, wanted, gradient=False)[0]
-
-        return first_not_finite(self.parameters, outputs())
-
     # --- pieces ------------------------------------------------------------------------------------------------------
 
     def _checked(self, ids, targets=None):
@@ -206,18 +183,14 @@ class GPT(Pretrained, Generating, Layer):
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         return x, (wte, wpe, dropped)
 
-    def _hidden(self, ids, padding, key, seen=None):
-        """What lm_head reads, (B, T, D), and what each part saved; `seen` collects what each layer gave, for `diagnose`."""
+    def _hidden(self, ids, padding, key):
+        """What lm_head reads, (B, T, D), and what each part saved."""
         mask, positions = _placed(ids, padding)
         x, embedded = self._embedded(ids, positions, key)
         blocks = []
         for layer, block in enumerate(self.h):
-            if seen is not None:
-                seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
             x, saved = block.forward(x, key_mask=mask, key=at(key, f"h.{layer}"))
             blocks.append(saved)
-        if seen is not None:
-            seen.append((f"output of h.{len(self.h) - 1}", x))
         norm = None
         if self.ln_f is not None:
             x, norm = self.ln_f.forward(x)
