@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import functools
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -21,6 +22,7 @@ __all__ = [
     "DEVICES",
     "HOST",
     "IMPLEMENTATIONS",
+    "VERSIONS",
     "GpuStatus",
     "array_module",
     "copy_into",
@@ -40,10 +42,12 @@ __all__ = [
     "to_device",
     "to_device_of",
     "to_host",
+    "versions",
 ]
 
 HOST = ("oracle", "cpu")  # implementations that take NumPy's arrays
 IMPLEMENTATIONS = (*HOST, "gpu")
+VERSIONS = ("cpu_1",)  # of the CPU's kernels, naive to fast, that some ops have beside "cpu", the last: in files of these names
 DEVICES = ("cpu", "cuda")
 
 Tree = TypeVar("Tree")  # an array, or tuples, lists and dicts of them
@@ -58,8 +62,9 @@ def implementation(name: str) -> Iterator[None]:
 
     Parameters
     ----------
-    name : {"oracle", "cpu", "gpu"}
-        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C.
+    name : {"oracle", "cpu", "gpu", "cpu_1"}
+        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C. ``"cpu_1"`` is the
+        first and plainest version of those ops that `versions` lists it for, and ``"cpu"`` for the others.
 
     Raises
     ------
@@ -71,8 +76,8 @@ def implementation(name: str) -> Iterator[None]:
     Outside such a block the array's type chooses: NumPy arrays are served by ``"cpu"``, CuPy's by ``"gpu"``. There is no
     silent fall back from one implementation to another. The choice belongs to the running thread (a context variable).
     """
-    if name not in IMPLEMENTATIONS:
-        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
+    if name not in (*IMPLEMENTATIONS, *VERSIONS):
+        raise ValueError(f"implementation must be one of {', '.join((*IMPLEMENTATIONS, *VERSIONS))}, got {name!r}")
     token = _forced.set(name)
     try:
         yield
@@ -102,8 +107,17 @@ def implementation_for(array: object = None) -> str:
 @functools.cache
 def load(package: str, name: str) -> ModuleType:
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
+    if name in VERSIONS and name not in versions(package):
+        name = "cpu"
     with forks.importing:
         return importlib.import_module(f"{package}.{name}")
+
+
+@functools.cache
+def versions(package: str) -> tuple[str, ...]:
+    """The CPU's implementations of an op, naive to fast: ``("cpu_1", "cpu")`` or only the last, which everybody gets."""
+    with forks.importing:
+        return *(name for name in VERSIONS if importlib.util.find_spec(f"{package}.{name}")), "cpu"
 
 
 # --- arrays on the device ---------------------------------------------------------------------------------------------
@@ -135,7 +149,7 @@ def to_device(tree: Tree) -> Tree:
 
 
 def to_host(tree: Tree) -> Tree:
-    """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
+    """Copy every array of a tree that is on the GPU to NumPy, which waits for the GPU to be done with it."""
     return mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
 
 
@@ -150,15 +164,17 @@ def to_device_of(like: object, tree: Tree) -> Tree:
 
 
 def copy_into(target: Array, array: Array) -> None:
-    """Copy `array`, from wherever it lies, over the numbers of `target`."""
-    if on_gpu(target) and not on_gpu(array):
+    """Copy `array`, from wherever it lies, over the numbers of `target`; from a file too (`minilm.weights.StoredArray`)."""
+    if hasattr(array, "copy_to"):
+        array.copy_to(target)
+    elif on_gpu(target) and not on_gpu(array):
         target.set(np.ascontiguousarray(array, target.dtype))
     else:
         target[...] = array if on_gpu(target) else to_host(array)
 
 
 def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
-    """A tree of tuples, lists and dicts with ``function(leaf)`` in the place of each leaf."""
+    """A tree of tuples, lists and dicts with ``function(leaf)`` in place of each leaf."""
     if isinstance(tree, dict):
         return {key: mapped(part, function) for key, part in tree.items()}
     if isinstance(tree, (tuple, list)):

@@ -27,7 +27,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
+from minilm.layers import (
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    PositionalEmbedding,
+    TransformerBlock,
+    blocks,
+    initialisers,
+)
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
 from minilm.models.bert_config import BERTConfig
@@ -113,20 +123,13 @@ class Encoder(Layer):
 
     def forward(self, x, *, key_mask=None, key=None):
         """Returns y (B, T, D), and what each block saved."""
-        saved = []
-        for number, layer in enumerate(self.layer):
-            x, kept = layer.forward(x, key_mask=key_mask, key=at(key, f"layer.{number}"))
-            saved.append(kept)
-        return x, saved
+        return blocks.forward(self.layer, x, key_mask=key_mask, key=at(key, "layer"))
 
     def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         dx[...] = dy
-        for layer, kept in zip(self.layer[::-1], saved[::-1], strict=True):
-            with scratch():
-                dx[...] = layer.backward(dx, kept)
-        return dx
+        return blocks.backward(self.layer, dx, saved)
 
 
 class Pooler(Layer):
