@@ -38,7 +38,7 @@ def quickest(ways: list[Callable[[], Any]]) -> Callable[[], Any]:
     """The one of several functions that takes the least time: best of five calls each, after one to warm up."""
     if len(ways) == 1:
         return ways[0]
-    taken = []
+    times = []
     for way in ways:
         time.sleep(SETTLE)
         way()
@@ -47,8 +47,8 @@ def quickest(ways: list[Callable[[], Any]]) -> Callable[[], Any]:
             start = time.perf_counter()
             way()
             best = min(best, time.perf_counter() - start)
-        taken.append(best)
-    return ways[taken.index(min(taken))]
+        times.append(best)
+    return ways[times.index(min(times))]
 
 
 def _way(function):

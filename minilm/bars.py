@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["bar", "wanted"]
+__all__ = ["bar", "can_draw"]
 
 
-def wanted() -> bool:
+def can_draw() -> bool:
     """Whether a bar can be drawn where stderr goes: to a terminal, or into a notebook."""
     return _in_a_notebook() or (sys.stderr is not None and sys.stderr.isatty() and _has_columns(sys.stderr))
 

@@ -17,6 +17,8 @@ import warnings
 
 from minilm.mistaken import mistaken_for
 
+UNPACKED = 100  # times; a file of zeros, or one made to fill the memory, packs to a thousandth
+
 
 def cache_folder(*parts: str) -> str:
     """The folder for what can be had again: downloaded corpora, encoded texts, compiled kernels. It need not exist yet.
@@ -187,6 +189,11 @@ def named_errors(path):
         raise OSError(error.errno, error.strerror, os.fspath(path)) from None
 
 
+def unpacked_limit(packed: int) -> int:
+    """How many bytes a file that others packed may become: 64 MiB, or `UNPACKED` times its size; text packs to a third or so."""
+    return max(1 << 26, UNPACKED * packed)
+
+
 def read_json(path) -> dict:
     """The JSON object that a file holds.
 
@@ -203,9 +210,9 @@ def read_json(path) -> dict:
 def json_object(path, content: bytes) -> dict:
     """The JSON object that the content of a file is; ValueError naming the file if it is none."""
     try:
-        found = json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value

@@ -25,17 +25,17 @@ def wait_for(*locks: AbstractContextManager) -> None:
 
 def _before() -> None:
     global _held
-    with contextlib.ExitStack() as taken:
+    with contextlib.ExitStack() as stack:
         for lock in _locks:
-            taken.enter_context(lock)
-        _held = taken.pop_all()
+            stack.enter_context(lock)
+        _held = stack.pop_all()
 
 
 def _after() -> None:
     global _held
-    taken, _held = _held, None
-    if taken is not None:
-        taken.close()
+    stack, _held = _held, None
+    if stack is not None:
+        stack.close()
 
 
 if hasattr(os, "register_at_fork"):

@@ -6,8 +6,10 @@ import difflib
 import os
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from minilm.typing import PathLike
+if TYPE_CHECKING:  # which imports NumPy, and the command's help needs none
+    from minilm.typing import PathLike
 
 __all__ = ["did_you_mean", "existing_folder", "mistaken_for", "nearest", "refuse_mistaken"]
 

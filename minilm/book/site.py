@@ -127,17 +127,17 @@ def chapter(name: str, source: str | None = None) -> str:
         raise ValueError(f"chapter {name}: {error}") from None
 
 
-def address(reference: str, here: str) -> str | None:
+def address(reference: str, chapter: str) -> str | None:
     """Where the book treats of a module, such as ``minilm.ops.lstm.spec`` or ``minilm.pages.gpt``; None where it does not."""
     match = re.match(r"minilm\.(ops|pages)\.(\w+)", reference)
     if not match:
         return None
-    wanted = match[2] if match[1] == "ops" else f"pages.{match[2]}"
+    subject = match[2] if match[1] == "ops" else f"pages.{match[2]}"
     for name in CHAPTERS:
         for directive, argument in re.findall(r"^\.\. (op|page):: (\w+)", _source(name), re.M):
-            if wanted == (argument if directive == "op" else f"pages.{argument}"):
+            if subject == (argument if directive == "op" else f"pages.{argument}"):
                 anchor = f"{directive}-{argument}"
-                return f"#{anchor}" if name == here else f"{name}.html#{anchor}"
+                return f"#{anchor}" if name == chapter else f"{name}.html#{anchor}"
     return None
 
 
@@ -196,7 +196,7 @@ def _contents(titles: dict[str, str]) -> str:
 
 def _entries(name: str, title: str, body: str) -> list[dict[str, str]]:
     """What the search looks through: the headings, paragraphs and table rows of a chapter."""
-    found, section = [], ""
+    entries, section = [], ""
     for match in re.finditer(r'<(?:section|div)[^>]* id="([^"]+)"|<(h[1-4]|p|li|tr|figcaption)\b[^>]*>(.*?)</\2>', body, re.S):
         if match[1]:
             section = match[1]
@@ -204,8 +204,8 @@ def _entries(name: str, title: str, body: str) -> list[dict[str, str]]:
         plain = html.unescape(re.sub(r"<[^>]+>", " ", match[3]))
         plain = re.sub(r"\s+", " ", plain).strip()
         if len(plain) > 3:
-            found.append({"at": f"{name}.html#{section}" if section else f"{name}.html", "in": title, "text": plain})
-    return found
+            entries.append({"at": f"{name}.html#{section}" if section else f"{name}.html", "in": title, "text": plain})
+    return entries
 
 
 def _colours() -> str:

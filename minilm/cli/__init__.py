@@ -150,11 +150,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     subparsers = parser.add_subparsers(prog="minilm", dest="command", metavar="COMMAND ...", title="commands")
     # no option before the command takes a value, so the first word without a dash is the command
     chosen = next((word for word in argv if not word.startswith("-")), None)
-    for name, says in COMMANDS.items():
+    for name, description in COMMANDS.items():
         if name == chosen:
             importlib.import_module(f"minilm.cli.{module_of(name)}").add_parser(subparsers)
         else:
-            subparsers.add_parser(name, help=says, add_help=False)
+            subparsers.add_parser(name, help=description, add_help=False)
     if chosen is None and not argv:
         parser.print_help(sys.stderr)
         raise SystemExit(2)

@@ -39,7 +39,7 @@ UNUSED = 30 * 86400  # seconds after which a file that no process has read is re
 
 
 class KernelCache:
-    """What a dispatcher of Numba asks for compiled code, in the place of Numba's own cache.
+    """What a dispatcher of Numba asks for compiled code, in place of Numba's own cache.
 
     Numba's own looks at the source file of the kernel alone, so that it would run old machine code after a change in a helper
     of another file; and it trusts its files.
@@ -104,7 +104,7 @@ def folder() -> str:
     path = files.cache_folder("jit")
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        if not _is_ours(os.stat(path)):
+        if not _is_private(os.stat(path)):
             os.chmod(path, 0o700)  # which only the owner may do
         with tempfile.TemporaryFile(dir=path):
             pass
@@ -114,7 +114,7 @@ def folder() -> str:
     return path
 
 
-def _is_ours(status: os.stat_result) -> bool:
+def _is_private(status: os.stat_result) -> bool:
     """Whether a file or folder belongs to this user and nobody else may write to it."""
     return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
 
@@ -129,7 +129,7 @@ def read(path: str):
         return warn_once(f"{path} cannot be read and is compiled anew ({error.strerror})")
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not (stat.S_ISREG(status.st_mode) and _is_ours(status)):
+        if not (stat.S_ISREG(status.st_mode) and _is_private(status)):
             return warn_once(f"{path} is not this user's own file: it is not read, and the kernel is compiled anew")
         content = file.read()
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import IO, NamedTuple
 
+from minilm.files import unpacked_limit
 from minilm.typing import PathLike
 
 __all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "whole_text"]
@@ -101,8 +102,43 @@ def opened(path: PathLike) -> Iterator[IO[bytes]]:
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(opened_raw(name))
         if name.endswith(".gz") or file.peek(2)[:2] == GZIP:
-            file = stack.enter_context(gzip.GzipFile(fileobj=file))
+            file = io.BufferedReader(stack.enter_context(_Unpacked(name, file)), 1 << 16)
         yield file
+
+
+class _Unpacked(io.RawIOBase):
+    """What a file of gzip's unpacks to: a ValueError where that is more than `unpacked_limit` allows."""
+
+    def __init__(self, name: str, file):
+        if not file.peek(1):
+            raise EOFError("it is empty")
+        self._name, self._packed, self._size = name, _Counted(file), 0
+        self._unpacked = gzip.GzipFile(fileobj=self._packed, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target) -> int:
+        count = self._unpacked.readinto1(target)
+        self._size += count
+        if self._size > unpacked_limit(self._packed.count):
+            raise ValueError(
+                f"{self._name}: {self._packed.count:,} bytes of gzip's unpack to more than {self._size:,}, which no text does; "
+                f"unpack it first (gunzip --keep) if it is meant"
+            )
+        return count
+
+
+class _Counted:
+    """A file, and how many bytes of it were read: a pipe cannot tell where it stands."""
+
+    def __init__(self, file):
+        self._file, self.count = file, 0
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self.count += len(content)
+        return content
 
 
 def opened_raw(name: str):

@@ -38,8 +38,8 @@ class Corpus:
         size = os.path.getsize(self.path)
         if size != self.bytes:
             return f"{size:,} bytes, wanted {self.bytes:,}"
-        found = file_hash(self.path)
-        return None if found == self.sha256 else f"sha256 {found[:16]}..., wanted {self.sha256[:16]}..."
+        digest = file_hash(self.path)
+        return None if digest == self.sha256 else f"sha256 {digest[:16]}..., wanted {self.sha256[:16]}..."
 
     def by_hand(self) -> str:
         """What somebody without a network has to do."""
@@ -65,15 +65,15 @@ def corpora() -> dict[str, Corpus]:
 
 def _manifest(path: str) -> dict[str, Corpus]:
     """The corpora that a manifest lists; ValueError that names the file if it is damaged."""
-    entries, found = read_json(path).get("corpora"), {}
+    entries, by_name = read_json(path).get("corpora"), {}
     if not isinstance(entries, list):
         raise ValueError(f"{path}: 'corpora' must be a list, got {type(entries).__name__}; install minilm again")
     for number, entry in enumerate(entries):
         wrong = _wrong(entry)
         if wrong:
             raise ValueError(f"{path}: corpora[{number}]: {wrong}; install minilm again")
-        found[entry["name"]] = Corpus(**entry)
-    return found
+        by_name[entry["name"]] = Corpus(**entry)
+    return by_name
 
 
 def _wrong(entry) -> str | None:
@@ -138,8 +138,13 @@ def corpus(name_or_path: PathLike) -> str:
 
 def file_hash(path) -> str:
     """The sha256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+        return open_file_hash(file)
+
+
+def open_file_hash(file) -> str:
+    """The same of an open file, from where it stands."""
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
     return digest.hexdigest()

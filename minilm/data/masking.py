@@ -45,16 +45,16 @@ class MaskingIds(NamedTuple):
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> MaskingIds:
         """Those of a tokenizer; ValueError if it lacks one."""
-        found = {}
+        ids = {}
         for role in ("cls", "sep", "mask", "pad"):
-            found[role] = getattr(tokenizer, f"{role}_token_id", None)
-            if found[role] is None:
+            ids[role] = getattr(tokenizer, f"{role}_token_id", None)
+            if ids[role] is None:
                 raise ValueError(
                     f"{type(tokenizer).__name__} has no {role}_token, which masked language models need: "
                     "tokenizer.kind must be 'wordpiece'"
                 )
         special = tuple(tokenizer.token_to_id(token) for token in tokenizer.special_tokens)
-        return cls(tokenizer.vocab_size, **found, special=special)
+        return cls(tokenizer.vocab_size, **ids, special=special)
 
 
 def _uniform(numbers: np.ndarray) -> np.ndarray:

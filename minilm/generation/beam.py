@@ -21,13 +21,15 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices
 from minilm.generation.loop import check_context, end_ids, read_prompt, reordered, ruled_out
+from minilm.generation.protocol import LanguageModel
 from minilm.ops import checks, softmax
+from minilm.typing import Array, Ids
 
 __all__ = ["Hypothesis", "beam_search", "search"]
 
@@ -41,9 +43,9 @@ class Hypothesis(NamedTuple):
 
 
 def search(
-    model,
-    logits,
-    state,
+    model: LanguageModel,
+    logits: Array,
+    state: Any,
     log_probabilities: Callable,
     *,
     tokens: int,
@@ -168,8 +170,8 @@ def _hypothesis(text, total, length_penalty: float) -> Hypothesis:
 
 
 def beam_search(
-    model,
-    ids,
+    model: LanguageModel,
+    ids: Ids,
     tokens: int = 200,
     beams: int = 4,
     *,

@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.models import BERTForPreTraining
 from minilm.ops import checks, softmax
+from minilm.tokenizers import WordPiece
 
 __all__ = ["Filling", "fill_mask"]
 
@@ -20,7 +22,7 @@ class Filling(NamedTuple):
     probability: float
 
 
-def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
+def fill_mask(model: BERTForPreTraining, tokenizer: WordPiece, text: str, top: int = 5) -> list[list[Filling]]:
     """The most probable tokens at each mask of a text.
 
     Parameters

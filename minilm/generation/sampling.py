@@ -22,11 +22,12 @@ from minilm import devices
 from minilm.ops import checks, sampling
 from minilm.ops.sampling.oracle import keep_top_k, keep_top_p, weights
 from minilm.random import Key
+from minilm.typing import Array
 
 __all__ = ["drawn_ids", "greedy_ids", "keep_top_k", "keep_top_p", "probabilities", "sample_ids"]
 
 
-def probabilities(logits, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> np.ndarray:
+def probabilities(logits: Array, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> np.ndarray:
     """The distribution of the next token.
 
     Parameters
@@ -67,7 +68,9 @@ def probabilities(logits, temperature: float = 1.0, top_k: int | None = None, to
     return q / q.sum(axis=-1, keepdims=True)
 
 
-def sample_ids(logits, key: Key, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> np.ndarray:
+def sample_ids(
+    logits: Array, key: Key, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None
+) -> np.ndarray:
     """Draw the next token of every text.
 
     Parameters
@@ -92,7 +95,7 @@ def sample_ids(logits, key: Key, temperature: float = 1.0, top_k: int | None = N
     return ids if devices.on_gpu(ids) else drawn_ids(ids, logits)
 
 
-def drawn_ids(ids: np.ndarray, logits=None) -> np.ndarray:
+def drawn_ids(ids: np.ndarray, logits: Array | None = None) -> np.ndarray:
     """`ids` (B,), or ValueError where one is -1: the logits of that row, if they are at hand, had no finite largest number."""
     if (ids < 0).any():
         row = int(np.argmax(ids < 0))
@@ -101,7 +104,7 @@ def drawn_ids(ids: np.ndarray, logits=None) -> np.ndarray:
     return ids
 
 
-def greedy_ids(logits) -> np.ndarray:
+def greedy_ids(logits: Array) -> np.ndarray:
     """The most probable next token of every text, the lower id among equals.
 
     Parameters

@@ -17,14 +17,18 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.beam import Hypothesis, search
+from minilm.models.encoder_decoder import EncoderDecoder
 from minilm.ops import checks, softmax
+from minilm.typing import Ids
 
 __all__ = ["beam_targets", "greedy_targets"]
 
 LOOK = 16  # steps of a greedy search on a GPU between two looks at which rows have ended
 
 
-def greedy_targets(model, source, lengths=None, *, begin: int, end: int, tokens: int = 256) -> list[np.ndarray]:
+def greedy_targets(
+    model: EncoderDecoder, source: Ids, lengths: Ids | None = None, *, begin: int, end: int, tokens: int = 256
+) -> list[np.ndarray]:
     """The target that takes the most probable token at every step.
 
     Parameters
@@ -67,7 +71,15 @@ def greedy_targets(model, source, lengths=None, *, begin: int, end: int, tokens:
 
 
 def beam_targets(
-    model, source, lengths=None, *, begin: int, end: int, tokens: int = 256, beams: int = 4, length_penalty: float = 1.0
+    model: EncoderDecoder,
+    source: Ids,
+    lengths: Ids | None = None,
+    *,
+    begin: int,
+    end: int,
+    tokens: int = 256,
+    beams: int = 4,
+    length_penalty: float = 1.0,
 ) -> list[list[Hypothesis]]:
     """The best targets that a beam search finds of each source, best first.
 

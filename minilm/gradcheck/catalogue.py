@@ -82,18 +82,18 @@ def _op_tasks(op) -> Iterator[Task]:
 
 def _module_tasks(cases: dict[str, Callable]) -> Iterator[Task]:
     for label, build in cases.items():
-        thing, inputs, options = build()
-        yield Task(label, subject_of(thing, inputs, options), None)
+        module, inputs, options = build()
+        yield Task(label, subject_of(module, inputs, options), None)
 
 
 def catalogue() -> dict[str, tuple[str, Callable[[], Iterator[Task]]]]:
     """name -> (kind, function that yields its tasks), in reading order."""
     from minilm.ops import registry
 
-    found = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
+    tasks = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
     for kind, things in (("layer", LAYERS), ("model", MODELS)):
-        found.update({name: (kind, lambda cases=cases: _module_tasks(cases)) for name, cases in things.items()})
-    return found
+        tasks.update({name: (kind, lambda cases=cases: _module_tasks(cases)) for name, cases in things.items()})
+    return tasks
 
 
 def select(names) -> list[str]:

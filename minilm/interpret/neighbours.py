@@ -43,11 +43,11 @@ def nearest(
     lengths = np.linalg.norm(table, axis=1)  # (V,)
     lengths = np.where(lengths == 0, 1, lengths)
     unit = table / lengths[:, None]  # (V, E)
-    order, found = np.empty((len(ids), count), np.int64), np.empty((len(ids), count), table.dtype)  # (N, k) each
+    order, similarities = np.empty((len(ids), count), np.int64), np.empty((len(ids), count), table.dtype)  # (N, k) each
     for part in blocks(len(ids)):
         cosines = unit[ids[part]] @ unit.T  # (n, V)
         cosines[np.arange(len(cosines)), ids[part]] = -np.inf
         cosines[:, probe.named :] = -np.inf
         order[part] = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        found[part] = np.take_along_axis(cosines, order[part], axis=1)
-    return order, found
+        similarities[part] = np.take_along_axis(cosines, order[part], axis=1)
+    return order, similarities

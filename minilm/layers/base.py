@@ -5,7 +5,7 @@ A layer keeps the contract of an op, and holds its parameters::
     y, saved = layer.forward(x, ..., key=None)
     dx = layer.backward(dy, saved)
 
-``backward`` returns the gradients by the inputs, in the order of forward's arguments, and *adds* the gradients by
+``backward`` returns the gradients with respect to the inputs, in the order of forward's arguments, and *adds* the gradients by
 the parameters to the gradient buffer. Between the two calls the layer remembers nothing, so it may be used twice in one
 model, and gradients add up over micro-batches.
 
@@ -16,31 +16,62 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.diagnosis import first_not_finite
+from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
+from minilm.random import Key
+from minilm.typing import DType, Seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Layer", "blank", "generator_of"]
 
-_blank: contextvars.ContextVar[bool] = contextvars.ContextVar("minilm_blank", default=False)
+_blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
 
 
 @contextlib.contextmanager
-def blank():
-    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded."""
-    token = _blank.set(True)
+def blank(weights: Mapping | None = None) -> Iterator[None]:
+    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded.
+
+    Parameters
+    ----------
+    weights : mapping of str to what has a ``shape``, optional
+        The weights that are to be loaded. A configuration may state any size, so layers that ask for far more than these are
+        refused with a ValueError as soon as they do; whether all fit is for the loading to say.
+    """
+    token = _blank.set(_Blank(weights))
     try:
         yield
     finally:
         _blank.reset(token)
 
 
-def generator_of(seed) -> np.random.Generator:
+class _Blank:
+    """How many arrays, and numbers in them, may still be made: several times what is there, since a head may start anew."""
+
+    def __init__(self, weights: Mapping | None):
+        shapes = None if weights is None else [each.shape for each in weights.values()]
+        self.there = 0 if shapes is None else sum(map(math.prod, shapes))
+        self.arrays = math.inf if shapes is None else 256 + 4 * len(shapes)
+        self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.there
+
+    def claim(self, shape: tuple[int, ...]) -> None:
+        self.arrays -= 1
+        self.numbers -= math.prod(shape)
+        if self.arrays < 0 or self.numbers < 0:
+            raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.there:,} numbers")
+
+
+def generator_of(seed: Seed) -> np.random.Generator:
     """A Generator from a whole number, from None (fresh entropy), or itself.
 
     A Generator is passed through, so that the parts of a model, drawing in turn from the one that the model made, start
@@ -86,7 +117,7 @@ class Layer:
     ((2, 3), ['gain'])
     """
 
-    def __init__(self, *, dtype=np.float32, seed=None):
+    def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)
         if self._dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64, got {self._dtype}")
@@ -94,7 +125,7 @@ class Layer:
 
     # --- what a layer is made of -------------------------------------------------------------------------------------
 
-    def parameter(self, name: str, shape: tuple[int, ...], initialise) -> Parameter:
+    def parameter(self, name: str, shape: tuple[int, ...], initialise: Initialiser) -> Parameter:
         """Declare the parameter ``self.<name>``.
 
         Parameters
@@ -106,7 +137,8 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        if _blank.get():
+        if (allowance := _blank.get()) is not None:
+            allowance.claim(shape)
             parameter = Parameter.zeros(shape, self._dtype)
         else:
             value = np.asarray(initialise(self._generator, shape))
@@ -152,7 +184,7 @@ class Layer:
         """Where the parameters lie: ``"cpu"`` or ``"cuda"``. Arguments must lie there too."""
         return self.parameters.device
 
-    def to(self, where) -> Layer:
+    def to(self, where: str | DType) -> Self:
         """Move all parameters to a device, or convert them to another precision, in place.
 
         Parameters
@@ -179,22 +211,22 @@ class Layer:
 
     # --- what a layer does -------------------------------------------------------------------------------------------
 
-    def forward(self, *inputs, key=None):
+    def forward(self, *inputs: Any, key: Key | None = None) -> tuple[Any, Any]:
         """Returns (outputs, saved)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dy, saved):
-        """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
+    def backward(self, dy: Any, saved: Any) -> Any:
+        """Returns the gradients with respect to the inputs; adds those of the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def diagnose(self, *inputs, key=None) -> str | None:
+    def diagnose(self, *inputs: Any, key: Key | None = None) -> str | None:
         """The first place where a number is not finite, such as "output of h.3": what to say when the loss is NaN.
 
         Parameters are `forward`'s; see `minilm.layers.diagnosis.first_not_finite`.
         """
         return first_not_finite(self, *inputs, key=key)
 
-    def __call__(self, *inputs, **options):
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The outputs alone, without ``saved``: for evaluation."""
         return self.forward(*inputs, **options)[0]
 

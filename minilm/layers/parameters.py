@@ -25,6 +25,7 @@ from minilm import devices
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
+from minilm.typing import DType
 
 _STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
 
@@ -74,7 +75,7 @@ class Parameter:
         self._gradient: np.ndarray | None = None
 
     @classmethod
-    def zeros(cls, shape, dtype) -> Parameter:
+    def zeros(cls, shape: tuple[int, ...], dtype: DType) -> Parameter:
         """A parameter of zeros, whose memory the system hands out only where something is written."""
         parameter = cls(np.zeros(0, dtype))
         parameter._value = np.zeros(shape, dtype)
@@ -133,7 +134,7 @@ class Parameter:
         return "cuda" if devices.on_gpu(self._value) else "cpu"
 
     def _convert(self, change) -> None:
-        """Leave the buffer, with ``change(array)`` in the place of each array."""
+        """Leave the buffer, with ``change(array)`` in place of each array."""
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._value = change(self._value)
@@ -218,10 +219,10 @@ class Parameters(Mapping):
     def __getitem__(self, name: str) -> np.ndarray:
         return self.entry(name).value
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._entries)
 
     @property
@@ -331,26 +332,31 @@ class Parameters(Mapping):
         return {name: np.array(devices.to_host(parameter.value)) for name, parameter in self._entries.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy values in by name. Nothing is changed unless all of them fit.
+        """Copy values in by name. Nothing is changed unless all of them fit (see `fitting`).
 
         Parameters
         ----------
         state : mapping of str to ndarray
-            One floating-point array for each parameter, rounded to this model's dtype. A tied parameter may come under
-            any of its names, or under several with equal numbers.
+            One floating-point array for each parameter, rounded to this model's dtype; it may still lie in a file. A tied
+            parameter may come under any of its names, or under several with equal numbers.
 
         Raises
         ------
         ValueError
             If names are missing or unknown or shapes differ; the message lists each.
         """
+        for name, array in self.fitting(state).items():
+            devices.copy_into(self._entries[name].value, array)
+
+    def fitting(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays of `load_state_dict` by the parameters' first names; ValueError unless all of them fit."""
         found, problems = {}, []
         for name, given in state.items():
             target = self.aliases.get(name, name)
             if target not in self._entries:
                 problems.append(f"unexpected {name}")
                 continue
-            array, wanted = np.asarray(given), self._entries[target].shape
+            array, wanted = given if hasattr(given, "dtype") else np.asarray(given), self._entries[target].shape
             if array.dtype.kind != "f":
                 problems.append(f"{name} must hold floating-point numbers, got {describe(array)}")
             elif array.shape != wanted:
@@ -361,8 +367,7 @@ class Parameters(Mapping):
         problems += [f"missing {name}" for name in self._entries if name not in found]
         if problems:
             raise ValueError("the state does not fit these parameters: " + "; ".join(problems))
-        for name, array in found.items():
-            self._entries[name].value = array
+        return found
 
     @property
     def device(self) -> str:
@@ -376,7 +381,7 @@ class Parameters(Mapping):
             if parameter.device != device:
                 parameter._convert(devices.to_device if device == "cuda" else devices.to_host)
 
-    def convert(self, dtype) -> None:
+    def convert(self, dtype: DType) -> None:
         """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):

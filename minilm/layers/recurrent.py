@@ -18,6 +18,7 @@ from minilm.layers.sequences import half, joined, time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty, release_after, scratch
 from minilm.random import Key
+from minilm.typing import Array, DType, Ids, Seed, State
 
 
 class Output(NamedTuple):
@@ -27,7 +28,7 @@ class Output(NamedTuple):
     h_n: np.ndarray  # (num_layers * directions, B, H), after each row's last step
 
     @property
-    def state(self):
+    def state(self) -> State:
         """What `forward` takes as ``state`` to go on from here."""
         return self.h_n
 
@@ -62,8 +63,8 @@ class Recurrent(Layer):
         variational: bool = False,
         weight_dropout: float = 0.0,
         orthogonal: bool = False,
-        dtype=np.float32,
-        seed=None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.input_size = checks.whole("input_size", input_size, 1, 2**31)
@@ -116,7 +117,7 @@ class Recurrent(Layer):
             weights[2:] = zeros, zeros
         return weights
 
-    def initial_state(self, batch: int):
+    def initial_state(self, batch: int) -> State:
         """A state of zeros for `batch` sequences, on the device of the weights."""
         module = devices.array_module(self._own("l0")[0].value)
         shape = (self.num_layers * self.directions, batch, self.hidden_size)
@@ -144,7 +145,9 @@ class Recurrent(Layer):
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def forward(self, x, state=None, lengths=None, *, key: Key | None = None):
+    def forward(
+        self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None
+    ) -> tuple[Output, Saved]:
         """Run over whole sequences.
 
         Parameters
@@ -192,7 +195,7 @@ class Recurrent(Layer):
         y = x.transpose(1, 0, 2) if self.batch_first else x
         return self.Output(y, *finals), Saved(runs, drops, weight_drops, x.shape, state is not None)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array | tuple[Array | None, ...], saved: Saved) -> tuple[Array, State | None]:
         """Gradients by x and by the state.
 
         Parameters
@@ -238,7 +241,7 @@ class Recurrent(Layer):
             return dx, None
         return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)
 
-    def step(self, x, state=None):
+    def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
         """One step, for generation.
 
         Parameters
@@ -292,52 +295,10 @@ class Recurrent(Layer):
             if parameter is not None and gradient is not None:
                 parameter.accumulate(gradient)
 
-    def settings(self):
+    def settings(self) -> str:
         parts = [str(self.input_size), str(self.hidden_size)]
         parts += [f"num_layers={self.num_layers}"] * (self.num_layers > 1) + ["bias=False"] * (not self.bias)
         parts += [f"dropout={self.dropout:g}"] * (self.dropout > 0) + ["variational=True"] * self.variational
         parts += [f"weight_dropout={self.weight_dropout:g}"] * (self.weight_dropout > 0)
         parts += ["bidirectional=True"] * self.bidirectional + ["batch_first=False"] * (not self.batch_first)
         return ", ".join(parts)
-
-
-def document(summary: str, parameters: str = ""):
-    """Fill in the docstring that the kinds share."""
-
-    def decorate(kind):
-        kind.__doc__ = f"{summary}\n{PARAMETERS}{parameters}{NOTES}"
-        return kind
-
-    return decorate
-
-
-PARAMETERS = """
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    num_layers : int
-        Each layer reads the outputs of the one below.
-    bias : bool
-        Whether there are bias_ih and bias_hh.
-    batch_first : bool
-        Whether x and y are (B, T, D), which is the default here, unlike in PyTorch, or (T, B, D).
-    dropout : float
-        Probability with which an input of any layer but the first is dropped, where `forward` is given a key.
-    bidirectional : bool
-        Whether each layer also runs backwards over the sequence; its outputs are then (..., 2 * hidden_size).
-    variational : bool
-        Drop the same elements at every time step (Gal and Ghahramani), between the layers; the recurrent
-        state itself is not dropped, see `weight_dropout` for that.
-    weight_dropout : float
-        Probability with which an element of weight_hh is dropped, for the whole sequence (Merity, Keskar and Socher).
-    orthogonal : bool
-        Let weight_hh start with orthogonal matrices, one for each gate.
-    dtype : {float32, float64}
-    seed : int, Generator or None
-"""
-NOTES = """
-    Notes
-    -----
-    Parameters are named as in PyTorch: ``weight_ih_l0`` (G*H, D), ``weight_hh_l0`` (G*H, H), ``bias_ih_l0`` and
-    ``bias_hh_l0`` (G*H,), then ``..._l0_reverse``, then ``..._l1``; all uniform in ±1/√H at first.
-"""

@@ -67,7 +67,7 @@ class Counts(NamedTuple):
         return x if self.Q is None else x + (self.Q @ rows) * _scale(E)
 
     def backward(self, dx, weight) -> None:
-        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+        """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
         dE = self.P.T @ dx  # (U, D)
         if self.Q is not None:
             dE += self.Q.T @ (dx * _scale(dx))
@@ -100,7 +100,7 @@ class Rows(NamedTuple):
         return x if self.q is None else x + (self.q[:, None] @ rows)[:, 0] * _scale(E)
 
     def backward(self, dx, weight) -> None:
-        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+        """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
         drows = self.p[:, :, None] * dx[:, None]  # (N, J, D)
         if self.q is not None:
             drows += self.q[:, :, None] * (dx * _scale(dx))[:, None]

@@ -188,7 +188,7 @@ class MemoryNetwork(Layer):
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
         du = self.output.backward(dlogits, saved.output)  # (B, D)
-        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradients by the sentences' vectors in each table
+        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradient of the sentences' vectors in each table
         for number, hop in reversed(list(enumerate(saved.hops))):
             du, dm, dc = self._hop_backward(du, hop, saved.mask)
             before, after = self._places(number)

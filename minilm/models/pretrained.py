@@ -103,7 +103,7 @@ class Pretrained:
             raise ValueError(f"{folder}: {cls.__name__} reads model_type {wanted}, got {family!r}")
         published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
-        with blank():
+        with weights.WeightFolder(folder) as stored, blank(stored):
             model = cls(config, seed=seed, dtype=dtype)
         keymap = weights.KEYMAPS[family]
         done = weights.load_weights(model, folder, keymap, may_lack=cls.may_lack, may_exceed=cls.may_exceed)

@@ -85,16 +85,18 @@ class WeightAverage:
         finally:
             self.parameters.flat[...] = own
 
+    def views(self) -> dict[str, np.ndarray]:
+        """The averages by the names of the parameters, as they lie in the flat buffer."""
+        return self.parameters.split(self._flat)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the averages by name, and ``updates``."""
-        averages = {
-            f"average.{name}": np.array(devices.to_host(array)) for name, array in self.parameters.split(self._flat).items()
-        }
+        averages = {f"average.{name}": np.array(devices.to_host(view)) for name, view in self.views().items()}
         return {"updates": np.array(self.updates, np.int64), **averages}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy in what `state_dict` gave. Nothing is changed unless all of it fits."""
-        views = {f"average.{name}": view for name, view in self.parameters.split(self._flat).items()}
+        views = {f"average.{name}": view for name, view in self.views().items()}
         problems = [f"missing {name}" for name in ("updates", *views) if name not in state]
         problems += [f"unexpected {name}" for name in state if name != "updates" and name not in views]
         problems += [

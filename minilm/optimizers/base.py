@@ -134,31 +134,32 @@ class Optimizer:
 
     # --- saving and loading ------------------------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """Copies of the state by name, such as ``m.embedding.weight``, and ``steps``: arrays, as safetensors stores them."""
-        found = {"steps": np.array(self.steps, np.int64)}
-        for slot, flat in self.state.items():
-            found.update(
-                {f"{slot}.{name}": np.array(devices.to_host(array)) for name, array in self.parameters.split(flat).items()}
-            )
-        return found
+    def views(self) -> dict[str, np.ndarray]:
+        """The arrays of the state by name, such as ``m.embedding.weight``, as they lie in the flat buffers."""
+        slots = {slot: self.parameters.split(flat) for slot, flat in self.state.items()}
+        return {f"{slot}.{name}": view for slot, views in slots.items() for name, view in views.items()}
+
+    def state_dict(self, *, copies: bool = True) -> dict[str, np.ndarray]:
+        """Copies on the host of `views`, or these themselves, and ``steps``: arrays, as safetensors stores them."""
+        views = self.views()
+        if copies:
+            views = {name: np.array(devices.to_host(view)) for name, view in views.items()}
+        return {"steps": np.array(self.steps, np.int64), **views}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy in what `state_dict` gave. Nothing is changed unless all of it fits.
+        """Copy in what `state_dict` gave, from arrays or from a file. Nothing is changed unless all of it fits.
 
         Raises
         ------
         ValueError
             If names are missing or unknown, or shapes or dtypes differ; the message lists each.
         """
-        views = {}
-        for slot, flat in self.state.items():
-            views.update({f"{slot}.{name}": view for name, view in self.parameters.split(flat).items()})
+        views = self.views()
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
         for name, given in state.items():
-            array, view = np.asarray(given), views.get(name)
+            array, view = given if hasattr(given, "dtype") else np.asarray(given), views.get(name)
             if name == "steps":
-                if array.shape != () or array.dtype.kind not in "iu" or array < 0:
+                if array.shape != () or array.dtype.kind not in "iu" or int(array) < 0:
                     problems.append(f"steps must be a whole number of at least 0, got {given!r:.60}")
             elif view is None:
                 problems.append(f"unexpected {name}")

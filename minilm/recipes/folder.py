@@ -23,6 +23,7 @@ import csv
 import io
 import json
 import os
+from typing import Any
 
 import minilm
 from minilm import devices, tokenizers
@@ -33,7 +34,7 @@ from minilm.recipes.state import RecipeState, Row
 from minilm.training import tensors
 from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
 from minilm.training.log import NO_PLOTS
-from minilm.training.run import load_weights, tokenizer_of
+from minilm.training.run import load_weights, open_weights, tokenizer_of
 
 __all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
@@ -117,7 +118,7 @@ def vocabulary_writers(recipe) -> dict:
 
 def weights_writer(recipe, metadata) -> dict:
     """The function that writes the weights as the model has them."""
-    return {WEIGHTS: lambda file: tensors.write(file, devices.to_host(dict(recipe.model.parameters)), metadata)}
+    return {WEIGHTS: lambda file: tensors.write(file, dict(recipe.model.parameters), metadata)}
 
 
 def remove_stale(folder: Folder) -> None:
@@ -182,24 +183,21 @@ def read(folder, device: str = "cpu"):
             recipe.vocabularies[name] = (
                 tokenizer_of(folder, contents[file], file) if known else tokenizers.load(os.path.join(folder, file))
             )
-        with blank():
+        with blank(contents[WEIGHTS]):
             recipe.model = recipe.make_model(0)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: {error}") from None
-    load_weights(recipe.model, os.path.join(folder, WEIGHTS), contents[WEIGHTS])
+    load_weights(recipe.model, contents[WEIGHTS])
     recipe.model.to(device)
     return recipe
 
 
-def _contents(folder: str) -> dict[str, bytes]:
+def _contents(folder: str) -> dict[str, Any]:
     """The files that a trained model is made of, of one step; those of an earlier minilm as they are."""
     if os.path.lexists(os.path.join(folder, LAYOUT.state)):
         return Checkpoint.read(folder, layout=LAYOUT, without=(OPTIMIZER,)).contents
-    contents = {}
-    for name in (CONFIG, WEIGHTS):
-        with open(os.path.join(folder, name), "rb") as file:
-            contents[name] = file.read()
-    return contents
+    with open(os.path.join(folder, CONFIG), "rb") as file:
+        return {CONFIG: file.read(), WEIGHTS: open_weights(os.path.join(folder, WEIGHTS))}
 
 
 def _own(name: str) -> str:

@@ -5,7 +5,6 @@ The protocol is that of `minilm.training.checkpoint`, the files are those of `mi
 
 from __future__ import annotations
 
-import os
 import time
 
 from minilm.recipes import folder as files
@@ -49,7 +48,7 @@ class Kept:
             return
         model, self._checkpoint = self.recipe.model, None
         if optimizer is None:
-            load_weights(model, os.path.join(checkpoint.folder, files.WEIGHTS), checkpoint.contents[files.WEIGHTS])
+            load_weights(model, checkpoint.contents[files.WEIGHTS])
         else:
             snapshot.put_back(model, optimizer, average, checkpoint)
 

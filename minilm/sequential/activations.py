@@ -6,10 +6,13 @@ the function gave, and serve recurrent layers too (`minilm.sequential.stepwise`)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm.mistaken import did_you_mean
 from minilm.ops import activations, softmax
+from minilm.typing import Array
 
 __all__ = ["FUNCTIONS", "activation_name", "backward", "forward"]
 
@@ -59,7 +62,7 @@ PAIRS = {
 }
 
 
-def activation_name(given) -> str:
+def activation_name(given: str | None) -> str:
     """The checked name; None is ``linear``."""
     if given is None:
         return "linear"
@@ -69,7 +72,7 @@ def activation_name(given) -> str:
     return given
 
 
-def forward(name: str, x):
+def forward(name: str, x: Array) -> tuple[Array, Any]:
     """Returns (y, saved), both of x's shape or None."""
     if name not in PAIRS:
         y = FUNCTIONS[name][0](x)
@@ -77,7 +80,7 @@ def forward(name: str, x):
     return (x, None) if PAIRS[name] is None else PAIRS[name].forward(x)
 
 
-def backward(name: str, dy, saved):
+def backward(name: str, dy: Array, saved: Any) -> Array:
     """Returns dx, of dy's shape."""
     if name not in PAIRS:
         return dy * FUNCTIONS[name][1](saved)

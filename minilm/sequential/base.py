@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.layers.base import Layer, generator_of
 from minilm.ops import checks
 from minilm.sequential.initializers import Constant, Initializer
+from minilm.typing import Array, DType, Seed
 
-__all__ = ["UNBUILT", "SequentialLayer", "snake_case", "units"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["UNBUILT", "LayerOptions", "SequentialLayer", "snake_case", "units"]
 
 UNBUILT = "give the model an Input, or call build, fit or predict first"
 NO_BATCH = "input_shape must be a tuple of whole numbers or None without the batch, such as (None, 8)"
@@ -23,9 +30,21 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def units(name: str, value) -> int:
+def units(name: str, value: int) -> int:
     """A width: a whole number of at least 1."""
     return checks.whole(name, value, 1, 2**31)
+
+
+class LayerOptions(TypedDict, total=False):
+    """What every layer of `Sequential` takes beside its own arguments; see `SequentialLayer`."""
+
+    name: str | None
+    trainable: bool
+    input_shape: tuple | None
+    batch_input_shape: tuple | None
+    batch_shape: tuple | None
+    input_dim: int | None
+    dtype: DType | None
 
 
 class SequentialLayer(Layer):
@@ -57,7 +76,7 @@ class SequentialLayer(Layer):
     passes_mask = True
     reads_width = True  # whether the weights depend on the last axis of the input
 
-    def __new__(cls, *arguments, **options):
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
         self = super().__new__(cls)
         try:  # the arguments are the configuration, as they were given
             bound = inspect.signature(cls.__init__).bind(self, *arguments, **options)
@@ -70,7 +89,15 @@ class SequentialLayer(Layer):
         return self
 
     def __init__(
-        self, *, name=None, trainable=True, input_shape=None, batch_input_shape=None, batch_shape=None, input_dim=None, dtype=None
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: tuple | None = None,
+        batch_input_shape: tuple | None = None,
+        batch_shape: tuple | None = None,
+        input_dim: int | None = None,
+        dtype: DType | None = None,
     ):
         super().__init__(seed=0)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
@@ -92,7 +119,7 @@ class SequentialLayer(Layer):
 
     # --- building ----------------------------------------------------------------------------------------------------
 
-    def build(self, shape: tuple, generator=None, dtype=np.float32) -> tuple:
+    def build(self, shape: tuple, generator: Seed = None, dtype: DType = np.float32) -> tuple:
         """Make the weights for inputs of `shape`, the batch (None) included; returns the shape of the outputs."""
         if self.built:
             raise ValueError(f"layer {self.label()} is built already; a layer stands in one place of one model")
@@ -119,7 +146,7 @@ class SequentialLayer(Layer):
         """The shape of the outputs for inputs of `shape`, the batch (None) included."""
         return tuple(shape)
 
-    def compute_mask(self, x, mask=None):
+    def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
         """The mask of the outputs."""
         return mask if self.passes_mask else None
 
@@ -133,14 +160,14 @@ class SequentialLayer(Layer):
         """Copies of the weights, in Keras's order and orientation."""
         return []
 
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
-        self.assign(self.check_weights(weights))
+        self.assign([np.asarray(weight) for weight in self.check_weights(weights)])
 
-    def check_weights(self, weights) -> list[np.ndarray]:
+    def check_weights(self, weights: Sequence[ArrayLike]) -> list[np.ndarray]:
         """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
         wanted = self.weight_shapes()
-        weights = [np.asarray(weight) for weight in weights]
+        weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]
         if not self.built:
             raise ValueError(f"layer {self.label()} has no weights yet: {UNBUILT}")
         if len(weights) != len(wanted):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.ops import checks
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["Data", "as_inputs", "prepared", "to_categorical", "weighted"]
 
@@ -19,12 +23,12 @@ class Data(NamedTuple):
     y: np.ndarray  # (N, ...)
     weight: np.ndarray | None  # (N,) or (N, T)
 
-    def rows(self, where) -> Data:
+    def rows(self, where: Any) -> Data:
         """Some of the rows."""
         return Data(self.x[where], self.y[where], None if self.weight is None else self.weight[where])
 
 
-def as_inputs(name: str, given) -> np.ndarray:
+def as_inputs(name: str, given: Any) -> np.ndarray:
     """Numbers of any kind as an array with at least one axis."""
     if hasattr(given, "__next__") or (hasattr(given, "__iter__") and not hasattr(given, "__len__")):
         raise TypeError(f"{name} must be an array, got {type(given).__name__}")
@@ -41,7 +45,7 @@ def as_inputs(name: str, given) -> np.ndarray:
     return array
 
 
-def prepared(model, x, y, sample_weight=None) -> Data:
+def prepared(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Data:
     """x, y and weights checked against each other and against the model, which is built for x where it is not yet."""
     if y is None:
         raise ValueError("y is missing: fit and evaluate want inputs x and targets y")
@@ -60,7 +64,7 @@ def prepared(model, x, y, sample_weight=None) -> Data:
     return Data(x, y, weight)
 
 
-def weighted(model, data: Data, class_weight: dict | None) -> Data:
+def weighted(model: Sequential, data: Data, class_weight: dict | None) -> Data:
     """The examples with the weights of their classes: for training, not for what is measured."""
     if class_weight is None:
         return data
@@ -152,7 +156,7 @@ def _refuse(model, y, output, wanted) -> None:
     raise ValueError(says)
 
 
-def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
+def to_categorical(y: ArrayLike, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (...) as one-hot rows (..., num_classes) of float32."""
     y = np.asarray(y)
     if y.dtype.kind == "f" and (y == np.floor(y)).all():

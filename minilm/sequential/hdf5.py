@@ -17,16 +17,21 @@ import contextlib
 import io
 import json
 import zipfile
-from typing import NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 import minilm
+from minilm.files import json_object, unpacked_limit
 from minilm.sequential import keras_config
 from minilm.sequential.base import snake_case
 from minilm.sequential.bidirectional import Bidirectional
 from minilm.sequential.recurrence import Recurrent
 from minilm.sequential.steps import TimeDistributed
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["HDF5", "ZIP", "Stored", "archive", "library", "read", "whole", "weights_alone"]
 
@@ -42,11 +47,12 @@ class Stored(NamedTuple):
     keras: dict | None  # Keras's description
     training: dict | None  # Keras's description of compile
     weights: object  # ``weights(model)`` gives a list for each layer that has some
+    arrays: dict  # all of them by name, for their shapes
     state: dict  # of our optimizer
     unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
 
 
-def library():
+def library() -> ModuleType:
     """h5py; ValueError that says how to get it."""
     try:
         import h5py
@@ -93,8 +99,8 @@ def _read_nested(file, model) -> list[list[np.ndarray]]:
     for layer, name in _groups(model):
         weights = []
         for path, _ in _parts(layer):
-            group = file.get(f"layers/{name}/{path}")
-            weights += [] if group is None else [np.array(group[key]) for key in sorted(group, key=int)]
+            group = _at(file, f"layers/{name}/{path}")
+            weights += [] if group is None else [_array(_at(group, key)) for key in sorted(group, key=int)]
         every.append(weights)
     return every
 
@@ -113,11 +119,36 @@ def _write_flat(group, model) -> None:
 
 def _read_flat(group) -> list[list[np.ndarray]]:
     layers = [_text(name) for name in group.attrs["layer_names"]]
-    return [[np.array(group[layer][_text(name)]) for name in group[layer].attrs["weight_names"]] for layer in layers]
+    return [
+        [_array(_at(group, f"{layer}/{_text(name)}")) for name in _at(group, layer).attrs["weight_names"]] for layer in layers
+    ]
 
 
 def _text(value) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _at(group, path: str):
+    """What lies at a path, or None; ValueError for a link, which may lead into another file."""
+    for name in path.split("/"):
+        link = group.get(name, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, library().HardLink):
+            raise ValueError(f"{path} is a link, which is not followed")
+        group = group[name]
+    return group
+
+
+def _array(dataset) -> np.ndarray:
+    """The numbers of a dataset that lie in the file itself; ValueError for others, and for more than a file of its size holds."""
+    if not isinstance(dataset, library().Dataset):
+        raise ValueError("a weight is missing, or is no array")
+    if dataset.is_virtual or dataset.external:
+        raise ValueError(f"{dataset.name} lies in another file, which is not read")
+    if dataset.nbytes > unpacked_limit(dataset.id.get_storage_size()):
+        raise ValueError(f"{dataset.name} tells of {dataset.nbytes:,} bytes and holds {dataset.id.get_storage_size():,}")
+    return np.array(dataset)
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -130,12 +161,12 @@ def _bytes(fill) -> bytes:
     return memory.getvalue()
 
 
-def weights_alone(model, nested: bool) -> bytes:
+def weights_alone(model: Sequential, nested: bool) -> bytes:
     """A file of a model's weights, in the form of Keras 3 or the older one."""
     return _bytes(lambda file: (_write_nested if nested else _write_flat)(file, model))
 
 
-def whole(model, content: dict, state: dict) -> bytes:
+def whole(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras's ``save("x.h5")`` writes it."""
 
     def fill(file):
@@ -152,7 +183,7 @@ def whole(model, content: dict, state: dict) -> bytes:
     return _bytes(fill)
 
 
-def archive(model, content: dict, state: dict) -> bytes:
+def archive(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras 3's ``save("x.keras")`` writes it."""
     config = keras_config.model_to_keras(model)
     for each in config["layers"]:
@@ -188,42 +219,62 @@ def _sound(kind: str):
         raise ValueError(f"is no {kind} of Keras: {' '.join(str(error).split())}") from None
 
 
-def read(content: bytes) -> Stored:
+def read(path: str) -> Stored:
     """What a file of HDF5 or an archive of Keras 3 holds; ValueError where it is broken or none of these."""
     library()
     described = ours = None
-    if content.startswith(ZIP):
-        with _sound("archive"), zipfile.ZipFile(io.BytesIO(content)) as parts:
-            described = json.loads(parts.read("config.json"))
+    file = path
+    if zipfile.is_zipfile(path):
+        with _sound("archive"), zipfile.ZipFile(path) as parts:
+            described = json_object("config.json", _member(parts, "config.json"))
             if f"{OURS}.json" in parts.namelist():
-                ours = json.loads(parts.read(f"{OURS}.json"))
-            content = parts.read(WEIGHTS)
+                ours = json_object(f"{OURS}.json", _member(parts, f"{OURS}.json"))
+            file = io.BytesIO(_member(parts, WEIGHTS))
     with _sound("HDF5 file"):
-        return _read_hdf5(library().File(io.BytesIO(content), "r"), described, ours)
+        return _read_hdf5(library().File(file, "r"), described, ours)
+
+
+def _member(parts: zipfile.ZipFile, name: str) -> bytes:
+    """A file of an archive; ValueError for one that is packed more tightly than files of models are."""
+    info = parts.getinfo(name)
+    if info.file_size > unpacked_limit(info.compress_size):
+        raise ValueError(f"{name} would be {info.file_size:,} bytes, from {info.compress_size:,}")
+    return parts.read(name)
 
 
 def _read_hdf5(file, described, ours) -> Stored:
     attributes = file.attrs
     training = None if described is None else described.get("compile_config")
     if described is None and "model_config" in attributes:
-        described = json.loads(_text(attributes["model_config"]))
-        training = json.loads(_text(attributes["training_config"])) if "training_config" in attributes else None
+        described = _json(attributes, "model_config")
+        training = _json(attributes, "training_config") if "training_config" in attributes else None
     if ours is None and OURS in attributes:
-        ours = json.loads(_text(attributes[OURS]))
-    state = {name: np.array(array) for name, array in file[STATE].items()} if STATE in file else {}
+        ours = _json(attributes, OURS)
+    state = {name: _array(_at(file, f"{STATE}/{name}")) for name in _at(file, STATE) or ()}
 
     def weights(model):
-        group = file.get("model_weights", file)
+        group = _at(file, "model_weights") or file
         with _sound("HDF5 file"):
             layers = _read_flat(group) if "layer_names" in group.attrs else _read_nested(file, model)
         return [each for each in layers if each]
 
-    return Stored(ours, described, training, weights, state, _optimizer_has_stepped(file))
+    return Stored(ours, described, training, weights, _datasets(file), state, _optimizer_has_stepped(file))
+
+
+def _json(attributes, name: str) -> dict:
+    return json_object(name, _text(attributes[name]).encode())
+
+
+def _datasets(file) -> dict:
+    """Every array of a file by its path."""
+    every = {}
+    file.visititems(lambda name, item: every.update({name: item}) if isinstance(item, library().Dataset) else None)
+    return every
 
 
 def _optimizer_has_stepped(file) -> bool:
     """Whether there is a state of an optimizer of Keras's: its first array counts the steps."""
-    group = file.get("optimizer_weights")
+    group = _at(file, "optimizer_weights")
     names = [] if group is None else list(group.attrs.get("weight_names", ()))
-    steps = group[_text(names[0])] if names else file.get("optimizer/vars/0")
-    return steps is not None and bool(np.array(steps).any())
+    steps = _at(group, _text(names[0])) if names else _at(file, "optimizer/vars/0")
+    return steps is not None and bool(_array(steps).any())

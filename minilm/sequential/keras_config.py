@@ -7,11 +7,15 @@ left out where they say no more than the default, and refused by name where they
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minilm.sequential import initializers, layers, losses, optimizers
 from minilm.sequential.base import SequentialLayer
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["compile_as", "compile_from_keras", "layers_from_keras", "model_from_keras", "model_to_keras", "training_to_keras"]
 
@@ -24,7 +28,7 @@ FOLLOWED = {"reduction": ("sum_over_batch_size", "auto", None), "axis": (-1,), "
 # --- ours in Keras's words -------------------------------------------------------------------------------------------
 
 
-def model_to_keras(model) -> dict:
+def model_to_keras(model: Sequential) -> dict:
     """Keras's configuration of a Sequential."""
     shape = list(model.input_shape)
     head = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "input_layer"}}
@@ -73,7 +77,7 @@ def training_to_keras(compiled: dict | None) -> dict | None:
 # --- Keras's in ours -------------------------------------------------------------------------------------------------
 
 
-def model_from_keras(cls, description: dict):
+def model_from_keras(cls: type, description: dict) -> Sequential:
     """The model that Keras described, with new weights; ValueError names what is not here."""
     config = description["config"]
     if description.get("class_name") != "Sequential":
@@ -139,7 +143,7 @@ def _argument(value):
     return _layer(value)
 
 
-def compile_from_keras(model, training: dict) -> None:
+def compile_from_keras(model: Sequential, training: dict) -> None:
     """Compile a model as Keras's was, where all of that is here; else a warning says that it is not."""
     try:
         arguments = compile_as(training)

@@ -19,6 +19,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops import checks, embedding
 from minilm.ops.embedding.spec import Saved
+from minilm.typing import Array
 
 __all__ = ["Places", "places", "moved", "moved_back", "held", "held_back"]
 
@@ -52,19 +53,19 @@ def places(mask: np.ndarray, reverse: bool) -> Places | None:
     return Places(np.maximum(lengths, 1), order, hold, empty if there or empty.any() else None, kept)
 
 
-def moved(x, where: Places):
+def moved(x: Array, where: Places) -> Array:
     """x (T, B, D) with the steps that count first."""
     return x if where.order is None else np.take_along_axis(x, where.order, axis=0)
 
 
-def moved_back(dx, where: Places):
+def moved_back(dx: Array, where: Places) -> Array:
     """Gradient of `moved`: dx (T, B, D) with every step at its old place."""
     if where.empty is not None:  # such a row was given one step, since the ops want one
         dx = np.where(where.empty[:, None], dx.dtype.type(0), dx)
     return dx if where.order is None else np.take_along_axis(dx, np.argsort(where.order, axis=0), axis=0)
 
 
-def held(y, where: Places, zero: bool):
+def held(y: Array, where: Places, zero: bool) -> Array:
     """The outputs at all steps: y (T, B, H) of the moved steps, at their old places.
 
     At a masked step it is the output of the step before, zeros if there is none; with `zero` always zeros.
@@ -76,7 +77,7 @@ def held(y, where: Places, zero: bool):
     return np.where(shown[:, :, None], found, y.dtype.type(0))
 
 
-def held_back(dy, where: Places, zero: bool):
+def held_back(dy: Array, where: Places, zero: bool) -> Array:
     """Gradient of `held`: a step's output is that of all masked steps that follow it too."""
     (T, B, H), none = dy.shape, dy.dtype.type(0)
     found = moved(np.where(where.kept[:, :, None], dy, none), where)  # each moved step once

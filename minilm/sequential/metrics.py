@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from minilm import devices
 from minilm.mistaken import did_you_mean
 from minilm.sequential.losses import KINDS, SHORT, Loss, loss_of
+from minilm.typing import Array
 
 __all__ = ["Metric", "metric_of"]
 
@@ -48,7 +50,7 @@ class Metric:
         Whether the function takes arrays of a GPU as well. Without it batches are read back for it, each of them.
     """
 
-    def __init__(self, name: str, function, anywhere: bool = False):
+    def __init__(self, name: str, function: Callable, anywhere: bool = False):
         self.name, self.function, self.anywhere = name, function, anywhere
         self.reset()
 
@@ -56,7 +58,7 @@ class Metric:
         """Forget all batches."""
         self.total, self.weight = 0.0, 0.0
 
-    def update(self, y_true, y_pred, mask=None) -> None:
+    def update(self, y_true: Array, y_pred: Array, mask: Array | None = None) -> None:
         """Count a batch; `mask` has the shape of the function's values, True for those that count."""
         if not self.anywhere:
             y_true, y_pred, mask = devices.to_host((y_true, y_pred, mask))
@@ -81,7 +83,7 @@ class Metric:
         return total / weight if weight else 0.0
 
 
-def metric_of(given, loss: Loss, width: int) -> Metric:
+def metric_of(given: str | Metric | Callable, loss: Loss, width: int) -> Metric:
     """The metric of a name, or of a function of (y_true, y_pred) that gives a number for every row.
 
     "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.

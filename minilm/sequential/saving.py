@@ -15,22 +15,28 @@ import importlib
 import json
 import os
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import minilm
-from minilm.files import written_whole
+from minilm.files import json_object, written_whole
+from minilm.layers.base import blank
 from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
 from minilm.training import tensors
+from minilm.typing import PathLike
 from minilm.weights import TensorFile
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["config_of", "format_of", "from_config", "load_model", "load_weights", "save", "save_weights"]
 
 KEY, STATE = "minilm_sequential", "optimizer/"
 
 
-def config_of(model) -> dict:
+def config_of(model: Sequential) -> dict:
     """The layers and their arguments, as JSON can hold them."""
     layers = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers]
     shape = model.input_shape
@@ -42,7 +48,7 @@ def config_of(model) -> dict:
     }
 
 
-def from_config(cls, config: dict, seed: int | None = None):
+def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
     """The model that `config_of` told of, with new weights."""
     model = cls(name=config.get("name", "sequential"), seed=seed, dtype=np.dtype(config.get("dtype", "float32")))
     for each in config["layers"]:
@@ -92,7 +98,7 @@ def _written(filepath, overwrite: bool):
     return written_whole(path)
 
 
-def format_of(filepath) -> str:
+def format_of(filepath: PathLike) -> str:
     """By the name: "keras", "hdf5" or "safetensors"; ValueError where writing it wants a library that is not there.
 
     A .keras file is written as safetensors where h5py is not there, and a warning says so; `load_model` reads either.
@@ -114,7 +120,7 @@ def format_of(filepath) -> str:
     return "safetensors"
 
 
-def save_weights(model, filepath, overwrite: bool = True) -> None:
+def save_weights(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
     """Write the weights alone: of a name in .weights.h5 in the form of Keras 3, in .h5 in that of its older files."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
@@ -128,7 +134,7 @@ def save_weights(model, filepath, overwrite: bool = True) -> None:
             tensors.write(file, _weights(model), {"format": "np"})
 
 
-def save(model, filepath, overwrite: bool = True) -> None:
+def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
     """Write a model whole.
 
     Parameters
@@ -150,7 +156,7 @@ def save(model, filepath, overwrite: bool = True) -> None:
             file.write((hdf5.whole if kind == "hdf5" else hdf5.archive)(model, content, state))
 
 
-def load_model(kind: type, filepath, compile: bool = True):
+def load_model(kind: type, filepath: PathLike, compile: bool = True) -> Sequential:
     """The model, of the class `kind`, of a file that `save` wrote, or Keras's own, of layers that both have.
 
     Raises
@@ -180,7 +186,8 @@ def _with(path: str, error: Exception) -> str:
 
 def _ours(kind: type, stored: hdf5.Stored, compile: bool):
     content = stored.content
-    model = from_config(kind, content["model"], content.get("seed"))
+    with blank(stored.arrays):
+        model = from_config(kind, content["model"], content.get("seed"))
     _assign(model, stored)
     for name in content["frozen"]:
         model.get_layer(name).trainable = False
@@ -191,7 +198,8 @@ def _ours(kind: type, stored: hdf5.Stored, compile: bool):
 
 def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
     """A model that Keras wrote; the state of its optimizer has another form, and stays behind with a warning."""
-    model = keras_config.model_from_keras(kind, stored.keras)
+    with blank(stored.arrays):
+        model = keras_config.model_from_keras(kind, stored.keras)
     _assign(model, stored)
     if compile and stored.training is not None:
         keras_config.compile_from_keras(model, stored.training)
@@ -203,16 +211,14 @@ def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
 def _read(path: str) -> hdf5.Stored:
     """What a file holds, whatever its name; its first bytes tell the format."""
     with open(path, "rb") as file:
-        content = file.read()
-    if content.startswith((hdf5.HDF5, hdf5.ZIP)):
-        return hdf5.read(content)
-    with TensorFile(path) as file:
-        metadata = dict(file.metadata)
-    arrays = tensors.read(content)
-    state = {name.removeprefix(STATE): array for name, array in arrays.items() if name.startswith(STATE)}
-    weights = {name: array for name, array in arrays.items() if not name.startswith(STATE)}
-    ours = json.loads(metadata[KEY]) if KEY in metadata else None
-    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), state)
+        begin = file.read(4)
+    if begin in (hdf5.HDF5, hdf5.ZIP):
+        return hdf5.read(path)
+    file = TensorFile(path)
+    state = file.arrays(STATE)
+    weights = {name: array for name, array in file.arrays().items() if not name.startswith(STATE)}
+    ours = json_object(path, file.metadata[KEY].encode()) if KEY in file.metadata else None
+    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), weights, state)
 
 
 def _compile(model, settings: dict, state: dict) -> None:
@@ -224,7 +230,7 @@ def _compile(model, settings: dict, state: dict) -> None:
         model.optimizer.load_state_dict(state)
 
 
-def load_weights(model, filepath) -> None:
+def load_weights(model: Sequential, filepath: PathLike) -> None:
     """Read the weights that a file holds, ours or Keras's; the model must be built."""
     path = os.fspath(filepath)
     try:
@@ -251,12 +257,12 @@ def _assign(model, stored: hdf5.Stored) -> None:
 
 def _by_name(model, given: dict) -> list[list[np.ndarray]]:
     """The arrays of each layer that has weights, of arrays by name."""
-    wanted = _weights(model)
+    wanted = {f"{layer.name}/{name}": shape for layer in model.layers for name, shape in layer.weight_shapes().items()}
     problems = [f"missing {name}" for name in wanted if name not in given] + [f"unexpected {n}" for n in given if n not in wanted]
     problems += [
-        f"{name} has shape {given[name].shape}, wanted {wanted[name].shape}"
-        for name in wanted
-        if name in given and given[name].shape != wanted[name].shape
+        f"{name} has shape {given[name].shape}, wanted {shape}"
+        for name, shape in wanted.items()
+        if name in given and given[name].shape != shape
     ]
     if problems:
         raise ValueError("the weights do not fit this model: " + "; ".join(problems))

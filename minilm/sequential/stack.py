@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.layers.base import Layer
@@ -15,6 +18,7 @@ from minilm.ops import checks
 from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
 from minilm.sequential.core import Embedding, Input
 from minilm.sequential.table import table
+from minilm.typing import DType, Seed
 
 __all__ = ["Stack", "lock"]
 
@@ -35,7 +39,7 @@ class Stack(Layer):
         Of the first weights.
     """
 
-    def __init__(self, name: str, *, dtype=np.float32, seed=None):
+    def __init__(self, name: str, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.name = name
         self.layers: list[SequentialLayer] = []
@@ -45,7 +49,7 @@ class Stack(Layer):
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
-    def add(self, layer) -> None:
+    def add(self, layer: SequentialLayer | Input) -> None:
         """Add a layer at the end, or before all others an `Input`."""
         if isinstance(layer, Input):
             if self.layers or self._declared:
@@ -116,7 +120,7 @@ class Stack(Layer):
         """With None for the batch; None before the model is built."""
         return self.layers[-1].output_shape if self.built else None
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: tuple | None = None) -> None:
         """Make the weights for inputs of a shape that has the batch (None) first."""
         shape = self._declared if input_shape is None else (None, *shape_of(tuple(input_shape)[1:]))
         if shape is None:
@@ -194,7 +198,7 @@ class Stack(Layer):
         """Copies of all weights in Keras's order and orientation."""
         return [weight for layer in self.layers for weight in layer.get_weights()]
 
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Copy weights in, in the order and orientation of `get_weights`."""
         weights, start = list(weights), 0
         counts = [len(layer.weight_shapes()) if layer.built else 0 for layer in self.layers]
@@ -212,7 +216,13 @@ class Stack(Layer):
             raise ValueError(f"the model has no weights yet: {UNBUILT}")
         return self.parameters.count
 
-    def summary(self, line_length=None, positions=None, print_fn=None, **_) -> None:  # type: ignore[override]
+    def summary(  # type: ignore[override]
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        **_: Any,
+    ) -> None:
         """Print the table of the layers, or hand it to `print_fn`."""
         (print_fn or print)(table(self, line_length))
 
@@ -226,7 +236,7 @@ class Stack(Layer):
         """Where the weights lie, or are to lie when they are made: ``"cpu"`` or ``"cuda"``."""
         return next((parameter.device for _, parameter in self.named_parameters()), self._where)
 
-    def to(self, where) -> Stack:
+    def to(self, where: str | DType) -> Stack:
         """Move the weights, or convert them, as all layers' `to`; those that are made later come there too."""
         super().to(where)
         if isinstance(where, str) and where in devices.DEVICES:

@@ -262,7 +262,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _safe_cut(self, text: str) -> int:
-        """The largest n such that no token can cross from text[:n] into text[n:], whatever stands before and after; or 0."""
+        """The largest n such that no token can cross from text[:n] into text[n:], whatever comes before and after; or 0."""
 
     @abstractmethod
     def _decode(self, ids: np.ndarray, state) -> tuple[str, object]:
@@ -308,16 +308,16 @@ class DecodeStream:
         return text
 
 
-def from_fields(path, fields: dict, classes: dict, *beside):
-    """The tokenizer that a file's fields, and what lies beside it, describe; ValueError naming the file if none of `classes`."""
+def from_fields(path, fields: dict, classes: dict, *folder_config):
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
     path = files.file_in(path)
     kind = files.kind_of(fields)
     if kind not in classes:
         raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
     try:
-        return classes[kind]._from_fields({**fields, "type": kind}, *beside)
+        return classes[kind]._from_fields({**fields, "type": kind}, *folder_config)
     except ValueError as error:
-        named = any(each.folder and str(error).startswith(each.folder) for each in beside)  # a file beside this one
+        named = any(each.folder and str(error).startswith(each.folder) for each in folder_config)  # a file beside this one
         raise ValueError(str(error) if named else f"{path}: {error}") from None
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from minilm.typing import PathLike
+
 from .base import Tokenizer
 from .files import field, regroup, strings
 
@@ -54,6 +56,25 @@ class Character(Tokenizer):
         self._table[self._codes] = np.arange(len(characters), dtype=np.int32)  # (C,)
 
     @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int | None = None,
+        unk_token: str | None = None,
+        special_tokens: Iterable[str] = (),
+    ) -> Character:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            unk_token=unk_token,
+            special_tokens=special_tokens,
+        )
+
+    @classmethod
     def train_from_chunks(
         cls,
         chunks: str | Iterable[str],
@@ -85,8 +106,8 @@ class Character(Tokenizer):
         for chunks in texts:
             start = 0
             for text in regroup(chunks):
-                found = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
-                counts[: found.size] += found
+                more = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
+                counts[: more.size] += more
                 start += len(text)
         codes = np.flatnonzero(counts)  # (C,)
         if not codes.size:

@@ -168,8 +168,8 @@ def field(fields: dict, name: str, kind, optional: bool = False):
     if optional and value is None:
         return None
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join([each.__name__ for each in kinds] + ["null"] * optional)
-        raise ValueError(f"field {name!r} must be {wanted}, got {type(value).__name__}")
+        types = " or ".join([each.__name__ for each in kinds] + ["null"] * optional)
+        raise ValueError(f"field {name!r} must be {types}, got {type(value).__name__}")
     return value
 
 

@@ -11,6 +11,8 @@ from itertools import repeat
 
 import numpy as np
 
+from minilm.typing import PathLike
+
 from .base import Tokenizer
 from .character import place
 from .files import field, regroup, strings
@@ -74,6 +76,31 @@ class WordLevel(Tokenizer):
         self._special_spellings = special_spellings(unk_token, eos_token, self._ids, self.lower)
         self._pattern = token_pattern(split, self._special_spellings)
         self._lookup = {**self._special_spellings, **self._ids}  # spelling -> id
+
+    @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int | None = None,
+        min_count: int = 1,
+        split: str = "words",
+        lower: bool = False,
+        unk_token: str | None = "<unk>",
+        eos_token: str | None = "<eos>",
+    ) -> WordLevel:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            split=split,
+            lower=lower,
+            unk_token=unk_token,
+            eos_token=eos_token,
+        )
 
     @classmethod
     def train_from_chunks(
@@ -142,7 +169,7 @@ class WordLevel(Tokenizer):
         ids = np.fromiter(map(self._lookup.get, tokens, repeat(unknown)), np.int32, count=len(tokens))  # (T,)
         if self.unk_token is None and ids.size and ids.min() < 0:
             wrong = int(np.argmax(ids < 0))
-            match = next(found for count, found in enumerate(self._pattern.finditer(text)) if count == wrong)
+            match = next(word for count, word in enumerate(self._pattern.finditer(text)) if count == wrong)
             raise ValueError(
                 f"{place(source, start + match.start())}: word {match.group()!r} is not in the vocabulary; "
                 "train the tokenizer on text that has it, or with unk_token"

@@ -37,9 +37,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from minilm import __version__
-from minilm.data.manifest import file_hash
+from minilm.data.manifest import file_hash, open_file_hash
 from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
+from minilm.weights import TensorFile
 
 __all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
 
@@ -81,9 +82,12 @@ def holds_run(folder) -> str | None:
 
 
 class Checkpoint:
-    """A checkpoint that was read: the state, and the files' contents by name, each with the sha256 it must have."""
+    """A checkpoint that was read: the state, and the files' contents by name, each with the sha256 it must have.
 
-    def __init__(self, folder: str, state, files: dict[str, dict], contents: dict[str, bytes]):
+    Those of arrays are `TensorFile`, open and not yet read: what replaces a file meanwhile does not change the open one.
+    """
+
+    def __init__(self, folder: str, state, files: dict[str, dict], contents: dict[str, Any]):
         self.folder, self.state, self.files, self.contents = folder, state, files, contents
 
     @classmethod
@@ -146,14 +150,17 @@ def _read_state(folder: str, state: str) -> bytes:
         raise FileNotFoundError(f"there is no run in {folder}: it has no {state}") from None
 
 
-def _find(folder: str, name: str, wanted: Mapping) -> bytes | None:
+def _find(folder: str, name: str, wanted: Mapping) -> bytes | TensorFile | None:
     """The content of a file under either name, if it is what training.json says."""
     for candidate in (name, pending(name), name):  # once more, where it got its name between the two looks
         with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, candidate), "rb") as file:
-            if os.fstat(file.fileno()).st_size == wanted["bytes"]:
-                content = file.read()
-                if hashlib.sha256(content).hexdigest() == wanted["sha256"]:
-                    return content
+            if os.fstat(file.fileno()).st_size != wanted["bytes"]:
+                continue
+            if name.endswith(".safetensors"):
+                if open_file_hash(file) == wanted["sha256"]:
+                    return TensorFile(os.path.join(folder, name), os.dup(file.fileno()))
+            elif hashlib.sha256(content := file.read()).hexdigest() == wanted["sha256"]:
+                return content
     return None
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 __all__ = ["NonFiniteError", "check_weights", "non_finite"]
 
+BLOCK = 1 << 20  # numbers looked at together
+
 
 class NonFiniteError(FloatingPointError):
     """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
@@ -25,7 +27,8 @@ def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -
 def check_weights(trainer) -> None:
     """NonFiniteError if a weight is not finite: such a checkpoint would be of no use."""
     for name, value in trainer.model.parameters.items():
-        if not np.isfinite(value).all():
+        flat = value.reshape(-1)
+        if not all(np.isfinite(flat[first : first + BLOCK]).all() for first in range(0, flat.size, BLOCK)):
             raise NonFiniteError(f"after step {trainer.state.step:,} the parameter {name} is not finite. {_kept(trainer)}")
 
 

@@ -33,7 +33,7 @@ class Progress:
         self._every = LINE_SECONDS
         self._next = self._every  # there is nothing to say at once
         self._first = done
-        if self._show and bars.wanted():
+        if self._show and bars.can_draw():
             form = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
             self._bar = bars.bar(total=1.0, initial=done, bar_format=form, file=self._stream, leave=False, dynamic_ncols=True)
             self._next = self._every = BAR_SECONDS

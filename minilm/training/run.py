@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import Any, NamedTuple
 
 from minilm import models, tokenizers
+from minilm.files import json_object
 from minilm.layers.base import blank
-from minilm.mistaken import existing_folder, mistaken_for
-from minilm.training import tensors
+from minilm.mistaken import existing_folder
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
 from minilm.training.published import is_published, language_model
 from minilm.training.state import TrainingState
+from minilm.weights import TensorFile
 from minilm.weights.folder import instead, refuse_adapter
 
 __all__ = ["Run", "load_run"]
@@ -58,7 +60,8 @@ def load_run(folder) -> Run:
     if not trained and is_published(folder):
         return Run(folder, *language_model(folder), None, None)
     if not trained and _plain_model(folder):
-        contents, config, state = {name: _content(folder, name) for name in ("config.json", "model.safetensors")}, None, None
+        contents, config, state = {"config.json": _content(folder, "config.json")}, None, None
+        contents["model.safetensors"] = open_weights(os.path.join(folder, "model.safetensors"))
         tokenizer = tokenizers.load(os.path.join(folder, "tokenizer.json"))
     else:
         try:
@@ -67,8 +70,9 @@ def load_run(folder) -> Run:
             raise ValueError(f"{error}{_other_model(folder)}") from None
         contents, config, state = checkpoint.contents, checkpoint.state.config, checkpoint.state
         tokenizer = tokenizer_of(folder, contents["tokenizer.json"])
-    model = model_of(folder, contents["config.json"])
-    load_weights(model, os.path.join(folder, "model.safetensors"), contents["model.safetensors"])
+    weights = contents["model.safetensors"]
+    model = model_of(folder, contents["config.json"], weights)
+    load_weights(model, weights)
     if tokenizer.vocab_size != model.config.vocab_size:
         raise ValueError(
             f"{os.path.join(folder, 'tokenizer.json')} has {tokenizer.vocab_size} tokens, "
@@ -77,29 +81,40 @@ def load_run(folder) -> Run:
     return Run(folder, model, tokenizer, config, state)
 
 
-def model_of(folder: str, content: bytes):
-    """The model of config.json, its weights still to be loaded."""
+def model_of(folder: str, content: bytes, weights: TensorFile):
+    """The model of config.json, whose weights fit it and are still to be loaded."""
     path = os.path.join(folder, "config.json")
+    settings = json_object(path, content)
     try:
-        settings = json.loads(content.decode("utf-8"))
-        if not isinstance(settings, dict):
-            raise ValueError(f"wanted a JSON object, got {type(settings).__name__}")
-        with blank():
-            return models.from_config(settings)
-    except (ValueError, TypeError, RecursionError) as error:
+        with blank(weights):
+            model = models.from_config(settings)
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
+    with _of_one_model(weights):
+        model.parameters.fitting(weights.arrays())
+    return model
 
 
-def load_weights(model, path: str, content: bytes) -> None:
-    """Put the weights of a safetensors file into the model; ValueError, naming the file, if they do not fit."""
+def load_weights(model, file: TensorFile) -> None:
+    """Put the weights of a safetensors file into the model, and close it; ValueError, naming it, if they do not fit."""
+    with file, _of_one_model(file):
+        model.parameters.load_state_dict(file.arrays())
+
+
+@contextlib.contextmanager
+def _of_one_model(file: TensorFile):
     try:
-        arrays = tensors.read(content)
+        yield
     except ValueError as error:
-        raise ValueError(f"{path} is not a whole safetensors file: {mistaken_for(content) or error}") from None
+        raise ValueError(f"{file.path} is a checkpoint of another model: {error}") from None
+
+
+def open_weights(path: str) -> TensorFile:
+    """A safetensors file; ValueError, naming it, if it is not whole."""
     try:
-        model.parameters.load_state_dict(arrays)
+        return TensorFile(path)
     except ValueError as error:
-        raise ValueError(f"{path} is a checkpoint of another model: {error}") from None
+        raise ValueError(f"{path} is not a whole safetensors file: {str(error).removeprefix(f'{path}: ')}") from None
 
 
 def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
@@ -122,13 +137,8 @@ def _content(folder: str, name: str) -> bytes:
 def _other_model(folder: str) -> str:
     """What to add where model.safetensors is a whole file with other names or shapes than config.json says."""
     try:
-        model = model_of(folder, _content(folder, "config.json"))
-        content = _content(folder, "model.safetensors")
-        tensors.read(content)
-    except (OSError, ValueError):
-        return ""
-    try:
-        load_weights(model, "it", content)
-    except ValueError as error:
-        return f"; {error}"
+        with TensorFile(os.path.join(folder, "model.safetensors")) as weights:
+            model_of(folder, _content(folder, "config.json"), weights)
+    except (OSError, ValueError) as error:
+        return f"; {error}" if "another model" in str(error) else ""
     return ""

@@ -42,22 +42,20 @@ def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=Non
     more : mapping of str to array, optional
         What else is to be kept.
     """
-    rest = {f"optimizer.{name}": array for name, array in optimizer.state_dict().items()} | dict(more or {})
+    parameters = model.parameters
+    weights = dict(parameters)
+    rest = {f"optimizer.{name}": array for name, array in optimizer.state_dict(copies=False).items()} | dict(more or {})
     if average is not None:
         rest["updates"] = np.array(average.updates, np.int64)
         if average.updates:
             rest |= {f"weights.{name}": array for name, array in average.parameters.items()}
-    rest = devices.to_host(rest)
-
-    def write_weights(file):
-        with average.applied() if average is not None and average.updates else contextlib.nullcontext():
-            tensors.write(file, devices.to_host(dict(model.parameters)), metadata)
-
-    return {WEIGHTS: write_weights, REST: lambda file: tensors.write(file, rest, metadata)}
+            means = {id(average.parameters.entry(name)): view for name, view in average.views().items()}
+            weights = {name: means.get(id(parameters.entry(name)), array) for name, array in parameters.items()}
+    return {WEIGHTS: lambda file: tensors.write(file, weights, metadata), REST: lambda file: tensors.write(file, rest, metadata)}
 
 
 def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
-    """Put weights, moments and average of a checkpoint where they belong; all arrays of optimizer.safetensors.
+    """Put weights, moments and average of a checkpoint where they belong; the arrays that were carried over, by number.
 
     Raises
     ------
@@ -71,15 +69,14 @@ def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
             f"wanted {DROPOUT_KEYS}; what it has learned can be used as before"
         )
     state.dropout_keys = DROPOUT_KEYS
-    load_weights(model, os.path.join(checkpoint.folder, WEIGHTS), checkpoint.contents[WEIGHTS])
-    with _fitting(checkpoint):
-        rest = tensors.read(checkpoint.contents[REST])
-        optimizer.load_state_dict(_below(rest, "optimizer."))
-        if average is not None and int(rest["updates"]):
+    load_weights(model, checkpoint.contents[WEIGHTS])
+    with _fitting(checkpoint), checkpoint.contents[REST] as rest:
+        optimizer.load_state_dict(rest.arrays("optimizer."))
+        if average is not None and (updates := rest.read("updates", np.int64)):
             means = {f"average.{name}": array for name, array in average.parameters.items()}
-            average.load_state_dict({"updates": rest["updates"], **means})
-            average.parameters.load_state_dict(_below(rest, "weights."))
-        return rest
+            average.load_state_dict({"updates": updates, **means})
+            average.parameters.load_state_dict(rest.arrays("weights."))
+        return {name: np.asarray(array) for name, array in rest.arrays("carried.").items()}
 
 
 @contextlib.contextmanager
@@ -108,14 +105,10 @@ def restore(trainer, checkpoint) -> None:
     """Put weights, moments, averages and carried state of a checkpoint into a trainer, whose model is as it starts."""
     rest = put_back(trainer.model, trainer.optimizer, trainer.average, checkpoint)
     with _fitting(checkpoint):
-        carried = [rest[f"carried.{i}"] for i in range(len(_parts(trainer.carried)))]
+        carried = [rest[str(i)] for i in range(len(_parts(trainer.carried)))]
     carried = devices.to_device(carried) if trainer.config.device == "cuda" else carried
     if carried:
         trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
-
-
-def _below(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def _parts(state) -> tuple[np.ndarray, ...]:

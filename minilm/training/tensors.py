@@ -1,4 +1,4 @@
-"""The safetensors format: written straight from the arrays, without a second copy of them; read by the library.
+"""The safetensors format, written straight from the arrays, without a second copy of them. `minilm.weights.TensorFile` reads it.
 
 ::
 
@@ -14,16 +14,17 @@ from collections.abc import Mapping
 
 import numpy as np
 
-__all__ = ["read", "write"]
+from minilm import devices
+
+__all__ = ["write"]
 
 _DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
 def write(file, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays into an open file; the same arrays give the same bytes."""
-    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
     # Wider types first, as the format's own writer does, so that every array is aligned to its element's size.
-    ordered = dict(sorted(ordered.items(), key=lambda item: -item[1].dtype.itemsize))
+    ordered = dict(sorted(sorted(arrays.items()), key=lambda item: -item[1].dtype.itemsize))
     header: dict = {"__metadata__": dict(metadata)}
     end = 0
     for name, array in ordered.items():
@@ -33,22 +34,6 @@ def write(file, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -
     text += b" " * (-len(text) % 8)
     file.write(len(text).to_bytes(8, "little") + text)
     for array in ordered.values():
+        array = np.asarray(devices.to_host(array), order="C")  # from a GPU one after the other
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         file.write(little.reshape(-1).view(np.uint8).data)
-
-
-def read(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a file's content.
-
-    Raises
-    ------
-    ValueError
-        If it is no such file, or not a whole one.
-    """
-    import safetensors
-    import safetensors.numpy
-
-    try:
-        return dict(sorted(safetensors.numpy.load(content).items()))  # the library gives them in any order
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(str(error)) from None

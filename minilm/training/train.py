@@ -163,7 +163,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
             )
         tokenizer = tokenizer_of(folder.path, checkpoint.contents["tokenizer.json"])
         tokenizer, parts = corpus_parts(now, tokenizer)
-        model = model_of(folder.path, checkpoint.contents["config.json"])
+        model = model_of(folder.path, checkpoint.contents["config.json"], checkpoint.contents["model.safetensors"])
         changed, state.config = now != state.config, now
         trainer = Trainer(folder, state, model, tokenizer, parts, checkpoint)
         if changed:

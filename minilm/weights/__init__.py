@@ -10,7 +10,7 @@ from .keymap import BERT, GPT2, KEYMAPS, OPENAI_GPT, KeyMap
 from .loading import Loaded, load_weights
 from .published import Published, read_published
 from .saving import save_weights
-from .tensor_file import Entry, TensorFile
+from .tensor_file import Entry, StoredArray, TensorFile
 
 __all__ = [
     "BERT",
@@ -21,6 +21,7 @@ __all__ = [
     "KeyMap",
     "Loaded",
     "Published",
+    "StoredArray",
     "TensorFile",
     "WeightFolder",
     "config_content",

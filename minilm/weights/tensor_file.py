@@ -9,15 +9,18 @@
 The rules are those of the format's own page (https://github.com/huggingface/safetensors#format). A header may lie about
 anything: its length, a shape of 10^12 elements, offsets behind the end. So lengths are held against the file's size, and shapes
 against offsets, in Python's unbounded integers, before any memory is taken.
+
+Arrays are read from the open file some megabytes at a time, straight to where they belong. A mapping of the file into memory
+would count as memory of this process page by page, and end it by a signal where another one cuts the file short.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 import reprlib
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -28,8 +31,8 @@ from minilm import devices
 from minilm.mistaken import mistaken_for
 from minilm.typing import DType, PathLike
 
-HEADER_LIMIT = 100_000_000  # bytes, the format's own limit
-BLOCK_BYTES = 1 << 22  # copied at a time, so that pages of the file do not add up beside the copy
+HEADER_LIMIT = 4_000_000  # bytes, some 40,000 arrays; the format allows 100,000,000, over which Python's JSON takes a minute
+BLOCK_BYTES = 1 << 22  # read at a time
 
 # Bits of an element, and how NumPy sees it: None for what NumPy has no type for.
 DTYPES = {
@@ -62,17 +65,46 @@ class Entry(NamedTuple):
     end: int
 
 
+class StoredArray:
+    """An array that still lies in a file: shape and dtype as NumPy will have it, and the way to its numbers.
+
+    `minilm.devices.copy_into` takes it like any array, and needs no second copy of it; so do the ``load_state_dict`` of
+    parameters and optimizers.
+    """
+
+    def __init__(self, file: TensorFile, name: str):
+        self._file, self._name = file, name
+        self.shape, self.dtype = file[name].shape, file.dtype(name)
+
+    def copy_to(self, target: np.ndarray) -> None:
+        """Copy the numbers into `target`, see `TensorFile.copy`."""
+        self._file.copy(self._name, target)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return self._file.read(self._name, self.dtype if dtype is None else dtype)
+
+    def __int__(self) -> int:
+        return int(np.asarray(self))
+
+    def __repr__(self):
+        return f"an array of shape {self.shape} and dtype {self.dtype}"
+
+
 class TensorFile(Mapping):
-    """A safetensors file: a mapping of names to `Entry`. The file stays open, mapped into memory, until `close`.
+    """A safetensors file: a mapping of names to `Entry`. The file stays open until `close`, or until nobody holds this.
 
     Parameters
     ----------
     path : str or os.PathLike
+    descriptor : int, optional
+        Of the file, opened to read, which is closed with this; `path` is then its name in messages alone.
 
     Attributes
     ----------
     path : str
     metadata : dict of str to str
+    close : callable
+        Lets go of the file.
 
     Raises
     ------
@@ -81,17 +113,22 @@ class TensorFile(Mapping):
         Naming the file, the key and what is wrong with it.
     """
 
-    def __init__(self, path: PathLike):
+    def __init__(self, path: PathLike, descriptor: int | None = None):
         self.path = os.fspath(path)
-        with open(self.path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            try:
-                self._start, text = _read_header(file, size)
-                self.metadata, self._entries = _check_header(text, size - self._start)
-            except ValueError as error:
-                file.seek(0)
-                raise ValueError(f"{self.path}: {mistaken_for(file.read(64)) or error}") from None
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        if descriptor is None:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        self.close = weakref.finalize(self, os.close, descriptor)
+        self._file = open(descriptor, "rb", buffering=0, closefd=False)
+        self._file.seek(0)
+        size = os.fstat(descriptor).st_size
+        try:
+            self._start, text = _read_header(self._file, size)
+            self.metadata, self._entries = _check_header(text, size - self._start)
+        except ValueError as error:
+            self._file.seek(0)
+            message = f"{self.path}: {mistaken_for(self._file.read(64)) or error}"
+            self.close()
+            raise ValueError(message) from None
 
     def __getitem__(self, name: str) -> Entry:
         try:
@@ -105,24 +142,31 @@ class TensorFile(Mapping):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        self._map.close()
-
     def __enter__(self) -> TensorFile:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def arrays(self, prefix: str = "") -> dict[str, StoredArray]:
+        """The arrays whose names begin with `prefix`, by what follows it; none of them is read yet."""
+        return {name.removeprefix(prefix): StoredArray(self, name) for name in self if name.startswith(prefix)}
+
+    def dtype(self, name: str) -> np.dtype:
+        """What an array becomes in NumPy: float32 of a bfloat16; ValueError for what NumPy has no numbers for."""
+        kind = self[name].dtype
+        if kind != "BF16" and DTYPES[kind][1] is None:
+            raise ValueError(f"{self.path}: {name} holds {kind}, for which NumPy has no type")
+        return np.dtype(np.float32 if kind == "BF16" else DTYPES[kind][1])
+
     def read(self, name: str, dtype: DType = np.float32) -> np.ndarray:
-        """A copy of one array of floating-point numbers, rounded or widened to `dtype`."""
+        """A copy of one array, rounded or widened to `dtype`."""
         array = np.empty(self[name].shape, dtype)
         self.copy(name, array)
         return array
 
     def copy(self, name: str, target: np.ndarray) -> None:
-        """Copy an array of floating-point numbers into `target`, block by block, rounded or widened to its dtype.
+        """Copy an array into `target`, block by block, rounded or widened to its dtype.
 
         Parameters
         ----------
@@ -133,36 +177,37 @@ class TensorFile(Mapping):
         Raises
         ------
         ValueError
-            The shape is another one, or the array holds no floating-point numbers.
+            The shape is another one, or the array holds no floating-point numbers and `target` does.
         """
         if target.shape != self[name].shape:
             raise ValueError(f"{self.path}: {name} has shape {self[name].shape}, wanted {target.shape}")
-        for rows, block in self.blocks(name, target.dtype):
+        whole = target.flags.c_contiguous
+        target = target.reshape(-1) if whole else target
+        for rows, block in self.blocks(name, target.dtype, flat=whole):
             target[rows] = devices.array_module(target).asarray(block)
 
-    def blocks(self, name: str, dtype: DType = np.float32) -> Iterator[tuple[slice | tuple, np.ndarray]]:
-        """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); one of one number comes with ()."""
+    def blocks(self, name: str, dtype: DType = np.float32, flat: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
+        """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); where it is `flat`, of one axis."""
         dtype_name, shape, begin, end = self[name]
-        if dtype_name not in FLOATS:
+        if np.dtype(dtype).kind == "f" and dtype_name not in FLOATS:
             raise ValueError(f"{self.path}: {name} holds {dtype_name}, wanted one of {', '.join(FLOATS)}")
         if begin == end:
             return
-        rows = shape[0] if shape else 1
-        row_bytes = (end - begin) // rows
+        shape = (math.prod(shape),) if flat else shape or (1,)
+        row_bytes = (end - begin) // shape[0]
         step = max(1, BLOCK_BYTES // row_bytes)
-        for first in range(0, rows, step):
-            last = min(first + step, rows)
-            start = self._start + begin + first * row_bytes
-            numbers = _numbers(self._map[start : start + (last - first) * row_bytes], dtype_name).astype(dtype, copy=False)
-            self._forget(start, (last - first) * row_bytes)
-            yield (slice(first, last), numbers.reshape(last - first, *shape[1:])) if shape else ((), numbers[0])
+        for first in range(0, shape[0], step):
+            last = min(first + step, shape[0])
+            content = self._content(self._start + begin + first * row_bytes, (last - first) * row_bytes)
+            numbers = _numbers(content, dtype_name).astype(dtype, copy=False)
+            yield slice(first, last), numbers.reshape(last - first, *shape[1:])
 
-    def _forget(self, start: int, size: int) -> None:
-        """Pages of the file that were read count as this process's memory until the system is told that they may go."""
-        if hasattr(self._map, "madvise"):
-            page = mmap.PAGESIZE
-            aligned = start - start % page
-            self._map.madvise(mmap.MADV_DONTNEED, aligned, start + size - aligned)
+    def _content(self, start: int, size: int) -> bytes:
+        self._file.seek(start)
+        content = self._file.read(size)
+        if len(content) < size:
+            raise ValueError(f"{self.path} was cut short while it was read")
+        return content
 
 
 def _numbers(content: bytes, dtype: str) -> np.ndarray:
@@ -251,4 +296,6 @@ def _check_entry(name: str, value, data_bytes: int) -> Entry:
     size = math.prod(shape) * DTYPES[dtype][0] // 8
     if size != end - begin:
         raise ValueError(f"{name}: {dtype} of shape {tuple(shape)} takes {size} bytes, but data_offsets give {end - begin}")
+    if math.prod(filter(None, shape)) >= 1 << 60:  # an array of no numbers, that NumPy cannot make
+        raise ValueError(f"{name}: shape {reprlib.repr(shape)} has too large axes")
     return Entry(dtype, tuple(shape), begin, end)

@@ -3,10 +3,12 @@
 import gzip
 import io
 import sys
+import tracemalloc
 
 import pytest
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines, whole_text
+from minilm.models import WordVectors
 
 CONTENTS = {
     "unix": b"one\ntwo\n\nfour\n",
@@ -68,3 +70,30 @@ def test_bad_rows_are_left_out_and_counted(tmp_path):
         raise BadRow("x")
     with pytest.raises(ValueError, match="^an empty file$"):
         REFUSE.require([], "an empty file")
+
+
+@pytest.mark.parametrize("read", [lambda path: [*lines(path)], whole_text, WordVectors.load])
+def test_what_gzip_packed_to_a_thousandth_is_refused(read, tmp_path):
+    path = tmp_path / "bomb.gz"
+    with gzip.open(path, "wb") as file:
+        for _ in range(80):
+            file.write(b"1 1 " + bytes(1 << 20))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"bomb\.gz: [\d,]+ bytes of gzip's unpack to more than 67,1.*, which no text does"):
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 2.2e8
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("read", [lambda path: [*lines(path)], whole_text, WordVectors.load])
+def test_an_empty_file_is_none_of_gzips(read, tmp_path):
+    (tmp_path / "empty.gz").touch()
+    with pytest.raises(ValueError, match=r"empty\.gz: not a whole gzip file.*: it is empty"):
+        read(tmp_path / "empty.gz")
+
+
+def test_a_packed_text_through_a_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(gzip.compress(b"eins\nzwei\n")))))
+    assert [line.text for line in lines("-")] == ["eins", "zwei"]

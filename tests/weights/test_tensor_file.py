@@ -86,7 +86,9 @@ def test_bfloat16(written):
         (b"", "0 bytes, wanted at least 8"),
         (b"\x01" * 7, "7 bytes, wanted at least 8"),
         (b"\xff" * 20, "a header of 18,446,744,073,709,551,615 bytes, wanted at most"),
-        ((50_000_000).to_bytes(8, "little") + b"{}", "truncated: a header of 50,000,000 bytes, but the file has 2"),
+        ((3_000_000).to_bytes(8, "little") + b"{}", "truncated: a header of 3,000,000 bytes, but the file has 2"),
+        (content_of(b"{" + 800_000 * b'"":{},' + b'"a":0}'), "a header of 4,800,007 bytes, wanted at most 4,000,000"),
+        (content_of({"x": entry(shape=(0, 2**63), end=0)}), r"x: shape \[0, 9223372036854775808\] has too large axes"),
         (content_of(b""), "must begin with '{', got b''"),
         (content_of(b" {}"), "must begin with '{', got b' '"),
         (content_of(b"[]"), "must begin with '{'"),
@@ -201,6 +203,27 @@ def test_lying_headers(tmp_path_factory, header, size):
     finally:
         assert tracemalloc.get_traced_memory()[1] < 5e6
         tracemalloc.stop()
+
+
+def test_an_array_that_is_still_in_the_file(written):
+    with TensorFile(written(safetensors.numpy.save({**ARRAYS, "m.b": ARRAYS["b"]}))) as file:
+        stored = file.arrays("m.")["b"]
+        assert stored.shape == (2, 3) and stored.dtype == np.float32
+        np.testing.assert_array_equal(np.asarray(stored), ARRAYS["b"])
+        np.testing.assert_array_equal(np.asarray(file.arrays()["ids"]), ARRAYS["ids"])
+        target = np.empty((2, 3))
+        stored.copy_to(target)
+        np.testing.assert_array_equal(target, ARRAYS["b"])
+
+
+def test_a_file_that_is_cut_short_while_it_is_open(written):
+    """A mapping of it into memory would end the process by a signal."""
+    path = written(safetensors.numpy.save({"x": np.ones(100_000, np.float32)}))
+    with TensorFile(path) as file:
+        with open(path, "r+b") as again:
+            again.truncate(1000)
+        with pytest.raises(ValueError, match=r"model\.safetensors was cut short while it was read"):
+            file.read("x")
 
 
 def test_missing_file(tmp_path):

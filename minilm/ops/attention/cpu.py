@@ -1,4 +1,10 @@
-"""Scaled dot-product attention on the CPU: passes over tiles of the scores, which are never whole in memory."""
+"""Scaled dot-product attention on the CPU.
+
+Versions, naive to fast:
+
+1. cpu_1.py: the whole matrix of weights, row by row.
+2. Here: tiles of the scores, which are never whole in memory.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def backward(dnll: Array, saved: Saved) -> tuple[Array, Array, Array, Array]:
     return call(__name__, "backward", dnll, saved)
 
 
-def decode(emissions: Array, transitions: Array, start: Array, end: Array, lengths: Ids | None = None) -> Array:
+def decode(emissions: Array, transitions: Array, start: Array, end: Array, lengths: Ids | None = None) -> tuple[Ids, Array]:
     """The best sequence of tags of each row, by Viterbi's algorithm.
 
     .. math:: \\hat y = \\arg\\max_y s(y)

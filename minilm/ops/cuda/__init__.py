@@ -50,7 +50,7 @@ def key_words(key) -> tuple:
 
 
 def on_device(number, dtype):
-    """`number` as an array of one element: itself where it lies on the device already."""
+    """`number` as an array of one element: itself where it is on the device already."""
     import cupy
 
     if isinstance(number, cupy.ndarray):

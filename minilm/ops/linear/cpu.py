@@ -1,4 +1,10 @@
-"""Affine map on the CPU: products by the register tile of `minilm.ops.tile`, and the passes around them."""
+"""Affine map on the CPU.
+
+Versions, naive to fast:
+
+1. cpu_1.py: the formula's three loops.
+2. Here: products by the register tile of `minilm.ops.tile`, and the passes around them.
+"""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ class AnyBPE:
     """Reads either of the two from what their files hold."""
 
     @staticmethod
-    def _from_fields(fields: dict, *around):
+    def _from_fields(fields: dict, *folder_config):
         model = fields.get("model")
         suffix = model.get("end_of_word_suffix") if isinstance(model, dict) else None
-        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *around)
+        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *folder_config)
 
     @staticmethod
     def like(merges: Iterable[tuple[str, str]]) -> type:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken, AddedTokens
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
@@ -64,8 +64,10 @@ class ByteLevelBPE(WithAddedTokens):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    FAMILY = beside.Family("GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA))
-    USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
+    FAMILY = config_files.Family(
+        "GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA)
+    )
+    USUAL_SIZE = 4096  # of a vocabulary that is trained without a size
 
     def __init__(
         self,
@@ -95,8 +97,8 @@ class ByteLevelBPE(WithAddedTokens):
 
     def _contents(self) -> list[bytes]:
         """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
-        made = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
-        spelled = {token.id for token in self._added.tokens if token.id not in made}
+        composed = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
+        spelled = {token.id for token in self._added.tokens if token.id not in composed}
         contents = []
         for id, token in enumerate(self._vocabulary):
             content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)
@@ -327,8 +329,8 @@ class ByteLevelBPE(WithAddedTokens):
         return {**added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields, around=beside.NOTHING):
-        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), around)
+    def _from_fields(cls, fields, folder_config=config_files.NOTHING):
+        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), folder_config)
 
     @classmethod
     def like(cls, merges: Iterable[tuple[str, str]]) -> type:
@@ -346,6 +348,27 @@ class ByteLevelBPE(WithAddedTokens):
         return len(token) == 1
 
     # Training
+
+    @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int,
+        min_frequency: int = 2,
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+        progress: bool | None = False,
+    ) -> ByteLevelBPE:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=special_tokens,
+            progress=progress,
+        )
 
     @classmethod
     def train_from_chunks(

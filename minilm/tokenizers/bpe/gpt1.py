@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
@@ -57,7 +57,7 @@ class GPT1BPE(WithAddedTokens):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    FAMILY = beside.Family("GPT-1", {"OpenAIGPTTokenizer": {"unk_token": UNKNOWN}})
+    FAMILY = config_files.Family("GPT-1", {"OpenAIGPTTokenizer": {"unk_token": UNKNOWN}})
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class GPT1BPE(WithAddedTokens):
     def _merged(self, words: np.ndarray) -> np.ndarray:
         """Ids (T,) of words (N,), a blank between them."""
         from minilm.tokenizers.bpe import merging
-        from minilm.tokenizers.bpe.words import BLANK, merge_words
+        from minilm.tokenizers.bpe.gpt1_merging import BLANK, merge_words
 
         if self._table is None:
             self._table = merging.make_merges(*np.ascontiguousarray(self._merge_ids.T))
@@ -218,15 +218,15 @@ class GPT1BPE(WithAddedTokens):
         return {"unk_token": self.unk_token, **added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields, around=beside.NOTHING):
+    def _from_fields(cls, fields, folder_config=config_files.NOTHING):
         basic = hugging_face.part(fields, "normalizer", "BertNormalizer", "GPT-1's")
-        for name, wanted in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
-            if basic.get(name, wanted[0]) not in wanted or basic.get("lowercase", True) is not True:
+        for name, allowed in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
+            if basic.get(name, allowed[0]) not in allowed or basic.get("lowercase", True) is not True:
                 raise ValueError(f"normalizer must be BERT's with all its steps, as in GPT-1's tokenizer, got {basic}")
         hugging_face.part(fields, "pre_tokenizer", "BertPreTokenizer", "GPT-1's")
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
         parts = hugging_face.model_parts(fields, (SUFFIX,))
-        return hugging_face.from_parts(cls, *parts, around, unk_token=unknown)
+        return hugging_face.from_parts(cls, *parts, folder_config, unk_token=unknown)
 
     @classmethod
     def like(cls, merges: Iterable[tuple[str, str]]) -> type:
@@ -257,9 +257,9 @@ class GPT1BPE(WithAddedTokens):
 
 def _symbols(ids: dict[str, int], suffix: str) -> tuple[np.ndarray, np.ndarray]:
     """Characters that with `suffix` are tokens, (C,), sorted, and the ids of these, (C,); with one that is in no text."""
-    found = {-1: 0}
+    symbols = {-1: 0}
     for token, id in ids.items():
         if token.endswith(suffix) and len(token) == len(suffix) + 1:
-            found[ord(token[0])] = id
-    codes = np.array(sorted(found), np.int64)  # (C,)
-    return codes, np.array([found[code] for code in codes.tolist()], np.int64)
+            symbols[ord(token[0])] = id
+    codes = np.array(sorted(symbols), np.int64)  # (C,)
+    return codes, np.array([symbols[code] for code in codes.tolist()], np.int64)

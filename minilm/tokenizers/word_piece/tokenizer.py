@@ -12,7 +12,7 @@ from ..added.holder import WithAddedTokens
 from . import hugging_face
 from .basic import BasicTokenizer
 from .characters import Basic
-from .cutting import Cutting
+from .encoding import Cutting
 from .pairs import Pairs
 from .train import SPECIAL_TOKENS, train
 from .trie import build
@@ -183,6 +183,53 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
     # Training and files
 
     @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int = 30_000,
+        min_count: int = 2,
+        limit_alphabet: int | None = 1000,
+        special_tokens: Iterable[str] = SPECIAL_TOKENS,
+        continuing: Iterable[str] = (),
+        lower: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+        clean_text: bool = True,
+        max_word_chars: int = 100,
+        prefix: str = "##",
+        clean_up: bool = True,
+        unk_token: str = "[UNK]",
+        cls_token: str | None = "[CLS]",
+        sep_token: str | None = "[SEP]",
+        pad_token: str | None = "[PAD]",
+        mask_token: str | None = "[MASK]",
+    ) -> WordPiece:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            limit_alphabet=limit_alphabet,
+            special_tokens=special_tokens,
+            continuing=continuing,
+            lower=lower,
+            strip_accents=strip_accents,
+            split_cjk=split_cjk,
+            clean_text=clean_text,
+            max_word_chars=max_word_chars,
+            prefix=prefix,
+            clean_up=clean_up,
+            unk_token=unk_token,
+            cls_token=cls_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            mask_token=mask_token,
+        )
+
+    @classmethod
     def train_from_chunks(
         cls,
         chunks: str | Iterable[str],
@@ -298,14 +345,14 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         return {**self.settings(), "vocabulary": list(self._vocabulary)}
 
     @classmethod
-    def _from_fields(cls, fields, *beside):
-        return hugging_face.from_fields(cls, fields, *beside)
+    def _from_fields(cls, fields, *folder_config):
+        return hugging_face.from_fields(cls, fields, *folder_config)
 
 
 def tidy(text: str) -> str:
     """A decoded token without the blank that English does not set, such as the one before a full stop."""
-    for spaced, wanted in TIDY:
-        text = text.replace(spaced, wanted)
+    for spaced, joined in TIDY:
+        text = text.replace(spaced, joined)
     return text
 
 

@@ -16,10 +16,10 @@ class Cutting:
     def basic_tokens(self, text: str) -> list[str]:
         """The words of a text, normalised, as they are before they are cut into pieces; special tokens are not looked for."""
         check_text(text)
-        found = []
+        tokens = []
         for out, size, _, _ in self._basic.words(code_points(text)):
-            found += np.asarray(out[:size], "<u4").tobytes().decode("utf-32-le").split(" ") if size else []
-        return found
+            tokens += np.asarray(out[:size], "<u4").tobytes().decode("utf-32-le").split(" ") if size else []
+        return tokens
 
     def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, with the place in it that each token comes from.

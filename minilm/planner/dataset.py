@@ -45,13 +45,13 @@ def data_of(task: str, path: PathLike) -> Data:
     for name in files:
         inside = False
         for text in _lines(name):
-            found = text.split()
-            lines, words, characters = lines + bool(found), words + len(found), characters + len(text)
-            blocks += bool(found) and not inside
-            inside = bool(found)
+            line_words = text.split()
+            lines, words, characters = lines + bool(line_words), words + len(line_words), characters + len(text)
+            blocks += bool(line_words) and not inside
+            inside = bool(line_words)
             signs.update(text)
             if len(kinds) < KINDS:
-                kinds.update(found[:1] if task == "tag" else found)
+                kinds.update(line_words[:1] if task == "tag" else line_words)
     if not words:
         raise ValueError(f"{path}: there is no text in it")
     if task == "language-model":
@@ -65,8 +65,8 @@ def data_of(task: str, path: PathLike) -> Data:
     sides = len(files) if task in ("translate", "summarise") and len(files) > 1 else 1
     examples = max(1, lines // sides)
     tokens = round((PIECES if task in ("translate", "summarise", "answer") else 1) * words)
-    told = f"{path}: {examples:,} examples, {words:,} words, {len(kinds):,} different ones"
-    return Data(examples, tokens, _table(kinds), told)
+    summary = f"{path}: {examples:,} examples, {words:,} words, {len(kinds):,} different ones"
+    return Data(examples, tokens, _table(kinds), summary)
 
 
 def _table(kinds) -> int:

@@ -36,8 +36,8 @@ SECTIONS = (
 
 def page(explanation: Explanation) -> str:
     """The HTML of an explanation."""
-    found = importlib.resources.files("minilm.interpret")
-    style, script, body = (found.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
+    resources = importlib.resources.files("minilm.interpret")
+    style, script, body = (resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
     title = " ".join(explanation.text.split())
     title = title if len(title) <= 60 else f"{title[:59]}…"
     links = "".join(f'<a href="#{name}">{label}</a>' for name, label in SECTIONS)
@@ -64,31 +64,34 @@ def _inside_script(data: dict) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _data(found: Explanation) -> dict:
+def _data(explanation: Explanation) -> dict:
     """What the script reads. Maps are bytes in base64, each with the numbers that 0 and 255 stand for."""
-    said, near = found.surprisal, found.neighbours
+    surprisal, near = explanation.surprisal, explanation.neighbours
     return {
-        "text": found.text,
-        "causal": found.causal,
-        "ids": found.ids.tolist(),
-        "tokens": found.tokens,
-        "spellings": {str(id): text for id, text in found.spellings.items()},
+        "text": explanation.text,
+        "causal": explanation.causal,
+        "ids": explanation.ids.tolist(),
+        "tokens": explanation.tokens,
+        "spellings": {str(id): text for id, text in explanation.spellings.items()},
         "surprisal": {
-            **_plain(said._asdict()),
-            "total": _plain(said.total),
-            "mean": _plain(said.mean),
-            "perplexity": _plain(said.perplexity),
+            **_plain(surprisal._asdict()),
+            "total": _plain(surprisal.total),
+            "mean": _plain(surprisal.mean),
+            "perplexity": _plain(surprisal.perplexity),
         },
         "methods": [
             {"name": name, **_plain(each._asdict())}
-            for name, each in (("integrated gradients", found.integrated_gradients), ("gradient × input", found.gradient_x_input))
+            for name, each in (
+                ("integrated gradients", explanation.integrated_gradients),
+                ("gradient × input", explanation.gradient_x_input),
+            )
         ],
-        "attention": None if found.attention is None else _bytes(found.attention, 0, 1),
-        "rollout": None if found.rollout is None else _bytes(found.rollout, 0, 1),
-        "traces": _traces(found.traces),
-        "lens": None if found.lens is None else _plain(found.lens._asdict()),
+        "attention": None if explanation.attention is None else _bytes(explanation.attention, 0, 1),
+        "rollout": None if explanation.rollout is None else _bytes(explanation.rollout, 0, 1),
+        "traces": _traces(explanation.traces),
+        "lens": None if explanation.lens is None else _plain(explanation.lens._asdict()),
         "neighbours": {str(id): _plain(each) for id, each in near.items()},
-        "lacks": found.lacks,
+        "lacks": explanation.lacks,
     }
 
 

@@ -80,8 +80,8 @@ def rollout(weights: np.ndarray, *, residual: float = 0.5, layers: bool = False)
         raise ValueError("weights must have rows that sum to 1, and no negative number")
     mean /= sums[..., None]  # float32's rounding would add up over layers
     A = (1 - residual) * mean + residual * np.eye(T)  # (L, T, T)
-    R, found = np.eye(T), []  # (T, T)
+    R, products = np.eye(T), []  # (T, T)
     for each in A:
         R = each @ R
-        found.append(R)
-    return np.stack(found) if layers else R
+        products.append(R)
+    return np.stack(products) if layers else R

@@ -30,7 +30,7 @@ from typing import NamedTuple
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.planner.candidates import TASKS, Candidate, Data, candidates
-from minilm.planner.machine import Machine
+from minilm.planner.hardware import Machine
 
 __all__ = ["Advice", "Estimate", "choose", "estimate", "require_task"]
 
@@ -95,14 +95,14 @@ def choose(
     """
     require_task(task)
     minutes = checks.number("minutes", minutes, 0, math.inf, low_open=True, high_open=True)
-    given = memory is not None
+    limited = memory is not None
     memory = USABLE * machine.memory if memory is None else checks.number("memory", memory, 0, math.inf, low_open=True)
     for name in ("examples", "tokens", "vocabulary"):
         checks.whole(name, getattr(data, name), 1, 2**62)
-    found = [estimate(each, data, machine, minutes, memory, TASKS[task].passes) for each in candidates(task, data, where)]
-    orders = {id(e): each.order for e, each in zip(found, candidates(task, data, where), strict=True)}
+    estimates = [estimate(each, data, machine, minutes, memory, TASKS[task].passes) for each in candidates(task, data, where)]
+    orders = {id(e): each.order for e, each in zip(estimates, candidates(task, data, where), strict=True)}
     # a difference of a hundredth is none: then the family that is preferred, and of one family the smaller model
-    ranked = sorted(found, key=lambda e: (not e.fits, round(e.score, 2), orders[id(e)], e.parameters))
+    ranked = sorted(estimates, key=lambda e: (not e.fits, round(e.score, 2), orders[id(e)], e.parameters))
     heads, rest, seen = [], [], set()
     for each in ranked:
         (rest if each.model in seen else heads).append(each)
@@ -110,8 +110,8 @@ def choose(
     best = heads[0] if heads and heads[0].fits else None
     assumed = [
         data.source or f"{data.examples:,} {TASKS[task].unit}s of {data.length} tokens, {data.vocabulary:,} different ones",
-        f"{minutes:g} minutes of training, {memory / 2**30:.1f} GiB of memory{'' if given else ' (half of what there is)'}",
-        f"rates of {machine.name or 'the machine'}, {machine.measured or 'not dated'}: {machine.told()}",
+        f"{minutes:g} minutes of training, {memory / 2**30:.1f} GiB of memory{'' if limited else ' (half of what there is)'}",
+        f"rates of {machine.name or 'the machine'}, {machine.measured or 'not dated'}: {machine.summary()}",
         f"{TASKS[task].passes} passes over the data are what training usually takes; float32, Adam",
         "a scaling law orders the candidates (see minilm.planner.choose): a guess, to be checked by a short run",
     ]

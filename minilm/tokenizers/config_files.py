@@ -41,7 +41,7 @@ class Family(NamedTuple):
     usual: dict[str, dict[str, str]]
 
 
-class Beside(NamedTuple):
+class FolderConfig(NamedTuple):
     """What the files in one folder say.
 
     Attributes
@@ -75,11 +75,11 @@ class Beside(NamedTuple):
         return self.kind in GENERIC
 
 
-NOTHING = Beside()
+NOTHING = FolderConfig()
 
 
-def read(folder) -> Beside:
-    """Read what lies beside the vocabulary of a folder.
+def read(folder) -> FolderConfig:
+    """Read what is beside the vocabulary of a folder.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def read(folder) -> Beside:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     kind = kind if kind is None or kind in GENERIC else kind.removesuffix("Fast")
-    return Beside(folder, config, kind, roles, more, tokens, first)
+    return FolderConfig(folder, config, kind, roles, more, tokens, first)
 
 
 def _read(path) -> dict:
@@ -129,17 +129,17 @@ def _with_id(content: str, id, special: bool) -> AddedToken:
     return AddedToken(content, special, normalized=not special, id=id)
 
 
-def _decoder(given) -> list[AddedToken]:
-    if not isinstance(given, dict):
-        raise ValueError(f"field 'added_tokens_decoder' must be dict, got {type(given).__name__}")
-    found = []
-    for id, token in given.items():
+def _decoder(decoder) -> list[AddedToken]:
+    if not isinstance(decoder, dict):
+        raise ValueError(f"field 'added_tokens_decoder' must be dict, got {type(decoder).__name__}")
+    tokens = []
+    for id, token in decoder.items():
         if not id.isdecimal():
             raise ValueError(f"field 'added_tokens_decoder' must have ids, got {id!r}")
         if not isinstance(token, dict):
             raise ValueError(f"field 'added_tokens_decoder' must hold objects, got {token!r} for {id}")
-        found.append(from_json(token, int(id)))
-    return found
+        tokens.append(from_json(token, int(id)))
+    return tokens
 
 
 def _named(content: dict) -> tuple[dict[str, AddedToken | None], list[AddedToken]]:
@@ -162,27 +162,27 @@ def _named(content: dict) -> tuple[dict[str, AddedToken | None], list[AddedToken
 
 def written(content: dict) -> list[AddedToken]:
     """The added tokens that a tokenizer.json lists."""
-    found = []
+    tokens = []
     for token in files.field(content, "added_tokens", list):
         if not isinstance(token, dict):
             raise ValueError(f"field 'added_tokens' must be a list of objects, got {type(token).__name__} in it")
-        found.append(from_json(token))
-        if found[-1].id is None:
+        tokens.append(from_json(token))
+        if tokens[-1].id is None:
             raise ValueError(f"added token {token['content']!r} lacks the field 'id'")
-    return found
+    return tokens
 
 
-def checked(beside: Beside, family: Family) -> None:
+def checked(folder_config: FolderConfig, family: Family) -> None:
     """ValueError if tokenizer_config.json names a class of another family."""
-    if beside.kind is not None and not beside.generic and beside.kind not in family.usual:
+    if folder_config.kind is not None and not folder_config.generic and folder_config.kind not in family.usual:
         raise ValueError(
-            f"{os.path.join(beside.folder, CONFIG)}: tokenizer_class is {beside.kind!r}, which cuts texts otherwise than "
-            f"{family.like}'s tokenizer; minilm reads {', '.join(family.usual)}"
+            f"{os.path.join(folder_config.folder, CONFIG)}: tokenizer_class is {folder_config.kind!r}, which cuts texts "
+            f"otherwise than {family.like}'s tokenizer; minilm reads {', '.join(family.usual)}"
         )
 
 
 def completed(
-    ids: dict[str, int], listed: list[AddedToken], beside: Beside, family: Family, whole: bool
+    ids: dict[str, int], listed: list[AddedToken], folder_config: FolderConfig, family: Family, whole: bool
 ) -> tuple[list[AddedToken], dict[str, str | None]]:
     """The added tokens of a tokenizer, from all the files.
 
@@ -192,7 +192,7 @@ def completed(
         The vocabulary; gets the tokens it lacks.
     listed : list of AddedToken
         Those of tokenizer.json, with their ids.
-    beside : Beside
+    folder_config : FolderConfig
     family : Family
     whole : bool
         Whether there is a tokenizer.json, which then names all special tokens unless a class is named.
@@ -208,20 +208,20 @@ def completed(
     ValueError
         A token has two ids.
     """
-    checked(beside, family)
+    checked(folder_config, family)
     usual = {}
-    if not beside.generic and (beside.kind is not None or not whole):
-        usual = family.usual[beside.kind or next(iter(family.usual))]
+    if not folder_config.generic and (folder_config.kind is not None or not whole):
+        usual = family.usual[folder_config.kind or next(iter(family.usual))]
     table: dict[str, AddedToken] = {}
-    for token in (*listed, *beside.added) if beside.first else (*beside.added, *listed):
+    for token in (*listed, *folder_config.added) if folder_config.first else (*folder_config.added, *listed):
         content, id = token.content, token.id
         if ids.setdefault(content, id) != id:
             raise ValueError(f"added token {content!r} has id {id}, and {ids[content]} in the vocabulary")
         table[content] = token
     with_ids = frozenset(table)
-    roles = {role: token for role, token in beside.roles.items() if token is not None}
-    lacking = [content for role, content in usual.items() if role not in beside.roles and content not in ids]
-    for token in (*(roles[role] for role in ROLES if role in roles), *beside.more):
+    roles = {role: token for role, token in folder_config.roles.items() if token is not None}
+    lacking = [content for role, content in usual.items() if role not in folder_config.roles and content not in ids]
+    for token in (*(roles[role] for role in ROLES if role in roles), *folder_config.more):
         if token.content not in ids:
             if lacking:
                 raise ValueError(f"special token {token.content!r} is not in the vocabulary, and no file gives it an id")
@@ -230,13 +230,13 @@ def completed(
         table[token.content] = known._replace(special=True, id=ids[token.content])
     names = {role: token.content for role, token in roles.items()}
     for role, content in usual.items():
-        if role not in beside.roles and content in ids:
+        if role not in folder_config.roles and content in ids:
             names[role] = content
             if content not in table:
                 table[content] = AddedToken(content, special=True, id=ids[content])
             elif not table[content].special:
                 table[content] = table[content]._replace(special=True)
-    return list(table.values()), {**dict.fromkeys(beside.roles), **names}
+    return list(table.values()), {**dict.fromkeys(folder_config.roles), **names}
 
 
 def config_of(tokenizer, kind: str, **more) -> dict:

@@ -1,10 +1,10 @@
-"""The state of `learning`: how it is made of words, how it grows, and what has been learnt. WordPiece learns by it too."""
+"""The state of `merge_loop`: how it is made of words, how it grows, and what has been learnt. WordPiece learns by it too."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minilm.tokenizers.bpe.learning import (
+from minilm.tokenizers.bpe.merge_loop import (
     DONE,
     ENTRIES,
     FULL,

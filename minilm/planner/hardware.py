@@ -81,7 +81,7 @@ class Machine:
             elif not isinstance(value, str):
                 raise TypeError(f"{field.name} must be a text, got {value!r}")
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In one line."""
         return (
             f"{self.matmul / 1e9:.0f} GFLOP/s in matrix products, {self.recurrent / 1e9:.0f} in an LSTM, "
@@ -97,14 +97,14 @@ class Machine:
     @classmethod
     def load(cls, path: PathLike) -> Machine:
         """Read what `save` wrote, or what somebody wrote by hand; ValueError says what is missing or wrong."""
-        found = {key: value for key, value in read_json(path).items() if key not in ("minilm_version", "node")}
+        fields = {key: value for key, value in read_json(path).items() if key not in ("minilm_version", "node")}
         known = {field.name: field for field in dataclasses.fields(cls)}
-        problems = [f"unknown {key}" for key in found if key not in known]
-        problems += [f"missing {key}" for key, f in known.items() if f.default is dataclasses.MISSING and key not in found]
+        problems = [f"unknown {key}" for key in fields if key not in known]
+        problems += [f"missing {key}" for key, f in known.items() if f.default is dataclasses.MISSING and key not in fields]
         if problems:
             raise ValueError(f"{os.fspath(path)}: {'; '.join(problems)}; wanted the numbers of a machine: {', '.join(known)}")
         try:
-            return cls(**found)
+            return cls(**fields)
         except (ValueError, TypeError) as error:
             raise ValueError(f"{os.fspath(path)}: {error}") from None
 
@@ -161,7 +161,7 @@ class Machine:
         text, starts = rng.integers(0, 1000, SCALARS), np.arange(0, SCALARS + 1, 20)
         ones, identity = np.ones(1000), np.arange(1000)
         options = {"cbow": False, "window": 1, "negatives": 5, "lr": 1e-3, "lr_end": 1e-3, "seed": 0}
-        told = negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options)
+        result = negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options)
         words = _seconds(lambda: negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options))
         return cls(
             matmul=2 * N * LARGE[1] * O / product,
@@ -169,7 +169,7 @@ class Machine:
             bandwidth=4 * 8 * STREAM / stream,  # param, m, v and gradient, read and written
             exponentials=CLASSES[0] * CLASSES[1] / classes,
             call=call,
-            questions=told.predictions * 6 / words,
+            questions=result.predictions * 6 / words,
             threads=devices.threads(),
             memory=_memory(),
             name=_processor(),
@@ -230,11 +230,11 @@ class _Contention:
     @staticmethod
     def _times() -> tuple[int, int]:
         """Nanoseconds that the threads have run, and waited to run; zeros where the system does not say."""
-        found = []
+        times = []
         for path in glob.glob("/proc/self/task/*/schedstat"):
             with contextlib.suppress(OSError), open(path) as file:  # a thread may have ended
-                found.append([int(number) for number in file.read().split()[:2]])
-        return (sum(ran for ran, _ in found), sum(waited for _, waited in found)) if found else (0, 0)
+                times.append([int(number) for number in file.read().split()[:2]])
+        return (sum(ran for ran, _ in times), sum(waited for _, waited in times)) if times else (0, 0)
 
 
 def machine(again: bool = False, note: Callable[[], None] | None = None) -> tuple[Machine, bool]:
@@ -254,24 +254,24 @@ def machine(again: bool = False, note: Callable[[], None] | None = None) -> tupl
     if not again:
         try:
             kept = read_json(path)
-            found = Machine.load(path)
+            result = Machine.load(path)
         except (OSError, ValueError):
             pass
         else:
             same = all(kept.get(name) == value for name, value in key.items())
-            if same and found.threads == devices.threads() and found.name == _processor():
-                return found, False
+            if same and result.threads == devices.threads() and result.name == _processor():
+                return result, False
     if note is not None:
         note()
     with _Contention() as contention:
-        found = Machine.measure()
+        result = Machine.measure()
     if contention.share > BUSY:
-        measured = f"{found.measured} beside other work, which took {contention.share:.0%} of the time: not kept"
-        return dataclasses.replace(found, measured=measured), True
+        measured = f"{result.measured} beside other work, which took {contention.share:.0%} of the time: not kept"
+        return dataclasses.replace(result, measured=measured), True
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with written_whole(path) as file:
-            file.write((json.dumps({**dataclasses.asdict(found), **key}, indent=2) + "\n").encode())
+            file.write((json.dumps({**dataclasses.asdict(result), **key}, indent=2) + "\n").encode())
     except OSError:  # a folder that cannot be written: measure again next time
         pass
-    return found, True
+    return result, True
