@@ -54,7 +54,7 @@ def run(args) -> int:
 
     if args.name is None:
         for name in recipes.RECIPES:
-            print(f"{name:<12}{recipes.load(name).says}")
+            print(f"{name:<12}{recipes.load(name).summary}")
         return 0
     kind = recipes.load(args.name)
     bad_rows = {} if args.bad_rows is None else {"bad_rows": args.bad_rows}

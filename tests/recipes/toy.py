@@ -42,7 +42,7 @@ class Toy(Recipe):
     Real data: one word a line.
     """
 
-    name, says, metric, prompt = "toy", "the first letter", "accuracy", "word"
+    name, summary, metric, prompt = "toy", "the first letter", "accuracy", "word"
     options = {"steps": 120, "lr": 0.05, "batch": 16, "noise": "none"}
     choices = {"noise": ("none", "some")}
 
@@ -79,7 +79,7 @@ class Toy(Recipe):
         return self._ids([e.text for e in examples]), np.array([self.facts["labels"].index(e.label) for e in examples])
 
     def _labels(self, texts):
-        given = devices.to_host(self.model.logits(self.there(self._ids(texts))))
+        given = devices.to_host(self.model.logits(self.on_device(self._ids(texts))))
         return [self.facts["labels"][i] for i in given.argmax(axis=-1)]
 
     def evaluate(self, examples):
