@@ -1,4 +1,4 @@
-"""The command `minilm`: one module a sub-command, each imported only when it is the one that was asked for."""
+"""The command `minilm`: one module a sub-command, imported only when it runs."""
 
 from __future__ import annotations
 

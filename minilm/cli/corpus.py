@@ -1,4 +1,4 @@
-"""`minilm corpus`: the texts that have a name."""
+"""`minilm corpus`: the corpora that have a name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`minilm recipe`: one of the things that language models are for, from data to a result that a person can look at."""
+"""`minilm recipe`: one task that language models are used for, from data to a result that a person can look at."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tokens lie nearest to one another in the space of the embedding, by the cosine of the angle between their vectors."""
+"""Which tokens are nearest to one another in the embedding, by the cosine of the angle between their vectors."""
 
 from __future__ import annotations
 
