@@ -38,7 +38,7 @@ class Guarded:
         self._attempt("flush")
 
     def isatty(self) -> bool:
-        """Whether somebody sees it on a terminal."""
+        """Whether it is shown on a terminal."""
         return self._writable and self._stream.isatty()
 
     @property

@@ -172,7 +172,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _used(parser, argv: list[str]):
-    """The innermost parser that `argv` chose, as that of `fetch` in `corpus fetch`."""
+    """The innermost parser that `argv` chose, such as that of `fetch` in `corpus fetch`."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for word in argv:

@@ -25,7 +25,7 @@ def nearest(
     model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (N,)
     count : int
-        Neighbours of each, k; a token is none of its own.
+        Neighbours of each, k; a token is not its own neighbour.
     tokenizer : Tokenizer, optional
         Of a BERT.
 

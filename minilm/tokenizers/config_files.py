@@ -34,7 +34,7 @@ class Family(NamedTuple):
     like : str
         The tokenizer's name in messages.
     usual : dict
-        From the names of classes to the tokens that they have for the roles nobody names: role, content.
+        From the names of classes to their default tokens: role, content.
     """
 
     like: str
