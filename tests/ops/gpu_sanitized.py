@@ -33,7 +33,7 @@ CASES = {  # small, but with more than one warp and more than one tile
     "dropout": [({"N": 2, "T": 7, "D": 17}, {})],
     "layer_norm": [({"N": 9, "D": 40}, {})],
     "rms_norm": [({"N": 9, "D": 40}, {})],
-    "rotary": [({"B": 2, "T": 5, "H": 3, "R/2": 10}, {"given": True, "part": True})],
+    "rotary": [({"B": 2, "T": 5, "H": 3, "R/2": 10}, {"listed": True, "part": True})],
     "gated": [({"N": 300}, {})],
     "residual_layer_norm": [({"N": 9, "D": 40}, {})],
     "rnn": [({"T": 3, "B": 3, "D": 2, "H": 17}, {"padded": True})],
