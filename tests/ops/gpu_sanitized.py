@@ -117,8 +117,8 @@ def places(text: str):
         if directive:
             line, file = int(directive[1]) - 1, directive[2]
         else:
-            for found in BARRIER.finditer(row):
-                yield at + found.start(), at + found.end(), file, line
+            for match in BARRIER.finditer(row):
+                yield at + match.start(), at + match.end(), file, line
         at += len(row)
         line += 1
 
@@ -128,9 +128,9 @@ def barriers(folder: str) -> list:
     results = []
     for table in tables(folder):
         whole, own = table.text, table.path.parent.name == folder
-        wanted = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
+        own_files = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
         for start, end, file, line in places(whole):
-            if file not in wanted or (not own and file != table.path.name):
+            if file not in own_files or (not own and file != table.path.name):
                 continue
             table.text = whole[:start] + ";" + whole[end:]
             type(table).function.cache_clear()
