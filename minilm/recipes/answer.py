@@ -192,11 +192,11 @@ class Answer(Recipe):
     def _arrays(self, examples):
         """Words of the stories (B, M, J) and of the questions (B, Q); of a long story the latest sentences."""
         most = self.options["memory_size"]
-        told = [[self._ids(each) for each in example.sentences[-most:]] for example in examples]
-        asked = [self._ids(example.question) for example in examples]
-        shape = (len(told), max(map(len, told)), max(len(ids) for sentences in told for ids in sentences))
-        story, question = np.zeros(shape, np.int64), np.zeros((len(told), max(map(len, asked))), np.int64)
-        for b, (sentences, ids) in enumerate(zip(told, asked, strict=True)):
+        stories = [[self._ids(each) for each in example.sentences[-most:]] for example in examples]
+        questions = [self._ids(example.question) for example in examples]
+        shape = (len(stories), max(map(len, stories)), max(len(ids) for sentences in stories for ids in sentences))
+        story, question = np.zeros(shape, np.int64), np.zeros((len(stories), max(map(len, questions))), np.int64)
+        for b, (sentences, ids) in enumerate(zip(stories, questions, strict=True)):
             question[b, : len(ids)] = ids
             for i, words_ in enumerate(sentences):
                 story[b, i, : len(words_)] = words_
@@ -206,30 +206,30 @@ class Answer(Recipe):
 
     def _answers(self, examples) -> tuple[list[str], list[np.ndarray]]:
         """An answer to each question, and of a memory network where its hops looked, (K, M) each."""
-        given: list[str] = []
+        answers: list[str] = []
         looked: list[np.ndarray] = []
         for start in range(0, len(examples), CHUNK):
             part = examples[start : start + CHUNK]
             if self.facts["kind"] != "memory":
-                given += self._reading.answers(self.model, part)
+                answers += self._reading.answers(self.model, part)
                 continue
             reading = devices.to_host(self.model.read(*self.there(self._arrays(part))))
             among = np.array([self._id(word) for word in self.facts["answers"]])  # (A,)
-            given += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
+            answers += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
             looked += list(reading.attention)
-        return given, looked
+        return answers, looked
 
     def evaluate(self, examples: Sequence) -> dict[str, float]:
-        given, looked = self._answers(examples)
+        answers, looked = self._answers(examples)
         if self.facts["kind"] != "memory":
-            return scores(given, [example.answers for example in examples])
-        found = {"exact_match": accuracy([example.answer.lower() for example in examples], given)}
+            return scores(answers, [example.answers for example in examples])
+        result = {"exact_match": accuracy([example.answer.lower() for example in examples], answers)}
         known = [(each.support, len(each.sentences), p) for each, p in zip(examples, looked, strict=True) if each.support]
         if known:  # whether some hop looked most at a sentence that the answer rests on
             most = self.options["memory_size"]
             hits = [bool({int(i) + max(0, n - most) for i in p.argmax(axis=1)} & set(support)) for support, n, p in known]
-            found["support_seen"] = sum(hits) / len(hits)
-        return found
+            result["support_seen"] = sum(hits) / len(hits)
+        return result
 
     def chance(self, examples: Sequence) -> float:
         """The commonest answer; of passages, any one word of the passage."""
@@ -243,15 +243,15 @@ class Answer(Recipe):
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:4]
-        given, _ = self._answers(some)
-        return [(_shown(example), _wanted(example), answer) for example, answer in zip(some, given, strict=True)]
+        answers, _ = self._answers(some)
+        return [(_shown(example), _expected(example), answer) for example, answer in zip(some, answers, strict=True)]
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
         sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
-        *told, question = sentences
+        *story, question = sentences
         if self.facts["kind"] != "memory":
             passage = text[: text.rindex(question)].strip()
             return self._answers([Question(passage, question, ("",), 0)])[0][0]
@@ -259,7 +259,7 @@ class Answer(Recipe):
         unknown = dict.fromkeys(word for each in sentences for word in words_of(each) if known.token_to_id(word) is None)
         if unknown:
             raise ValueError(f"the model knows no {', '.join(map(repr, unknown))}; it learned {len(known.vocabulary)} words")
-        return self._answers([Story(tuple(told), question, "", ())])[0][0]
+        return self._answers([Story(tuple(story), question, "", ())])[0][0]
 
     def ask(self, read: Callable[[str], str]) -> str:
         lines: list[str] = []
@@ -276,19 +276,19 @@ class Answer(Recipe):
         from matplotlib.figure import Figure
 
         some = sorted(examples[:40], key=lambda story: abs(len(story.sentences) - 10))[:3]
-        given, looked = self._answers(some)
+        answers, looked = self._answers(some)
         figure = Figure(figsize=(9, sum(1.2 + 0.24 * p.shape[1] for p in looked)), dpi=120, layout="constrained")
         every = figure.subplots(len(some), 1, squeeze=False, height_ratios=[1.2 + 0.24 * p.shape[1] for p in looked])[:, 0]
-        for axes, story, answer, p in zip(every, some, given, looked, strict=True):
-            told = story.sentences[-self.options["memory_size"] :]
-            first = len(story.sentences) - len(told)
-            p = p[:, : len(told)]  # (K, M), without the padding of the batch
+        for axes, story, answer, p in zip(every, some, answers, looked, strict=True):
+            read = story.sentences[-self.options["memory_size"] :]
+            first = len(story.sentences) - len(read)
+            p = p[:, : len(read)]  # (K, M), without the padding of the batch
             image = axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-            names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(told)]
-            axes.set_yticks(range(len(told)), names, fontsize=7, parse_math=False)
+            names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(read)]
+            axes.set_yticks(range(len(read)), names, fontsize=7, parse_math=False)
             axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
-            says = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
-            axes.set_title(says, loc="left", fontsize=9, parse_math=False)
+            title = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
+            axes.set_title(title, loc="left", fontsize=9, parse_math=False)
         figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
         path = os.path.join(folder, "hops.png")
         with written_whole(path) as file:
@@ -314,9 +314,9 @@ def _beside(path: str) -> str | None:
 
 
 def _shown(example) -> str:
-    told = " ".join(example.sentences[-12:]) if isinstance(example, Story) else example.passage
-    return f"{told if len(told) <= 700 else told[:700] + ' ...'}\n{example.question}"
+    text = " ".join(example.sentences[-12:]) if isinstance(example, Story) else example.passage
+    return f"{text if len(text) <= 700 else text[:700] + ' ...'}\n{example.question}"
 
 
-def _wanted(example) -> str:
+def _expected(example) -> str:
     return example.answer.lower() if isinstance(example, Story) else example.answers[0]

@@ -100,8 +100,8 @@ def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
             if len(fields) == columns.count and not fields[0].startswith("#"):
                 if not all(map(is_tag, fields[-2:])):
                     return
-                for found, tag in zip(types, fields[-2:], strict=True):
-                    found.update({type_of(tag)} - {""})
+                for level, tag in zip(types, fields[-2:], strict=True):
+                    level.update({type_of(tag)} - {""})
                 place = place or line.where
     outer, inner = types
     if outer and inner <= outer:

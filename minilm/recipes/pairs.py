@@ -66,14 +66,14 @@ class PairRecipe(Recipe):
 
     def columns(self) -> tuple[int, int] | None:
         """Which columns of a file are source and target, where the settings say so; for `minilm.data.pairs.read_file`."""
-        given = [self.options[name] for name in ("source_column", "target_column")]
-        if given == [None, None]:
+        columns = [self.options[name] for name in ("source_column", "target_column")]
+        if columns == [None, None]:
             return None
-        for name, column in zip(("source_column", "target_column"), given, strict=True):
+        for name, column in zip(("source_column", "target_column"), columns, strict=True):
             checks.whole(name, column, 1, 2**31)
-        if given[0] == given[1]:
-            raise ValueError(f"source_column and target_column must differ, got {given[0]} for both")
-        return tuple(given)
+        if columns[0] == columns[1]:
+            raise ValueError(f"source_column and target_column must differ, got {columns[0]} for both")
+        return tuple(columns)
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
@@ -169,11 +169,11 @@ class PairRecipe(Recipe):
         targets = [self._known("target", pair.target) for pair in examples]
         begin, end, pad = self._special((BEGIN, END, PAD))
         shape = (len(examples), 1 + max(map(len, targets)))
-        inputs, wanted = np.full(shape, pad), np.full(shape, -100)  # (B, T) each
+        inputs, labels = np.full(shape, pad), np.full(shape, -100)  # (B, T) each
         for row, ids in enumerate(targets):
             inputs[row, 0], inputs[row, 1 : 1 + len(ids)] = begin, ids
-            wanted[row, : len(ids)], wanted[row, len(ids)] = ids, end
-        return source, inputs, wanted, lengths
+            labels[row, : len(ids)], labels[row, len(ids)] = ids, end
+        return source, inputs, labels, lengths
 
     def _sources(self, texts: Sequence[np.ndarray]):
         """Ids side by side, (B, S), and how many of each count, (B,)."""
@@ -197,16 +197,16 @@ class PairRecipe(Recipe):
             part = order[start : start + AT_ONCE]
             source, lengths = self._sources([encoded[i] for i in part])
             if beams <= 1:
-                found = greedy_targets(self.model, source, lengths, **limit)
+                outputs = greedy_targets(self.model, source, lengths, **limit)
             else:
                 options = {"beams": beams, "length_penalty": self.options["length_penalty"]}
                 hypotheses = beam_targets(self.model, source, lengths, **limit, **options)
-                found = [each[0].ids if each else [] for each in hypotheses]
-            for i, ids in zip(part, found, strict=True):
+                outputs = [each[0].ids if each else [] for each in hypotheses]
+            for i, ids in zip(part, outputs, strict=True):
                 written[i] = self._text("target", ids)
         return written
 
-    def score(self, given: Sequence[str], examples: Sequence[Pair]) -> dict[str, float]:
+    def score(self, predictions: Sequence[str], examples: Sequence[Pair]) -> dict[str, float]:
         """The metrics of what was written for the examples."""
         raise NotImplementedError
 
@@ -218,8 +218,8 @@ class PairRecipe(Recipe):
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:6]
-        given = self.write([pair.source for pair in some])
-        return [(pair.source, pair.target, text) for pair, text in zip(some, given, strict=True)]
+        predictions = self.write([pair.source for pair in some])
+        return [(pair.source, pair.target, text) for pair, text in zip(some, predictions, strict=True)]
 
     def answer(self, text: str) -> str:
         return self.write([text.strip()])[0]

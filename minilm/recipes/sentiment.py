@@ -76,8 +76,8 @@ class Sentiment(Recipe):
     # --- data --------------------------------------------------------------------------------------------------------
 
     def generate(self, seed: int) -> tuple[list, list]:
-        made = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
-        return made[:TRAIN], made[TRAIN:]
+        examples = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
+        return examples[:TRAIN], examples[TRAIN:]
 
     def read(self, path: PathLike) -> tuple[list, list]:
         return labelled.read(path, bad_rows=self.bad_rows)
@@ -143,10 +143,10 @@ class Sentiment(Recipe):
 
     def _padded(self, texts: Sequence[str]):
         """ids (B, T), lengths (B,)."""
-        found = [self._ids(text) for text in texts]
-        lengths = np.array([ids.size for ids in found])
-        padded = np.zeros((len(found), lengths.max()), np.int64)
-        for row, ids in zip(padded, found, strict=True):
+        encoded = [self._ids(text) for text in texts]
+        lengths = np.array([ids.size for ids in encoded])
+        padded = np.zeros((len(encoded), lengths.max()), np.int64)
+        for row, ids in zip(padded, encoded, strict=True):
             row[: ids.size] = ids
         return padded, lengths
 
@@ -162,11 +162,11 @@ class Sentiment(Recipe):
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities (N, C) of the labels, in the order of ``facts["labels"]``."""
         order = sorted(range(len(texts)), key=lambda i: self._ids(texts[i]).size)
-        found = np.empty((len(texts), len(self.facts["labels"])))
+        probabilities = np.empty((len(texts), len(self.facts["labels"])))
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
-            found[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
-        return found
+            probabilities[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
+        return probabilities
 
     def _labels(self, texts) -> list[str]:
         return [self.facts["labels"][i] for i in self.probabilities(texts).argmax(axis=1)]
@@ -179,17 +179,17 @@ class Sentiment(Recipe):
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         shown = [example for label in self.facts["labels"][:4] for example in [e for e in examples if e.label == label][:3]]
-        return [(e.text, e.label, given) for e, given in zip(shown, self._labels([e.text for e in shown]), strict=True)]
+        return [(e.text, e.label, predicted) for e, predicted in zip(shown, self._labels([e.text for e in shown]), strict=True)]
 
     def answer(self, text: str) -> str:
         p = self.probabilities([text])[0]
         best = int(p.argmax())
-        said = f"{self.facts['labels'][best]} ({p[best]:.1%})"
+        summary = f"{self.facts['labels'][best]} ({p[best]:.1%})"
         if self.options["model"] in ("lstm", "gru"):
             weights = self.weights(text)
             heaviest = sorted(weights, key=lambda each: -each[1])[:3]
-            said += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
-        return said
+            summary += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
+        return summary
 
     def weights(self, text: str) -> list[tuple[str, float]]:
         """The words of a text, and how much the attention took of each."""
@@ -201,8 +201,10 @@ class Sentiment(Recipe):
             return []
         from minilm.recipes.shading import shaded
 
-        rows = [(self.weights(text), f"{given}{'' if given == wanted else f' (wanted {wanted})'}") for text, wanted, given in
-                self.samples(examples)]  # fmt: skip
+        rows = []
+        for text, expected, predicted in self.samples(examples):
+            title = predicted if predicted == expected else f"{predicted} (wanted {expected})"
+            rows.append((self.weights(text), title))
         return [shaded(os.path.join(folder, "attention.png"), rows)]
 
 

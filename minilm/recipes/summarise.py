@@ -53,9 +53,9 @@ class Summarise(PairRecipe):
         super().prepare(train)
         self.facts["words"] = max(1, round(sum(len(words(pair.target)) for pair in train) / len(train)))
 
-    def score(self, given: Sequence[str], examples: Sequence) -> dict[str, float]:
-        exact = sum(text == pair.target for text, pair in zip(given, examples, strict=True)) / len(examples)
-        return {**rouge(given, [pair.target for pair in examples]), "exact_match": exact}
+    def score(self, predictions: Sequence[str], examples: Sequence) -> dict[str, float]:
+        exact = sum(text == pair.target for text, pair in zip(predictions, examples, strict=True)) / len(examples)
+        return {**rouge(predictions, [pair.target for pair in examples]), "exact_match": exact}
 
     def chance(self, examples: Sequence) -> float:
         lead = [" ".join(words(pair.source)[: self.facts["words"]]) for pair in examples]

@@ -70,8 +70,8 @@ class Tag(Recipe):
     # --- data --------------------------------------------------------------------------------------------------------
 
     def generate(self, seed: int) -> tuple[list, list]:
-        made = [Sentence(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
-        return made[:TRAIN], made[TRAIN:]
+        sentences = [Sentence(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
+        return sentences[:TRAIN], sentences[TRAIN:]
 
     def read(self, path: PathLike) -> tuple[list, list]:
         return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
@@ -148,19 +148,19 @@ class Tag(Recipe):
         """The tags that the model gives to sentences, each a sequence of words."""
         names, allowed = self.facts["tags"], followers(self.facts["tags"], map(tuple, self.facts["seen"]))
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-        found: list[list[str]] = [[] for _ in sentences]
+        tags: list[list[str]] = [[] for _ in sentences]
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
             inputs = self._inputs([sentences[i] for i in some])
             best = devices.to_host(self.model.decode(*self.there(inputs), allowed=allowed))  # (B, T)
             for i, row, length in zip(some, best, inputs[1], strict=True):
-                found[i] = [names[tag] for tag in row[:length]]
-        return found
+                tags[i] = [names[tag] for tag in row[:length]]
+        return tags
 
     def evaluate(self, examples: Sequence) -> dict[str, float]:
-        wanted, given = [example.tags for example in examples], self.tags([example.words for example in examples])
-        scores = entity_scores(wanted, given)
-        every = accuracy([tag for tags in wanted for tag in tags], [tag for tags in given for tag in tags])
+        expected, predictions = [example.tags for example in examples], self.tags([example.words for example in examples])
+        scores = entity_scores(expected, predictions)
+        every = accuracy([tag for tags in expected for tag in tags], [tag for tags in predictions for tag in tags])
         by_type = {f"f1_{kind}": score.f1 for kind, score in scores.items() if kind}
         return {"f1": scores[""].f1, "precision": scores[""].precision, "recall": scores[""].recall, "accuracy": every, **by_type}
 
@@ -171,14 +171,14 @@ class Tag(Recipe):
             for word, tag in zip(example.words, example.tags, strict=True):
                 counts[_key(word)][tag] += 1
         best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
-        given = [[best[_key(word)] for word in example.words] for example in examples]
-        return entity_scores([example.tags for example in examples], given)[""].f1
+        predictions = [[best[_key(word)] for word in example.words] for example in examples]
+        return entity_scores([example.tags for example in examples], predictions)[""].f1
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
-        given = self.tags([example.words for example in examples[:6]])
+        predictions = self.tags([example.words for example in examples[:6]])
         return [
             (" ".join(e.words), bracketed(e.words, e.tags), bracketed(e.words, tags))
-            for e, tags in zip(examples[:6], given, strict=True)
+            for e, tags in zip(examples[:6], predictions, strict=True)
         ]
 
     def answer(self, text: str) -> str:

@@ -84,10 +84,10 @@ class Translate(PairRecipe):
             self.facts["commonest"] = Counter(pair.target for pair in train).most_common(1)[0][0]
         self.metric = self.facts["metric"]
 
-    def score(self, given: Sequence[str], examples: Sequence) -> dict[str, float]:
-        exact = sum(text == pair.target for text, pair in zip(given, examples, strict=True)) / len(examples)
+    def score(self, predictions: Sequence[str], examples: Sequence) -> dict[str, float]:
+        exact = sum(text == pair.target for text, pair in zip(predictions, examples, strict=True)) / len(examples)
         if self.facts["metric"] == "bleu":
-            return {"bleu": bleu.corpus_bleu(given, [pair.target for pair in examples]), "exact_match": exact}
+            return {"bleu": bleu.corpus_bleu(predictions, [pair.target for pair in examples]), "exact_match": exact}
         return {"exact_match": exact}
 
     def chance(self, examples: Sequence) -> float:
