@@ -180,7 +180,7 @@ class RunConfig:
                 given[name] = kind(**given[name])
         return cls(**given)
 
-    def replace(self, **changes) -> RunConfig:
+    def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
 
