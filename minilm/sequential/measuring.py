@@ -26,7 +26,7 @@ from minilm.typing import Scalar
 if TYPE_CHECKING:
     from minilm.sequential.model import Sequential
 
-__all__ = ["Course", "as_asked", "evaluate", "measured", "predict"]
+__all__ = ["Course", "as_list_or_dict", "evaluate", "measured", "predict"]
 
 
 class Course:
@@ -87,7 +87,7 @@ def measured(model: Sequential, source: Any, watching: Iterable[Callback] = ()) 
     return logs
 
 
-def as_asked(logs: dict[str, float], return_dict: bool) -> dict[str, float] | float | list[float]:
+def as_list_or_dict(logs: dict[str, float], return_dict: bool) -> dict[str, float] | float | list[float]:
     """A dict, a number where there are no metrics, or a list."""
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
@@ -131,7 +131,7 @@ def evaluate(
         raise ValueError("x gives no batches")
     if verbose:
         print(text_of(logs), flush=True)
-    return as_asked(logs, return_dict)
+    return as_list_or_dict(logs, return_dict)
 
 
 def predict(
@@ -144,8 +144,8 @@ def predict(
 ) -> np.ndarray:
     """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
-    given = gives_batches(x)
-    if given:
+    batched = gives_batches(x)
+    if batched:
         refuse_beside("x", batch_size=batch_size)
         count = len(x) if hasattr(x, "__len__") else None
     else:
@@ -159,7 +159,7 @@ def predict(
         notify(watching, "on_predict_begin")
         for number, batch in enumerate(inputs_of("x", x, size, steps)):
             notify(watching, "on_predict_batch_begin", number)
-            if given:
+            if batched:
                 model.build_for(batch)
             upload = upload or uploader(model.device)
             with devices.ids_are_checked(), workspace.step():
