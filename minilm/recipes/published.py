@@ -119,7 +119,7 @@ TASKS: dict[str, tuple[Any, Any]] = {  # class of transformers -> ours, and what
 }
 
 
-def open_published(folder: str, device: str = "cpu"):
+def open_published(folder: str, device: str = "cpu") -> Any:
     """What answers texts by the model of a folder, for the task that its config.json names.
 
     Raises

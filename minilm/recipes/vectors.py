@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.layers.base import Layer
 from minilm.models.word2vec import LONGEST, Place, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
@@ -21,6 +22,8 @@ from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
 from minilm.training.callbacks import Stop
+from minilm.training.loop import Callback
+from minilm.typing import PathLike
 
 __all__ = ["Pair", "Vectors"]
 
@@ -74,18 +77,18 @@ class Vectors(Recipe):
     choices = {"algorithm": models.word2vec.ALGORITHMS}
     least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._numbers: dict[str, int] = {}  # of all words of the data, before any is left out
         self._vectors: WordVectors | None = None
 
     # --- data ------------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         text = relations.sentences(seed, self.options["sentences"])
         return [self._numbered(sentence) for sentence in text], relations.questions()
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         train, held = [], []
         for line in lines(path):
             words = []
@@ -133,13 +136,13 @@ class Vectors(Recipe):
 
     # --- model -----------------------------------------------------------------------------------------------------------
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         words = sum(map(len, train))
         self.suggest(steps=max(5, min(60, READ // max(1, words))))
         if self.options["algorithm"] == "cbow":
             self.suggest(lr=0.05)  # one step a word, where skip-gram takes one for each neighbour
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         counts = self._counts(train)
         order = [int(i) for i in np.argsort(-counts, kind="stable")[: self.options["most_words"]]]
         order = [i for i in order if counts[i] >= self.options["min_count"]]
@@ -153,12 +156,21 @@ class Vectors(Recipe):
         ids[order] = np.arange(len(order))
         self._ids = ids
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         names = ("size", "algorithm", "window", "negatives", "subsample")
         config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
         return models.Word2Vec(config, seed=seed)
 
-    def fit(self, train, validation, *, seed, progress, kept=None, callbacks=()):
+    def fit(
+        self,
+        train: Sequence,
+        validation: Sequence,
+        *,
+        seed: int,
+        progress: Any,
+        kept: Kept | None = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Any:
         """Train word after word; see `minilm.models.Word2Vec.train`."""
         if callbacks:
             raise ValueError(f"the recipe {self.name} trains in a loop of the kernel, which has no events for callbacks")
@@ -214,7 +226,7 @@ class Vectors(Recipe):
 
     # --- measuring -------------------------------------------------------------------------------------------------------
 
-    def remarks(self, train, validation):
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         known = self._in_vocabulary(validation)
         if len(known) == len(validation):
             return []
@@ -231,7 +243,7 @@ class Vectors(Recipe):
             raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
         return known
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
             ids = np.array([[self.vectors.ids[word] for word in pair] for pair in known])  # (N, 3)
@@ -246,11 +258,11 @@ class Vectors(Recipe):
         everything = np.concatenate(list(right.values()))
         return {"accuracy": float(everything.mean()), **{name: float(np.mean(each)) for name, each in right.items()}}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         known = self._known(examples)
         return 0.5 if isinstance(known[0], Pair) else float(np.mean([1 / max(1, question.choices) for question in known]))
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
             frequent = [word for word in self.vectors.words[20:] if len(word) > 3][:LINES_SHOWN]
@@ -259,10 +271,10 @@ class Vectors(Recipe):
         answers = self.vectors.answers(some)
         return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, answers, strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         return ", ".join(f"{word} {cosine:.2f}" for word, cosine in self.vectors.calculate(text.lower(), most=8))
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         """vectors.txt in word2vec's text format, which other programs read; relations.png where there are relations."""
         from minilm.recipes import plots
 

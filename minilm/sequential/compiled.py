@@ -73,7 +73,11 @@ class Compiled(Stack):
         optimizer: str | Optimizer | type = "rmsprop",
         loss: str | Loss | type | None = None,
         metrics: list | str | Metric | Callable | None = None,
-        **others: Any,
+        *,
+        run_eagerly: bool = False,
+        jit_compile: bool | str = "auto",
+        steps_per_execution: int = 1,
+        auto_scale_loss: bool = True,
     ) -> None:
         """Choose loss, optimizer and metrics.
 
@@ -86,11 +90,9 @@ class Compiled(Stack):
             `minilm.sequential.losses`.
         metrics : list of str or functions, optional
             accuracy, a loss's name, or ``function(y_true, y_pred)`` that gives a number for every row.
+        run_eagerly, jit_compile, steps_per_execution, auto_scale_loss
+            Accepted as Keras accepts them; they change nothing here.
         """
-        for name, value in others.items():
-            if name not in ("run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"):
-                raise TypeError(f"compile has no argument {name!r}")
-            del value
         if loss is None:
             raise ValueError("loss is missing: such as loss='sparse_categorical_crossentropy'")
         loss, optimizer = loss_of(loss), optimizer_of(optimizer)

@@ -9,18 +9,24 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices, training
 from minilm.ops import checks
 from minilm.random import Key
 from minilm.sequential.bar import Bar, announced
 from minilm.sequential.batches import Rows, gives_batches, size_of, steps_of, stream_of
-from minilm.sequential.callback import History, attached, notify
+from minilm.sequential.callback import Callback, History, attached, notify
 from minilm.sequential.data import Data, prepared, weighted
 from minilm.sequential.measuring import Course, measured
 from minilm.training.loop import quiet
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["fit", "train_batch"]
 
@@ -28,19 +34,19 @@ CALLER = 6  # who called Sequential.fit, seen from `_ran_out` and `_validated`, 
 
 
 def fit(
-    model,
-    x,
-    y,
+    model: Sequential,
+    x: Any,
+    y: Any,
     *,
     batch_size: int | None = None,
     epochs: int = 1,
-    verbose="auto",
-    callbacks=None,
+    verbose: int | str = "auto",
+    callbacks: Iterable[Callback | training.Callback] | None = None,
     validation_split: float = 0.0,
-    validation_data=None,
+    validation_data: Any = None,
     shuffle: bool = True,
     class_weight: dict | None = None,
-    sample_weight=None,
+    sample_weight: ArrayLike | None = None,
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
@@ -259,7 +265,7 @@ def _step(model, batch: Data, course: Course) -> tuple:
     return loss, norm
 
 
-def train_batch(model, batch: Data) -> dict[str, float]:
+def train_batch(model: Sequential, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
     course = Course(model)
     with model.parameters.clean_after_error(), quiet():

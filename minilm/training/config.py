@@ -180,7 +180,7 @@ class RunConfig:
                 fields[name] = kind(**fields[name])
         return cls(**fields)
 
-    def replace(self, **changes) -> RunConfig:
+    def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
 
