@@ -306,7 +306,7 @@ class Parameters(Mapping):
                 break
             stop += parameter._span
         else:
-            return buffer, start, stop
+            return buffer, start, stop  # type: ignore[return-value]
         return self._bind()
 
     def _bind(self) -> tuple[_Buffer, int, int]:

@@ -22,13 +22,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.layers import Layer, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, number
+from minilm.models.config import size as whole
 from minilm.ops import checks, embedding, negative_sampling
 from minilm.ops.workspace import scratch
+from minilm.random import Key
+from minilm.typing import DType, Ids, Scalar, Seed
 
 __all__ = ["Place", "Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
 
@@ -60,13 +64,13 @@ class Word2VecConfig(Config):
 
     model_type: ClassVar[str] = "word2vec"
 
-    vocab_size: int = config.size()
-    size: int = config.size(100)
-    algorithm: str = config.choice("skip-gram", *ALGORITHMS)
-    window: int = config.size(5, below=2**20)
-    negatives: int = config.size(5, below=2**20)
-    power: float = config.number(0.75, 0, 10)
-    subsample: float = config.number(1e-3, 0, 1)
+    vocab_size: int = whole()
+    size: int = whole(100)
+    algorithm: str = choice("skip-gram", *ALGORITHMS)
+    window: int = whole(5, below=2**20)
+    negatives: int = whole(5, below=2**20)
+    power: float = number(0.75, 0, 10)
+    subsample: float = number(1e-3, 0, 1)
 
 
 class Saved(NamedTuple):
@@ -135,7 +139,7 @@ class Word2Vec(Layer):
     2
     """
 
-    def __init__(self, config: Word2VecConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: Word2VecConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         super().__init__(dtype=dtype, seed=generator_of(seed))
         self.config = config
         shape = (config.vocab_size, config.size)
@@ -144,7 +148,7 @@ class Word2Vec(Layer):
 
     # --- the loss of a batch, for gradient checks and for optimizers of all kinds --------------------------------------
 
-    def forward(self, inputs, targets, negatives, *, key=None):
+    def forward(self, inputs: Ids, targets: Ids, negatives: Ids, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean loss of N predictions.
 
         Parameters
@@ -176,7 +180,7 @@ class Word2Vec(Layer):
         loss, saved = negative_sampling.forward(h, self.output.value, targets, negatives)
         return loss, Saved(embedded, weights, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add the gradients of the loss by all vectors to their buffer."""
         with scratch():
             dh, dW = negative_sampling.backward(dloss, saved.loss)  # (N, D), (V, D)
@@ -195,7 +199,7 @@ class Word2Vec(Layer):
         lr_end: float = 1e-4,
         seed: int = 0,
         minutes: float | None = None,
-        counts=None,
+        counts: ArrayLike | None = None,
         streams: int = 1,
         progress: Callable[[Progress], bool | None] | None = None,
         place: Place | None = None,
@@ -289,7 +293,7 @@ class Word2Vec(Layer):
                     loss, predictions, reported = 0.0, 0.0, now
         return [_mean(*each) for each in place.sums]
 
-    def settings(self):
+    def settings(self) -> str:
         return f"algorithm={self.config.algorithm!r}, vocab_size={self.config.vocab_size}, size={self.config.size}"
 
 
@@ -314,7 +318,7 @@ def _cuts(starts: np.ndarray, words: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], inner, [len(starts) - 1]]))
 
 
-def keep_probabilities(counts, subsample: float) -> np.ndarray:
+def keep_probabilities(counts: np.ndarray, subsample: float) -> np.ndarray:
     """The probability of not leaving a word out, (V,): min(1, √(t / f) + t / f) for a word that is the part f of the text.
 
     That is the formula of Mikolov's program; in the paper it is √(t / f).
@@ -327,7 +331,7 @@ def keep_probabilities(counts, subsample: float) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(ratio) + ratio)
 
 
-def alias_tables(counts, power: float) -> tuple[np.ndarray, np.ndarray]:
+def alias_tables(counts: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
     """Walker's tables of the distribution that is proportional to counts**power: accept (V,) and alias (V,).
 
     A place i drawn evenly is kept with probability accept[i], else it becomes alias[i].
