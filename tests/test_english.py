@@ -17,7 +17,6 @@ PENDING = (  # not gone through yet
     "minilm/optimizers",
     "minilm/recipes",
     "minilm/sequential",
-    "minilm/training",
     "minilm/weights",
 )
 
