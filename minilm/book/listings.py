@@ -14,7 +14,8 @@ from typing import NamedTuple
 __all__ = ["CODE", "Listing", "defined_on", "listing"]
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
-ASSIGNED = re.compile(r"^\s*(?:(?:const|static|__shared__)\s+)*(?:[A-Za-z_]\w*\s+\*?)?([^\W\d]\w*)(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
+NAME = r"(?:[A-Za-z_]\w*\s+\*?|args\.)?([^\W\d]\w*)"  # with its type before it, or as a field of a kernel's struct
+ASSIGNED = re.compile(rf"^\s*(?:(?:const|static|__shared__)\s+)*{NAME}(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
 VERSION = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w*?_(\d)\(|^// --- version (\d)")
 
 
