@@ -69,10 +69,10 @@ def train(
     total=0,
     streams=1,
 ):
-    left, told = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((streams, 2), "float64")
-    tables = (keep, accept, alias, left, told)
+    left, totals = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((streams, 2), "float64")
+    tables = (keep, accept, alias, left, totals)
     seed = seed - 2**64 if seed >= 2**63 else seed  # the same bits as a signed number
     numbers = (*W_in.shape, len(ids), len(starts) - 1, cbow, window, negatives, lr, lr_end, seed, first, done, total, streams)
     KERNELS.launch("negative_sampling_train", W_in, W_out, ids, starts, *tables, *numbers)
-    loss, predictions = told.sum(axis=0)  # () each
+    loss, predictions = totals.sum(axis=0)  # () each
     return W_in, W_out, Trained(loss, predictions, len(ids))
