@@ -219,7 +219,7 @@ def _graphed_step(model, adam, batch, precision: str):
     import cupy
 
     from minilm.ops.cuda import products
-    from minilm.training.graphs import GraphedStep
+    from minilm.training.device import GraphedStep
 
     graphed, stream = GraphedStep(model, adam), cupy.cuda.Stream(non_blocking=True)
     count = 0

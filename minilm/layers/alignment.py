@@ -27,8 +27,8 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
+from minilm.layers.sequences import contiguous
 from minilm.ops import additive_attention, attention, checks, padding
-from minilm.ops.workspace import empty
 from minilm.random import Key
 from minilm.typing import Array, DType, Seed
 
@@ -211,17 +211,7 @@ class LuongAttention(Alignment):
     def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
         dcontext = checks.floating("dcontext", dcontext, (*saved.y.shape[:2], saved.y.shape[3]), self.dtype, "(B, T, D_m)")
         parts = attention.backward(dcontext[:, :, None], saved)
-        return tuple(_flat(part) for part in parts)
+        return tuple(contiguous(part[:, :, 0]) for part in parts)
 
     def settings(self) -> str:
         return f"{self.query_dim}, {self.memory_dim}, {self.score!r}"
-
-
-def _flat(part):
-    """(B, T, 1, D) as (B, T, D), contiguous."""
-    part = part[:, :, 0]
-    if part.flags.c_contiguous:
-        return part
-    copy = empty(part.shape, part.dtype, like=part)  # (B, T, D)
-    copy[...] = part
-    return copy

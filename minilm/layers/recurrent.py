@@ -14,7 +14,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
-from minilm.layers.sequences import half, joined, time_first
+from minilm.layers.sequences import half, side_by_side, time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty, release_after, scratch
 from minilm.random import Key
@@ -194,7 +194,7 @@ class Recurrent(Layer, Generic[Outputs]):
                     final[row] = part
                 outputs.append(output[0])
                 runs.append(saved)
-            x = outputs[0] if self.directions == 1 else joined(outputs)  # (T, B, directions * H)
+            x = side_by_side(*outputs)  # (T, B, directions * H)
         y = x.transpose(1, 0, 2) if self.batch_first else x
         return self.Output(y, *finals), Saved(runs, drops, weight_drops, x.shape, state is not None)
 

@@ -65,6 +65,26 @@ extern "C" __global__ void relu_backward(
     }
 }
 
+extern "C" __global__ void silu_forward(
+    const REAL* x,  // (N)
+    REAL* y,        // (N)
+    i64 N) {
+    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
+        y[n] = x[n] * sigmoid(x[n]);
+    }
+}
+
+extern "C" __global__ void silu_backward(
+    const REAL* dy,  // (N)
+    const REAL* x,   // (N)
+    REAL* dx,        // (N)
+    i64 N) {
+    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
+        REAL s = sigmoid(x[n]);
+        dx[n] = dy[n] * (s + x[n] * s * (1 - s));
+    }
+}
+
 extern "C" __global__ void gelu_erf_forward(
     const REAL* x,  // (N)
     REAL* y,        // (N)

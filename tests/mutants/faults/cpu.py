@@ -70,7 +70,7 @@ FAULTS = area(
      "part[i] = drawn[3 - (i & 3), i >> 2]", "tests/ops/test_philox.py"),
     ("word2vec: a window one word too wide", "minilm/ops/negative_sampling/cpu.py", "b = 1 + np.int64((_mixed(state)",
      "b = 2 + np.int64((_mixed(state)", "tests/models/test_word2vec.py"),
-    ("sampling: ties at the edge of top-k all stay", "minilm/ops/sampling/cpu.py", "if above + before * weight > wanted:",
+    ("sampling: ties at the edge of top-k all stay", "minilm/ops/sampling/cpu.py", "if above + before * weight > target:",
      "if False:", "tests/ops/test_exact_numbers.py -k logits"),
     ("matrix products: deep ones keep the last part alone", "minilm/ops/tile.py", "add = first > 0", "add = False",
      "tests/ops/test_tile.py"),
