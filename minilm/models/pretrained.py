@@ -96,8 +96,8 @@ class Pretrained:
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         family = settings["family"]
         if family not in cls.hugging_face:
-            wanted = " or ".join(map(repr, cls.hugging_face))
-            raise ValueError(f"{folder}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+            families = " or ".join(map(repr, cls.hugging_face))
+            raise ValueError(f"{folder}: {cls.__name__} reads model_type {families}, got {family!r}")
         published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
         with weights.WeightFolder(folder) as stored, blank(stored):
