@@ -31,18 +31,18 @@ class Config:
         ValueError
             If a key is unknown (the nearest one is suggested), one that has no default is missing, or a value is out of range.
         """
-        given = dict(settings)
-        kind = given.pop("model_type", cls.model_type)
+        values = dict(settings)
+        kind = values.pop("model_type", cls.model_type)
         if kind != cls.model_type:
             raise ValueError(f"model_type must be {cls.model_type!r}, got {kind!r}")
         fields = {field.name: field for field in dataclasses.fields(cls)}
-        for name in given:
+        for name in values:
             if name not in fields:
                 raise ValueError(f"unknown key {name!r} in the configuration of the model: {did_you_mean(name, fields)}")
-        missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in given]
+        missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in values]
         if missing:
             raise ValueError(f"the configuration of the model lacks {', '.join(missing)}")
-        return cls(**given)
+        return cls(**values)
 
     def replace(self, **changes):
         """A copy with some settings changed."""

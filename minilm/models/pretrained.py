@@ -32,27 +32,27 @@ def config_from(settings: dict) -> GPTConfig | BERTConfig:
     """The configuration for settings as `minilm.weights.read_config` gives them."""
     family, activation = settings["family"], SPELLED[settings["activation"]]
     if family == "bert":
-        found = {name: settings[name] for name in _BERT if name in settings}
-        return BERTConfig(hidden_act=activation, **found)
-    found = {name: settings[name] for name in (*_GPT, "n_inner") if name in settings}
+        common = {name: settings[name] for name in _BERT if name in settings}
+        return BERTConfig(hidden_act=activation, **common)
+    common = {name: settings[name] for name in (*_GPT, "n_inner") if name in settings}
     norm_first = family == "gpt2"
-    return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **found)
+    return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **common)
 
 
 def settings_from(config: GPTConfig | BERTConfig) -> dict:
     """The settings that `minilm.weights.config_of` takes; ValueError for a model that Hugging Face has no class for."""
     if isinstance(config, BERTConfig):
         inner = config.intermediate_size or 4 * config.hidden_size
-        found = {name: getattr(config, name) for name in _BERT}
-        return {"family": "bert", "activation": config.activation, **found, "intermediate_size": inner}
+        common = {name: getattr(config, name) for name in _BERT}
+        return {"family": "bert", "activation": config.activation, **common, "intermediate_size": inner}
     if config.band is not None:
         raise ValueError(f"no model of transformers has banded attention, and this one has band = {config.band}")
-    found = {name: getattr(config, name) for name in _GPT}
+    common = {name: getattr(config, name) for name in _GPT}
     if config.norm_first:
-        return {"family": "gpt2", "activation": config.activation, "n_inner": config.n_inner or 4 * config.n_embd, **found}
+        return {"family": "gpt2", "activation": config.activation, "n_inner": config.n_inner or 4 * config.n_embd, **common}
     if config.n_inner not in (None, 4 * config.n_embd):
         raise ValueError(f"GPT-1 has n_inner = 4 n_embd = {4 * config.n_embd}, and this model {config.n_inner}")
-    return {"family": "openai-gpt", "activation": config.activation, **found}
+    return {"family": "openai-gpt", "activation": config.activation, **common}
 
 
 class Pretrained:
@@ -103,8 +103,8 @@ class Pretrained:
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         family = settings["family"]
         if family not in cls.hugging_face:
-            wanted = " or ".join(map(repr, cls.hugging_face))
-            raise ValueError(f"{folder}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+            families = " or ".join(map(repr, cls.hugging_face))
+            raise ValueError(f"{folder}: {cls.__name__} reads model_type {families}, got {family!r}")
         published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
         with weights.WeightFolder(folder) as stored, blank(stored):

@@ -81,7 +81,7 @@ class Recipe:
     """
 
     name = ""
-    says = ""  # a line for --help
+    summary = ""  # a line for --help
     metric = ""  # the main one: higher is better
     prompt = "text"  # what `minilm try` asks for
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
@@ -92,7 +92,7 @@ class Recipe:
         defaults = self.defaults()
         for key, value in options.items():
             self._check(key, value, defaults)
-        self.given = set(options)
+        self.chosen = set(options)
         self.options = {**defaults, **options}
         self.vocabularies: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -144,16 +144,16 @@ class Recipe:
         for key, value in (("minutes", minutes), ("steps", steps)):
             if value is not None:
                 self._check(key, value, self.defaults())
-                self.given.add(key)
+                self.chosen.add(key)
                 self.options[key] = value
         if steps is not None:
             self.options["minutes"] = None
 
     def suggest(self, **options: Any) -> None:
         """Other defaults: what the user has set stays. For `adapt`."""
-        self.options.update({key: value for key, value in options.items() if key not in self.given})
+        self.options.update({key: value for key, value in options.items() if key not in self.chosen})
 
-    def there(self, tree: Any) -> Any:
+    def on_device(self, tree: Any) -> Any:
         """Arrays of a tree where the model is; for evaluation. What the model gives, `minilm.devices.to_host` brings back."""
         return devices.to(self.model.device, tree)
 

@@ -132,8 +132,8 @@ def open_published(folder: str, device: str = "cpu") -> Any:
         model, tokenizer = language_model(folder)
         kind = Filled if model.objective == "masked" else Continued
     else:
-        ours, kind = TASKS[architecture]
-        model = without_warnings(ours, folder)
+        model_class, kind = TASKS[architecture]
+        model = without_warnings(model_class, folder)
         if model.new_parameters:
             raise ValueError(f"{folder} should hold a {architecture}, and its weights lack {', '.join(model.new_parameters)}")
         tokenizer = checked_tokenizer(folder, model)

@@ -103,10 +103,10 @@ def _examples(recipe, data, state: RecipeState, place) -> tuple:
         if not examples:
             raise ValueError(f"{named}: there are no {name} examples")
     if place is not None:
-        found = resuming.fingerprint(*parts)
+        digest = resuming.fingerprint(*parts)
         if state.data_sha256:
-            resuming.check_data(state, found, named, place.path)
-        state.data_sha256 = found
+            resuming.check_data(state, digest, named, place.path)
+        state.data_sha256 = digest
     return parts
 
 

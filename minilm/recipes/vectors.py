@@ -58,7 +58,7 @@ class Vectors(Recipe):
     A step is a pass over the text; without --steps or --minutes as many as make four million words, five to sixty.
     """
 
-    name, says, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
+    name, summary, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
     options = {
         "steps": 5,
         "lr": 0.025,
@@ -80,7 +80,7 @@ class Vectors(Recipe):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._numbers: dict[str, int] = {}  # of all words of the data, before any is left out
-        self._found: WordVectors | None = None
+        self._vectors: WordVectors | None = None
 
     # --- data ------------------------------------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Vectors(Recipe):
                 f"no word occurs min_count={self.options['min_count']} times: wanted more text, or a lower min_count"
             )
         accept, alias = alias_tables(counts, 0.75)
-        words, found = list(self._numbers), []
+        words, pairs = list(self._numbers), []
         known = {word for word, count in zip(words, counts, strict=True) if count}
         for sentence in held:
             sentence = [word for word in sentence if word in known]
@@ -130,9 +130,9 @@ class Vectors(Recipe):
                 place = int(rng.integers(len(words)))
                 other = place if rng.random() < accept[place] else int(alias[place])
                 if sentence[i] != sentence[j] != words[other]:
-                    found.append(Pair(sentence[i], sentence[j], words[other]))
-        chosen = rng.permutation(len(found))[:PAIRS]
-        return [found[i] for i in sorted(chosen)]
+                    pairs.append(Pair(sentence[i], sentence[j], words[other]))
+        chosen = rng.permutation(len(pairs))[:PAIRS]
+        return [pairs[i] for i in sorted(chosen)]
 
     # --- model -----------------------------------------------------------------------------------------------------------
 
@@ -191,7 +191,7 @@ class Vectors(Recipe):
 
         with Stop() as stop:
 
-            def told(state):
+            def report(state):
                 rows.append(Row(state.words, state.seconds, state.lr, state.loss, None))
                 now = state.seconds - begun.seconds
                 if progress.due(now):
@@ -208,21 +208,21 @@ class Vectors(Recipe):
                 lr_end=options["final"] * options["lr"],
                 seed=seed,
                 streams=options["streams"],
-                progress=told,
+                progress=report,
                 place=place,
             )
-        self._found = None
+        self._vectors = None
         save()
         return Fitted(len(losses), place.seconds, rows, stop.signal)
 
     @property
     def vectors(self) -> WordVectors:
         """The words and their vectors."""
-        if self._found is None:
+        if self._vectors is None:
             vocabulary = self.vocabularies["words"]
             words = [vocabulary.decode([i]) for i in range(vocabulary.vocab_size)]
-            self._found = WordVectors(words, self.model.input.value)
-        return self._found
+            self._vectors = WordVectors(words, self.model.input.value)
+        return self._vectors
 
     # --- measuring -------------------------------------------------------------------------------------------------------
 
@@ -251,9 +251,9 @@ class Vectors(Recipe):
             inputs, outputs = devices.to_host((self.model.input.value, self.model.output.value))  # (V, D) each
             difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
             return {"accuracy": float((difference > 0).mean()), "examples": float(len(known))}
-        given = self.vectors.answers(known)
+        answers = self.vectors.answers(known)
         right = {}
-        for question, answer in zip(known, given, strict=True):
+        for question, answer in zip(known, answers, strict=True):
             right.setdefault(question.relation, []).append(answer == question.d)
         everything = np.concatenate(list(right.values()))
         return {"accuracy": float(everything.mean()), **{name: float(np.mean(each)) for name, each in right.items()}}
@@ -268,8 +268,8 @@ class Vectors(Recipe):
             frequent = [word for word in self.vectors.words[20:] if len(word) > 3][:LINES_SHOWN]
             return [(word, "(words that keep the same company)", self.answer(word)) for word in frequent]
         some = [known[i] for i in np.linspace(0, len(known) - 1, LINES_SHOWN).astype(int)]
-        given = self.vectors.answers(some)
-        return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, given, strict=True)]
+        answers = self.vectors.answers(some)
+        return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, answers, strict=True)]
 
     def answer(self, text: str) -> str:
         return ", ".join(f"{word} {cosine:.2f}" for word, cosine in self.vectors.calculate(text.lower(), most=8))
@@ -301,7 +301,7 @@ def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
     ValueError
         With the file and the line: what came and what was wanted.
     """
-    found: list[Question] = []
+    questions: list[Question] = []
     section = "questions"
     for line in lines(path):
         with bad_rows:
@@ -309,11 +309,11 @@ def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
             if parts and parts[0].startswith(":"):
                 section = " ".join(parts).lstrip(": ").strip() or "questions"
             elif len(parts) == 4:
-                found.append(Question(*parts, section, 0))
+                questions.append(Question(*parts, section, 0))
             elif parts:
                 raise BadRow(f'{line.where}: {len(parts)} words, wanted four, or a line ": NAME"')
-    bad_rows.require(found, f"{os.fspath(path)}: there are no questions in it")
+    bad_rows.require(questions, f"{os.fspath(path)}: there are no questions in it")
     sizes: dict[str, set[str]] = {}
-    for question in found:
+    for question in questions:
         sizes.setdefault(question.relation, set()).add(question.d)
-    return [question._replace(choices=len(sizes[question.relation])) for question in found]
+    return [question._replace(choices=len(sizes[question.relation])) for question in questions]

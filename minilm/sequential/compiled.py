@@ -63,7 +63,7 @@ class Compiled(Stack):
         super().__init__(name, dtype=dtype, seed=seed)
         self.loss: Loss = None  # type: ignore[assignment]
         self.optimizer: Optimizer = None  # type: ignore[assignment]
-        self._given_metrics: list = []  # metrics, as compile was given them
+        self._metrics_argument: list = []  # metrics, as compile was given them
         self._owner = object()  # by which an optimizer knows whose parameters it has
 
     def _changed(self) -> None:
@@ -111,7 +111,7 @@ class Compiled(Stack):
         metrics = [] if metrics is None else [metrics] if one else list(metrics)
         for each in metrics:
             metric_of(each, loss, 2)  # a wrong name is refused now
-        self.loss, self.optimizer, self._given_metrics = loss, optimizer, metrics
+        self.loss, self.optimizer, self._metrics_argument = loss, optimizer, metrics
         if optimizer.belongs_to(self._owner):  # compiled anew: it goes on, and knows which layers are frozen now
             self._bind_optimizer(optimizer.state_dict())
 
@@ -127,7 +127,7 @@ class Compiled(Stack):
 
     def metric_objects(self) -> list[Metric]:
         """New metrics, which have counted nothing, of what `compile` was given."""
-        return [metric_of(each, self.loss, self.output_shape[-1] if self.built else 2) for each in self._given_metrics]
+        return [metric_of(each, self.loss, self.output_shape[-1] if self.built else 2) for each in self._metrics_argument]
 
     def _must_be_compiled(self, what: str) -> None:
         if not self.compiled:

@@ -105,8 +105,8 @@ def fit(
         data, held = _split(prepared(model, x, y, sample_weight), 0.0 if validation_data is not None else split)
         source = Rows(weighted(model, data, class_weight), size, steps)
     if validation_data is not None or held is not None:
-        given = held if validation_data is None else validation_data
-        held = _held(model, given, size, validation_batch_size, steps_of("validation_steps", validation_steps))
+        validation = held if validation_data is None else validation_data
+        held = _held(model, validation, size, validation_batch_size, steps_of("validation_steps", validation_steps))
     model.ready_optimizer()
     history = History()
     events = [callback for callback in callbacks or [] if isinstance(callback, training.Callback)]
@@ -220,8 +220,8 @@ def _ran_out(model, source, done: int, epoch: int) -> None:
     """Warn of an epoch that got fewer batches than were wanted; where none will follow, training ends."""
     model.stop_training = source.once or not done
     then = ": training ends" if model.stop_training else ""
-    says = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
-    warnings.warn(says, stacklevel=CALLER)
+    message = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
+    warnings.warn(message, stacklevel=CALLER)
 
 
 def _validated(model, held, watching, epoch: int) -> dict[str, float]:
@@ -242,16 +242,16 @@ def _split(data: Data, share: float) -> tuple[Data, Data | None]:
     return data.rows(slice(0, count)), data.rows(slice(count, None))
 
 
-def _held(model, given, size: int, batch_size: int | None, steps: int | None):
+def _held(model, validation, size: int, batch_size: int | None, steps: int | None):
     """The batches to measure on: of arrays that are prepared or are to be, or of what gives batches."""
-    if gives_batches(given):
-        return stream_of(model, "validation_data", given, steps, validation_batch_size=batch_size)
-    if not isinstance(given, Data):
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(given)}")
-        given = prepared(model, *given)
+    if gives_batches(validation):
+        return stream_of(model, "validation_data", validation, steps, validation_batch_size=batch_size)
+    if not isinstance(validation, Data):
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(validation)}")
+        validation = prepared(model, *validation)
     size = size if batch_size is None else checks.whole("validation_batch_size", batch_size, 1, 2**31)
-    return Rows(given, size, steps)
+    return Rows(validation, size, steps)
 
 
 def _step(model, batch: Data, course: Course) -> tuple:

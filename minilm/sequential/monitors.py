@@ -27,11 +27,11 @@ class Monitor(Callback):
 
     def value(self, logs: dict | None) -> float | None:
         """The number watched; a warning where there is none."""
-        found = (logs or {}).get(self.monitor)
-        if found is None:
-            there = ", ".join(logs or {}) or "none"
-            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {there}", stacklevel=8)
-        return found
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            names = ", ".join(logs or {}) or "none"
+            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {names}", stacklevel=8)
+        return value
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value beats another by more than `min_delta`."""
@@ -144,8 +144,8 @@ class ModelCheckpoint(Monitor):
         try:
             path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
         except KeyError as error:
-            there = ", ".join(["epoch", *(logs or {})])
-            raise ValueError(f"filepath {self.filepath!r} asks for {error}; there are {there}") from None
+            names = ", ".join(["epoch", *(logs or {})])
+            raise ValueError(f"filepath {self.filepath!r} asks for {error}; there are {names}") from None
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saving model to {path}")

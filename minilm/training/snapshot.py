@@ -112,12 +112,12 @@ def writers(trainer: Trainer, first: bool) -> dict:
     model, tokenizer = trainer.model, trainer.tokenizer
     metadata = {"format": "pt", "step": str(trainer.state.step)}  # without "pt" Hugging Face's libraries refuse the file
     carried = {f"carried.{i}": part for i, part in enumerate(_parts(trainer.carried))}
-    found = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
+    files = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
     if first:
         config = json.dumps(model.config.to_dict(), indent=2) + "\n"
-        found["config.json"] = lambda file: file.write(config.encode())
-        found["tokenizer.json"] = lambda file: file.write(tokenizer.to_json().encode())
-    return found
+        files["config.json"] = lambda file: file.write(config.encode())
+        files["tokenizer.json"] = lambda file: file.write(tokenizer.to_json().encode())
+    return files
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:

@@ -161,10 +161,10 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
         now = config or state.config
         _require(now.device)
         text = data.text(now.corpus, now.errors)
-        found = file_hash(text.path)
-        if found != state.corpus_sha256:
+        digest = file_hash(text.path)
+        if digest != state.corpus_sha256:
             raise ValueError(
-                f"{text.path} is not the text that {folder.path} was trained on: sha256 {found[:16]}..., "
+                f"{text.path} is not the text that {folder.path} was trained on: sha256 {digest[:16]}..., "
                 f"wanted {state.corpus_sha256[:16]}..."
             )
         tokenizer = tokenizer_of(folder.path, checkpoint.contents["tokenizer.json"])
