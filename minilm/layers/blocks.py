@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from minilm.layers.transformer import TransformerBlock
 from minilm.ops.workspace import scratch
 from minilm.random import Key, at
+from minilm.typing import Array
+
+if TYPE_CHECKING:
+    from minilm.layers.cache import KeyValueCache
 
 __all__ = ["backward", "forward"]
 
 
 def forward(
-    blocks: list[TransformerBlock], x: np.ndarray, *, key_mask=None, cache=None, key: Key | None = None, gradient: bool = True
+    blocks: list[TransformerBlock],
+    x: np.ndarray,
+    *,
+    key_mask: Array | None = None,
+    cache: KeyValueCache | None = None,
+    key: Key | None = None,
+    gradient: bool = True,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
