@@ -14,9 +14,6 @@ PENDING = (  # not gone through yet
     "minilm/models",
     "minilm/ops",
     "minilm/recipes/folder.py",
-    "minilm/training/checkpoint.py",
-    "minilm/training/settings.py",
-    "minilm/training/train.py",
 )
 
 

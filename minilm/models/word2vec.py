@@ -27,7 +27,8 @@ from numpy.typing import ArrayLike
 from minilm import devices
 from minilm.layers import Layer, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, number
+from minilm.models.config import size as whole
 from minilm.ops import checks, embedding, negative_sampling
 from minilm.ops.workspace import scratch
 from minilm.random import Key
@@ -63,22 +64,13 @@ class Word2VecConfig(Config):
 
     model_type: ClassVar[str] = "word2vec"
 
-    vocab_size: int
-    size: int = 100
-    algorithm: str = "skip-gram"
-    window: int = 5
-    negatives: int = 5
-    power: float = 0.75
-    subsample: float = 1e-3
-
-    def __post_init__(self):
-        for name in ("vocab_size", "size"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
-        checks.option("algorithm", self.algorithm, ALGORITHMS)
-        checks.whole("window", self.window, 1, 2**20)
-        checks.whole("negatives", self.negatives, 1, 2**20)
-        checks.number("power", self.power, 0, 10)
-        checks.number("subsample", self.subsample, 0, 1)
+    vocab_size: int = whole()
+    size: int = whole(100)
+    algorithm: str = choice("skip-gram", *ALGORITHMS)
+    window: int = whole(5, below=2**20)
+    negatives: int = whole(5, below=2**20)
+    power: float = number(0.75, 0, 10)
+    subsample: float = number(1e-3, 0, 1)
 
 
 class Saved(NamedTuple):

@@ -121,9 +121,9 @@ def check_resumed(before: RunConfig, after: RunConfig) -> None:
 
 def _layers(file, sets, options) -> list[dict[str, Any]]:
     """File, each of the sets, and options as nested settings; one budget at the most in each of the three."""
-    given = [parse_set(text) for text in sets]
-    layers = [{} if file is None else read_toml(file), *given, dict(options or {})]
-    together = {name: value for layer in given for name, value in layer.items()}
+    assignments = [parse_set(text) for text in sets]
+    layers = [{} if file is None else read_toml(file), *assignments, dict(options or {})]
+    together = {name: value for layer in assignments for name, value in layer.items()}
     for layer in (layers[0], together, layers[-1]):
         budgets = [f"{name}={layer[name]!r}" for name in BUDGETS if layer.get(name) not in (None, "none")]
         if len(budgets) > 1:
@@ -161,8 +161,8 @@ def _of_last_kind(name: str, tables: list, key: str, usual: str) -> list:
     kind = _last(table.get(key) for table in tables)
     lost = [f"{name}.{left}" for table in tables[1:] if table.get(key, kind) != kind for left in table if left != key]
     if lost:
-        given = f"{name}.{key} is {kind!r} now, and they were given for another one"
-        warnings.warn(f"left out: {', '.join(lost)}; {given}", UserWarning, stacklevel=4)
+        reason = f"{name}.{key} is {kind!r} now, and they were given for another one"
+        warnings.warn(f"left out: {', '.join(lost)}; {reason}", UserWarning, stacklevel=4)
     return [table for table in tables if table.get(key, kind) == kind]
 
 

@@ -142,7 +142,7 @@ def _opened(out) -> Folder:
 def _claimed(config: RunConfig) -> Folder:
     """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
+    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), created=True)
 
 
 def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) -> Trainer:
