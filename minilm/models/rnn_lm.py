@@ -29,6 +29,7 @@ from minilm.models.config import RNNLanguageModelConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
 from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed, State
 
 __all__ = ["RNNLanguageModel", "Saved"]
 
@@ -66,7 +67,7 @@ class RNNLanguageModel(Layer):
     objective = "next"
     context = None  # it sees all tokens before
 
-    def __init__(self, config: RNNLanguageModelConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: RNNLanguageModelConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -111,7 +112,7 @@ class RNNLanguageModel(Layer):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, ids, targets, state=None, *, key: Key | None = None):
+    def forward(self, ids: Ids, targets: Ids, state: State | None = None, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean cross-entropy of the targets, in nats a token.
 
         Parameters
@@ -137,7 +138,7 @@ class RNNLanguageModel(Layer):
         loss, saved_loss = cross_entropy.forward(logits, targets)
         return loss, Saved(_copied(state), (*parts, saved_output), saved_loss)
 
-    def backward(self, saved, *, dloss: float = 1.0):
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> State | None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
@@ -160,7 +161,7 @@ class RNNLanguageModel(Layer):
 
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
-    def loss(self, ids, targets, state=None):
+    def loss(self, ids: Ids, targets: Ids, state: State | None = None) -> tuple[Scalar, State]:
         """Mean cross-entropy without dropout and without what a gradient would need.
 
         Returns
@@ -174,7 +175,7 @@ class RNNLanguageModel(Layer):
         loss, _ = cross_entropy.forward(logits, targets, gradient=False)
         return loss, _copied(state)
 
-    def logits(self, ids, state=None, *, last: bool = False):
+    def logits(self, ids: Ids, state: State | None = None, *, last: bool = False) -> tuple[Array, State]:
         """Logits of the token after each of `ids`.
 
         Parameters
@@ -196,11 +197,11 @@ class RNNLanguageModel(Layer):
         logits = self.output.forward(y)[0]  # (T, B, V)
         return logits.transpose(1, 0, 2), _copied(state)
 
-    def initial_state(self, batch: int):
+    def initial_state(self, batch: int) -> State:
         """A state of zeros for `batch` texts."""
         return self.recurrent.initial_state(checks.whole("batch", batch, 0, 2**31))
 
-    def step(self, ids, state=None):
+    def step(self, ids: Ids, state: State | None = None) -> tuple[Array, State]:
         """Logits after one more token of each text.
 
         Parameters
@@ -251,7 +252,7 @@ class RNNLanguageModel(Layer):
             y, projection = self.projection.forward(y)  # (T, B, E)
         return y, out.state, (embedded, dropped, recurrent, norm, top, projection)
 
-    def settings(self):
+    def settings(self) -> str:
         return f"cell={self.config.cell!r}, vocab_size={self.config.vocab_size}"
 
 
