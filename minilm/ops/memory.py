@@ -61,8 +61,8 @@ def address(typingctx, array):
     signature = types.intp(array)
 
     def codegen(context, builder, signature, arguments):
-        array = make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.ptrtoint(array.data, ir.IntType(64))
+        struct = make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.ptrtoint(struct.data, ir.IntType(64))
 
     return signature, codegen
 

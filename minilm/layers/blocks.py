@@ -1,0 +1,60 @@
+"""Blocks one after another: x = block(x) for each of a list, and the way back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minilm.layers.residual import added
+from minilm.layers.transformer import TransformerBlock
+from minilm.ops.workspace import scratch
+from minilm.random import Key, at
+
+__all__ = ["backward", "forward"]
+
+
+def forward(
+    blocks: list[TransformerBlock],
+    x: np.ndarray,
+    memory=None,
+    *,
+    cache=None,
+    key: Key | None = None,
+    gradient: bool = True,
+    **masks,
+) -> tuple[np.ndarray, list]:
+    """x after all blocks, and what each saved.
+
+    Parameters
+    ----------
+    blocks : list of TransformerBlock
+    x : ndarray, shape (B, T, D)
+    memory, **masks
+        See `TransformerBlock.forward`.
+    cache : KeyValueCache, optional
+    key : Key, optional
+        For dropout: block i has the key of its part ``str(i)``.
+    gradient : bool
+        Without it nothing is saved: each block writes over x, and gives back all other arrays that it took.
+    """
+    saved = []
+    for number, block in enumerate(blocks):
+        options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
+        if gradient:
+            x, saved_block = block.forward(x, memory, **options)  # (B, T, D)
+            saved.append(saved_block)
+        else:
+            with scratch():
+                x[...] = block.forward(x, memory, **options)[0]
+    return x, saved
+
+
+def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
+    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave; that by a memory is added to `dmemory`."""
+    for block, saved_block in zip(blocks[::-1], saved[::-1], strict=True):
+        with scratch():
+            if dmemory is None:
+                dx[...] = block.backward(dx, saved_block)
+            else:
+                dx[...], part = block.backward(dx, saved_block)
+                added(dmemory, part, dmemory)
+    return dx
