@@ -149,7 +149,7 @@ def to_device(tree: Tree) -> Tree:
 
 
 def to_host(tree: Tree) -> Tree:
-    """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
+    """Copy every array of a tree that is on the GPU to NumPy, which waits for the GPU to be done with it."""
     return mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
 
 
@@ -174,7 +174,7 @@ def copy_into(target: Array, array: Array) -> None:
 
 
 def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
-    """A tree of tuples, lists and dicts with ``function(leaf)`` in the place of each leaf."""
+    """A tree of tuples, lists and dicts with ``function(leaf)`` in place of each leaf."""
     if isinstance(tree, dict):
         return {key: mapped(part, function) for key, part in tree.items()}
     if isinstance(tree, (tuple, list)):

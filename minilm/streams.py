@@ -77,7 +77,7 @@ def usable() -> Iterator[None]:
 
 
 def _complete() -> None:
-    """Open the null device in the place of each standard stream that is closed: the next file would get its descriptor."""
+    """Open the null device in place of each standard stream that is closed: the next file would get its descriptor."""
     for number, (name, mode) in enumerate(STANDARD):
         if getattr(sys, name) is None:
             try:

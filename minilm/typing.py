@@ -26,6 +26,6 @@ Array: TypeAlias = np.ndarray
 Ids: TypeAlias = np.ndarray
 Scalar: TypeAlias = np.floating | np.ndarray
 Seed: TypeAlias = int | np.random.Generator | None
-State: TypeAlias = np.ndarray | tuple[np.ndarray, np.ndarray]
+State: TypeAlias = np.ndarray | tuple[np.ndarray, ...]
 DType: TypeAlias = DTypeLike
 PathLike: TypeAlias = str | os.PathLike[str]

@@ -8,7 +8,7 @@ import pytest
 
 from minilm import bars
 from minilm.sequential import Dense, Sequential
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
 
 
 @pytest.fixture

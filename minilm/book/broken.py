@@ -15,7 +15,7 @@ SHOWN = 4  # problems of a report
 
 
 def report(op: str, old: str, new: str) -> str:
-    """The report of the gradient check of an op whose oracle has `new` in the place of `old`.
+    """The report of the gradient check of an op whose oracle has `new` in place of `old`.
 
     Raises
     ------

@@ -14,7 +14,8 @@ from typing import NamedTuple
 __all__ = ["CODE", "Listing", "defined_on", "listing"]
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
-ASSIGNED = re.compile(r"^\s*(?:(?:const|static|__shared__)\s+)*(?:[A-Za-z_]\w*\s+\*?)?([^\W\d]\w*)(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
+NAME = r"(?:[A-Za-z_]\w*\s+\*?|args\.)?([^\W\d]\w*)"  # with its type before it, or as a field of a kernel's struct
+ASSIGNED = re.compile(rf"^\s*(?:(?:const|static|__shared__)\s+)*{NAME}(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
 VERSION = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w*?_(\d)\(|^// --- version (\d)")
 
 
@@ -54,7 +55,7 @@ def defined_on(source: str, suffix: str) -> dict[int, set[str]]:
 
 
 def _returned_gradients(tree: ast.AST) -> list[int]:
-    """The lines on which a backward returns an expression: the gradient by its one input, which gets no name."""
+    """The lines on which a backward returns an expression: the gradient with respect to its one input, which gets no name."""
     backwards = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("backward")]
     returns = [node for function in backwards for node in ast.walk(function) if isinstance(node, ast.Return)]
     return [node.lineno for node in returns if not isinstance(node.value, (ast.Name, ast.Tuple, type(None)))]

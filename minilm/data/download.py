@@ -1,4 +1,4 @@
-"""Downloads: resumed where they stopped, checked, and never in the place of a file that was there."""
+"""Downloads: resumed where they stopped, checked, and never in place of a file that was there."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def catalogue() -> dict[str, tuple[str, Callable[[], Iterator[Task]]]]:
     """name -> (kind, function that yields its tasks), in reading order."""
     from minilm.ops import registry
 
-    tasks = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
+    tasks: dict = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
     for kind, things in (("layer", LAYERS), ("model", MODELS)):
         tasks.update({name: (kind, lambda cases=cases: _module_tasks(cases)) for name, cases in things.items()})
     return tasks

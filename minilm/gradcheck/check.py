@@ -115,7 +115,7 @@ class Tangents:
     cotangents : ndarray, shape (K, M)
         For M outputs.
     scales : dict of str to float
-        Size of the gradient by each argument.
+        Size of the gradient with respect to each argument.
     """
 
     def __init__(self, subject: Subject, method: str, rng, most: int = COTANGENTS):

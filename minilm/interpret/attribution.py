@@ -281,7 +281,7 @@ def _integral(probe: Probe, predictions: _Predictions, x0, output: str, a, b, st
 
 
 def _gradient(probe: Probe, x, predictions: _Predictions, output: str, gradient: bool = True):
-    """F of each of n predictions, (n,), and its gradient by x, (n, T, E), both in float64 at the end."""
+    """F of each of n predictions, (n,), and its gradient with respect to x, (n, T, E), both in float64 at the end."""
     order = np.arange(len(x))
     h, body = probe.body(np.ascontiguousarray(x))  # (n, T, D)
     logits, head = probe.head.forward(np.ascontiguousarray(h[order, predictions.read]))  # (n, V)

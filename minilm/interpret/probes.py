@@ -6,8 +6,8 @@ A language model is cut in two places, where explanations look into it::
     h      = body(x)                           (B, T, D)      everything between
     logits = head(h[b, t])                     (N, V)         only at the places that are asked for
 
-and the gradient by x is that of any function of the logits, through the same layers' `backward`. The gradients by the
-parameters, which those add to their buffer on the way, are taken out again (`untouched`).
+and the gradient with respect to x is that of any function of the logits, through the same layers' `backward`. The parameters'
+gradients, which those add to their buffer on the way, are taken out again (`untouched`).
 """
 
 from __future__ import annotations
@@ -347,7 +347,7 @@ def _probe_of(model, tokenizer) -> Probe:
 
 @contextlib.contextmanager
 def untouched(model: Layer) -> Iterator[None]:
-    """The gradients by the parameters are afterwards what they were before."""
+    """Leaves the parameters' gradients as they were."""
     flat = model.parameters.gradient_flat  # (P,)
     kept = flat.copy()
     try:

@@ -36,7 +36,7 @@ __all__ = ["BahdanauAttention", "LuongAttention", "Output"]
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, T, D_m)
     weights: np.ndarray  # (B, T, S)
@@ -88,7 +88,7 @@ class Alignment(Layer):
         raise NotImplementedError
 
     def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
-        """Returns the whole gradient by the memory: `dmemory`, that by way of the values, and what comes through the keys."""
+        """Returns the whole gradient with respect to the memory: `dmemory`, through the values, and that through the keys."""
         raise NotImplementedError
 
     def attend(

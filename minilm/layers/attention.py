@@ -27,7 +27,7 @@ class Memory(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, T, D)
     weights: np.ndarray  # (B, H, T, S) before dropout

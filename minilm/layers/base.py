@@ -5,7 +5,7 @@ A layer keeps the contract of an op, and holds its parameters::
     y, saved = layer.forward(x, ..., key=None)
     dx = layer.backward(dy, saved)
 
-``backward`` returns the gradients by the inputs, in the order of forward's arguments, and *adds* the gradients by
+``backward`` returns the gradients with respect to the inputs, in the order of forward's arguments, and *adds* the gradients by
 the parameters to the gradient buffer. Between the two calls the layer remembers nothing, so it may be used twice in one
 model, and gradients add up over micro-batches.
 
@@ -215,7 +215,7 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Any, saved: Any) -> Any:
-        """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
+        """Returns the gradients with respect to the inputs; adds those of the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:

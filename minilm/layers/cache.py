@@ -144,7 +144,7 @@ class KeyValueCache:
     def reorder(self, rows: Ids) -> KeyValueCache:
         """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search.
 
-        Rows that lie on the GPU are read back; take them from the host.
+        Rows that are on the GPU are read back; take them from the host.
         """
         rows = checks.ids("rows", np.asarray(devices.to_host(rows)), len(self.padding), (None,), "(N,)")
         return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])

@@ -30,7 +30,7 @@ class CRF(Layer):
     -----
     Parameters: ``transitions`` (K, K), where [i, j] is the score of tag j after tag i, ``start_transitions`` and
     ``end_transitions`` (K,), all uniform in ±0.1 at first, with the names and the meaning of the package pytorch-crf. The
-    formulas stand in `minilm.ops.crf.spec`.
+    formulas are in `minilm.ops.crf.spec`.
 
     References
     ----------

@@ -30,7 +30,7 @@ class Embedding(Layer):
 
     Notes
     -----
-    Parameter: ``weight`` (num_embeddings, embedding_dim). The formulas stand in `minilm.ops.embedding.spec`.
+    Parameter: ``weight`` (num_embeddings, embedding_dim). Formulas: `minilm.ops.embedding.spec`.
     """
 
     def __init__(

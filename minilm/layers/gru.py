@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from minilm.layers.recurrent import Recurrent
+from minilm.layers.recurrent import Output, Recurrent
 
 
-class GRU(Recurrent):
+class GRU(Recurrent[Output]):
     """Gated recurrent unit, gates in PyTorch's order r z n, reset after the product. Formulas: `minilm.ops.gru.spec`.
 
     Parameters

@@ -34,7 +34,7 @@ class Linear(Layer):
     Notes
     -----
     Parameters, as in PyTorch: ``weight`` (out_features, in_features), ``bias`` (out_features,), both uniform in
-    ±1/√in_features unless `initialise` says otherwise. The formulas stand in `minilm.ops.linear.spec`.
+    ±1/√in_features unless `initialise` says otherwise. Formulas: `minilm.ops.linear.spec`.
     """
 
     def __init__(

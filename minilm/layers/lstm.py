@@ -23,7 +23,7 @@ class LSTMOutput(NamedTuple):
         return self.h_n, self.c_n
 
 
-class LSTM(Recurrent):
+class LSTM(Recurrent[LSTMOutput]):
     """Long short-term memory, gates in PyTorch's order i f g o. Formulas: `minilm.ops.lstm.spec`.
 
     Parameters

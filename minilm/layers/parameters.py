@@ -134,7 +134,7 @@ class Parameter:
         return "cuda" if devices.on_gpu(self._value) else "cpu"
 
     def _convert(self, change) -> None:
-        """Leave the buffer, with ``change(array)`` in the place of each array."""
+        """Leave the buffer, with ``change(array)`` in place of each array."""
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._value = change(self._value)
@@ -306,7 +306,7 @@ class Parameters(Mapping):
                 break
             stop += parameter._span
         else:
-            return buffer, start, stop
+            return buffer, start, stop  # type: ignore[return-value]
         return self._bind()
 
     def _bind(self) -> tuple[_Buffer, int, int]:

@@ -7,7 +7,7 @@ the same names of parameters. Layer l in direction d reads and writes row ``l * 
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -43,12 +43,15 @@ class Saved(NamedTuple):
     given: bool  # whether a state came in, whose gradient is wanted
 
 
-class Recurrent(Layer):
+Outputs = TypeVar("Outputs", bound=tuple)  # what a kind of layer returns
+
+
+class Recurrent(Layer, Generic[Outputs]):
     """What RNN, LSTM and GRU have in common."""
 
     op_name: str
     gates: int
-    Output = Output
+    Output: type = Output
 
     def __init__(
         self,
@@ -109,7 +112,7 @@ class Recurrent(Layer):
         named = vars(self)
         return [named.get(f"{part}_{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
-    def _weights(self, suffix: str) -> list[np.ndarray]:
+    def _weights(self, suffix: str) -> list:
         weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
         if not self.bias:
             zeros = empty((self.gates * self.hidden_size,), self.dtype, like=weights[0])  # (G*H,)
@@ -147,7 +150,7 @@ class Recurrent(Layer):
 
     def forward(
         self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None
-    ) -> tuple[Output, Saved]:
+    ) -> tuple[Outputs, Saved]:
         """Run over whole sequences.
 
         Parameters
@@ -238,8 +241,8 @@ class Recurrent(Layer):
             dy = total if dropped is None else dropout.backward(total, dropped)
         dx = dy.transpose(1, 0, 2) if self.batch_first else dy
         if dstates is None:
-            return dx, None
-        return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)
+            return dx, None  # type: ignore[return-value]
+        return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)  # type: ignore[return-value]
 
     def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
         """One step, for generation.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.layers.recurrent import Recurrent
+from minilm.layers.recurrent import Output, Recurrent
 from minilm.ops import checks
 from minilm.typing import DType, Seed
 
 
-class RNN(Recurrent):
+class RNN(Recurrent[Output]):
     """h' = tanh or relu of W_ih x + b_ih + W_hh h + b_hh. Formulas: `minilm.ops.rnn.spec`.
 
     Parameters

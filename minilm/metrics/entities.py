@@ -102,7 +102,7 @@ def followers(tags: Sequence[str], seen: Iterable[tuple[str, str]] = ()) -> np.n
     Returns
     -------
     ndarray of bool, shape (K + 1, K)
-        Row i is of what stands before, the last row of the beginning.
+        Row i is of what comes before, the last row of the beginning.
     """
     parts, seen = [_parts(tag) for tag in tags], set(seen)
     allowed = np.ones((len(tags) + 1, len(tags)), bool)  # (K + 1, K)

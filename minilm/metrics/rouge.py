@@ -4,7 +4,7 @@
 
     overlap_n  = sum over n-grams g of min(count of g in prediction, count of g in reference)
     P = overlap_n / n-grams of prediction       R = overlap_n / n-grams of reference       F = 2 P R / (P + R)
-    ROUGE-L    the same with the longest common subsequence of words in the place of the overlap
+    ROUGE-L    the same with the longest common subsequence of words in place of the overlap
 
 Words are runs of letters and digits, in lower case, without stemming. Of several examples it is the mean of F, in [0, 1].
 

@@ -42,7 +42,7 @@ def f1(prediction: str, answers: str | Sequence[str]) -> float:
 
     .. math:: F_1 = \\frac{2 P R}{P + R}, \\quad P = \\frac{shared}{predicted}, \\quad R = \\frac{shared}{expected}
 
-    A word that stands twice in both counts twice. An answer of no words (such as "the") is right only where there is no answer.
+    A word that occurs twice in both counts twice. An answer of no words (such as "the") is right only where there is no answer.
 
     Parameters
     ----------

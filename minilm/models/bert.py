@@ -219,12 +219,12 @@ class BERT(Pretrained, Layer):
         return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
 
     def backward(self, dy, saved) -> None:
-        """Add the gradients by all parameters to their buffer.
+        """Add the gradients with respect to all parameters to their buffer.
 
         Parameters
         ----------
         dy : ndarray, shape (B, T, D), or tuple (dhidden, dpooled)
-            Gradients by the outputs; None means zero.
+            Gradients with respect to the outputs; None means zero.
         saved : Saved
         """
         dhidden, dpooled = dy if isinstance(dy, tuple) else (dy, None)

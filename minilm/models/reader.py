@@ -34,6 +34,7 @@ from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, attention, checks, cross_entropy
 from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["Reader", "best_spans"]
 
@@ -80,8 +81,8 @@ class Reader(Layer):
         num_layers: int = 1,
         features: int = 1,
         dropout: float = 0.2,
-        dtype=np.float32,
-        seed=None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
@@ -99,7 +100,9 @@ class Reader(Layer):
         self.end = Linear(2 * hidden_size, 2 * hidden_size, bias=False, **options)
         self.dropout = Dropout(dropout)
 
-    def forward(self, passage, question, spans, features=None, *, key: Key | None = None):
+    def forward(
+        self, passage: Ids, question: Ids, spans: Ids, features: Array | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -140,11 +143,11 @@ class Reader(Layer):
         )
         return (losses[0] + losses[1]) / 2, saved._replace(losses=kept)
 
-    def logits(self, passage, question, features=None):
+    def logits(self, passage: Ids, question: Ids, features: Array | None = None) -> tuple[Array, Array]:
         """Logits of the start and of the end, (B, T) each; of padding -1e9. Arguments as `forward`'s."""
         return self._logits(passage, question, features, None)[0]
 
-    def backward(self, saved, *, dloss: float = 1.0):
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> Array | None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
@@ -234,11 +237,11 @@ class Reader(Layer):
         da = activations.relu.backward(checks.kernel_ready(dy), curve, **options)
         return self.align.backward(da, mapped, **options)
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, {self.passage.hidden_size}"
 
 
-def best_spans(start, end, *, most: int = 15, inside=None) -> tuple[np.ndarray, np.ndarray]:
+def best_spans(start: Array, end: Array, *, most: int = 15, inside: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The most probable span of each row: of all start <= end < start + most the one with the largest sum of both logits.
 
     Parameters

@@ -221,7 +221,7 @@ def factor(name: str, value, like):
     return number(name, value, -np.inf, np.inf, low_open=True, high_open=True)
 
 
-def rate(name: str, value, like) -> float:
+def rate(name: str, value, like) -> float | np.ndarray:
     """A learning rate: a finite float of at least 0; beside an array of the device also one number there, as `factor`."""
     if devices.on_gpu(value) and devices.on_gpu(like):
         return floating(name, value, (1,), like.dtype, "1")

@@ -88,7 +88,7 @@ def check_lengths(lengths, x):
 
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:
-    """The gradients by the outputs as a list, None where there is none; an array alone is the first of them."""
+    """The gradients with respect to the outputs as a list, None where there is none; an array alone is the first of them."""
     parts = [dy] + [None] * (len(names) - 1) if checks.is_array(dy) else dy
     if not isinstance(parts, (tuple, list)):
         raise TypeError(f"dy must be an array or a tuple ({', '.join(names)}), got {checks.describe(dy)}")

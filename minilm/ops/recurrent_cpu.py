@@ -47,7 +47,7 @@ def cotangent(dy, shape, dtype):
 
 
 def started(d_last, shape, dtype):
-    """A gradient by a state that a kernel carries from the last step to the first: at first `d_last`, or zero for None."""
+    """The gradient of a state that a kernel carries from the last step to the first: at first `d_last`, or zero for None."""
     carried = empty(shape, dtype)
     carried[...] = 0 if d_last is None else d_last
     return carried

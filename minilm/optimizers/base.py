@@ -156,11 +156,11 @@ class Optimizer:
         """
         views = self.views()
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
-        for name, given in state.items():
-            array, view = given if hasattr(given, "dtype") else np.asarray(given), views.get(name)
+        for name, content in state.items():
+            array, view = content if hasattr(content, "dtype") else np.asarray(content), views.get(name)
             if name == "steps":
                 if array.shape != () or array.dtype.kind not in "iu" or int(array) < 0:
-                    problems.append(f"steps must be a whole number of at least 0, got {given!r:.60}")
+                    problems.append(f"steps must be a whole number of at least 0, got {content!r:.60}")
             elif view is None:
                 problems.append(f"unexpected {name}")
             elif array.shape != view.shape or array.dtype != view.dtype:

@@ -54,7 +54,8 @@ class Cost(NamedTuple):
     def __mul__(self, times: float) -> Cost:  # type: ignore[override]
         return Cost(*(a * times for a in self))
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: float) -> Cost:
+        return self * times
 
     def seconds(self, machine: Machine) -> float:
         """Of a whole step, the optimizer's part included."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from minilm.ops import checks
 from minilm.random import DROPOUT_KEYS
-from minilm.training.state import sealed, unsealed
+from minilm.training.state import Budget, sealed, unsealed
 
 __all__ = ["RecipeState", "Row"]
 
@@ -65,7 +65,7 @@ class RecipeState:
     def done(self, options) -> float:
         """The part of the budget that is used up, 1 or more at the end."""
         minutes = options["minutes"]
-        return self.step / options["steps"] if minutes is None else self.seconds / (60 * minutes)
+        return Budget(options["steps"] if minutes is None else None, minutes).done(self.step, self.seconds)
 
     def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
         """The content of recipe.json: this, what the checkpoint's files are, and a checksum of all that."""

@@ -164,7 +164,7 @@ class SequentialLayer(Layer):
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
         self.assign([np.asarray(weight) for weight in self.check_weights(weights)])
 
-    def check_weights(self, weights: Sequence[ArrayLike]) -> list[np.ndarray]:
+    def check_weights(self, weights: Sequence[ArrayLike]) -> list:
         """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
         wanted = self.weight_shapes()
         weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]

@@ -13,7 +13,7 @@ import numpy as np
 from minilm import devices
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks, cross_entropy, softmax
-from minilm.typing import Array
+from minilm.typing import Array, Scalar
 
 __all__ = [
     "BinaryCrossentropy",
@@ -90,7 +90,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
     def counted(self, y_true: Array) -> Array | None:
         return None if self.ignore_class is None else y_true != self.ignore_class
 
-    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Scalar, Any]:
         C, counted = y_pred.shape[-1], self.counted(y_true)
         if counted is not None:  # those that do not count are given a class that is there, and no weight
             y_true = np.where(counted, y_true, 0)

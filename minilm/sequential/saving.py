@@ -24,9 +24,8 @@ from minilm.files import json_object, written_whole
 from minilm.layers.base import blank
 from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
-from minilm.training import tensors
 from minilm.typing import PathLike
-from minilm.weights import TensorFile
+from minilm.weights import TensorFile, tensor_writer
 
 if TYPE_CHECKING:
     from minilm.sequential.model import Sequential
@@ -58,7 +57,7 @@ def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
     return model
 
 
-def _layer_of(each: dict) -> SequentialLayer:
+def _layer_of(each: dict) -> SequentialLayer | initializers.Initializer:
     """A layer, or an argument of one that is an object itself, of its class's name and configuration."""
     name = str(each.get("class_name"))
     kind = getattr(importlib.import_module("minilm.sequential"), name, None) or getattr(initializers, name, None)
@@ -131,7 +130,7 @@ def save_weights(model: Sequential, filepath: PathLike, overwrite: bool = True) 
         if kind == "hdf5":
             file.write(hdf5.weights_alone(model, path.endswith(".weights.h5")))
         else:
-            tensors.write(file, _weights(model), {"format": "np"})
+            tensor_writer.write(file, _weights(model), {"format": "np"})
 
 
 def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
@@ -151,7 +150,7 @@ def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
     with _written(filepath, overwrite) as file:
         if kind == "safetensors":
             arrays = {**_weights(model), **{STATE + name: array for name, array in state.items()}}
-            tensors.write(file, arrays, {"format": "np", KEY: json.dumps(content)})
+            tensor_writer.write(file, arrays, {"format": "np", KEY: json.dumps(content)})
         else:
             file.write((hdf5.whole if kind == "hdf5" else hdf5.archive)(model, content, state))
 

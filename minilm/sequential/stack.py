@@ -111,7 +111,7 @@ class Stack(Layer):
         return bool(self.layers) and all(layer.built for layer in self.layers)
 
     @property
-    def input_shape(self) -> tuple:
+    def input_shape(self) -> tuple | None:
         """With None for the batch."""
         return self.layers[0].input_shape if self.built else self._declared
 

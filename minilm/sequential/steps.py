@@ -163,7 +163,7 @@ class TimeDistributed(SequentialLayer):
         y, saved = self.layer.forward(rows, None, key=key, **options)
         return y.reshape(B, T, *y.shape[1:]), (saved, x.shape)
 
-    def backward(self, dy: Array, saved: Any) -> Array:
+    def backward(self, dy: Array, saved: Any) -> Array | None:
         inner, shape = saved
         rows = checks.kernel_ready(dy).reshape(shape[0] * shape[1], *dy.shape[2:])  # (B T, ...)
         dx = self.layer.backward(rows, inner)

@@ -66,9 +66,9 @@ def load(path: PathLike) -> Tokenizer | Word:
         raise FileNotFoundError(bpe.missing(path, "vocab.txt, "))
     fields = files.read_tokenizer(path)
     if os.path.isdir(path) and fields["type"] == bpe.TYPE:
-        return bpe.AnyBPE.from_pretrained(path)  # which also reads what lies beside the file
+        return bpe.AnyBPE.from_pretrained(path)  # which also reads what is beside the file
     if fields["type"] == WordPiece.__name__:
-        return WordPiece.load(path)  # which also reads what lies beside the file
+        return WordPiece.load(path)  # which also reads what is beside the file
     return base.from_fields(path, fields, CLASSES)
 
 

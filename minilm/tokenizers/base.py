@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike
 from minilm.typing import PathLike
 
 from . import files
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Tokenizer(ABC):
@@ -191,7 +194,7 @@ class Tokenizer(ABC):
     # Training
 
     @classmethod
-    def train(cls, paths: PathLike | Iterable[PathLike], *, errors: str = "strict", **options: Any) -> Tokenizer:
+    def train(cls, paths: PathLike | Iterable[PathLike], *, errors: str = "strict", **options: Any) -> Self:
         """Build a tokenizer from the text of files, read in chunks.
 
         Parameters
@@ -215,12 +218,12 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def train_from_chunks(cls, chunks: Iterable[str] | str, **options: Any) -> Tokenizer:
+    def train_from_chunks(cls, chunks: Iterable[str] | str, **options: Any) -> Self:
         """Build a tokenizer from one text: a str, or an iterable of its pieces, cut anywhere (nothing is put between them)."""
 
     @classmethod
     @abstractmethod
-    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> Tokenizer:
+    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> Self:
         """Build from several texts, each in chunks. `source` is what to call them in an error."""
 
     # One JSON file
@@ -234,7 +237,7 @@ class Tokenizer(ABC):
         files.write_tokenizer(path, type(self).__name__, self._fields())
 
     @classmethod
-    def load(cls, path: PathLike) -> Tokenizer:
+    def load(cls, path: PathLike) -> Self:
         """Read a tokenizer of this class; `minilm.tokenizers.load` finds the class itself.
 
         Raises
@@ -262,7 +265,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _safe_cut(self, text: str) -> int:
-        """The largest n such that no token can cross from text[:n] into text[n:], whatever stands before and after; or 0."""
+        """The largest n such that no token can cross from text[:n] into text[n:], whatever comes before and after; or 0."""
 
     @abstractmethod
     def _decode(self, ids: np.ndarray, state) -> tuple[str, object]:
@@ -278,7 +281,7 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_fields(cls, fields: dict) -> Tokenizer:
+    def _from_fields(cls, fields: dict) -> Self:
         """A tokenizer from what its file held; ValueError says what is wrong."""
 
 
@@ -309,7 +312,7 @@ class DecodeStream:
 
 
 def from_fields(path, fields: dict, classes: dict, *folder_config):
-    """The tokenizer that a file's fields, and what lies beside it, describe; ValueError naming the file if none of `classes`."""
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
     path = files.file_in(path)
     kind = files.kind_of(fields)
     if kind not in classes:

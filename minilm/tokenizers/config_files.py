@@ -79,7 +79,7 @@ NOTHING = FolderConfig()
 
 
 def read(folder) -> FolderConfig:
-    """Read what lies beside the vocabulary of a folder.
+    """Read what is beside the vocabulary of a folder.
 
     Raises
     ------

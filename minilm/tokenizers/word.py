@@ -20,7 +20,7 @@ COUNTERS = ("word_counts", "word_docs", "index_docs", "index_word", "word_index"
 
 
 def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
-    """Cut a text into words: lower-case it, put `split` in the place of every character of `filters`, cut at `split`.
+    """Cut a text into words: lower-case it, put `split` in place of every character of `filters`, cut at `split`.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Word:
     A text is a str, or a list of words, which is only lower-cased. `word_counts` and the indices hold all words whatever
     `num_words` is. If a text holds `oov_token` itself as a word, it keeps the index of its rank, and index 1 belongs to no word.
 
-    As in Keras, one str in the place of a list of texts is a list of one-character texts.
+    As in Keras, one str in place of a list of texts is a list of one-character texts.
 
     Where Keras fails by accident, this class says what is wrong (an unfitted `oov_token`, a text that is no str). It goes on
     counting after a JSON round trip, and orders `word_docs` by first appearance instead of by hash.

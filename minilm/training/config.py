@@ -84,8 +84,8 @@ class RunConfig:
         How matrix products, attention's among them, are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are
         float32 always.
     cuda_graphs : bool
-        Launch steps on a GPU as CUDA graphs: see `minilm.training.graphs`. The same numbers, for less work of the host.
-        Without effect on a CPU, as `precision`.
+        Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
+        host. Without effect on a CPU, as `precision`.
     """
 
     recipe: str = "default"

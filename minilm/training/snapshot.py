@@ -21,8 +21,8 @@ import numpy as np
 from minilm import devices
 from minilm.layers.dropout import drops
 from minilm.random import DROPOUT_KEYS
-from minilm.training import tensors
 from minilm.training.run import load_weights
+from minilm.weights import tensor_writer
 
 __all__ = ["arrays_writers", "put_back", "restore", "writers"]
 
@@ -51,7 +51,10 @@ def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=Non
             rest |= {f"weights.{name}": array for name, array in average.parameters.items()}
             means = {id(average.parameters.entry(name)): view for name, view in average.views().items()}
             weights = {name: means.get(id(parameters.entry(name)), array) for name, array in parameters.items()}
-    return {WEIGHTS: lambda file: tensors.write(file, weights, metadata), REST: lambda file: tensors.write(file, rest, metadata)}
+    return {
+        WEIGHTS: lambda file: tensor_writer.write(file, weights, metadata),
+        REST: lambda file: tensor_writer.write(file, rest, metadata),
+    }
 
 
 def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:

@@ -1,22 +1,67 @@
-"""How far a run has come: what training.json holds beside the configuration."""
+"""How far training has come, and when it ends; of a run, what training.json holds beside the configuration."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from minilm.files import json_bytes
 from minilm.ops import checks
 from minilm.random import DROPOUT_KEYS
 from minilm.training.config import RunConfig
 
-__all__ = ["FORMAT", "TrainingState", "sealed", "unsealed"]
+__all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "sealed", "unsealed"]
 
 FORMAT = "minilm.training"
 VERSION = 1
+
+
+class Stopwatch:
+    """The seconds of training, which stand still while something else is done; those of an earlier process count."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._begin, self.elsewhere = time.perf_counter() - seconds, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of training."""
+        return time.perf_counter() - self._begin - self.elsewhere
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is done inside does not count."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.elsewhere += time.perf_counter() - begin
+
+
+class Budget(NamedTuple):
+    """When training ends: after so many steps or minutes; never, where neither is given."""
+
+    steps: int | None = None
+    minutes: float | None = None  # of training
+
+    def done(self, step: int, seconds: float) -> float:
+        """The part that is used up, 1 or more at the end."""
+        if self.steps is not None:
+            return step / self.steps
+        return 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+
+
+@dataclasses.dataclass
+class LoopState:
+    """How far training has come."""
+
+    step: int = 0  # steps taken
+    seconds: float = 0.0  # of training
 
 
 @dataclasses.dataclass

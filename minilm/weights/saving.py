@@ -105,14 +105,14 @@ def items(parameters, keymap: KeyMap) -> list[Item]:
     names: dict[str, set[str]] = {}
     for name in canonical:
         names.setdefault(parameters.aliases.get(name, name), set()).add(canonical[name])
-    found = []
+    items = []
     for name in parameters:
         first = canonical[name]
         stored = keymap.tied.get(first, first)
         stored = stored if stored in names[name] else first  # whichever of its names other programs look for
         value = parameters[name]
-        found.append(Item(keymap.saved(stored, with_prefix), value.T if keymap.is_transposed(first) else value))
-    return found
+        items.append(Item(keymap.saved(stored, with_prefix), value.T if keymap.is_transposed(first) else value))
+    return items
 
 
 def split(arrays: list[Item], shard_bytes: int) -> list[list[Item]]:

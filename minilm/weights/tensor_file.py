@@ -263,11 +263,11 @@ class _Pairs(list):
     """A JSON object as it stands in the text: a dict would hide a name that is there twice."""
 
     def unique(self, place: str) -> dict:
-        found = dict(self)
-        if len(found) < len(self):
+        fields = dict(self)
+        if len(fields) < len(self):
             counts = Counter(name for name, _ in self)
             raise ValueError(f"{place} has the name {next(name for name in counts if counts[name] > 1)!r} twice")
-        return found
+        return fields
 
 
 def _is_count(value) -> bool:
@@ -278,9 +278,9 @@ def _check_entry(name: str, value, data_bytes: int) -> Entry:
     if not isinstance(value, _Pairs):
         raise ValueError(f"{name}: must be a JSON object, got {type(value).__name__}")
     fields = value.unique(name)
-    for wanted in ("dtype", "shape", "data_offsets"):
-        if wanted not in fields:
-            raise ValueError(f"{name}: {wanted} is missing")
+    for field in ("dtype", "shape", "data_offsets"):
+        if field not in fields:
+            raise ValueError(f"{name}: {field} is missing")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"{name}: dtype must be one of {', '.join(DTYPES)}, got {reprlib.repr(dtype)}")

@@ -75,7 +75,7 @@ class Step:
         return self.model.forward(*self._inputs, **self._options)
 
     def backward(self, saved) -> None:
-        """Adds the gradients by the parameters to their buffer."""
+        """Adds the gradients with respect to the parameters to their buffer."""
         self.model.backward(saved)
 
 

@@ -1,7 +1,7 @@
 """Elementwise activations: sigmoid, tanh, relu, and the two forms of GELU.
 
 ``activations.relu.forward(x)`` and ``activations.relu.backward(dy, saved)``, or `minilm.ops.relu` for short; all five alike.
-The formulas stand in `minilm.ops.activations.spec`.
+Formulas: `minilm.ops.activations.spec`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-// Activations, one thread an element: the formulas are those of spec.py.
+// Activations. One version, a thread a number, at the speed of memory; the formulas are those of spec.py.
 #include "minilm_cuda.h"
 #include "gates.h"
 

@@ -1,4 +1,4 @@
-"""Adam and AdamW. The formulas stand in `minilm.ops.adam.spec`."""
+"""Adam and AdamW. Formulas: `minilm.ops.adam.spec`."""
 
 from __future__ import annotations
 

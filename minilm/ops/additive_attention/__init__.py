@@ -1,4 +1,4 @@
-"""Additive attention, of recurrent encoders and decoders. The formulas stand in `minilm.ops.additive_attention.spec`."""
+"""Additive attention, of recurrent encoders and decoders. Formulas: `minilm.ops.additive_attention.spec`."""
 
 from __future__ import annotations
 

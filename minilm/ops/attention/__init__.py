@@ -1,4 +1,4 @@
-"""Scaled dot-product attention of several heads. The formulas stand in `minilm.ops.attention.spec`."""
+"""Scaled dot-product attention of several heads. Formulas: `minilm.ops.attention.spec`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def forward(
     Parameters
     ----------
     query : ndarray, shape (B, Tq, H, K), float32 or float64
-        Any view whose last axis is contiguous is read where it lies: a slice of a projection to (B, T, 3, H, K), for one.
+        Any view whose last axis is contiguous is read in place: a slice of a projection to (B, T, 3, H, K), for one.
     key : ndarray, shape (B, Tk, H, K)
         Likewise.
     value : ndarray, shape (B, Tk, H, Kv)

@@ -1,4 +1,4 @@
-"""Clipping by the global norm. The formulas stand in `minilm.ops.clip.spec`."""
+"""Clipping by the global norm. Formulas: `minilm.ops.clip.spec`."""
 
 from __future__ import annotations
 

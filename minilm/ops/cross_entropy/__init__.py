@@ -1,4 +1,4 @@
-"""Cross-entropy of logits and target classes, fused with its gradient. The formulas stand in `minilm.ops.cross_entropy.spec`."""
+"""Cross-entropy of logits and target classes, fused with its gradient. Formulas: `minilm.ops.cross_entropy.spec`."""
 
 from __future__ import annotations
 

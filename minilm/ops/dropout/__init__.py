@@ -1,4 +1,4 @@
-"""Dropout without a stored mask. The formulas stand in `minilm.ops.dropout.spec`."""
+"""Dropout without a stored mask. Formulas: `minilm.ops.dropout.spec`."""
 
 from __future__ import annotations
 

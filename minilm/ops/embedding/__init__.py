@@ -1,4 +1,4 @@
-"""Rows of a table by their ids, y = W[ids]. The formulas stand in `minilm.ops.embedding.spec`."""
+"""Rows of a table by their ids, y = W[ids]. Formulas: `minilm.ops.embedding.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gated recurrent unit over whole sequences, and one step of it. The formulas stand in `minilm.ops.gru.spec`."""
+"""Gated recurrent unit over whole sequences, and one step of it. Formulas: `minilm.ops.gru.spec`."""
 
 from __future__ import annotations
 

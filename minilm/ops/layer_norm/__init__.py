@@ -1,4 +1,4 @@
-"""Layer normalisation over the last axis. The formulas stand in `minilm.ops.layer_norm.spec`."""
+"""Layer normalisation over the last axis. Formulas: `minilm.ops.layer_norm.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Affine map, y = x Wᵀ + b. The formulas stand in `minilm.ops.linear.spec`."""
+"""Affine map, y = x Wᵀ + b. Formulas: `minilm.ops.linear.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long short-term memory over whole sequences, and one step of it. The formulas stand in `minilm.ops.lstm.spec`."""
+"""Long short-term memory over whole sequences, and one step of it. Formulas: `minilm.ops.lstm.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Negative sampling, the loss of word2vec. The formulas stand in `minilm.ops.negative_sampling.spec`."""
+"""Negative sampling, the loss of word2vec. Formulas: `minilm.ops.negative_sampling.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers as a function of a key: Philox 4x32-10. The definition stands in `minilm.ops.philox.spec`."""
+"""Random numbers as a function of a key: Philox 4x32-10. Definition: `minilm.ops.philox.spec`."""
 
 from __future__ import annotations
 

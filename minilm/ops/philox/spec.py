@@ -50,7 +50,7 @@ def words(key: Key) -> np.ndarray:
 
 
 def checked(key) -> Key:
-    """`key`, its parts within range; of a step that lies on the device, nobody looks at the number."""
+    """`key`, its parts within range; of a step that is on the device, the number is not checked."""
     if not isinstance(key, Key):
         raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
     step = counted("key.step", key.step, 0, 2**64)

@@ -1,4 +1,4 @@
-"""Residual sum and layer normalisation in one pass. The formulas stand in `minilm.ops.residual_layer_norm.spec`."""
+"""Residual sum and layer normalisation in one pass. Formulas: `minilm.ops.residual_layer_norm.spec`."""
 
 from __future__ import annotations
 

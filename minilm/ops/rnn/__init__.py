@@ -1,4 +1,4 @@
-"""The simple recurrent layer over whole sequences, and one step of it. The formulas stand in `minilm.ops.rnn.spec`."""
+"""The simple recurrent layer over whole sequences, and one step of it. Formulas: `minilm.ops.rnn.spec`."""
 
 from __future__ import annotations
 

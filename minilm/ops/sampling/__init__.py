@@ -1,4 +1,4 @@
-"""The next token of every text, drawn from its logits. The definition stands in `minilm.ops.sampling.spec`.
+"""The next token of every text, drawn from its logits. Definition: `minilm.ops.sampling.spec`.
 
 ``sampling.forward(logits, key)``; there is no backward.
 """

@@ -35,12 +35,12 @@ def weights(logits, temperature=1.0, top_k=None, top_p=None):
 
 
 def keep_top_k(x: Array, k: int) -> Array:
-    """The k largest of each row of x (B, V), of equal ones the first; -inf in the place of the others."""
+    """The k largest of each row of x (B, V), of equal ones the first; -inf in place of the others."""
     return _keep(x, np.argsort(-x, axis=1, kind="stable"), k)
 
 
 def keep_top_p(x: Array, p: float) -> Array:
-    """The nucleus of each row of logits x (B, V); -inf in the place of the others. Nothing changes if p >= 1.
+    """The nucleus of each row of logits x (B, V); -inf in place of the others. Nothing changes if p >= 1.
 
     The nucleus is the fewest tokens, most probable first, whose softmax(x) sums to p or more: at least one.
     """

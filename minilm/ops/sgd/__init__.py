@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum. The formulas stand in `minilm.ops.sgd.spec`."""
+"""Stochastic gradient descent with momentum. Formulas: `minilm.ops.sgd.spec`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax and log-softmax over the last axis. The formulas stand in `minilm.ops.softmax.spec`.
+"""Softmax and log-softmax over the last axis. Formulas: `minilm.ops.softmax.spec`.
 
 ``softmax.forward(x)`` and ``softmax.backward(dy, saved)``; with logarithms ``softmax.log_forward(x)`` and
 ``softmax.log_backward(dy, saved)``, which are also the pair ``softmax.log_softmax``.

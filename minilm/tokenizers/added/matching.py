@@ -103,7 +103,7 @@ class Matcher:
             end = stop
 
     def touched(self, codes: np.ndarray) -> np.ndarray:
-        """Where a cut might change what is found, whatever stands before and behind the text.
+        """Where a cut might change what is found, whatever comes before and behind the text.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ class ByteLevelBPE(WithAddedTokens):
     FAMILY = config_files.Family(
         "GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA)
     )
-    USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
+    USUAL_SIZE = 4096  # of a vocabulary that is trained without a size
 
     def __init__(
         self,

@@ -99,7 +99,7 @@ def _named(error, *paths, inside=()) -> str:
 
 
 def from_folder(cls, folder):
-    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what lies beside them."""
+    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what is beside them."""
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")

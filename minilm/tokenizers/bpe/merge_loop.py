@@ -112,7 +112,7 @@ def _push(s, pair):
 
 @jit(part=True, counted=False)
 def _sink(s, count, entry):
-    """Put an entry in the place of the top one, and then where it belongs."""
+    """Put an entry in place of the top one, and then where it belongs."""
     place, size = 0, s.sizes[ENTRIES]
     while 4 * place + 1 < size:
         best = 4 * place + 1

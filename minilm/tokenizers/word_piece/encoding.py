@@ -59,7 +59,8 @@ class Cutting:
                 offsets = np.stack([source[first], source[last] + 1], axis=1).astype(np.int64) + (begin + at)  # (t, 2)
                 parts.append((ids, offsets, word + words))
                 words += count
-        return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+        ids, offsets, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return ids, offsets, numbers
 
     def _encode(self, text, start, source):
         codes = code_points(text, start, source)  # (T,)

@@ -92,7 +92,7 @@ def settings_of(config: dict) -> dict:
 
 
 def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
-    """The tokenizer that a tokenizer.json describes, with what lies beside it.
+    """The tokenizer that a tokenizer.json describes, with what is beside it.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
 
 
 def assembled(cls, ids: dict[str, int], listed, folder_config, settings: dict, whole: bool):
-    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what lies beside, and the constructor's arguments."""
+    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what is beside, and the constructor's arguments."""
     if not folder_config.generic:
         try:
             settings = {**settings, **settings_of(folder_config.config)}
