@@ -34,11 +34,11 @@ from minilm.layers import (
     PositionalEmbedding,
     SinusoidalPositions,
     TransformerBlock,
+    blocks,
     initialisers,
 )
 from minilm.layers.base import generator_of
 from minilm.layers.cache import KeyValueCache
-from minilm.layers.residual import added
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
@@ -133,10 +133,10 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         mask = mask_of(lengths, source.shape[1])
-        m, encoded = self._encode(source, mask, key, keep)  # (B, S, D)
-        y, decoded = self._decode(inputs, m, mask, key, keep)  # (B, T, D)
+        m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
+        y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
         logits, output = self.output.forward(y)  # (B, T, V)
         return logits, Saved(encoded, decoded, output)
 
@@ -182,8 +182,7 @@ class Transformer(EncoderDecoder):
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
         y, _ = self._embedded("target", ids[:, None], offset=state.cache.length)  # (N, 1, D)
-        for layer, block in enumerate(self.decoder):
-            y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
+        y, _ = blocks.forward(self.decoder, y, state.memory, memory_mask=state.mask, cache=cache, gradient=False)
         y, _ = _normalised(self.decoder_norm, y)
         return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
 
@@ -201,59 +200,41 @@ class Transformer(EncoderDecoder):
         memory, _ = self._encode(source, mask)  # (B, S, D)
         y, _ = self._embedded("target", inputs)  # (B, T, D)
         *before, block = self.decoder[: range(len(self.decoder))[layer] + 1]
-        for each in before:
-            y, _ = each.forward(y, memory, memory_mask=mask)
+        y, _ = blocks.forward(before, y, [memory] * len(before), memory_mask=mask, gradient=False)
         y = y + block.attn(block.ln_1(y) if block.norm_first else y)  # (B, T, D)
         y = block.ln_cross_attn(y) if block.norm_first else block.ln_1(y)
         return block.crossattention(y, memory, key_mask=mask, return_weights=True).weights
 
     # --- halves ------------------------------------------------------------------------------------------------------
 
-    def _encode(self, source, mask, key=None, keep=False):
+    def _encode(self, source, mask, key=None, gradient=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, blocks = self._through("encoder", x, key, keep, key_mask=mask)
+        x, blocks_saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
         m, norm = _normalised(self.encoder_norm, x)
-        return m, (embedded, blocks, norm)
+        return m, (embedded, blocks_saved, norm)
 
     def _encode_backward(self, dm, saved) -> None:
         """dm (B, S, D) is written over."""
-        embedded, blocks, norm = saved
+        embedded, blocks_saved, norm = saved
         _normalised_backward(self.encoder_norm, dm, norm)
-        for block, saved_block in zip(self.encoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dm[...] = block.backward(dm, saved_block)
+        blocks.backward(self.encoder, dm, blocks_saved)
         self._embedded_backward("source", dm, embedded)
 
-    def _decode(self, inputs, memory, mask, key=None, keep=False):
+    def _decode(self, inputs, memory, mask, key=None, gradient=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        y, blocks = self._through("decoder", y, key, keep, memory, memory_mask=mask)
+        options = {"memory_mask": mask, "key": at(key, "decoder"), "gradient": gradient}
+        y, blocks_saved = blocks.forward(self.decoder, y, [memory] * len(self.decoder), **options)
         y, norm = _normalised(self.decoder_norm, y)
-        return y, (embedded, blocks, norm)
+        return y, (embedded, blocks_saved, norm)
 
     def _decode_backward(self, dy, dm, saved) -> None:
         """dy (B, T, D) is written over, the gradient by the memory added to dm (B, S, D)."""
-        embedded, blocks, norm = saved
+        embedded, blocks_saved, norm = saved
         _normalised_backward(self.decoder_norm, dy, norm)
-        for block, saved_block in zip(self.decoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dh, dmemory = block.backward(dy, saved_block)  # (B, T, D), (B, S, D)
-                dy[...] = dh
-                added(dm, dmemory, dm)
+        blocks.backward(self.decoder, dy, blocks_saved, dm)
         self._embedded_backward("target", dy, embedded)
-
-    def _through(self, side: str, x, key, keep: bool, *memory, **masks):
-        """x (B, T, D) after all blocks of a side, and what each saved; without `keep` nothing is, and x is written over."""
-        saved = []
-        for number, block in enumerate(getattr(self, side)):
-            if keep:
-                x, saved_block = block.forward(x, *memory, key=at(key, f"{side}.{number}"), **masks)
-                saved.append(saved_block)
-            else:
-                with scratch():
-                    x[...] = block.forward(x, *memory, **masks)[0]
-        return x, saved
 
     def _embedded(self, side: str, ids, key=None, offset: int = 0):
         """√D times the embedding, and positions: (B, T, D), and what each part saved."""
