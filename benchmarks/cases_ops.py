@@ -33,7 +33,7 @@ def _rows(op: str, letters: Sequence[str], *sizes: tuple[int, ...], **more) -> l
     return [Row(op, dict(zip(letters, numbers, strict=True)), **more) for numbers in sizes]
 
 
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh", "swiglu", "geglu")
 VOCABULARIES = ((2048, 65), (1024, 10_000), (256, 50_257))  # (N, V): characters, words, GPT-2's byte pairs
 RECURRENT = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H)
 HEADS = (
@@ -56,6 +56,8 @@ ROWS = [
     *_rows("dropout", "NTD", (32, 64, 256), arguments={"p": 0.1}),
     *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
     *_rows("residual_layer_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("rms_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("rotary", ("B", "T", "H", "R/2"), (4, 256, 6, 32), (4, 1024, 12, 32)),
     *_rows("lstm", "BTDH", (16, 32, 64, 64)),
     *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
     *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),

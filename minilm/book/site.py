@@ -32,6 +32,7 @@ CHAPTERS = (
     "attention",
     "gpt",
     "generation",
+    "after-gpt",
     "bert",
     "seq2seq",
     "crf",

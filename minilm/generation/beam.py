@@ -27,7 +27,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.loop import check_context, end_ids, read_prompt, reordered, ruled_out
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.ops import checks, softmax
 from minilm.typing import Array, Ids
 
@@ -43,7 +43,7 @@ class Hypothesis(NamedTuple):
 
 
 def search(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     logits: Array,
     state: Any,
     log_probabilities: Callable,
@@ -98,7 +98,7 @@ def search(
         M, k = totals.shape
         count = min(k * V, beams + len(ends) * k)  # C: for each text that might end one more that does not
         sums, parents, drawn = _continuations(totals, log_probabilities(logits), count, n)  # (M, C) each
-        longer = np.concatenate([_taken(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
+        longer = np.concatenate([_columns(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
 
         over = np.isin(drawn, ends)  # (M, C)
         for m, c in np.argwhere(over[:, :beams] & (sums[:, :beams] > -np.inf)):
@@ -107,8 +107,8 @@ def search(
             del best[beams:]
 
         on = np.argsort(over, axis=1, kind="stable")[:, : min(beams, k * V)]  # (M, k) the best of those that go on
-        texts, totals = _taken(longer, on), _taken(np.where(over, -np.inf, sums), on)  # (M, k, n), (M, k)
-        rows = np.arange(M)[:, None] * k + _taken(parents, on)  # (M, k)
+        texts, totals = _columns(longer, on), _columns(np.where(over, -np.inf, sums), on)  # (M, k, n), (M, k)
+        rows = np.arange(M)[:, None] * k + _columns(parents, on)  # (M, k)
 
         most = totals[:, 0] / tokens**length_penalty  # (M,) no score can become better: log P only falls, and n <= tokens
         least = np.array([ended[b][-1].score if len(ended[b]) == beams else -np.inf for b in sources])  # (M,) of the best K
@@ -160,7 +160,7 @@ def _largest(x, count: int):
     return columns
 
 
-def _taken(array, columns):
+def _columns(array, columns):
     """array[m, columns[m, c]] of an array (M, k, ...) and columns (M, C): (M, C, ...)."""
     return array[np.arange(len(array))[:, None], columns]
 
@@ -170,7 +170,7 @@ def _hypothesis(text, total, length_penalty: float) -> Hypothesis:
 
 
 def beam_search(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     ids: Ids,
     tokens: int = 200,
     beams: int = 4,

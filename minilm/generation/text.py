@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from minilm.generation.loop import end_ids, stream_ids
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.ops import checks
 from minilm.tokenizers import Tokenizer
 from minilm.typing import Ids
@@ -16,7 +16,7 @@ __all__ = ["Continuation", "generate", "generate_many", "prompt_ids", "stream"]
 
 
 def generate(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str = "",
     tokens: int | None = 200,
@@ -86,7 +86,7 @@ def generate(
 
 
 def stream(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str = "",
     tokens: int | None = 200,
@@ -138,7 +138,7 @@ def _pieces(drawn, text):
 
 
 def generate_many(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str | list[str] = "",
     count: int = 1,
@@ -176,8 +176,8 @@ def generate_many(
         raise ValueError("prompt must be a str, or a list of at least one, got none")
     ids = [prompt_ids(tokenizer, each) for each in prompts]  # (T_b,) each
     endings = _stops(stop), end_ids(model, end)
-    texts = [Continuation(tokenizer, each, mine, *endings) for each, mine in zip(prompts, ids, strict=True)]
-    found = [""] * len(prompts)
+    texts = [Continuation(tokenizer, each, encoded, *endings) for each, encoded in zip(prompts, ids, strict=True)]
+    results = [""] * len(prompts)
     steps = stream_ids(
         model,
         ids,
@@ -195,10 +195,10 @@ def generate_many(
     for drawn in steps:  # (B,)
         for b, text in enumerate(texts):
             if not text.ended:
-                found[b] += text.feed(drawn[b])
+                results[b] += text.feed(drawn[b])
         if all(text.ended for text in texts):
-            return found
-    return [text + rest.flush() for text, rest in zip(found, texts, strict=True)]
+            return results
+    return [text + rest.flush() for text, rest in zip(results, texts, strict=True)]
 
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
@@ -223,7 +223,7 @@ class Continuation:
         self._stream = tokenizer.decode_stream()
         shown = self._stream.feed(ids)  # it goes on where the prompt ends: a word after a word begins with a space
         # decoding may drop white space at the end of the prompt: the text has it already, so the next token brings none
-        self._space_is_there = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
+        self._drop_space = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
         self._stops, self._ends = stops, frozenset(ends)
         self._held = ""
         self.ended = False
@@ -235,8 +235,8 @@ class Continuation:
             self.ended = True
             return text
         text = self._stream.feed(id)
-        if self._space_is_there and text:
-            text, self._space_is_there = text.removeprefix(" "), False
+        if self._drop_space and text:
+            text, self._drop_space = text.removeprefix(" "), False
         return self._until_stop(text)
 
     def flush(self) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from minilm.layers.residual import added
@@ -17,13 +15,12 @@ __all__ = ["backward", "forward"]
 def forward(
     blocks: list[TransformerBlock],
     x: np.ndarray,
-    memories: Sequence | None = None,
+    memory=None,
     *,
-    key_mask=None,
-    memory_mask=None,
     cache=None,
     key: Key | None = None,
     gradient: bool = True,
+    **masks,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
@@ -31,9 +28,7 @@ def forward(
     ----------
     blocks : list of TransformerBlock
     x : ndarray, shape (B, T, D)
-    memories : sequence, optional
-        What the cross attention of each block reads.
-    key_mask, memory_mask
+    memory, **masks
         See `TransformerBlock.forward`.
     cache : KeyValueCache, optional
     key : Key, optional
@@ -43,11 +38,10 @@ def forward(
     """
     saved = []
     for number, block in enumerate(blocks):
-        memory, layer_cache = (None if each is None else each[number] for each in (memories, cache))
-        options = {"key_mask": key_mask, "memory_mask": memory_mask, "cache": layer_cache, "key": at(key, str(number))}
+        options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:
-            x, kept = block.forward(x, memory, **options)  # (B, T, D)
-            saved.append(kept)
+            x, saved_block = block.forward(x, memory, **options)  # (B, T, D)
+            saved.append(saved_block)
         else:
             with scratch():
                 x[...] = block.forward(x, memory, **options)[0]
@@ -55,15 +49,12 @@ def forward(
 
 
 def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
-    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave.
-
-    Where all blocks read one memory, what each gives back for it is added to `dmemory` (B, S, D).
-    """
-    for block, kept in zip(blocks[::-1], saved[::-1], strict=True):
+    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave; that by a memory is added to `dmemory`."""
+    for block, saved_block in zip(blocks[::-1], saved[::-1], strict=True):
         with scratch():
             if dmemory is None:
-                dx[...] = block.backward(dx, kept)
+                dx[...] = block.backward(dx, saved_block)
             else:
-                dx[...], each = block.backward(dx, kept)
-                added(dmemory, each, dmemory)
+                dx[...], part = block.backward(dx, saved_block)
+                added(dmemory, part, dmemory)
     return dx

@@ -182,7 +182,8 @@ class Transformer(EncoderDecoder):
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
         y, _ = self._embedded("target", ids[:, None], offset=state.cache.length)  # (N, 1, D)
-        y, _ = blocks.forward(self.decoder, y, state.memory, memory_mask=state.mask, cache=cache, gradient=False)
+        for layer, block in enumerate(self.decoder):
+            y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
         y, _ = _normalised(self.decoder_norm, y)
         return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
 
@@ -200,7 +201,8 @@ class Transformer(EncoderDecoder):
         memory, _ = self._encode(source, mask)  # (B, S, D)
         y, _ = self._embedded("target", inputs)  # (B, T, D)
         *before, block = self.decoder[: range(len(self.decoder))[layer] + 1]
-        y, _ = blocks.forward(before, y, [memory] * len(before), memory_mask=mask, gradient=False)
+        for each in before:
+            y, _ = each.forward(y, memory, memory_mask=mask)
         y = y + block.attn(block.ln_1(y) if block.norm_first else y)  # (B, T, D)
         y = block.ln_cross_attn(y) if block.norm_first else block.ln_1(y)
         return block.crossattention(y, memory, key_mask=mask, return_weights=True).weights
@@ -210,30 +212,29 @@ class Transformer(EncoderDecoder):
     def _encode(self, source, mask, key=None, gradient=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, blocks_saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
+        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
         m, norm = _normalised(self.encoder_norm, x)
-        return m, (embedded, blocks_saved, norm)
+        return m, (embedded, saved, norm)
 
     def _encode_backward(self, dm, saved) -> None:
         """dm (B, S, D) is written over."""
-        embedded, blocks_saved, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.encoder_norm, dm, norm)
-        blocks.backward(self.encoder, dm, blocks_saved)
+        blocks.backward(self.encoder, dm, saved_blocks)
         self._embedded_backward("source", dm, embedded)
 
     def _decode(self, inputs, memory, mask, key=None, gradient=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        options = {"memory_mask": mask, "key": at(key, "decoder"), "gradient": gradient}
-        y, blocks_saved = blocks.forward(self.decoder, y, [memory] * len(self.decoder), **options)
+        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=gradient)
         y, norm = _normalised(self.decoder_norm, y)
-        return y, (embedded, blocks_saved, norm)
+        return y, (embedded, saved, norm)
 
     def _decode_backward(self, dy, dm, saved) -> None:
         """dy (B, T, D) is written over, the gradient by the memory added to dm (B, S, D)."""
-        embedded, blocks_saved, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.decoder_norm, dy, norm)
-        blocks.backward(self.decoder, dy, blocks_saved, dm)
+        blocks.backward(self.decoder, dy, saved_blocks, dm)
         self._embedded_backward("target", dy, embedded)
 
     def _embedded(self, side: str, ids, key=None, offset: int = 0):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
         cross_entropy,
         dropout,
         embedding,
+        gated,
         gru,
         layer_norm,
         linear,
@@ -29,13 +30,16 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
         negative_sampling,
         philox,
         residual_layer_norm,
+        rms_norm,
         rnn,
+        rotary,
         sampling,
         sgd,
         softmax,
     )
-    from minilm.ops.activations import gelu_erf, gelu_tanh, relu, sigmoid, tanh
+    from minilm.ops.activations import gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh
     from minilm.ops.contract import Op, Pair
+    from minilm.ops.gated import geglu, swiglu
 
 __all__ = [
     "activations",
@@ -47,6 +51,8 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "embedding",
+    "gated",
+    "geglu",
     "gelu_erf",
     "gelu_tanh",
     "gru",
@@ -58,23 +64,30 @@ __all__ = [
     "registry",
     "relu",
     "residual_layer_norm",
+    "rms_norm",
     "rnn",
+    "rotary",
     "sampling",
     "sgd",
     "sigmoid",
+    "silu",
     "softmax",
+    "swiglu",
     "tanh",
 ]
 FOLDERS = (
     "linear",
     "embedding",
     "activations",
+    "gated",
     "softmax",
     "cross_entropy",
     "negative_sampling",
     "dropout",
     "layer_norm",
     "residual_layer_norm",
+    "rms_norm",
+    "rotary",
     "rnn",
     "lstm",
     "gru",
@@ -87,7 +100,10 @@ FOLDERS = (
     "adam",
     "clip",
 )
-_ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")  # pairs that live together in one folder
+_PAIRS = {  # pairs that live together in one folder
+    **dict.fromkeys(("sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh"), "activations"),
+    **dict.fromkeys(("swiglu", "geglu"), "gated"),
+}
 
 
 @functools.cache
@@ -105,8 +121,8 @@ def registry() -> dict[str, Op]:
 def __getattr__(name: str) -> ModuleType | Pair:
     if name in FOLDERS:
         return importlib.import_module(f"minilm.ops.{name}")
-    if name in _ACTIVATIONS:
-        return getattr(importlib.import_module("minilm.ops.activations"), name)
+    if name in _PAIRS:
+        return getattr(importlib.import_module(f"minilm.ops.{_PAIRS[name]}"), name)
     raise AttributeError(f"module 'minilm.ops' has no attribute {name!r}")
 
 

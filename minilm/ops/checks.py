@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.random import Key
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -90,13 +91,13 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     return array if type(array) is np.ndarray and array.flags.carray else kernel_ready(array)
 
 
-def fits(shape: tuple, wanted: tuple) -> bool:
+def fits(shape: tuple, expected: tuple) -> bool:
     """Whether a shape is the wanted one, in which None means any size and a leading ``...`` any number of leading axes."""
-    if wanted and wanted[0] is Ellipsis:
-        shape, wanted = shape[max(0, len(shape) - len(wanted) + 1) :], wanted[1:]
-    if len(shape) != len(wanted):
+    if expected and expected[0] is Ellipsis:
+        shape, expected = shape[max(0, len(shape) - len(expected) + 1) :], expected[1:]
+    if len(shape) != len(expected):
         return False
-    for size, one in zip(shape, wanted, strict=True):  # a plain loop: this stands before every argument of every op
+    for size, one in zip(shape, expected, strict=True):  # a plain loop: this stands before every argument of every op
         if one is not None and one != size:
             return False
     return True
@@ -186,13 +187,13 @@ def number(name: str, value, low: float, high: float, *, low_open: bool = False,
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
     try:
-        given, found = repr(value), float(value)
+        text, result = repr(value), float(value)
     except (OverflowError, ValueError):  # of a whole number of more than 308 digits, and of more than 4,300
-        given, found, inside = "a whole number beyond all floats", math.inf, False
+        text, result, inside = "a whole number beyond all floats", math.inf, False
     if not inside:
         interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
-        raise ValueError(f"{name} must lie in {interval}, got {given}")
-    return found
+        raise ValueError(f"{name} must lie in {interval}, got {text}")
+    return result
 
 
 def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
@@ -205,8 +206,8 @@ def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
 def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
     """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
     if is_array(array) and array.dtype.newbyteorder("=") in FLOATS and not _written_itself(array):
-        wanted = "C-contiguous, aligned, writable and in this machine's byte order"
-        raise ValueError(f"{name} is written in place and must be {wanted}, got {describe(array)}")
+        expected = "C-contiguous, aligned, writable and in this machine's byte order"
+        raise ValueError(f"{name} is written in place and must be {expected}, got {describe(array)}")
     return floating(name, array, shape, dtype, letters)
 
 
@@ -254,3 +255,11 @@ def whole(name: str, value, low: int, high: int) -> int:
     if not low <= value < high:
         raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")
     return int(value)
+
+
+def random_key(key) -> Key:
+    """`key`, its parts within range; a step that is on the device is not looked at."""
+    if not isinstance(key, Key):
+        raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
+    step = counted("key.step", key.step, 0, 2**64)
+    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**64))

@@ -87,9 +87,9 @@ def call(package: str, function: str, *arguments, by=None, **options):
 def _same_device(package: str, arguments, on_gpu: bool) -> None:
     for argument in arguments:
         if isinstance(argument, np.ndarray) if on_gpu else devices.on_gpu(argument):
-            here, there = ("on the device", "not") if on_gpu else ("on the host", "on the device")
+            most, other = ("on the device", "not") if on_gpu else ("on the host", "on the device")
             op = package.rpartition(".")[2]
-            raise TypeError(f"{op}: some arrays are {here}, and one of shape {argument.shape} is {there}")
+            raise TypeError(f"{op}: some arrays are {most}, and one of shape {argument.shape} is {other}")
 
 
 def fold(x: np.ndarray) -> np.ndarray:

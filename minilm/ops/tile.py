@@ -56,9 +56,9 @@ def width_of(dtype) -> int:
     return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
 
 
-def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count, add):
-    """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (a_step from k to k with `turned`,
-    where the rows of a are adjacent numbers), b_step from k to k."""
+def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
+    """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (with `transposed`, where the rows of
+    a are adjacent numbers, a_step from k to k), b_step from k to k."""
     real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
     lanes = VECTOR // size
     vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
@@ -75,12 +75,12 @@ def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count,
         return builder.inttoptr(builder.add(address, index(half * VECTOR)), vector.as_pointer())
 
     def load(address, half):
-        found = builder.load(place(address, half))
-        found.align = size
-        return found
+        loaded = builder.load(place(address, half))
+        loaded.align = size
+        return loaded
 
-    a_rows = [row(a, index(size) if turned else a_step, r) for r in range(R)]
-    a_k = a_step if turned else index(size)
+    a_rows = [row(a, index(size) if transposed else a_step, r) for r in range(R)]
+    a_k = a_step if transposed else index(size)
     c_rows = [row(c, c_step, r) for r in range(R)]
     zero = ir.Constant(vector, [0.0] * lanes)
     start = [[builder.select(add, load(c_rows[r], half), zero) for half in range(2)] for r in range(R)]
@@ -119,16 +119,16 @@ def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count,
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
+def _tile(typingctx, rows, transposed, a, first, count, b, c, column, add):
     """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
 
-    With `turned`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
+    With `transposed`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
     `count` on repeat the last one: they load what it loads and store what it stores.
     """
-    if not isinstance(rows, types.IntegerLiteral) or not isinstance(turned, types.IntegerLiteral):
+    if not isinstance(rows, types.IntegerLiteral) or not isinstance(transposed, types.IntegerLiteral):
         return None
-    signature = types.void(rows, turned, a, types.intp, types.intp, b, c, types.intp, types.boolean)
-    R, turned_, single = rows.literal_value, turned.literal_value, c.dtype == types.float32
+    signature = types.void(rows, transposed, a, types.intp, types.intp, b, c, types.intp, types.boolean)
+    R, is_transposed, single = rows.literal_value, transposed.literal_value, c.dtype == types.float32
 
     def codegen(context, builder, signature, arguments):
         _, _, a_value, first, count, b_value, c_value, column, add = arguments
@@ -138,24 +138,24 @@ def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
         index, size = ir.IntType(64), 4 if single else 8
         steps = [builder.extract_value(X.strides, 0) for X in (A, P, C)]
         a, b, c = (builder.ptrtoint(X.data, index) for X in (A, P, C))
-        a = builder.add(a, builder.mul(first, index(size) if turned_ else steps[0]))
+        a = builder.add(a, builder.mul(first, index(size) if is_transposed else steps[0]))
         c = builder.add(c, builder.add(builder.mul(first, steps[2]), builder.mul(column, index(size))))
         K = builder.extract_value(P.shape, 0)
-        _emit(builder, single, R, turned_, a, steps[0], b, steps[1], c, steps[2], K, count, add)
+        _emit(builder, single, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @intrinsic(prefer_literal=True)
-def tile_at(typingctx, turned, a, a_step, b, b_step, c, c_step, K, count, add, like):
+def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, add, like):
     """`_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
-    if not isinstance(turned, types.IntegerLiteral):
+    if not isinstance(transposed, types.IntegerLiteral):
         return None
-    signature = types.void(turned, *[types.intp] * 8, types.boolean, like)
+    signature = types.void(transposed, *[types.intp] * 8, types.boolean, like)
 
     def codegen(context, builder, signature, arguments):
-        _emit(builder, like == types.float32, ROWS, turned.literal_value, *arguments[1:10])
+        _emit(builder, like == types.float32, ROWS, transposed.literal_value, *arguments[1:10])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -189,7 +189,7 @@ def _multiply_chunks(start, stop, a, panels, c):
 
 
 @jit
-def _multiply_turned(start, stop, a, b, c):
+def _multiply_transposed(start, stop, a, b, c):
     # strips [start, stop) of two tiles' rows of c (M, N) = aᵀ b; a (K, M), b (K, N), DEPTH rows of both at a time
     (K, M), N = a.shape, b.shape[1]
     strip = np.empty((DEPTH, 2 * ROWS), a.dtype)  # a's numbers lie M apart, often a multiple of what one set of the cache holds
@@ -288,10 +288,10 @@ def product(a, W, out, *, transposed: bool) -> None:
         devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
 
 
-def turned_product(a, b, out) -> None:
+def transposed_product(a, b, out) -> None:
     """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads; small products as in `product`."""
     if a.shape[1] * b.size < SMALL or len(a) == 0:
         np.matmul(a.T, b, out=out)
         return
     strips = -(-a.shape[1] // (2 * ROWS))
-    devices.parallel(_multiply_turned, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))
+    devices.parallel(_multiply_transposed, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))

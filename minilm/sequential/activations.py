@@ -62,14 +62,14 @@ PAIRS = {
 }
 
 
-def activation_name(given: str | None) -> str:
+def activation_name(activation: str | None) -> str:
     """The checked name; None is ``linear``."""
-    if given is None:
+    if activation is None:
         return "linear"
-    if given not in PAIRS and given not in FUNCTIONS:
+    if activation not in PAIRS and activation not in FUNCTIONS:
         known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
-        raise ValueError(f"activation must be an activation's name, got {given!r}; {did_you_mean(given, known)}")
-    return given
+        raise ValueError(f"activation must be an activation's name, got {activation!r}; {did_you_mean(activation, known)}")
+    return activation
 
 
 def forward(name: str, x: Array) -> tuple[Array, Any]:

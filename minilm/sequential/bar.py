@@ -78,11 +78,11 @@ def announced(verbose: int | str) -> list:
     from numba.core import event
 
     class Listener(event.Listener):
-        said = False
+        reported = False
 
         def on_start(self, event):
-            if not self.said and event.data["dispatcher"].py_func.__module__.startswith("minilm."):
-                self.said = True
+            if not self.reported and event.data["dispatcher"].py_func.__module__.startswith("minilm."):
+                self.reported = True
                 print("getting the kernels ready (compiled once, then kept) ...", file=sys.stderr, flush=True)
 
         def on_end(self, event):

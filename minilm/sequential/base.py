@@ -82,10 +82,10 @@ class SequentialLayer(Layer):
             bound = inspect.signature(cls.__init__).bind(self, *arguments, **options)
         except TypeError:
             return self  # a copy, or a call that __init__ is about to refuse
-        given = dict(bound.arguments)
-        given.pop("self", None)
-        given.update(given.pop("options", {}))
-        self._given = given
+        config = dict(bound.arguments)
+        config.pop("self", None)
+        config.update(config.pop("options", {}))
+        self._config = config
         return self
 
     def __init__(
@@ -115,7 +115,7 @@ class SequentialLayer(Layer):
             input_shape = tuple(batch_shape)[1:]
         elif input_shape is None and input_dim is not None:
             input_shape = (input_dim,)
-        self.wanted_shape = None if input_shape is None else (None, *shape_of(input_shape))
+        self.declared_shape = None if input_shape is None else (None, *shape_of(input_shape))
 
     # --- building ----------------------------------------------------------------------------------------------------
 
@@ -166,14 +166,14 @@ class SequentialLayer(Layer):
 
     def check_weights(self, weights: Sequence[ArrayLike]) -> list:
         """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
-        wanted = self.weight_shapes()
+        shapes = self.weight_shapes()
         weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]
         if not self.built:
             raise ValueError(f"layer {self.label()} has no weights yet: {UNBUILT}")
-        if len(weights) != len(wanted):
-            names = ", ".join(f"{name} {shape}" for name, shape in wanted.items()) or "none"
-            raise ValueError(f"layer {self.label()} has {len(wanted)} weights ({names}), got {len(weights)}")
-        for (name, shape), weight in zip(wanted.items(), weights, strict=True):
+        if len(weights) != len(shapes):
+            names = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+            raise ValueError(f"layer {self.label()} has {len(shapes)} weights ({names}), got {len(weights)}")
+        for (name, shape), weight in zip(shapes.items(), weights, strict=True):
             if weight.shape != shape:
                 raise ValueError(f"{name} of layer {self.label()} must have shape {shape}, got {checks.describe(weight)}")
             if weight.dtype.kind not in "fiu":
@@ -196,23 +196,23 @@ class SequentialLayer(Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments that were given, as JSON can hold them, and the name."""
-        given = {key: value for key, value in self._given.items() if key != "weights" and not _is_table(value)}
-        found = {key: encoded(key, value, self) for key, value in given.items()}
-        return {**found, "name": self.name}
+        config = {key: value for key, value in self._config.items() if key != "weights" and not _is_table(value)}
+        as_json = {key: encoded(key, value, self) for key, value in config.items()}
+        return {**as_json, "name": self.name}
 
     def settings(self) -> str:
-        shown = {key: value for key, value in self._given.items() if not isinstance(value, (np.ndarray, Layer))}
+        shown = {key: value for key, value in self._config.items() if not isinstance(value, (np.ndarray, Layer))}
         return ", ".join(f"{key}={value!r}" for key, value in shown.items())
 
 
-def shape_of(given) -> tuple:
+def shape_of(shape) -> tuple:
     """A shape that a user gave, as a tuple of int and None."""
-    parts = (given,) if isinstance(given, (int, np.integer)) else given
+    parts = (shape,) if isinstance(shape, (int, np.integer)) else shape
     if not isinstance(parts, (tuple, list)):
-        raise TypeError(f"{NO_BATCH}; got {given!r}")
+        raise TypeError(f"{NO_BATCH}; got {shape!r}")
     for part in parts:
         if part is not None and (isinstance(part, bool) or not isinstance(part, (int, np.integer)) or part < 1):
-            raise ValueError(f"{NO_BATCH}; got {given!r}")
+            raise ValueError(f"{NO_BATCH}; got {shape!r}")
     return tuple(None if part is None else int(part) for part in parts)
 
 

@@ -22,12 +22,12 @@ MERGES = ("concat", "sum", "ave", "mul")
 
 def _twin(layer: Recurrent, go_backwards: bool) -> Recurrent:
     """A layer of the same configuration, in one direction."""
-    given = {key: value for key, value in layer._given.items() if key not in ("name", "weights", "input_shape")}
-    given["go_backwards"] = go_backwards
-    found = type(layer)(**given)
+    config = {key: value for key, value in layer._config.items() if key not in ("name", "weights", "input_shape")}
+    config["go_backwards"] = go_backwards
+    twin = type(layer)(**config)
     # As in Keras: where outputs of all steps are wanted, those at masked steps are zeros, and the two halves line up.
-    found.zero_output_for_mask = found.return_sequences
-    return found
+    twin.zero_output_for_mask = twin.return_sequences
+    return twin
 
 
 class Bidirectional(SequentialLayer):
@@ -57,20 +57,20 @@ class Bidirectional(SequentialLayer):
         **options: Unpack[LayerOptions],
     ):
         if getattr(layer, "wanted_shape", None) is not None and options.get("input_shape") is None:
-            options["input_shape"] = layer.wanted_shape[1:]
+            options["input_shape"] = layer.declared_shape[1:]
         super().__init__(**options)
-        for argument, given in (("layer", layer), ("backward_layer", backward_layer)):
-            if not isinstance(given, Recurrent) and (given is not None or argument == "layer"):
-                raise TypeError(f"{argument} must be a recurrent layer of minilm.sequential, got {checks.describe(given)}")
+        for argument, value in (("layer", layer), ("backward_layer", backward_layer)):
+            if not isinstance(value, Recurrent) and (value is not None or argument == "layer"):
+                raise TypeError(f"{argument} must be a recurrent layer of minilm.sequential, got {checks.describe(value)}")
         self.merge_mode = checks.option("merge_mode", merge_mode, MERGES)
         self.forward_layer = _twin(layer, layer.go_backwards)
         if backward_layer is None:
             self.backward_layer = _twin(layer, not layer.go_backwards)
         else:
             self.backward_layer = _twin(backward_layer, backward_layer.go_backwards)
-            for name, wanted in (("go_backwards", not layer.go_backwards), ("return_sequences", layer.return_sequences)):
-                if getattr(backward_layer, name) != wanted:
-                    raise ValueError(f"backward_layer must have {name}={wanted}, got {getattr(backward_layer, name)}")
+            for name, expected in (("go_backwards", not layer.go_backwards), ("return_sequences", layer.return_sequences)):
+                if getattr(backward_layer, name) != expected:
+                    raise ValueError(f"backward_layer must have {name}={expected}, got {getattr(backward_layer, name)}")
             if merge_mode != "concat" and layer.units != backward_layer.units:
                 raise ValueError(f"merge_mode={merge_mode!r} wants equal units, got {layer.units} and {backward_layer.units}")
         self.return_sequences = layer.return_sequences

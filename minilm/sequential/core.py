@@ -265,18 +265,18 @@ class Dropout(SequentialLayer):
         if key is None or self.rate == 0:
             return x, None
         # x of a recurrent layer lies in time order in memory: the mask is drawn for that order, without a copy
-        turned = x.ndim == 3 and not x.flags.c_contiguous
-        x = x.transpose(1, 0, 2) if turned else x
+        transposed = x.ndim == 3 and not x.flags.c_contiguous
+        x = x.transpose(1, 0, 2) if transposed else x
         axis = self.shared_axis
-        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if turned and axis == 1 else axis)
-        return y.transpose(1, 0, 2) if turned else y, (saved, turned)
+        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if transposed and axis == 1 else axis)
+        return y.transpose(1, 0, 2) if transposed else y, (saved, transposed)
 
     def backward(self, dy: Array, saved: Any) -> Array:
         if saved is None:
             return dy
-        dropped, turned = saved
-        dx = dropout.backward(dy.transpose(1, 0, 2) if turned else dy, dropped)
-        return dx.transpose(1, 0, 2) if turned else dx
+        dropped, transposed = saved
+        dx = dropout.backward(dy.transpose(1, 0, 2) if transposed else dy, dropped)
+        return dx.transpose(1, 0, 2) if transposed else dx
 
 
 class SpatialDropout1D(Dropout):

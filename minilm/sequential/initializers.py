@@ -229,13 +229,13 @@ KINDS = {
 }
 
 
-def initializer(argument: str, given: str | Callable) -> Callable:
+def initializer(argument: str, value: str | Callable) -> Callable:
     """The function ``initialize(generator, shape)`` of a name, or of a function that is one already."""
-    if isinstance(given, type) and issubclass(given, Initializer):
-        return given()
-    if callable(given):
-        return given
-    if not isinstance(given, str) or given not in KINDS:
-        hint = did_you_mean(given, KINDS)
-        raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {given!r}; {hint}")
-    return KINDS[given]()
+    if isinstance(value, type) and issubclass(value, Initializer):
+        return value()
+    if callable(value):
+        return value
+    if not isinstance(value, str) or value not in KINDS:
+        hint = did_you_mean(value, KINDS)
+        raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {value!r}; {hint}")
+    return KINDS[value]()

@@ -97,9 +97,9 @@ def layers_from_keras(described: list[dict]) -> list:
     return [_layer(each) for each in described]
 
 
-def _dtype(given) -> np.dtype:
+def _dtype(config) -> np.dtype:
     """Of a name, or of Keras's policy."""
-    name = given["config"]["name"] if isinstance(given, dict) else given or "float32"
+    name = config["config"]["name"] if isinstance(config, dict) else config or "float32"
     if name not in ("float32", "float64"):
         raise ValueError(f"holds a model of Keras of dtype {name}, wanted float32 or float64")
     return np.dtype(name)
@@ -113,10 +113,10 @@ def _layer(each: dict):
     if not (isinstance(kind, type) and issubclass(kind, SequentialLayer)):
         raise ValueError(f"minilm.sequential has no layer {name!r}, which Keras's model has")
     _dtype(config.get("dtype"))
-    return kind(**{key: _argument(value) for key, value in _wanted(f"layer {config.get('name')!r} ({name})", config).items()})
+    return kind(**{key: _argument(value) for key, value in _options_of(f"layer {config.get('name')!r} ({name})", config).items()})
 
 
-def _wanted(whose: str, config: dict) -> dict:
+def _options_of(whose: str, config: dict) -> dict:
     """The arguments but those of which the default is all there is here; ValueError for one that asks for more."""
     kept = {}
     for key, value in config.items():

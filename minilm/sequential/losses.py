@@ -207,14 +207,14 @@ KINDS = {
 SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
-def loss_of(given: str | Loss | type) -> Loss:
+def loss_of(loss: str | Loss | type) -> Loss:
     """The loss of a name, or the loss itself."""
-    if isinstance(given, Loss):
-        return given
-    if isinstance(given, type) and issubclass(given, Loss):
-        return given()
-    name = SHORT.get(str(given).lower(), given)
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    name = SHORT.get(str(loss).lower(), loss)
     if name not in KINDS:
-        hint = did_you_mean(given, [*KINDS, *SHORT])
-        raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {given!r}; {hint}")
+        hint = did_you_mean(loss, [*KINDS, *SHORT])
+        raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {loss!r}; {hint}")
     return KINDS[name]()

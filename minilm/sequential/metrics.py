@@ -83,24 +83,24 @@ class Metric:
         return total / weight if weight else 0.0
 
 
-def metric_of(given: str | Metric | Callable, loss: Loss, width: int) -> Metric:
+def metric_of(metric: str | Metric | Callable, loss: Loss, width: int) -> Metric:
     """The metric of a name, or of a function of (y_true, y_pred) that gives a number for every row.
 
     "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.
     """
-    if isinstance(given, Metric):
-        return Metric(given.name, given.function, given.anywhere)
-    if callable(given):
-        return Metric(getattr(given, "__name__", "metric"), given)
-    if given in AUTOMATIC:
+    if isinstance(metric, Metric):
+        return Metric(metric.name, metric.function, metric.anywhere)
+    if callable(metric):
+        return Metric(getattr(metric, "__name__", "metric"), metric)
+    if metric in AUTOMATIC:
         if loss.sparse:
-            return Metric(given, _sparse, anywhere=True)
-        return Metric(given, _binary if width == 1 else _categorical, anywhere=True)
-    if given in FUNCTIONS:
-        return Metric(given, FUNCTIONS[given], anywhere=True)
-    if given in SHORT or given in KINDS:
-        other = loss_of(given)
-        return Metric(given, functools.partial(_values, other), anywhere=True)
+            return Metric(metric, _sparse, anywhere=True)
+        return Metric(metric, _binary if width == 1 else _categorical, anywhere=True)
+    if metric in FUNCTIONS:
+        return Metric(metric, FUNCTIONS[metric], anywhere=True)
+    if metric in SHORT or metric in KINDS:
+        other = loss_of(metric)
+        return Metric(metric, functools.partial(_values, other), anywhere=True)
     known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
-    hint = did_you_mean(given, known)
-    raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {given!r}; {hint}")
+    hint = did_you_mean(metric, known)
+    raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {metric!r}; {hint}")

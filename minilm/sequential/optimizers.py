@@ -325,13 +325,13 @@ class AdamW(Adam):
 KINDS = {kind.name: kind for kind in (SGD, RMSprop, Adam, AdamW)}
 
 
-def optimizer_of(given: str | Optimizer | type) -> Optimizer:
+def optimizer_of(optimizer: str | Optimizer | type) -> Optimizer:
     """The optimizer of a name, in a new copy, or the optimizer itself."""
-    if isinstance(given, Optimizer):
-        return given
-    if isinstance(given, type) and issubclass(given, Optimizer):
-        return given()
-    if str(given).lower() not in KINDS:
-        hint = did_you_mean(given, KINDS)
-        raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {given!r:.80}; {hint}")
-    return KINDS[str(given).lower()]()
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer()
+    if str(optimizer).lower() not in KINDS:
+        hint = did_you_mean(optimizer, KINDS)
+        raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {optimizer!r:.80}; {hint}")
+    return KINDS[str(optimizer).lower()]()

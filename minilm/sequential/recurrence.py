@@ -148,23 +148,23 @@ class Recurrent(SequentialLayer):
     def make(self, shape: tuple) -> None:
         G, H, D = len(self.order), self.units, shape[-1]
         kernel, recurrent, bias = self._initialisers
-        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._ours(kernel(rng, (D, G * H)).T))
-        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._ours(recurrent(rng, (H, G * H)).T))
+        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._reordered(kernel(rng, (D, G * H)).T))
+        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._reordered(recurrent(rng, (H, G * H)).T))
         if self.use_bias:
-            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._ours_bias(self._first_bias(rng, bias)))
+            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._reordered_bias(self._first_bias(rng, bias)))
 
     def _first_bias(self, rng, bias):
         shape = (len(self.order) * self.units,)
         return bias(rng, shape) if self.biases == 1 else np.stack([bias(rng, shape) for _ in range(self.biases)])
 
-    def _ours(self, rows):
+    def _reordered(self, rows):
         """Rows (G*H, ...) with Keras's order of the gates as rows with ours; also the other way, since both are swaps."""
         G = len(self.order)
         return rows.reshape(G, self.units, *rows.shape[1:])[list(self.order)].reshape(rows.shape)
 
-    def _ours_bias(self, bias):
+    def _reordered_bias(self, bias):
         """Keras's bias, (G*H,) or (2, G*H), as ours: one vector after the other."""
-        return np.concatenate([self._ours(row) for row in bias.reshape(self.biases, -1)])
+        return np.concatenate([self._reordered(row) for row in bias.reshape(self.biases, -1)])
 
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.built:
@@ -177,16 +177,16 @@ class Recurrent(SequentialLayer):
         if not self.built:
             return []
         weights = devices.to_host([self.weight_ih.value, self.weight_hh.value])
-        found = [np.ascontiguousarray(self._ours(weight).T) for weight in weights]
+        arrays = [np.ascontiguousarray(self._reordered(weight).T) for weight in weights]
         if self.use_bias:
-            bias = np.stack([self._ours(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
-            found.append(bias if self.biases > 1 else bias[0])
-        return found
+            bias = np.stack([self._reordered(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
+            arrays.append(bias if self.biases > 1 else bias[0])
+        return arrays
 
     def assign(self, weights: list[np.ndarray]) -> None:
-        self.weight_ih.value, self.weight_hh.value = (self._ours(np.ascontiguousarray(weight.T)) for weight in weights[:2])
+        self.weight_ih.value, self.weight_hh.value = (self._reordered(np.ascontiguousarray(weight.T)) for weight in weights[:2])
         if self.use_bias:
-            self.bias.value = self._ours_bias(weights[2])
+            self.bias.value = self._reordered_bias(weights[2])
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
@@ -327,10 +327,10 @@ class Recurrent(SequentialLayer):
         return dx.transpose(1, 0, 2)
 
 
-def _function(argument: str, given) -> str:
+def _function(argument: str, activation) -> str:
     """The checked name of an activation; None is ``linear``."""
-    given = "linear" if given is None else given
-    if given not in FUNCTIONS:
-        hint = did_you_mean(given, FUNCTIONS)
-        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
-    return given
+    activation = "linear" if activation is None else activation
+    if activation not in FUNCTIONS:
+        hint = did_you_mean(activation, FUNCTIONS)
+        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {activation!r}; {hint}")
+    return activation

@@ -73,10 +73,10 @@ class LSTM(Recurrent):
         self.unit_forget_bias = checks.flag("unit_forget_bias", unit_forget_bias)
 
     def _first_bias(self, rng, bias):
-        found = super()._first_bias(rng, bias)  # (4H,)
+        initial = super()._first_bias(rng, bias)  # (4H,)
         if self.unit_forget_bias:
-            found[self.units : 2 * self.units] = 1
-        return found
+            initial[self.units : 2 * self.units] = 1
+        return initial
 
 
 class GRU(Recurrent):

@@ -64,19 +64,19 @@ class Stack(Layer):
             raise ValueError(f"layer {layer.label()} is in the model already; make a second one")
         if len(self.layers) == MOST:
             raise ValueError(f"a model has at most {MOST} layers")
-        taken = {other.name for other in self.layers}
-        if layer.name in taken:
+        names = {other.name for other in self.layers}
+        if layer.name in names:
             if layer._named or layer.built:  # another model may know it by that name
                 raise ValueError(f"there is a layer named {layer.name!r} already: make one of the two with another name=")
             layer.name = None
         if layer.name is None:
             base = snake_case(re.sub(r"\W", "", type(layer).__name__))
             number = 0
-            while (name := f"{base}_{number}" if number else base) in taken:
+            while (name := f"{base}_{number}" if number else base) in names:
                 number += 1
             layer.name = name
-        if not self.layers and self._declared is None and layer.wanted_shape is not None:
-            self._declared, self._hint = layer.wanted_shape, getattr(layer, "input_length", None)
+        if not self.layers and self._declared is None and layer.declared_shape is not None:
+            self._declared, self._hint = layer.declared_shape, getattr(layer, "input_length", None)
         self.layers.append(layer)
         try:
             if self._declared is not None:
@@ -165,7 +165,7 @@ class Stack(Layer):
         declared = self._declared if self._hint is None else None
         if declared is not None and (
             len(shape) != len(declared)
-            or any(wanted is not None and wanted != got for wanted, got in zip(declared[1:], shape[1:], strict=True))
+            or any(size is not None and size != got for size, got in zip(declared[1:], shape[1:], strict=True))
         ):
             raise ValueError(f"x must have shape {declared}, as the model's Input says, got {tuple(shape)}")
         before, steps = None, shape[1] if len(shape) == 2 else None

@@ -1,6 +1,6 @@
-"""Elementwise activations: sigmoid, tanh, relu, and the two forms of GELU.
+"""Elementwise activations: sigmoid, tanh, relu, SiLU, and the two forms of GELU.
 
-``activations.relu.forward(x)`` and ``activations.relu.backward(dy, saved)``, or `minilm.ops.relu` for short; all five alike.
+``activations.relu.forward(x)`` and ``activations.relu.backward(dy, saved)``, or `minilm.ops.relu` for short; all six alike.
 Formulas: `minilm.ops.activations.spec`.
 """
 
@@ -11,7 +11,7 @@ from minilm.ops.activations.spec import SavedInput, SavedOutput
 from minilm.ops.contract import Pair, call
 from minilm.typing import Array
 
-__all__ = ["SavedInput", "SavedOutput", "gelu_erf", "gelu_tanh", "relu", "sigmoid", "tanh"]
+__all__ = ["SavedInput", "SavedOutput", "gelu_erf", "gelu_tanh", "relu", "sigmoid", "silu", "tanh"]
 
 
 def sigmoid_forward(x: Array) -> tuple[Array, SavedOutput]:
@@ -158,6 +158,54 @@ def relu_backward(dy: Array, saved: SavedOutput) -> Array:
     return call(__name__, "relu_backward", _cotangent(dy, saved.y), saved)
 
 
+def silu_forward(x: Array) -> tuple[Array, SavedInput]:
+    """Sigmoid linear unit, or swish, of every element.
+
+    .. math:: y = x\\,\\sigma(x)
+
+    Parameters
+    ----------
+    x : ndarray, shape (...), float32 or float64
+        Inputs.
+
+    Returns
+    -------
+    y : ndarray, shape (...)
+    saved : SavedInput
+        For `silu_backward`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is no array of float32 or float64.
+    """
+    return call(__name__, "silu_forward", checks.floating("x", x))
+
+
+def silu_backward(dy: Array, saved: SavedInput) -> Array:
+    """Gradient of `silu_forward`.
+
+    .. math:: dx = dy \\, (s + x\\,s\\,(1 - s)), \\quad s = \\sigma(x)
+
+    Parameters
+    ----------
+    dy : ndarray, shape (...)
+        Gradient of the loss by y.
+    saved : SavedInput
+        From `silu_forward`.
+
+    Returns
+    -------
+    dx : ndarray, shape (...)
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dy` does not have y's shape and dtype.
+    """
+    return call(__name__, "silu_backward", _cotangent(dy, saved.x), saved)
+
+
 def gelu_erf_forward(x: Array) -> tuple[Array, SavedInput]:
     """Gaussian error linear unit of every element.
 
@@ -262,6 +310,7 @@ def _cotangent(dy: Array, like: Array) -> Array:
 sigmoid = Pair(sigmoid_forward, sigmoid_backward)
 tanh = Pair(tanh_forward, tanh_backward)
 relu = Pair(relu_forward, relu_backward)
+silu = Pair(silu_forward, silu_backward)
 gelu_erf = Pair(gelu_erf_forward, gelu_erf_backward)
 gelu_tanh = Pair(gelu_tanh_forward, gelu_tanh_backward)
 

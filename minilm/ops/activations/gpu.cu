@@ -1,12 +1,10 @@
 // Activations. One version, a thread a number, at the speed of memory; the formulas are those of spec.py.
 #include "minilm_cuda.h"
 #include "gates.h"
+#include "gelu.h"
 
 // 1 + erf(a) = erfc(-a) keeps its digits in the lower tail
 __device__ inline REAL normal_cdf(REAL x) { return erfc(-x * REAL(0.70710678118654752440)) / 2; }
-
-#define ROOT REAL(0.79788456080286535588)  // sqrt(2 / pi)
-__device__ inline REAL tanh_argument(REAL x) { return ROOT * (x + REAL(0.044715) * x * x * x); }
 
 extern "C" __global__ void sigmoid_forward(
     const REAL* x,  // (N)
@@ -62,6 +60,26 @@ extern "C" __global__ void relu_backward(
     i64 N) {
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
         dx[n] = y[n] <= 0 ? REAL(0) : dy[n];
+    }
+}
+
+extern "C" __global__ void silu_forward(
+    const REAL* x,  // (N)
+    REAL* y,        // (N)
+    i64 N) {
+    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
+        y[n] = x[n] * sigmoid(x[n]);
+    }
+}
+
+extern "C" __global__ void silu_backward(
+    const REAL* dy,  // (N)
+    const REAL* x,   // (N)
+    REAL* dx,        // (N)
+    i64 N) {
+    for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
+        REAL s = sigmoid(x[n]);
+        dx[n] = dy[n] * (s + x[n] * s * (1 - s));
     }
 }
 

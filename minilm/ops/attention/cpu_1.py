@@ -40,9 +40,9 @@ def _forward(query, key, value, key_mask, see, scale, drop, P, y, logsumexp):
         for h in range(H):
             for i in range(Tq):
                 low, high = _seen(i, Tk, see)
-                row, m, l = P[b, h, i], scale * 0 - np.inf, scale * 0
+                row, m, l = P[b, h, i], -np.inf, 0.0
                 for j in range(low, high):  # scores, and the largest
-                    total = scale * 0
+                    total = 0.0
                     for k in range(query.shape[3]):
                         total += query[b, i, h, k] * key[b, j, h, k]
                     row[j] = scale * total if key_mask[b, j] else -np.inf
@@ -69,13 +69,13 @@ def _backward(dy, query, key, value, key_mask, see, scale, drop, y, logsumexp, d
         for h in range(H):
             for i in range(Tq):
                 low, high = _seen(i, key.shape[1], see)
-                D, m = scale * 0, 0 if logsumexp[b, h, i] == -np.inf else logsumexp[b, h, i]
+                D, m = 0.0, 0 if logsumexp[b, h, i] == -np.inf else logsumexp[b, h, i]
                 for c in range(value.shape[3]):
                     D += dy[b, i, h, c] * y[b, i, h, c]
                 for j in range(low, high):
                     if not key_mask[b, j]:
                         continue
-                    score, dP = scale * 0, scale * 0
+                    score, dP = 0.0, 0.0
                     for k in range(query.shape[3]):
                         score += query[b, i, h, k] * key[b, j, h, k]
                     for c in range(value.shape[3]):

@@ -12,7 +12,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.linear.spec import Saved
-from minilm.ops.tile import product, turned_product
+from minilm.ops.tile import product, transposed_product
 from minilm.ops.workspace import empty, scratch
 
 CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads
@@ -63,5 +63,5 @@ def backward(dy, saved):
     dx = empty(x.shape, x.dtype)  # (..., I)
     product(fold(dy), W, fold(dx), transposed=False)
     dW = empty(W.shape, W.dtype)  # (O, I)
-    turned_product(fold(dy), fold(x), dW)
+    transposed_product(fold(dy), fold(x), dW)
     return dx, dW, column_sums(fold(dy)) if bias else None
