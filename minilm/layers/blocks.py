@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minilm.layers.residual import added
 from minilm.layers.transformer import TransformerBlock
 from minilm.ops.workspace import scratch
 from minilm.random import Key, at
@@ -20,11 +21,12 @@ __all__ = ["backward", "forward"]
 def forward(
     blocks: list[TransformerBlock],
     x: np.ndarray,
+    memory: Array | None = None,
     *,
-    key_mask: Array | None = None,
     cache: KeyValueCache | None = None,
     key: Key | None = None,
     gradient: bool = True,
+    **masks: Array | None,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
@@ -32,7 +34,7 @@ def forward(
     ----------
     blocks : list of TransformerBlock
     x : ndarray, shape (B, T, D)
-    key_mask
+    memory, **masks
         See `TransformerBlock.forward`.
     cache : KeyValueCache, optional
     key : Key, optional
@@ -42,19 +44,23 @@ def forward(
     """
     saved = []
     for number, block in enumerate(blocks):
-        options = {"key_mask": key_mask, "cache": None if cache is None else cache[number], "key": at(key, str(number))}
+        options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:
-            x, kept = block.forward(x, **options)  # (B, T, D)
-            saved.append(kept)
+            x, saved_block = block.forward(x, memory, **options)  # (B, T, D)
+            saved.append(saved_block)
         else:
             with scratch():
-                x[...] = block.forward(x, **options)[0]
+                x[...] = block.forward(x, memory, **options)[0]
     return x, saved
 
 
-def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list) -> np.ndarray:
-    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave."""
-    for block, kept in zip(blocks[::-1], saved[::-1], strict=True):
+def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
+    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave; that by a memory is added to `dmemory`."""
+    for block, saved_block in zip(blocks[::-1], saved[::-1], strict=True):
         with scratch():
-            dx[...] = block.backward(dx, kept)
+            if dmemory is None:
+                dx[...] = block.backward(dx, saved_block)
+            else:
+                dx[...], part = block.backward(dx, saved_block)
+                added(dmemory, part, dmemory)
     return dx

@@ -225,12 +225,12 @@ class BERTForPreTraining(Pretrained, Layer):
         logits, _ = self.cls.predictions.forward(picked)  # (M, V)
         loss, _ = cross_entropy.forward(logits, targets, gradient=False)
         masked, hits = (targets != -100).sum(), (logits.argmax(axis=1) == targets).sum()
-        found = Scores(float(loss), int(masked), int(hits), 0.0, 0)
+        scores = Scores(float(loss), int(masked), int(hits), 0.0, 0)
         if next_sentence is None:
-            return found
+            return scores
         logits, _ = self.cls.seq_relationship.forward(pooled)  # (B, 2)
         loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False)
-        return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
+        return scores._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
 
     def _masked(self, ids, targets, places):
         """Targets (M,), and where they stand among the B T (M,): at `places` of each row, or just where a target counts."""

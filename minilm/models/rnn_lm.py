@@ -231,11 +231,11 @@ class RNNLanguageModel(Layer):
             raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
         ordered = []
         for array in (ids, targets):
-            turned = None
+            time_first = None
             if array is not None:
-                turned = empty(array.shape[::-1], np.int64, like=array)  # (T, B)
-                turned[...] = array.T
-            ordered.append(turned)
+                time_first = empty(array.shape[::-1], np.int64, like=array)  # (T, B)
+                time_first[...] = array.T
+            ordered.append(time_first)
         return ordered
 
     def _hidden(self, ids, state, key):

@@ -34,11 +34,11 @@ from minilm.layers import (
     PositionalEmbedding,
     SinusoidalPositions,
     TransformerBlock,
+    blocks,
     initialisers,
 )
 from minilm.layers.base import generator_of
 from minilm.layers.cache import KeyValueCache
-from minilm.layers.residual import added
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
@@ -213,48 +213,30 @@ class Transformer(EncoderDecoder):
     def _encode(self, source, mask, key=None, keep=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, blocks = self._through("encoder", x, key, keep, key_mask=mask)
+        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=keep)
         m, norm = _normalised(self.encoder_norm, x)
-        return m, (embedded, blocks, norm)
+        return m, (embedded, saved, norm)
 
     def _encode_backward(self, dm, saved) -> None:
         """dm (B, S, D) is written over."""
-        embedded, blocks, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.encoder_norm, dm, norm)
-        for block, saved_block in zip(self.encoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dm[...] = block.backward(dm, saved_block)
+        blocks.backward(self.encoder, dm, saved_blocks)
         self._embedded_backward("source", dm, embedded)
 
     def _decode(self, inputs, memory, mask, key=None, keep=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        y, blocks = self._through("decoder", y, key, keep, memory, memory_mask=mask)
+        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=keep)
         y, norm = _normalised(self.decoder_norm, y)
-        return y, (embedded, blocks, norm)
+        return y, (embedded, saved, norm)
 
     def _decode_backward(self, dy, dm, saved) -> None:
         """dy (B, T, D) is written over, the gradient by the memory added to dm (B, S, D)."""
-        embedded, blocks, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.decoder_norm, dy, norm)
-        for block, saved_block in zip(self.decoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dh, dmemory = block.backward(dy, saved_block)  # (B, T, D), (B, S, D)
-                dy[...] = dh
-                added(dm, dmemory, dm)
+        blocks.backward(self.decoder, dy, saved_blocks, dm)
         self._embedded_backward("target", dy, embedded)
-
-    def _through(self, side: str, x, key, keep: bool, *memory, **masks):
-        """x (B, T, D) after all blocks of a side, and what each saved; without `keep` nothing is, and x is written over."""
-        saved = []
-        for number, block in enumerate(getattr(self, side)):
-            if keep:
-                x, saved_block = block.forward(x, *memory, key=at(key, f"{side}.{number}"), **masks)
-                saved.append(saved_block)
-            else:
-                with scratch():
-                    x[...] = block.forward(x, *memory, **masks)[0]
-        return x, saved
 
     def _embedded(self, side: str, ids, key=None, offset: int = 0):
         """√D times the embedding, and positions: (B, T, D), and what each part saved."""

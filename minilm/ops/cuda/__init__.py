@@ -7,8 +7,8 @@ On a device CuPy's memory pool is the workspace, and
 hands out memory of an earlier step without asking the driver.
 
 Where one task is written several times, from the plain kernel to the fast one, the functions take ``version``, its number: the
-default is the last, or the fastest that fits where the module says so. The others are tested and benchmarked like it, and are
-there to be read in order. ``VERSIONS`` of a module says how many each function has.
+default is the last, or the fastest that fits where the module says so. The others are tested and benchmarked like it,
+and are for reading, in order. ``VERSIONS`` of a module says how many each function has.
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ class Kernels:
         arguments = [self.pack(p.type, **a) if isinstance(a, dict) else a for p, a in zip(parameters, arguments, strict=True)]
         numbers, passed = prepared(name, parameters, arguments, real)
         entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(real).itemsize)
-        grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:4])
+        grid, block, shared = (form(shape) if callable(form) else form for form in entry[1:4])
         grid, block = (value if isinstance(value, tuple) else (value,) for value in (grid, block))
         if 0 in grid:
             return
