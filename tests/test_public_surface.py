@@ -2,7 +2,9 @@
 
 import importlib
 import inspect
+import pathlib
 import pkgutil
+import re
 import subprocess
 import sys
 import types
@@ -120,3 +122,9 @@ def test_what_is_public_names_its_parameters(package):
             if several and parameter.annotation in (parameter.empty, "Any"):
                 vague.add(name)
     assert vague - set(OTHERS) == set()
+
+
+def test_docstrings_are_written_where_they_are_read():
+    """Not assigned: an editor shows what stands in the source."""
+    sources = pathlib.Path(minilm.__file__).parent.rglob("*.py")
+    assert [str(path) for path in sources if re.search(r"__doc__\s*\+?=[^=]", path.read_text(encoding="utf-8"))] == []
