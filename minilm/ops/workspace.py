@@ -137,6 +137,9 @@ class _Scratch:
         self._workspace._block, self._workspace._used = self._mark
 
 
+_NOTHING = contextlib.nullcontext()  # holds nothing, so one serves all
+
+
 def empty(shape, dtype, like=None) -> np.ndarray:
     """An uninitialised array on the device of `like`: cut from the active workspace, or fresh without one.
 
@@ -151,7 +154,7 @@ def empty(shape, dtype, like=None) -> np.ndarray:
 def scratch():
     """``with scratch():`` gives back at its end what `empty` cut inside it from the active workspace."""
     workspace = _active.get()
-    return contextlib.nullcontext() if workspace is None else workspace.scratch()
+    return _NOTHING if workspace is None else _Scratch(workspace)
 
 
 def release_after(array: np.ndarray) -> None:
