@@ -31,14 +31,16 @@ def watched(model: Layer, look: Callable[[str, object], None]) -> Iterator[None]
     look : callable
         ``look(name, output)``: the layer's dotted name, and its output. Copy what is to be kept: an array may be overwritten.
     """
-    layers = [(name, layer) for name, layer in model.named_layers() if name]
-    for name, layer in layers:
+    layers = [(name, layer, vars(layer).get("forward")) for name, layer in model.named_layers() if name]
+    for name, layer, _ in layers:
         layer.forward = _showing(name, layer.forward, look)
     try:
         yield
     finally:
-        for _, layer in layers:
+        for _, layer, before in layers:
             vars(layer).pop("forward", None)
+            if before is not None:  # somebody else watches it too
+                layer.forward = before
 
 
 def _showing(name: str, forward, look):

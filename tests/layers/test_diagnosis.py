@@ -54,3 +54,14 @@ def test_any_layer_has_it():
     assert Loss().diagnose(x * np.inf) == "output of map"
     with pytest.raises(ValueError, match="x must have shape"):
         Loss().diagnose(x[:, :1])
+
+
+def test_two_may_watch_one_model():
+    model, outer, inner = gpt(), {}, {}
+    with watched(model, outer.__setitem__):
+        with watched(model, inner.__setitem__):
+            model.forward(IDS, IDS)
+        outer.clear()
+        model.forward(IDS, IDS)
+    assert set(outer) == set(inner)
+    assert not any("forward" in vars(layer) for _, layer in model.named_layers())
