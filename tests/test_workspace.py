@@ -154,3 +154,36 @@ def test_what_is_given_back_is_used_again():
     with workspace.scratch():
         inside = workspace.empty(10, np.float64)
     assert np.shares_memory(workspace.empty(10, np.float64), inside)
+
+
+def test_a_step_inside_its_own_step_is_refused():
+    workspace = Workspace()
+    with workspace.step():
+        kept = empty(4, np.float64)
+        kept[:] = 1
+        with pytest.raises(RuntimeError, match="in a step already"), workspace.step():
+            empty(4, np.float64)[:] = 2
+        with Workspace().step():  # another one is no matter
+            empty(4, np.float64)[:] = 3
+        assert (kept == 1).all()
+    with workspace.step():
+        pass
+
+
+def test_two_threads_cannot_share_a_workspace():
+    workspace, errors = Workspace(), []
+
+    def enter():
+        for way in (workspace, workspace.step()):
+            try:
+                with way:
+                    pass
+            except RuntimeError as error:
+                errors.append(str(error))
+
+    with workspace:
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+    assert len(errors) == 2
+    assert all("another thread" in error for error in errors)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,7 +29,7 @@ class Workspace:
     ``with workspace:`` makes it the active one of the running thread: inside, every op, layer and model takes its arrays from it.
     A training step needs much the same arrays every time, so after the first step nothing is allocated: no page faults,
     which on a CPU can cost more than the arithmetic. Arrays from before a `reset` are overwritten after it: copy what must
-    outlive the step.
+    outlive the step. A workspace serves one thread at a time.
 
     Parameters
     ----------
@@ -50,12 +51,17 @@ class Workspace:
 
     def __init__(self, poison: bool = False):
         self._tokens: list[contextvars.Token] = []
+        self._thread = 0  # the one that it is active in
         self._blocks: list[np.ndarray] = []
         self._tops: list[int] = []  # the most of each block that was ever in use
         self._block, self._used = 0, 0  # where the next array begins
         self._poison = poison
 
     def __enter__(self) -> Workspace:
+        thread = threading.get_ident()
+        if self._tokens and self._thread != thread:
+            raise RuntimeError("this workspace is active in another thread: each thread needs one of its own")
+        self._thread = thread
         self._tokens.append(_active.set(self))
         return self
 
@@ -65,8 +71,10 @@ class Workspace:
     @contextlib.contextmanager
     def step(self) -> Iterator[Workspace]:
         """``with workspace.step():`` starts a new step (`reset`) and makes the workspace the active one inside."""
-        self.reset()
         with self:
+            if len(self._tokens) > 1:
+                raise RuntimeError("this workspace is in a step already, whose arrays a second would overwrite: take another one")
+            self.reset()
             yield self
 
     def reset(self) -> None:
