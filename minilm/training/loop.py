@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
@@ -93,6 +94,9 @@ class Callback:
         """Let go of what was taken, however training ended."""
 
 
+EVENTS = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
+
+
 class Loop:
     """The training loop.
 
@@ -150,12 +154,12 @@ class Loop:
             checks.number("minutes", minutes, 0, math.inf, low_open=True)
         if schedule is not None and steps is None and minutes is None:
             raise ValueError("a schedule needs to know when training will end: give steps or minutes")
+        missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
+        if missing:
+            raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
-        self.callbacks: list[Callback] = list(callbacks)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
+        self.callbacks = _checked(callbacks)
         self.state = LoopState() if state is None else state
         self.lr: float = optimizer.lr
         self.ending = False
@@ -180,7 +184,7 @@ class Loop:
         NonFiniteError
             The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
         """
-        watching = [*self.callbacks, *callbacks]
+        watching = [*self.callbacks, *_checked(callbacks)]
         self._listeners = _listeners(watching)
         self.clock, self.ending = Stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
@@ -293,11 +297,24 @@ class Loop:
             self.average.put_in()
 
 
+def _checked(callbacks: Iterable[Callback]) -> list[Callback]:
+    """The callbacks in a list; TypeError for what is none, and for a method on_... that no event calls."""
+    if isinstance(callbacks, Callback):
+        raise TypeError(f"callbacks must be a list of them, got {type(callbacks).__name__} alone")
+    callbacks = list(callbacks)
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
+        for name in dir(type(callback)):
+            if name.startswith("on_") and name not in EVENTS:
+                raise TypeError(f"{type(callback).__name__} has {name}, which is no event: {did_you_mean(name, EVENTS)}")
+    return callbacks
+
+
 def _listeners(callbacks: Iterable[Callback]) -> dict[str, list[Callable]]:
     """For each event the methods to call: those of the callbacks that override it."""
-    events = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
-    methods = {name: [getattr(callback, name) for callback in callbacks] for name in events}
-    return {name: [each for each in methods[name] if getattr(each, "__func__", None) is not events[name]] for name in events}
+    methods = {name: [getattr(callback, name) for callback in callbacks] for name in EVENTS}
+    return {name: [each for each in methods[name] if getattr(each, "__func__", None) is not EVENTS[name]] for name in EVENTS}
 
 
 def quiet() -> AbstractContextManager:
@@ -307,6 +324,10 @@ def quiet() -> AbstractContextManager:
 
 def forward_backward(model: Trainable, batch: tuple, key: Key) -> Any:
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
+    if not isinstance(batch, (tuple, list)):
+        raise TypeError(f"a batch must be a tuple, what forward takes, got {checks.describe(batch)}")
     loss, saved = model.forward(*batch, key=key)
+    if np.ndim(loss):
+        raise TypeError(f"the loss must be one number, the mean over the batch, got {checks.describe(loss)}")
     model.backward(saved)
     return loss

@@ -102,3 +102,30 @@ def test_the_models_of_minilm_keep_the_protocol():
     seq2seq = models.Seq2Seq(models.Seq2SeqConfig(5, 5, hidden_size=4), seed=0)
     assert isinstance(seq2seq, training.Trainable) and not isinstance(seq2seq, training.LanguageModel)
     assert isinstance(Line(), training.Trainable) and not isinstance(object(), training.Trainable)
+
+
+def test_what_is_no_callback_is_refused_before_training():
+    class Misspelled(training.Callback):
+        def on_batch_end(self, loop):
+            pass
+
+    with pytest.raises(TypeError, match=r"Misspelled has on_batch_end, which is no event: did you mean 'on_step_end'\?"):
+        line_loop([BATCH], callbacks=[Misspelled()])
+    with pytest.raises(TypeError, match="callbacks must be a list of them, got Callback alone"):
+        line_loop([BATCH], callbacks=training.Callback())
+    with pytest.raises(TypeError, match="must hold instances"):
+        line_loop([BATCH]).run(print)
+
+
+def test_a_model_or_a_batch_of_another_kind_is_named():
+    class Many(Line):
+        def forward(self, x, y, *, key=None):
+            return np.ones(2), None
+
+    with pytest.raises(TypeError, match="object has no parameters: see minilm.training.Trainable"):
+        training.Loop(object(), None, [])
+    with pytest.raises(TypeError, match="a batch must be a tuple, what forward takes, got an array"):
+        line_loop([BATCH[0]]).run()
+    many = Many()
+    with pytest.raises(TypeError, match="the loss must be one number, the mean over the batch, got an array"):
+        training.Loop(many, optimizers.SGD(many.parameters, 0.05), [BATCH]).run()
