@@ -49,9 +49,17 @@ class Callback:
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0 in every epoch."""
+        self.on_batch_begin(batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """`logs` has the means since the epoch's start. To have them, a GPU is waited for after every batch."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Another name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Another name of `on_train_batch_end`."""
 
     def on_test_begin(self, logs: dict | None = None) -> None:
         """Before evaluate, or the validation of an epoch."""
@@ -80,12 +88,13 @@ class Callback:
     @property
     def wants_every_batch(self) -> bool:
         """Whether `on_train_batch_end` must be told of numbers after every batch: where it is overridden."""
-        return getattr(self.on_train_batch_end, "__func__", None) is not Callback.on_train_batch_end
+        names = "on_train_batch_end", "on_batch_end"
+        return any(getattr(getattr(self, name), "__func__", None) is not getattr(Callback, name) for name in names)
 
 
-def attached(model: Sequential, callbacks: Iterable[Callback] | None) -> list[Callback]:
-    """The callbacks, which know the model from now on; TypeError for what is none."""
-    watching = list(callbacks or [])
+def attached(model: Sequential, callbacks: Callback | Iterable[Callback] | None) -> list[Callback]:
+    """The callbacks, or the one, which know the model from now on; TypeError for what is none."""
+    watching = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
     for callback in watching:
         if not isinstance(callback, Callback):
             raise TypeError(f"callbacks must hold callbacks of minilm.sequential, got {checks.describe(callback)}")

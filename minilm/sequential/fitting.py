@@ -41,7 +41,7 @@ def fit(
     batch_size: int | None = None,
     epochs: int = 1,
     verbose: int | str = "auto",
-    callbacks: Iterable[Callback | training.Callback] | None = None,
+    callbacks: Callback | training.Callback | Iterable[Callback | training.Callback] | None = None,
     validation_split: float = 0.0,
     validation_data: Any = None,
     shuffle: bool = True,
@@ -68,7 +68,7 @@ def fit(
         Up to which epoch; one is a pass over all rows, or `steps_per_epoch` batches.
     verbose : {"auto", 0, 1, 2}
         0: nothing; 1 and auto: a bar and a line for each epoch; 2: a line.
-    callbacks : list of Callback, optional
+    callbacks : Callback or list of them, optional
         Of `minilm.sequential`, as Keras has them; or of `minilm.training`, which hear of steps.
     validation_split : float
         In [0, 1): this part of the rows, the last ones, is not trained on but measured after each epoch.
@@ -109,8 +109,9 @@ def fit(
         held = _held(model, validation, size, validation_batch_size, steps_of("validation_steps", validation_steps))
     model.ready_optimizer()
     history = History()
-    events = [callback for callback in callbacks or [] if isinstance(callback, training.Callback)]
-    watching = attached(model, [*(callback for callback in callbacks or [] if callback not in events), history])
+    listed = [callbacks] if isinstance(callbacks, (Callback, training.Callback)) else list(callbacks or [])
+    events = [callback for callback in listed if isinstance(callback, training.Callback)]
+    watching = attached(model, [*(callback for callback in listed if callback not in events), history])
     for callback in watching:
         callback.set_params({"epochs": epochs, "steps": source.length, "verbose": verbose})
     model.history, model.stop_training = history, False

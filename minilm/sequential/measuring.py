@@ -102,7 +102,7 @@ def evaluate(
     verbose: int | str = "auto",
     sample_weight: ArrayLike | None = None,
     steps: int | None = None,
-    callbacks: Iterable[Callback] | None = None,
+    callbacks: Callback | Iterable[Callback] | None = None,
     return_dict: bool = False,
 ) -> dict[str, float] | float | list[float]:
     """Measure a model on data.
@@ -140,7 +140,7 @@ def predict(
     batch_size: int | None,
     verbose: int | str,
     steps: int | None = None,
-    callbacks: Iterable[Callback] | None = None,
+    callbacks: Callback | Iterable[Callback] | None = None,
 ) -> np.ndarray:
     """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)

@@ -103,7 +103,7 @@ class Sequential(Compiled):
         batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
-        callbacks: Iterable[Callback | training.Callback] | None = None,
+        callbacks: Callback | training.Callback | Iterable[Callback | training.Callback] | None = None,
         validation_split: float = 0.0,
         validation_data: Any = None,
         shuffle: bool = True,
@@ -146,7 +146,7 @@ class Sequential(Compiled):
         verbose: int | str = "auto",
         sample_weight: ArrayLike | None = None,
         steps: int | None = None,
-        callbacks: Iterable[Callback] | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
         return_dict: bool = False,
     ) -> dict[str, float] | float | list[float]:
         """The loss, and the metrics where there are some; see `minilm.sequential.measuring.evaluate`."""
@@ -169,7 +169,7 @@ class Sequential(Compiled):
         batch_size: int | None = None,
         verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Iterable[Callback] | None = None,
+        callbacks: Callback | Iterable[Callback] | None = None,
     ) -> np.ndarray:
         """The outputs (N, ...) of all rows of x, or of the batches that x gives: of all, or of so many `steps`."""
         return measuring.predict(self, x, batch_size, verbose, steps, callbacks)

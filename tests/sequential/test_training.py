@@ -274,3 +274,21 @@ def test_a_copied_model_trains_as_the_first_and_apart_from_it(copied):
     assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), before, strict=True))
     histories.append(model.fit(X, Y, verbose=0).history)
     assert histories[0] == histories[1] and equal(model, again) and again.optimizer.iterations == model.optimizer.iterations == 2
+
+
+def test_a_callback_may_stand_alone_and_batches_have_a_short_name():
+    class Short(Callback):
+        def __init__(self):
+            super().__init__()
+            self.events = []
+
+        def on_batch_begin(self, batch, logs=None):
+            self.events.append(("begin", batch))
+
+        def on_batch_end(self, batch, logs=None):
+            self.events.append(("end", batch, sorted(logs)))
+
+    model, short = Sequential([Dense(1)]), Short()
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones(4), batch_size=2, verbose=0, callbacks=short)
+    assert short.events == [("begin", 0), ("end", 0, ["loss"]), ("begin", 1), ("end", 1, ["loss"])]
