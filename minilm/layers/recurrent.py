@@ -230,7 +230,8 @@ class Recurrent(Layer, Generic[Outputs]):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
                 half_dy = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
-                dx, *rest = self._op.backward((half_dy, *(None if part is None else part[row] for part in dfinals)), saved.runs[row])
+                finals = (None if part is None else part[row] for part in dfinals)
+                dx, *rest = self._op.backward((half_dy, *finals), saved.runs[row])
                 for i in range(len(names)):
                     if dstates is not None:
                         dstates[i][row] = rest[i]
