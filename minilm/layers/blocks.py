@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from minilm.layers.residual import added
 from minilm.layers.transformer import TransformerBlock
 from minilm.ops.workspace import scratch
 from minilm.random import Key, at
+from minilm.typing import Array
+
+if TYPE_CHECKING:
+    from minilm.layers.cache import KeyValueCache
 
 __all__ = ["backward", "forward"]
 
@@ -15,12 +21,13 @@ __all__ = ["backward", "forward"]
 def forward(
     blocks: list[TransformerBlock],
     x: np.ndarray,
-    memory=None,
+    memory: Array | None = None,
     *,
-    cache=None,
+    key_mask: Array | None = None,
+    memory_mask: Array | None = None,
+    cache: KeyValueCache | None = None,
     key: Key | None = None,
     gradient: bool = True,
-    **masks,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
@@ -28,7 +35,7 @@ def forward(
     ----------
     blocks : list of TransformerBlock
     x : ndarray, shape (B, T, D)
-    memory, **masks
+    memory, key_mask, memory_mask
         See `TransformerBlock.forward`.
     cache : KeyValueCache, optional
     key : Key, optional
@@ -36,7 +43,7 @@ def forward(
     gradient : bool
         Without it nothing is saved: each block writes over x, and gives back all other arrays that it took.
     """
-    saved = []
+    saved, masks = [], {"key_mask": key_mask, "memory_mask": memory_mask}
     for number, block in enumerate(blocks):
         options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:

@@ -44,6 +44,7 @@ from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import at
+from minilm.typing import Array, DType, Ids, Seed
 
 __all__ = ["Transformer", "TransformerState"]
 
@@ -65,7 +66,7 @@ class TransformerState(NamedTuple):
     mask: np.ndarray | None  # (N, S) True for tokens of the source
     sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
-    def reorder(self, rows) -> TransformerState:
+    def reorder(self, rows: Ids) -> TransformerState:
         """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
         cache, sentence = self.cache.reorder(rows), self.sentence[rows]
         if np.array_equal(sentence, self.sentence):  # beams of one sentence share its memory
@@ -96,7 +97,7 @@ class Transformer(EncoderDecoder):
     >>> model.backward(saved)
     """
 
-    def __init__(self, config: TransformerConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: TransformerConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -133,14 +134,14 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         mask = mask_of(lengths, source.shape[1])
-        m, encoded = self._encode(source, mask, key, keep)  # (B, S, D)
-        y, decoded = self._decode(inputs, m, mask, key, keep)  # (B, T, D)
+        m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
+        y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
         logits, output = self.output.forward(y)  # (B, T, V)
         return logits, Saved(encoded, decoded, output)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dy, dm = (self._like_embedded(embedded) for embedded, *_ in (saved.decoded, saved.encoded))  # (B, T, D), (B, S, D)
         dm.fill(0)
@@ -152,7 +153,7 @@ class Transformer(EncoderDecoder):
 
     # --- generation --------------------------------------------------------------------------------------------------
 
-    def encode(self, source, lengths=None, *, tokens: int = 256) -> TransformerState:
+    def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> TransformerState:
         """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
@@ -163,7 +164,7 @@ class Transformer(EncoderDecoder):
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
         return TransformerState(cache, remembered, mask, np.arange(B))
 
-    def step(self, ids, state: TransformerState):
+    def step(self, ids: Ids, state: TransformerState) -> tuple[Array, TransformerState]:
         """Logits after one more token of each target.
 
         Parameters
@@ -187,7 +188,7 @@ class Transformer(EncoderDecoder):
         y, _ = _normalised(self.decoder_norm, y)
         return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
 
-    def attention(self, source, inputs, lengths=None, *, layer: int = -1):
+    def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None, *, layer: int = -1) -> Array:
         """What each position of the target takes of each of the source.
 
         Returns
@@ -209,10 +210,10 @@ class Transformer(EncoderDecoder):
 
     # --- halves ------------------------------------------------------------------------------------------------------
 
-    def _encode(self, source, mask, key=None, keep=False):
+    def _encode(self, source, mask, key=None, gradient=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=keep)
+        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
         m, norm = _normalised(self.encoder_norm, x)
         return m, (embedded, saved, norm)
 
@@ -223,10 +224,10 @@ class Transformer(EncoderDecoder):
         blocks.backward(self.encoder, dm, saved_blocks)
         self._embedded_backward("source", dm, embedded)
 
-    def _decode(self, inputs, memory, mask, key=None, keep=False):
+    def _decode(self, inputs, memory, mask, key=None, gradient=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=keep)
+        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=gradient)
         y, norm = _normalised(self.decoder_norm, y)
         return y, (embedded, saved, norm)
 
@@ -258,7 +259,7 @@ class Transformer(EncoderDecoder):
         """An array for the gradient by what `_embedded` gave, (B, T, D)."""
         return empty((*saved[0].ids.shape, self.config.d_model), self.dtype, like=self.output.weight.value)
 
-    def settings(self):
+    def settings(self) -> str:
         c = self.config
         return f"d_model={c.d_model}, layers={c.encoder_layers}+{c.decoder_layers}, vocab_size={c.vocab_size}, {c.outputs}"
 
