@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
-NOT_OURS = "it is no recipe's run, so nothing in it is replaced"
+NO_RECIPE = "it is no recipe's run, so nothing in it is replaced"
 PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
 VOCABULARIES = "tokenizer.*.json"
 PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
@@ -92,7 +92,7 @@ def _check_free(folder: str, overwrite: bool) -> None:
     if os.listdir(folder):
         replaceable = _is_run(folder)
         if not overwrite or not replaceable:
-            hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NOT_OURS
+            hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NO_RECIPE
             raise FileExistsError(f"{folder} is not empty; {hint}")
 
 
@@ -215,8 +215,8 @@ def _own(name: str) -> str:
 def sample_lines(samples) -> list[str]:
     """Input, what was wanted and what was given, one under the other; right ones are marked."""
     lines = []
-    for given_input, wanted, given in samples:
-        lines += [given_input, f"  wanted {wanted}", f"  given  {given}{'' if given == wanted else '   (differs)'}", ""]
+    for text, expected, output in samples:
+        lines += [text, f"  wanted {expected}", f"  given  {output}{'' if output == expected else '   (differs)'}", ""]
     return lines[:-1]
 
 

@@ -143,8 +143,8 @@ def _value(kernel: str, number: int, argument, letter: str):
         if not isinstance(argument, np.ndarray) or argument.dtype.names is None or argument.nbytes != size:
             raise TypeError(f"{kernel}: argument {number} must be a struct of {size} bytes")
         return (ctypes.c_char * size).from_buffer_copy(argument.tobytes())
-    wanted = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
-    if not isinstance(argument, np.generic) or str(argument.dtype) not in wanted:
+    expected = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
+    if not isinstance(argument, np.generic) or str(argument.dtype) not in expected:
         received = argument.dtype if isinstance(argument, np.generic) else type(argument).__name__
-        raise TypeError(f"{kernel}: argument {number} must be of {wanted}, got {received}")
+        raise TypeError(f"{kernel}: argument {number} must be of {expected}, got {received}")
     return (ctypes.c_char * argument.nbytes).from_buffer_copy(argument.tobytes())
