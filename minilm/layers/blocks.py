@@ -23,10 +23,11 @@ def forward(
     x: np.ndarray,
     memory: Array | None = None,
     *,
+    key_mask: Array | None = None,
+    memory_mask: Array | None = None,
     cache: KeyValueCache | None = None,
     key: Key | None = None,
     gradient: bool = True,
-    **masks: Array | None,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
@@ -34,7 +35,7 @@ def forward(
     ----------
     blocks : list of TransformerBlock
     x : ndarray, shape (B, T, D)
-    memory, **masks
+    memory, key_mask, memory_mask
         See `TransformerBlock.forward`.
     cache : KeyValueCache, optional
     key : Key, optional
@@ -42,7 +43,7 @@ def forward(
     gradient : bool
         Without it nothing is saved: each block writes over x, and gives back all other arrays that it took.
     """
-    saved = []
+    saved, masks = [], {"key_mask": key_mask, "memory_mask": memory_mask}
     for number, block in enumerate(blocks):
         options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:

@@ -55,7 +55,7 @@ class EncoderDecoder(Layer):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
-        logits, saved = self._logits(source, lengths, inputs, key, keep=True)  # (B, T, V)
+        logits, saved = self._logits(source, lengths, inputs, key, gradient=True)  # (B, T, V)
         loss, saved_loss = cross_entropy.forward(logits, targets, label_smoothing=self.config.label_smoothing)
         return loss, saved._replace(loss=saved_loss)
 
@@ -68,12 +68,12 @@ class EncoderDecoder(Layer):
     def logits(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
         """Logits of the token after each of `inputs`: (B, T, V)."""
         source, lengths = self._source(source, lengths)
-        return self._logits(source, lengths, self._inputs(inputs, len(source)), None, keep=False)[0]
+        return self._logits(source, lengths, self._inputs(inputs, len(source)), None, gradient=False)[0]
 
-    def _logits(self, source, lengths, inputs, key, keep: bool):
+    def _logits(self, source, lengths, inputs, key, gradient: bool):
         """Logits (B, T, V), and what the parts saved; of arguments that were checked.
 
-        Without `keep` no gradient will be asked for: nothing need be saved.
+        Without `gradient` no backward will follow: nothing need be saved.
         """
         raise NotImplementedError
 

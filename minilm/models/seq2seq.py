@@ -114,7 +114,7 @@ class Seq2Seq(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         read, saved_read = self._read(source, lengths, key)
         h, written = self._write(inputs, read, key)  # (B, T, width)
         logits, output = self._output(h, at(key, "output"))  # (B, T, V)

@@ -134,10 +134,10 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         mask = mask_of(lengths, source.shape[1])
-        m, encoded = self._encode(source, mask, key, keep)  # (B, S, D)
-        y, decoded = self._decode(inputs, m, mask, key, keep)  # (B, T, D)
+        m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
+        y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
         logits, output = self.output.forward(y)  # (B, T, V)
         return logits, Saved(encoded, decoded, output)
 
@@ -210,10 +210,10 @@ class Transformer(EncoderDecoder):
 
     # --- halves ------------------------------------------------------------------------------------------------------
 
-    def _encode(self, source, mask, key=None, keep=False):
+    def _encode(self, source, mask, key=None, gradient=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=keep)
+        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
         m, norm = _normalised(self.encoder_norm, x)
         return m, (embedded, saved, norm)
 
@@ -224,10 +224,10 @@ class Transformer(EncoderDecoder):
         blocks.backward(self.encoder, dm, saved_blocks)
         self._embedded_backward("source", dm, embedded)
 
-    def _decode(self, inputs, memory, mask, key=None, keep=False):
+    def _decode(self, inputs, memory, mask, key=None, gradient=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=keep)
+        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=gradient)
         y, norm = _normalised(self.decoder_norm, y)
         return y, (embedded, saved, norm)
 

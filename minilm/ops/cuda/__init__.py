@@ -3,12 +3,15 @@
 An op's ``gpu.py`` has a table of the kernels in the ``gpu.cu`` beside it, and the functions that launch them, which take and
 return CuPy arrays. Nothing here imports CuPy before the first launch.
 
-On a device CuPy's memory pool is the workspace, and
-hands out memory of an earlier step without asking the driver.
+On a device CuPy's memory pool is the workspace: it hands out memory of an earlier step without asking the driver.
 
 Where one task is written several times, from the plain kernel to the fast one, the functions take ``version``, its number: the
-default is the last, or the fastest that fits where the module says so. The others are tested and benchmarked like it,
-and are for reading, in order. ``VERSIONS`` of a module says how many each function has.
+default is the last, or the fastest that fits where the module says so. The others are tested and benchmarked like it, and are for
+reading, in order; the head of the .cu file lists them. ``VERSIONS`` of a module says how many each function has.
+
+Two things stand in one place, so that Python and CUDA C cannot differ. Sizes of tiles and blocks are numbers of gpu.py, which
+reach the compiler by ``defines``. Parameters that several kernels share are a struct of the .cu file, which gpu.py packs by the
+names of its fields (`minilm.ops.cuda.arguments`).
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ class Kernels:
     *entries : Kernel
         One for every kernel of that file.
     defines : dict of str to str, optional
-        Further definitions for the compiler.
+        Further definitions for the compiler: the sizes of tiles and blocks that the kernels and this table share.
     """
 
     def __init__(self, python_file: str, *entries: Kernel, defines: Any = None):
