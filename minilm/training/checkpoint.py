@@ -33,13 +33,14 @@ import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from minilm import __version__
 from minilm.data.manifest import file_hash, open_file_hash
 from minilm.files import flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
+from minilm.typing import PathLike
 from minilm.weights import TensorFile
 
 __all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
@@ -76,7 +77,7 @@ def pending(name: str) -> str:
     return f".{name}.next"
 
 
-def holds_run(folder) -> str | None:
+def holds_run(folder: PathLike) -> str | None:
     """The file that shows that a folder holds a run, or a model of somebody's; None if there is none."""
     return next((name for name in (*STATES, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
 
@@ -87,11 +88,13 @@ class Checkpoint:
     Those of arrays are `TensorFile`, open and not yet read: what replaces a file meanwhile does not change the open one.
     """
 
-    def __init__(self, folder: str, state, files: dict[str, dict], contents: dict[str, Any]):
+    def __init__(self, folder: str, state: Any, files: dict[str, dict], contents: dict[str, Any]):
         self.folder, self.state, self.files, self.contents = folder, state, files, contents
 
     @classmethod
-    def read(cls, folder, names=None, layout: Layout = TRAINING, without=()) -> Checkpoint:
+    def read(
+        cls, folder: PathLike, names: Iterable[str] | None = None, layout: Layout = TRAINING, without: Iterable[str] = ()
+    ) -> Checkpoint:
         """Read a run's checkpoint; nothing is written.
 
         Parameters
@@ -192,7 +195,7 @@ class Folder:
         If another process trains there.
     """
 
-    def __init__(self, path, created: bool = False, layout: Layout = TRAINING):
+    def __init__(self, path: PathLike, created: bool = False, layout: Layout = TRAINING):
         self.path, self.layout = os.fspath(path), layout
         self._created = created or not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
@@ -208,7 +211,7 @@ class Folder:
         self.files = checkpoint.files
         return checkpoint
 
-    def save(self, state, writers: Mapping[str, Callable]) -> None:
+    def save(self, state: Any, writers: Mapping[str, Callable]) -> None:
         """Write a checkpoint.
 
         Parameters

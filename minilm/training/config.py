@@ -174,13 +174,13 @@ class RunConfig:
             A value is of another type than wanted.
         """
         _check_keys(settings)
-        values = dict(settings)
+        fields = dict(settings)
         for name, kind in SECTIONS.items():
-            if name in values:
-                values[name] = kind(**values[name])
-        return cls(**values)
+            if name in fields:
+                fields[name] = kind(**fields[name])
+        return cls(**fields)
 
-    def replace(self, **changes) -> RunConfig:
+    def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
 

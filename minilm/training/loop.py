@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from minilm.training.device import Unread, uploader
 from minilm.training.divergence import check_step
 from minilm.training.protocol import Trainable
 from minilm.training.state import Budget, LoopState, Stopwatch
+from minilm.typing import Scalar
 
 __all__ = ["Callback", "Loop", "forward_backward", "quiet"]
 
@@ -227,7 +229,7 @@ class Loop:
             self.average.update()
         return loss, norm
 
-    def count(self, loss, norm) -> None:
+    def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """Take note of a step that was taken."""
         self._unread.add(self.state.step, loss, norm)
         self.state.step += 1
@@ -262,7 +264,7 @@ class Loop:
         """End training: after this step, or before the next one."""
         self.ending = True
 
-    def notify(self, event: str, *more) -> None:
+    def notify(self, event: str, *more: Any) -> None:
         """Call a method of all callbacks."""
         for listener in self._listeners[event]:
             listener(self, *more)
@@ -289,7 +291,7 @@ class Loop:
         self.check(step, loss, norm)
         self._loss, self._norm = loss, norm
 
-    def check(self, step: int, loss, norm) -> None:
+    def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
         check_step(step, loss, norm, self.optimizer.lr)
 
@@ -309,12 +311,12 @@ def _listeners(callbacks: Iterable[Callback]) -> dict[str, list[Callable]]:
     return {name: [each for each in methods[name] if getattr(each, "__func__", None) is not events[name]] for name in events}
 
 
-def quiet():
+def quiet() -> AbstractContextManager:
     """Inside this block NumPy does not warn of numbers that are not finite: the loop looks for them itself."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def forward_backward(model: Trainable, batch: tuple, key: Key):
+def forward_backward(model: Trainable, batch: tuple, key: Key) -> Any:
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
     loss, saved = model.forward(*batch, key=key)
     model.backward(saved)

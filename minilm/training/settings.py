@@ -22,6 +22,7 @@ from minilm.mistaken import did_you_mean
 from minilm.models import FAMILIES, RNNLanguageModelConfig
 from minilm.training.config import BUDGETS, RunConfig
 from minilm.training.sections import SECTIONS, OptimizerConfig, ScheduleConfig, TokenizerConfig
+from minilm.typing import PathLike
 
 __all__ = ["RECIPES", "configuration", "parse_set", "read_toml", "recipe", "resumed"]
 
@@ -39,7 +40,9 @@ MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families
 RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "sample", "device", "precision", "cuda_graphs")
 
 
-def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None):
+def configuration(
+    name: str | None = None, *, file: PathLike | None = None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None
+) -> RunConfig:
     """The configuration of a new run.
 
     Parameters
@@ -82,7 +85,14 @@ def _last(values):
     return next((value for value in reversed(list(values)) if value is not None), None)
 
 
-def resumed(config: RunConfig, name: str | None = None, *, file=None, sets=(), options=None) -> RunConfig:
+def resumed(
+    config: RunConfig,
+    name: str | None = None,
+    *,
+    file: PathLike | None = None,
+    sets: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """The configuration of a run that goes on: its own, with what may be changed changed.
 
     Raises
@@ -196,7 +206,7 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_toml(path) -> dict[str, Any]:
+def read_toml(path: PathLike) -> dict[str, Any]:
     """The settings of a TOML file; ValueError naming the file, line and column of what is wrong."""
     with open(path, "rb") as file:
         content = file.read()

@@ -21,6 +21,7 @@ from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
 from minilm.training.trainer import Trainer
+from minilm.typing import PathLike
 
 __all__ = ["Result", "stored_config", "train"]
 
@@ -41,7 +42,7 @@ class Result(NamedTuple):
 def train(
     config: RunConfig | None = None,
     *,
-    out=None,
+    out: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool | None = False,
@@ -96,7 +97,7 @@ def _require(device: str) -> None:
         raise ValueError(f"device {device!r}: {error}") from None
 
 
-def stored_config(out) -> RunConfig:
+def stored_config(out: PathLike | None) -> RunConfig:
     """The configuration of the run in a folder."""
     return Checkpoint.read(out, ()).state.config
 
