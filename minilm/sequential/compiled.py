@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from minilm.sequential.optimizers import Optimizer, optimizer_of
 from minilm.sequential.stack import Stack
 from minilm.typing import Array, DType, Scalar, Seed
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["Compiled", "Saved"]
 
 
@@ -42,6 +45,15 @@ class Saved(NamedTuple):
     outputs: np.ndarray  # of the last layer, before its activation where the loss takes it so
     mask: np.ndarray | None  # of the outputs
     logits: bool
+
+
+class CompileOptions(TypedDict, total=False):
+    """What `compile` accepts as Keras accepts it; it changes nothing here."""
+
+    run_eagerly: bool
+    jit_compile: bool | str
+    steps_per_execution: int
+    auto_scale_loss: bool
 
 
 class Compiled(Stack):
@@ -73,11 +85,7 @@ class Compiled(Stack):
         optimizer: str | Optimizer | type = "rmsprop",
         loss: str | Loss | type | None = None,
         metrics: list | str | Metric | Callable | None = None,
-        *,
-        run_eagerly: bool = False,
-        jit_compile: bool | str = "auto",
-        steps_per_execution: int = 1,
-        auto_scale_loss: bool = True,
+        **others: Unpack[CompileOptions],
     ) -> None:
         """Choose loss, optimizer and metrics.
 
@@ -93,6 +101,9 @@ class Compiled(Stack):
         run_eagerly, jit_compile, steps_per_execution, auto_scale_loss
             Accepted as Keras accepts them; they change nothing here.
         """
+        for name in others:
+            if name not in CompileOptions.__annotations__:
+                raise TypeError(f"compile has no argument {name!r}")
         if loss is None:
             raise ValueError("loss is missing: such as loss='sparse_categorical_crossentropy'")
         loss, optimizer = loss_of(loss), optimizer_of(optimizer)
