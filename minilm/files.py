@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -55,6 +56,45 @@ def private_folder() -> str:
 def _remove_folder(path: str, process: int) -> None:
     if os.getpid() == process:  # a forked child leaves the folder to its parent
         shutil.rmtree(path, ignore_errors=True)
+
+
+def own_cache_folder(name: str) -> tuple[str, str | None]:
+    """A folder of the cache for what is run: compiled code. It is made, it belongs to this user, and nobody else may write to it.
+
+    Returns
+    -------
+    path : str
+        Where no such folder can be had, a `private_folder`.
+    reason : str or None
+        Why it is one.
+    """
+    path = cache_folder(name)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if not is_own(os.stat(path)):
+            os.chmod(path, 0o700)  # which only the owner may do
+        with tempfile.TemporaryFile(dir=path):
+            return path, None
+    except OSError as error:
+        return private_folder(), f"{path} cannot be used ({error.strerror or error})"
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user and nobody else may write to it."""
+    return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
+
+
+class Hashed:
+    """A file that is being written, and the sha256 of what was."""
+
+    def __init__(self, file):
+        self.file, self.digest, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data) -> None:
+        """Write, and take the bytes into `digest` and their number into `bytes`."""
+        self.file.write(data)
+        self.digest.update(data)
+        self.bytes += memoryview(data).nbytes
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 from minilm import __version__
 from minilm.data.manifest import file_hash, open_file_hash
-from minilm.files import flush_folder, locked_folder, written_whole
+from minilm.files import Hashed, flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 from minilm.weights import TensorFile
 
@@ -285,7 +285,7 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
             with open(path, "xb") as file:  # a file of this process's own, not one that a link leads to
-                hashed = _Hashed(file)
+                hashed = Hashed(file)
                 write(hashed)
                 file.flush()
                 os.fsync(file.fileno())
@@ -304,18 +304,6 @@ class Folder:
         for name in names:
             os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
         flush_folder(self.path)
-
-
-class _Hashed:
-    """A file that is being written, and the sha256 of what was."""
-
-    def __init__(self, file):
-        self.file, self.digest, self.bytes = file, hashlib.sha256(), 0
-
-    def write(self, data) -> None:
-        self.file.write(data)
-        self.digest.update(data)
-        self.bytes += memoryview(data).nbytes
 
 
 def _same(path: str, wanted: Mapping) -> bool:
