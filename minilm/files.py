@@ -18,6 +18,7 @@ import warnings
 
 from minilm.mistaken import mistaken_for
 
+DEPTH = 64  # of nested lists and objects in a file of settings
 UNPACKED = 100  # times; a file of zeros, or one made to fill the memory, packs to a thousandth
 
 
@@ -248,11 +249,22 @@ def read_json(path) -> dict:
 
 
 def json_object(path, content: bytes) -> dict:
-    """The JSON object that the content of a file is; ValueError naming the file if it is none."""
+    """The JSON object that the content of a file is; ValueError naming the file if it is none, or nested too deeply."""
     try:
-        found = json.loads(content.decode("utf-8"))
+        content_object = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(found).__name__}")
-    return found
+    if not isinstance(content_object, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(content_object).__name__}")
+    return content_object
+
+
+def shallow(value):
+    """A value of JSON or TOML as it is; ValueError where it is nested deeper than what walks through it later can follow."""
+    level = [value]
+    for _ in range(DEPTH):
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = list(itertools.chain.from_iterable(inside))
+        if not level:
+            return value
+    raise ValueError(f"nested more than {DEPTH} deep")

@@ -119,7 +119,7 @@ class Checkpoint:
                 wanted = [name for name in wanted if name not in without]
                 for name in wanted:
                     _check_entry(name, files[name], layout)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, layout.state)} is damaged: {wrong}") from None
             contents = {name: _find(folder, name, files[name]) for name in wanted}
@@ -261,7 +261,7 @@ class Folder:
             return
         try:
             _, files = self.layout.read(_read_state(self.path, self.layout.state))
-        except (OSError, ValueError, TypeError, KeyError):  # no checkpoint: none of them is committed
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):  # no checkpoint: none of them is committed
             return
         paths = {name: os.path.join(self.path, pending(name)) for name in waiting if name in files}
         self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
