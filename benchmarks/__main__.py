@@ -74,28 +74,28 @@ def writable(*paths: str | None) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status: 0, 1 if a result was wrong, 2 for a wrong argument."""
     command = parser()
-    given = command.parse_args(arguments)
-    if given.threads:
+    args = command.parse_args(arguments)
+    if args.threads:
         for pool in POOLS:  # thread pools read these when their library is loaded, so before the imports below
-            os.environ[pool] = str(given.threads)
-    suite, names = (given.names[0], given.names[1:]) if given.names and given.names[0] in SUITES else ("all", given.names)
+            os.environ[pool] = str(args.threads)
+    suite, names = (args.names[0], args.names[1:]) if args.names and args.names[0] in SUITES else ("all", args.names)
     try:
-        writable(given.json, given.csv, given.plot)
+        writable(args.json, args.csv, args.plot)
         if suite in ("memory", "beside"):
             module = importlib.import_module(f"benchmarks.{suite}")
-            return module.report(names, quick=given.quick, peers=not given.no_peers, threads=given.threads, json_path=given.json)
+            return module.report(names, quick=args.quick, peers=not args.no_peers, threads=args.threads, json_path=args.json)
         if suite == "tokenizers":
             from benchmarks import cases_tokenizers
 
-            if given.list:
-                print("\n".join(case.name for case in cases_tokenizers.every(given.quick)))
+            if args.list:
+                print("\n".join(case.name for case in cases_tokenizers.every(args.quick)))
                 return 0
             return cases_tokenizers.report(
-                names, quick=given.quick, peers=not given.no_peers, seconds=given.seconds, json_path=given.json
+                names, quick=args.quick, peers=not args.no_peers, seconds=args.seconds, json_path=args.json
             )
         if suite == "gpu":
-            return on_gpu(given, names)
-        return speed(given, suite, names)
+            return on_gpu(args, names)
+        return speed(args, suite, names)
     except ValueError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
@@ -104,65 +104,65 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
-def on_gpu(given, names: list[str]) -> int:
+def on_gpu(args, names: list[str]) -> int:
     """The GPU's kernels; where there is none, the CPU's implementations in their place, and the reason why."""
     from minilm import devices
 
     status = devices.gpu_status()
     if not status.available:
         print(f"no GPU can be used: {status.reason}; these are the implementations on the CPU\n")
-        return speed(given, "ops", names)
+        return speed(args, "ops", names)
     from benchmarks import gpu
 
     return gpu.run(
         names,
-        quick=given.quick,
-        peers=not given.no_peers,
-        json_path=given.json,
-        csv_path=given.csv,
-        plot_path=given.plot,
-        listing=given.list,
+        quick=args.quick,
+        peers=not args.no_peers,
+        json_path=args.json,
+        csv_path=args.csv,
+        plot_path=args.plot,
+        listing=args.list,
     )
 
 
-def speed(given, suite: str, names: list[str]) -> int:
+def speed(args, suite: str, names: list[str]) -> int:
     """Time the chosen cases and report."""
     from benchmarks import cases_models, cases_ops, machine, peers, report
     from benchmarks.case import measure
     from minilm import devices
 
-    if given.threads:
-        devices.set_threads(given.threads)
-    cases = cases_ops.cases(given.quick) if suite in ("ops", "all") else []
-    cases += cases_models.cases(given.quick) if suite in ("models", "all") else []
+    if args.threads:
+        devices.set_threads(args.threads)
+    cases = cases_ops.cases(args.quick) if suite in ("ops", "all") else []
+    cases += cases_models.cases(args.quick) if suite in ("models", "all") else []
     cases = choose(cases, names)
-    if given.list:
+    if args.list:
         for case in cases:
             target = f"   target: {case.target:g} x torch" if case.target else ""
             print(f"{case.suite:7} {case.name}{target}")
         return 0
-    torch = None if given.no_peers else peers.load(devices.threads())
-    here = machine.measure(devices.threads(), torch, given.quick)
+    torch = None if args.no_peers else peers.load(devices.threads())
+    host = machine.measure(devices.threads(), torch, args.quick)
     results = []
     for index, case in enumerate(cases, 1):
         if sys.stderr.isatty():
             print(f"\r\033[K{index}/{len(cases)} {case.name}", end="", file=sys.stderr, flush=True)
-        results.append(measure(case, torch, seconds=given.seconds, quick=given.quick))
+        results.append(measure(case, torch, seconds=args.seconds, quick=args.quick))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    here = here.better(machine.measure(devices.threads(), torch, given.quick))  # a busy minute must not lower the roof
+    host = host.better(machine.measure(devices.threads(), torch, args.quick))  # a busy minute must not lower the roof
     for result in results:
-        result.hold_against(here)
-    print("\n".join(here.lines()) + "\n")
+        result.hold_against(host)
+    print("\n".join(host.lines()) + "\n")
     print("\n".join(report.table(results)))
     print(f"\n{report.NOTE}\n{report.summary(results)}")
-    if given.json:
-        report.write_json(given.json, here, results)
-    if given.csv:
-        report.write_csv(given.csv, results)
-    if given.plot:
+    if args.json:
+        report.write_json(args.json, host, results)
+    if args.csv:
+        report.write_csv(args.csv, results)
+    if args.plot:
         try:
-            print(f"plot: {report.plot(given.plot, here, results)}")
+            print(f"plot: {report.plot(args.plot, host, results)}")
         except ImportError:
             print("no plot: matplotlib is not installed (extra `plots`)", file=sys.stderr)
     return 1 if any(result.error for result in results) else 0

@@ -96,14 +96,14 @@ def compare(contestants: list[Contestant]) -> None:
     for name, arrays in results:
         if len(arrays) != len(reference):
             raise WrongResult(f"{name} gave {len(arrays)} arrays, {trusted} {len(reference)}")
-        for index, (array, wanted) in enumerate(zip(arrays, reference, strict=True)):
-            array, wanted = np.asarray(array, np.float64), np.asarray(wanted, np.float64)
-            if array.shape != wanted.shape:
-                raise WrongResult(f"array {index} of {name} has shape {array.shape}, of {trusted} {wanted.shape}")
-            if wanted.size == 0:
+        for index, (array, expected) in enumerate(zip(arrays, reference, strict=True)):
+            array, expected = np.asarray(array, np.float64), np.asarray(expected, np.float64)
+            if array.shape != expected.shape:
+                raise WrongResult(f"array {index} of {name} has shape {array.shape}, of {trusted} {expected.shape}")
+            if expected.size == 0:
                 continue
-            scale = np.abs(wanted).max()
-            difference = np.abs(array - wanted).max()
+            scale = np.abs(expected).max()
+            difference = np.abs(array - expected).max()
             if not difference <= AGREEMENT * scale:  # also true for NaN
                 raise WrongResult(f"array {index} of {name} differs from {trusted}'s by {difference:.1e} at scale {scale:.1e}")
 
@@ -121,8 +121,8 @@ def measure(case: Case, torch=None, *, seconds: float = 3.0, quick: bool = False
     if result.error:
         return result
     interleave(contestants, seconds=seconds, least=3 if quick else 5, quick=quick)
-    ours, *others = contestants
-    result.ratios = {other.name: speed_ratio(ours, other) for other in others}
-    result.seconds = ours.seconds
-    result.rounds = len(ours.seconds)
+    own, *others = contestants
+    result.ratios = {other.name: speed_ratio(own, other) for other in others}
+    result.seconds = own.seconds
+    result.rounds = len(own.seconds)
     return result

@@ -35,17 +35,17 @@ TOKENS = 64  # generated in one run
 
 def cases(quick: bool = False) -> list[Case]:
     """All of them; `quick` shrinks every size to what a test can afford."""
-    found = []
+    all_cases = []
     for kind, target in TARGETS.items():
         for number, shape in enumerate(SHAPES[:1] if quick else SHAPES):
-            found.append(layer_case(kind, (2, 3, 4, 5) if quick else shape, target if number < 2 else None))
+            all_cases.append(layer_case(kind, (2, 3, 4, 5) if quick else shape, target if number < 2 else None))
     for subject, settings, B, T in STEPS:
         if quick:
             settings = {**settings, "vocab_size": 7, "embedding_size": 4, "hidden_size": 4}
-        found.append(step_case(subject, models.RNNLanguageModelConfig(**settings), *((2, 3) if quick else (B, T))))
+        all_cases.append(step_case(subject, models.RNNLanguageModelConfig(**settings), *((2, 3) if quick else (B, T))))
     config = models.RNNLanguageModelConfig(**(CHARACTERS if not quick else {**CHARACTERS, "hidden_size": 4}))
     return [
-        *found,
+        *all_cases,
         generation_case(config, 4 if quick else TOKENS),
         *cases_transformers.cases(quick),
         *cases_translation.cases(quick),
@@ -80,12 +80,12 @@ def layer_contestants(kind: str, sizes: dict, torch) -> list[Contestant]:
         y, dx, gradients = output
         return [np.asarray(array) for array in (y, dx, *(gradients[name] for name in sorted(gradients)))]
 
-    found = [Contestant(name, under(name, layer_step(kind, x, dy)), arrays) for name in ("minilm", "oracle")]
+    contestants = [Contestant(name, under(name, layer_step(kind, x, dy)), arrays) for name in ("minilm", "oracle")]
     if torch is not None:
         weights = getattr(layers, kind)(D, H, seed=0).parameters.state_dict()
         ways = [peer_models.layer_step(torch, kind, weights, x, dy, batch_first) for batch_first in (False, True)]
-        found.append(Contestant("torch", peers.quickest(ways), arrays))
-    return found
+        contestants.append(Contestant("torch", peers.quickest(ways), arrays))
+    return contestants
 
 
 def layer_step(kind: str, x, dy):
@@ -123,11 +123,11 @@ def step_contestants(config, B: int, T: int, torch, lr: float = 1e-3, clip_norm:
     def twice(step):
         return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
 
-    def ours(name):
+    def contestant(name):
         run = under(name, training_step(config, batches, lr, clip_norm))
         return Contestant(name, run, twice(run))
 
-    found = [ours("minilm"), ours("oracle")]
+    contestants = [contestant("minilm"), contestant("oracle")]
     if torch is not None:
         weights = models.RNNLanguageModel(config, seed=0).parameters.state_dict()
 
@@ -136,8 +136,8 @@ def step_contestants(config, B: int, T: int, torch, lr: float = 1e-3, clip_norm:
 
         trials = [make(False), make(True)]
         run = make(trials.index(peers.quickest(trials)) == 1)  # anew: the trials have trained
-        found.append(Contestant("torch", run, twice(run)))
-    return found
+        contestants.append(Contestant("torch", run, twice(run)))
+    return contestants
 
 
 def training_step(config, batches: list, lr: float, clip_norm: float):
@@ -168,8 +168,8 @@ def generation_case(config, tokens: int) -> Case:
 def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
     """All start from the same weights."""
     model = models.RNNLanguageModel(config, seed=0)
-    found = cases_transformers.writers(model, tokens)
+    contestants = cases_transformers.writers(model, tokens)
     if torch is not None:
         ways = peer_models.generation(torch, config, model.parameters.state_dict(), tokens)
-        found.append(Contestant("torch", peers.quickest(ways), lambda logits: [logits.numpy()]))
-    return found
+        contestants.append(Contestant("torch", peers.quickest(ways), lambda logits: [logits.numpy()]))
+    return contestants

@@ -16,7 +16,7 @@ import minilm
 from benchmarks import peers
 from benchmarks.case import Case
 from benchmarks.timing import Contestant
-from minilm import ops
+from minilm import devices, ops
 
 
 class Row(NamedTuple):
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     op: str
     dims: dict[str, int]
     options: dict = {}  # of the op's drawing
-    given: dict = {}  # arguments that replace drawn ones
+    arguments: dict = {}  # arguments that replace drawn ones
     target: float | None = None
 
 
@@ -33,7 +33,7 @@ def _rows(op: str, letters: Sequence[str], *sizes: tuple[int, ...], **more) -> l
     return [Row(op, dict(zip(letters, numbers, strict=True)), **more) for numbers in sizes]
 
 
-ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")
+ACTIVATIONS = ("sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh", "swiglu", "geglu")
 VOCABULARIES = ((2048, 65), (1024, 10_000), (256, 50_257))  # (N, V): characters, words, GPT-2's byte pairs
 RECURRENT = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H)
 HEADS = (
@@ -43,18 +43,22 @@ HEADS = (
 )  # (B, Tq, Tk, H, K, Kv): small GPTs, and long
 PLAIN = {"scale": 1.0, "weight_decay": 0.0}  # what clipping and decay add has no counterpart in the peer's kernel
 BUFFERS = ((400_000,), (10_000_000,))  # parameters of a character model, of a word model
+SLOW = 3e8  # operations that a plain version of a kernel is given to do, about a third of a second: larger cases go without it
 
 ROWS = [
-    *_rows("linear", "NIO", (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
+    *_rows("linear", "NIO", (256, 256, 256), (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
     *_rows("embedding", "NVD", (2048, 65, 64), (700, 10_000, 650), (256, 50_257, 768)),
     *(row for op in ACTIVATIONS for row in _rows(op, "N", (2048 * 1024,))),
     *(row for op in ("softmax", "log_softmax") for row in _rows(op, "NV", *VOCABULARIES)),
     *_rows("cross_entropy", "NV", VOCABULARIES[0]),
     *_rows("cross_entropy", "NV", VOCABULARIES[1], target=5.0),
     *_rows("cross_entropy", "NV", VOCABULARIES[2]),
-    *_rows("dropout", "NTD", (32, 64, 256), given={"p": 0.1}),
+    *_rows("dropout", "NTD", (32, 64, 256), arguments={"p": 0.1}),
     *_rows("layer_norm", "ND", (2048, 256), (2048, 768)),
     *_rows("residual_layer_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("rms_norm", "ND", (2048, 256), (2048, 768)),
+    *_rows("rotary", ("B", "T", "H", "R/2"), (4, 256, 6, 32), (4, 1024, 12, 32)),
+    *_rows("lstm", "BTDH", (16, 32, 64, 64)),
     *(row for op in ("rnn", "lstm", "gru") for row in _rows(op, "BTDH", *RECURRENT)),
     *(row for op in ("rnn_cell", "lstm_cell", "gru_cell") for row in _rows(op, "BDH", (1, 256, 256), (32, 256, 256))),
     *_rows("attention", ("B", "Tq", "Tk", "H", "K", "Kv"), *HEADS, options={"sees": "causal"}, target=1.0),
@@ -66,9 +70,9 @@ ROWS = [
     *_rows("philox", "N", (1_000_000,)),
     *_rows("sampling", "BV", (1, 50_257), (64, 50_257)),
     *_rows("sampling", "BV", (1, 50_257), (64, 50_257), (1, 151_936), options={"limits": "both"}),
-    *_rows("sgd", "N", *BUFFERS, given=PLAIN),
-    *_rows("adam", "N", *BUFFERS, given=PLAIN, target=1.0),
-    *_rows("adam", "N", *BUFFERS, given=PLAIN, options={"decoupled": True}, target=1.0),
+    *_rows("sgd", "N", *BUFFERS, arguments=PLAIN),
+    *_rows("adam", "N", *BUFFERS, arguments=PLAIN, target=1.0),
+    *_rows("adam", "N", *BUFFERS, arguments=PLAIN, options={"decoupled": True}, target=1.0),
     *_rows("clip", "N", *BUFFERS),
 ]
 
@@ -80,8 +84,8 @@ def cases(quick: bool = False) -> list[Case]:
     named = {row.op for row in rows}
     rows += [Row(name, {d: max(sizes) for d, sizes in op.dims.items()}) for name, op in registry.items() if name not in named]
     order = list(registry)
-    found = [case_of(registry[row.op], row, quick) for row in sorted(rows, key=lambda row: order.index(row.op))]
-    return list({case.name: case for case in found}.values())  # shrunk rows may coincide
+    all_cases = [case_of(registry[row.op], row, quick) for row in sorted(rows, key=lambda row: order.index(row.op))]
+    return list({case.name: case for case in all_cases}.values())  # shrunk rows may coincide
 
 
 def case_of(op, row: Row, quick: bool) -> Case:
@@ -101,24 +105,25 @@ def case_of(op, row: Row, quick: bool) -> Case:
 
 
 def contestants(op, dims, row, torch) -> list[Contestant]:
-    """minilm, the oracle, and torch where it has the op, on the same arguments and the same cotangent."""
+    """minilm, the oracle, other versions of minilm's, and torch where it has the op: the same arguments, the same cotangent."""
     rng = np.random.default_rng(0)
     drawn = op.draw(rng, np.float32, dims, **row.options)
-    drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
+    drawn = drawn._replace(arguments={**drawn.arguments, **row.arguments})
     package = importlib.import_module(op.package)
     forward = getattr(package, op.forward)
     if op.backward is None:
-        found = [step(name, op, forward, drawn) for name in ("minilm", "oracle")]
+        contestants = [step(name, op, forward, drawn) for name in ("minilm", "oracle")]
         if torch is not None and op.name in peers.STEPS:
-            found.append(peer_step(torch, op, drawn))
-        return found
+            contestants.append(peer_step(torch, op, drawn))
+        return contestants
     y, _ = forward(**drawn.arguments)
     cotangent = cotangent_of(y, rng)
     backward = getattr(package, op.backward)
-    found = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle")]
+    others = devices.versions(op.package)[:-1] if op.flops(dims) <= SLOW else ()
+    contestants = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle", *others)]
     if torch is not None and op.name in peers.OPS:
-        found.append(peer_pair(torch, op, drawn, cotangent))
-    return found
+        contestants.append(peer_pair(torch, op, drawn, cotangent))
+    return contestants
 
 
 def cotangent_of(y, rng):
@@ -130,20 +135,20 @@ def cotangent_of(y, rng):
 
 def flat(*values) -> list:
     """The arrays among values and tuples of values, in order."""
-    found = []
+    arrays = []
     for value in values:
-        found += flat(*value) if isinstance(value, (tuple, list)) else [] if value is None else [np.asarray(value)]
-    return found
+        arrays += flat(*value) if isinstance(value, (tuple, list)) else [] if value is None else [np.asarray(value)]
+    return arrays
 
 
 def under(name, run):
     """`run` by the implementation that the contestant's name stands for."""
 
-    def run_oracle():
-        with minilm.implementation("oracle"):
+    def run_by_name():
+        with minilm.implementation(name):
             return run()
 
-    return run_oracle if name == "oracle" else run
+    return run if name == "minilm" else run_by_name
 
 
 def pair(name, forward, backward, drawn, cotangent) -> Contestant:
@@ -176,12 +181,12 @@ def step(name, op, function, drawn) -> Contestant:
 
 def _tensors(torch, drawn) -> dict:
     """The arguments by name, arrays as tensors of their own."""
-    found = {}
+    tensors = {}
     for name, value in drawn.arguments.items():
-        found[name] = torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
+        tensors[name] = torch.from_numpy(value.copy()) if isinstance(value, np.ndarray) else value
         if name in drawn.differentiable:
-            found[name].requires_grad_()
-    return found
+            tensors[name].requires_grad_()
+    return tensors
 
 
 def peer_step(torch, op, drawn) -> Contestant:
@@ -209,10 +214,10 @@ def peer_pair(torch, op, drawn, cotangent) -> Contestant:
 
     def arrays(output):
         way, y, gradients = output
-        found = [y.detach().numpy(), *(gradient.numpy() for gradient in gradients)]
+        arrays = [y.detach().numpy(), *(gradient.numpy() for gradient in gradients)]
         if way.time_axis:
-            found[:2] = [np.swapaxes(array, 0, 1) for array in found[:2]]
-        return found
+            arrays[:2] = [np.swapaxes(array, 0, 1) for array in arrays[:2]]
+        return arrays
 
     random = op.name in peers.RANDOM or drawn.arguments.get("dropout")
     return Contestant("torch", peers.quickest(runs), None if random else arrays)

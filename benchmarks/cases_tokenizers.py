@@ -42,38 +42,38 @@ def tokenizer() -> ByteLevelBPE:
 
 def texts(size: int) -> dict[str, str]:
     """Real texts and invented ones, at most `size` characters each."""
-    found = {"stories": "".join(data.text("stories")) * 10}
+    texts_by_name = {"stories": "".join(data.text("stories")) * 10}
     folder = os.environ.get("MINILM_TEST_CORPORA", "")
     for name, file in FILES.items():
         path = os.path.join(folder, file)
         if folder and os.path.exists(path):
             with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as text:
-                found[name] = text.read()
+                texts_by_name[name] = text.read()
     rng = np.random.default_rng(0)
     han = [chr(code) for code in range(0x4E00, 0x5200)]
     cyrillic = ["".join(rng.choice(list("абвгдеиклмнопрст"), rng.integers(2, 11))) for _ in range(8000)]
-    found["Chinese"] = "".join(rng.choice([*han, *"的是了我不人在有他这" * 40, *"。,\n" * 30], size // 3))
-    found["Cyrillic"] = " ".join(rng.choice(cyrillic, size // 8))
-    found["emoji"] = "".join(rng.choice([*map(chr, range(0x1F600, 0x1F650)), " ", "a", "\u200d"], size // 4))
-    return {name: text[:size] for name, text in found.items()}
+    texts_by_name["Chinese"] = "".join(rng.choice([*han, *"的是了我不人在有他这" * 40, *"。,\n" * 30], size // 3))
+    texts_by_name["Cyrillic"] = " ".join(rng.choice(cyrillic, size // 8))
+    texts_by_name["emoji"] = "".join(rng.choice([*map(chr, range(0x1F600, 0x1F650)), " ", "a", "\u200d"], size // 4))
+    return {name: text[:size] for name, text in texts_by_name.items()}
 
 
 def cases(quick: bool = False) -> list[Case]:
     """Encoding, cold and warm, the worst inputs, and training."""
     size = 3_000 if quick else 1_200_000
-    found = []
+    all_cases = []
     for name, text in texts(size).items():
         for warm in (False, True):
-            found.append(_case(f"bpe {name}, {'warm' if warm else 'cold'}", text, warm, TARGET))
+            all_cases.append(_case(f"bpe {name}, {'warm' if warm else 'cold'}", text, warm, TARGET))
     # Without peers, some of which take minutes where time is quadratic in the length of a piece.
-    found += [_case(f"bpe {size:,} {name}, warm", unit * size, True, None, alone=True) for name, unit in WORST.items()]
+    all_cases += [_case(f"bpe {size:,} {name}, warm", unit * size, True, None, alone=True) for name, unit in WORST.items()]
     book = "".join(texts(size).values()) * (1 if quick else 2)
     vocabulary = 300 if quick else 30_000
     training = functools.partial(_training, book, vocabulary)
-    found.append(
+    all_cases.append(
         Case(f"bpe training, {len(book.encode()) / 1e6:.1f} MB", "tokenizers", "bpe", training, moved=len(book.encode()))
     )
-    return found
+    return all_cases
 
 
 def _case(name: str, text: str, warm: bool, target: float | None, alone: bool = False) -> Case:
@@ -82,37 +82,41 @@ def _case(name: str, text: str, warm: bool, target: float | None, alone: bool = 
 
 
 def _encoders(text: str, warm: bool, alone: bool, peers: bool) -> list[Contestant]:
-    ours = tokenizer()
+    bpe = tokenizer()
 
     def encode():
         if not warm:
-            ours._states.clear()
-        return ours.encode(text)
+            bpe._states.clear()
+        return bpe.encode(text)
 
-    found = [Contestant("minilm", encode, lambda ids: [ids])]
+    contestants = [Contestant("minilm", encode, lambda ids: [ids])]
     if alone:
-        return found
+        return contestants
     if peers and (tiktoken := _tiktoken()):
-        found.append(Contestant("tiktoken", lambda: tiktoken.encode_ordinary(text), lambda ids: [_numbered()[np.array(ids)]]))
+        contestants.append(
+            Contestant("tiktoken", lambda: tiktoken.encode_ordinary(text), lambda ids: [_numbered()[np.array(ids)]])
+        )
     if peers and (rust := _rust()):
-        found.append(Contestant("tokenizers", lambda: rust.encode(text), lambda encoding: [np.array(encoding.ids)], rounds=1))
-    return found
+        contestants.append(
+            Contestant("tokenizers", lambda: rust.encode(text), lambda encoding: [np.array(encoding.ids)], rounds=1)
+        )
+    return contestants
 
 
 @functools.cache
 def _ranked() -> list[bytes]:
     """The tokens of the vocabulary in the order of tiktoken's ranks: bytes, then merges."""
-    ours = tokenizer()
-    singles = [token for token in ours.vocabulary if len(token) == 1]
-    tokens = [*singles, *(left + right for left, right in ours.merges)]
-    return list(dict.fromkeys(ours.decode_bytes([ours.token_to_id(token)]) for token in tokens))
+    bpe = tokenizer()
+    singles = [token for token in bpe.vocabulary if len(token) == 1]
+    tokens = [*singles, *(left + right for left, right in bpe.merges)]
+    return list(dict.fromkeys(bpe.decode_bytes([bpe.token_to_id(token)]) for token in tokens))
 
 
 @functools.cache
 def _numbered() -> np.ndarray:
     """Our ids of tiktoken's ranks, (V,)."""
-    ours = tokenizer()
-    ids = {ours.decode_bytes([id]): id for id in range(ours.vocab_size)}
+    bpe = tokenizer()
+    ids = {bpe.decode_bytes([id]): id for id in range(bpe.vocab_size)}
     return np.array([ids[content] for content in _ranked()])
 
 
@@ -142,23 +146,25 @@ def _training(text: str, size: int, peers: bool) -> list[Contestant]:
     def train():
         return ByteLevelBPE._train(chunks, "text", vocab_size=size).merges
 
-    found = [Contestant("minilm", train, _as_arrays)]
+    contestants = [Contestant("minilm", train, _as_arrays)]
     if peers and _rust():
         import tokenizers as peer
 
-        def theirs():
-            made = peer.Tokenizer(peer.models.BPE())
-            made.pre_tokenizer = peer.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        def train_peer():
+            trained = peer.Tokenizer(peer.models.BPE())
+            trained.pre_tokenizer = peer.pre_tokenizers.ByteLevel(add_prefix_space=False)
             alphabet = peer.pre_tokenizers.ByteLevel.alphabet()
             special = ["<|endoftext|>"]
             trainer = peer.trainers.BpeTrainer(
                 vocab_size=size, min_frequency=2, special_tokens=special, initial_alphabet=alphabet, show_progress=False
             )
-            made.train_from_iterator(chunks, trainer)
-            return made
+            trained.train_from_iterator(chunks, trainer)
+            return trained
 
-        found.append(Contestant("tokenizers", theirs, lambda made: _as_arrays(json.loads(made.to_str())["model"]["merges"])))
-    return found
+        contestants.append(
+            Contestant("tokenizers", train_peer, lambda trained: _as_arrays(json.loads(trained.to_str())["model"]["merges"]))
+        )
+    return contestants
 
 
 def _as_arrays(merges) -> list[np.ndarray]:
@@ -184,7 +190,7 @@ def report(names: list[str], *, quick: bool, peers: bool, seconds: float, json_p
         except ImportError:
             pass
     chosen = choose(every(quick), names)
-    found, failed = [], False
+    rows, failed = [], False
     row = "{:32}  {:>18}  {:>18}  {:>7}  {}"
     print(row.format("case", "tiktoken", "tokenizers", "MB/s", "target"))
     for case in chosen:
@@ -195,12 +201,12 @@ def report(names: list[str], *, quick: bool, peers: bool, seconds: float, json_p
         if result.target and against in result.ratios:
             reached = result.ratios[against].median >= result.target
         columns = [show(result.ratios.get(name)) for name in ("tiktoken", "tokenizers")]
-        wanted = f"{result.target:g} x {against}: {'reached' if reached else 'missed'}" if reached is not None else ""
-        print(row.format(case.name, *columns, f"{rate:.1f}" if rate else "", result.error or wanted).rstrip(), flush=True)
-        found.append({"name": case.name, "ratios": {name: tuple(ratio) for name, ratio in result.ratios.items()}, "MB/s": rate})
+        verdict = f"{result.target:g} x {against}: {'reached' if reached else 'missed'}" if reached is not None else ""
+        print(row.format(case.name, *columns, f"{rate:.1f}" if rate else "", result.error or verdict).rstrip(), flush=True)
+        rows.append({"name": case.name, "ratios": {name: tuple(ratio) for name, ratio in result.ratios.items()}, "MB/s": rate})
         failed |= bool(result.error)
     print("\nRatios: how many times as fast minilm is, the median of interleaved rounds and its quartiles.")
     if json_path:
         with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+            json.dump(rows, file, indent=1)
     return int(failed)

@@ -30,9 +30,9 @@ TOKENS = 32  # generated in one run
 def cases(quick: bool = False) -> list[Case]:
     """All of them; `quick` shrinks every size to what a test can afford."""
     tiny = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 6, "vocab_size": 7}
-    found = [step_case(models.GPTConfig(**(tiny if quick else sizes), **NO_DROPOUT), 2 if quick else B) for sizes, B in STEPS]
+    all_cases = [step_case(models.GPTConfig(**(tiny if quick else sizes), **NO_DROPOUT), 2 if quick else B) for sizes, B in STEPS]
     config = models.GPTConfig.gpt2(**(tiny if quick else {}), **NO_DROPOUT)
-    return [*found[: 1 if quick else None], generation_case(config, 4 if quick else TOKENS)]
+    return [*all_cases[: 1 if quick else None], generation_case(config, 4 if quick else TOKENS)]
 
 
 def flops(config, B: int) -> int:
@@ -58,16 +58,16 @@ def step_contestants(config, B: int, torch, lr: float = 1e-3, clip_norm: float =
     def twice(step):
         return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
 
-    def ours(name):
+    def contestant(name):
         run = under(name, training_step(config, batches, lr, clip_norm, weight_decay))
         return Contestant(name, run, twice(run))
 
-    found = [ours("minilm"), ours("oracle")]
+    contestants = [contestant("minilm"), contestant("oracle")]
     if torch is not None:
         weights = models.GPT(config, seed=0).parameters.state_dict()
         run = peer_transformers.training_step(torch, config, weights, batches, lr, clip_norm, weight_decay)
-        found.append(Contestant("torch", run, twice(run)))
-    return found
+        contestants.append(Contestant("torch", run, twice(run)))
+    return contestants
 
 
 def training_step(config, batches: list, lr: float, clip_norm: float, weight_decay: float):
@@ -110,12 +110,12 @@ def writers(model, tokens: int) -> list[Contestant]:
 def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
     """All start from the same weights."""
     model = models.GPT(config, seed=0)
-    found = writers(model, tokens)
+    contestants = writers(model, tokens)
     if torch is not None:
         try:
             import transformers
         except ModuleNotFoundError:
-            return found
+            return contestants
         peer = peer_transformers.generation(transformers, torch, config, model.parameters.state_dict(), tokens)
-        found.append(Contestant("torch", peer, lambda logits: [logits.numpy()]))
-    return found
+        contestants.append(Contestant("torch", peer, lambda logits: [logits.numpy()]))
+    return contestants

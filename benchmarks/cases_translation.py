@@ -70,15 +70,15 @@ def contestants(kind, config, B: int, S: int, T: int, torch, lr: float = 1e-3, c
     def twice(step):
         return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
 
-    found = []
+    contestants = []
     for name in ("minilm", "oracle"):
         run = under(name, training_step(kind(config, seed=0), batches, lr, clip_norm))
-        found.append(Contestant(name, run, twice(run)))
+        contestants.append(Contestant(name, run, twice(run)))
     if torch is not None:
         weights = kind(config, seed=0).parameters.state_dict()
         run = peer_translation.training_step(torch, config, weights, batches, lr, clip_norm)
-        found.append(Contestant("torch", run, twice(run)))
-    return found
+        contestants.append(Contestant("torch", run, twice(run)))
+    return contestants
 
 
 def training_step(model, batches: list, lr: float, clip_norm: float):

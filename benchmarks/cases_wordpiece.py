@@ -24,14 +24,14 @@ def cases(quick: bool = False) -> list[Case]:
     size = 3_000 if quick else 1_000_000
     stories = ("".join(data.text("stories")) * 10)[:size]
     texts = {"English": stories, "non-ASCII": NON_ASCII * (size // len(NON_ASCII))}
-    found = [_encoding(name, [text], 1.0) for name, text in texts.items()]
+    all_cases = [_encoding(name, [text], 1.0) for name, text in texts.items()]
     sentences = stories[:20_000].replace("\n", " ").split(". ")
-    found.append(_encoding(f"{len(sentences)} sentences one by one", sentences, 1.0))
-    found += [_encoding(f"{size:,} {name}", [unit * size], None) for name, unit in WORST.items()]
-    found.append(
+    all_cases.append(_encoding(f"{len(sentences)} sentences one by one", sentences, 1.0))
+    all_cases += [_encoding(f"{size:,} {name}", [unit * size], None) for name, unit in WORST.items()]
+    all_cases.append(
         Case("wordpiece training", "tokenizers", "wordpiece", lambda peer: _training(stories, 400 if quick else 8_000, peer))
     )
-    return found
+    return all_cases
 
 
 def _encoding(name: str, texts: list[str], target: float | None) -> Case:
@@ -48,34 +48,36 @@ def _encoding(name: str, texts: list[str], target: float | None) -> Case:
 
 def _encoders(texts, peer) -> list[Contestant]:
     folder = os.environ.get("MINILM_TEST_MINILM_L6")
-    ours = tokenizers.load(folder) if folder else tokenizers.WordPiece.train_from_chunks(data.text("stories"), vocab_size=8000)
-    found = [Contestant("minilm", lambda: [ours.encode(text) for text in texts], lambda ids: [np.concatenate(ids)])]
+    tokenizer = (
+        tokenizers.load(folder) if folder else tokenizers.WordPiece.train_from_chunks(data.text("stories"), vocab_size=8000)
+    )
+    contestants = [Contestant("minilm", lambda: [tokenizer.encode(text) for text in texts], lambda ids: [np.concatenate(ids)])]
     if peer is not None:
-        theirs = peer.Tokenizer.from_str(ours.to_json())
+        peer_tokenizer = peer.Tokenizer.from_str(tokenizer.to_json())
         # encode_fast leaves the offsets out, as our encode does.
-        found.append(
+        contestants.append(
             Contestant(
                 "tokenizers",
-                lambda: [theirs.encode_batch_fast([text], add_special_tokens=False)[0] for text in texts],
-                lambda made: [np.concatenate([np.array(each.ids, np.int64) for each in made])],
+                lambda: [peer_tokenizer.encode_batch_fast([text], add_special_tokens=False)[0] for text in texts],
+                lambda encodings: [np.concatenate([np.array(each.ids, np.int64) for each in encodings])],
             )
         )
-    return found
+    return contestants
 
 
 def _training(text: str, size: int, peer) -> list[Contestant]:
-    found = [Contestant("minilm", lambda: tokenizers.WordPiece.train_from_chunks(text, vocab_size=size))]
+    contestants = [Contestant("minilm", lambda: tokenizers.WordPiece.train_from_chunks(text, vocab_size=size))]
     if peer is not None:
         special = list(tokenizers.word_piece.SPECIAL_TOKENS)
 
         def train():
-            theirs = peer.Tokenizer(peer.models.WordPiece(unk_token="[UNK]"))
-            theirs.normalizer = peer.normalizers.BertNormalizer()
-            theirs.pre_tokenizer = peer.pre_tokenizers.BertPreTokenizer()
+            peer_tokenizer = peer.Tokenizer(peer.models.WordPiece(unk_token="[UNK]"))
+            peer_tokenizer.normalizer = peer.normalizers.BertNormalizer()
+            peer_tokenizer.pre_tokenizer = peer.pre_tokenizers.BertPreTokenizer()
             trainer = peer.trainers.WordPieceTrainer(
                 vocab_size=size, min_frequency=2, special_tokens=special, show_progress=False
             )
-            theirs.train_from_iterator(text.splitlines(keepends=True), trainer)
+            peer_tokenizer.train_from_iterator(text.splitlines(keepends=True), trainer)
 
-        found.append(Contestant("tokenizers", train))
-    return found
+        contestants.append(Contestant("tokenizers", train))
+    return contestants

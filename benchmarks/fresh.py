@@ -10,8 +10,8 @@ import sys
 __all__ = ["measured"]
 
 
-def measured(module: str, *given) -> float:
-    """Run ``python -m module`` with `given` as JSON in a fresh process; the number that it prints.
+def measured(module: str, *arguments) -> float:
+    """Run ``python -m module`` with `arguments` as JSON in a fresh process; the number that it prints.
 
     Raises
     ------
@@ -20,8 +20,8 @@ def measured(module: str, *given) -> float:
     """
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-    command = [sys.executable, "-m", module, json.dumps(given)]
+    command = [sys.executable, "-m", module, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
     if done.returncode:
-        raise RuntimeError(f"{given[1]} in {given[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
+        raise RuntimeError(f"{arguments[1]} in {arguments[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return float(done.stdout)

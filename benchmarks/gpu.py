@@ -127,7 +127,7 @@ def copy_of(x, y) -> None:
     y[...] = x
 
 
-def measure(case: gpu_cases.Case, here: Device, torch, quick: bool) -> Row:
+def measure(case: gpu_cases.Case, device: Device, torch, quick: bool) -> Row:
     """Time the contestants of a case."""
     seconds: dict[str, float] = {}
     error = ""
@@ -138,7 +138,7 @@ def measure(case: gpu_cases.Case, here: Device, torch, quick: bool) -> Row:
         error = f"{type(problem).__name__}: {problem}".splitlines()[0][:200]
     row = Row(case.name, case.subject, seconds, None, "", case.target, error)
     if "gpu" in seconds and (case.flops or case.moved):
-        by_product, by_copy = case.flops / here.matmul[case.precision], case.moved / here.bandwidth
+        by_product, by_copy = case.flops / device.matmul[case.precision], case.moved / device.bandwidth
         row.roof, row.bound = max(by_product, by_copy) / seconds["gpu"], "matmul" if by_product > by_copy else "bandwidth"
     return row
 
@@ -161,7 +161,7 @@ def table(rows: list[Row]) -> list[str]:
     return report.aligned(head, lines)
 
 
-def plot(path: str, here: Device, rows: list[Row]) -> str:
+def plot(path: str, device: Device, rows: list[Row]) -> str:
     """Shares of the roof, a bar a case."""
     import matplotlib
 
@@ -178,7 +178,7 @@ def plot(path: str, here: Device, rows: list[Row]) -> str:
     axes.set_ylim(max(len(shown), 1) - 0.4, -0.6)
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xlabel("share of the roof")
-    figure.suptitle(f"{here.name}; blue: held against its matmul rate, orange: its copy bandwidth", fontsize=9)
+    figure.suptitle(f"{device.name}; blue: held against its matmul rate, orange: its copy bandwidth", fontsize=9)
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
     return path
@@ -196,24 +196,24 @@ def run(names: list[str], *, quick: bool, peers: bool, json_path=None, csv_path=
         print("\n".join(case.name for case in cases))
         return 0
     torch = gpu_cases.torch_on_gpu() if peers else None
-    here = measure_device(torch, quick)
+    device = measure_device(torch, quick)
     rows: list[Row] = []
     for number, case in enumerate(cases, 1):
         if sys.stderr.isatty():
             print(f"\r\033[K{number}/{len(cases)} {case.name}", end="", file=sys.stderr, flush=True)
-        rows.append(measure(case, here, torch, quick))
+        rows.append(measure(case, device, torch, quick))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    print("\n".join(here.lines()) + "\n")
+    print("\n".join(device.lines()) + "\n")
     print("\n".join(table(rows)))
     print(
         "\nthe last four columns: how many times as long the others take; torch on the same GPU"
         + ("" if torch else ", which is not here")
     )
     if json_path:
-        found: dict[str, Any] = {"machine": dataclasses.asdict(here), "results": [dataclasses.asdict(row) for row in rows]}
+        record: dict[str, Any] = {"machine": dataclasses.asdict(device), "results": [dataclasses.asdict(row) for row in rows]}
         with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(found, file, indent=1)
+            json.dump(record, file, indent=1)
     if csv_path:
         import csv
 
@@ -223,7 +223,7 @@ def run(names: list[str], *, quick: bool, peers: bool, json_path=None, csv_path=
             writer.writerows([row.name, name, value, row.roof, row.bound] for row in rows for name, value in row.seconds.items())
     if plot_path:
         try:
-            print(f"plot: {plot(plot_path, here, rows)}")
+            print(f"plot: {plot(plot_path, device, rows)}")
         except ImportError:
             print("no plot: matplotlib is not installed (extra `plots`)", file=sys.stderr)
     return int(any(row.error for row in rows))

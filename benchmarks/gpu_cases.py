@@ -58,21 +58,21 @@ def cases(quick: bool = False) -> list[Case]:
     rows += [cases_ops.Row(op, dims, target=0.8 if dims["H"] == 512 else None) for op in ("lstm", "gru") for dims in wide]
     named = {row.op for row in rows}
     rows += [cases_ops.Row(n, {d: max(sizes) for d, sizes in op.dims.items()}) for n, op in registry.items() if n not in named]
-    found = [_op_case(registry[row.op], row, quick) for row in rows]
+    all_cases = [_op_case(registry[row.op], row, quick) for row in rows]
     # cuDNN's whole LSTM is in tf32 then, here the products outside of the time loop
-    found += [_op_case(registry[op], cases_ops.Row(op, wide[2]), quick, "tf32") for op in ("lstm", "gru")]
+    all_cases += [_op_case(registry[op], cases_ops.Row(op, wide[2]), quick, "tf32") for op in ("lstm", "gru")]
     for (B, T, H, K, dropout), precision in itertools.product(ATTENTION, ("tf32", "bf16")):
         dims, options = dict(zip(registry["attention"].dims, (B, T, T, H, K, K), strict=True)), {"sees": "causal"}
         row = cases_ops.Row("attention", dims, {**options, "dropout": dropout} if dropout else options, target=1.0)
-        found.append(_op_case(registry["attention"], row, quick, precision))
+        all_cases.append(_op_case(registry["attention"], row, quick, precision))
     for title, sizes, batch, precision, target in STEPS:
         if quick:
             sizes, batch = TINY, 2
-        found.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
+        all_cases.append(_step_case(title, models.GPTConfig(**sizes), batch, precision, target))
     for batch in TEXTS:
         config = models.GPTConfig(**({**TINY, "n_positions": 16} if quick else GPT2))
-        found.append(_decoding_case("GPT-2 124M", config, batch, *((4, 5) if quick else (PROMPT, TOKENS))))
-    return list({case.name: case for case in found}.values())  # shrunk rows may coincide
+        all_cases.append(_decoding_case("GPT-2 124M", config, batch, *((4, 5) if quick else (PROMPT, TOKENS))))
+    return list({case.name: case for case in all_cases}.values())  # shrunk rows may coincide
 
 
 def _op_case(op, row, quick: bool, precision: str = "float32") -> Case:
@@ -102,12 +102,12 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
     from minilm.ops.cuda import products
 
     drawn = op.draw(np.random.default_rng(0), np.float32, dims, **row.options)
-    drawn = drawn._replace(arguments={**drawn.arguments, **row.given})
+    drawn = drawn._replace(arguments={**drawn.arguments, **row.arguments})
     package = devices.load(*op.package.rsplit(".", 1))
     forward, backward = getattr(package, op.forward), getattr(package, op.backward) if op.backward else None
     y = forward(**drawn.arguments)
     dy = cases_ops.cotangent_of(y[0], np.random.default_rng(1)) if backward else None
-    there, dy_there = devices.to_device((drawn.arguments, dy))
+    on_device, dy_on_device = devices.to_device((drawn.arguments, dy))
 
     module = devices.load(op.package, "gpu")
     versions = getattr(module, "VERSIONS", {})
@@ -119,8 +119,8 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
         def run():
             chosen = at_version(module, version) if version else contextlib.nullcontext()
             with devices.ids_are_checked(), devices.implementation("gpu"), products.precision(precision), chosen:
-                returned = forward(**there)
-                return backward(dy_there, returned[1]) if backward else returned
+                returned = forward(**on_device)
+                return backward(dy_on_device, returned[1]) if backward else returned
 
         return run
 
@@ -128,14 +128,14 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
         returned = forward(**drawn.arguments)
         return backward(dy, returned[1]) if backward else returned
 
-    chooses = hasattr(module, "way")  # and gives everybody not the last version, but the fastest that fits
-    found = {f"version {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
-    found["gpu"] = ("gpu", on_gpu())
-    found["cpu"] = ("cpu", on_host)
+    chooses = hasattr(module, "choose_version")  # and gives everybody not the last version, but the fastest that fits
+    contestants = {f"version {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
+    contestants["gpu"] = ("gpu", on_gpu())
+    contestants["cpu"] = ("cpu", on_host)
     if torch is not None:
         with contextlib.suppress(KeyError):
-            found["torch"] = ("gpu", torch_op(torch, op, drawn, dy, precision=precision))
-    return found
+            contestants["torch"] = ("gpu", torch_op(torch, op, drawn, dy, precision=precision))
+    return contestants
 
 
 def _on_our_stream(torch, device: str):
@@ -195,23 +195,23 @@ def _step(config, batch: int, precision: str, torch) -> dict:
     weights = model.parameters.state_dict()
     model.to("cuda")
     adam = optimizers.AdamW(model.parameters, lr=3e-4, weight_decay=0.1, decay="matrices", clip_norm=1.0)
-    read, wanted = devices.to_device((ids, targets))
+    inputs, labels = devices.to_device((ids, targets))
     count = 0
 
     def step():
         nonlocal count
         count += 1
         with devices.ids_are_checked(), products.precision(precision):
-            _, saved = model.forward(read, wanted, key=Key(0, count))
+            _, saved = model.forward(inputs, labels, key=Key(0, count))
             model.backward(saved)
             adam.step()
 
-    found = {"gpu": ("gpu", step), "gpu graph": ("gpu", _graphed_step(model, adam, (read, wanted), precision))}
+    contestants = {"gpu": ("gpu", step), "gpu graph": ("gpu", _graphed_step(model, adam, (inputs, labels), precision))}
     if torch is not None:
         eager = torch_step(torch, config, weights, ids, targets, precision)
-        found["torch"] = ("gpu", eager)
-        found["torch compiled"] = ("gpu", torch_step(torch, config, weights, ids, targets, precision, compiled=True))
-    return found
+        contestants["torch"] = ("gpu", eager)
+        contestants["torch compiled"] = ("gpu", torch_step(torch, config, weights, ids, targets, precision, compiled=True))
+    return contestants
 
 
 def _graphed_step(model, adam, batch, precision: str):
@@ -219,7 +219,7 @@ def _graphed_step(model, adam, batch, precision: str):
     import cupy
 
     from minilm.ops.cuda import products
-    from minilm.training.graphs import GraphedStep
+    from minilm.training.device import GraphedStep
 
     graphed, stream = GraphedStep(model, adam), cupy.cuda.Stream(non_blocking=True)
     count = 0
@@ -243,14 +243,14 @@ def torch_step(torch, config, weights, ids, targets, precision: str, compiled: b
     torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
     model = peer_transformers.gpt(torch, config, weights).to(device)
     adam = torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.1, fused=True)
-    read, wanted = torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device)
+    inputs, labels = torch.from_numpy(ids).to(device), torch.from_numpy(targets).to(device)
     call = torch.compile(model) if compiled else model
 
     def step():
         with _on_our_stream(torch, device):
             adam.zero_grad(set_to_none=True)
             with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                loss = torch.nn.functional.cross_entropy(call(read).flatten(0, 1), wanted.flatten())
+                loss = torch.nn.functional.cross_entropy(call(inputs).flatten(0, 1), labels.flatten())
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             adam.step()
@@ -278,10 +278,13 @@ def _decoding(config, batch: int, prompt: int, tokens: int, torch) -> dict:
     def writer(model, **options):
         return lambda: list(generation.stream_ids(model, ids, tokens, greedy=True, **options))
 
-    found = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
-    found["gpu graph"] = ("cpu", writer(on_device, cuda_graphs=True))
+    contestants = {"gpu": ("cpu", writer(on_device)), "cpu": ("cpu", writer(on_host))}  # whose end the host sees: its own clock
+    contestants["gpu graph"] = ("cpu", writer(on_device, cuda_graphs=True))
     if torch is not None:
         from benchmarks import peer_transformers
 
-        found["torch"] = ("cpu", peer_transformers.decoder(torch, config, on_host.parameters.state_dict(), ids, tokens, "cuda"))
-    return found
+        contestants["torch"] = (
+            "cpu",
+            peer_transformers.decoder(torch, config, on_host.parameters.state_dict(), ids, tokens, "cuda"),
+        )
+    return contestants

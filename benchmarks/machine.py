@@ -106,8 +106,8 @@ def cpu_name() -> str:
 
 def blas() -> tuple[str, int | None]:
     """Name and version of NumPy's BLAS, and the number of its threads where threadpoolctl can tell."""
-    found = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
-    name = f"{found.get('name', 'unknown')} {found.get('version', '')}".strip()
+    config = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
+    name = f"{config.get('name', 'unknown')} {config.get('version', '')}".strip()
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

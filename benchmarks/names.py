@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+from minilm.mistaken import nearest
 
 SUITES = ("ops", "models", "memory", "beside", "tokenizers", "gpu", "all")
 
 
-def known(names: list[str], there_are) -> list[str]:
-    """The names, every one of which must be among those there are.
+def known(names: list[str], existing) -> list[str]:
+    """The names, every one of which must be among the existing ones.
 
     Raises
     ------
@@ -16,10 +16,9 @@ def known(names: list[str], there_are) -> list[str]:
         For a name that is not, with the nearest one.
     """
     for name in names:
-        if name not in there_are:
-            folded = {other.lower(): other for other in (*SUITES, *there_are)}
-            near = difflib.get_close_matches(name.lower(), folded, 1, 0.5)
-            hint = f"did you mean {folded[near[0]]!r}?" if near else "--list names all"
+        if name not in existing:
+            near = nearest(name, (*SUITES, *existing))
+            hint = f"did you mean {near[0]!r}?" if near else "--list names all"
             raise ValueError(f"nothing is named {name!r}; {hint}")
     return names
 

@@ -69,13 +69,13 @@ def training_step(torch, config, weights: dict | None, batches: list, lr: float,
     """
     model = language_model(torch, config, weights, batch_first)
     adam = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    turned = [tuple(torch.from_numpy(a if batch_first else a.T.copy()) for a in batch) for batch in batches]
+    tensors = [tuple(torch.from_numpy(a if batch_first else a.T.copy()) for a in batch) for batch in batches]
     parameters = list(model.parameters())
     state, count = None, 0
 
     def step():
         nonlocal state, count
-        ids, targets = turned[count % len(turned)]
+        ids, targets = tensors[count % len(tensors)]
         adam.zero_grad(set_to_none=True)
         logits, state = model(ids, state)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())

@@ -64,12 +64,12 @@ def training_step(torch, config, weights: dict, batches: list, lr: float, clip_n
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
     ]
     adam = torch.optim.AdamW(groups, lr=lr, fused=True)
-    turned = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
+    tensors = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
     count = 0
 
     def step():
         nonlocal count
-        ids, targets = turned[count % len(turned)]
+        ids, targets = tensors[count % len(tensors)]
         adam.zero_grad(set_to_none=True)
         loss = torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
         loss.backward()
@@ -115,11 +115,11 @@ def generation(transformers, torch, config, weights: dict, tokens: int) -> Calla
     """The most probable token after another for one text, with transformers' cache; the logits of the last one."""
     sizes = {name: getattr(config, name) for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head")}
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes)).eval()
-    turned = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # Conv1D's
+    transposed = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # Conv1D's
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             value = weights[name.removeprefix("transformer.")]
-            parameter.copy_(torch.from_numpy(value.T.copy() if name.endswith(turned) else value))
+            parameter.copy_(torch.from_numpy(value.T.copy() if name.endswith(transposed) else value))
 
     @torch.inference_mode()
     def run():

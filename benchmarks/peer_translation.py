@@ -91,15 +91,15 @@ def training_step(torch, config, weights: dict, batches: list, lr: float, clip_n
     model, logits = {"transformer": transformer, "seq2seq": seq2seq}[config.model_type](torch, config, weights)
     parameters = list(model.parameters())
     adam = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0, fused=True)
-    turned = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
+    tensors = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
     smoothing, count = config.label_smoothing, 0
 
     def step():
         nonlocal count
-        source, inputs, targets = turned[count % len(turned)]
+        source, inputs, targets = tensors[count % len(tensors)]
         adam.zero_grad(set_to_none=True)
-        found = logits(source, inputs).flatten(0, 1)
-        loss = torch.nn.functional.cross_entropy(found, targets.flatten(), label_smoothing=smoothing)
+        outputs = logits(source, inputs).flatten(0, 1)
+        loss = torch.nn.functional.cross_entropy(outputs, targets.flatten(), label_smoothing=smoothing)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         adam.step()

@@ -38,7 +38,7 @@ def quickest(ways: list[Callable[[], Any]]) -> Callable[[], Any]:
     """The one of several functions that takes the least time: best of five calls each, after one to warm up."""
     if len(ways) == 1:
         return ways[0]
-    taken = []
+    times = []
     for way in ways:
         time.sleep(SETTLE)
         way()
@@ -47,8 +47,8 @@ def quickest(ways: list[Callable[[], Any]]) -> Callable[[], Any]:
             start = time.perf_counter()
             way()
             best = min(best, time.perf_counter() - start)
-        taken.append(best)
-    return ways[taken.index(min(taken))]
+        times.append(best)
+    return ways[times.index(min(times))]
 
 
 def _way(function):
@@ -128,6 +128,14 @@ def _additive_attention(torch, a):
     return torch.softmax(scores, -1) @ a["value"]
 
 
+def _rotary(torch, a):
+    """As transformers turns queries and keys: tables of whole heads, and a head's halves exchanged."""
+    x, T = a["x"], a["x"].shape[1]
+    cos, sin = (torch.cat([table[:T], table[:T]], -1)[:, None] for table in (a["cos"], a["sin"]))  # (T, 1, K)
+    first, second = x.chunk(2, -1)  # (B, T, H, K/2) each
+    return x * cos + torch.cat([-second, first], -1) * sin
+
+
 OPS: dict[str, Callable] = {
     "attention": _attention,
     "additive_attention": _way(_additive_attention),
@@ -136,6 +144,11 @@ OPS: dict[str, Callable] = {
     "sigmoid": _way(lambda torch, a: torch.sigmoid(a["x"])),
     "tanh": _way(lambda torch, a: torch.tanh(a["x"])),
     "relu": _way(lambda torch, a: torch.relu(a["x"])),
+    "silu": _way(lambda torch, a: torch.nn.functional.silu(a["x"])),
+    "swiglu": _way(lambda torch, a: torch.nn.functional.silu(a["a"]) * a["b"]),
+    "geglu": _way(lambda torch, a: torch.nn.functional.gelu(a["a"], approximate="tanh") * a["b"]),
+    "rms_norm": _way(lambda torch, a: torch.nn.functional.rms_norm(a["x"], a["gamma"].shape, a["gamma"], 1e-6)),
+    "rotary": _way(_rotary),
     "gelu_erf": _way(lambda torch, a: torch.nn.functional.gelu(a["x"])),
     "gelu_tanh": _way(lambda torch, a: torch.nn.functional.gelu(a["x"], approximate="tanh")),
     "softmax": _way(lambda torch, a: torch.softmax(a["x"], -1)),

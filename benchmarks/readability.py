@@ -36,9 +36,9 @@ def entered(action: Callable[[], object]) -> dict[str, int]:
         action()
     finally:
         sys.setprofile(None)
-    ours = {file: count for file, count in calls.items() if pathlib.Path(file).is_relative_to(ROOT)}
-    lines = sum(len(pathlib.Path(file).read_text(encoding="utf-8").splitlines()) for file in ours)
-    return {"files": len(ours), "lines": lines, "calls": sum(ours.values())}
+    own = {file: count for file, count in calls.items() if pathlib.Path(file).is_relative_to(ROOT)}
+    lines = sum(len(pathlib.Path(file).read_text(encoding="utf-8").splitlines()) for file in own)
+    return {"files": len(own), "lines": lines, "calls": sum(own.values())}
 
 
 def measured() -> dict[str, dict[str, int]]:
@@ -51,7 +51,7 @@ def measured() -> dict[str, dict[str, int]]:
         "gpt": models.GPT(models.GPTConfig.gpt2(**sizes, **none), seed=0),
         "lstm": models.RNNLanguageModel(models.RNNLanguageModelConfig(65, embedding_size=16, hidden_size=16), seed=0),
     }
-    found = {}
+    figures = {}
     for name, model in full.items():
         workspace = minilm.Workspace()
         adam = optimizers.Adam(model.parameters, lr=1e-3, clip_norm=1.0)
@@ -69,16 +69,16 @@ def measured() -> dict[str, dict[str, int]]:
         tokens = iter(generation.stream_ids(model, ids[:1, :4], None, greedy=True))
         for case, action in (("forward", forward), ("step", step), ("one token", lambda tokens=tokens: next(tokens))):
             action()
-            found[f"{name}: {case}"] = entered(action)
+            figures[f"{name}: {case}"] = entered(action)
     W = gpt.weights(65, 16, 16, 2, rng)
-    found["gpt, its page: forward"] = entered(lambda: gpt.forward(W, ids, targets, 2))
-    found["gpt, its page: forward and backward"] = entered(lambda: gpt.backward(gpt.forward(W, ids, targets, 2)[1]))
+    figures["gpt, its page: forward"] = entered(lambda: gpt.forward(W, ids, targets, 2))
+    figures["gpt, its page: forward and backward"] = entered(lambda: gpt.backward(gpt.forward(W, ids, targets, 2)[1]))
     W = rnn_lm.weights(65, 16, 16, rng)
     state = tuple(np.zeros((2, 4, 16), np.float32))
-    found["lstm, its page: forward and backward"] = entered(
+    figures["lstm, its page: forward and backward"] = entered(
         lambda: rnn_lm.backward(rnn_lm.forward(W, ids.T.copy(), targets.T.copy(), state)[2])
     )
-    return found
+    return figures
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -86,16 +86,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readability", description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args(arguments)
-    found = measured()
+    figures = measured()
     print(f"{'':38}{'files':>8}{'lines':>8}{'calls':>8}")
-    for name, row in found.items():
+    for name, row in figures.items():
         print(f"{name:38}{row['files']:8}{row['lines']:8,}{row['calls']:8,}")
     for page in pages.PAGES:
         lines = len((ROOT / "pages" / f"{page}.py").read_text(encoding="utf-8").splitlines())
         print(f"page {page:33}{1:8}{lines:8,}")
     if options.json:
         with files.written_whole(options.json) as file:
-            file.write(json.dumps(found, indent=2).encode())
+            file.write(json.dumps(figures, indent=2).encode())
     return 0
 
 

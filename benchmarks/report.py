@@ -11,8 +11,9 @@ from dataclasses import asdict
 from benchmarks.case import Result
 from benchmarks.machine import Machine
 from benchmarks.timing import Spread
+from minilm.devices import VERSIONS
 
-OTHERS = ("torch", "oracle")  # the columns, in this order
+OTHERS = ("torch", "oracle", *VERSIONS)  # the columns, in this order
 NOTE = "times as fast as, median [quartiles] over rounds; roof: share of what the machine's matmul rate or copy bandwidth allows"
 
 

@@ -13,39 +13,72 @@ The sub-packages are loaded on first use, so that ``import minilm`` is quick and
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
+    from minilm import (
+        book,
+        cli,
+        data,
+        devices,
+        generation,
+        interpret,
+        layers,
+        metrics,
+        models,
+        ops,
+        optimizers,
+        pages,
+        planner,
+        random,
+        recipes,
+        sequential,
+        tokenizers,
+        training,
+        typing,
+        weights,
+    )
+    from minilm.devices import implementation
+    from minilm.gradcheck import gradcheck
+    from minilm.ops.workspace import Workspace
 
 __version__ = "0.1.0"
 
-_SUBMODULES = (
+__all__ = [
+    "Workspace",
+    "book",
+    "cli",
     "data",
     "devices",
     "generation",
     "gradcheck",
+    "implementation",
     "interpret",
     "layers",
     "metrics",
     "models",
     "ops",
     "optimizers",
+    "pages",
     "planner",
     "random",
     "recipes",
     "sequential",
     "tokenizers",
     "training",
+    "typing",
     "weights",
-)
-_NAMES = {  # name -> the module that defines it
+]
+_NAMES = {  # name -> the module that defines it; the other names are modules themselves
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
 }
-__all__ = [*_SUBMODULES, *_NAMES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> object:
     if name in _NAMES:
         value = getattr(importlib.import_module(_NAMES[name]), name)
-    elif name in _SUBMODULES:
+    elif name in __all__:
         value = importlib.import_module(f"minilm.{name}")
     else:
         raise AttributeError(f"module 'minilm' has no attribute {name!r}")
@@ -53,5 +86,5 @@ def __getattr__(name):
     return value
 
 
-def __dir__():
-    return sorted([*globals(), *__all__])
+def __dir__() -> list[str]:
+    return sorted(__all__)

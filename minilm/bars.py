@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["bar", "wanted"]
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["bar", "can_draw"]
 
 
-def wanted() -> bool:
+def can_draw() -> bool:
     """Whether a bar can be drawn where stderr goes: to a terminal, or into a notebook."""
     return _in_a_notebook() or (sys.stderr is not None and sys.stderr.isatty() and _has_columns(sys.stderr))
 
 
-def bar(*arguments, **options):
+def bar(*arguments: Any, **options: Any) -> tqdm:
     """A bar with tqdm's arguments; in a notebook its own, made of widgets, where ipywidgets is installed."""
     if _in_a_notebook():
         from tqdm.auto import tqdm  # costs more to import than a terminal's

@@ -6,18 +6,23 @@ import contextlib
 import contextvars
 import functools
 import importlib
+import importlib.util
 import sys
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from minilm import forks
 from minilm.threads import parallel, parts, set_threads, threads
+from minilm.typing import Array
 
 __all__ = [
     "DEVICES",
     "HOST",
     "IMPLEMENTATIONS",
+    "VERSIONS",
     "GpuStatus",
     "array_module",
     "copy_into",
@@ -35,25 +40,31 @@ __all__ = [
     "threads",
     "to",
     "to_device",
+    "to_device_of",
     "to_host",
+    "versions",
 ]
 
 HOST = ("oracle", "cpu")  # implementations that take NumPy's arrays
 IMPLEMENTATIONS = (*HOST, "gpu")
+VERSIONS = ("cpu_1",)  # of the CPU's kernels, naive to fast, that some ops have beside "cpu", the last: in files of these names
 DEVICES = ("cpu", "cuda")
+
+Tree = TypeVar("Tree")  # an array, or tuples, lists and dicts of them
 
 _forced: contextvars.ContextVar[str | None] = contextvars.ContextVar("minilm_implementation", default=None)
 _ids_checked: contextvars.ContextVar[bool] = contextvars.ContextVar("minilm_ids_checked", default=False)
 
 
 @contextlib.contextmanager
-def implementation(name: str):
+def implementation(name: str) -> Iterator[None]:
     """Force one implementation of every op inside a ``with`` block.
 
     Parameters
     ----------
-    name : {"oracle", "cpu", "gpu"}
-        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C.
+    name : {"oracle", "cpu", "gpu", "cpu_1"}
+        ``"oracle"`` is plain NumPy, the text a person reads; ``"cpu"`` is Numba; ``"gpu"`` is CuPy and CUDA C. ``"cpu_1"`` is the
+        first and plainest version of those ops that `versions` lists it for, and ``"cpu"`` for the others.
 
     Raises
     ------
@@ -65,8 +76,8 @@ def implementation(name: str):
     Outside such a block the array's type chooses: NumPy arrays are served by ``"cpu"``, CuPy's by ``"gpu"``. There is no
     silent fall back from one implementation to another. The choice belongs to the running thread (a context variable).
     """
-    if name not in IMPLEMENTATIONS:
-        raise ValueError(f"implementation must be one of {', '.join(IMPLEMENTATIONS)}, got {name!r}")
+    if name not in (*IMPLEMENTATIONS, *VERSIONS):
+        raise ValueError(f"implementation must be one of {', '.join((*IMPLEMENTATIONS, *VERSIONS))}, got {name!r}")
     token = _forced.set(name)
     try:
         yield
@@ -74,13 +85,13 @@ def implementation(name: str):
         _forced.reset(token)
 
 
-def implementation_for(array=None) -> str:
+def implementation_for(array: object = None) -> str:
     """Name of the implementation that serves `array`: the forced one, or the one of its device.
 
     Without an array, where nothing says which device is meant, it is the forced one or ``"cpu"``.
     """
     forced = _forced.get()
-    if array is None:
+    if array is None or (type(array) is np.ndarray and forced != "gpu"):
         return forced or "cpu"
     if on_gpu(array):
         if forced not in (None, "gpu"):
@@ -94,27 +105,36 @@ def implementation_for(array=None) -> str:
 
 
 @functools.cache
-def load(package: str, name: str):
+def load(package: str, name: str) -> ModuleType:
     """The module of one implementation, e.g. ``load("minilm.ops.lstm", "cpu")``; imported at its first use."""
+    if name in VERSIONS and name not in versions(package):
+        name = "cpu"
     with forks.importing:
         return importlib.import_module(f"{package}.{name}")
+
+
+@functools.cache
+def versions(package: str) -> tuple[str, ...]:
+    """The CPU's implementations of an op, naive to fast: ``("cpu_1", "cpu")`` or only the last, which everybody gets."""
+    with forks.importing:
+        return *(name for name in VERSIONS if importlib.util.find_spec(f"{package}.{name}")), "cpu"
 
 
 # --- arrays on the device ---------------------------------------------------------------------------------------------
 
 
-def on_gpu(array) -> bool:
+def on_gpu(array: object) -> bool:
     """Whether `array` is one of CuPy's."""
     cupy = sys.modules.get("cupy")  # who has such an array has imported CuPy
     return cupy is not None and isinstance(array, cupy.ndarray)
 
 
-def array_module(array):
+def array_module(array: object) -> ModuleType:
     """NumPy or CuPy, whichever `array` belongs to."""
     return sys.modules["cupy"] if on_gpu(array) else np
 
 
-def to_device(tree):
+def to_device(tree: Tree) -> Tree:
     """Copy every NumPy array of a tree of tuples, lists and dicts to the GPU; what is there already stays as it is.
 
     Raises
@@ -128,17 +148,22 @@ def to_device(tree):
     return mapped(tree, lambda leaf: cupy.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf)
 
 
-def to_host(tree):
-    """Copy every array of a tree that lies on the GPU to NumPy, which waits for the GPU to be done with it."""
+def to_host(tree: Tree) -> Tree:
+    """Copy every array of a tree that is on the GPU to NumPy, which waits for the GPU to be done with it."""
     return mapped(tree, lambda leaf: leaf.get() if on_gpu(leaf) else leaf)
 
 
-def to(device: str, tree):
+def to(device: str, tree: Tree) -> Tree:
     """Copy every array of a tree to ``"cpu"`` or ``"cuda"``, where it does not lie there already."""
     return to_host(tree) if device == "cpu" else to_device(tree)
 
 
-def copy_into(target, array) -> None:
+def to_device_of(like: object, tree: Tree) -> Tree:
+    """Copy every array of a tree to where `like` is: an array, or a model (one that has no ``device`` computes on the host)."""
+    return to_device(tree) if on_gpu(like) or getattr(like, "device", "cpu") == "cuda" else to_host(tree)
+
+
+def copy_into(target: Array, array: Array) -> None:
     """Copy `array`, from wherever it lies, over the numbers of `target`; from a file too (`minilm.weights.StoredArray`)."""
     if hasattr(array, "copy_to"):
         array.copy_to(target)
@@ -148,8 +173,8 @@ def copy_into(target, array) -> None:
         target[...] = array if on_gpu(target) else to_host(array)
 
 
-def mapped(tree, function):
-    """A tree of tuples, lists and dicts with ``function(leaf)`` in the place of each leaf."""
+def mapped(tree: Any, function: Callable[[Any], Any]) -> Any:
+    """A tree of tuples, lists and dicts with ``function(leaf)`` in place of each leaf."""
     if isinstance(tree, dict):
         return {key: mapped(part, function) for key, part in tree.items()}
     if isinstance(tree, (tuple, list)):
@@ -159,7 +184,7 @@ def mapped(tree, function):
 
 
 @contextlib.contextmanager
-def ids_are_checked():
+def ids_are_checked() -> Iterator[None]:
     """Inside this block, ids on the device are taken to be in range: the host has checked them before it copied them.
 
     A check on the device would wait for it: a training step does not. Kernels read nothing out of range all the same: a wrong

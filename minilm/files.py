@@ -251,12 +251,12 @@ def read_json(path) -> dict:
 def json_object(path, content: bytes) -> dict:
     """The JSON object that the content of a file is; ValueError naming the file if it is none, or nested too deeply."""
     try:
-        content_object = shallow(json.loads(content.decode("utf-8")))
+        value = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
-    if not isinstance(content_object, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(content_object).__name__}")
-    return content_object
+    if not isinstance(value, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
 
 
 def shallow(value):

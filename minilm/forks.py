@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from contextlib import AbstractContextManager
 
 __all__ = ["importing", "wait_for"]
 
@@ -17,24 +18,24 @@ _locks: list = [importing]  # in the order in which threads take them
 _held: contextlib.ExitStack | None = None
 
 
-def wait_for(*locks) -> None:
+def wait_for(*locks: AbstractContextManager) -> None:
     """From now on a fork takes these locks too, context managers each, after those that it takes already."""
     _locks.extend(locks)
 
 
 def _before() -> None:
     global _held
-    with contextlib.ExitStack() as taken:
+    with contextlib.ExitStack() as stack:
         for lock in _locks:
-            taken.enter_context(lock)
-        _held = taken.pop_all()
+            stack.enter_context(lock)
+        _held = stack.pop_all()
 
 
 def _after() -> None:
     global _held
-    taken, _held = _held, None
-    if taken is not None:
-        taken.close()
+    stack, _held = _held, None
+    if stack is not None:
+        stack.close()
 
 
 if hasattr(os, "register_at_fork"):

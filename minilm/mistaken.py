@@ -1,11 +1,17 @@
-"""What lies where another file, or a folder, was wanted: in a few words, with what helps."""
+"""What to say of a mistaken name, file or folder: in a few words, with what helps."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-__all__ = ["existing_folder", "mistaken_for", "refuse_mistaken"]
+if TYPE_CHECKING:  # which imports NumPy, and the command's help needs none
+    from minilm.typing import PathLike
+
+__all__ = ["did_you_mean", "existing_folder", "mistaken_for", "nearest", "refuse_mistaken"]
 
 PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
 PAGE = "an HTML page that a server gave in the file's place: download the file again"
@@ -22,6 +28,18 @@ BEGINNINGS = (  # of files, those of HTML in any case; what they then are
 )
 
 
+def nearest(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
+    """Up to `count` of the known names that are spelled most like `name`, in whichever case; the nearest first."""
+    folded = {each.lower(): each for each in reversed(list(known))}
+    return [folded[each] for each in difflib.get_close_matches(str(name).lower(), folded, n=count, cutoff=cutoff)]
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """How an error about an unknown name ends: "did you mean 'lstm'?", or without a near one "there are rnn, lstm, gru"."""
+    near = nearest(name, known)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+
+
 def mistaken_for(content: bytes) -> str | None:
     """What a file is that does not hold what was wanted, by its first bytes: "it is ..."; None where they do not say."""
     head = content[:64].lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -29,14 +47,14 @@ def mistaken_for(content: bytes) -> str | None:
     return next((f"it is {kind}" for beginning, kind in BEGINNINGS if any(each.startswith(beginning) for each in heads)), None)
 
 
-def refuse_mistaken(path, content: bytes) -> None:
+def refuse_mistaken(path: PathLike, content: bytes) -> None:
     """ValueError with the file's name if `mistaken_for` knows what it is: for files of text, where anything may stand."""
     kind = mistaken_for(content)
     if kind is not None:
         raise ValueError(f"{os.fspath(path)}: {kind}")
 
 
-def existing_folder(path) -> str:
+def existing_folder(path: PathLike) -> str:
     """The path of a folder that exists, with ``~`` for one's home.
 
     Raises

@@ -9,6 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import TextIO
 
 __all__ = ["Guarded", "discard", "usable"]
 
@@ -24,7 +26,7 @@ class Guarded:
         Such as ``sys.stderr``.
     """
 
-    def __init__(self, stream):
+    def __init__(self, stream: TextIO | None):
         self._stream = stream
 
     def write(self, text: str) -> int:
@@ -56,7 +58,7 @@ class Guarded:
 
 
 @contextlib.contextmanager
-def usable():
+def usable() -> Iterator[None]:
     """Inside this block the process has its three standard streams, and a stderr that breaks stops nothing.
 
     What cannot be written at its end is dropped, so that the interpreter does not stumble over it when it ends.
@@ -75,7 +77,7 @@ def usable():
 
 
 def _complete() -> None:
-    """Open the null device in the place of each standard stream that is closed: the next file would get its descriptor."""
+    """Open the null device in place of each standard stream that is closed: the next file would get its descriptor."""
     for number, (name, mode) in enumerate(STANDARD):
         if getattr(sys, name) is None:
             try:
@@ -95,7 +97,7 @@ def _null_at(number: int) -> int:
     return number
 
 
-def discard(stream) -> None:
+def discard(stream: TextIO | None) -> None:
     """Let what is still to be written to a stream, and all that follows, go to the null device."""
     try:
         null = os.open(os.devnull, os.O_WRONLY)

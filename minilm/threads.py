@@ -20,6 +20,8 @@ from __future__ import annotations
 import os
 import queue
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -36,11 +38,11 @@ def threads() -> int:
     """Number of threads a kernel is spread over: `set_threads`, else MINILM_THREADS, else the cores this process may use."""
     if _threads is not None:
         return _threads
-    wanted = os.environ.get("MINILM_THREADS")
-    if wanted:
-        if not wanted.isdigit() or int(wanted) < 1:
-            raise ValueError(f"MINILM_THREADS must be a whole number of at least 1, got {wanted!r}")
-        return int(wanted)
+    setting = os.environ.get("MINILM_THREADS")
+    if setting:
+        if not setting.isdigit() or int(setting) < 1:
+            raise ValueError(f"MINILM_THREADS must be a whole number of at least 1, got {setting!r}")
+        return int(setting)
     return _cores()
 
 
@@ -68,8 +70,8 @@ AWAKE = 400e-6  # seconds
 # A thread that is called waits this much longer, until the caller's kernel has let go of the interpreter; and the other way.
 AFTER_CALL, AFTER_END = 6e-6, 3e-6
 _called, _ended = np.zeros(8, np.int64), np.zeros(8, np.int64)  # counters: a cache line each, of which the first number counts
-# Of each call's parts: whether one is not begun (0), running or done; number 0 is the caller's, and there stands GIVEN_UP or 0.
-RUNNING, DONE, GIVEN_UP = 1, 2, 3
+# Of each call's parts: whether one is not begun (0), running or done; number 0 is the caller's, and there stands ABANDONED or 0.
+RUNNING, DONE, ABANDONED = 1, 2, 3
 _waiting = _until_none_runs = None
 _awake = 0  # threads that may wait awake at once: the cores there were when the last thread was started
 
@@ -96,15 +98,15 @@ def _start_workers(number: int) -> None:
         _awake = _cores()
 
 
-def _take(found: queue.SimpleQueue, counter, after: float):
+def _take(results: queue.SimpleQueue, counter, after: float):
     """The next thing from a queue whose every filling moves the counter."""
     while True:
         seen = int(counter[0])
         try:
-            return found.get_nowait()
+            return results.get_nowait()
         except queue.Empty:
             if not _wait(counter, seen, after):
-                return found.get()
+                return results.get()
 
 
 def _work():
@@ -114,7 +116,7 @@ def _work():
         states[part] = RUNNING  # first, and then the look: a caller that gives up sees the one, or its giving up is seen
         error = None
         try:
-            if states[0] != GIVEN_UP:
+            if states[0] != ABANDONED:
                 kernel(start, stop, *arguments)
         except BaseException as raised:  # handed to the caller's thread, which raises it
             error = raised
@@ -140,7 +142,7 @@ def parts(count: int, grain: int = 1) -> int:
     return 1 if grains < 2 or getattr(_inside_worker, "flag", False) else min(threads(), grains)
 
 
-def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
+def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ``range(count)``, cut into one contiguous part a thread.
 
     Parameters
@@ -153,7 +155,7 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
         Rows that are worth a thread; with fewer than two grains the caller's thread does it all. Calling a thread costs
         some 10 µs where the last kernel ended within 0.4 ms, else 20 to 50.
     """
-    number = parts(count, grain)
+    number = 1 if count < 2 * grain else parts(count, grain)
     if number == 1:
         kernel(0, count, *arguments)
         return
@@ -172,7 +174,7 @@ def parallel(kernel, count: int, *arguments, grain: int = 1) -> None:
         for _ in range(1, number):
             error = _take(done, _ended, AFTER_END) or error
     except BaseException:  # an interrupt; these two lines run no function of Python's, in which the next one could come
-        states[0] = GIVEN_UP
+        states[0] = ABANDONED
         _until_none_runs(states)
         raise
     if error is not None:

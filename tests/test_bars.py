@@ -8,7 +8,7 @@ import pytest
 
 from minilm import bars
 from minilm.sequential import Dense, Sequential
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def notebook(monkeypatch):
 
 
 def test_a_notebook_gets_its_own_bars(notebook):
-    assert bars.wanted()
+    assert bars.can_draw()
     progress = Progress(None, "tokens")
     assert progress.due(1.0)
     progress.update(1.0, 0.5, 10, 2.0, 100)
@@ -44,10 +44,10 @@ def test_a_notebook_gets_its_own_bars(notebook):
 
 
 def test_elsewhere_there_is_none(monkeypatch):
-    assert not bars.wanted() and "tqdm.auto" not in repr(Progress(None, "tokens")._bar)
+    assert not bars.can_draw() and "tqdm.auto" not in repr(Progress(None, "tokens")._bar)
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: None))  # imported by a plain program
-    assert not bars.wanted()
+    assert not bars.can_draw()
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: types.SimpleNamespace(config={})))
-    assert not bars.wanted(), "IPython in a terminal, whose output goes to a file"
+    assert not bars.can_draw(), "IPython in a terminal, whose output goes to a file"
     monkeypatch.setattr(sys, "stderr", None)
-    assert not bars.wanted()
+    assert not bars.can_draw()

@@ -169,7 +169,7 @@ def test_names(capsys):
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
     assert {"linear", "lstm", "LSTM", "RNNLanguageModel"} <= set(listed) and "adam" not in listed
     assert cli.main(["gradcheck", "lstn"]) == 2
-    assert capsys.readouterr().err == "minilm: gradcheck knows no op, layer or model named 'lstn'; did you mean lstm?\n"
+    assert capsys.readouterr().err == "minilm: there is no op, layer or model 'lstn'; did you mean 'lstm'?\n"
 
 
 # --- CUDA kernels on the CPU -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import minilm
 
 ROOT = pathlib.Path(minilm.__file__).parent.parent
 ORDER = (  # each may import those before it; those of one line not each other
+    ("typing",),
     ("mistaken", "forks", "bars", "random", "streams", "gpu_trial"),
     ("files",),
     ("compiled",),
@@ -37,13 +38,21 @@ def modules(package):
         yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
 
 
+def executed(tree):
+    """Every node but those under ``if TYPE_CHECKING:``, which a checker of types reads and Python does not run."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from executed(child)
+
+
 def graph(package):
     """module -> the modules of the package that it imports, anywhere in it."""
     every = dict(modules(package))
     edges = {}
     for name, path in every.items():
         edges[name] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in executed(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):

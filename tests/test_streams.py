@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from minilm import cli, recipes, streams, training
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
 from tests.clocks import PATIENCE
 from tests.recipes.toy import Toy
 from tests.training.conftest import corpus, tiny  # noqa: F401

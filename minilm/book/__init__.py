@@ -6,6 +6,11 @@ the gradient check says while the book is written. Nothing is copied, so nothing
 The chapters are the files of ``chapters/``, in reStructuredText with the directives of `minilm.book.directives`.
 """
 
+from minilm.book.notebooks import write_notebooks
 from minilm.book.site import CHAPTERS, write
 
-__all__ = ["CHAPTERS", "write"]
+__all__ = ["CHAPTERS", "write", "write_notebooks"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -49,11 +49,16 @@ for (const list of document.querySelectorAll("[role=tablist]")) {
     });
 }
 
-// Versions of a kernel: lines of the others are hidden, those of no version stay.
+// Versions of a kernel: lines of the others are hidden, and files that have no line left; those of no version stay.
 for (const choice of document.querySelectorAll(".versions select")) {
     choice.addEventListener("change", () => {
-        for (const line of choice.closest("[role=tabpanel]").querySelectorAll(".line[data-version]")) {
+        const panel = choice.closest("[role=tabpanel]");
+        for (const line of panel.querySelectorAll(".line[data-version]")) {
             line.hidden = choice.value !== "" && line.dataset.version !== choice.value;
+        }
+        for (const code of panel.querySelectorAll("pre.code")) {
+            code.hidden = !code.querySelector(".line:not([hidden])");
+            code.previousElementSibling.hidden = code.hidden;
         }
     });
 }

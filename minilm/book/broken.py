@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from minilm import devices, ops
 from minilm.gradcheck import catalogue
 
-__all__ = ["says"]
+__all__ = ["report"]
 
 SHOWN = 4  # problems of a report
 
 
-def says(op: str, old: str, new: str) -> str:
-    """The report of the gradient check of an op whose oracle has `new` in the place of `old`.
+def report(op: str, old: str, new: str) -> str:
+    """The report of the gradient check of an op whose oracle has `new` in place of `old`.
 
     Raises
     ------

@@ -20,6 +20,7 @@ import ast
 import html
 import json
 import pathlib
+from collections.abc import Callable
 
 from docutils import nodes
 from docutils.parsers.rst import Directive, directives
@@ -40,7 +41,7 @@ class Part:
 
     current: Part
 
-    def __init__(self, address):
+    def __init__(self, address: Callable[[str], str | None]):
         self.address = address
         self.anchors: dict[str, str] = {}  # name of an op or page -> id
         self.used: dict[str, int] = {}
@@ -63,10 +64,10 @@ class OpDirective(Directive):
 
     def run(self):
         name = self.arguments[0]
-        folder, prefix = _folder(name), Part.current.prefix(name)
+        folder, prefix = folder_of(name), Part.current.prefix(name)
         Part.current.anchors.setdefault(name, prefix)
-        words, found = _specification(folder, prefix)
-        tabs = [(title, _implementation(folder, kind, f"{prefix}-{kind}", found.ids)) for kind, title in TABS]
+        words, formulas = _specification(folder, prefix)
+        tabs = [(title, _implementation(folder, kind, f"{prefix}-{kind}", formulas.ids)) for kind, title in TABS]
         return [raw(f'<section class="op" id="op-{prefix}"><div class="words">{words}</div>{_panel(prefix, tabs)}</section>')]
 
 
@@ -81,9 +82,9 @@ class PageDirective(Directive):
         Part.current.anchors.setdefault(f"pages.{name}", prefix)
         source = path.read_text(encoding="utf-8")
         docstring = ast.get_docstring(ast.parse(source)) or ""
-        found = text.Formulas(prefix, text.table_names(docstring), _names(source, path.suffix))
-        words = text.render(docstring, found, Part.current.address)
-        code = listings.listing(path, ROOT, f"{prefix}-code", found.ids, listings.CODE)
+        formulas = text.Formulas(prefix, text.table_names(docstring), _names(source, path.suffix))
+        words = text.render(docstring, formulas, Part.current.address)
+        code = listings.listing(path, ROOT, f"{prefix}-code", formulas.ids, listings.CODE)
         panel = _panel(prefix, [("NumPy", [code])])
         return [raw(f'<section class="op page" id="{prefix}"><div class="words">{words}</div>{panel}</section>')]
 
@@ -110,7 +111,7 @@ class ColumnsDirective(Directive):
     def run(self):
         columns = []
         for name in self.arguments[0].split():
-            path = _folder(name) / "oracle.py"
+            path = folder_of(name) / "oracle.py"
             part = "step" if "\ndef step(" in path.read_text(encoding="utf-8") else "forward"
             listed = listings.listing(path, ROOT, Part.current.prefix(f"{name}-beside"), {}, part)
             columns.append(f"<div><h4>{html.escape(name)}</h4>{listed.html}</div>")  # the step of each, as far as it has one
@@ -141,7 +142,7 @@ class ExerciseDirective(Directive):
         op, old, new = self.arguments[0], self.options["old"], self.options["new"]
         question = text.render("\n".join(self.content), text.Formulas(Part.current.prefix("exercise")), Part.current.address)
         change = f'<pre class="change"><del>{html.escape(old)}</del>\n<ins>{html.escape(new)}</ins></pre>'
-        answer = f"<details><summary>What the check says</summary><pre>{html.escape(broken.says(op, old, new))}</pre></details>"
+        answer = f"<details><summary>What the check says</summary><pre>{html.escape(broken.report(op, old, new))}</pre></details>"
         return [raw(f'<aside class="exercise"><h4>Exercise</h4>{question}{change}{answer}</aside>')]
 
 
@@ -161,8 +162,8 @@ def register() -> None:
 # --- pieces -----------------------------------------------------------------------------------------------------------
 
 
-def _folder(name: str) -> pathlib.Path:
-    """The folder of an op, or of the ops that live together in one."""
+def folder_of(name: str) -> pathlib.Path:
+    """The folder of an op, or of the several that live together in one."""
     package = ops.registry()[name].package if name in ops.registry() else f"minilm.ops.{name}"
     return ROOT.joinpath(*package.split("."))
 
@@ -177,10 +178,14 @@ def _specification(folder: pathlib.Path, prefix: str) -> tuple[str, text.Formula
     tree = ast.parse((folder / "spec.py").read_text(encoding="utf-8"))
     docstring = ast.get_docstring(tree) or ""
     oracle = (folder / "oracle.py").read_text(encoding="utf-8")
-    functions = [node for node in ast.walk(ast.parse(oracle)) if isinstance(node, ast.FunctionDef)]
-    parameters = {argument.arg for function in functions for argument in _arguments(function)}
-    found = text.Formulas(prefix, text.table_names(docstring) | parameters, _names(oracle, ".py"))
-    return text.render(docstring, found, Part.current.address), found
+    formulas = text.Formulas(prefix, text.table_names(docstring) | parameters_of(oracle), _names(oracle, ".py"))
+    return text.render(docstring, formulas, Part.current.address), formulas
+
+
+def parameters_of(source: str) -> set[str]:
+    """The names of all parameters of a source's functions."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    return {argument.arg for function in functions for argument in _arguments(function)}
 
 
 def _arguments(node: ast.FunctionDef) -> list[ast.arg]:
@@ -188,8 +193,10 @@ def _arguments(node: ast.FunctionDef) -> list[ast.arg]:
 
 
 def _implementation(folder: pathlib.Path, kind: str, prefix: str, ids: dict[str, list[str]]) -> list[listings.Listing]:
-    """The files of an implementation; of the GPU's the kernels."""
-    paths = [folder / f"{kind}.py"] if kind != "gpu" else sorted(folder.glob("*.cu"), key=lambda path: path.stem != "gpu")
+    """The files of an implementation, its versions from naive to fast; of the GPU's the kernels."""
+    paths = [*sorted(folder.glob(f"{kind}_[0-9].py")), folder / f"{kind}.py"]
+    if kind == "gpu":
+        paths = sorted(folder.glob("*.cu"), key=lambda path: path.stem != "gpu")
     return [listings.listing(path, ROOT, f"{prefix}{number or ''}", ids) for number, path in enumerate(paths)]
 
 

@@ -50,13 +50,13 @@ class Row(tuple):
 
 def rows(block: str) -> list[Row]:
     """The lines of a literal block, each cut into cells where three blanks or more stand."""
-    found = []
+    parsed = []
     for line in block.splitlines():
         together = re.sub(r" {2,}(?=(?:[-+]?=|<-|←)(?: |$))", " ", line.rstrip())
         row = Row(cell.strip() for cell in re.split(r" {3,}", together.strip()) if cell.strip())
         row.defines = tuple(name for cell in row for name in _defined(cell))
-        found.append(row)
-    return found
+        parsed.append(row)
+    return parsed
 
 
 def _defined(cell: str) -> list[str]:

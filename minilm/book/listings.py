@@ -14,7 +14,8 @@ from typing import NamedTuple
 __all__ = ["CODE", "Listing", "defined_on", "listing"]
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
-ASSIGNED = re.compile(r"^\s*(?:(?:const|static|__shared__)\s+)*(?:[A-Za-z_]\w*\s+\*?)?([^\W\d]\w*)(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
+NAME = r"(?:[A-Za-z_]\w*\s+\*?|args\.)?([^\W\d]\w*)"  # with its type before it, or as a field of a kernel's struct
+ASSIGNED = re.compile(rf"^\s*(?:(?:const|static|__shared__)\s+)*{NAME}(?:\[[^]]*\])?\s*[-+*/]?=(?!=)")
 VERSION = re.compile(r"__global__ void (?:__launch_bounds__\([^)]*\) )?\w*?_(\d)\(|^// --- version (\d)")
 
 
@@ -26,7 +27,7 @@ class Listing(NamedTuple):
 
     title: str  # its path in the package
     html: str
-    versions: tuple[int, ...]  # of its kernels; none where they have no numbers
+    versions: tuple[int, ...]  # of its kernels, naive to fast; none where there is but one
 
 
 def defined_on(source: str, suffix: str) -> dict[int, set[str]]:
@@ -54,7 +55,7 @@ def defined_on(source: str, suffix: str) -> dict[int, set[str]]:
 
 
 def _returned_gradients(tree: ast.AST) -> list[int]:
-    """The lines on which a backward returns an expression: the gradient by its one input, which gets no name."""
+    """The lines on which a backward returns an expression: the gradient with respect to its one input, which gets no name."""
     backwards = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.endswith("backward")]
     returns = [node for function in backwards for node in ast.walk(function) if isinstance(node, ast.Return)]
     return [node.lineno for node in returns if not isinstance(node.value, (ast.Name, ast.Tuple, type(None)))]
@@ -89,9 +90,9 @@ def listing(
     source = path.read_text(encoding="utf-8").strip("\n")
     if part is not None:
         source = _without_docstring(source) if part == CODE else _function(source, part)
-    names = {number: found & set(formulas) for number, found in defined_on(source, path.suffix).items()}
+    names = {number: defined & set(formulas) for number, defined in defined_on(source, path.suffix).items()}
     text = highlight(source, get_lexer_by_name(LANGUAGES[path.suffix]), HtmlFormatter(nowrap=True, classprefix="k-"))
-    versions = _versions(source.splitlines()) if path.suffix == ".cu" else {}
+    versions = _versions(path, source.splitlines())
     lines = []
     for number, line in enumerate(text.rstrip("\n").split("\n"), 1):
         links = " ".join(sorted({id for name in names.get(number, ()) for id in formulas[name]}))
@@ -115,9 +116,17 @@ def _function(source: str, name: str) -> str:
     raise ValueError(f"there is no function or class {name!r}")
 
 
-def _versions(lines: list[str]) -> dict[int, int]:
+def _versions(path: pathlib.Path, lines: list[str]) -> dict[int, int]:
+    """The version of each line, where there are several: of CUDA C in one file, of Numba in files of their own."""
+    if path.suffix == ".cu":
+        return _kernel_versions(lines)
+    files = [*sorted(path.parent.glob("cpu_[0-9].py")), path.parent / "cpu.py"]
+    return dict.fromkeys(range(1, len(lines) + 1), files.index(path) + 1) if len(files) > 1 and path in files else {}
+
+
+def _kernel_versions(lines: list[str]) -> dict[int, int]:
     """The version of each line of CUDA C that is a part of a numbered kernel, with the comment above it."""
-    found: dict[int, int] = {}
+    versions: dict[int, int] = {}
     section = None  # of a heading "// --- version 2 ---", for the kernels whose names have no number
     for number, line in enumerate(lines, 1):
         match = VERSION.search(line)
@@ -135,5 +144,5 @@ def _versions(lines: list[str]) -> dict[int, int]:
         last = number
         while last < len(lines) and lines[last - 1] != "}":
             last += 1
-        found |= dict.fromkeys(range(first, last + 1), version)
-    return found
+        versions |= dict.fromkeys(range(first, last + 1), version)
+    return versions

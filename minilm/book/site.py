@@ -12,6 +12,7 @@ from collections.abc import Callable
 from minilm import __version__
 from minilm.book import directives, text
 from minilm.files import written_whole
+from minilm.typing import PathLike
 
 __all__ = ["CHAPTERS", "write"]
 
@@ -31,6 +32,7 @@ CHAPTERS = (
     "attention",
     "gpt",
     "generation",
+    "after-gpt",
     "bert",
     "seq2seq",
     "crf",
@@ -68,7 +70,7 @@ TEMPLATE = """<!DOCTYPE html>
 """
 
 
-def write(out, progress: Callable[[str], None] = lambda title: None) -> str:
+def write(out: PathLike, progress: Callable[[str], None] = lambda title: None) -> str:
     """Write the book.
 
     Parameters
@@ -126,17 +128,17 @@ def chapter(name: str, source: str | None = None) -> str:
         raise ValueError(f"chapter {name}: {error}") from None
 
 
-def address(reference: str, here: str) -> str | None:
+def address(reference: str, chapter: str) -> str | None:
     """Where the book treats of a module, such as ``minilm.ops.lstm.spec`` or ``minilm.pages.gpt``; None where it does not."""
     match = re.match(r"minilm\.(ops|pages)\.(\w+)", reference)
     if not match:
         return None
-    wanted = match[2] if match[1] == "ops" else f"pages.{match[2]}"
+    subject = match[2] if match[1] == "ops" else f"pages.{match[2]}"
     for name in CHAPTERS:
         for directive, argument in re.findall(r"^\.\. (op|page):: (\w+)", _source(name), re.M):
-            if wanted == (argument if directive == "op" else f"pages.{argument}"):
+            if subject == (argument if directive == "op" else f"pages.{argument}"):
                 anchor = f"{directive}-{argument}"
-                return f"#{anchor}" if name == here else f"{name}.html#{anchor}"
+                return f"#{anchor}" if name == chapter else f"{name}.html#{anchor}"
     return None
 
 
@@ -195,7 +197,7 @@ def _contents(titles: dict[str, str]) -> str:
 
 def _entries(name: str, title: str, body: str) -> list[dict[str, str]]:
     """What the search looks through: the headings, paragraphs and table rows of a chapter."""
-    found, section = [], ""
+    entries, section = [], ""
     for match in re.finditer(r'<(?:section|div)[^>]* id="([^"]+)"|<(h[1-4]|p|li|tr|figcaption)\b[^>]*>(.*?)</\2>', body, re.S):
         if match[1]:
             section = match[1]
@@ -203,8 +205,8 @@ def _entries(name: str, title: str, body: str) -> list[dict[str, str]]:
         plain = html.unescape(re.sub(r"<[^>]+>", " ", match[3]))
         plain = re.sub(r"\s+", " ", plain).strip()
         if len(plain) > 3:
-            found.append({"at": f"{name}.html#{section}" if section else f"{name}.html", "in": title, "text": plain})
-    return found
+            entries.append({"at": f"{name}.html#{section}" if section else f"{name}.html", "in": title, "text": plain})
+    return entries
 
 
 def _colours() -> str:

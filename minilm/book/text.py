@@ -60,12 +60,12 @@ def _inline(text: str) -> str:
 
 def table_names(docstring: str) -> set[str]:
     """The arrays that a docstring's table of shapes lists in its first column."""
-    found: set[str] = set()
+    names: set[str] = set()
     edges = [number for number, line in enumerate(docstring.splitlines()) if re.fullmatch(r"(=+ *)+", line)]
     if len(edges) >= 3:
         for line in docstring.splitlines()[edges[1] + 1 : edges[2]]:
-            found.update(re.findall(r"[^\W\d]\w*", re.split(r" {2,}|\(", line)[0]))
-    return found
+            names.update(re.findall(r"[^\W\d]\w*", re.split(r" {2,}|\(", line)[0]))
+    return names
 
 
 class _Translator(html5_polyglot.HTMLTranslator):
@@ -90,13 +90,13 @@ class _Writer(html5_polyglot.Writer):
         self.translator_class = _Translator
 
 
-def render(source: str, found: Formulas, address: Callable[[str], str | None] = lambda name: None, level: int = 2) -> str:
+def render(source: str, formulas: Formulas, address: Callable[[str], str | None] = lambda name: None, level: int = 2) -> str:
     """HTML of a text.
 
     Parameters
     ----------
     source : str
-    found : Formulas
+    formulas : Formulas
         Gets the formulas of the text.
     address : callable
         Where the book speaks of a name in single backticks; None where it does not.
@@ -109,7 +109,7 @@ def render(source: str, found: Formulas, address: Callable[[str], str | None] = 
         With docutils's message, where the text is not what it should be.
     """
     settings = {
-        "formulas": found,
+        "formulas": formulas,
         "address": address,
         "initial_header_level": level,
         "doctitle_xform": False,

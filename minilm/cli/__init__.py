@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import errno
 import importlib
 import keyword
@@ -12,10 +11,12 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import NoReturn
 
 import minilm
 from minilm import streams
+from minilm.mistaken import nearest
 
 __all__ = ["COMMANDS", "Parser", "main"]
 
@@ -39,7 +40,7 @@ FULL = (errno.ENOSPC, errno.EFBIG)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
 
-def main(argv=None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Parameters
@@ -113,7 +114,9 @@ class Parser(argparse.ArgumentParser):
 
     _intermixed = False
 
-    def parse_known_args(self, args=None, namespace=None):
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
         if self._intermixed or any(isinstance(action, argparse._SubParsersAction) for action in self._actions):
             return super().parse_known_args(args, namespace)
         self._intermixed = True  # the method below calls this one
@@ -132,7 +135,7 @@ class Parser(argparse.ArgumentParser):
 
 def suggestion(word: str, known) -> str:
     """``"; did you mean 'train'?"``, or nothing where no known word is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    near = nearest(word, known)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
@@ -147,11 +150,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     subparsers = parser.add_subparsers(prog="minilm", dest="command", metavar="COMMAND ...", title="commands")
     # no option before the command takes a value, so the first word without a dash is the command
     chosen = next((word for word in argv if not word.startswith("-")), None)
-    for name, says in COMMANDS.items():
+    for name, description in COMMANDS.items():
         if name == chosen:
             importlib.import_module(f"minilm.cli.{module_of(name)}").add_parser(subparsers)
         else:
-            subparsers.add_parser(name, help=says, add_help=False)
+            subparsers.add_parser(name, help=description, add_help=False)
     if chosen is None and not argv:
         parser.print_help(sys.stderr)
         raise SystemExit(2)
@@ -202,3 +205,7 @@ def _any_text_can_be_printed() -> None:
         strict = getattr(stream, "errors", None) == "strict"
         if (strict or encoding != "utf8") and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,6 +15,7 @@ def add_parser(subparsers) -> None:
         "the extra book: pip install 'minilm[book]'.",
     )
     parser.add_argument("out", metavar="OUT", help="the folder, made if it is not there")
+    parser.add_argument("--notebooks", action="store_true", help="write the chapters as Jupyter notebooks instead")
     parser.set_defaults(run=run)
 
 
@@ -22,11 +23,14 @@ def run(args) -> int:
     """Write the book and say where it begins."""
     from minilm import book
 
-    with bars.bar(total=len(book.CHAPTERS), desc="chapters", disable=not bars.wanted(), leave=False) as bar:
+    with bars.bar(total=len(book.CHAPTERS), desc="chapters", disable=not bars.can_draw(), leave=False) as bar:
 
         def progress(title: str) -> None:
             bar.set_postfix_str(title)
             bar.update()
 
-        print(book.write(args.out, progress))
+        if args.notebooks:
+            print("\n".join(book.write_notebooks(args.out, progress)))
+        else:
+            print(book.write(args.out, progress))
     return 0

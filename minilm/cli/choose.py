@@ -53,7 +53,7 @@ def run(args) -> int:
     if args.save_machine:
         machine.save(args.save_machine)
     if args.task is None:
-        print(machine.told())
+        print(machine.summary())
         return 0
     memory = None if args.memory is None else args.memory * 2**30
     where = args.data or "PATH"

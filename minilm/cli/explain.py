@@ -69,38 +69,38 @@ def run(args) -> int:
     if _is_recipe(folder):
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)
-    found = interpret.explain(
+    explanation = interpret.explain(
         loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
     )
     written = []
     if out:
-        interpret.write_page(found, out)
+        interpret.write_page(explanation, out)
         written.append(out)
     if args.png:
         try:
-            written += interpret.write_plots(found, args.png)
+            written += interpret.write_plots(explanation, args.png)
         except ImportError as error:
             raise ValueError(f"--png: {error}") from None
     if args.json == "-":
-        print(found.to_json())
+        print(explanation.to_json())
         return 0
     if args.json:
         with written_whole(args.json) as file:
-            file.write(found.to_json().encode("utf-8", "replace"))
+            file.write(explanation.to_json().encode("utf-8", "replace"))
         written.append(args.json)
-    said, complete = found.surprisal, found.integrated_gradients
-    count = int(np.isfinite(said.bits).sum())
-    print(f"tokens      {len(found.ids)}, of which {count} predicted")
+    surprisal, complete = explanation.surprisal, explanation.integrated_gradients
+    count = int(np.isfinite(surprisal.bits).sum())
+    print(f"tokens      {len(explanation.ids)}, of which {count} predicted")
     if count:
-        print(f"surprisal   {said.total:.2f} bits, {said.mean:.4f} a token, perplexity {said.perplexity:.3f}")
-        worst = int(np.nanargmax(said.bits))
-        print(f"most        {found.tokens[worst]!r} at {worst}, {said.bits[worst]:.2f} bits")
+        print(f"surprisal   {surprisal.total:.2f} bits, {surprisal.mean:.4f} a token, perplexity {surprisal.perplexity:.3f}")
+        worst = int(np.nanargmax(surprisal.bits))
+        print(f"most        {explanation.tokens[worst]!r} at {worst}, {surprisal.bits[worst]:.2f} bits")
     print(
         f"integrated  of {len(complete.places)} predictions: attributions sum to the difference of outputs within "
         f"{np.abs(complete.errors).max():.1e} nats ({complete.steps.max()} gradients at most)"
     )
-    for name in sorted(found.lacks):
-        print(f"without     {name}: {found.lacks[name]}")
+    for name in sorted(explanation.lacks):
+        print(f"without     {name}: {explanation.lacks[name]}")
     for path in written:
         print(f"wrote       {path}")
     return 0

@@ -36,14 +36,14 @@ def run(args) -> int:
     if text is None:
         raise ValueError("--text TEXT is missing: a text with [MASK] in it")
     loaded = load_model(args)
-    found = generation.fill_mask(loaded.model, loaded.tokenizer, text, args.top)
+    masks = generation.fill_mask(loaded.model, loaded.tokenizer, text, args.top)
     if args.json:
-        masks = [[filling._asdict() for filling in mask] for mask in found]
-        print(json.dumps({"text": text, "masks": masks}, ensure_ascii=False, indent=2))
+        fillings = [[filling._asdict() for filling in mask] for mask in masks]
+        print(json.dumps({"text": text, "masks": fillings}, ensure_ascii=False, indent=2))
         return 0
-    for number, mask in enumerate(found, 1):
-        if len(found) > 1:
-            print(f"mask {number} of {len(found)}")
+    for number, mask in enumerate(masks, 1):
+        if len(masks) > 1:
+            print(f"mask {number} of {len(masks)}")
         for filling in mask:
             print(f"  {filling.probability:6.1%}  {filling.token}")
     return 0

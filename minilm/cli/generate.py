@@ -49,10 +49,10 @@ def run(args) -> int:
     """Print the prompt and what follows it, piece by piece as it is drawn."""
     from minilm import generation
     from minilm.generation.loop import end_ids
-    from minilm.generation.sampling import check_options
     from minilm.ops import checks
+    from minilm.ops.sampling import checked_options
 
-    check_options(args.temperature, args.top_k, args.top_p)  # before the model is loaded
+    checked_options(args.temperature, args.top_k, args.top_p)  # before the model is loaded
     checks.whole("samples", args.samples, 1, 2**31)
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
@@ -104,16 +104,16 @@ def _beam(args, model, tokenizer, options) -> int:
 
     ids = prompt_ids(tokenizer, args.prompt)  # (T,)
     options = {**options, "length_penalty": args.length_penalty, "vocab_size": tokenizer.vocab_size}
-    found = generation.beam_search(model, ids, args.tokens, args.beam, **options)
+    hypotheses = generation.beam_search(model, ids, args.tokens, args.beam, **options)
     texts = []
-    for hypothesis in found[: args.samples]:
+    for hypothesis in hypotheses[: args.samples]:
         text = Continuation(tokenizer, args.prompt, ids, tuple(args.stop or ()), options["end"])
         texts.append("".join([*map(text.feed, hypothesis.ids), text.flush()]))
     if args.json:
-        rows = [{"text": text, "log_probability": h.log_probability} for text, h in zip(texts, found, strict=False)]
+        rows = [{"text": text, "log_probability": h.log_probability} for text, h in zip(texts, hypotheses, strict=False)]
         print(json.dumps({"prompt": args.prompt, "beam": args.beam, "texts": rows}, ensure_ascii=False, indent=2))
     else:
-        for text, hypothesis in zip(texts, found, strict=False):
+        for text, hypothesis in zip(texts, hypotheses, strict=False):
             print(f"{args.prompt}{text}")
             print(f"log probability {hypothesis.log_probability:.3f}", file=sys.stderr)
     return 0

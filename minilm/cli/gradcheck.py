@@ -21,8 +21,9 @@ def add_parser(subparsers) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="ops, layers or models; all without any")
     parser.add_argument(
         "--implementation",
-        choices=(*devices.IMPLEMENTATIONS, "emulated"),
-        help="only this one; without: oracle and cpu. emulated is gpu's, the CUDA kernels, run on the CPU (needs g++ on Linux)",
+        choices=(*devices.IMPLEMENTATIONS, *devices.VERSIONS, "emulated"),
+        help="only this one; without: oracle and cpu. cpu_1 is the plain version of cpu where an op has one; emulated is gpu's, "
+        "the CUDA kernels, run on the CPU (needs g++ on Linux)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
     parser.add_argument("--list", action="store_true", help="print the names and end")

@@ -49,11 +49,11 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Print a table, or one JSON object."""
-    found = collect()
+    sections = collect()
     if args.json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(sections, indent=2))
         return 0
-    for name, value in found.items():
+    for name, value in sections.items():
         lines = [f"{key}: {each}" for key, each in value.items()] if isinstance(value, dict) else [str(value)]
         for i, line in enumerate(lines or ["none"]):
             print(f"{name if i == 0 else '':<16} {line}")
@@ -87,20 +87,20 @@ def _version(distribution: str) -> str | None:
 
 
 def _processor() -> dict:
-    found: dict = {"machine": platform.machine()}
+    facts: dict = {"machine": platform.machine()}
     with contextlib.suppress(ImportError):
         import llvmlite.binding
 
         features = llvmlite.binding.get_host_cpu_features()
-        found["name"] = llvmlite.binding.get_host_cpu_name()
-        found["features"] = " ".join(name for name in FEATURES if features.get(name))
+        facts["name"] = llvmlite.binding.get_host_cpu_name()
+        facts["features"] = " ".join(name for name in FEATURES if features.get(name))
     with contextlib.suppress(ImportError):
         from minilm.ops import target
 
-        found["compiled for"] = target.described()
-        found["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
-    found["cores"] = os.cpu_count()
-    return found
+        facts["compiled for"] = target.described()
+        facts["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
+    facts["cores"] = os.cpu_count()
+    return facts
 
 
 def _blas() -> dict:
@@ -121,17 +121,17 @@ def _implementations() -> dict:
     root = pathlib.Path(ops.__file__).parent
     folders = [root / folder for folder in ops.FOLDERS]
     count = {name: sum((folder / f"{name}.py").is_file() for folder in folders) for name in ("oracle", "cpu", "gpu")}
-    found = {name: f"{count[name]} of {len(folders)} ops" for name in ("oracle", "cpu")}
-    return found | {"gpu": f"{count['gpu']} of {len(folders)} ops; {devices.gpu_status().reason}"}
+    counts = {name: f"{count[name]} of {len(folders)} ops" for name in ("oracle", "cpu")}
+    return counts | {"gpu": f"{count['gpu']} of {len(folders)} ops; {devices.gpu_status().reason}"}
 
 
 def _caches() -> dict:
     """The folders, and their sizes."""
     folder = pathlib.Path(files.cache_folder())
-    found = {"folder": str(folder)}
+    facts = {"folder": str(folder)}
     parts = {"jit": "compiled kernels", "corpora": "corpora", "tokens": "encoded texts", "emulated": "CUDA kernels on the CPU"}
     for part, name in parts.items():
         if (folder / part).is_dir():
             sizes = [path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()]
-            found[name] = f"{folder / part}, {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
-    return found
+            facts[name] = f"{folder / part}, {len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB"
+    return facts

@@ -23,14 +23,12 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), a layer (LSTM) or a model (GPT)")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved"
-    )
+    which.add_argument("--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved")
     which.add_argument("--cases", action="store_const", dest="which", const="cases", help="sizes and arguments of the tests")
     which.add_argument(
         "--oracle", action="store_const", dest="which", const="oracle", help="plain NumPy, a line of code a line of formula"
     )
-    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba")
+    which.add_argument("--cpu", action="store_const", dest="which", const="cpu", help="Numba: every version, naive to fast")
     which.add_argument(
         "--gpu", action="store_const", dest="which", const="gpu", help="CUDA C, with what launches it and the headers it includes"
     )
@@ -67,20 +65,20 @@ def run(args) -> int:
 def _list() -> None:
     """The ops, pages, layers and models, a line each."""
     for folder in ops.FOLDERS:
-        says = _docstring(sources.OPS / folder / "spec.py").strip().splitlines()[0].partition(":")[0]
-        print(f"{', '.join(sources.names(folder)):<42} {says}")
+        title = _docstring(sources.OPS / folder / "spec.py").strip().splitlines()[0].partition(":")[0]
+        print(f"{', '.join(sources.names(folder)):<42} {title}")
     print("\npages: a model on one page")
     for name in PAGES:
-        says = _docstring(sources.PACKAGE / "pages" / f"{name}.py").strip().partition(" on one page")[0]
-        print(f"{name:<42} {says}")
+        title = _docstring(sources.PACKAGE / "pages" / f"{name}.py").strip().partition(" on one page")[0]
+        print(f"{name:<42} {title}")
     for package in ("layers", "models"):
         print(f"\n{package}")
         by_file: dict[pathlib.Path, list[str]] = {}
         for name, path in sources.classes(package).items():
             by_file.setdefault(path, []).append(name)
         for path, names in by_file.items():
-            says = _docstring(path).strip().splitlines()[0].removesuffix(".")
-            print(f"{', '.join(names):<42} {says}" if len(", ".join(names)) <= 42 else f"{', '.join(names)}\n{'':<42} {says}")
+            title = _docstring(path).strip().splitlines()[0].removesuffix(".")
+            print(f"{', '.join(names):<42} {title}" if len(", ".join(names)) <= 42 else f"{', '.join(names)}\n{'':<42} {title}")
 
 
 def _section(path: pathlib.Path) -> pager.Section:

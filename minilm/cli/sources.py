@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import functools
 import pathlib
 import re
 import sys
 
 from minilm import ops
+from minilm.mistaken import nearest
 from minilm.pages import PAGES
 
 OPS = pathlib.Path(ops.__file__).parent
@@ -59,7 +59,7 @@ def unit(name: str) -> pathlib.Path:
         return loose[name.lower()]
     every = {**folders, **loose, **exact}
     near = [each for each in folders if each.startswith(name.lower())]
-    near = near or difflib.get_close_matches(name.lower(), every, n=1, cutoff=0.5)
+    near = near or nearest(name, every)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
     raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
 
@@ -68,13 +68,14 @@ def unit(name: str) -> pathlib.Path:
 
 
 def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
-    """The files of one implementation of an op: ``cpu.py``, or all that makes the GPU's.
+    """The files of one implementation of an op: ``oracle.py``, the CPU's versions, naive to fast, or all that makes the GPU's.
 
     These are the kernels, ``gpu.cu`` first, what launches them, and the headers of ours that they include.
     """
     kernels = sorted(folder.glob("*.cu"), key=lambda path: path.stem != name) if name == "gpu" else []
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
-    chosen = [*kernels, *(path for path in [folder / f"{name}.py", *beside] if path.is_file())]
+    versions = sorted(folder.glob(f"{name}_[0-9].py"))
+    chosen = [*kernels, *(path for path in [*versions, folder / f"{name}.py", *beside] if path.is_file())]
     if not chosen:
         others = [other for other in ("spec", "oracle", "cpu", "gpu", "cases") if (folder / f"{other}.py").is_file()]
         raise ValueError(f"{folder.name} has no {name} implementation; there are {', '.join(others)}")
@@ -84,23 +85,23 @@ def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 def helpers(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """The files of the package with computations that `paths` use, themselves or through another such file."""
-    found: list[pathlib.Path] = []
+    helper_files: list[pathlib.Path] = []
     for path in paths:
         used = _imported(path) if path.suffix == ".py" else _included(path)
         for file in used:
             more = [file.with_suffix(".cu"), file] if file.is_relative_to(OPS) and file.suffix == ".py" else [file]
             more = [each for each in more if each.is_file()]
-            found += [each for each in [*more, *helpers(more)] if each not in found]
-    return [path for path in found if path not in paths]
+            helper_files += [each for each in [*more, *helpers(more)] if each not in helper_files]
+    return [path for path in helper_files if path not in paths]
 
 
 def _included(path: pathlib.Path) -> list[pathlib.Path]:
     """The headers of ours that a kernel's file includes, themselves or through another."""
-    found: list[pathlib.Path] = []
+    headers: list[pathlib.Path] = []
     for name in re.findall(r'^#include "([\w.]+)"', path.read_text(encoding="utf-8"), re.M):
         file = next((each / name for each in (path.parent, OPS / "cuda") if (each / name).is_file()), None)
-        found += [each for each in ([file, *_included(file)] if file else []) if each not in found]
-    return _common_last(found)
+        headers += [each for each in ([file, *_included(file)] if file else []) if each not in headers]
+    return _common_last(headers)
 
 
 def _common_last(headers) -> list[pathlib.Path]:
@@ -109,7 +110,7 @@ def _common_last(headers) -> list[pathlib.Path]:
 
 def _imported(path: pathlib.Path) -> list[pathlib.Path]:
     """The files with computations that a Python file imports: an op's of ops, a model's of layers and models."""
-    found: list[pathlib.Path] = []
+    imported: list[pathlib.Path] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("minilm."):
             continue
@@ -119,8 +120,8 @@ def _imported(path: pathlib.Path) -> list[pathlib.Path]:
             candidates = [PACKAGE.joinpath(*parts).with_suffix(".py"), PACKAGE.joinpath(*parts, alias.name).with_suffix(".py")]
             if parts[0] != "ops":
                 candidates.append(classes(parts[0]).get(alias.name, PACKAGE))
-            found += [each for each in candidates if each.is_file() and _computes(each) and each not in found]
-    return [each for each in found if each != path]
+            imported += [each for each in candidates if each.is_file() and _computes(each) and each not in imported]
+    return [each for each in imported if each != path]
 
 
 def _computes(path: pathlib.Path) -> bool:

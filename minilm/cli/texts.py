@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def add_text(parser, name: str, says: str) -> None:
+def add_text(parser, name: str, purpose: str) -> None:
     """Add the options --NAME TEXT, where - is the standard input, and --NAME-file FILE."""
-    parser.add_argument(f"--{name}", metavar="TEXT", help=f"{says}; - reads it from the standard input")
+    parser.add_argument(f"--{name}", metavar="TEXT", help=f"{purpose}; - reads it from the standard input")
     parser.add_argument(f"--{name}-file", metavar="FILE", help="the same from a UTF-8 file, without its last line end")
 
 

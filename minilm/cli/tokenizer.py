@@ -153,16 +153,16 @@ def _encode(args) -> int:
 
     if args.text is not None and args.file is not None:
         raise ValueError("give a TEXT or --file, not both")
-    given = None if args.text == "-" else args.text
+    inline = None if args.text == "-" else args.text
     tokenizer = tokenizers.load(args.tokenizer)
     if isinstance(tokenizer, tokenizers.Word):
-        text = given if args.file is None else "".join(data.text(args.file, args.errors))
+        text = inline if args.file is None else "".join(data.text(args.file, args.errors))
         parts = [np.array(tokenizer.texts_to_sequences([_stdin(args.errors) if text is None else text])[0], np.int64)]  # (T,)
     elif args.file is not None:
         text = data.text(args.file, args.errors)
         parts = tokenizer.encode_chunks(text, str(text))
     else:
-        parts = [tokenizer.encode(_stdin(args.errors) if given is None else given)]  # (T,)
+        parts = [tokenizer.encode(_stdin(args.errors) if inline is None else inline)]  # (T,)
     if args.tokens:
         _print_tokens(tokenizer, parts, args.json)
         return 0
@@ -234,27 +234,27 @@ def _info(args) -> int:
 
 
 def _print_info(tokenizer, as_json: bool) -> None:
-    found: dict = {"kind": type(tokenizer).__name__}
+    facts: dict = {"kind": type(tokenizer).__name__}
     if hasattr(tokenizer, "word_index"):
-        found["words"] = len(tokenizer.word_index)
-        found |= {name: getattr(tokenizer, name) for name in ("num_words", "lower", "oov_token", "document_count")}
-        found["first"] = [tokenizer.index_word[id] for id in sorted(tokenizer.index_word)[:20]]
+        facts["words"] = len(tokenizer.word_index)
+        facts |= {name: getattr(tokenizer, name) for name in ("num_words", "lower", "oov_token", "document_count")}
+        facts["first"] = [tokenizer.index_word[id] for id in sorted(tokenizer.index_word)[:20]]
     else:
-        found["vocab_size"] = tokenizer.vocab_size
-        found |= {name: getattr(tokenizer, name) for name in ("split", "lower", "strip_accents") if hasattr(tokenizer, name)}
-        found["special_tokens"] = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens}
+        facts["vocab_size"] = tokenizer.vocab_size
+        facts |= {name: getattr(tokenizer, name) for name in ("split", "lower", "strip_accents") if hasattr(tokenizer, name)}
+        facts["special_tokens"] = {token: tokenizer.token_to_id(token) for token in tokenizer.special_tokens}
         others = [token.content for token in getattr(tokenizer, "added_tokens", ()) if not token.special]
         if others:
-            found["added_tokens"] = {token: tokenizer.token_to_id(token) for token in others}
+            facts["added_tokens"] = {token: tokenizer.token_to_id(token) for token in others}
         apart = {*tokenizer.special_tokens, *others}
         plain = [token for token in tokenizer.vocabulary if token and token not in apart]
-        found["first"] = plain if type(tokenizer).__name__ == "Character" and len(plain) <= 256 else plain[:20]
+        facts["first"] = plain if type(tokenizer).__name__ == "Character" and len(plain) <= 256 else plain[:20]
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
         return
-    for name, value in found.items():
+    for name, value in facts.items():
         if name == "first":
-            text = repr("".join(value)) if found["kind"] == "Character" else " ".join(value)
+            text = repr("".join(value)) if facts["kind"] == "Character" else " ".join(value)
         elif isinstance(value, dict):
             text = ", ".join(f"{token} = {id}" for token, id in value.items()) or "none"
         else:

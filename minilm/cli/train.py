@@ -6,8 +6,7 @@ import argparse
 import os
 import sys
 
-from minilm.training.recipes import RECIPES
-from minilm.training.settings import CELLS, MODELS
+from minilm.training.settings import CELLS, MODELS, RECIPES
 
 DESCRIPTION = """\
 Train a language model on a text. Without any option: a character LSTM on the built-in corpus, which takes about a minute.

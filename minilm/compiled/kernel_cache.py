@@ -38,7 +38,7 @@ UNUSED = 30 * 86400  # seconds after which a file that no process has read is re
 
 
 class KernelCache:
-    """What a dispatcher of Numba asks for compiled code, in the place of Numba's own cache.
+    """What a dispatcher of Numba asks for compiled code, in place of Numba's own cache.
 
     Numba's own looks at the source file of the kernel alone, so that it would run old machine code after a change in a helper
     of another file; and it trusts its files.

@@ -10,12 +10,13 @@ import operator
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
 OFTEN, RARELY, LATER = 4, 64, 128  # windows, windows and steps: see `ContiguousBatches.fresh_rows`
 
 
-def batches(tokens, batch: int, time: int, seed: int = 0, carried: bool = False):
+def batches(tokens: ArrayLike, batch: int, time: int, seed: int = 0, carried: bool = False) -> RandomBatches | ContiguousBatches:
     """Batches for training, without end.
 
     Parameters
@@ -47,7 +48,7 @@ def batches(tokens, batch: int, time: int, seed: int = 0, carried: bool = False)
 class _Batches:
     """What the kinds of batches share."""
 
-    def __init__(self, tokens, batch, time):
+    def __init__(self, tokens: ArrayLike, batch: int, time: int):
         array = np.asarray(tokens)
         if array.ndim != 1 or array.dtype.kind not in "ui":
             raise TypeError(f"tokens must be one axis of integers, got shape {array.shape} of {array.dtype}")
@@ -66,7 +67,7 @@ class _Batches:
             yield self.batch(step)
             step += 1
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return self.iterate()
 
     def fresh_rows(self, step: int) -> np.ndarray:
@@ -112,7 +113,7 @@ class RandomBatches(_Batches):
     of any step is had without drawing those before it.
     """
 
-    def __init__(self, tokens, batch: int, time: int, seed: int = 0):
+    def __init__(self, tokens: ArrayLike, batch: int, time: int, seed: int = 0):
         super().__init__(tokens, batch, time)
         self._require(self.time + 1, f"a window of time={self.time}")
         self.seed = _seed(seed)
@@ -160,7 +161,7 @@ class ContiguousBatches(_Batches):
     often whenever training has become twice as long, down to once in 64, since what a long memory is worth is learned late.
     """
 
-    def __init__(self, tokens, batch: int, time: int, seed: int | None = None):
+    def __init__(self, tokens: ArrayLike, batch: int, time: int, seed: int | None = None):
         super().__init__(tokens, batch, time)
         self._require(self.batch_size * self.time + 1, f"one window in each of batch={self.batch_size} rows of time={self.time}")
         self.seed = None if seed is None else _seed(seed)
@@ -208,7 +209,7 @@ class EvaluationBatches(_Batches):
     loss of the stream is ``sum(loss_s * n_s) / total_targets`` with n_s targets in batch s, ``(targets != IGNORE).sum()``.
     """
 
-    def __init__(self, tokens, batch: int, time: int, carried: bool = True):
+    def __init__(self, tokens: ArrayLike, batch: int, time: int, carried: bool = True):
         super().__init__(tokens, batch, time)
         self._require(2, "a target to evaluate")
         self.carried = carried
@@ -229,10 +230,10 @@ class EvaluationBatches(_Batches):
         """Whether a carried state must be dropped before a step."""
         return not self.carried or step == 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.epoch_steps
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         return (self.batch(step) for step in range(self.epoch_steps))
 
 

@@ -1,4 +1,4 @@
-"""Downloads: resumed where they stopped, checked, and never in the place of a file that was there."""
+"""Downloads: resumed where they stopped, checked, and never in place of a file that was there."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ def _bring(entry: Corpus, part: str, progress: bool | None) -> None:
     if resumed and file_hash(part) != entry.sha256:  # the first part may have been of something else: once more from nothing
         os.truncate(part, 0)
         _download(entry, part, progress)
-    found = file_hash(part)
-    if found != entry.sha256:
+    digest = file_hash(part)
+    if digest != entry.sha256:
         os.remove(part)
-        raise ValueError(f"{entry.url} is not {entry.name} any more: sha256 {found}, wanted {entry.sha256}; {entry.by_hand()}")
+        raise ValueError(f"{entry.url} is not {entry.name} any more: sha256 {digest}, wanted {entry.sha256}; {entry.by_hand()}")
     if fault != "missing":
         os.replace(entry.path, _aside(entry.path))
     os.replace(part, entry.path)
@@ -121,7 +121,7 @@ def _is_at(descriptor: int, path: str) -> bool:
 
 
 def _quiet(progress: bool | None) -> bool:
-    return not (bars.wanted() if progress is None else progress)
+    return not (bars.can_draw() if progress is None else progress)
 
 
 def _say(progress: bool | None, text: str) -> None:

@@ -15,10 +15,12 @@ import io
 import os
 import sys
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import IO, NamedTuple
 
 from minilm.files import unpacked_limit
+from minilm.typing import PathLike
 
 __all__ = ["REFUSE", "BadRow", "BadRows", "Line", "lines", "opened", "whole_text"]
 
@@ -52,14 +54,14 @@ class BadRows:
     def __enter__(self) -> BadRows:
         return self
 
-    def __exit__(self, kind, error, traceback) -> bool:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> bool:
         if not self.skip or not isinstance(error, BadRow):
             return False
         self.first = self.first or str(error)
         self.count += 1
         return True
 
-    def require(self, rows, message: str) -> None:
+    def require(self, rows: Sequence, message: str) -> None:
         """ValueError with `message` where there are no rows; with the first bad one where that is why."""
         if not rows:
             raise ValueError(f"all of the {self.count:,} rows are bad; the first: {self.first}" if self.count else message)
@@ -94,7 +96,7 @@ class Line(NamedTuple):
 
 
 @contextlib.contextmanager
-def opened(path):
+def opened(path: PathLike) -> Iterator[IO[bytes]]:
     """A file to read bytes from, unpacked where its name or its content is gzip's; "-" is the standard input."""
     name = os.fspath(path)
     with contextlib.ExitStack() as stack:
@@ -151,7 +153,7 @@ def opened_raw(name: str):
     return contextlib.nullcontext(buffer)
 
 
-def lines(path) -> Iterator[Line]:
+def lines(path: PathLike) -> Iterator[Line]:
     r"""The lines of a file: "\n" or "\r\n" ends them, or "\r" where there is no "\n" at all.
 
     Parameters
@@ -186,7 +188,7 @@ def _contents(file) -> Iterator[bytes]:
         yield content.rstrip(b"\r\n")
 
 
-def whole_text(path) -> str:
+def whole_text(path: PathLike) -> str:
     """All of a UTF-8 file, without a byte order mark.
 
     Raises

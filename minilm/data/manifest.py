@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
 
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
+from minilm.mistaken import did_you_mean
+from minilm.typing import PathLike
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +38,8 @@ class Corpus:
         size = os.path.getsize(self.path)
         if size != self.bytes:
             return f"{size:,} bytes, wanted {self.bytes:,}"
-        found = file_hash(self.path)
-        return None if found == self.sha256 else f"sha256 {found[:16]}..., wanted {self.sha256[:16]}..."
+        digest = file_hash(self.path)
+        return None if digest == self.sha256 else f"sha256 {digest[:16]}..., wanted {self.sha256[:16]}..."
 
     def by_hand(self) -> str:
         """What somebody without a network has to do."""
@@ -64,15 +65,15 @@ def corpora() -> dict[str, Corpus]:
 
 def _manifest(path: str) -> dict[str, Corpus]:
     """The corpora that a manifest lists; ValueError that names the file if it is damaged."""
-    entries, found = read_json(path).get("corpora"), {}
+    entries, by_name = read_json(path).get("corpora"), {}
     if not isinstance(entries, list):
         raise ValueError(f"{path}: 'corpora' must be a list, got {type(entries).__name__}; install minilm again")
     for number, entry in enumerate(entries):
         wrong = _wrong(entry)
         if wrong:
             raise ValueError(f"{path}: corpora[{number}]: {wrong}; install minilm again")
-        found[entry["name"]] = Corpus(**entry)
-    return found
+        by_name[entry["name"]] = Corpus(**entry)
+    return by_name
 
 
 def _wrong(entry) -> str | None:
@@ -94,13 +95,11 @@ def named(name: str) -> Corpus:
     """The corpus of a name; ValueError with the nearest name if there is none."""
     known = corpora()
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"there is no corpus {name!r}; {hint}")
+        raise ValueError(f"there is no corpus {name!r}; {did_you_mean(name, known)}")
     return known[name]
 
 
-def corpus(name_or_path) -> str:
+def corpus(name_or_path: PathLike) -> str:
     """The path of a text.
 
     Parameters

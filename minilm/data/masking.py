@@ -22,8 +22,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.data.batching import IGNORE, _Batches, _count, _seed
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["MaskingIds", "PretrainingBatches", "mask_tokens", "masked_places"]
 
@@ -41,18 +43,18 @@ class MaskingIds(NamedTuple):
     special: tuple[int, ...]  # all that are never masked, nor put in another's place
 
     @classmethod
-    def of(cls, tokenizer) -> MaskingIds:
+    def of(cls, tokenizer: Tokenizer) -> MaskingIds:
         """Those of a tokenizer; ValueError if it lacks one."""
-        found = {}
+        ids = {}
         for role in ("cls", "sep", "mask", "pad"):
-            found[role] = getattr(tokenizer, f"{role}_token_id", None)
-            if found[role] is None:
+            ids[role] = getattr(tokenizer, f"{role}_token_id", None)
+            if ids[role] is None:
                 raise ValueError(
                     f"{type(tokenizer).__name__} has no {role}_token, which masked language models need: "
                     "tokenizer.kind must be 'wordpiece'"
                 )
         special = tuple(tokenizer.token_to_id(token) for token in tokenizer.special_tokens)
-        return cls(tokenizer.vocab_size, **found, special=special)
+        return cls(tokenizer.vocab_size, **ids, special=special)
 
 
 def _uniform(numbers: np.ndarray) -> np.ndarray:
@@ -130,7 +132,7 @@ class PretrainingBatches(_Batches):
     The random numbers are raw Philox 4x64-10 numbers of the key (seed, step).
     """
 
-    def __init__(self, tokens, batch: int, time: int, special: MaskingIds, seed: int = 0):
+    def __init__(self, tokens: ArrayLike, batch: int, time: int, special: MaskingIds, seed: int = 0):
         super().__init__(tokens, batch, time)
         if self.time < 8:
             raise ValueError(f"time must be at least 8, for two segments and three special tokens, got {time}")
@@ -138,7 +140,7 @@ class PretrainingBatches(_Batches):
         self.special, self.seed = special, _seed(seed)
         self.epoch_steps = max(1, -(-self.tokens.size // (self.batch_size * (self.time - 3))))
 
-    def batch(self, step: int):
+    def batch(self, step: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """(ids, targets, token_type_ids, key_mask, next_sentence) of a step."""
         B, T = self.batch_size, self.time
         key = np.array([self.seed, _count("step", step, 0)], np.uint64)  # (2,)

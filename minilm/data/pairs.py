@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Pair", "hold_out", "read_file", "read_parallel"]
 
@@ -32,19 +33,19 @@ class Pair(NamedTuple):
 
 
 def read_file(
-    path,
-    wanted: str = "source<TAB>target, or source_target",
+    path: PathLike,
+    layout: str = "source<TAB>target, or source_target",
     separator: str | None = None,
     columns: tuple[int, int] | None = None,
     bad_rows: BadRows = REFUSE,
 ) -> list[Pair]:
-    """A file of pairs, `wanted` on each line.
+    """A file of pairs, one a line.
 
     Parameters
     ----------
     path : str or os.PathLike
-    wanted : str
-        For the error.
+    layout : str
+        What a line looks like, for the message of an error.
     separator : str, optional
         A tab where at least half of the lines have one, otherwise "_", without it.
     columns : (int, int), optional
@@ -62,22 +63,22 @@ def read_file(
         separator = "\t" if columns or 2 * sum(b"\t" in line.content for line in rows) >= len(rows) else "_"
     for line in rows:
         with bad_rows:
-            pairs.append(_pair(line, wanted, separator, columns))
-    bad_rows.require(pairs, f"{os.fspath(path)}: an empty file; wanted lines of {wanted}")
+            pairs.append(_pair(line, layout, separator, columns))
+    bad_rows.require(pairs, f"{os.fspath(path)}: an empty file; wanted lines of {layout}")
     return pairs
 
 
-def _pair(line: Line, wanted: str, separator: str, columns: tuple[int, int] | None) -> Pair:
+def _pair(line: Line, layout: str, separator: str, columns: tuple[int, int] | None) -> Pair:
     text = line.text
     parts = text.split(separator) if separator == "\t" else text.rsplit(separator, 1)
     if columns is not None and len(parts) >= max(columns):
         parts = [parts[column - 1] for column in columns]
     elif len(parts) != 2 or columns is not None:
         came = f"{len(parts) - 1 or 'no'} tab{'s' * (len(parts) != 2)}" if separator == "\t" else 'no tab and no "_"'
-        raise BadRow(f"{line.where}: {came} in {text[:60]!r}; wanted {_columns(columns) or wanted}{_hint(parts, columns)}")
+        raise BadRow(f"{line.where}: {came} in {text[:60]!r}; wanted {_columns(columns) or layout}{_hint(parts, columns)}")
     source, target = (part.strip() for part in parts)
     if not source or not target:
-        raise BadRow(f"{line.where}: an empty {'target' if source else 'source'} in {text[:60]!r}; wanted {wanted}")
+        raise BadRow(f"{line.where}: an empty {'target' if source else 'source'} in {text[:60]!r}; wanted {layout}")
     return Pair(source, target)
 
 
@@ -91,7 +92,7 @@ def _hint(parts: Sequence[str], columns: tuple[int, int] | None) -> str:
 
 
 def read_parallel(
-    path, source: str | None = None, target: str | None = None, bad_rows: BadRows = REFUSE
+    path: PathLike, source: str | None = None, target: str | None = None, bad_rows: BadRows = REFUSE
 ) -> tuple[list[Pair], list[Pair] | None]:
     """Parallel text of a folder, or of all files whose paths begin with `path`: the part to train on, and to validate on.
 
@@ -120,12 +121,12 @@ def read_parallel(
     prefix = os.path.join(path, "") if os.path.isdir(path) else path
     folder, begin = os.path.split(prefix)
     names = sorted(name for name in os.listdir(folder or ".") if name.startswith(begin)) if os.path.isdir(folder or ".") else []
-    found: dict[str, dict[str, str]] = {}  # part -> language -> file
+    files: dict[str, dict[str, str]] = {}  # part -> language -> file
     for name in names:
         match = re.fullmatch(r"(\w+)\.(\w+?)(\.gz)?", name[len(begin) :])
         if match and match[2] != "gz":
-            found.setdefault(match[1], {})[match[2]] = os.path.join(folder, name)
-    languages = sorted(found.get("train", {}))
+            files.setdefault(match[1], {})[match[2]] = os.path.join(folder, name)
+    languages = sorted(files.get("train", {}))
     chosen = [source, target]
     if source is None or target is None:
         left = [language for language in languages if language not in chosen]
@@ -136,16 +137,16 @@ def read_parallel(
                 raise ValueError(f"{message}, or the settings source and target, which name the languages")
             raise FileNotFoundError(message)
         chosen = [language or left.pop(0) for language in chosen]
-    parts = [next((part for part in each if part in found), None) for each in (("train",), VALIDATION)]
+    parts = [next((part for part in each if part in files), None) for each in (("train",), VALIDATION)]
     read: list[list[Pair] | None] = []
     for part in parts:
         if part is None:
             read.append(None)
             continue
         for language in chosen:
-            if language not in found[part]:
+            if language not in files[part]:
                 raise FileNotFoundError(f"there is no {prefix}{part}.{language}, nor with .gz")
-        read.append(_both(*(found[part][language] for language in chosen), bad_rows))
+        read.append(_both(*(files[part][language] for language in chosen), bad_rows))
     if read[0] is None:
         raise FileNotFoundError(f"there are no {prefix}train.{chosen[0]} and {prefix}train.{chosen[1]}")
     return read[0], read[1]

@@ -7,13 +7,14 @@ import os
 
 from minilm.data.lines import STANDARD_INPUT, opened_raw
 from minilm.files import cache_folder, written_whole
+from minilm.typing import PathLike
 
 __all__ = ["on_disk"]
 
 DEVICES = ("/dev/", "/proc/")
 
 
-def on_disk(path) -> str:
+def on_disk(path: PathLike) -> str:
     """The path of a file that can be read again and again.
 
     Parameters

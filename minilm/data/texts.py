@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from minilm.data.manifest import corpus, file_hash
 from minilm.tokenizers.files import read_text
+from minilm.typing import PathLike
 
 
 class Text:
@@ -36,7 +37,7 @@ class Text:
     Iterating yields the text in pieces of about a megabyte, so memory does not grow with the file.
     """
 
-    def __init__(self, path, start: int = 0, stop: int | None = None, errors: str = "strict"):
+    def __init__(self, path: PathLike, start: int = 0, stop: int | None = None, errors: str = "strict"):
         self.path, self.start, self.stop, self.errors = os.fspath(path), start, stop, errors
         if start < 0 or (stop is not None and stop < start):
             raise ValueError(f"start and stop must be a range of characters, got {start} and {stop}")
@@ -108,6 +109,6 @@ class Text:
         return f"Text({self.path!r}, {self.start}, {self.stop}, errors={self.errors!r})"
 
 
-def text(name_or_path, errors: str = "strict") -> Text:
+def text(name_or_path: PathLike, errors: str = "strict") -> Text:
     """The text of a file, or of a corpus by its name (see `minilm.data.corpus`)."""
     return Text(corpus(name_or_path), errors=errors)

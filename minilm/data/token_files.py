@@ -12,6 +12,8 @@ import numpy as np
 
 from minilm.data.texts import Text, text
 from minilm.files import Hashed, cache_folder, written_whole
+from minilm.tokenizers import Tokenizer
+from minilm.typing import PathLike
 
 IN_MEMORY_BYTES = 1 << 26  # texts up to this size leave no file behind
 HEADER_BYTES = 128
@@ -19,7 +21,7 @@ NPY = b"\x93NUMPY"  # how a .npy file begins
 FORMAT_VERSION = 2  # part of a file's name: raise it when the same text would be encoded otherwise
 
 
-def tokens(source, tokenizer, folder=None, errors: str = "strict") -> np.ndarray:
+def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | None = None, errors: str = "strict") -> np.ndarray:
     """The ids of a text of any size.
 
     Parameters
@@ -95,7 +97,7 @@ def _is_whole(path: str) -> bool:
         return file.read() == digest.digest()
 
 
-def load_tokens(path) -> np.ndarray:
+def load_tokens(path: PathLike) -> np.ndarray:
     """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only."""
     _refuse_bare_numbers(path)
     path = os.fspath(path)

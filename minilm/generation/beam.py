@@ -1,33 +1,37 @@
-"""Beam search: the most probable continuation, nearly, instead of a random one.
+"""Beam search: the most probable texts, nearly, instead of one drawn at random.
 
 At every step each of the K beams is continued by every token, and of these K V texts the K most probable are kept::
 
     log P(w_1 ... w_n | prompt) = sum_t log softmax(logits_t)[w_t]
     score                       = log P / n^α
 
-Without an end token all texts have the same length n, and the length penalty α changes nothing. With one, a text among the K that
-ends is set aside, and the next one goes on in its place; log P alone (α = 0) favours short texts, α = 1 is the mean of log P
-a token.
+A text among the K that ends is set aside, and the next one goes on in its place. log P alone (α = 0) favours short texts; α = 1
+is the mean of log P a token. Where no token ends a text all have the same length, and α changes nothing.
 
-On a GPU the model's work, the sums and the choice of the best continuations are done there; once a token the host reads the few
-that were chosen, since which texts have ended, and whether the search is over, decides what is computed next.
+`search` is the algorithm, for one prompt of a language model (`beam_search`) and for many sources of an encoder-decoder
+(`minilm.generation.beam_targets`) alike. Sums and the choice of the best are computed where the model is; once a step the host
+reads the few that were chosen, since which texts have ended decides what is computed next.
 
-References: B. T. Lowerre, The Harpy speech recognition system, 1976; Y. Wu et al., Google's neural machine translation
-system, 2016 (length penalty; theirs is ((5 + n) / 6)^α, this one is Hugging Face's).
+References: B. T. Lowerre, The Harpy speech recognition system, 1976; A. Graves, Sequence transduction with recurrent neural
+networks, 2012; Y. Wu et al., Google's neural machine translation system, 2016 (length penalty; theirs is ((5 + n) / 6)^α, this
+one is Hugging Face's).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import bisect
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices
-from minilm.generation.loop import check_context, end_ids, read_prompt, ruled_out, there
+from minilm.generation.loop import check_context, end_ids, read_prompt, reordered, ruled_out
+from minilm.generation.protocol import LanguageModel
 from minilm.ops import checks, softmax
+from minilm.typing import Array, Ids
 
-__all__ = ["Hypothesis", "beam_search"]
+__all__ = ["Hypothesis", "beam_search", "search"]
 
 
 class Hypothesis(NamedTuple):
@@ -38,9 +42,136 @@ class Hypothesis(NamedTuple):
     score: float  # log_probability / n ** length_penalty
 
 
+def search(
+    model: LanguageModel,
+    logits: Array,
+    state: Any,
+    log_probabilities: Callable,
+    *,
+    tokens: int,
+    beams: int,
+    length_penalty: float,
+    ends: tuple[int, ...],
+) -> list[tuple[list[Hypothesis], list[Hypothesis]]]:
+    """Beam search from each of B states.
+
+    Parameters
+    ----------
+    model
+        ``model.step(ids, state)`` gives logits (N, V) after one more token of each text, and the next state.
+    logits, state
+        Logits (B, V) of the first token, and the model's state of B rows.
+    log_probabilities : callable
+        log P (N, V) of logits (N, V): log softmax, and -inf for what no text may hold.
+    tokens : int
+        Most tokens of a text.
+    beams : int
+        K, texts of each source that are followed.
+    length_penalty : float
+        α.
+    ends : tuple of int
+        The tokens that end a text.
+
+    Returns
+    -------
+    list of B pairs
+        The texts that have ended, and those that had not at `tokens`: at most K of each, best first, the token that ends among
+        their ids. The second list is empty where the search stopped early, as no longer text could come among the best K.
+
+    Raises
+    ------
+    ValueError
+        If logits hold a NaN.
+    """
+    B, V = logits.shape
+    ended: list[list[Hypothesis]] = [[] for _ in range(B)]
+    living: list[list[Hypothesis]] = [[] for _ in range(B)]
+    sources = np.arange(B)  # (M,) whose search goes on
+    texts = np.empty((B, 1, 0), np.int64)  # (M, k, n) what their beams have written: one beam at first, then up to K
+    totals = np.zeros((B, 1))  # (M, k) log P of each; -inf where there are fewer
+    rows = np.arange(B)[:, None]  # (M, k) the row of each in the state
+    for n in range(1, tokens + 1):
+        if n > 1:
+            ids, state = devices.to_device_of(model, texts[:, :, -1].reshape(-1)), reordered(state, rows.reshape(-1))
+            with devices.ids_are_checked():
+                logits, state = model.step(ids, state)  # (M k, V)
+        M, k = totals.shape
+        count = min(k * V, beams + len(ends) * k)  # C: for each text that might end one more that does not
+        sums, parents, drawn = _continuations(totals, log_probabilities(logits), count, n)  # (M, C) each
+        longer = np.concatenate([_columns(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
+
+        over = np.isin(drawn, ends)  # (M, C)
+        for m, c in np.argwhere(over[:, :beams] & (sums[:, :beams] > -np.inf)):
+            best = ended[sources[m]]
+            bisect.insort(best, _hypothesis(longer[m, c], sums[m, c], length_penalty), key=lambda text: -text.score)
+            del best[beams:]
+
+        on = np.argsort(over, axis=1, kind="stable")[:, : min(beams, k * V)]  # (M, k) the best of those that go on
+        texts, totals = _columns(longer, on), _columns(np.where(over, -np.inf, sums), on)  # (M, k, n), (M, k)
+        rows = np.arange(M)[:, None] * k + _columns(parents, on)  # (M, k)
+
+        most = totals[:, 0] / tokens**length_penalty  # (M,) no score can become better: log P only falls, and n <= tokens
+        least = np.array([ended[b][-1].score if len(ended[b]) == beams else -np.inf for b in sources])  # (M,) of the best K
+        sources, texts, totals, rows = (each[most > least] for each in (sources, texts, totals, rows))
+        if not len(sources):
+            break
+    for b, beams_of_b, sums_of_b in zip(sources, texts, totals, strict=True):
+        both = zip(beams_of_b, sums_of_b, strict=True)
+        living[b] = [_hypothesis(text, total, length_penalty) for text, total in both if total > -np.inf]
+    return list(zip(ended, living, strict=True))
+
+
+def _continuations(totals, log_p, count: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The `count` most probable continuations of each source, best first, on the host.
+
+    Parameters
+    ----------
+    totals : ndarray, shape (M, k)
+        log P of each beam.
+    log_p : ndarray, shape (M k, V)
+        That of each next token.
+    count, n : int
+        C, and the token's number, from 1.
+
+    Returns
+    -------
+    sums, parents, drawn : ndarray, shape (M, C)
+        log P, the beam that is continued, and the token.
+    """
+    (M, k), V = totals.shape, log_p.shape[1]
+    sums = (devices.to_device_of(log_p, totals)[:, :, None] + log_p.reshape(M, k, V)).reshape(M, k * V)
+    best = _largest(sums, count)  # (M, C)
+    broken = np.isnan(sums).any(axis=1)[:, None]  # (M, 1)
+    together = np.concatenate([np.take_along_axis(sums, best, axis=1), best, broken], axis=1)  # (M, 2C + 1) of float64
+    sums, best, broken = np.split(devices.to_host(together), [count, 2 * count], axis=1)  # the one wait of a step
+    if broken.any():
+        raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
+    return sums, *np.divmod(best.astype(np.int64), V)
+
+
+def _largest(x, count: int):
+    """Columns of the `count` largest numbers of each row of x (M, N), the largest first, of equal ones the first: (M, count)."""
+    if devices.on_gpu(x):
+        return devices.array_module(x).argsort(-x, axis=1, kind="stable")[:, :count]
+    columns = np.empty((len(x), count), np.int64)  # (M, count)
+    for row, out in zip(x, columns, strict=True):
+        some = np.flatnonzero(~(row < np.partition(row, -count)[-count]))  # with those that tie with the last among them
+        out[...] = some[np.argsort(-row[some], kind="stable")][:count]
+    return columns
+
+
+def _columns(array, columns):
+    """array[m, columns[m, c]] of an array (M, k, ...) and columns (M, C): (M, C, ...)."""
+    return array[np.arange(len(array))[:, None], columns]
+
+
+def _hypothesis(text, total, length_penalty: float) -> Hypothesis:
+    return Hypothesis(text.copy(), float(total), float(total) / len(text) ** length_penalty)
+
+
 def beam_search(
-    model,
-    ids,
+    model: LanguageModel,
+    ids: Ids,
     tokens: int = 200,
     beams: int = 4,
     *,
@@ -49,12 +180,12 @@ def beam_search(
     suppress: Iterable[int] = (),
     vocab_size: int | None = None,
 ) -> list[Hypothesis]:
-    """The best texts that a beam search finds, best first.
+    """The best texts that a beam search finds after a prompt, best first.
 
     Parameters
     ----------
     model : RNNLanguageModel
-        Or another with ``logits`` and ``step`` whose state is an array, or a tuple of arrays, (..., B, H).
+        Or another with ``logits`` and ``step`` whose state is an array, or a tuple of arrays, (..., B, H), or has ``reorder``.
     ids : ndarray of integers, shape (T,)
         The prompt, T >= 1.
     tokens : int
@@ -89,62 +220,13 @@ def beam_search(
     ends = end_ids(model, end)
     logits, state = read_prompt(model, ids[None])  # (1, V)
     without = ruled_out(model, logits, suppress, vocab_size)  # (S,)
-    texts = np.empty((1, 0), np.int64)  # (K, n) what the K beams have written
-    totals = np.zeros(1)  # (K,) their log P
-    ended: list[Hypothesis] = []
-    for n in range(1, tokens + 1):
-        if n > 1:
-            with devices.ids_are_checked():
-                logits, state = model.step(there(model, texts[:, -1]), state)  # (K, V)
-        each, _ = softmax.log_forward(logits.astype(np.float64))  # (K, V)
+
+    def log_probabilities(logits):
+        log_p, _ = softmax.log_forward(logits.astype(np.float64))  # (N, V)
         if without.size:
-            each[:, without] = -np.inf
-        count = min(each.size, beams + len(ends) * len(totals))  # for each text that might end one more that does not
-        best, sums = _best(there(model, totals)[:, None] + each, count)  # (K or more,) each
-        if best is None:
-            raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
-        parents, drawn = np.divmod(best, each.shape[1])
-        over = np.isin(drawn, ends)  # (K or more,)
-        for k in np.flatnonzero(over[:beams]):
-            ended.append(Hypothesis(np.append(texts[parents[k]], drawn[k]), float(sums[k]), float(sums[k]) / n**alpha))
-        ended = sorted(ended, key=lambda h: -h.score)[:beams]
-        on = np.flatnonzero(~over)[:beams]  # (K,)
-        texts = np.concatenate([texts[parents[on]], drawn[on, None]], axis=1)  # (K, n)
-        totals, state = sums[on], _rows(state, parents[on])
-        # log P only falls and n is at most `tokens`: whether any beam can still become better than what has ended
-        if not len(on) or (len(ended) == beams and totals.max() / tokens**alpha <= ended[-1].score):
-            return ended
-    living = [Hypothesis(text, float(total), float(total) / tokens**alpha) for text, total in zip(texts, totals, strict=True)]
-    return sorted(ended + living, key=lambda h: -h.score)[:beams]
+            log_p[:, without] = -np.inf
+        return log_p
 
-
-def _best(totals, count: int):
-    """The `count` most probable continuations among totals (K, V), best first: their numbers k V + v, and their log P.
-
-    Both lie on the host, and are None where there is a NaN.
-    """
-    flat = totals.reshape(-1)  # (K V,)
-    if devices.on_gpu(flat):
-        module = devices.array_module(flat)
-        best = module.argsort(-flat, kind="stable")[:count]  # (count,)
-        told = module.concatenate([flat[best], best.astype(np.float64), (flat != flat).any().astype(np.float64)[None]])
-        *told, wrong = told.get()  # the one wait of a token
-        flat, best = np.array(told[:count]), np.array(told[count:], np.int64)
-    else:
-        wrong = np.isnan(flat).any()
-        best = np.flatnonzero(flat >= np.partition(flat, -count)[-count])  # those that tie with the last among them
-        best = best[np.argsort(-flat[best], kind="stable")][:count]
-        flat = flat[best]
-    if wrong:
-        return None, None
-    return best[flat > -np.inf], flat[flat > -np.inf]
-
-
-def _rows(state, rows):
-    """The state of some of the texts: what its ``reorder`` gives, or of arrays the axis before the last, that of the batch."""
-    if hasattr(state, "reorder"):
-        return state.reorder(rows)
-    if isinstance(state, tuple):
-        return tuple(_rows(part, rows) for part in state)
-    module = devices.array_module(state)
-    return module.ascontiguousarray(state[..., rows if module is np else module.asarray(rows), :])
+    options = {"tokens": tokens, "beams": beams, "length_penalty": alpha, "ends": ends}
+    ((ended, living),) = search(model, logits, state, log_probabilities, **options)
+    return sorted(ended + living, key=lambda each: -each.score)[:beams]

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.generation.loop import there
+from minilm.models import BERTForPreTraining
 from minilm.ops import checks, softmax
+from minilm.tokenizers import WordPiece
 
 __all__ = ["Filling", "fill_mask"]
 
@@ -21,7 +22,7 @@ class Filling(NamedTuple):
     probability: float
 
 
-def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
+def fill_mask(model: BERTForPreTraining, tokenizer: WordPiece, text: str, top: int = 5) -> list[list[Filling]]:
     """The most probable tokens at each mask of a text.
 
     Parameters
@@ -54,10 +55,8 @@ def fill_mask(model, tokenizer, text: str, top: int = 5) -> list[list[Filling]]:
     if len(ids) > model.context:
         raise ValueError(f"text has {len(ids)} tokens with [CLS] and [SEP], more than the model's context of {model.context}")
     with devices.ids_are_checked():  # the tokenizer's ids are, and places are below T
-        logits, _ = model.logits(there(model, checks.ids("ids", ids[None], model.config.vocab_size)))  # (1, T, V)
-        p, _ = softmax.forward(logits[0, there(model, places)].astype(np.float64))  # (masks, V)
+        logits, _ = model.logits(devices.to_device_of(model, checks.ids("ids", ids[None], model.config.vocab_size)))  # (1, T, V)
+        p, _ = softmax.forward(logits[0, devices.to_device_of(model, places)].astype(np.float64))  # (masks, V)
     p = devices.to_host(p)[:, : tokenizer.vocab_size]  # ids from there on stand for nothing
     best = np.argsort(-p, axis=1, kind="stable")[:, :top]  # (masks, top)
-    return [
-        [Filling(tokenizer.id_to_token(id), int(id), float(row[id])) for id in mine] for row, mine in zip(p, best, strict=True)
-    ]
+    return [[Filling(tokenizer.id_to_token(id), int(id), float(row[id])) for id in ids] for row, ids in zip(p, best, strict=True)]

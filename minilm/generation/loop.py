@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices
 from minilm.generation.padding import left_padded
-from minilm.generation.sampling import check_options, drawn_ids
+from minilm.generation.protocol import LanguageModel
+from minilm.generation.sampling import drawn_ids
 from minilm.generation.writing import GraphedWriter, Writer
-from minilm.ops import checks
+from minilm.ops import checks, sampling
+from minilm.typing import Array, Ids
 
-__all__ = ["check_context", "end_ids", "read_prompt", "ruled_out", "stream_ids", "there"]
+__all__ = ["check_context", "end_ids", "read_prompt", "reordered", "ruled_out", "stream_ids"]
 
 WINDOW = 1024  # a prompt is read in pieces of so many tokens, so that memory does not grow with its length
 
 
 def stream_ids(
-    model,
-    ids,
+    model: LanguageModel,
+    ids: Ids | Sequence[Ids],
     tokens: int | None = 200,
     *,
     temperature: float = 1.0,
@@ -74,7 +77,7 @@ def stream_ids(
     The state after the prompt is computed once, and every further token costs one ``step``. Another B may change the last
     bits of the matrix products, and so, rarely, which token a number falls on.
     """
-    check_options(temperature, top_k, top_p)
+    temperature, *limits = sampling.checked_options(temperature, top_k, top_p)
     checks.whole("seed", seed, 0, 2**64)
     if tokens is not None:
         checks.whole("tokens", tokens, 0, 2**63)
@@ -85,7 +88,7 @@ def stream_ids(
         checks.whole("vocab_size", vocab_size, 1, 2**31)
     graphed = checks.flag("cuda_graphs", cuda_graphs) and getattr(model, "device", "cpu") == "cuda"
     writer = GraphedWriter if graphed else Writer
-    options = (0 if greedy else temperature, top_k, top_p)
+    options = (0 if greedy else temperature, *limits)
     return _stream(model, ids, mask, tokens, options, seed, (suppressed, vocab_size), block, writer)
 
 
@@ -104,7 +107,7 @@ def _prompts(model, ids):
     return ids, mask
 
 
-def check_context(model, length: int) -> None:
+def check_context(model: LanguageModel, length: int) -> None:
     """ValueError if a prompt of so many tokens is longer than the model's context, or the model does not write at all."""
     if not hasattr(model, "step"):
         raise ValueError(f"a {type(model).__name__} does not write: it predicts no next token")
@@ -128,14 +131,16 @@ def _stream(model, ids, mask, tokens, options, seed, without, block, writer):
         yield from together
 
 
-def ruled_out(model, logits, suppress, vocab_size: int | None = None):
+def ruled_out(model: LanguageModel, logits: Array, suppress: Iterable[int], vocab_size: int | None = None) -> Ids:
     """The ids that are never drawn, (S,), on the model's device: `suppress`, and those of logits (B, V) from `vocab_size` on."""
     V = logits.shape[1]
     suppress = checks.ids("suppress", _whole_ids("suppress", suppress), V)
-    return there(model, np.union1d(suppress, np.arange(V if vocab_size is None else vocab_size, V)).astype(np.int64))
+    return devices.to_device_of(
+        model, np.union1d(suppress, np.arange(V if vocab_size is None else vocab_size, V)).astype(np.int64)
+    )
 
 
-def end_ids(model, end=None) -> tuple[int, ...]:
+def end_ids(model: LanguageModel, end: int | Iterable[int] | None = None) -> tuple[int, ...]:
     """The ids that end a text: `end`, one or several; None stands for those that the model's folder names, if any."""
     if end is None:
         return tuple(getattr(model, "end_ids", ()))
@@ -146,12 +151,7 @@ def _whole_ids(name: str, ids) -> np.ndarray:
     return np.array([checks.whole(name, id, 0, 2**31) for id in ids], np.int64)  # (N,)
 
 
-def there(model, array):
-    """An array of the host on the model's device; models of other makes, which say nothing of one, compute on the host."""
-    return devices.to_device(array) if getattr(model, "device", "cpu") == "cuda" else array
-
-
-def read_prompt(model, ids, mask=None):
+def read_prompt(model: LanguageModel, ids: Ids, mask: Array | None = None) -> tuple[Array, Any]:
     """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state.
 
     ids and mask lie on the host, what is returned on the model's device.
@@ -160,7 +160,7 @@ def read_prompt(model, ids, mask=None):
         ids = checks.ids("ids", ids, model.config.vocab_size)  # on the host, once
     if mask is not None and model.carries_state:
         return _read_by_length(model, ids, mask)
-    ids = there(model, ids)
+    ids = devices.to_device_of(model, ids)
     with devices.ids_are_checked():
         state = model.initial_state(len(ids))
         if mask is not None:
@@ -176,14 +176,25 @@ def _read_by_length(model, ids, mask):
     for length in np.unique(lengths):
         rows.append(np.flatnonzero(lengths == length))
         parts.append(read_prompt(model, ids[rows[-1], ids.shape[1] - length :]))
-    order = there(model, np.argsort(np.concatenate(rows)))  # (B,)
+    order = np.argsort(np.concatenate(rows))  # (B,)
     logits, states = zip(*parts, strict=True)
-    return _joined(logits, order), _joined(states, order)
+    return reordered(_joined(logits), order), reordered(_joined(states), order)
 
 
-def _joined(parts, order):
-    """Arrays (..., B_i, H), or tuples of such, as one of all B rows, in another order."""
+def _joined(parts):
+    """Arrays (..., B_i, H), or tuples of such, as one of all B rows."""
     if isinstance(parts[0], tuple):
-        return tuple(_joined(each, order) for each in zip(*parts, strict=True))
-    module = devices.array_module(parts[0])
-    return module.ascontiguousarray(module.concatenate(parts, axis=-2)[..., order, :])
+        return tuple(_joined(each) for each in zip(*parts, strict=True))
+    return np.concatenate(parts, axis=-2)
+
+
+def reordered(state: Any, rows: Ids) -> Any:
+    """A model's state of some of its texts, by their numbers `rows` (N,) on the host; one may come several times.
+
+    It is what the state's ``reorder`` gives, or those rows of arrays (..., B, H), alone or in tuples.
+    """
+    if hasattr(state, "reorder"):
+        return state.reorder(rows)
+    if isinstance(state, tuple):
+        return tuple(reordered(part, rows) for part in state)
+    return checks.kernel_ready(state[..., devices.to_device_of(state, rows), :])

@@ -7,12 +7,31 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from minilm.generation.loop import end_ids, stream_ids
+from minilm.generation.protocol import LanguageModel
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
+from minilm.typing import Ids
 
 __all__ = ["Continuation", "generate", "generate_many", "prompt_ids", "stream"]
 
 
-def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, end=None, **options) -> str:
+def generate(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str = "",
+    tokens: int | None = 200,
+    *,
+    stop: str | Iterable[str] | None = None,
+    end: int | Iterable[int] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    greedy: bool = False,
+    suppress: Iterable[int] = (),
+    block: int = 16,
+    cuda_graphs: bool = False,
+) -> str:
     """What the model writes after `prompt`.
 
     Parameters
@@ -30,7 +49,7 @@ def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, st
     end : int or iterable of int, optional
         Ids of tokens that end the text and are no part of it. Without it the end of text that a pretrained model's folder
         names; () for none.
-    temperature, top_k, top_p, seed, greedy, suppress
+    temperature, top_k, top_p, seed, greedy, suppress, block, cuda_graphs
         See `stream_ids`. Ids of the model that the tokenizer lacks are never drawn.
 
     Returns
@@ -47,17 +66,63 @@ def generate(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, st
     --------
     >>> generate(model, tokenizer, "Once upon a ", tokens=100, temperature=0.8, top_p=0.95, seed=1)
     """
-    return "".join(stream(model, tokenizer, prompt, tokens, stop=stop, end=end, **options))
+    pieces = stream(
+        model,
+        tokenizer,
+        prompt,
+        tokens,
+        stop=stop,
+        end=end,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        greedy=greedy,
+        suppress=suppress,
+        block=block,
+        cuda_graphs=cuda_graphs,
+    )
+    return "".join(pieces)
 
 
-def stream(model, tokenizer, prompt: str = "", tokens: int | None = 200, *, stop=None, end=None, **options) -> Iterator[str]:
+def stream(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str = "",
+    tokens: int | None = 200,
+    *,
+    stop: str | Iterable[str] | None = None,
+    end: int | Iterable[int] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    greedy: bool = False,
+    suppress: Iterable[int] = (),
+    block: int = 16,
+    cuda_graphs: bool = False,
+) -> Iterator[str]:
     """`generate`, piece by piece: each non-empty piece of text comes as soon as no later token can change it.
 
     Text that may be the beginning of a `stop` string is held back until that is decided.
     """
     ids = prompt_ids(tokenizer, prompt)  # (T,)
     text = Continuation(tokenizer, prompt, ids, _stops(stop), end_ids(model, end))
-    return _pieces(stream_ids(model, ids[None], tokens, vocab_size=tokenizer.vocab_size, **options), text)
+    drawn = stream_ids(
+        model,
+        ids[None],
+        tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        greedy=greedy,
+        suppress=suppress,
+        vocab_size=tokenizer.vocab_size,
+        block=block,
+        cuda_graphs=cuda_graphs,
+    )
+    return _pieces(drawn, text)
 
 
 def _pieces(drawn, text):
@@ -73,13 +138,28 @@ def _pieces(drawn, text):
 
 
 def generate_many(
-    model, tokenizer, prompt: str | list[str] = "", count: int = 1, tokens: int | None = 200, *, stop=None, end=None, **options
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str | list[str] = "",
+    count: int = 1,
+    tokens: int | None = 200,
+    *,
+    stop: str | Iterable[str] | None = None,
+    end: int | Iterable[int] | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+    greedy: bool = False,
+    suppress: Iterable[int] = (),
+    block: int = 16,
+    cuda_graphs: bool = False,
 ) -> list[str]:
     """Continuations of one prompt or of several, drawn side by side as one batch.
 
     Parameters
     ----------
-    model, tokenizer, tokens, stop, end, **options
+    model, tokenizer, tokens, stop, end, temperature, top_k, top_p, seed, greedy, suppress, block, cuda_graphs
         See `generate`, which gives the first of them (see the note in `stream_ids` on the last bits).
     prompt : str or list of str
         Each of several is continued as if it stood alone.
@@ -96,18 +176,32 @@ def generate_many(
         raise ValueError("prompt must be a str, or a list of at least one, got none")
     ids = [prompt_ids(tokenizer, each) for each in prompts]  # (T_b,) each
     endings = _stops(stop), end_ids(model, end)
-    texts = [Continuation(tokenizer, each, mine, *endings) for each, mine in zip(prompts, ids, strict=True)]
-    found = [""] * len(prompts)
-    for drawn in stream_ids(model, ids, tokens, vocab_size=tokenizer.vocab_size, **options):  # (B,)
+    texts = [Continuation(tokenizer, each, encoded, *endings) for each, encoded in zip(prompts, ids, strict=True)]
+    results = [""] * len(prompts)
+    steps = stream_ids(
+        model,
+        ids,
+        tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        seed=seed,
+        greedy=greedy,
+        suppress=suppress,
+        vocab_size=tokenizer.vocab_size,
+        block=block,
+        cuda_graphs=cuda_graphs,
+    )
+    for drawn in steps:  # (B,)
         for b, text in enumerate(texts):
             if not text.ended:
-                found[b] += text.feed(drawn[b])
+                results[b] += text.feed(drawn[b])
         if all(text.ended for text in texts):
-            return found
-    return [text + rest.flush() for text, rest in zip(found, texts, strict=True)]
+            return results
+    return [text + rest.flush() for text, rest in zip(results, texts, strict=True)]
 
 
-def prompt_ids(tokenizer, prompt: str) -> np.ndarray:
+def prompt_ids(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
     """What the model reads first: the prompt's ids, or for an empty prompt the token that begins a line; (T,), T >= 1."""
     ids = tokenizer.encode(prompt)  # (T,)
     if ids.size:
@@ -125,24 +219,24 @@ class Continuation:
         Whether a stop string or a token that ends texts has come; nothing comes after it.
     """
 
-    def __init__(self, tokenizer, prompt: str, ids, stops: tuple[str, ...] = (), ends: tuple[int, ...] = ()):
+    def __init__(self, tokenizer: Tokenizer, prompt: str, ids: Ids, stops: tuple[str, ...] = (), ends: tuple[int, ...] = ()):
         self._stream = tokenizer.decode_stream()
         shown = self._stream.feed(ids)  # it goes on where the prompt ends: a word after a word begins with a space
         # decoding may drop white space at the end of the prompt: the text has it already, so the next token brings none
-        self._space_is_there = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
+        self._drop_space = prompt[-1:].isspace() and not shown.endswith(prompt[-1])
         self._stops, self._ends = stops, frozenset(ends)
         self._held = ""
         self.ended = False
 
-    def feed(self, id) -> str:
+    def feed(self, id: int) -> str:
         """The text that one more token makes certain."""
         if int(id) in self._ends:
             text = self.flush()
             self.ended = True
             return text
         text = self._stream.feed(id)
-        if self._space_is_there and text:
-            text, self._space_is_there = text.removeprefix(" "), False
+        if self._drop_space and text:
+            text, self._drop_space = text.removeprefix(" "), False
         return self._until_stop(text)
 
     def flush(self) -> str:

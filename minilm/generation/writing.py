@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm import devices
-from minilm.generation.sampling import draw
+from minilm.generation.protocol import LanguageModel
+from minilm.generation.sampling import sample_ids
 from minilm.ops.cuda.graphs import capture, own_stream, renew
 from minilm.random import Key
+from minilm.typing import Array, Ids
 
 __all__ = ["GraphedWriter", "Writer"]
 
@@ -30,7 +34,7 @@ class Writer:
         Temperature, top_k and top_p.
     """
 
-    def __init__(self, model, logits, state, suppressed, seed: int, options: tuple):
+    def __init__(self, model: LanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
         self.model, self.logits, self.state = model, logits, state
         self.suppressed, self.seed, self.options = suppressed, seed, options
         self.drawn = None
@@ -50,7 +54,7 @@ class Writer:
     def _draw(self, logits, key):
         if self.suppressed.size:
             logits[:, self.suppressed] = -np.inf
-        return draw(logits, key, *self.options)  # (B,)
+        return sample_ids(logits, key, *self.options)  # (B,)
 
 
 class GraphedWriter(Writer):
@@ -62,10 +66,10 @@ class GraphedWriter(Writer):
     kernel must know on the host where a band begins.
     """
 
-    def __init__(self, *arguments):
+    def __init__(self, model: LanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
         import cupy
 
-        super().__init__(*arguments)
+        super().__init__(model, logits, state, suppressed, seed, options)
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._captured = None
         self._graphable = getattr(self.model.config, "band", None) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import itertools
 import time
@@ -20,6 +19,7 @@ from minilm.gradcheck.cases import LAYERS, MODELS
 from minilm.gradcheck.check import check
 from minilm.gradcheck.report import Report
 from minilm.gradcheck.subjects import Subject, subject_of
+from minilm.mistaken import did_you_mean
 
 EMULATED = "emulated"  # the GPU's implementation, on a CPU that plays a GPU
 
@@ -82,18 +82,18 @@ def _op_tasks(op) -> Iterator[Task]:
 
 def _module_tasks(cases: dict[str, Callable]) -> Iterator[Task]:
     for label, build in cases.items():
-        thing, inputs, options = build()
-        yield Task(label, subject_of(thing, inputs, options), None)
+        module, inputs, options = build()
+        yield Task(label, subject_of(module, inputs, options), None)
 
 
 def catalogue() -> dict[str, tuple[str, Callable[[], Iterator[Task]]]]:
     """name -> (kind, function that yields its tasks), in reading order."""
     from minilm.ops import registry
 
-    found = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
+    tasks: dict = {op.name: ("op", lambda op=op: _op_tasks(op)) for op in registry().values() if op.backward}
     for kind, things in (("layer", LAYERS), ("model", MODELS)):
-        found.update({name: (kind, lambda cases=cases: _module_tasks(cases)) for name, cases in things.items()})
-    return found
+        tasks.update({name: (kind, lambda cases=cases: _module_tasks(cases)) for name, cases in things.items()})
+    return tasks
 
 
 def select(names) -> list[str]:
@@ -107,10 +107,7 @@ def select(names) -> list[str]:
     known = list(catalogue())
     for name in names:
         if name not in known:
-            folded = {k.lower(): k for k in reversed(known)}
-            near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
-            hint = f"did you mean {folded[near[0]]}?" if near else f"known are: {', '.join(known)}"
-            raise ValueError(f"gradcheck knows no op, layer or model named {name!r}; {hint}")
+            raise ValueError(f"there is no op, layer or model {name!r}; {did_you_mean(name, known)}")
     return list(dict.fromkeys(names)) or known
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from minilm.gradcheck import differences
@@ -15,16 +18,24 @@ DIRECTIONS = 3
 FLOOR = 1e-4  # of the size that a gradient would have if the arguments moved the outputs by their own size
 
 
-def gradcheck(thing, *inputs, tolerance=1e-8, method=None, seed=0, differentiable=None, **options) -> Report:
+def gradcheck(
+    target: Any,
+    *inputs: Any,
+    tolerance: float = 1e-8,
+    method: str | None = None,
+    seed: int = 0,
+    differentiable: Sequence[str] | None = None,
+    **options: Any,
+) -> Report:
     """Compare the gradients of any forward/backward pair with finite differences in float64.
 
     Parameters
     ----------
-    thing : object
+    target : object
         What is checked: an op (``ops.lstm``), a `Pair` or a tuple of two functions, a layer, a model, or any object
         with ``y, saved = forward(...)`` and ``gradients = backward(dy, saved)``. Outputs are an array or a tuple of
         arrays, and the cotangent has the same form. A model returns a loss, and its ``backward(saved)`` takes no
-        cotangent. A thing with ``parameters`` (a mapping with ``gradient_flat`` and ``gradients``, as layers have) is
+        cotangent. A target with ``parameters`` (a mapping with ``gradient_flat`` and ``gradients``, as layers have) is
         checked by these as well.
     *inputs, **options
         Arguments of forward. Arrays of floats (also in tuples) are differentiated, in the order of forward's
@@ -48,7 +59,7 @@ def gradcheck(thing, *inputs, tolerance=1e-8, method=None, seed=0, differentiabl
     Raises
     ------
     TypeError
-        If `thing` has no forward and backward, the inputs do not fit, or the outputs are not float64 all the same.
+        If `target` has no forward and backward, the inputs do not fit, or the outputs are not float64 all the same.
     ValueError
         If there is nothing to differentiate, or a name or number here makes no sense.
 
@@ -80,7 +91,7 @@ def gradcheck(thing, *inputs, tolerance=1e-8, method=None, seed=0, differentiabl
         raise ValueError(f"method must be None, 'jacobian' or 'directions', got {method!r}")
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie in (0, 1), got {tolerance!r}")
-    return check(subject_of(thing, inputs, options, differentiable), tolerance, method, seed)
+    return check(subject_of(target, inputs, options, differentiable), tolerance, method, seed)
 
 
 def check(subject: Subject, tolerance=1e-8, method=None, seed=0) -> Report:
@@ -104,7 +115,7 @@ class Tangents:
     cotangents : ndarray, shape (K, M)
         For M outputs.
     scales : dict of str to float
-        Size of the gradient by each argument.
+        Size of the gradient with respect to each argument.
     """
 
     def __init__(self, subject: Subject, method: str, rng, most: int = COTANGENTS):

@@ -71,7 +71,7 @@ def derivative(function, step: float, scale: float = 1.0) -> np.ndarray:
             best, best_doubt = value, doubt
         if doubt <= TRUSTED * max(float(np.abs(value).max()), 1e-3 * scale):
             break
-    return best
+    return best  # type: ignore[return-value]  # one attempt is better than none
 
 
 def jacobian(outputs, array: np.ndarray, size: float) -> np.ndarray:

@@ -16,8 +16,8 @@ def run_functions(subject) -> None:
 
 def run_module(subject) -> None:
     """Let a copy of a layer or model compute on the GPU, with the host's parameters and gradients at each call."""
-    twin = copy.deepcopy(subject.thing).to("cuda")
-    on_host, on_gpu = subject.thing.parameters, twin.parameters
+    twin = copy.deepcopy(subject.module).to("cuda")
+    on_host, on_gpu = subject.module.parameters, twin.parameters
 
     def with_parameters_of_host(function):
         def call(*arguments, **options):

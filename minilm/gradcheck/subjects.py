@@ -21,7 +21,7 @@ class Subject:
     arrays : dict of str to ndarray
         What is differentiated: the float arguments, and the parameters of a layer or model (by reference: moving
         their numbers moves the layer).
-    thing : object or None
+    module : object or None
         The layer or model, if it is one.
     scalar : bool
         Whether the output is a loss, whose backward takes no cotangent.
@@ -29,7 +29,7 @@ class Subject:
 
     def __init__(self, name, forward: Callable, backward: Callable, arguments: dict[str, Any], differentiable, parameters=None):
         self.name = name
-        self.thing = getattr(forward, "__self__", None)  # the layer or model that they belong to
+        self.module = getattr(forward, "__self__", None)  # the layer or model that they belong to
         self._forward = forward
         self._backward = backward
         # moved in place, so copies; an argument given as parameters' own array would otherwise be moved with it
@@ -49,9 +49,9 @@ class Subject:
 
     def forward(self):
         """(outputs, saved) at the present contents of `arrays`."""
-        given = self._arguments
-        positional = [given[k] for k in given if isinstance(k, int)]
-        result = self._forward(*positional, **{k: v for k, v in given.items() if not isinstance(k, int)})
+        arguments = self._arguments
+        positional = [arguments[k] for k in arguments if isinstance(k, int)]
+        result = self._forward(*positional, **{k: v for k, v in arguments.items() if not isinstance(k, int)})
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"forward of {self.name} must return (outputs, saved), got {type(result).__name__}")
         return result
@@ -64,12 +64,12 @@ class Subject:
         if self._parameters is not None:
             _gradients(self._parameters)[...] = 0
         returned = self._backward(saved) if self.scalar else self._backward(cotangents, saved)
-        found = [g for _, g in leaves(returned) if g is not None]
+        arrays = [g for _, g in leaves(returned) if g is not None]
         problems = []
-        if len(found) != len(self._order):
-            wanted = ", ".join(f"d{k}" for k in self._order) or "none"
-            problems.append(f"backward returned {len(found)} gradients, wanted {len(self._order)} ({wanted})")
-        gradients = dict(zip(self._order, found, strict=False))
+        if len(arrays) != len(self._order):
+            names = ", ".join(f"d{k}" for k in self._order) or "none"
+            problems.append(f"backward returned {len(arrays)} gradients, wanted {len(self._order)} ({names})")
+        gradients = dict(zip(self._order, arrays, strict=False))
         if self._parameters is not None:
             gradients.update(_named_gradients(self._parameters))
         return gradients, problems
@@ -106,23 +106,23 @@ def _takes_only_saved(backward) -> bool:
     return len(needed) == 1 and not any(p.kind is p.VAR_POSITIONAL for p in parameters)
 
 
-def subject_of(thing, inputs: tuple, options: Mapping[str, Any], differentiable=None) -> Subject:
-    """The subject for `thing`; see `minilm.gradcheck` for what it may be."""
-    thing = _widened(thing)
-    if isinstance(thing, tuple) and len(thing) == 2 and not hasattr(thing, "forward"):
-        forward, backward = thing
+def subject_of(target, inputs: tuple, options: Mapping[str, Any], differentiable=None) -> Subject:
+    """The subject for `target`; see `minilm.gradcheck` for what it may be."""
+    target = _widened(target)
+    if isinstance(target, tuple) and len(target) == 2 and not hasattr(target, "forward"):
+        forward, backward = target
     else:
-        forward, backward = getattr(thing, "forward", None), getattr(thing, "backward", None)
+        forward, backward = getattr(target, "forward", None), getattr(target, "backward", None)
     if not callable(forward) or not callable(backward):
-        raise TypeError(f"thing must have forward and backward, or be a pair of functions, got {type(thing).__name__}")
-    name = _name_of(thing, forward)
+        raise TypeError(f"target must have forward and backward, or be a pair of functions, got {type(target).__name__}")
+    name = _name_of(target, forward)
     arguments = _bind(forward, inputs, options, name)
     if differentiable is None:
         differentiable = [k for k, v in arguments.items() if any(isinstance(a, np.ndarray) for a in floats(v))]
     for k in differentiable:
         if k not in arguments:
             raise ValueError(f"differentiable names {k!r}, which is no argument of this call of {name}: {', '.join(arguments)}")
-    parameters = getattr(thing, "parameters", None)
+    parameters = getattr(target, "parameters", None)
     if not (isinstance(parameters, Mapping) and hasattr(parameters, "gradient_flat")):
         parameters = None
     subject = Subject(name, forward, backward, arguments, differentiable, parameters)
@@ -140,12 +140,12 @@ def subject_of(thing, inputs: tuple, options: Mapping[str, Any], differentiable=
     return subject
 
 
-def _widened(thing):
+def _widened(target):
     """A layer or model with float32 parameters as a copy in float64; all else as it is."""
-    parameters = getattr(thing, "parameters", None)
-    if getattr(parameters, "dtype", None) == np.float32 and len(parameters) and hasattr(thing, "to"):
-        return copy.deepcopy(thing).to(np.float64)
-    return thing
+    parameters = getattr(target, "parameters", None)
+    if getattr(parameters, "dtype", None) == np.float32 and len(parameters) and hasattr(target, "to"):
+        return copy.deepcopy(target).to(np.float64)
+    return target
 
 
 def _bind(forward, inputs, options, name) -> dict[str, Any]:
@@ -170,12 +170,12 @@ def _bind(forward, inputs, options, name) -> dict[str, Any]:
     return arguments
 
 
-def _name_of(thing, forward) -> str:
-    name = getattr(thing, "name", None)
+def _name_of(target, forward) -> str:
+    name = getattr(target, "name", None)
     if isinstance(name, str):
         return name
-    if inspect.ismodule(thing):
-        return thing.__name__.rpartition(".")[2]
-    if isinstance(thing, tuple):
+    if inspect.ismodule(target):
+        return target.__name__.rpartition(".")[2]
+    if isinstance(target, tuple):
         return getattr(forward, "__qualname__", "pair")
-    return type(thing).__name__ if not isinstance(thing, type) else thing.__name__
+    return type(target).__name__ if not isinstance(target, type) else target.__name__

@@ -65,10 +65,10 @@ def cotangents(tree, vector: np.ndarray):
         if not is_float(part):
             return None
         size = np.size(part)
-        mine, rest = rest[:size], rest[size:]
+        first, rest = rest[:size], rest[size:]
         if isinstance(part, np.ndarray):
-            return mine.reshape(part.shape).astype(part.dtype)
-        return type(part)(mine[0])
+            return first.reshape(part.shape).astype(part.dtype)
+        return type(part)(first[0])
 
     return build(tree)
 

@@ -14,12 +14,12 @@ and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `grad
 `logit_lens`, `nearest`.
 """
 
-from minilm.interpret.attention import attention_weights, rollout
+from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.explanation import Explanation, explain
+from minilm.interpret.html_page import page, write_page
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
-from minilm.interpret.page import page, write_page
 from minilm.interpret.plots import write_plots
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
@@ -43,3 +43,7 @@ __all__ = [
     "write_page",
     "write_plots",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -22,10 +22,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import Probe, probe_of, untouched
+from minilm.interpret.probes import Explained, Probe, probe_of, untouched
 from minilm.interpret.surprisal import chunks, log_probabilities
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Attribution", "gradient_x_input", "integrated_gradients"]
 
@@ -48,7 +50,15 @@ class Attribution(NamedTuple):
     steps: np.ndarray  # (N,) gradients computed for each
 
 
-def gradient_x_input(model, ids, places=None, *, targets=None, output: str = "log_probability", tokenizer=None) -> Attribution:
+def gradient_x_input(
+    model: Explained,
+    ids: ArrayLike,
+    places: ArrayLike | None = None,
+    *,
+    targets: ArrayLike | None = None,
+    output: str = "log_probability",
+    tokenizer: Tokenizer | None = None,
+) -> Attribution:
     """Gradient times input.
 
     Parameters
@@ -69,29 +79,29 @@ def gradient_x_input(model, ids, places=None, *, targets=None, output: str = "lo
     -------
     Attribution
     """
-    probe, ids, asked = _asked(model, ids, places, targets, output, tokenizer)
-    values, outputs = np.zeros((len(asked.places), len(ids))), np.zeros(len(asked.places))  # (N, T), (N,)
+    probe, ids, predictions = _predictions_of(model, ids, places, targets, output, tokenizer)
+    values, outputs = np.zeros((len(predictions.places), len(ids))), np.zeros(len(predictions.places))  # (N, T), (N,)
     with untouched(probe.model):
-        for part in chunks(probe, len(asked.places), len(ids)):
-            mine = asked.of(part)
-            x = probe.embed(mine.rows)  # (n, T, E)
-            outputs[part], dx = _gradient(probe, x, mine, output)
+        for part in chunks(probe, len(predictions.places), len(ids)):
+            chunk = predictions.of(part)
+            x = probe.embed(chunk.rows)  # (n, T, E)
+            outputs[part], dx = _gradient(probe, x, chunk, output)
             values[part] = (x.astype(np.float64) * dx).sum(axis=2)  # (n, T)
     nothing = np.full(len(values), np.nan)
-    return Attribution(asked.places, asked.targets, values, outputs, nothing, nothing, np.ones(len(values), np.int64))
+    return Attribution(predictions.places, predictions.targets, values, outputs, nothing, nothing, np.ones(len(values), np.int64))
 
 
 def integrated_gradients(
-    model,
-    ids,
-    places=None,
+    model: Explained,
+    ids: ArrayLike,
+    places: ArrayLike | None = None,
     *,
-    targets=None,
+    targets: ArrayLike | None = None,
     output: str = "log_probability",
-    baseline="zero",
+    baseline: str | ArrayLike = "zero",
     steps: int | None = None,
     tolerance: float = 1e-3,
-    tokenizer=None,
+    tokenizer: Tokenizer | None = None,
 ) -> Attribution:
     """Integrated gradients.
 
@@ -112,34 +122,36 @@ def integrated_gradients(
     Attribution
         ``errors`` holds what is missing for completeness.
     """
-    probe, ids, asked = _asked(model, ids, places, targets, output, tokenizer)
+    probe, ids, predictions = _predictions_of(model, ids, places, targets, output, tokenizer)
     x0 = _baseline(probe, baseline, len(ids))  # (T, E)
     tolerance = checks.number("tolerance", tolerance, 0, np.inf)
     steps = None if steps is None else checks.whole("steps", steps, 1, 2**20)
-    N, T = len(asked.places), len(ids)
-    found = Attribution(asked.places, asked.targets, np.zeros((N, T)), *(np.zeros(N) for _ in range(3)), np.zeros(N, np.int64))
+    N, T = len(predictions.places), len(ids)
+    result = Attribution(
+        predictions.places, predictions.targets, np.zeros((N, T)), *(np.zeros(N) for _ in range(3)), np.zeros(N, np.int64)
+    )
     with untouched(probe.model):
         for part in chunks(probe, N, T):
-            mine = asked.of(part)
-            x = probe.embed(mine.rows)  # (n, T, E)
-            found.outputs[part] = _gradient(probe, x, mine, output, gradient=False)[0]
-            found.baselines[part] = _gradient(probe, np.broadcast_to(x0, x.shape), mine, output, gradient=False)[0]
+            chunk = predictions.of(part)
+            x = probe.embed(chunk.rows)  # (n, T, E)
+            result.outputs[part] = _gradient(probe, x, chunk, output, gradient=False)[0]
+            result.baselines[part] = _gradient(probe, np.broadcast_to(x0, x.shape), chunk, output, gradient=False)[0]
         if steps is not None:
             for part in chunks(probe, N, T):
-                mine = asked.of(part)
-                zeros = np.zeros(len(mine.places))  # (n,)
-                found.values[part] = _integral(probe, mine, x0, output, zeros, zeros + 1, steps)
-            found.steps[:] = steps
+                chunk = predictions.of(part)
+                zeros = np.zeros(len(chunk.places))  # (n,)
+                result.values[part] = _integral(probe, chunk, x0, output, zeros, zeros + 1, steps)
+            result.steps[:] = steps
         else:
-            _refined(probe, asked, x0, output, tolerance, found)
-    found.errors[:] = found.values.sum(axis=1) - (found.outputs - found.baselines)
-    return found
+            _refined(probe, predictions, x0, output, tolerance, result)
+    result.errors[:] = result.values.sum(axis=1) - (result.outputs - result.baselines)
+    return result
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
-class _Asked(NamedTuple):
+class _Predictions(NamedTuple):
     """N predictions, one a row."""
 
     places: np.ndarray  # (N,)
@@ -147,11 +159,11 @@ class _Asked(NamedTuple):
     targets: np.ndarray  # (N,)
     rows: np.ndarray  # (N, T)
 
-    def of(self, part) -> _Asked:
-        return _Asked(*(each[part] for each in self))
+    def of(self, part) -> _Predictions:
+        return _Predictions(*(each[part] for each in self))
 
 
-def _asked(model, ids, places, targets, output, tokenizer) -> tuple[Probe, np.ndarray, _Asked]:
+def _predictions_of(model, ids, places, targets, output, tokenizer) -> tuple[Probe, np.ndarray, _Predictions]:
     probe = probe_of(model, tokenizer)
     ids = probe.checked(ids)
     checks.option("output", output, OUTPUTS)
@@ -165,16 +177,16 @@ def _asked(model, ids, places, targets, output, tokenizer) -> tuple[Probe, np.nd
                 f"places must be of predicted tokens, {min(where, default=1)} to {max(where, default=0)}, got {wrong[0]}"
             )
         order = np.array([where[int(place)] for place in places], np.int64)  # (N,)
-    asked = queries.places[order]  # (N,)
+    predicted = queries.places[order]  # (N,)
     rows = queries.rows[queries.row[order]]  # (N, T)
     if targets is not None:
-        wanted = checks.ids("targets", np.asarray(targets), probe.vocab_size, (len(order),), "(N,)")
+        targets = checks.ids("targets", np.asarray(targets), probe.vocab_size, (len(order),), "(N,)")
     else:
-        wanted = np.append(ids, 0)[asked]  # (N,)
-        if T in asked:
+        targets = np.append(ids, 0)[predicted]  # (N,)
+        if T in predicted:
             h = probe.body(probe.embed(ids[None]))[0][0, -1:]  # (1, D)
-            wanted[asked == T] = probe.head(np.ascontiguousarray(h))[:, : probe.named].argmax()
-    return probe, ids, _Asked(asked, queries.read[order], wanted, rows)
+            targets[predicted == T] = probe.head(np.ascontiguousarray(h))[:, : probe.named].argmax()
+    return probe, ids, _Predictions(predicted, queries.read[order], targets, rows)
 
 
 def _baseline(probe: Probe, baseline, T: int) -> np.ndarray:
@@ -206,47 +218,50 @@ class _Panels(NamedTuple):
         return np.abs(self.values.sum(axis=1) - (self.F_b - self.F_a))
 
 
-def _refined(probe: Probe, asked: _Asked, x0, output: str, tolerance: float, found: Attribution) -> None:
-    """Fill `found` by halving the parts of the path that are not complete yet."""
-    N, T = len(asked.places), asked.rows.shape[1]
+def _refined(probe: Probe, predictions: _Predictions, x0, output: str, tolerance: float, result: Attribution) -> None:
+    """Fill `result` by halving the parts of the path that are not complete yet."""
+    N, T = len(predictions.places), predictions.rows.shape[1]
     ends = np.zeros(N), np.ones(N)  # (N,) each
-    panels = _Panels(np.arange(N), *ends, found.baselines, found.outputs, np.zeros((N, T)))
-    panels = panels._replace(values=_summed(probe, asked, x0, output, *ends, FIRST_STEPS))
-    found.steps[:] = FIRST_STEPS
-    allowed = tolerance * np.maximum(1, np.abs(found.outputs - found.baselines))  # (N,)
+    panels = _Panels(np.arange(N), *ends, result.baselines, result.outputs, np.zeros((N, T)))
+    panels = panels._replace(values=_summed(probe, predictions, x0, output, *ends, FIRST_STEPS))
+    result.steps[:] = FIRST_STEPS
+    allowed = tolerance * np.maximum(1, np.abs(result.outputs - result.baselines))  # (N,)
     while True:
         errors = panels.errors  # (P,)
         missing = np.bincount(panels.of, errors, minlength=N)  # (N,)
         count = np.bincount(panels.of, minlength=N)  # (N,)
-        wanted = (missing > allowed) & (found.steps < MOST_STEPS)  # (N,)
+        unfinished = (missing > allowed) & (result.steps < MOST_STEPS)  # (N,)
         worth = np.maximum(0.5 * allowed / count, 0.05 * missing)  # (N,): the worst parts first
-        split = wanted[panels.of] & (errors > worth[panels.of]) & (panels.b - panels.a > NARROWEST)  # (P,)
+        split = unfinished[panels.of] & (errors > worth[panels.of]) & (panels.b - panels.a > NARROWEST)  # (P,)
         if not split.any():
             break
         old = _Panels(*(each[split] for each in panels))
-        mine, middle = asked.of(old.of), (old.a + old.b) / 2  # (P',)
-        F = _values(probe, mine, x0, output, middle)  # (P',)
+        chunk, middle = predictions.of(old.of), (old.a + old.b) / 2  # (P',)
+        F = _values(probe, chunk, x0, output, middle)  # (P',)
         halves = []
         for a, b, F_a, F_b in ((old.a, middle, old.F_a, F), (middle, old.b, F, old.F_b)):
-            halves.append(_Panels(old.of, a, b, F_a, F_b, _summed(probe, mine, x0, output, a, b, FURTHER_STEPS)))
+            halves.append(_Panels(old.of, a, b, F_a, F_b, _summed(probe, chunk, x0, output, a, b, FURTHER_STEPS)))
         kept = _Panels(*(each[~split] for each in panels))
         panels = _Panels(*(np.concatenate(each) for each in zip(kept, *halves, strict=True)))
-        found.steps[:] += 2 * FURTHER_STEPS * np.bincount(old.of, minlength=N)
-    np.add.at(found.values, panels.of, panels.values)
+        result.steps[:] += 2 * FURTHER_STEPS * np.bincount(old.of, minlength=N)
+    np.add.at(result.values, panels.of, panels.values)
 
 
-def _summed(probe: Probe, asked: _Asked, x0, output: str, a, b, steps: int) -> np.ndarray:
+def _summed(probe: Probe, predictions: _Predictions, x0, output: str, a, b, steps: int) -> np.ndarray:
     """`_integral`, so many side by side as memory is meant to hold."""
-    parts = [_integral(probe, asked.of(part), x0, output, a[part], b[part], steps) for part in chunks(probe, *asked.rows.shape)]
+    parts = [
+        _integral(probe, predictions.of(part), x0, output, a[part], b[part], steps)
+        for part in chunks(probe, *predictions.rows.shape)
+    ]
     return np.concatenate(parts)
 
 
-def _values(probe: Probe, asked: _Asked, x0, output: str, s) -> np.ndarray:
+def _values(probe: Probe, predictions: _Predictions, x0, output: str, s) -> np.ndarray:
     """F at the places s (N,) of the path."""
     parts = []
-    for part in chunks(probe, *asked.rows.shape):
-        x = probe.embed(asked.rows[part])  # (n, T, E)
-        parts.append(_gradient(probe, _point(x0, x, s[part]), asked.of(part), output, gradient=False)[0])
+    for part in chunks(probe, *predictions.rows.shape):
+        x = probe.embed(predictions.rows[part])  # (n, T, E)
+        parts.append(_gradient(probe, _point(x0, x, s[part]), predictions.of(part), output, gradient=False)[0])
     return np.concatenate(parts)
 
 
@@ -255,27 +270,27 @@ def _point(x0, x, s):
     return (x0 + s[:, None, None] * (x - x0)).astype(x.dtype)  # (N, T, E)
 
 
-def _integral(probe: Probe, asked: _Asked, x0, output: str, a, b, steps: int) -> np.ndarray:
+def _integral(probe: Probe, predictions: _Predictions, x0, output: str, a, b, steps: int) -> np.ndarray:
     """The attributions (N, T) over the parts [a, b] (N,) of the path, by `steps` nodes of Gauss and Legendre."""
     nodes, weights = np.polynomial.legendre.leggauss(steps)  # (n,) each, for [-1, 1]
-    x = probe.embed(asked.rows)  # (N, T, E)
+    x = probe.embed(predictions.rows)  # (N, T, E)
     total = np.zeros(x.shape)  # (N, T, E)
     for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        total += weight * _gradient(probe, _point(x0, x, a + node * (b - a)), asked, output)[1]
+        total += weight * _gradient(probe, _point(x0, x, a + node * (b - a)), predictions, output)[1]
     return ((x - x0) * total).sum(axis=2) * (b - a)[:, None]
 
 
-def _gradient(probe: Probe, x, asked: _Asked, output: str, gradient: bool = True):
-    """F of each of n predictions, (n,), and its gradient by x, (n, T, E), both in float64 at the end."""
+def _gradient(probe: Probe, x, predictions: _Predictions, output: str, gradient: bool = True):
+    """F of each of n predictions, (n,), and its gradient with respect to x, (n, T, E), both in float64 at the end."""
     order = np.arange(len(x))
     h, body = probe.body(np.ascontiguousarray(x))  # (n, T, D)
-    logits, head = probe.head.forward(np.ascontiguousarray(h[order, asked.read]))  # (n, V)
+    logits, head = probe.head.forward(np.ascontiguousarray(h[order, predictions.read]))  # (n, V)
     log_p = log_probabilities(logits)  # (n, V)
-    F = (logits if output == "logit" else log_p)[order, asked.targets].astype(np.float64)  # (n,)
+    F = (logits if output == "logit" else log_p)[order, predictions.targets].astype(np.float64)  # (n,)
     if not gradient:
         return F, None
     dlogits = np.zeros_like(logits) if output == "logit" else -np.exp(log_p).astype(logits.dtype)  # (n, V): ∂ log p_k = [k] - p
-    dlogits[order, asked.targets] += 1
+    dlogits[order, predictions.targets] += 1
     dh = np.zeros(h.shape, h.dtype)  # (n, T, D)
-    dh[order, asked.read] = probe.head.backward(dlogits, head)
+    dh[order, predictions.read] = probe.head.backward(dlogits, head)
     return F, probe.body_backward(dh, body).astype(np.float64)

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 import minilm
-from minilm.interpret.attention import attention_weights, rollout
+from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
-from minilm.interpret.probes import Probe, probe_of
+from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Explanation", "explain"]
 
@@ -110,7 +111,14 @@ class Explanation:
 
 
 def explain(
-    model, tokenizer, text: str, *, attribute: str = "auto", steps: int | None = None, top: int = 10, neighbours: int = 8
+    model: Explained,
+    tokenizer: Tokenizer | None,
+    text: str,
+    *,
+    attribute: str = "auto",
+    steps: int | None = None,
+    top: int = 10,
+    neighbours: int = 8,
 ) -> Explanation:
     """Explain what a model makes of a text.
 
@@ -145,14 +153,16 @@ def explain(
         raise TypeError(f"text must be a str, got {checks.describe(text)}")
     probe = probe_of(model, tokenizer)
     ids = probe.checked(_ids(probe, tokenizer, text))  # (T,)
-    said = surprisal(probe, ids, top=top)
-    if not len(said.places):
+    surprisals = surprisal(probe, ids, top=top)
+    if not len(surprisals.places):
         raise ValueError("the text has no token whose prediction could be explained")
     near, cosines = nearest(probe, np.unique(ids), count=neighbours)
     lens = logit_lens(probe, ids) if probe.attends else None
     weights = attention_weights(probe, ids) if probe.attends else None
-    places = _attributed(probe, ids, said.places, attribute, steps)
-    named = np.unique(np.concatenate([ids, said.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel()]))
+    places = _attributed(probe, ids, surprisals.places, attribute, steps)
+    named = np.unique(
+        np.concatenate([ids, surprisals.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel()])
+    )
     return Explanation(
         text=text,
         ids=ids,
@@ -160,7 +170,7 @@ def explain(
         spellings={int(id): _spelling(tokenizer, int(id)) for id in named},
         model=f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters",
         causal=probe.causal,
-        surprisal=said,
+        surprisal=surprisals,
         gradient_x_input=gradient_x_input(probe, ids),
         integrated_gradients=integrated_gradients(probe, ids, places, steps=steps),
         attention=weights,
@@ -192,10 +202,10 @@ def _attributed(probe: Probe, ids, places, attribute: str, steps) -> list[int]:
 
 def _tokens(tokenizer, ids) -> list[str]:
     """How the tokens of the text are shown: what each adds to it; what adds nothing, as part of a character, by its name."""
-    stream, found = tokenizer.decode_stream(), []
+    stream, tokens = tokenizer.decode_stream(), []
     for id in ids.tolist():
-        found.append(stream.feed([id]) or tokenizer.id_to_token(id))
-    return found
+        tokens.append(stream.feed([id]) or tokenizer.id_to_token(id))
+    return tokens
 
 
 def _spelling(tokenizer, id: int) -> str:

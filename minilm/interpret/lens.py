@@ -17,10 +17,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import probe_of
+from minilm.interpret.probes import Explained, probe_of
 from minilm.interpret.surprisal import blocks, log_probabilities
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Lens", "logit_lens"]
 
@@ -35,7 +37,7 @@ class Lens(NamedTuple):
     divergence: np.ndarray  # (L + 1, T) bits: Kullback-Leibler, of the last layer's prediction from this one
 
 
-def logit_lens(model, ids, *, top: int = 5, tokenizer=None) -> Lens:
+def logit_lens(model: Explained, ids: ArrayLike, *, top: int = 5, tokenizer: Tokenizer | None = None) -> Lens:
     """Read every layer's residual stream with the model's own head.
 
     Parameters

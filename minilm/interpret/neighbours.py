@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import probe_of
+from minilm.interpret.probes import Explained, probe_of
 from minilm.interpret.surprisal import blocks
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["nearest"]
 
 
-def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, np.ndarray]:
+def nearest(
+    model: Explained, ids: ArrayLike, *, count: int = 8, tokenizer: Tokenizer | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The nearest neighbours of tokens.
 
     .. math:: \\cos(i, j) = e_i \\cdot e_j / (|e_i| |e_j|)
@@ -39,11 +43,11 @@ def nearest(model, ids, *, count: int = 8, tokenizer=None) -> tuple[np.ndarray, 
     lengths = np.linalg.norm(table, axis=1)  # (V,)
     lengths = np.where(lengths == 0, 1, lengths)
     unit = table / lengths[:, None]  # (V, E)
-    order, found = np.empty((len(ids), count), np.int64), np.empty((len(ids), count), table.dtype)  # (N, k) each
+    order, similarities = np.empty((len(ids), count), np.int64), np.empty((len(ids), count), table.dtype)  # (N, k) each
     for part in blocks(len(ids)):
         cosines = unit[ids[part]] @ unit.T  # (n, V)
         cosines[np.arange(len(cosines)), ids[part]] = -np.inf
         cosines[:, probe.named :] = -np.inf
         order[part] = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        found[part] = np.take_along_axis(cosines, order[part], axis=1)
-    return order, found
+        similarities[part] = np.take_along_axis(cosines, order[part], axis=1)
+    return order, similarities

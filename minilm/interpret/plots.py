@@ -8,13 +8,14 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
+from minilm.typing import PathLike
 
 __all__ = ["write_plots"]
 
 MOST_LABELS = 80  # tokens that are written at an axis
 
 
-def write_plots(explanation: Explanation, folder) -> list[str]:
+def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
     """Write a plot for every part of the explanation that there is.
 
     Parameters
@@ -54,19 +55,19 @@ def write_plots(explanation: Explanation, folder) -> list[str]:
     return written
 
 
-def _surprisal(figure, found, names):
+def _surprisal(figure, explanation, names):
     T = len(names)
     figure.set_size_inches(_wide(T), 3)
     axes = figure.subplots()
-    axes.bar(range(T), np.nan_to_num(found.surprisal.bits), color="C1")
+    axes.bar(range(T), np.nan_to_num(explanation.surprisal.bits), color="C1")
     axes.set(ylabel="surprisal (bits)", xlim=(-0.7, T - 0.3))
-    axes.set_title(f"{found.surprisal.total:.1f} bits, {found.surprisal.mean:.3f} a token", loc="left", fontsize=10)
+    axes.set_title(f"{explanation.surprisal.total:.1f} bits, {explanation.surprisal.mean:.3f} a token", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     _label(axes.xaxis, names)
 
 
-def _attribution(figure, found, names):
-    both = (("integrated gradients", found.integrated_gradients), ("gradient x input", found.gradient_x_input))
+def _attribution(figure, explanation, names):
+    both = (("integrated gradients", explanation.integrated_gradients), ("gradient x input", explanation.gradient_x_input))
     rows = [len(each.places) for _, each in both]
     T = len(names)
     figure.set_size_inches(_wide(T), sum(min(8, 1.2 + 0.2 * n) for n in rows))
@@ -84,29 +85,29 @@ def _attribution(figure, found, names):
     bar.set_label("red: less probable, blue: more", fontsize=8)
 
 
-def _attention(figure, found, names):
-    if found.attention is None:
+def _attention(figure, explanation, names):
+    if explanation.attention is None:
         return False
-    L, H, T, _ = found.attention.shape
+    L, H, T, _ = explanation.attention.shape
     figure.set_size_inches(max(4, 1.7 * H), max(3, 1.8 * L))
     every = figure.subplots(L, H, squeeze=False)
     for layer in range(L):
         for head in range(H):
             axes = every[layer][head]
-            picture = axes.imshow(found.attention[layer, head], cmap="Purples", norm=_weights(), interpolation="nearest")
+            picture = axes.imshow(explanation.attention[layer, head], cmap="Purples", norm=_weights(), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=8)
     figure.colorbar(picture, ax=every, shrink=min(1, 2 / L), label="weight")
     return True
 
 
-def _rollout(figure, found, names):
-    if found.rollout is None:
+def _rollout(figure, explanation, names):
+    if explanation.rollout is None:
         return False
     size = min(14, max(4, 1.5 + 0.2 * len(names)))
     figure.set_size_inches(size, size)
     axes = figure.subplots()
-    picture = axes.imshow(found.rollout, cmap="Purples", norm=_weights(), interpolation="nearest")
+    picture = axes.imshow(explanation.rollout, cmap="Purples", norm=_weights(), interpolation="nearest")
     figure.colorbar(picture, ax=axes, pad=0.01, shrink=0.5, label="share")
     axes.set_title("attention rollout: row from columns", loc="left", fontsize=10)
     _label(axes.xaxis, names)
@@ -114,12 +115,12 @@ def _rollout(figure, found, names):
     return True
 
 
-def _lens(figure, found, names):
-    if found.lens is None:
+def _lens(figure, explanation, names):
+    if explanation.lens is None:
         return False
-    lens = found.lens
+    lens = explanation.lens
     L, T = lens.final_probability.shape
-    words = [[_printable(found.spellings[int(id)])[:9] for id in row] for row in lens.top_ids[..., 0]]  # L + 1 rows of T
+    words = [[_printable(explanation.spellings[int(id)])[:9] for id in row] for row in lens.top_ids[..., 0]]  # L + 1 rows of T
     letters = max(len(word) for row in words for word in row)
     figure.set_size_inches(min(30, max(6, 1.5 + (0.16 + 0.075 * letters) * T)), 1.2 + 0.36 * L)
     axes = figure.subplots()
@@ -144,10 +145,10 @@ def _lens(figure, found, names):
     return True
 
 
-def _traces(figure, found, names):
-    if found.traces is None:
+def _traces(figure, explanation, names):
+    if explanation.traces is None:
         return False
-    values = found.traces.values
+    values = explanation.traces.values
     L, T, _ = next(iter(values.values())).shape
     figure.set_size_inches(_wide(T) * min(2, L), 1.9 * len(values))
     every = figure.subplots(len(values), L, squeeze=False)

@@ -6,30 +6,38 @@ A language model is cut in two places, where explanations look into it::
     h      = body(x)                           (B, T, D)      everything between
     logits = head(h[b, t])                     (N, V)         only at the places that are asked for
 
-and the gradient by x is that of any function of the logits, through the same layers' `backward`. The gradients by the
-parameters, which those add to their buffer on the way, are taken out again (`untouched`).
+and the gradient with respect to x is that of any function of the logits, through the same layers' `backward`. The parameters'
+gradients, which those add to their buffer on the way, are taken out again (`untouched`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import models
 from minilm.layers import GRU, LSTM
+from minilm.layers.base import Layer
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.recurrence import states_after
+from minilm.tokenizers import Tokenizer
 
-__all__ = ["Probe", "Queries", "probe_of", "untouched"]
+__all__ = ["Explained", "Probe", "Queries", "probe_of", "untouched"]
 
 GATES = {
     LSTM: ("input gate i", "forget gate f", "candidate g", "output gate o"),
     GRU: ("reset gate r", "update gate z", "candidate n"),
 }
 MOST = 1024  # tokens: maps of T by T numbers grow beyond what a page can show
+
+
+LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.BERTForPreTraining
+Explained: TypeAlias = "LanguageModel | Probe"  # what every explanation takes
 
 
 class Queries(NamedTuple):
@@ -62,28 +70,28 @@ class Probe:
     attends = False
     recurs = False
 
-    def __init__(self, model):
+    def __init__(self, model: LanguageModel):
         self.model = model
         self.context = model.context
         self.vocab_size = self.named = model.config.vocab_size
 
     @property
     def lacks(self) -> dict[str, str]:
-        found = {}
+        reasons = {}
         if not self.attends:
             reason = "it is recurrent: what it knows of the tokens before, it carries in its state"
-            found["attention"] = found["rollout"] = f"this model has no attention; {reason}"
-            found["lens"] = "the logit lens is for Transformers, whose layers all write into one residual stream"
+            reasons["attention"] = reasons["rollout"] = f"this model has no attention; {reason}"
+            reasons["lens"] = "the logit lens is for Transformers, whose layers all write into one residual stream"
         if not self.recurs:
-            found["traces"] = "this model has no gates and no cells: it has no state that goes from token to token"
-        return found
+            reasons["traces"] = "this model has no gates and no cells: it has no state that goes from token to token"
+        return reasons
 
     @property
     def table(self) -> np.ndarray:
         """The tokens' vectors, (V, E)."""
         raise NotImplementedError
 
-    def checked(self, ids) -> np.ndarray:
+    def checked(self, ids: ArrayLike) -> np.ndarray:
         """ids (T,) as integers, T at least 1 and no more than the model sees; ValueError says what is wrong."""
         ids = checks.ids("ids", np.asarray(ids), self.vocab_size, (None,), "(T,)")
         if not ids.size:
@@ -107,12 +115,12 @@ class Probe:
         """h (B, T, D) of x (B, T, E), and what `body_backward` needs."""
         raise NotImplementedError
 
-    def body_backward(self, dh: np.ndarray, saved) -> np.ndarray:
+    def body_backward(self, dh: np.ndarray, saved: Any) -> np.ndarray:
         """dx (B, T, E)."""
         raise NotImplementedError
 
     @property
-    def head(self):
+    def head(self) -> Layer:
         """The layer from h (N, D) to the logits (N, V)."""
         raise NotImplementedError
 
@@ -170,13 +178,13 @@ class RecurrentProbe(Probe):
         recurrent = self.model.recurrent
         runs = recurrent.forward(x)[1].runs
         names = GATES.get(type(recurrent), ())
-        H, found = recurrent.hidden_size, {}
+        H, traces = recurrent.hidden_size, {}
         for number, name in enumerate(names):
-            found[name] = np.stack([run.gates[:, 0, number * H : (number + 1) * H] for run in runs])  # (L, T, H)
+            traces[name] = np.stack([run.gates[:, 0, number * H : (number + 1) * H] for run in runs])  # (L, T, H)
         if type(recurrent) is LSTM:
-            found["cell c"] = np.stack([states_after(run.c, False)[:, 0] for run in runs])
-        found["state h"] = np.stack([states_after(run.h, False)[:, 0] for run in runs])
-        return found
+            traces["cell c"] = np.stack([states_after(run.c, False)[:, 0] for run in runs])
+        traces["state h"] = np.stack([states_after(run.h, False)[:, 0] for run in runs])
+        return traces
 
 
 class _Transformer(Probe):
@@ -193,20 +201,20 @@ class _Transformer(Probe):
         raise NotImplementedError
 
     def attention(self, ids):
-        x, found = self.begin(self.embed(ids[None]))[0], []
+        x, weights = self.begin(self.embed(ids[None]))[0], []
         for block in self.blocks:
             h = block.ln_1(x) if block.norm_first else x  # (1, T, D)
-            found.append(block.attn(h, return_weights=True).weights[0])  # (H, T, T)
+            weights.append(block.attn(h, return_weights=True).weights[0])  # (H, T, T)
             x = block(x)
-        return np.stack(found)  # (L, H, T, T)
+        return np.stack(weights)  # (L, H, T, T)
 
     def stream(self, ids):
         x = self.begin(self.embed(ids[None]))[0]
-        found = [("embedding", x[0].copy())]
+        stream = [("embedding", x[0].copy())]
         for number, block in enumerate(self.blocks, 1):
             x = block(x)
-            found.append((f"layer {number}", x[0].copy()))
-        return found
+            stream.append((f"layer {number}", x[0].copy()))
+        return stream
 
 
 class GPTProbe(_Transformer):
@@ -236,8 +244,8 @@ class GPTProbe(_Transformer):
     def body_backward(self, dh, saved):
         wpe, kept, norm = saved
         dx = dh if norm is None else self.model.ln_f.backward(dh, norm)
-        for block, mine in zip(self.model.h[::-1], kept[::-1], strict=True):
-            dx = block.backward(dx, mine)
+        for block, saved_block in zip(self.model.h[::-1], kept[::-1], strict=True):
+            dx = block.backward(dx, saved_block)
         return self.model.wpe.backward(dx, wpe)
 
     @property
@@ -298,7 +306,7 @@ class BERTProbe(_Transformer):
         return self.model.cls.predictions(x)
 
 
-def probe_of(model, tokenizer=None) -> Probe:
+def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
     """The probe of a model.
 
     Parameters
@@ -338,8 +346,8 @@ def _probe_of(model, tokenizer) -> Probe:
 
 
 @contextlib.contextmanager
-def untouched(model):
-    """The gradients by the parameters are afterwards what they were before."""
+def untouched(model: Layer) -> Iterator[None]:
+    """Leaves the parameters' gradients as they were."""
     flat = model.parameters.gradient_flat  # (P,)
     kept = flat.copy()
     try:

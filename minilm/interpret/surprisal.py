@@ -16,9 +16,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import Probe, probe_of
+from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.ops import checks
+from minilm.tokenizers import Tokenizer
 
 __all__ = ["Surprisal", "log_probabilities", "surprisal"]
 
@@ -51,7 +53,7 @@ class Surprisal(NamedTuple):
         return float(2.0**self.mean)
 
 
-def surprisal(model, ids, *, top: int = 10, tokenizer=None) -> Surprisal:
+def surprisal(model: Explained, ids: ArrayLike, *, top: int = 10, tokenizer: Tokenizer | None = None) -> Surprisal:
     """Surprisal of every token of a text, and what was expected in its place.
 
     Parameters

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.interpret.probes import probe_of
+from minilm.interpret.probes import Explained, probe_of
 
 __all__ = ["Traces", "traces"]
 
@@ -27,7 +28,7 @@ class Traces(NamedTuple):
     open: dict[str, np.ndarray]  # gate -> (L, H), likewise above 0.9
 
 
-def traces(model, ids) -> Traces:
+def traces(model: Explained, ids: ArrayLike) -> Traces:
     """Gates, cells and states after each token.
 
     Parameters

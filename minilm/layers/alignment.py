@@ -27,14 +27,16 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
+from minilm.layers.sequences import contiguous
 from minilm.ops import additive_attention, attention, checks, padding
-from minilm.ops.workspace import empty
+from minilm.random import Key
+from minilm.typing import Array, DType, Seed
 
 __all__ = ["BahdanauAttention", "LuongAttention", "Output"]
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, T, D_m)
     weights: np.ndarray  # (B, T, S)
@@ -46,7 +48,9 @@ class Alignment(Layer):
     query_dim: int
     memory_dim: int
 
-    def forward(self, query, memory, *, key_mask=None, return_weights=False, key=None):
+    def forward(
+        self, query: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False, key: Key | None = None
+    ) -> tuple[Array | Output, Any]:
         """Attend.
 
         Parameters
@@ -73,25 +77,27 @@ class Alignment(Layer):
         output, attended = self.attend(query, keys, memory, key_mask=key_mask, return_weights=return_weights)
         return output, (projected, attended)
 
-    def backward(self, dcontext, saved):
+    def backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array]:
         """Returns dquery (B, T, query_dim) and dmemory (B, S, memory_dim)."""
         projected, attended = saved
         dquery, dkeys, dmemory = self.attend_backward(dcontext, attended)
         return dquery, self.project_backward(dkeys, dmemory, projected)
 
-    def project(self, memory):
+    def project(self, memory: Array) -> tuple[Array, Any]:
         """Returns keys (B, S, A) of a memory, and what `project_backward` needs."""
         raise NotImplementedError
 
-    def project_backward(self, dkeys, dmemory, saved):
-        """Returns the whole gradient by the memory: `dmemory`, that by way of the values, and what comes through the keys."""
+    def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
+        """Returns the whole gradient with respect to the memory: `dmemory`, through the values, and that through the keys."""
         raise NotImplementedError
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
+    def attend(
+        self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
+    ) -> tuple[Array | Output, Any]:
         """Returns context (B, T, memory_dim), with `return_weights` an `Output`, and what `attend_backward` needs."""
         raise NotImplementedError
 
-    def attend_backward(self, dcontext, saved):
+    def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
         """Returns dquery, dkeys, and dmemory by way of the values alone."""
         raise NotImplementedError
 
@@ -114,7 +120,15 @@ class BahdanauAttention(Alignment):
     `minilm.ops.additive_attention.spec`.
     """
 
-    def __init__(self, query_dim: int, memory_dim: int, attention_dim: int | None = None, *, dtype=np.float32, seed=None):
+    def __init__(
+        self,
+        query_dim: int,
+        memory_dim: int,
+        attention_dim: int | None = None,
+        *,
+        dtype: DType = np.float32,
+        seed: Seed = None,
+    ):
         super().__init__(dtype=dtype, seed=seed)
         A = query_dim if attention_dim is None else attention_dim
         options = {"dtype": dtype, "seed": self._generator}
@@ -123,24 +137,26 @@ class BahdanauAttention(Alignment):
         self.memory = Linear(memory_dim, A, bias=False, **options)
         self.parameter("v", (A,), initialisers.kaiming_uniform(A))
 
-    def project(self, memory):
+    def project(self, memory: Array) -> tuple[Array, Any]:
         return self.memory.forward(memory)  # (B, S, A)
 
-    def project_backward(self, dkeys, dmemory, saved):
+    def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
         return added(dmemory, self.memory.backward(dkeys, saved), dmemory)  # (B, S, D_m)
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
+    def attend(
+        self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
+    ) -> tuple[Array | Output, Any]:
         q, asked = self.query.forward(query)  # (B, T, A)
         y, saved = additive_attention.forward(q, keys, self.v.value, memory, key_mask=key_mask)
         return Output(y, saved.weights) if return_weights else y, (asked, saved)
 
-    def attend_backward(self, dcontext, saved):
+    def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
         asked, attended = saved
         dq, dkeys, dv, dmemory = additive_attention.backward(dcontext, attended)
         self.v.accumulate(dv)
         return self.query.backward(dq, asked), dkeys, dmemory
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.query_dim}, {self.memory_dim}, {self.query.out_features}"
 
 
@@ -160,7 +176,7 @@ class LuongAttention(Alignment):
     Parameter: ``memory.weight`` (D_q, D_m) of "general"; "dot" has none. It is `minilm.ops.attention` with one head and scale 1.
     """
 
-    def __init__(self, query_dim: int, memory_dim: int, score: str = "general", *, dtype=np.float32, seed=None):
+    def __init__(self, query_dim: int, memory_dim: int, score: str = "general", *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.query_dim = checks.whole("query_dim", query_dim, 1, 2**31)
         self.memory_dim = checks.whole("memory_dim", memory_dim, 1, 2**31)
@@ -171,14 +187,16 @@ class LuongAttention(Alignment):
         elif query_dim != memory_dim:
             raise ValueError(f"query_dim and memory_dim must be equal for score='dot', got {query_dim} and {memory_dim}")
 
-    def project(self, memory):
+    def project(self, memory: Array) -> tuple[Array, Any]:
         return (memory, None) if self.memory is None else self.memory.forward(memory)  # (B, S, D_q)
 
-    def project_backward(self, dkeys, dmemory, saved):
+    def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
         dkeys = dkeys if self.memory is None else self.memory.backward(dkeys, saved)  # (B, S, D_m)
         return added(dmemory, dkeys, dmemory)
 
-    def attend(self, query, keys, memory, *, key_mask=None, return_weights=False):
+    def attend(
+        self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
+    ) -> tuple[Array | Output, Any]:
         heads = (query[:, :, None], keys[:, :, None], memory[:, :, None])  # (B, T or S, 1, D_q or D_m)
         options = {
             "scale": 1.0,
@@ -190,20 +208,10 @@ class LuongAttention(Alignment):
             return Output(y.y[:, :, 0], y.weights[:, 0]), saved
         return y[:, :, 0], saved
 
-    def attend_backward(self, dcontext, saved: Any):
+    def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
         dcontext = checks.floating("dcontext", dcontext, (*saved.y.shape[:2], saved.y.shape[3]), self.dtype, "(B, T, D_m)")
         parts = attention.backward(dcontext[:, :, None], saved)
-        return tuple(_flat(part) for part in parts)
+        return tuple(contiguous(part[:, :, 0]) for part in parts)
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.query_dim}, {self.memory_dim}, {self.score!r}"
-
-
-def _flat(part):
-    """(B, T, 1, D) as (B, T, D), contiguous."""
-    part = part[:, :, 0]
-    if part.flags.c_contiguous:
-        return part
-    copy = empty(part.shape, part.dtype, like=part)  # (B, T, D)
-    copy[...] = part
-    return copy

@@ -7,10 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm.layers.base import Layer
+from minilm.layers.cache import LayerCache
+from minilm.layers.initialisers import Initialiser
 from minilm.layers.linear import Linear
 from minilm.layers.residual import added
 from minilm.ops import attention, checks, padding
 from minilm.ops.workspace import empty
+from minilm.random import Key
+from minilm.typing import Array, DType, Seed
 
 __all__ = ["Memory", "MultiHeadAttention", "Output"]
 
@@ -23,7 +27,7 @@ class Memory(NamedTuple):
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, T, D)
     weights: np.ndarray  # (B, H, T, S) before dropout
@@ -88,10 +92,10 @@ class MultiHeadAttention(Layer):
         dropout: float = 0.0,
         fused: bool = True,
         memory_dim: int | None = None,
-        initialise=None,
-        residual_initialise=None,
-        dtype=np.float32,
-        seed=None,
+        initialise: Initialiser | None = None,
+        residual_initialise: Initialiser | None = None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
@@ -114,7 +118,16 @@ class MultiHeadAttention(Layer):
             self.value = Linear(width, embed_dim, **options)
         self.c_proj = Linear(embed_dim, embed_dim, **{**options, "initialise": residual_initialise or initialise})
 
-    def forward(self, x, memory=None, *, key_mask=None, cache=None, return_weights=False, key=None):
+    def forward(
+        self,
+        x: Array,
+        memory: Array | Memory | None = None,
+        *,
+        key_mask: Array | None = None,
+        cache: LayerCache | None = None,
+        return_weights: bool = False,
+        key: Key | None = None,
+    ) -> tuple[Array | Output, Saved]:
         """Attend.
 
         Parameters
@@ -158,7 +171,7 @@ class MultiHeadAttention(Layer):
         cached = cache is not None or isinstance(memory, Memory)
         return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cached)
 
-    def remember(self, memory) -> Memory:
+    def remember(self, memory: Array | Memory | None) -> Memory:
         """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again."""
         if self.fused:
             raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
@@ -167,7 +180,7 @@ class MultiHeadAttention(Layer):
         parts = [layer.forward(memory)[0] for layer in (self.key, self.value)]  # (B, S, D) each
         return Memory(*(part.reshape(shape) for part in parts))
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Saved) -> Array | tuple[Array, Array]:
         """Gradients by the inputs.
 
         Parameters
@@ -224,7 +237,7 @@ class MultiHeadAttention(Layer):
             inputs.append(saved)
         return parts, (*inputs, memory is not None)
 
-    def settings(self):
+    def settings(self) -> str:
         parts = [str(self.embed_dim), str(self.num_heads)] + ["causal=True"] * self.causal
         parts += [f"band={self.band}"] * (self.band is not None) + [f"dropout={self.dropout:g}"] * (self.dropout > 0)
         return ", ".join(parts + ["fused=False"] * (not self.fused))

@@ -5,7 +5,7 @@ A layer keeps the contract of an op, and holds its parameters::
     y, saved = layer.forward(x, ..., key=None)
     dx = layer.backward(dy, saved)
 
-``backward`` returns the gradients by the inputs, in the order of forward's arguments, and *adds* the gradients by
+``backward`` returns the gradients with respect to the inputs, in the order of forward's arguments, and *adds* the gradients by
 the parameters to the gradient buffer. Between the two calls the layer remembers nothing, so it may be used twice in one
 model, and gradients add up over micro-batches.
 
@@ -18,12 +18,19 @@ import contextlib
 import contextvars
 import math
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm import devices
+from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
+from minilm.random import Key
+from minilm.typing import DType, Seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Layer", "blank", "generator_of"]
 
@@ -31,7 +38,7 @@ _blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_b
 
 
 @contextlib.contextmanager
-def blank(weights: Mapping | None = None):
+def blank(weights: Mapping | None = None) -> Iterator[None]:
     """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded.
 
     Parameters
@@ -63,7 +70,7 @@ class _Blank:
             raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.there:,} numbers")
 
 
-def generator_of(seed) -> np.random.Generator:
+def generator_of(seed: Seed) -> np.random.Generator:
     """A Generator from a whole number, from None (fresh entropy), or itself.
 
     A Generator is passed through, so that the parts of a model, drawing in turn from the one that the model made, start
@@ -109,7 +116,7 @@ class Layer:
     ((2, 3), ['gain'])
     """
 
-    def __init__(self, *, dtype=np.float32, seed=None):
+    def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)
         if self._dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64, got {self._dtype}")
@@ -117,7 +124,7 @@ class Layer:
 
     # --- what a layer is made of -------------------------------------------------------------------------------------
 
-    def parameter(self, name: str, shape: tuple[int, ...], initialise) -> Parameter:
+    def parameter(self, name: str, shape: tuple[int, ...], initialise: Initialiser) -> Parameter:
         """Declare the parameter ``self.<name>``.
 
         Parameters
@@ -176,7 +183,7 @@ class Layer:
         """Where the parameters lie: ``"cpu"`` or ``"cuda"``. Arguments must lie there too."""
         return self.parameters.device
 
-    def to(self, where) -> Layer:
+    def to(self, where: str | DType) -> Self:
         """Move all parameters to a device, or convert them to another precision, in place.
 
         Parameters
@@ -203,15 +210,15 @@ class Layer:
 
     # --- what a layer does -------------------------------------------------------------------------------------------
 
-    def forward(self, *inputs, key=None):
+    def forward(self, *inputs: Any, key: Key | None = None) -> tuple[Any, Any]:
         """Returns (outputs, saved)."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dy, saved):
-        """Returns the gradients by the inputs; adds those by the parameters to their buffer."""
+    def backward(self, dy: Any, saved: Any) -> Any:
+        """Returns the gradients with respect to the inputs; adds those of the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def __call__(self, *inputs, **options):
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The outputs alone, without ``saved``: for evaluation."""
         return self.forward(*inputs, **options)[0]
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import checks
+from minilm.typing import Array, DType, Ids
 
 __all__ = ["KeyValueCache", "LayerCache"]
 
@@ -61,7 +62,7 @@ class LayerCache(NamedTuple):
     stop: int  # the new positions are start ... stop - 1
     key_mask: np.ndarray | None  # (B, stop)
 
-    def append(self, key, value):
+    def append(self, key: Array, value: Array) -> tuple[Array, Array]:
         """Put in the keys and values (B, t, H, K) of the new positions; returns those of all, (B, stop, H, K) each."""
         self.keys[:, self.start : self.stop] = key
         self.values[:, self.start : self.stop] = value
@@ -100,14 +101,24 @@ class KeyValueCache:
     copies.
     """
 
-    def __init__(self, layers: int, batch: int, capacity: int, heads: int, width: int, dtype=np.float32, *, like=None):
+    def __init__(
+        self,
+        layers: int,
+        batch: int,
+        capacity: int,
+        heads: int,
+        width: int,
+        dtype: DType = np.float32,
+        *,
+        like: Array | None = None,
+    ):
         self.capacity = checks.whole("capacity", capacity, 1, 2**31)
         self._store = _Store(layers, (batch, capacity, heads, width), dtype, devices.array_module(like))
         self.length = self.start = 0
         self.padding = np.zeros(batch, np.int64)  # (B,)
         self.key_mask = None
 
-    def extended(self, count: int, padding=None) -> KeyValueCache:
+    def extended(self, count: int, padding: Ids | None = None) -> KeyValueCache:
         """A cache with room for `count` more tokens, to be filled by ``append`` of every layer.
 
         Parameters
@@ -130,15 +141,15 @@ class KeyValueCache:
         padding = self.padding if padding is None else devices.to_host(padding)
         return self._with(store, self.length, self.length + count, padding)
 
-    def reorder(self, rows) -> KeyValueCache:
+    def reorder(self, rows: Ids) -> KeyValueCache:
         """The cache of some of the texts, by their numbers (N,); one may come several times, as in a beam search.
 
-        Rows that lie on the GPU are read back; take them from the host.
+        Rows that are on the GPU are read back; take them from the host.
         """
         rows = checks.ids("rows", np.asarray(devices.to_host(rows)), len(self.padding), (None,), "(N,)")
         return self._with(self._store.rows(rows, self.length), self.length, self.length, self.padding[rows])
 
-    def renewed(self, rows, other: KeyValueCache | None) -> KeyValueCache:
+    def renewed(self, rows: Ids, other: KeyValueCache | None) -> KeyValueCache:
         """The cache with other tokens in some rows, and without the padding that all rows have in common.
 
         Parameters

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.ops import checks, crf
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import release_after
+from minilm.random import Key
+from minilm.typing import Array, DType, Ids, Seed
 
 
 class CRF(Layer):
@@ -25,7 +30,7 @@ class CRF(Layer):
     -----
     Parameters: ``transitions`` (K, K), where [i, j] is the score of tag j after tag i, ``start_transitions`` and
     ``end_transitions`` (K,), all uniform in ±0.1 at first, with the names and the meaning of the package pytorch-crf. The
-    formulas stand in `minilm.ops.crf.spec`.
+    formulas are in `minilm.ops.crf.spec`.
 
     References
     ----------
@@ -43,7 +48,7 @@ class CRF(Layer):
     array([[2, 1]])
     """
 
-    def __init__(self, num_tags: int, *, dtype=np.float32, seed=None):
+    def __init__(self, num_tags: int, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.num_tags = K = checks.whole("num_tags", num_tags, 1, 2**31)
         start = initialisers.uniform(0.1)
@@ -55,14 +60,14 @@ class CRF(Layer):
     def _weights(self):
         return self.transitions.value, self.start_transitions.value, self.end_transitions.value
 
-    def forward(self, emissions, tags, lengths=None, *, key=None):
+    def forward(self, emissions: Array, tags: Ids, lengths: Ids | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns nll (B,) of tags (B, T), given emissions (B, T, K) and lengths (B,); and what `backward` needs.
 
         See `minilm.ops.crf.forward`.
         """
         return crf.forward(emissions, tags, *self._weights, lengths)
 
-    def backward(self, dnll, saved):
+    def backward(self, dnll: Array, saved: Any) -> Array:
         """Returns demissions (B, T, K)."""
         demissions, *rest = crf.backward(dnll, saved)
         for parameter, gradient in zip((self.transitions, self.start_transitions, self.end_transitions), rest, strict=True):
@@ -70,7 +75,7 @@ class CRF(Layer):
         release_after(demissions)
         return demissions
 
-    def decode(self, emissions, lengths=None, *, allowed=None):
+    def decode(self, emissions: Array, lengths: Ids | None = None, *, allowed: Array | None = None) -> tuple[Ids, Array]:
         """The best tags, by Viterbi's algorithm.
 
         Parameters
@@ -96,7 +101,7 @@ class CRF(Layer):
             start = np.where(allowed[-1], start, -np.inf).astype(self.dtype)  # (K,)
         return crf.decode(emissions, transitions, start, end, lengths)
 
-    def marginals(self, emissions, lengths=None):
+    def marginals(self, emissions: Array, lengths: Ids | None = None) -> Array:
         """Probability of each tag at each step, over all sequences of tags.
 
         The gradient of log Z by a score is that probability, so that it is what `backward` gives, plus one at the tags of whose
@@ -111,8 +116,8 @@ class CRF(Layer):
         module = devices.array_module(emissions)
         _, saved = crf.forward(emissions, module.zeros((B, T), np.int64), *self._weights, lengths)
         p = crf.backward(module.ones(B, self.dtype), saved)[0].copy()  # (B, T, K)
-        p[..., 0] += True if lengths is None else module.arange(T) < module.asarray(lengths)[:, None]
+        p[..., 0] += True if lengths is None else mask_from_lengths(module.asarray(lengths), T)
         return p
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.num_tags}"

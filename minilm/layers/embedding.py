@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
+from minilm.layers.initialisers import Initialiser
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import scratch
+from minilm.random import Key
+from minilm.typing import Array, DType, Ids, Seed
 
 
 class Embedding(Layer):
@@ -25,7 +30,7 @@ class Embedding(Layer):
 
     Notes
     -----
-    Parameter: ``weight`` (num_embeddings, embedding_dim). The formulas stand in `minilm.ops.embedding.spec`.
+    Parameter: ``weight`` (num_embeddings, embedding_dim). Formulas: `minilm.ops.embedding.spec`.
     """
 
     def __init__(
@@ -34,9 +39,9 @@ class Embedding(Layer):
         embedding_dim: int,
         padding_idx: int | None = None,
         *,
-        initialise=None,
-        dtype=np.float32,
-        seed=None,
+        initialise: Initialiser | None = None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.num_embeddings = checks.whole("num_embeddings", num_embeddings, 1, 2**31)
@@ -48,15 +53,15 @@ class Embedding(Layer):
         if self.padding_idx is not None:
             self.weight.value[self.padding_idx] = 0
 
-    def forward(self, ids, *, key=None):
+    def forward(self, ids: Ids, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., embedding_dim) for ids (...), and what `backward` needs."""
         return embedding.forward(ids, self.weight.value, self.padding_idx)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
         with scratch():
             self.weight.accumulate(embedding.backward(dy, saved))
 
-    def settings(self):
+    def settings(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm.layers.base import Layer
+from minilm.layers.initialisers import Initialiser
 from minilm.layers.linear import Linear
 from minilm.ops import activations, checks
+from minilm.random import Key
+from minilm.typing import Array, DType, Seed
 
 ACTIVATIONS = ("gelu_tanh", "gelu_erf", "relu")
 
@@ -43,10 +48,10 @@ class FeedForward(Layer):
         hidden_dim: int | None = None,
         activation: str = "gelu_tanh",
         *,
-        initialise=None,
-        residual_initialise=None,
-        dtype=np.float32,
-        seed=None,
+        initialise: Initialiser | None = None,
+        residual_initialise: Initialiser | None = None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.activation = checks.option("activation", activation, ACTIVATIONS)
@@ -55,19 +60,19 @@ class FeedForward(Layer):
         self.c_fc = Linear(embed_dim, hidden_dim, initialise=initialise, **options)
         self.c_proj = Linear(hidden_dim, embed_dim, initialise=residual_initialise or initialise, **options)
 
-    def forward(self, x, *, key=None):
+    def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
         a, saved_in = self.c_fc.forward(x)  # (..., F)
         h, saved_f = getattr(activations, self.activation).forward(a)  # (..., F)
         y, saved_out = self.c_proj.forward(h)  # (..., D)
         return y, (saved_in, saved_f, saved_out)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (..., D)."""
         saved_in, saved_f, saved_out = saved
         dh = self.c_proj.backward(dy, saved_out)  # (..., F)
         da = getattr(activations, self.activation).backward(dh, saved_f)  # (..., F)
         return self.c_fc.backward(da, saved_in)
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.c_fc.in_features}, {self.c_fc.out_features}, {self.activation!r}"

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.layers.cache import KeyValueCache
+from minilm.typing import Array, Ids
 
 __all__ = ["FixedCache"]
 
@@ -41,7 +43,7 @@ class FixedCache:
 
     start, length = 0, None  # no number of the host's
 
-    def __init__(self, cache, length: int):
+    def __init__(self, cache: KeyValueCache, length: int):
         like = cache[0].keys
         array = devices.array_module(like)
         self._layers = cache
@@ -53,7 +55,7 @@ class FixedCache:
             for part in cache[layer][:2]:
                 part[:, length:] = 0  # a weight of 0 times whatever memory held, which may be NaN
 
-    def extended(self, count: int, padding=None) -> FixedCache:
+    def extended(self, count: int, padding: Ids | None = None) -> FixedCache:
         """This cache, with room for the next token."""
         self.key_mask = (self._places <= self.place) & (self._places >= self._padding)  # (B, T_max)
         return self
@@ -62,7 +64,7 @@ class FixedCache:
         of_layer = self._layers[layer]
         return _Layer(of_layer.keys, of_layer.values, self.place, self.key_mask)
 
-    def positions(self):
+    def positions(self) -> Array:
         """Position of the new token, (B, 1), as `KeyValueCache.positions`."""
         return np.maximum(self.place - self._padding, 0)
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
+Initialiser: TypeAlias = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
-def constant(number: float):
+
+def constant(number: float) -> Initialiser:
     """Every element equal to `number`."""
     return functools.partial(_constant, float(number))
 
@@ -21,7 +25,7 @@ def _constant(number, generator, shape):
     return np.full(shape, number)
 
 
-def normal(deviation: float = 1.0, mean: float = 0.0):
+def normal(deviation: float = 1.0, mean: float = 0.0) -> Initialiser:
     """Independent normal numbers."""
     return functools.partial(_normal, deviation, mean)
 
@@ -30,7 +34,7 @@ def _normal(deviation, mean, generator, shape):
     return mean + deviation * generator.standard_normal(shape)
 
 
-def uniform(bound: float):
+def uniform(bound: float) -> Initialiser:
     """Independent numbers, uniform in [-bound, bound)."""
     return functools.partial(_uniform, bound)
 
@@ -52,7 +56,7 @@ def kaiming_uniform(fan_in: int, gain: float = math.sqrt(1 / 3)):
     return uniform(math.sqrt(3) * gain / math.sqrt(max(1, fan_in)))
 
 
-def xavier_uniform(gain: float = 1.0):
+def xavier_uniform(gain: float = 1.0) -> Initialiser:
     """Uniform with variance ``2 gain² / (fan_in + fan_out)``, of a matrix (fan_out, fan_in).
 
     References
@@ -66,7 +70,7 @@ def _xavier_uniform(gain, generator, shape):
     return generator.uniform(-1, 1, shape) * gain * math.sqrt(6 / (shape[0] + shape[1]))
 
 
-def orthogonal(blocks: int = 1, gain: float = 1.0):
+def orthogonal(blocks: int = 1, gain: float = 1.0) -> Initialiser:
     """`blocks` random matrices with orthonormal rows or columns, one below the other: (blocks * H, D).
 
     A recurrent weight W_hh (G*H, H) holds one matrix for each of its G gates, so `blocks` is G.

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
+from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter
 from minilm.ops import checks, linear
 from minilm.ops.workspace import release_after
+from minilm.random import Key
+from minilm.typing import Array, DType, Seed
 
 
 class Linear(Layer):
@@ -29,7 +34,7 @@ class Linear(Layer):
     Notes
     -----
     Parameters, as in PyTorch: ``weight`` (out_features, in_features), ``bias`` (out_features,), both uniform in
-    ±1/√in_features unless `initialise` says otherwise. The formulas stand in `minilm.ops.linear.spec`.
+    ±1/√in_features unless `initialise` says otherwise. Formulas: `minilm.ops.linear.spec`.
     """
 
     def __init__(
@@ -39,9 +44,9 @@ class Linear(Layer):
         bias: bool = True,
         *,
         weight: Parameter | None = None,
-        initialise=None,
-        dtype=np.float32,
-        seed=None,
+        initialise: Initialiser | None = None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.in_features = checks.whole("in_features", in_features, 1, 2**31)
@@ -57,11 +62,11 @@ class Linear(Layer):
             start = initialisers.constant(0) if initialise else initialisers.kaiming_uniform(in_features)
             self.parameter("bias", (out_features,), start)
 
-    def forward(self, x, *, key=None):
+    def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""
         return linear.forward(x, self.weight.value, None if self.bias is None else self.bias.value)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (..., in_features)."""
         dx, dW, db = linear.backward(dy, saved)
         self.weight.accumulate(dW)
@@ -70,5 +75,5 @@ class Linear(Layer):
         release_after(dx)
         return dx
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.in_features}, {self.out_features}{'' if self.bias is not None else ', bias=False'}"

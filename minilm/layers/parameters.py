@@ -25,6 +25,7 @@ from minilm import devices
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
+from minilm.typing import DType
 
 _STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
 
@@ -70,13 +71,15 @@ class Parameter:
         self._buffer: _Buffer | None = None
         self._offset = 0
         self._value = np.array(value, order="C")
+        self._span = _padded(value.size)  # numbers of the buffer that it takes, the gap after it included
         self._gradient: np.ndarray | None = None
 
     @classmethod
-    def zeros(cls, shape, dtype) -> Parameter:
+    def zeros(cls, shape: tuple[int, ...], dtype: DType) -> Parameter:
         """A parameter of zeros, whose memory the system hands out only where something is written."""
         parameter = cls(np.zeros(0, dtype))
         parameter._value = np.zeros(shape, dtype)
+        parameter._span = _padded(parameter.size)
         return parameter
 
     @property
@@ -112,8 +115,8 @@ class Parameter:
 
     def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
         """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
-        mine = self.gradient[rows]
-        added(mine, gradient, mine)
+        total = self.gradient[rows]
+        added(total, gradient, total)
 
     def _move(self, buffer: _Buffer, offset: int) -> None:
         value = buffer.values[offset : offset + self.size].reshape(self.shape)
@@ -131,7 +134,7 @@ class Parameter:
         return "cuda" if devices.on_gpu(self._value) else "cpu"
 
     def _convert(self, change) -> None:
-        """Leave the buffer, with ``change(array)`` in the place of each array."""
+        """Leave the buffer, with ``change(array)`` in place of each array."""
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._value = change(self._value)
@@ -144,6 +147,7 @@ class Parameter:
     def __setstate__(self, state):
         self._buffer, self._offset = None, 0
         self._value = np.array(state["value"], order="C")
+        self._span = _padded(self.size)
         self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
 
     def __repr__(self):
@@ -215,10 +219,10 @@ class Parameters(Mapping):
     def __getitem__(self, name: str) -> np.ndarray:
         return self.entry(name).value
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._entries)
 
     @property
@@ -278,8 +282,8 @@ class Parameters(Mapping):
         """Where each parameter lies in `flat`, the gap after it included."""
         found, offset = {}, 0
         for name, parameter in self._entries.items():
-            found[name] = slice(offset, offset + _padded(parameter.size))
-            offset += _padded(parameter.size)
+            found[name] = slice(offset, offset + parameter._span)
+            offset += parameter._span
         return found
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -300,9 +304,9 @@ class Parameters(Mapping):
         for parameter in entries:
             if buffer is None or parameter._buffer is not buffer or parameter._offset != stop:
                 break
-            stop += _padded(parameter.size)
+            stop += parameter._span
         else:
-            return buffer, start, stop
+            return buffer, start, stop  # type: ignore[return-value]
         return self._bind()
 
     def _bind(self) -> tuple[_Buffer, int, int]:
@@ -314,11 +318,11 @@ class Parameters(Mapping):
                     "these parameters are scattered in the buffer of a larger model (tied weights): "
                     "ask the model for .parameters, or copy.deepcopy this layer"
                 )
-        size = sum(_padded(parameter.size) for parameter in entries)
+        size = sum(parameter._span for parameter in entries)
         buffer, offset = _Buffer(size, dtype, entries, entries[0].value), 0
         for parameter in entries:
             parameter._move(buffer, offset)
-            offset += _padded(parameter.size)
+            offset += parameter._span
         return buffer, 0, size
 
     # --- saving and loading ------------------------------------------------------------------------------------------
@@ -377,7 +381,7 @@ class Parameters(Mapping):
             if parameter.device != device:
                 parameter._convert(devices.to_device if device == "cuda" else devices.to_host)
 
-    def convert(self, dtype) -> None:
+    def convert(self, dtype: DType) -> None:
         """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):

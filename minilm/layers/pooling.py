@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm import devices
@@ -10,6 +12,8 @@ from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.ops import additive_attention, checks, padding
 from minilm.ops.workspace import empty, release_after
+from minilm.random import Key
+from minilm.typing import Array, DType, Seed
 
 
 class MeanPooling(Layer):
@@ -21,10 +25,10 @@ class MeanPooling(Layer):
         y[b]    = sum_t w[b, t] x[b, t]                 dx[b, t] = w[b, t] dy[b]
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
 
-    def forward(self, x, mask=None, *, key=None):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
         x = checks.floating("x", x, (None, None, None), letters="(B, T, D)")
         B, T, D = x.shape
@@ -38,7 +42,7 @@ class MeanPooling(Layer):
         devices.array_module(x).matmul(w[:, None], x, out=y[:, None])  # (B, 1, T) (B, T, D)
         return y, w
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D)."""
         B, T = saved.shape
         dy = checks.floating("dy", dy, (B, None), saved.dtype, "(B, D)")
@@ -74,7 +78,7 @@ class AttentionPooling(Layer):
     Z. Yang, D. Yang, C. Dyer, X. He, A. Smola, E. Hovy, Hierarchical attention networks for document classification, NAACL 2016.
     """
 
-    def __init__(self, input_size: int, attention_size: int | None = None, *, dtype=np.float32, seed=None):
+    def __init__(self, input_size: int, attention_size: int | None = None, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         D = checks.whole("input_size", input_size, 1, 2**31)
         A = D if attention_size is None else checks.whole("attention_size", attention_size, 1, 2**31)
@@ -82,7 +86,7 @@ class AttentionPooling(Layer):
         self.parameter("query", (A,), initialisers.kaiming_uniform(D))
         self.parameter("score", (A,), initialisers.kaiming_uniform(A))
 
-    def forward(self, x, mask=None, *, key=None):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs.
 
         ``saved[1].weights`` (B, 1, T) are the weights a.
@@ -96,7 +100,7 @@ class AttentionPooling(Layer):
         y, attended = additive_attention.forward(query, keys, self.score.value, x, key_mask=mask)
         return y[:, 0], (projected, attended)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D)."""
         projected, attended = saved
         dquery, dkeys, dscore, dx = additive_attention.backward(dy[:, None], attended)
@@ -107,6 +111,6 @@ class AttentionPooling(Layer):
         release_after(dx)
         return dx
 
-    def settings(self):
+    def settings(self) -> str:
         A, D = self.key.weight.shape
         return f"{D}, {A}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
+from minilm.layers.initialisers import Initialiser
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty, scratch
+from minilm.random import Key
+from minilm.typing import Array, DType, Ids, Seed
 
 __all__ = ["PositionalEmbedding", "SinusoidalPositions", "sinusoids"]
 
@@ -39,13 +43,21 @@ class PositionalEmbedding(Layer):
     understanding by generative pre-training, 2018.
     """
 
-    def __init__(self, num_positions: int, embed_dim: int, *, initialise=None, dtype=np.float32, seed=None):
+    def __init__(
+        self,
+        num_positions: int,
+        embed_dim: int,
+        *,
+        initialise: Initialiser | None = None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
+    ):
         super().__init__(dtype=dtype, seed=seed)
         self.num_positions = checks.whole("num_positions", num_positions, 1, 2**31)
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
         self.parameter("weight", (num_positions, embed_dim), initialise or initialisers.normal(0.02))
 
-    def forward(self, x, positions=None, *, offset: int = 0, key=None):
+    def forward(self, x: Array, positions: Ids | None = None, *, offset: int = 0, key: Key | None = None) -> tuple[Array, Any]:
         """Add positions.
 
         Parameters
@@ -80,7 +92,7 @@ class PositionalEmbedding(Layer):
             np.add(x, rows, out=y)
         return y, saved
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D), which is dy itself."""
         with scratch():
             if isinstance(saved, int):
@@ -91,7 +103,7 @@ class PositionalEmbedding(Layer):
                 self.weight.accumulate(embedding.backward(dy, saved))
         return dy
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.num_positions}, {self.embed_dim}"
 
 
@@ -126,12 +138,12 @@ class SinusoidalPositions(Layer):
     A. Vaswani et al., Attention is all you need, NIPS 2017, section 3.5.
     """
 
-    def __init__(self, embed_dim: int, *, dtype=np.float32):
+    def __init__(self, embed_dim: int, *, dtype: DType = np.float32):
         super().__init__(dtype=dtype)
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
         self._table = np.empty((0, embed_dim), self.dtype)  # (P, D) as many as were ever asked for
 
-    def forward(self, x, *, offset: int = 0, key=None):
+    def forward(self, x: Array, *, offset: int = 0, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (B, T, D) for x (B, T, D), and nothing saved."""
         x = checks.floating("x", x, (None, None, self.embed_dim), letters="(B, T, D)")
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
@@ -142,9 +154,9 @@ class SinusoidalPositions(Layer):
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         return np.add(x, self._table[offset:stop], out=y), None
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D), which is dy itself."""
         return dy
 
-    def settings(self):
+    def settings(self) -> str:
         return str(self.embed_dim)

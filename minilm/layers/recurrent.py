@@ -7,17 +7,18 @@ the same names of parameters. Layer l in direction d reads and writes row ``l * 
 from __future__ import annotations
 
 import importlib
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
-from minilm.layers.sequences import half, joined, time_first
+from minilm.layers.sequences import half, side_by_side, time_first
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty, release_after, scratch
 from minilm.random import Key
+from minilm.typing import Array, DType, Ids, Seed, State
 
 
 class Output(NamedTuple):
@@ -27,7 +28,7 @@ class Output(NamedTuple):
     h_n: np.ndarray  # (num_layers * directions, B, H), after each row's last step
 
     @property
-    def state(self):
+    def state(self) -> State:
         """What `forward` takes as ``state`` to go on from here."""
         return self.h_n
 
@@ -42,12 +43,15 @@ class Saved(NamedTuple):
     given: bool  # whether a state came in, whose gradient is wanted
 
 
-class Recurrent(Layer):
+Outputs = TypeVar("Outputs", bound=tuple)  # what a kind of layer returns
+
+
+class Recurrent(Layer, Generic[Outputs]):
     """What RNN, LSTM and GRU have in common."""
 
     op_name: str
     gates: int
-    Output = Output
+    Output: type = Output
 
     def __init__(
         self,
@@ -62,8 +66,8 @@ class Recurrent(Layer):
         variational: bool = False,
         weight_dropout: float = 0.0,
         orthogonal: bool = False,
-        dtype=np.float32,
-        seed=None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.input_size = checks.whole("input_size", input_size, 1, 2**31)
@@ -108,7 +112,7 @@ class Recurrent(Layer):
         named = vars(self)
         return [named.get(f"{part}_{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
-    def _weights(self, suffix: str) -> list[np.ndarray]:
+    def _weights(self, suffix: str) -> list:
         weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
         if not self.bias:
             zeros = empty((self.gates * self.hidden_size,), self.dtype, like=weights[0])  # (G*H,)
@@ -116,7 +120,7 @@ class Recurrent(Layer):
             weights[2:] = zeros, zeros
         return weights
 
-    def initial_state(self, batch: int):
+    def initial_state(self, batch: int) -> State:
         """A state of zeros for `batch` sequences, on the device of the weights."""
         module = devices.array_module(self._own("l0")[0].value)
         shape = (self.num_layers * self.directions, batch, self.hidden_size)
@@ -144,7 +148,9 @@ class Recurrent(Layer):
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def forward(self, x, state=None, lengths=None, *, key: Key | None = None):
+    def forward(
+        self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None
+    ) -> tuple[Outputs, Saved]:
         """Run over whole sequences.
 
         Parameters
@@ -179,7 +185,7 @@ class Recurrent(Layer):
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
                 W_ih, W_hh, b_ih, b_hh = self._weights(suffix)
-                W_hh, dropped = self._drop_weight(W_hh, layer, direction, key)
+                W_hh, dropped = self._drop_weight(W_hh, suffix, key)
                 weight_drops.append(dropped)
                 output, saved = op.forward(
                     x, *(part[row] for part in states), W_ih, W_hh, b_ih, b_hh, lengths, reverse=direction == 1, **self._options
@@ -188,11 +194,11 @@ class Recurrent(Layer):
                     final[row] = part
                 outputs.append(output[0])
                 runs.append(saved)
-            x = outputs[0] if self.directions == 1 else joined(outputs)  # (T, B, directions * H)
+            x = side_by_side(*outputs)  # (T, B, directions * H)
         y = x.transpose(1, 0, 2) if self.batch_first else x
         return self.Output(y, *finals), Saved(runs, drops, weight_drops, x.shape, state is not None)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array | tuple[Array | None, ...], saved: Saved) -> tuple[Array, State | None]:
         """Gradients by x and by the state.
 
         Parameters
@@ -235,10 +241,10 @@ class Recurrent(Layer):
             dy = total if dropped is None else dropout.backward(total, dropped)
         dx = dy.transpose(1, 0, 2) if self.batch_first else dy
         if dstates is None:
-            return dx, None
-        return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)
+            return dx, None  # type: ignore[return-value]
+        return dx, dstates[0] if len(dstates) == 1 else tuple(dstates)  # type: ignore[return-value]
 
-    def step(self, x, state=None):
+    def step(self, x: Array, state: State | None = None) -> tuple[Array, State]:
         """One step, for generation.
 
         Parameters
@@ -274,13 +280,13 @@ class Recurrent(Layer):
         if key is None or layer == 0 or self.dropout == 0:
             return x, None
         shared = 0 if self.variational else None
-        return dropout.forward(x, self.dropout, key.fold(0).fold(layer), shared_axis=shared)
+        return dropout.forward(x, self.dropout, key.at(f"l{layer}"), shared_axis=shared)
 
-    def _drop_weight(self, W_hh, layer: int, direction: int, key):
+    def _drop_weight(self, W_hh, suffix: str, key):
         """Dropout on the recurrent weights, one mask for the whole sequence."""
         if key is None or self.weight_dropout == 0:
             return W_hh, None
-        return dropout.forward(W_hh, self.weight_dropout, key.fold(1 + direction).fold(layer))
+        return dropout.forward(W_hh, self.weight_dropout, key.at(f"weight_hh_{suffix}"))
 
     def _accumulate(self, suffix: str, gradients, dropped) -> None:
         dW_ih, dW_hh, db_ih, db_hh = gradients
@@ -292,52 +298,10 @@ class Recurrent(Layer):
             if parameter is not None and gradient is not None:
                 parameter.accumulate(gradient)
 
-    def settings(self):
+    def settings(self) -> str:
         parts = [str(self.input_size), str(self.hidden_size)]
         parts += [f"num_layers={self.num_layers}"] * (self.num_layers > 1) + ["bias=False"] * (not self.bias)
         parts += [f"dropout={self.dropout:g}"] * (self.dropout > 0) + ["variational=True"] * self.variational
         parts += [f"weight_dropout={self.weight_dropout:g}"] * (self.weight_dropout > 0)
         parts += ["bidirectional=True"] * self.bidirectional + ["batch_first=False"] * (not self.batch_first)
         return ", ".join(parts)
-
-
-def document(summary: str, parameters: str = ""):
-    """Fill in the docstring that the kinds share."""
-
-    def decorate(kind):
-        kind.__doc__ = f"{summary}\n{PARAMETERS}{parameters}{NOTES}"
-        return kind
-
-    return decorate
-
-
-PARAMETERS = """
-    Parameters
-    ----------
-    input_size, hidden_size : int
-    num_layers : int
-        Each layer reads the outputs of the one below.
-    bias : bool
-        Whether there are bias_ih and bias_hh.
-    batch_first : bool
-        Whether x and y are (B, T, D), which is the default here, unlike in PyTorch, or (T, B, D).
-    dropout : float
-        Probability with which an input of any layer but the first is dropped, where `forward` is given a key.
-    bidirectional : bool
-        Whether each layer also runs backwards over the sequence; its outputs are then (..., 2 * hidden_size).
-    variational : bool
-        Drop the same elements at every time step (Gal and Ghahramani), between the layers; the recurrent
-        state itself is not dropped, see `weight_dropout` for that.
-    weight_dropout : float
-        Probability with which an element of weight_hh is dropped, for the whole sequence (Merity, Keskar and Socher).
-    orthogonal : bool
-        Let weight_hh start with orthogonal matrices, one for each gate.
-    dtype : {float32, float64}
-    seed : int, Generator or None
-"""
-NOTES = """
-    Notes
-    -----
-    Parameters are named as in PyTorch: ``weight_ih_l0`` (G*H, D), ``weight_hh_l0`` (G*H, H), ``bias_ih_l0`` and
-    ``bias_hh_l0`` (G*H,), then ``..._l0_reverse``, then ``..._l1``; all uniform in ±1/√H at first.
-"""

@@ -17,7 +17,7 @@ def _add(start, stop, x, y, out):
 
 def added(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
     """out = x + y, all of one shape and C-contiguous; `out` may be one of the two. Returns `out`."""
-    if devices.on_gpu(out):
-        return np.add(x, y, out=out)  # which CuPy answers
+    if out.size < 2 * GRAIN or devices.on_gpu(out):
+        return np.add(x, y, out=out)  # CuPy answers it for its own arrays
     devices.parallel(_add, out.size, x.reshape(-1), y.reshape(-1), out.reshape(-1), grain=GRAIN)
     return out

@@ -14,6 +14,7 @@ from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
+from minilm.random import at
 
 __all__ = ["TransformerBlock"]
 
@@ -152,11 +153,8 @@ class TransformerBlock(Layer):
     def _forward(self, x, memory, key_mask, memory_mask, cache, key):
         """y, and what each part saved."""
         parts = []
-        for number, (norm, part) in enumerate(self._parts()):
-            keys = [None if key is None else key.fold(3 * number + i) for i in range(2)]
-            options = {
-                "key": keys[0],
-            }
+        for name, norm, part in self._parts():
+            options = {"key": at(key, name)}
             inputs = ()
             if part is self.attn:
                 options |= {"key_mask": key_mask, "cache": cache}
@@ -164,7 +162,7 @@ class TransformerBlock(Layer):
                 inputs, options = (memory,), {**options, "key_mask": memory_mask}
             h, saved_norm = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
             h, saved_part = part.forward(h, *inputs, **options)  # (B, T, D)
-            h, saved_drop = self.dropout.forward(h, key=keys[1])
+            h, saved_drop = self.dropout.forward(h, key=at(key, f"{name}.dropout"))
             x = added(x, h, h)  # h is this block's own, and nothing saved it
             if not self.norm_first:
                 x, saved_norm = norm.forward(x)
@@ -194,7 +192,7 @@ class TransformerBlock(Layer):
             if parts is None:
                 parts = self._forward(**saved.again)[1]
             layers = list(self._parts())
-            for (norm, part), (saved_norm, saved_part, saved_drop) in zip(layers[::-1], parts[::-1], strict=True):
+            for (_, norm, part), (saved_norm, saved_part, saved_drop) in zip(layers[::-1], parts[::-1], strict=True):
                 if not self.norm_first:
                     dy = norm.backward(dy, saved_norm)  # (B, T, D)
                 dh = self.dropout.backward(dy, saved_drop)  # (B, T, D)
@@ -207,11 +205,11 @@ class TransformerBlock(Layer):
         return (dx, dmemory) if saved.memory else dx
 
     def _parts(self):
-        """Each part of the layer with its normalisation, in order."""
-        yield self.ln_1, self.attn
+        """Each part of the layer with its name and its normalisation, in order."""
+        yield "attn", self.ln_1, self.attn
         if self.crossattention is not None:
-            yield self.ln_cross_attn, self.crossattention
-        yield self.ln_2, self.mlp
+            yield "crossattention", self.ln_cross_attn, self.crossattention
+        yield "mlp", self.ln_2, self.mlp
 
     def settings(self):
         parts = [str(self.attn.embed_dim), str(self.attn.num_heads)] + ["norm_first=False"] * (not self.norm_first)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 __all__ = ["accuracy", "commonest"]
 
 
-def accuracy(wanted: Sequence, given: Sequence) -> float:
-    """Accuracy: how many of the labels given are those wanted, of 1.
+def accuracy(labels: Sequence, predictions: Sequence) -> float:
+    """Accuracy: the share of labels that are predicted right, in [0, 1].
 
-    .. math:: accuracy = \\frac{1}{N} \\sum_n [given_n = wanted_n]
+    .. math:: accuracy = \\frac{1}{N} \\sum_n [prediction_n = label_n]
 
     Parameters
     ----------
-    wanted, given : sequences of N labels
+    labels, predictions : sequences of N labels
 
     Returns
     -------
@@ -25,11 +25,11 @@ def accuracy(wanted: Sequence, given: Sequence) -> float:
     ValueError
         There are no labels, or not as many of the one as of the other.
     """
-    if len(wanted) != len(given):
-        raise ValueError(f"wanted and given must be of one length, got {len(wanted)} and {len(given)}")
-    if not len(wanted):
-        raise ValueError("wanted must hold at least one label, got none")
-    return sum(bool(a == b) for a, b in zip(wanted, given, strict=True)) / len(wanted)
+    if len(labels) != len(predictions):
+        raise ValueError(f"labels and predictions must be of one length, got {len(labels)} and {len(predictions)}")
+    if not len(labels):
+        raise ValueError("labels must hold at least one label, got none")
+    return sum(bool(a == b) for a, b in zip(labels, predictions, strict=True)) / len(labels)
 
 
 def commonest(labels: Sequence) -> float:

@@ -10,11 +10,12 @@ M. Post, A call for clarity in reporting BLEU scores, WMT 2018.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 __all__ = ["corpus_bleu", "require"]
 
 
-def require():
+def require() -> ModuleType:
     """sacrebleu; ImportError with what to install where it is missing."""
     try:
         import sacrebleu
@@ -23,12 +24,12 @@ def require():
     return sacrebleu
 
 
-def corpus_bleu(given: Sequence[str], wanted: Sequence[str]) -> float:
+def corpus_bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
     """BLEU of a whole corpus, in [0, 100].
 
     Parameters
     ----------
-    given, wanted : sequences of str
+    predictions, references : sequences of str
         Hypotheses and their references, one a sentence.
 
     Raises
@@ -39,6 +40,8 @@ def corpus_bleu(given: Sequence[str], wanted: Sequence[str]) -> float:
         The two are not as many, or none.
     """
     sacrebleu = require()
-    if len(given) != len(wanted) or not given:
-        raise ValueError(f"given and wanted must be as many, and at least one, got {len(given)} and {len(wanted)}")
-    return float(sacrebleu.corpus_bleu(list(given), [list(wanted)]).score)
+    if len(predictions) != len(references) or not predictions:
+        raise ValueError(
+            f"predictions and references must be as many, and at least one, got {len(predictions)} and {len(references)}"
+        )
+    return float(sacrebleu.corpus_bleu(list(predictions), [list(references)]).score)

@@ -42,11 +42,11 @@ class Span(NamedTuple):
 class Scores(NamedTuple):
     """Of a set of entities, each number in [0, 1]; 0 where it would be 0/0."""
 
-    precision: float  # of the entities given, how many are right
-    recall: float  # of the entities wanted, how many were found
+    precision: float  # of the predicted entities, how many are right
+    recall: float  # of the expected entities, how many were predicted
     f1: float
-    wanted: int  # how many there are
-    given: int
+    expected: int  # entities in the tags
+    predicted: int
     right: int
 
 
@@ -77,17 +77,17 @@ def spans(tags: Sequence[str]) -> list[Span]:
     ValueError
         Something is no tag.
     """
-    found, start = [], None
+    entities, start = [], None
     place, kind = "O", ""
     for number, tag in enumerate([*tags, "O"]):
         before, (place, kind) = (place, kind), _parts(tag)
         ends = before[0] in "ESLU" or place in "BSUO" or kind != before[1]
         if start is not None and ends:
-            found.append(Span(before[1], start, number))
+            entities.append(Span(before[1], start, number))
             start = None
         if start is None and place != "O":
             start = number
-    return found
+    return entities
 
 
 def followers(tags: Sequence[str], seen: Iterable[tuple[str, str]] = ()) -> np.ndarray:
@@ -102,7 +102,7 @@ def followers(tags: Sequence[str], seen: Iterable[tuple[str, str]] = ()) -> np.n
     Returns
     -------
     ndarray of bool, shape (K + 1, K)
-        Row i is of what stands before, the last row of the beginning.
+        Row i is of what comes before, the last row of the beginning.
     """
     parts, seen = [_parts(tag) for tag in tags], set(seen)
     allowed = np.ones((len(tags) + 1, len(tags)), bool)  # (K + 1, K)
@@ -114,14 +114,14 @@ def followers(tags: Sequence[str], seen: Iterable[tuple[str, str]] = ()) -> np.n
     return allowed
 
 
-def entity_scores(wanted: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> dict[str, Scores]:
+def entity_scores(tags: Sequence[Sequence[str]], predictions: Sequence[Sequence[str]]) -> dict[str, Scores]:
     """Precision, recall and F1 over all sentences, and of each type of entity.
 
-    .. math:: P = \\frac{right}{given}, \\qquad R = \\frac{right}{wanted}, \\qquad F_1 = \\frac{2 P R}{P + R}
+    .. math:: P = \\frac{right}{predicted}, \\qquad R = \\frac{right}{expected}, \\qquad F_1 = \\frac{2 P R}{P + R}
 
     Parameters
     ----------
-    wanted, given : sequences of sentences, each a sequence of tags
+    tags, predictions : sequences of sentences, each a sequence of tags
 
     Returns
     -------
@@ -133,22 +133,24 @@ def entity_scores(wanted: Sequence[Sequence[str]], given: Sequence[Sequence[str]
     ValueError
         The sentences are not of one number or of one length, or something is no tag.
     """
-    if len(wanted) != len(given):
-        raise ValueError(f"wanted and given must hold as many sentences, got {len(wanted)} and {len(given)}")
-    counts = [Counter(), Counter(), Counter()]  # wanted, given, right
-    for number, (a, b) in enumerate(zip(wanted, given, strict=True)):
+    if len(tags) != len(predictions):
+        raise ValueError(f"tags and predictions must hold as many sentences, got {len(tags)} and {len(predictions)}")
+    counts = [Counter(), Counter(), Counter()]  # expected, predicted, right
+    for number, (a, b) in enumerate(zip(tags, predictions, strict=True)):
         if len(a) != len(b):
-            raise ValueError(f"sentence {number} has {len(a)} tags in wanted and {len(b)} in given")
+            raise ValueError(f"sentence {number} has {len(a)} tags and {len(b)} predictions")
         a, b = set(spans(a)), set(spans(b))
-        for count, found in zip(counts, (a, b, a & b), strict=True):
-            count.update(span.kind for span in found)
+        for count, entities in zip(counts, (a, b, a & b), strict=True):
+            count.update(span.kind for span in entities)
     kinds = sorted({*counts[0], *counts[1]})
     total = _scores(*(count.total() for count in counts))
     return {"": total, **{kind: _scores(*(count[kind] for count in counts)) for kind in kinds}}
 
 
-def _scores(wanted: int, given: int, right: int) -> Scores:
+def _scores(expected: int, predicted: int, right: int) -> Scores:
     def ratio(a, b):
         return a / b if b else 0.0
 
-    return Scores(ratio(right, given), ratio(right, wanted), ratio(2 * right, wanted + given), wanted, given, right)
+    return Scores(
+        ratio(right, predicted), ratio(right, expected), ratio(2 * right, expected + predicted), expected, predicted, right
+    )

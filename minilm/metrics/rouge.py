@@ -2,9 +2,9 @@
 
 ::
 
-    overlap_n  = sum over n-grams g of min(count of g in given, count of g in wanted)
-    P = overlap_n / n-grams of given       R = overlap_n / n-grams of wanted       F = 2 P R / (P + R)
-    ROUGE-L    the same with the longest common subsequence of words in the place of the overlap
+    overlap_n  = sum over n-grams g of min(count of g in prediction, count of g in reference)
+    P = overlap_n / n-grams of prediction       R = overlap_n / n-grams of reference       F = 2 P R / (P + R)
+    ROUGE-L    the same with the longest common subsequence of words in place of the overlap
 
 Words are runs of letters and digits, in lower case, without stemming. Of several examples it is the mean of F, in [0, 1].
 
@@ -38,15 +38,15 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
-def rouge_n(given: str, wanted: str, n: int = 1) -> Score:
+def rouge_n(prediction: str, reference: str, n: int = 1) -> Score:
     """ROUGE-n of a summary and its reference."""
-    counts = [Counter(zip(*(part[i:] for i in range(n)), strict=False)) for part in (words(given), words(wanted))]
+    counts = [Counter(zip(*(part[i:] for i in range(n)), strict=False)) for part in (words(prediction), words(reference))]
     return _score(sum((counts[0] & counts[1]).values()), *(sum(count.values()) for count in counts))
 
 
-def rouge_l(given: str, wanted: str) -> Score:
+def rouge_l(prediction: str, reference: str) -> Score:
     """ROUGE-L of a summary and its reference, each taken as one sentence."""
-    a, b = words(given), words(wanted)
+    a, b = words(prediction), words(reference)
     lengths = [0] * (len(b) + 1)  # of the longest common subsequence of a so far and the first j words of b
     for word in a:
         before = 0  # lengths[j - 1] of the row above
@@ -57,7 +57,7 @@ def rouge_l(given: str, wanted: str) -> Score:
     return _score(lengths[-1], len(a), len(b))
 
 
-def rouge(given: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
+def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """The mean F of ROUGE-1, ROUGE-2 and ROUGE-L over all examples.
 
     Raises
@@ -65,9 +65,11 @@ def rouge(given: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
     ValueError
         The two are not as many, or none.
     """
-    if len(given) != len(wanted) or not given:
-        raise ValueError(f"given and wanted must be as many, and at least one, got {len(given)} and {len(wanted)}")
-    pairs = list(zip(given, wanted, strict=True))
+    if len(predictions) != len(references) or not predictions:
+        raise ValueError(
+            f"predictions and references must be as many, and at least one, got {len(predictions)} and {len(references)}"
+        )
+    pairs = list(zip(predictions, references, strict=True))
     scores = {
         "rouge_1": [rouge_n(a, b, 1).f1 for a, b in pairs],
         "rouge_2": [rouge_n(a, b, 2).f1 for a, b in pairs],
@@ -76,6 +78,6 @@ def rouge(given: Sequence[str], wanted: Sequence[str]) -> dict[str, float]:
     return {name: sum(each) / len(each) for name, each in scores.items()}
 
 
-def _score(overlap: int, given: int, wanted: int) -> Score:
-    precision, recall = overlap / given if given else 0.0, overlap / wanted if wanted else 0.0
+def _score(overlap: int, predicted: int, expected: int) -> Score:
+    precision, recall = overlap / predicted if predicted else 0.0, overlap / expected if expected else 0.0
     return Score(precision, recall, 2 * precision * recall / (precision + recall) if overlap else 0.0)

@@ -32,22 +32,22 @@ def normalise(answer: str) -> str:
     return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_PUNCTUATION)).split())
 
 
-def exact_match(given: str, wanted: str | Sequence[str]) -> float:
-    """1 if the answer given is one of those wanted, else 0."""
-    return float(any(normalise(given) == normalise(each) for each in _several(wanted)))
+def exact_match(prediction: str, answers: str | Sequence[str]) -> float:
+    """1 if the prediction is one of the answers, else 0."""
+    return float(any(normalise(prediction) == normalise(each) for each in _several(answers)))
 
 
-def f1(given: str, wanted: str | Sequence[str]) -> float:
-    """Harmonic mean of precision and recall of the words, of the best of the answers wanted.
+def f1(prediction: str, answers: str | Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of the words, of the best of the answers.
 
-    .. math:: F_1 = \\frac{2 P R}{P + R}, \\qquad P = \\frac{common}{words\\ given}, \\quad R = \\frac{common}{words\\ wanted}
+    .. math:: F_1 = \\frac{2 P R}{P + R}, \\quad P = \\frac{shared}{predicted}, \\quad R = \\frac{shared}{expected}
 
-    A word that stands twice in both counts twice. An answer of no words (such as "the") is right only where none is wanted.
+    A word that occurs twice in both counts twice. An answer of no words (such as "the") is right only where there is no answer.
 
     Parameters
     ----------
-    given : str
-    wanted : str, or sequence of str
+    prediction : str
+    answers : str, or sequence of str
         One right answer, or all of them; an empty text where the question has no answer.
 
     Returns
@@ -55,23 +55,23 @@ def f1(given: str, wanted: str | Sequence[str]) -> float:
     float
         In [0, 1].
     """
-    return max(_f1(normalise(given).split(), normalise(each).split()) for each in _several(wanted))
+    return max(_f1(normalise(prediction).split(), normalise(each).split()) for each in _several(answers))
 
 
-def _f1(given: list[str], wanted: list[str]) -> float:
-    if not given or not wanted:
-        return float(given == wanted)
-    common = sum((Counter(given) & Counter(wanted)).values())
-    return 2 * common / (len(given) + len(wanted))  # 2 P R / (P + R), with both fractions cleared
+def _f1(prediction: list[str], answer: list[str]) -> float:
+    if not prediction or not answer:
+        return float(prediction == answer)
+    common = sum((Counter(prediction) & Counter(answer)).values())
+    return 2 * common / (len(prediction) + len(answer))  # 2 P R / (P + R), with both fractions cleared
 
 
-def scores(given: Sequence[str], wanted: Sequence) -> dict[str, float]:
+def scores(predictions: Sequence[str], answers: Sequence) -> dict[str, float]:
     """Means over questions.
 
     Parameters
     ----------
-    given : sequence of N str
-    wanted : sequence of N, each a str or a sequence of str
+    predictions : sequence of N str
+    answers : sequence of N, each a str or a sequence of str
 
     Returns
     -------
@@ -83,19 +83,19 @@ def scores(given: Sequence[str], wanted: Sequence) -> dict[str, float]:
     ValueError
         There are no questions, or not as many answers as questions.
     """
-    if len(given) != len(wanted):
-        raise ValueError(f"given and wanted must be of one length, got {len(given)} and {len(wanted)}")
-    if not len(given):
-        raise ValueError("given must hold at least one answer, got none")
-    pairs = list(zip(given, wanted, strict=True))
+    if len(predictions) != len(answers):
+        raise ValueError(f"predictions and answers must be of one length, got {len(predictions)} and {len(answers)}")
+    if not len(predictions):
+        raise ValueError("predictions must hold at least one answer, got none")
+    pairs = list(zip(predictions, answers, strict=True))
     return {
         "exact_match": sum(exact_match(*pair) for pair in pairs) / len(pairs),
         "f1": sum(f1(*pair) for pair in pairs) / len(pairs),
     }
 
 
-def _several(wanted) -> Sequence[str]:
-    wanted = [wanted] if isinstance(wanted, str) else wanted
-    if not len(wanted):
-        raise ValueError("wanted must hold at least one answer, got none (an empty text says that there is no answer)")
-    return wanted
+def _several(answers) -> Sequence[str]:
+    answers = [answers] if isinstance(answers, str) else answers
+    if not len(answers):
+        raise ValueError("answers must hold at least one answer, got none (an empty text says that there is no answer)")
+    return answers

@@ -25,6 +25,7 @@ from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
 from minilm.models.word2vec import Word2Vec, Word2VecConfig
 from minilm.models.word_vectors import WordVectors
+from minilm.typing import DType, Seed
 
 __all__ = [
     "BERT",
@@ -70,8 +71,14 @@ def config_of(settings: Mapping[str, Any]) -> Config:
     return FAMILIES[kind][0].from_dict(settings)
 
 
-def from_config(config: Config | Mapping[str, Any], *, seed=0, dtype=np.float32):
+def from_config(
+    config: Config | Mapping[str, Any], *, seed: Seed = 0, dtype: DType = np.float32
+) -> RNNLanguageModel | GPT | BERTForPreTraining:
     """The model of a configuration, or of what config.json holds; see `config_of`."""
     if isinstance(config, Mapping):
         config = config_of(config)
     return FAMILIES[config.model_type][1](config, seed=seed, dtype=dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

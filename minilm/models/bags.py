@@ -27,11 +27,12 @@ import numpy as np
 from minilm import devices
 from minilm.ops import embedding
 from minilm.ops.embedding.spec import Saved
+from minilm.typing import Array, DType, Ids
 
 __all__ = ["Counts", "Rows", "bags_of"]
 
 
-def bags_of(ids, position_encoding: bool, dtype):
+def bags_of(ids: Ids, position_encoding: bool, dtype: DType) -> Counts | Rows:
     """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`."""
     return (Rows if devices.on_gpu(ids) else Counts).of(ids, position_encoding, dtype)
 
@@ -44,7 +45,7 @@ class Counts(NamedTuple):
     Q: np.ndarray | None  # (N, U), None without position encoding
 
     @classmethod
-    def of(cls, ids, position_encoding: bool, dtype) -> Counts:
+    def of(cls, ids: Ids, position_encoding: bool, dtype: DType) -> Counts:
         """The counts of ids (N, J)."""
         N = len(ids)
         rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
@@ -60,14 +61,14 @@ class Counts(NamedTuple):
         part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
         return cls(found, counted(1 - part), counted(2 * part - 1))
 
-    def forward(self, E):
+    def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
         rows = E[self.ids]  # (U, D)
         x = self.P @ rows  # (N, D)
         return x if self.Q is None else x + (self.Q @ rows) * _scale(E)
 
-    def backward(self, dx, weight) -> None:
-        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+    def backward(self, dx: Array, weight: Array) -> None:
+        """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
         dE = self.P.T @ dx  # (U, D)
         if self.Q is not None:
             dE += self.Q.T @ (dx * _scale(dx))
@@ -84,7 +85,7 @@ class Rows(NamedTuple):
     q: np.ndarray | None  # (N, J), None without position encoding
 
     @classmethod
-    def of(cls, ids, position_encoding: bool, dtype) -> Rows:
+    def of(cls, ids: Ids, position_encoding: bool, dtype: DType) -> Rows:
         """The shares of ids (N, J)."""
         module, there = devices.array_module(ids), ids != 0  # (N, J)
         if not position_encoding:
@@ -93,14 +94,14 @@ class Rows(NamedTuple):
         part = module.arange(1, ids.shape[1] + 1) / words  # (N, J) j / J
         return cls(ids, ((1 - part) * there).astype(dtype), ((2 * part - 1) * there).astype(dtype))
 
-    def forward(self, E):
+    def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
         rows, _ = embedding.forward(self.ids, E)  # (N, J, D)
         x = (self.p[:, None] @ rows)[:, 0]  # (N, D)
         return x if self.q is None else x + (self.q[:, None] @ rows)[:, 0] * _scale(E)
 
-    def backward(self, dx, weight) -> None:
-        """Add the gradient by the table, for dx (N, D), to the parameter's."""
+    def backward(self, dx: Array, weight: Array) -> None:
+        """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
         drows = self.p[:, :, None] * dx[:, None]  # (N, J, D)
         if self.q is not None:
             drows += self.q[:, :, None] * (dx * _scale(dx))[:, None]

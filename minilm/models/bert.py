@@ -34,6 +34,7 @@ from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
 from minilm.ops.workspace import empty, scratch
+from minilm.random import at
 
 __all__ = ["BERT", "Embeddings", "Output"]
 
@@ -114,8 +115,7 @@ class Encoder(Layer):
         """Returns y (B, T, D), and what each block saved; `seen` collects what each gave."""
         saved = []
         for number, layer in enumerate(self.layer):
-            mine = None if key is None else key.fold(number // 62).fold(number % 62)
-            x, kept = layer.forward(x, key_mask=key_mask, key=mine)
+            x, kept = layer.forward(x, key_mask=key_mask, key=at(key, f"layer.{number}"))
             saved.append(kept)
             if seen is not None:
                 seen.append((f"output of encoder.layer.{number}", x))
@@ -209,23 +209,22 @@ class BERT(Pretrained, Layer):
             hidden (B, T, D), and pooled (B, D) or None.
         saved : Saved
         """
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, embedded = self.embeddings.forward(ids, token_type_ids, key=keys[0])  # (B, T, D)
+        x, embedded = self.embeddings.forward(ids, token_type_ids, key=at(key, "embeddings"))  # (B, T, D)
         if seen is not None:
             seen.append(("output of embeddings", x))
-        y, layers = self.encoder.forward(x, key_mask=key_mask, key=keys[1], seen=seen)
+        y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"), seen=seen)
         pooled = kept = None
         if self.pooler is not None:
             pooled, kept = self.pooler.forward(y)  # (B, D)
         return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
 
     def backward(self, dy, saved) -> None:
-        """Add the gradients by all parameters to their buffer.
+        """Add the gradients with respect to all parameters to their buffer.
 
         Parameters
         ----------
         dy : ndarray, shape (B, T, D), or tuple (dhidden, dpooled)
-            Gradients by the outputs; None means zero.
+            Gradients with respect to the outputs; None means zero.
         saved : Saved
         """
         dhidden, dpooled = dy if isinstance(dy, tuple) else (dy, None)

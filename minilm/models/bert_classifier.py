@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from minilm.layers import MeanPooling, initialisers
+from minilm.layers.base import Layer
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
-from minilm.models.classifier import Classifier, counted
+from minilm.models.classifier import Classifier
 from minilm.ops import checks
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
+from minilm.typing import DType, PathLike, Seed
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["BERTClassifier"]
 
@@ -47,8 +55,19 @@ class BERTClassifier(Classifier):
         See `Classifier`; what drops within the encoder is the configuration's.
     """
 
-    def __init__(self, config: BERTConfig, num_labels: int, *, pooling: str = "mean", frozen: bool = False, **options):
-        super().__init__(num_labels, **options)
+    def __init__(
+        self,
+        config: BERTConfig,
+        num_labels: int,
+        *,
+        pooling: str = "mean",
+        frozen: bool = False,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
+    ):
+        super().__init__(num_labels, dropout=dropout, label_smoothing=label_smoothing, seed=seed, dtype=dtype)
         self.config = config
         self.cls = checks.option("pooling", pooling, ("mean", "cls")) == "cls"
         self.frozen = checks.flag("frozen", frozen)
@@ -57,13 +76,25 @@ class BERTClassifier(Classifier):
         self._make_head(config.hidden_size, initialisers.normal(config.initializer_range))
 
     @classmethod
-    def from_pretrained(cls, folder, num_labels: int, *, pooling: str = "mean", frozen: bool = False, changes=None, **options):
+    def from_pretrained(
+        cls,
+        folder: PathLike,
+        num_labels: int,
+        *,
+        pooling: str = "mean",
+        frozen: bool = False,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
+        changes: dict | None = None,
+    ) -> Self:
         """On the encoder of a folder in Hugging Face's layout; the affine map starts anew.
 
         Parameters
         ----------
         folder : str or os.PathLike
-        num_labels, pooling, frozen, **options
+        num_labels, pooling, frozen, dropout, label_smoothing, seed, dtype
             As in the constructor.
         changes : dict, optional
             Settings of the encoder's configuration that are to differ.
@@ -73,19 +104,20 @@ class BERTClassifier(Classifier):
         FileNotFoundError, ValueError
             See `minilm.models.pretrained.Pretrained.from_pretrained`.
         """
-        encoder = Encoder.from_pretrained(folder, dtype=options.get("dtype", np.float32), **(changes or {}))
+        encoder = Encoder.from_pretrained(folder, dtype=dtype, **(changes or {}))
+        options = {"dropout": dropout, "label_smoothing": label_smoothing, "seed": seed, "dtype": dtype}
         model = cls(encoder.config, num_labels, pooling=pooling, frozen=frozen, **options)
         model.bert.parameters.load_state_dict(dict(encoder.parameters))
         return model
 
     @property
-    def learned(self):
+    def learned(self) -> Layer:
         """The layer whose parameters are to be trained: the affine map where the encoder is frozen, else all of it."""
         return self.classifier if self.frozen else self
 
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.config.vocab_size)
-        mask = counted(lengths, ids.shape[1])  # (B, T)
+        mask = mask_from_lengths(lengths, ids.shape[1])  # (B, T)
         y, body = self.bert.forward(ids, None, mask, key=None if self.frozen else key)
         y = y.hidden  # (B, T, D)
         if self.cls:

@@ -27,6 +27,7 @@ from minilm.models.bert_config import BERTConfig
 from minilm.models.diagnosis import first_not_finite
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy, embedding
+from minilm.random import at
 
 __all__ = ["BERTForPreTraining"]
 
@@ -166,8 +167,7 @@ class BERTForPreTraining(Pretrained, Layer):
         saved : Saved
         """
         targets, rows = self._masked(ids, targets, places)  # (M,) each, of all rows
-        keys = None if key is None else key.fold(0)
-        (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=keys)
+        (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
         picked, gather = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]))  # (M, D)
         logits, head = self.cls.predictions.forward(picked)  # (M, V)
         loss, saved = cross_entropy.forward(logits, targets)
@@ -221,8 +221,7 @@ class BERTForPreTraining(Pretrained, Layer):
 
         def outputs():
             seen: list[tuple[str, np.ndarray]] = []
-            keys = None if key is None else key.fold(0)
-            (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, key=keys, seen=seen)
+            (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"), seen=seen)
             yield from seen
             yield "output of cls.predictions", self.cls.predictions(hidden)
             yield "output of cls.seq_relationship", self.cls.seq_relationship(pooled)

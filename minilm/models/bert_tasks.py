@@ -22,6 +22,8 @@ from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["BERTForQuestionAnswering", "BERTForSequenceClassification", "BERTForTokenClassification"]
 
@@ -42,7 +44,7 @@ class _Task(Pretrained, Layer):
     head = "classifier"  # the map's name
     pooled = False  # whether it reads the vector of the whole text, or those of the tokens
 
-    def __init__(self, config: BERTConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: BERTConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -55,17 +57,19 @@ class _Task(Pretrained, Layer):
         setattr(self, self.head, Linear(config.hidden_size, outputs, initialise=start, **options))
 
     def _logits(self, ids, token_type_ids, key_mask, key):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=keys[0])
-        x, dropped = self.dropout.forward(output.pooled if self.pooled else output.hidden, key=keys[1])
+        output, body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
+        x = output.pooled if self.pooled else output.hidden  # (B, D) or (B, T, D)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         logits, head = getattr(self, self.head).forward(x)
         return logits, (body, dropped, head)
 
-    def logits(self, ids, token_type_ids=None, key_mask=None):
+    def logits(self, ids: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None) -> Array:
         """Logits, in the shape of the module's docstring; arguments as `BERT.forward`'s."""
         return self._logits(ids, token_type_ids, key_mask, None)[0]
 
-    def forward(self, ids, labels, token_type_ids=None, key_mask=None, *, key=None):
+    def forward(
+        self, ids: Ids, labels: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -86,7 +90,7 @@ class _Task(Pretrained, Layer):
         loss, saved = cross_entropy.forward(logits, labels)
         return loss, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         self._backward(cross_entropy.backward(dloss, saved.loss), saved)
 
@@ -137,7 +141,9 @@ class BERTForQuestionAnswering(_Task):
     may_exceed = ("cls.", "classifier.", "pooler.")
     head = "qa_outputs"
 
-    def forward(self, ids, spans, token_type_ids=None, key_mask=None, *, key=None):
+    def forward(
+        self, ids: Ids, spans: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -158,7 +164,7 @@ class BERTForQuestionAnswering(_Task):
         losses, saved = zip(*(cross_entropy.forward(logits[..., side], spans[:, side]) for side in range(2)), strict=True)
         return (losses[0] + losses[1]) / 2, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         sides = [cross_entropy.backward(dloss / 2, each) for each in saved.loss]  # (B, T) each
         dlogits = empty((*sides[0].shape, 2), self.dtype, like=sides[0])  # (B, T, 2)

@@ -21,8 +21,10 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, checks, cross_entropy, softmax
+from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["Classifier", "MeanClassifier", "RecurrentClassifier"]
 
@@ -54,7 +56,9 @@ class Classifier(Layer):
     dtype : {float32, float64}
     """
 
-    def __init__(self, num_labels: int, *, dropout: float = 0.0, label_smoothing: float = 0.0, seed=0, dtype=np.float32):
+    def __init__(
+        self, num_labels: int, *, dropout: float = 0.0, label_smoothing: float = 0.0, seed: Seed = 0, dtype: DType = np.float32
+    ):
         super().__init__(dtype=dtype, seed=generator_of(seed))
         self.num_labels = checks.whole("num_labels", num_labels, 1, 2**31)
         self.dropout = Dropout(dropout)
@@ -75,21 +79,20 @@ class Classifier(Layer):
         return ids, checks.lengths("lengths", lengths, *ids.shape)
 
     def _logits(self, ids, lengths, key):
-        keys = [None if key is None else key.fold(i) for i in range(2)]
-        x, body = self._vectors(ids, lengths, keys[0])  # (B, F)
-        x, dropped = self.dropout.forward(x, key=keys[1])
+        x, body = self._vectors(ids, lengths, at(key, "body"))  # (B, F)
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         logits, head = self.classifier.forward(x)  # (B, C)
         return logits, (body, dropped, head)
 
-    def logits(self, ids, lengths=None):
+    def logits(self, ids: Ids, lengths: Ids | None = None) -> Array:
         """Scores (B, C) of the labels for ids (B, T) and lengths (B,), without dropout."""
         return self._logits(ids, lengths, None)[0]
 
-    def probabilities(self, ids, lengths=None):
+    def probabilities(self, ids: Ids, lengths: Ids | None = None) -> Array:
         """Probabilities (B, C) of the labels."""
         return softmax.forward(self.logits(ids, lengths))[0]
 
-    def forward(self, ids, labels, lengths=None, *, key: Key | None = None):
+    def forward(self, ids: Ids, labels: Ids, lengths: Ids | None = None, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -114,7 +117,7 @@ class Classifier(Layer):
         loss, saved = cross_entropy.forward(logits, labels, label_smoothing=self.label_smoothing)
         return loss, Saved(*parts, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, C)
         dx = self.classifier.backward(dlogits, saved.head)  # (B, F)
@@ -126,11 +129,6 @@ class Classifier(Layer):
 
     def _vectors_backward(self, dx, saved) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
-
-
-def counted(lengths, T: int):
-    """Which steps count: (B, T) of bool, or None where all do."""
-    return None if lengths is None else devices.array_module(lengths).arange(T) < lengths[:, None]
 
 
 class MeanClassifier(Classifier):
@@ -177,9 +175,12 @@ class MeanClassifier(Classifier):
         hidden_size: int | None = None,
         unk_id: int | None = None,
         word_dropout: float = 0.0,
-        **options,
+        dropout: float = 0.0,
+        label_smoothing: float = 0.0,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
     ):
-        super().__init__(num_labels, **options)
+        super().__init__(num_labels, dropout=dropout, label_smoothing=label_smoothing, seed=seed, dtype=dtype)
         self.vocab_size = checks.whole("vocab_size", vocab_size, 1, 2**31)
         self.ngrams = checks.whole("ngrams", ngrams, 1, 9)
         self.buckets = checks.whole("buckets", buckets, 1, 2**31) if ngrams > 1 else 0
@@ -192,7 +193,7 @@ class MeanClassifier(Classifier):
         self.hidden = None if hidden_size is None else Linear(embedding_size, hidden_size, **self._options)
         self._make_head(hidden_size or embedding_size)
 
-    def grams(self, ids, lengths=None):
+    def grams(self, ids: Ids, lengths: Ids | None = None) -> tuple[Ids, Array]:
         """Rows of the table for each word and each n-gram.
 
         Returns
@@ -206,7 +207,7 @@ class MeanClassifier(Classifier):
         B, T = ids.shape
         module = devices.array_module(ids)
         lengths = module.full(B, T, np.int64) if lengths is None else lengths  # (B,)
-        rows, masks = [ids.astype(np.int64)], [counted(lengths, T)]  # (B, T) each
+        rows, masks = [ids.astype(np.int64)], [mask_from_lengths(lengths, T)]  # (B, T) each
         code = ids.astype(np.uint64)  # (B, T)
         for n in range(2, min(self.ngrams, T) + 1):
             code = _mixed(code[:, :-1], ids[:, n - 1 :])  # (B, T - n + 1)
@@ -287,9 +288,11 @@ class RecurrentClassifier(Classifier):
         unk_id: int | None = None,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
-        **options,
+        label_smoothing: float = 0.0,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
     ):
-        super().__init__(num_labels, dropout=dropout, **options)
+        super().__init__(num_labels, dropout=dropout, label_smoothing=label_smoothing, seed=seed, dtype=dtype)
         kind = {"lstm": LSTM, "gru": GRU}[checks.option("cell", cell, ("lstm", "gru"))]
         checks.option("pooling", pooling, ("attention", "mean"))
         self.vocab_size, more = checks.whole("vocab_size", vocab_size, 1, 2**31), self._options
@@ -304,14 +307,13 @@ class RecurrentClassifier(Classifier):
     def _vectors(self, ids, lengths, key):
         ids, lengths = self._checked(ids, lengths, self.vocab_size)
         B, T = ids.shape
-        keys = [None if key is None else key.fold(i) for i in range(3)]
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0])
-        x, dropped = self.dropout.forward(x, key=keys[1])
-        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
+        output, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
         h = empty((B, T, output.y.shape[2]), self.dtype, like=output.y)  # (B, T, 2H)
         h[...] = output.y.transpose(1, 0, 2)
-        y, pooled = self.pooling.forward(h, counted(lengths, T))  # (B, 2H)
+        y, pooled = self.pooling.forward(h, mask_from_lengths(lengths, T))  # (B, 2H)
         return y, (embedded, words, dropped, recurrent, pooled)
 
     def _vectors_backward(self, dx, saved):
@@ -324,7 +326,7 @@ class RecurrentClassifier(Classifier):
         dx = self.word_dropout.backward(dx, words)
         self.embedding.backward(dx, embedded)
 
-    def attention(self, ids, lengths=None):
+    def attention(self, ids: Ids, lengths: Ids | None = None) -> Array:
         """How much each word counted, (B, T): rows add up to 1, and are 0 beyond a text's end.
 
         Raises

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
 __all__ = ["Config", "RNNLanguageModelConfig"]
@@ -38,9 +38,7 @@ class Config:
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for name in given:
             if name not in fields:
-                near = difflib.get_close_matches(name, fields, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(fields)}"
-                raise ValueError(f"unknown key {name!r} in the configuration of the model: {hint}")
+                raise ValueError(f"unknown key {name!r} in the configuration of the model: {did_you_mean(name, fields)}")
         missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in given]
         if missing:
             raise ValueError(f"the configuration of the model lacks {', '.join(missing)}")

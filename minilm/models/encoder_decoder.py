@@ -7,7 +7,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import Layer
 from minilm.models.diagnosis import first_not_finite
-from minilm.ops import checks, cross_entropy
+from minilm.ops import checks, cross_entropy, padding
 
 __all__ = ["EncoderDecoder", "mask_of"]
 
@@ -47,7 +47,12 @@ class EncoderDecoder(Layer):
         TypeError, ValueError
             If shapes do not fit, or an id is out of range (its place is named).
         """
-        raise NotImplementedError
+        source, lengths = self._source(source, lengths)
+        inputs = self._inputs(inputs, len(source))
+        targets = self._targets(targets, inputs)
+        logits, saved = self._logits(source, lengths, inputs, key, keep=True)  # (B, T, V)
+        loss, saved_loss = cross_entropy.forward(logits, targets, label_smoothing=self.config.label_smoothing)
+        return loss, saved._replace(loss=saved_loss)
 
     def loss(self, source, inputs, targets, lengths=None):
         """Mean cross-entropy without dropout, smoothing, and what a gradient would need."""
@@ -57,7 +62,8 @@ class EncoderDecoder(Layer):
 
     def logits(self, source, inputs, lengths=None):
         """Logits of the token after each of `inputs`: (B, T, V)."""
-        raise NotImplementedError
+        source, lengths = self._source(source, lengths)
+        return self._logits(source, lengths, self._inputs(inputs, len(source)), None, keep=False)[0]
 
     def diagnose(self, source, inputs, targets, lengths=None) -> str | None:
         """The first place where a number is not finite, such as "parameter output.weight"; None if there is none."""
@@ -68,6 +74,13 @@ class EncoderDecoder(Layer):
             yield "loss", cross_entropy.forward(logits, self._targets(targets, inputs), gradient=False)[0]
 
         return first_not_finite(self.parameters, outputs())
+
+    def _logits(self, source, lengths, inputs, key, keep: bool):
+        """Logits (B, T, V), and what the parts saved; of arguments that were checked.
+
+        Without `keep` no gradient will be asked for: nothing need be saved.
+        """
+        raise NotImplementedError
 
     def _source(self, source, lengths):
         """source (B, S) and lengths (B,) or None, checked."""
@@ -86,8 +99,7 @@ class EncoderDecoder(Layer):
         return checks.ids("targets", targets, self.config.outputs, np.shape(inputs), "(B, T)", ignore=-100)
 
 
-def mask_of(lengths, time: int):
-    """True for tokens, False for padding, (B, T); None where nothing is padded, unless it takes the GPU to know."""
-    if lengths is None or (not devices.on_gpu(lengths) and (lengths == time).all()):
-        return None
-    return devices.array_module(lengths).arange(time) < lengths[:, None]  # (B, T)
+def mask_of(lengths, S: int):
+    """True for tokens, False for padding, (B, S); None where nothing is padded, unless it takes the GPU to know."""
+    full = lengths is not None and not devices.on_gpu(lengths) and (lengths == S).all()
+    return None if full else padding.mask_from_lengths(lengths, S)

@@ -33,7 +33,7 @@ from minilm.models.gpt_state import Generating, left_padding
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["GPT", "Saved"]
 
@@ -203,7 +203,7 @@ class GPT(Pretrained, Generating, Layer):
     def _embedded(self, ids, positions, key, offset: int = 0):
         x, wte = self.wte.forward(ids)  # (B, T, D)
         x, wpe = self.wpe.forward(x, positions, offset=offset)
-        x, dropped = self.dropout.forward(x, key=None if key is None else key.fold(0))
+        x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
         return x, (wte, wpe, dropped)
 
     def _hidden(self, ids, padding, key, seen=None):
@@ -214,8 +214,7 @@ class GPT(Pretrained, Generating, Layer):
         for layer, block in enumerate(self.h):
             if seen is not None:
                 seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
-            mine = None if key is None else key.fold(1 + layer // 62).fold(layer % 62)
-            x, saved = block.forward(x, key_mask=mask, key=mine)
+            x, saved = block.forward(x, key_mask=mask, key=at(key, f"h.{layer}"))
             blocks.append(saved)
         if seen is not None:
             seen.append((f"output of h.{len(self.h) - 1}", x))

@@ -41,6 +41,7 @@ from minilm.layers.base import generator_of
 from minilm.models.bags import Counts, Rows, bags_of
 from minilm.ops import attention, checks, cross_entropy, dropout, padding
 from minilm.random import Key
+from minilm.typing import DType, Ids, Scalar, Seed
 
 __all__ = ["MemoryNetwork", "Reading"]
 
@@ -125,8 +126,8 @@ class MemoryNetwork(Layer):
         position_encoding: bool = True,
         time_noise: float = 0.1,
         linear_steps: int = 0,
-        dtype=np.float32,
-        seed=None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
@@ -152,7 +153,7 @@ class MemoryNetwork(Layer):
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def forward(self, story, question, answers, *, key: Key | None = None):
+    def forward(self, story: Ids, question: Ids, answers: Ids, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean cross-entropy of the answers.
 
         Parameters
@@ -184,11 +185,11 @@ class MemoryNetwork(Layer):
         loss, saved = cross_entropy.forward(logits, answers)
         return loss, Saved(*parts, output, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
         du = self.output.backward(dlogits, saved.output)  # (B, D)
-        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradients by the sentences' vectors in each table
+        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradient of the sentences' vectors in each table
         for number, hop in reversed(list(enumerate(saved.hops))):
             du, dm, dc = self._hop_backward(du, hop, saved.mask)
             before, after = self._places(number)
@@ -199,7 +200,7 @@ class MemoryNetwork(Layer):
             time.backward(dx, ages)  # where there is no sentence dx is 0
         saved.question.backward(du, self.question.weight)
 
-    def read(self, story, question) -> Reading:
+    def read(self, story: Ids, question: Ids) -> Reading:
         """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
         u, parts = self._read(story, question, None, False)  # (B, D)
         return Reading(self.output(u), np.stack([hop.p for hop in parts[-1]], axis=1))
@@ -239,7 +240,7 @@ class MemoryNetwork(Layer):
         steps = mask.astype(np.int64)  # (B, M): what each sentence adds to the age of those before it
         if key is not None and self.time_noise > 0:
             ones = devices.array_module(mask).ones(mask.shape, np.float32)  # (B, M)
-            steps = steps + (dropout.forward(ones, self.time_noise, key.fold(0))[0] == 0) * mask
+            steps = steps + (dropout.forward(ones, self.time_noise, key.at("ages"))[0] == 0) * mask
         later = np.cumsum(steps[:, ::-1], axis=1)[:, ::-1] - steps  # (B, M)
         return np.minimum(later, self.memory_size - 1)
 
@@ -267,5 +268,5 @@ class MemoryNetwork(Layer):
         base = do if self.hop is None else self.hop.backward(do, hop.H)
         return base + du, dm, dc
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, hops={self.hops}, memory_size={self.memory_size}, tying={self.tying!r}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -13,7 +13,11 @@ from minilm.layers.base import blank
 from minilm.mistaken import existing_folder
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
+from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import SPELLED
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Pretrained", "config_from", "settings_from"]
 
@@ -74,7 +78,7 @@ class Pretrained:
         return () if self.published is None else self.published.end_ids
 
     @classmethod
-    def from_pretrained(cls, folder, *, dtype=np.float32, seed=0, **changes):
+    def from_pretrained(cls, folder: PathLike, *, dtype: DType = np.float32, seed: Seed = 0, **changes: Any) -> Self:
         """The model in a folder: config.json, and model.safetensors or several files with an index.
 
         Parameters
@@ -113,7 +117,7 @@ class Pretrained:
         model.published, model.new_parameters = published, done.missing
         return model
 
-    def save_pretrained(self, folder, *, shard_bytes: int = 5 * 10**9) -> None:
+    def save_pretrained(self, folder: PathLike, *, shard_bytes: int = 5 * 10**9) -> None:
         """Write config.json and model.safetensors as transformers reads them; see `minilm.weights.save_weights`.
 
         What the folder said that the model was read from goes out as it came in: labels, ids of special tokens, fields that mean

@@ -33,7 +33,8 @@ from minilm import devices
 from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.ops import activations, attention, checks, cross_entropy
-from minilm.random import Key
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["Reader", "best_spans"]
 
@@ -80,8 +81,8 @@ class Reader(Layer):
         num_layers: int = 1,
         features: int = 1,
         dropout: float = 0.2,
-        dtype=np.float32,
-        seed=None,
+        dtype: DType = np.float32,
+        seed: Seed = None,
     ):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
@@ -99,7 +100,9 @@ class Reader(Layer):
         self.end = Linear(2 * hidden_size, 2 * hidden_size, bias=False, **options)
         self.dropout = Dropout(dropout)
 
-    def forward(self, passage, question, spans, features=None, *, key: Key | None = None):
+    def forward(
+        self, passage: Ids, question: Ids, spans: Ids, features: Array | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -140,11 +143,11 @@ class Reader(Layer):
         )
         return (losses[0] + losses[1]) / 2, saved._replace(losses=kept)
 
-    def logits(self, passage, question, features=None):
+    def logits(self, passage: Ids, question: Ids, features: Array | None = None) -> tuple[Array, Array]:
         """Logits of the start and of the end, (B, T) each; of padding -1e9. Arguments as `forward`'s."""
         return self._logits(passage, question, features, None)[0]
 
-    def backward(self, saved, *, dloss: float = 1.0):
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> Array | None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
@@ -189,10 +192,10 @@ class Reader(Layer):
             features = checks.floating("features", features, (B, T, self.features), self.dtype, "(B, T, F)")
         elif features is not None:
             raise ValueError(f"features is for a reader with some, got {checks.describe(features)}")
-        keys = [None if key is None else key.fold(number) for number in range(6)]
         options = {}
         lengths = [(ids != 0).sum(axis=1) for ids in (passage, question)]  # (B,) each
-        (p, kept_p), (q, kept_q) = self._embed(passage, keys[0], options), self._embed(question, keys[1], options)
+        p, kept_p = self._embed(passage, at(key, "embedding.passage"), options)  # (B, T, E)
+        q, kept_q = self._embed(question, at(key, "embedding.question"), options)  # (B, Q, E)
         query, curve_p, map_p = self._align(p, options)  # (B, T, E)
         sought, curve_q, map_q = self._align(q, options)  # (B, Q, E)
         heads = (query[:, :, None], sought[:, :, None], q[:, :, None])  # (B, T, 1, E), (B, Q, 1, E) twice
@@ -200,10 +203,10 @@ class Reader(Layer):
         a, aligned = attention.forward(*heads, key_mask=mask, scale=1.0)  # (B, T, 1, E)
         parts = [p, a[:, :, 0]] + ([features] if self.features else [])
         x = np.concatenate(parts, axis=2)  # (B, T, 2E + F)
-        out, kept_y = self.passage.forward(x, None, lengths[0], key=keys[2], **options)
-        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=keys[3], **options)  # (B, T, 2H)
-        out, kept_z = self.question.forward(q, None, lengths[1], key=keys[4], **options)
-        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=keys[5], **options)  # (B, Q, 2H)
+        out, kept_y = self.passage.forward(x, None, lengths[0], key=at(key, "passage"), **options)
+        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "passage.output"), **options)  # (B, T, 2H)
+        out, kept_z = self.question.forward(q, None, lengths[1], key=at(key, "question"), **options)
+        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "question.output"), **options)  # (B, Q, 2H)
         w = checks.kernel_ready(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
         r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=mask, scale=1.0)  # (B, 1, 1, 2H)
         r = checks.kernel_ready(r[:, 0, 0])  # (B, 2H)
@@ -234,11 +237,11 @@ class Reader(Layer):
         da = activations.relu.backward(checks.kernel_ready(dy), curve, **options)
         return self.align.backward(da, mapped, **options)
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, {self.passage.hidden_size}"
 
 
-def best_spans(start, end, *, most: int = 15, inside=None) -> tuple[np.ndarray, np.ndarray]:
+def best_spans(start: Array, end: Array, *, most: int = 15, inside: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The most probable span of each row: of all start <= end < start + most the one with the largest sum of both logits.
 
     Parameters

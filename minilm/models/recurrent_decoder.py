@@ -1,20 +1,22 @@
 """The decoder of a recurrent encoder-decoder: an RNN, attention to the encoder's states, and what is made of both.
 
-::
+Three kinds, by where attention stands; p is the encoder's last state, which only a peeky decoder sees::
 
-    s_t     = rnn([x_t; peek; h_{t-1}], s_{t-1})         (B, H)      peek, h_{t-1} with peeky, input_feeding
-    c_t     = attention(s_t, memory)                     (B, H)      with attention
-    h_t     = tanh(W_c [s_t; c_t; peek] + b_c)           (B, H)      with attention; else [s_t; peek]
+    RecurrentDecoder        s_t = rnn([x_t; p], s_{t-1})                 (B, H)
+                            h_t = [s_t; p]
 
-With ``attend_first``, Bahdanau's own order, attention comes before the step that reads what it gives, whatever the score::
+    AttendingDecoder        s_t = rnn([x_t; p; h_{t-1}], s_{t-1})        h_{t-1} with input feeding
+                            c_t = attention(s_t, memory)                 (B, H)
+                            h_t = tanh(W_c [s_t; c_t; p] + b_c)          (B, H)
 
-    c_t     = attention(s_{t-1}, memory)                 s: the last layer's h
-    s_t     = rnn([x_t; peek; c_t], s_{t-1})
-    h_t     = tanh(W_c [s_t; c_t; peek] + b_c)
+    AttendFirstDecoder      c_t = attention(s_{t-1}, memory)             Bahdanau's own order, whatever the score
+                            s_t = rnn([x_t; p; c_t], s_{t-1})
+                            h_t = tanh(W_c [s_t; c_t; p] + b_c)
 
-Without it and without input feeding no step needs the attention of the one before, and all steps are attended and combined at
-once. With one of them backward goes from the last step to the first. To the gradient by h_t from above comes, of input feeding,
-what step t + 1 gives back; that by c_t has two parts, from h_t and from the RNN's input, and goes on into the state before.
+In training the inputs x are those of the true target (teacher forcing). Where no step reads what attention gave at the one
+before, all steps are computed at once; else one by one, and backward goes from the last to the first. To the gradient by h_t
+then comes, of input feeding, what step t + 1 gives back; that by c_t has two parts, from h_t and from the RNN's input, and goes
+on into the state before. Gradients by p and by the memory add up over the steps.
 
 References: M.-T. Luong, H. Pham, C. D. Manning, Effective approaches to attention-based neural machine translation, EMNLP 2015
 (sections 3.1 and 3.3); D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate,
@@ -27,26 +29,56 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.layers import GRU, LSTM, BahdanauAttention, Layer, Linear, LuongAttention
 from minilm.layers.residual import added
-from minilm.ops import checks, tanh
+from minilm.layers.sequences import contiguous, side_by_side, time_first
+from minilm.ops import tanh
 from minilm.ops.workspace import empty
+from minilm.random import at
 
-__all__ = ["RecurrentDecoder"]
+__all__ = ["AttendFirstDecoder", "AttendingDecoder", "RecurrentDecoder", "decoder_of"]
 
 
-class Saved(NamedTuple):
-    """What backward needs."""
+class Source(NamedTuple):
+    """What every step reads of the source."""
 
-    steps: list  # of each run of the RNN: what it, attention, combine and tanh saved; one run without input feeding
-    projected: Any  # what the projection of the memory saved
-    memory: tuple | None  # its shape
-    peek: bool
+    peek: Any = None  # (B, H) p
+    keys: Any = None  # (B, S, A) what attention compares with
+    memory: Any = None  # (B, S, H) the encoder's states
+    mask: Any = None  # (B, S) True for tokens
+
+
+class State(NamedTuple):
+    """What one step leaves to the next."""
+
+    recurrent: tuple  # (L, B, H) arrays: h, and for LSTM c
+    fed: Any = None  # (B, H) h_{t-1}, with input feeding
+
+
+class Step(NamedTuple):
+    """What backward needs of a step, or of all at once."""
+
+    recurrent: Any
+    attended: Any = None
+    combined: Any = None
+
+
+class SourceGradient:
+    """Gradients by the parts of a `Source`, summed over the steps: ``peek``, ``keys``, ``memory``."""
+
+    def __init__(self, peek):
+        self.peek, self.keys, self.memory = peek, None, None
+
+
+def decoder_of(config, **options) -> RecurrentDecoder:
+    """The decoder that a `Seq2SeqConfig` describes; `options` are dtype and seed."""
+    if config.attention is None:
+        return RecurrentDecoder(config, **options)
+    return (AttendFirstDecoder if config.attend_first else AttendingDecoder)(config, **options)
 
 
 class RecurrentDecoder(Layer):
-    """The decoder of `Seq2Seq`.
+    """A decoder without attention, and what all of them have in common.
 
     Parameters
     ----------
@@ -57,31 +89,18 @@ class RecurrentDecoder(Layer):
 
     def __init__(self, config, *, dtype=np.float32, seed=None):
         super().__init__(dtype=dtype, seed=seed)
-        options = {"dtype": dtype, "seed": self._generator}
-        E, H = config.embedding_size, config.hidden_size
-        self.peeky, self.input_feeding, self.attend_first = config.peeky, config.input_feeding, config.attend_first
-        self.hidden_size = H
-        self.stepwise = self.input_feeding or self.attend_first
-        kind = {"lstm": LSTM, "gru": GRU}[config.cell]
-        width = E + H * (self.peeky + self.stepwise)
-        self.recurrent = kind(width, H, config.num_layers, batch_first=False, dropout=config.dropout, **options)
-        self.attention = self.combine = None
-        if config.attention == "bahdanau":
-            self.attention = BahdanauAttention(H, H, **options)
-        elif config.attention is not None:
-            self.attention = LuongAttention(H, H, {"luong": "general", "dot": "dot"}[config.attention], **options)
-        if self.attention is not None:
-            self.combine = Linear(H * (2 + self.peeky), H, **options)
-
-    @property
-    def width(self) -> int:
-        """Of what it gives for each step."""
-        return self.hidden_size * (1 + (self.peeky and self.combine is None))
+        self.input_feeding = config.input_feeding
+        self.stepwise = config.input_feeding or config.attend_first  # whether a step reads what attention gave before
+        self.peeky, self.hidden_size, self.embedding_size = config.peeky, config.hidden_size, config.embedding_size
+        self.width = self.hidden_size * (1 + self.peeky)  # of h
+        kind, width = {"lstm": LSTM, "gru": GRU}[config.cell], self.hidden_size * (self.peeky + self.stepwise)
+        options = {"batch_first": False, "dropout": config.dropout, "dtype": dtype, "seed": self._generator}
+        self.recurrent = kind(self.embedding_size + width, self.hidden_size, config.num_layers, **options)
 
     # --- sequences ---------------------------------------------------------------------------------------------------
 
-    def forward(self, x, state, memory, *, mask=None, key=None):
-        """All steps.
+    def forward(self, x, state, memory=None, *, mask=None, key=None):
+        """All steps of a target that is known.
 
         Parameters
         ----------
@@ -92,34 +111,26 @@ class RecurrentDecoder(Layer):
         memory : ndarray, shape (B, S, H), or None
             The encoder's states, where there is attention.
         mask : ndarray of bool, shape (B, S), optional
+        key : Key, optional
+            For dropout; without it there is none.
 
         Returns
         -------
         h : ndarray, shape (B, T, width)
-        saved : Saved
+        saved : tuple
+            A list of `Step`, and what the projection of the memory saved.
         """
-        T, B, _ = x.shape
-        keys = projected = None
-        if self.attention is not None:
-            keys, projected = self.attention.project(memory)  # (B, S, A)
-        peek = state[0][-1] if self.peeky else None  # (B, H)
-        each = (peek, keys, memory, mask)
+        (source, state), projected = self.start(state, memory, mask)
         if not self.stepwise:
-            h, _, saved = self._run(x, state, None, *each, key)
-            return h, Saved([saved], projected, np.shape(memory), self.peeky)
-        steps = []
-        h = empty((B, T, self.width), self.dtype, like=x)  # (B, T, H)
-        feed = None
-        if self.input_feeding:
-            feed = empty((B, self.hidden_size), self.dtype, like=x)  # (B, H)
-            feed.fill(0)
+            h, _, saved = self._run(x, state, source, key)  # (B, T, width)
+            return h, ([saved], projected)
+        T, B, _ = x.shape
+        h, steps = empty((B, T, self.width), self.dtype, like=x), []  # (B, T, H)
         for t in range(T):
-            mine = None if key is None else key.fold(t // 63).fold(t % 63)
-            out, state, saved = self._run(x[t : t + 1], state, feed, *each, mine)  # (B, 1, H)
-            h[:, t] = out[:, 0]
-            feed = out[:, 0] if self.input_feeding else None
+            h_t, state, saved = self._run(x[t : t + 1], state, source, at(key, f"steps.{t}"))  # (B, 1, H)
+            h[:, t] = h_t[:, 0]
             steps.append(saved)
-        return h, Saved(steps, projected, np.shape(memory), self.peeky)
+        return h, (steps, projected)
 
     def backward(self, dh, saved):
         """Gradients by the inputs.
@@ -127,7 +138,7 @@ class RecurrentDecoder(Layer):
         Parameters
         ----------
         dh : ndarray, shape (B, T, width)
-        saved : Saved
+        saved : tuple
 
         Returns
         -------
@@ -135,110 +146,177 @@ class RecurrentDecoder(Layer):
         dstate : tuple of ndarrays, shape (L, B, H)
         dmemory : ndarray, shape (B, S, H), or None
         """
-        B, T, _ = dh.shape
-        H = self.hidden_size
-        E = self.recurrent.input_size - H * (self.peeky + self.stepwise)
-        dx = empty((T, B, E), self.dtype, like=dh)  # (T, B, E)
-        dpeek = devices.array_module(dh).zeros((B, H), self.dtype) if self.peeky else None  # (B, H)
-        dkeys = dmemory = dfeed = None
-        dstate: tuple = (None,) * len(self.recurrent.Output._fields[1:])
-        count = len(saved.steps)
-        for step in reversed(range(count)):
-            mine = slice(step, step + 1) if self.stepwise else slice(0, T)
-            part = empty((B, mine.stop - mine.start, dh.shape[2]), self.dtype, like=dh)  # (B, t, width)
-            part[...] = dh[:, mine]
-            if dfeed is not None:
-                part[:, 0] += dfeed
-            dinput, dstate, parts = self._run_backward(part, dstate, saved.steps[step], dpeek)
-            dx[mine] = dinput[:, :, :E]
-            if self.peeky:
-                dpeek += dinput[:, :, E : E + H].sum(axis=0)
-            if self.input_feeding:
-                dfeed = dinput[0, :, -H:]  # (B, H)
-            if parts is not None:
-                dkeys, dmemory = (
-                    parts if dkeys is None else (added(a, b, a) for a, b in zip((dkeys, dmemory), parts, strict=True))
-                )
-        if dkeys is not None:
-            dmemory = self.attention.project_backward(dkeys, dmemory, saved.projected)  # (B, S, H)
+        (B, T, _), (steps, projected) = dh.shape, saved
+        dx = empty((T, B, self.embedding_size), self.dtype, like=dh)  # (T, B, E)
+        dpeek = np.zeros_like(dh[:, 0, : self.hidden_size]) if self.peeky else None  # (B, H)
+        dsource, dstate = SourceGradient(dpeek), State((None,) * len(self.recurrent.Output._fields[1:]))
+        for t in reversed(range(len(steps))):
+            now = slice(t, t + 1) if self.stepwise else slice(0, T)
+            dh_t = empty((B, now.stop - now.start, self.width), self.dtype, like=dh)  # (B, 1 or T, width)
+            dh_t[...] = dh[:, now]
+            dx[now], dstate = self._run_backward(dh_t, dstate, steps[t], dsource)
+        dmemory = self._source_backward(dsource, projected)  # (B, S, H)
         if self.peeky:
-            dstate[0][-1] += dpeek
-        return dx, dstate, dmemory
+            dstate.recurrent[0][-1] += dsource.peek
+        return dx, dstate.recurrent, dmemory
 
     # --- one step, for generation --------------------------------------------------------------------------------------
 
-    def step(self, x, state, feed, peek, keys, memory, mask, *, return_weights=False):
-        """h (N, width) and the state after one step of x (N, E); with `return_weights` also those of attention, (N, S)."""
-        h, state, (*_, weights) = self._run(x[None], state, feed, peek, keys, memory, mask, None, return_weights)
-        return (h[:, 0], state, weights[:, 0]) if return_weights else (h[:, 0], state)
+    def start(self, state, memory=None, mask=None):
+        """What all steps read of the source, and the state before the first one; arguments as `forward`'s.
+
+        Returns
+        -------
+        (source, state) : tuple of Source and State
+        projected
+            What the projection of the memory saved.
+        """
+        return (Source(self._peek(state)), State(state)), None
+
+    def step(self, x, state: State, source: Source):
+        """h (N, width) and the state after one step of x (N, E)."""
+        h, state, _ = self._run(x[None], state, source, None)  # (N, 1, width)
+        return h[:, 0], state
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _run(self, x, state, feed, peek, keys, memory, mask, key, return_weights=False):
-        """t steps: h (B, t, width), the state after them, and what backward needs."""
-        H = self.hidden_size
-        t, B, E = x.shape
-        options = {
-            "key_mask": mask,
-            "return_weights": return_weights,
-        }
-        context = None
-        if self.attend_first:
-            context, attended = self.attention.attend(checks.kernel_ready(state[0][-1])[:, None], keys, memory, **options)
-            context, weights = context if return_weights else (context, None)  # (B, 1, H), (B, 1, S)
-            feed = context[:, 0]  # (B, H)
-        if peek is not None or feed is not None:
-            wide = empty((t, B, self.recurrent.input_size), x.dtype, like=x)  # (t, B, E [+ H] [+ H])
-            wide[:, :, :E] = x
-            if peek is not None:
-                wide[:, :, E : E + H] = peek
-            if feed is not None:
-                wide[:, :, -H:] = feed
-            x = wide
-        given = state[0] if len(state) == 1 else state
-        out, ran = self.recurrent.forward(x, given, key=key)
-        state = out.state if isinstance(out.state, tuple) else (out.state,)
-        parts = 1 + (self.attention is not None) + self.peeky
-        h = empty((B, t, parts * H), x.dtype, like=x)  # (B, t, parts H)
-        h[:, :, :H] = out.y.transpose(1, 0, 2)
-        if peek is not None:
-            h[:, :, -H:] = peek[:, None]
-        if self.attention is None:
-            return h, state, (ran, None, None, None, None)
-        if context is None:
-            query = empty((B, t, H), x.dtype, like=x)  # (B, t, H)
-            query[...] = h[:, :, :H]
-            context, attended = self.attention.attend(query, keys, memory, **options)  # (B, t, H)
-            context, weights = context if return_weights else (context, None)
-        h[:, :, H : 2 * H] = context
-        a, combined = self.combine.forward(h)  # (B, t, H)
-        h, bent = tanh.forward(a)  # (B, t, H)
-        return h, state, (ran, attended, combined, bent, weights)
+    def _run(self, x, state: State, source: Source, key):
+        """t steps of x (t, B, E), one where the decoder is stepwise: h (B, t, width), the state after them, and a `Step`."""
+        s, after, saved = self._recur(x, None, state, source, key)  # (B, t, H)
+        return side_by_side(s, _every_step(source.peek)), State(after), Step(saved)
 
-    def _run_backward(self, dh, dstate, saved, dpeek):
-        """Of t steps: d[x; peek; feed] (t, B, ...), dstate, and dkeys and dmemory, or None; adds to dpeek (B, H)."""
-        ran, attended, combined, bent, _ = saved
-        H = self.hidden_size
-        B, t, _ = dh.shape
-        parts = dcontext = None
-        if self.attention is not None:
-            dh = self.combine.backward(tanh.backward(dh, bent), combined)
-            dcontext = empty((B, t, H), dh.dtype, like=dh)  # (B, t, H)
-            dcontext[...] = dh[:, :, H : 2 * H]
-        if dpeek is not None:
-            dpeek += dh[:, :, -H:].sum(axis=1)
-        dy = empty((t, B, H), dh.dtype, like=dh)  # (t, B, H)
-        dy[...] = dh[:, :, :H].transpose(1, 0, 2)
-        if dcontext is not None and not self.attend_first:
-            dquery, *parts = self.attention.attend_backward(dcontext, attended)
-            dy += dquery.transpose(1, 0, 2)
-        dinput, dstate = self.recurrent.backward((dy, *dstate), ran)
-        dstate = dstate if isinstance(dstate, tuple) else (dstate,)
-        if self.attend_first:
-            dcontext[:, 0] += dinput[0, :, -H:]
-            dquery, *parts = self.attention.attend_backward(dcontext, attended)
-            dstate[0][-1] += dquery[:, 0]
-        return dinput, dstate, parts
+    def _run_backward(self, dh, dstate: State, saved: Step, dsource: SourceGradient):
+        """dx (t, B, E) and the gradient by the state before, of dh (B, t, width), which is written to; adds to `dsource`."""
+        ds = self._without_peek(dh, dsource)  # (B, t, H)
+        dx, _, dbefore = self._recur_backward(ds, dstate, saved, dsource)
+        return dx, State(dbefore)
+
+    def _source_backward(self, dsource: SourceGradient, projected):
+        """The gradient by the memory, (B, S, H), or None."""
+        return None
+
+    def _recur(self, x, fed, state: State, source: Source, key):
+        """The RNN on [x; p; fed], t steps: s (B, t, H), its state after them, and what it saved."""
+        out, saved = self.recurrent.forward(side_by_side(x, source.peek, fed), state.recurrent, key=key)
+        return out.y.transpose(1, 0, 2), out[1:], saved
+
+    def _recur_backward(self, ds, dstate: State, saved: Step, dsource: SourceGradient):
+        """Gradients by x (t, B, E), by what a stepwise decoder was fed (B, H), and by the state before; adds to `dsource`."""
+        E, H = self.embedding_size, self.hidden_size
+        dwide, dbefore = self.recurrent.backward((time_first(ds, True), *dstate.recurrent), saved.recurrent)
+        if self.peeky:
+            dsource.peek += dwide[:, :, E : E + H].sum(axis=0)
+        dfed = dwide[0, :, -H:] if self.stepwise else None  # (B, H)
+        return dwide[:, :, :E], dfed, dbefore if isinstance(dbefore, tuple) else (dbefore,)
+
+    def _peek(self, state):
+        return state[0][-1] if self.peeky else None  # (B, H)
+
+    def _without_peek(self, dh, dsource: SourceGradient):
+        """All of dh (B, t, ...) but its last H numbers, the gradient by p of a peeky decoder, which `dsource` gets."""
+        if not self.peeky:
+            return dh
+        dsource.peek += dh[:, :, -self.hidden_size :].sum(axis=1)
+        return dh[:, :, : -self.hidden_size]
 
     def settings(self):
         return f"{self.recurrent.input_size}, {self.hidden_size}"
+
+
+class AttendingDecoder(RecurrentDecoder):
+    """Attention after each step of the RNN, in Luong's order; parameters as `RecurrentDecoder`'s."""
+
+    def __init__(self, config, *, dtype=np.float32, seed=None):
+        super().__init__(config, dtype=dtype, seed=seed)
+        H, options = self.hidden_size, {"dtype": dtype, "seed": self._generator}
+        if config.attention == "bahdanau":
+            self.attention = BahdanauAttention(H, H, **options)
+        else:
+            self.attention = LuongAttention(H, H, {"luong": "general", "dot": "dot"}[config.attention], **options)
+        self.combine, self.width = Linear(H * (2 + self.peeky), H, **options), H
+
+    def start(self, state, memory=None, mask=None):
+        keys, projected = self.attention.project(memory)  # (B, S, A)
+        fed = None
+        if self.input_feeding:
+            fed = empty(state[0].shape[1:], self.dtype, like=memory)  # (B, H)
+            fed.fill(0)
+        return (Source(self._peek(state), keys, memory, mask), State(state, fed)), projected
+
+    start.__doc__ = RecurrentDecoder.start.__doc__
+
+    def weights(self, before: State, after: State, source: Source):
+        """What a step took of each place of the source, (N, S), from the states before and after it."""
+        s = after.recurrent[0][-1][:, None]  # (N, 1, H)
+        output, _ = self.attention.attend(s, source.keys, source.memory, key_mask=source.mask, return_weights=True)
+        return output.weights[:, 0]  # (N, S)
+
+    # --- pieces ------------------------------------------------------------------------------------------------------
+
+    def _run(self, x, state, source, key):
+        s, after, ran = self._recur(x, state.fed, state, source, key)  # (B, t, H)
+        c, attended = self._attend(s, source)  # (B, t, H)
+        h, combined = self._combine(s, c, source)  # (B, t, H)
+        return h, State(after, h[:, 0] if self.input_feeding else None), Step(ran, attended, combined)
+
+    def _run_backward(self, dh, dstate, saved, dsource):
+        if dstate.fed is not None:
+            dh[:, 0] += dstate.fed
+        ds, dc = self._combine_backward(dh, saved.combined, dsource)  # (B, t, H) each
+        ds += self._attend_backward(dc, saved.attended, dsource)
+        dx, dfed, dbefore = self._recur_backward(ds, dstate, saved, dsource)
+        return dx, State(dbefore, dfed)
+
+    def _attend(self, query, source: Source):
+        """What the queries (B, t, H) take of the memory, (B, t, H)."""
+        return self.attention.attend(contiguous(query), source.keys, source.memory, key_mask=source.mask)
+
+    def _attend_backward(self, dc, attended, dsource: SourceGradient):
+        """The gradient by the queries, (B, t, H); adds to `dsource`."""
+        dquery, dkeys, dmemory = self.attention.attend_backward(dc, attended)
+        dsource.keys = dkeys if dsource.keys is None else added(dsource.keys, dkeys, dsource.keys)
+        dsource.memory = dmemory if dsource.memory is None else added(dsource.memory, dmemory, dsource.memory)
+        return dquery
+
+    def _combine(self, s, c, source: Source):
+        """h = tanh(W_c [s; c; p] + b_c), (B, t, H)."""
+        a, combined = self.combine.forward(side_by_side(s, c, _every_step(source.peek)))  # (B, t, H)
+        h, curve = tanh.forward(a)
+        return h, (combined, curve)
+
+    def _combine_backward(self, dh, saved, dsource: SourceGradient):
+        """Gradients by s and c, (B, t, H) each; adds to `dsource`."""
+        combined, curve = saved
+        dboth = self._without_peek(self.combine.backward(tanh.backward(dh, curve), combined), dsource)  # (B, t, 2H)
+        H = self.hidden_size
+        return dboth[:, :, :H], contiguous(dboth[:, :, H:])
+
+    def _source_backward(self, dsource, projected):
+        return self.attention.project_backward(dsource.keys, dsource.memory, projected)  # (B, S, H)
+
+
+class AttendFirstDecoder(AttendingDecoder):
+    """Attention with the state before a step, whose RNN reads what it gives; parameters as `RecurrentDecoder`'s."""
+
+    def weights(self, before, after, source):
+        return super().weights(before, before, source)
+
+    weights.__doc__ = AttendingDecoder.weights.__doc__
+
+    def _run(self, x, state, source, key):
+        c, attended = self._attend(state.recurrent[0][-1][:, None], source)  # (B, 1, H)
+        s, after, ran = self._recur(x, c[:, 0], state, source, key)  # (B, 1, H)
+        h, combined = self._combine(s, c, source)  # (B, 1, H)
+        return h, State(after), Step(ran, attended, combined)
+
+    def _run_backward(self, dh, dstate, saved, dsource):
+        ds, dc = self._combine_backward(dh, saved.combined, dsource)  # (B, 1, H) each
+        dx, dfed, dbefore = self._recur_backward(ds, dstate, saved, dsource)
+        dc[:, 0] += dfed
+        dbefore[0][-1] += self._attend_backward(dc, saved.attended, dsource)[:, 0]
+        return dx, State(dbefore)
+
+
+def _every_step(peek):
+    """(B, H) as (B, 1, H), for each of t steps."""
+    return None if peek is None else peek[:, None]

@@ -29,7 +29,7 @@ from minilm.models.config import RNNLanguageModelConfig
 from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
 
 __all__ = ["RNNLanguageModel", "Saved"]
 
@@ -265,10 +265,9 @@ class RNNLanguageModel(Layer):
 
         `seen` collects what each layer gave, for `diagnose`.
         """
-        keys = [None if key is None else key.fold(i) for i in range(3)]
         x, embedded = self.embedding.forward(ids)  # (T, B, E)
-        x, dropped = self.dropout.forward(x, key=keys[0])
-        out, recurrent = self.recurrent.forward(x, state, key=keys[1])
+        x, dropped = self.dropout.forward(x, key=at(key, "embedding"))
+        out, recurrent = self.recurrent.forward(x, state, key=at(key, "recurrent"))
         y = out.y  # (T, B, H)
         if seen is not None:
             seen.append(("output of embedding", x))
@@ -277,7 +276,7 @@ class RNNLanguageModel(Layer):
         norm = projection = None
         if self.norm is not None:
             y, norm = self.norm.forward(y)
-        y, top = self.dropout.forward(y, key=keys[2])
+        y, top = self.dropout.forward(y, key=at(key, "output"))
         if self.projection is not None:
             y, projection = self.projection.forward(y)  # (T, B, E)
         return y, out.state, (embedded, dropped, recurrent, norm, top, projection)

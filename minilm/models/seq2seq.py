@@ -26,55 +26,42 @@ import numpy as np
 from minilm import devices
 from minilm.layers import GRU, LSTM, Dropout, Embedding, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.layers.sequences import contiguous, time_first_ids
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
-from minilm.models.recurrent_decoder import RecurrentDecoder
+from minilm.models.recurrent_decoder import Source, State, decoder_of
 from minilm.models.seq2seq_config import Seq2SeqConfig
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty
+from minilm.random import at
 
 __all__ = ["Seq2Seq", "Seq2SeqState"]
-
-
-class Read(NamedTuple):
-    """What the decoder gets of the source."""
-
-    memory: np.ndarray | None  # (B, S, H) where there is attention
-    state: tuple  # (L, B, H) arrays: h, and for LSTM c
-    mask: np.ndarray | None  # (B, S)
 
 
 class Saved(NamedTuple):
     """What backward needs."""
 
-    source: tuple  # what embedding and dropout of the source saved
-    encoder: Any
-    target: tuple
-    decoder: Any
-    top: tuple  # what dropout, projection and output saved
-    loss: Any  # what cross_entropy saved
+    read: tuple  # what the encoder and its embedding saved
+    written: tuple  # what the decoder and its embedding saved
+    output: tuple  # what dropout, projection and output saved
+    loss: Any = None  # what cross_entropy saved
 
 
 class Seq2SeqState(NamedTuple):
     """What has been read and written, for generation."""
 
-    state: tuple  # (L, N, H) arrays
-    feed: np.ndarray | None  # (N, H) what attention gave at the step before
-    peek: np.ndarray | None  # (N, H)
-    keys: np.ndarray | None  # (N, S, A)
-    memory: np.ndarray | None  # (N, S, H)
-    mask: np.ndarray | None  # (N, S)
+    decoder: State  # after the last token, (L, N, H) arrays
+    source: Source
     sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
     def reorder(self, rows) -> Seq2SeqState:
         """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
-        sentence, names = self.sentence[rows], ["feed"]
-        if not np.array_equal(sentence, self.sentence):  # beams of one sentence share what was read of it
-            names += ["peek", "keys", "memory", "mask"]
-        rows = devices.to_device(rows) if devices.on_gpu(self.state[0]) else rows
-        parts = ((name, getattr(self, name)) for name in names)
-        changed = {name: None if part is None else part[rows] for name, part in parts}
-        state = tuple(checks.kernel_ready(part[:, rows]) for part in self.state)
-        return self._replace(state=state, sentence=sentence, **changed)
+        sentence, source = self.sentence[rows], self.source
+        same = np.array_equal(sentence, self.sentence)  # beams of one sentence share what was read of it
+        rows = devices.to_device_of(self.decoder.recurrent[0], rows)
+        if not same:
+            source = Source(*(part if part is None else part[rows] for part in source))
+        recurrent, fed = self.decoder
+        recurrent = tuple(checks.kernel_ready(part[:, rows]) for part in recurrent)
+        return Seq2SeqState(State(recurrent, fed if fed is None else fed[rows]), source, sentence)
 
 
 class Seq2Seq(EncoderDecoder):
@@ -118,7 +105,7 @@ class Seq2Seq(EncoderDecoder):
             bidirectional=config.bidirectional,
             **options,
         )
-        self.decoder = RecurrentDecoder(config, **options)
+        self.decoder = decoder_of(config, **options)
         width = self.decoder.width
         self.projection = Linear(width, E, bias=False, **options) if config.tied and width != E else None
         weight = self.target_embedding.weight if config.tied else None
@@ -126,61 +113,28 @@ class Seq2Seq(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None):
-        source, lengths = self._source(source, lengths)
-        inputs = self._inputs(inputs, len(source))
-        targets = self._targets(targets, inputs)
-        keys = [None] * 5 if key is None else [key.fold(i) for i in range(5)]
-        read, embedded, encoded = self._read(source, lengths, keys[0], keys[1])
-        x, written = self._embedded(self.target_embedding, inputs, keys[2])  # (T, B, E)
-        h, decoded = self.decoder.forward(x, read.state, read.memory, mask=read.mask, key=keys[3])
-        logits, top = self._read_out(h, keys[4])  # (B, T, V)
-        smoothing = self.config.label_smoothing
-        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
-        return loss, Saved(embedded, encoded, written, decoded, top, saved)
-
-    forward.__doc__ = EncoderDecoder.forward.__doc__
+    def _logits(self, source, lengths, inputs, key, keep):
+        read, saved_read = self._read(source, lengths, key)
+        h, written = self._write(inputs, read, key)  # (B, T, width)
+        logits, output = self._output(h, at(key, "output"))  # (B, T, V)
+        return logits, Saved(saved_read, written, output)
 
     def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        dropped, projected, output = saved.top
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
-        dh = self.output.backward(dlogits, output)  # (B, T, E or width)
-        if self.projection is not None:
-            dh = self.projection.backward(dh, projected)  # (B, T, width)
-        dh = self.dropout.backward(dh, dropped)
-        dx, dstate, dmemory = self.decoder.backward(dh, saved.decoder)  # (T, B, E), ..., (B, S, H)
-        self._embedded_backward(self.target_embedding, dx, saved.target)
-        dy = None
-        if dmemory is not None:
-            dy = empty((dmemory.shape[1], len(dmemory), dmemory.shape[2]), self.dtype, like=dmemory)  # (S, B, H)
-            dy[...] = dmemory.transpose(1, 0, 2)
-        dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), saved.encoder)  # (S, B, E)
-        self._embedded_backward(self.source_embedding, dx, saved.source)
+        dh = self._output_backward(dlogits, saved.output)  # (B, T, width)
+        dstate, dmemory = self._write_backward(dh, saved.written)  # (L, B, H) each, (B, S, H)
+        self._read_backward(dstate, dmemory, saved.read)
 
-    # --- evaluation and generation -----------------------------------------------------------------------------------
-
-    def logits(self, source, inputs, lengths=None):
-        source, lengths = self._source(source, lengths)
-        inputs = self._inputs(inputs, len(source))
-        read, *_ = self._read(source, lengths, None, None)
-        x, _ = self._embedded(self.target_embedding, inputs, None)  # (T, B, E)
-        h, _ = self.decoder.forward(x, read.state, read.memory, mask=read.mask)
-        return self._read_out(h, None)[0]
-
-    logits.__doc__ = EncoderDecoder.logits.__doc__
+    # --- generation --------------------------------------------------------------------------------------------------
 
     def encode(self, source, lengths=None, *, tokens: int = 256) -> Seq2SeqState:
         """Read the source, from the host or the model's device: the state before the first token of the target, of any length."""
-        source, lengths = devices.to(self.device, self._source(source, lengths))
+        source, lengths = devices.to_device_of(self, self._source(source, lengths))
         with devices.ids_are_checked():
-            read, *_ = self._read(source, lengths, None, None)
-        keys = None if read.memory is None else self.decoder.attention.project(read.memory)[0]  # (B, S, A)
-        feed = None
-        if self.config.input_feeding:
-            feed = devices.array_module(source).zeros((len(source), self.config.hidden_size), self.dtype)  # (B, H)
-        peek = read.state[0][-1] if self.config.peeky else None  # (B, H)
-        return Seq2SeqState(read.state, feed, peek, keys, read.memory, read.mask, np.arange(len(source)))
+            read, _ = self._read(source, lengths, None)
+        (source_read, state), _ = self.decoder.start(*read)
+        return Seq2SeqState(state, source_read, np.arange(len(source)))
 
     def step(self, ids, state: Seq2SeqState):
         """Logits after one more token of each target.
@@ -198,8 +152,10 @@ class Seq2Seq(EncoderDecoder):
         state : Seq2SeqState
             The one that was given still holds.
         """
-        h, state, _ = self._step(ids, state)
-        return self._read_out(h, None)[0], state
+        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        x, _ = self.target_embedding.forward(ids)  # (N, E)
+        h, after = self.decoder.step(x, state.decoder, state.source)  # (N, width)
+        return self._output(h, None)[0], state._replace(decoder=after)
 
     def attention(self, source, inputs, lengths=None):
         """What each position of the target takes of each of the source: (B, T, S), in the source's own order.
@@ -215,8 +171,8 @@ class Seq2Seq(EncoderDecoder):
         inputs = self._inputs(inputs, len(source))
         rows = []
         for t in range(inputs.shape[1]):
-            _, state, weights = self._step(inputs[:, t], state, return_weights=True)
-            rows.append(weights)
+            before, (_, state) = state, self.step(inputs[:, t], state)
+            rows.append(self.decoder.weights(before.decoder, state.decoder, state.source))  # (B, S)
         weights = np.stack(rows, axis=1)  # (B, T, S)
         if not self.config.reverse:
             return weights
@@ -224,26 +180,62 @@ class Seq2Seq(EncoderDecoder):
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
-    def _step(self, ids, state, return_weights=False):
-        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
-        x, _ = self.target_embedding.forward(ids)  # (N, E)
-        given = (state.state, state.feed, state.peek, state.keys, state.memory, state.mask)
-        h, after, *weights = self.decoder.step(x, *given, return_weights=return_weights)  # (N, width)
-        feed = h if self.config.input_feeding else None
-        return h, state._replace(state=after, feed=feed), weights[0] if weights else None
-
-    def _read(self, source, lengths, key, inner):
-        """What the decoder gets of the source, and what the parts saved."""
+    def _read(self, source, lengths, key):
+        """What the decoder gets of the source: its state before the first step, the memory, and the memory's mask."""
         if self.config.reverse:
             source = np.take_along_axis(source, _backwards(source, lengths), axis=1)  # (B, S)
-        x, embedded = self._embedded(self.source_embedding, source, key)  # (S, B, E)
-        out, encoded = self.encoder.forward(x, None, lengths, key=inner)
+        x, embedded = self._embedded(self.source_embedding, source, at(key, "source_embedding"))  # (S, B, E)
+        out, encoded = self.encoder.forward(x, None, lengths, key=at(key, "encoder"))
         memory = None
         if self.config.attention is not None:
-            memory = empty((*source.shape, self.config.hidden_size), self.dtype, like=source)  # (B, S, H)
-            memory[...] = out.y.transpose(1, 0, 2)
+            memory = contiguous(out.y.transpose(1, 0, 2))  # (B, S, H)
         state = tuple(map(self._together, out[1:]))  # (L, B, H) each
-        return Read(memory, state, mask_of(lengths, source.shape[1])), embedded, encoded
+        return (state, memory, mask_of(lengths, source.shape[1])), (embedded, encoded)
+
+    def _read_backward(self, dstate, dmemory, saved) -> None:
+        embedded, encoded = saved
+        dy = None if dmemory is None else contiguous(dmemory.transpose(1, 0, 2))  # (S, B, H)
+        dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), encoded)  # (S, B, E)
+        self._embedded_backward(self.source_embedding, dx, embedded)
+
+    def _write(self, inputs, read, key):
+        """h (B, T, width) of the decoder, which reads the true target."""
+        state, memory, mask = read
+        x, embedded = self._embedded(self.target_embedding, inputs, at(key, "target_embedding"))  # (T, B, E)
+        h, decoded = self.decoder.forward(x, state, memory, mask=mask, key=at(key, "decoder"))
+        return h, (embedded, decoded)
+
+    def _write_backward(self, dh, saved):
+        embedded, decoded = saved
+        dx, dstate, dmemory = self.decoder.backward(dh, decoded)  # (T, B, E), (L, B, H) each, (B, S, H)
+        self._embedded_backward(self.target_embedding, dx, embedded)
+        return dstate, dmemory
+
+    def _output(self, h, key):
+        """Logits (..., V) of h (..., width)."""
+        h, dropped = self.dropout.forward(h, key=key)
+        projected = None
+        if self.projection is not None:
+            h, projected = self.projection.forward(h)  # (..., E)
+        logits, output = self.output.forward(h)
+        return logits, (dropped, projected, output)
+
+    def _output_backward(self, dlogits, saved):
+        dropped, projected, output = saved
+        dh = self.output.backward(dlogits, output)  # (B, T, E or width)
+        if self.projection is not None:
+            dh = self.projection.backward(dh, projected)  # (B, T, width)
+        return self.dropout.backward(dh, dropped)
+
+    def _embedded(self, embedding, ids, key):
+        """Embedding and dropout of ids (B, T): (T, B, E), and what both saved."""
+        x, embedded = embedding.forward(time_first_ids(ids))
+        x, dropped = self.dropout.forward(x, key=key)
+        return x, (embedded, dropped)
+
+    def _embedded_backward(self, embedding, dx, saved) -> None:
+        embedded, dropped = saved
+        embedding.backward(self.dropout.backward(dx, dropped), embedded)
 
     def _together(self, state):
         """The states of both directions side by side: (2L, B, H/2) -> (L, B, H)."""
@@ -258,27 +250,6 @@ class Seq2Seq(EncoderDecoder):
             return dstate
         L, B, H = dstate.shape
         return checks.kernel_ready(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
-
-    def _embedded(self, embedding, ids, key):
-        """Embedding and dropout of ids (B, T): (T, B, E), and what both saved."""
-        turned = empty(ids.shape[::-1], np.int64, like=ids)  # (T, B)
-        turned[...] = ids.T
-        x, embedded = embedding.forward(turned)
-        x, dropped = self.dropout.forward(x, key=key)
-        return x, (embedded, dropped)
-
-    def _embedded_backward(self, embedding, dx, saved) -> None:
-        embedded, dropped = saved
-        embedding.backward(self.dropout.backward(dx, dropped), embedded)
-
-    def _read_out(self, h, key):
-        """Logits of what the decoder gave, and what the parts saved."""
-        h, dropped = self.dropout.forward(h, key=key)
-        projected = None
-        if self.projection is not None:
-            h, projected = self.projection.forward(h)  # (..., E)
-        logits, output = self.output.forward(h)
-        return logits, (dropped, projected, output)
 
     def settings(self):
         c = self.config

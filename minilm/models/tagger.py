@@ -22,7 +22,8 @@ from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, ini
 from minilm.layers.base import generator_of
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty
-from minilm.random import Key
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["Spelling", "Tagger"]
 
@@ -80,8 +81,8 @@ class Tagger(Layer):
         unk_id: int | None = None,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
-        seed=0,
-        dtype=np.float32,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
     ):
         super().__init__(dtype=dtype, seed=generator_of(seed))
         more = {"dtype": dtype, "seed": self._generator}
@@ -105,7 +106,9 @@ class Tagger(Layer):
 
     # --- training and use --------------------------------------------------------------------------------------------
 
-    def forward(self, ids, tags, lengths=None, spelling: Spelling | None = None, *, key: Key | None = None):
+    def forward(
+        self, ids: Ids, tags: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -130,7 +133,7 @@ class Tagger(Layer):
         nll, saved = self.crf.forward(emissions, tags, lengths)  # (B,)
         return nll.mean(dtype=np.float64).astype(self.dtype), Saved(parts, saved, len(nll))
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         (embedded, words, spelled, dropped, recurrent, top, output), crf, B = saved
         dnll = empty((B,), self.dtype, like=crf.alpha)  # (B,)
@@ -149,11 +152,13 @@ class Tagger(Layer):
         dx = self.word_dropout.backward(dx, words)
         self.embedding.backward(dx, embedded)
 
-    def emissions(self, ids, lengths=None, spelling: Spelling | None = None):
+    def emissions(self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None) -> Array:
         """Scores (B, T, K) of the tags, without dropout."""
         return self._emissions(ids, lengths, spelling, None)[0]
 
-    def decode(self, ids, lengths=None, spelling: Spelling | None = None, *, allowed=None):
+    def decode(
+        self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, allowed: Array | None = None
+    ) -> Ids:
         """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
         emissions = self.emissions(ids, lengths, spelling)  # (B, T, K)
         return self.crf.decode(emissions, lengths, allowed=allowed)[0]
@@ -165,9 +170,8 @@ class Tagger(Layer):
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)
-        keys = [None if key is None else key.fold(i) for i in range(4)]
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
-        x, words = self.word_dropout.forward(x, key=keys[0])
+        x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
         spelled = None
         if self.speller is not None:
             c, spelled = self._spelled(spelling, ids.shape)  # (T, B, 2C)
@@ -176,9 +180,9 @@ class Tagger(Layer):
             x = both
         elif spelling is not None:
             raise ValueError("spelling was given to a model without characters")
-        x, dropped = self.dropout.forward(x, key=keys[1])
-        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=keys[2])
-        h, top = self.dropout.forward(out.y, key=keys[3])  # (T, B, 2H)
+        x, dropped = self.dropout.forward(x, key=at(key, "input"))
+        out, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
+        h, top = self.dropout.forward(out.y, key=at(key, "output"))  # (T, B, 2H)
         e, output = self.output.forward(h)  # (T, B, K)
         emissions = empty((*ids.shape, self.num_tags), self.dtype, like=ids)  # (B, T, K)
         emissions[...] = e.transpose(1, 0, 2)

@@ -43,6 +43,7 @@ from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
+from minilm.random import at
 
 __all__ = ["Transformer", "TransformerState"]
 
@@ -50,14 +51,10 @@ __all__ = ["Transformer", "TransformerState"]
 class Saved(NamedTuple):
     """What backward needs."""
 
-    source: tuple  # what embedding, positions and dropout of the source saved
-    encoder: list  # what each layer saved
-    encoder_norm: Any
-    target: tuple
-    decoder: list
-    decoder_norm: Any
+    encoded: tuple  # what the source's embedding, the encoder's blocks and its norm saved
+    decoded: tuple  # those of the target and the decoder
     output: Any
-    loss: Any  # what cross_entropy saved
+    loss: Any = None  # what cross_entropy saved
 
 
 class TransformerState(NamedTuple):
@@ -73,7 +70,7 @@ class TransformerState(NamedTuple):
         cache, sentence = self.cache.reorder(rows), self.sentence[rows]
         if np.array_equal(sentence, self.sentence):  # beams of one sentence share its memory
             return TransformerState(cache, self.memory, self.mask, sentence)
-        rows = devices.to_device(rows) if devices.on_gpu(self.memory[0].key) else rows
+        rows = devices.to_device_of(self.memory[0].key, rows)
         memory = tuple(type(part)(*(array[rows] for array in part)) for part in self.memory)
         return TransformerState(cache, memory, None if self.mask is None else self.mask[rows], sentence)
 
@@ -136,81 +133,31 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None):
-        source, lengths = self._source(source, lengths)
-        inputs = self._inputs(inputs, len(source))
-        targets = self._targets(targets, inputs)
-        keys = [None] * 4 if key is None else [key.fold(i) for i in range(4)]
+    def _logits(self, source, lengths, inputs, key, keep):
         mask = mask_of(lengths, source.shape[1])
-        x, embedded = self._embedded("source", source, 0, keys[0])  # (B, S, D)
-        encoder, decoder, norms = [], [], [None, None]
-        for number, block in enumerate(self.encoder):
-            mine = None if key is None else keys[1].fold(number)
-            x, saved = block.forward(x, key_mask=mask, key=mine)
-            encoder.append(saved)
-        if self.encoder_norm is not None:
-            x, norms[0] = self.encoder_norm.forward(x)
-        y, written = self._embedded("target", inputs, 0, keys[2])  # (B, T, D)
-        for number, block in enumerate(self.decoder):
-            mine = None if key is None else keys[3].fold(number)
-            y, saved = block.forward(y, x, memory_mask=mask, key=mine)
-            decoder.append(saved)
-        if self.decoder_norm is not None:
-            y, norms[1] = self.decoder_norm.forward(y)
+        m, encoded = self._encode(source, mask, key, keep)  # (B, S, D)
+        y, decoded = self._decode(inputs, m, mask, key, keep)  # (B, T, D)
         logits, output = self.output.forward(y)  # (B, T, V)
-        smoothing = self.config.label_smoothing
-        loss, saved = cross_entropy.forward(logits, targets, label_smoothing=smoothing)
-        return loss, Saved(embedded, encoder, norms[0], written, decoder, norms[1], output, saved)
-
-    forward.__doc__ = EncoderDecoder.forward.__doc__
+        return logits, Saved(encoded, decoded, output)
 
     def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        D = self.config.d_model
-        dy = empty((*saved.target[0].ids.shape, D), self.dtype, like=self.output.weight.value)  # (B, T, D)
-        dx = empty((*saved.source[0].ids.shape, D), self.dtype, like=self.output.weight.value)  # (B, S, D)
+        dy, dm = (self._like_embedded(embedded) for embedded, *_ in (saved.decoded, saved.encoded))  # (B, T, D), (B, S, D)
+        dm.fill(0)
         with scratch():
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
-            dh = self.output.backward(dlogits, saved.output)  # (B, T, D)
-            dy[...] = dh if self.decoder_norm is None else self.decoder_norm.backward(dh, saved.decoder_norm)
-        dx.fill(0)
-        for block, mine in zip(self.decoder[::-1], saved.decoder[::-1], strict=True):
-            with scratch():
-                dh, dmemory = block.backward(dy, mine)  # (B, T, D), (B, S, D)
-                dy[...] = dh
-                added(dx, dmemory, dx)
-        self._embedded_backward("target", dy, saved.target)
-        if self.encoder_norm is not None:
-            with scratch():
-                dx[...] = self.encoder_norm.backward(dx, saved.encoder_norm)
-        for block, mine in zip(self.encoder[::-1], saved.encoder[::-1], strict=True):
-            with scratch():
-                dx[...] = block.backward(dx, mine)
-        self._embedded_backward("source", dx, saved.source)
+            dy[...] = self.output.backward(dlogits, saved.output)
+        self._decode_backward(dy, dm, saved.decoded)
+        self._encode_backward(dm, saved.encoded)
 
-    # --- evaluation and generation -----------------------------------------------------------------------------------
-
-    def logits(self, source, inputs, lengths=None):
-        source, lengths = self._source(source, lengths)
-        inputs = self._inputs(inputs, len(source))
-        mask = mask_of(lengths, source.shape[1])
-        memory = self._memory(source, mask)  # (B, S, D)
-        y = empty((*inputs.shape, self.config.d_model), self.dtype, like=inputs)  # (B, T, D)
-        with scratch():
-            y[...] = self._embedded("target", inputs, 0, None)[0]
-        for block in self.decoder:
-            with scratch():
-                y[...] = block.forward(y, memory, memory_mask=mask)[0]
-        return self._read_out(y)  # (B, T, V)
-
-    logits.__doc__ = EncoderDecoder.logits.__doc__
+    # --- generation --------------------------------------------------------------------------------------------------
 
     def encode(self, source, lengths=None, *, tokens: int = 256) -> TransformerState:
         """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
-        source, lengths = devices.to(self.device, self._source(source, lengths))
+        source, lengths = devices.to_device_of(self, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
         with devices.ids_are_checked():
-            memory = self._memory(source, mask)  # (B, S, D)
+            memory, _ = self._encode(source, mask)  # (B, S, D)
         B, H = len(source), self.config.num_heads
         cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=memory)
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
@@ -234,10 +181,11 @@ class Transformer(EncoderDecoder):
         """
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
-        y, _ = self._embedded("target", ids[:, None], state.cache.length, None)  # (N, 1, D)
+        y, _ = self._embedded("target", ids[:, None], offset=state.cache.length)  # (N, 1, D)
         for layer, block in enumerate(self.decoder):
             y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
-        return self._read_out(y[:, 0]), state._replace(cache=cache)
+        y, _ = _normalised(self.decoder_norm, y)
+        return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
 
     def attention(self, source, inputs, lengths=None, *, layer: int = -1):
         """What each position of the target takes of each of the source.
@@ -250,26 +198,69 @@ class Transformer(EncoderDecoder):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         mask = mask_of(lengths, source.shape[1])
-        memory = self._memory(source, mask)  # (B, S, D)
-        y, _ = self._embedded("target", inputs, 0, None)  # (B, T, D)
-        chosen = self.decoder[layer]
-        for block in self.decoder:
-            if block is not chosen:
-                y, _ = block.forward(y, memory, memory_mask=mask)
-                continue
-            h = chosen.ln_1(y) if chosen.norm_first else y  # (B, T, D)
-            y = y + chosen.attn(h)
-            y = chosen.ln_cross_attn(y) if chosen.norm_first else chosen.ln_1(y)
-            return chosen.crossattention(y, memory, key_mask=mask, return_weights=True).weights
+        memory, _ = self._encode(source, mask)  # (B, S, D)
+        y, _ = self._embedded("target", inputs)  # (B, T, D)
+        *before, block = self.decoder[: range(len(self.decoder))[layer] + 1]
+        for each in before:
+            y, _ = each.forward(y, memory, memory_mask=mask)
+        y = y + block.attn(block.ln_1(y) if block.norm_first else y)  # (B, T, D)
+        y = block.ln_cross_attn(y) if block.norm_first else block.ln_1(y)
+        return block.crossattention(y, memory, key_mask=mask, return_weights=True).weights
 
-    # --- pieces ------------------------------------------------------------------------------------------------------
+    # --- halves ------------------------------------------------------------------------------------------------------
 
-    def _embedded(self, side: str, ids, offset: int, key):
+    def _encode(self, source, mask, key=None, keep=False):
+        """What the decoder reads of the source, (B, S, D), and what the parts saved."""
+        x, embedded = self._embedded("source", source, key)  # (B, S, D)
+        x, blocks = self._through("encoder", x, key, keep, key_mask=mask)
+        m, norm = _normalised(self.encoder_norm, x)
+        return m, (embedded, blocks, norm)
+
+    def _encode_backward(self, dm, saved) -> None:
+        """dm (B, S, D) is written over."""
+        embedded, blocks, norm = saved
+        _normalised_backward(self.encoder_norm, dm, norm)
+        for block, saved_block in zip(self.encoder[::-1], blocks[::-1], strict=True):
+            with scratch():
+                dm[...] = block.backward(dm, saved_block)
+        self._embedded_backward("source", dm, embedded)
+
+    def _decode(self, inputs, memory, mask, key=None, keep=False):
+        """What the output layer reads of the target, (B, T, D), and what the parts saved."""
+        y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
+        y, blocks = self._through("decoder", y, key, keep, memory, memory_mask=mask)
+        y, norm = _normalised(self.decoder_norm, y)
+        return y, (embedded, blocks, norm)
+
+    def _decode_backward(self, dy, dm, saved) -> None:
+        """dy (B, T, D) is written over, the gradient by the memory added to dm (B, S, D)."""
+        embedded, blocks, norm = saved
+        _normalised_backward(self.decoder_norm, dy, norm)
+        for block, saved_block in zip(self.decoder[::-1], blocks[::-1], strict=True):
+            with scratch():
+                dh, dmemory = block.backward(dy, saved_block)  # (B, T, D), (B, S, D)
+                dy[...] = dh
+                added(dm, dmemory, dm)
+        self._embedded_backward("target", dy, embedded)
+
+    def _through(self, side: str, x, key, keep: bool, *memory, **masks):
+        """x (B, T, D) after all blocks of a side, and what each saved; without `keep` nothing is, and x is written over."""
+        saved = []
+        for number, block in enumerate(getattr(self, side)):
+            if keep:
+                x, saved_block = block.forward(x, *memory, key=at(key, f"{side}.{number}"), **masks)
+                saved.append(saved_block)
+            else:
+                with scratch():
+                    x[...] = block.forward(x, *memory, **masks)[0]
+        return x, saved
+
+    def _embedded(self, side: str, ids, key=None, offset: int = 0):
         """√D times the embedding, and positions: (B, T, D), and what each part saved."""
         x, embedded = getattr(self, f"{side}_embedding").forward(ids)
         x *= x.dtype.type(math.sqrt(self.config.d_model))  # the embedding saved its ids, not x
         x, placed = getattr(self, f"{side}_positions").forward(x, offset=offset)
-        x, dropped = self.dropout.forward(x, key=key)
+        x, dropped = self.dropout.forward(x, key=at(key, side))
         return x, (embedded, placed, dropped)
 
     def _embedded_backward(self, side: str, dx, saved) -> None:
@@ -281,22 +272,21 @@ class Transformer(EncoderDecoder):
             np.multiply(dx, dx.dtype.type(math.sqrt(self.config.d_model)), out=scaled)
             getattr(self, f"{side}_embedding").backward(scaled, embedded)
 
-    def _memory(self, source, mask):
-        """What the decoder reads of the source, (B, S, D)."""
-        x = empty((*source.shape, self.config.d_model), self.dtype, like=source)  # (B, S, D)
-        with scratch():
-            x[...] = self._embedded("source", source, 0, None)[0]
-        for block in self.encoder:
-            with scratch():
-                x[...] = block.forward(x, key_mask=mask)[0]
-        return x if self.encoder_norm is None else self.encoder_norm.forward(x)[0]
-
-    def _read_out(self, y):
-        y = checks.kernel_ready(y)
-        if self.decoder_norm is not None:
-            y, _ = self.decoder_norm.forward(y)
-        return self.output.forward(y)[0]  # (..., V)
+    def _like_embedded(self, saved):
+        """An array for the gradient by what `_embedded` gave, (B, T, D)."""
+        return empty((*saved[0].ids.shape, self.config.d_model), self.dtype, like=self.output.weight.value)
 
     def settings(self):
         c = self.config
         return f"d_model={c.d_model}, layers={c.encoder_layers}+{c.decoder_layers}, vocab_size={c.vocab_size}, {c.outputs}"
+
+
+def _normalised(norm, x):
+    return (x, None) if norm is None else norm.forward(x)
+
+
+def _normalised_backward(norm, dx, saved) -> None:
+    """dx is written over."""
+    if norm is not None:
+        with scratch():
+            dx[...] = norm.backward(dx, saved)

@@ -26,6 +26,7 @@ import numpy as np
 
 from minilm.data.lines import Line, lines, opened
 from minilm.data.pipes import on_disk
+from minilm.typing import PathLike
 
 __all__ = ["read"]
 
@@ -35,7 +36,9 @@ NUMBERS = frozenset(b"0123456789+-.eEnaifNAIFty \t\r\n")  # bytes of numbers as 
 ERRORS = ("strict", "replace", "ignore")
 
 
-def read(path, most: int | None = None, binary: bool | None = None, errors: str = "strict") -> tuple[list[str], np.ndarray]:
+def read(
+    path: PathLike, most: int | None = None, binary: bool | None = None, errors: str = "strict"
+) -> tuple[list[str], np.ndarray]:
     """Words and vectors of a file; see `minilm.models.WordVectors.load`."""
     if errors not in ERRORS:
         raise ValueError(f"errors must be one of {', '.join(map(repr, ERRORS))}, got {errors!r}")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.layers import Layer, initialisers
@@ -29,6 +30,8 @@ from minilm.layers.base import generator_of
 from minilm.models.config import Config
 from minilm.ops import checks, embedding, negative_sampling
 from minilm.ops.workspace import scratch
+from minilm.random import Key
+from minilm.typing import DType, Ids, Scalar, Seed
 
 __all__ = ["Place", "Progress", "Saved", "Word2Vec", "Word2VecConfig", "alias_tables", "keep_probabilities"]
 
@@ -144,7 +147,7 @@ class Word2Vec(Layer):
     2
     """
 
-    def __init__(self, config: Word2VecConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: Word2VecConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         super().__init__(dtype=dtype, seed=generator_of(seed))
         self.config = config
         shape = (config.vocab_size, config.size)
@@ -153,7 +156,7 @@ class Word2Vec(Layer):
 
     # --- the loss of a batch, for gradient checks and for optimizers of all kinds --------------------------------------
 
-    def forward(self, inputs, targets, negatives, *, key=None):
+    def forward(self, inputs: Ids, targets: Ids, negatives: Ids, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean loss of N predictions.
 
         Parameters
@@ -185,7 +188,7 @@ class Word2Vec(Layer):
         loss, saved = negative_sampling.forward(h, self.output.value, targets, negatives)
         return loss, Saved(embedded, weights, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add the gradients of the loss by all vectors to their buffer."""
         with scratch():
             dh, dW = negative_sampling.backward(dloss, saved.loss)  # (N, D), (V, D)
@@ -204,7 +207,7 @@ class Word2Vec(Layer):
         lr_end: float = 1e-4,
         seed: int = 0,
         minutes: float | None = None,
-        counts=None,
+        counts: ArrayLike | None = None,
         streams: int = 1,
         progress: Callable[[Progress], bool | None] | None = None,
         place: Place | None = None,
@@ -298,7 +301,7 @@ class Word2Vec(Layer):
                     loss, predictions, reported = 0.0, 0.0, now
         return [_mean(*each) for each in place.sums]
 
-    def settings(self):
+    def settings(self) -> str:
         return f"algorithm={self.config.algorithm!r}, vocab_size={self.config.vocab_size}, size={self.config.size}"
 
 
@@ -323,7 +326,7 @@ def _cuts(starts: np.ndarray, words: int) -> np.ndarray:
     return np.unique(np.concatenate([[0], inner, [len(starts) - 1]]))
 
 
-def keep_probabilities(counts, subsample: float) -> np.ndarray:
+def keep_probabilities(counts: np.ndarray, subsample: float) -> np.ndarray:
     """The probability of not leaving a word out, (V,): min(1, √(t / f) + t / f) for a word that is the part f of the text.
 
     That is the formula of Mikolov's program; in the paper it is √(t / f).
@@ -336,7 +339,7 @@ def keep_probabilities(counts, subsample: float) -> np.ndarray:
     return np.minimum(1.0, np.sqrt(ratio) + ratio)
 
 
-def alias_tables(counts, power: float) -> tuple[np.ndarray, np.ndarray]:
+def alias_tables(counts: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarray]:
     """Walker's tables of the distribution that is proportional to counts**power: accept (V,) and alias (V,).
 
     A place i drawn evenly is kept with probability accept[i], else it becomes alias[i].

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import gzip
 import os
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,9 @@ import numpy as np
 
 from minilm import devices
 from minilm.files import written_whole
+from minilm.mistaken import nearest
 from minilm.ops import checks
+from minilm.typing import PathLike
 
 __all__ = ["WordVectors"]
 
@@ -64,7 +65,7 @@ class WordVectors:
             self._unit = self.vectors / np.where(lengths > 0, lengths, 1)
         return self._unit
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.words)
 
     def __contains__(self, word):
@@ -77,7 +78,7 @@ class WordVectors:
     def id(self, word: str) -> int:
         """The number of a word; ValueError with near ones if there is none."""
         if word not in self.ids:
-            near = difflib.get_close_matches(str(word), self.words, n=3)
+            near = nearest(word, self.words, count=3)
             hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
             raise ValueError(f"there is no vector of {word!r}{hint}")
         return self.ids[word]
@@ -86,7 +87,7 @@ class WordVectors:
         """The cosine of the angle between two words' vectors."""
         return float(self.unit[self.id(a)] @ self.unit[self.id(b)])
 
-    def nearest(self, query, most: int = 10, without: Iterable[str] = ()) -> list[tuple[str, float]]:
+    def nearest(self, query: str | np.ndarray, most: int = 10, without: Iterable[str] = ()) -> list[tuple[str, float]]:
         """The words nearest to a word or to a vector (D,), by cosine.
 
         Parameters
@@ -147,7 +148,7 @@ class WordVectors:
 
     # --- files ----------------------------------------------------------------------------------------------------------
 
-    def save_text(self, path) -> None:
+    def save_text(self, path: PathLike) -> None:
         """Write word2vec's text format: a line "V D", then a line for each word with its numbers, in UTF-8.
 
         Packed by gzip where `path` ends in .gz. ValueError for a word that is empty or holds a blank, a tab or a line end.
@@ -156,7 +157,7 @@ class WordVectors:
             for word, vector in zip(self.words, self.vectors, strict=True):
                 file.write(f"{word} {' '.join(_shortest(number) for number in vector)}\n".encode())
 
-    def save_binary(self, path) -> None:
+    def save_binary(self, path: PathLike) -> None:
         """Write word2vec's binary format: a line "V D", then each word, a blank, and its numbers as float32, little endian.
 
         Packed by gzip where `path` ends in .gz. ValueError as for `save_text`.
@@ -179,7 +180,7 @@ class WordVectors:
             yield file
 
     @classmethod
-    def load(cls, path, most: int | None = None, *, binary: bool | None = None, errors: str = "strict") -> WordVectors:
+    def load(cls, path: PathLike, most: int | None = None, *, binary: bool | None = None, errors: str = "strict") -> WordVectors:
         """Read vectors in word2vec's formats, text or binary, or in GloVe's, which is the text without the first line.
 
         Parameters
@@ -211,7 +212,7 @@ class WordVectors:
         return cls(*vector_files.read(path, most, binary, errors))
 
     @classmethod
-    def load_text(cls, path, most: int | None = None, errors: str = "strict") -> WordVectors:
+    def load_text(cls, path: PathLike, most: int | None = None, errors: str = "strict") -> WordVectors:
         """`load` for a file that is text."""
         return cls.load(path, most, binary=False, errors=errors)
 

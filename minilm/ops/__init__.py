@@ -7,17 +7,87 @@ from __future__ import annotations
 
 import functools
 import importlib
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
+    from types import ModuleType
+
+    from minilm.ops import (
+        activations,
+        adam,
+        additive_attention,
+        attention,
+        clip,
+        crf,
+        cross_entropy,
+        dropout,
+        embedding,
+        gated,
+        gru,
+        layer_norm,
+        linear,
+        lstm,
+        negative_sampling,
+        philox,
+        residual_layer_norm,
+        rms_norm,
+        rnn,
+        rotary,
+        sampling,
+        sgd,
+        softmax,
+    )
+    from minilm.ops.activations import gelu_erf, gelu_tanh, relu, sigmoid, silu, tanh
+    from minilm.ops.contract import Op, Pair
+    from minilm.ops.gated import geglu, swiglu
+
+__all__ = [
+    "activations",
+    "adam",
+    "additive_attention",
+    "attention",
+    "clip",
+    "crf",
+    "cross_entropy",
+    "dropout",
+    "embedding",
+    "gated",
+    "geglu",
+    "gelu_erf",
+    "gelu_tanh",
+    "gru",
+    "layer_norm",
+    "linear",
+    "lstm",
+    "negative_sampling",
+    "philox",
+    "registry",
+    "relu",
+    "residual_layer_norm",
+    "rms_norm",
+    "rnn",
+    "rotary",
+    "sampling",
+    "sgd",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "swiglu",
+    "tanh",
+]
 FOLDERS = (
     "linear",
     "embedding",
     "activations",
+    "gated",
     "softmax",
     "cross_entropy",
     "negative_sampling",
     "dropout",
     "layer_norm",
     "residual_layer_norm",
+    "rms_norm",
+    "rotary",
     "rnn",
     "lstm",
     "gru",
@@ -30,12 +100,14 @@ FOLDERS = (
     "adam",
     "clip",
 )
-_ACTIVATIONS = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")  # pairs that live together in one folder
-__all__ = [*FOLDERS, *_ACTIVATIONS, "registry"]
+_PAIRS = {  # pairs that live together in one folder
+    **dict.fromkeys(("sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh"), "activations"),
+    **dict.fromkeys(("swiglu", "geglu"), "gated"),
+}
 
 
 @functools.cache
-def registry() -> dict:
+def registry() -> dict[str, Op]:
     """Every op by name: a dict of str to `minilm.ops.contract.Op`, in reading order."""
     ops = {}
     for folder in FOLDERS:
@@ -46,9 +118,13 @@ def registry() -> dict:
     return ops
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType | Pair:
     if name in FOLDERS:
         return importlib.import_module(f"minilm.ops.{name}")
-    if name in _ACTIVATIONS:
-        return getattr(importlib.import_module("minilm.ops.activations"), name)
+    if name in _PAIRS:
+        return getattr(importlib.import_module(f"minilm.ops.{_PAIRS[name]}"), name)
     raise AttributeError(f"module 'minilm.ops' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

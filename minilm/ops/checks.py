@@ -59,6 +59,8 @@ def describe(value) -> str:
 
 def floats(name: str, array, dtype=None) -> np.ndarray:
     """`array` as float32 or float64, or as `dtype` of these, with the strides that it has."""
+    if type(array) is np.ndarray and array.dtype in FLOATS and (dtype is None or array.dtype == dtype):
+        return array
     if not is_array(array):
         raise TypeError(f"{name} must be a numpy array, got {describe(array)}")
     array = native(array)
@@ -81,21 +83,28 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     letters : str, optional
         The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
     """
-    array = floats(name, array, dtype)
-    if shape is not None:
+    if type(array) is not np.ndarray or array.dtype not in FLOATS or (dtype is not None and array.dtype != dtype):
+        array = floats(name, array, dtype)
+    if shape is not None and array.shape != shape and not fits(array.shape, shape):
         check_shape(name, array, shape, letters)
-    return kernel_ready(array)
+    return array if type(array) is np.ndarray and array.flags.carray else kernel_ready(array)
+
+
+def fits(shape: tuple, expected: tuple) -> bool:
+    """Whether a shape is the wanted one, in which None means any size and a leading ``...`` any number of leading axes."""
+    if expected and expected[0] is Ellipsis:
+        shape, expected = shape[max(0, len(shape) - len(expected) + 1) :], expected[1:]
+    if len(shape) != len(expected):
+        return False
+    for size, one in zip(shape, expected, strict=True):  # a plain loop: this stands before every argument of every op
+        if one is not None and one != size:
+            return False
+    return True
 
 
 def check_shape(name: str, array: np.ndarray, shape: tuple, letters: str = "") -> None:
     """Raise ValueError unless the shape fits; see `floating`."""
-    if array.shape == shape:
-        return
-    wanted = shape
-    if shape and shape[0] is Ellipsis:
-        lead = array.ndim - (len(shape) - 1)
-        wanted = (None,) * max(lead, 0) + tuple(shape[1:])
-    if array.ndim != len(wanted) or any(w is not None and w != s for w, s in zip(wanted, array.shape, strict=True)):
+    if not fits(array.shape, shape):
         text = ", ".join("..." if w is Ellipsis else "any" if w is None else str(w) for w in shape)
         raise ValueError(f"{name} must have shape {f'{letters} = ' if letters else ''}({text}), got {describe(array)}")
 
@@ -177,13 +186,13 @@ def number(name: str, value, low: float, high: float, *, low_open: bool = False,
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
     try:
-        given, found = repr(value), float(value)
+        text, result = repr(value), float(value)
     except (OverflowError, ValueError):  # of a whole number of more than 308 digits, and of more than 4,300
-        given, found, inside = "a whole number beyond all floats", math.inf, False
+        text, result, inside = "a whole number beyond all floats", math.inf, False
     if not inside:
         interval = f"{'(' if low_open else '['}{low:g}, {high:g}{')' if high_open else ']'}"
-        raise ValueError(f"{name} must lie in {interval}, got {given}")
-    return found
+        raise ValueError(f"{name} must lie in {interval}, got {text}")
+    return result
 
 
 def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
@@ -196,8 +205,8 @@ def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
 def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
     """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
     if is_array(array) and array.dtype.newbyteorder("=") in FLOATS and not _written_itself(array):
-        wanted = "C-contiguous, aligned, writable and in this machine's byte order"
-        raise ValueError(f"{name} is written in place and must be {wanted}, got {describe(array)}")
+        expected = "C-contiguous, aligned, writable and in this machine's byte order"
+        raise ValueError(f"{name} is written in place and must be {expected}, got {describe(array)}")
     return floating(name, array, shape, dtype, letters)
 
 
@@ -212,7 +221,7 @@ def factor(name: str, value, like):
     return number(name, value, -np.inf, np.inf, low_open=True, high_open=True)
 
 
-def rate(name: str, value, like) -> float:
+def rate(name: str, value, like) -> float | np.ndarray:
     """A learning rate: a finite float of at least 0; beside an array of the device also one number there, as `factor`."""
     if devices.on_gpu(value) and devices.on_gpu(like):
         return floating(name, value, (1,), like.dtype, "1")

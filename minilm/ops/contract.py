@@ -76,20 +76,20 @@ class Op:
 
 def call(package: str, function: str, *arguments, by=None, **options):
     """Run `function` of the implementation that serves the array `by`, which is the first argument unless given."""
-    name = devices.implementation_for(next(a for a in arguments if a is not None) if by is None else by)
-    module = devices.load(package, name)
-    _same_device(package, (*arguments, *options.values()), name == "gpu")
-    return getattr(module, function)(*arguments, **options)
+    if by is None:
+        by = arguments[0] if arguments[0] is not None else next(a for a in arguments if a is not None)
+    name = devices.implementation_for(by)
+    if "cupy" in sys.modules:  # else no array lies on a device
+        _same_device(package, (*arguments, *options.values()), name == "gpu")
+    return getattr(devices.load(package, name), function)(*arguments, **options)
 
 
 def _same_device(package: str, arguments, on_gpu: bool) -> None:
-    if "cupy" not in sys.modules:  # then no array lies on a device
-        return
     for argument in arguments:
         if isinstance(argument, np.ndarray) if on_gpu else devices.on_gpu(argument):
-            here, there = ("on the device", "not") if on_gpu else ("on the host", "on the device")
+            most, other = ("on the device", "not") if on_gpu else ("on the host", "on the device")
             op = package.rpartition(".")[2]
-            raise TypeError(f"{op}: some arrays are {here}, and one of shape {argument.shape} is {there}")
+            raise TypeError(f"{op}: some arrays are {most}, and one of shape {argument.shape} is {other}")
 
 
 def fold(x: np.ndarray) -> np.ndarray:

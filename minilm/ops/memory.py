@@ -10,16 +10,49 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numba.np.arrayobj import make_array, populate_array
 
 from minilm.compiled.jit import jit
-from minilm.ops.tile import VECTOR
+from minilm.ops.tile import VECTOR, width_of
 
 
 def place(array: np.ndarray) -> tuple[int, ...]:
     """Where an array lies, for a kernel: its address, and the strides of all axes but the last, in bytes."""
     return (array.__array_interface__["data"][0], *array.strides[:-1])
+
+
+def size_of(like) -> int:
+    """Bytes of a number like `like`; in a kernel a constant."""
+    return np.dtype(type(like)).itemsize
+
+
+@overload(size_of)
+def _size_of(like):
+    size = like.bitwidth // 8
+    return lambda like: size
+
+
+def panel_width(like) -> int:
+    """Columns of a panel (`minilm.ops.tile`) of numbers like `like`; in a kernel a constant."""
+    return width_of(type(like))
+
+
+@overload(panel_width)
+def _panel_width(like):
+    width = width_of(np.dtype(str(like)))
+    return lambda like: width
+
+
+def number(value, like):
+    """`value` in the dtype of `like`: a product such as ``like * 0`` would be a float64 in a kernel."""
+    return type(like)(value)
+
+
+@overload(number)
+def _number(value, like):
+    real = like
+    return lambda value, like: real(value)
 
 
 @intrinsic
@@ -59,7 +92,7 @@ def numbers(typingctx, address, count, like):
 
 
 @intrinsic
-def _turn(typingctx, source, source_step, target, target_step, scale, like):
+def _transpose(typingctx, source, source_step, target, target_step, scale, like):
     """A square block of as many rows as a vector has lanes, transposed in registers: target[k, i] = scale source[i, k].
 
     For each bit of a row's number the rows that differ in it alone exchange the lanes that differ in it.
@@ -101,14 +134,15 @@ def _turn(typingctx, source, source_step, target, target_step, scale, like):
 
 
 @jit
-def pack_turned(source, step, count, K, scale, size, width, panels):
+def pack_transposed(source, step, count, K, scale, panels):
     """`count` rows of K numbers, times `scale`, as panels (., K, width) of their transpose, the last filled up with zeros."""
+    size, width = size_of(scale), panel_width(scale)
     lanes = VECTOR // size
     for i in range(0, -(-count // width) * width, lanes):
         target = panels + (i // width * K * width + i % width) * size
         whole = K - K % lanes if i + lanes <= count else 0
         for k in range(0, whole, lanes):
-            _turn(source + i * step + k * size, step, target + k * width * size, width * size, scale, scale)
+            _transpose(source + i * step + k * size, step, target + k * width * size, width * size, scale, scale)
         for k in range(whole, K):
             row = numbers(target + k * width * size, lanes, scale)
             for r in range(lanes):
@@ -116,10 +150,10 @@ def pack_turned(source, step, count, K, scale, size, width, panels):
 
 
 @jit
-def pack_rows(source, step, count, K, scale, size, width, rows):
+def pack_rows(source, step, count, K, scale, width, rows):
     """`count` rows of K numbers, times `scale`, one after another at `rows`, each filled up with zeros to `width`."""
     for i in range(count):
-        row, out = numbers(source + i * step, K, scale), numbers(rows + i * width * size, width, scale)
+        row, out = numbers(source + i * step, K, scale), numbers(rows + i * width * size_of(scale), width, scale)
         for k in range(K):
             out[k] = row[k] * scale
         for k in range(K, width):
@@ -127,9 +161,17 @@ def pack_rows(source, step, count, K, scale, size, width, rows):
 
 
 @jit
-def unpack_rows(rows, width, count, K, scale, size, target, step):
+def unpack_rows(rows, width, count, K, scale, target, step):
     """What `pack_rows` packed, times `scale`, back to where it belongs."""
     for i in range(count):
-        row, out = numbers(rows + i * width * size, K, scale), numbers(target + i * step, K, scale)
+        row, out = numbers(rows + i * width * size_of(scale), K, scale), numbers(target + i * step, K, scale)
         for k in range(K):
             out[k] = row[k] * scale
+
+
+@jit
+def clear(start, count, like):
+    """Zeros in `count` numbers from address `start` on."""
+    row = numbers(start, count, like)
+    for c in range(count):
+        row[c] = 0

@@ -1,4 +1,4 @@
-"""Rows of an array that do not count, as those of padding: whatever numbers they hold, the results are those of zeros.
+"""Padding: the mask of rows of several lengths, and arrays whose padding must not matter, whatever numbers it holds.
 
 A gradient or a weight of 0 leaves out a row of numbers, but 0 times infinity or NaN is NaN. The ops that read rows one by one
 leave out those that do not count; before a matrix product they are made zeros here.
@@ -9,6 +9,11 @@ from __future__ import annotations
 import numpy as np
 
 from minilm import devices
+
+
+def mask_from_lengths(lengths, T: int):
+    """True at the steps within each row's length, False at padding: (B, T) of bool; None where `lengths` is None."""
+    return None if lengths is None else devices.array_module(lengths).arange(T) < lengths[:, None]
 
 
 def zeroed(x, counts):

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.ops import checks, padding
 
 
@@ -85,11 +84,11 @@ def check_lengths(lengths, x):
     lengths = checks.lengths("lengths", lengths, B, T)
     if lengths is None:
         return None, x
-    return lengths, padding.zeroed(x, devices.array_module(x).arange(T)[:, None] < lengths)
+    return lengths, padding.zeroed(x, padding.mask_from_lengths(lengths, T).T)
 
 
 def check_cotangents(dy, names: tuple[str, ...], shapes: list[tuple], dtype) -> list:
-    """The gradients by the outputs as a list, None where there is none; an array alone is the first of them."""
+    """The gradients with respect to the outputs as a list, None where there is none; an array alone is the first of them."""
     parts = [dy] + [None] * (len(names) - 1) if checks.is_array(dy) else dy
     if not isinstance(parts, (tuple, list)):
         raise TypeError(f"dy must be an array or a tuple ({', '.join(names)}), got {checks.describe(dy)}")

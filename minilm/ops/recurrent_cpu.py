@@ -13,7 +13,7 @@ from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.linear.cpu import column_sums
 from minilm.ops.recurrence import active
-from minilm.ops.tile import WORTH, packed, product, turned_product
+from minilm.ops.tile import WORTH, packed, product, transposed_product
 from minilm.ops.workspace import empty, scratch
 
 
@@ -47,7 +47,7 @@ def cotangent(dy, shape, dtype):
 
 
 def started(d_last, shape, dtype):
-    """A gradient by a state that a kernel carries from the last step to the first: at first `d_last`, or zero for None."""
+    """The gradient of a state that a kernel carries from the last step to the first: at first `d_last`, or zero for None."""
     carried = empty(shape, dtype)
     carried[...] = 0 if d_last is None else d_last
     return carried
@@ -68,13 +68,13 @@ class Gradients:
         """
         da, h = fold(da), fold(h)  # (N, G), (N, H)
         product(da, self._W_ih, fold(self.dx), transposed=False)
-        turned_product(da, fold(self._x), self.dW_ih)
+        transposed_product(da, fold(self._x), self.dW_ih)
         column_sums(da, out=self.db_ih)
         self.db_hh[...] = self.db_ih
         if du is None:
-            turned_product(da, h, self.dW_hh)
+            transposed_product(da, h, self.dW_hh)
             return
         du, common = fold(du), da.shape[1] - h.shape[1]
-        turned_product(da[:, :common], h, self.dW_hh[:common])
-        turned_product(du, h, self.dW_hh[common:])
+        transposed_product(da[:, :common], h, self.dW_hh[:common])
+        transposed_product(du, h, self.dW_hh[common:])
         column_sums(du, out=self.db_hh[common:])

@@ -58,9 +58,9 @@ def width_of(dtype) -> int:
     return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
 
 
-def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count, add):
-    """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (a_step from k to k with `turned`,
-    where the rows of a are adjacent numbers), b_step from k to k."""
+def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
+    """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (with `transposed`, where the rows of
+    a are adjacent numbers, a_step from k to k), b_step from k to k."""
     real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
     lanes = VECTOR // size
     vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
@@ -81,8 +81,8 @@ def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count,
         found.align = size
         return found
 
-    a_rows = [row(a, index(size) if turned else a_step, r) for r in range(R)]
-    a_k = a_step if turned else index(size)
+    a_rows = [row(a, index(size) if transposed else a_step, r) for r in range(R)]
+    a_k = a_step if transposed else index(size)
     c_rows = [row(c, c_step, r) for r in range(R)]
     zero = ir.Constant(vector, [0.0] * lanes)
     start = [[builder.select(add, load(c_rows[r], half), zero) for half in range(2)] for r in range(R)]
@@ -121,16 +121,16 @@ def _emit(builder, single, R, turned, a, a_step, b, b_step, c, c_step, K, count,
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
+def _tile(typingctx, rows, transposed, a, first, count, b, c, column, add):
     """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
 
-    With `turned`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
+    With `transposed`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
     `count` on repeat the last one: they load what it loads and store what it stores.
     """
-    if not isinstance(rows, types.IntegerLiteral) or not isinstance(turned, types.IntegerLiteral):
+    if not isinstance(rows, types.IntegerLiteral) or not isinstance(transposed, types.IntegerLiteral):
         return None
-    signature = types.void(rows, turned, a, types.intp, types.intp, b, c, types.intp, types.boolean)
-    R, turned_, single = rows.literal_value, turned.literal_value, c.dtype == types.float32
+    signature = types.void(rows, transposed, a, types.intp, types.intp, b, c, types.intp, types.boolean)
+    R, is_transposed, single = rows.literal_value, transposed.literal_value, c.dtype == types.float32
 
     def codegen(context, builder, signature, arguments):
         _, _, a_value, first, count, b_value, c_value, column, add = arguments
@@ -140,24 +140,24 @@ def _tile(typingctx, rows, turned, a, first, count, b, c, column, add):
         index, size = ir.IntType(64), 4 if single else 8
         steps = [builder.extract_value(X.strides, 0) for X in (A, P, C)]
         a, b, c = (builder.ptrtoint(X.data, index) for X in (A, P, C))
-        a = builder.add(a, builder.mul(first, index(size) if turned_ else steps[0]))
+        a = builder.add(a, builder.mul(first, index(size) if is_transposed else steps[0]))
         c = builder.add(c, builder.add(builder.mul(first, steps[2]), builder.mul(column, index(size))))
         K = builder.extract_value(P.shape, 0)
-        _emit(builder, single, R, turned_, a, steps[0], b, steps[1], c, steps[2], K, count, add)
+        _emit(builder, single, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
         return context.get_dummy_value()
 
     return signature, codegen
 
 
 @intrinsic(prefer_literal=True)
-def tile_at(typingctx, turned, a, a_step, b, b_step, c, c_step, K, count, add, like):
+def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, add, like):
     """`_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
-    if not isinstance(turned, types.IntegerLiteral):
+    if not isinstance(transposed, types.IntegerLiteral):
         return None
-    signature = types.void(turned, *[types.intp] * 8, types.boolean, like)
+    signature = types.void(transposed, *[types.intp] * 8, types.boolean, like)
 
     def codegen(context, builder, signature, arguments):
-        _emit(builder, like == types.float32, ROWS, turned.literal_value, *arguments[1:10])
+        _emit(builder, like == types.float32, ROWS, transposed.literal_value, *arguments[1:10])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -170,7 +170,7 @@ def _emit_fetch(builder, address):
 
 
 @intrinsic
-def _turn_block(typingctx, a, row, k, b, at, column, ahead):
+def _transpose_block(typingctx, a, row, k, b, at, column, ahead):
     """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
 
     The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
@@ -255,7 +255,7 @@ def _multiply_panel(a, panel, edge, c, column, add):
 
 
 @jit
-def _multiply_turned_strips(start, stop, a, W, c):
+def _multiply_transposed_strips(start, stop, a, W, c):
     # strips [start, stop) of a panel's columns of c (M, N) = a (M, K) Wᵀ, W (N, K): some rows of the panel at a time are packed
     # where they stay in the nearest cache, and multiplied at once by all rows of a
     K, N = a.shape[1], len(W)
@@ -269,7 +269,7 @@ def _multiply_turned_strips(start, stop, a, W, c):
             whole, filled = depth - depth % lanes, columns - columns % lanes
             for j in range(0, filled, lanes):
                 for k in range(0, whole, lanes):
-                    _turn_block(W, column + j, first + k, panel, k, j, width)
+                    _transpose_block(W, column + j, first + k, panel, k, j, width)
             for j in range(columns):
                 for k in range(whole if j < filled else 0, depth):
                     panel[k, j] = W[column + j, first + k]
@@ -305,7 +305,7 @@ def _multiply_chunks(start, stop, a, panels, c):
 
 
 @jit
-def _multiply_turned(start, stop, a, b, c):
+def _multiply_transposed(start, stop, a, b, c):
     # strips [start, stop) of two tiles' rows of c (M, N) = aᵀ b; a (K, M), b (K, N), DEPTH rows of both at a time
     (K, M), N = a.shape, b.shape[1]
     strip = np.empty((DEPTH, 2 * ROWS), a.dtype)  # a's numbers lie M apart, often a multiple of what one set of the cache holds
@@ -401,7 +401,7 @@ def product(a, W, out, *, transposed: bool) -> None:
         np.matmul(a, W.T if transposed else W, out=out)
         return
     if rows < FEWEST or rows * W.size < SMALL:  # not worth packing all of W for
-        kernel = _multiply_turned_strips if transposed else _multiply_strips
+        kernel = _multiply_transposed_strips if transposed else _multiply_strips
         strips = -(-out.shape[1] // width_of(W.dtype))
         devices.parallel(kernel, strips, a, W, out, grain=max(1, WORTH * strips // (max(rows, FEW) * W.size)))
         return
@@ -410,10 +410,10 @@ def product(a, W, out, *, transposed: bool) -> None:
         devices.parallel(_multiply_chunks, -(-rows // CHUNK), a, panels, out, grain=max(1, WORTH // (CHUNK * W.size)))
 
 
-def turned_product(a, b, out) -> None:
+def transposed_product(a, b, out) -> None:
     """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
     if len(a) == 0:
         out[...] = 0
         return
     strips = -(-a.shape[1] // (2 * ROWS))
-    devices.parallel(_multiply_turned, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))
+    devices.parallel(_multiply_transposed, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))

@@ -71,14 +71,9 @@ class Workspace:
         """Start a new step: every array handed out so far may be handed out again."""
         self._block, self._used = 0, 0
 
-    @contextlib.contextmanager
-    def scratch(self):
+    def scratch(self) -> _Scratch:
         """Arrays cut inside this block are given back at its end."""
-        mark = self._block, self._used
-        try:
-            yield self
-        finally:
-            self._block, self._used = mark
+        return _Scratch(self)
 
     def release_after(self, array: np.ndarray) -> None:
         """Give back what was cut after `array`, which came from this workspace: gradients that have been accumulated.
@@ -87,30 +82,31 @@ class Workspace:
         """
         if devices.on_gpu(array):
             return
-        start = array.ctypes.data
+        start = array.__array_interface__["data"][0]
         for number in range(min(self._block + 1, len(self._blocks)) if array.size else 0):
-            begin = self._blocks[number].ctypes.data
+            begin = self._blocks[number].__array_interface__["data"][0]
             if begin <= start < begin + self._blocks[number].nbytes:
-                self._block, self._used = number, _aligned(start - begin + array.nbytes)
+                self._block, self._used = number, -(-(start - begin + array.nbytes) // ALIGN) * ALIGN
 
     def empty(self, shape, dtype) -> np.ndarray:
         """An uninitialised C-contiguous array of the given shape and dtype, aligned to 64 bytes."""
-        shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         dtype = np.dtype(dtype)
-        wanted = math.prod(shape) * dtype.itemsize
-        if self._block == len(self._blocks) or self._used + wanted > self._blocks[self._block].nbytes:
-            self._next_block(wanted)
-        array = self._blocks[self._block][self._used : self._used + wanted]
-        self._used = _aligned(self._used + wanted)
-        self._tops[self._block] = max(self._tops[self._block], self._used)
+        count = shape if isinstance(shape, (int, np.integer)) else math.prod(shape)
+        size = -(-count * dtype.itemsize // ALIGN) * ALIGN  # bytes, in whole lines
+        if self._block == len(self._blocks) or self._used + size > self._blocks[self._block].nbytes:
+            self._next_block(size)
+        begin, block = self._used, self._blocks[self._block]
+        self._used = end = begin + size
+        if end > self._tops[self._block]:
+            self._tops[self._block] = end
         if self._poison:
-            array[...] = 0xFF
-        return array.view(dtype).reshape(shape)
+            block[begin:end] = 0xFF
+        return np.ndarray(shape, dtype, block, begin)
 
-    def _next_block(self, wanted: int) -> None:
+    def _next_block(self, least: int) -> None:
         following = self._block + 1 if self._blocks else 0
-        if following == len(self._blocks) or self._blocks[following].nbytes < wanted:
-            size = _aligned(max(wanted, BLOCK))
+        if following == len(self._blocks) or self._blocks[following].nbytes < least:
+            size = -(-max(least, BLOCK) // ALIGN) * ALIGN
             raw = np.empty(size + ALIGN, np.uint8)
             offset = -raw.ctypes.data % ALIGN
             self._blocks[following:] = [raw[offset : offset + size]]  # none of those behind is in use
@@ -123,8 +119,20 @@ class Workspace:
         return sum(self._tops)
 
 
-def _aligned(size: int) -> int:
-    return -(-size // ALIGN) * ALIGN
+class _Scratch:
+    """What `Workspace.scratch` returns: at the end of the block the next array begins where it would have at its start."""
+
+    __slots__ = ("_mark", "_workspace")
+
+    def __init__(self, workspace: Workspace):
+        self._workspace = workspace
+
+    def __enter__(self) -> Workspace:
+        self._mark = self._workspace._block, self._workspace._used
+        return self._workspace
+
+    def __exit__(self, *error) -> None:
+        self._workspace._block, self._workspace._used = self._mark
 
 
 def empty(shape, dtype, like=None) -> np.ndarray:
@@ -132,7 +140,7 @@ def empty(shape, dtype, like=None) -> np.ndarray:
 
     On a GPU CuPy's memory pool is the workspace.
     """
-    if devices.on_gpu(like):
+    if like is not None and devices.on_gpu(like):
         return devices.array_module(like).empty(shape, dtype)
     workspace = _active.get()
     return np.empty(shape, dtype) if workspace is None else workspace.empty(shape, dtype)

@@ -16,3 +16,7 @@ from minilm.optimizers.clipping import clip_gradients
 from minilm.optimizers.sgd import SGD
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "clip_gradients", "schedules"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from minilm.layers.parameters import Parameters
 from minilm.ops import adam, checks
@@ -28,12 +29,23 @@ class Adam(Optimizer):
 
     decoupled = False
 
-    def __init__(self, parameters: Parameters, lr: float = 1e-3, *, betas=(0.9, 0.999), eps=1e-8, amsgrad=False, **options):
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        amsgrad: bool = False,
+        weight_decay: float = 0.0,
+        decay: str | Callable[[str], bool] = "all",
+        clip_norm: float | None = None,
+    ):
         beta1, beta2 = (checks.number(f"betas[{i}]", beta, 0, 1, high_open=True) for i, beta in enumerate(betas))
         eps = checks.number("eps", eps, 0, math.inf, high_open=True)
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
-        super().__init__(parameters, lr, **options)
+        super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm)
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)
@@ -44,5 +56,17 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, parameters: Parameters, lr: float = 1e-3, *, weight_decay=0.01, **options):
-        super().__init__(parameters, lr, weight_decay=weight_decay, **options)
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        *,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        amsgrad: bool = False,
+        weight_decay: float = 0.01,
+        decay: str | Callable[[str], bool] = "all",
+        clip_norm: float | None = None,
+    ):
+        shared = {"weight_decay": weight_decay, "decay": decay, "clip_norm": clip_norm}
+        super().__init__(parameters, lr, betas=betas, eps=eps, amsgrad=amsgrad, **shared)

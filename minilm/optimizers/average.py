@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.parameters import Parameters, aligned_zeros
 from minilm.ops import checks
+from minilm.typing import Array
 
 _BLOCK = 16384  # elements that stay in the cache between two passes of NumPy
 
@@ -53,7 +54,7 @@ class WeightAverage:
         """r of the next update."""
         return max(1 - self.decay, 1 / (self.updates + 1))
 
-    def update(self, rate=None) -> None:
+    def update(self, rate: Array | None = None) -> None:
         """Take in the parameters as they are now.
 
         Parameters
@@ -72,7 +73,7 @@ class WeightAverage:
         devices.parallel(_move_towards, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 16)
 
     @contextlib.contextmanager
-    def applied(self):
+    def applied(self) -> Iterator[None]:
         """Inside this block the model has the averaged parameters; at its end it has its own again."""
         if self.updates == 0:
             raise ValueError("there is no average yet: call update first")

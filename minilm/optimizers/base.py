@@ -10,6 +10,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.parameters import Parameters, aligned_zeros
 from minilm.ops import checks, clip
+from minilm.typing import Array
 
 DECAYS = ("all", "matrices")
 
@@ -33,7 +34,15 @@ class Optimizer:
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
 
-    def __init__(self, parameters: Parameters, lr: float, *, weight_decay=0.0, decay="all", clip_norm=None):
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float,
+        *,
+        weight_decay: float = 0.0,
+        decay: str | Callable[[str], bool] = "all",
+        clip_norm: float | None = None,
+    ):
         if not isinstance(parameters, Parameters):
             raise TypeError(f"parameters must be model.parameters, got {type(parameters).__name__}")
         self.parameters = parameters
@@ -48,7 +57,7 @@ class Optimizer:
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
-    def step(self, lr: float | None = None, *, number=None, norm=None) -> float | None:
+    def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
 
         Parameters
@@ -147,11 +156,11 @@ class Optimizer:
         """
         views = self.views()
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
-        for name, given in state.items():
-            array, view = given if hasattr(given, "dtype") else np.asarray(given), views.get(name)
+        for name, content in state.items():
+            array, view = content if hasattr(content, "dtype") else np.asarray(content), views.get(name)
             if name == "steps":
                 if array.shape != () or array.dtype.kind not in "iu" or int(array) < 0:
-                    problems.append(f"steps must be a whole number of at least 0, got {given!r:.60}")
+                    problems.append(f"steps must be a whole number of at least 0, got {content!r:.60}")
             elif view is None:
                 problems.append(f"unexpected {name}")
             elif array.shape != view.shape or array.dtype != view.dtype:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from minilm import devices
 from minilm.layers.parameters import Parameters
 from minilm.ops import clip
+from minilm.typing import Scalar
 
 
-def clip_gradients(parameters: Parameters, max_norm: float) -> float:
+def clip_gradients(parameters: Parameters, max_norm: float) -> Scalar:
     """Scale all gradients together so that their norm is at most `max_norm`, in place.
 
     An optimizer's ``clip_norm`` does the same without a second pass over memory.

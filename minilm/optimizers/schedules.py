@@ -49,7 +49,7 @@ class Constant(Schedule):
     def __init__(self, lr: float):
         self.lr = _rate("lr", lr)
 
-    def __call__(self, progress, *, epoch=0):
+    def __call__(self, progress: float, *, epoch: float = 0) -> float:
         return self.lr
 
 
@@ -74,7 +74,7 @@ class WarmupCosine(Schedule):
         self.peak, self.final = _rate("peak", peak), _rate("final", final)
         self.warmup = checks.number("warmup", warmup, 0, 1, high_open=True)
 
-    def __call__(self, progress, *, epoch=0):
+    def __call__(self, progress: float, *, epoch: float = 0) -> float:
         progress = min(max(float(progress), 0.0), 1.0)
         if progress < self.warmup:
             return self.peak * progress / self.warmup
@@ -97,7 +97,7 @@ class EpochDecay(Schedule):
         self.after = checks.whole("after", after, 0, 2**31)
         self.factor = checks.number("factor", factor, 1, math.inf, high_open=True)
 
-    def __call__(self, progress, *, epoch=0):
+    def __call__(self, progress: float, *, epoch: float = 0) -> float:
         return self.lr / self.factor ** max(0, math.floor(epoch) + 1 - self.after)
 
 
@@ -120,10 +120,10 @@ class PlateauDecay(Schedule):
         self.threshold = checks.number("threshold", threshold, 0, math.inf, high_open=True)
         self._state = {"best": math.inf, "waited": 0, "divisions": 0}
 
-    def __call__(self, progress, *, epoch=0):
+    def __call__(self, progress: float, *, epoch: float = 0) -> float:
         return self.lr / self.factor ** self._state["divisions"]
 
-    def observe(self, loss):
+    def observe(self, loss: float) -> bool:
         state = self._state
         if loss < state["best"] - self.threshold:
             state.update(best=float(loss), waited=0)
@@ -134,10 +134,10 @@ class PlateauDecay(Schedule):
         state.update(waited=0, divisions=state["divisions"] + 1)
         return True
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, float]:
         return dict(self._state)
 
-    def load_state_dict(self, state):
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
         if set(state) != set(self._state):
             raise ValueError(f"the state must hold {', '.join(self._state)}, got {', '.join(state) or 'nothing'}")
         self._state = {"best": float(state["best"]), "waited": int(state["waited"]), "divisions": int(state["divisions"])}

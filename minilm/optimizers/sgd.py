@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from minilm.layers.parameters import Parameters
 from minilm.ops import checks, sgd
 from minilm.optimizers.base import Optimizer
@@ -22,7 +24,18 @@ class SGD(Optimizer):
         See `minilm.optimizers.base.Optimizer`.
     """
 
-    def __init__(self, parameters: Parameters, lr: float = 1e-3, *, momentum=0.0, dampening=0.0, nesterov=False, **options):
+    def __init__(
+        self,
+        parameters: Parameters,
+        lr: float = 1e-3,
+        *,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+        decay: str | Callable[[str], bool] = "all",
+        clip_norm: float | None = None,
+    ):
         momentum = checks.number("momentum", momentum, 0, 1)
         dampening = checks.number("dampening", dampening, 0, 1)
         nesterov = checks.flag("nesterov", nesterov)
@@ -30,7 +43,7 @@ class SGD(Optimizer):
             raise ValueError(f"nesterov wants a momentum and no dampening, got momentum={momentum!r}, dampening={dampening!r}")
         self.slots = ("momentum_buffer",) if momentum else ()
         self._rule = {"momentum": momentum, "dampening": dampening, "nesterov": nesterov}
-        super().__init__(parameters, lr, **options)
+        super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm)
 
     def _update(self, flat, gradient, *state, **options):
         sgd.step(flat, gradient, *state, **self._rule, **options)

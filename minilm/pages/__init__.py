@@ -25,4 +25,26 @@ The classes in `minilm.models` compute the same numbers (a test holds them equal
 that are used again, and checks of the arguments: what a page leaves out so that the formula is all there is.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
+    from types import ModuleType
+
+    from minilm.pages import bert, bpe, gpt, rnn_lm, seq2seq, tagger, transformer, word2vec, wordpiece
+
+__all__ = ["PAGES", "bert", "bpe", "gpt", "rnn_lm", "seq2seq", "tagger", "transformer", "word2vec", "wordpiece"]
+
 PAGES = ("rnn_lm", "gpt", "bert", "seq2seq", "transformer", "word2vec", "tagger", "bpe", "wordpiece")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in PAGES:
+        return importlib.import_module(f"minilm.pages.{name}")
+    raise AttributeError(f"module 'minilm.pages' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -72,7 +72,7 @@ def block(W, layer, x, H, key_mask):
 
 
 def block_backward(dx, layer, saved, d):
-    """The gradient by the block's input (B, T, D); those by its weights are put into `d`."""
+    """The gradient with respect to the block's input (B, T, D); those of its weights are put into `d`."""
     maps, attn, c_proj, ln_1, c_fc, gelu, mlp_proj, ln_2 = saved
     dx, *d[f"{layer}.ln_2"] = layer_norm.backward(dx, ln_2)  # (B, T, D)
     dg, *d[f"{layer}.mlp.c_proj"] = linear.backward(dx, mlp_proj)  # (B, T, 4D)

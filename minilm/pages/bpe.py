@@ -79,9 +79,9 @@ def join(parts: list[str], pair: tuple[str, str]) -> list[str]:
     """A list of symbols with every occurrence of a pair joined, from the left."""
     joined, i = [], 0
     while i < len(parts):
-        here = tuple(parts[i : i + 2]) == pair
-        joined.append("".join(parts[i : i + 2]) if here else parts[i])
-        i += 1 + here
+        matches = tuple(parts[i : i + 2]) == pair
+        joined.append("".join(parts[i : i + 2]) if matches else parts[i])
+        i += 1 + matches
     return joined
 
 

@@ -65,12 +65,12 @@ def predict(W, inputs, state, source):
     x, embedded = embedding.forward(inputs.T, W["target_embedding.weight"])  # (T, B, E)
     (y, *state), decoder = lstm.forward(x, *state, *(W[f"{DECODER}.{name}"] for name in LSTM))
     h = np.ascontiguousarray(y.transpose(1, 0, 2))  # (B, T, H)
-    query, asked = linear.forward(h, *pair(W, "decoder.attention.query"))  # (B, T, H)
+    query, queried = linear.forward(h, *pair(W, "decoder.attention.query"))  # (B, T, H)
     context, attended = additive_attention.forward(query, keys, W["decoder.attention.v"], memory, key_mask=mask)  # (B, T, H)
     a, combined = linear.forward(np.concatenate([h, context], axis=2), *pair(W, "decoder.combine"))  # (B, T, H)
     g, curve = tanh.forward(a)  # (B, T, H)
     logits, output = linear.forward(g, *pair(W, "output"))  # (B, T, V)
-    return logits, tuple(state), (embedded, decoder, asked, attended, combined, curve, output)
+    return logits, tuple(state), (embedded, decoder, queried, attended, combined, curve, output)
 
 
 def forward(W, source, lengths, inputs, targets):
@@ -83,14 +83,14 @@ def forward(W, source, lengths, inputs, targets):
 
 def backward(saved):
     """The gradient of the loss by every weight, by name."""
-    (source, encoder, projected), (target, decoder, asked, attended, combined, curve, output), saved_loss = saved
+    (source, encoder, projected), (target, decoder, queried, attended, combined, curve, output), saved_loss = saved
     d, dW = {}, {}  # gradients of weight and bias of a map, and of single weights
     dlogits = cross_entropy.backward(1.0, saved_loss)  # (B, T, V)
     dg, *d["output"] = linear.backward(dlogits, output)  # (B, T, H)
     dboth, *d["decoder.combine"] = linear.backward(tanh.backward(dg, curve), combined)  # (B, T, 2H)
     dh, dcontext = (np.ascontiguousarray(part) for part in np.split(dboth, 2, axis=2))  # (B, T, H) each
     dquery, dkeys, dW["decoder.attention.v"], dmemory = additive_attention.backward(dcontext, attended)
-    dthrough, *d["decoder.attention.query"] = linear.backward(dquery, asked)  # (B, T, H)
+    dthrough, *d["decoder.attention.query"] = linear.backward(dquery, queried)  # (B, T, H)
     dy = np.ascontiguousarray((dh + dthrough).transpose(1, 0, 2))  # (T, B, H)
     dx, dh0, dc0, *of_decoder = lstm.backward(dy, decoder)  # (T, B, E), (B, H), (B, H)
     dW["target_embedding.weight"] = embedding.backward(dx, target)  # (V, E)

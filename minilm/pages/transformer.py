@@ -61,7 +61,7 @@ def embedded(W, side, ids):
 
 
 def embedded_backward(dx, saved):
-    """The gradient by the table (V, D)."""
+    """The gradient with respect to the table (V, D)."""
     return embedding.backward(dx * dx.dtype.type(np.sqrt(dx.shape[2])), saved)
 
 
@@ -80,7 +80,7 @@ def self_attention(W, name, norm, x, H, **mask):
 
 
 def self_attention_backward(dy, name, norm, saved, d):
-    """The gradient by x (B, T, D); those by the weights are put into `d`, here and below."""
+    """The gradient with respect to x (B, T, D); those of the weights are put into `d`, here and below."""
     c_attn, attn, c_proj, ln = saved
     dx, *d[norm] = layer_norm.backward(dy, ln)  # (B, T, D)
     dheads, *d[f"{name}.c_proj"] = linear.backward(dx, c_proj)  # (B, T, D)
@@ -104,7 +104,7 @@ def cross_attention(W, name, norm, y, memory, H, mask):
 
 
 def cross_attention_backward(dy, name, norm, saved, d):
-    """The gradients by y (B, T, D) and by the memory (B, S, D)."""
+    """The gradients with respect to y (B, T, D) and the memory (B, S, D)."""
     maps, attn, c_proj, ln = saved
     dx, *d[norm] = layer_norm.backward(dy, ln)  # (B, T, D)
     dheads, *d[f"{name}.c_proj"] = linear.backward(dx, c_proj)  # (B, T, D)
@@ -125,7 +125,7 @@ def mlp(W, name, norm, x):
 
 
 def mlp_backward(dy, name, norm, saved, d):
-    """The gradient by x (B, T, D)."""
+    """The gradient with respect to x (B, T, D)."""
     c_fc, curve, c_proj, ln = saved
     dx, *d[norm] = layer_norm.backward(dy, ln)  # (B, T, D)
     dg, *d[f"{name}.c_proj"] = linear.backward(dx, c_proj)  # (B, T, 4D)

@@ -10,10 +10,10 @@
 """
 
 from minilm.planner.candidates import TASKS, Candidate, Data, candidates
-from minilm.planner.choose import Advice, Estimate, choose, estimate, require_task
 from minilm.planner.cost import Cost
-from minilm.planner.data import data_of
-from minilm.planner.machine import Machine, machine
+from minilm.planner.dataset import data_of
+from minilm.planner.hardware import Machine, machine
+from minilm.planner.selection import Advice, Estimate, choose, estimate, require_task
 
 __all__ = [
     "TASKS",
@@ -30,3 +30,7 @@ __all__ = [
     "machine",
     "require_task",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

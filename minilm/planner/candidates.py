@@ -11,7 +11,7 @@ from typing import NamedTuple
 from minilm import recipes
 from minilm.planner import cost
 from minilm.planner.cost import Cost
-from minilm.training.recipes import RECIPES
+from minilm.training.settings import RECIPES
 
 __all__ = ["TASKS", "Candidate", "Data", "candidates"]
 
@@ -59,7 +59,7 @@ def _batch(task: str) -> int:
 
 def language_models(data: Data, where: str) -> list[Candidate]:
     """LSTM, GRU and GPT."""
-    found, V = [], data.vocabulary
+    candidates, V = [], data.vocabulary
     for kind, remark in (("lstm", "learns fast from little text"), ("gru", "a quarter less work than an LSTM of its width")):
         for H, layers in ((64, 1), (128, 1), (256, 1), (512, 1), (512, 2), (1024, 2), (1536, 2)):
             T, B, E = RECIPES["minutes"]["time"], RECIPES["minutes"]["batch"], min(H, 512)
@@ -69,7 +69,7 @@ def language_models(data: Data, where: str) -> list[Candidate]:
             settings = {"model.hidden_size": H, "model.num_layers": layers, "model.embedding_size": E}
             command = f"minilm train --corpus {where} --model {kind}" + _sets(settings)
             order = 0 if kind == "lstm" else 1
-            found.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
+            candidates.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
     for D, layers, heads in ((64, 2, 2), (128, 4, 4), (192, 6, 6), (256, 6, 8), (384, 6, 6), (512, 8, 8), (768, 12, 12)):
         T, B = RECIPES["gpt"]["time"], RECIPES["gpt"]["batch"]
         N = T * B
@@ -79,8 +79,8 @@ def language_models(data: Data, where: str) -> list[Candidate]:
         settings = {"model.n_embd": D, "model.n_layer": layers, "model.n_head": heads}
         command = f"minilm train --corpus {where} --model gpt" + _sets(settings)
         remark = "uses long contexts and large data best"
-        found.append(Candidate("gpt", settings, cost.total(parts), N, blocks.parameters, command, 2, remark))
-    return found
+        candidates.append(Candidate("gpt", settings, cost.total(parts), N, blocks.parameters, command, 2, remark))
+    return candidates
 
 
 def _sets(settings: dict) -> str:
@@ -92,7 +92,7 @@ def _sets(settings: dict) -> str:
 
 def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
     """LSTM and GRU with attention, and the transformer."""
-    found, V, B = [], data.vocabulary, _batch(task)
+    candidates, V, B = [], data.vocabulary, _batch(task)
     T = max(2, min(256, data.length // 2))  # of either side
     N = B * T
     for kind in ("lstm", "gru"):
@@ -104,10 +104,10 @@ def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
             settings = {"model": kind, "hidden_size": H, "embedding_size": E, "layers": layers}
             remark = "attention shows which words it read; best where pairs are few"
             order = 0 if kind == "lstm" else 1
-            made = Candidate(
+            candidate = Candidate(
                 kind, settings, cost.total(parts), 2 * N, body.parameters, _command(task, settings, where, B), order, remark
             )
-            found.append(made)
+            candidates.append(candidate)
     for D, layers, heads in ((64, 2, 4), (128, 2, 4), (256, 3, 8), (512, 4, 8), (512, 6, 8)):
         encoder = layers * cost.block(B, T, D, heads, False)
         across = cost.attention(B, T, T, D, heads, False) + cost.norm(N, D)
@@ -116,8 +116,8 @@ def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
         settings = {"model": "transformer", "hidden_size": D, "layers": layers, "heads": heads}
         remark = "best where pairs are many"
         command = _command(task, settings, where, B)
-        found.append(Candidate("transformer", settings, cost.total(parts), 2 * N, body.parameters, command, 2, remark))
-    return found
+        candidates.append(Candidate("transformer", settings, cost.total(parts), 2 * N, body.parameters, command, 2, remark))
+    return candidates
 
 
 # --- labels, of texts and of words -----------------------------------------------------------------------------------
@@ -125,14 +125,14 @@ def encoder_decoders(data: Data, where: str, task: str) -> list[Candidate]:
 
 def classifiers(data: Data, where: str, task: str = "sentiment") -> list[Candidate]:
     """Mean of words and n-grams, LSTM and GRU in both directions; a BERT is another matter, see `choose`."""
-    found, V, B, C = [], data.vocabulary, _batch(task), 2
+    candidates, V, B, C = [], data.vocabulary, _batch(task), 2
     T = max(1, min(256, data.length))
     N = B * T
     for D in (64, 128):
         parts = [cost.embedding(2 * N, V + 2**16, D), cost.linear(B, D, D), cost.linear(B, D, C), cost.softmax(B, C)]
         settings = {"model": "words", "embedding_size": D}
         remark = "counts words and pairs of words: no order beyond that, and hard to beat on a few hundred texts"
-        found.append(
+        candidates.append(
             Candidate("words", settings, cost.total(parts), N, D * D, _command(task, settings, where, B), 2, remark, blind=0.3)
         )
     for kind in ("lstm", "gru"):
@@ -144,13 +144,13 @@ def classifiers(data: Data, where: str, task: str = "sentiment") -> list[Candida
             remark = "reads the words in order, and shows which it attends to"
             order = 0 if kind == "lstm" else 1
             command = _command(task, settings, where, B)
-            found.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
-    return found
+            candidates.append(Candidate(kind, settings, cost.total(parts), N, body.parameters, command, order, remark))
+    return candidates
 
 
 def taggers(data: Data, where: str) -> list[Candidate]:
     """LSTM and GRU in both directions under a linear-chain CRF."""
-    found, V, B, C = [], data.vocabulary, _batch("tag"), 12
+    candidates, V, B, C = [], data.vocabulary, _batch("tag"), 12
     T = max(1, min(256, data.length))
     N = B * T
     for kind in ("lstm", "gru"):
@@ -161,13 +161,13 @@ def taggers(data: Data, where: str) -> list[Candidate]:
             settings = {"cell": kind, "embedding_size": H, "hidden_size": H}
             remark = "the CRF sees to it that labels follow one another as they may"
             command, order = _command("tag", settings, where, B), 0 if kind == "lstm" else 1
-            found.append(Candidate(f"{kind} + crf", settings, cost.total(parts), N, body.parameters, command, order, remark))
-    return found
+            candidates.append(Candidate(f"{kind} + crf", settings, cost.total(parts), N, body.parameters, command, order, remark))
+    return candidates
 
 
 def readers(data: Data, where: str) -> list[Candidate]:
     """The reader of a passage and a question, and the memory network for stories; a BERT is another matter, see `choose`."""
-    found, V, B = [], data.vocabulary, _batch("answer")
+    candidates, V, B = [], data.vocabulary, _batch("answer")
     T = max(2, min(300, data.length))
     N = B * T
     for H in (32, 64, 128, 256):
@@ -176,28 +176,28 @@ def readers(data: Data, where: str) -> list[Candidate]:
         settings = {"model": "reader", "embedding_size": H, "hidden_size": H}
         remark = "points at where in the passage the answer stands"
         command = _command("answer", settings, where, B)
-        found.append(Candidate("lstm reader", settings, cost.total(parts), N, body.parameters, command, 0, remark))
+        candidates.append(Candidate("lstm reader", settings, cost.total(parts), N, body.parameters, command, 0, remark))
     for D in (32, 64):
         tables = 4 * cost.embedding(N, V, D)
         parts = [tables, Cost(products=3 * 4.0 * N * D, calls=40), cost.linear(B, D, V), cost.softmax(B, V)]
         settings = {"model": "memory", "hidden_size": D}
         remark = "for stories of short sentences whose answer is one word"
         command = _command("answer", settings, where, B)
-        found.append(Candidate("memory network", settings, cost.total(parts), N, D * D, command, 1, remark, blind=0.3))
-    return found
+        candidates.append(Candidate("memory network", settings, cost.total(parts), N, D * D, command, 1, remark, blind=0.3))
+    return candidates
 
 
 def word_vectors(data: Data, where: str) -> list[Candidate]:
     """Skip-gram and CBOW."""
-    found, words = [], 20_000
+    candidates, words = [], 20_000
     for algorithm, remark in (("skip-gram", "better for rare words"), ("cbow", "several times as fast")):
         for D in (50, 100, 200, 300):
             settings = {"algorithm": algorithm, "size": D}
-            made = cost.word2vec(words, data.vocabulary, D, 5, 5, algorithm == "cbow")
+            work = cost.word2vec(words, data.vocabulary, D, 5, 5, algorithm == "cbow")
             order = 0 if algorithm == "skip-gram" else 1
             command = f"minilm recipe vectors --data {where}{_sets(settings)}"
-            found.append(Candidate(algorithm, settings, made, words, made.parameters, command, order, remark))
-    return found
+            candidates.append(Candidate(algorithm, settings, work, words, work.parameters, command, order, remark))
+    return candidates
 
 
 class Task(NamedTuple):

@@ -11,9 +11,10 @@ gradients and two means: 32 bytes a parameter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from minilm.planner.machine import Machine
+from minilm.planner.hardware import Machine
 
 __all__ = [
     "Cost",
@@ -47,13 +48,14 @@ class Cost(NamedTuple):
     questions: float = 0.0  # word2vec's, each 64 numbers wide
     activations: float = 0.0  # bytes that are kept for the backward
 
-    def __add__(self, other):
+    def __add__(self, other: Cost) -> Cost:  # type: ignore[override]
         return Cost(*(a + b for a, b in zip(self, other, strict=True)))
 
-    def __mul__(self, times):
+    def __mul__(self, times: float) -> Cost:  # type: ignore[override]
         return Cost(*(a * times for a in self))
 
-    __rmul__ = __mul__
+    def __rmul__(self, times: float) -> Cost:
+        return self * times
 
     def seconds(self, machine: Machine) -> float:
         """Of a whole step, the optimizer's part included."""
@@ -73,12 +75,12 @@ class Cost(NamedTuple):
         return copies * F32 * self.parameters + 2 * self.activations
 
 
-def total(parts) -> Cost:
+def total(parts: Iterable[Cost]) -> Cost:
     """The sum of some costs."""
-    found = Cost()
+    cost = Cost()
     for part in parts:
-        found = found + part
-    return found
+        cost = cost + part
+    return cost
 
 
 def linear(N: int, I: int, O: int, shared: bool = False) -> Cost:
@@ -96,15 +98,15 @@ def embedding(N: int, V: int, D: int) -> Cost:
 def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: bool = False) -> Cost:
     """Layers of LSTM, GRU or RNN, in one direction or both."""
     G, directions = GATES[kind], 2 if both else 1
-    found, rows = Cost(), -(-B // ROWS) * ROWS
+    cost, rows = Cost(), -(-B // ROWS) * ROWS
     for layer in range(layers):
         width = D if layer == 0 else directions * H
         weights = G * H * (width + H + 2)
         work = 3 * 2.0 * T * rows * G * H * (width + H)
         moved = F32 * T * B * (width + 4 * G * H + 6 * H) * 1.0 + 4.0 * F32 * weights
         kept = F32 * T * B * (G + 2) * H
-        found += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept)
-    return found
+        cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept)
+    return cost
 
 
 def attention(B: int, Tq: int, Tk: int, D: int, heads: int, causal: bool) -> Cost:

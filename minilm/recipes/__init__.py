@@ -30,7 +30,7 @@ def open_run(folder, device: str = "cpu"):
     from minilm import devices
     from minilm.mistaken import existing_folder
     from minilm.training.checkpoint import RECIPE_STATE
-    from minilm.training.published import is_published
+    from minilm.training.run import is_published
 
     devices.require(device)
     folder = existing_folder(folder)
@@ -41,3 +41,7 @@ def open_run(folder, device: str = "cpu"):
     from minilm.recipes.folder import read
 
     return read(folder, device)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import lines
 from minilm.files import written_whole
+from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
 from minilm.recipes import stories
@@ -17,6 +20,7 @@ from minilm.recipes.base import Recipe
 from minilm.recipes.reading import BERTReading, LSTMReading
 from minilm.recipes.squad import Question, of_story, read_squad, words
 from minilm.recipes.stories import Story, words_of
+from minilm.typing import PathLike
 
 __all__ = ["Answer"]
 
@@ -84,7 +88,7 @@ class Answer(Recipe):
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         task = self.options["task"]
         if self.options["model"] in ("auto", "memory"):
             self.suggest(**SUGGESTED[task])
@@ -95,7 +99,7 @@ class Answer(Recipe):
         fresh = [story for story in stories.generate(task, 1000, rng) if (story.sentences, story.question) not in known]
         return self._as_asked(train), self._as_asked(fresh)
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         path = os.fspath(path)
         is_json = path.lower().removesuffix(".gz").endswith(".json") or _holds_json(path)
         if is_json and self.options["model"] == "memory":
@@ -118,7 +122,7 @@ class Answer(Recipe):
                 passages.append(of_story(each) if isinstance(each, Story) else each)
         return passages
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if isinstance(train[0], Story):
             return
         if self.options["model"] == "bert":
@@ -130,7 +134,7 @@ class Answer(Recipe):
 
     # --- the model ---------------------------------------------------------------------------------------------------
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         self._fresh, self._known = True, {}
         if isinstance(train[0], Story):
             counted = sorted({word for story in train for text in (*story.sentences, story.question) for word in words_of(text)})
@@ -143,7 +147,7 @@ class Answer(Recipe):
         self.vocabularies, more = kind.prepared(train, self.options)
         self.facts.update(more)
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options = self.options
         if self.facts["kind"] == "memory":
             budget = options["steps"] if options["minutes"] is None else 60 * options["minutes"] * PACE
@@ -166,10 +170,10 @@ class Answer(Recipe):
         kind = BERTReading if self.facts["kind"] == "bert" else LSTMReading
         return kind(self.vocabularies, self.facts, self.options, self._fresh)
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return len(example.sentences) if isinstance(example, Story) else len(example.passage)
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         if self.facts["kind"] != "memory":
             return self._reading.batch(examples)
         story, question = self._arrays(examples)
@@ -188,11 +192,11 @@ class Answer(Recipe):
     def _arrays(self, examples):
         """Words of the stories (B, M, J) and of the questions (B, Q); of a long story the latest sentences."""
         most = self.options["memory_size"]
-        told = [[self._ids(each) for each in example.sentences[-most:]] for example in examples]
-        asked = [self._ids(example.question) for example in examples]
-        shape = (len(told), max(map(len, told)), max(len(ids) for sentences in told for ids in sentences))
-        story, question = np.zeros(shape, np.int64), np.zeros((len(told), max(map(len, asked))), np.int64)
-        for b, (sentences, ids) in enumerate(zip(told, asked, strict=True)):
+        stories = [[self._ids(each) for each in example.sentences[-most:]] for example in examples]
+        questions = [self._ids(example.question) for example in examples]
+        shape = (len(stories), max(map(len, stories)), max(len(ids) for sentences in stories for ids in sentences))
+        story, question = np.zeros(shape, np.int64), np.zeros((len(stories), max(map(len, questions))), np.int64)
+        for b, (sentences, ids) in enumerate(zip(stories, questions, strict=True)):
             question[b, : len(ids)] = ids
             for i, words_ in enumerate(sentences):
                 story[b, i, : len(words_)] = words_
@@ -202,32 +206,32 @@ class Answer(Recipe):
 
     def _answers(self, examples) -> tuple[list[str], list[np.ndarray]]:
         """An answer to each question, and of a memory network where its hops looked, (K, M) each."""
-        given: list[str] = []
+        answers: list[str] = []
         looked: list[np.ndarray] = []
         for start in range(0, len(examples), CHUNK):
             part = examples[start : start + CHUNK]
             if self.facts["kind"] != "memory":
-                given += self._reading.answers(self.model, part)
+                answers += self._reading.answers(self.model, part)
                 continue
             reading = devices.to_host(self.model.read(*self.there(self._arrays(part))))
             among = np.array([self._id(word) for word in self.facts["answers"]])  # (A,)
-            given += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
+            answers += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
             looked += list(reading.attention)
-        return given, looked
+        return answers, looked
 
-    def evaluate(self, examples):
-        given, looked = self._answers(examples)
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
+        answers, looked = self._answers(examples)
         if self.facts["kind"] != "memory":
-            return scores(given, [example.answers for example in examples])
-        found = {"exact_match": accuracy([example.answer.lower() for example in examples], given)}
+            return scores(answers, [example.answers for example in examples])
+        result = {"exact_match": accuracy([example.answer.lower() for example in examples], answers)}
         known = [(each.support, len(each.sentences), p) for each, p in zip(examples, looked, strict=True) if each.support]
         if known:  # whether some hop looked most at a sentence that the answer rests on
             most = self.options["memory_size"]
             hits = [bool({int(i) + max(0, n - most) for i in p.argmax(axis=1)} & set(support)) for support, n, p in known]
-            found["support_seen"] = sum(hits) / len(hits)
-        return found
+            result["support_seen"] = sum(hits) / len(hits)
+        return result
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         """The commonest answer; of passages, any one word of the passage."""
         if self.facts["kind"] == "memory":
             return commonest([example.answer for example in examples])
@@ -237,17 +241,17 @@ class Answer(Recipe):
             hits.append(sum(exact_match(word.text, example.answers) for word in among) / max(1, len(among)))
         return float(np.mean(hits))
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:4]
-        given, _ = self._answers(some)
-        return [(_shown(example), _wanted(example), answer) for example, answer in zip(some, given, strict=True)]
+        answers, _ = self._answers(some)
+        return [(_shown(example), _expected(example), answer) for example, answer in zip(some, answers, strict=True)]
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
         sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
-        *told, question = sentences
+        *story, question = sentences
         if self.facts["kind"] != "memory":
             passage = text[: text.rindex(question)].strip()
             return self._answers([Question(passage, question, ("",), 0)])[0][0]
@@ -255,9 +259,9 @@ class Answer(Recipe):
         unknown = dict.fromkeys(word for each in sentences for word in words_of(each) if known.token_to_id(word) is None)
         if unknown:
             raise ValueError(f"the model knows no {', '.join(map(repr, unknown))}; it learned {len(known.vocabulary)} words")
-        return self._answers([Story(tuple(told), question, "", ())])[0][0]
+        return self._answers([Story(tuple(story), question, "", ())])[0][0]
 
-    def ask(self, read):
+    def ask(self, read: Callable[[str], str]) -> str:
         lines: list[str] = []
         while not lines or not lines[-1].rstrip().endswith("?"):
             lines.append(read(f"{self.prompt}: " if not lines else "  ... or the question: "))
@@ -265,26 +269,26 @@ class Answer(Recipe):
                 return ""
         return "\n".join(lines)
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         """hops.png: where each hop of the memory network looked, for three stories."""
         if self.facts["kind"] != "memory":
             return []
         from matplotlib.figure import Figure
 
         some = sorted(examples[:40], key=lambda story: abs(len(story.sentences) - 10))[:3]
-        given, looked = self._answers(some)
+        answers, looked = self._answers(some)
         figure = Figure(figsize=(9, sum(1.2 + 0.24 * p.shape[1] for p in looked)), dpi=120, layout="constrained")
         every = figure.subplots(len(some), 1, squeeze=False, height_ratios=[1.2 + 0.24 * p.shape[1] for p in looked])[:, 0]
-        for axes, story, answer, p in zip(every, some, given, looked, strict=True):
-            told = story.sentences[-self.options["memory_size"] :]
-            first = len(story.sentences) - len(told)
-            p = p[:, : len(told)]  # (K, M), without the padding of the batch
+        for axes, story, answer, p in zip(every, some, answers, looked, strict=True):
+            read = story.sentences[-self.options["memory_size"] :]
+            first = len(story.sentences) - len(read)
+            p = p[:, : len(read)]  # (K, M), without the padding of the batch
             image = axes.imshow(p.T, cmap="Purples", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
-            names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(told)]
-            axes.set_yticks(range(len(told)), names, fontsize=7, parse_math=False)
+            names = [f"{'*' if first + i in story.support else ' '} {each[:60]}" for i, each in enumerate(read)]
+            axes.set_yticks(range(len(read)), names, fontsize=7, parse_math=False)
             axes.set_xticks(range(len(p)), [f"hop {k + 1}" for k in range(len(p))], fontsize=8)
-            says = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
-            axes.set_title(says, loc="left", fontsize=9, parse_math=False)
+            title = f"{story.question}  {answer}  (wanted {story.answer}; * supports it)"
+            axes.set_title(title, loc="left", fontsize=9, parse_math=False)
         figure.colorbar(image, ax=list(every), shrink=0.5, pad=0.01, label="weight")
         path = os.path.join(folder, "hops.png")
         with written_whole(path) as file:
@@ -310,9 +314,9 @@ def _beside(path: str) -> str | None:
 
 
 def _shown(example) -> str:
-    told = " ".join(example.sentences[-12:]) if isinstance(example, Story) else example.passage
-    return f"{told if len(told) <= 700 else told[:700] + ' ...'}\n{example.question}"
+    text = " ".join(example.sentences[-12:]) if isinstance(example, Story) else example.passage
+    return f"{text if len(text) <= 700 else text[:700] + ' ...'}\n{example.question}"
 
 
-def _wanted(example) -> str:
+def _expected(example) -> str:
     return example.answer.lower() if isinstance(example, Story) else example.answers[0]

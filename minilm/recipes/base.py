@@ -16,14 +16,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from minilm import devices
 from minilm.data.lines import BadRows
 from minilm.data.pipes import on_disk
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.recipes.result import Result
+from minilm.training.loop import Callback
 
 __all__ = ["Recipe", "Result"]
 
@@ -104,11 +106,7 @@ class Recipe:
 
     def _check(self, key: str, value, defaults: Mapping[str, Any]) -> None:
         if key not in defaults:
-            from difflib import get_close_matches
-
-            near = get_close_matches(key, defaults, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(defaults)}"
-            raise ValueError(f"the recipe {self.name} has no setting {key!r}; {hint}")
+            raise ValueError(f"the recipe {self.name} has no setting {key!r}; {did_you_mean(key, defaults)}")
         choices = self.among().get(key)
         if choices is not None:
             if value not in choices:
@@ -226,14 +224,14 @@ class Recipe:
         """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
         return []
 
-    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress, kept=None):
+    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress, kept=None, callbacks=()):
         """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`.
 
         It saves what `kept`, a `minilm.recipes.kept.Kept`, is to keep of the run, at its end at least.
         """
         from minilm.recipes.fit import fit
 
-        return fit(self, train, validation, seed=seed, progress=progress, kept=kept)
+        return fit(self, train, validation, seed=seed, progress=progress, kept=kept, callbacks=callbacks)
 
     # --- running it ---------------------------------------------------------------------------------------------------
 
@@ -249,6 +247,7 @@ class Recipe:
         progress: bool | None = None,
         overwrite=False,
         resume: bool = False,
+        callbacks: Iterable[Callback] = (),
     ) -> Result:
         """Train on built-in data, or on those at `data`; measure, and keep the result in a folder.
 
@@ -271,6 +270,8 @@ class Recipe:
         resume : bool
             Go on with the run in `out`, whose settings and data are taken, bit for bit as if it had never stopped (but for what a
             budget in minutes makes of time). Another budget may be given. A run that has used up its budget is measured again.
+        callbacks : iterable of minilm.training.Callback
+            What is to be done between the steps.
 
         Returns
         -------
@@ -294,4 +295,5 @@ class Recipe:
         from minilm.recipes.running import run
 
         self.limit(minutes=minutes, steps=steps)
-        return run(self, data, out=out, seed=seed, device=device, progress=progress, overwrite=overwrite, resume=resume)
+        place = {"out": out, "overwrite": overwrite, "resume": resume}
+        return run(self, data, seed=seed, device=device, progress=progress, callbacks=callbacks, **place)

@@ -17,6 +17,7 @@ from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
 from minilm.metrics.entities import is_tag, type_of
 from minilm.ops import checks
 from minilm.recipes.labelled import parts_of
+from minilm.typing import PathLike
 
 __all__ = ["Sentence", "read"]
 
@@ -99,8 +100,8 @@ def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
             if len(fields) == columns.count and not fields[0].startswith("#"):
                 if not all(map(is_tag, fields[-2:])):
                     return
-                for found, tag in zip(types, fields[-2:], strict=True):
-                    found.update({type_of(tag)} - {""})
+                for level, tag in zip(types, fields[-2:], strict=True):
+                    level.update({type_of(tag)} - {""})
                 place = place or line.where
     outer, inner = types
     if outer and inner <= outer:
@@ -165,7 +166,7 @@ def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Ite
 
 
 def read(
-    path, word_column: int | None = None, tag_column: int | None = None, bad_rows: BadRows = REFUSE
+    path: PathLike, word_column: int | None = None, tag_column: int | None = None, bad_rows: BadRows = REFUSE
 ) -> tuple[list[Sentence], list[Sentence]]:
     """The training and the validation part of tagged sentences.
 

@@ -20,11 +20,11 @@ FIRST, DAYS = datetime.date(1970, 1, 1), 50 * 365  # years in which two digits a
 def generate(count: int, seed: int) -> list[Pair]:
     """`count` different dates as texts, each with its ISO form."""
     rng = np.random.default_rng(seed)
-    found: dict[str, str] = {}
-    while len(found) < count:
+    dates: dict[str, str] = {}
+    while len(dates) < count:
         date = FIRST + datetime.timedelta(days=int(rng.integers(DAYS)))
-        found.setdefault(_written(date, rng), date.isoformat())
-    return [Pair(*pair) for pair in found.items()]
+        dates.setdefault(_written(date, rng), date.isoformat())
+    return [Pair(*pair) for pair in dates.items()]
 
 
 def _written(date: datetime.date, rng) -> str:

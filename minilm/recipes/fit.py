@@ -1,4 +1,4 @@
-"""The training loop of the recipes.
+"""How recipes train: the loop of `minilm.training.loop`, and what is done between its steps.
 
 One step::
 
@@ -11,8 +11,6 @@ One step::
 On a GPU the batches are copied there ahead, and losses are read back only where a row of the log, the bar or an evaluation wants
 them, and every fifty steps: see `minilm.training.device`.
 
-`minilm.training` has the loop for language models, which read one long text and carry a state from batch to batch.
-
 All that a step depends on is in the checkpoints, see `minilm.recipes.kept`: a run that was stopped goes on bit for bit.
 
 The clock that a budget in minutes looks at stands still while the model is evaluated or a checkpoint is written.
@@ -23,21 +21,20 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from minilm import devices
-from minilm.ops.workspace import Workspace
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
 from minilm.recipes.kept import Kept
-from minilm.recipes.state import Row
-from minilm.training.device import Unread, uploader
-from minilm.training.interrupt import Stop
+from minilm.recipes.state import RecipeState, Row
+from minilm.training import loop as loops
+from minilm.training.callbacks import Signals
+from minilm.training.log import Progress
+from minilm.training.loop import Callback, Loop, quiet
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
 
@@ -76,48 +73,162 @@ def stream(examples: Sequence, size: int, length, seed: int, step: int) -> Itera
         place = 0
 
 
-class Stopwatch:
-    """The seconds of training, which stand still while something else is done; those of an earlier process count."""
+class RecipeLoop(Loop):
+    """The loop of a recipe that learns by batches.
 
-    def __init__(self, seconds: float = 0.0):
-        self._begin, self.elsewhere = time.perf_counter() - seconds, 0.0
+    Attributes
+    ----------
+    recipe, kept
+    done : float
+        The part of the budget that was used up before the step.
+    """
 
-    @property
-    def seconds(self) -> float:
-        """Of training."""
-        return time.perf_counter() - self._begin - self.elsewhere
+    state: RecipeState
 
-    @contextlib.contextmanager
-    def stopped(self):
-        """What is done inside does not count."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.elsewhere += time.perf_counter() - begin
+    def __init__(self, recipe, train: Sequence, kept: Kept, seed: int, callbacks: Iterable[Callback] = ()):
+        options, model = recipe.options, recipe.model
+        learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
+        optimizer = AdamW(
+            learned,
+            lr=options["lr"],
+            betas=(0.9, options["beta2"]),
+            clip_norm=options["clip_norm"] or None,
+            weight_decay=options["weight_decay"],
+            decay="matrices",
+        )
+        super().__init__(
+            model,
+            optimizer,
+            train,
+            steps=options["steps"] if options["minutes"] is None else None,
+            minutes=options["minutes"],
+            schedule=WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"]),
+            average=None if options["average"] is None else WeightAverage(learned, options["average"]),
+            seed=seed,
+            callbacks=callbacks,
+            state=kept.state,
+        )
+        self.recipe, self.kept, self.done = recipe, kept, 0.0
+        kept.restore(optimizer, self.average)
+
+    def warm_up(self) -> None:
+        """Run every kernel once, so that all are compiled before the clock starts; nothing of it stays."""
+        batch = self.recipe.batch(self.batches[: self.recipe.options["batch"]])
+        with self.model.parameters.clean_after_error(), self.workspace.step():
+            loops.forward_backward(self.model, self._upload(batch), Key(self.seed))
+        self.model.parameters.zero_gradients()
+
+    def source(self) -> Iterator[tuple]:
+        size = self.recipe.options["batch"]
+        return map(self.recipe.batch, stream(self.batches, size, self.recipe.length, self.seed, self.state.step))
+
+    def rate(self) -> float:
+        self.done = self.budget.done(self.state.step, self.state.seconds)
+        return self.schedule(self.done)
+
+    def take(self, step: int, loss: float, norm: float | None) -> None:
+        super().take(step, loss, norm)
+        self.state.losses.append(loss)
+
+    def evaluate(self, examples: Sequence) -> float:
+        """The main metric, of the averaged weights where there are some; the clock stands still meanwhile."""
+        averaged = contextlib.nullcontext() if self.average is None else self.average.applied()
+        with self.clock.stopped(), averaged, quiet():
+            return self.recipe.glance(examples)
+
+    def save(self) -> None:
+        """Write a checkpoint; the clock stands still meanwhile."""
+        self.read()
+        with self.clock.stopped():
+            written = self.kept.save(self.optimizer, self.average)
+        if written:
+            self.notify("on_checkpoint")
 
 
-class Glances:
-    """When to evaluate during training: every so many steps, or else ten times in a run.
+class Glances(Callback):
+    """Evaluates during training: every so many steps, or else ten times in a run.
 
     In a run of some minutes the evaluations between take no more than a tenth of them, but for the first one.
     """
 
-    def __init__(self, options, last: float = 0.0):
+    def __init__(self, options, examples: Sequence, progress: Progress):
         self._every, self._in_minutes = options["evaluate_every"], options["minutes"] is not None
-        self.last = last  # the part of the run that was done at the last evaluation
+        self._examples, self._progress = examples, progress
 
-    def due(self, step: int, done: float, watch: Stopwatch) -> bool:
-        """Whether to evaluate after so many steps, which were a part `done` of the run."""
+    def on_step_end(self, loop):
+        if not self._due(loop):
+            return
+        loop.read()
+        value, state = loop.evaluate(self._examples), loop.state
+        metric = loop.recipe.metric.replace("_", " ")
+        self._progress.say(f"step {state.step:,}: loss {np.mean(state.losses):.4f}, {metric} {value:.4f}")
+        loop.notify("on_validation_end", value)
+
+    def _due(self, loop) -> bool:
+        state, clock = loop.state, loop.clock
         if self._every is not None:
-            return step % self._every == 0
-        if done - self.last < 0.1 or (self._in_minutes and watch.elsewhere > 0.1 * watch.seconds):
+            return state.step % self._every == 0
+        if loop.done - state.glanced < 0.1 or (self._in_minutes and clock.elsewhere > 0.1 * clock.seconds):
             return False
-        self.last = done
+        state.glanced = loop.done
         return True
 
 
-def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, kept: Kept | None = None) -> Fitted:
+class Rows(Callback):
+    """Keeps the rows of log.csv: some `ROWS` in a run, and one for each evaluation."""
+
+    def on_step_begin(self, loop):
+        self._metric = None
+
+    def on_validation_end(self, loop, evaluation):
+        self._metric = float(evaluation)
+
+    def on_step_end(self, loop):
+        state = loop.state
+        if self._metric is not None or len(state.rows) < loop.done * ROWS:
+            loop.read()
+            state.rows.append(Row(state.step, loop.stepped, loop.lr, float(np.mean(state.losses)), self._metric))
+            state.losses = []
+
+
+class Bar(Callback):
+    """Shows how far training is."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+
+    def on_train_begin(self, loop):
+        self._step, self._seconds = loop.state.step, loop.state.seconds
+
+    def on_step_end(self, loop):
+        now, step = loop.stepped - self._seconds, loop.state.step
+        if self._progress.due(now):
+            examples = (step - self._step) * loop.recipe.options["batch"]
+            self._progress.update(now, loop.done, step, loop.loss, examples)
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints now and then, and when training ends."""
+
+    def on_step_end(self, loop):
+        if loop.kept.due:
+            loop.save()
+
+    def on_train_end(self, loop):
+        loop.tick()
+        loop.save()
+
+
+def fit(
+    recipe,
+    train: Sequence,
+    validation: Sequence,
+    *,
+    seed: int,
+    progress: Progress,
+    kept: Kept | None = None,
+    callbacks: Iterable[Callback] = (),
+) -> Fitted:
     """Train ``recipe.model``.
 
     Parameters
@@ -130,100 +241,17 @@ def fit(recipe, train: Sequence, validation: Sequence, *, seed: int, progress, k
     progress : Progress
     kept : Kept, optional
         The run's checkpoints, and how far it has come.
+    callbacks : iterable of Callback
 
     Raises
     ------
     ArithmeticError
         The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
     """
-    options, model, workspace = recipe.options, recipe.model, Workspace()
-    size, kept = options["batch"], kept or Kept(recipe)
-    schedule = WarmupCosine(options["lr"], warmup=options["warmup"], final=options["final"] * options["lr"])
-    decay = {"weight_decay": options["weight_decay"], "decay": "matrices"}
-    learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
-    betas = (0.9, options["beta2"])
-    adam = AdamW(learned, lr=options["lr"], betas=betas, clip_norm=options["clip_norm"] or None, **decay)
-    average = None if options["average"] is None else WeightAverage(learned, options["average"])
-    some = validation[: options["evaluate_examples"]]
-    state, upload, unread = kept.state, uploader(model.device), Unread(model.device)
-
-    def read() -> float:
-        """Look at what is unread; the last loss."""
-        for number, loss, norm in unread.read():
-            _check(number, loss, norm, options["lr"])
-            state.losses.append(loss)
-        return state.losses[-1] if state.losses else math.nan
-
-    kept.restore(adam, average)
-    with model.parameters.clean_after_error():
-        forward_backward(model, upload(recipe.batch(train[:size])), Key(seed), workspace)  # compiles, before the clock starts
-    model.parameters.zero_gradients()
-    begun, earlier = state.step, state.seconds
-    source = stream(train, size, recipe.length, seed, begun)
-    watch, glances = Stopwatch(earlier), Glances(options, state.glanced)
-    with Stop() as stop, np.errstate(over="ignore", invalid="ignore"), model.parameters.clean_after_error():
-        while stop.signal is None:
-            state.seconds = watch.seconds
-            done = state.done(options)
-            if done >= 1:
-                break
-            examples = next(source)
-            lr = schedule(done)
-            loss = forward_backward(model, upload(recipe.batch(examples)), Key(seed, state.step), workspace)
-            if not devices.on_gpu(loss):
-                _check(state.step, loss, None, options["lr"])  # before it is learned from
-            unread.add(state.step, loss, adam.step(lr))
-            if average is not None:
-                average.update()
-            state.step += 1
-            now = state.seconds = watch.seconds
-            due = glances.due(state.step, done, watch)
-            row, shown = due or len(state.rows) < done * ROWS, progress.due(now - earlier)
-            if row or shown or unread.due:
-                loss = read()
-            if due:
-                with watch.stopped():
-                    value = _evaluated(recipe, average, some)
-                mean = np.mean(state.losses)
-                progress.say(f"step {state.step:,}: loss {mean:.4f}, {recipe.metric.replace('_', ' ')} {value:.4f}")
-                state.glanced = glances.last
-            if row:
-                state.rows.append(Row(state.step, now, lr, float(np.mean(state.losses)), float(value) if due else None))
-                state.losses = []
-            if shown:
-                progress.update(now - earlier, done, state.step, loss, (state.step - begun) * size)
-            if kept.due:
-                with watch.stopped():
-                    read()
-                    kept.save(adam, average)
-    read()
-    state.seconds = watch.seconds
-    kept.save(adam, average)
-    if average is not None and average.updates:
-        means = average.state_dict()
-        del means["updates"]
-        learned.load_state_dict({name.removeprefix("average."): array for name, array in means.items()})
-    return Fitted(state.step, state.seconds, state.rows, stop.signal)
-
-
-def forward_backward(model, batch, key, workspace):
-    """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
-    with workspace.step():
-        loss, saved = model.forward(*batch, key=key)
-        model.backward(saved)
-    return loss
-
-
-def _check(step: int, loss, norm, lr: float) -> None:
-    """ArithmeticError unless loss and norm are finite."""
-    for name, value in (("loss", loss), ("norm of the gradients", norm)):
-        if value is not None and not math.isfinite(value):
-            raise ArithmeticError(f"the {name} is {float(value)} at step {step:,}: a smaller lr than {lr:g} may help")
-
-
-def _evaluated(recipe, average, examples) -> float:
-    """The main metric, of the averaged weights where there are some."""
-    if average is None:
-        return recipe.glance(examples)
-    with average.applied():
-        return recipe.glance(examples)
+    training, signals = RecipeLoop(recipe, train, kept or Kept(recipe), seed, callbacks), Signals()
+    training.warm_up()
+    glances = Glances(recipe.options, validation[: recipe.options["evaluate_examples"]], progress)
+    training.run(glances, Rows(), Bar(progress), signals, Checkpoints())
+    training.use_average()
+    state = training.state
+    return Fitted(state.step, state.seconds, state.rows, signals.signal)

@@ -31,10 +31,10 @@ from minilm.files import json_bytes, json_object, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes import registry
 from minilm.recipes.state import RecipeState, Row
-from minilm.training import tensors
 from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
 from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights, open_weights, tokenizer_of
+from minilm.weights import tensor_writer
 
 __all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
@@ -118,7 +118,7 @@ def vocabulary_writers(recipe) -> dict:
 
 def weights_writer(recipe, metadata) -> dict:
     """The function that writes the weights as the model has them."""
-    return {WEIGHTS: lambda file: tensors.write(file, dict(recipe.model.parameters), metadata)}
+    return {WEIGHTS: lambda file: tensor_writer.write(file, dict(recipe.model.parameters), metadata)}
 
 
 def remove_stale(folder: Folder) -> None:
@@ -236,7 +236,7 @@ def _plot(path: str, rows, metric: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # not pyplot, which is the user's
     from matplotlib.figure import Figure
 
-    from minilm.training.curves import line_of, steps_below
+    from minilm.training.log import line_of, steps_below
 
     figure = Figure(figsize=(7, 4.2), dpi=120, layout="constrained")
     axes = FigureCanvasAgg(figure).figure.subplots()

@@ -10,8 +10,8 @@ import time
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
+from minilm.training.callbacks import Stop
 from minilm.training.checkpoint import Checkpoint, Folder
-from minilm.training.interrupt import Stop
 from minilm.training.run import load_weights
 
 __all__ = ["Kept"]
@@ -52,11 +52,14 @@ class Kept:
         else:
             snapshot.put_back(model, optimizer, average, checkpoint)
 
-    def save(self, optimizer=None, average=None) -> None:
-        """Write a checkpoint of this step; without an optimizer of the weights alone. A signal waits until it stands."""
+    def save(self, optimizer=None, average=None) -> bool:
+        """Write a checkpoint of this step; without an optimizer of the weights alone. A signal waits until it stands.
+
+        Returns whether there is a folder for it.
+        """
         state, recipe = self.state, self.recipe
         if self._folder is None:
-            return
+            return False
         metadata = {"format": "np", "step": str(state.step)}
         writers = files.writers(recipe) if self._first else {}
         if optimizer is None:
@@ -70,3 +73,4 @@ class Kept:
             files.write_log(recipe, state.rows, self._folder.path)
             self._first, self._at = False, time.perf_counter()
         stop.act()
+        return True

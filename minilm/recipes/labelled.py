@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Labelled", "parts_of", "read", "unlearnable"]
 
@@ -21,7 +22,7 @@ class Labelled(NamedTuple):
     label: str
 
 
-def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
+def parts_of(path: PathLike, endings: tuple[str, ...]) -> tuple[str, str | None]:
     """The files of the training and the validation part.
 
     Parameters
@@ -48,15 +49,15 @@ def parts_of(path, endings: tuple[str, ...]) -> tuple[str, str | None]:
         if not os.path.exists(path):
             raise FileNotFoundError(f"there is no file or folder {path}")
         return path, None
-    found, packed = [], [f"{ending}.gz" for ending in endings]
+    parts, packed = [], [f"{ending}.gz" for ending in endings]
     for part, names in (("training", ("train",)), ("validation", VALIDATION)):
-        there = [os.path.join(path, name + ending) for name in names for ending in (*endings, *packed)]
-        first = next((each for each in there if os.path.isfile(each)), None)
+        candidates = [os.path.join(path, name + ending) for name in names for ending in (*endings, *packed)]
+        first = next((each for each in candidates if os.path.isfile(each)), None)
         if first is None:
-            wanted = f"{names[0]} ({', '.join(names[1:])})" if len(names) > 1 else names[0]
-            raise ValueError(f"{path}: there is no {part} part; wanted a file {wanted} with the ending {' or '.join(endings)}")
-        found.append(first)
-    return found[0], found[1]
+            expected = f"{names[0]} ({', '.join(names[1:])})" if len(names) > 1 else names[0]
+            raise ValueError(f"{path}: there is no {part} part; wanted a file {expected} with the ending {' or '.join(endings)}")
+        parts.append(first)
+    return parts[0], parts[1]
 
 
 def _read_file(path, text: str, label: str, bad_rows: BadRows) -> Iterator[tuple[int, Labelled]]:
@@ -84,15 +85,15 @@ def _example(line: Line, columns: dict[str, int], width: int) -> Labelled:
         raise BadRow(f"{where}: an empty line; wanted {width} columns separated by tabs")
     if len(fields) != width:
         raise BadRow(f"{where}: {len(fields)} columns, wanted {width} separated by tabs, as in the header: {content[:60]!r}")
-    found = Labelled(*(fields[column].strip() for column in columns.values()))
-    for name, value, kind in zip(columns, found, ("text", "label"), strict=False):
+    example = Labelled(*(fields[column].strip() for column in columns.values()))
+    for name, value, kind in zip(columns, example, ("text", "label"), strict=False):
         if not value:
             raise BadRow(f"{where}: the column {name!r} is empty; wanted a {kind}")
-    return found
+    return example
 
 
 def read(
-    path, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
+    path: PathLike, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
 ) -> tuple[list[Labelled], list[Labelled]]:
     """The training and the validation part of labelled texts.
 

@@ -11,6 +11,7 @@ import numpy as np
 from minilm import devices, tokenizers
 from minilm.data.pairs import Pair
 from minilm.generation.sequences import beam_targets, greedy_targets
+from minilm.layers.base import Layer
 from minilm.ops import checks
 from minilm.recipes.base import Recipe
 
@@ -59,24 +60,24 @@ class PairRecipe(Recipe):
     choices = CHOICES
     least = {"beams": 1, "longest": 1}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._encoded: dict[tuple[str, str], np.ndarray] = {}
 
     def columns(self) -> tuple[int, int] | None:
         """Which columns of a file are source and target, where the settings say so; for `minilm.data.pairs.read_file`."""
-        given = [self.options[name] for name in ("source_column", "target_column")]
-        if given == [None, None]:
+        columns = [self.options[name] for name in ("source_column", "target_column")]
+        if columns == [None, None]:
             return None
-        for name, column in zip(("source_column", "target_column"), given, strict=True):
+        for name, column in zip(("source_column", "target_column"), columns, strict=True):
             checks.whole(name, column, 1, 2**31)
-        if given[0] == given[1]:
-            raise ValueError(f"source_column and target_column must differ, got {given[0]} for both")
-        return tuple(given)
+        if columns[0] == columns[1]:
+            raise ValueError(f"source_column and target_column must differ, got {columns[0]} for both")
+        return tuple(columns)
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         special = (PAD, BEGIN, END)
         if self.options["tokens"] == "bpe":
             texts = (f" {text}\n" for pair in train for text in pair)  # a blank before the first word too: one token a word
@@ -97,7 +98,7 @@ class PairRecipe(Recipe):
     def _tokenizer(self, side: str):
         return self.vocabularies.get("joint") or self.vocabularies[side]
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         from minilm import models
 
         o, sizes = self.options, [self._tokenizer(side).vocab_size for side in ("source", "target")]
@@ -160,19 +161,19 @@ class PairRecipe(Recipe):
 
     # --- batches ------------------------------------------------------------------------------------------------------
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return len(self._known("target", example.target)) * 4096 + len(self._known("source", example.source))
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         source, lengths = self._sources([self._known("source", pair.source) for pair in examples])
         targets = [self._known("target", pair.target) for pair in examples]
         begin, end, pad = self._special((BEGIN, END, PAD))
         shape = (len(examples), 1 + max(map(len, targets)))
-        inputs, wanted = np.full(shape, pad), np.full(shape, -100)  # (B, T) each
+        inputs, labels = np.full(shape, pad), np.full(shape, -100)  # (B, T) each
         for row, ids in enumerate(targets):
             inputs[row, 0], inputs[row, 1 : 1 + len(ids)] = begin, ids
-            wanted[row, : len(ids)], wanted[row, len(ids)] = ids, end
-        return source, inputs, wanted, lengths
+            labels[row, : len(ids)], labels[row, len(ids)] = ids, end
+        return source, inputs, labels, lengths
 
     def _sources(self, texts: Sequence[np.ndarray]):
         """Ids side by side, (B, S), and how many of each count, (B,)."""
@@ -196,31 +197,31 @@ class PairRecipe(Recipe):
             part = order[start : start + AT_ONCE]
             source, lengths = self._sources([encoded[i] for i in part])
             if beams <= 1:
-                found = greedy_targets(self.model, source, lengths, **limit)
+                outputs = greedy_targets(self.model, source, lengths, **limit)
             else:
                 options = {"beams": beams, "length_penalty": self.options["length_penalty"]}
                 hypotheses = beam_targets(self.model, source, lengths, **limit, **options)
-                found = [each[0].ids if each else [] for each in hypotheses]
-            for i, ids in zip(part, found, strict=True):
+                outputs = [each[0].ids if each else [] for each in hypotheses]
+            for i, ids in zip(part, outputs, strict=True):
                 written[i] = self._text("target", ids)
         return written
 
-    def score(self, given: Sequence[str], examples: Sequence[Pair]) -> dict[str, float]:
+    def score(self, predictions: Sequence[str], examples: Sequence[Pair]) -> dict[str, float]:
         """The metrics of what was written for the examples."""
         raise NotImplementedError
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         return self.score(self.write([pair.source for pair in examples]), examples)
 
-    def glance(self, examples):
+    def glance(self, examples: Sequence) -> float:
         return self.score(self.write([pair.source for pair in examples], beams=1), examples)[self.metric]
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:6]
-        given = self.write([pair.source for pair in some])
-        return [(pair.source, pair.target, text) for pair, text in zip(some, given, strict=True)]
+        predictions = self.write([pair.source for pair in some])
+        return [(pair.source, pair.target, text) for pair, text in zip(some, predictions, strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         return self.write([text.strip()])[0]
 
     # --- pictures -----------------------------------------------------------------------------------------------------
@@ -239,7 +240,7 @@ class PairRecipe(Recipe):
     def _pieces(self, side: str, ids) -> list[str]:
         return [self._tokenizer(side).decode(np.array([id])) for id in ids]
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         if self.options["model"] != "transformer" and self.options["attention"] is None:
             return []
         from minilm.recipes.plots import attention_maps

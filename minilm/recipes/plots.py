@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from minilm.files import written_whole
+from minilm.models import WordVectors
 
 __all__ = ["attention_maps", "relations"]
 
@@ -59,7 +60,7 @@ def _shown(token: str) -> str:
     return ("␣" if token == "␣" else token).replace("$", r"\$")
 
 
-def relations(path: str, vectors, groups) -> None:
+def relations(path: str, vectors: WordVectors, groups: Mapping[str, list[tuple[str, str]]]) -> None:
     """Write a PNG with a plane for each relation, its words' vectors cast onto it, and an arrow from each word to its partner.
 
     Parameters
@@ -115,7 +116,7 @@ def _label_pairs(axes, words, x, y) -> None:
     figure = axes.figure
     frame = axes.get_window_extent()
     points = axes.transData.transform(np.stack([x, y], axis=1))  # (N, 2) pixels
-    taken = [Bbox.from_extents(px - 4, py - 4, px + 4, py + 4) for px, py in points]
+    boxes = [Bbox.from_extents(px - 4, py - 4, px + 4, py + 4) for px, py in points]
     for i in np.argsort(points[:, 0]).tolist():
         away, best = points[i] - points[i ^ 1], None  # i ^ 1 is the partner
         for across, up in sorted(SIDES, key=lambda side: -(away @ side)):
@@ -124,14 +125,14 @@ def _label_pairs(axes, words, x, y) -> None:
             label = axes.annotate(words[i], (x[i], y[i]), **options)
             box = label.get_window_extent(figure.canvas.get_renderer())
             inside = _overlap(box, frame)
-            cost = box.width * box.height - inside + sum(_overlap(box, other) for j, other in enumerate(taken) if j != i)
+            cost = box.width * box.height - inside + sum(_overlap(box, other) for j, other in enumerate(boxes) if j != i)
             if best is None or cost < best[0] - 1e-9:
                 if best is not None:
                     best[1].remove()
                 best = cost, label, box
             else:
                 label.remove()
-        taken.append(best[2])
+        boxes.append(best[2])
 
 
 def _overlap(a, b) -> float:

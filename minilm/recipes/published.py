@@ -20,7 +20,7 @@ from minilm.metrics.entities import is_tag
 from minilm.ops import sigmoid, softmax
 from minilm.recipes import cutting, registry
 from minilm.recipes.tag import bracketed
-from minilm.training.published import checked_tokenizer, language_model, without_warnings
+from minilm.training.run import checked_tokenizer, language_model, without_warnings
 from minilm.weights import config_content
 
 __all__ = ["open_published"]

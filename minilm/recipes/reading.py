@@ -7,11 +7,13 @@ answer is the best span of all windows.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.layers.base import Layer
 from minilm.mistaken import existing_folder
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
@@ -29,16 +31,16 @@ class _Window(NamedTuple):
 
 
 class _Reading:
-    def __init__(self, vocabularies, facts, options, fresh: bool = False):
+    def __init__(self, vocabularies: dict[str, Any], facts: dict[str, Any], options: dict[str, Any], fresh: bool = False):
         self.vocabularies, self.facts, self.options, self.fresh = vocabularies, facts, options, fresh
 
     def _windows(self, example: Question) -> list[_Window]:
         raise NotImplementedError
 
-    def _padded(self, found: list[_Window]) -> list[np.ndarray]:
+    def _padded(self, windows: list[_Window]) -> list[np.ndarray]:
         """The arrays of several windows as batches (B, T, ...), zeros at the ends of rows."""
         batches = []
-        for parts in zip(*(window.arrays for window in found), strict=True):
+        for parts in zip(*(window.arrays for window in windows), strict=True):
             longest = max(map(len, parts))
             batch = np.zeros((len(parts), longest, *parts[0].shape[1:]), parts[0].dtype)
             for row, part in zip(batch, parts, strict=True):
@@ -48,9 +50,9 @@ class _Reading:
 
     def _training(self, example: Question) -> tuple[_Window, tuple[int, int]]:
         """The window that holds the answer, and where in it."""
-        found, start, end = self._windows(example), example.start, example.start + len(example.answers[0])
+        windows, start, end = self._windows(example), example.start, example.start + len(example.answers[0])
         best = None
-        for window in found:
+        for window in windows:
             span = span_of(window.places, start, end)
             if span is None:
                 continue
@@ -62,29 +64,29 @@ class _Reading:
             raise ValueError(f"the answer {example.answers[0]!r} is in no window of its passage: a larger max_length may hold it")
         return best
 
-    def _scored(self, model, found: list[_Window]) -> tuple[np.ndarray, np.ndarray]:
+    def _scored(self, model, windows: list[_Window]) -> tuple[np.ndarray, np.ndarray]:
         """Best spans (B, 2) of windows and their scores (B,)."""
         raise NotImplementedError
 
-    def answers(self, model, examples) -> list[str]:
+    def answers(self, model: Layer, examples: Sequence) -> list[str]:
         """The best span of each passage, as it is written there."""
         each = [self._windows(example) for example in examples]
-        flat = [window for found in each for window in found]
+        flat = [window for pieces in each for window in pieces]
         spans, scores = self._scored(model, flat)
-        given, place = [], 0
-        for example, found in zip(examples, each, strict=True):
-            best = place + int(np.argmax(scores[place : place + len(found)]))
+        answers, place = [], 0
+        for example, pieces in zip(examples, each, strict=True):
+            best = place + int(np.argmax(scores[place : place + len(pieces)]))
             (first, last), places = spans[best], flat[best].places
-            given.append(example.passage[places[first][0] : places[last][1]])
-            place += len(found)
-        return given
+            answers.append(example.passage[places[first][0] : places[last][1]])
+            place += len(pieces)
+        return answers
 
 
 class LSTMReading(_Reading):
     """For `minilm.models.Reader`."""
 
     @classmethod
-    def prepared(cls, train, options) -> tuple[dict[str, Any], dict[str, Any]]:
+    def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Vocabularies and facts."""
         counts: Counter[str] = Counter()
         for passage in {example.passage for example in train}:
@@ -94,7 +96,7 @@ class LSTMReading(_Reading):
         common = sorted(counts, key=lambda word: (-counts[word], word))[: options["vocab_size"]]
         return {"words": tokenizers.WordLevel(common, split="spaces", eos_token=None)}, {}
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options = self.options
         return models.Reader(
             self.vocabularies["words"].vocab_size + 1,
@@ -106,30 +108,30 @@ class LSTMReading(_Reading):
             seed=seed,
         )
 
-    def _ids(self, found) -> np.ndarray:
-        return self.vocabularies["words"].encode(" ".join(word.text.lower() for word in found)).astype(np.int64) + 1
+    def _ids(self, words) -> np.ndarray:
+        return self.vocabularies["words"].encode(" ".join(word.text.lower() for word in words)).astype(np.int64) + 1
 
     def _windows(self, example):
-        passage, asked = words(example.passage), words(example.question)
-        if not passage or not asked:
+        passage, question_words = words(example.passage), words(example.question)
+        if not passage or not question_words:
             raise ValueError(f"a {'question' if passage else 'passage'} must hold a word")
-        exact, lower = {word.text for word in asked}, {word.text.lower() for word in asked}
-        question, found = self._ids(asked), []
+        exact, lower = {word.text for word in question_words}, {word.text.lower() for word in question_words}
+        question, result = self._ids(question_words), []
         for start, end in windows(len(passage), self.options["max_length"]):
             part = passage[start:end]
             features = np.array([[w.text in exact, w.text.lower() in lower] for w in part], np.float32)  # (T, 2)
-            found.append(_Window((self._ids(part), question, features), [(w.start, w.end) for w in part]))
-        return found
+            result.append(_Window((self._ids(part), question, features), [(w.start, w.end) for w in part]))
+        return result
 
-    def batch(self, examples):
-        found, spans = zip(*map(self._training, examples), strict=True)
-        passage, question, features = self._padded(found)
+    def batch(self, examples: Sequence) -> tuple:
+        windows, spans = zip(*map(self._training, examples), strict=True)
+        passage, question, features = self._padded(windows)
         return passage, question, np.array(spans), features
 
-    def _scored(self, model, found):
+    def _scored(self, model, windows):
         parts = []
-        for start in range(0, len(found), 50):
-            passage, question, features = devices.to(model.device, self._padded(found[start : start + 50]))
+        for start in range(0, len(windows), 50):
+            passage, question, features = devices.to(model.device, self._padded(windows[start : start + 50]))
             parts.append(best_spans(*model.logits(passage, question, features), most=self.options["answer_length"]))
         return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
 
@@ -138,7 +140,7 @@ class BERTReading(_Reading):
     """For `minilm.models.BERTForQuestionAnswering`: ``[CLS] question [SEP] passage [SEP]``."""
 
     @classmethod
-    def prepared(cls, train, options):
+    def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Vocabularies and facts."""
         if options["weights"] is not None:
             folder = existing_folder(options["weights"])
@@ -159,7 +161,7 @@ class BERTReading(_Reading):
         )
         return {"pieces": pieces}, {"config": config.to_dict()}
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         if self.fresh and self.options["weights"] is not None:
             return models.BERTForQuestionAnswering.from_pretrained(self.options["weights"], seed=seed)
         return models.BERTForQuestionAnswering(models.BERTConfig.from_dict(self.facts["config"]), seed=seed)
@@ -168,7 +170,7 @@ class BERTReading(_Reading):
         passage, longest = words(example.passage), self.facts["config"]["max_position_embeddings"]
         if not passage or not words(example.question):
             raise ValueError(f"a {'question' if passage else 'passage'} must hold a word")
-        found = []
+        result = []
         for start, end in windows(len(passage), self.options["max_length"]):
             offset = passage[start].start
             text = example.passage[offset : passage[end - 1].end]
@@ -176,18 +178,18 @@ class BERTReading(_Reading):
             inside = pair.sequence_ids == 1  # (T,)
             arrays = (pair.input_ids.astype(np.int64), pair.token_type_ids.astype(np.int64), np.ones(len(inside), bool), inside)
             places = [(int(a) + offset, int(b) + offset) if i else (0, 0) for (a, b), i in zip(pair.offsets, inside, strict=True)]
-            found.append(_Window(arrays, places))
-        return found
+            result.append(_Window(arrays, places))
+        return result
 
-    def batch(self, examples):
-        found, spans = zip(*map(self._training, examples), strict=True)
-        ids, types, mask, _ = self._padded(found)
+    def batch(self, examples: Sequence) -> tuple:
+        windows, spans = zip(*map(self._training, examples), strict=True)
+        ids, types, mask, _ = self._padded(windows)
         return ids, np.array(spans), types, mask
 
-    def _scored(self, model, found):
+    def _scored(self, model, windows):
         parts = []
-        for start in range(0, len(found), 25):
-            ids, types, mask, inside = devices.to(model.device, self._padded(found[start : start + 25]))
+        for start in range(0, len(windows), 25):
+            ids, types, mask, inside = devices.to(model.device, self._padded(windows[start : start + 25]))
             logits = model.logits(ids, types, mask)  # (B, T, 2)
             parts.append(best_spans(logits[..., 0], logits[..., 1], most=2 * self.options["answer_length"], inside=inside))
         return tuple(np.concatenate(each) for each in zip(*parts, strict=True))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+
+from minilm.mistaken import did_you_mean
 
 __all__ = ["RECIPES", "load"]
 
@@ -20,8 +21,6 @@ RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is 
 def load(name: str):
     """The class of a recipe; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
-        near = difflib.get_close_matches(str(name), RECIPES, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(RECIPES)}"
-        raise ValueError(f"there is no recipe {name!r}; {hint}")
+        raise ValueError(f"there is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
     module, kind = RECIPES[name]
     return getattr(importlib.import_module(module), kind)

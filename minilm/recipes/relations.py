@@ -165,7 +165,7 @@ def sentences(seed: int, count: int) -> list[list[str]]:
     """`count` sentences as lists of words, the same for the same seed."""
     rng = np.random.default_rng(seed)
     sizes = np.array([len(groups) * len(kinds) for groups, kinds in KINDS], float)
-    found = []
+    texts = []
     for _ in range(count):
         groups, kinds = KINDS[rng.choice(len(KINDS), p=sizes / sizes.sum())]
         group = groups[rng.integers(len(groups))]
@@ -176,8 +176,8 @@ def sentences(seed: int, count: int) -> list[list[str]]:
         else:
             text = _one_of(rng, TOGETHER)
         text = text.replace("Y", _one_of(rng, own)).replace("X", word)
-        found.append(text.split())
-    return found
+        texts.append(text.split())
+    return texts
 
 
 def _one_of(rng, things):
@@ -186,11 +186,11 @@ def _one_of(rng, things):
 
 def questions() -> list[Question]:
     """All analogies of two groups of one relation, in both directions."""
-    found = []
+    questions = []
     for relation, (groups, left, right) in RELATIONS.items():
         for one in groups:
             for other in groups:
                 if one is not other:
-                    found.append(Question(one[left], one[right], other[left], other[right], relation, len(groups)))
-                    found.append(Question(one[right], one[left], other[right], other[left], relation, len(groups)))
-    return found
+                    questions.append(Question(one[left], one[right], other[left], other[right], relation, len(groups)))
+                    questions.append(Question(one[right], one[left], other[right], other[left], relation, len(groups)))
+    return questions

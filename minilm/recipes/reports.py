@@ -28,11 +28,11 @@ HOURS = ("two", "three", "four", "five", "six")
 def generate(count: int, seed: int) -> list[Pair]:
     """`count` different reports, each with its headline."""
     rng = np.random.default_rng(seed)
-    found: dict[str, str] = {}
-    while len(found) < count:
+    reports: dict[str, str] = {}
+    while len(reports) < count:
         sentences, headline = (_match, _company, _council, _storm)[rng.integers(4)](rng)
-        found.setdefault(" ".join(sentences), headline)
-    return [Pair(*pair) for pair in found.items()]
+        reports.setdefault(" ".join(sentences), headline)
+    return [Pair(*pair) for pair in reports.items()]
 
 
 def _one(rng, words) -> str:
@@ -83,16 +83,16 @@ def _company(rng):
 
 
 def _council(rng):
-    city, thing = _one(rng, CITIES), _one(rng, THINGS)
+    city, building = _one(rng, CITIES), _one(rng, THINGS)
     votes = rng.choice(np.arange(5, 40), 2, replace=False)
     passed = votes[0] > votes[1]
-    opening = f"The council of {city} spent {_one(rng, HOURS)} hours on the plan of a new {thing}."
+    opening = f"The council of {city} spent {_one(rng, HOURS)} hours on the plan of a new {building}."
     beside = _some(rng, f"{_one(rng, PEOPLE)} had asked for it.", f"It would cost {rng.integers(3, 80)} million.")
     vote = (
         f"{votes[0]} members voted for it and {votes[1]} against it.",
         f"Against {votes[1]} members there stood {votes[0]} who were for it.",
     )
-    headline = f"{city} to build new {thing}" if passed else f"{city} rejects new {thing}"
+    headline = f"{city} to build new {building}" if passed else f"{city} rejects new {building}"
     return [opening, *beside, _one(rng, vote)], headline
 
 

@@ -7,19 +7,24 @@ import io
 import json
 import os
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training.checkpoint import Checkpoint
+from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["check_data", "check_prepared", "fingerprint", "require_run", "take_settings"]
 
 BUDGETS = ("steps", "minutes")  # all that may change
 
 
-def require_run(path) -> None:
+def require_run(path: PathLike) -> None:
     """Raise unless the folder holds a run that can be gone on with; no folder is made.
 
     Raises
@@ -34,7 +39,7 @@ def require_run(path) -> None:
     Checkpoint.read(path, (), files.LAYOUT)
 
 
-def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
+def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> None:
     """Give a recipe the settings of a run; those that the caller gave may change no more than its budget.
 
     Raises
@@ -46,8 +51,8 @@ def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
     if config["recipe"] != recipe.name:
         raise ValueError(f"{checkpoint.folder} holds a run of the recipe {config['recipe']}, and not of {recipe.name}")
     stored = config["options"]
-    given = {key: recipe.options[key] for key in recipe.given}
-    changed = [(key, stored.get(key), value) for key, value in given.items() if key not in BUDGETS and value != stored.get(key)]
+    chosen = {key: recipe.options[key] for key in recipe.given}
+    changed = [(key, stored.get(key), value) for key, value in chosen.items() if key not in BUDGETS and value != stored.get(key)]
     if seed is not None and seed != checkpoint.state.seed:
         changed.append(("seed", checkpoint.state.seed, seed))
     for key, old, new in changed:
@@ -55,7 +60,7 @@ def take_settings(recipe, checkpoint: Checkpoint, seed: int | None) -> None:
             f"--resume goes on with the run's own settings: {key} is {old!r} there, got {new!r}; "
             f"what may change is {' and '.join(BUDGETS)}"
         )
-    budget = {key: given[key] for key in BUDGETS if key in given}
+    budget = {key: chosen[key] for key in BUDGETS if key in chosen}
     if "steps" in budget:
         budget = {"minutes": None, **budget}
     recipe.__init__(**{**stored, **budget})  # all are given now: what the data suggest has been settled
@@ -70,12 +75,12 @@ def check_data(state: RecipeState, examples: str, named: str, path: str) -> None
         )
 
 
-def check_prepared(recipe, checkpoint: Checkpoint) -> None:
+def check_prepared(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """ValueError unless this minilm makes of the data what the one did that began the run."""
-    made = {name: _content(write) for name, write in files.vocabulary_writers(recipe).items()}
-    stored = {name: content for name, content in checkpoint.contents.items() if name in made or name.startswith("tokenizer.")}
+    prepared = {name: _content(write) for name, write in files.vocabulary_writers(recipe).items()}
+    stored = {name: content for name, content in checkpoint.contents.items() if name in prepared or name.startswith("tokenizer.")}
     facts = files.config_of(checkpoint.folder, checkpoint.contents[files.CONFIG])["facts"]
-    if made != stored or json.loads(json.dumps(recipe.facts)) != facts:
+    if prepared != stored or json.loads(json.dumps(recipe.facts)) != facts:
         raise ValueError(
             f"{checkpoint.folder}: this minilm makes other vocabularies of the data than the one that began the run, "
             "which cannot go on; --overwrite starts it anew"

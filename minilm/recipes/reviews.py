@@ -41,7 +41,7 @@ DENIED = (
     "{part} is far from {adjective}",
     "{part} is anything but {adjective}",
 )
-SAID = ("{part} is {degree}{adjective}", "{part} was {degree}{adjective}", "I found {part} {degree}{adjective}")
+CLAIMS = ("{part} is {degree}{adjective}", "{part} was {degree}{adjective}", "I found {part} {degree}{adjective}")
 CONCEDED = (
     "{other} , but {main}",
     "{other} , yet {main}",
@@ -67,7 +67,7 @@ def _clause(rng, good: bool) -> str:
         return _one(rng, FELT)[not good].format(part=part)
     denied = kind < 0.55
     adjective = _one(rng, GOOD if good != denied else BAD)
-    return _one(rng, DENIED if denied else SAID).format(part=part, degree=_one(rng, DEGREES), adjective=adjective)
+    return _one(rng, DENIED if denied else CLAIMS).format(part=part, degree=_one(rng, DEGREES), adjective=adjective)
 
 
 def review(rng: np.random.Generator) -> tuple[str, str]:
@@ -86,8 +86,8 @@ def review(rng: np.random.Generator) -> tuple[str, str]:
 
 def reviews(seed: int, count: int) -> list[tuple[str, str]]:
     """`count` different reviews with their labels, the same for the same seed."""
-    rng, found = np.random.default_rng([seed, 0x5E]), {}
-    while len(found) < count:
+    rng, labels = np.random.default_rng([seed, 0x5E]), {}
+    while len(labels) < count:
         text, label = review(rng)
-        found.setdefault(text, label)
-    return list(found.items())
+        labels.setdefault(text, label)
+    return list(labels.items())

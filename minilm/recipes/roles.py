@@ -55,15 +55,15 @@ def _person(rng) -> str:
     return f"{_one(rng, ('the', 'a', 'my', 'her'))} {adjective}{_one(rng, PEOPLE)}{habit}"
 
 
-def _thing(rng) -> str:
+def _item(rng) -> str:
     adjective = f"{_one(rng, ADJECTIVES)} " if rng.random() < 0.4 else ""
     return f"{_one(rng, ('the', 'a', 'his', 'this'))} {adjective}{_one(rng, THINGS)}"
 
 
 def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Words, and their roles as tags of the form BIO."""
-    giver, taker, thing = _person(rng), _person(rng), _thing(rng)
-    agent, patient, recipient = ("AGENT", giver), ("PATIENT", thing), ("RECIPIENT", taker)
+    giver, taker, item = _person(rng), _person(rng), _item(rng)
+    agent, patient, recipient = ("AGENT", giver), ("PATIENT", item), ("RECIPIENT", taker)
     if rng.random() < 0.5:
         past, participle = _one(rng, GIVING)
         act, done = ("ACTION", past), ("ACTION", participle)
@@ -107,8 +107,8 @@ def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]
 
 def sentences(seed: int, count: int) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
     """`count` different sentences with their tags, the same for the same seed."""
-    rng, found = np.random.default_rng([seed, 0x7A6]), {}
-    while len(found) < count:
+    rng, tags_of = np.random.default_rng([seed, 0x7A6]), {}
+    while len(tags_of) < count:
         words, tags = sentence(rng)
-        found.setdefault(words, tags)
-    return list(found.items())
+        tags_of.setdefault(words, tags)
+    return list(tags_of.items())

@@ -16,12 +16,12 @@ from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
 from minilm.training.device import active
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
 
 __all__ = ["run"]
 
 
-def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Result:
+def run(recipe, data, *, out, seed, device, progress, overwrite, resume, callbacks) -> Result:
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
     if seed is not None:
@@ -45,7 +45,8 @@ def run(recipe, data, *, out, seed, device, progress, overwrite, resume) -> Resu
             show.say(line)
         stack.enter_context(active(device, recipe.options["precision"]))
         kept = Kept(recipe, state, place, checkpoint)
-        fitted = recipe.fit(train, validation, seed=state.seed, progress=show, kept=kept)
+        watching = {"callbacks": callbacks} if callbacks else {}
+        fitted = recipe.fit(train, validation, seed=state.seed, progress=show, kept=kept, **watching)
         if place is None:
             return _measured(recipe, validation, fitted, None, show)
         try:

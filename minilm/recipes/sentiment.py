@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.mistaken import existing_folder
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
+from minilm.typing import PathLike
 
 __all__ = ["Sentiment"]
 
@@ -59,7 +62,7 @@ class Sentiment(Recipe):
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
     least = {"min_count": 1, "max_length": 2}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         if self.options["model"] == "bert" and not isinstance(self.options["encoder"], str):
             raise ValueError(
@@ -72,23 +75,23 @@ class Sentiment(Recipe):
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
-        made = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
-        return made[:TRAIN], made[TRAIN:]
+    def generate(self, seed: int) -> tuple[list, list]:
+        examples = [Labelled(*each) for each in reviews.reviews(seed, TRAIN + VALIDATION)]
+        return examples[:TRAIN], examples[TRAIN:]
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         return labelled.read(path, bad_rows=self.bad_rows)
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if self.options["model"] == "bert":
             self.suggest(lr=1e-3 if self.options["freeze"] else 1e-4, steps=800, max_length=128)
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
 
-    def remarks(self, train, validation):
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         return labelled.unlearnable("label", (e.label for e in train), (e.label for e in validation))
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
             folder = existing_folder(self.options["encoder"])
@@ -105,7 +108,7 @@ class Sentiment(Recipe):
 
     # --- model -------------------------------------------------------------------------------------------------------
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options, C = self.options, len(self.facts["labels"])
         shared = {"dropout": options["dropout"], "label_smoothing": options["label_smoothing"], "seed": seed}
         if options["model"] == "bert":
@@ -140,18 +143,18 @@ class Sentiment(Recipe):
 
     def _padded(self, texts: Sequence[str]):
         """ids (B, T), lengths (B,)."""
-        found = [self._ids(text) for text in texts]
-        lengths = np.array([ids.size for ids in found])
-        padded = np.zeros((len(found), lengths.max()), np.int64)
-        for row, ids in zip(padded, found, strict=True):
+        encoded = [self._ids(text) for text in texts]
+        lengths = np.array([ids.size for ids in encoded])
+        padded = np.zeros((len(encoded), lengths.max()), np.int64)
+        for row, ids in zip(padded, encoded, strict=True):
             row[: ids.size] = ids
         return padded, lengths
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         ids, lengths = self._padded([example.text for example in examples])
         return ids, np.array([self.facts["labels"].index(example.label) for example in examples]), lengths
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return self._ids(example.text).size
 
     # --- results -----------------------------------------------------------------------------------------------------
@@ -159,47 +162,49 @@ class Sentiment(Recipe):
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities (N, C) of the labels, in the order of ``facts["labels"]``."""
         order = sorted(range(len(texts)), key=lambda i: self._ids(texts[i]).size)
-        found = np.empty((len(texts), len(self.facts["labels"])))
+        probabilities = np.empty((len(texts), len(self.facts["labels"])))
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
-            found[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
-        return found
+            probabilities[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
+        return probabilities
 
     def _labels(self, texts) -> list[str]:
         return [self.facts["labels"][i] for i in self.probabilities(texts).argmax(axis=1)]
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         return {"accuracy": accuracy([e.label for e in examples], self._labels([e.text for e in examples]))}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         return commonest([example.label for example in examples])
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         shown = [example for label in self.facts["labels"][:4] for example in [e for e in examples if e.label == label][:3]]
-        return [(e.text, e.label, given) for e, given in zip(shown, self._labels([e.text for e in shown]), strict=True)]
+        return [(e.text, e.label, predicted) for e, predicted in zip(shown, self._labels([e.text for e in shown]), strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         p = self.probabilities([text])[0]
         best = int(p.argmax())
-        said = f"{self.facts['labels'][best]} ({p[best]:.1%})"
+        summary = f"{self.facts['labels'][best]} ({p[best]:.1%})"
         if self.options["model"] in ("lstm", "gru"):
             weights = self.weights(text)
             heaviest = sorted(weights, key=lambda each: -each[1])[:3]
-            said += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
-        return said
+            summary += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
+        return summary
 
     def weights(self, text: str) -> list[tuple[str, float]]:
         """The words of a text, and how much the attention took of each."""
         a = devices.to_host(self.model.attention(*self.there(self._padded([text])))[0])
         return list(zip(cutting.words(text) or [text], a.tolist(), strict=False))
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         if self.options["model"] not in ("lstm", "gru"):
             return []
         from minilm.recipes.shading import shaded
 
-        rows = [(self.weights(text), f"{given}{'' if given == wanted else f' (wanted {wanted})'}") for text, wanted, given in
-                self.samples(examples)]  # fmt: skip
+        rows = []
+        for text, expected, predicted in self.samples(examples):
+            title = predicted if predicted == expected else f"{predicted} (wanted {expected})"
+            rows.append((self.weights(text), title))
         return [shaded(os.path.join(folder, "attention.png"), rows)]
 
 

@@ -13,7 +13,7 @@ SIZE = 9  # of the letters, in points
 LETTER, LINE = 0.602 * SIZE / 72, 0.24  # inches that a letter of the monospaced font is wide, and a line high
 
 
-def shaded(path: str, rows) -> str:
+def shaded(path: str, rows: list) -> str:
     """Write a PNG: texts, each below its label and each word on a ground as dark as its weight is large.
 
     Parameters

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, whole_text
 from minilm.recipes.cutting import word_pattern
 from minilm.recipes.stories import WORD, Story, words_of
+from minilm.typing import PathLike
 
 __all__ = ["Question", "Word", "of_story", "read_squad", "span_of", "windows", "words"]
 
@@ -41,7 +43,7 @@ def words(text: str) -> list[Word]:
     return [Word(match[0], match.start(), match.end()) for match in _WORD.finditer(text)]
 
 
-def span_of(places, start: int, end: int) -> tuple[int, int] | None:
+def span_of(places: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
     """The first and the last of some words (or tokens) that have a part in [start, end); None if none has.
 
     Parameters
@@ -55,11 +57,11 @@ def span_of(places, start: int, end: int) -> tuple[int, int] | None:
 
 def windows(count: int, most: int) -> list[tuple[int, int]]:
     """Parts [start, end) of `count` words, of `most` words at most, each begun in the middle of the one before."""
-    step, start, found = max(1, most // 2), 0, []
+    step, start, spans = max(1, most // 2), 0, []
     while True:
-        found.append((start, min(count, start + most)))
+        spans.append((start, min(count, start + most)))
         if start + most >= count:
-            return found
+            return spans
         start += step
 
 
@@ -78,12 +80,12 @@ def of_story(story: Story) -> Question:
     if not having:
         raise BadRow(f"a reader finds answers in the story, and {story.answer!r} is not in it: {story.question!r}")
     where = max([number for number in having if number in story.support] or having)
-    found = [word.start() for word in WORD.finditer(story.sentences[where]) if word[0].lower() == story.answer.lower()]
-    place = starts[where] + found[-1]
+    places = [word.start() for word in WORD.finditer(story.sentences[where]) if word[0].lower() == story.answer.lower()]
+    place = starts[where] + places[-1]
     return Question(passage, story.question, (passage[place : place + len(story.answer)],), place)
 
 
-def read_squad(path, bad_rows: BadRows = REFUSE) -> list[Question]:
+def read_squad(path: PathLike, bad_rows: BadRows = REFUSE) -> list[Question]:
     """Questions of a file in SQuAD's form; those of version 2.0 that have no answer are left out.
 
     ::
@@ -112,35 +114,35 @@ def read_squad(path, bad_rows: BadRows = REFUSE) -> list[Question]:
         raise ValueError(f"{name}:{error.lineno}: not valid JSON ({error.msg}, column {error.colno})") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{name}: not valid JSON ({error})") from None
-    found: list[Question] = []
+    questions: list[Question] = []
     for a, article in enumerate(_field(whole, "data", list, name, "")):
         place = f"data[{a}]"
         with bad_rows:
             for p, paragraph in enumerate(_field(article, "paragraphs", list, name, place)):
                 with bad_rows:
-                    found += _questions(paragraph, name, f"{place}.paragraphs[{p}]", bad_rows)
-    bad_rows.require(found, f"{name}: holds no question with an answer")
-    return found
+                    questions += _questions(paragraph, name, f"{place}.paragraphs[{p}]", bad_rows)
+    bad_rows.require(questions, f"{name}: holds no question with an answer")
+    return questions
 
 
 def _questions(paragraph, name: str, where: str, bad_rows: BadRows) -> list[Question]:
     passage = _field(paragraph, "context", str, name, where)
-    found = []
-    for q, asked in enumerate(_field(paragraph, "qas", list, name, where)):
+    questions = []
+    for q, entry in enumerate(_field(paragraph, "qas", list, name, where)):
         with bad_rows:
-            question = _question(passage, asked, name, f"{where}.qas[{q}]")
+            question = _question(passage, entry, name, f"{where}.qas[{q}]")
             if question is not None:
-                found.append(question)
-    return found
+                questions.append(question)
+    return questions
 
 
-def _question(passage: str, asked, name: str, where: str) -> Question | None:
-    question = _field(asked, "question", str, name, where)
+def _question(passage: str, entry, name: str, where: str) -> Question | None:
+    question = _field(entry, "question", str, name, where)
     if not words(question):
         raise BadRow(f"{name}: {where}: the question is empty")
-    answers = _field(asked, "answers", list, name, where)
+    answers = _field(entry, "answers", list, name, where)
     if not answers:
-        if asked.get("is_impossible"):
+        if entry.get("is_impossible"):
             return None
         raise BadRow(f"{name}: {where}: has no answer; wanted one at least, or is_impossible")
     texts, first = [], 0
@@ -150,9 +152,9 @@ def _question(passage: str, asked, name: str, where: str) -> Question | None:
         start = _field(answer, "answer_start", int, name, inside)
         if not words(text):
             raise BadRow(f"{name}: {inside}: the answer is empty")
-        there = passage[max(0, start) : max(0, start) + len(text)]
-        if start < 0 or there != text:
-            raise BadRow(f"{name}: {inside}: wanted {text[:40]!r} at {start} of the context, which has {there[:40]!r} there")
+        context = passage[max(0, start) : max(0, start) + len(text)]
+        if start < 0 or context != text:
+            raise BadRow(f"{name}: {inside}: wanted {text[:40]!r} at {start} of the context, which has {context[:40]!r} there")
         texts.append(text)
         first = first if number else start
     return Question(passage, question, tuple(texts), first)
@@ -160,9 +162,9 @@ def _question(passage: str, asked, name: str, where: str) -> Question | None:
 
 def _field(value, key: str, kind: type, name: str, where: str):
     path = f"{where}.{key}" if where else key
-    found = value.get(key) if isinstance(value, dict) else None
-    if not isinstance(found, kind) or isinstance(found, bool):
-        wanted = {list: "a list", str: "a text", int: "a whole number"}[kind]
-        got = "nothing" if found is None else type(found).__name__
-        raise BadRow(f"{name}: {path}: wanted {wanted}, got {got}")
-    return found
+    content = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(content, kind) or isinstance(content, bool):
+        expected = {list: "a list", str: "a text", int: "a whole number"}[kind]
+        got = "nothing" if content is None else type(content).__name__
+        raise BadRow(f"{name}: {path}: wanted {expected}, got {got}")
+    return content

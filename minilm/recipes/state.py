@@ -7,7 +7,8 @@ import math
 from typing import Any, NamedTuple
 
 from minilm.ops import checks
-from minilm.training.state import sealed, unsealed
+from minilm.random import DROPOUT_KEYS
+from minilm.training.state import Budget, sealed, unsealed
 
 __all__ = ["RecipeState", "Row"]
 
@@ -46,6 +47,8 @@ class RecipeState:
         The part of the run that was done at the last evaluation.
     place : dict
         Where a loop of a recipe's own stands; its fields are what JSON has.
+    dropout_keys : int
+        How `minilm.random.Key.at` numbered the places of dropout when the run was begun.
     """
 
     seed: int = 0
@@ -57,11 +60,12 @@ class RecipeState:
     losses: list[float] = dataclasses.field(default_factory=list)
     glanced: float = 0.0
     place: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dropout_keys: int = DROPOUT_KEYS
 
     def done(self, options) -> float:
         """The part of the budget that is used up, 1 or more at the end."""
         minutes = options["minutes"]
-        return self.step / options["steps"] if minutes is None else self.seconds / (60 * minutes)
+        return Budget(options["steps"] if minutes is None else None, minutes).done(self.step, self.seconds)
 
     def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
         """The content of recipe.json: this, what the checkpoint's files are, and a checksum of all that."""
@@ -79,7 +83,7 @@ class RecipeState:
         """
         body = unsealed(content, FORMAT, VERSION)
         fields = {field.name: body[field.name] for field in dataclasses.fields(cls)}
-        for name in ("seed", "step"):
+        for name in ("seed", "step", "dropout_keys"):
             checks.whole(name, fields[name], 0, 2**63)
         for name in ("seconds", "glanced"):
             checks.number(name, fields[name], 0, math.inf)

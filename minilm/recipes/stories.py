@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, Line, lines
+from minilm.typing import PathLike
 
 __all__ = ["Story", "generate", "read_babi", "words_of"]
 
@@ -50,7 +51,7 @@ class _World:
         self.at: dict[str, tuple[str, int]] = {}  # person -> place, and the sentence that told it
         self.holder: dict[str, tuple[str, int]] = {}  # thing -> person, likewise
         self.lies: dict[str, str] = {}  # thing -> place, where it was put
-        self.track: dict[str, list[tuple[str, int]]] = {thing: [] for thing in THINGS}  # its places, with their sentences
+        self.track: dict[str, list[tuple[str, int]]] = {item: [] for item in THINGS}  # its places, with their sentences
 
     def _one(self, among):
         return among[self._rng.integers(len(among))]
@@ -63,34 +64,34 @@ class _World:
         self._go(person)
 
     def _go(self, person: str) -> None:
-        here = self.at.get(person, ("", 0))[0]
-        place = self._one([each for each in PLACES if each != here])
+        current = self.at.get(person, ("", 0))[0]
+        place = self._one([each for each in PLACES if each != current])
         number = self._say(f"{person} {self._one(GO)} the {place}.")
         self.at[person] = (place, number)
-        for thing, (holder, _) in self.holder.items():
+        for item, (holder, _) in self.holder.items():
             if holder == person:
-                self.track[thing].append((place, number))
+                self.track[item].append((place, number))
 
     def _handle(self, person: str) -> bool:
         """Pick something up or put it down, if that can be."""
         place = self.at[person][0]
-        held = [thing for thing, (holder, _) in self.holder.items() if holder == person]
+        held = [item for item, (holder, _) in self.holder.items() if holder == person]
         # nobody has said where a thing is at first: it turns up wherever somebody takes it
-        there = [thing for thing in THINGS if thing not in self.holder and self.lies.get(thing, place) == place]
-        if held and (not there or self._rng.random() < 0.5):
-            thing = self._one(held)
-            self._say(f"{person} {self._one(LEAVE)} the {thing}.")
-            del self.holder[thing]
-            self.lies[thing] = place
+        present = [item for item in THINGS if item not in self.holder and self.lies.get(item, place) == place]
+        if held and (not present or self._rng.random() < 0.5):
+            item = self._one(held)
+            self._say(f"{person} {self._one(LEAVE)} the {item}.")
+            del self.holder[item]
+            self.lies[item] = place
             return True
-        if not there:
+        if not present:
             return False
-        thing = self._one(there)
-        number = self._say(f"{person} {self._one(TAKE)} the {thing}.")
-        self.holder[thing] = (person, number)
-        self.lies.pop(thing, None)
-        if not self.track[thing] or self.track[thing][-1][0] != place:
-            self.track[thing].append((place, self.at[person][1]))
+        item = self._one(present)
+        number = self._say(f"{person} {self._one(TAKE)} the {item}.")
+        self.holder[item] = (person, number)
+        self.lies.pop(item, None)
+        if not self.track[item] or self.track[item][-1][0] != place:
+            self.track[item].append((place, self.at[person][1]))
         return True
 
     def _say(self, sentence: str) -> int:
@@ -105,27 +106,27 @@ class _World:
             person = self._one(sorted(self.at))
             place, number = self.at[person]
             return self._story(f"Where is {person}?", place, {number})
-        known = sorted(thing for thing, track in self.track.items() if len(track) >= task - 1)
+        known = sorted(item for item, track in self.track.items() if len(track) >= task - 1)
         if not known:
             return None
-        thing = self._one(known)
-        track = self.track[thing]
-        handled = [number for number, sentence in enumerate(self.sentences) if sentence.endswith(f" the {thing}.")]
+        item = self._one(known)
+        track = self.track[item]
+        handled = [number for number, sentence in enumerate(self.sentences) if sentence.endswith(f" the {item}.")]
         if task == 2:
             place = track[-1][0]
             person = self.sentences[handled[-1]].split()[0]
             # where its carrier was when it was put down, or is now
-            until = len(self.sentences) if thing in self.holder else handled[-1]
+            until = len(self.sentences) if item in self.holder else handled[-1]
             last = max(n for n in range(until) if re.fullmatch(f"{person} .* {place}\\.", self.sentences[n]))
-            return self._story(f"Where is the {thing}?", place, {handled[-1], last})
+            return self._story(f"Where is the {item}?", place, {handled[-1], last})
         visited = [place for place, _ in track]
         at = self._rng.integers(1, len(visited))
         place, before = visited[at], visited[at - 1]
         if visited.index(place, 1) != at or place in visited[at + 1 :] or place == visited[0]:
             return None  # it was there more than once: the question would have several answers
         earlier = track[at - 1][1]
-        taken = max(number for number in handled if number < track[at][1])
-        return self._story(f"Where was the {thing} before the {place}?", before, {earlier, taken, track[at][1]})
+        pickup = max(number for number in handled if number < track[at][1])
+        return self._story(f"Where was the {item} before the {place}?", before, {earlier, pickup, track[at][1]})
 
     def _story(self, question: str, answer: str, support: set[int]) -> Story:
         return Story(tuple(self.sentences), question, answer, tuple(sorted(support)))
@@ -147,15 +148,15 @@ def generate(task: int, count: int, rng: np.random.Generator) -> list[Story]:
     """
     if task not in LENGTHS:
         raise ValueError(f"task must be 1, 2 or 3, got {task!r}")
-    found: list[Story] = []
-    while len(found) < count:
+    stories: list[Story] = []
+    while len(stories) < count:
         world, (least, most) = _World(rng), LENGTHS[task]
         for _ in range(rng.integers(least, most + 1)):
             world.step(task > 1)
         story = world.ask(task)
         if story is not None:
-            found.append(story)
-    return found
+            stories.append(story)
+    return stories
 
 
 def words_of(sentence: str) -> list[str]:
@@ -167,7 +168,7 @@ def words_of(sentence: str) -> list[str]:
     return WORD.findall(sentence.lower())
 
 
-def read_babi(path, bad_rows: BadRows = REFUSE) -> list[Story]:
+def read_babi(path: PathLike, bad_rows: BadRows = REFUSE) -> list[Story]:
     """Stories in bAbI's form.
 
     ::
@@ -188,7 +189,7 @@ def read_babi(path, bad_rows: BadRows = REFUSE) -> list[Story]:
     ValueError
         Naming the file and the line, what came and what was wanted.
     """
-    found: list[Story] = []
+    stories: list[Story] = []
     story: _Reading | None = _Reading()
     for line in lines(path):
         if line.content.startswith(b"1 "):
@@ -197,11 +198,11 @@ def read_babi(path, bad_rows: BadRows = REFUSE) -> list[Story]:
             continue
         current, story = story, None
         with bad_rows:
-            asked = current.read(line)
-            found += [] if asked is None else [asked]
+            question = current.read(line)
+            stories += [] if question is None else [question]
             story = current
-    bad_rows.require(found, f"{os.fspath(path)}: holds no question; wanted lines such as '3 Where is Mary?\\tbathroom\\t1'")
-    return found
+    bad_rows.require(stories, f"{os.fspath(path)}: holds no question; wanted lines such as '3 Where is Mary?\\tbathroom\\t1'")
+    return stories
 
 
 class _Reading:
@@ -224,14 +225,14 @@ class _Reading:
         self.expected = number + 1
         question, *fields = rest.split("\t")
         if fields:
-            return self._asked(question.strip(), fields, where)
+            return self._question(question.strip(), fields, where)
         if not words_of(rest):
             raise BadRow(f"{where}: the sentence {rest!r} has no words")
         self.numbers[number] = len(self.sentences)
         self.sentences.append(rest.strip())
         return None
 
-    def _asked(self, question: str, fields: list[str], where: str) -> Story:
+    def _question(self, question: str, fields: list[str], where: str) -> Story:
         if len(fields) > 2:
             raise BadRow(f"{where}: got {len(fields) + 1} columns; wanted a question, an answer and supporting lines")
         answer = fields[0].strip()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minilm.data import pairs
 from minilm.metrics.rouge import rouge, words
 from minilm.recipes import reports
 from minilm.recipes.pairs import OPTIONS, PairRecipe
+from minilm.typing import PathLike
 
 __all__ = ["Summarise"]
 
@@ -32,28 +35,28 @@ class Summarise(PairRecipe):
         "examples": 8000,  # of the built-in data
     }
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         return pairs.hold_out(reports.generate(self.options["examples"], seed), seed=seed)
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         self._path = path
         return pairs.hold_out(pairs.read_file(path, "text<TAB>summary", "\t", self.columns(), self.bad_rows))
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if hasattr(self, "_path"):
             budget = {} if "steps" in self.given else {"minutes": 20.0}
             self.suggest(
                 vocab_size=8000, hidden_size=256, embedding_size=128, dropout=0.2, label_smoothing=0.1, beams=4, **budget
             )
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         super().prepare(train)
         self.facts["words"] = max(1, round(sum(len(words(pair.target)) for pair in train) / len(train)))
 
-    def score(self, given, examples):
-        exact = sum(text == pair.target for text, pair in zip(given, examples, strict=True)) / len(examples)
-        return {**rouge(given, [pair.target for pair in examples]), "exact_match": exact}
+    def score(self, predictions: Sequence[str], examples: Sequence) -> dict[str, float]:
+        exact = sum(text == pair.target for text, pair in zip(predictions, examples, strict=True)) / len(examples)
+        return {**rouge(predictions, [pair.target for pair in examples]), "exact_match": exact}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         lead = [" ".join(words(pair.source)[: self.facts["words"]]) for pair in examples]
         return rouge(lead, [pair.target for pair in examples])["rouge_l"]

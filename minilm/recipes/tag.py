@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
+from minilm.typing import PathLike
 
 __all__ = ["Tag"]
 
@@ -59,28 +62,28 @@ class Tag(Recipe):
     choices = {"cell": ("lstm", "gru")}
     least = {"min_count": 1}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._rows: dict[str, int] | None = None  # words in lower case -> ids
         self._letters: dict[str, int] | None = None
 
     # --- data --------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
-        made = [Sentence(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
-        return made[:TRAIN], made[TRAIN:]
+    def generate(self, seed: int) -> tuple[list, list]:
+        sentences = [Sentence(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
+        return sentences[:TRAIN], sentences[TRAIN:]
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if len(train) >= 8000:
             self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, average=0.998)
 
-    def remarks(self, train, validation):
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         counts = Counter(_key(word) for sentence in train for word in sentence.words)
         least = self.options["min_count"]
         known = sorted(
@@ -95,7 +98,7 @@ class Tag(Recipe):
 
     # --- model -------------------------------------------------------------------------------------------------------
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         options, words = self.options, self.vocabularies["words"]
         characters = len(self.facts["characters"]) + 1 if options["characters"] else None  # 0 is one that is unknown
         names = ("cell", "embedding_size", "hidden_size", "num_layers", "character_size", "dropout", "word_dropout")
@@ -128,7 +131,7 @@ class Tag(Recipe):
             row[: len(letters)] = letters
         return Spelling(ids, lengths, places)
 
-    def batch(self, examples):
+    def batch(self, examples: Sequence) -> tuple:
         ids, lengths, spelling = self._inputs([example.words for example in examples])
         numbers = {tag: number for number, tag in enumerate(self.facts["tags"])}
         tags = np.full(ids.shape, -100)  # (B, T)
@@ -136,7 +139,7 @@ class Tag(Recipe):
             row[: len(example.tags)] = [numbers[tag] for tag in example.tags]
         return ids, tags, lengths, spelling
 
-    def length(self, example):
+    def length(self, example: Any) -> int:
         return len(example.words)
 
     # --- results -----------------------------------------------------------------------------------------------------
@@ -145,40 +148,40 @@ class Tag(Recipe):
         """The tags that the model gives to sentences, each a sequence of words."""
         names, allowed = self.facts["tags"], followers(self.facts["tags"], map(tuple, self.facts["seen"]))
         order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-        found: list[list[str]] = [[] for _ in sentences]
+        tags: list[list[str]] = [[] for _ in sentences]
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
             inputs = self._inputs([sentences[i] for i in some])
             best = devices.to_host(self.model.decode(*self.there(inputs), allowed=allowed))  # (B, T)
             for i, row, length in zip(some, best, inputs[1], strict=True):
-                found[i] = [names[tag] for tag in row[:length]]
-        return found
+                tags[i] = [names[tag] for tag in row[:length]]
+        return tags
 
-    def evaluate(self, examples):
-        wanted, given = [example.tags for example in examples], self.tags([example.words for example in examples])
-        scores = entity_scores(wanted, given)
-        every = accuracy([tag for tags in wanted for tag in tags], [tag for tags in given for tag in tags])
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
+        expected, predictions = [example.tags for example in examples], self.tags([example.words for example in examples])
+        scores = entity_scores(expected, predictions)
+        every = accuracy([tag for tags in expected for tag in tags], [tag for tags in predictions for tag in tags])
         by_type = {f"f1_{kind}": score.f1 for kind, score in scores.items() if kind}
         return {"f1": scores[""].f1, "precision": scores[""].precision, "recall": scores[""].recall, "accuracy": every, **by_type}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         """F1 of giving each word the tag that it has most often, whatever stands around it: in these very sentences."""
         counts: dict[str, Counter] = defaultdict(Counter)
         for example in examples:
             for word, tag in zip(example.words, example.tags, strict=True):
                 counts[_key(word)][tag] += 1
         best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
-        given = [[best[_key(word)] for word in example.words] for example in examples]
-        return entity_scores([example.tags for example in examples], given)[""].f1
+        predictions = [[best[_key(word)] for word in example.words] for example in examples]
+        return entity_scores([example.tags for example in examples], predictions)[""].f1
 
-    def samples(self, examples):
-        given = self.tags([example.words for example in examples[:6]])
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
+        predictions = self.tags([example.words for example in examples[:6]])
         return [
             (" ".join(e.words), bracketed(e.words, e.tags), bracketed(e.words, tags))
-            for e, tags in zip(examples[:6], given, strict=True)
+            for e, tags in zip(examples[:6], predictions, strict=True)
         ]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         words = cutting.words(text)
         return bracketed(words, self.tags([words])[0]) if words else ""
 

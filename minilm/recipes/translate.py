@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 
 from minilm.data import pairs
 from minilm.metrics import bleu
 from minilm.recipes import dates
 from minilm.recipes.pairs import OPTIONS, PairRecipe
+from minilm.typing import PathLike
 
 __all__ = ["Translate"]
 
@@ -41,10 +43,10 @@ class Translate(PairRecipe):
         "target": None,
     }
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         return pairs.hold_out(dates.generate(self.options["examples"], seed), seed=seed)
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         if os.path.isfile(path):
             return pairs.hold_out(pairs.read_file(path, columns=self.columns(), bad_rows=self.bad_rows))
         bleu.require()  # now, not after an hour
@@ -52,7 +54,7 @@ class Translate(PairRecipe):
         self.facts = {"metric": "bleu"}
         return (train, validation) if validation else pairs.hold_out(train)
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         if "metric" in self.facts:
             self.suggest(
                 model="transformer",
@@ -75,20 +77,20 @@ class Translate(PairRecipe):
         elif len(train) > 10_000:
             self.suggest(batch=128, **({} if "steps" in self.given else {"minutes": 3.0}))
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         super().prepare(train)
         if "metric" not in self.facts:
             self.facts["metric"] = "exact_match"
             self.facts["commonest"] = Counter(pair.target for pair in train).most_common(1)[0][0]
         self.metric = self.facts["metric"]
 
-    def score(self, given, examples):
-        exact = sum(text == pair.target for text, pair in zip(given, examples, strict=True)) / len(examples)
+    def score(self, predictions: Sequence[str], examples: Sequence) -> dict[str, float]:
+        exact = sum(text == pair.target for text, pair in zip(predictions, examples, strict=True)) / len(examples)
         if self.facts["metric"] == "bleu":
-            return {"bleu": bleu.corpus_bleu(given, [pair.target for pair in examples]), "exact_match": exact}
+            return {"bleu": bleu.corpus_bleu(predictions, [pair.target for pair in examples]), "exact_match": exact}
         return {"exact_match": exact}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         """Of exact match, the commonest target for every source; of BLEU, the source as it is."""
         if self.facts["metric"] == "bleu":
             return bleu.corpus_bleu([pair.source for pair in examples], [pair.target for pair in examples])

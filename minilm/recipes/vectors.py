@@ -20,6 +20,7 @@ from minilm.recipes.cutting import word_pattern
 from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
+from minilm.training.callbacks import Stop
 
 __all__ = ["Pair", "Vectors"]
 
@@ -157,10 +158,10 @@ class Vectors(Recipe):
         config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
         return models.Word2Vec(config, seed=seed)
 
-    def fit(self, train, validation, *, seed, progress, kept=None):
+    def fit(self, train, validation, *, seed, progress, kept=None, callbacks=()):
         """Train word after word; see `minilm.models.Word2Vec.train`."""
-        from minilm.training.interrupt import Stop
-
+        if callbacks:
+            raise ValueError(f"the recipe {self.name} trains in a loop of the kernel, which has no events for callbacks")
         options = self.options
         sentences = []
         for sentence in train:

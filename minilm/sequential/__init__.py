@@ -133,3 +133,7 @@ __all__ = [
     "tokenizer_from_json",
     "utils",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

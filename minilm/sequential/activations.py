@@ -6,11 +6,13 @@ the function gave, and serve recurrent layers too (`minilm.sequential.stepwise`)
 
 from __future__ import annotations
 
-import difflib
+from typing import Any
 
 import numpy as np
 
+from minilm.mistaken import did_you_mean
 from minilm.ops import activations, softmax
+from minilm.typing import Array
 
 __all__ = ["FUNCTIONS", "activation_name", "backward", "forward"]
 
@@ -60,19 +62,17 @@ PAIRS = {
 }
 
 
-def activation_name(given) -> str:
+def activation_name(activation: str | None) -> str:
     """The checked name; None is ``linear``."""
-    if given is None:
+    if activation is None:
         return "linear"
-    if given not in PAIRS and given not in FUNCTIONS:
+    if activation not in PAIRS and activation not in FUNCTIONS:
         known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
-        near = difflib.get_close_matches(str(given), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-        raise ValueError(f"activation must be an activation's name, got {given!r}; {hint}")
-    return given
+        raise ValueError(f"activation must be an activation's name, got {activation!r}; {did_you_mean(activation, known)}")
+    return activation
 
 
-def forward(name: str, x):
+def forward(name: str, x: Array) -> tuple[Array, Any]:
     """Returns (y, saved), both of x's shape or None."""
     if name not in PAIRS:
         y = FUNCTIONS[name][0](x)
@@ -80,7 +80,7 @@ def forward(name: str, x):
     return (x, None) if PAIRS[name] is None else PAIRS[name].forward(x)
 
 
-def backward(name: str, dy, saved):
+def backward(name: str, dy: Array, saved: Any) -> Array:
     """Returns dx, of dy's shape."""
     if name not in PAIRS:
         return dy * FUNCTIONS[name][1](saved)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections.abc import Mapping
 
 from minilm import bars
 
@@ -13,7 +14,7 @@ __all__ = ["Bar", "announced", "text_of"]
 SHOW_SECONDS = 0.2  # between two changes of the bar's numbers, where it takes waiting to know them
 
 
-def text_of(logs) -> str:
+def text_of(logs: Mapping[str, float]) -> str:
     """``"loss: 0.6931 - accuracy: 0.5000"``."""
     return " - ".join(f"{name}: {value:{'.4g' if name == 'learning_rate' else '.4f'}}" for name, value in logs.items())
 
@@ -35,10 +36,10 @@ class Bar:
         Batches so far.
     """
 
-    def __init__(self, verbose, steps: int | None, text: str = ""):
+    def __init__(self, verbose: int | str, steps: int | None, text: str = ""):
         self._verbose, self._text, self.done, self._bar = verbose, text, 0, None
         self._began = self._shown = time.perf_counter()
-        if verbose in (1, "auto", True) and bars.wanted():
+        if verbose in (1, "auto", True) and bars.can_draw():
             self._bar = bars.bar(total=steps, desc=text, leave=False, file=sys.stderr, dynamic_ncols=True)
 
     @property
@@ -46,7 +47,7 @@ class Bar:
         """Whether it is time to show numbers."""
         return self._bar is not None and time.perf_counter() - self._shown > SHOW_SECONDS
 
-    def update(self, logs) -> None:
+    def update(self, logs: Mapping[str, float]) -> None:
         """One batch more; with numbers, if there are any."""
         self.done += 1
         if self._bar is not None:
@@ -60,7 +61,7 @@ class Bar:
         if self._bar is not None:
             self._bar.close()
 
-    def line(self, logs) -> None:
+    def line(self, logs: Mapping[str, float]) -> None:
         """What the epoch gave."""
         if self._verbose:
             seconds = time.perf_counter() - self._began
@@ -69,7 +70,7 @@ class Bar:
 
 
 @contextlib.contextmanager
-def announced(verbose):
+def announced(verbose: int | str) -> list:
     """Inside, a line on stderr says once that kernels are being compiled, where that happens and `verbose` is not 0."""
     if not verbose:
         yield
@@ -77,11 +78,11 @@ def announced(verbose):
     from numba.core import event
 
     class Listener(event.Listener):
-        said = False
+        reported = False
 
         def on_start(self, event):
-            if not self.said and event.data["dispatcher"].py_func.__module__.startswith("minilm."):
-                self.said = True
+            if not self.reported and event.data["dispatcher"].py_func.__module__.startswith("minilm."):
+                self.reported = True
                 print("getting the kernels ready (compiled once, then kept) ...", file=sys.stderr, flush=True)
 
         def on_end(self, event):

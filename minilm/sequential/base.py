@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.layers.base import Layer, generator_of
 from minilm.ops import checks
 from minilm.sequential.initializers import Constant, Initializer
+from minilm.typing import Array, DType, Seed
 
-__all__ = ["UNBUILT", "SequentialLayer", "snake_case", "units"]
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["UNBUILT", "LayerOptions", "SequentialLayer", "snake_case", "units"]
 
 UNBUILT = "give the model an Input, or call build, fit or predict first"
 NO_BATCH = "input_shape must be a tuple of whole numbers or None without the batch, such as (None, 8)"
@@ -23,9 +30,21 @@ def snake_case(name: str) -> str:
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def units(name: str, value) -> int:
+def units(name: str, value: int) -> int:
     """A width: a whole number of at least 1."""
     return checks.whole(name, value, 1, 2**31)
+
+
+class LayerOptions(TypedDict, total=False):
+    """What every layer of `Sequential` takes beside its own arguments; see `SequentialLayer`."""
+
+    name: str | None
+    trainable: bool
+    input_shape: tuple | None
+    batch_input_shape: tuple | None
+    batch_shape: tuple | None
+    input_dim: int | None
+    dtype: DType | None
 
 
 class SequentialLayer(Layer):
@@ -57,20 +76,28 @@ class SequentialLayer(Layer):
     passes_mask = True
     reads_width = True  # whether the weights depend on the last axis of the input
 
-    def __new__(cls, *arguments, **options):
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
         self = super().__new__(cls)
         try:  # the arguments are the configuration, as they were given
             bound = inspect.signature(cls.__init__).bind(self, *arguments, **options)
         except TypeError:
             return self  # a copy, or a call that __init__ is about to refuse
-        given = dict(bound.arguments)
-        given.pop("self", None)
-        given.update(given.pop("options", {}))
-        self._given = given
+        config = dict(bound.arguments)
+        config.pop("self", None)
+        config.update(config.pop("options", {}))
+        self._config = config
         return self
 
     def __init__(
-        self, *, name=None, trainable=True, input_shape=None, batch_input_shape=None, batch_shape=None, input_dim=None, dtype=None
+        self,
+        *,
+        name: str | None = None,
+        trainable: bool = True,
+        input_shape: tuple | None = None,
+        batch_input_shape: tuple | None = None,
+        batch_shape: tuple | None = None,
+        input_dim: int | None = None,
+        dtype: DType | None = None,
     ):
         super().__init__(seed=0)
         if name is not None and (not isinstance(name, str) or not name or "/" in name):
@@ -88,11 +115,11 @@ class SequentialLayer(Layer):
             input_shape = tuple(batch_shape)[1:]
         elif input_shape is None and input_dim is not None:
             input_shape = (input_dim,)
-        self.wanted_shape = None if input_shape is None else (None, *shape_of(input_shape))
+        self.declared_shape = None if input_shape is None else (None, *shape_of(input_shape))
 
     # --- building ----------------------------------------------------------------------------------------------------
 
-    def build(self, shape: tuple, generator=None, dtype=np.float32) -> tuple:
+    def build(self, shape: tuple, generator: Seed = None, dtype: DType = np.float32) -> tuple:
         """Make the weights for inputs of `shape`, the batch (None) included; returns the shape of the outputs."""
         if self.built:
             raise ValueError(f"layer {self.label()} is built already; a layer stands in one place of one model")
@@ -119,7 +146,7 @@ class SequentialLayer(Layer):
         """The shape of the outputs for inputs of `shape`, the batch (None) included."""
         return tuple(shape)
 
-    def compute_mask(self, x, mask=None):
+    def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
         """The mask of the outputs."""
         return mask if self.passes_mask else None
 
@@ -133,20 +160,20 @@ class SequentialLayer(Layer):
         """Copies of the weights, in Keras's order and orientation."""
         return []
 
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Copy weights in, in Keras's order and orientation; ValueError where their number or a shape differs."""
         self.assign([np.asarray(weight) for weight in self.check_weights(weights)])
 
-    def check_weights(self, weights) -> list[np.ndarray]:
+    def check_weights(self, weights: Sequence[ArrayLike]) -> list:
         """The weights as arrays; ValueError or TypeError unless they are this layer's in number, shape and kind."""
-        wanted = self.weight_shapes()
+        shapes = self.weight_shapes()
         weights = [weight if hasattr(weight, "dtype") else np.asarray(weight) for weight in weights]
         if not self.built:
             raise ValueError(f"layer {self.label()} has no weights yet: {UNBUILT}")
-        if len(weights) != len(wanted):
-            names = ", ".join(f"{name} {shape}" for name, shape in wanted.items()) or "none"
-            raise ValueError(f"layer {self.label()} has {len(wanted)} weights ({names}), got {len(weights)}")
-        for (name, shape), weight in zip(wanted.items(), weights, strict=True):
+        if len(weights) != len(shapes):
+            names = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "none"
+            raise ValueError(f"layer {self.label()} has {len(shapes)} weights ({names}), got {len(weights)}")
+        for (name, shape), weight in zip(shapes.items(), weights, strict=True):
             if weight.shape != shape:
                 raise ValueError(f"{name} of layer {self.label()} must have shape {shape}, got {checks.describe(weight)}")
             if weight.dtype.kind not in "fiu":
@@ -169,23 +196,23 @@ class SequentialLayer(Layer):
 
     def get_config(self) -> dict:
         """The constructor's arguments that were given, as JSON can hold them, and the name."""
-        given = {key: value for key, value in self._given.items() if key != "weights" and not _is_table(value)}
-        found = {key: encoded(key, value, self) for key, value in given.items()}
-        return {**found, "name": self.name}
+        config = {key: value for key, value in self._config.items() if key != "weights" and not _is_table(value)}
+        as_json = {key: encoded(key, value, self) for key, value in config.items()}
+        return {**as_json, "name": self.name}
 
     def settings(self) -> str:
-        shown = {key: value for key, value in self._given.items() if not isinstance(value, (np.ndarray, Layer))}
+        shown = {key: value for key, value in self._config.items() if not isinstance(value, (np.ndarray, Layer))}
         return ", ".join(f"{key}={value!r}" for key, value in shown.items())
 
 
-def shape_of(given) -> tuple:
+def shape_of(shape) -> tuple:
     """A shape that a user gave, as a tuple of int and None."""
-    parts = (given,) if isinstance(given, (int, np.integer)) else given
+    parts = (shape,) if isinstance(shape, (int, np.integer)) else shape
     if not isinstance(parts, (tuple, list)):
-        raise TypeError(f"{NO_BATCH}; got {given!r}")
+        raise TypeError(f"{NO_BATCH}; got {shape!r}")
     for part in parts:
         if part is not None and (isinstance(part, bool) or not isinstance(part, (int, np.integer)) or part < 1):
-            raise ValueError(f"{NO_BATCH}; got {given!r}")
+            raise ValueError(f"{NO_BATCH}; got {shape!r}")
     return tuple(None if part is None else int(part) for part in parts)
 
 

@@ -138,10 +138,10 @@ class Stream(_Epochs):
     class_weight : dict, optional
     """
 
-    def __init__(self, model, name: str, given, steps: int | None = None, class_weight=None):
-        self._model, self._name, self._given, self.steps, self._class_weight = model, name, given, steps, class_weight
-        self.in_a_pass = len(given) if hasattr(given, "__len__") else None
-        self.once = hasattr(given, "__next__")
+    def __init__(self, model, name: str, source, steps: int | None = None, class_weight=None):
+        self._model, self._name, self._source, self.steps, self._class_weight = model, name, source, steps, class_weight
+        self.in_a_pass = len(source) if hasattr(source, "__len__") else None
+        self.once = hasattr(source, "__next__")
         self._raw = self._fresh(None)
         self._ahead = next(self._raw, None)
         if self._ahead is None:
@@ -150,11 +150,11 @@ class Stream(_Epochs):
 
     def _fresh(self, rng) -> Iterator:
         """The batches as they are given: anew, but for a generator, which goes on."""
-        given = self._given
-        if _indexed(given):
-            order = range(len(given)) if rng is None else rng.permutation(len(given))
-            return (given[int(number)] for number in order)
-        return iter(given)
+        source = self._source
+        if _indexed(source):
+            order = range(len(source)) if rng is None else rng.permutation(len(source))
+            return (source[int(number)] for number in order)
+        return iter(source)
 
     def _prepared(self, batch) -> Data:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
@@ -165,17 +165,17 @@ class Stream(_Epochs):
     def passed(self, rng):
         """The batches of one pass; of a generator, those that are left."""
         ahead, self._ahead = self._ahead, None
-        unordered = ahead is not None and (rng is None or not _indexed(self._given))
+        unordered = ahead is not None and (rng is None or not _indexed(self._source))
         for batch in itertools.chain([ahead], self._raw) if unordered else self._fresh(rng):
             yield self._prepared(batch)
-        if hasattr(self._given, "on_epoch_end"):
-            self._given.on_epoch_end()
+        if hasattr(self._source, "on_epoch_end"):
+            self._source.on_epoch_end()
 
 
-def stream_of(model, name: str, given, steps: int | None, class_weight=None, **beside) -> Stream:
+def stream_of(model, name: str, source, steps: int | None, class_weight=None, **beside) -> Stream:
     """The stream of what gives batches, beside which no other argument may say what it gives itself."""
     refuse_beside(name, **beside)
-    return Stream(model, name, given, steps, class_weight)
+    return Stream(model, name, source, steps, class_weight)
 
 
 def refuse_beside(name: str, **beside) -> None:
@@ -185,12 +185,12 @@ def refuse_beside(name: str, **beside) -> None:
             raise ValueError(f"{name} gives whole batches (x, y) or (x, y, sample_weight): {argument} is for arrays")
 
 
-def inputs_of(name: str, given, size: int, steps: int | None) -> Iterator[np.ndarray]:
+def inputs_of(name: str, source, size: int, steps: int | None) -> Iterator[np.ndarray]:
     """The inputs alone, for predict: batches of an array's rows, or x of the batches x, (x,), (x, y) ... that something gives."""
-    if not gives_batches(given):
-        x = as_inputs(name, given)
+    if not gives_batches(source):
+        x = as_inputs(name, source)
         batches = (x[start : start + size] for start in range(0, len(x), size))
     else:
-        raw = (given[number] for number in range(len(given))) if _indexed(given) else iter(given)
+        raw = (source[number] for number in range(len(source))) if _indexed(source) else iter(source)
         batches = (as_inputs(name, batch[0] if isinstance(batch, tuple) else batch) for batch in raw)
     return itertools.islice(batches, steps)

@@ -13,13 +13,14 @@ so that under a mask the loss is the mean over the steps that count.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices
 from minilm.ops import checks
-from minilm.random import Key
+from minilm.random import Key, at
 from minilm.sequential import activations
 from minilm.sequential.core import Embedding
 from minilm.sequential.data import targets
@@ -27,6 +28,7 @@ from minilm.sequential.losses import Loss, loss_of
 from minilm.sequential.metrics import Metric, metric_of
 from minilm.sequential.optimizers import Optimizer, optimizer_of
 from minilm.sequential.stack import Stack
+from minilm.typing import Array, DType, Scalar, Seed
 
 __all__ = ["Compiled", "Saved"]
 
@@ -45,7 +47,7 @@ class Saved(NamedTuple):
 class Compiled(Stack):
     """What `Sequential` is apart from its loops. Parameters are those of `Stack`."""
 
-    def __init__(self, name: str, *, dtype=np.float32, seed=None):
+    def __init__(self, name: str, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(name, dtype=dtype, seed=seed)
         self.loss: Loss = None  # type: ignore[assignment]
         self.optimizer: Optimizer = None  # type: ignore[assignment]
@@ -57,7 +59,7 @@ class Compiled(Stack):
         if self.optimizer is not None:
             self.optimizer.release(self._owner)
 
-    def to(self, where) -> Compiled:
+    def to(self, where: str | DType) -> Compiled:
         """See `Sequential.to`."""
         moved = isinstance(where, str) and self.optimizer is not None and self.optimizer.belongs_to(self._owner)
         state = self.optimizer.state_dict() if moved else None
@@ -66,7 +68,13 @@ class Compiled(Stack):
             self._bind_optimizer(state)
         return self
 
-    def compile(self, optimizer="rmsprop", loss=None, metrics=None, **others) -> None:
+    def compile(
+        self,
+        optimizer: str | Optimizer | type = "rmsprop",
+        loss: str | Loss | type | None = None,
+        metrics: list | str | Metric | Callable | None = None,
+        **others: Any,
+    ) -> None:
         """Choose loss, optimizer and metrics.
 
         Parameters
@@ -112,7 +120,7 @@ class Compiled(Stack):
         if not self.compiled:
             raise ValueError(f"{what} needs a loss and an optimizer: call compile(loss=..., optimizer=...) first")
 
-    def run(self, x, *, key: Key | None = None, logits: bool = False):
+    def run(self, x: Array, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Array | None, list]:
         """Through all layers.
 
         Returns
@@ -126,9 +134,7 @@ class Compiled(Stack):
         x = x if x.dtype == self.dtype or isinstance(self.layers[0], Embedding) else x.astype(self.dtype)
         mask, parts = None, []
         for number, layer in enumerate(self.layers):
-            options: dict[str, Any] = {
-                "key": None if key is None else key.fold(number),
-            }
+            options: dict[str, Any] = {"key": at(key, f"layers.{number}")}
             if logits and layer is self.layers[-1]:
                 options["logits"] = True
             following = layer.compute_mask(x, mask)
@@ -141,7 +147,7 @@ class Compiled(Stack):
         """Whether the loss is computed from what the last activation is applied to."""
         return not self.loss.from_logits and getattr(self.layers[-1], "activation", None) == self.loss.follows != ""
 
-    def forward(self, x, y, sample_weight=None, *, key: Key | None = None):
+    def forward(self, x: Array, y: Array, sample_weight: Array | None = None, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
         Parameters
@@ -178,7 +184,7 @@ class Compiled(Stack):
         loss = np.sum(np.where(weights == 0, 0, values) * weights, dtype=np.float64).astype(values.dtype)
         return loss, Saved(parts, saved, weights, outputs, mask, logits)
 
-    def backward(self, saved) -> None:
+    def backward(self, saved: Saved) -> None:
         """Add the gradients of the loss by all parameters to their buffer."""
         dy = self.loss.backward(saved.dvalues, saved.loss)
         for layer, part in zip(reversed(self.layers), reversed(saved.parts), strict=True):
@@ -186,7 +192,7 @@ class Compiled(Stack):
                 raise ValueError(f"layer {layer.label()} stands before a layer that takes ids, so it has no gradient")
             dy = layer.backward(dy, part)
 
-    def probabilities(self, saved) -> np.ndarray:
+    def probabilities(self, saved: Saved) -> np.ndarray:
         """The outputs after the last activation."""
         if not saved.logits:
             return saved.outputs
@@ -220,7 +226,7 @@ class Compiled(Stack):
         if state:
             self.optimizer.load_state_dict(state)
 
-    def update(self):
+    def update(self) -> float | None:
         """One step of the optimizer on the gradients, frozen layers left out; their norm, where it is clipped globally."""
         self.ready_optimizer()
         for layer in self.layers:

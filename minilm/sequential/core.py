@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.ops import checks, dropout, embedding, linear
 from minilm.ops.workspace import scratch
+from minilm.random import Key
 from minilm.sequential import activations
-from minilm.sequential.base import SequentialLayer, shape_of, units
+from minilm.sequential.base import LayerOptions, SequentialLayer, shape_of, units
 from minilm.sequential.initializers import initializer
+from minilm.typing import Array, DType, Ids
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Activation", "Dense", "Dropout", "Embedding", "Input", "SpatialDropout1D"]
 
@@ -23,7 +32,14 @@ class Input:
         Without the batch; None for an axis of any length.
     """
 
-    def __init__(self, shape=None, batch_shape=None, batch_size=None, dtype=None, name=None):
+    def __init__(
+        self,
+        shape: tuple | None = None,
+        batch_shape: tuple | None = None,
+        batch_size: int | None = None,
+        dtype: DType | None = None,
+        name: str | None = None,
+    ):
         if (shape is None) == (batch_shape is None):
             raise ValueError(f"Input wants shape or batch_shape, got shape={shape!r}, batch_shape={batch_shape!r}")
         self.shape = (None, *shape_of(tuple(batch_shape)[1:] if shape is None else shape))
@@ -57,14 +73,14 @@ class Embedding(SequentialLayer):
 
     def __init__(
         self,
-        input_dim,
-        output_dim,
-        embeddings_initializer="uniform",
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: str | Callable = "uniform",
         *,
-        mask_zero=False,
-        input_length=None,
-        weights=None,
-        **options,
+        mask_zero: bool = False,
+        input_length: int | None = None,
+        weights: Sequence[ArrayLike] | None = None,
+        **options: Unpack[LayerOptions],
     ):
         shapes = ("input_shape", "batch_input_shape", "batch_shape")
         self.input_length = None  # where it alone says what the input is like
@@ -76,32 +92,32 @@ class Embedding(SequentialLayer):
         self._initialise = initializer("embeddings_initializer", embeddings_initializer)
         self._start = None if weights is None else [np.asarray(weight) for weight in weights]
 
-    def make(self, shape):
+    def make(self, shape: tuple) -> None:
         self.parameter("embeddings", (self.input_dim, self.output_dim), self._initialise)
         if self._start is not None:
             self.built = True  # set_weights asks for it
             self.set_weights(self._start)
             self._start = None
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple) -> tuple:
         return (*shape, self.output_dim)
 
-    def compute_mask(self, x, mask=None):
+    def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
         return x != 0 if self.mask_zero else None
 
-    def forward(self, x, mask=None, *, key=None):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Vectors of the ids x (B, T) as (B, T, output_dim), in time order in memory, which is what a recurrent layer reads."""
         ids = self.checked(x)
         y, saved = embedding.forward(ids.T if ids.ndim == 2 else ids, self.embeddings.value)
         return y.transpose(1, 0, 2) if ids.ndim == 2 else y, saved
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
         dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
         with scratch():
             self.embeddings.accumulate(embedding.backward(checks.kernel_ready(dy), saved))
 
-    def checked(self, x):
+    def checked(self, x: Array) -> Ids:
         """x as ids; ValueError names the first that is none, and where it stands."""
         if devices.on_gpu(x):
             if not checks.trusted(x):
@@ -120,13 +136,13 @@ class Embedding(SequentialLayer):
             raise ValueError(f"layer {self.label()} has input_dim={self.input_dim}, but x[{place}] is {x[where]}{hint}")
         return x
 
-    def weight_shapes(self):
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         return {"embeddings": (self.input_dim, self.output_dim)}
 
-    def get_weights(self):
+    def get_weights(self) -> list[np.ndarray]:
         return [np.array(devices.to_host(self.embeddings.value))] if self.built else []
 
-    def assign(self, weights):
+    def assign(self, weights: list[np.ndarray]) -> None:
         self.embeddings.value = weights[0]
 
 
@@ -149,12 +165,12 @@ class Dense(SequentialLayer):
 
     def __init__(
         self,
-        units,
-        activation=None,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        bias_initializer="zeros",
-        **options,
+        units: int,
+        activation: str | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | Callable = "glorot_uniform",
+        bias_initializer: str | Callable = "zeros",
+        **options: Unpack[LayerOptions],
     ):
         super().__init__(**options)
         self.units = checks.whole("units", units, 1, 2**31)
@@ -163,27 +179,27 @@ class Dense(SequentialLayer):
         self._initialise = initializer("kernel_initializer", kernel_initializer)
         self._initialise_bias = initializer("bias_initializer", bias_initializer)
 
-    def check_rank(self, shape):
+    def check_rank(self, shape: tuple) -> None:
         if len(shape) < 2 or shape[-1] is None:
             raise ValueError(f"layer {self.label()} wants inputs of shape (batch, ..., features) with a known width, got {shape}")
 
-    def make(self, shape):
+    def make(self, shape: tuple) -> None:
         D = shape[-1]
         self.parameter("weight", (self.units, D), lambda generator, _: self._initialise(generator, (D, self.units)).T)
         self.bias = None
         if self.use_bias:
             self.parameter("bias", (self.units,), self._initialise_bias)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple) -> tuple:
         return (*shape[:-1], self.units)
 
-    def forward(self, x, mask=None, *, key=None, logits=False):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Any]:
         """Returns y (..., units), or with `logits` what the activation would be applied to, and what `backward` needs."""
         z, mapped = linear.forward(x, self.weight.value, self.bias.value if self.use_bias else None)
         y, activated = (z, None) if logits else activations.forward(self.activation, z)
         return y, (mapped, activated, logits)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (..., inputs)."""
         mapped, activated, logits = saved
         dz = dy if logits else activations.backward(self.activation, dy, activated)  # (..., units)
@@ -193,18 +209,18 @@ class Dense(SequentialLayer):
             self.bias.accumulate(db)
         return dx
 
-    def weight_shapes(self):
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.built:
             return {}
         return {"kernel": self.weight.shape[::-1], **({"bias": (self.units,)} if self.use_bias else {})}
 
-    def get_weights(self):
+    def get_weights(self) -> list[np.ndarray]:
         if not self.built:
             return []
         weights = [self.weight.value.T, *([self.bias.value] if self.use_bias else [])]
         return [np.array(weight, order="C") for weight in devices.to_host(weights)]
 
-    def assign(self, weights):
+    def assign(self, weights: list[np.ndarray]) -> None:
         self.weight.value = weights[0].T
         if self.use_bias:
             self.bias.value = weights[1]
@@ -213,16 +229,16 @@ class Dense(SequentialLayer):
 class Activation(SequentialLayer):
     """y = activation(x)."""
 
-    def __init__(self, activation, **options):
+    def __init__(self, activation: str | None, **options: Unpack[LayerOptions]):
         super().__init__(**options)
         self.activation = activations.activation_name(activation)
 
-    def forward(self, x, mask=None, *, key=None, logits=False):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None, logits: bool = False) -> tuple[Array, Any]:
         """Returns y of x's shape, or with `logits` x itself, and what `backward` needs."""
         y, activated = (x, None) if logits else activations.forward(self.activation, x)
         return y, (activated, logits)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         activated, logits = saved
         return dy if logits else activations.backward(self.activation, dy, activated)
 
@@ -240,27 +256,27 @@ class Dropout(SequentialLayer):
 
     shared_axis: int | None = None
 
-    def __init__(self, rate, seed=None, **options):
+    def __init__(self, rate: float, seed: int | None = None, **options: Unpack[LayerOptions]):
         super().__init__(**options)
         self.rate = checks.number("rate", rate, 0, 1, high_open=True)
 
-    def forward(self, x, mask=None, *, key=None):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y of x's shape (x itself without a key), and what `backward` needs."""
         if key is None or self.rate == 0:
             return x, None
         # x of a recurrent layer lies in time order in memory: the mask is drawn for that order, without a copy
-        turned = x.ndim == 3 and not x.flags.c_contiguous
-        x = x.transpose(1, 0, 2) if turned else x
+        transposed = x.ndim == 3 and not x.flags.c_contiguous
+        x = x.transpose(1, 0, 2) if transposed else x
         axis = self.shared_axis
-        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if turned and axis == 1 else axis)
-        return y.transpose(1, 0, 2) if turned else y, (saved, turned)
+        y, saved = dropout.forward(x, self.rate, key, shared_axis=1 - axis if transposed and axis == 1 else axis)
+        return y.transpose(1, 0, 2) if transposed else y, (saved, transposed)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         if saved is None:
             return dy
-        dropped, turned = saved
-        dx = dropout.backward(dy.transpose(1, 0, 2) if turned else dy, dropped)
-        return dx.transpose(1, 0, 2) if turned else dx
+        dropped, transposed = saved
+        dx = dropout.backward(dy.transpose(1, 0, 2) if transposed else dy, dropped)
+        return dx.transpose(1, 0, 2) if transposed else dx
 
 
 class SpatialDropout1D(Dropout):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.ops import checks
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["Data", "as_inputs", "prepared", "to_categorical", "weighted"]
 
@@ -19,17 +23,17 @@ class Data(NamedTuple):
     y: np.ndarray  # (N, ...)
     weight: np.ndarray | None  # (N,) or (N, T)
 
-    def rows(self, where) -> Data:
+    def rows(self, where: Any) -> Data:
         """Some of the rows."""
         return Data(self.x[where], self.y[where], None if self.weight is None else self.weight[where])
 
 
-def as_inputs(name: str, given) -> np.ndarray:
+def as_inputs(name: str, values: Any) -> np.ndarray:
     """Numbers of any kind as an array with at least one axis."""
-    if hasattr(given, "__next__") or (hasattr(given, "__iter__") and not hasattr(given, "__len__")):
-        raise TypeError(f"{name} must be an array, got {type(given).__name__}")
+    if hasattr(values, "__next__") or (hasattr(values, "__iter__") and not hasattr(values, "__len__")):
+        raise TypeError(f"{name} must be an array, got {type(values).__name__}")
     try:
-        array = np.asarray(given)
+        array = np.asarray(values)
     except ValueError:  # lists of unequal length
         array = np.empty(0, object)
     if array.dtype.kind == "O":
@@ -37,11 +41,11 @@ def as_inputs(name: str, given) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise TypeError(f"{name} must hold numbers, got {checks.describe(array)}; a Tokenizer makes numbers of texts")
     if array.ndim == 0:
-        raise ValueError(f"{name} must have an axis of rows, got {checks.describe(given)}")
+        raise ValueError(f"{name} must have an axis of rows, got {checks.describe(values)}")
     return array
 
 
-def prepared(model, x, y, sample_weight=None) -> Data:
+def prepared(model: Sequential, x: Any, y: Any, sample_weight: Any = None) -> Data:
     """x, y and weights checked against each other and against the model, which is built for x where it is not yet."""
     if y is None:
         raise ValueError("y is missing: fit and evaluate want inputs x and targets y")
@@ -60,7 +64,7 @@ def prepared(model, x, y, sample_weight=None) -> Data:
     return Data(x, y, weight)
 
 
-def weighted(model, data: Data, class_weight: dict | None) -> Data:
+def weighted(model: Sequential, data: Data, class_weight: dict | None) -> Data:
     """The examples with the weights of their classes: for training, not for what is measured."""
     if class_weight is None:
         return data
@@ -121,38 +125,38 @@ def _class_numbers(model, y, C: int) -> np.ndarray:
     return y
 
 
-def _refuse(model, y, output, wanted) -> None:
+def _refuse(model, y, output, expected) -> None:
     """Say why targets do not fit, in terms of the layers."""
     last = model.layers[-1]
     shown = (None, *output[1:])
-    says = f"{model.loss.name} wants targets of shape {wanted}, got y of shape {y.shape}: layer {last.label()} gives {shown}"
+    message = f"{model.loss.name} wants targets of shape {expected}, got y of shape {y.shape}: layer {last.label()} gives {shown}"
     reducing = [layer for layer in model.layers if getattr(layer, "return_sequences", True) is False]
     sparse = model.loss.sparse
     if sparse and y.shape == output and (y.sum(axis=-1) == 1).all():
-        raise ValueError(f"{says}; for one-hot targets the loss is categorical_crossentropy")
+        raise ValueError(f"{message}; for one-hot targets the loss is categorical_crossentropy")
     if sparse and y.ndim == len(output) + 1 and y.shape[-1] == 1:
         y = y[..., 0]
     steps = y.ndim == len(output) if sparse else y.ndim == len(output) + 1
     if steps and len(output) == 2 and y.ndim >= 2 and reducing:
         layer = reducing[-1]
         raise ValueError(
-            f"{says}, one for each row, but y has {y.shape[1]} for each row. Layer {layer.label()} gives its last step alone, "
+            f"{message}, one for each row, but y has {y.shape[1]} for each row. Layer {layer.label()} gives its last step alone, "
             f"{layer.output_shape}; for a target at every time step make it with return_sequences=True"
         )
     if len(output) == 3 and (y.ndim == 1 or (y.ndim == 2 and (not sparse or y.shape[-1] == 1))):
-        found = [layer for layer in model.layers if getattr(layer, "return_sequences", False)]
-        hint = f"; for one target a row make layer {found[-1].label()} with return_sequences=False" if found else ""
-        raise ValueError(f"{says}, one for each time step, but y has one for each row{hint}")
+        recurrent = [layer for layer in model.layers if getattr(layer, "return_sequences", False)]
+        hint = f"; for one target a row make layer {recurrent[-1].label()} with return_sequences=False" if recurrent else ""
+        raise ValueError(f"{message}, one for each time step, but y has one for each row{hint}")
     if len(output) == 3 and y.ndim >= 2 and y.shape[1] != output[1]:
-        raise ValueError(f"{says}: x has {output[1]} time steps and y has {y.shape[1]}; pad both to one length")
+        raise ValueError(f"{message}: x has {output[1]} time steps and y has {y.shape[1]}; pad both to one length")
     if not sparse and y.shape == output[:-1] and "categorical" in model.loss.name:
-        raise ValueError(f"{says}; for class numbers the loss is sparse_categorical_crossentropy; or use to_categorical")
+        raise ValueError(f"{message}; for class numbers the loss is sparse_categorical_crossentropy; or use to_categorical")
     if y.shape[:-1] == output[:-1]:
-        raise ValueError(f"{says}; the last layer must be {y.shape[-1]} wide for these targets")
-    raise ValueError(says)
+        raise ValueError(f"{message}; the last layer must be {y.shape[-1]} wide for these targets")
+    raise ValueError(message)
 
 
-def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
+def to_categorical(y: ArrayLike, num_classes: int | None = None) -> np.ndarray:
     """Class numbers (...) as one-hot rows (..., num_classes) of float32."""
     y = np.asarray(y)
     if y.dtype.kind == "f" and (y == np.floor(y)).all():
@@ -162,6 +166,6 @@ def to_categorical(y, num_classes: int | None = None) -> np.ndarray:
     if num_classes is None:
         num_classes = int(y.max()) + 1 if y.size else 0
     y = checks.ids("y", y, checks.whole("num_classes", num_classes, 0, 2**31))
-    found = np.zeros((*y.shape, num_classes), np.float32)
-    np.put_along_axis(found, y[..., None], 1, axis=-1)
-    return found
+    one_hot = np.zeros((*y.shape, num_classes), np.float32)
+    np.put_along_axis(one_hot, y[..., None], 1, axis=-1)
+    return one_hot

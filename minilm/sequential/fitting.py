@@ -1,4 +1,4 @@
-"""The loop of fit.
+"""The loop of fit: that of `minilm.training.loop`, epoch after epoch.
 
 It takes arrays of the host, or what gives such batches (`minilm.sequential.batches`); for a model on a GPU see
 `minilm.sequential.measuring`.
@@ -7,22 +7,24 @@ It takes arrays of the host, or what gives such batches (`minilm.sequential.batc
 from __future__ import annotations
 
 import contextlib
+import math
 import warnings
 
 import numpy as np
 
-from minilm import devices
+from minilm import devices, training
 from minilm.ops import checks
-from minilm.ops.workspace import Workspace
 from minilm.random import Key
 from minilm.sequential.bar import Bar, announced
 from minilm.sequential.batches import Rows, gives_batches, size_of, steps_of, stream_of
 from minilm.sequential.callback import History, attached, notify
 from minilm.sequential.data import Data, prepared, weighted
 from minilm.sequential.measuring import Course, measured
-from minilm.training.device import uploader
+from minilm.training.loop import quiet
 
 __all__ = ["fit", "train_batch"]
+
+CALLER = 6  # who called Sequential.fit, seen from `_ran_out` and `_validated`, for warnings
 
 
 def fit(
@@ -61,6 +63,7 @@ def fit(
     verbose : {"auto", 0, 1, 2}
         0: nothing; 1 and auto: a bar and a line for each epoch; 2: a line.
     callbacks : list of Callback, optional
+        Of `minilm.sequential`, as Keras has them; or of `minilm.training`, which hear of steps.
     validation_split : float
         In [0, 1): this part of the rows, the last ones, is not trained on but measured after each epoch.
     validation_data : tuple (x, y) or (x, y, sample_weight), or what gives batches, optional
@@ -100,31 +103,111 @@ def fit(
         held = _held(model, given, size, validation_batch_size, steps_of("validation_steps", validation_steps))
     model.ready_optimizer()
     history = History()
-    watching = attached(model, [*(callbacks or []), history])
+    events = [callback for callback in callbacks or [] if isinstance(callback, training.Callback)]
+    watching = attached(model, [*(callback for callback in callbacks or [] if callback not in events), history])
     for callback in watching:
         callback.set_params({"epochs": epochs, "steps": source.length, "verbose": verbose})
     model.history, model.stop_training = history, False
-    workspace, logs = Workspace(), {}
-    with announced(verbose), model.parameters.clean_after_error():
-        notify(watching, "on_train_begin")
-        for epoch in range(initial_epoch, epochs):
-            notify(watching, "on_epoch_begin", epoch)
-            # another order in each epoch, in each call, and in a run that goes on the one it would have had
-            rng = np.random.default_rng([model.seed, epoch, model.optimizer.iterations]) if shuffle else None
-            with contextlib.closing(Bar(verbose, source.length, f"Epoch {epoch + 1}/{epochs}")) as bar:
-                logs = _epoch(model, source.epoch(rng), watching, workspace, bar)
-            if bar.done < (source.steps or 1) and not model.stop_training:
-                _ran_out(model, source, bar.done, epoch)
-                if not bar.done:
-                    break
-            if held is not None and (epoch + 1) % validation_freq == 0:
-                logs.update(_validated(model, held, watching, epoch))
-            notify(watching, "on_epoch_end", epoch, logs)
-            bar.line(logs)
-            if model.stop_training:
-                break
-        notify(watching, "on_train_end", logs)
+    loop = FitLoop(model, source, watching, events, range(initial_epoch, epochs), verbose, shuffle, held, validation_freq)
+    with announced(verbose):
+        loop.run(KerasCallbacks(watching))
     return history
+
+
+class FitLoop(training.Loop):
+    """The loop of fit: its batches are those of one epoch after the other.
+
+    Parameters
+    ----------
+    model : Sequential
+    source : Rows or Stream
+        The batches to train on.
+    watching : list of minilm.sequential.Callback
+        They hear of epochs here, of steps through `KerasCallbacks`.
+    callbacks : iterable of minilm.training.Callback
+    epochs : range
+    verbose, shuffle
+    held : Rows or Stream, optional
+        The batches to measure on, after every `validation_freq` epochs.
+
+    Attributes
+    ----------
+    batch : int
+        The number of the batch, which counts from 0 in every epoch.
+    course : Course
+        Of the epoch.
+    bar : Bar
+        Of the epoch.
+    logs : dict
+        Of the last epoch.
+    """
+
+    def __init__(self, model, source, watching, callbacks, epochs: range, verbose, shuffle: bool, held, validation_freq: int):
+        super().__init__(model, model.optimizer, source, seed=model.seed, callbacks=callbacks)
+        self._keras, self._epochs, self._verbose, self._shuffle = watching, epochs, verbose, shuffle
+        self._held, self._validation_freq = held, validation_freq
+        self.batch, self.course, self.logs = 0, Course(model), {}
+
+    def stream(self):
+        model, source, watching = self.model, self.batches, self._keras
+        for epoch in self._epochs:
+            notify(watching, "on_epoch_begin", epoch)
+            self.course = Course(model)
+            # another order in each epoch, in each call, and in a run that goes on the one it would have had
+            rng = np.random.default_rng([model.seed, epoch, model.optimizer.iterations]) if self._shuffle else None
+            with contextlib.closing(Bar(self._verbose, source.length, f"Epoch {epoch + 1}/{self._epochs.stop}")) as self.bar:
+                for self.batch, batch in enumerate(source.epoch(rng)):
+                    yield batch
+                    if model.stop_training:
+                        break
+                self.logs = self.course.logs()
+            if self.bar.done < (source.steps or 1) and not model.stop_training:
+                _ran_out(model, source, self.bar.done, epoch)
+                if not self.bar.done:
+                    return
+            if self._held is not None and (epoch + 1) % self._validation_freq == 0:
+                values = _validated(model, self._held, watching, epoch)
+                self.logs.update(values)
+                self.notify("on_validation_end", values)
+            notify(watching, "on_epoch_end", epoch, self.logs)
+            self.bar.line(self.logs)
+            if model.stop_training:
+                return
+
+    def step(self, batch: Data) -> tuple:
+        rate = self.optimizer.learning_rate
+        self.lr = math.nan if callable(rate) else rate  # the optimizer alone calls it, once a step
+        with self.workspace.step():
+            return _step(self.model, self._upload(batch), self.course)
+
+    def check(self, step: int, loss, norm) -> None:
+        """A loss that is not finite is a callback's business, see `TerminateOnNaN`; of the norm `Course` takes care."""
+
+    def stop(self) -> None:
+        super().stop()
+        self.model.stop_training = True
+
+
+class KerasCallbacks(training.Callback):
+    """Tells callbacks of `minilm.sequential` of the events of the loop, and shows the epoch's bar."""
+
+    def __init__(self, watching):
+        self._watching = watching
+        self._every_batch = any(callback.wants_every_batch for callback in watching)
+
+    def on_train_begin(self, loop):
+        notify(self._watching, "on_train_begin")
+
+    def on_step_begin(self, loop):
+        notify(self._watching, "on_train_batch_begin", loop.batch)
+
+    def on_step_end(self, loop):
+        logs = loop.course.logs() if self._every_batch or loop.course.due or loop.bar.due else {}
+        notify(self._watching, "on_train_batch_end", loop.batch, logs)
+        loop.bar.update(logs)
+
+    def on_train_end(self, loop):
+        notify(self._watching, "on_train_end", loop.logs)
 
 
 def _ran_out(model, source, done: int, epoch: int) -> None:
@@ -132,14 +215,14 @@ def _ran_out(model, source, done: int, epoch: int) -> None:
     model.stop_training = source.once or not done
     then = ": training ends" if model.stop_training else ""
     says = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
-    warnings.warn(says, stacklevel=4)
+    warnings.warn(says, stacklevel=CALLER)
 
 
 def _validated(model, held, watching, epoch: int) -> dict[str, float]:
     """What is measured after an epoch, by the names that History has for it; nothing, with a warning, of no batches."""
     values = measured(model, held, watching)
     if values is None:
-        warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=4)
+        warnings.warn(f"validation_data gives no more batches after epoch {epoch + 1}", stacklevel=CALLER)
     return {f"val_{name}": value for name, value in (values or {}).items()}
 
 
@@ -165,35 +248,20 @@ def _held(model, given, size: int, batch_size: int | None, steps: int | None):
     return Rows(given, size, steps)
 
 
-def _epoch(model, batches, watching, workspace, bar) -> dict[str, float]:
-    """Train on some batches; the mean loss and the metrics."""
-    course, upload = Course(model), uploader(model.device)
-    shown = any(callback.wants_every_batch for callback in watching)
-    for number, batch in enumerate(batches):
-        notify(watching, "on_train_batch_begin", number)
-        with workspace.step():
-            _step(model, upload(batch), course)
-        logs = course.logs() if shown or course.due or bar.due else {}
-        notify(watching, "on_train_batch_end", number, logs)
-        bar.update(logs)
-        if model.stop_training:
-            break
-    return course.logs()
-
-
-def _step(model, batch: Data, course: Course) -> None:
-    """Train on a batch, which lies where the model does; loss and metrics are those before the step."""
-    with np.errstate(over="ignore", invalid="ignore"), devices.ids_are_checked():
-        key = Key(model.seed, model.optimizer.iterations)
-        loss, saved = model.forward(batch.x, batch.y, batch.weight, key=key)
+def _step(model, batch: Data, course: Course) -> tuple:
+    """Train on a batch, which lies where the model does; loss and metrics are those before the step. The loss, and the norm."""
+    with devices.ids_are_checked():
+        loss, saved = model.forward(batch.x, batch.y, batch.weight, key=Key(model.seed, model.optimizer.iterations))
         course.count(model, batch, loss, saved)
         model.backward(saved)
-        course.stepped(model.update())
+        norm = model.update()
+        course.stepped(norm)
+    return loss, norm
 
 
 def train_batch(model, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
     course = Course(model)
-    with model.parameters.clean_after_error():
+    with model.parameters.clean_after_error(), quiet():
         _step(model, devices.to(model.device, batch), course)
     return course.logs()

@@ -17,7 +17,8 @@ import contextlib
 import io
 import json
 import zipfile
-from typing import NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -29,10 +30,13 @@ from minilm.sequential.bidirectional import Bidirectional
 from minilm.sequential.recurrence import Recurrent
 from minilm.sequential.steps import TimeDistributed
 
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
+
 __all__ = ["HDF5", "ZIP", "Stored", "archive", "library", "read", "whole", "weights_alone"]
 
 HDF5, ZIP = b"\x89HDF", b"PK\x03\x04"
-OURS, STATE = "minilm_sequential", "minilm_state"
+OWN, STATE = "minilm_sequential", "minilm_state"
 WEIGHTS = "model.weights.h5"
 
 
@@ -48,7 +52,7 @@ class Stored(NamedTuple):
     unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
 
 
-def library():
+def library() -> ModuleType:
     """h5py; ValueError that says how to get it."""
     try:
         import h5py
@@ -157,19 +161,19 @@ def _bytes(fill) -> bytes:
     return memory.getvalue()
 
 
-def weights_alone(model, nested: bool) -> bytes:
+def weights_alone(model: Sequential, nested: bool) -> bytes:
     """A file of a model's weights, in the form of Keras 3 or the older one."""
     return _bytes(lambda file: (_write_nested if nested else _write_flat)(file, model))
 
 
-def whole(model, content: dict, state: dict) -> bytes:
+def whole(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras's ``save("x.h5")`` writes it."""
 
     def fill(file):
         training = keras_config.training_to_keras(content["compile"])
         described = {"class_name": "Sequential", "config": keras_config.model_to_keras(model)}
         file.attrs.update({"model_config": json.dumps(described), "backend": "minilm", "keras_version": "3.0.0"})
-        file.attrs[OURS] = json.dumps(content)
+        file.attrs[OWN] = json.dumps(content)
         if training is not None:
             file.attrs["training_config"] = json.dumps(training)
         _write_flat(file.create_group("model_weights"), model)
@@ -179,7 +183,7 @@ def whole(model, content: dict, state: dict) -> bytes:
     return _bytes(fill)
 
 
-def archive(model, content: dict, state: dict) -> bytes:
+def archive(model: Sequential, content: dict, state: dict) -> bytes:
     """A file of a model, as Keras 3's ``save("x.keras")`` writes it."""
     config = keras_config.model_to_keras(model)
     for each in config["layers"]:
@@ -202,7 +206,7 @@ def archive(model, content: dict, state: dict) -> bytes:
         parts.writestr("metadata.json", json.dumps({"keras_version": "3.0.0", "date_saved": "", "minilm": minilm.__version__}))
         parts.writestr("config.json", json.dumps(described))
         parts.writestr(WEIGHTS, _bytes(fill))
-        parts.writestr(f"{OURS}.json", json.dumps(content))
+        parts.writestr(f"{OWN}.json", json.dumps(content))
     return memory.getvalue()
 
 
@@ -218,16 +222,18 @@ def _sound(kind: str):
 def read(path: str) -> Stored:
     """What a file of HDF5 or an archive of Keras 3 holds; ValueError where it is broken or none of these."""
     library()
-    described = ours = None
+    described = own_config = None
     file = path
-    if zipfile.is_zipfile(path):
+    with open(path, "rb") as content:
+        packed = content.read(len(ZIP)) == ZIP
+    if packed:
         with _sound("archive"), zipfile.ZipFile(path) as parts:
             described = json_object("config.json", _member(parts, "config.json"))
-            if f"{OURS}.json" in parts.namelist():
-                ours = json_object(f"{OURS}.json", _member(parts, f"{OURS}.json"))
+            if f"{OWN}.json" in parts.namelist():
+                own_config = json_object(f"{OWN}.json", _member(parts, f"{OWN}.json"))
             file = io.BytesIO(_member(parts, WEIGHTS))
     with _sound("HDF5 file"):
-        return _read_hdf5(library().File(file, "r"), described, ours)
+        return _read_hdf5(library().File(file, "r"), described, own_config)
 
 
 def _member(parts: zipfile.ZipFile, name: str) -> bytes:
@@ -238,14 +244,14 @@ def _member(parts: zipfile.ZipFile, name: str) -> bytes:
     return parts.read(name)
 
 
-def _read_hdf5(file, described, ours) -> Stored:
+def _read_hdf5(file, described, own_config) -> Stored:
     attributes = file.attrs
     training = None if described is None else described.get("compile_config")
     if described is None and "model_config" in attributes:
         described = _json(attributes, "model_config")
         training = _json(attributes, "training_config") if "training_config" in attributes else None
-    if ours is None and OURS in attributes:
-        ours = _json(attributes, OURS)
+    if own_config is None and OWN in attributes:
+        own_config = _json(attributes, OWN)
     state = {name: _array(_at(file, f"{STATE}/{name}")) for name in _at(file, STATE) or ()}
 
     def weights(model):
@@ -254,7 +260,7 @@ def _read_hdf5(file, described, ours) -> Stored:
             layers = _read_flat(group) if "layer_names" in group.attrs else _read_nested(file, model)
         return [each for each in layers if each]
 
-    return Stored(ours, described, training, weights, _datasets(file), state, _optimizer_has_stepped(file))
+    return Stored(own_config, described, training, weights, _datasets(file), state, _optimizer_has_stepped(file))
 
 
 def _json(attributes, name: str) -> dict:

@@ -5,12 +5,14 @@ Each is a function ``initialize(generator, shape) -> ndarray``; so is one of you
 
 from __future__ import annotations
 
-import difflib
 import math
+from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm.layers import initialisers
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
 __all__ = [
@@ -44,7 +46,7 @@ class Initializer:
         Accepted as Keras accepts it; the random numbers follow the model's seed.
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None):
         pass
 
     def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
@@ -59,10 +61,10 @@ class Initializer:
 class Constant(Initializer):
     """Every element equal to `value`: a number, or an array of the weight's shape, such as a table of word vectors."""
 
-    def __init__(self, value=0.0):
+    def __init__(self, value: ArrayLike = 0.0):
         self.value = value if isinstance(value, (int, float)) else np.array(value, float)
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         value = np.asarray(self.value, float)
         if value.ndim and value.shape != tuple(shape):
             raise ValueError(f"value of Constant must have the weight's shape {tuple(shape)}, got {value.shape}")
@@ -72,49 +74,49 @@ class Constant(Initializer):
 class Zeros(Initializer):
     """Zeros."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return np.zeros(shape)
 
 
 class Ones(Initializer):
     """Ones."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         pass
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return np.ones(shape)
 
 
 class RandomUniform(Initializer):
     """Independent numbers, uniform in [minval, maxval)."""
 
-    def __init__(self, minval=-0.05, maxval=0.05, seed=None):
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None):
         self.minval = checks.number("minval", minval, -math.inf, math.inf)
         self.maxval = checks.number("maxval", maxval, self.minval, math.inf)
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return generator.uniform(self.minval, self.maxval, shape)
 
 
 class RandomNormal(Initializer):
     """Independent normal numbers."""
 
-    def __init__(self, mean=0.0, stddev=0.05, seed=None):
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None):
         self.mean = checks.number("mean", mean, -math.inf, math.inf)
         self.stddev = checks.number("stddev", stddev, 0, math.inf)
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return self.mean + self.stddev * generator.standard_normal(shape)
 
 
 class TruncatedNormal(RandomNormal):
     """Normal numbers, drawn anew beyond two standard deviations."""
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         drawn = generator.standard_normal(shape)
         while (far := np.abs(drawn) > 2).any():
             drawn[far] = generator.standard_normal(int(far.sum()))
@@ -131,13 +133,13 @@ class VarianceScaling(Initializer):
     distribution : {"truncated_normal", "untruncated_normal", "uniform"}
     """
 
-    def __init__(self, scale=1.0, mode="fan_in", distribution="truncated_normal", seed=None):
+    def __init__(self, scale: float = 1.0, mode: str = "fan_in", distribution: str = "truncated_normal", seed: int | None = None):
         self.scale = checks.number("scale", scale, 0, math.inf, low_open=True)
         self.mode = checks.option("mode", mode, ("fan_in", "fan_out", "fan_avg"))
         kinds = ("truncated_normal", "untruncated_normal", "uniform")
         self.distribution = checks.option("distribution", distribution, kinds)
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         fan_in, fan_out = (shape[0], shape[-1]) if len(shape) > 1 else (shape[0], shape[0])
         n = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.mode]
         variance = self.scale / max(1.0, n)
@@ -154,10 +156,10 @@ class _Named(VarianceScaling):
 
     settings: tuple
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None):
         super().__init__(*self.settings)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {}
 
 
@@ -200,10 +202,10 @@ class LecunNormal(_Named):
 class Orthogonal(Initializer):
     """One matrix with orthonormal rows or columns, over all gates at once, as Keras has it."""
 
-    def __init__(self, gain=1.0, seed=None):
+    def __init__(self, gain: float = 1.0, seed: int | None = None):
         self.gain = checks.number("gain", gain, -math.inf, math.inf)
 
-    def __call__(self, generator, shape):
+    def __call__(self, generator: np.random.Generator, shape: tuple) -> np.ndarray:
         return initialisers.orthogonal(gain=self.gain)(generator, shape)
 
 
@@ -227,14 +229,13 @@ KINDS = {
 }
 
 
-def initializer(argument: str, given):
+def initializer(argument: str, value: str | Callable) -> Callable:
     """The function ``initialize(generator, shape)`` of a name, or of a function that is one already."""
-    if isinstance(given, type) and issubclass(given, Initializer):
-        return given()
-    if callable(given):
-        return given
-    if not isinstance(given, str) or given not in KINDS:
-        near = difflib.get_close_matches(str(given), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
-        raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {given!r}; {hint}")
-    return KINDS[given]()
+    if isinstance(value, type) and issubclass(value, Initializer):
+        return value()
+    if callable(value):
+        return value
+    if not isinstance(value, str) or value not in KINDS:
+        hint = did_you_mean(value, KINDS)
+        raise ValueError(f"{argument} must be an initializer's name or a function of (generator, shape), got {value!r}; {hint}")
+    return KINDS[value]()

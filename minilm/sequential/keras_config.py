@@ -7,11 +7,15 @@ left out where they say no more than the default, and refused by name where they
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minilm.sequential import initializers, layers, losses, optimizers
 from minilm.sequential.base import SequentialLayer
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["compile_as", "compile_from_keras", "layers_from_keras", "model_from_keras", "model_to_keras", "training_to_keras"]
 
@@ -24,7 +28,7 @@ FOLLOWED = {"reduction": ("sum_over_batch_size", "auto", None), "axis": (-1,), "
 # --- ours in Keras's words -------------------------------------------------------------------------------------------
 
 
-def model_to_keras(model) -> dict:
+def model_to_keras(model: Sequential) -> dict:
     """Keras's configuration of a Sequential."""
     shape = list(model.input_shape)
     head = {"class_name": "InputLayer", "config": {"batch_shape": shape, "dtype": "float32", "name": "input_layer"}}
@@ -73,7 +77,7 @@ def training_to_keras(compiled: dict | None) -> dict | None:
 # --- Keras's in ours -------------------------------------------------------------------------------------------------
 
 
-def model_from_keras(cls, description: dict):
+def model_from_keras(cls: type, description: dict) -> Sequential:
     """The model that Keras described, with new weights; ValueError names what is not here."""
     config = description["config"]
     if description.get("class_name") != "Sequential":
@@ -93,9 +97,9 @@ def layers_from_keras(described: list[dict]) -> list:
     return [_layer(each) for each in described]
 
 
-def _dtype(given) -> np.dtype:
+def _dtype(config) -> np.dtype:
     """Of a name, or of Keras's policy."""
-    name = given["config"]["name"] if isinstance(given, dict) else given or "float32"
+    name = config["config"]["name"] if isinstance(config, dict) else config or "float32"
     if name not in ("float32", "float64"):
         raise ValueError(f"holds a model of Keras of dtype {name}, wanted float32 or float64")
     return np.dtype(name)
@@ -109,10 +113,10 @@ def _layer(each: dict):
     if not (isinstance(kind, type) and issubclass(kind, SequentialLayer)):
         raise ValueError(f"minilm.sequential has no layer {name!r}, which Keras's model has")
     _dtype(config.get("dtype"))
-    return kind(**{key: _argument(value) for key, value in _wanted(f"layer {config.get('name')!r} ({name})", config).items()})
+    return kind(**{key: _argument(value) for key, value in _options_of(f"layer {config.get('name')!r} ({name})", config).items()})
 
 
-def _wanted(whose: str, config: dict) -> dict:
+def _options_of(whose: str, config: dict) -> dict:
     """The arguments but those of which the default is all there is here; ValueError for one that asks for more."""
     kept = {}
     for key, value in config.items():
@@ -139,7 +143,7 @@ def _argument(value):
     return _layer(value)
 
 
-def compile_from_keras(model, training: dict) -> None:
+def compile_from_keras(model: Sequential, training: dict) -> None:
     """Compile a model as Keras's was, where all of that is here; else a warning says that it is not."""
     try:
         arguments = compile_as(training)

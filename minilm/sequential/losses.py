@@ -6,12 +6,14 @@ the logarithm of a rounded probability. Probabilities from elsewhere are clipped
 
 from __future__ import annotations
 
-import difflib
+from typing import Any
 
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks, cross_entropy, softmax
+from minilm.typing import Array, Scalar
 
 __all__ = [
     "BinaryCrossentropy",
@@ -37,24 +39,24 @@ class Loss:
     follows = ""  # the activation whose argument `forward` can take instead, with logits=True
     sparse = False  # y_true holds class numbers, and has one axis less than y_pred
 
-    def __init__(self, *, name=None):
+    def __init__(self, *, name: str | None = None):
         self.name = name or self.name
         self.from_logits = False
 
-    def __call__(self, y_true, y_pred) -> float:
+    def __call__(self, y_true: Array, y_pred: Array) -> float:
         """The mean of the values."""
         y_pred = np.asarray(y_pred, None if np.asarray(y_pred).dtype in checks.FLOATS else np.float32)
         return float(self.forward(np.asarray(y_true), y_pred, self.from_logits)[0].mean())
 
-    def forward(self, y_true, y_pred, logits: bool = False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         """Returns values (...) and what `backward` needs; with `logits`, y_pred is what the activation is applied to."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         """Returns dy_pred (..., C)."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
-    def counted(self, y_true) -> np.ndarray | None:
+    def counted(self, y_true: Array) -> np.ndarray | None:
         """Which targets count, an array of bool (...); None where all do."""
         return None
 
@@ -64,12 +66,12 @@ class Loss:
 
 
 class _Crossentropy(Loss):
-    def __init__(self, from_logits=False, label_smoothing=0.0, *, name=None):
+    def __init__(self, from_logits: bool = False, label_smoothing: float = 0.0, *, name: str | None = None):
         super().__init__(name=name)
         self.from_logits = checks.flag("from_logits", from_logits)
         self.label_smoothing = checks.number("label_smoothing", label_smoothing, 0, 1)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"from_logits": self.from_logits, "label_smoothing": self.label_smoothing}
 
 
@@ -78,17 +80,17 @@ class SparseCategoricalCrossentropy(_Crossentropy):
 
     name, follows, sparse = "sparse_categorical_crossentropy", "softmax", True
 
-    def __init__(self, from_logits=False, *, ignore_class=None, name=None):
+    def __init__(self, from_logits: bool = False, *, ignore_class: int | None = None, name: str | None = None):
         super().__init__(from_logits, name=name)
         self.ignore_class = None if ignore_class is None else checks.whole("ignore_class", ignore_class, -(2**62), 2**62)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         return {"from_logits": self.from_logits, "ignore_class": self.ignore_class}
 
-    def counted(self, y_true):
+    def counted(self, y_true: Array) -> Array | None:
         return None if self.ignore_class is None else y_true != self.ignore_class
 
-    def forward(self, y_true, y_pred, logits=False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Scalar, Any]:
         C, counted = y_pred.shape[-1], self.counted(y_true)
         if counted is not None:  # those that do not count are given a class that is there, and no weight
             y_true = np.where(counted, y_true, 0)
@@ -102,7 +104,7 @@ class SparseCategoricalCrossentropy(_Crossentropy):
             values, saved = np.log(total) - np.log(own), (y_true, y_pred, p, total)
         return values, (logits, saved)
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         logits, inner = saved
         if logits:
             return cross_entropy.backward(checks.kernel_ready(dvalues), inner)
@@ -117,7 +119,7 @@ class CategoricalCrossentropy(_Crossentropy):
 
     name, follows = "categorical_crossentropy", "softmax"
 
-    def forward(self, y_true, y_pred, logits=False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         q = y_true.astype(y_pred.dtype, copy=False)  # (..., C)
         if self.label_smoothing:
             q = q * (1 - self.label_smoothing) + self.label_smoothing / q.shape[-1]
@@ -130,7 +132,7 @@ class CategoricalCrossentropy(_Crossentropy):
             log_p, inner = np.log(p), (p, total, y_pred)
         return -(q * log_p).sum(axis=-1), (logits, q, inner)
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         logits, q, inner = saved
         dlog_p = -q * dvalues[..., None]  # (..., C)
         if logits:
@@ -145,7 +147,7 @@ class BinaryCrossentropy(_Crossentropy):
 
     name, follows = "binary_crossentropy", "sigmoid"
 
-    def forward(self, y_true, y_pred, logits=False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         t = y_true.astype(y_pred.dtype, copy=False)  # (..., C)
         if self.label_smoothing:
             t = (t * (1 - self.label_smoothing) + 0.5 * self.label_smoothing).astype(y_pred.dtype, copy=False)
@@ -156,7 +158,7 @@ class BinaryCrossentropy(_Crossentropy):
         p = np.clip(y_pred, EPSILON, 1 - EPSILON)
         return -(t * np.log(p) + (1 - t) * np.log(1 - p)).mean(axis=-1), (logits, t, (p, y_pred))
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         logits, t, inner = saved
         share = dvalues[..., None] / t.dtype.type(t.shape[-1])  # (..., 1)
         if logits:
@@ -171,11 +173,11 @@ class MeanSquaredError(Loss):
 
     name = "mean_squared_error"
 
-    def forward(self, y_true, y_pred, logits=False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         difference = y_pred - y_true.astype(y_pred.dtype, copy=False)  # (..., C)
         return (difference * difference).mean(axis=-1), difference
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         return saved * (dvalues[..., None] * saved.dtype.type(2 / saved.shape[-1]))
 
 
@@ -184,11 +186,11 @@ class MeanAbsoluteError(Loss):
 
     name = "mean_absolute_error"
 
-    def forward(self, y_true, y_pred, logits=False):
+    def forward(self, y_true: Array, y_pred: Array, logits: bool = False) -> tuple[Array, Any]:
         difference = y_pred - y_true.astype(y_pred.dtype, copy=False)  # (..., C)
         return np.abs(difference).mean(axis=-1), difference
 
-    def backward(self, dvalues, saved):
+    def backward(self, dvalues: Array, saved: Any) -> Array:
         return np.sign(saved) * (dvalues[..., None] * saved.dtype.type(1 / saved.shape[-1]))
 
 
@@ -205,15 +207,14 @@ KINDS = {
 SHORT = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
 
 
-def loss_of(given) -> Loss:
+def loss_of(loss: str | Loss | type) -> Loss:
     """The loss of a name, or the loss itself."""
-    if isinstance(given, Loss):
-        return given
-    if isinstance(given, type) and issubclass(given, Loss):
-        return given()
-    name = SHORT.get(str(given).lower(), given)
+    if isinstance(loss, Loss):
+        return loss
+    if isinstance(loss, type) and issubclass(loss, Loss):
+        return loss()
+    name = SHORT.get(str(loss).lower(), loss)
     if name not in KINDS:
-        near = difflib.get_close_matches(str(given), [*KINDS, *SHORT], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join([*KINDS, *SHORT])}"
-        raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {given!r}; {hint}")
+        hint = did_you_mean(loss, [*KINDS, *SHORT])
+        raise ValueError(f"loss must be a loss's name or a minilm.sequential.losses.Loss, got {loss!r}; {hint}")
     return KINDS[name]()

@@ -19,6 +19,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops import checks, embedding
 from minilm.ops.embedding.spec import Saved
+from minilm.typing import Array
 
 __all__ = ["Places", "places", "moved", "moved_back", "held", "held_back"]
 
@@ -35,8 +36,8 @@ class Places(NamedTuple):
 
 def places(mask: np.ndarray, reverse: bool) -> Places | None:
     """The places for a mask (B, T) of bool; None where all steps count. With `reverse` steps are taken last first."""
-    there = devices.on_gpu(mask)
-    if not there and mask.all():
+    on_gpu = devices.on_gpu(mask)
+    if not on_gpu and mask.all():
         return None
     kept = checks.kernel_ready(mask.T)  # (T, B)
     lengths = kept.sum(axis=0)  # (B,)
@@ -46,25 +47,25 @@ def places(mask: np.ndarray, reverse: bool) -> Places | None:
     else:
         hold = before - 1
     order = None
-    if there or not (kept == (np.arange(len(kept))[:, None] < lengths)).all():
+    if on_gpu or not (kept == (np.arange(len(kept))[:, None] < lengths)).all():
         order = np.argsort((~kept).astype(np.int8), axis=0, kind="stable")[:, :, None]  # (T, B, 1)
     empty = lengths == 0
-    return Places(np.maximum(lengths, 1), order, hold, empty if there or empty.any() else None, kept)
+    return Places(np.maximum(lengths, 1), order, hold, empty if on_gpu or empty.any() else None, kept)
 
 
-def moved(x, where: Places):
+def moved(x: Array, where: Places) -> Array:
     """x (T, B, D) with the steps that count first."""
     return x if where.order is None else np.take_along_axis(x, where.order, axis=0)
 
 
-def moved_back(dx, where: Places):
+def moved_back(dx: Array, where: Places) -> Array:
     """Gradient of `moved`: dx (T, B, D) with every step at its old place."""
     if where.empty is not None:  # such a row was given one step, since the ops want one
         dx = np.where(where.empty[:, None], dx.dtype.type(0), dx)
     return dx if where.order is None else np.take_along_axis(dx, np.argsort(where.order, axis=0), axis=0)
 
 
-def held(y, where: Places, zero: bool):
+def held(y: Array, where: Places, zero: bool) -> Array:
     """The outputs at all steps: y (T, B, H) of the moved steps, at their old places.
 
     At a masked step it is the output of the step before, zeros if there is none; with `zero` always zeros.
@@ -72,20 +73,20 @@ def held(y, where: Places, zero: bool):
     shown = where.kept if zero else where.hold >= 0  # (T, B)
     if where.empty is not None:
         shown = shown & ~where.empty
-    found = np.take_along_axis(y, np.maximum(where.hold, 0)[:, :, None], axis=0)  # (T, B, H)
-    return np.where(shown[:, :, None], found, y.dtype.type(0))
+    rows = np.take_along_axis(y, np.maximum(where.hold, 0)[:, :, None], axis=0)  # (T, B, H)
+    return np.where(shown[:, :, None], rows, y.dtype.type(0))
 
 
-def held_back(dy, where: Places, zero: bool):
+def held_back(dy: Array, where: Places, zero: bool) -> Array:
     """Gradient of `held`: a step's output is that of all masked steps that follow it too."""
     (T, B, H), none = dy.shape, dy.dtype.type(0)
-    found = moved(np.where(where.kept[:, :, None], dy, none), where)  # each moved step once
+    gradient = moved(np.where(where.kept[:, :, None], dy, none), where)  # each moved step once
     if zero:
-        return found
+        return gradient
     holding = ~where.kept & (where.hold >= 0)  # (T, B)
     rest = np.where(holding[:, :, None], dy, none)  # (T, B, H); zero wherever the mask went on to the layers behind
     if not devices.on_gpu(rest) and not rest.any():
-        return found
+        return gradient
     places = np.where(holding, where.hold * B + devices.array_module(dy).arange(B), T * B)  # (T, B): where each is added
     sums = embedding.backward(rest, Saved(places, (T * B + 1, H), dy.dtype, None))  # (T B + 1, H)
-    return found + sums[:-1].reshape(T, B, H)
+    return gradient + sums[:-1].reshape(T, B, H)

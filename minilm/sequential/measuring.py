@@ -19,7 +19,7 @@ from minilm.sequential.callback import attached, notify
 from minilm.sequential.data import as_inputs, prepared
 from minilm.training.device import READ_EVERY, uploader
 
-__all__ = ["Course", "as_asked", "evaluate", "measured", "predict"]
+__all__ = ["Course", "as_list_or_dict", "evaluate", "measured", "predict"]
 
 
 class Course:
@@ -80,7 +80,7 @@ def measured(model, source, watching=()) -> dict[str, float] | None:
     return logs
 
 
-def as_asked(logs: dict[str, float], return_dict: bool):
+def as_list_or_dict(logs: dict[str, float], return_dict: bool):
     """A dict, a number where there are no metrics, or a list."""
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
@@ -124,14 +124,14 @@ def evaluate(
         raise ValueError("x gives no batches")
     if verbose:
         print(text_of(logs), flush=True)
-    return as_asked(logs, return_dict)
+    return as_list_or_dict(logs, return_dict)
 
 
 def predict(model, x, batch_size: int | None, verbose, steps: int | None = None, callbacks=None) -> np.ndarray:
     """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
-    given = gives_batches(x)
-    if given:
+    batched = gives_batches(x)
+    if batched:
         refuse_beside("x", batch_size=batch_size)
         count = len(x) if hasattr(x, "__len__") else None
     else:
@@ -145,7 +145,7 @@ def predict(model, x, batch_size: int | None, verbose, steps: int | None = None,
         notify(watching, "on_predict_begin")
         for number, batch in enumerate(inputs_of("x", x, size, steps)):
             notify(watching, "on_predict_batch_begin", number)
-            if given:
+            if batched:
                 model.build_for(batch)
             upload = upload or uploader(model.device)
             with devices.ids_are_checked(), workspace.step():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
 from minilm import devices
+from minilm.mistaken import did_you_mean
 from minilm.sequential.losses import KINDS, SHORT, Loss, loss_of
+from minilm.typing import Array
 
 __all__ = ["Metric", "metric_of"]
 
@@ -48,7 +50,7 @@ class Metric:
         Whether the function takes arrays of a GPU as well. Without it batches are read back for it, each of them.
     """
 
-    def __init__(self, name: str, function, anywhere: bool = False):
+    def __init__(self, name: str, function: Callable, anywhere: bool = False):
         self.name, self.function, self.anywhere = name, function, anywhere
         self.reset()
 
@@ -56,7 +58,7 @@ class Metric:
         """Forget all batches."""
         self.total, self.weight = 0.0, 0.0
 
-    def update(self, y_true, y_pred, mask=None) -> None:
+    def update(self, y_true: Array, y_pred: Array, mask: Array | None = None) -> None:
         """Count a batch; `mask` has the shape of the function's values, True for those that count."""
         if not self.anywhere:
             y_true, y_pred, mask = devices.to_host((y_true, y_pred, mask))
@@ -81,25 +83,24 @@ class Metric:
         return total / weight if weight else 0.0
 
 
-def metric_of(given, loss: Loss, width: int) -> Metric:
+def metric_of(metric: str | Metric | Callable, loss: Loss, width: int) -> Metric:
     """The metric of a name, or of a function of (y_true, y_pred) that gives a number for every row.
 
     "accuracy" is the one that fits: of class numbers, of outputs one wide, or else of distributions, as Keras chooses.
     """
-    if isinstance(given, Metric):
-        return Metric(given.name, given.function, given.anywhere)
-    if callable(given):
-        return Metric(getattr(given, "__name__", "metric"), given)
-    if given in AUTOMATIC:
+    if isinstance(metric, Metric):
+        return Metric(metric.name, metric.function, metric.anywhere)
+    if callable(metric):
+        return Metric(getattr(metric, "__name__", "metric"), metric)
+    if metric in AUTOMATIC:
         if loss.sparse:
-            return Metric(given, _sparse, anywhere=True)
-        return Metric(given, _binary if width == 1 else _categorical, anywhere=True)
-    if given in FUNCTIONS:
-        return Metric(given, FUNCTIONS[given], anywhere=True)
-    if given in SHORT or given in KINDS:
-        other = loss_of(given)
-        return Metric(given, functools.partial(_values, other), anywhere=True)
+            return Metric(metric, _sparse, anywhere=True)
+        return Metric(metric, _binary if width == 1 else _categorical, anywhere=True)
+    if metric in FUNCTIONS:
+        return Metric(metric, FUNCTIONS[metric], anywhere=True)
+    if metric in SHORT or metric in KINDS:
+        other = loss_of(metric)
+        return Metric(metric, functools.partial(_values, other), anywhere=True)
     known = [*AUTOMATIC, *FUNCTIONS, *SHORT, *KINDS]
-    near = difflib.get_close_matches(str(given), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
-    raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {given!r}; {hint}")
+    hint = did_you_mean(metric, known)
+    raise ValueError(f"metrics must hold metrics' names or functions of (y_true, y_pred), got {metric!r}; {hint}")

@@ -102,7 +102,7 @@ class Sequential(Compiled):
         self._must_be_compiled("train_on_batch")
         batch = weighted(self, prepared(self, x, y, sample_weight), class_weight)
         self.ready_optimizer()
-        return measuring.as_asked(fitting.train_batch(self, batch), return_dict)
+        return measuring.as_list_or_dict(fitting.train_batch(self, batch), return_dict)
 
     def test_on_batch(self, x, y, sample_weight=None, return_dict: bool = False):
         """The loss and the metrics of one batch."""

@@ -1,12 +1,15 @@
 """Keras's module of models."""
 
+from __future__ import annotations
+
 from minilm.sequential import saving
 from minilm.sequential.model import Sequential
+from minilm.typing import PathLike
 
 __all__ = ["Sequential", "load_model"]
 
 
-def load_model(filepath, compile: bool = True) -> Sequential:
+def load_model(filepath: PathLike, compile: bool = True) -> Sequential:
     """The model of a file that `Sequential.save` wrote, or Keras's own, of layers that both have.
 
     Parameters

@@ -29,7 +29,7 @@ class Monitor(Callback):
         found = (logs or {}).get(self.monitor)
         if found is None:
             there = ", ".join(logs or {}) or "none"
-            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {there}", stacklevel=6)
+            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {there}", stacklevel=8)
         return found
 
     def better(self, value: float, than: float | None) -> bool:

@@ -14,13 +14,19 @@ in the batch; with its other backends they square the sum, as is done here.
 
 from __future__ import annotations
 
-import difflib
 import math
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
 from minilm import devices, optimizers
+from minilm.layers.parameters import Parameters
+from minilm.mistaken import did_you_mean
 from minilm.ops import adam, checks
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "optimizer_of"]
 
@@ -68,6 +74,17 @@ class _RMSprop(optimizers.Optimizer):
             gradient[...] = left
 
 
+class OptimizerOptions(TypedDict, total=False):
+    """What every optimizer of Sequential takes beside its own arguments; see `Optimizer`."""
+
+    clipnorm: float | None
+    global_clipnorm: float | None
+    clipvalue: float | None
+    weight_decay: float | None
+    name: str | None
+    lr: float | None
+
+
 class Optimizer:
     """Settings of an optimizer, and once a model is built the optimizer itself.
 
@@ -89,7 +106,15 @@ class Optimizer:
     rate = 1e-3
 
     def __init__(
-        self, learning_rate=None, *, clipnorm=None, global_clipnorm=None, clipvalue=None, weight_decay=None, name=None, lr=None
+        self,
+        learning_rate: float | Callable[[int], float] | None = None,
+        *,
+        clipnorm: float | None = None,
+        global_clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        weight_decay: float | None = None,
+        name: str | None = None,
+        lr: float | None = None,
     ):
         learning_rate = lr if learning_rate is None else learning_rate  # `lr` is the older spelling
         self.learning_rate = self.rate if learning_rate is None else learning_rate
@@ -108,12 +133,12 @@ class Optimizer:
         self.frozen: tuple[str, ...] = ()
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> float | Callable[[int], float]:
         """The learning rate, or the function of the step that gives it; may be set during training."""
         return self._learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: float | Callable[[int], float]) -> None:
         self._learning_rate = value if callable(value) else checks.number("learning_rate", value, 0, math.inf, high_open=True)
 
     lr = learning_rate
@@ -128,11 +153,11 @@ class Optimizer:
         """Whether it has a model's parameters."""
         return self._bound is not None
 
-    def belongs_to(self, owner) -> bool:
+    def belongs_to(self, owner: object) -> bool:
         """Whether it has this owner's parameters."""
         return self._bound is not None and self._owner is owner
 
-    def bind(self, parameters, frozen: tuple[str, ...] = (), owner=None) -> None:
+    def bind(self, parameters: Parameters, frozen: tuple[str, ...] = (), owner: object = None) -> None:
         """Make the optimizer of a model's parameters, with a state of zeros.
 
         Parameters
@@ -146,7 +171,7 @@ class Optimizer:
         self.frozen, self._owner = frozen, owner
         self._bound = self.make(parameters)
 
-    def release(self, owner) -> None:
+    def release(self, owner: object) -> None:
         """Forget the parameters and the state, if they are this owner's."""
         if self.belongs_to(owner):
             self._bound = self._owner = None
@@ -154,11 +179,11 @@ class Optimizer:
     def _decayed(self, name: str) -> bool:
         return not name.startswith(self.frozen)
 
-    def make(self, parameters) -> optimizers.Optimizer:
+    def make(self, parameters: Parameters) -> optimizers.Optimizer:
         """The optimizer itself."""
         raise NotImplementedError(f"{type(self).__name__} has no make")
 
-    def step(self):
+    def step(self) -> float | None:
         """Update the weights by their gradients, and clear these; their norm, where there is a `global_clipnorm`."""
         bound = self._bound
         if self._limits["clipvalue"] is not None:
@@ -187,7 +212,7 @@ class Optimizer:
         """Its state by name; empty before the first step."""
         return {} if self._bound is None else self._bound.state_dict()
 
-    def load_state_dict(self, state) -> None:
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Copy in what `state_dict` gave."""
         self._bound.load_state_dict(state)
 
@@ -197,17 +222,23 @@ class SGD(Optimizer):
 
     name, rate = "sgd", 0.01
 
-    def __init__(self, learning_rate=None, momentum=0.0, nesterov=False, **options):
+    def __init__(
+        self,
+        learning_rate: float | Callable[[int], float] | None = None,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        **options: Unpack[OptimizerOptions],
+    ):
         super().__init__(learning_rate, **options)
         self.momentum = checks.number("momentum", momentum, 0, 1)
         self.nesterov = checks.flag("nesterov", nesterov)
 
-    def make(self, parameters):
+    def make(self, parameters: Parameters) -> optimizers.Optimizer:
         nesterov = self.nesterov and self.momentum > 0
         options = {"momentum": self.momentum, "nesterov": nesterov, "clip_norm": self._limits["global_clipnorm"]}
         return optimizers.SGD(parameters, **options)
 
-    def settings(self):
+    def settings(self) -> dict:
         return {"momentum": self.momentum, "nesterov": self.nesterov}
 
 
@@ -216,17 +247,24 @@ class RMSprop(Optimizer):
 
     name = "rmsprop"
 
-    def __init__(self, learning_rate=None, rho=0.9, momentum=0.0, epsilon=1e-7, **options):
+    def __init__(
+        self,
+        learning_rate: float | Callable[[int], float] | None = None,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        **options: Unpack[OptimizerOptions],
+    ):
         super().__init__(learning_rate, **options)
         self.rho = checks.number("rho", rho, 0, 1, high_open=True)
         self.momentum = checks.number("momentum", momentum, 0, 1)
         self.epsilon = checks.number("epsilon", epsilon, 0, math.inf, low_open=True)
 
-    def make(self, parameters):
+    def make(self, parameters: Parameters) -> optimizers.Optimizer:
         options = {"rho": self.rho, "momentum": self.momentum, "eps": self.epsilon, "clip_norm": self._limits["global_clipnorm"]}
         return _RMSprop(parameters, self.rate, **options)
 
-    def settings(self):
+    def settings(self) -> dict:
         return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
 
 
@@ -236,7 +274,15 @@ class Adam(Optimizer):
     name = "adam"
     kind: type = _Adam
 
-    def __init__(self, learning_rate=None, beta_1=0.9, beta_2=0.999, epsilon=1e-7, amsgrad=False, **options):
+    def __init__(
+        self,
+        learning_rate: float | Callable[[int], float] | None = None,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        **options: Unpack[OptimizerOptions],
+    ):
         super().__init__(learning_rate, **options)
         self.beta_1 = checks.number("beta_1", beta_1, 0, 1, high_open=True)
         self.beta_2 = checks.number("beta_2", beta_2, 0, 1, high_open=True)
@@ -244,14 +290,14 @@ class Adam(Optimizer):
         if amsgrad:
             raise ValueError("amsgrad=True is for minilm.optimizers.Adam, whose formula of it is PyTorch's")
 
-    def make(self, parameters):
+    def make(self, parameters: Parameters) -> optimizers.Optimizer:
         options = {"betas": (self.beta_1, self.beta_2), "eps": self.epsilon, "clip_norm": self._limits["global_clipnorm"]}
         return self.kind(parameters, self.rate, **options, **self._decay())
 
     def _decay(self) -> dict:
         return {}
 
-    def settings(self):
+    def settings(self) -> dict:
         return {"beta_1": self.beta_1, "beta_2": self.beta_2, "epsilon": self.epsilon}
 
 
@@ -260,28 +306,32 @@ class AdamW(Adam):
 
     name, kind = "adamw", _AdamW
 
-    def __init__(self, learning_rate=None, weight_decay=0.004, **options):
+    def __init__(
+        self,
+        learning_rate: float | Callable[[int], float] | None = None,
+        weight_decay: float = 0.004,
+        **options: Unpack[OptimizerOptions],
+    ):
         super().__init__(learning_rate, **options)
         self.weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
 
     def _decay(self):
         return {"weight_decay": self.weight_decay, "decay": self._decayed}
 
-    def settings(self):
+    def settings(self) -> dict:
         return {**super().settings(), "weight_decay": self.weight_decay}
 
 
 KINDS = {kind.name: kind for kind in (SGD, RMSprop, Adam, AdamW)}
 
 
-def optimizer_of(given) -> Optimizer:
+def optimizer_of(optimizer: str | Optimizer | type) -> Optimizer:
     """The optimizer of a name, in a new copy, or the optimizer itself."""
-    if isinstance(given, Optimizer):
-        return given
-    if isinstance(given, type) and issubclass(given, Optimizer):
-        return given()
-    if str(given).lower() not in KINDS:
-        near = difflib.get_close_matches(str(given).lower(), KINDS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(KINDS)}"
-        raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {given!r:.80}; {hint}")
-    return KINDS[str(given).lower()]()
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        return optimizer()
+    if str(optimizer).lower() not in KINDS:
+        hint = did_you_mean(optimizer, KINDS)
+        raise ValueError(f"optimizer must be a name or one of minilm.sequential.optimizers, got {optimizer!r:.80}; {hint}")
+    return KINDS[str(optimizer).lower()]()

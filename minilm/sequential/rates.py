@@ -84,8 +84,8 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         optimizer = _settable(self)
-        given = self.schedule(epoch, optimizer.learning_rate) if self._reads_rate else self.schedule(epoch)
-        optimizer.learning_rate = checks.number("what schedule gives", given, 0, math.inf, high_open=True)
+        rate = self.schedule(epoch, optimizer.learning_rate) if self._reads_rate else self.schedule(epoch)
+        optimizer.learning_rate = checks.number("what schedule gives", rate, 0, math.inf, high_open=True)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate {optimizer.learning_rate:g}")
 

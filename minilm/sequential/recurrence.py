@@ -15,20 +15,26 @@ In memory the weights lie as the ops want them, (G*H, D); they are transposed an
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.sequences import time_first
+from minilm.mistaken import did_you_mean
 from minilm.ops import checks, dropout
 from minilm.ops.workspace import empty
+from minilm.random import Key
 from minilm.sequential import masking, stepwise
 from minilm.sequential.activations import FUNCTIONS
-from minilm.sequential.base import SequentialLayer
+from minilm.sequential.base import LayerOptions, SequentialLayer
 from minilm.sequential.initializers import initializer
+from minilm.typing import Array
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["Recurrent", "Saved"]
 
@@ -39,6 +45,26 @@ class Saved(NamedTuple):
     run: Any  # what the op, or `stepwise`, saved
     dropped: Any  # what dropout saved of the input, or None
     where: masking.Places | None
+
+
+class RecurrentOptions(LayerOptions, total=False):
+    """What every recurrent layer takes beside its own arguments; see `minilm.sequential.LSTM`."""
+
+    use_bias: bool
+    kernel_initializer: str | Callable
+    recurrent_initializer: str | Callable
+    bias_initializer: str | Callable
+    dropout: float
+    recurrent_dropout: float
+    return_sequences: bool
+    return_state: bool
+    go_backwards: bool
+    stateful: bool
+    unroll: bool
+    zero_output_for_mask: bool
+    seed: int | None
+    use_cudnn: str | bool | None
+    implementation: int | None
 
 
 class Recurrent(SequentialLayer):
@@ -53,26 +79,26 @@ class Recurrent(SequentialLayer):
 
     def __init__(
         self,
-        units,
-        activation="tanh",
-        recurrent_activation="sigmoid",
+        units: int,
+        activation: str | None = "tanh",
+        recurrent_activation: str | None = "sigmoid",
         *,
-        use_bias=True,
-        kernel_initializer="glorot_uniform",
-        recurrent_initializer="orthogonal",
-        bias_initializer="zeros",
-        dropout=0.0,
-        recurrent_dropout=0.0,
-        return_sequences=False,
-        return_state=False,
-        go_backwards=False,
-        stateful=False,
-        unroll=False,
-        zero_output_for_mask=False,
-        seed=None,
-        use_cudnn=None,
-        implementation=None,
-        **options,
+        use_bias: bool = True,
+        kernel_initializer: str | Callable = "glorot_uniform",
+        recurrent_initializer: str | Callable = "orthogonal",
+        bias_initializer: str | Callable = "zeros",
+        dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        return_sequences: bool = False,
+        return_state: bool = False,
+        go_backwards: bool = False,
+        stateful: bool = False,
+        unroll: bool = False,
+        zero_output_for_mask: bool = False,
+        seed: int | None = None,
+        use_cudnn: str | bool | None = None,
+        implementation: int | None = None,
+        **options: Unpack[LayerOptions],
     ):
         super().__init__(**options)
         self.units = checks.whole("units", units, 1, 2**31)
@@ -114,60 +140,60 @@ class Recurrent(SequentialLayer):
 
     # --- weights -----------------------------------------------------------------------------------------------------
 
-    def check_rank(self, shape):
+    def check_rank(self, shape: tuple) -> None:
         super().check_rank(shape)
         if shape[-1] is None:
             raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters} with a known width, got {shape}")
 
-    def make(self, shape):
+    def make(self, shape: tuple) -> None:
         G, H, D = len(self.order), self.units, shape[-1]
         kernel, recurrent, bias = self._initialisers
-        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._ours(kernel(rng, (D, G * H)).T))
-        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._ours(recurrent(rng, (H, G * H)).T))
+        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._reordered(kernel(rng, (D, G * H)).T))
+        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._reordered(recurrent(rng, (H, G * H)).T))
         if self.use_bias:
-            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._ours_bias(self._first_bias(rng, bias)))
+            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._reordered_bias(self._first_bias(rng, bias)))
 
     def _first_bias(self, rng, bias):
         shape = (len(self.order) * self.units,)
         return bias(rng, shape) if self.biases == 1 else np.stack([bias(rng, shape) for _ in range(self.biases)])
 
-    def _ours(self, rows):
+    def _reordered(self, rows):
         """Rows (G*H, ...) with Keras's order of the gates as rows with ours; also the other way, since both are swaps."""
         G = len(self.order)
         return rows.reshape(G, self.units, *rows.shape[1:])[list(self.order)].reshape(rows.shape)
 
-    def _ours_bias(self, bias):
+    def _reordered_bias(self, bias):
         """Keras's bias, (G*H,) or (2, G*H), as ours: one vector after the other."""
-        return np.concatenate([self._ours(row) for row in bias.reshape(self.biases, -1)])
+        return np.concatenate([self._reordered(row) for row in bias.reshape(self.biases, -1)])
 
-    def weight_shapes(self):
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         if not self.built:
             return {}
         rows, D = self.weight_ih.shape
         bias = (rows,) if self.biases == 1 else (self.biases, rows)
         return {"kernel": (D, rows), "recurrent_kernel": (self.units, rows), **({"bias": bias} if self.use_bias else {})}
 
-    def get_weights(self):
+    def get_weights(self) -> list[np.ndarray]:
         if not self.built:
             return []
         weights = devices.to_host([self.weight_ih.value, self.weight_hh.value])
-        found = [np.ascontiguousarray(self._ours(weight).T) for weight in weights]
+        arrays = [np.ascontiguousarray(self._reordered(weight).T) for weight in weights]
         if self.use_bias:
-            bias = np.stack([self._ours(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
-            found.append(bias if self.biases > 1 else bias[0])
-        return found
+            bias = np.stack([self._reordered(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
+            arrays.append(bias if self.biases > 1 else bias[0])
+        return arrays
 
-    def assign(self, weights):
-        self.weight_ih.value, self.weight_hh.value = (self._ours(np.ascontiguousarray(weight.T)) for weight in weights[:2])
+    def assign(self, weights: list[np.ndarray]) -> None:
+        self.weight_ih.value, self.weight_hh.value = (self._reordered(np.ascontiguousarray(weight.T)) for weight in weights[:2])
         if self.use_bias:
-            self.bias.value = self._ours_bias(weights[2])
+            self.bias.value = self._reordered_bias(weights[2])
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: tuple) -> tuple:
         return (*shape[:2], self.units) if self.return_sequences else (shape[0], self.units)
 
-    def compute_mask(self, x, mask=None):
+    def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
         return mask if self.return_sequences else None
 
     def _bias_vectors(self, like):
@@ -181,7 +207,7 @@ class Recurrent(SequentialLayer):
             return zeros, zeros
         return (self.bias.value, zeros) if self.biases == 1 else tuple(self.bias.value.reshape(2, rows))
 
-    def forward(self, x, mask=None, *, key=None):
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Outputs of all steps (B, T, units) with return_sequences, else of the last step that counts (B, units).
 
         Parameters
@@ -202,7 +228,7 @@ class Recurrent(SequentialLayer):
         B = x.shape[1]
         dropped = None
         if key is not None and self.dropout > 0:  # one mask for all steps of a row, as in Keras
-            x, dropped = dropout.forward(x, self.dropout, key.fold(0), shared_axis=0)
+            x, dropped = dropout.forward(x, self.dropout, key.at("input"), shared_axis=0)
         if not self._by_op(key):
             return self._step_by_step(x, mask, key, dropped)
         where = None if mask is None else masking.places(mask, self.go_backwards)
@@ -229,7 +255,7 @@ class Recurrent(SequentialLayer):
         drop = None
         if key is not None and self.recurrent_dropout > 0:
             ones = devices.array_module(x).ones((x.shape[1], self.units), self.dtype)  # (B, H)
-            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.fold(1))
+            drop, _ = dropout.forward(ones, self.recurrent_dropout, key.at("recurrent"))
         whole = mask is None or (not devices.on_gpu(mask) and mask.all())
         kept = None if whole else checks.kernel_ready(mask.T)  # (T, B)
         y, last, run = stepwise.forward(
@@ -276,7 +302,7 @@ class Recurrent(SequentialLayer):
             if self.biases == 2:
                 self.bias.accumulate(db_hh, slice(rows, 2 * rows))
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D)."""
         if isinstance(saved.run, stepwise.Saved):
             return self._step_by_step_back(dy, saved)
@@ -301,11 +327,10 @@ class Recurrent(SequentialLayer):
         return dx.transpose(1, 0, 2)
 
 
-def _function(argument: str, given) -> str:
+def _function(argument: str, activation) -> str:
     """The checked name of an activation; None is ``linear``."""
-    given = "linear" if given is None else given
-    if given not in FUNCTIONS:
-        near = difflib.get_close_matches(str(given), FUNCTIONS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
-        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {given!r}; {hint}")
-    return given
+    activation = "linear" if activation is None else activation
+    if activation not in FUNCTIONS:
+        hint = did_you_mean(activation, FUNCTIONS)
+        raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {activation!r}; {hint}")
+    return activation

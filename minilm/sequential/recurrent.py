@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minilm.ops import checks
-from minilm.sequential.recurrence import Recurrent
+from minilm.sequential.recurrence import Recurrent, RecurrentOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 
 __all__ = ["GRU", "LSTM", "SimpleRNN"]
 
@@ -16,7 +22,7 @@ class SimpleRNN(Recurrent):
 
     op_name, order, op_activations = "rnn", (0,), ("tanh", "relu")
 
-    def __init__(self, units, activation="tanh", **options):
+    def __init__(self, units: int, activation: str | None = "tanh", **options: Unpack[RecurrentOptions]):
         super().__init__(units, activation, **options)
 
     @property
@@ -54,15 +60,23 @@ class LSTM(Recurrent):
 
     op_name, order, states = "lstm", (0, 1, 2, 3), 2
 
-    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", *, unit_forget_bias=True, **options):
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = "tanh",
+        recurrent_activation: str | None = "sigmoid",
+        *,
+        unit_forget_bias: bool = True,
+        **options: Unpack[RecurrentOptions],
+    ):
         super().__init__(units, activation, recurrent_activation, **options)
         self.unit_forget_bias = checks.flag("unit_forget_bias", unit_forget_bias)
 
     def _first_bias(self, rng, bias):
-        found = super()._first_bias(rng, bias)  # (4H,)
+        initial = super()._first_bias(rng, bias)  # (4H,)
         if self.unit_forget_bias:
-            found[self.units : 2 * self.units] = 1
-        return found
+            initial[self.units : 2 * self.units] = 1
+        return initial
 
 
 class GRU(Recurrent):
@@ -83,7 +97,15 @@ class GRU(Recurrent):
 
     op_name, order = "gru", (1, 0, 2)
 
-    def __init__(self, units, activation="tanh", recurrent_activation="sigmoid", *, reset_after=True, **options):
+    def __init__(
+        self,
+        units: int,
+        activation: str | None = "tanh",
+        recurrent_activation: str | None = "sigmoid",
+        *,
+        reset_after: bool = True,
+        **options: Unpack[RecurrentOptions],
+    ):
         super().__init__(units, activation, recurrent_activation, **options)
         self.reset_after = checks.flag("reset_after", reset_after)
         self.biases = 2 if self.reset_after else 1

@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,15 +24,18 @@ from minilm.files import json_object, written_whole
 from minilm.layers.base import blank
 from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
-from minilm.training import tensors
-from minilm.weights import TensorFile
+from minilm.typing import PathLike
+from minilm.weights import TensorFile, tensor_writer
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["config_of", "format_of", "from_config", "load_model", "load_weights", "save", "save_weights"]
 
 KEY, STATE = "minilm_sequential", "optimizer/"
 
 
-def config_of(model) -> dict:
+def config_of(model: Sequential) -> dict:
     """The layers and their arguments, as JSON can hold them."""
     layers = [{"class_name": type(layer).__name__, "config": layer.get_config()} for layer in model.layers]
     shape = model.input_shape
@@ -43,7 +47,7 @@ def config_of(model) -> dict:
     }
 
 
-def from_config(cls, config: dict, seed: int | None = None):
+def from_config(cls: type, config: dict, seed: int | None = None) -> Sequential:
     """The model that `config_of` told of, with new weights."""
     model = cls(name=config.get("name", "sequential"), seed=seed, dtype=np.dtype(config.get("dtype", "float32")))
     for each in config["layers"]:
@@ -53,7 +57,7 @@ def from_config(cls, config: dict, seed: int | None = None):
     return model
 
 
-def _layer_of(each: dict) -> SequentialLayer:
+def _layer_of(each: dict) -> SequentialLayer | initializers.Initializer:
     """A layer, or an argument of one that is an object itself, of its class's name and configuration."""
     name = str(each.get("class_name"))
     kind = getattr(importlib.import_module("minilm.sequential"), name, None) or getattr(initializers, name, None)
@@ -93,7 +97,7 @@ def _written(filepath, overwrite: bool):
     return written_whole(path)
 
 
-def format_of(filepath) -> str:
+def format_of(filepath: PathLike) -> str:
     """By the name: "keras", "hdf5" or "safetensors"; ValueError where writing it wants a library that is not there.
 
     A .keras file is written as safetensors where h5py is not there, and a warning says so; `load_model` reads either.
@@ -115,7 +119,7 @@ def format_of(filepath) -> str:
     return "safetensors"
 
 
-def save_weights(model, filepath, overwrite: bool = True) -> None:
+def save_weights(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
     """Write the weights alone: of a name in .weights.h5 in the form of Keras 3, in .h5 in that of its older files."""
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
@@ -126,10 +130,10 @@ def save_weights(model, filepath, overwrite: bool = True) -> None:
         if kind == "hdf5":
             file.write(hdf5.weights_alone(model, path.endswith(".weights.h5")))
         else:
-            tensors.write(file, _weights(model), {"format": "np"})
+            tensor_writer.write(file, _weights(model), {"format": "np"})
 
 
-def save(model, filepath, overwrite: bool = True) -> None:
+def save(model: Sequential, filepath: PathLike, overwrite: bool = True) -> None:
     """Write a model whole.
 
     Parameters
@@ -146,12 +150,12 @@ def save(model, filepath, overwrite: bool = True) -> None:
     with _written(filepath, overwrite) as file:
         if kind == "safetensors":
             arrays = {**_weights(model), **{STATE + name: array for name, array in state.items()}}
-            tensors.write(file, arrays, {"format": "np", KEY: json.dumps(content)})
+            tensor_writer.write(file, arrays, {"format": "np", KEY: json.dumps(content)})
         else:
             file.write((hdf5.whole if kind == "hdf5" else hdf5.archive)(model, content, state))
 
 
-def load_model(kind: type, filepath, compile: bool = True):
+def load_model(kind: type, filepath: PathLike, compile: bool = True) -> Sequential:
     """The model, of the class `kind`, of a file that `save` wrote, or Keras's own, of layers that both have.
 
     Raises
@@ -225,7 +229,7 @@ def _compile(model, settings: dict, state: dict) -> None:
         model.optimizer.load_state_dict(state)
 
 
-def load_weights(model, filepath) -> None:
+def load_weights(model: Sequential, filepath: PathLike) -> None:
     """Read the weights that a file holds, ours or Keras's; the model must be built."""
     path = os.fspath(filepath)
     try:

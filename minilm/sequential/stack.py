@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.layers.base import Layer
@@ -15,6 +18,7 @@ from minilm.ops import checks
 from minilm.sequential.base import UNBUILT, SequentialLayer, shape_of, snake_case
 from minilm.sequential.core import Embedding, Input
 from minilm.sequential.table import table
+from minilm.typing import DType, Seed
 
 __all__ = ["Stack", "lock"]
 
@@ -35,7 +39,7 @@ class Stack(Layer):
         Of the first weights.
     """
 
-    def __init__(self, name: str, *, dtype=np.float32, seed=None):
+    def __init__(self, name: str, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.name = name
         self.layers: list[SequentialLayer] = []
@@ -45,7 +49,7 @@ class Stack(Layer):
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
-    def add(self, layer) -> None:
+    def add(self, layer: SequentialLayer | Input) -> None:
         """Add a layer at the end, or before all others an `Input`."""
         if isinstance(layer, Input):
             if self.layers or self._declared:
@@ -60,19 +64,19 @@ class Stack(Layer):
             raise ValueError(f"layer {layer.label()} is in the model already; make a second one")
         if len(self.layers) == MOST:
             raise ValueError(f"a model has at most {MOST} layers")
-        taken = {other.name for other in self.layers}
-        if layer.name in taken:
+        names = {other.name for other in self.layers}
+        if layer.name in names:
             if layer._named or layer.built:  # another model may know it by that name
                 raise ValueError(f"there is a layer named {layer.name!r} already: make one of the two with another name=")
             layer.name = None
         if layer.name is None:
             base = snake_case(re.sub(r"\W", "", type(layer).__name__))
             number = 0
-            while (name := f"{base}_{number}" if number else base) in taken:
+            while (name := f"{base}_{number}" if number else base) in names:
                 number += 1
             layer.name = name
-        if not self.layers and self._declared is None and layer.wanted_shape is not None:
-            self._declared, self._hint = layer.wanted_shape, getattr(layer, "input_length", None)
+        if not self.layers and self._declared is None and layer.declared_shape is not None:
+            self._declared, self._hint = layer.declared_shape, getattr(layer, "input_length", None)
         self.layers.append(layer)
         try:
             if self._declared is not None:
@@ -107,7 +111,7 @@ class Stack(Layer):
         return bool(self.layers) and all(layer.built for layer in self.layers)
 
     @property
-    def input_shape(self) -> tuple:
+    def input_shape(self) -> tuple | None:
         """With None for the batch."""
         return self.layers[0].input_shape if self.built else self._declared
 
@@ -116,7 +120,7 @@ class Stack(Layer):
         """With None for the batch; None before the model is built."""
         return self.layers[-1].output_shape if self.built else None
 
-    def build(self, input_shape=None) -> None:
+    def build(self, input_shape: tuple | None = None) -> None:
         """Make the weights for inputs of a shape that has the batch (None) first."""
         shape = self._declared if input_shape is None else (None, *shape_of(tuple(input_shape)[1:]))
         if shape is None:
@@ -161,7 +165,7 @@ class Stack(Layer):
         declared = self._declared if self._hint is None else None
         if declared is not None and (
             len(shape) != len(declared)
-            or any(wanted is not None and wanted != got for wanted, got in zip(declared[1:], shape[1:], strict=True))
+            or any(size is not None and size != got for size, got in zip(declared[1:], shape[1:], strict=True))
         ):
             raise ValueError(f"x must have shape {declared}, as the model's Input says, got {tuple(shape)}")
         before, steps = None, shape[1] if len(shape) == 2 else None
@@ -194,7 +198,7 @@ class Stack(Layer):
         """Copies of all weights in Keras's order and orientation."""
         return [weight for layer in self.layers for weight in layer.get_weights()]
 
-    def set_weights(self, weights) -> None:
+    def set_weights(self, weights: Sequence[ArrayLike]) -> None:
         """Copy weights in, in the order and orientation of `get_weights`."""
         weights, start = list(weights), 0
         counts = [len(layer.weight_shapes()) if layer.built else 0 for layer in self.layers]
@@ -212,7 +216,13 @@ class Stack(Layer):
             raise ValueError(f"the model has no weights yet: {UNBUILT}")
         return self.parameters.count
 
-    def summary(self, line_length=None, positions=None, print_fn=None, **_) -> None:  # type: ignore[override]
+    def summary(  # type: ignore[override]
+        self,
+        line_length: int | None = None,
+        positions: Sequence[float] | None = None,
+        print_fn: Callable[[str], object] | None = None,
+        **_: Any,
+    ) -> None:
         """Print the table of the layers, or hand it to `print_fn`."""
         (print_fn or print)(table(self, line_length))
 
@@ -226,7 +236,7 @@ class Stack(Layer):
         """Where the weights lie, or are to lie when they are made: ``"cpu"`` or ``"cuda"``."""
         return next((parameter.device for _, parameter in self.named_parameters()), self._where)
 
-    def to(self, where) -> Stack:
+    def to(self, where: str | DType) -> Stack:
         """Move the weights, or convert them, as all layers' `to`; those that are made later come there too."""
         super().to(where)
         if isinstance(where, str) and where in devices.DEVICES:

@@ -33,6 +33,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops import padding
 from minilm.sequential.activations import FUNCTIONS
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward"]
 
@@ -52,7 +53,21 @@ class Saved(NamedTuple):
     reset_after: bool
 
 
-def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, reset_after, reverse):
+def forward(
+    kind: str,
+    x: Array,
+    W_ih: Array,
+    W_hh: Array,
+    b_ih: Array,
+    b_hh: Array,
+    *,
+    kept: Array | None,
+    drop: Array | None,
+    activation: str,
+    gate: str,
+    reset_after: bool,
+    reverse: bool,
+) -> tuple[Array, Array, Saved]:
     """All states of a sequence.
 
     Parameters
@@ -113,7 +128,7 @@ def forward(kind, x, W_ih, W_hh, b_ih, b_hh, *, kept, drop, activation, gate, re
     return y, h, Saved(kind, x, W_ih, W_hh, steps, order, kept, drop, (activation, gate), reset_after)
 
 
-def backward(dy, dlast, saved):
+def backward(dy: Array | None, dlast: Array | None, saved: Saved) -> tuple[Array, ...]:
     """Gradients of `forward`.
 
     Parameters

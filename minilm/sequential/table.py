@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import itertools
 import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["table"]
 
@@ -12,7 +16,7 @@ PARTS = (0.46, 0.35)  # of the width, for the first two columns
 HEADER = ("Layer (type)", "Output Shape", "Param #")
 
 
-def table(model, line_length: int | None = None) -> str:
+def table(model: Sequential, line_length: int | None = None) -> str:
     """The layers with their outputs' shapes and numbers of parameters, and the sums, in the form that Keras 3 prints."""
     total = line_length or WIDTH
     rows = [_row(layer) for layer in model.layers]

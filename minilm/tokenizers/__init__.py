@@ -3,7 +3,11 @@
 `Character`, `WordLevel`, `ByteLevelBPE` (GPT-2's), `GPT1BPE` and `WordPiece` (BERT's) share the interface `Tokenizer`. `Word`,
 with `pad_sequences`, has the surface of Keras's text preprocessing and serves classifiers."""
 
+from __future__ import annotations
+
 import os
+
+from minilm.typing import PathLike
 
 from . import base, bpe, files, word_piece
 from .added import AddedToken
@@ -37,7 +41,7 @@ __all__ = [
 CLASSES = {each.__name__: each for each in (Character, WordLevel, WordPiece, Word)} | {"BPE": bpe.AnyBPE}
 
 
-def load(path) -> Tokenizer | Word:
+def load(path: PathLike) -> Tokenizer | Word:
     """Read a tokenizer's file, of whatever class it is.
 
     Parameters
@@ -62,7 +66,11 @@ def load(path) -> Tokenizer | Word:
         raise FileNotFoundError(bpe.missing(path, "vocab.txt, "))
     fields = files.read_tokenizer(path)
     if os.path.isdir(path) and fields["type"] == bpe.TYPE:
-        return bpe.AnyBPE.from_pretrained(path)  # which also reads what lies beside the file
+        return bpe.AnyBPE.from_pretrained(path)  # which also reads what is beside the file
     if fields["type"] == WordPiece.__name__:
-        return WordPiece.load(path)  # which also reads what lies beside the file
+        return WordPiece.load(path)  # which also reads what is beside the file
     return base.from_fields(path, fields, CLASSES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,12 +1,21 @@
 """What every tokenizer does: text to ids, ids to text, whole or in pieces, and one JSON file."""
 
+from __future__ import annotations
+
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
+
+from minilm.typing import PathLike
 
 from . import files
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Tokenizer(ABC):
@@ -130,7 +139,7 @@ class Tokenizer(ABC):
         if any(held):
             yield self._encode("".join(held), start, source)  # (T_i,)
 
-    def encode_file(self, path, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
+    def encode_file(self, path: PathLike, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
         """Encode a UTF-8 file of any size, in bounded memory.
 
         Parameters
@@ -155,7 +164,7 @@ class Tokenizer(ABC):
 
     # Ids to text
 
-    def decode(self, ids) -> str:
+    def decode(self, ids: ArrayLike) -> str:
         """Decode ids.
 
         Parameters
@@ -174,18 +183,18 @@ class Tokenizer(ABC):
         stream = self.decode_stream()
         return stream.feed(ids) + stream.flush()
 
-    def decode_batch(self, batch) -> list[str]:
+    def decode_batch(self, batch: Iterable[ArrayLike]) -> list[str]:
         """Decode several sequences of ids (a list of them, or an array (B, T)), each on its own."""
         return [self.decode(ids) for ids in batch]
 
-    def decode_stream(self) -> "DecodeStream":
+    def decode_stream(self) -> DecodeStream:
         """A decoder for ids that come one by one, as in generation."""
         return DecodeStream(self)
 
     # Training
 
     @classmethod
-    def train(cls, paths, *, errors: str = "strict", **options) -> "Tokenizer":
+    def train(cls, paths: PathLike | Iterable[PathLike], *, errors: str = "strict", **options: Any) -> Self:
         """Build a tokenizer from the text of files, read in chunks.
 
         Parameters
@@ -209,12 +218,12 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def train_from_chunks(cls, chunks: Iterable[str] | str, **options) -> "Tokenizer":
+    def train_from_chunks(cls, chunks: Iterable[str] | str, **options: Any) -> Self:
         """Build a tokenizer from one text: a str, or an iterable of its pieces, cut anywhere (nothing is put between them)."""
 
     @classmethod
     @abstractmethod
-    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> "Tokenizer":
+    def _train(cls, texts: Iterable[Iterable[str] | str], source: str, **options) -> Self:
         """Build from several texts, each in chunks. `source` is what to call them in an error."""
 
     # One JSON file
@@ -223,12 +232,12 @@ class Tokenizer(ABC):
         """The content of the tokenizer's file."""
         return files.to_json(type(self).__name__, self._fields())
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_tokenizer(path, type(self).__name__, self._fields())
 
     @classmethod
-    def load(cls, path) -> "Tokenizer":
+    def load(cls, path: PathLike) -> Self:
         """Read a tokenizer of this class; `minilm.tokenizers.load` finds the class itself.
 
         Raises
@@ -256,7 +265,7 @@ class Tokenizer(ABC):
 
     @abstractmethod
     def _safe_cut(self, text: str) -> int:
-        """The largest n such that no token can cross from text[:n] into text[n:], whatever stands before and after; or 0."""
+        """The largest n such that no token can cross from text[:n] into text[n:], whatever comes before and after; or 0."""
 
     @abstractmethod
     def _decode(self, ids: np.ndarray, state) -> tuple[str, object]:
@@ -272,7 +281,7 @@ class Tokenizer(ABC):
 
     @classmethod
     @abstractmethod
-    def _from_fields(cls, fields: dict) -> "Tokenizer":
+    def _from_fields(cls, fields: dict) -> Self:
         """A tokenizer from what its file held; ValueError says what is wrong."""
 
 
@@ -291,7 +300,7 @@ class DecodeStream:
         self.tokenizer = tokenizer
         self._state = None
 
-    def feed(self, ids) -> str:
+    def feed(self, ids: ArrayLike) -> str:
         """The text that one id, or an array of them, adds."""
         text, self._state = self.tokenizer._decode(check_ids(ids, self.tokenizer.vocab_size), self._state)
         return text
@@ -302,16 +311,16 @@ class DecodeStream:
         return text
 
 
-def from_fields(path, fields: dict, classes: dict, *beside):
-    """The tokenizer that a file's fields, and what lies beside it, describe; ValueError naming the file if none of `classes`."""
+def from_fields(path, fields: dict, classes: dict, *folder_config):
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
     path = files.file_in(path)
     kind = files.kind_of(fields)
     if kind not in classes:
         raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
     try:
-        return classes[kind]._from_fields({**fields, "type": kind}, *beside)
+        return classes[kind]._from_fields({**fields, "type": kind}, *folder_config)
     except ValueError as error:
-        named = any(each.folder and str(error).startswith(each.folder) for each in beside)  # a file beside this one
+        named = any(each.folder and str(error).startswith(each.folder) for each in folder_config)  # a file beside this one
         raise ValueError(str(error) if named else f"{path}: {error}") from None
 
 

@@ -1,8 +1,12 @@
 """Character: one id a character."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 import numpy as np
+
+from minilm.typing import PathLike
 
 from .base import Tokenizer
 from .files import field, regroup, strings
@@ -52,7 +56,33 @@ class Character(Tokenizer):
         self._table[self._codes] = np.arange(len(characters), dtype=np.int32)  # (C,)
 
     @classmethod
-    def train_from_chunks(cls, chunks, *, vocab_size: int | None = None, unk_token: str | None = None, special_tokens=()):
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int | None = None,
+        unk_token: str | None = None,
+        special_tokens: Iterable[str] = (),
+    ) -> Character:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            unk_token=unk_token,
+            special_tokens=special_tokens,
+        )
+
+    @classmethod
+    def train_from_chunks(
+        cls,
+        chunks: str | Iterable[str],
+        *,
+        vocab_size: int | None = None,
+        unk_token: str | None = None,
+        special_tokens: Iterable[str] = (),
+    ) -> Character:
         """Build the tokenizer of a text's characters.
 
         Parameters
@@ -76,8 +106,8 @@ class Character(Tokenizer):
         for chunks in texts:
             start = 0
             for text in regroup(chunks):
-                found = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
-                counts[: found.size] += found
+                more = np.bincount(code_points(text, start, source))  # (largest code point + 1,)
+                counts[: more.size] += more
                 start += len(text)
         codes = np.flatnonzero(counts)  # (C,)
         if not codes.size:

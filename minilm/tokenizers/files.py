@@ -1,5 +1,7 @@
 """Reading texts of any size, and writing a tokenizer's file whole or not at all."""
 
+from __future__ import annotations
+
 import codecs
 import json
 import os
@@ -7,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from minilm.files import shallow, written_whole
 from minilm.mistaken import mistaken_for
+from minilm.typing import PathLike
 
 FILE_NAME = "tokenizer.json"
 FORMAT_VERSION = 1
@@ -14,7 +17,7 @@ READ_BYTES = 1 << 20
 ERROR_MODES = ("strict", "replace", "ignore")
 
 
-def read_text(path, errors: str = "strict", chunk_bytes: int = READ_BYTES) -> Iterator[str]:
+def read_text(path: PathLike, errors: str = "strict", chunk_bytes: int = READ_BYTES) -> Iterator[str]:
     r"""Read a UTF-8 file in chunks of bounded size.
 
     Parameters
@@ -165,8 +168,8 @@ def field(fields: dict, name: str, kind, optional: bool = False):
     if optional and value is None:
         return None
     if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        wanted = " or ".join([each.__name__ for each in kinds] + ["null"] * optional)
-        raise ValueError(f"field {name!r} must be {wanted}, got {type(value).__name__}")
+        types = " or ".join([each.__name__ for each in kinds] + ["null"] * optional)
+        raise ValueError(f"field {name!r} must be {types}, got {type(value).__name__}")
     return value
 
 

@@ -1,11 +1,24 @@
 """Sequences of unequal length in one array."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 import numpy as np
+
+from minilm.typing import DType
 
 ENDS = ("pre", "post")
 
 
-def pad_sequences(sequences, maxlen=None, dtype="int32", padding="pre", truncating="pre", value=0.0) -> np.ndarray:
+def pad_sequences(
+    sequences: Sequence[Sequence],
+    maxlen: int | None = None,
+    dtype: DType = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: float | str = 0.0,
+) -> np.ndarray:
     """Put sequences of unequal length into one array, with the semantics of Keras 2.
 
     Parameters

@@ -1,10 +1,15 @@
 """Word: Keras's text tokenizer. (Language models use `WordLevel`, which shares the interface of the other tokenizers.)"""
 
+from __future__ import annotations
+
 import json
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
+
+from minilm.typing import PathLike
 
 from . import base, files
 from .files import field
@@ -15,7 +20,7 @@ COUNTERS = ("word_counts", "word_docs", "index_docs", "index_word", "word_index"
 
 
 def text_to_word_sequence(text: str, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[str]:
-    """Cut a text into words: lower-case it, put `split` in the place of every character of `filters`, cut at `split`.
+    """Cut a text into words: lower-case it, put `split` in place of every character of `filters`, cut at `split`.
 
     Parameters
     ----------
@@ -73,7 +78,7 @@ class Word:
     A text is a str, or a list of words, which is only lower-cased. `word_counts` and the indices hold all words whatever
     `num_words` is. If a text holds `oov_token` itself as a word, it keeps the index of its rank, and index 1 belongs to no word.
 
-    As in Keras, one str in the place of a list of texts is a list of one-character texts.
+    As in Keras, one str in place of a list of texts is a list of one-character texts.
 
     Where Keras fails by accident, this class says what is wrong (an unfitted `oov_token`, a text that is no str). It goes on
     counting after a JSON round trip, and orders `word_docs` by first appearance instead of by hash.
@@ -240,25 +245,25 @@ class Word:
                 raise ValueError(f"this tokenizer cannot be saved: {name} must map between words (str) and whole numbers")
         return config
 
-    def to_json(self, **kwargs) -> str:
+    def to_json(self, **kwargs: Any) -> str:
         """The tokenizer as JSON, for `tokenizer_from_json` and Keras's function of that name; `kwargs` go to json.dumps."""
         return json.dumps({"class_name": "Tokenizer", "config": self._loadable_config()}, **kwargs)
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_tokenizer(path, "Word", {"config": self._loadable_config()})
 
     @classmethod
-    def load(cls, path) -> "Word":
+    def load(cls, path: PathLike) -> Word:
         """Read what `save` wrote; ValueError names the file and what is wrong in it."""
         return base.from_fields(path, files.read_tokenizer(path), {"Word": cls})
 
     @classmethod
-    def _from_fields(cls, fields: dict) -> "Word":
+    def _from_fields(cls, fields: dict) -> Word:
         return cls._from_config(field(fields, "config", dict))
 
     @classmethod
-    def _from_config(cls, config: dict) -> "Word":
+    def _from_config(cls, config: dict) -> Word:
         word = cls(
             num_words=field(config, "num_words", int, optional=True),
             filters=field(config, "filters", str),
@@ -335,10 +340,10 @@ def _counter(config: dict, name: str) -> dict:
         raise ValueError(f"field {name!r} is not valid JSON: {error}") from None
     if not isinstance(counter, dict):
         raise ValueError(f"field {name!r} must hold a JSON object, got {type(counter).__name__}")
-    wanted = str if name == "index_word" else int
+    value_type = str if name == "index_word" else int
     for key, value in counter.items():
-        if not isinstance(value, wanted) or isinstance(value, bool):
-            raise ValueError(f"field {name!r} must map to {wanted.__name__}, got {value!r} at {key!r}")
+        if not isinstance(value, value_type) or isinstance(value, bool):
+            raise ValueError(f"field {name!r} must map to {value_type.__name__}, got {value!r} at {key!r}")
     return counter
 
 

@@ -1,12 +1,17 @@
 """WordLevel: one id a word, for word-level language models."""
 
+from __future__ import annotations
+
 import functools
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from itertools import repeat
 
 import numpy as np
+
+from minilm.typing import PathLike
 
 from .base import Tokenizer
 from .character import place
@@ -50,7 +55,15 @@ class WordLevel(Tokenizer):
     S. Merity et al., Pointer sentinel mixture models, ICLR 2017 (WikiText).
     """
 
-    def __init__(self, words, *, split="words", lower=False, unk_token: str | None = "<unk>", eos_token: str | None = "<eos>"):
+    def __init__(
+        self,
+        words: Iterable[str],
+        *,
+        split: str = "words",
+        lower: bool = False,
+        unk_token: str | None = "<unk>",
+        eos_token: str | None = "<eos>",
+    ):
         special = special_tokens(unk_token, eos_token)
         words = tuple(words)
         for token in [*special, *words]:
@@ -65,9 +78,34 @@ class WordLevel(Tokenizer):
         self._lookup = {**self._special_spellings, **self._ids}  # spelling -> id
 
     @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int | None = None,
+        min_count: int = 1,
+        split: str = "words",
+        lower: bool = False,
+        unk_token: str | None = "<unk>",
+        eos_token: str | None = "<eos>",
+    ) -> WordLevel:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            split=split,
+            lower=lower,
+            unk_token=unk_token,
+            eos_token=eos_token,
+        )
+
+    @classmethod
     def train_from_chunks(
         cls,
-        chunks,
+        chunks: str | Iterable[str],
         *,
         vocab_size: int | None = None,
         min_count: int = 1,
@@ -75,7 +113,7 @@ class WordLevel(Tokenizer):
         lower: bool = False,
         unk_token: str | None = "<unk>",
         eos_token: str | None = "<eos>",
-    ):
+    ) -> WordLevel:
         """Build the tokenizer of a text's most frequent words.
 
         Parameters
@@ -131,7 +169,7 @@ class WordLevel(Tokenizer):
         ids = np.fromiter(map(self._lookup.get, tokens, repeat(unknown)), np.int32, count=len(tokens))  # (T,)
         if self.unk_token is None and ids.size and ids.min() < 0:
             wrong = int(np.argmax(ids < 0))
-            match = next(found for count, found in enumerate(self._pattern.finditer(text)) if count == wrong)
+            match = next(word for count, word in enumerate(self._pattern.finditer(text)) if count == wrong)
             raise ValueError(
                 f"{place(source, start + match.start())}: word {match.group()!r} is not in the vocabulary; "
                 "train the tokenizer on text that has it, or with unk_token"

@@ -10,25 +10,32 @@
     run = training.load_run("runs/shakespeare")                    # run.model, run.tokenizer, run.config, run.state
     training.evaluate_text(run.model, run.tokenizer, minilm.data.text("other.txt"))
 
-`minilm.training.trainer` has the loop, `minilm.training.checkpoint` says how a run survives being killed at any moment.
+`minilm.training.loop` has the loop and its events; `minilm.training.callbacks` what is done between the steps of a run;
+`minilm.training.protocol` says what a model of one's own must be, to be trained by it; `minilm.training.checkpoint` how a run
+survives being killed at any moment.
 """
 
+from minilm.training.callbacks import Stopped
 from minilm.training.config import RunConfig
 from minilm.training.divergence import NonFiniteError
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.interrupt import Stopped
 from minilm.training.log import plot, read_log
-from minilm.training.recipes import RECIPES
+from minilm.training.loop import Callback, Loop
+from minilm.training.protocol import LanguageModel, Trainable
 from minilm.training.run import Run, load_run
 from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
-from minilm.training.settings import configuration
-from minilm.training.state import TrainingState
+from minilm.training.settings import RECIPES, configuration
+from minilm.training.state import LoopState, TrainingState
 from minilm.training.train import Result, train
 from minilm.training.trainer import Trainer
 
 __all__ = [
     "RECIPES",
+    "Callback",
     "Evaluation",
+    "LanguageModel",
+    "Loop",
+    "LoopState",
     "NonFiniteError",
     "OptimizerConfig",
     "Result",
@@ -38,6 +45,7 @@ __all__ = [
     "ScheduleConfig",
     "Stopped",
     "TokenizerConfig",
+    "Trainable",
     "Trainer",
     "TrainingState",
     "configuration",
@@ -48,3 +56,7 @@ __all__ = [
     "read_log",
     "train",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

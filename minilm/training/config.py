@@ -7,11 +7,11 @@ A `RunConfig` is frozen and whole: defaults are filled in, and every value was c
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from minilm import devices, models
+from minilm.mistaken import nearest
 from minilm.ops import checks
 from minilm.ops.cuda import PRECISIONS
 from minilm.training.sections import (
@@ -84,8 +84,8 @@ class RunConfig:
         How matrix products, attention's among them, are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are
         float32 always.
     cuda_graphs : bool
-        Launch steps on a GPU as CUDA graphs: see `minilm.training.graphs`. The same numbers, for less work of the host.
-        Without effect on a CPU, as `precision`.
+        Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
+        host. Without effect on a CPU, as `precision`.
     """
 
     recipe: str = "default"
@@ -230,6 +230,6 @@ def _hint(wrong: str) -> str:
     """The nearest key: of all that are spelled like it, or whose last part is."""
     names = known_keys()
     last = {name.rpartition(".")[2]: name for name in reversed(names)}
-    near = difflib.get_close_matches(wrong, names, n=1, cutoff=0.7)
-    near = near or [last[part] for part in difflib.get_close_matches(wrong.rpartition(".")[2], last, n=1)]
+    near = nearest(wrong, names, cutoff=0.7)
+    near = near or [last[part] for part in nearest(wrong.rpartition(".")[2], last)]
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"

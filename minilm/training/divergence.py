@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-__all__ = ["NonFiniteError", "check_weights", "non_finite"]
+__all__ = ["NonFiniteError", "check_step", "check_weights", "non_finite"]
 
 BLOCK = 1 << 20  # numbers looked at together
 
 
 class NonFiniteError(FloatingPointError):
     """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
+
+
+def check_step(step: int, loss, norm, lr: float) -> None:
+    """NonFiniteError unless the loss and the norm of a step, where there is one, are finite; `lr` is the rate to blame."""
+    for name, value in (("loss", loss), ("norm of the gradients", norm)):
+        if value is not None and not math.isfinite(value):
+            raise NonFiniteError(f"the {name} is {float(value)} at step {step:,}: a smaller lr than {lr:g} may help")
 
 
 def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -> Exception:

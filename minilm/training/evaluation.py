@@ -1,25 +1,77 @@
-"""How well a model predicts a text: loss, perplexity, bits a character."""
+"""How well a model predicts a text: loss, perplexity, bits a character; of masked tokens the accuracy."""
 
 from __future__ import annotations
+
+import contextlib
+import math
+from typing import NamedTuple
 
 import numpy as np
 
 from minilm import data, devices
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
-from minilm.training.masked_evaluation import evaluate_masked
-from minilm.training.measures import Evaluation
 
-__all__ = ["Evaluation", "evaluate", "evaluate_text"]
+__all__ = ["Evaluation", "evaluate", "evaluate_masked", "evaluate_text"]
 
 ROWS = 16  # parts of the text that are read at once
 CONTEXT = 256  # tokens that each part but the first reads before its own
 LOGITS = 1 << 22  # largest number of logits at once: 16 MiB
+MASKED_ROWS = 32
+PAIRS = ("bert.pooler.", "cls.seq_relationship.")  # what judges next sentences: a published model may lack it
+
+
+class Evaluation(NamedTuple):
+    """How well a model predicts a text."""
+
+    loss: float  # mean negative log likelihood, nats a token
+    tokens: int  # targets: every token but the first
+    characters: int | None  # that these stand for
+    accuracy: float | None = None  # of masked tokens, for models that predict those
+    next_sentence_accuracy: float | None = None  # likewise
+
+    @property
+    def perplexity(self) -> float:
+        """exp(loss)."""
+        return math.exp(self.loss) if self.loss < 700 else math.inf
+
+    @property
+    def bits_per_character(self) -> float | None:
+        """Bits a character of the text, which compares models of different tokens. Unknown words count as the token <unk>."""
+        return self.loss * self.tokens / math.log(2) / self.characters if self.characters else None
+
+    def to_dict(self) -> dict:
+        """Plain values by name."""
+        measures = {
+            "loss": self.loss,
+            "perplexity": self.perplexity,
+            "bits_per_character": self.bits_per_character,
+            "tokens": self.tokens,
+            "characters": self.characters,
+        }
+        if self.accuracy is not None:
+            measures |= {"accuracy": self.accuracy, "next_sentence_accuracy": self.next_sentence_accuracy}
+        return measures
+
+    def summary(self, unit: str) -> str:
+        """In one line; `unit` is what a token is called."""
+        if self.accuracy is not None:
+            pairs = self.next_sentence_accuracy
+            line = f"loss {self.loss:.4f} nats a masked token, {self.accuracy:.1%} of them guessed"
+            return line if pairs is None else f"{line}, {pairs:.1%} of next sentences"
+        line = f"loss {self.loss:.4f} nats a {unit}, perplexity {self.perplexity:.2f}"
+        return line if self.bits_per_character is None else f"{line}, {self.bits_per_character:.4f} bits a character"
 
 
 def evaluate(
-    model, tokens, *, rows: int | None = None, time: int | None = None, context: int = CONTEXT, tokenizer=None, workspace=None
-):
+    model,
+    tokens,
+    *,
+    rows: int | None = None,
+    time: int | None = None,
+    context: int = CONTEXT,
+    tokenizer=None,
+) -> Evaluation:
     """Mean loss of a model over a stream of tokens.
 
     A recurrent model's state is carried from the first token to the last. A GPT reads the stream in windows of its context, one
@@ -28,7 +80,7 @@ def evaluate(
     Parameters
     ----------
     model : RNNLanguageModel, GPT or BERTForPreTraining
-        The last is measured by what it says of masked tokens: see `minilm.training.masked_evaluation`.
+        The last is measured by what it says of masked tokens: see `evaluate_masked`.
     tokens : array_like of int, shape (N,), N >= 2
     rows, time : int, optional
         B parts of the stream are read side by side, T tokens at a time. Without them, what suits the length of the stream and the
@@ -37,7 +89,6 @@ def evaluate(
         Every part but the first begins with the state after so many tokens before it, which do not count. For recurrent models.
     tokenizer : Tokenizer, optional
         Knows the special tokens, for models that predict masked ones.
-    workspace : Workspace, optional
         Where all arrays are taken from; one of its own without it.
 
     Returns
@@ -51,39 +102,39 @@ def evaluate(
     from more than `context` tokens ago at B - 1 places, which is less than float32's rounding shows for the models here.
     """
     tokens = np.asarray(tokens)
-    workspace = Workspace() if workspace is None else workspace
     if model.objective == "masked":
-        return evaluate_masked(model, tokens, tokenizer, time=time, workspace=workspace)
+        return evaluate_masked(model, tokens, tokenizer, time=time)
     if not model.carries_state:
-        return _evaluate_windows(model, tokens, rows, time, workspace)
+        return _evaluate_windows(model, tokens, rows, time)
     M = tokens.size - 1  # targets
     rows = max(1, min(ROWS, M // 512)) if rows is None else checks.whole("rows", rows, 1, 2**31)
     time = max(1, min(128, LOGITS // (rows * model.config.vocab_size))) if time is None else checks.whole("time", time, 1, 2**31)
+    workspace = Workspace()
     state = _read_context(model, tokens, rows, time, context, workspace)
     batches = data.EvaluationBatches(tokens, rows, time)
     total = 0.0
     for ids, targets in batches:  # (B, T) each
         with workspace.step():
-            loss, state = model.loss(*_there(model, ids, targets), state)
+            loss, state = model.loss(*_on_device(model, ids, targets), state)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
 
-def _evaluate_windows(model, tokens, rows, time, workspace) -> Evaluation:
+def _evaluate_windows(model, tokens, rows: int | None, time: int | None) -> Evaluation:
     """The mean loss over disjoint windows, each of them read by itself."""
     time = model.context if time is None else checks.whole("time", time, 1, model.context + 1)
     time = min(time, tokens.size - 1)
     rows = max(1, min(ROWS, LOGITS // (time * model.config.vocab_size))) if rows is None else checks.whole("rows", rows, 1, 2**31)
     batches = data.EvaluationBatches(tokens, rows, time, carried=False)
-    total = 0.0
+    workspace, total = Workspace(), 0.0
     for ids, targets in batches:  # (B, T) each
         with workspace.step():
-            loss = model.loss(*_there(model, ids, targets))
+            loss = model.loss(*_on_device(model, ids, targets))
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
 
-def _read_context(model, tokens, rows: int, time: int, context: int, workspace):
+def _read_context(model, tokens, rows: int, time: int, context: int, workspace: Workspace):
     """The state with which each row begins: zeros for the first, the state after `context` tokens for the others."""
     M = tokens.size - 1
     starts = [row * M // rows for row in range(rows)]  # as EvaluationBatches cuts
@@ -97,15 +148,56 @@ def _read_context(model, tokens, rows: int, time: int, context: int, workspace):
         for row, start in enumerate(starts[1:], 1):
             ids[row] = tokens[start - context + begin : start - context + stop]
         with workspace.step():
-            _, state = model.logits(*_there(model, ids), state, last=True)
+            _, state = model.logits(*_on_device(model, ids), state, last=True)
     for part in state if isinstance(state, tuple) else (state,):
         part[:, 0] = 0  # (layers, B, H): nothing stands before the first row
     return state
 
 
-def _there(model, *arrays):
+def _on_device(model, *arrays):
     """The arrays on the model's device."""
     return devices.to_device(arrays) if model.device == "cuda" else arrays
+
+
+def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None) -> Evaluation:
+    """Measure a model on pairs of segments of a stream, masked as in pretraining.
+
+    Parameters
+    ----------
+    model : BERTForPreTraining
+    tokens : ndarray of integers, shape (N,)
+    tokenizer : Tokenizer
+        With the special tokens.
+    time : int, optional
+        T; the model's context without it.
+
+    Returns
+    -------
+    Evaluation
+        Of as many batches as read N tokens, always the same ones: those of seed 0. ``loss`` is that of masked tokens.
+
+    Raises
+    ------
+    TypeError
+        If there is no tokenizer.
+    """
+    if tokenizer is None:
+        raise TypeError("a model of masked tokens is evaluated with its tokenizer, got None")
+    time = min(model.context, tokens.size) if time is None else checks.whole("time", time, 8, model.context + 1)
+    batches = data.PretrainingBatches(tokens, MASKED_ROWS, time, data.MaskingIds.of(tokenizer), seed=0)
+    workspace, scores = Workspace(), []
+    with devices.ids_are_checked() if model.device == "cuda" else contextlib.nullcontext():  # batches are made of what was
+        for step in range(batches.epoch_steps):
+            batch = batches.batch(step)
+            if model.device == "cuda":
+                batch = devices.to_device((*batch, data.masked_places(batch[1])))
+            with workspace.step():
+                scores.append(model.score(*batch))
+    count = sum(score.masked for score in scores)
+    loss = float(np.dot([score.loss for score in scores], [score.masked for score in scores])) / count
+    hits, next_hits = sum(score.hits for score in scores), sum(score.next_hits for score in scores)
+    judges = not any(name.startswith(PAIRS) for name in model.new_parameters)
+    return Evaluation(loss, count, None, hits / count, next_hits / (MASKED_ROWS * len(scores)) if judges else None)
 
 
 def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
@@ -133,5 +225,5 @@ def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
     if tokens.size < 2:
         raise ValueError(f"{text}: it has {tokens.size} token, and to predict one needs at least 2")
     characters = max(text.length - len(tokenizer.decode(tokens[:1])), 1)
-    found = evaluate(model, tokens, tokenizer=tokenizer)
-    return found if model.objective == "masked" else found._replace(characters=characters)
+    evaluation = evaluate(model, tokens, tokenizer=tokenizer)
+    return evaluation if model.objective == "masked" else evaluation._replace(characters=characters)

@@ -1,9 +1,10 @@
-"""Reading a run's folder: the model and what belongs to it."""
+"""Reading a folder: the model of a run, or one that others trained, and what belongs to it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import warnings
 from typing import Any, NamedTuple
 
 from minilm import models, tokenizers
@@ -12,12 +13,14 @@ from minilm.layers.base import blank
 from minilm.mistaken import existing_folder
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
-from minilm.training.published import is_published, language_model
 from minilm.training.state import TrainingState
 from minilm.weights import TensorFile
+from minilm.weights.config import SIZES, config_content, family_of
 from minilm.weights.folder import instead, refuse_adapter
 
-__all__ = ["Run", "load_run"]
+__all__ = ["Run", "checked_tokenizer", "is_published", "language_model", "load_run", "load_weights", "without_warnings"]
+
+HEAD = "cls.predictions."  # of a BERT that guesses masked tokens
 
 
 class Run(NamedTuple):
@@ -142,3 +145,55 @@ def _other_model(folder: str) -> str:
     except (OSError, ValueError) as error:
         return f"; {error}" if "another model" in str(error) else ""
     return ""
+
+
+# --- models that others trained -------------------------------------------------------------------------------------------
+
+
+def is_published(folder) -> bool:
+    """Whether the config.json of a folder is a published model's, and none that minilm's own training or recipes wrote.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is none, or it is damaged: in one line that says what lies there instead.
+    """
+    config = config_content(folder)
+    if "recipe" in config or "recompute" in config:  # which no model of transformers has
+        return False
+    return config.get("model_type", "bert") in SIZES or "architectures" in config
+
+
+def language_model(folder: str):
+    """The GPT or BERT of a folder, ready to predict tokens, and its tokenizer.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        Something is missing or damaged, or the model is of another kind: in one line.
+    """
+    config = config_content(folder)
+    try:
+        kind = models.BERTForPreTraining if family_of(config, ()) == "bert" else models.GPT
+    except ValueError as error:
+        raise ValueError(f"{os.path.join(folder, 'config.json')}: {error}") from None
+    model = without_warnings(kind, folder)
+    if any(name.startswith(HEAD) for name in model.new_parameters):
+        architecture = (config.get("architectures") or ["model without a head"])[0]
+        raise ValueError(f"{folder} holds a {architecture}, which predicts no tokens: its weights lack {HEAD}*")
+    return model, checked_tokenizer(folder, model)
+
+
+def without_warnings(kind, folder: str):
+    """``kind.from_pretrained(folder)``, whose caller looks himself at what the folder lacks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return kind.from_pretrained(folder)
+
+
+def checked_tokenizer(folder: str, model):
+    """The tokenizer of a model's folder; ValueError if it has ids that the model lacks. The model may have more."""
+    tokenizer = tokenizers.load(folder)
+    if tokenizer.vocab_size > model.config.vocab_size:
+        raise ValueError(f"{folder}: the tokenizer has {tokenizer.vocab_size} ids, and the model {model.config.vocab_size}")
+    return tokenizer

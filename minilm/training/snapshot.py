@@ -19,8 +19,10 @@ import os
 import numpy as np
 
 from minilm import devices
-from minilm.training import tensors
+from minilm.layers.dropout import drops
+from minilm.random import DROPOUT_KEYS
 from minilm.training.run import load_weights
+from minilm.weights import tensor_writer
 
 __all__ = ["arrays_writers", "put_back", "restore", "writers"]
 
@@ -49,7 +51,10 @@ def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=Non
             rest |= {f"weights.{name}": array for name, array in average.parameters.items()}
             means = {id(average.parameters.entry(name)): view for name, view in average.views().items()}
             weights = {name: means.get(id(parameters.entry(name)), array) for name, array in parameters.items()}
-    return {WEIGHTS: lambda file: tensors.write(file, weights, metadata), REST: lambda file: tensors.write(file, rest, metadata)}
+    return {
+        WEIGHTS: lambda file: tensor_writer.write(file, weights, metadata),
+        REST: lambda file: tensor_writer.write(file, rest, metadata),
+    }
 
 
 def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
@@ -58,8 +63,15 @@ def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
     Raises
     ------
     ValueError
-        Naming the file that does not fit.
+        Naming the file that does not fit; or the run's dropout cannot go on, since an earlier minilm numbered its keys otherwise.
     """
+    state = checkpoint.state
+    if state.dropout_keys != DROPOUT_KEYS and drops(model):
+        raise ValueError(
+            f"{checkpoint.folder} cannot be resumed: its dropout has keys of version {state.dropout_keys}, "
+            f"wanted {DROPOUT_KEYS}; what it has learned can be used as before"
+        )
+    state.dropout_keys = DROPOUT_KEYS
     load_weights(model, checkpoint.contents[WEIGHTS])
     with _fitting(checkpoint), checkpoint.contents[REST] as rest:
         optimizer.load_state_dict(rest.arrays("optimizer."))

@@ -1,21 +1,67 @@
-"""How far a run has come: what training.json holds beside the configuration."""
+"""How far training has come, and when it ends; of a run, what training.json holds beside the configuration."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from typing import Any
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from minilm.files import json_bytes, shallow
 from minilm.ops import checks
+from minilm.random import DROPOUT_KEYS
 from minilm.training.config import RunConfig
 
-__all__ = ["FORMAT", "TrainingState", "sealed", "unsealed"]
+__all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "sealed", "unsealed"]
 
 FORMAT = "minilm.training"
 VERSION = 1
+
+
+class Stopwatch:
+    """The seconds of training, which stand still while something else is done; those of an earlier process count."""
+
+    def __init__(self, seconds: float = 0.0):
+        self._begin, self.elsewhere = time.perf_counter() - seconds, 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Of training."""
+        return time.perf_counter() - self._begin - self.elsewhere
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """What is done inside does not count."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.elsewhere += time.perf_counter() - begin
+
+
+class Budget(NamedTuple):
+    """When training ends: after so many steps or minutes; never, where neither is given."""
+
+    steps: int | None = None
+    minutes: float | None = None  # of training
+
+    def done(self, step: int, seconds: float) -> float:
+        """The part that is used up, 1 or more at the end."""
+        if self.steps is not None:
+            return step / self.steps
+        return 0.0 if self.minutes is None else seconds / (60 * self.minutes)
+
+
+@dataclasses.dataclass
+class LoopState:
+    """How far training has come."""
+
+    step: int = 0  # steps taken
+    seconds: float = 0.0  # of training
 
 
 @dataclasses.dataclass
@@ -48,6 +94,8 @@ class TrainingState:
         The step and loss of the lowest one.
     finished : bool
         Whether the budget is used up.
+    dropout_keys : int
+        How `minilm.random.Key.at` numbered the places of dropout when the run was begun.
     """
 
     config: RunConfig
@@ -63,6 +111,7 @@ class TrainingState:
     validation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
     finished: bool = False
+    dropout_keys: int = DROPOUT_KEYS
 
     def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
         """The content of training.json: this, what the checkpoint's files are, and a checksum of all that."""
@@ -93,7 +142,7 @@ class TrainingState:
 
 def _check_types(fields: dict[str, Any]) -> None:
     """ValueError for the first field that is not what it should be."""
-    for name in ("step", "tokens", "loss_count", "log_bytes"):
+    for name in ("step", "tokens", "loss_count", "log_bytes", "dropout_keys"):
         checks.whole(name, fields[name], 0, 2**63)
     for name in ("epoch", "seconds"):
         checks.number(name, fields[name], 0, math.inf)
@@ -124,6 +173,7 @@ def unsealed(content: bytes, form: str, version: int) -> dict[str, Any]:
     recorded = body.pop("sha256", None)
     if recorded != checksum(body):
         raise ValueError("its content does not fit its own checksum")
+    body.setdefault("dropout_keys", 1)  # of runs that were begun before it was written
     return body
 
 

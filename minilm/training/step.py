@@ -1,16 +1,30 @@
-"""One step of training, from a batch to the new weights."""
+r"""One step of training, from a batch to the new weights, the batch in one part or in several.
+
+With A parts of a batch's rows, the loss of the batch is the mean of the parts' losses, each weighted by its share of
+what the mean is over: with n_a targets in part a,
+
+.. math:: L = \sum_a w_a L_a, \qquad w_a = n_a / \sum_b n_b, \qquad dL = \sum_a w_a \, dL_a
+
+so that the gradients add up in the gradient buffer, and only one part's activations are there at a time.
+"""
 
 from __future__ import annotations
 
 import math
 from typing import Any, NamedTuple
 
-from minilm import devices
-from minilm.ops import clip
-from minilm.ops.workspace import Workspace
-from minilm.training import passes
+import numpy as np
 
-__all__ = ["NotFinite", "Result", "Step"]
+from minilm import devices
+from minilm.data import IGNORE
+from minilm.ops import clip
+from minilm.ops.workspace import Workspace, scratch
+
+__all__ = ["NoLoss", "NotFinite", "Result", "Step", "counts", "forward_backward_parts", "restarted"]
+
+
+class NoLoss(ArithmeticError):
+    """The loss is not finite, or there is none; ``__cause__`` says what the model said."""
 
 
 class NotFinite(FloatingPointError):
@@ -46,7 +60,7 @@ class Step:
         Parameters
         ----------
         batch, state, keys, counts
-            See `minilm.training.passes.run`.
+            See `forward_backward_parts`.
         lr, number
             See `minilm.optimizers.Optimizer.step`.
         rate
@@ -54,9 +68,10 @@ class Step:
 
         Raises
         ------
-        passes.NoLoss, NotFinite
+        NoLoss, NotFinite
         """
-        loss, after = passes.run(self.model, batch, state, keys, counts, self.workspace)
+        with self.workspace.step():
+            loss, after = forward_backward_parts(self.model, batch, state, keys, counts)
         norm = clip.norm(self.model.parameters.gradient_flat)
         if not devices.on_gpu(norm) and not math.isfinite(norm):
             raise NotFinite("the norm of the gradients is not finite")
@@ -64,3 +79,104 @@ class Step:
         if self.average is not None:
             self.average.update(rate)
         return Result(loss, norm, after)
+
+
+def counts(model, batch, parts: int):
+    """What each loss of each part of a batch is a mean over, (A, losses); from the batch as it is on the host."""
+    return np.array([_counts(model, part) for part in _parts(batch, parts)], float)
+
+
+def forward_backward_parts(model, batch, state, keys, counts):
+    """The loss of a batch; its gradients are added to their buffer.
+
+    Parameters
+    ----------
+    model
+        Of `minilm.models`.
+    batch : tuple of arrays
+        What the model's ``forward`` takes, targets second, rows first: (B, ...) each.
+    state : ndarray, tuple of ndarray, or None
+        Of a recurrent model, (layers, B, H) each.
+    keys : list of Key
+        For dropout, one for each part that the rows are cut into.
+    counts : ndarray, (A, losses)
+        Of `counts`.
+    Returns
+    -------
+    loss : float, or an array without axes on the GPU
+    state : after the last step, or None
+
+    Raises
+    ------
+    NoLoss
+    """
+    if len(keys) == 1:
+        loss, saved = _forward(model, batch, state, keys[0])
+        model.backward(saved)
+        return loss, getattr(saved, "state", None)
+    shares = counts / counts.sum(axis=0)  # (A, losses)
+    total, states = 0.0, []
+    rows = _cuts(batch, len(keys))
+    for number, (part, key) in enumerate(zip(_parts(batch, len(keys)), keys, strict=True)):
+        before = _rows(state, rows[number])
+        if not counts[number, 0]:  # rows that have ended: the mean over no targets is not defined, and its share is zero
+            states.append(before)
+            continue
+        with scratch():
+            loss, saved = _forward(model, part, before, key)
+            losses = getattr(saved, "losses", (loss,))
+            for share, part_loss in zip(shares[number], losses, strict=True):
+                total = total + float(share) * part_loss
+            model.backward(saved, dloss=tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0]))
+        states.append(getattr(saved, "state", None))
+    return total, _joined(states)
+
+
+def restarted(state, rows):
+    """A recurrent state, (layers, B, H) each, with zeros in the rows where `rows`, (B,) bool on the host, is True."""
+    if isinstance(state, tuple):
+        return tuple(restarted(part, rows) for part in state)
+    state = state.copy()
+    for row in np.flatnonzero(rows):
+        state[:, row] = 0
+    return state
+
+
+def _cuts(batch, parts: int) -> list[slice]:
+    """The rows of each part."""
+    cuts = np.linspace(0, len(batch[0]), parts + 1).astype(int)  # (A + 1,)
+    return [slice(start, stop) for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+def _parts(batch, parts: int) -> list[tuple]:
+    return [tuple(array[rows] for array in batch) for rows in _cuts(batch, parts)]
+
+
+def _forward(model, batch, state, key):
+    try:
+        loss, saved = model.forward(*batch, *([state] if model.carries_state else []), key=key)
+    except ValueError as error:
+        raise NoLoss("there is no loss") from error
+    if devices.on_gpu(loss):  # to look at it would be to wait for it: the trainer does so now and then
+        return loss, saved
+    if not math.isfinite(loss):
+        raise NoLoss(f"the loss is {float(loss)}")
+    return float(loss), saved
+
+
+def _counts(model, batch):
+    """What each loss of a batch is a mean over."""
+    targets = int(np.count_nonzero(batch[1] != IGNORE))
+    return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
+
+
+def _rows(state, rows):
+    if isinstance(state, tuple):
+        return tuple(_rows(part, rows) for part in state)
+    return None if state is None else devices.array_module(state).ascontiguousarray(state[:, rows])  # (layers, rows, H)
+
+
+def _joined(states):
+    if isinstance(states[0], tuple):
+        return tuple(_joined(parts) for parts in zip(*states, strict=True))  # (layers, B, H) each
+    return None if states[0] is None else devices.array_module(states[0]).concatenate(states, axis=1)

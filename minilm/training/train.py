@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from minilm import data, devices
@@ -14,8 +15,8 @@ from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
-from minilm.training.log import NO_PLOTS
-from minilm.training.progress import Progress
+from minilm.training.log import NO_PLOTS, Progress, plot
+from minilm.training.loop import Callback
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
@@ -44,6 +45,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     progress: bool | None = False,
+    callbacks: Iterable[Callback] = (),
 ) -> Result:
     """Train a model, from the text's name to a folder with everything in it.
 
@@ -60,6 +62,8 @@ def train(
         Put a new run in the place of the one in `out`, which stays until the new one's first checkpoint stands.
     progress : bool, optional
         Show on stderr how far it is: None as the command line does, a bar on a terminal and lines elsewhere; False nothing.
+    callbacks : iterable of Callback
+        What is to be done between the steps, beside what the configuration says; see `minilm.training.Callback`.
 
     Returns
     -------
@@ -80,7 +84,7 @@ def train(
     """
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
-    trainer = _resumed(config, out) if resume else _new(config or configuration(), out, overwrite)
+    trainer = _resumed(config, out, callbacks) if resume else _new(config or configuration(), out, overwrite, callbacks)
     with contextlib.closing(trainer):
         return _run(trainer, progress)
 
@@ -107,7 +111,7 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
     raise FileExistsError(f"{os.fspath(out)} holds {held} already: {hint}")
 
 
-def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
+def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
     _require(config.device)
     config = config.replace(corpus=on_disk(config.corpus))
     folder = _claimed(config) if out is None else _opened(out)
@@ -118,7 +122,8 @@ def _new(config: RunConfig, out, overwrite: bool) -> Trainer:
         tokenizer, parts = corpus_parts(config)
         make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
         model = make_model(config, tokenizer.vocab_size)
-        return Trainer(folder, TrainingState(config, file_hash(parts.whole.path)), model, tokenizer, parts)
+        state = TrainingState(config, file_hash(parts.whole.path))
+        return Trainer(folder, state, model, tokenizer, parts, callbacks=callbacks)
     except BaseException:
         folder.discard()
         if out is None:
@@ -139,7 +144,7 @@ def _claimed(config: RunConfig) -> Folder:
     return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
 
 
-def _resumed(config: RunConfig | None, out) -> Trainer:
+def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) -> Trainer:
     if out is None:
         raise ValueError("resume needs out, the run's folder")
     stored_config(out)  # a folder without a run is told, not made
@@ -165,7 +170,7 @@ def _resumed(config: RunConfig | None, out) -> Trainer:
         tokenizer, parts = corpus_parts(now, tokenizer)
         model = model_of(folder.path, checkpoint.contents["config.json"], checkpoint.contents["model.safetensors"])
         changed, state.config = now != state.config, now
-        trainer = Trainer(folder, state, model, tokenizer, parts, checkpoint)
+        trainer = Trainer(folder, state, model, tokenizer, parts, checkpoint, callbacks)
         if changed:
             trainer.save(weights=False)
         return trainer
@@ -186,12 +191,13 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.warm_up()
         try:
             trainer.run(shown)
-            evaluation = trainer.conclude(shown)
+            evaluation = trainer.conclude()
         finally:
             _draw(trainer, shown)
     finally:
         shown.close()
-    model = trainer.use_average().to("cpu")
+    trainer.use_average()
+    model = trainer.model.to("cpu")
     try:
         sample = _sample(trainer, model)
     except ValueError as error:  # logits that are not finite; the run is whole without it
@@ -203,7 +209,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
 def _draw(trainer: Trainer, shown: Progress) -> None:
     """loss.png; what keeps it from being drawn is said, and is no reason to fail."""
     try:
-        if trainer.draw() is None:
+        if plot(trainer.folder.path) is None:
             shown.say(NO_PLOTS)
     except (OSError, ValueError) as error:
         shown.say(f"no loss.png: {error}")

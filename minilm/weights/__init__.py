@@ -32,3 +32,7 @@ __all__ = [
     "save_weights",
     "settings_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

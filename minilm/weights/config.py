@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
+from minilm.typing import PathLike
 from minilm.weights.folder import instead, refuse_adapter
 
 CONFIG = "config.json"
@@ -71,7 +72,7 @@ ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"
 PREFIXES = {"GPT2": "gpt2", "OpenAIGPT": "openai-gpt", "Bert": "bert"}  # of the names of their classes
 
 
-def config_content(folder) -> dict:
+def config_content(folder: PathLike) -> dict:
     """What the config.json of a folder holds; `folder` may be the file, too.
 
     Raises
@@ -89,7 +90,7 @@ def config_content(folder) -> dict:
     return read_json(os.path.join(folder, CONFIG))
 
 
-def read_config(folder, families: Sequence[str] = ()) -> dict:
+def read_config(folder: PathLike, families: Sequence[str] = ()) -> dict:
     """The settings of the model in a folder.
 
     Parameters
@@ -143,47 +144,47 @@ def settings_of(config: Mapping, families: Sequence[str] = ()) -> dict:
     """
     family = family_of(config, families)
     config = canonical(config, family)
-    found: dict = {"family": family}
+    settings: dict = {"family": family}
     for name, default in SIZES[family].items():
-        found[name] = _whole(config, name, default)
+        settings[name] = _whole(config, name, default)
     for name, default in RATES[family].items():
-        found[name] = _real(config, name, default)
-        if not 0 <= found[name] < 1:
-            raise ValueError(f"{name} must be a rate in [0, 1), got {found[name]!r}")
+        settings[name] = _real(config, name, default)
+        if not 0 <= settings[name] < 1:
+            raise ValueError(f"{name} must be a rate in [0, 1), got {settings[name]!r}")
     for name, default in NUMBERS[family].items():
-        found[name] = _real(config, name, default)
-        if not 0 < found[name] < float("inf"):
-            raise ValueError(f"{name} must be positive, got {found[name]!r}")
-    found["tie_word_embeddings"] = config.get("tie_word_embeddings", True)
-    if not isinstance(found["tie_word_embeddings"], bool):
-        raise ValueError(f"tie_word_embeddings must be true or false, got {found['tie_word_embeddings']!r}")
+        settings[name] = _real(config, name, default)
+        if not 0 < settings[name] < float("inf"):
+            raise ValueError(f"{name} must be positive, got {settings[name]!r}")
+    settings["tie_word_embeddings"] = config.get("tie_word_embeddings", True)
+    if not isinstance(settings["tie_word_embeddings"], bool):
+        raise ValueError(f"tie_word_embeddings must be true or false, got {settings['tie_word_embeddings']!r}")
     for name, supported in ONLY[family].items():
         value = config.get(name, supported)
-        if value != supported and not (name == "embedding_size" and value == found["hidden_size"]):
+        if value != supported and not (name == "embedding_size" and value == settings["hidden_size"]):
             raise ValueError(f"{name} = {value!r} is not supported, wanted {supported!r}")
-    width, heads = (found[name] for name in WIDTHS[family])
+    width, heads = (settings[name] for name in WIDTHS[family])
     if width % heads:
         raise ValueError(f"{WIDTHS[family][0]} = {width} must be a multiple of {WIDTHS[family][1]} = {heads}")
     if family == "bert":
-        found["activation"] = _choice(config, "hidden_act", "gelu", ACTIVATIONS)
-        found |= _bert_head(config)
+        settings["activation"] = _choice(config, "hidden_act", "gelu", ACTIVATIONS)
+        settings |= _bert_head(config)
     elif family == "gpt2":
-        found["activation"] = _choice(config, "activation_function", "gelu_new", ACTIVATIONS)
-        found["n_inner"] = _whole(config, "n_inner", 4 * found["n_embd"], or_none=True)
+        settings["activation"] = _choice(config, "activation_function", "gelu_new", ACTIVATIONS)
+        settings["n_inner"] = _whole(config, "n_inner", 4 * settings["n_embd"], or_none=True)
     else:
-        found["activation"] = _choice(config, "afn", "gelu", GPT_ACTIVATIONS)
-    return found
+        settings["activation"] = _choice(config, "afn", "gelu", GPT_ACTIVATIONS)
+    return settings
 
 
 def canonical(config: Mapping, family: str) -> dict:
     """The content of a config.json with one name for each field: those of `settings_of`."""
-    found, synonyms = dict(config), SYNONYMS[family]
+    renamed, synonyms = dict(config), SYNONYMS[family]
     for name in [name for name in config if name in synonyms]:
-        main, value = synonyms[name], found.pop(name)
+        main, value = synonyms[name], renamed.pop(name)
         if main in config and config[main] != value:
             raise ValueError(f"{name} = {value!r} and {main} = {config[main]!r} are two names of one setting: take one out")
-        found[main] = value
-    return found
+        renamed[main] = value
+    return renamed
 
 
 def family_of(config: Mapping, families: Sequence[str]) -> str:

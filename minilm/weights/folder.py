@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from minilm.files import read_json
 from minilm.mistaken import existing_folder
+from minilm.typing import PathLike
 from minilm.weights.tensor_file import Entry, TensorFile
 
 WEIGHTS = "model.safetensors"
@@ -34,7 +35,7 @@ class WeightFolder(Mapping):
         Naming the file, the key and what is wrong.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: PathLike):
         self.path = os.path.expanduser(os.fspath(path))
         self._files: dict[str, TensorFile] = {}
         self._places: dict[str, str] = {}  # array -> file
@@ -65,15 +66,15 @@ class WeightFolder(Mapping):
 
     def _open_indexed(self) -> None:
         index = os.path.join(self.path, INDEX)
-        wanted = read_index(index)
-        for name in sorted(set(wanted.values())):
+        indexed = read_index(index)
+        for name in sorted(set(indexed.values())):
             if not os.path.exists(os.path.join(self.path, name)):
                 raise FileNotFoundError(f"{index} names {name}, which is not in {self.path}")
             self._open(name, self.path)
-        for array in {**wanted, **self._places}:
-            place, found = wanted.get(array), self._places.get(array)
-            if place != found:
-                raise ValueError(f"{index}: {array} should be in {place or 'no file'}, and is in {found or 'none'}")
+        for array in {**indexed, **self._places}:
+            place, actual = indexed.get(array), self._places.get(array)
+            if place != actual:
+                raise ValueError(f"{index}: {array} should be in {place or 'no file'}, and is in {actual or 'none'}")
 
     def file_of(self, name: str) -> TensorFile:
         """The file that holds an array."""
@@ -99,7 +100,7 @@ class WeightFolder(Mapping):
     def __enter__(self) -> WeightFolder:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -126,19 +127,19 @@ def instead(folder: str) -> str:
 
 def read_index(path) -> dict[str, str]:
     """The map from arrays to files that an index holds; the files must lie in its own folder."""
-    wanted = read_json(path).get("weight_map")
-    if not isinstance(wanted, dict) or not wanted:
-        raise ValueError(f"{path}: weight_map must be a JSON object of file names, got {type(wanted).__name__}")
-    for array, name in wanted.items():
+    weight_map = read_json(path).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{path}: weight_map must be a JSON object of file names, got {type(weight_map).__name__}")
+    for array, name in weight_map.items():
         # Neither "../somewhere" nor "/etc/passwd": an index is not to be trusted with paths.
         if not isinstance(name, str) or not name or name in (".", "..") or any(each in name for each in "/\\:\0"):
             raise ValueError(f"{path}: {array}: must be a plain file name, got {name!r}")
-    return wanted
+    return weight_map
 
 
 def weight_files(folder) -> set[str]:
     """The names of the files in a folder that hold weights, or say which do."""
-    found = {WEIGHTS, INDEX}
+    names = {WEIGHTS, INDEX}
     with contextlib.suppress(OSError, ValueError):
-        found |= {name for name in read_index(os.path.join(folder, INDEX)).values() if name.endswith(".safetensors")}
-    return {name for name in found if os.path.exists(os.path.join(folder, name))}
+        names |= {name for name in read_index(os.path.join(folder, INDEX)).values() if name.endswith(".safetensors")}
+    return {name for name in names if os.path.exists(os.path.join(folder, name))}

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm.layers.base import Layer
+from minilm.typing import PathLike
 from minilm.weights.folder import WeightFolder
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import FLOATS
@@ -31,7 +33,9 @@ class Loaded(NamedTuple):
     unused: tuple[str, ...]
 
 
-def load_weights(model, folder, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()) -> Loaded:
+def load_weights(
+    model: Layer, folder: PathLike, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()
+) -> Loaded:
     """Copy a folder's weights into a model's parameters, rounded or widened to their dtype.
 
     Parameters
@@ -85,27 +89,28 @@ class _Plan(NamedTuple):
 
 def _plan(parameters, weights: WeightFolder, keymap: KeyMap, may_lack, may_exceed) -> tuple[_Plan, list[str]]:
     """Which array goes where, and everything that does not fit."""
-    ours = {keymap.canonical(name): name for name in (*parameters.aliases, *parameters)}  # an alias gives way to a parameter
-    theirs: dict[str, str] = {}
+    # a parameter goes before an alias of the same name
+    parameter_of = {keymap.canonical(name): name for name in (*parameters.aliases, *parameters)}
+    source_of: dict[str, str] = {}
     plan, problems = _Plan({}, {}, [], []), []
     for source in weights:
         name = keymap.canonical(source)
         if keymap.is_ignored(name):
             plan.unused.append(source)
-        elif name in theirs:
-            problems.append(f"{source} and {theirs[name]} are the same weight")
+        elif name in source_of:
+            problems.append(f"{source} and {source_of[name]} are the same weight")
         else:
-            theirs[name] = source
+            source_of[name] = source
     aliases = {keymap.canonical(name): keymap.canonical(main) for name, main in parameters.aliases.items()}
     for name, main in {**keymap.tied, **aliases}.items():
-        if name not in theirs or (name in ours and name not in aliases):  # not there, or a parameter of its own in our model
+        if name not in source_of or (name in parameter_of and name not in aliases):  # absent, or a parameter of its own
             continue
-        if main in theirs:
-            plan.tied[theirs.pop(name)] = theirs[main]
-        elif main in ours:
-            theirs[main] = theirs.pop(name)
-    for name, source in theirs.items():
-        target = ours.get(name)
+        if main in source_of:
+            plan.tied[source_of.pop(name)] = source_of[main]
+        elif main in parameter_of:
+            source_of[main] = source_of.pop(name)
+    for name, source in source_of.items():
+        target = parameter_of.get(name)
         if target is None:
             if name.startswith(may_exceed):
                 plan.unused.append(source)
@@ -117,7 +122,7 @@ def _plan(parameters, weights: WeightFolder, keymap: KeyMap, may_lack, may_excee
     for target in parameters:
         if target not in plan.sources:
             name = keymap.canonical(target)
-            tied = theirs.get(keymap.tied.get(name))  # tied there, but not in our model: both get the same numbers
+            tied = source_of.get(keymap.tied.get(name))  # tied there, but not in our model: both get the same numbers
             if tied is not None:
                 plan.sources[target] = tied
             elif name.startswith(may_lack):
@@ -131,8 +136,8 @@ def _fit(source: str, entry, shape: tuple[int, ...], transposed: bool) -> list[s
     """What is wrong with an array for a parameter of this shape."""
     if entry.dtype not in FLOATS:
         return [f"{source} holds {entry.dtype}, wanted one of {', '.join(FLOATS)}"]
-    wanted = shape[::-1] if transposed else shape
-    return [] if entry.shape == wanted else [f"{source} has shape {entry.shape}, wanted {wanted}"]
+    expected = shape[::-1] if transposed else shape
+    return [] if entry.shape == expected else [f"{source} has shape {entry.shape}, wanted {expected}"]
 
 
 def _untied(plan: _Plan, weights: WeightFolder, keymap: KeyMap) -> list[str]:

@@ -62,17 +62,17 @@ class Published(NamedTuple):
             changed = {name: value for name, value in changed.items() if name not in LABELS}  # as many: they keep their names
         else:
             kept.pop("num_labels", None)
-        found = {**kept, **changed, "model_type": family, "architectures": config["architectures"]}
-        settings_of(found)
-        return found
+        updated = {**kept, **changed, "model_type": family, "architectures": config["architectures"]}
+        settings_of(updated)
+        return updated
 
 
 def read_published(folder: str) -> Published:
     """What a folder says; ValueError, with the file's name, where its tokens that end a text are none."""
     path = os.path.join(folder, GENERATION)
-    found = Published(config_content(folder), read_json(path) if os.path.exists(path) else None)
+    result = Published(config_content(folder), read_json(path) if os.path.exists(path) else None)
     try:
-        _ = found.end_ids
+        _ = result.end_ids
     except ValueError as error:
-        raise ValueError(f"{os.path.join(folder, CONFIG) if found.generation_config is None else path}: {error}") from None
-    return found
+        raise ValueError(f"{os.path.join(folder, CONFIG) if result.generation_config is None else path}: {error}") from None
+    return result

@@ -17,6 +17,8 @@ import numpy as np
 
 from minilm import devices
 from minilm.files import flush_folder, written_whole
+from minilm.layers.base import Layer
+from minilm.typing import PathLike
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
 from minilm.weights.keymap import KeyMap
 from minilm.weights.tensor_file import BLOCK_BYTES
@@ -35,8 +37,8 @@ class Item(NamedTuple):
 
 
 def save_weights(
-    model,
-    folder,
+    model: Layer,
+    folder: PathLike,
     keymap: KeyMap,
     config: Mapping | None = None,
     *,
@@ -103,14 +105,14 @@ def items(parameters, keymap: KeyMap) -> list[Item]:
     names: dict[str, set[str]] = {}
     for name in canonical:
         names.setdefault(parameters.aliases.get(name, name), set()).add(canonical[name])
-    found = []
+    items = []
     for name in parameters:
         first = canonical[name]
         stored = keymap.tied.get(first, first)
         stored = stored if stored in names[name] else first  # whichever of its names other programs look for
         value = parameters[name]
-        found.append(Item(keymap.saved(stored, with_prefix), value.T if keymap.is_transposed(first) else value))
-    return found
+        items.append(Item(keymap.saved(stored, with_prefix), value.T if keymap.is_transposed(first) else value))
+    return items
 
 
 def split(arrays: list[Item], shard_bytes: int) -> list[list[Item]]:

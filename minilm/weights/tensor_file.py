@@ -29,6 +29,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.mistaken import mistaken_for
+from minilm.typing import DType, PathLike
 
 HEADER_LIMIT = 4_000_000  # bytes, some 40,000 arrays; the format allows 100,000,000, over which Python's JSON takes a minute
 BLOCK_BYTES = 1 << 22  # read at a time
@@ -112,7 +113,7 @@ class TensorFile(Mapping):
         Naming the file, the key and what is wrong with it.
     """
 
-    def __init__(self, path, descriptor: int | None = None):
+    def __init__(self, path: PathLike, descriptor: int | None = None):
         self.path = os.fspath(path)
         if descriptor is None:
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
@@ -144,7 +145,7 @@ class TensorFile(Mapping):
     def __enter__(self) -> TensorFile:
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def arrays(self, prefix: str = "") -> dict[str, StoredArray]:
@@ -158,7 +159,7 @@ class TensorFile(Mapping):
             raise ValueError(f"{self.path}: {name} holds {kind}, for which NumPy has no type")
         return np.dtype(np.float32 if kind == "BF16" else DTYPES[kind][1])
 
-    def read(self, name: str, dtype=np.float32) -> np.ndarray:
+    def read(self, name: str, dtype: DType = np.float32) -> np.ndarray:
         """A copy of one array, rounded or widened to `dtype`."""
         array = np.empty(self[name].shape, dtype)
         self.copy(name, array)
@@ -185,7 +186,7 @@ class TensorFile(Mapping):
         for rows, block in self.blocks(name, target.dtype, flat=whole):
             target[rows] = devices.array_module(target).asarray(block)
 
-    def blocks(self, name: str, dtype=np.float32, flat: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
+    def blocks(self, name: str, dtype: DType = np.float32, flat: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
         """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); where it is `flat`, of one axis."""
         dtype_name, shape, begin, end = self[name]
         if np.dtype(dtype).kind == "f" and dtype_name not in FLOATS:
@@ -262,11 +263,11 @@ class _Pairs(list):
     """A JSON object as it stands in the text: a dict would hide a name that is there twice."""
 
     def unique(self, place: str) -> dict:
-        found = dict(self)
-        if len(found) < len(self):
+        fields = dict(self)
+        if len(fields) < len(self):
             counts = Counter(name for name, _ in self)
             raise ValueError(f"{place} has the name {next(name for name in counts if counts[name] > 1)!r} twice")
-        return found
+        return fields
 
 
 def _is_count(value) -> bool:
@@ -277,9 +278,9 @@ def _check_entry(name: str, value, data_bytes: int) -> Entry:
     if not isinstance(value, _Pairs):
         raise ValueError(f"{name}: must be a JSON object, got {type(value).__name__}")
     fields = value.unique(name)
-    for wanted in ("dtype", "shape", "data_offsets"):
-        if wanted not in fields:
-            raise ValueError(f"{name}: {wanted} is missing")
+    for field in ("dtype", "shape", "data_offsets"):
+        if field not in fields:
+            raise ValueError(f"{name}: {field} is missing")
     dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"{name}: dtype must be one of {', '.join(DTYPES)}, got {reprlib.repr(dtype)}")

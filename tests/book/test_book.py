@@ -98,6 +98,9 @@ def test_versions_of_kernels_can_be_chosen(pages):
     assert all(f'<option value="{version}">' in page for version in (1, 2, 3))
     (line,) = re.findall(r'data-version="(\d)"[^>]*>(?:(?!</span>\n).)*attention_forward_2', page)[:1] or ["2"]
     assert line == "2"
+    numba = page.partition("minilm/ops/attention/cpu_1.py")[2]
+    first, _, second = numba.partition("minilm/ops/attention/cpu.py")
+    assert set(re.findall(r'data-version="(\d)"', first)) == {"1"} and 'data-version="2"' in second
 
 
 def test_formulas_are_mathml(pages):
@@ -207,11 +210,11 @@ def test_which_names_a_line_assigns():
 
 def test_a_changed_line_is_named(monkeypatch):
     with pytest.raises(ValueError, match="'no such line' stands 0 times in minilm.ops.linear.oracle"):
-        broken.says("linear", "no such line", "x")
+        broken.report("linear", "no such line", "x")
 
 
 def test_the_oracle_is_whole_again_after_an_exercise():
-    before = broken.says("linear", "dx = dy @ W", "dx = dy @ W + 1")
+    before = broken.report("linear", "dx = dy @ W", "dx = dy @ W + 1")
     assert "FAILED" in before and catalogue.run("linear", "oracle").passed
 
 
@@ -228,3 +231,56 @@ def test_without_the_extra_it_says_what_is_missing(tmp_path, capsys, monkeypatch
     monkeypatch.setitem(sys.modules, "latex2mathml", None)
     assert cli.main(["book", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err == "minilm: the book needs latex2mathml: pip install 'minilm[book]'\n"
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def notebooks(tmp_path_factory):
+    """The notebooks by chapter."""
+    folder = tmp_path_factory.mktemp("notebooks")
+    assert cli.main(["book", str(folder), "--notebooks"]) == 0
+    return {path.stem.partition("-")[2]: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.iterdir())}
+
+
+def cells_of(notebook, kind):
+    return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def test_every_chapter_is_a_notebook_whose_code_is_the_chapters(notebooks):
+    assert list(notebooks) == list(book.CHAPTERS)
+    for name, notebook in notebooks.items():
+        assert notebook["nbformat"] == 4 and len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
+        source = (site.FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8")
+        code = cells_of(notebook, "code")
+        assert len(code) == len(re.findall(r"\.\. code:: python\n(?! +:name:)|\.\. exercise::", source)), name
+        for cell in code:
+            compile(cell, name, "exec")
+        assert not re.search(r"^\.\. \w+::", "\n".join(cells_of(notebook, "markdown")), re.M), name
+
+
+def test_formulas_of_notebooks_are_latex(notebooks):
+    from latex2mathml.converter import convert
+
+    formulas_of = {
+        name: re.findall(r"\$\$(.*?)\$\$", "\n".join(cells_of(notebook, "markdown")), re.S)
+        for name, notebook in notebooks.items()
+    }
+    assert len(formulas_of["gpt"]) > 1 and "W_{\\mathit{hh}}" in "".join(formulas_of["recurrent-layers"])
+    for name, blocks in formulas_of.items():
+        for block in blocks:
+            assert block.count("{") == block.count("}"), (name, block)
+            convert(block)
+
+
+def test_an_exercise_of_a_notebook_answers_as_the_book_does(notebooks, pages, capsys):
+    (cell,) = [cell for cell in cells_of(notebooks["linear"], "code") if "broken" in cell]
+    exec(cell, {})
+    assert html.escape(capsys.readouterr().out.strip()) in pages["linear.html"]
+
+
+def test_notebooks_want_a_folder(tmp_path):
+    (tmp_path / "file").write_text("text")
+    with pytest.raises(NotADirectoryError, match="is a file, wanted a folder for the notebooks"):
+        book.write_notebooks(tmp_path / "file")

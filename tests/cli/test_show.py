@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minilm import cli, ops
+from minilm import cli, devices, ops
 from minilm.cli import pager
 from minilm.pages import PAGES
 
@@ -31,7 +31,7 @@ def test_every_op(folder, capsys):
     formulas, _, code = out.partition(f"# ---- minilm/ops/{folder}/oracle.py\n\n")
     assert code.startswith(source(folder, "oracle"))
     assert "Source" in formulas and '"""' not in formulas and "import numpy" not in formulas
-    assert source(folder, "cpu") in show(capsys, folder, "--cpu")
+    assert all(source(folder, name) in show(capsys, folder, "--cpu") for name in devices.versions(f"minilm.ops.{folder}"))
     assert source(folder, "spec") in show(capsys, folder, "--spec")
     assert source(folder, "cases") in show(capsys, folder, "--cases")
     assert source(folder, "oracle") in show(capsys, folder, "--oracle")
@@ -57,7 +57,8 @@ def test_helpers_of_helpers(folder, capsys):
     """All that is needed is there, once."""
     out = show(capsys, folder, "--cpu", "--helpers")
     paths = printed(out)
-    assert len(paths) == len(set(paths)) and paths[0] == ROOT / folder / "cpu.py"
+    versions = [ROOT / folder / f"{name}.py" for name in devices.versions(f"minilm.ops.{folder}")]
+    assert len(paths) == len(set(paths)) and paths[: len(versions)] == versions
     for path in paths:
         for line in path.read_text(encoding="utf-8").splitlines():
             wanted = re.match(r"from minilm\.ops import (.*)|from minilm\.ops\.(\w+|\w+\.cpu) import", line)

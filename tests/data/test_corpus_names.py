@@ -48,7 +48,7 @@ def test_paths_names_and_built_in(tmp_path, cache):
         data.corpus("folder")
     with pytest.raises(ValueError, match="there is no corpus 'tinyshakespear'; did you mean 'tinyshakespeare'?"):
         data.corpus("tinyshakespear")
-    with pytest.raises(ValueError, match="there is no corpus 'qqq'; known are stories, "):
+    with pytest.raises(ValueError, match="there is no corpus 'qqq'; there are stories, "):
         data.corpus("qqq")
     for path in ("folder/none", "none.txt", tmp_path / "none"):
         with pytest.raises(ValueError, match="there is no file"):

@@ -142,3 +142,8 @@ def test_wrong_arguments():
             beam_search(model, **{"ids": PROMPT, "tokens": 3, **changes})
     with pytest.raises(ValueError, match="finite"):
         beam_search(Pairs(np.full((3, 3, 3), np.nan)), PROMPT)
+
+
+def test_of_equal_continuations_those_of_lower_ids_go_on():
+    found = beam_search(Pairs(np.zeros((5, 5, 5))), PROMPT, tokens=2, beams=3)
+    assert [h.ids.tolist() for h in found] == [[0, 0], [0, 1], [0, 2]]

@@ -8,7 +8,7 @@ import pytest
 
 import minilm
 from minilm import devices, ops
-from minilm.generation import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids, sampling
+from minilm.generation import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
 from minilm.ops import philox
 from minilm.random import Key
 from tests.ops import gpu
@@ -158,14 +158,13 @@ def test_no_ops_change_no_bit():
         assert np.array_equal(sample_ids(logits, Key(1), **options), sample_ids(logits, Key(1)))
 
 
-def test_a_nucleus_larger_than_the_head():
-    """The head that is looked at first does not hold it; nor does the next one."""
+def test_a_nucleus_of_thousands_of_tokens():
     rng = np.random.default_rng(3)
-    for V in (2 * sampling.HEAD + 1, 30_000):
+    for V in (1025, 30_000):
         logits = rng.standard_normal((1, V)) * 0.1
         q = probabilities(logits, top_p=0.9)[0]
         expected = by_definition(logits[0].tolist(), top_p=0.9)
-        assert np.array_equal(q > 0, expected > 0) and (q > 0).sum() > 8 * sampling.HEAD * (V == 30_000)
+        assert np.array_equal(q > 0, expected > 0) and (q > 0).sum() > 8 * 512 * (V == 30_000)
 
 
 def chi_square(ids, q):

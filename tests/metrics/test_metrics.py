@@ -101,5 +101,5 @@ def test_wrong_tags_are_told():
         entities.spans(["B-"])
     with pytest.raises(ValueError, match="as many sentences, got 1 and 0"):
         entities.entity_scores([["O"]], [])
-    with pytest.raises(ValueError, match="sentence 0 has 2 tags in wanted and 1"):
+    with pytest.raises(ValueError, match="sentence 0 has 2 tags and 1"):
         entities.entity_scores([["O", "O"]], [["O"]])

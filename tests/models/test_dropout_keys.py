@@ -10,6 +10,8 @@ import pytest
 from minilm import models
 from minilm.gradcheck.cases import LAYERS, MODELS
 from minilm.gradcheck.cases.building import KEY
+from minilm.layers import Layer
+from minilm.layers.dropout import drops
 from minilm.ops import attention, dropout
 from minilm.sequential import GRU, LSTM, Bidirectional, Dense, Dropout, Embedding, Sequential, SpatialDropout1D
 
@@ -48,6 +50,9 @@ def test_no_two_places_share_a_key(name, drawn):
         drawn.clear()
         thing.forward(*inputs, **options)
         assert len(set(drawn)) == len(drawn), f"{label}: several masks of the places {[key.place for key in drawn]}"
+        assert not isinstance(thing, Layer) or drops(thing) or not drawn, (
+            f"{label}: {len(drawn)} masks without a rate"
+        )
         most = max(most, len(drawn))
     assert (most == 0) == (name in WITHOUT), f"{most} masks"
 

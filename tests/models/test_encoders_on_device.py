@@ -9,7 +9,7 @@ from minilm import data, devices, interpret, layers, models, optimizers, trainin
 from minilm.cli import main
 from minilm.models.tagger import Spelling
 from minilm.random import Key
-from minilm.training import masked_evaluation, settings
+from minilm.training import evaluation, settings
 from minilm.training.train import stored_config
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
@@ -291,17 +291,17 @@ def corpus(tmp_path_factory):
 def test_a_run_gives_the_cpu_s_results(tmp_path, corpus, options, monkeypatch):
     from minilm.training import trainer
 
-    counts, step = [], trainer.Trainer._step
+    counts, step = [], trainer.Trainer.step
 
-    def counted(self, lr):
+    def counted(self, batch):
         before = len(fake_cupy.waits)
-        result = step(self, lr)
+        result = step(self, batch)
         counts.append(len(fake_cupy.waits) - before)
         return result
 
     more = ["steps=12", "checkpoint_every=5", "evaluate_every=6"]
     on_host = run(tmp_path / "host", "cpu", corpus, *more, *options)
-    monkeypatch.setattr(trainer.Trainer, "_step", counted)
+    monkeypatch.setattr(trainer.Trainer, "step", counted)
     with gpu.emulated():
         on_device = run(tmp_path / "device", "cuda", corpus, *more, *options)
     # the one thing that is waited for is the pinned buffer of two steps ago; and once the capture of a graph
@@ -345,9 +345,9 @@ def test_a_run_of_a_gpu_is_explained_on_the_cpu(tmp_path, corpus, capsys):
 def test_masked_evaluation(tmp_path, corpus):
     found = run(tmp_path / "run", "cpu", corpus, "steps=2")
     tokens = data.tokens(data.text(corpus), found.tokenizer)[:300]
-    on_host = masked_evaluation.evaluate_masked(found.model, tokens, found.tokenizer, time=16)
+    on_host = evaluation.evaluate_masked(found.model, tokens, found.tokenizer, time=16)
     with gpu.emulated():
-        on_device = masked_evaluation.evaluate_masked(found.model.to("cuda"), tokens, found.tokenizer, time=16)
+        on_device = evaluation.evaluate_masked(found.model.to("cuda"), tokens, found.tokenizer, time=16)
     assert on_device[:2] == pytest.approx(on_host[:2], rel=1e-5) and on_device[3:] == pytest.approx(on_host[3:])
 
 

@@ -56,6 +56,16 @@ def cast(tree, dtype):
     return tree.astype(dtype) if isinstance(tree, np.ndarray) and tree.dtype.kind == "f" else tree
 
 
+def hosts(op) -> tuple[str, ...]:
+    """The implementations of an op that take NumPy's arrays: the oracle, and every version of the CPU's kernels."""
+    return "oracle", *devices.versions(op.package)
+
+
+def on_hosts(names):
+    """(name, implementation) of every implementation of these ops that takes NumPy's arrays."""
+    return [(name, implementation) for name in names for implementation in hosts(OPS[name])]
+
+
 def functions(op):
     """The public forward and backward."""
     package = importlib.import_module(op.package)
@@ -209,20 +219,19 @@ def reference(op, options=None, dims=None, seed=0) -> tuple[dict, Reference]:
 
 
 def agreement(op, options=None, dims=None, seed=0, dtypes=(np.float64, np.float32), known=None) -> None:
-    """The CPU's results against the oracle's, in both precisions; `known` is an earlier `reference`."""
+    """Every version of the CPU's against the oracle's results, in both precisions; `known` is an earlier `reference`."""
     cases, expected = known or reference(op, options, dims, seed)
     for dtype in map(np.dtype, dtypes):
-        expected.compare(f"{op.name} {dtype}", run(op, "cpu", cases[dtype]), dtype)
+        for version in devices.versions(op.package):
+            expected.compare(f"{op.name} {dtype} {version}", run(op, version, cases[dtype]), dtype)
 
 
-PAIRINGS = (("oracle", "cpu"), ("cpu", "oracle"))
-
-
-def cross_pairing(op, options=None, dims=None, seed=0, dtypes=(np.float64,), known=None, pairings=PAIRINGS) -> None:
-    """Forward of one implementation into backward of the other: finds saved values that are wrong on both sides."""
+def cross_pairing(op, options=None, dims=None, seed=0, dtypes=(np.float64,), known=None, pairings=None) -> None:
+    """Forward of one implementation into backward of another: finds saved values that are wrong on both sides."""
     cases, expected = known or reference(op, options, dims, seed)
+    every = [pair for version in devices.versions(op.package) for pair in (("oracle", version), (version, "oracle"))]
     for dtype in map(np.dtype, dtypes):
-        for first, second in pairings:
+        for first, second in pairings or every:
             result = run(op, first, cases[dtype], backward_by=second)
             expected.compare(f"{op.name} {dtype} forward {first} backward {second}", result, dtype)
 

@@ -23,6 +23,7 @@ from tests.ops.properties import (
     frozen,
     functions,
     label,
+    on_hosts,
     pytest_combinations,
     reference,
     run,
@@ -68,8 +69,7 @@ def test_cross_pairing_on_a_larger_shape(name):
     cross_pairing(op, dims={letter: sorted(choices)[len(choices) // 2] for letter, choices in op.dims.items()}, dtypes=DTYPES)
 
 
-@pytest.mark.parametrize("implementation", devices.HOST)
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("name, implementation", on_hosts(OPS))
 def test_inputs_and_saved_are_not_written(name, implementation):
     op = OPS[name]
     for options in combinations(op):
@@ -193,8 +193,7 @@ def test_bits_repeat_over_runs_and_threads(name):
             devices.set_threads(None)
 
 
-@pytest.mark.parametrize("implementation", devices.HOST)
-@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("name, implementation", on_hosts(OPS))
 def test_nan_is_not_swallowed(name, implementation):
     """A NaN in any input comes out of forward or of backward, at the same places as from the oracle."""
     op = OPS[name]

@@ -8,11 +8,11 @@ import pytest
 import minilm
 from minilm import devices, ops
 from minilm.random import Key
-from tests.ops.properties import OPS, agreement, combinations, cross_pairing, label
+from tests.ops.properties import OPS, agreement, combinations, cross_pairing, hosts, label
 from tests.ops.test_ops_peer import both, close, normal
 
 attention = ops.attention
-each = pytest.mark.parametrize("implementation", devices.HOST)
+each = pytest.mark.parametrize("implementation", hosts(OPS["attention"]))
 
 
 def drawn(dtype, B=2, Tq=9, Tk=9, H=3, K=8, Kv=8):

@@ -27,7 +27,7 @@ def test_compiles_without_spills(name, real):
     table = tables(name)
     definitions = [f"-D{key}={value}" for key, value in table.definitions(real).items()]
     for architecture in ARCHITECTURES:
-        done = nvrtc.compile(table.text, architecture, definitions)
+        done = nvrtc.compile(table.code(real), architecture, definitions)
         assert done.cubin[:4] == b"\x7fELF"
         assert set(done.registers) == set(table.entries), "kernels and table differ"
         assert not any(done.spills.values()), f"{architecture}: {done.spills}"
@@ -44,7 +44,7 @@ def test_attention_on_tensor_cores_compiles_without_spills(width, precision):
     assert width in widths
     definitions = [f"-D{key}={value}" for key, value in table.definitions("float32").items()]
     for architecture in ARCHITECTURES if width in (64, 128) else ["sm_90"]:
-        done = nvrtc.compile(table.text, architecture, definitions)
+        done = nvrtc.compile(table.code("float32"), architecture, definitions)
         assert set(done.registers) == set(table.entries) and not any(done.spills.values()), f"{architecture}: {done.spills}"
 
 
@@ -53,7 +53,8 @@ def test_attention_of_one_query_compiles_without_spills(real):
     with gpu.emulated():
         table = devices.load("minilm.ops.attention", "gpu").ONE_QUERY
     for architecture in ARCHITECTURES:
-        done = nvrtc.compile(table.text, architecture, [f"-D{key}={value}" for key, value in table.definitions(real).items()])
+        definitions = [f"-D{key}={value}" for key, value in table.definitions(real).items()]
+        done = nvrtc.compile(table.code(real), architecture, definitions)
         assert set(done.registers) == set(table.entries) and not any(done.spills.values()), f"{architecture}: {done.spills}"
 
 

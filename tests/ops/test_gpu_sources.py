@@ -29,10 +29,11 @@ def unpacked(text, start):
 SMALL = {
     "threadIdx.x", "blockDim.x",  # at most 1,024
     "min(i64(ROWS), B - first)", "min(i64(U), H - first_unit)", "min(i64(team_of.rows), end_row - at_row)",  # of a tile
-    "min(i64(chunk), K - first)", "min(i64(blockDim.x) / (t.groups * outs), (K + 3) / 4)", "(columns + 3) / 4 * 4 + 4",
-    "32 / sizeof(REAL)", "(largest - x) / width * (BINS - 1)", "__ffs(int(beyond)) - 1", "beyond",
+    "min(i64(chunk), K - first)", "min(i64(blockDim.x) / (t.groups * outs), (K + 3) / 4)", "(columns + 3) / 4 * 4 + PAD",
+    "ROW_BYTES / sizeof(REAL)", "(largest - x) / width * (BINS - 1)", "__ffs(int(beyond)) - 1", "beyond",
     "step * gridDim.x", "(T - 1 - step) * gridDim.x",  # a counter that may go round: its differences count
-    "i / 4", "i / 2", "block", "*step", "*step >> 32",  # numbers of Philox's blocks, which dropout checks; halves of 64 bits
+    "i / 4", "i / 2", "block",  # numbers of Philox's blocks, which dropout checks
+    "*args.step", "*args.step >> 32",  # the halves of 64 bits
     "(at(q) - q) / 4", "(at(odd ? 2 : 0) - (odd ? 2 : 0)) / 4",
     "__cvta_generic_to_shared(row)",
     "nan ? 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16",  # bfloat16
@@ -92,3 +93,14 @@ def test_words_that_several_streams_train_are_moved_by_atomic_additions():
         finally:
             table.text = whole
             type(table).function.cache_clear()
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_each_file_lists_its_versions(folder):
+    """The head of gpu.cu has each version of the op, and where there is one only, says so."""
+    with gpu.emulated():
+        module = devices.load(f"minilm.ops.{folder}", "gpu")
+    head = module.KERNELS.path.read_text().partition("#include")[0]
+    versions = range(1, max(getattr(module, "VERSIONS", {"": 0}).values()) + 1)
+    assert all(f"version {number} " in head for number in versions), head
+    assert versions or "One version" in head, head

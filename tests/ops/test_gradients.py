@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minilm import devices
 from tests.ops.properties import OPS, PAIRS, draw, gradients, label, pytest_combinations
 
 
@@ -33,8 +34,9 @@ def test_directions_on_other_sizes(name, data):
 
 @pytest.mark.parametrize("name, options", pytest_combinations(PAIRS), ids=label)
 def test_kernels_in_float64(name, options):
-    """The same through the CPU's kernels: they are a derivative by themselves, not only near the oracle's."""
-    gradients(OPS[name], options, implementation="cpu")
+    """The same through every version of the CPU's kernels: a derivative by themselves, not only near the oracle's."""
+    for version in devices.versions(OPS[name].package):
+        gradients(OPS[name], options, implementation=version)
 
 
 def sizes(data, op, limit) -> dict[str, int]:

@@ -6,9 +6,11 @@ import pytest
 import minilm
 from minilm import devices, ops
 from minilm.random import Key
+from tests.ops.properties import OPS, hosts
 
 DTYPES = (np.float32, np.float64)
 each = pytest.mark.parametrize("implementation", devices.HOST)
+every = pytest.mark.parametrize("implementation", hosts(OPS["cross_entropy"]))
 
 
 def normal(*shape, seed=0):
@@ -56,7 +58,7 @@ def test_embedding_wrong_padding(wrong):
 # --- cross-entropy ---------------------------------------------------------------------------------------------------
 
 
-@each
+@every
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 def test_cross_entropy_without_gradient(implementation, reduction):
     logits, targets = normal(6, 9).astype(np.float32), np.array([0, 8, 3, -100, 2, 1])
@@ -76,7 +78,7 @@ def test_cross_entropy_without_gradient_writes_nothing_large():
     assert 0 < workspace.nbytes <= 50 * 8 + 64
 
 
-@each
+@every
 def test_cross_entropy_gradient_for_one_is_a_read_only_view(implementation):
     with minilm.implementation(implementation):
         _, saved = ops.cross_entropy.forward(normal(4, 5), np.array([0, 1, 2, 3]))
@@ -99,7 +101,7 @@ def test_cross_entropy_wrong_cotangent(wrong):
         ops.cross_entropy.backward(wrong, saved)
 
 
-@each
+@every
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_cross_entropy_of_ignored_rows(implementation, dtype):
     """A row that is ignored is not read: NaN in it is nobody's. With nothing but such rows the mean is NaN, the sum 0."""
@@ -115,7 +117,7 @@ def test_cross_entropy_of_ignored_rows(implementation, dtype):
         assert ops.cross_entropy.forward(logits, targets, reduction="sum")[0] == 0
 
 
-@each
+@every
 def test_cross_entropy_of_a_sure_model(implementation):
     """The loss keeps its digits where p is near 1, and where the logits are far from 0."""
     logits = np.array([[0, -12, -12], [1e4, 1e4 - 12, 1e4 - 12]], np.float32)

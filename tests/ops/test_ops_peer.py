@@ -66,12 +66,13 @@ def test_embedding(dtype, padding):
 
 
 @both
-@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh"])
 def test_activation(dtype, name):
     theirs = {
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "relu": torch.relu,
+        "silu": F.silu,
         "gelu_erf": F.gelu,
         "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
     }[name]
@@ -79,6 +80,26 @@ def test_activation(dtype, name):
         compare(getattr(ops, name), {"x": span * normal(dtype, 3, 70)}, theirs, ["x"])
     edges = np.array([0, -0.0, 30, -30, 1e4, -1e4, np.nan], dtype)
     compare(getattr(ops, name), {"x": edges}, theirs, ["x"])
+
+
+@both
+@pytest.mark.parametrize("name, gate", [("swiglu", F.silu), ("geglu", lambda a: F.gelu(a, approximate="tanh"))])
+def test_gated(dtype, name, gate):
+    for shape in ((7,), (2, 3, 70), (0, 3)):
+        for span in (0.1, 1, 10):
+            arguments = {"a": span * normal(dtype, *shape), "b": normal(dtype, *shape, seed=2)}
+            compare(getattr(ops, name), arguments, lambda a, b: gate(a) * b, ["a", "b"])
+    edges = np.array([0, -0.0, 30, -30, 1e4, -1e4, np.nan], dtype)
+    compare(getattr(ops, name), {"a": edges, "b": np.ones_like(edges)}, lambda a, b: gate(a) * b, ["a", "b"])
+
+
+@both
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("shape", [(9,), (4, 9), (2, 3, 33), (0, 9)], ids=str)
+def test_rms_norm(dtype, scaled, shape):
+    D = shape[-1]
+    arguments = {"x": normal(dtype, *shape) + dtype(0.3), **({"gamma": normal(dtype, D, seed=2)} if scaled else {})}
+    compare(ops.rms_norm, arguments, lambda x, gamma=None: F.rms_norm(x, (D,), gamma, 1e-6), list(arguments))
 
 
 @both

@@ -6,7 +6,7 @@ import pytest
 import minilm
 from minilm.ops import philox
 from minilm.ops.philox import cpu, oracle, spec
-from minilm.random import Key
+from minilm.random import Key, at
 
 # counter, key, words: the known-answer vectors of the Random123 library for philox4x32 of ten rounds
 KNOWN = (
@@ -52,11 +52,26 @@ def test_elements_do_not_depend_on_shape_or_size():
 
 
 def test_every_part_of_the_key_counts():
-    keys = [Key(1, 2, 3), Key(2, 2, 3), Key(1, 3, 3), Key(1, 2, 4), Key(1 + 2**32, 2, 3), Key(1, 2 + 2**32, 3)]
+    keys = [Key(1, 2, 3), Key(2, 2, 3), Key(1, 3, 3), Key(1, 2, 4)]
+    keys += [Key(1 + 2**32, 2, 3), Key(1, 2 + 2**32, 3), Key(1, 2, 3 + 2**33)]
     drawn = [philox.bits(key, 100).tobytes() for key in keys]
     assert len(set(drawn)) == len(keys)
-    paths = [Key(1), Key(1).fold(0), Key(1).fold(1), Key(1).fold(0).fold(0), Key(1).fold(1).fold(0)]
-    assert len({philox.bits(key, 100).tobytes() for key in paths}) == len(paths)
+
+
+def test_places_of_a_model_are_all_different():
+    """Of more layers than any model has, some of them inside others: no two share a place, and the names say where one is."""
+    key = Key(1, 2)
+    parts = [key.at(f"{kind}.{i}") for kind in ("h", "encoder", "layers", "steps") for i in range(1000)]
+    inner = [part.at(name) for part in parts for name in ("attn", "attn.dropout", "mlp.dropout", "l1", "weight_hh_l0_reverse")]
+    places = {each.place for each in (key, *parts, *inner)}
+    assert len(places) == 1 + 4000 + 20_000
+    assert len({place % 2**32 for place in places}) > len(places) - 10  # both halves count, and neither alone would do
+    assert key.at("h.3").at("attn") == key.at("h.3").at("attn") != key.at("h.31").at("attn")
+    assert {(each.seed, each.step) for each in inner} == {(1, 2)}
+    assert at(None, "h.0") is None and at(key, "h.0") == key.at("h.0")
+    assert key.at("h.3").place == 0x18123D11F9EDB61F  # as in every checkpoint
+    drawn = {philox.bits(each, 4).tobytes() for each in inner[:2000]}
+    assert len(drawn) == 2000
 
 
 @pytest.mark.parametrize("implementation", ["oracle", "cpu"])
@@ -95,7 +110,7 @@ def test_uniform_is_made_of_the_bits():
         (Key(-1), 4, ValueError, "key.seed"),
         (Key(2**64), 4, ValueError, "key.seed"),
         (Key(0, 2**64), 4, ValueError, "key.step"),
-        (Key(0, 0, 2**32), 4, ValueError, "key.place"),
+        (Key(0, 0, 2**64), 4, ValueError, "key.place"),
         (Key(0.5), 4, TypeError, "key.seed"),
         (Key(0), -1, ValueError, "shape"),
         (Key(0), (2, -1), ValueError, "shape"),

@@ -12,7 +12,7 @@ import pytest
 
 import minilm.ops
 from minilm import devices
-from tests.ops.properties import OPS, combinations, draw, functions
+from tests.ops.properties import OPS, combinations, draw, functions, hosts
 
 ROOT = pathlib.Path(minilm.ops.__file__).parent
 
@@ -35,14 +35,27 @@ def test_folder_is_complete(folder):
 
 
 @pytest.mark.parametrize("folder", minilm.ops.FOLDERS)
+def test_every_version_is_walked(folder):
+    """A file of a version that no list names would run in no test; and each says in its first line which it is."""
+    names = [path.stem for path in sorted((ROOT / folder).glob("cpu*.py"))]
+    versions = devices.versions(f"minilm.ops.{folder}")
+    assert sorted(versions) == names
+    for number, name in enumerate(versions[:-1], 1):
+        assert f"version {number}:" in (ROOT / folder / f"{name}.py").read_text().splitlines()[0], name
+
+
+@pytest.mark.parametrize("folder", minilm.ops.FOLDERS)
 def test_implementations_do_not_import_one_another(folder):
-    for name in devices.IMPLEMENTATIONS:
+    every = (*devices.IMPLEMENTATIONS, *devices.versions(f"minilm.ops.{folder}")[:-1])
+    for name in every:
         tree = ast.parse((ROOT / folder / f"{name}.py").read_text())
         imported = {n.module or "" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
         imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
         imported |= {f"{n.module}.{a.name}" for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names}
-        for other in devices.IMPLEMENTATIONS:
-            assert other == name or not any(module.endswith(f".{other}") for module in imported), f"{folder}/{name}.py"
+        for other in every:
+            same_kind = other.partition("_")[0] == name.partition("_")[0]  # which may use another op's: philox.cpu
+            end = f"minilm.ops.{folder}.{other}" if same_kind else f".{other}"
+            assert other == name or not any(module.endswith(end) for module in imported), f"{folder}/{name}.py"
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -72,12 +85,12 @@ def test_same_signature_everywhere(name):
     op = OPS[name]
     for function in filter(None, (op.forward, op.backward)):
         public = inspect.signature(getattr(importlib.import_module(op.package), function)).parameters
-        oracle, cpu = (inspect.signature(getattr(devices.load(op.package, i), function)).parameters for i in ("oracle", "cpu"))
-        assert list(oracle) == list(cpu) == list(public)
-        for key in public:
-            # where the public function has a default, an implementation has the same or none
-            for implementation in (oracle, cpu):
-                assert implementation[key].default in (public[key].default, inspect.Parameter.empty), key
+        for implementation in hosts(op):
+            parameters = inspect.signature(getattr(devices.load(op.package, implementation), function)).parameters
+            assert list(parameters) == list(public)
+            for key in public:
+                # where the public function has a default, an implementation has the same or none
+                assert parameters[key].default in (public[key].default, inspect.Parameter.empty), key
 
 
 @pytest.mark.parametrize("name", OPS)
@@ -111,13 +124,13 @@ def test_saved_is_the_same_everywhere(name):
     for options in combinations(op):
         case = draw(op, options=options)
         seen = []
-        for implementation in devices.HOST:
+        for implementation in hosts(op):
             with devices.implementation(implementation):
                 _, saved = functions(op)[0](**case.arguments)
             assert isinstance(saved, tuple) and hasattr(saved, "_fields")
             describe = [(v.shape, v.dtype) if isinstance(v, np.ndarray) else type(v).__name__ for v in saved]
             seen.append((type(saved), describe))
-        assert seen[0] == seen[1]
+        assert all(each == seen[0] for each in seen)
 
 
 @pytest.mark.parametrize("name", OPS)

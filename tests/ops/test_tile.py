@@ -50,11 +50,11 @@ def test_product(dtype, M, N, K, transposed):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(M=SIZES, N=SIZES, K=SIZES | st.just(2 * tile.DEPTH + 1), strided=st.booleans())
-def test_turned_product(dtype, M, N, K, strided):
+def test_transposed_product(dtype, M, N, K, strided):
     a, b = numbers(K, M + 3, dtype=dtype), numbers(K, N, dtype=dtype, seed=1)
     a = a[:, 1 : M + 1] if strided else np.ascontiguousarray(a[:, 1 : M + 1])
     out, around = walled(M, N, dtype)
-    tile.turned_product(a, b, out)
+    tile.transposed_product(a, b, out)
     close(out, a.T.astype(np.float64) @ b.astype(np.float64), K)
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
 
@@ -77,10 +77,10 @@ def test_bits_do_not_depend_on_threads(dtype):
     results = []
     for count in (1, 2, 3):
         devices.set_threads(count)
-        plain, turned = np.empty((300, 90), dtype), np.empty((80, 90), dtype)
+        plain, transposed = np.empty((300, 90), dtype), np.empty((80, 90), dtype)
         tile.product(a, W, plain, transposed=False)
-        tile.turned_product(a, b, turned)
-        results.append((plain.tobytes(), turned.tobytes()))
+        tile.transposed_product(a, b, transposed)
+        results.append((plain.tobytes(), transposed.tobytes()))
     assert len(set(results)) == 1
 
 
@@ -89,7 +89,7 @@ def test_nothing_to_sum_is_zero():
     tile.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, transposed=True)
     assert not out.any()
     out.fill(np.nan)
-    tile.turned_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
+    tile.transposed_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
     assert not out.any()
 
 

@@ -13,7 +13,7 @@ from minilm.planner import cost
 from minilm.random import Key
 from tests import clocks
 
-measuring = importlib.import_module("minilm.planner.machine")  # the function of that name hides the module
+measuring = importlib.import_module("minilm.planner.hardware")  # the function of that name hides the module
 
 # Rates of a machine with two cores, so that choices do not depend on where the tests run.
 TWO_CORES = planner.Machine(

@@ -13,9 +13,7 @@ from minilm.recipes import conll, labelled, squad, stories, vectors
 
 
 def squad_file(answer_start: int) -> str:
-    asked = [
-        {"question": "Where?", "answers": [{"text": "attic", "answer_start": start}]} for start in (4, answer_start)
-    ]
+    asked = [{"question": "Where?", "answers": [{"text": "attic", "answer_start": start}]} for start in (4, answer_start)]
     return json.dumps({"data": [{"paragraphs": [{"context": "the attic", "qas": asked}, {"context": 5, "qas": []}]}]})
 
 

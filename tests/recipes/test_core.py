@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 from minilm import cli, recipes
 from minilm.files import new_folder
 from minilm.recipes import fit
-from minilm.training import tensors
+from minilm.training import loop
+from minilm.training.callbacks import SIGNALS
 from minilm.training.checkpoint import Folder
-from minilm.training.interrupt import SIGNALS
-from minilm.training.progress import Progress
+from minilm.training.log import Progress
+from minilm.weights import tensor_writer
 from tests import clocks
 from tests.recipes.toy import Toy
 
@@ -63,7 +65,7 @@ def test_batches_have_each_example_once_and_near_lengths():
 
 def test_minutes_end_a_run(monkeypatch):
     with clocks.stopped() as clock:
-        monkeypatch.setattr(fit, "forward_backward", clock.after(0.1, fit.forward_backward))
+        monkeypatch.setattr(loop, "forward_backward", clock.after(0.1, loop.forward_backward))
         result = Toy().run(minutes=0.021, progress=False)
     assert result.steps == 13 and result.seconds == pytest.approx(1.3)
 
@@ -99,7 +101,7 @@ def test_wrong_settings(options, kind, says):
 
 def test_a_loss_that_is_not_finite_ends_the_run(monkeypatch):
     recipe = Toy()
-    monkeypatch.setattr(fit, "forward_backward", lambda *_: float("nan"))
+    monkeypatch.setattr(loop, "forward_backward", lambda *_: float("nan"))
     with pytest.raises(ArithmeticError, match="smaller lr"):
         recipe.run(progress=False)
 
@@ -219,7 +221,7 @@ def test_nothing_of_another_recipes_run_stays_in_the_folder(tmp_path):
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_while_the_model_is_written_waits_until_it_is(tmp_path, monkeypatch, number):
-    before, replaced, acted = tensors.write, [], []
+    before, replaced, acted = tensor_writer.write, [], []
 
     def write(file, arrays, metadata):
         if "optimizer.steps" not in arrays:  # once a checkpoint
@@ -227,7 +229,7 @@ def test_a_signal_while_the_model_is_written_waits_until_it_is(tmp_path, monkeyp
             signal.raise_signal(number)
         before(file, arrays, metadata)
 
-    monkeypatch.setattr(tensors, "write", write)
+    monkeypatch.setattr(tensor_writer, "write", write)
     outside = signal.signal(number, lambda *_: acted.append(sorted(path.name for path in tmp_path.iterdir())))
     try:
         Toy(steps=5).run(out=tmp_path, progress=False)
@@ -266,7 +268,7 @@ def test_no_two_runs_get_the_same_new_folder(tmp_path):
 
 
 def test_a_failure_leaves_no_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(fit, "forward_backward", lambda *_: float("nan"))
+    monkeypatch.setattr(loop, "forward_backward", lambda *_: float("nan"))
     with pytest.raises(ArithmeticError):
         Toy().run(out=tmp_path / "new", progress=False)
     (tmp_path / "old").mkdir()
@@ -287,9 +289,9 @@ def test_evaluations_take_little_of_a_budget_in_minutes(monkeypatch, every):
         now[0] += 2.0
         return 0.5
 
-    forward_backward = fit.forward_backward
-    monkeypatch.setattr(fit.time, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(fit, "forward_backward", trained)
+    forward_backward = loop.forward_backward
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(loop, "forward_backward", trained)
     monkeypatch.setattr(Toy, "glance", glanced)
     recipe = Toy(evaluate_every=every)
     recipe.limit(minutes=1 / 60)
@@ -332,7 +334,7 @@ def test_damaged_runs_are_told(tmp_path, capsys):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ArithmeticError])
 def test_a_step_that_does_not_finish_leaves_no_gradients(when, error, monkeypatch):
     recipe, calls = Toy(), []
-    forward_backward = fit.forward_backward
+    forward_backward = loop.forward_backward
 
     def interrupted(*arguments):
         loss = forward_backward(*arguments)
@@ -341,7 +343,7 @@ def test_a_step_that_does_not_finish_leaves_no_gradients(when, error, monkeypatc
             raise error
         return loss
 
-    monkeypatch.setattr(fit, "forward_backward", interrupted)
+    monkeypatch.setattr(loop, "forward_backward", interrupted)
     with pytest.raises(error):
         recipe.run(progress=False)
     assert not recipe.model.parameters.gradient_flat.any()

@@ -42,9 +42,7 @@ def test_a_full_stop_ends_a_sentence(cut):
 
 def test_treebank_cuts_stay():
     text = "It isn't Anna's (well-made) film, v2.0 of 3.5-inch and/or -LRB- ... -- ``so''"
-    assert cutting.words(text) == (
-        "It is n't Anna 's ( well-made ) film , v2.0 of 3.5-inch and/or -LRB- ... -- `` so ''".split()
-    )
+    assert cutting.words(text) == ("It is n't Anna 's ( well-made ) film , v2.0 of 3.5-inch and/or -LRB- ... -- `` so ''".split())
     assert cutting.words("❤️") == ["❤", "\ufe0f"] and cutting.words("a\u200bb") == ["a", "\u200b", "b"]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from minilm import cli, devices, recipes
 from minilm.recipes import fit
+from minilm.training import loop
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
 from tests.recipes.test_sentiment import corpus, encoder
@@ -100,13 +101,13 @@ def test_a_run_on_a_real_one(tmp_path, case):
 
 def test_steps_wait_for_their_pinned_buffers_alone(monkeypatch):
     counts = []
-    forward_backward = fit.forward_backward
+    forward_backward = loop.forward_backward
 
     def counted(*arguments):
         counts.append(len(fake_cupy.waits))
         return forward_backward(*arguments)
 
-    monkeypatch.setattr(fit, "forward_backward", counted)
+    monkeypatch.setattr(loop, "forward_backward", counted)
     monkeypatch.setattr(fit, "ROWS", 2)
     with gpu.emulated():
         result = Toy(steps=130, average=0.9, evaluate_every=65).run(device="cuda", progress=False)

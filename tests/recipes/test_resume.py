@@ -18,6 +18,7 @@ from minilm.recipes import folder as files
 from minilm.recipes.kept import Kept
 from minilm.recipes.resuming import fingerprint
 from minilm.recipes.state import RecipeState
+from minilm.training import loop
 from minilm.training.checkpoint import Checkpoint
 from tests import clocks
 from tests.ops import gpu
@@ -36,15 +37,15 @@ def toy(monkeypatch):
 
 def stop_after(monkeypatch, steps, number=signal.SIGTERM):
     """The next run gets a signal in its step of this number (the first call compiles)."""
-    calls, real = itertools.count(), fit.forward_backward
+    calls, real = itertools.count(), loop.forward_backward
 
     def signalled(*arguments):
         if next(calls) == steps:
-            monkeypatch.setattr(fit, "forward_backward", real)
+            monkeypatch.setattr(loop, "forward_backward", real)
             os.kill(os.getpid(), number)
         return real(*arguments)
 
-    monkeypatch.setattr(fit, "forward_backward", signalled)
+    monkeypatch.setattr(loop, "forward_backward", signalled)
 
 
 def contents(folder):
@@ -145,14 +146,14 @@ def test_the_last_checkpoint_of_a_run_that_died_is_gone_on_with(tmp_path, monkey
     Toy(**options).run(out=tmp_path / "whole", progress=False)
     assert kept.SECONDS == 30
     with clocks.stopped() as clock, monkeypatch.context() as patch:
-        calls, real = itertools.count(), clock.after(10, fit.forward_backward)
+        calls, real = itertools.count(), clock.after(10, loop.forward_backward)
 
         def dies(*arguments):
             if next(calls) == 8:
                 raise MemoryError("as if it were killed")
             return real(*arguments)
 
-        patch.setattr(fit, "forward_backward", dies)
+        patch.setattr(loop, "forward_backward", dies)
         with pytest.raises(MemoryError):
             Toy(**options).run(out=tmp_path / "run", progress=False)
     state = Checkpoint.read(tmp_path / "run", layout=files.LAYOUT).state
@@ -164,7 +165,7 @@ def test_the_last_checkpoint_of_a_run_that_died_is_gone_on_with(tmp_path, monkey
 
 def test_minutes_used_count(tmp_path, monkeypatch):
     with clocks.stopped() as clock:
-        monkeypatch.setattr(fit, "forward_backward", clock.after(1, fit.forward_backward))
+        monkeypatch.setattr(loop, "forward_backward", clock.after(1, loop.forward_backward))
         stop_after(monkeypatch, 20)
         assert Toy().run(minutes=1, out=tmp_path, progress=False).steps == 20
         result = Toy().run(out=tmp_path, resume=True, progress=False)
@@ -289,7 +290,7 @@ def test_train_leaves_a_half_done_commit_of_a_recipe_alone(tmp_path, monkeypatch
 def test_a_run_that_fails_before_its_first_checkpoint_leaves_the_old_one(tmp_path, monkeypatch):
     Toy(steps=5).run(out=tmp_path, progress=False)
     before = contents(tmp_path)
-    monkeypatch.setattr(fit, "forward_backward", lambda *_: float("nan"))
+    monkeypatch.setattr(loop, "forward_backward", lambda *_: float("nan"))
     with pytest.raises(ArithmeticError):
         Toy(steps=9).run(out=tmp_path, overwrite=True, progress=False)
     assert contents(tmp_path) == before

@@ -113,12 +113,12 @@ def test_evaluate_and_predict():
 
 def test_a_generator_that_ends():
     for options, epochs in (({}, 1), ({"steps_per_epoch": 2}, 2)):
-        with pytest.warns(UserWarning, match="training ends"):
+        with pytest.warns(UserWarning, match="training ends") as warned:
             history = made().fit(batches(X, Y), epochs=9, verbose=0, **options).history
-        assert len(history["loss"]) == epochs
-    with pytest.warns(UserWarning, match="validation_data gives no more batches after epoch 2"):
+        assert len(history["loss"]) == epochs and warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="validation_data gives no more batches after epoch 2") as warned:
         history = made().fit(X, Y, epochs=3, validation_data=batches(X, Y), validation_steps=3, verbose=0).history
-    assert len(history["loss"]) == 3 and len(history["val_loss"]) == 1
+    assert len(history["loss"]) == 3 and len(history["val_loss"]) == 1 and warned[0].filename == __file__
 
 
 def ids_and_more():

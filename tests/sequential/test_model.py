@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minilm
-from minilm import gradcheck, sequential
+from minilm import gradcheck, sequential, training
 from minilm.gradcheck import catalogue
 from minilm.gradcheck.cases import keras_compatible
 from minilm.sequential import (
@@ -173,12 +173,45 @@ def test_best_only_and_what_is_watched(tmp_path):
     keep = ModelCheckpoint(path, monitor="accuracy", save_best_only=True, save_weights_only=True)
     history = model.fit(X, Y, epochs=6, verbose=0, callbacks=[keep])
     assert keep.best == max(history.history["accuracy"])
-    with pytest.warns(UserWarning, match="'val_loss', which is not there; there are loss, accuracy"):
+    with pytest.warns(UserWarning, match="'val_loss', which is not there; there are loss, accuracy") as warned:
         model.fit(X, Y, verbose=0, callbacks=[EarlyStopping()])
+    assert warned[0].filename == __file__
     with pytest.raises(ValueError, match="asks for 'val_loss'; there are epoch, loss"):
         model.fit(X, Y, verbose=0, callbacks=[ModelCheckpoint(str(tmp_path / "{val_loss}"))])
     with pytest.raises(TypeError, match="has no 'on_epoch'"):
         LambdaCallback(on_epoch=print)
+
+
+def test_callbacks_of_minilm_training_hear_of_steps():
+    class Steps(training.Callback):
+        def __init__(self):
+            self.events = []
+
+        def on_train_begin(self, loop):
+            self.events.append("begin")
+
+        def on_step_end(self, loop):
+            self.events.append((loop.state.step, round(loop.loss, 3)))
+            if loop.state.step == 5:
+                loop.stop()
+
+        def on_validation_end(self, loop, evaluation):
+            self.events.append(sorted(evaluation))
+
+        def on_train_end(self, loop):
+            self.events.append("end")
+
+    steps, losses, epochs = Steps(), [], []
+    seen = LambdaCallback(
+        on_train_batch_end=lambda batch, logs: losses.append(logs["loss"]), on_epoch_end=lambda epoch, logs: epochs.append(epoch)
+    )
+    options = {"batch_size": len(X) // 3, "shuffle": False, "validation_data": (X, Y), "epochs": 4, "verbose": 0}
+    made().fit(X, Y, callbacks=[seen, steps], **options)
+    of_steps = [event for event in steps.events if isinstance(event, tuple)]
+    assert [step for step, _ in of_steps] == [1, 2, 3, 4, 5] and epochs == [0, 1] and len(losses) == 5
+    assert of_steps[0][1] == round(losses[0], 3) and of_steps[3][1] == round(losses[3], 3), "the first of an epoch"
+    measured = ["val_accuracy", "val_loss"]
+    assert [event for event in steps.events if not isinstance(event, tuple)] == ["begin", measured, measured, "end"]
 
 
 def test_learning_rates():

@@ -13,11 +13,11 @@ import pytest
 import safetensors.numpy
 
 from minilm import training
-from minilm.training import tensors
+from minilm.training.callbacks import Checkpoints
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.state import checksum
 from minilm.training.train import _new, _run
-from minilm.weights import TensorFile
+from minilm.weights import TensorFile, tensor_writer
 from tests.training.helpers import contents
 
 
@@ -196,7 +196,7 @@ def test_written_as_the_library_writes(tmp_path):
     }
     path = tmp_path / "x.safetensors"
     with open(path, "wb") as file:
-        tensors.write(file, arrays, {"format": "np"})
+        tensor_writer.write(file, arrays, {"format": "np"})
     with TensorFile(path) as file:
         ours = {name: np.asarray(array) for name, array in file.arrays().items()}
     for found in (safetensors.numpy.load_file(path), ours):
@@ -225,7 +225,7 @@ def test_a_full_disk(name, call, tiny, tmp_path, monkeypatch):
     config = tiny(checkpoint_every=10)
     whole = training.train(config, out=tmp_path / "whole")
     trainer = _new(config, tmp_path / "run", False)
-    monkeypatch.setattr(trainer, "_checkpoint_due", lambda seconds: full_from(trainer, 10, name, call, monkeypatch))
+    monkeypatch.setattr(Checkpoints, "due", lambda self, trainer: full_from(trainer, 10, name, call, monkeypatch))
     with pytest.raises(OSError) as error:
         _run(trainer, False)
     trainer.close()
@@ -342,14 +342,14 @@ def test_only_what_train_wrote_is_replaced(tiny, tmp_path):
 
 def test_a_loss_that_is_not_finite(tiny, tmp_path, monkeypatch):
     trainer = _new(tiny(checkpoint_every=5), tmp_path, False)
-    real = trainer._step
+    real = trainer.step
 
-    def poisoned(lr):
+    def poisoned(batch):
         if trainer.state.step == 7:
             trainer.model.parameters["recurrent.weight_hh_l0"][3, 2] = np.nan
-        return real(lr)
+        return real(batch)
 
-    monkeypatch.setattr(trainer, "_step", poisoned)
+    monkeypatch.setattr(trainer, "step", poisoned)
     with pytest.raises(training.NonFiniteError) as error:
         _run(trainer, False)
     trainer.close()

@@ -139,15 +139,15 @@ def test_steps_of_a_run_wait_only_to_log(tmp_path, monkeypatch):
     from minilm.training import trainer
 
     counts = []
-    step = trainer.Trainer._step
+    step = trainer.Trainer.step
 
-    def counted(self, lr):
+    def counted(self, batch):
         before = len(fake_cupy.waits)
-        result = step(self, lr)
+        result = step(self, batch)
         counts.append(len(fake_cupy.waits) - before)
         return result
 
-    monkeypatch.setattr(trainer.Trainer, "_step", counted)
+    monkeypatch.setattr(trainer.Trainer, "step", counted)
     with gpu.emulated():
         run(tmp_path / "run", "cuda", *SMALL["gpt"][:-1], "log_every=6", "checkpoint_every=none")
     # the one thing that is waited for is the pinned buffer of two steps ago

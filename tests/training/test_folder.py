@@ -18,7 +18,7 @@ def half_done(tiny, tmp_path, monkeypatch):
     """A run that was killed after the commit of its last checkpoint, before the files had got their names; and its step."""
     trainer = _new(tiny(steps=40), tmp_path / "run", False)
     for _ in range(2):
-        trainer._step(0.01)
+        trainer.step(trainer.batches.batch(trainer.state.step))
         trainer.state.step += 1
     with monkeypatch.context() as killed:
         killed.setattr(protocol.Folder, "_rename", lambda *_: None)

@@ -11,7 +11,7 @@ import pytest
 
 from minilm import training
 from minilm.training import checkpoint as protocol
-from minilm.training.interrupt import Stop
+from minilm.training.callbacks import Stop
 from minilm.training.train import _new, _resumed
 from tests import clocks
 from tests.training.helpers import contents, log_without_times
@@ -112,7 +112,7 @@ def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path):
     seen = set()
     for call in range(100):
         for _ in range(2):  # the next step; its checkpoint dies
-            trainer._step(0.01)
+            trainer.step(trainer.batches.batch(trainer.state.step))
             trainer.state.step += 1
         lived = in_child(call, trainer.save)
         run = training.load_run(tmp_path / "run")

@@ -45,14 +45,14 @@ class Killed(Exception):
 
 def train_until(trainer, step, monkeypatch):
     """Run a trainer that ends after so many steps, with what its last checkpoint had and no more."""
-    real = trainer._step
+    real = trainer.step
 
-    def limited(lr):
+    def limited(batch):
         if trainer.state.step == step:
             raise Killed
-        return real(lr)
+        return real(batch)
 
-    monkeypatch.setattr(trainer, "_step", limited)
+    monkeypatch.setattr(trainer, "step", limited)
     with pytest.raises(Killed):
         _run(trainer, False)
     trainer.close()
@@ -109,7 +109,7 @@ def test_more_steps(tiny, tmp_path):
 def test_minutes_go_on_where_they_stood(tiny, tmp_path, monkeypatch):
     config = tiny(minutes=0.5 / 60, checkpoint_every=20)
     with clocks.stopped() as clock:
-        monkeypatch.setattr(Trainer, "_step", clock.after(0.01, Trainer._step))
+        monkeypatch.setattr(Trainer, "step", clock.after(0.01, Trainer.step))
         trainer = _new(config, tmp_path, False)
         train_until(trainer, 45, monkeypatch)
         assert training.load_run(tmp_path).state.seconds == pytest.approx(0.4)

@@ -7,7 +7,7 @@ import pytest
 
 from minilm import models, training
 from minilm.training import settings
-from minilm.training.recipes import RECIPES
+from minilm.training.settings import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)

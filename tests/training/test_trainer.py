@@ -6,7 +6,7 @@ import pytest
 from minilm import data, models, tokenizers, training
 from minilm.ops import dropout
 from minilm.optimizers import schedules
-from minilm.training import masked_evaluation
+from minilm.training import evaluation
 from minilm.training.train import _new
 
 EPOCHS = {"epochs": 3, "batch": 40, "time": 16, "log_every": 1}  # some 18 steps each
@@ -25,7 +25,7 @@ def stepped(trainer, monkeypatch):
     monkeypatch.setattr(trainer, "_compute", recorded)
     with np.errstate(all="ignore"):
         while not trainer.finished():
-            trainer._step(0.01)
+            trainer.step(trainer.batches.batch(trainer.state.step))
             trainer.state.step += 1
     trainer.close()
     return states
@@ -93,15 +93,15 @@ def test_masked_words_are_guessed_from_the_same_pairs_every_time(monkeypatch):
     read = []
     score = model.score
     monkeypatch.setattr(model, "score", lambda *batch, **options: read.append(batch) or score(*batch, **options))
-    results = [masked_evaluation.evaluate_masked(model, tokens, tokenizer) for _ in range(2)]
+    results = [evaluation.evaluate_masked(model, tokens, tokenizer) for _ in range(2)]
     model.parameters.flat[...] *= 1.5
-    other = masked_evaluation.evaluate_masked(model, tokens, tokenizer)
+    other = evaluation.evaluate_masked(model, tokens, tokenizer)
     assert results[0] == results[1] != other
     scores = [score(*batch) for batch in read[-len(read) // 3 :]]
     counts = [each.masked for each in scores]
     assert len(set(counts)) > 1 and other.tokens == sum(counts)
     assert other.loss == pytest.approx(np.average([each.loss for each in scores], weights=counts), rel=1e-6)
-    batches = data.PretrainingBatches(tokens, masked_evaluation.ROWS, 16, data.MaskingIds.of(tokenizer), seed=0)
+    batches = data.PretrainingBatches(tokens, evaluation.MASKED_ROWS, 16, data.MaskingIds.of(tokenizer), seed=0)
     assert len(read) == 3 * batches.epoch_steps
     for number, batch in enumerate(read):
         for given, wanted in zip(batch, batches.batch(number % batches.epoch_steps), strict=True):

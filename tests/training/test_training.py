@@ -73,11 +73,11 @@ def test_the_average_is_what_is_saved(tiny, tmp_path):
 def test_a_step_allocates_nothing_large(tiny, tmp_path):
     trainer = _new(tiny(batch=16, time=32, steps=10, model={"hidden_size": 64, "dropout": 0.1}), tmp_path, False)
     trainer.warm_up()
-    trainer._step(0.01)
+    trainer.step(trainer.batches.batch(trainer.state.step))
     tracemalloc.start()
     for _ in range(3):
         trainer.state.step += 1
-        trainer._step(0.01)
+        trainer.step(trainer.batches.batch(trainer.state.step))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     trainer.close()
@@ -87,7 +87,7 @@ def test_a_step_allocates_nothing_large(tiny, tmp_path):
 def test_minutes_are_of_training_alone(tiny, tmp_path, monkeypatch):
     trainer = _new(tiny(minutes=0.3 / 60), tmp_path, False)
     with clocks.stopped() as clock:
-        for name, seconds in (("warm_up", 100.0), ("conclude", 100.0), ("_step", 0.04)):
+        for name, seconds in (("warm_up", 100.0), ("conclude", 100.0), ("step", 0.04)):
             monkeypatch.setattr(trainer, name, clock.after(seconds, getattr(trainer, name)))
         result = _run(trainer, False)
     trainer.close()
@@ -167,9 +167,9 @@ def test_without_matplotlib(tiny, tmp_path, monkeypatch):
 
 
 def test_progress_lines(tiny, tmp_path, monkeypatch, capsys):
-    from minilm.training import progress
+    from minilm.training import log
 
-    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(log, "LINE_SECONDS", 0.0)
     training.train(tiny(evaluate_every=10), out=tmp_path, progress=None)
     out, error = capsys.readouterr()
     assert out == ""

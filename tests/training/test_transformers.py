@@ -8,7 +8,7 @@ import pytest
 from minilm import cli, generation, models, training
 from minilm.ops.workspace import Workspace
 from minilm.random import Key
-from minilm.training import passes
+from minilm.training import step
 from tests.ops import gpu
 from tests.training.helpers import contents, log_without_times
 
@@ -91,12 +91,12 @@ def made(kind):
 @pytest.mark.parametrize("kind", ["rnn", "gpt", "bert"])
 def test_parts_of_a_batch_add_up_to_it(kind, parts):
     model, batch, state = made(kind)
-    loss, after = passes.run(model, batch, state, [Key(0)], passes.counts(model, batch, 1), Workspace())
+    with Workspace():
+        loss, after = step.forward_backward_parts(model, batch, state, [Key(0)], step.counts(model, batch, 1))
     gradient = model.parameters.gradient_flat.copy()
     model.parameters.zero_gradients()
-    again, after_parts = passes.run(
-        model, batch, state, [Key(0)] * parts, passes.counts(model, batch, parts), Workspace(poison=True)
-    )
+    with Workspace(poison=True):
+        again, after_parts = step.forward_backward_parts(model, batch, state, [Key(0)] * parts, step.counts(model, batch, parts))
     assert again == pytest.approx(loss, rel=1e-12)
     assert np.allclose(model.parameters.gradient_flat, gradient, rtol=1e-9, atol=1e-13 + 1e-12 * np.abs(gradient).max())
     if kind == "rnn":
@@ -106,7 +106,8 @@ def test_parts_of_a_batch_add_up_to_it(kind, parts):
 def test_a_part_without_targets_counts_for_nothing():
     model, (ids, targets), _ = made("gpt")
     targets[:3] = -100
-    loss, _ = passes.run(model, (ids, targets), None, [Key(0)] * 2, passes.counts(model, (ids, targets), 2), Workspace())
+    targets_of_parts = step.counts(model, (ids, targets), 2)
+    loss, _ = step.forward_backward_parts(model, (ids, targets), None, [Key(0)] * 2, targets_of_parts)
     assert loss == pytest.approx(float(model.loss(ids[3:], targets[3:])), rel=1e-12)
 
 

@@ -27,3 +27,7 @@ MODELS = {
     **keras_compatible.MODELS,
     **word_vectors.MODELS,
 }
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

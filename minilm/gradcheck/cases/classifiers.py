@@ -15,8 +15,8 @@ __all__ = ["LAYERS", "MODELS"]
 def _crf(*, B=2, T=4, K=3, lengths=None):
     rng = np.random.default_rng(21)
     layer = randomised(CRF(K, dtype=F64), rng)
-    given = {} if lengths is None else {"lengths": np.array(lengths)}
-    return layer, (rng.standard_normal((B, T, K)), rng.integers(0, K, (B, T))), given
+    more = {} if lengths is None else {"lengths": np.array(lengths)}
+    return layer, (rng.standard_normal((B, T, K)), rng.integers(0, K, (B, T))), more
 
 
 def _pooling(kind, *, B=2, T=3, D=4, mask=None, **options):
@@ -46,22 +46,22 @@ LAYERS = {
 
 
 def _texts(rng, B=3, T=4, V=6, lengths=(4, 1, 3)):
-    given = {} if lengths is None else {"lengths": np.array(lengths)}
-    return (rng.integers(0, V, (B, T)), rng.integers(0, 3, B)), given
+    more = {} if lengths is None else {"lengths": np.array(lengths)}
+    return (rng.integers(0, V, (B, T)), rng.integers(0, 3, B)), more
 
 
 def _mean(*, lengths=(4, 1, 3), key=None, **options):
     rng = np.random.default_rng(23)
     model = randomised(MeanClassifier(6, 3, embedding_size=3, buckets=4, dtype=F64, **options), rng)
-    inputs, given = _texts(rng, lengths=lengths)
-    return model, inputs, {**given, "key": key}
+    inputs, more = _texts(rng, lengths=lengths)
+    return model, inputs, {**more, "key": key}
 
 
 def _recurrent(*, lengths=(4, 1, 3), key=None, **options):
     rng = np.random.default_rng(24)
     model = randomised(RecurrentClassifier(6, 3, embedding_size=3, hidden_size=2, dtype=F64, **options), rng)
-    inputs, given = _texts(rng, lengths=lengths)
-    return model, inputs, {**given, "key": key}
+    inputs, more = _texts(rng, lengths=lengths)
+    return model, inputs, {**more, "key": key}
 
 
 def _bert(*, key=None, **options):
@@ -77,12 +77,12 @@ def _tagger(*, B=3, T=4, lengths=(4, 1, 3), key=None, characters=None, **options
     rng = np.random.default_rng(26)
     sizes = {"embedding_size": 3, "hidden_size": 2, "character_size": 2, "characters": characters}
     model = randomised(Tagger(6, 3, dtype=F64, **{**sizes, **options}), rng)
-    given = {"key": key}
+    more = {"key": key}
     if lengths is not None:
-        given["lengths"] = np.array(lengths)
+        more["lengths"] = np.array(lengths)
     if characters:
-        given["spelling"] = Spelling(rng.integers(0, characters, (5, 3)), np.array([3, 1, 2, 3, 1]), rng.integers(0, 5, (B, T)))
-    return model, (rng.integers(0, 6, (B, T)), rng.integers(0, 3, (B, T))), given
+        more["spelling"] = Spelling(rng.integers(0, characters, (5, 3)), np.array([3, 1, 2, 3, 1]), rng.integers(0, 5, (B, T)))
+    return model, (rng.integers(0, 6, (B, T)), rng.integers(0, 3, (B, T))), more
 
 
 _DROPPED = {"dropout": 0.3, "word_dropout": 0.3, "key": KEY}

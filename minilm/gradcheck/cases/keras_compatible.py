@@ -56,7 +56,7 @@ class Step:
 
     name = "Sequential"
 
-    def __init__(self, model, inputs: tuple, options: dict):
+    def __init__(self, model: Sequential, inputs: tuple, options: dict):
         self.model, self._inputs, self._options = model, inputs, options
 
     @property
@@ -74,8 +74,8 @@ class Step:
         """Returns (loss, saved)."""
         return self.model.forward(*self._inputs, **self._options)
 
-    def backward(self, saved):
-        """Adds the gradients by the parameters to their buffer."""
+    def backward(self, saved) -> None:
+        """Adds the gradients with respect to the parameters to their buffer."""
         self.model.backward(saved)
 
 
@@ -94,13 +94,13 @@ def _table(mask_zero=True):
 
 
 def _last(layer, wrapped=False, **options):
-    made = layer(H, **options)
-    return [_table(), Bidirectional(made) if wrapped else made, Dense(C, activation="softmax")]
+    recurrent = layer(H, **options)
+    return [_table(), Bidirectional(recurrent) if wrapped else recurrent, Dense(C, activation="softmax")]
 
 
 def _all(layer, wrapped=False, **options):
-    made = layer(H, return_sequences=True, **options)
-    return [_table(), Bidirectional(made) if wrapped else made, TimeDistributed(Dense(C, activation="softmax"))]
+    recurrent = layer(H, return_sequences=True, **options)
+    return [_table(), Bidirectional(recurrent) if wrapped else recurrent, TimeDistributed(Dense(C, activation="softmax"))]
 
 
 def _pooled(activation):

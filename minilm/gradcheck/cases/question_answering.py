@@ -36,8 +36,8 @@ def _reader(*, key=None, B=2, T=5, V=9, features=1, **options):
         slopes = np.abs(table[1:] * scale @ model.align.weight.value.T + model.align.bias.value)  # (V - 1, E)
         if key is not None or slopes.min() > KINK:
             break
-    given = {"key": key} if not features else {"features": rng.standard_normal((B, T, features)), "key": key}
-    return model, (passage, question, spans), given
+    more = {"key": key} if not features else {"features": rng.standard_normal((B, T, features)), "key": key}
+    return model, (passage, question, spans), more
 
 
 MODELS = {

@@ -48,14 +48,14 @@ def _recurrent(kind, *, B=2, T=3, D=2, H=2, state=False, lengths=None, key=None,
         x = rng.standard_normal((B, T, D) if layer.batch_first else (T, B, D))
         if options.get("nonlinearity") != "relu" or _from_kinks(layer, x) > KINK:
             break
-    given = {}
+    more = {}
     if state:
-        given["state"] = _like(layer.initial_state(B), rng)
+        more["state"] = _like(layer.initial_state(B), rng)
     if lengths is not None:
-        given["lengths"] = np.array(lengths)
+        more["lengths"] = np.array(lengths)
     if key is not None:
-        given["key"] = key
-    return layer, (x,), given
+        more["key"] = key
+    return layer, (x,), more
 
 
 def _from_kinks(layer, x) -> float:
@@ -143,12 +143,12 @@ def _rnn_lm(*, B=2, T=4, V=5, state=False, key=None, ignored=False, **settings):
     targets = rng.integers(0, V, (B, T))  # (B, T)
     if ignored:
         targets[0, 1] = targets[-1, -1] = -100
-    given = {}
+    more = {}
     if state:
-        given["state"] = _like(model.initial_state(B), rng)
+        more["state"] = _like(model.initial_state(B), rng)
     if key is not None:
-        given["key"] = key
-    return model, (ids, targets), given
+        more["key"] = key
+    return model, (ids, targets), more
 
 
 _LANGUAGE_MODELS = {

@@ -54,8 +54,8 @@ def _positions(kind, *, positions=None, offset=0):
     x = rng.standard_normal((2, 3, 4))
     if kind is SinusoidalPositions:
         return SinusoidalPositions(4, dtype=F64), (x,), {"offset": offset}
-    given = {"offset": offset} if positions is None else {"positions": np.array(positions)}
-    return randomised(PositionalEmbedding(7, 4, dtype=F64), rng), (x,), given
+    more = {"offset": offset} if positions is None else {"positions": np.array(positions)}
+    return randomised(PositionalEmbedding(7, 4, dtype=F64), rng), (x,), more
 
 
 _HIDDEN = ("011", "000")  # the second text has nothing to attend to
@@ -131,16 +131,16 @@ def _bert(kind, *, B=2, T=4, key=None, follows=True, mask=("1111", "1110"), **se
     # id 0 is padding, whose vector gets no gradient by declaration, not by differentiation: of a masked word's head it does
     ids = rng.integers(1, 7, (B, T))  # (B, T)
     types = np.array([[0, 0, 1, 1], [0, 1, 1, 0]])  # (B, T)
-    given = {"token_type_ids": types, "key_mask": mask_of(mask), "key": key}
+    more = {"token_type_ids": types, "key_mask": mask_of(mask), "key": key}
     if kind is BERTForPreTraining:
         targets = np.array([[-100, 3, -100, 0], [6, -100, -100, -100]])  # (B, T)
-        return model, (ids, targets), {**given, "next_sentence": np.array([1, 0]) if follows else None}
+        return model, (ids, targets), {**more, "next_sentence": np.array([1, 0]) if follows else None}
     labels = {
         BERTForSequenceClassification: np.array([2, 0]),
         BERTForTokenClassification: np.array([[0, 1, 2, -100], [1, -100, 0, -100]]),
         BERTForQuestionAnswering: np.array([[1, 2], [0, 3]]),
     }[kind]
-    return model, (ids, labels), given
+    return model, (ids, labels), more
 
 
 _BERTS = {"plain": {}, "dropout": {"key": KEY}, "recompute, dropout": {"key": KEY, "recompute": True}}

@@ -30,4 +30,4 @@ def _op(name, flops):
 
 
 # an exp counts as 20 operations, a division as one
-OPS = (_op("sigmoid", 26), _op("tanh", 33), _op("relu", 3), _op("gelu_erf", 90), _op("gelu_tanh", 65))
+OPS = (_op("sigmoid", 26), _op("tanh", 33), _op("relu", 3), _op("silu", 55), _op("gelu_erf", 90), _op("gelu_tanh", 65))

@@ -70,6 +70,22 @@ def _drelu(start, stop, y, dy, dx):
 
 
 @jit
+def _silu(start, stop, x, y):
+    x, y = x[start:stop], y[start:stop]
+    for n in range(len(x)):
+        y[n] = x[n] * simd.sigmoid(x[n])
+
+
+@jit
+def _dsilu(start, stop, x, dy, dx):
+    x, dy, dx = x[start:stop], dy[start:stop], dx[start:stop]
+    one = x.dtype.type(1)
+    for n in range(len(x)):
+        s = simd.sigmoid(x[n])
+        dx[n] = dy[n] * (s + x[n] * s * (one - s))
+
+
+@jit
 def _gelu_erf(start, stop, x, y):
     x, y = x[start:stop], y[start:stop]
     for n in range(len(x)):
@@ -132,6 +148,14 @@ def relu_forward(x):
 
 def relu_backward(dy, saved):
     return _apply(_drelu, saved.y, dy)
+
+
+def silu_forward(x):
+    return _apply(_silu, x), SavedInput(x)
+
+
+def silu_backward(dy, saved):
+    return _apply(_dsilu, saved.x, dy)
 
 
 def gelu_erf_forward(x):

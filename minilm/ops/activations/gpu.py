@@ -7,10 +7,10 @@ import cupy
 from minilm.ops.activations.spec import SavedInput, SavedOutput
 from minilm.ops.cuda import Kernel, Kernels, blocks
 
-NAMES = ("sigmoid", "tanh", "relu", "gelu_erf", "gelu_tanh")
+NAMES = ("sigmoid", "tanh", "relu", "silu", "gelu_erf", "gelu_tanh")
 KERNELS = Kernels(
     __file__,
-    *(Kernel(f"{name}_{way}", grid=lambda s: blocks(s.N, 256)) for name in NAMES for way in ("forward", "backward")),
+    *(Kernel(f"{name}_{way}", grid=lambda s: blocks(s.N)) for name in NAMES for way in ("forward", "backward")),
 )
 
 
@@ -31,5 +31,6 @@ def _pair(name, saves):
 sigmoid_forward, sigmoid_backward = _pair("sigmoid", SavedOutput)
 tanh_forward, tanh_backward = _pair("tanh", SavedOutput)
 relu_forward, relu_backward = _pair("relu", SavedOutput)
+silu_forward, silu_backward = _pair("silu", SavedInput)
 gelu_erf_forward, gelu_erf_backward = _pair("gelu_erf", SavedInput)
 gelu_tanh_forward, gelu_tanh_backward = _pair("gelu_tanh", SavedInput)

@@ -43,6 +43,17 @@ def relu_backward(dy, saved):
     return np.where(y <= 0, 0, dy).astype(dy.dtype)  # (...)
 
 
+def silu_forward(x):
+    s, _ = sigmoid_forward(x)  # (...)
+    return np.asarray(x * s), SavedInput(x)  # (...)
+
+
+def silu_backward(dy, saved):
+    (x,) = saved
+    s, _ = sigmoid_forward(x)  # (...)
+    return np.asarray(dy * (s + x * s * (1 - s)))  # (...)
+
+
 def normal_cdf(x):
     """Φ(x) by 1 + erf(a) = erfc(-a), which keeps its digits in the lower tail. NumPy has none, Python's takes one number."""
     return np.vectorize(lambda a: math.erfc(-a / math.sqrt(2)) / 2, otypes=[x.dtype])(x)  # (...)

@@ -1,4 +1,4 @@
-"""Adam and AdamW. The formulas stand in `minilm.ops.adam.spec`."""
+"""Adam and AdamW. Formulas: `minilm.ops.adam.spec`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import math
 
 from minilm.ops import checks
 from minilm.ops.contract import call
+from minilm.typing import Array
 
 __all__ = ["step"]
 
 
 def step(
-    param,
-    grad,
-    m,
-    v,
-    v_max=None,
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    v_max: Array | None = None,
     *,
-    step,
-    lr,
-    beta1=0.9,
-    beta2=0.999,
-    eps=1e-8,
-    weight_decay=0.0,
-    decoupled=False,
-    scale=1.0,
-    clear=False,
-):
+    step: int | Array,
+    lr: float | Array,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    scale: float | Array = 1.0,
+    clear: bool = False,
+) -> None:
     """One update of the parameters, in place.
 
     .. math:: param \\leftarrow param - \\eta \\, \\frac{m / (1 - \\beta_1^t)}{\\sqrt{v / (1 - \\beta_2^t)} + \\epsilon}
@@ -85,3 +86,7 @@ def step(
     for array, new in zip((param, grad, m, v, v_max), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-// Adam over the flat buffers, in one pass: 4 numbers read and 3 written for each parameter, which is all the time it takes.
+// Adam over the flat buffers. One version, in one pass: 4 numbers read and 3 written for each parameter, which is all the time it takes.
 #include "minilm_cuda.h"
 
 // `scale` lies on the device, where clipping computed it; where it is not finite nothing is changed. Learning rate and step lie

@@ -6,7 +6,7 @@ import math
 
 from minilm.ops.cuda import Kernel, Kernels, blocks, on_device
 
-KERNELS = Kernels(__file__, Kernel("adam_step", grid=lambda s: blocks(s.N, 256)))
+KERNELS = Kernels(__file__, Kernel("adam_step", grid=lambda s: blocks(s.N)))
 
 
 def step(

@@ -18,8 +18,8 @@ Definition. With learning rate η, weight decay λ, and step t counted from 1::
     v      = β2 v + (1 - β2) g²
     param -= η (m / (1 - β1^t)) / (sqrt(v / (1 - β2^t)) + eps)
 
-m and v start at zero, so their means are too small by the factors 1 - β^t, by which they are divided. With AMSGrad v_max =
-max(v_max, v) stands in v's place in the last line. The order of operations and the place of eps are PyTorch's. The factors
+m and v start at zero, so their means are too small by the factors 1 - β^t, by which they are divided. With AMSGrad
+v_max = max(v_max, v) replaces v in the last line. The order of operations and the place of eps are PyTorch's. The factors
 are computed once a step, in float64.
 
 An infinite parameter does not decay, λ param is 0 then: a score of -inf, which forbids a tag of `minilm.ops.crf`, stays so.

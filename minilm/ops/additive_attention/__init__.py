@@ -1,15 +1,16 @@
-"""Additive attention, of recurrent encoders and decoders. The formulas stand in `minilm.ops.additive_attention.spec`."""
+"""Additive attention, of recurrent encoders and decoders. Formulas: `minilm.ops.additive_attention.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks
 from minilm.ops.additive_attention.spec import Saved
 from minilm.ops.contract import call
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(query, key, v, value, *, key_mask=None):
+def forward(query: Array, key: Array, v: Array, value: Array, *, key_mask: Array | None = None) -> tuple[Array, Saved]:
     """For every query a mean of the values, weighted by a small network's score of each query with each key.
 
     .. math:: y_i = \\sum_j P_{i,j} value_j, \\qquad P_i = \\mathrm{softmax}_j(v \\cdot \\tanh(query_i + key_j))
@@ -50,7 +51,7 @@ def forward(query, key, v, value, *, key_mask=None):
     return call(__name__, "forward", query, key, v, value, key_mask=key_mask)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array, Array]:
     """Gradients of `forward`.
 
     Parameters
@@ -74,3 +75,7 @@ def backward(dy, saved):
     """
     dy = checks.floating("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, D)")
     return call(__name__, "backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -86,14 +86,14 @@ def _backward(start, stop, dy, query, key, v, value, weights, y, may, dquery, dk
                     dv_b[a] += ds * t
 
 
-def _given(key_mask):
+def _mask_or_empty(key_mask):
     return np.empty((0, 0), bool) if key_mask is None else key_mask
 
 
 def forward(query, key, v, value, *, key_mask=None):
     (B, Tq, A), Tk, D = query.shape, key.shape[1], value.shape[2]
     weights, y = empty((B, Tq, Tk), query.dtype), empty((B, Tq, D), query.dtype)  # (B, Tq, Tk), (B, Tq, D)
-    arguments = (query.reshape(B * Tq, A), key, v, value, _given(key_mask))
+    arguments = (query.reshape(B * Tq, A), key, v, value, _mask_or_empty(key_mask))
     outputs = weights.reshape(B * Tq, Tk), y.reshape(B * Tq, D)
     devices.parallel(_forward, B * Tq, *arguments, *outputs, grain=max(1, WORTH // max(1, Tk * A)))
     return y, Saved(query, key, v, value, weights, y, key_mask)
@@ -105,7 +105,7 @@ def backward(dy, saved):
     B, Tq, Tk = weights.shape
     with scratch():
         parts = empty((B, len(v)), v.dtype)  # (B, A)
-        arguments = (dy, *saved[:-1], _given(key_mask), dquery, dkey, parts, dvalue)
+        arguments = (dy, *saved[:-1], _mask_or_empty(key_mask), dquery, dkey, parts, dvalue)
         devices.parallel(_backward, B, *arguments, grain=max(1, WORTH // max(1, Tq * Tk * len(v))))
         parts.sum(axis=0, out=dv)
     return dquery, dkey, dv, dvalue

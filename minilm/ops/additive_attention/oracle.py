@@ -13,7 +13,7 @@ def tanh_of_sums(query, key):
 
 
 def shown(x, key_mask):
-    """Keys or values with zeros where the mask hides them: a weight of 0 times what stands there would be NaN if that is."""
+    """Keys or values with zeros where the mask hides them: a weight of 0 times what is there would be NaN if that is."""
     return x if key_mask is None else np.where(key_mask[:, :, None], x, 0)  # (B, Tk, A or D)
 
 

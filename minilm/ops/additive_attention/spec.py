@@ -21,8 +21,8 @@ Forward, for every batch row::
     weights[i, j] = exp(S[i, j]) / sum_u exp(S[i, u])              zeros for a row of nothing but -inf
     y[i, d]       = sum_j weights[i, j] value[j, d]
 
-Backward. Of the weights as of any softmax, with D[i] = sum_j weights[i, j] dweights[i, j] = sum_d dy[i, d] y[i, d]; see
-`minilm.ops.attention.spec`. Then, since tanh' = 1 - tanh²::
+Backward. The gradient of the weights is that of any softmax (see `minilm.ops.attention.spec`), with
+D[i] = sum_j weights[i, j] dweights[i, j] = sum_d dy[i, d] y[i, d]. Then, since tanh' = 1 - tanh²::
 
     dweights[i, j] = sum_d dy[i, d] value[j, d]
     dS[i, j]       = weights[i, j] (dweights[i, j] - D[i])

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention of several heads. The formulas stand in `minilm.ops.attention.spec`."""
+"""Scaled dot-product attention of several heads. Formulas: `minilm.ops.attention.spec`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,25 @@ from minilm.ops import checks
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.contract import call
 from minilm.ops.philox.spec import MOST, checked
+from minilm.random import Key
+from minilm.typing import Array
 
 __all__ = ["Output", "Saved", "backward", "forward"]
 
 
 def forward(
-    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False
-):
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    causal: bool = False,
+    band: int | None = None,
+    key_mask: Array | None = None,
+    scale: float | None = None,
+    dropout: float = 0.0,
+    rng: Key | None = None,
+    return_weights: bool = False,
+) -> tuple[Array | Output, Saved]:
     """For every query a mean of the values, weighted by how well their keys fit it.
 
     .. math:: y_i = \\sum_j P_{i,j} value_j, \\qquad P_i = \\mathrm{softmax}_j(scale \\; query_i \\cdot key_j)
@@ -25,7 +37,7 @@ def forward(
     Parameters
     ----------
     query : ndarray, shape (B, Tq, H, K), float32 or float64
-        Any view whose last axis is contiguous is read where it lies: a slice of a projection to (B, T, 3, H, K), for one.
+        Any view whose last axis is contiguous is read in place: a slice of a projection to (B, T, 3, H, K), for one.
     key : ndarray, shape (B, Tk, H, K)
         Likewise.
     value : ndarray, shape (B, Tk, H, Kv)
@@ -84,7 +96,7 @@ def forward(
     return call(__name__, "forward", query, key, value, **options)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
     """Gradients of `forward`.
 
     Parameters
@@ -119,3 +131,7 @@ def _heads(name, array, shape, dtype=None, letters=""):
 
 def _finite(name, value) -> float:
     return checks.number(name, value, -math.inf, math.inf, low_open=True, high_open=True)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,38 +1,27 @@
-// Attention without the matrix of weights.
+// Attention without the matrix of weights: what backward needs of it comes from logsumexp, a number a query.
 //
-// Version 1: one warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
-// Version 2: tiles of 16 queries and 32 keys in shared memory (FlashAttention): what is read is used by 16 queries, or 32 keys. The
-// gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries, so nothing
-// is added atomically and the bits repeat.
+// version 1   A warp a query, or in backward a query or a key, a lane for each of 32 keys. Every warp reads all keys from memory.
+//             Runs for heads that are too wide for a block's shared memory.
+// version 2   Tiles of TQ queries and TK keys in shared memory (FlashAttention): what is read is used by TQ queries, or TK keys. The
+//             gradient by the keys is summed by the block that has the keys, that by the queries by the block that has the queries,
+//             so nothing is added atomically and the bits repeat. The default for float32 and float64.
+// version 3   tensor.cu: the same on tensor cores, for operands in tf32 and bf16. The default where a run allows these.
+// one query   one_query.cu: the step of generation, where a tile would be empty but for one row.
 #include "minilm_cuda.h"
-#include "philox.h"
 #include "online.h"
 #include "see.h"
-
-#define TQ 16  // queries of a tile
-#define TK 32  // keys of a tile
 
 // --- version 1 ------------------------------------------------------------------------------------------------------
 
 extern "C" __global__ void attention_forward_1(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
+    Attention args,
     REAL* y,            // (B, Tq, H, Kv)
-    REAL* logsumexp,    // (B, H, Tq)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    REAL* logsumexp) {  // (B, H, Tq)
+    i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
+    REAL scale = args.scale;
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
+    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     Online o = {-INFINITE, 0};
     for (i64 j = lane(); j < Tk; j += 32)
         if (see(i, j)) o = with(o, scale * dot(q[i], k[j], K));
@@ -74,30 +63,17 @@ extern "C" __global__ void attention_rows_of_D(
     if (lane() == 0) D[n] = sum;
 }
 
-// One warp a query.
 extern "C" __global__ void attention_dquery_1(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dquery,           // (B, Tq, H, K)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dquery) {  // (B, Tq, H, K)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
-    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
-    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    Rows g = rows_of_dy(args, b, h);
+    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     for (i64 c0 = 0; c0 < K; c0 += 32) {  // 32 columns at a time, a lane each
         i64 c = c0 + lane();
         REAL sum = 0;
@@ -117,31 +93,18 @@ extern "C" __global__ void attention_dquery_1(
     }
 }
 
-// One warp a key.
 extern "C" __global__ void attention_dkey_dvalue_1(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dkey,             // (B, Tk, H, K)
-    REAL* dvalue,           // (B, Tk, H, Kv)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dkey,      // (B, Tk, H, K)
+    REAL* dvalue) {  // (B, Tk, H, Kv)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     i64 j = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (j >= Tk) return;
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
-    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
-    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    Rows g = rows_of_dy(args, b, h);
+    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     for (i64 c0 = 0; c0 < max(K, Kv); c0 += 32) {
         i64 c = c0 + lane();
         REAL sum_k = 0, sum_v = 0;
@@ -177,18 +140,11 @@ __device__ inline void load_tile(REAL* tile, Rows x, i64 first, i64 rows, int co
 }
 
 extern "C" __global__ void attention_forward_2(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
+    Attention args,
     REAL* y,            // (B, Tq, H, Kv)
-    REAL* logsumexp,    // (B, H, Tq)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    REAL* logsumexp) {  // (B, H, Tq)
+    i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
+    REAL scale = args.scale;
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;           // (TQ, K)
     REAL* k_tile = q_tile + TQ * K;  // (TK, K)
@@ -198,16 +154,13 @@ extern "C" __global__ void attention_forward_2(
     REAL* m = out + TQ * Kv;         // (TQ) the largest score so far
     REAL* l = m + TQ;                // (TQ) the sum of exp(S - m) so far
     REAL* turn = l + TQ;             // (TQ) exp(m before - m)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
+    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     i64 i0 = i64(blockIdx.x) * TQ;
     load_tile(q_tile, q, i0, Tq, TQ, K);
     for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
     if (threadIdx.x < TQ) m[threadIdx.x] = -INFINITE, l[threadIdx.x] = 0;
     __syncthreads();  // m and l are there, for a tile of queries that sees no key
-    i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
+    i64 keys = args.causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
         load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
         load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
@@ -264,20 +217,11 @@ __device__ inline void backward_tile(const REAL* q_tile, const REAL* k_tile, con
 }
 
 extern "C" __global__ void attention_dquery_2(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dquery,           // (B, Tq, H, K)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dquery) {  // (B, Tq, H, K)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;            // (TQ, K)
     REAL* g_tile = q_tile + TQ * K;   // (TQ, Kv)
@@ -286,17 +230,14 @@ extern "C" __global__ void attention_dquery_2(
     REAL* Pk = v_tile + TK * Kv;      // (TQ, TK)
     REAL* dS = Pk + TQ * TK;          // (TQ, TK)
     REAL* sums = dS + TQ * TK;        // (TQ, K)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
-    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
-    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    Rows g = rows_of_dy(args, b, h);
+    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     i64 i0 = i64(blockIdx.x) * TQ;
     load_tile(q_tile, q, i0, Tq, TQ, K);
     load_tile(g_tile, g, i0, Tq, TQ, Kv);
     for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) sums[n] = 0;
-    i64 keys = causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;
+    i64 keys = forward.causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
         load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
         load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
@@ -315,21 +256,12 @@ extern "C" __global__ void attention_dquery_2(
 }
 
 extern "C" __global__ void attention_dkey_dvalue_2(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dkey,             // (B, Tk, H, K)
-    REAL* dvalue,           // (B, Tk, H, Kv)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dkey,      // (B, Tk, H, K)
+    REAL* dvalue) {  // (B, Tk, H, Kv)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     DYN_SHARED(REAL, shared);
     REAL* k_tile = shared;            // (TK, K)
     REAL* v_tile = k_tile + TK * K;   // (TK, Kv)
@@ -339,18 +271,15 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     REAL* dS = Pk + TQ * TK;          // (TQ, TK)
     REAL* sums_k = dS + TQ * TK;      // (TK, K)
     REAL* sums_v = sums_k + TK * K;   // (TK, Kv)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
-    Rows g = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
-    const REAL *m = logsumexp + head * Tq, *D_h = D + head * Tq;
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    Rows g = rows_of_dy(args, b, h);
+    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     i64 j0 = i64(blockIdx.x) * TK;
     load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
     load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
     for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) sums_k[n] = 0;
     for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) sums_v[n] = 0;
-    i64 before = causal ? max(i64(0), j0 - (Tk - Tq)) / TQ * TQ : 0;  // queries before that see no key of the tile
+    i64 before = forward.causal ? max(i64(0), j0 - (Tk - Tq)) / TQ * TQ : 0;  // queries before that see no key of the tile
     for (i64 i0 = before; i0 < Tq; i0 += TQ) {
         load_tile(q_tile, q, i0, Tq, TQ, K);
         load_tile(g_tile, g, i0, Tq, TQ, Kv);
@@ -377,18 +306,14 @@ extern "C" __global__ void attention_dkey_dvalue_2(
 
 // The weights before dropout, for study, from logsumexp.
 extern "C" __global__ void attention_weights(
-    const REAL* query,      // (B, Tq, H, K) strided
-    const REAL* key,        // (B, Tk, H, K) strided
-    const u8* key_mask,     // (B, Tk) or null
+    Attention args,
     const REAL* logsumexp,  // (B, H, Tq)
-    REAL* weights,          // (B, H, Tq, Tk)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h,
-    i64 band, int causal, REAL scale) {
-    for (i64 n = thread_of_grid(); n < B * H * Tq * Tk; n += threads_of_grid()) {
-        i64 j = n % Tk, i = n / Tk % Tq, h = n / Tk / Tq % H, b = n / Tk / Tq / H;
-        See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-        Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h);
-        weights[n] = see(i, j) ? weight_of(scale * dot(q[i], k[j], K), logsumexp[n / Tk]) : REAL(0);
+    REAL* weights) {        // (B, H, Tq, Tk)
+    i64 Tq = args.Tq, Tk = args.Tk;
+    for (i64 n = thread_of_grid(); n < args.B * args.H * Tq * Tk; n += threads_of_grid()) {
+        i64 j = n % Tk, i = n / Tk % Tq;
+        Head head = head_of(args, n / Tk / Tq);
+        bool seen = head.see(i, j);
+        weights[n] = seen ? weight_of(args.scale * dot(head.q[i], head.k[j], args.K), logsumexp[n / Tk]) : REAL(0);
     }
 }

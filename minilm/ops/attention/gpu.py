@@ -18,15 +18,20 @@ import cupy
 import numpy as np
 
 from minilm.ops.attention.spec import Output, Saved
-from minilm.ops.cuda import Kernel, Kernels, blocks, key_words, products, whole_warps
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments, products, whole_warps
 from minilm.ops.dropout.spec import threshold_and_scale
 
-TQ, TK = 16, 32  # queries and keys of a tile, as in gpu.cu
-WARPS = 4  # of a block of version 1, a query or a key each
+TQ, TK = 16, 32  # queries and keys of a tile of version 2, where a warp has a query and each lane a key
+WARPS = 4  # of a block of versions 1 and 3
 
 
 def _plain(name, rows):
     return Kernel(name, grid=lambda s: (-(-getattr(s, rows) // WARPS), s.B * s.H), block=32 * WARPS)
+
+
+def _most_numbers(K: int, Kv: int) -> int:
+    """In the shared memory of a block of dkey_dvalue of version 2, which needs most."""
+    return (TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK
 
 
 def _tiled(name, rows, tile, numbers):
@@ -45,58 +50,64 @@ KERNELS = Kernels(
     _plain("attention_dkey_dvalue_1", "Tk"),
     _tiled("attention_forward_2", "Tq", TQ, lambda K, Kv: (TQ + TK) * (K + Kv) + TQ * TK + 3 * TQ),
     _tiled("attention_dquery_2", "Tq", TQ, lambda K, Kv: (TQ + TK) * (K + Kv) + 2 * TQ * TK + TQ * K),
-    _tiled("attention_dkey_dvalue_2", "Tk", TK, lambda K, Kv: (TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK),
+    _tiled("attention_dkey_dvalue_2", "Tk", TK, _most_numbers),
     Kernel("attention_rows_of_D", grid=lambda s: -(-(s.B * s.H * s.Tq) // WARPS), block=32 * WARPS),
-    Kernel("attention_weights", grid=lambda s: blocks(s.B * s.H * s.Tq * s.Tk, 256)),
+    Kernel("attention_weights", grid=lambda s: blocks(s.B * s.H * s.Tq * s.Tk)),
+    defines={"TQ": TQ, "TK": TK},
 )
-CHUNK = 128  # keys of a block, as in one_query.cu
+CHUNK = 128  # keys of a block, a thread each
 ONE_QUERY = Kernels(
     str(Path(__file__).with_name("one_query.cu")),
     Kernel("attention_one_query", grid=lambda s: (s.C, s.B * s.H), block=CHUNK, shared=lambda s: s.K * s.itemsize),
     Kernel("attention_one_query_merge", grid=lambda s: s.B * s.H, block=lambda s: whole_warps(s.Kv, 256)),
+    defines={"CHUNK": CHUNK},
 )
 VERSIONS = {"forward": 3, "backward": 3}
-TENSOR_CORES = 3  # the version that takes them, where it is not version 2 in disguise
-MOST = 220 * 1024  # bytes of shared memory: wider heads take the way of version 1
+TENSOR_CORES = 3  # the version that uses them, where it does not leave the work to version 2
+MOST = 220 * 1024  # bytes of shared memory: wider heads are computed by version 1
 
-ROWS = 64  # of a block of version 3, as in tensor.h
 WIDTHS = (16, 32, 64, 96, 128)  # of heads as version 3 is compiled: a narrower one is filled up with zeros
 
 
 @functools.cache
 def tensor(precision: str, width: int) -> Kernels:
     """The kernels of version 3 for operands in ``"tf32"`` or ``"bf16"`` and heads of a width of `WIDTHS`."""
-    pitch = 4 * ((width // 2 if precision == "bf16" else width) + 4)  # bytes from row to row of a tile
-    forward, dquery, dkey_dvalue = (64, 32, 32) if width <= 64 else (32, 32, 16)  # rows of a tile, as in tensor.h
+    words = width // 2 if precision == "bf16" else width  # of 32 bits, of a row of a tile
+    pitch = words + 4  # from row to row: they begin in different banks
+    tiles = {"COLUMNS": 64, "KEYS": 32, "QUERIES": 32} if width <= 64 else {"COLUMNS": 32, "KEYS": 32, "QUERIES": 16}
+    rows_of_block = 16 * WARPS  # a warp has 16, as the tensor cores' products have
 
     def kernel(name, rows, tile_rows):
-        grid = lambda s: (-(-getattr(s, rows) // ROWS), s.B * s.H)  # noqa: E731
-        return Kernel(name, grid=grid, block=2 * ROWS, shared=tile_rows * pitch)
+        grid = lambda s: (-(-getattr(s, rows) // rows_of_block), s.B * s.H)  # noqa: E731
+        return Kernel(name, grid=grid, block=32 * WARPS, shared=tile_rows * pitch * 4)
 
     return Kernels(
         str(Path(__file__).with_name("tensor.cu")),
-        kernel("attention_forward_3", "Tq", ROWS + 2 * forward),
-        kernel("attention_dquery_3", "Tq", 2 * ROWS + 2 * dquery),
-        kernel("attention_dkey_dvalue_3", "Tk", 2 * ROWS + 2 * dkey_dvalue),
-        defines={"BF16": int(precision == "bf16"), "WIDTH": width},
+        kernel("attention_forward_3", "Tq", rows_of_block + 2 * tiles["COLUMNS"]),
+        kernel("attention_dquery_3", "Tq", 2 * rows_of_block + 2 * tiles["KEYS"]),
+        kernel("attention_dkey_dvalue_3", "Tk", 2 * rows_of_block + 2 * tiles["QUERIES"]),
+        defines={"BF16": int(precision == "bf16"), "WIDTH": width, "WORDS": words, "PITCH": pitch, "WARPS": WARPS, **tiles},
     )
 
 
-def _steps(x):
-    """Strides of the first three axes in numbers."""
-    return tuple(step // x.itemsize for step in x.strides[:3])
+def _strided(x) -> dict:
+    """An array as the struct Strided: its steps in numbers."""
+    by_b, by_t, by_h = (step // x.itemsize for step in x.strides[:3])
+    return {"first": x, "by_b": by_b, "by_t": by_t, "by_h": by_h}
 
 
-def _shape(query, key, value):
-    B, Tq, H, K = query.shape
-    return B, Tq, key.shape[1], H, K, value.shape[3]
-
-
-def _numbers(query, key, value, causal, band, scale, dropout, rng):
+def _packed(query, key, value, key_mask, causal, band, scale, dropout, rng):
+    """The struct Attention, which every kernel takes."""
+    (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     threshold, factor = threshold_and_scale(dropout)
-    words = key_words(rng) if dropout else (None, 0, 0, 0, 0, 0)
-    steps = (*_steps(query), *_steps(key), *_steps(value))
-    return *_shape(query, key, value), *steps, band or 0, causal, scale, factor, threshold, dropout > 0, *words
+    key_words = key_arguments(rng if dropout else None)
+    return KERNELS.pack(
+        "Attention",
+        **{name: _strided(x) for name, x in (("query", query), ("key", key), ("value", value))},
+        **{"key_mask": key_mask, "B": B, "Tq": Tq, "Tk": Tk, "H": H, "K": K, "Kv": Kv},
+        **{"band": band or 0, "causal": causal, "scale": scale},
+        dropout={"factor": factor, "threshold": threshold, "drops": dropout > 0, "key": key_words},
+    )
 
 
 def _kernels(wanted, query, value):
@@ -107,7 +118,7 @@ def _kernels(wanted, query, value):
         if precision != "float32" and query.dtype == np.float32 and wide <= WIDTHS[-1] and has_tensor_cores():
             return tensor(precision, next(width for width in WIDTHS if wide <= width)), wanted
         wanted = 2
-    return KERNELS, wanted if ((TQ + 2 * TK) * (K + Kv) + 2 * TQ * TK) * itemsize <= MOST else 1
+    return KERNELS, wanted if _most_numbers(K, Kv) * itemsize <= MOST else 1
 
 
 def has_tensor_cores() -> bool:
@@ -129,47 +140,41 @@ def forward(
     return_weights=False,
     version=3,
 ):
-    B, Tq, Tk, H, K, Kv = _shape(query, key, value)
+    (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
+    args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
     if Tq == 1 and version > 1 and not dropout and K * query.itemsize <= MOST:
-        _one_query(query, key, value, key_mask, y, logsumexp, band or 0, causal, scale)
+        _one_query(args, y, logsumexp, Tk)
     else:
         kernels, version = _kernels(version, query, value)
-        numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-        kernels.launch(f"attention_forward_{version}", query, key, value, key_mask, y, logsumexp, *numbers)
+        kernels.launch(f"attention_forward_{version}", args, y, logsumexp)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
     if not return_weights:
         return y, saved
     weights = cupy.empty((B, H, Tq, Tk), query.dtype)
-    steps = (*_steps(query), *_steps(key))
-    KERNELS.launch(
-        "attention_weights", query, key, key_mask, logsumexp, weights, B, Tq, Tk, H, K, *steps, band or 0, causal, scale
-    )
+    KERNELS.launch("attention_weights", args, logsumexp, weights)
     return Output(y, weights), saved
 
 
-def _one_query(query, key, value, key_mask, y, logsumexp, *numbers):
-    B, Tq, Tk, H, K, Kv = shape = _shape(query, key, value)
-    C = max(1, -(-Tk // CHUNK))
-    m, s, o = (cupy.empty((B, H, C, *last), query.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
-    steps = (*_steps(query), *_steps(key), *_steps(value))
-    arrays = query, key, value, key_mask, m, s, o, y, logsumexp
-    ONE_QUERY.launch("attention_one_query", *arrays, *shape, C, *steps, *numbers)
+def _one_query(args, y, logsumexp, Tk: int) -> None:
+    (B, Tq, H, Kv), C = y.shape, max(1, -(-Tk // CHUNK))
+    m, s, o = (cupy.empty((B, H, C, *last), y.dtype) for last in ((), (), (Kv,)))  # (B, H, C) twice, (B, H, C, Kv)
+    ONE_QUERY.launch("attention_one_query", args, m, s, o, y, logsumexp, C)
     if C > 1:
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
 def backward(dy, saved, *, version=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
-    B, Tq, Tk, H, K, Kv = _shape(query, key, value)
+    B, Tq, H, Kv = y.shape
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
     D = cupy.empty(logsumexp.shape, logsumexp.dtype)  # (B, H, Tq)
     KERNELS.launch("attention_rows_of_D", dy, y, D, B, Tq, H, Kv)
     kernels, version = _kernels(version, query, value)
     dquery, dkey, dvalue = (cupy.empty(x.shape, x.dtype) for x in (query, key, value))  # as their namesakes
-    arrays = (query, key, value, key_mask, dy, logsumexp, D)
-    numbers = _numbers(query, key, value, causal, band, scale, dropout, rng)
-    kernels.launch(f"attention_dquery_{version}", *arrays, dquery, *numbers)
-    kernels.launch(f"attention_dkey_dvalue_{version}", *arrays, dkey, dvalue, *numbers)
+    forward_args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
+    args = kernels.pack("AttentionBackward", forward=forward_args, dy=dy, logsumexp=logsumexp, D=D)
+    kernels.launch(f"attention_dquery_{version}", args, dquery)
+    kernels.launch(f"attention_dkey_dvalue_{version}", args, dkey, dvalue)
     return dquery, dkey, dvalue

@@ -2,34 +2,25 @@
 // head would walk through all keys alone; here the keys are cut into chunks, a block each (FlashDecoding: T. Dao, D. Haziza,
 // F. Massa, G. Sizov, 2023), and what the chunks give is put together as tiles are. Without dropout.
 #include "minilm_cuda.h"
-#include "philox.h"
 #include "see.h"
-
-#define CHUNK 128  // keys of a block, a thread each
 
 // Of each chunk the largest score m, the sum s of exp(S - m), and the sum o of exp(S - m) value; the result itself where there is
 // one chunk only.
 extern "C" __global__ void attention_one_query(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
+    Attention args,
     REAL* m_parts,      // (B, H, C)
     REAL* s_parts,      // (B, H, C)
     REAL* o_parts,      // (B, H, C, Kv)
     REAL* y,            // (B, Tq, H, Kv)
     REAL* logsumexp,    // (B, H, Tq)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv, i64 C,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale) {
+    i64 C) {
     DYN_SHARED(REAL, q_shared);  // (K)
     __shared__ REAL p_shared[CHUNK], largest[32], scratch[32];
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, first = i64(blockIdx.x) * CHUNK, j = first + threadIdx.x;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
+    i64 Tk = args.Tk, K = args.K, Kv = args.Kv, first = i64(blockIdx.x) * CHUNK, j = first + threadIdx.x;
+    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     for (i64 n = threadIdx.x; n < K; n += blockDim.x) q_shared[n] = q[0][n];
     __syncthreads();  // the query is there
-    REAL S = j < Tk && see(0, j) ? scale * dot(q_shared, k[j], K) : -INFINITE;
+    REAL S = j < Tk && see(0, j) ? args.scale * dot(q_shared, k[j], K) : -INFINITE;
     REAL m = block_max(S, largest), p = weight_of(S, m);
     p_shared[threadIdx.x] = p;
     REAL s = block_sum(p, scratch);  // in which every thread waits: the weights are there

@@ -11,7 +11,9 @@ import numpy as np
 
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
-from minilm.ops.memory import numbers
+from minilm.ops.attention.scratch import at, step
+from minilm.ops.attention.tiles import drops, mask_from
+from minilm.ops.memory import number, numbers
 from minilm.ops.philox.cpu import fill
 
 FEW = 2  # queries
@@ -58,35 +60,33 @@ def _run(mask, first, last):
 
 
 @jit
-def _scores(query, key, step, first, last, mask, scale, K, row):
-    """row = the scores of one query (K,) and of keys [first, last); -inf elsewhere, and where the mask says so."""
+def _seen(i, task):
+    """Query i sees keys [first, last) but for the mask."""
+    return min(task.Tk, max(0, i + task.see[0])), max(0, min(task.Tk, i + task.see[1] + 1))
+
+
+@jit
+def _scores(query, key, b, h, i, task, row):
+    """row (Tk,) = the scores of query i, -inf where it does not see a key. Returns the mask's address and what `_seen` says."""
+    first, last = _seen(i, task)
+    mask, q = mask_from(task, b, 0), numbers(at(query, b, i, h), task.K, task.scale)
     row[:] = -np.inf
     begin, end = _run(mask, first, last)
     while begin < end:
-        _dots(numbers(query, K, scale), key, step, begin, end, scale, row)
+        _dots(q, at(key, b, 0, h), step(key), begin, end, task.scale, row)
         begin, end = _run(mask, end, last)
+    return mask, first, last
 
 
 @jit
-def _seen(i, Tk, see):
-    """Query i sees keys [first, last) but for the mask."""
-    return min(Tk, max(0, i + see[0])), max(0, min(Tk, i + see[1] + 1))
-
-
-@jit
-def drops(drop):
-    """Whether anything is dropped: the threshold is 0 where nothing is, and where all is."""
-    return drop[1] > 0 or drop[2] == 0
-
-
-@jit
-def _factors(first, drop, drawn, row):
-    """row *= dropout's factors of the weights from number `first` on."""
-    key, threshold, scale = drop
+def _factors(b, h, i, task, drawn, row):
+    """row (Tk,) *= dropout's factors of the weights of query i."""
+    key, threshold, scale = task.drop
+    first = ((b * task.H + h) * task.Tq + i) * task.Tk  # number of the row's first weight in (B, H, Tq, Tk)
     fill(first // 4, key, drawn)
     for j in range(len(row)):
-        at = first % 4 + j
-        row[j] *= scale if drawn[at & 3, at >> 2] >= threshold else scale * 0
+        place = first % 4 + j
+        row[j] *= scale if drawn[place & 3, place >> 2] >= threshold else scale * 0
 
 
 @jit(fastmath=REASSOC)
@@ -107,101 +107,89 @@ def _weighted(value, step, first, last, row, out):
 
 
 @jit(fastmath=REASSOC)
-def few_forward(start, stop, places, shape, see, mask, scale, drop, logsumexp, y):
-    """Heads [start, stop) of all batch rows: logsumexp and y."""
-    B, Tq, Tk, H, K, Kv = shape
-    (q0, q1, q2, q3), (k0, k1, k2, k3), (v0, v1, v2, v3) = places
-    real = y.dtype.type
-    row = np.empty(Tk, y.dtype)
-    drawn = np.empty((4, Tk // 4 + 2), np.uint32)
+def few_forward(start, stop, query, key, value, y, task, logsumexp):
+    # heads [start, stop) of all batch rows -> y (B, Tq, H, Kv), logsumexp (B, H, Tq)
+    row = np.empty(task.Tk, logsumexp.dtype)
+    drawn = np.empty((4, task.Tk // 4 + 2), np.uint32)
+    zero, one = number(0, task.scale), number(1, task.scale)
     for n in range(start, stop):
-        b, h = n // H, n % H
-        for i in range(Tq):
-            first, last = _seen(i, Tk, see)
-            at = mask + b * Tk if mask != 0 else 0
-            _scores(q0 + b * q1 + i * q2 + h * q3, k0 + b * k1 + h * k3, k2, first, last, at, scale, K, row)
-            m = simd.largest(row) if Tk else real(-np.inf)
-            m = real(0) if m == -np.inf else m
-            l = real(0)
-            for j in range(Tk):
+        b, h = n // task.H, n % task.H
+        for i in range(task.Tq):
+            mask, first, last = _scores(query, key, b, h, i, task, row)
+            m = simd.largest(row) if task.Tk else zero
+            m = zero if m == -np.inf else m
+            l = zero
+            for j in range(task.Tk):
                 e = simd.exp(row[j] - m)
                 row[j] = e
                 l += e
-            logsumexp[b, h, i] = m + real(math.log(l))
+            logsumexp[b, h, i] = m + math.log(l)
+            if drops(task):
+                _factors(b, h, i, task, drawn, row)
             out = y[b, i, h]
             out[:] = 0
-            if drops(drop):
-                _factors((n * Tq + i) * Tk, drop, drawn, row)
-            begin, end = _run(at, first, last)
+            begin, end = _run(mask, first, last)
             while begin < end:
-                _weighted(v0 + b * v1 + h * v3, v2, begin, end, row, out)
-                begin, end = _run(at, end, last)
-            r = real(0) if l == 0 else real(1) / l
-            for c in range(Kv):
+                _weighted(at(value, b, 0, h), step(value), begin, end, row, out)
+                begin, end = _run(mask, end, last)
+            r = zero if l == 0 else one / l
+            for c in range(task.Kv):
                 out[c] *= r
 
 
 @jit(fastmath=REASSOC)
-def few_backward(start, stop, places, shape, see, mask, scale, drop, logsumexp, dquery, dkey, dvalue):
-    """Heads [start, stop) of all batch rows: the gradients."""
-    B, Tq, Tk, H, K, Kv = shape
-    (q0, q1, q2, q3), (k0, k1, k2, k3), (v0, v1, v2, v3), (y0, y1, y2, y3), (g0, g1, g2, g3) = places
-    real = dquery.dtype.type
-    p, pk, dp = np.empty(Tk, dquery.dtype), np.empty(Tk, dquery.dtype), np.empty(Tk, dquery.dtype)
-    drawn = np.empty((4, Tk // 4 + 2), np.uint32)
+def few_backward(start, stop, inputs, gradients, task, logsumexp):
+    # heads [start, stop) of all batch rows: the three gradients
+    query, key, value, y, dy = inputs
+    dquery, dkey, dvalue = gradients
+    p, pk, dp = np.empty((3, task.Tk), logsumexp.dtype)
+    drawn = np.empty((4, task.Tk // 4 + 2), np.uint32)
+    K, Kv, scale = task.K, task.Kv, task.scale
     for n in range(start, stop):
-        b, h = n // H, n % H
-        keys, values = k0 + b * k1 + h * k3, v0 + b * v1 + h * v3
+        b, h = n // task.H, n % task.H
         dkey[b, :, h], dvalue[b, :, h] = 0, 0
-        for i in range(Tq):
-            first, last = _seen(i, Tk, see)
-            query, at = q0 + b * q1 + i * q2 + h * q3, mask + b * Tk if mask != 0 else 0
-            _scores(query, keys, k2, first, last, at, scale, K, p)
+        for i in range(task.Tq):
+            mask, first, last = _scores(query, key, b, h, i, task, p)
             m = logsumexp[b, h, i]
-            m = real(0) if m == -np.inf else m
-            for j in range(Tk):
+            m = number(0, scale) if m == -np.inf else m
+            for j in range(task.Tk):
                 p[j] = simd.exp(p[j] - m)
                 pk[j] = p[j]
-            q, g, y = numbers(query, K, scale), numbers(g0 + b * g1 + i * g2 + h * g3, Kv, scale), y0 + b * y1 + i * y2 + h * y3
-            begin, end = _run(at, first, last)
+            q, g = numbers(at(query, b, i, h), K, scale), numbers(at(dy, b, i, h), Kv, scale)
+            begin, end = _run(mask, first, last)
             while begin < end:
-                _dots(g, values, v2, begin, end, real(1), dp)
-                begin, end = _run(at, end, last)
-            D = real(0)
-            for c, out in enumerate(numbers(y, Kv, scale)):
+                _dots(g, at(value, b, 0, h), step(value), begin, end, number(1, scale), dp)
+                begin, end = _run(mask, end, last)
+            D = number(0, scale)
+            for c, out in enumerate(numbers(at(y, b, i, h), Kv, scale)):
                 D += g[c] * out
-            if drops(drop):
-                _factors((n * Tq + i) * Tk, drop, drawn, dp)
-                _factors((n * Tq + i) * Tk, drop, drawn, pk)
+            if drops(task):
+                _factors(b, h, i, task, drawn, dp)
+                _factors(b, h, i, task, drawn, pk)
             dq = dquery[b, i, h]
             dq[:] = 0
-            begin, end = _run(at, first, last)
+            begin, end = _run(mask, first, last)
             while begin < end:
                 for j in range(begin, end):
                     p[j] *= scale * (dp[j] - D)  # scale dS
-                _weighted(keys, k2, begin, end, p, dq)
+                _weighted(at(key, b, 0, h), step(key), begin, end, p, dq)
                 for j in range(begin, end):
                     dk, dv, by_q, by_g = dkey[b, j, h], dvalue[b, j, h], p[j], pk[j]
                     for d in range(K):
                         dk[d] += by_q * q[d]
                     for c in range(Kv):
                         dv[c] += by_g * g[c]
-                begin, end = _run(at, end, last)
+                begin, end = _run(mask, end, last)
 
 
 @jit(fastmath=REASSOC)
-def weights_of(start, stop, places, shape, see, mask, scale, logsumexp, weights):
-    """Heads [start, stop) of all batch rows: weights (B, H, Tq, Tk) before dropout."""
-    B, Tq, Tk, H, K, Kv = shape
-    (q0, q1, q2, q3), (k0, k1, k2, k3) = places
-    real = weights.dtype.type
+def weights_of(start, stop, query, key, task, logsumexp, weights):
+    # heads [start, stop) of all batch rows: weights (B, H, Tq, Tk) before dropout
     for n in range(start, stop):
-        b, h = n // H, n % H
-        for i in range(Tq):
+        b, h = n // task.H, n % task.H
+        for i in range(task.Tq):
             row, m = weights[b, h, i], logsumexp[b, h, i]
-            first, last = _seen(i, Tk, see)
-            at = mask + b * Tk if mask != 0 else 0
-            _scores(q0 + b * q1 + i * q2 + h * q3, k0 + b * k1 + h * k3, k2, first, last, at, scale, K, row)
-            m = real(0) if m == -np.inf else m
-            for j in range(Tk):
+            _scores(query, key, b, h, i, task, row)
+            m = number(0, task.scale) if m == -np.inf else m
+            for j in range(task.Tk):
                 row[j] = simd.exp(row[j] - m)

@@ -1,16 +1,50 @@
-// Attention: which keys a query sees, where a head's rows lie, and dropout's factors.
+// Attention: what its kernels take, which keys a query sees, where a head's rows lie, and dropout's factors.
 #pragma once
+#include "philox.h"
 
-// Head h of batch row b of an array (B, T, H, K) whose last axis is contiguous; strides in numbers.
+// An array (B, T, H, K) whose last axis is contiguous; an index of another axis is so many numbers from the next.
+struct Strided {
+    const REAL* first;  // (B, T, H, K) strided
+    i64 by_b, by_t, by_h;
+};
+
+// Dropout of the weights: those whose random bits are below the threshold become 0, the others are multiplied by the factor.
+struct Dropout {
+    REAL factor;
+    u32 threshold;
+    int drops;  // 0: no dropout
+    KeyArguments key;
+};
+
+// What every kernel takes.
+struct Attention {
+    Strided query;       // (B, Tq, H, K)
+    Strided key;         // (B, Tk, H, K)
+    Strided value;       // (B, Tk, H, Kv)
+    const u8* key_mask;  // (B, Tk) or null
+    i64 B, Tq, Tk, H, K, Kv;
+    i64 band;  // 0: no band
+    int causal;
+    REAL scale;
+    Dropout dropout;
+};
+
+// What the kernels of backward take.
+struct AttentionBackward {
+    Attention forward;
+    const REAL* dy;         // (B, Tq, H, Kv)
+    const REAL* logsumexp;  // (B, H, Tq)
+    const REAL* D;          // (B, H, Tq)
+};
+
+// The rows of one head.
 struct Rows {
     const REAL* first;
     i64 step;
     __device__ const REAL* operator[](i64 t) const { return first + t * step; }
 };
 
-__device__ inline Rows rows_of(const REAL* x, i64 b, i64 h, i64 by_b, i64 by_t, i64 by_h) { return {x + b * by_b + h * by_h, by_t}; }
-
-// band is 0 where there is none
+// Which keys a query sees.
 struct See {
     i64 Tq, Tk, band;
     int causal;
@@ -39,18 +73,42 @@ struct See {
     __device__ i64 end_of_queries(i64 j) const { return band ? max(i64(0), min(Tq, (causal ? j - (Tk - Tq) : j) + band)) : Tq; }
 };
 
+// Dropout's factor of a weight, by its place in (B, H, Tq, Tk).
 struct Drop {
-    REAL scale;
+    REAL factor;
     u32 threshold;
     Key key;
-    int any;
+    int drops;
     // The four random words of a block: those of weights 4 block to 4 block + 3.
     __device__ Words words(u32 block) const { return key.words(block); }
     __device__ REAL operator()(i64 weight) const {
-        if (!any) return 1;
-        return key.bits(weight) >= threshold ? scale : REAL(0);
+        if (!drops) return 1;
+        return key.bits(weight) >= threshold ? factor : REAL(0);
     }
 };
+
+// One head of one row of the batch, and its place among the heads of all rows.
+struct Head {
+    i64 b, h, number;
+    Rows q, k, v;
+    See see;
+    Drop drop;
+};
+
+__device__ inline Rows rows_of(const Strided& x, i64 b, i64 h) { return {x.first + b * x.by_b + h * x.by_h, x.by_t}; }
+
+__device__ inline Head head_of(const Attention& args, i64 number) {
+    i64 b = number / args.H, h = number % args.H;
+    See see = {args.Tq, args.Tk, args.band, args.causal, args.key_mask ? args.key_mask + b * args.Tk : nullptr};
+    Drop drop = {args.dropout.factor, args.dropout.threshold, key_of(args.dropout.key), args.dropout.drops};
+    return {b, h, number, rows_of(args.query, b, h), rows_of(args.key, b, h), rows_of(args.value, b, h), see, drop};
+}
+
+// The rows of dy of a head.
+__device__ inline Rows rows_of_dy(const AttentionBackward& args, i64 b, i64 h) {
+    i64 H = args.forward.H, Kv = args.forward.Kv;
+    return {args.dy + (b * args.forward.Tq * H + h) * Kv, H * Kv};
+}
 
 __device__ inline REAL dot(const REAL* a, const REAL* b, i64 K) {
     REAL sum = 0;

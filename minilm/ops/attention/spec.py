@@ -7,12 +7,12 @@ query       (B, Tq, H, K)    what each position asks for; K is the width of a he
 key         (B, Tk, H, K)    what each position is found by
 value       (B, Tk, H, Kv)   what it then gives
 key_mask    (B, Tk)          True where a key may be attended, or None: all may
-P           (B, H, Tq, Tk)   weights; never stored, unless asked for
+P           (B, H, Tq, Tk)   weights; never stored, unless requested
 logsumexp   (B, H, Tq)       logarithm of the sum of each row of exp(S)
 y           (B, Tq, H, Kv)   outputs
 ==========  ===============  =========================================================
 
-The heads lie where a projection to H K numbers leaves them, so nothing is transposed before or after.
+The heads are laid out as a projection to H K numbers leaves them, so nothing is transposed before or after.
 
 Forward, for every batch row and head; i counts queries, j keys::
 
@@ -65,7 +65,7 @@ from minilm.random import Key
 
 
 class Output(NamedTuple):
-    """What forward returns in the place of y where the weights are asked for."""
+    """What forward returns with ``return_weights``."""
 
     y: np.ndarray  # (B, Tq, H, Kv)
     weights: np.ndarray  # (B, H, Tq, Tk) P, before dropout

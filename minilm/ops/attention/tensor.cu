@@ -1,4 +1,5 @@
-// Version 3 of attention: its products on tensor cores, operands in bf16 (-DBF16=1) or tf32 (-DBF16=0), sums and softmax in float32.
+// Attention, version 3: its products on tensor cores, operands in bf16 (-DBF16=1) or tf32 (-DBF16=0), sums and softmax in float32. Versions
+// 1 and 2 are in gpu.cu.
 //
 // The structure of FlashAttention-2 (T. Dao, arXiv:2307.08691). A block of four warps has 64 rows, queries in forward and dquery, keys in
 // dkey_dvalue, and walks over tiles of the others in shared memory; each warp owns 16 of the rows. A score tile, 16 rows by 8
@@ -7,33 +8,22 @@
 // an odd multiple of 4, so that 8 rows of 4 words lie in 32 different banks. -DWIDTH=... is the head's width, K or Kv whichever is
 // larger, rounded up; columns behind are zeros. Needs an sm_80: see mma.h.
 #include "minilm_cuda.h"
-#include "philox.h"
 #include "see.h"
 #include "tensor.h"
 
 extern "C" __global__ void attention_forward_3(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
+    Attention args,
     REAL* y,            // (B, Tq, H, Kv)
-    REAL* logsumexp,    // (B, H, Tq)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    REAL* logsumexp) {  // (B, H, Tq)
+    i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
+    REAL scale = args.scale;
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* k_tile = q_tile + ROWS * PITCH;     // (COLUMNS, PITCH)
     u32* v_tile = k_tile + COLUMNS * PITCH;  // (COLUMNS, PITCH)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
+    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     // those who see most keys begin first, or the device would wait for them at the end
-    i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
+    i64 first = i64(args.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(q_tile, q, first, Tq, K);
     float out[OUT][4] = {}, m[2] = {-INFINITE, -INFINITE}, l[2] = {0, 0};  // of rows i0 + g and i0 + g + 8; l of this lane's columns
@@ -69,7 +59,7 @@ extern "C" __global__ void attention_forward_3(
 #pragma unroll
                 for (int n = 0; n < OUT; ++n) out[n][2 * u] *= turn, out[n][2 * u + 1] *= turn;
             }
-            if (drops) {
+            if (drop.drops) {
 #pragma unroll
                 for (int n = 0; n < COLUMNS / 8; ++n) {
                     float f[4];
@@ -94,38 +84,26 @@ extern "C" __global__ void attention_forward_3(
 }
 
 extern "C" __global__ void attention_dquery_3(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dquery,           // (B, Tq, H, K)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dquery) {  // (B, Tq, H, K)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* g_tile = q_tile + ROWS * PITCH;     // (ROWS, PITCH)
     u32* k_tile = g_tile + ROWS * PITCH;     // (KEYS, PITCH)
     u32* v_tile = k_tile + KEYS * PITCH;  // (KEYS, PITCH)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
-    i64 first = i64(causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    i64 first = i64(forward.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(q_tile, q, first, Tq, K);
-    load_rows<ROWS>(g_tile, rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv), first, Tq, Kv);
+    load_rows<ROWS>(g_tile, rows_of_dy(args, b, h), first, Tq, Kv);
     float out[OUT][4] = {}, m[4], D_[4];
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         i64 i = min(i0 + g + e / 2 * 8, Tq - 1);
-        m[e] = less_of(logsumexp[head * Tq + i]), D_[e] = D[head * Tq + i];
+        m[e] = less_of(args.logsumexp[head * Tq + i]), D_[e] = args.D[head * Tq + i];
     }
     i64 end = see.end_of_keys(first + ROWS - 1);
     for (i64 j0 = see.first_key(first) / KEYS * KEYS; j0 < end; j0 += KEYS) {
@@ -149,31 +127,19 @@ extern "C" __global__ void attention_dquery_3(
 
 // Rows are keys here: the transposes of S and dP are what a warp computes, so that again they are operands as they lie in registers.
 extern "C" __global__ void attention_dkey_dvalue_3(
-    const REAL* query,  // (B, Tq, H, K) strided
-    const REAL* key,    // (B, Tk, H, K) strided
-    const REAL* value,  // (B, Tk, H, Kv) strided
-    const u8* key_mask, // (B, Tk) or null
-    const REAL* dy,         // (B, Tq, H, Kv)
-    const REAL* logsumexp,  // (B, H, Tq)
-    const REAL* D,          // (B, H, Tq)
-    REAL* dkey,             // (B, Tk, H, K)
-    REAL* dvalue,           // (B, Tk, H, Kv)
-    i64 B, i64 Tq, i64 Tk, i64 H, i64 K, i64 Kv,
-    i64 q_b, i64 q_t, i64 q_h, i64 k_b, i64 k_t, i64 k_h, i64 v_b, i64 v_t, i64 v_h,
-    i64 band, int causal, REAL scale,
-    REAL drop_scale, u32 threshold, int drops,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    AttentionBackward args,
+    REAL* dkey,      // (B, Tk, H, K)
+    REAL* dvalue) {  // (B, Tk, H, Kv)
+    const Attention& forward = args.forward;
+    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
+    REAL scale = forward.scale;
     DYN_SHARED(u32, shared);
     u32* k_tile = shared;                    // (ROWS, PITCH)
     u32* v_tile = k_tile + ROWS * PITCH;     // (ROWS, PITCH)
     u32* q_tile = v_tile + ROWS * PITCH;     // (QUERIES, PITCH)
     u32* g_tile = q_tile + QUERIES * PITCH;  // (QUERIES, PITCH)
-    i64 h = blockIdx.y % H, b = blockIdx.y / H, head = b * H + h;
-    Rows q = rows_of(query, b, h, q_b, q_t, q_h), k = rows_of(key, b, h, k_b, k_t, k_h), v = rows_of(value, b, h, v_b, v_t, v_h);
-    Rows dy_h = rows_of(dy, b, h, Tq * H * Kv, H * Kv, Kv);
-    See see = {Tq, Tk, band, causal, key_mask ? key_mask + b * Tk : nullptr};
-    Drop drop = {drop_scale, threshold, key_of(step, place, step_lo, step_hi, seed_lo, seed_hi), drops};
+    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    Rows dy_h = rows_of_dy(args, b, h);
     i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(k_tile, k, first, Tk, K, see.mask);
@@ -195,7 +161,7 @@ extern "C" __global__ void attention_dkey_dvalue_3(
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
                     i64 i = min(i0 + 8 * n + 2 * t + e % 2, Tq - 1);
-                    m[e] = less_of(logsumexp[head * Tq + i]), D_[e] = D[head * Tq + i];
+                    m[e] = less_of(args.logsumexp[head * Tq + i]), D_[e] = args.D[head * Tq + i];
                 }
                 weights_and_gradients<true>(S[n], dP[n], m, D_, see, drop, all, head, scale, j0 + g, i0 + 8 * n + 2 * t);
             }

@@ -3,15 +3,11 @@
 #pragma once
 #include "mma.h"
 
-#define WARPS 4
-#define ROWS (16 * WARPS)                // of a block
-#define COLUMNS (WIDTH <= 64 ? 64 : 32)  // keys of a tile in forward
-#define KEYS 32                          // keys of a tile in dquery
-#define QUERIES (WIDTH <= 64 ? 32 : 16)  // queries of a tile in dkey_dvalue, whose two results fill the registers
-#define WORDS (BF16 ? WIDTH / 2 : WIDTH)
-#define PITCH (WORDS + 4)
-#define OUT (WIDTH / 8)                  // products side by side in a row of the result
-#define LOG2_E 1.44269504f               // exponentials are powers of 2, which the hardware has
+// From gpu.py: BF16 (else tf32), WIDTH of a head, WARPS of a block, WORDS of a row of a tile and PITCH from one to the next, and the
+// tiles' rows: COLUMNS keys in forward, KEYS in dquery, QUERIES in dkey_dvalue, whose two results fill the registers.
+#define ROWS (16 * WARPS)   // of a block
+#define OUT (WIDTH / 8)     // products side by side in a row of the result
+#define LOG2_E 1.44269504f  // exponentials are powers of 2, which the hardware has
 #define LN_2 0.693147181f
 
 // `COUNT` rows of a head from number `first` on, rounded, to shared memory: (COUNT, PITCH) words; rows beyond `rows`, and those that
@@ -94,7 +90,7 @@ template <int N> __device__ inline void add_product(float (&out)[OUT][4], const 
 // same of keys by queries. Four neighbours of a row of weights are one block of random words, and belong to two lanes, or to four:
 // where rows begin with a block, each lane computes one of theirs, and they exchange.
 template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, i64 head, i64 Tq, i64 Tk, i64 row, i64 column) {
-    if (!drop.any) {
+    if (!drop.drops) {
         f[0] = f[1] = f[2] = f[3] = 1;
         return;
     }
@@ -133,7 +129,7 @@ template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, 
         w[2] = odd ? mine.w[2] : first, w[3] = odd ? mine.w[3] : second;
     }
 #pragma unroll
-    for (int e = 0; e < 4; ++e) f[e] = w[e] >= drop.threshold ? drop.scale : 0;
+    for (int e = 0; e < 4; ++e) f[e] = w[e] >= drop.threshold ? drop.factor : 0;
 }
 
 // Of a row over the four lanes that share it.

@@ -10,21 +10,27 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.ops.memory import numbers
+from minilm.ops.attention.scratch import KEYS, QUERIES
+from minilm.ops.memory import numbers, panel_width, size_of
 from minilm.ops.philox.cpu import fill
 from minilm.ops.tile import ROWS, tile_at
 
-QUERIES = 64
-KEYS = 64
+# --- what is seen -----------------------------------------------------------------------------------------------------
 
 
 @jit
-def ends(mask, b, Tk):
-    """Keys [first, last) of batch row b: outside of them the mask leaves none. `mask` is an address, or 0."""
-    if mask == 0:
-        return 0, Tk
-    may = numbers(mask + b * Tk, Tk, np.uint8(0))
-    first, last = 0, Tk
+def mask_from(task, b, j):
+    """Address of the mask from key j of batch row b on, or 0 without one."""
+    return task.mask + b * task.Tk + j if task.mask != 0 else 0
+
+
+@jit
+def ends(task, b):
+    """Keys [first, last) of batch row b: outside of them the mask leaves none."""
+    if task.mask == 0:
+        return 0, task.Tk
+    may = numbers(mask_from(task, b, 0), task.Tk, np.uint8(0))
+    first, last = 0, task.Tk
     while last > 0 and may[last - 1] == 0:
         last -= 1
     while first < last and may[first] == 0:
@@ -33,54 +39,34 @@ def ends(mask, b, Tk):
 
 
 @jit
-def columns(j, rows, i, count, see, lanes):
-    """Columns [low, high) of the `count` queries from i on that keys [j, j + rows) need, widened to whole tiles and vectors."""
-    low = max(0, j - see[1] - i)
+def seen(block, first, last, task):
+    """Of keys [first, last), those that a query of the block sees."""
+    return max(first, block.i + task.see[0]), min(last, block.i + block.count + task.see[1])
+
+
+@jit
+def columns(block, j, rows, task):
+    """Columns [low, high) of the block that keys [j, j + rows) need, widened to whole tiles and vectors."""
+    lanes = panel_width(task.scale) // 2
+    low = max(0, j - task.see[1] - block.i)
     low -= low % ROWS
     low -= low % lanes
-    high = max(0, min(count, j + rows - see[0] - i))
+    high = max(0, min(block.count, j + rows - task.see[0] - block.i))
     high = -(-high // ROWS) * ROWS
     high = -(-high // lanes) * lanes
-    return low, min(high, -(-count // lanes) * lanes)
+    return low, min(high, -(-block.count // lanes) * lanes)
 
 
 @jit
-def strip_product(a, step, rows, panels, K, low, high, out, size, width, like):
-    """out (rows, QUERIES) = a (rows, K) by the panels, in the columns [low, high) widened to whole panels."""
-    for p in range(low // width, -(-high // width)):
-        b = panels + p * K * width * size
-        tile_at(0, a, step, b, width * size, out + p * width * size, QUERIES * size, K, rows, False, like)
-
-
-@jit
-def keys_product(a, count, rows, packed, N, out, size, width, like):
-    """out (rows, N) += a (rows, count), rows of QUERIES numbers, by packed (count, N)."""
-    for c in range(0, N, width):
-        at = c * size
-        tile_at(0, a, QUERIES * size, packed + at, N * size, out + at, N * size, count, rows, True, like)
-
-
-@jit
-def queries_product(tile, rows, j, i, count, see, packed, N, out, size, width, like):
-    """out (count, N) += the tile's transpose (count, rows) by packed (rows, N); its keys count from j, its queries from i."""
-    for c in range(0, count, ROWS):
-        few = min(ROWS, count - c)
-        first, last = max(0, i + c + see[0] - j), min(rows, i + c + few + see[1] - j)
-        a, b, to = tile + (first * QUERIES + c) * size, packed + first * N * size, out + c * N * size
-        if first < last:
-            for at in range(0, N * size, width * size):
-                tile_at(1, a, QUERIES * size, b + at, N * size, to + at, N * size, last - first, few, True, like)
-
-
-@jit
-def hide(strip, j, rows, i, low, high, see, mask, size, value):
-    """Put `value` wherever, in columns [low, high) of a strip, a query does not see a key. `mask` begins with key j."""
+def hide(strip, block, j, rows, low, high, task, value):
+    """Put `value` wherever, in columns [low, high) of a strip, a query does not see a key."""
+    mask = mask_from(task, block.b, j)
     for r in range(rows):
-        row = numbers(strip + (r * QUERIES + low) * size, high - low, value)
+        row = numbers(strip + (r * QUERIES + low) * size_of(value), high - low, value)
         if mask != 0 and numbers(mask, rows, np.uint8(0))[r] == 0:
             row[:] = value
-        else:
-            first, last = j + r - see[1] - i - low, j + r - see[0] - i - low  # of the columns that see the key
+        else:  # columns [first, last] see the key
+            first, last = j + r - task.see[1] - block.i - low, j + r - task.see[0] - block.i - low
             for c in range(min(len(row), first)):
                 row[c] = value
             rest = row[max(0, last + 1) :]
@@ -89,33 +75,78 @@ def hide(strip, j, rows, i, low, high, see, mask, size, value):
 
 
 @jit
-def blank(rows, width, count, mask, size, like):
+def blank(rows, width, count, mask, like):
     """Zeros in those of `count` rows of `width` numbers that the mask hides, which begins with the first; `mask` may be 0."""
     if mask != 0:
         may = numbers(mask, count, np.uint8(0))
         for j in range(count):
             if may[j] == 0:
-                numbers(rows + j * width * size, width, like)[:] = like * 0
+                numbers(rows + j * width * size_of(like), width, like)[:] = like * 0
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
 
 
 @jit
-def factors(first, Tk, count, rows, drop, drawn, out, size):
-    """Dropout's factors for a tile, out (rows, QUERIES): column c begins with weight number first + c Tk."""
-    key, threshold, scale = drop
-    for c in range(count):
-        start = first + c * Tk
+def strip_product(a, step, rows, panels, K, low, high, out, like):
+    """out (rows, QUERIES) = a (rows, K) by the panels, in the columns [low, high) widened to whole panels."""
+    size, width = size_of(like), panel_width(like)
+    for p in range(low // width, -(-high // width)):
+        b = panels + p * K * width * size
+        tile_at(0, a, step, b, width * size, out + p * width * size, QUERIES * size, K, rows, False, like)
+
+
+@jit
+def keys_product(strip, rows, low, high, packed, N, out, like):
+    """out (rows, N) += columns [low, high) of a strip (rows, QUERIES) by those rows of packed (QUERIES, N)."""
+    size, width = size_of(like), panel_width(like)
+    a, b = strip + low * size, packed + low * N * size
+    for c in range(0, N * size, width * size):
+        tile_at(0, a, QUERIES * size, b + c, N * size, out + c, N * size, high - low, rows, True, like)
+
+
+@jit
+def queries_product(tile, rows, j, block, task, packed, N, out):
+    """out (count, N) += a tile's transpose (count, rows), whose keys count from j, by rows [j, j + rows) of packed (Tk, N)."""
+    like = task.scale
+    size, width = size_of(like), panel_width(like)
+    for c in range(0, block.count, ROWS):
+        few, i = min(ROWS, block.count - c), block.i + c
+        first, last = max(0, i + task.see[0] - j), min(rows, i + few + task.see[1] - j)
+        a, b, to = tile + (first * QUERIES + c) * size, packed + (j + first) * N * size, out + c * N * size
+        if first < last:
+            for n in range(0, N * size, width * size):
+                tile_at(1, a, QUERIES * size, b + n, N * size, to + n, N * size, last - first, few, True, like)
+
+
+# --- dropout ----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def drops(task):
+    """Whether anything is dropped: the threshold is 0 where nothing is, and where all is."""
+    return task.drop[1] > 0 or task.drop[2] == 0
+
+
+@jit
+def factors(block, j, rows, task, out):
+    """Dropout's factors for a tile whose keys count from j: out (rows, QUERIES)."""
+    key, threshold, scale = task.drop
+    drawn = np.empty((4, KEYS // 4 + 1), np.uint32)
+    for c in range(block.count):
+        start = ((block.b * task.H + block.h) * task.Tq + block.i + c) * task.Tk + j  # number of the weight in (B, H, Tq, Tk)
         fill(start // 4, key, drawn)
         for r in range(rows):
-            at = start % 4 + r
-            kept = drawn[at & 3, at >> 2] >= threshold
-            numbers(out + r * QUERIES * size, QUERIES, scale)[c] = scale if kept else scale * 0
+            place = start % 4 + r
+            kept = drawn[place & 3, place >> 2] >= threshold
+            numbers(out + r * QUERIES * size_of(scale), QUERIES, scale)[c] = scale if kept else scale * 0
 
 
 @jit
-def multiply_strip(strip, by, rows, low, high, size, like):
+def multiply_strip(strip, by, rows, low, high, like):
     """Columns [low, high) of a strip times those of another."""
     for r in range(rows):
-        at = (r * QUERIES + low) * size
+        at = (r * QUERIES + low) * size_of(like)
         row, other = numbers(strip + at, high - low, like), numbers(by + at, high - low, like)
         for c in range(len(row)):
             row[c] *= other[c]

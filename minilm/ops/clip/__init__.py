@@ -1,4 +1,4 @@
-"""Clipping by the global norm. The formulas stand in `minilm.ops.clip.spec`."""
+"""Clipping by the global norm. Formulas: `minilm.ops.clip.spec`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import math
 from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
+from minilm.typing import Array, Scalar
 
 __all__ = ["norm", "scale"]
 
 
-def norm(grad):
+def norm(grad: Array) -> Scalar:
     """Euclidean norm of all gradients together.
 
     .. math:: \\sqrt{\\sum_n grad_n^2}
@@ -34,7 +35,7 @@ def norm(grad):
     return call(__name__, "norm", checks.floating("grad", grad))
 
 
-def scale(norm, max_norm) -> float:
+def scale(norm: Scalar, max_norm: float) -> float:
     """The factor, at most 1, by which gradients of this norm get a norm of at most `max_norm`.
 
     .. math:: \\min(1, max\\_norm / (norm + 10^{-6}))
@@ -64,3 +65,7 @@ def scale(norm, max_norm) -> float:
     if not math.isfinite(norm):
         raise FloatingPointError(f"norm of the gradients is {norm}, wanted a finite number")
     return min(1.0, max_norm / (checks.number("norm", norm, 0, math.inf) + 1e-6))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

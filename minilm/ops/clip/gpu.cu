@@ -1,5 +1,5 @@
-// The norm of all gradients together: sums of squares by blocks, in float64, and their sum by one block more; so the additions have
-// one order, whatever block runs first.
+// The norm of all gradients together. One version: sums of squares by blocks, in float64, and their sum by one block more; so the
+// additions have one order, whatever block runs first.
 #include "minilm_cuda.h"
 
 extern "C" __global__ void clip_squares(

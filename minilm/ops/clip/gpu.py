@@ -10,8 +10,8 @@ PARTS = 1024
 
 KERNELS = Kernels(
     __file__,
-    Kernel("clip_squares", grid=lambda s: s.P, block=256),
-    Kernel("clip_norm", grid=lambda s: 1, block=256),
+    Kernel("clip_squares", grid=lambda s: s.P),
+    Kernel("clip_norm", grid=lambda s: 1),
     Kernel("clip_scale", grid=lambda s: 1, block=1),
 )
 

@@ -14,10 +14,10 @@ Definition::
 Multiplied by `scale`, the gradient keeps its direction and has a norm of at most max_norm. The 1e-6 is PyTorch's. The
 squares are summed in float64, by chunks of fixed length whose sums are added in order, so the bits do not depend on the
 number of threads. Nothing is written: the optimizers' updates take the factor as their `scale`, and so clipping costs no pass
-over memory beyond the one that measures.
+over memory but the one that sums the squares.
 
-A norm that is not finite is no length to scale by (inf would make every gradient 0 or NaN): `scale` raises, and the caller
-says at which step.
+With a norm that is not finite there is nothing to scale (inf would make every gradient 0 or NaN): `scale` raises, and the
+caller names the step.
 
 No derivative: this is part of the optimizer.
 

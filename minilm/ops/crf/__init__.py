@@ -8,11 +8,15 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.crf.spec import Saved
+from minilm.ops.padding import mask_from_lengths
+from minilm.typing import Array, Ids
 
 __all__ = ["Saved", "backward", "decode", "forward"]
 
 
-def forward(emissions, tags, transitions, start, end, lengths=None):
+def forward(
+    emissions: Array, tags: Ids, transitions: Array, start: Array, end: Array, lengths: Ids | None = None
+) -> tuple[Array, Saved]:
     """Negative log-likelihood of each sequence of tags, in nats.
 
     .. math:: nll = \\log \\sum_{y'} e^{s(y')} - s(y), \\qquad s(y) = start_{y_0} + \\sum_t emissions_{t,y_t}
@@ -59,7 +63,7 @@ def forward(emissions, tags, transitions, start, end, lengths=None):
     return call(__name__, "forward", emissions, tags, *weights, lengths)
 
 
-def backward(dnll, saved):
+def backward(dnll: Array, saved: Saved) -> tuple[Array, Array, Array, Array]:
     """Gradients of `forward`, by the forward-backward algorithm.
 
     Parameters
@@ -85,7 +89,7 @@ def backward(dnll, saved):
     return call(__name__, "backward", dnll, saved)
 
 
-def decode(emissions, transitions, start, end, lengths=None):
+def decode(emissions: Array, transitions: Array, start: Array, end: Array, lengths: Ids | None = None) -> tuple[Ids, Array]:
     """The best sequence of tags of each row, by Viterbi's algorithm.
 
     .. math:: \\hat y = \\arg\\max_y s(y)
@@ -126,9 +130,13 @@ def _within_lengths(tags, lengths, K):
     """`tags` (B, T) with 0 for the -100 beyond a row's length; ValueError for one that is not beyond it."""
     if not (tags < 0).any():
         return tags
-    counted = np.arange(tags.shape[1]) < (tags.shape[1] if lengths is None else lengths[:, None])  # (B, T)
-    missing = (tags < 0) & counted  # (B, T)
+    mask = mask_from_lengths(lengths, tags.shape[1])  # (B, T)
+    missing = (tags < 0) & (True if mask is None else mask)  # (B, T)
     if missing.any():
         b, t = np.unravel_index(int(missing.argmax()), missing.shape)
         raise ValueError(f"tags[{b}, {t}] is -100 within its row's length, wanted a tag in [0, {K})")
     return np.where(tags < 0, 0, tags)  # (B, T)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

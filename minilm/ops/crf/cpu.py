@@ -161,7 +161,7 @@ def _decode(begin, stop, emissions, transitions, start, end, lengths, back, tags
         tags[b, 0] = tag
 
 
-def _given(lengths):
+def _lengths_or_empty(lengths):
     return np.empty(0, np.int64) if lengths is None else lengths
 
 
@@ -173,7 +173,7 @@ def _grain(T: int, K: int) -> int:
 def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     alpha, nll = empty(emissions.shape, emissions.dtype), empty((B,), emissions.dtype)  # (B, T, K), (B,)
-    arguments = (emissions, tags, transitions, start, end, _given(lengths), alpha, nll)
+    arguments = (emissions, tags, transitions, start, end, _lengths_or_empty(lengths), alpha, nll)
     devices.parallel(_forward, B, *arguments, grain=_grain(T, K))
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
@@ -185,7 +185,7 @@ def backward(dnll, saved):
     dtransitions, dstart, dend = (empty(shape, alpha.dtype) for shape in ((K, K), (K,), (K,)))
     with scratch():
         parts = [empty((B, *whole.shape), alpha.dtype) for whole in (dtransitions, dstart, dend)]  # (B, K, K), (B, K) twice
-        arguments = (dnll, tags, transitions, end, _given(lengths), alpha, demissions, *parts)
+        arguments = (dnll, tags, transitions, end, _lengths_or_empty(lengths), alpha, demissions, *parts)
         devices.parallel(_backward, B, *arguments, grain=_grain(T, K))
         for whole, part in zip((dtransitions, dstart, dend), parts, strict=True):
             part.sum(axis=0, out=whole)  # in an order that does not depend on the threads
@@ -197,6 +197,6 @@ def decode(emissions, transitions, start, end, lengths=None):
     tags, scores = empty((B, T), np.int64), empty((B,), emissions.dtype)  # (B, T), (B,)
     with scratch():
         back = empty((B, T, K), np.int32)  # (B, T, K)
-        arguments = (emissions, transitions, start, end, _given(lengths), back, tags, scores)
+        arguments = (emissions, transitions, start, end, _lengths_or_empty(lengths), back, tags, scores)
         devices.parallel(_decode, B, *arguments, grain=_grain(T, K))
     return tags, scores

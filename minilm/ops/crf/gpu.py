@@ -26,11 +26,17 @@ def _long(integers):
     return None if integers is None else integers.astype("int64", copy=False)
 
 
+def _packed(transitions, start, end, lengths, shape):
+    """The struct that every kernel takes; `shape` is (B, T, K)."""
+    sizes = dict(zip("BTK", shape, strict=True))
+    return KERNELS.pack("Crf", transitions=transitions, start=start, end=end, lengths=_long(lengths), **sizes)
+
+
 def forward(emissions, tags, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     alpha, nll = cupy.empty((B, T, K), emissions.dtype), cupy.empty(B, emissions.dtype)
-    scores = (transitions, start, end)
-    KERNELS.launch("crf_forward", emissions, _long(tags), *scores, _long(lengths), alpha, nll, B, T, K)
+    args = _packed(transitions, start, end, lengths, alpha.shape)
+    KERNELS.launch("crf_forward", args, emissions, _long(tags), alpha, nll)
     return nll, Saved(tags, transitions, end, lengths, alpha)
 
 
@@ -39,8 +45,8 @@ def backward(dnll, saved):
     B, T, K = alpha.shape
     demissions = cupy.empty((B, T, K), alpha.dtype)
     dtransitions, dend = cupy.empty((B, K, K), alpha.dtype), cupy.empty((B, K), alpha.dtype)
-    arrays = (dnll, _long(tags), transitions, end, _long(lengths), alpha, demissions, dtransitions, dend)
-    KERNELS.launch("crf_backward", *arrays, B, T, K)
+    args = _packed(transitions, None, end, lengths, alpha.shape)
+    KERNELS.launch("crf_backward", args, dnll, _long(tags), alpha, demissions, dtransitions, dend)
     dstart = column_sums(cupy.ascontiguousarray(demissions[:, 0]))  # (K,)
     return demissions, column_sums(dtransitions.reshape(B, K * K)).reshape(K, K), dstart, column_sums(dend)
 
@@ -49,5 +55,5 @@ def decode(emissions, transitions, start, end, lengths=None):
     B, T, K = emissions.shape
     back, tags = cupy.empty((B, T, K), "int64"), cupy.empty((B, T), "int64")
     scores = cupy.empty(B, emissions.dtype)
-    KERNELS.launch("crf_decode", emissions, transitions, start, end, _long(lengths), back, tags, scores, B, T, K)
+    KERNELS.launch("crf_decode", _packed(transitions, start, end, lengths, back.shape), emissions, back, tags, scores)
     return tags, scores

@@ -29,12 +29,12 @@ Forward. Z by the forward algorithm, in L K² steps. With A = transitions, e = e
 
 Normalised at each step, alpha is a log-distribution over tags, and numbers stay small however long the sequence is. The loss
 has a second form, of terms that are not negative: each is -log of the probability of a tag given the one after it and all
-emissions up to it. By it less is lost in rounding, since log Z and s are both large; with y = tags::
+emissions up to it. It loses less to rounding, since log Z and s are both large; with y = tags::
 
     nll = n[L] - (alpha[L-1, y[L-1]] + end[y[L-1]])
         + sum_t>0 of LSE_i(alpha[t-1, i] + A[i, y[t]]) - (alpha[t-1, y[t-1]] + A[y[t-1], y[t]])
 
-Backward. The gradient of log Z by a score is the probability, over all sequences, of what bears that score: log Z depends on
+Backward. The gradient of log Z with respect to a score is the probability of the tag or transition scored: log Z depends on
 e[t, j] as the logarithm of a sum of terms each of which either has the factor exp(e[t, j]) or has not, and the part of those that
 have it is the probability p[t, j] that step t has tag j. Likewise for a transition and the probability q[t, i, j] that steps t-1
 and t have tags i and j. Both come by a pass from the last step to the first. Given step t, the step before it depends on
@@ -52,10 +52,10 @@ nothing later, and its distribution is a softmax of what forward summed::
 This is the forward-backward algorithm in the form of a smoother: the usual one has beta[t, j] = log p[t, j] - alpha[t, j], and
 logarithms throughout. Here the probabilities of a step add up to one but for rounding.
 
-A score of -inf forbids what bears it: such sequences have the probability 0, and tags that are one of them have nll = inf. LSE of
-nothing but -inf is -inf, and a softmax of nothing but -inf is 0, so that a tag that cannot be reached has alpha = -inf, and its p
-and q are 0. Where no sequence at all is allowed, there is no distribution: nll = inf, and p and q, which are sums over the
-sequences, are 0, which leaves the gradient of -s(tags).
+A score of -inf forbids its tag or transition: such sequences have the probability 0, and tags that are one of them have
+nll = inf. LSE of nothing but -inf is -inf, and a softmax of nothing but -inf is 0, so that a tag that cannot be reached has
+alpha = -inf, and its p and q are 0. Where no sequence at all is allowed, there is no distribution: nll = inf, and p and q,
+which are sums over the sequences, are 0, which leaves the gradient of -s(tags).
 
 Saved: the tags, transitions, end, the lengths, and alpha. No emission is needed.
 

@@ -1,4 +1,4 @@
-"""Cross-entropy of logits and target classes, fused with its gradient. The formulas stand in `minilm.ops.cross_entropy.spec`."""
+"""Cross-entropy of logits and target classes, fused with its gradient. Formulas: `minilm.ops.cross_entropy.spec`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,21 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.cross_entropy.spec import REDUCTIONS, Saved
+from minilm.typing import Array, Ids, Scalar
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=0.0, reduction="mean", gradient=True):
+def forward(
+    logits: Array,
+    targets: Ids,
+    weight: Array | None = None,
+    *,
+    ignore_index: int = -100,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    gradient: bool = True,
+) -> tuple[Scalar, Saved]:
     """Cross-entropy of the softmax of the last axis, in nats.
 
     .. math:: loss_n = -\\sum_v q_{n,v} \\log p_{n,v}, \\qquad p_n = \\mathrm{softmax}(logits_n)
@@ -65,7 +75,7 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
     return call(__name__, "forward", logits, targets, weight, **options)
 
 
-def backward(dloss, saved):
+def backward(dloss: float | Array, saved: Saved) -> Array:
     """Gradient of `forward`.
 
     Parameters
@@ -112,3 +122,7 @@ def _number(dloss) -> float:
     if isinstance(dloss, (bool, np.bool_)) or not isinstance(dloss, (int, float, np.integer, np.floating)):
         raise TypeError(f"dloss must be a number, got {checks.describe(dloss)}")
     return float(dloss)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,10 @@
-"""Cross-entropy on the CPU: loss and gradient of a row while it is in the cache."""
+"""Cross-entropy on the CPU.
+
+Versions, naive to fast:
+
+1. cpu_1.py: three passes over a row.
+2. Here: loss and gradient of a row while it is in the cache, exponentials as vectors, rows shared among threads.
+"""
 
 from __future__ import annotations
 
@@ -53,13 +59,13 @@ def _rows(start, stop, logits, targets, weight, ignore_index, smoothing, weight_
         if dlogits is not None:
             factor = real((own + share * weight_sum) / np.float64(s) / normaliser)
             if smoothing > 0.0:
-                taken = real(share / normaliser)
+                target_share = real(share / normaliser)
                 if weight is None:
                     for v in range(len(out)):
-                        out[v] = out[v] * factor - taken
+                        out[v] = out[v] * factor - target_share
                 else:
                     for v in range(len(out)):
-                        out[v] = out[v] * factor - weight[v] * taken
+                        out[v] = out[v] * factor - weight[v] * target_share
             else:
                 for v in range(len(out)):
                     out[v] *= factor

@@ -27,8 +27,8 @@ Backward. ∂ log p[v] / ∂ logits[u] = [u = v] - p[u], hence::
     ∂loss[n]/∂logits[n, u] = - sum_v q[v] ([u = v] - p[u]) = Q p[u] - q[u],      Q = sum_v q[v]
 
 (without weights and smoothing p[u] - [u = t]), divided by S for the mean and 0 for ignored rows. It needs what the loss
-needs, so forward computes it while the row is in the cache, and backward only multiplies by dloss. An evaluation asks
-for ``gradient=False``, and nothing of the logits' size is written.
+needs, so forward computes it while the row is in the cache, and backward only multiplies by dloss. With
+``gradient=False``, as in evaluation, nothing of the logits' size is written.
 
 Saved: dlogits, the gradient for dloss = 1 (for each row where reduction is "none"); for dloss = 1 backward returns
 that very array, presented read-only, without a pass over it. Also the reduction. No logit is needed.
@@ -49,5 +49,5 @@ REDUCTIONS = ("mean", "sum", "none")
 class Saved(NamedTuple):
     """What backward needs."""
 
-    dlogits: np.ndarray | None  # (..., V); None where forward was asked for no gradient
+    dlogits: np.ndarray | None  # (..., V); None where forward was called without a gradient
     reduction: str

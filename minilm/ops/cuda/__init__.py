@@ -18,7 +18,7 @@ import contextlib
 from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
 
 PRECISIONS = ("float32", "tf32", "bf16")  # of matrix products: see `minilm.ops.cuda.products`
-__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_version", "blocks", "key_words", "on_device", "whole_warps"]
+__all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_version", "blocks", "key_arguments", "on_device", "whole_warps"]
 
 
 @contextlib.contextmanager
@@ -41,18 +41,24 @@ def _with_version(function, number: int):
     return chosen
 
 
-def key_words(key) -> tuple:
-    """A `minilm.random.Key` as kernels take it: (step on the device or None, place, step_lo, step_hi, seed_lo, seed_hi)."""
+def key_arguments(key=None) -> dict:
+    """A `minilm.random.Key` as the struct KeyArguments of philox.h; without one it is for a kernel that draws nothing."""
     low = 2**32 - 1
-    seed, step, place = key
-    there, step = (None, step) if isinstance(step, int) else (step, 0)
-    return there, place, step & low, step >> 32, seed & low, seed >> 32
+    seed, step, place = key or (0, 0, 0)
+    number, on_device = (step, None) if isinstance(step, int) else (0, step)
+    c = {"place": place & low, "step_lo": number & low, "step_hi": number >> 32}
+    k = {"seed_lo": seed & low, "seed_hi": seed >> 32 ^ place >> 32}  # with the upper half of the place: see philox's spec
+    return {"step": on_device, **c, **k}
 
 
 def on_device(number, dtype):
-    """`number` as an array of one element: itself where it lies on the device already."""
+    """`number` as an array of one element: itself where it is on the device already."""
     import cupy
 
     if isinstance(number, cupy.ndarray):
         return number
     return cupy.full(1, number, dtype)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

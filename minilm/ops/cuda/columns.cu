@@ -4,21 +4,21 @@
 // bits on every run.
 #include "minilm_cuda.h"
 
-// Block (c, r): 32 columns from 32 c on, rows [r R, (r + 1) R); thread (x, y) adds every eighth row of column x.
+// Block (c, r): columns from COLUMNS c on, rows [r R, (r + 1) R); thread (x, y) adds every LINES-th row of column x.
 extern "C" __global__ void column_sums_of_parts(
     const REAL* x,  // (N, D)
     REAL* part,     // (P, D)
     i64 N, i64 D, i64 P, i64 R) {
-    __shared__ REAL sums[8][33];
-    i64 column = 32 * i64(blockIdx.x) + threadIdx.x;
+    __shared__ REAL sums[LINES][COLUMNS + 1];
+    i64 column = COLUMNS * i64(blockIdx.x) + threadIdx.x;
     i64 first = i64(blockIdx.y) * R, last = min(first + R, N);
     REAL sum = 0;
     if (column < D)
-        for (i64 n = first + threadIdx.y; n < last; n += 8) sum += x[n * D + column];
+        for (i64 n = first + threadIdx.y; n < last; n += LINES) sum += x[n * D + column];
     sums[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
     if (threadIdx.y == 0 && column < D) {
-        for (int y = 1; y < 8; ++y) sum += sums[y][threadIdx.x];
+        for (int y = 1; y < LINES; ++y) sum += sums[y][threadIdx.x];
         part[blockIdx.y * D + column] = sum;
     }
 }

@@ -8,11 +8,13 @@ from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
 ROWS = 64  # at least so many to a part
 PARTS = 256  # at most: so many are added one after the other
+COLUMNS, LINES = 32, 8  # threads of a block side by side, and below one another
 
 KERNELS = Kernels(
     __file__,
-    Kernel("column_sums_of_parts", grid=lambda s: (-(-s.D // 32), s.P), block=(32, 8)),
-    Kernel("column_sums", grid=lambda s: blocks(s.D, 256)),
+    Kernel("column_sums_of_parts", grid=lambda s: (-(-s.D // COLUMNS), s.P), block=(COLUMNS, LINES)),
+    Kernel("column_sums", grid=lambda s: blocks(s.D)),
+    defines={"COLUMNS": COLUMNS, "LINES": LINES},
 )
 
 

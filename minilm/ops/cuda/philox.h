@@ -40,8 +40,13 @@ struct Key {
     }
 };
 
-// A step that changes from launch to launch of a CUDA graph, whose numbers do not, lies on the device; `step` is null without one.
-__device__ inline Key key_of(const i64* step, u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
-    if (!step) return {place, step_lo, step_hi, seed_lo, seed_hi};
-    return {place, u32(*step), u32(*step >> 32), seed_lo, seed_hi};
+// A key as Python hands it over. A step that changes from launch to launch of a CUDA graph, whose numbers do not, lies on the device.
+struct KeyArguments {
+    const i64* step;  // (1) or null
+    u32 place, step_lo, step_hi, seed_lo, seed_hi;
+};
+
+__device__ inline Key key_of(KeyArguments args) {
+    if (!args.step) return {args.place, args.step_lo, args.step_hi, args.seed_lo, args.seed_hi};
+    return {args.place, u32(*args.step), u32(*args.step >> 32), args.seed_lo, args.seed_hi};
 }

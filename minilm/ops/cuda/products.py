@@ -26,7 +26,7 @@ from minilm.ops.cuda.table import Kernel, Kernels, blocks
 
 __all__ = ["PRECISIONS", "chosen", "matmul", "precision"]
 
-KERNELS = Kernels(__file__, Kernel("to_bf16", grid=lambda s: blocks(s.N, 256)))
+KERNELS = Kernels(__file__, Kernel("to_bf16", grid=lambda s: blocks(s.N)))
 _KINDS = {  # of the operands, of the product, and of the sums
     "float32": (cublas.R_32F, cublas.R_32F, cublas.COMPUTE_32F),
     "tf32": (cublas.R_32F, cublas.R_32F, cublas.COMPUTE_32F_FAST_TF32),

@@ -11,21 +11,18 @@
 //   has every copies-th four columns. The copies' sums are added at last, always in the same order.
 // - V comes in chunks of AHEAD columns a thread. While a chunk is multiplied, the next is on its way into registers.
 //
-// In shared memory rows are `pitch` numbers apart, which moves each by four banks: vectors of eight neighbouring rows do not collide.
-// What is beyond K, rows or the slice is zero.
+// In shared memory rows are `pitch` numbers apart, so that vectors of neighbouring rows lie in different banks. What is beyond K, rows
+// or the slice is zero. ROW_BYTES, GROUPS, AHEAD, THREADS, OUTPUTS and PAD come from slices.py.
 #pragma once
 
-#define EACH int(32 / sizeof(REAL))  // rows of V to a thread: sums and what is fetched ahead must fit its registers
-#define GROUPS 2                     // of threads, at most, so that a tile has up to EACH * GROUPS rows
-#define AHEAD 2                      // columns of a chunk to a thread
-#define THREADS 256                  // of a block, at most
+#define EACH int(ROW_BYTES / sizeof(REAL))  // rows of V to a thread; a tile has up to EACH * GROUPS
 
 struct alignas(16) Four {
     REAL v[4];
 };
 __device__ inline const Four& four(const REAL* at) { return *reinterpret_cast<const Four*>(at); }
 
-__device__ inline int pitch_of(i64 columns) { return int((columns + 3) / 4 * 4 + 4); }
+__device__ inline int pitch_of(i64 columns) { return int((columns + 3) / 4 * 4 + PAD); }
 
 // How a block's threads share the tile: thread (copy, group, out) has rows group, group + groups, ... and outputs out, out + outs, ...
 struct Team {
@@ -45,7 +42,7 @@ __device__ inline Team team(int rows, int outs, i64 K) {
     t.group = n / outs % t.groups;
     t.out = n % outs;
     t.rows = EACH * t.groups;
-    t.tile_pitch = AHEAD * int(blockDim.x) + 4;
+    t.tile_pitch = AHEAD * int(blockDim.x) + PAD;
     return t;
 }
 

@@ -24,8 +24,15 @@ from minilm.ops.cuda.table import Kernel, whole_warps
 
 __all__ = ["Plan", "kernel", "plan"]
 
-GROUPS, AHEAD, THREADS = 2, 2, 256  # as in slices.h
+GROUPS = 2  # of threads, at most, so that a tile has up to GROUPS times the rows that a thread has
+AHEAD = 2  # columns of a chunk to a thread
+THREADS = 256  # of a block, at most
 OUTPUTS = 4  # of a thread backward, where the slice's outputs are units
+ROW_BYTES = (
+    32  # of a column of the states to a thread: its rows times their size; sums and what is fetched ahead fit its registers
+)
+PAD = 4  # numbers between two rows in shared memory, which moves each by four banks: vectors of eight rows do not collide
+DEFINES = {"GROUPS": GROUPS, "AHEAD": AHEAD, "THREADS": THREADS, "OUTPUTS": OUTPUTS, "ROW_BYTES": ROW_BYTES, "PAD": PAD}
 
 
 class Plan(NamedTuple):
@@ -66,8 +73,8 @@ def shared_bytes(H: int, units: int, rows: int, gates: int, backward: bool, item
     """Of a block: the slice, a chunk of a tile's rows, and the copies' sums; laid out as in the kernels."""
     wide = threads(H, units, rows, gates, itemsize)
     outputs, per_thread, columns = (_up(units, OUTPUTS), OUTPUTS, gates * H) if backward else (gates * units, gates, H)
-    tile = _tile(rows, itemsize) * (AHEAD * wide + 4)
-    return (outputs * (_up(columns, 4) + 4) + tile + wide * _each(itemsize) * per_thread) * itemsize
+    tile = _tile(rows, itemsize) * (AHEAD * wide + PAD)
+    return (outputs * (_up(columns, 4) + PAD) + tile + wide * _each(itemsize) * per_thread) * itemsize
 
 
 def threads(H: int, units: int, rows: int, gates: int, itemsize: int) -> int:
@@ -91,7 +98,7 @@ def kernel(name: str, gates: int, backward: bool) -> Kernel:
 
 def _each(itemsize: int) -> int:
     """Rows to a thread."""
-    return 32 // itemsize
+    return ROW_BYTES // itemsize
 
 
 def _tile(rows: int, itemsize: int) -> int:

@@ -2,14 +2,21 @@
 
 CuPy's cache of compiled kernels does not see a change in a file that is included, so includes of ours are replaced by their
 text; line directives keep the compilers' messages pointing at the files. A kernel's parameters stand one a line, each array with
-its shape in a comment::
+its shape in a comment; a list that several kernels take is a struct, and is written in the same way::
 
-    extern "C" __global__ void softmax_forward(
-        const REAL* x,  // (N, V)
-        REAL* y,        // (N, V) or null
-        i64 N, i64 V)
+    struct Linear {
+        const REAL* x;  // (N, I)
+        const REAL* W;  // (O, I)
+        i64 N, I, O;
+    };
 
-From this text the launcher knows how many numbers each array must have, and in which order numbers come.
+    extern "C" __global__ void linear_forward(
+        Linear args,
+        REAL* y,          // (N, O)
+        const REAL* b) {  // (O) or null
+
+From this text the launcher knows how many numbers each array must have, in which order arguments come, and how a struct lies in
+memory.
 """
 
 from __future__ import annotations
@@ -23,30 +30,22 @@ __all__ = ["Parameter", "flatten", "kernels"]
 
 SHARED = Path(__file__).parent
 _INCLUDE = re.compile(r'^#include "([\w.]+)"\s*$')
-_KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\(\n(.*?)\)\s*\{', re.S)
-_ARRAY = re.compile(r"^\s*(const )?(\w+)\* (\w+)(?:,|$)?\s*// \(([^)]*)\)(.*)$")
-_NUMBER = re.compile(r"(i64|int|u32|REAL|double) (\w+)")
-_LETTERS = {"i64": "q", "int": "i", "u32": "i", "double": "d"}
+_KERNEL = re.compile(r'extern "C" __global__ void (?:__launch_bounds__\([^)]*\) )?(\w+)\((.*?)\) \{([^\n]*)\n', re.S)
+_ARRAY = re.compile(r"^\s*(const )?(\w+)\* (\w+)[,;]?\s*// \(([^)]*)\)(.*)$")
 DTYPES = {"i64": "int64", "int": "int32", "u32": "uint32", "u8": "bool", "u16": "uint16", "double": "float64"}
 
 
 class Parameter(NamedTuple):
-    """One parameter of a kernel."""
+    """One parameter of a kernel, or field of a struct."""
 
     name: str
-    type: str  # REAL, double, i64, int, u32, u8
+    type: str  # REAL, double, i64, int, u32, u8, or the name of a struct
     array: bool
     shape: tuple[str, ...] | None = None  # of an array; None where its numbers do not lie one behind the other
     optional: bool = False  # may be null
-    written: bool = False
+    fields: tuple[Parameter, ...] = ()  # of a struct, which is passed by value
 
-    def letter(self, dtype) -> str:
-        """How the emulator and NVRTC see it: P pointer, f, d, i (32 bits), q (64)."""
-        if self.array:
-            return "P"
-        return {"float32": "f", "float64": "d"}[str(dtype)] if self.type == "REAL" else _LETTERS[self.type]
-
-    def dtype(self, real):
+    def dtype(self, real) -> str:
         """NumPy's name of its type."""
         return str(real) if self.type == "REAL" else DTYPES[self.type]
 
@@ -81,19 +80,38 @@ def flatten(path, seen: set | None = None) -> str:
 @functools.cache
 def kernels(path) -> dict[str, tuple[Parameter, ...]]:
     """Name and parameters of every kernel of a file, in its order."""
-    return {name: tuple(_parameters(name, text)) for name, text in _KERNEL.findall(Path(path).read_text(encoding="utf-8"))}
+    path = Path(path)
+    lists = _KERNEL.findall(path.read_text(encoding="utf-8"))
+    return {name: tuple(_parameters(name, lines + comment, flatten(path))) for name, lines, comment in lists}
 
 
-def _parameters(kernel: str, text: str):
-    for line in text.splitlines():
+def _parameters(owner: str, lines: str, text: str):
+    """What the lines of a kernel's list, or of a struct, declare; `text` has the structs that they name."""
+    for line in lines.splitlines():
         array = _ARRAY.match(line)
         if array:
-            constant, type_, name, shape, more = array.groups()
+            _, type_, name, shape, more = array.groups()
             letters = None if "strided" in more else tuple(part.strip() for part in shape.split(",") if part.strip())
-            yield Parameter(name, type_, True, letters, "or null" in more, not constant)
+            yield Parameter(name, type_, True, letters, "or null" in more)
             continue
-        numbers = _NUMBER.findall(line.split("//")[0])
-        if not numbers:
-            raise ValueError(f"{kernel}: cannot read the parameter {line.strip()!r}")
-        for type_, name in numbers:
-            yield Parameter(name, type_, False)
+        for type_, name in _declared(owner, line):
+            yield Parameter(name, type_, False, fields=() if type_ == "REAL" or type_ in DTYPES else _fields(type_, text))
+
+
+def _declared(owner: str, line: str):
+    """(type, name) of each number or struct of a line: ``i64 N, i64 D,`` as parameters have it, ``i64 N, D;`` as fields."""
+    type_ = ""
+    code = line.split("//")[0].strip().rstrip(",;")
+    for part in code.split(",") if code else ():
+        words = part.split()
+        if len(words) > 2 or not words or not (type_ or len(words) == 2):
+            raise ValueError(f"{owner}: cannot read the parameter {line.strip()!r}")
+        type_ = words[0] if len(words) == 2 else type_
+        yield type_, words[-1]
+
+
+def _fields(struct: str, text: str) -> tuple[Parameter, ...]:
+    body = re.search(rf"^struct {struct} \{{.*\n((?:.*\n)*?)\}};", text, re.M)
+    if body is None:
+        raise ValueError(f"there is no struct {struct}")
+    return tuple(_parameters(struct, body[1], text))

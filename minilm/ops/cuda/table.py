@@ -16,16 +16,18 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.ops.cuda import source
+from minilm.ops.cuda.arguments import Packed, assertions, layout, pack, prepared, real_of
 
 __all__ = ["Kernel", "Kernels", "TABLES", "blocks", "whole_warps"]
 
 TABLES: list[Kernels] = []  # of all files that have been imported
 OPTIONS = ("--std=c++17",)
+THREADS = 256  # of a block, where nothing says otherwise
 PLENTY = 1 << 20  # blocks of an elementwise kernel: further elements are the loop's
 STATIC_SHARED = 48 * 1024  # bytes that a kernel may have without asking
 
 
-def blocks(elements: int, threads: int) -> int:
+def blocks(elements: int, threads: int = THREADS) -> int:
     """Blocks of an elementwise kernel with a grid-stride loop."""
     return max(1, min(-(-elements // threads), PLENTY))
 
@@ -40,7 +42,7 @@ class Kernel(NamedTuple):
 
     name: str
     grid: Callable  # -> int or tuple of int
-    block: Callable | int = 256
+    block: Callable | int = THREADS
     shared: Callable | int = 0  # bytes of dynamic shared memory
     cooperative: bool = False  # all blocks are on the device at once, so that they may wait for one another
 
@@ -63,6 +65,7 @@ class Kernels:
         self.entries = {entry.name: entry for entry in entries}
         self.defines = dict(defines or {})
         self.signatures = source.kernels(self.path)
+        self.structs = {p.type: p for signature in self.signatures.values() for p in signature if p.fields}
         if set(self.entries) != set(self.signatures):
             different = sorted(set(self.entries) ^ set(self.signatures))
             raise ValueError(f"{self.path.name} and the table beside it differ in {', '.join(different)}")
@@ -77,6 +80,10 @@ class Kernels:
         """The file's source with its includes put in."""
         return source.flatten(self.path)
 
+    def code(self, real) -> str:
+        """The text to compile, with what the compiler must find true of its structs."""
+        return f'{self.text}\n#line 1 "structs"\n{assertions(self.structs.values(), str(np.dtype(real)))}'
+
     @functools.cache  # noqa: B019  tables live as long as the program
     def function(self, name: str, dtype: str):
         """CuPy's function of a kernel, compiled for the current device at its first launch."""
@@ -84,8 +91,18 @@ class Kernels:
 
         options = (*OPTIONS, *(f"-D{key}={value}" for key, value in self.definitions(dtype).items()))
         together = self.entries[name].cooperative
-        module = cupy.RawModule(code=self.text, options=options, enable_cooperative_groups=together)
+        module = cupy.RawModule(code=self.code(dtype), options=options, enable_cooperative_groups=together)
         return module.get_function(name)
+
+    @functools.cache  # noqa: B019
+    def _layout(self, struct: str, real: str | None) -> np.dtype:
+        return layout(self.structs[struct], real)
+
+    def pack(self, struct: str, **values) -> Packed:
+        """The value of a struct that kernels of this file take, from its fields by name: see `minilm.ops.cuda.arguments.pack`."""
+        kind = self.structs[struct]
+        real = real_of(kind.fields, [values.get(field.name) for field in kind.fields])
+        return pack(kind, self._layout(struct, real), values, real)
 
     def launch(self, name: str, *arguments, dtype=None) -> None:
         """Run a kernel.
@@ -95,8 +112,8 @@ class Kernels:
         name : str
             The kernel.
         *arguments
-            One for each parameter: device arrays, None where the signature says "or null", and numbers, which are
-            converted to the parameter's type.
+            One for each parameter: device arrays, None where the signature says "or null", numbers, which are converted to the
+            parameter's type, and structs, as `pack` returns them or as dicts of their fields.
         dtype : dtype, optional
             What REAL is; that of the first REAL array without it.
 
@@ -108,50 +125,15 @@ class Kernels:
         parameters = self.signatures[name]
         if len(arguments) != len(parameters):
             raise TypeError(f"{name} takes {len(parameters)} arguments, got {len(arguments)}")
-        if dtype is None:
-            dtype = next(
-                a.dtype for a, p in zip(arguments, parameters, strict=True) if p.type == "REAL" and p.array and a is not None
-            )
-        numbers = {p.name: a for a, p in zip(arguments, parameters, strict=True) if not p.array}
-        passed = [_checked(name, a, p, numbers, dtype) for a, p in zip(arguments, parameters, strict=True)]
-        entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(dtype).itemsize)
+        real = str(np.dtype(dtype)) if dtype else real_of(parameters, arguments)
+        arguments = [self.pack(p.type, **a) if isinstance(a, dict) else a for p, a in zip(parameters, arguments, strict=True)]
+        numbers, passed = prepared(name, parameters, arguments, real)
+        entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(real).itemsize)
         grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:4])
         grid, block = (value if isinstance(value, tuple) else (value,) for value in (grid, block))
         if 0 in grid:
             return
-        function = self.function(name, str(np.dtype(dtype)))
+        function = self.function(name, real)
         if shared > STATIC_SHARED:
             function.max_dynamic_shared_size_bytes = shared
         function(grid, block, tuple(passed), shared_mem=shared)
-
-
-def _checked(kernel: str, argument, parameter: source.Parameter, numbers: dict, real):
-    where = f"{kernel}: {parameter.name}"
-    if not parameter.array:
-        if not isinstance(argument, (bool, int, float, np.generic)):
-            raise TypeError(f"{where} must be a number, got {type(argument).__name__}")
-        return np.dtype(parameter.dtype(real)).type(argument)
-    if argument is None:
-        if not parameter.optional:
-            raise TypeError(f"{where} must be an array, got None")
-        return np.uintp(0)
-    wanted = parameter.dtype(real)
-    if str(argument.dtype) != wanted:
-        raise TypeError(f"{where} must be of {wanted}, got {argument.dtype}")
-    if parameter.shape is not None:
-        size = 1
-        for letter in parameter.shape:
-            size *= int(letter) if letter.isdigit() else _size(letter, numbers)
-        if argument.size != size or not argument.flags.c_contiguous:
-            shape = ", ".join(parameter.shape)
-            raise ValueError(f"{where} must be C-contiguous with ({shape}) = {size} numbers, got shape {argument.shape}")
-    return argument
-
-
-def _size(text: str, numbers: dict) -> int:
-    """``N``, ``4H`` or ``T + 1`` as a number."""
-    if "+" in text:
-        left, right = text.split("+")
-        return _size(left.strip(), numbers) + int(right)
-    digits = text.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_")
-    return int(digits or 1) * int(numbers[text[len(digits) :]])

@@ -1,4 +1,4 @@
-"""Dropout without a stored mask. The formulas stand in `minilm.ops.dropout.spec`."""
+"""Dropout without a stored mask. Formulas: `minilm.ops.dropout.spec`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.dropout.spec import Saved
 from minilm.ops.philox.spec import MOST, checked
+from minilm.random import Key
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, p, key, *, shared_axis=None):
+def forward(x: Array, p: float, key: Key, *, shared_axis: int | None = None) -> tuple[Array, Saved]:
     """Drop elements with probability p, and divide the others by 1 - p.
 
     .. math:: y_i = x_i k_i, \\qquad k_i = [r_i \\ge p\\,2^{32}] \\,/\\, (1 - p)
@@ -46,7 +48,7 @@ def forward(x, p, key, *, shared_axis=None):
     return call(__name__, "forward", x, p, checked(key), shared_axis=shared_axis)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> Array:
     """Gradient of `forward`.
 
     Parameters
@@ -67,3 +69,7 @@ def backward(dy, saved):
     """
     dy = checks.floating("dy", dy, saved.shape, saved.dtype, "(...)")
     return call(__name__, "backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-// Dropout: the factor of an element is drawn where it is needed, so no mask is stored, and backward is forward on dy.
+// Dropout. One version, a thread a number: its factor is drawn where it is needed, so no mask is stored, and backward is forward on dy.
 #include "minilm_cuda.h"
 #include "philox.h"
 
@@ -6,10 +6,8 @@
 extern "C" __global__ void dropout(
     const REAL* x,  // (N)
     REAL* y,        // (N)
-    i64 N, i64 S, i64 C, REAL scale, u32 threshold,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
-    Key key = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi);
+    i64 N, i64 S, i64 C, REAL scale, u32 threshold, KeyArguments key_args) {
+    Key key = key_of(key_args);
     for (i64 n = thread_of_grid(); n < N; n += threads_of_grid()) {
         i64 decision = n / (S * C) * C + n % C;
         u32 r = key.bits(decision);

@@ -6,10 +6,10 @@ import math
 
 import cupy
 
-from minilm.ops.cuda import Kernel, Kernels, blocks, key_words
+from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments
 from minilm.ops.dropout.spec import Saved, threshold_and_scale
 
-KERNELS = Kernels(__file__, Kernel("dropout", grid=lambda s: blocks(s.N, 256)))
+KERNELS = Kernels(__file__, Kernel("dropout", grid=lambda s: blocks(s.N)))
 
 
 def _scaled(x, saved):
@@ -18,7 +18,7 @@ def _scaled(x, saved):
     behind = math.prod(saved.shape) if axis is None else math.prod(saved.shape[axis + 1 :])
     threshold, scale = threshold_and_scale(saved.p)
     y = cupy.empty(x.shape, x.dtype)  # (...)
-    KERNELS.launch("dropout", x, y, x.size, shared, max(1, behind), scale, threshold, *key_words(saved.key))
+    KERNELS.launch("dropout", x, y, x.size, shared, max(1, behind), scale, threshold, key_arguments(saved.key))
     return y
 
 

@@ -1,15 +1,16 @@
-"""Rows of a table by their ids, y = W[ids]. The formulas stand in `minilm.ops.embedding.spec`."""
+"""Rows of a table by their ids, y = W[ids]. Formulas: `minilm.ops.embedding.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.embedding.spec import Saved
+from minilm.typing import Array, Ids
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(ids, W, padding_idx=None):
+def forward(ids: Ids, W: Array, padding_idx: int | None = None) -> tuple[Array, Saved]:
     """Look up a row of W for every id.
 
     .. math:: y_{n,d} = W_{ids_n, d}
@@ -44,7 +45,7 @@ def forward(ids, W, padding_idx=None):
     return call(__name__, "forward", ids, W, padding_idx)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> Array:
     """Gradient of `forward` by W; ids have none.
 
     Parameters
@@ -66,3 +67,7 @@ def backward(dy, saved):
     """
     dy = checks.floating("dy", dy, (*saved.ids.shape, saved.shape[1]), saved.dtype, "(..., D)")
     return call(__name__, "backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

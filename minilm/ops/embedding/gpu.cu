@@ -1,8 +1,13 @@
-// Embedding: rows of a table. The gradient is a sum over the places of an id, and atomics would add them in any order: other bits on
-// every run. Both versions add in the order of n instead.
+// Embedding: rows of a table W (V, D), by ids (N).
+//
+// forward               A block a row.
+// backward, version 1   A block a row of the table, which looks through all ids for its own: V N comparisons.
+// backward, version 2   The default. The ids are sorted; a block an id adds the rows of all its places, and reads each row of dy once.
+//
+// Atomic additions would add the places of an id in any order: other bits on every run. Both versions add in the order of n.
 #include "minilm_cuda.h"
 
-// A block a row. An id out of range, which the public function refuses, would read anywhere: it gives NaN.
+// An id out of range, which the public function refuses, would read anywhere: it gives NaN.
 extern "C" __global__ void embedding_forward(
     const i64* ids,  // (N)
     const REAL* W,   // (V, D)
@@ -13,7 +18,6 @@ extern "C" __global__ void embedding_forward(
     for (i64 d = threadIdx.x; d < D; d += blockDim.x) y[n * D + d] = known ? W[v * D + d] : INFINITE - INFINITE;
 }
 
-// A block a row of the table, which looks through all ids for its own.
 extern "C" __global__ void embedding_backward_1(
     const REAL* dy,  // (N, D)
     const i64* ids,  // (N)

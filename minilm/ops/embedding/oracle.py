@@ -16,5 +16,5 @@ def backward(dy, saved):
     ids, shape, dtype, padding_idx = saved
     kept = ids != padding_idx  # (...) all of them where it is None
     dW = np.zeros(shape, dtype)  # (V, D)
-    np.add.at(dW, ids[kept], dy[kept])  # adds once more for an id that stands once more
+    np.add.at(dW, ids[kept], dy[kept])  # adds once more for an id that occurs once more
     return dW

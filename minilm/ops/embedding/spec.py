@@ -18,7 +18,7 @@ Backward. W[v, d] is read by every n with ids[n] = v, so its gradient is the sum
 
     dW[v, d] = sum_n dy[n, d] ∂y[n, d]/∂W[v, d] = sum over {n : ids[n] = v} of dy[n, d]          dW = Oᵀ dy
 
-An id that stands k times gets k terms: an assignment dW[ids] = dy would keep only the last. Terms are added in the order
+An id that occurs k times gets k terms: an assignment dW[ids] = dy would keep only the last. Terms are added in the order
 of n, whatever the number of threads. The row `padding_idx` is a constant by declaration: its gradient is zero.
 
 Saved: ids, the padding index, and shape and dtype of W. No number of W is needed.

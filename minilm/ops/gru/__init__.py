@@ -1,15 +1,18 @@
-"""Gated recurrent unit over whole sequences, and one step of it. The formulas stand in `minilm.ops.gru.spec`."""
+"""Gated recurrent unit over whole sequences, and one step of it. Formulas: `minilm.ops.gru.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks, recurrence
 from minilm.ops.contract import call
 from minilm.ops.gru.spec import GATES, CellSaved, Output, Saved
+from minilm.typing import Array, Ids
 
 __all__ = ["CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
+def forward(
+    x: Array, h0: Array, W_ih: Array, W_hh: Array, b_ih: Array, b_hh: Array, lengths: Ids | None = None, *, reverse: bool = False
+) -> tuple[Output, Saved]:
     """GRU over whole sequences, gates in PyTorch's order r z n, the reset gate after the product.
 
     .. math:: n_t = \\tanh(W_{in} x_t + b_{in} + r_t (W_{hn} h_{t-1} + b_{hn})), \\quad h_t = (1 - z_t) n_t + z_t h_{t-1}
@@ -50,7 +53,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse)
 
 
-def backward(dy, saved):
+def backward(dy: Array | tuple[Array | None, ...], saved: Saved) -> tuple[Array, ...]:
     """Gradients of `forward`.
 
     Parameters
@@ -79,7 +82,7 @@ def backward(dy, saved):
     return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
+def cell_forward(x: Array, h0: Array, W_ih: Array, W_hh: Array, b_ih: Array, b_hh: Array) -> tuple[Array, CellSaved]:
     """One step of `forward`.
 
     Parameters
@@ -105,7 +108,7 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh)
 
 
-def cell_backward(dy, saved):
+def cell_backward(dy: Array, saved: CellSaved) -> tuple[Array, ...]:
     """Gradients of `cell_forward`.
 
     Parameters
@@ -126,3 +129,7 @@ def cell_backward(dy, saved):
     """
     dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
     return call(__name__, "cell_backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

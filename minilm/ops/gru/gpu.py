@@ -20,8 +20,13 @@ from minilm.ops.gru import sliced
 from minilm.ops.gru.spec import CellSaved, Output, Saved
 from minilm.ops.recurrence import order, states_after, states_before
 
-ROWS = 4  # as in gpu.cu
+ROWS = 4  # of the batch, to a block of version 2
 ROOM = 96 * 1024  # bytes of shared memory that every device of the last ten years has, or nearly
+
+
+def shared_bytes(H: int, itemsize: int) -> int:
+    """Shared memory of a block of version 2: the recurrent weights, and of each row the state and the gates."""
+    return (3 * H * H + 4 * H * ROWS) * itemsize
 
 
 def _persistent(name):
@@ -29,28 +34,24 @@ def _persistent(name):
         name,
         grid=lambda s: -(-s.B // ROWS),
         block=lambda s: whole_warps(3 * s.H),
-        shared=lambda s: (3 * s.H * s.H + 4 * s.H * ROWS) * s.itemsize,
+        shared=lambda s: shared_bytes(s.H, s.itemsize),
     )
 
 
 KERNELS = Kernels(
     __file__,
-    Kernel("gru_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("gru_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("gru_step_forward", grid=lambda s: blocks(s.B * s.H)),
+    Kernel("gru_step_backward", grid=lambda s: blocks(s.B * s.H)),
     _persistent("gru_persistent_forward"),
     _persistent("gru_persistent_backward"),
+    defines={"ROWS": ROWS},
 )
 VERSIONS = {"forward": 3, "backward": 3}
 
 
-def fits(H: int, itemsize: int) -> bool:
-    """Whether a block's shared memory holds the recurrent weights, as version 2 needs it."""
-    return (3 * H * H + 4 * H * ROWS) * itemsize <= ROOM
-
-
-def way(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Plan | None]:
-    """The version to take for the one that is asked for, and if it is the third, how the weights are sliced."""
-    if version in (None, 2) and fits(H, itemsize):
+def choose_version(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices.Plan | None]:
+    """The version that runs where `version` (None: the default) is wanted, and for the third how the weights are sliced."""
+    if version in (None, 2) and shared_bytes(H, itemsize) <= ROOM:
         return 2, None
     plan = slices.plan(H, B, 3, itemsize) if version in (None, 3) else None
     return (3, plan) if plan else (1, None)
@@ -59,23 +60,25 @@ def way(version: int | None, H: int, B: int, itemsize: int) -> tuple[int, slices
 def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, version=None):
     T, B, _ = x.shape
     H = W_hh.shape[1]
-    first, last, before, after, steps = order(T, reverse)
+    first, last, before, _, steps = order(T, reverse)
     a_x = matmul(fold(x), W_ih.T).reshape(T, B, 3 * H)
     h, gates, inner = (cupy.empty(shape, x.dtype) for shape in ((T + 1, B, H), (T, B, 3 * H), (T, B, H)))
     y = None if lengths is None else cupy.empty((T, B, H), x.dtype)
     h[first] = h0
-    version, plan = way(version, H, B, x.itemsize)
+    sizes = {"T": T, "B": B, "H": H, "reverse": reverse}
+    args = KERNELS.pack(
+        "GruForward", a_x=a_x, W_hh=W_hh, b_ih=b_ih, b_hh=b_hh, lengths=lengths, gates=gates, inner=inner, h=h, y=y, **sizes
+    )
+    version, plan = choose_version(version, H, B, x.itemsize)
     if version == 3:
         arrived = cupy.zeros(plan.parts, "uint32")
-        arrays = a_x, W_hh, b_ih, b_hh, lengths, gates, inner, h, y, arrived
-        sliced.KERNELS.launch("gru_sliced_forward", *arrays, T, B, H, plan.parts, plan.units, plan.rows, reverse)
+        sliced.KERNELS.launch("gru_sliced_forward", args, arrived, plan.parts, plan.units, plan.rows)
     elif version == 2:
-        KERNELS.launch("gru_persistent_forward", a_x, W_hh, b_ih, b_hh, lengths, gates, inner, h, y, T, B, H, reverse)
+        KERNELS.launch("gru_persistent_forward", args)
     else:
         for t in steps:
             a_h = matmul(h[t + before], W_hh.T)  # (B, 3H)
-            states = h[t + before], lengths, gates[t], inner[t], h[t + after], None if y is None else y[t]
-            KERNELS.launch("gru_step_forward", a_x[t], a_h, b_ih, b_hh, *states, B, H, t)
+            KERNELS.launch("gru_step_forward", args, a_h, t)
     y = states_after(h, reverse) if y is None else y  # (T, B, H)
     return Output(y, h[last].copy()), Saved(x, h, gates, inner, W_ih, W_hh, lengths, reverse)
 
@@ -85,20 +88,22 @@ def backward(dy, saved, *, version=None):
     dy, dh_n = dy
     T, B, _ = x.shape
     H = W_hh.shape[1]
-    _, _, before, _, steps = order(T, reverse)
+    steps = order(T, reverse).steps
     dh = cupy.zeros((B, H), x.dtype) if dh_n is None else dh_n.copy()  # (B, H)
     da, dg = (cupy.empty((T, B, 3 * H), x.dtype) for _ in range(2))
-    version, plan = way(version, H, B, x.itemsize)
+    sizes = {"T": T, "B": B, "H": H, "reverse": reverse}
+    args = KERNELS.pack(
+        "GruBackward", dy=dy, h=h, gates=gates, inner=inner, W_hh=W_hh, lengths=lengths, dh=dh, da=da, dg=dg, **sizes
+    )
+    version, plan = choose_version(version, H, B, x.itemsize)
     if version == 3:
         arrived = cupy.zeros(plan.parts, "uint32")
-        arrays = dy, h, gates, inner, W_hh, lengths, dh, da, dg, arrived
-        sliced.KERNELS.launch("gru_sliced_backward", *arrays, T, B, H, plan.parts, plan.units, plan.rows, reverse)
+        sliced.KERNELS.launch("gru_sliced_backward", args, arrived, plan.parts, plan.units, plan.rows)
     elif version == 2:
-        KERNELS.launch("gru_persistent_backward", dy, h, gates, inner, W_hh, lengths, dh, da, dg, T, B, H, reverse)
+        KERNELS.launch("gru_persistent_backward", args)
     else:
         for t in reversed(steps):
-            dy_t = None if dy is None else dy[t]
-            KERNELS.launch("gru_step_backward", dy_t, h[t + before], gates[t], inner[t], lengths, dh, da[t], dg[t], B, H, t)
+            KERNELS.launch("gru_step_backward", args, t)
             dh += matmul(dg[t], W_hh)  # (B, H)
     rows_a, rows_g = fold(da), fold(dg)  # (T B, 3H) each
     dx = matmul(rows_a, W_ih).reshape(x.shape)

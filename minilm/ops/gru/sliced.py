@@ -10,4 +10,5 @@ KERNELS = Kernels(
     __file__,
     slices.kernel("gru_sliced_forward", GATES, backward=False),
     slices.kernel("gru_sliced_backward", GATES, backward=True),
+    defines=slices.DEFINES,
 )

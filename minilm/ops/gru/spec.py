@@ -24,11 +24,11 @@ Forward. With h' the state before a step and σ the logistic sigmoid::
     n = tanh(W_in x[t] + b_in + r u)
     h[t] = (1 - z) n + z h'                          y[t] = h[t]
 
-The reset gate stands after the product, as in PyTorch, cuDNN and Keras's ``reset_after=True``; Cho's paper has it before
+The reset gate is applied after the product, as in PyTorch, cuDNN and Keras's ``reset_after=True``; Cho's paper has it before
 (W_hn (r h')), which cannot be computed in one product with the others. With ``reverse`` the steps run from the last to the
 first. A row of length L skips the steps t >= L: its state stays.
 
-Backward. Let dh be the gradient by the state after a step that comes from later steps (at first dh_n). Last step first::
+Backward. Let dh be the gradient with respect to the state after a step, from later steps only (at first dh_n). Last step first::
 
     dh   += dy[t]
     dz    = dh (h' - n)                              dn = dh (1 - z)

@@ -1,15 +1,16 @@
-"""Layer normalisation over the last axis. The formulas stand in `minilm.ops.layer_norm.spec`."""
+"""Layer normalisation over the last axis. Formulas: `minilm.ops.layer_norm.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.layer_norm.spec import Saved
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, gamma=None, beta=None, *, eps=1e-5):
+def forward(x: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5) -> tuple[Array, Saved]:
     """Shift and scale every row to mean 0 and variance 1, then by gamma and beta.
 
     .. math:: y_{n,d} = \\gamma_d \\frac{x_{n,d} - mean_n}{\\sqrt{var_n + \\epsilon}} + \\beta_d
@@ -45,7 +46,7 @@ def forward(x, gamma=None, beta=None, *, eps=1e-5):
     return call(__name__, "forward", x, gamma, beta, eps=eps)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
     """Gradients of `forward`.
 
     Parameters
@@ -67,3 +68,7 @@ def backward(dy, saved):
     """
     dy = checks.floating("dy", dy, saved.x.shape, saved.x.dtype, "(..., D)")
     return call(__name__, "backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,8 @@
-// Layer normalisation: version 1 one thread a row, version 2 one warp a row.
+// Layer normalisation of the rows of a matrix (N, D).
+//
+// forward, version 1   A thread a row, as a CPU would do it: neighbours read numbers D apart.
+// forward, version 2   The default. A warp a row: neighbours read neighbours, and sums need no barrier.
+// backward             A warp a row; the gradients by gamma and beta are sums over columns (minilm/ops/cuda/columns.cu).
 #include "minilm_cuda.h"
 #include "normalise.h"
 

@@ -1,15 +1,16 @@
-"""Affine map, y = x Wᵀ + b. The formulas stand in `minilm.ops.linear.spec`."""
+"""Affine map, y = x Wᵀ + b. Formulas: `minilm.ops.linear.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.linear.spec import Saved
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward"]
 
 
-def forward(x, W, b=None):
+def forward(x: Array, W: Array, b: Array | None = None) -> tuple[Array, Saved]:
     """Affine map of the last axis.
 
     .. math:: y_{n,o} = \\sum_i x_{n,i} W_{o,i} + b_o
@@ -43,7 +44,7 @@ def forward(x, W, b=None):
     return call(__name__, "forward", x, W, b)
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
     """Gradients of `forward`.
 
     Parameters
@@ -66,3 +67,7 @@ def backward(dy, saved):
     """
     dy = checks.floating("dy", dy, (*saved.x.shape[:-1], saved.W.shape[0]), saved.W.dtype, "(..., O)")
     return call(__name__, "backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,10 @@
-"""Affine map on the CPU: products by the register tile of `minilm.ops.tile`, and the passes around them."""
+"""Affine map on the CPU.
+
+Versions, naive to fast:
+
+1. cpu_1.py: the formula's three loops.
+2. Here: products by the register tile of `minilm.ops.tile`, and the passes around them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.linear.spec import Saved
-from minilm.ops.tile import product, turned_product
+from minilm.ops.tile import product, transposed_product
 from minilm.ops.workspace import empty, scratch
 
 CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads
@@ -45,9 +51,10 @@ def column_sums(dy, out=None):
 
 def forward(x, W, b=None):
     y = empty((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
-    product(fold(x), W, fold(y), transposed=True)
+    rows = fold(y)  # (N, O)
+    product(fold(x), W, rows, transposed=True)
     if b is not None:
-        devices.parallel(_add_bias, len(fold(y)), fold(y), b, grain=max(1, 2**18 // max(1, len(W))))
+        devices.parallel(_add_bias, len(rows), rows, b, grain=max(1, 2**18 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
 
 
@@ -56,5 +63,5 @@ def backward(dy, saved):
     dx = empty(x.shape, x.dtype)  # (..., I)
     product(fold(dy), W, fold(dx), transposed=False)
     dW = empty(W.shape, W.dtype)  # (O, I)
-    turned_product(fold(dy), fold(x), dW)
+    transposed_product(fold(dy), fold(x), dW)
     return dx, dW, column_sums(fold(dy)) if bias else None

@@ -1,15 +1,27 @@
-"""Long short-term memory over whole sequences, and one step of it. The formulas stand in `minilm.ops.lstm.spec`."""
+"""Long short-term memory over whole sequences, and one step of it. Formulas: `minilm.ops.lstm.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks, recurrence
 from minilm.ops.contract import call
 from minilm.ops.lstm.spec import GATES, CellOutput, CellSaved, Output, Saved
+from minilm.typing import Array, Ids
 
 __all__ = ["CellOutput", "CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
+def forward(
+    x: Array,
+    h0: Array,
+    c0: Array,
+    W_ih: Array,
+    W_hh: Array,
+    b_ih: Array,
+    b_hh: Array,
+    lengths: Ids | None = None,
+    *,
+    reverse: bool = False,
+) -> tuple[Output, Saved]:
     """LSTM over whole sequences, gates in PyTorch's order i f g o.
 
     .. math:: c_t = f_t c_{t-1} + i_t g_t, \\quad h_t = o_t \\tanh c_t
@@ -50,7 +62,7 @@ def forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False):
     return call(__name__, "forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh, lengths, reverse=reverse)
 
 
-def backward(dy, saved):
+def backward(dy: Array | tuple[Array | None, ...], saved: Saved) -> tuple[Array, ...]:
     """Gradients of `forward`.
 
     Parameters
@@ -79,7 +91,9 @@ def backward(dy, saved):
     return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
+def cell_forward(
+    x: Array, h0: Array, c0: Array, W_ih: Array, W_hh: Array, b_ih: Array, b_hh: Array
+) -> tuple[CellOutput, CellSaved]:
     """One step of `forward`.
 
     Parameters
@@ -105,7 +119,7 @@ def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     return call(__name__, "cell_forward", x, h0, c0, W_ih, W_hh, b_ih, b_hh)
 
 
-def cell_backward(dy, saved):
+def cell_backward(dy: Array | tuple[Array | None, ...], saved: CellSaved) -> tuple[Array, ...]:
     """Gradients of `cell_forward`.
 
     Parameters
@@ -126,3 +140,7 @@ def cell_backward(dy, saved):
     """
     dy = recurrence.check_cotangents(dy, ("dh", "dc"), [saved.h0.shape, saved.c0.shape], saved.x.dtype)
     return call(__name__, "cell_backward", dy, saved, by=saved.x)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,10 @@
-"""Long short-term memory on the CPU: each thread keeps its rows of the batch for all steps, so no step waits for a thread."""
+"""Long short-term memory on the CPU.
+
+Versions, naive to fast:
+
+1. cpu_1.py: loops over steps, rows and gates.
+2. Here: each thread keeps its rows of the batch for all steps and multiplies by recurrent weights packed once a sequence.
+"""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ Forward. With h', c' the states before a step and σ the logistic sigmoid::
 
 With ``reverse`` the steps run from the last to the first. A row of length L skips the steps t >= L: its state stays.
 
-Backward. Let dh, dc be the gradients by the states after a step that come from later steps (at first dh_n, dc_n). Everything is
-elementwise but the two products, so step by step, last step first::
+Backward. Let dh, dc be the gradients with respect to the states after a step, from later steps only (at first dh_n, dc_n).
+Everything is elementwise but the two products, so step by step, last step first::
 
     dh   += dy[t]
     do    = dh tanh(c[t])

@@ -1,4 +1,4 @@
-"""Negative sampling, the loss of word2vec. The formulas stand in `minilm.ops.negative_sampling.spec`."""
+"""Negative sampling, the loss of word2vec. Formulas: `minilm.ops.negative_sampling.spec`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.negative_sampling.spec import REDUCTIONS, Saved, Trained
+from minilm.typing import Array, Ids, Scalar
 
 __all__ = ["Saved", "Trained", "backward", "forward", "train"]
 
 
-def forward(h, W, targets, negatives, *, reduction="mean"):
+def forward(h: Array, W: Array, targets: Ids, negatives: Ids, *, reduction: str = "mean") -> tuple[Scalar, Saved]:
     """Loss of telling the words that were there from words drawn at random, in nats.
 
     .. math:: loss_n = -\\log \\sigma(h_n \\cdot W_{t_n}) - \\sum_k \\log \\sigma(-h_n \\cdot W_{m_{n,k}})
@@ -53,7 +54,7 @@ def forward(h, W, targets, negatives, *, reduction="mean"):
     return call(__name__, "forward", h, W, targets, negatives, reduction=reduction)
 
 
-def backward(dloss, saved):
+def backward(dloss: float | Array, saved: Saved) -> tuple[Array, Array]:
     """Gradients of `forward`.
 
     Parameters
@@ -81,25 +82,25 @@ def backward(dloss, saved):
 
 
 def train(
-    W_in,
-    W_out,
-    ids,
-    starts,
-    keep,
-    accept,
-    alias,
+    W_in: Array,
+    W_out: Array,
+    ids: Ids,
+    starts: Ids,
+    keep: Array,
+    accept: Array,
+    alias: Array,
     *,
-    cbow,
-    window,
-    negatives,
-    lr,
-    lr_end,
-    seed,
-    first=0,
-    done=0,
-    total=0,
-    streams=1,
-):
+    cbow: bool,
+    window: int,
+    negatives: int,
+    lr: float,
+    lr_end: float,
+    seed: int,
+    first: int = 0,
+    done: int = 0,
+    total: int = 0,
+    streams: int = 1,
+) -> Trained:
     """Gradient descent over sentences, one word after the other, in place.
 
     Parameters
@@ -170,3 +171,7 @@ def train(
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new
     return trained
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -136,9 +136,9 @@ def _train(
     left,
     h,
     dh,
-    told,
+    sums,
 ):
-    # W_in, W_out (V, D), ids (n,), starts (S + 1,), left (longest sentence,), h, dh (D,), told (2,): loss, predictions
+    # W_in, W_out (V, D), ids (n,), starts (S + 1,), left (longest sentence,), h, dh (D,), sums (2,): loss, predictions
     real = h.dtype.type
     V, D = np.uint64(len(accept)), len(h)
     for s in range(len(starts) - 1):
@@ -184,8 +184,8 @@ def _train(
                         word = alias[word]
                     if word != target:
                         right *= _question(h, W_out[word], real(0), rate, dh)
-                told[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
-                told[1] += 1
+                sums[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
+                sums[1] += 1
                 if cbow:
                     step = rate * share
                     for other in range(low, high):
@@ -222,8 +222,8 @@ def train(
 ):
     longest = int(np.diff(starts).max(initial=0))
     D = W_in.shape[1]
-    left, told = np.empty(longest, np.int64), np.zeros(2)
+    left, sums = np.empty(longest, np.int64), np.zeros(2)
     h, dh = np.empty(D, W_in.dtype), np.empty(D, W_in.dtype)  # (D,)
     options = (cbow, window, negatives, float(lr), float(lr_end), np.uint64(seed), first, done, total)
-    _train(W_in, W_out, ids, starts, keep, accept, alias, *options, left, h, dh, told)
-    return W_in, W_out, Trained(float(told[0]), int(told[1]), int(starts[-1] - starts[0]))
+    _train(W_in, W_out, ids, starts, keep, accept, alias, *options, left, h, dh, sums)
+    return W_in, W_out, Trained(float(sums[0]), int(sums[1]), int(starts[-1] - starts[0]))

@@ -1,28 +1,40 @@
-// Negative sampling: a batch at a time, a warp a question; and word2vec's training, word after word, by one warp.
+// Negative sampling. One version of each:
+//
+// forward   A warp a row: the questions of its target and of its negatives.
+// dh        A thread a number.
+// dW        The words are sorted; a block a word adds the rows of all its places, in their order, so that the bits repeat.
+// train     word2vec's training, word after word, by one warp, or by several that do not wait for one another.
 #include "minilm_cuda.h"
 #include "gates.h"
 
 typedef unsigned long long u64;
 
+// A batch: N rows of D numbers, the word that each is to predict, and K others for each.
+struct Batch {
+    const REAL* h;         // (N, D)
+    const REAL* W;         // (V, D)
+    const i64* targets;    // (N)
+    const i64* negatives;  // (N, K)
+    i64 N, V, D, K;
+};
+
 __device__ inline double softplus(double s) { return (s > 0 ? s : 0.0) + log(1 + exp(-fabs(s))); }
 
-// A warp a row: the questions of its target and of its negatives.
 extern "C" __global__ void negative_sampling_forward(
-    const REAL* h,         // (N, D)
-    const REAL* W,         // (V, D)
-    const i64* targets,    // (N)
-    const i64* negatives,  // (N, K)
-    REAL* g,               // (N, K + 1)
-    double* losses,        // (N)
-    i64 N, i64 V, i64 D, i64 K, REAL divisor) {
+    Batch args,
+    REAL* g,         // (N, K + 1)
+    double* losses,  // (N)
+    REAL divisor) {
+    i64 N = args.N, V = args.V, D = args.D, K = args.K;
     i64 n = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (n >= N) return;
     double loss = 0;
     for (i64 k = 0; k <= K; ++k) {
-        i64 word = k == 0 ? targets[n] : negatives[n * K + k - 1];
-        bool counts = k == 0 || word != targets[n], known = word >= 0 && word < V;
+        i64 word = k == 0 ? args.targets[n] : args.negatives[n * K + k - 1];
+        bool counts = k == 0 || word != args.targets[n], known = word >= 0 && word < V;
         REAL sum = 0;
-        for (i64 d = lane(); counts && d < D; d += 32) sum += known ? h[n * D + d] * W[word * D + d] : INFINITE - INFINITE;
+        for (i64 d = lane(); counts && d < D; d += 32)
+            sum += known ? args.h[n * D + d] * args.W[word * D + d] : INFINITE - INFINITE;
         sum = warp_sum(sum);
         if (counts) loss += softplus(k == 0 ? -sum : sum);
         if (lane() == 0) g[n * (K + 1) + k] = counts ? (sigmoid(sum) - (k == 0 ? REAL(1) : REAL(0))) / divisor : REAL(0);
@@ -43,18 +55,17 @@ extern "C" __global__ void negative_sampling_reduce(
 }
 
 extern "C" __global__ void negative_sampling_dh(
-    const REAL* g,         // (N, K + 1)
-    const REAL* W,         // (V, D)
-    const i64* targets,    // (N)
-    const i64* negatives,  // (N, K)
-    REAL* dh,              // (N, D)
-    i64 N, i64 V, i64 D, i64 K, REAL dloss) {
+    Batch args,
+    const REAL* g,  // (N, K + 1)
+    REAL* dh,       // (N, D)
+    REAL dloss) {
+    i64 N = args.N, D = args.D, K = args.K;
     for (i64 at = thread_of_grid(); at < N * D; at += threads_of_grid()) {
         i64 n = at / D, d = at % D;
         REAL sum = 0;
         for (i64 k = 0; k <= K; ++k) {
-            i64 word = k == 0 ? targets[n] : negatives[n * K + k - 1];
-            sum += dloss * g[n * (K + 1) + k] * W[word * D + d];
+            i64 word = k == 0 ? args.targets[n] : args.negatives[n * K + k - 1];
+            sum += dloss * g[n * (K + 1) + k] * args.W[word * D + d];
         }
         dh[at] = sum;
     }
@@ -62,18 +73,19 @@ extern "C" __global__ void negative_sampling_dh(
 
 // `order` sorts the N (K + 1) words, equal ones by place. A block a place: the first of each word adds the rows of all its places.
 extern "C" __global__ void negative_sampling_dW(
+    Batch args,
     const REAL* g,     // (N, K + 1)
-    const REAL* h,     // (N, D)
     const i64* words,  // (N, K + 1)
     const i64* order,  // (N, K + 1)
     REAL* dW,          // (V, D)
-    i64 N, i64 V, i64 D, i64 K, REAL dloss) {
+    REAL dloss) {
+    i64 N = args.N, D = args.D, K = args.K;
     i64 first = blockIdx.x, word = words[order[first]];
     if (first > 0 && words[order[first - 1]] == word) return;
     for (i64 d = threadIdx.x; d < D; d += blockDim.x) {
         REAL sum = 0;
         for (i64 n = first; n < N * (K + 1) && words[order[n]] == word; ++n)
-            sum += dloss * g[order[n]] * h[order[n] / (K + 1) * D + d];
+            sum += dloss * g[order[n]] * args.h[order[n] / (K + 1) * D + d];
         dW[word * D + d] = sum;
     }
 }

@@ -36,7 +36,7 @@ def backward(dloss, saved):
     g = dloss * g  # (N, K + 1)
     dh = (g[..., None] * W[words]).sum(axis=1)  # (N, D)
     dW = np.zeros_like(W)  # (V, D)
-    np.add.at(dW, words, g[..., None] * h[:, None])  # adds once more for a word that stands once more
+    np.add.at(dW, words, g[..., None] * h[:, None])  # adds once more for a word that occurs once more
     return dh, dW
 
 

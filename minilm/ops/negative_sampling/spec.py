@@ -1,4 +1,4 @@
-"""Negative sampling: the loss of word2vec, its gradient, what it saves, and training by it one word after the other.
+"""Negative sampling: the loss of word2vec, its gradient, what it saves, and training with it word by word.
 
 =========  ==========  =====================================================
 array      shape       meaning
@@ -9,14 +9,14 @@ targets    (N,)        the word that was there
 negatives  (N, K)      words drawn at random, which were not
 =========  ==========  =====================================================
 
-Forward. The softmax over all V words is replaced by K + 1 yes-or-no questions: is this the word that was there?  With σ the
+Forward. The softmax over all V words is replaced by K + 1 yes-or-no questions: is this the word that was there? With σ the
 logistic function::
 
     s[n, 0] = h[n] · W[targets[n]]                  s[n, k] = h[n] · W[negatives[n, k]]
     loss[n] = -log σ(s[n, 0]) - sum_k log σ(-s[n, k])
     loss    = mean or sum over n of loss[n]
 
-A negative that happens to be the target is no question: it counts for nothing. The numbers are computed as softplus,
+A negative that happens to be the target is left out. The numbers are computed as softplus,
 ``-log σ(s) = max(-s, 0) + log(1 + e^-|s|)``, which neither overflows nor loses digits.
 
 Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negative::
@@ -27,8 +27,8 @@ Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negativ
 
 Saved: h and W, the words, and g, which forward has at hand: backward needs no dot product again.
 
-Training (`train`) does not batch: each pair of words is a step of gradient descent by itself, as in Mikolov's program, which with
-vectors of a hundred numbers is bound by the two dot products and sums a question. A pass over sentences::
+Training (`train`) does not batch: each pair of words is a step of gradient descent of its own, as in Mikolov's program. With
+vectors of a hundred numbers its cost is that of two dot products and two sums a question. A pass over sentences::
 
     word w is left out with probability 1 - keep[w]                subsampling: a frequent word teaches little each time
     around each word left, b = 1 .. window is drawn                dynamic windows: near words count more often
@@ -38,11 +38,11 @@ vectors of a hundred numbers is bound by the two dot products and sums a questio
     lr falls in a line with the words that have been read: at number i = 0 .. m - 1 of the m words left of a sentence of n, before
     which `done` words of `total` were read, it is lr + (lr_end - lr) min(1, (done + n (i + 1) / m) / total)
 
-Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is cut
-into calls; one thread does it all, so that they do not depend on a race either, unless a GPU is allowed several `streams`: then a
-warp has every so-manieth sentence, and moves vectors that others move at the same time (F. Niu, B. Recht, C. Ré, S. J. Wright,
-Hogwild, NIPS 2011; here no step is lost, since they are added by atomics). Negatives are drawn by Walker's alias method: a
-place i uniform in [0, V), which is kept with probability accept[i], else alias[i] is taken.
+Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is
+cut into calls; one thread does it all, so that they do not depend on a race either, unless a GPU is allowed several `streams`:
+then each warp takes every n-th sentence, and updates vectors that others update at the same time (F. Niu, B. Recht, C. Ré, S.
+J. Wright, Hogwild, NIPS 2011; here no step is lost, since they are added by atomics). Negatives are drawn by Walker's alias
+method: a place i uniform in [0, V), which is kept with probability accept[i], else alias[i] is taken.
 
 Sources: T. Mikolov, I. Sutskever, K. Chen, G. Corrado, J. Dean, Distributed representations of words and phrases and their
 compositionality, NIPS 2013; Y. Goldberg, O. Levy, word2vec explained, 2014 (the derivation); O. İrsoy, A. Benton, K. Stratos,

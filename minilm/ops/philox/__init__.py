@@ -1,4 +1,4 @@
-"""Random numbers as a function of a key: Philox 4x32-10. The definition stands in `minilm.ops.philox.spec`."""
+"""Random numbers as a function of a key: Philox 4x32-10. Definition: `minilm.ops.philox.spec`."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.philox.spec import MOST, checked
 from minilm.ops.workspace import empty
+from minilm.random import Key
+from minilm.typing import Array, DType
 
 __all__ = ["bits", "uniform"]
 
 
-def bits(key, shape):
+def bits(key: Key, shape: int | tuple[int, ...]) -> Array:
     """32 random bits for every element.
 
-    .. math:: bits_i = \\mathrm{philox}_{seed}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
+    .. math:: bits_i = \\mathrm{philox}_{seed, place}(i \\,\\mathrm{div}\\, 4, place, step)_{i \\bmod 4}
 
     Parameters
     ----------
@@ -41,7 +43,7 @@ def bits(key, shape):
     return devices.load(__name__, name).bits(key, shape)
 
 
-def uniform(key, shape, dtype=np.float32):
+def uniform(key: Key, shape: int | tuple[int, ...], dtype: DType = np.float32) -> Array:
     """Numbers evenly distributed in [0, 1).
 
     Parameters
@@ -89,3 +91,7 @@ def _shape(shape, most: int) -> tuple[int, ...]:
     if math.prod(shape) > most:
         raise ValueError(f"shape must have at most {most} elements, got {shape}")
     return shape
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -9,8 +9,8 @@ from minilm.random import Key
 
 def draw(rng, dtype, dims) -> Case:
     """A random key, whose parts need more than 32 bits."""
-    seed, step = (int(rng.integers(2**40, 2**63)) for _ in range(2))
-    return Case({"key": Key(seed, step, int(rng.integers(2**32))), "shape": (dims["N"], 3)}, ())
+    key = Key(*(int(rng.integers(2**40, 2**63)) for _ in range(3)))
+    return Case({"key": key, "shape": (dims["N"], 3)}, ())
 
 
 OP = Op(

@@ -28,8 +28,8 @@ def blocks(counter, key):
 
 def bits(key, shape):
     N = math.prod(shape)
-    seed_lo, seed_hi, place, step_lo, step_hi = words(key)
+    k0, k1, *place_and_step = words(key)
     counter = np.empty((-(-N // 4), 4), np.uint32)  # (B, 4)
     counter[:, 0] = np.arange(len(counter))  # (B,) the block's number
-    counter[:, 1:] = place, step_lo, step_hi
-    return blocks(counter, (seed_lo, seed_hi)).reshape(-1)[:N].reshape(shape)
+    counter[:, 1:] = place_and_step
+    return blocks(counter, (k0, k1)).reshape(-1)[:N].reshape(shape)

@@ -16,12 +16,13 @@ Definition. One block of four words comes from a counter c and a key k by ten ro
     c2' = hi(M0 c0) xor c3 xor k1
     c3' = lo(M0 c0)
 
-From a `minilm.random.Key` (seed, step, place), each split into halves of 32 bits where it has 64::
+From a `minilm.random.Key` (seed, step, place), each of 64 bits and split into halves of 32::
 
-    k = (seed_lo, seed_hi)      c = (block, place, step_lo, step_hi)      element i is word i mod 4 of block i div 4
+    k = (seed_lo, seed_hi xor place_hi)      c = (block, place_lo, step_lo, step_hi)
 
-so that up to 2**34 elements share a key. Numbers in [0, 1) are whole multiples of 2**-24 (float32, the upper 24 bits of one
-word) or of 2**-53 (float64, the upper 27 bits of word 2i and the upper 26 of word 2i + 1).
+Element i is word i mod 4 of block i div 4, so that up to 2**34 elements share a key. Numbers in [0, 1) are whole multiples of
+2**-24 (float32, the upper 24 bits of one word) or of 2**-53 (float64, the upper 27 bits of word 2i and the upper 26 of word
+2i + 1).
 
 No derivative: this is no function of real numbers. An op whose backward needs the same random numbers draws them again.
 
@@ -42,15 +43,15 @@ MOST = 2**34  # elements under one key: a block's number has 32 bits
 
 
 def words(key: Key) -> np.ndarray:
-    """(seed_lo, seed_hi, place, step_lo, step_hi) as uint32, (5,)."""
+    """The key's two words, then the counter's three behind the block's number: uint32, (5,)."""
     low = 2**32 - 1
     seed, step, place = key
-    return np.array([seed & low, seed >> 32, place, step & low, step >> 32], np.uint32)
+    return np.array([seed & low, seed >> 32 ^ place >> 32, place & low, step & low, step >> 32], np.uint32)
 
 
 def checked(key) -> Key:
-    """`key`, its parts within range; of a step that lies on the device, nobody looks at the number."""
+    """`key`, its parts within range; of a step that is on the device, the number is not checked."""
     if not isinstance(key, Key):
         raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
     step = counted("key.step", key.step, 0, 2**64)
-    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**32))
+    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**64))

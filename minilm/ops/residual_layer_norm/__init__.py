@@ -1,4 +1,4 @@
-"""Residual sum and layer normalisation in one pass. The formulas stand in `minilm.ops.residual_layer_norm.spec`."""
+"""Residual sum and layer normalisation in one pass. Formulas: `minilm.ops.residual_layer_norm.spec`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.recurrence import check_cotangents
 from minilm.ops.residual_layer_norm.spec import Output, Saved
+from minilm.typing import Array
 
 __all__ = ["Output", "Saved", "backward", "forward"]
 
 
-def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
+def forward(
+    x: Array, residual: Array, gamma: Array | None = None, beta: Array | None = None, *, eps: float = 1e-5
+) -> tuple[Output, Saved]:
     """Add, and normalise the sum as `minilm.ops.layer_norm` does.
 
     .. math:: total = x + residual, \\qquad y = \\mathrm{layer\\_norm}(total)
@@ -50,7 +53,7 @@ def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
     return call(__name__, "forward", x, residual, gamma, beta, eps=eps)
 
 
-def backward(dy, saved):
+def backward(dy: tuple[Array | None, Array | None], saved: Saved) -> tuple[Array, Array, Array | None, Array | None]:
     """Gradients of `forward`.
 
     Parameters
@@ -75,3 +78,7 @@ def backward(dy, saved):
     shape = saved.total.shape
     dy = check_cotangents(dy, ("dtotal", "dy"), [shape, shape], saved.total.dtype)
     return call(__name__, "backward", dy, saved, by=saved.total)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,5 @@
-// Residual sum and layer normalisation, one warp a row: the sum goes to memory once, and is read again from the cache.
+// Residual sum and layer normalisation of the rows of a matrix (N, D). One version, a warp a row: the sum goes to memory once, and is
+// read again from the cache.
 #include "minilm_cuda.h"
 #include "normalise.h"
 

@@ -9,11 +9,11 @@ from minilm.ops.cuda import Kernel, Kernels
 from minilm.ops.cuda.columns import column_sums
 from minilm.ops.residual_layer_norm.spec import Output, Saved
 
-ROWS = 8  # to a block, a warp each
+WARPS = 8  # of a block, a row each
 
 KERNELS = Kernels(
     __file__,
-    *(Kernel(f"residual_layer_norm_{way}", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS) for way in ("forward", "backward")),
+    *(Kernel(f"residual_layer_norm_{way}", grid=lambda s: -(-s.N // WARPS), block=32 * WARPS) for way in ("forward", "backward")),
 )
 
 

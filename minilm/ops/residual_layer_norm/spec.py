@@ -13,20 +13,21 @@ rstd        (N,)        reciprocal of each row's standard deviation
 y           (N, D)      the sum normalised, which goes into the next branch
 ==========  ==========  =========================================================
 
-Forward, for every row, with `minilm.ops.layer_norm` of which the specification has the formulas::
+Forward, for every row; `minilm.ops.layer_norm.spec` has the formulas of the normalisation::
 
     total[d] = x[d] + residual[d]
     y[d]     = gamma[d] u[d] + beta[d],      u[d] = (total[d] - mean) rstd
 
-Backward. The sum is an output, and the argument of the normalisation: its gradient is the sum of both. x and residual are alike::
+Backward. The sum is an output, and the argument of the normalisation: its gradient is the sum of both. x and residual have the
+same gradient::
 
     g[d]      = dy[d] gamma[d]
     dx[d]     = dresidual[d] = dtotal[d] + rstd (g[d] - mean(g) - u[d] mean(g u))
     dgamma[d] = sum_n dy[n, d] u[n, d]
     dbeta[d]  = sum_n dy[n, d]
 
-A row is summed, averaged and normalised while it is in the cache: next to the two ops this saves a pass over memory each way,
-and the addition takes part in the threads.
+A row is summed, averaged and normalised while it is in the cache: compared with the two ops this saves a pass over memory each
+way, and the addition runs on all threads.
 
 Saved: the sum, gamma, mean and rstd, and whether there is a beta.
 

@@ -1,15 +1,27 @@
-"""The simple recurrent layer over whole sequences, and one step of it. The formulas stand in `minilm.ops.rnn.spec`."""
+"""The simple recurrent layer over whole sequences, and one step of it. Formulas: `minilm.ops.rnn.spec`."""
 
 from __future__ import annotations
 
 from minilm.ops import checks, recurrence
 from minilm.ops.contract import call
 from minilm.ops.rnn.spec import GATES, KINDS, CellSaved, Output, Saved
+from minilm.typing import Array, Ids
 
 __all__ = ["CellSaved", "Output", "Saved", "backward", "cell_backward", "cell_forward", "forward"]
 
 
-def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonlinearity="tanh"):
+def forward(
+    x: Array,
+    h0: Array,
+    W_ih: Array,
+    W_hh: Array,
+    b_ih: Array,
+    b_hh: Array,
+    lengths: Ids | None = None,
+    *,
+    reverse: bool = False,
+    nonlinearity: str = "tanh",
+) -> tuple[Output, Saved]:
     """Simple recurrent network over whole sequences.
 
     .. math:: h_t = \\tanh(W_{ih} x_t + b_{ih} + W_{hh} h_{t-1} + b_{hh})
@@ -51,7 +63,7 @@ def forward(x, h0, W_ih, W_hh, b_ih, b_hh, lengths=None, *, reverse=False, nonli
     return call(__name__, "forward", x, h0, W_ih, W_hh, b_ih, b_hh, lengths, **options)
 
 
-def backward(dy, saved):
+def backward(dy: Array | tuple[Array | None, ...], saved: Saved) -> tuple[Array, ...]:
     """Gradients of `forward`.
 
     Parameters
@@ -80,7 +92,9 @@ def backward(dy, saved):
     return call(__name__, "backward", dy, saved, by=saved.x)
 
 
-def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
+def cell_forward(
+    x: Array, h0: Array, W_ih: Array, W_hh: Array, b_ih: Array, b_hh: Array, *, nonlinearity: str = "tanh"
+) -> tuple[Array, CellSaved]:
     """One step of `forward`.
 
     Parameters
@@ -108,7 +122,7 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
     return call(__name__, "cell_forward", x, h0, W_ih, W_hh, b_ih, b_hh, nonlinearity=nonlinearity)
 
 
-def cell_backward(dy, saved):
+def cell_backward(dy: Array, saved: CellSaved) -> tuple[Array, ...]:
     """Gradients of `cell_forward`.
 
     Parameters
@@ -129,3 +143,7 @@ def cell_backward(dy, saved):
     """
     dy = checks.floating("dy", dy, saved.h0.shape, saved.x.dtype, "(B, H)")
     return call(__name__, "cell_backward", dy, saved)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,5 @@
-// One step of the simple recurrent layer, one thread a number; the product h' W_hhT comes from cuBLAS.
+// The simple recurrent layer. One version: for every step the product h' W_hhᵀ by cuBLAS, and one kernel for what is elementwise, a
+// thread a number.
 #include "minilm_cuda.h"
 #include "gates.h"
 

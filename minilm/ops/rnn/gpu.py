@@ -13,8 +13,8 @@ from minilm.ops.rnn.spec import CellSaved, Output, Saved
 
 KERNELS = Kernels(
     __file__,
-    Kernel("rnn_step_forward", grid=lambda s: blocks(s.B * s.H, 256)),
-    Kernel("rnn_step_backward", grid=lambda s: blocks(s.B * s.H, 256)),
+    Kernel("rnn_step_forward", grid=lambda s: blocks(s.B * s.H)),
+    Kernel("rnn_step_backward", grid=lambda s: blocks(s.B * s.H)),
 )
 
 

@@ -21,7 +21,7 @@ Forward. With h' the state before a step, and f = tanh or f = relu (``nonlineari
 
 With ``reverse`` the steps run from the last to the first. A row of length L skips the steps t >= L: its state stays.
 
-Backward. Let dh be the gradient by the state after a step that comes from later steps (at first dh_n). Last step first::
+Backward. Let dh be the gradient with respect to the state after a step, from later steps only (at first dh_n). Last step first::
 
     dh += dy[t]
     da  = dh f'(a)                                   tanh': 1 - h[t]²        relu': 1 where h[t] > 0, else 0

@@ -1,4 +1,4 @@
-"""The next token of every text, drawn from its logits. The definition stands in `minilm.ops.sampling.spec`.
+"""The next token of every text, drawn from its logits. Definition: `minilm.ops.sampling.spec`.
 
 ``sampling.forward(logits, key)``; there is no backward.
 """
@@ -11,11 +11,13 @@ from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.philox.spec import checked
 from minilm.ops.sampling.spec import MOST, Drawn
+from minilm.random import Key
+from minilm.typing import Array
 
-__all__ = ["Drawn", "forward"]
+__all__ = ["Drawn", "checked_options", "forward"]
 
 
-def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
+def forward(logits: Array, key: Key, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None) -> Drawn:
     """Draw one token a row.
 
     .. math:: id = \\min \\{ v : \\sum_{w \\le v} e_w > u \\sum_w e_w \\}, \\qquad e_w = \\exp((x_w - \\max x) / \\tau)
@@ -46,9 +48,18 @@ def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     logits = checks.non_empty("logits", checks.floating("logits", logits, (None, None), None, "(B, V)"), "(B, V)")
     if logits.shape[1] > MOST:
         raise ValueError(f"logits must have at most {MOST} columns, got shape {logits.shape}")
+    return call(__name__, "forward", logits, checked(key), *checked_options(temperature, top_k, top_p))
+
+
+def checked_options(
+    temperature: float, top_k: int | None = None, top_p: float | None = None
+) -> tuple[float, int | None, float | None]:
+    """The options, or TypeError or ValueError that names the one that is out of range."""
     temperature = checks.number("temperature", temperature, 0, math.inf, high_open=True)
-    if top_k is not None:
-        top_k = checks.whole("top_k", top_k, 1, 2**31)
-    if top_p is not None:
-        top_p = checks.number("top_p", top_p, 0, 1, low_open=True)
-    return call(__name__, "forward", logits, checked(key), temperature, top_k, top_p)
+    top_k = None if top_k is None else checks.whole("top_k", top_k, 1, 2**31)
+    top_p = None if top_p is None else checks.number("top_p", top_p, 0, 1, low_open=True)
+    return temperature, top_k, top_p
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

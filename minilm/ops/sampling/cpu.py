@@ -14,8 +14,8 @@ from minilm.ops.workspace import empty, scratch
 
 
 @jit
-def _cut(x, e, counting, wanted, bins):
-    """Set e to 0 but for the largest x: as few as have a weight of more than `wanted` together, 1 each or e."""
+def _cut(x, e, counting, target, bins):
+    """Set e to 0 but for the largest x: as few as have a weight of more than `target` together, 1 each or e."""
     smallest, largest = 0.0, 0.0  # of the interval that holds the least x to be kept
     for v in range(len(x)):
         if e[v] > 0:
@@ -28,7 +28,7 @@ def _cut(x, e, counting, wanted, bins):
             if e[v] > 0 and smallest <= x[v] <= largest:
                 bins[int((largest - x[v]) / width * (BINS - 1))] += 1.0 if counting else e[v]
         chosen = 0
-        while chosen < BINS - 1 and above + bins[chosen] <= wanted:
+        while chosen < BINS - 1 and above + bins[chosen] <= target:
             above += bins[chosen]
             chosen += 1
         low, high = largest, smallest
@@ -40,7 +40,7 @@ def _cut(x, e, counting, wanted, bins):
     for v in range(len(x)):
         if x[v] == largest and e[v] > 0:
             weight = 1.0 if counting else e[v]
-            if above + before * weight > wanted:
+            if above + before * weight > target:
                 e[v] = 0
             before += 1
         elif x[v] < largest:

@@ -1,4 +1,4 @@
-// Sampling: from the logits of a text its next token, one block a text. spec.py has the definition.
+// Sampling: from the logits of a text its next token; spec.py has the definition. One version, a block a text.
 //
 // The draw is made so that it does not depend on the order of the threads, and hardly on the device. x = (logit - peak) / temperature
 // is computed in float64 by operations that round alike everywhere. Sums of e = exp(x) are sums of whole numbers of 2^-80 (Sum), in
@@ -10,8 +10,6 @@
 //     first_beyond   the first place at which a running sum exceeds a number: of a bin, of the last of equal x, and of the draw.
 #include "minilm_cuda.h"
 #include "philox.h"
-
-#define BINS 1024  // as in spec.py
 
 typedef unsigned long long u64;
 
@@ -158,9 +156,7 @@ extern "C" __global__ void sampling_draw(
     const REAL* logits,  // (B, V)
     i64* ids,            // (B)
     REAL* probability,   // (B)
-    i64 B, i64 V, double temperature, i64 top_k, double top_p,
-    const i64* step,  // (1) or null
-    u32 place, u32 step_lo, u32 step_hi, u32 seed_lo, u32 seed_hi) {
+    i64 B, i64 V, double temperature, i64 top_k, double top_p, KeyArguments key_args) {
     __shared__ Scratch scratch;
     i64 b = blockIdx.x;
     const REAL* mine = logits + b * V;
@@ -182,7 +178,7 @@ extern "C" __global__ void sampling_draw(
     Row row = {mine, V, peak, temperature, -746, V - 1};  // exp(-746) is 0
     if (top_k < V) cut(row, true, double(top_k) - 0.5, scratch);
     if (top_p < 1) cut(row, false, top_p * total_of(row, scratch) * (1 - 1e-12), scratch);
-    double total = total_of(row, scratch), u = key_of(step, place, step_lo, step_hi, seed_lo, seed_hi).uniform(b);
+    double total = total_of(row, scratch), u = key_of(key_args).uniform(b);
     i64 drawn = first_beyond(V, [&](i64 v) { return row.weight(v); }, {0, 0}, u * total, scratch);
     if (threadIdx.x == 0) ids[b] = drawn, probability[b] = REAL(exp(row.x(drawn)) / total);
 }

@@ -19,7 +19,7 @@ Definition, for every row::
     id     = the first v with e[0] + ... + e[v] > u (e[0] + ... + e[V - 1])          probability = e[id] / sum e
     τ = 0    id = argmax logits, the first among equals, with probability 1
 
-Of equal x the lower id counts as the larger one. The 1e-12 is there so that probabilities 0.5 and 0.3 sum to p = 0.8, whatever
+Among equal x the lower id ranks first. The 1e-12 is there so that probabilities 0.5 and 0.3 sum to p = 0.8, whatever
 their exponentials round to. u is number b of the key's stream of float64, see `minilm.ops.philox.spec`: it depends neither on B
 nor on the other rows.
 
@@ -27,13 +27,13 @@ All of it is float64, whatever the logits are: sums of 50,000 float32 probabilit
 of each operation, so which tokens are the k largest is the same everywhere; the sums differ in their last bits from one
 implementation to another, and so an id does only where u, or p, falls within some 1e-13 of the boundary between two tokens.
 
-A row whose largest logit is NaN or infinite has no distribution: its id is -1 and its probability NaN. Nothing is raised, as a
-device would have to be waited for.
+A row whose largest logit is NaN or infinite has no distribution: its id is -1 and its probability NaN. Nothing is raised, since
+that would mean waiting for the device.
 
-How to find the k largest, or the nucleus, without sorting V numbers: both are all x above some least one, with some of those
-that equal it. The interval that holds the least x is cut into 1024 bins of one width; weights (1 each, or e) are summed by bin;
-the bin in which the wanted sum is reached is the next interval, and the smallest and largest x in it are its ends. When they
-are equal the least x is found. As the ends fall into different bins, the interval holds fewer numbers every time; of random
+How to find the k largest, or the nucleus, without sorting V numbers: both are all x above a threshold, with some of those
+equal to it. The interval that holds the threshold is cut into 1024 bins of equal width; weights (1 each, or e) are summed by bin;
+the bin in which the target sum is reached is the next interval, and the smallest and largest x in it are its ends. When they
+are equal, that is the threshold. As the ends fall into different bins, the interval holds fewer numbers every time; of random
 numbers about a hundred times fewer, which makes two or three passes for a vocabulary of 50,257. The oracle sorts.
 
 No derivative: an id is no differentiable function.

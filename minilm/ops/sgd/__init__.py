@@ -1,4 +1,4 @@
-"""Stochastic gradient descent with momentum. The formulas stand in `minilm.ops.sgd.spec`."""
+"""Stochastic gradient descent with momentum. Formulas: `minilm.ops.sgd.spec`."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import math
 
 from minilm.ops import checks
 from minilm.ops.contract import call
+from minilm.typing import Array
 
 __all__ = ["step"]
 
 
 def step(
-    param,
-    grad,
-    momentum_buffer=None,
+    param: Array,
+    grad: Array,
+    momentum_buffer: Array | None = None,
     *,
-    step,
-    lr,
-    momentum=0.0,
-    dampening=0.0,
-    nesterov=False,
-    weight_decay=0.0,
-    scale=1.0,
-    clear=False,
-):
+    step: int | Array,
+    lr: float | Array,
+    momentum: float = 0.0,
+    dampening: float = 0.0,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    scale: float | Array = 1.0,
+    clear: bool = False,
+) -> None:
     """One update of the parameters, in place.
 
     .. math:: b \\leftarrow \\mu b + (1 - \\delta) g, \\qquad param \\leftarrow param - \\eta b
@@ -79,3 +80,7 @@ def step(
     for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-// Stochastic gradient descent over the flat buffers, in one pass.
+// Stochastic gradient descent over the flat buffers. One version, in one pass, at the speed of memory.
 #include "minilm_cuda.h"
 
 // `scale` lies on the device, where clipping computed it; where it is not finite nothing is changed. Learning rate

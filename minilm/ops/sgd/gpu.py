@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minilm.ops.cuda import Kernel, Kernels, blocks, on_device
 
-KERNELS = Kernels(__file__, Kernel("sgd_step", grid=lambda s: blocks(s.N, 256)))
+KERNELS = Kernels(__file__, Kernel("sgd_step", grid=lambda s: blocks(s.N)))
 
 
 def step(

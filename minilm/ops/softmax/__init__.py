@@ -1,4 +1,4 @@
-"""Softmax and log-softmax over the last axis. The formulas stand in `minilm.ops.softmax.spec`.
+"""Softmax and log-softmax over the last axis. Formulas: `minilm.ops.softmax.spec`.
 
 ``softmax.forward(x)`` and ``softmax.backward(dy, saved)``; with logarithms ``softmax.log_forward(x)`` and
 ``softmax.log_backward(dy, saved)``, which are also the pair ``softmax.log_softmax``.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from minilm.ops import checks
 from minilm.ops.contract import Pair, call
 from minilm.ops.softmax.spec import Saved
+from minilm.typing import Array
 
 __all__ = ["Saved", "backward", "forward", "log_backward", "log_forward", "log_softmax"]
 
 
-def forward(x):
+def forward(x: Array) -> tuple[Array, Saved]:
     """Softmax of the last axis.
 
     .. math:: y_{n,v} = e^{x_{n,v}} / \\sum_u e^{x_{n,u}}
@@ -39,7 +40,7 @@ def forward(x):
     return call(__name__, "forward", _logits(x))
 
 
-def backward(dy, saved):
+def backward(dy: Array, saved: Saved) -> Array:
     """Gradient of `forward`.
 
     Parameters
@@ -62,7 +63,7 @@ def backward(dy, saved):
     return call(__name__, "backward", dy, saved)
 
 
-def log_forward(x):
+def log_forward(x: Array) -> tuple[Array, Saved]:
     """Logarithm of the softmax of the last axis.
 
     .. math:: y_{n,v} = x_{n,v} - \\log \\sum_u e^{x_{n,u}}
@@ -88,7 +89,7 @@ def log_forward(x):
     return call(__name__, "log_forward", _logits(x))
 
 
-def log_backward(dy, saved):
+def log_backward(dy: Array, saved: Saved) -> Array:
     """Gradient of `log_forward`.
 
     Parameters
@@ -116,3 +117,7 @@ def _logits(x):
 
 
 log_softmax = Pair(log_forward, log_backward)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

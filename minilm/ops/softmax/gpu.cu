@@ -1,4 +1,9 @@
-// Softmax and its logarithm, with `logarithm` for the second; three versions of forward, from the plain one to the fast one.
+// Softmax of the rows of a matrix (N, V), or with `logarithm` its logarithm.
+//
+// forward, version 1   A thread a row, as a CPU would do it. Neighbours read numbers V apart: a warp's load is 32 loads.
+// forward, version 2   A block a row: neighbours read neighbours. Three passes over the row: largest number, sum, result.
+// forward, version 3   The default. Largest number and sum in one pass, then one more to write: a third less memory traffic.
+// backward             A block a row, two passes.
 #include "minilm_cuda.h"
 #include "online.h"
 
@@ -6,7 +11,6 @@ __device__ inline REAL softmax_of(REAL x, REAL m, REAL s, int logarithm) {
     return logarithm ? x - m - log(s) : exp(x - m) / s;
 }
 
-// One thread a row, as a CPU would do it. Neighbours read numbers V apart: a warp's load is 32 loads.
 extern "C" __global__ void softmax_forward_1(
     const REAL* x,  // (N, V)
     REAL* y,        // (N, V)
@@ -20,7 +24,6 @@ extern "C" __global__ void softmax_forward_1(
     for (i64 v = 0; v < V; ++v) y[n * V + v] = softmax_of(row[v], m, s, logarithm);
 }
 
-// One block a row: neighbours read neighbours. Three passes over the row.
 extern "C" __global__ void softmax_forward_2(
     const REAL* x,  // (N, V)
     REAL* y,        // (N, V)
@@ -36,7 +39,6 @@ extern "C" __global__ void softmax_forward_2(
     for (i64 v = threadIdx.x; v < V; v += blockDim.x) y[n * V + v] = softmax_of(row[v], m, s, logarithm);
 }
 
-// The largest number and the sum in one pass, then one more to write: a third less memory traffic.
 extern "C" __global__ void softmax_forward_3(
     const REAL* x,  // (N, V)
     REAL* y,        // (N, V)

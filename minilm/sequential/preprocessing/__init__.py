@@ -3,3 +3,7 @@
 from minilm.sequential.preprocessing import sequence, text
 
 __all__ = ["sequence", "text"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from minilm.ops import checks
 from minilm.tokenizers import Word as Tokenizer
@@ -13,7 +14,12 @@ __all__ = ["Tokenizer", "hashing_trick", "one_hot", "text_to_word_sequence", "to
 
 
 def hashing_trick(
-    text: str, n: int, hash_function=None, filters: str = FILTERS, lower: bool = True, split: str = " "
+    text: str,
+    n: int,
+    hash_function: str | Callable[[str], int] | None = None,
+    filters: str = FILTERS,
+    lower: bool = True,
+    split: str = " ",
 ) -> list[int]:
     """The words of a text as numbers in [1, n), by a hash of each: two words may have the same.
 

@@ -8,3 +8,7 @@ from .table import AddedTokens
 from .token import AddedToken
 
 __all__ = ["AddedToken", "AddedTokens"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

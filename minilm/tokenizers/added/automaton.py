@@ -64,10 +64,10 @@ class Automaton(NamedTuple):
     def _filled(self, kernel, codes):
         room = min(codes.size, ROOM)
         while True:
-            found = np.empty((room, 3), np.int64)
-            count = kernel(codes, self, found)
+            matches = np.empty((room, 3), np.int64)
+            count = kernel(codes, self, matches)
             if count <= room:
-                return found[:count]
+                return matches[:count]
             room = count
 
 
@@ -118,7 +118,7 @@ def _step(keys, children, fail, node, code):
 
 
 @jit(counted=False)
-def _ends(codes, automaton, found):
+def _ends(codes, automaton, matches):
     """Fill in where a pattern ends and the longest that does; returns how many there are."""
     count = 0
     node = np.int32(ROOT)
@@ -129,14 +129,14 @@ def _ends(codes, automaton, found):
         node = _step(automaton.keys, automaton.children, automaton.fail, node, code)
         longest = automaton.longest[node]
         if longest >= 0:
-            if count < found.shape[0]:
-                found[count, 0], found[count, 1], found[count, 2] = i + 1 - automaton.lengths[longest], i + 1, longest
+            if count < matches.shape[0]:
+                matches[count, 0], matches[count, 1], matches[count, 2] = i + 1 - automaton.lengths[longest], i + 1, longest
             count += 1
     return count
 
 
 @jit(counted=False)
-def _leftmost(codes, automaton, found):
+def _leftmost(codes, automaton, matches):
     """Fill in where the leftmost, of those the longest, pattern ends, then the same behind its end; returns how many."""
     count = 0
     node = np.int32(ROOT)
@@ -154,8 +154,8 @@ def _leftmost(codes, automaton, found):
         else:
             over = True
         if best >= 0 and over:
-            if count < found.shape[0]:
-                found[count, 0], found[count, 1], found[count, 2] = begin, stop, best
+            if count < matches.shape[0]:
+                matches[count, 0], matches[count, 1], matches[count, 2] = begin, stop, best
             count += 1
             i, node, best = stop, np.int32(ROOT), np.int32(-1)
             continue

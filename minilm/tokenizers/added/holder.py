@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from numpy.typing import ArrayLike
+
 from ..base import Tokenizer, check_ids
 from .table import AddedTokens
 from .token import AddedToken
@@ -26,7 +28,7 @@ class WithAddedTokens(Tokenizer):
         """The tokens that a text may spell, special ones and others, in the order of their ids."""
         return self._added.tokens
 
-    def decode(self, ids, skip_special_tokens: bool = False) -> str:
+    def decode(self, ids: ArrayLike, skip_special_tokens: bool = False) -> str:
         """Decode ids.
 
         Parameters

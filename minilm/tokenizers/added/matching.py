@@ -74,18 +74,18 @@ class Matcher:
     def segments_of(self, codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
         """What `segments` does, for the code points (N,), uint32, of a text."""
         end = 0
-        found = self._automaton.leftmost(codes).tolist() if self.tokens else []  # (M, 3)
-        for start, stop, pattern in found if self._plain else self._judged(codes, found):
+        matches = self._automaton.leftmost(codes).tolist() if self.tokens else []  # (M, 3)
+        for start, stop, pattern in matches if self._plain else self._judged(codes, matches):
             if start > end:
                 yield end, start, -1
             yield start, stop, self._ids[pattern]
             end = stop
         yield end, codes.size, -1
 
-    def _judged(self, codes: np.ndarray, found: list[list[int]]) -> Iterator[tuple[int, int, int]]:
+    def _judged(self, codes: np.ndarray, matches: list[list[int]]) -> Iterator[tuple[int, int, int]]:
         """The matches that count by the flags of their tokens, with the white space that these take in."""
         end = 0
-        for start, stop, pattern in found:
+        for start, stop, pattern in matches:
             token = self.tokens[pattern]
             if token.single_word and (
                 (start > 0 and in_word(int(codes[start - 1]))) or (stop < codes.size and in_word(int(codes[stop])))
@@ -103,7 +103,7 @@ class Matcher:
             end = stop
 
     def touched(self, codes: np.ndarray) -> np.ndarray:
-        """Where a cut might change what is found, whatever stands before and behind the text.
+        """Where a cut might change what is found, whatever comes before and behind the text.
 
         Parameters
         ----------
@@ -114,20 +114,20 @@ class Matcher:
         touched : ndarray, shape (N + 1,), bool
             False at place n: no token reaches from codes[:n] into codes[n:], and none is judged by characters of both.
         """
-        found = np.zeros(codes.size + 1, bool)  # (N + 1,)
+        touched = np.zeros(codes.size + 1, bool)  # (N + 1,)
         if not self.tokens:
-            return found
+            return touched
         for start, stop, _ in self._automaton.occurrences(codes).tolist():  # (M, 3)
-            found[start + self._plain : stop + (not self._plain)] = True
-        found[: self.margin] = found[max(codes.size + 1 - self.margin, 0) :] = True
+            touched[start + self._plain : stop + (not self._plain)] = True
+        touched[: self.margin] = touched[max(codes.size + 1 - self.margin, 0) :] = True
         if not self._plain:  # white space beside what is touched may belong to a token
             spaces = np.append(np.isin(codes, list(SPACES)), False)  # (N + 1,)
-            for place in np.flatnonzero(found[:-1] & spaces[:-1]).tolist():
-                while spaces[place] and not found[place + 1]:
-                    found[place + 1] = True
+            for place in np.flatnonzero(touched[:-1] & spaces[:-1]).tolist():
+                while spaces[place] and not touched[place + 1]:
+                    touched[place + 1] = True
                     place += 1
-            for place in np.flatnonzero(found[1:] & spaces[:-1])[::-1].tolist():
-                while place >= 0 and spaces[place] and not found[place]:
-                    found[place] = True
+            for place in np.flatnonzero(touched[1:] & spaces[:-1])[::-1].tolist():
+                while place >= 0 and spaces[place] and not touched[place]:
+                    touched[place] = True
                     place -= 1
-        return found
+        return touched

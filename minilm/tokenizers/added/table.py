@@ -110,10 +110,10 @@ class AddedTokens:
 
     def written(self, vocabulary: Iterable[str]) -> list[str]:
         """The vocabulary as `decode` writes it: normalised tokens as they are looked for."""
-        found = list(vocabulary)
+        tokens = list(vocabulary)
         for token, pattern in zip(self.normalized.tokens, self.normalized.patterns, strict=True):
-            found[token.id] = pattern
-        return found
+            tokens[token.id] = pattern
+        return tokens
 
     def without_special(self, ids: np.ndarray) -> np.ndarray:
         """Checked ids (T,) but for those of special tokens."""

@@ -4,6 +4,12 @@
 cut), `merging` (the algorithm), `encoding` (what makes it fast), `training` (how merges are learnt), `hugging_face` (files).
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from minilm.typing import PathLike
+
 from .byte_level import ByteLevelBPE
 from .gpt1 import GPT1BPE, SUFFIX
 from .hugging_face import TYPE, from_folder, is_vocabulary, missing
@@ -15,17 +21,21 @@ class AnyBPE:
     """Reads either of the two from what their files hold."""
 
     @staticmethod
-    def _from_fields(fields: dict, *around):
+    def _from_fields(fields: dict, *folder_config):
         model = fields.get("model")
         suffix = model.get("end_of_word_suffix") if isinstance(model, dict) else None
-        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *around)
+        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *folder_config)
 
     @staticmethod
-    def like(merges) -> type:
+    def like(merges: Iterable[tuple[str, str]]) -> type:
         """The class of tokenizer that merges are of: GPT-1's if they end words."""
         return GPT1BPE if any(right.endswith(SUFFIX) for _, right in merges) else ByteLevelBPE
 
     @classmethod
-    def from_pretrained(cls, folder):
+    def from_pretrained(cls, folder: PathLike) -> ByteLevelBPE | GPT1BPE:
         """A tokenizer from a folder."""
         return from_folder(cls, folder)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken, AddedTokens
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
@@ -17,6 +18,7 @@ from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
 from minilm.tokenizers.bpe.vocabulary import MOST_IDS, merge_ids
 from minilm.tokenizers.character import place
 from minilm.tokenizers.cuts import safe_cut
+from minilm.typing import PathLike
 
 GPT2 = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
 ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
@@ -62,8 +64,10 @@ class ByteLevelBPE(WithAddedTokens):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    FAMILY = beside.Family("GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA))
-    USUAL_SIZE = 4096  # of a vocabulary that is trained where nobody says
+    FAMILY = config_files.Family(
+        "GPT-2", dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA)
+    )
+    USUAL_SIZE = 4096  # of a vocabulary that is trained without a size
 
     def __init__(
         self,
@@ -93,8 +97,8 @@ class ByteLevelBPE(WithAddedTokens):
 
     def _contents(self) -> list[bytes]:
         """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
-        made = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
-        spelled = {token.id for token in self._added.tokens if token.id not in made}
+        composed = {*self._merge_ids[:, 2].tolist(), *map(self._ids.get, alphabet.characters())}
+        spelled = {token.id for token in self._added.tokens if token.id not in composed}
         contents = []
         for id, token in enumerate(self._vocabulary):
             content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)
@@ -105,7 +109,9 @@ class ByteLevelBPE(WithAddedTokens):
 
     # Text to ids
 
-    def encode(self, text: str, *, allowed_special=special.ALL, disallowed_special=()) -> np.ndarray:
+    def encode(
+        self, text: str, *, allowed_special: str | Collection[str] = special.ALL, disallowed_special: str | Collection[str] = ()
+    ) -> np.ndarray:
         """Encode a text.
 
         Parameters
@@ -132,7 +138,14 @@ class ByteLevelBPE(WithAddedTokens):
         check_text(text)
         return self._encode(text, 0, "", self._choice(text, allowed_special, disallowed_special))  # (T,)
 
-    def encode_batch(self, texts, *, allowed_special=special.ALL, disallowed_special=(), threads: int = 1) -> list[np.ndarray]:
+    def encode_batch(
+        self,
+        texts: Iterable[str],
+        *,
+        allowed_special: str | Collection[str] = special.ALL,
+        disallowed_special: str | Collection[str] = (),
+        threads: int = 1,
+    ) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
         texts = several(texts)
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
@@ -149,7 +162,7 @@ class ByteLevelBPE(WithAddedTokens):
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 
     def encode_with_offsets(
-        self, text: str, *, allowed_special=special.ALL, disallowed_special=()
+        self, text: str, *, allowed_special: str | Collection[str] = special.ALL, disallowed_special: str | Collection[str] = ()
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, and tell which characters every id stands for.
 
@@ -234,7 +247,7 @@ class ByteLevelBPE(WithAddedTokens):
 
     # Ids to text
 
-    def decode_bytes(self, ids) -> bytes:
+    def decode_bytes(self, ids: ArrayLike) -> bytes:
         """The bytes of ids, which need not be whole characters."""
         return b"".join(map(self._bytes.__getitem__, check_ids(ids, self.vocab_size).tolist()))
 
@@ -255,7 +268,7 @@ class ByteLevelBPE(WithAddedTokens):
         return self._merges
 
     @classmethod
-    def from_files(cls, vocabulary, merges, *, special_tokens: Iterable[str] | None = None) -> ByteLevelBPE:
+    def from_files(cls, vocabulary: PathLike, merges: PathLike, *, special_tokens: Iterable[str] | None = None) -> ByteLevelBPE:
         """Read a vocabulary and merges as GPT-2 and Hugging Face keep them.
 
         Parameters
@@ -278,7 +291,7 @@ class ByteLevelBPE(WithAddedTokens):
         return hugging_face.from_files(cls, vocabulary, merges, names(special_tokens))
 
     @classmethod
-    def from_pretrained(cls, folder) -> ByteLevelBPE:
+    def from_pretrained(cls, folder: PathLike) -> ByteLevelBPE:
         """Read the tokenizer of a folder: vocab.json and merges.txt, encoder.json and vocab.bpe, or a tokenizer.json.
 
         A tokenizer.json must describe a byte-level BPE with GPT-2's pattern. Where one lies beside the others it names the
@@ -293,7 +306,7 @@ class ByteLevelBPE(WithAddedTokens):
         """
         return hugging_face.from_folder(cls, folder)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: PathLike) -> None:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
         roles = {**dict.fromkeys(GPT2), "eos_token": self.eos_token}  # those not said would be GPT-2's
         hugging_face.write_folder(self, hugging_face.byte_level_json(self), folder, **roles)
@@ -302,12 +315,12 @@ class ByteLevelBPE(WithAddedTokens):
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
         return hugging_face.to_json(hugging_face.byte_level_json(self))
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
 
     @classmethod
-    def load(cls, path) -> ByteLevelBPE:
+    def load(cls, path: PathLike) -> ByteLevelBPE:
         """Read a tokenizer.json, or a folder as `from_pretrained` does."""
         return hugging_face.load(cls, path)
 
@@ -316,11 +329,11 @@ class ByteLevelBPE(WithAddedTokens):
         return {**added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields, around=beside.NOTHING):
-        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), around)
+    def _from_fields(cls, fields, folder_config=config_files.NOTHING):
+        return hugging_face.from_parts(cls, *hugging_face.byte_level_parts(fields), folder_config)
 
     @classmethod
-    def like(cls, merges) -> type:
+    def like(cls, merges: Iterable[tuple[str, str]]) -> type:
         """The class of tokenizer that these merges are of: this one."""
         return cls
 
@@ -337,9 +350,30 @@ class ByteLevelBPE(WithAddedTokens):
     # Training
 
     @classmethod
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int,
+        min_frequency: int = 2,
+        special_tokens: Iterable[str] = (END_OF_TEXT,),
+        progress: bool | None = False,
+    ) -> ByteLevelBPE:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_frequency=min_frequency,
+            special_tokens=special_tokens,
+            progress=progress,
+        )
+
+    @classmethod
     def train_from_chunks(
         cls,
-        chunks,
+        chunks: str | Iterable[str],
         *,
         vocab_size: int,
         min_frequency: int = 2,

@@ -12,7 +12,7 @@ from minilm.tokenizers.files import regroup
 
 
 def between_pieces(codes: np.ndarray) -> np.ndarray:
-    """Whether no piece goes on from codes[n] to codes[n + 1], whatever stands around: (N - 1,), bool.
+    """Whether no piece goes on from codes[n] to codes[n + 1], whatever surrounds it: (N - 1,), bool.
 
     A piece ends where the class of its characters changes, with two exceptions: an apostrophe may take letters along, and what
     follows white space decides how that is cut. Behind white space there is therefore no cut, nor between apostrophe and letter.

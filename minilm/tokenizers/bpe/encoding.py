@@ -107,10 +107,10 @@ def _byte_ranks(byte_ids, left, right) -> np.ndarray:
     """The ranks of pairs of bytes, (65536,) int32: with these every piece begins, and here they lie close together."""
     byte = np.full(max(byte_ids.max(), left.max(initial=0), right.max(initial=0)) + 1, -1, np.int64)  # (ids,)
     byte[byte_ids[byte_ids >= 0]] = np.flatnonzero(byte_ids >= 0)
-    found = np.full(1 << 16, NO_RANK, np.int32)  # (65536,)
+    table = np.full(1 << 16, NO_RANK, np.int32)  # (65536,)
     ranks = np.flatnonzero((byte[left] >= 0) & (byte[right] >= 0))  # (b,)
-    found[byte[left[ranks]] << 8 | byte[right[ranks]]] = ranks
-    return found
+    table[byte[left[ranks]] << 8 | byte[right[ranks]]] = ranks
+    return table
 
 
 @jit(part=True, counted=False)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
@@ -18,6 +19,7 @@ from minilm.tokenizers.character import code_points
 from minilm.tokenizers.cuts import safe_cut
 from minilm.tokenizers.word_piece.basic import BasicTokenizer, after_blanks
 from minilm.tokenizers.word_piece.characters import Basic
+from minilm.typing import PathLike
 
 SUFFIX = "</w>"
 UNKNOWN = "<unk>"
@@ -55,7 +57,7 @@ class GPT1BPE(WithAddedTokens):
     R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with subword units, ACL 2016.
     """
 
-    FAMILY = beside.Family("GPT-1", {"OpenAIGPTTokenizer": {"unk_token": UNKNOWN}})
+    FAMILY = config_files.Family("GPT-1", {"OpenAIGPTTokenizer": {"unk_token": UNKNOWN}})
 
     def __init__(
         self,
@@ -139,7 +141,7 @@ class GPT1BPE(WithAddedTokens):
     def _merged(self, words: np.ndarray) -> np.ndarray:
         """Ids (T,) of words (N,), a blank between them."""
         from minilm.tokenizers.bpe import merging
-        from minilm.tokenizers.bpe.words import BLANK, merge_words
+        from minilm.tokenizers.bpe.gpt1_merging import BLANK, merge_words
 
         if self._table is None:
             self._table = merging.make_merges(*np.ascontiguousarray(self._merge_ids.T))
@@ -174,16 +176,16 @@ class GPT1BPE(WithAddedTokens):
         return self._merges
 
     @classmethod
-    def from_files(cls, vocabulary, merges) -> GPT1BPE:
+    def from_files(cls, vocabulary: PathLike, merges: PathLike) -> GPT1BPE:
         """Read a vocab.json and a merges.txt; ValueError names the file and what is wrong in it."""
         return hugging_face.from_files(cls, vocabulary, merges, (UNKNOWN,))
 
     @classmethod
-    def from_pretrained(cls, folder) -> GPT1BPE:
+    def from_pretrained(cls, folder: PathLike) -> GPT1BPE:
         """Read the tokenizer of a folder: vocab.json and merges.txt, or a tokenizer.json."""
         return hugging_face.from_folder(cls, folder)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: PathLike) -> None:
         """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json into a folder."""
         hugging_face.write_folder(self, self._json(), folder, unk_token=self.unk_token)
 
@@ -202,12 +204,12 @@ class GPT1BPE(WithAddedTokens):
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
         return hugging_face.to_json(self._json())
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         files.write_atomically(files.file_in(path), self.to_json().encode("utf-8"))
 
     @classmethod
-    def load(cls, path) -> GPT1BPE:
+    def load(cls, path: PathLike) -> GPT1BPE:
         """Read a tokenizer.json, or a folder as `from_pretrained` does."""
         return hugging_face.load(cls, path)
 
@@ -216,18 +218,18 @@ class GPT1BPE(WithAddedTokens):
         return {"unk_token": self.unk_token, **added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
-    def _from_fields(cls, fields, around=beside.NOTHING):
+    def _from_fields(cls, fields, folder_config=config_files.NOTHING):
         basic = hugging_face.part(fields, "normalizer", "BertNormalizer", "GPT-1's")
-        for name, wanted in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
-            if basic.get(name, wanted[0]) not in wanted or basic.get("lowercase", True) is not True:
+        for name, allowed in (("clean_text", (True,)), ("handle_chinese_chars", (True,)), ("strip_accents", (None, True))):
+            if basic.get(name, allowed[0]) not in allowed or basic.get("lowercase", True) is not True:
                 raise ValueError(f"normalizer must be BERT's with all its steps, as in GPT-1's tokenizer, got {basic}")
         hugging_face.part(fields, "pre_tokenizer", "BertPreTokenizer", "GPT-1's")
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
         parts = hugging_face.model_parts(fields, (SUFFIX,))
-        return hugging_face.from_parts(cls, *parts, around, unk_token=unknown)
+        return hugging_face.from_parts(cls, *parts, folder_config, unk_token=unknown)
 
     @classmethod
-    def like(cls, merges) -> type:
+    def like(cls, merges: Iterable[tuple[str, str]]) -> type:
         """The class of tokenizer that these merges are of: this one."""
         return cls
 
@@ -244,7 +246,7 @@ class GPT1BPE(WithAddedTokens):
     # Training
 
     @classmethod
-    def train_from_chunks(cls, chunks, **options) -> GPT1BPE:
+    def train_from_chunks(cls, chunks: str | Iterable[str], **options: Any) -> GPT1BPE:
         """GPT1BPE is there to load; what trains is `ByteLevelBPE`. Raises NotImplementedError."""
         raise NotImplementedError("GPT1BPE loads a vocabulary and does not train one: train a ByteLevelBPE")
 
@@ -255,9 +257,9 @@ class GPT1BPE(WithAddedTokens):
 
 def _symbols(ids: dict[str, int], suffix: str) -> tuple[np.ndarray, np.ndarray]:
     """Characters that with `suffix` are tokens, (C,), sorted, and the ids of these, (C,); with one that is in no text."""
-    found = {-1: 0}
+    symbols = {-1: 0}
     for token, id in ids.items():
         if token.endswith(suffix) and len(token) == len(suffix) + 1:
-            found[ord(token[0])] = id
-    codes = np.array(sorted(found), np.int64)  # (C,)
-    return codes, np.array([found[code] for code in codes.tolist()], np.int64)
+            symbols[ord(token[0])] = id
+    codes = np.array(sorted(symbols), np.int64)  # (C,)
+    return codes, np.array([symbols[code] for code in codes.tolist()], np.int64)

@@ -12,12 +12,13 @@ import os
 
 from minilm.files import read_json
 from minilm.mistaken import refuse_mistaken
-from minilm.tokenizers import beside, files
+from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
-from minilm.tokenizers.bpe.vocabulary import check_made
+from minilm.tokenizers.bpe.vocabulary import check_merges
 from minilm.tokenizers.files import field
+from minilm.typing import PathLike
 
 END_OF_TEXT = "<|endoftext|>"
 PAIRS = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
@@ -41,13 +42,13 @@ def in_order(ids: dict, what: str) -> list[str]:
 
 def pairs(lines: list[str], what: str) -> list[tuple[str, str]]:
     """Merges written as "left right"."""
-    found = []
+    merges = []
     for number, line in enumerate(lines):
         left, space, right = line.partition(" ")
         if not left or not right or " " in right:
             raise ValueError(f"{what}: merge {number} must be two tokens with a space between, got {line[:80]!r}")
-        found.append((left, right))
-    return found
+        merges.append((left, right))
+    return merges
 
 
 def read_vocabulary(path) -> dict[str, int]:
@@ -73,19 +74,19 @@ def read_merges(path) -> list[tuple[str, str]]:
     return pairs(lines, os.fspath(path))
 
 
-def is_vocabulary(path) -> bool:
+def is_vocabulary(path: PathLike) -> bool:
     """Whether `path` is a folder with a vocabulary and merges, and no tokenizer.json."""
     path = os.fspath(path)
-    there = [all(os.path.isfile(os.path.join(path, name)) for name in pair) for pair in PAIRS]
-    return any(there) and not os.path.exists(os.path.join(path, files.FILE_NAME))
+    exist = [all(os.path.isfile(os.path.join(path, name)) for name in pair) for pair in PAIRS]
+    return any(exist) and not os.path.exists(os.path.join(path, files.FILE_NAME))
 
 
 def from_files(cls, vocabulary, merges, special_tokens):
     """A tokenizer of class `cls` from a vocabulary and its merges."""
-    ids, found = read_vocabulary(vocabulary), read_merges(merges)
+    ids, merge_pairs = read_vocabulary(vocabulary), read_merges(merges)
     try:
-        tokenizer = cls(in_order(ids, os.fspath(vocabulary)), found, special_tokens=special_tokens)
-        check_made(tokenizer, os.fspath(merges))
+        tokenizer = cls(in_order(ids, os.fspath(vocabulary)), merge_pairs, special_tokens=special_tokens)
+        check_merges(tokenizer, os.fspath(merges))
         return tokenizer
     except ValueError as error:
         raise ValueError(_named(error, vocabulary, merges)) from None
@@ -98,20 +99,20 @@ def _named(error, *paths, inside=()) -> str:
 
 
 def from_folder(cls, folder):
-    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what lies beside them."""
+    """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what is beside them."""
     folder = os.fspath(folder)
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder}: no such folder")
     path = os.path.join(folder, files.FILE_NAME)
     fields = files.read_tokenizer(path) if os.path.isfile(path) else None
     if fields is not None and fields["type"] == TYPE:
-        return from_fields(path, fields, {TYPE: cls}, beside.read(folder))
+        return from_fields(path, fields, {TYPE: cls}, config_files.read(folder))
     for vocabulary, merges in PAIRS:
         paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
         if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
-            ids, found = read_vocabulary(paths[0]), read_merges(paths[1])
+            ids, merge_pairs = read_vocabulary(paths[0]), read_merges(paths[1])
             try:
-                return from_parts(cls.like(found), ids, found, [], beside.read(folder), paths[1])
+                return from_parts(cls.like(merge_pairs), ids, merge_pairs, [], config_files.read(folder), paths[1])
             except ValueError as error:
                 raise ValueError(_named(error, *paths, inside=(folder,))) from None
     if fields is not None:
@@ -119,17 +120,17 @@ def from_folder(cls, folder):
     raise FileNotFoundError(missing(folder))
 
 
-def missing(folder, others: str = "") -> str:
+def missing(folder: PathLike, others: str = "") -> str:
     """What to say of a folder that holds no tokenizer; `others` are files that would do as well."""
     for pair in PAIRS:
         for name, other in (pair, pair[::-1]):
             if os.path.isfile(os.path.join(folder, name)):
                 return f"{folder} holds {name} but no {other}, and without that no {files.FILE_NAME}: a BPE needs both"
-    wanted = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
-    return f"{folder} holds no tokenizer: wanted {others}{wanted} or {files.FILE_NAME}"
+    expected = " or ".join(f"{vocabulary} and {merges}" for vocabulary, merges in PAIRS)
+    return f"{folder} holds no tokenizer: wanted {others}{expected} or {files.FILE_NAME}"
 
 
-def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], around, source: str | None = None, **settings):
+def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], folder_config, source: str | None = None, **settings):
     """A tokenizer of class `cls` from what all its files hold.
 
     Parameters
@@ -140,16 +141,16 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], aroun
     merges : list of (str, str)
     listed : list of AddedToken
         Those that tokenizer.json lists.
-    around : beside.Beside
+    folder_config : config_files.FolderConfig
     source : str or None
         The file of the merges; None if all is from a tokenizer.json.
     **settings
         Of the constructor.
     """
-    added, roles = beside.completed(ids, listed, around, cls.FAMILY, whole=source is None)
+    added, roles = config_files.completed(ids, listed, folder_config, cls.FAMILY, whole=source is None)
     tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
     tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
-    check_made(tokenizer, source or "field 'merges'")
+    check_merges(tokenizer, source or "field 'merges'")
     return tokenizer
 
 
@@ -159,17 +160,17 @@ def load(cls, path):
     return from_folder(cls, path) if os.path.isdir(path) else from_fields(path, files.read_tokenizer(path), {TYPE: cls})
 
 
-def _want(found, wanted, what: str) -> None:
-    if found not in wanted:
-        raise ValueError(f"{what} must be {' or '.join(map(repr, wanted))}, got {found!r}"[:300])
+def _want(value, allowed, what: str) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} must be {' or '.join(map(repr, allowed))}, got {value!r}"[:300])
 
 
 def part(content: dict, name: str, kind: str, like: str) -> dict:
     """The component `name` of type `kind`, which may also stand alone in a Sequence; `like` names the tokenizer meant."""
-    found = field(content, name, dict, optional=True) if name in content else None
-    parts = [found or {}]
-    if found and found.get("type") == "Sequence":
-        parts = next((each for each in found.values() if isinstance(each, list)), [])
+    component = field(content, name, dict, optional=True) if name in content else None
+    parts = [component or {}]
+    if component and component.get("type") == "Sequence":
+        parts = next((each for each in component.values() if isinstance(each, list)), [])
     kinds = [each.get("type") if isinstance(each, dict) else each for each in parts]
     if kinds != [kind]:
         raise ValueError(f"{name} must be {kind} in a tokenizer like {like}, got {', '.join(map(str, kinds)) or 'none'}"[:300])
@@ -186,7 +187,7 @@ def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tupl
     for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
         _want(model.get(name, False), (False,), f"{name} of model")
     ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
-    added = beside.written(content)
+    added = config_files.written(content)
     lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
     for number, line in enumerate(lines):
         if not isinstance(line, str):
@@ -248,11 +249,11 @@ def write_folder(tokenizer, content: dict, folder, **roles) -> None:
     """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
-    config = beside.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
+    config = config_files.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
     for name, text in (
         ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
         ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
         ("tokenizer.json", to_json(content)),
-        (beside.CONFIG, to_json(config)),
+        (config_files.CONFIG, to_json(config)),
     ):
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

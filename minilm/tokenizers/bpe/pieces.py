@@ -58,8 +58,8 @@ def bytes_in(typingctx, array, index, case, first, count):
         lanes = ir.VectorType(ir.IntType(8), BLOCK)
         case, first, count = (ir.Constant(lanes, [value] * BLOCK) for value in values)
         pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), lanes.as_pointer())
-        found = builder.sub(builder.or_(builder.load(pointer, align=1), case), first)
-        return builder.bitcast(builder.icmp_unsigned("<", found, count), ir.IntType(64))
+        character = builder.sub(builder.or_(builder.load(pointer, align=1), case), first)
+        return builder.bitcast(builder.icmp_unsigned("<", character, count), ir.IntType(64))
 
     return types.uint64(array, types.intp, *literals), codegen
 

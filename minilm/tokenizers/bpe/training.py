@@ -26,7 +26,7 @@ import numpy as np
 from minilm import bars
 from minilm.tokenizers.bpe import alphabet, cuts
 from minilm.tokenizers.bpe.counting import PieceCounter
-from minilm.tokenizers.bpe.learner import learned, learner, new_tokens, pairs
+from minilm.tokenizers.bpe.merge_state import learned, learner, new_tokens, pairs
 from minilm.tokenizers.bpe.unicode16 import classes
 from minilm.tokenizers.character import place
 
@@ -56,11 +56,11 @@ def train(texts, source: str, vocab_size: int, min_frequency: int, special_token
         raise ValueError(f"{source}: nothing to train a tokenizer on (empty text)")
     # A special token that is not written in the alphabet of bytes is one that no merge gives: 0xff is in no UTF-8.
     contents = [alphabet.unspelled(token) or b"\xff" * (id + 2) for id, token in enumerate(vocabulary)]
-    found, size = counter.counts, counter.size
-    starts = found.starts[: size + 1]  # (W + 1,)
-    symbols = byte_ids[found.content[: starts[-1]]]  # (N,)
-    state = learner(symbols, starts, found.counts[:size], contents, vocab_size)
-    hidden = not (bars.wanted() if progress is None else progress)
+    words, size = counter.counts, counter.size
+    starts = words.starts[: size + 1]  # (W + 1,)
+    symbols = byte_ids[words.content[: starts[-1]]]  # (N,)
+    state = learner(symbols, starts, words.counts[:size], contents, vocab_size)
+    hidden = not (bars.can_draw() if progress is None else progress)
     shown = bars.bar(total=vocab_size, initial=len(vocabulary), unit=" tokens", disable=hidden)
     with shown:
         state = learned(state, vocab_size, min_frequency, shown)

@@ -27,16 +27,16 @@ def merge_ids(merges: tuple[tuple[str, str], ...], ids: Mapping[str, int]) -> np
         raise ValueError(
             f"merge {rank} of {merges[rank][0]!r} and {merges[rank][1]!r} is there twice, merge {ranks[merges[rank]]} too"
         )
-    found = np.empty((len(merges), 3), np.int32)  # (M, 3)
+    table = np.empty((len(merges), 3), np.int32)  # (M, 3)
     for rank, (left, right) in enumerate(merges):
         try:
-            found[rank] = ids[left], ids[right], ids[left + right]
+            table[rank] = ids[left], ids[right], ids[left + right]
         except KeyError as error:
             raise ValueError(f"merge {rank}, {left!r} and {right!r}: {error.args[0]!r} is not in the vocabulary") from None
-    return found
+    return table
 
 
-def check_made(tokenizer, source: str) -> None:
+def check_merges(tokenizer, source: str) -> None:
     """ValueError if merges are missing: for a token of several symbols, whose two parts are tokens, and that no merge makes.
 
     Added tokens need no merge. Others may be without one, too, such as a "<pad>" that no file names: its parts are no tokens.

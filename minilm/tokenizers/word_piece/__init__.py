@@ -10,3 +10,7 @@ from .tokenizer import WordPiece
 from .train import SPECIAL_TOKENS
 
 __all__ = ["SPECIAL_TOKENS", "Encoding", "WordPiece", "is_vocabulary"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

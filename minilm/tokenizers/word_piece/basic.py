@@ -103,12 +103,12 @@ class BasicTokenizer:
     def touched(self, text: str, added: AddedTokens) -> np.ndarray:
         """Where a cut of the text might change which added tokens are found: (N + 1,), bool; see `Matcher.touched`."""
         codes = all_code_points(text)
-        found = added.raw.touched(codes)  # (N + 1,)
+        cuts = added.raw.touched(codes)  # (N + 1,)
         if added.normalized:
             normal, origin = self.normalize(codes)
             touched = added.normalized.touched(normal)  # (M + 1,)
-            found |= touched[np.searchsorted(origin, np.arange(codes.size + 1))]
-        return found
+            cuts |= touched[np.searchsorted(origin, np.arange(codes.size + 1))]
+        return cuts
 
 
 @functools.cache

@@ -98,12 +98,12 @@ class Characters:
                     continue
                 page[number] = (self._entries + len(rows)) // PAGE
                 for code in range(number * PAGE, (number + 1) * PAGE):
-                    found = parts_of(code, self.settings)
-                    if len(found) <= 1:
-                        rows.append(found[0] if found else (0, DROP, 0))
+                    expansion = parts_of(code, self.settings)
+                    if len(expansion) <= 1:
+                        rows.append(expansion[0] if expansion else (0, DROP, 0))
                     else:
                         rows.append((self._parts + len(parts), SEVERAL, 0))
-                        parts += [*found, (0, DROP, 0)]
+                        parts += [*expansion, (0, DROP, 0)]
             new = np.array(rows, np.int32).reshape(-1, 3)  # (256 * pages, 3)
             self.table = Table(
                 page,
@@ -139,10 +139,10 @@ def parts_of(code: int, settings: Basic) -> list[tuple[int, int, int]]:
     if settings.lower:
         codes = [small for part in codes for small in unicode_data.lower(part)]
     ideograph = settings.split_cjk and unicode_data.is_ideograph(code)
-    found = []
+    expansion = []
     for part in codes:
         kind = IDEOGRAPH if ideograph else ALONE if unicode_data.is_punctuation(part) else LETTER
         # Without a decomposition nothing is reordered.
         order = unicodedata.combining(chr(part)) if settings.strip_accents else 0
-        found.append((part, kind, order))
-    return found
+        expansion.append((part, kind, order))
+    return expansion

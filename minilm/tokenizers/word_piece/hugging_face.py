@@ -6,8 +6,9 @@ import json
 import os
 
 from minilm.mistaken import refuse_mistaken
+from minilm.typing import PathLike
 
-from .. import beside, files
+from .. import config_files, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
 from ..base import from_fields as checked
@@ -24,19 +25,19 @@ NORMALIZER = {
 USUAL = {f"{role}_token": f"[{role.upper()}]" for role in ("unk", *ROLES)}
 LIKE_BERT = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer")
 LIKE_BERT += ("SqueezeBertTokenizer", "LayoutLMTokenizer", "LxmertTokenizer", "RetriBertTokenizer")
-FAMILY = beside.Family("BERT", dict.fromkeys(LIKE_BERT, USUAL))
+FAMILY = config_files.Family("BERT", dict.fromkeys(LIKE_BERT, USUAL))
 CONFIGURED = {"do_lower_case": "lower", "strip_accents": "strip_accents", "tokenize_chinese_chars": "split_cjk"}
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def is_vocabulary(path) -> bool:
+def is_vocabulary(path: PathLike) -> bool:
     """Whether `path` is a vocab.txt by its name, or a folder that has one and no tokenizer.json."""
     path = os.fspath(path)
     if os.path.isdir(path):
-        there = [os.path.exists(os.path.join(path, name)) for name in (files.FILE_NAME, VOCABULARY)]
-        return there == [False, True]
+        exist = [os.path.exists(os.path.join(path, name)) for name in (files.FILE_NAME, VOCABULARY)]
+        return exist == [False, True]
     return path.endswith(VOCABULARY)  # also as "bert-base-uncased-vocab.txt"
 
 
@@ -44,17 +45,17 @@ def load(cls, path):
     """What `WordPiece.load` does."""
     path = os.fspath(path)
     folder = path if os.path.isdir(path) else None
-    around = beside.NOTHING if folder is None else beside.read(folder)
+    folder_config = config_files.NOTHING if folder is None else config_files.read(folder)
     if is_vocabulary(path):
         vocabulary_file = path if folder is None else os.path.join(folder, VOCABULARY)
         places = {token: id for id, token in enumerate(read_vocabulary(vocabulary_file)) if token}
         try:
-            return assembled(cls, places, [], around, {}, whole=False)
+            return assembled(cls, places, [], folder_config, {}, whole=False)
         except ValueError as error:
             raise ValueError(_named(error, vocabulary_file, folder)) from None
     if folder is not None and not os.path.exists(files.file_in(path)):
         raise FileNotFoundError(f"there is neither {files.FILE_NAME} nor {VOCABULARY} in {folder}")
-    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, around)
+    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
 
 
 def _named(error, file: str, folder: str | None) -> str:
@@ -84,14 +85,14 @@ def read_vocabulary(path) -> list[str]:
 def settings_of(config: dict) -> dict:
     """The constructor's arguments that a tokenizer_config.json sets."""
     return {
-        ours: files.field(config, name, bool, optional=name == "strip_accents")
-        for name, ours in CONFIGURED.items()
+        key: files.field(config, name, bool, optional=name == "strip_accents")
+        for name, key in CONFIGURED.items()
         if name in config
     }
 
 
-def from_fields(cls, fields: dict, around=beside.NOTHING):
-    """The tokenizer that a tokenizer.json describes, with what lies beside it.
+def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
+    """The tokenizer that a tokenizer.json describes, with what is beside it.
 
     Raises
     ------
@@ -99,33 +100,35 @@ def from_fields(cls, fields: dict, around=beside.NOTHING):
         If it is not of BERT's making: another normalizer, another way to cut words. Says which part.
     """
     model = files.field(fields, "model", dict)
-    given = {
+    settings = {
         "unk_token": files.field(model, "unk_token", str),
         "prefix": files.field(model, "continuing_subword_prefix", str) if "continuing_subword_prefix" in model else "##",
         "max_word_chars": files.field(model, "max_input_chars_per_word", int) if "max_input_chars_per_word" in model else 100,
         **read_normalizer(fields),
         **read_frame(fields),
     }
-    wanted(fields, "pre_tokenizer", ("BertPreTokenizer",))
-    decoder = wanted(fields, "decoder", ("WordPiece",), optional=True)
+    component(fields, "pre_tokenizer", ("BertPreTokenizer",))
+    decoder = component(fields, "decoder", ("WordPiece",), optional=True)
     if decoder is not None:
-        given["clean_up"] = files.field(decoder, "cleanup", bool) if "cleanup" in decoder else True
-    listed = beside.written(fields) if fields.get("added_tokens") is not None else []
-    return assembled(cls, dict(files.field(model, "vocab", dict)), listed, around, given, whole=True)
+        settings["clean_up"] = files.field(decoder, "cleanup", bool) if "cleanup" in decoder else True
+    listed = config_files.written(fields) if fields.get("added_tokens") is not None else []
+    return assembled(cls, dict(files.field(model, "vocab", dict)), listed, folder_config, settings, whole=True)
 
 
-def assembled(cls, ids: dict[str, int], listed, around, given: dict, whole: bool):
-    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what lies beside, and the constructor's arguments."""
-    if not around.generic:
+def assembled(cls, ids: dict[str, int], listed, folder_config, settings: dict, whole: bool):
+    """The tokenizer of a vocabulary, the added tokens in tokenizer.json, what is beside, and the constructor's arguments."""
+    if not folder_config.generic:
         try:
-            given = {**given, **settings_of(around.config)}
+            settings = {**settings, **settings_of(folder_config.config)}
         except ValueError as error:
-            raise ValueError(f"{os.path.join(around.folder, beside.CONFIG)}: {error}") from None
+            raise ValueError(f"{os.path.join(folder_config.folder, config_files.CONFIG)}: {error}") from None
     pieces = frozenset(ids)
-    added, roles = beside.completed(ids, listed, around, FAMILY, whole)
+    added, roles = config_files.completed(ids, listed, folder_config, FAMILY, whole)
     named = {role: token for role, token in roles.items() if role in USUAL and (token or role != "unk_token")}
     usual = {role: token if token in ids else None for role, token in USUAL.items() if role != "unk_token"}
-    return cls(in_order(ids), special_tokens=(), added_tokens=added, outside=ids.keys() - pieces, **{**usual, **given, **named})
+    return cls(
+        in_order(ids), special_tokens=(), added_tokens=added, outside=ids.keys() - pieces, **{**usual, **settings, **named}
+    )
 
 
 def in_order(ids: dict[str, int]) -> list[str]:
@@ -141,7 +144,7 @@ def in_order(ids: dict[str, int]) -> list[str]:
     return tokens
 
 
-def wanted(fields: dict, name: str, kinds: tuple[str, ...], optional: bool = False) -> dict | None:
+def component(fields: dict, name: str, kinds: tuple[str, ...], optional: bool = False) -> dict | None:
     """A part of a tokenizer.json that must be of one of these kinds."""
     part = fields.get(name)
     if part is None and optional:
@@ -154,15 +157,15 @@ def wanted(fields: dict, name: str, kinds: tuple[str, ...], optional: bool = Fal
 
 def read_normalizer(fields: dict) -> dict:
     """What a BertNormalizer sets; a tokenizer without one changes nothing."""
-    part = wanted(fields, "normalizer", ("BertNormalizer",), optional=True)
+    part = component(fields, "normalizer", ("BertNormalizer",), optional=True)
     if part is None:
         return dict.fromkeys(NORMALIZER.values(), False)
-    return {ours: files.field(part, name, bool, optional=name == "strip_accents") for name, ours in NORMALIZER.items()}
+    return {key: files.field(part, name, bool, optional=name == "strip_accents") for name, key in NORMALIZER.items()}
 
 
 def read_frame(fields: dict) -> dict:
     """The tokens at a sequence's begin and end, if the file says so: ``[CLS] A [SEP]``, ``[CLS] A [SEP] B [SEP]``."""
-    part = wanted(fields, "post_processor", ("TemplateProcessing", "BertProcessing"), optional=True)
+    part = component(fields, "post_processor", ("TemplateProcessing", "BertProcessing"), optional=True)
     if part is None:
         return {}
     try:
@@ -205,7 +208,7 @@ def to_json(tokenizer) -> str:
         "truncation": None,
         "padding": None,
         "added_tokens": [to_json_token(token) for token in tokenizer.added_tokens],
-        "normalizer": {"type": "BertNormalizer", **{name: getattr(tokenizer, ours) for name, ours in NORMALIZER.items()}},
+        "normalizer": {"type": "BertNormalizer", **{name: getattr(tokenizer, key) for name, key in NORMALIZER.items()}},
         "pre_tokenizer": {"type": "BertPreTokenizer"},
         "post_processor": frame,
         "decoder": {"type": "WordPiece", "prefix": tokenizer.prefix, "cleanup": tokenizer.clean_up},
@@ -223,9 +226,9 @@ def to_json(tokenizer) -> str:
 def config(tokenizer) -> dict:
     """The content of a tokenizer_config.json."""
     roles = {f"{role}_token": getattr(tokenizer, f"{role}_token") for role in ("unk", *ROLES)}
-    settings = {name: getattr(tokenizer, ours) for name, ours in CONFIGURED.items()}
+    settings = {name: getattr(tokenizer, key) for name, key in CONFIGURED.items()}
     named = {name: token for name, token in roles.items() if token is not None}
-    return beside.config_of(tokenizer, "BertTokenizer", **settings, **named)
+    return config_files.config_of(tokenizer, "BertTokenizer", **settings, **named)
 
 
 def save(tokenizer, path) -> None:
@@ -252,4 +255,4 @@ def save_pretrained(tokenizer, folder) -> None:
     save_vocabulary(tokenizer, folder)
     save(tokenizer, folder)
     content = json.dumps(config(tokenizer), ensure_ascii=False, indent=1) + "\n"
-    files.write_atomically(os.path.join(folder, beside.CONFIG), content.encode("utf-8"))
+    files.write_atomically(os.path.join(folder, config_files.CONFIG), content.encode("utf-8"))

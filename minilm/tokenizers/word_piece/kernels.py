@@ -220,17 +220,17 @@ def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
         at = begin
         while at < end and end - begin <= limit:
             node = 0 if at == begin else 1
-            found, stop = -1, at
+            token, stop = -1, at
             for i in range(at, end):
                 slot, key = edge(trie.keys, node, out[i])
                 if trie.keys[slot] != key:
                     break
                 node = trie.children[slot]
                 if trie.tokens[node] >= 0:
-                    found, stop = trie.tokens[node], i + 1
-            if found < 0:
+                    token, stop = trie.tokens[node], i + 1
+            if token < 0:
                 break
-            ids[n] = found
+            ids[n] = token
             if places:
                 firsts[n], lasts[n], words[n] = at, stop - 1, word
             n += 1

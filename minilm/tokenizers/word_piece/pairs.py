@@ -76,8 +76,8 @@ class Pairs:
         if padding == "longest":
             raise ValueError("padding must be 'max_length' or None for one sequence, got 'longest': encode_pairs makes batches")
         self._check_lengths(max_length, truncation, padding)
-        found = self._assemble(text, pair, max_length, truncation)
-        return self._padded(found, max_length) if padding else found
+        encoding = self._assemble(text, pair, max_length, truncation)
+        return self._padded(encoding, max_length) if padding else encoding
 
     def encode_pairs(
         self,
@@ -156,11 +156,11 @@ class Pairs:
             return self._places(text)
         if not isinstance(text, Sequence) or isinstance(text, bytes) or not all(isinstance(word, str) for word in text):
             raise TypeError(f"{name} must be a str or a list of str, got {type(text).__name__}")
-        found = [self._places(word)[:2] for word in text]
-        words = [np.full(ids.size, number) for number, (ids, _) in enumerate(found)]
+        encoded = [self._places(word)[:2] for word in text]
+        words = [np.full(ids.size, number) for number, (ids, _) in enumerate(encoded)]
         return (
-            np.concatenate([np.empty(0, np.int32), *(ids for ids, _ in found)]),
-            np.concatenate([np.empty((0, 2), np.int64), *(offsets for _, offsets in found)]),
+            np.concatenate([np.empty(0, np.int32), *(ids for ids, _ in encoded)]),
+            np.concatenate([np.empty((0, 2), np.int64), *(offsets for _, offsets in encoded)]),
             np.concatenate([np.empty(0, np.int64), *words]),
         )
 

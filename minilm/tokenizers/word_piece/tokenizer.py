@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+from minilm.typing import PathLike
+
 from ..added import AddedToken
 from ..added.holder import WithAddedTokens
 from . import hugging_face
 from .basic import BasicTokenizer
 from .characters import Basic
-from .cutting import Cutting
+from .encoding import Cutting
 from .pairs import Pairs
+from .train import SPECIAL_TOKENS, train
 from .trie import build
 
 ROLES = ("unk", "cls", "sep", "pad", "mask")
@@ -94,7 +97,7 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         special_tokens: Iterable[str] = (),
         added_tokens: Iterable[AddedToken] = (),
         outside: Iterable[str] = (),
-    ):
+    ) -> None:
         roles = dict(zip(ROLES, (unk_token, cls_token, sep_token, pad_token, mask_token), strict=True))
         vocabulary = tuple(vocabulary)
         known = set(vocabulary)
@@ -180,18 +183,123 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
     # Training and files
 
     @classmethod
-    def train_from_chunks(cls, chunks, **options) -> WordPiece:
-        """Build the vocabulary of one text; options as in `minilm.tokenizers.word_piece.train.train`, and the constructor's."""
-        return cls._train([chunks], "text", **options)
+    def train(
+        cls,
+        paths: PathLike | Iterable[PathLike],
+        *,
+        errors: str = "strict",
+        vocab_size: int = 30_000,
+        min_count: int = 2,
+        limit_alphabet: int | None = 1000,
+        special_tokens: Iterable[str] = SPECIAL_TOKENS,
+        continuing: Iterable[str] = (),
+        lower: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+        clean_text: bool = True,
+        max_word_chars: int = 100,
+        prefix: str = "##",
+        clean_up: bool = True,
+        unk_token: str = "[UNK]",
+        cls_token: str | None = "[CLS]",
+        sep_token: str | None = "[SEP]",
+        pad_token: str | None = "[PAD]",
+        mask_token: str | None = "[MASK]",
+    ) -> WordPiece:
+        """`train_from_chunks` of the text of files, read in chunks; see `minilm.tokenizers.Tokenizer.train`."""
+        return super().train(
+            paths,
+            errors=errors,
+            vocab_size=vocab_size,
+            min_count=min_count,
+            limit_alphabet=limit_alphabet,
+            special_tokens=special_tokens,
+            continuing=continuing,
+            lower=lower,
+            strip_accents=strip_accents,
+            split_cjk=split_cjk,
+            clean_text=clean_text,
+            max_word_chars=max_word_chars,
+            prefix=prefix,
+            clean_up=clean_up,
+            unk_token=unk_token,
+            cls_token=cls_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            mask_token=mask_token,
+        )
+
+    @classmethod
+    def train_from_chunks(
+        cls,
+        chunks: str | Iterable[str],
+        *,
+        vocab_size: int = 30_000,
+        min_count: int = 2,
+        limit_alphabet: int | None = 1000,
+        special_tokens: Iterable[str] = SPECIAL_TOKENS,
+        continuing: Iterable[str] = (),
+        lower: bool = True,
+        strip_accents: bool | None = None,
+        split_cjk: bool = True,
+        clean_text: bool = True,
+        max_word_chars: int = 100,
+        prefix: str = "##",
+        clean_up: bool = True,
+        unk_token: str = "[UNK]",
+        cls_token: str | None = "[CLS]",
+        sep_token: str | None = "[SEP]",
+        pad_token: str | None = "[PAD]",
+        mask_token: str | None = "[MASK]",
+    ) -> WordPiece:
+        """Build the vocabulary of one text, as `minilm.tokenizers.word_piece.train.train` does.
+
+        Parameters
+        ----------
+        chunks : str or iterable of str
+            One text, or its pieces in order.
+        vocab_size : int
+            At most this many ids, unless the special tokens and the single characters are more.
+        min_count : int
+            Pairs that occur less often are not joined.
+        limit_alphabet : int or None
+            Keep this many characters, the most frequent ones.
+        special_tokens : iterable of str
+            They get the first ids. BERT's five are needed only where they are not given as None.
+        continuing : iterable of str
+            Characters whose ids inside words come first, in this order.
+        lower, strip_accents, split_cjk, clean_text, max_word_chars, prefix, clean_up
+        unk_token, cls_token, sep_token, pad_token, mask_token
+            As in the constructor.
+        """
+        return cls._train(
+            [chunks],
+            "text",
+            vocab_size=vocab_size,
+            min_count=min_count,
+            limit_alphabet=limit_alphabet,
+            special_tokens=special_tokens,
+            continuing=continuing,
+            lower=lower,
+            strip_accents=strip_accents,
+            split_cjk=split_cjk,
+            clean_text=clean_text,
+            max_word_chars=max_word_chars,
+            prefix=prefix,
+            clean_up=clean_up,
+            unk_token=unk_token,
+            cls_token=cls_token,
+            sep_token=sep_token,
+            pad_token=pad_token,
+            mask_token=mask_token,
+        )
 
     @classmethod
     def _train(cls, texts, source, **options):
-        from .train import train
-
         return train(cls, texts, source, **options)
 
     @classmethod
-    def load(cls, path) -> WordPiece:
+    def load(cls, path: PathLike) -> WordPiece:
         """Read a WordPiece tokenizer of Hugging Face's or our own making.
 
         Parameters
@@ -208,7 +316,7 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         """
         return hugging_face.load(cls, path)
 
-    def save_vocabulary(self, path) -> None:
+    def save_vocabulary(self, path: PathLike) -> None:
         """Write vocab.txt (into the folder `path`, or to that file): a token a line, the line's number its id."""
         hugging_face.save_vocabulary(self, path)
 
@@ -216,11 +324,11 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         """The content of the tokenizer's file: a tokenizer.json as Hugging Face's `tokenizers` reads and writes it."""
         return hugging_face.to_json(self)
 
-    def save(self, path) -> None:
+    def save(self, path: PathLike) -> None:
         """Write the tokenizer to a JSON file (or as tokenizer.json into the folder `path`), whole or not at all."""
         hugging_face.save(self, path)
 
-    def save_pretrained(self, folder) -> None:
+    def save_pretrained(self, folder: PathLike) -> None:
         """Write tokenizer.json, vocab.txt and tokenizer_config.json into a folder, as `transformers` reads them."""
         hugging_face.save_pretrained(self, folder)
 
@@ -237,14 +345,14 @@ class WordPiece(Pairs, Cutting, WithAddedTokens):
         return {**self.settings(), "vocabulary": list(self._vocabulary)}
 
     @classmethod
-    def _from_fields(cls, fields, *beside):
-        return hugging_face.from_fields(cls, fields, *beside)
+    def _from_fields(cls, fields, *folder_config):
+        return hugging_face.from_fields(cls, fields, *folder_config)
 
 
 def tidy(text: str) -> str:
     """A decoded token without the blank that English does not set, such as the one before a full stop."""
-    for spaced, wanted in TIDY:
-        text = text.replace(spaced, wanted)
+    for spaced, joined in TIDY:
+        text = text.replace(spaced, joined)
     return text
 
 

@@ -82,7 +82,7 @@ def train(
 
 def learn(counts, vocab_size, min_count, limit_alphabet, special, prefix, continuing=()) -> list[str]:
     """The vocabulary of words and their counts; the arguments are those of `train`."""
-    from ..bpe.learner import learned, learner, new_tokens  # not above: GPT-1's BPE cuts words by this package
+    from ..bpe.merge_state import learned, learner, new_tokens  # not above: GPT-1's BPE cuts words by this package
 
     characters = Counter()
     for word, count in counts.items():

@@ -72,11 +72,11 @@ AA43 AA4C AA7C AAB0 AAB2-AAB4 AAB7-AAB8 AABE-AABF AAC1 AAEC-AAED AAF6 ABE5 ABE8 
 
 def expand(ranges: str) -> frozenset[int]:
     """The code points of ranges written as hexadecimal numbers."""
-    found: set[int] = set()
+    codes: set[int] = set()
     for each in ranges.split():
         first, _, last = each.partition("-")
-        found.update(range(int(first, 16), int(last or first, 16) + 1))
-    return frozenset(found)
+        codes.update(range(int(first, 16), int(last or first, 16) + 1))
+    return frozenset(codes)
 
 
 SPACES = expand(WHITE_SPACE)

@@ -18,10 +18,10 @@ FAULTS = area(
      "    for (i64 n = threadIdx.x; n < N; n += blockDim.x) {\n"
      "        i64 t", f"{NUMBERS} -k weight"),
     ("cross-entropy: smoothing leaves out the target's class", "minilm/ops/cross_entropy/gpu.cu",
-     "REAL q = (v == t ? row.a : REAL(0)) + row.b * (weight ? weight[v] : REAL(1));\n"
-     "            dlogits[n * V + v] = row.factor",
-     "REAL q = v == t ? row.a : row.b * (weight ? weight[v] : REAL(1));\n"
-     "            dlogits[n * V + v] = row.factor", f"{AGREES} -k cross_entropy"),
+     "REAL q = (v == t ? row.a : REAL(0)) + row.b * (args.weight ? args.weight[v] : REAL(1));\n"
+     "            args.dlogits[n * V + v] = row.factor",
+     "REAL q = v == t ? row.a : row.b * (args.weight ? args.weight[v] : REAL(1));\n"
+     "            args.dlogits[n * V + v] = row.factor", f"{AGREES} -k cross_entropy"),
     ("negative sampling: += for atomicAdd", "minilm/ops/negative_sampling/gpu.cu", "else atomicAdd(x, by);", "else *x += by;",
      "tests/ops/test_gpu_sources.py -k atomic"),
     ("attention 2: causal, one key too few", "minilm/ops/attention/gpu.cu", "min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query",
@@ -53,15 +53,15 @@ FAULTS = area(
      "if (decoupled) p -= decay;", f"{AGREES} -k adam"),
     ("adam: a norm that is not finite is learned from", "minilm/ops/adam/gpu.cu", "    if (!isfinite(factor)) return;\n", "",
      "tests/training/test_cuda.py -k finite"),
-    ("crf: decode, ties to the later tag", "minilm/ops/crf/gpu.cu", "if (v[i] + transitions[i * K + j] > v[best]",
-     "if (v[i] + transitions[i * K + j] >= v[best]", f"{NUMBERS} -k tags"),
+    ("crf: decode, ties to the later tag", "minilm/ops/crf/gpu.cu", "if (v[i] + args.transitions[i * K + j] > v[best]",
+     "if (v[i] + args.transitions[i * K + j] >= v[best]", f"{NUMBERS} -k tags"),
     ("crf: a barrier is missing", "minilm/ops/crf/gpu.cu", "        __syncthreads();  // u is there, and before has been read\n",
      "", "tests/ops/test_gpu_sanitized.py -k crf"),
     ("lstm 2: rows that have ended go on", "minilm/ops/lstm/gpu.cu",
      "            if (part) h_now[n] = h_t;\n"
-     "            h[after * B",
+     "            args.h[after * B",
      "            h_now[n] = h_t;\n"
-     "            h[after * B", f"{AGREES} -k lstm"),
+     "            args.h[after * B", f"{AGREES} -k lstm"),
     ("layer norm: variance by one number less", "minilm/ops/cuda/normalise.h", "warp_sum(sum) / D + eps",
      "warp_sum(sum) / (D - 1) + eps", f"{AGREES} -k layer_norm"),
     ("sums of a block: the last warp is left out", "minilm/ops/cuda/minilm_cuda.h", "return warp_sum(lane() < blockDim.x / 32 ?",
@@ -73,5 +73,5 @@ FAULTS = area(
     ("sampling: of equal logits a later one", "minilm/ops/sampling/gpu.cu", "(x == least && v <= last)",
      "(x == least && v < last)", f"{NUMBERS} -k logits"),
     ("additive attention: masked keys are seen", "minilm/ops/additive_attention/gpu.cu",
-     "P[j] = shown(key_mask, b * Tk + j) ? sum : -INFINITE;", "P[j] = sum;", f"{AGREES} -k additive"),
+     "P[j] = shown(args.key_mask, b * Tk + j) ? sum : -INFINITE;", "P[j] = sum;", f"{AGREES} -k additive"),
 )  # fmt: skip

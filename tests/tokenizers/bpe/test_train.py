@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import learner, training
+from minilm.tokenizers.bpe import merge_state, training
 
 from .helpers import TEXT, cut, learnt
 
@@ -75,8 +75,8 @@ def test_room_for_the_state_grows(monkeypatch):
 
     grown = []
     monkeypatch.setattr(training, "learner", tight)
-    larger = learner.larger
-    monkeypatch.setattr(learner, "larger", lambda state: grown.append(1) or larger(state))
+    larger = merge_state.larger
+    monkeypatch.setattr(merge_state, "larger", lambda state: grown.append(1) or larger(state))
     assert ByteLevelBPE.train_from_chunks(TEXT * 5, vocab_size=600, min_frequency=0) == expected
     assert len(grown) > 3
 

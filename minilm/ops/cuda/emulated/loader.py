@@ -114,13 +114,13 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
 def launch(
     library: ctypes.CDLL, name: str, grid, block, arguments, shared: int = 0, order: str = "ascending", cooperative: bool = False
 ) -> None:
-    """Run a kernel. Arguments are NumPy arrays, NumPy numbers of the parameters' exact types, and None for a null pointer.
+    """Run a kernel. Arguments are NumPy arrays, NumPy numbers of the parameters' exact types, records for structs, None for null.
 
     In a cooperative launch all blocks are under way at once, so that one may wait for another.
     """
     signature = getattr(library, f"signature_{name}")
     signature.restype = ctypes.c_char_p
-    letters = signature().decode()
+    letters = re.findall(r"S\d+|.", signature().decode())
     if len(letters) != len(arguments):
         raise TypeError(f"{name} takes {len(letters)} arguments, got {len(arguments)}")
     values = [_value(name, number, a, letter) for number, (a, letter) in enumerate(zip(arguments, letters, strict=True))]
@@ -140,6 +140,11 @@ def _value(kernel: str, number: int, argument, letter: str):
         if not isinstance(argument, np.ndarray):
             raise TypeError(f"{kernel}: argument {number} must be an array, got {type(argument).__name__}")
         return ctypes.c_void_p(argument.ctypes.data)
+    if letter.startswith("S"):
+        size = int(letter[1:])
+        if not isinstance(argument, np.ndarray) or argument.dtype.names is None or argument.nbytes != size:
+            raise TypeError(f"{kernel}: argument {number} must be a struct of {size} bytes")
+        return (ctypes.c_char * size).from_buffer_copy(argument.tobytes())
     wanted = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
     if not isinstance(argument, np.generic) or str(argument.dtype) not in wanted:
         came = argument.dtype if isinstance(argument, np.generic) else type(argument).__name__

@@ -42,7 +42,7 @@ class Function:
             if np.prod(grid) > at_once:
                 raise RuntimeError(f"{self.name}: too many blocks in cooperative launch: {grid}, at once {at_once}")
         for array in arguments:
-            if isinstance(array, np.ndarray):
+            if isinstance(array, np.ndarray) and array.dtype.names is None:  # a record goes by value
                 raise TypeError(f"{self.name}: an array of the host")
         plain = [a._memory if isinstance(a, ndarray) else a for a in arguments]
         perform(lambda: self._launch(grid, block, plain, shared_mem))

@@ -101,16 +101,18 @@ using std::sqrt;
 using std::tanh;
 
 namespace shim {
-// One letter a parameter, so that Python can check what it passes: P pointer, f, d, i (32 bits), q (64 bits).
-template <class X> constexpr char letter() {
-    if (std::is_pointer_v<X>) return 'P';
-    if (std::is_same_v<X, float>) return 'f';
-    if (std::is_same_v<X, double>) return 'd';
-    return sizeof(X) == 8 ? 'q' : sizeof(X) == 4 ? 'i' : '?';
+// One letter a parameter, so that Python can check what it passes: P pointer, f, d, i (32 bits), q (64 bits), and for a struct S with
+// its size in bytes.
+template <class X> std::string letter() {
+    if (std::is_class_v<X>) return "S" + std::to_string(sizeof(X));
+    if (std::is_pointer_v<X>) return "P";
+    if (std::is_same_v<X, float>) return "f";
+    if (std::is_same_v<X, double>) return "d";
+    return sizeof(X) == 8 ? "q" : sizeof(X) == 4 ? "i" : "?";
 }
 template <class... A> const char* signature(void (*)(A...)) {
-    static const char letters[] = {letter<A>()..., 0};
-    return letters;
+    static const std::string letters = (std::string() + ... + letter<A>());
+    return letters.c_str();
 }
 template <class... A, std::size_t... I> void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
     kernel(*static_cast<std::remove_cv_t<A>*>(arguments[I])...);

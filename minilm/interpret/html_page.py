@@ -1,0 +1,129 @@
+"""The explanation as one HTML file that needs nothing else: style, script and numbers are inside, and no request is made.
+
+The script gets its numbers as JSON in an element of its own, in which every ``<``, ``>`` and ``&`` is written as an escape: no
+token, not even ``</script>``, ends it. It puts texts on the page as text, never as markup. A Content-Security-Policy forbids the
+page every request whatsoever.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import importlib.resources
+import json
+import os
+import re
+
+import numpy as np
+
+from minilm.files import written_whole
+from minilm.interpret.explanation import Explanation, _plain
+from minilm.typing import PathLike
+
+__all__ = ["page", "write_page"]
+
+# Characters that turn the direction of the text around them: what is read would not be what is there.
+DIRECTIONS = {code: f"[U+{code:04X}]" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
+MOST_UNITS = 512  # of a layer: more rows than a map has pixels
+SECTIONS = (
+    ("surprisal", "Surprisal"),
+    ("attribution", "Attribution"),
+    ("attention", "Attention"),
+    ("rollout", "Attention rollout"),
+    ("traces", "Gates and cells"),
+    ("lens", "Logit lens"),
+    ("neighbours", "Nearest tokens"),
+)
+
+
+def page(explanation: Explanation) -> str:
+    """The HTML of an explanation."""
+    resources = importlib.resources.files("minilm.interpret")
+    style, script, body = (resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
+    title = _shown(" ".join(explanation.text.split()))
+    title = title if len(title) <= 60 else f"{title[:59]}…"
+    links = "".join(f'<a href="#{name}">{label}</a>' for name, label in SECTIONS)
+    values = {
+        "title": html.escape(f"minilm explain: {title}"),
+        "style": style,
+        "script": script,
+        "model": html.escape(_shown(explanation.model)),
+        "links": links,
+        "data": _inside_script(_data(explanation)),
+    }
+    return re.sub("@@([a-z]+)@@", lambda place: values[place[1]], body)  # one pass: what is put in is not looked at again
+
+
+def write_page(explanation: Explanation, path: PathLike) -> None:
+    """Write the page to a file, whole or not at all."""
+    text = page(explanation)
+    with written_whole(os.fspath(path)) as file:
+        file.write(text.encode("utf-8", "replace"))
+
+
+def _shown(text: str) -> str:
+    """A text whose characters of direction are seen, and turn nothing around."""
+    return text.translate(DIRECTIONS)
+
+
+def _inside_script(data: dict) -> str:
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _data(explanation: Explanation) -> dict:
+    """What the script reads. Maps are bytes in base64, each with the numbers that 0 and 255 stand for."""
+    surprisal, near = explanation.surprisal, explanation.neighbours
+    return {
+        "text": _shown(explanation.text),
+        "causal": explanation.causal,
+        "ids": explanation.ids.tolist(),
+        "tokens": [_shown(token) for token in explanation.tokens],
+        "spellings": {str(id): _shown(text) for id, text in explanation.spellings.items()},
+        "surprisal": {
+            **_plain(surprisal._asdict()),
+            "total": _plain(surprisal.total),
+            "mean": _plain(surprisal.mean),
+            "perplexity": _plain(surprisal.perplexity),
+        },
+        "methods": [
+            {"name": name, **_plain(each._asdict())}
+            for name, each in (
+                ("integrated gradients", explanation.integrated_gradients),
+                ("gradient × input", explanation.gradient_x_input),
+            )
+        ],
+        "attention": None if explanation.attention is None else _bytes(explanation.attention, 0, 1),
+        "rollout": None if explanation.rollout is None else _bytes(explanation.rollout, 0, 1),
+        "traces": _traces(explanation.traces),
+        "lens": None if explanation.lens is None else _plain(explanation.lens._asdict()),
+        "neighbours": {str(id): _plain(each) for id, each in near.items()},
+        "lacks": explanation.lacks,
+    }
+
+
+def _traces(traces) -> dict | None:
+    if traces is None:
+        return None
+    first = next(iter(traces.values.values()))  # (L, T, H)
+    moving = traces.values.get("cell c", traces.values["state h"])  # (L, T, H)
+    most = np.argsort(-moving.std(axis=1), axis=1, kind="stable")[:, :MOST_UNITS]  # (L, H')
+    shown = np.sort(most, axis=1)
+    maps = {}
+    for name, value in traces.values.items():
+        value = np.take_along_axis(value, shown[:, None], axis=2)  # (L, T, H')
+        high = 1.0 if name not in ("cell c",) else max(1.0, float(np.abs(value).max()))
+        maps[name] = _bytes(value.transpose(0, 2, 1), 0.0 if "gate" in name else -high, high)  # (L, H', T)
+    return {
+        "maps": maps,
+        "units": shown.tolist(),
+        "of": first.shape[2],
+        "shut": {name: _plain(each.mean(axis=1)) for name, each in traces.shut.items()},
+        "open": {name: _plain(each.mean(axis=1)) for name, each in traces.open.items()},
+    }
+
+
+def _bytes(array: np.ndarray, low: float, high: float) -> dict:
+    scaled = np.clip((array.astype(np.float64) - low) / (high - low), 0, 1)
+    levels = np.rint(255 * scaled).astype(np.uint8)
+    return {"shape": list(array.shape), "low": low, "high": high, "data": base64.b64encode(levels.tobytes()).decode()}

@@ -1,0 +1,58 @@
+"""Rotary positions on the CPU: a token's row of the tables is read once for all its heads."""
+
+from __future__ import annotations
+
+from minilm import devices
+from minilm.compiled.jit import jit
+from minilm.ops.rotary.spec import Saved
+from minilm.ops.workspace import empty
+
+WORTH = 2**16  # numbers worth a thread
+
+
+@jit
+def _turn(start, stop, x, cos, sin, positions, interleaved, sign, y):
+    # tokens [start, stop) of x, y (N, H, K); cos, sin (P, R/2); positions (N,)
+    half, K = cos.shape[1], x.shape[2]
+    for n in range(start, stop):
+        p = positions[n]
+        c, s = cos[p], sin[p]
+        for h in range(x.shape[1]):
+            row, out = x[n, h], y[n, h]
+            if interleaved:
+                for r in range(half):
+                    a, b = row[2 * r], row[2 * r + 1]
+                    out[2 * r] = a * c[r] - b * (sign * s[r])
+                    out[2 * r + 1] = a * (sign * s[r]) + b * c[r]
+            else:
+                for r in range(half):
+                    a, b = row[r], row[r + half]
+                    out[r] = a * c[r] - b * (sign * s[r])
+                    out[r + half] = a * (sign * s[r]) + b * c[r]
+            for k in range(2 * half, K):
+                out[k] = row[k]
+
+
+def _turned(x, cos, sin, positions, interleaved, sign):
+    """x (B, T, H, K) turned forwards (sign 1) or back (-1)."""
+    B, T, H, K = x.shape
+    y = empty(x.shape, x.dtype)  # (B, T, H, K)
+    places = _places(B, T) if positions is None else positions.reshape(-1)  # (N,)
+    arguments = (x.reshape(B * T, H, K), cos, sin, places, interleaved, x.dtype.type(sign), y.reshape(B * T, H, K))
+    devices.parallel(_turn, B * T, *arguments, grain=max(1, WORTH // max(1, H * K)))
+    return y
+
+
+def _places(B, T):
+    """0, 1, ..., T - 1 for each of B texts, (B T,)."""
+    places = empty((B, T), "int64")
+    places[...] = range(T)
+    return places.reshape(-1)
+
+
+def forward(x, cos, sin, positions=None, *, interleaved=False):
+    return _turned(x, cos, sin, positions, interleaved, 1), Saved(cos, sin, positions, interleaved, x.shape)
+
+
+def backward(dy, saved):
+    return _turned(dy, saved.cos, saved.sin, saved.positions, saved.interleaved, -1)

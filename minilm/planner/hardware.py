@@ -1,0 +1,277 @@
+"""What this machine can do: six rates, measured in a few seconds and kept.
+
+Everything that training does is one of these: products of matrices, passes over memory, exponential functions, the steps of a
+recurrent layer, and calls, of which each costs some microseconds whatever it does. Each rate is the median of short runs of
+minilm's own ops, so that it holds what they lose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import glob
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+import minilm
+from minilm import devices
+from minilm.files import cache_folder, read_json, written_whole
+from minilm.ops import checks
+from minilm.typing import PathLike
+
+__all__ = ["Machine", "machine"]
+
+LARGE, SMALL = (1024, 512, 512), (128, 64, 64)  # rows, inputs and outputs of the products
+RECURRENT = {"T": 32, "B": 32, "D": 128, "H": 128}
+STREAM = 1 << 24  # numbers in each buffer of the pass over memory: beyond every cache
+CLASSES = (512, 1000)  # rows and classes of the softmax
+SCALARS = 40_000  # words of the text that word2vec is timed on
+SECONDS = 0.25  # for each rate
+FILE = "machine.json"
+BUSY = 0.1  # part of the time that a measurement may wait for the processor
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """Rates of a machine.
+
+    Parameters
+    ----------
+    matmul : float
+        Operations a second of large products of matrices; an addition and a multiplication are two.
+    recurrent : float
+        The same of an LSTM layer, its gates included.
+    bandwidth : float
+        Bytes a second of a pass over memory that reads and writes.
+    exponentials : float
+        Numbers a second through softmax and cross-entropy.
+    call : float
+        Seconds that an op takes however little it does.
+    questions : float
+        Dot products of word2vec a second, by one thread, for vectors of 64 numbers.
+    threads : int
+    memory : int
+        Bytes of main memory.
+    name : str
+    measured : str
+        When, or where the numbers come from.
+    """
+
+    matmul: float
+    recurrent: float
+    bandwidth: float
+    exponentials: float
+    call: float
+    questions: float
+    threads: int
+    memory: int
+    name: str = ""
+    measured: str = ""
+
+    def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type in ("float", "int"):
+                checks.number(field.name, value, 0, float("inf"), low_open=True, high_open=True)
+            elif not isinstance(value, str):
+                raise TypeError(f"{field.name} must be a text, got {value!r}")
+
+    def summary(self) -> str:
+        """In one line."""
+        return (
+            f"{self.matmul / 1e9:.0f} GFLOP/s in matrix products, {self.recurrent / 1e9:.0f} in an LSTM, "
+            f"{self.bandwidth / 1e9:.1f} GB/s, {self.exponentials / 1e6:.0f} M exponentials/s, {self.call * 1e6:.0f} µs a call, "
+            f"{self.threads} threads, {self.memory / 2**30:.1f} GiB of memory"
+        )
+
+    def save(self, path: PathLike) -> None:
+        """Write the numbers as JSON."""
+        with written_whole(path) as file:
+            file.write((json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: PathLike) -> Machine:
+        """Read what `save` wrote, or what somebody wrote by hand; ValueError says what is missing or wrong."""
+        fields = {key: value for key, value in read_json(path).items() if key not in ("minilm_version", "node")}
+        known = {field.name: field for field in dataclasses.fields(cls)}
+        problems = [f"unknown {key}" for key in fields if key not in known]
+        problems += [f"missing {key}" for key, f in known.items() if f.default is dataclasses.MISSING and key not in fields]
+        if problems:
+            raise ValueError(f"{os.fspath(path)}: {'; '.join(problems)}; wanted the numbers of a machine: {', '.join(known)}")
+        try:
+            return cls(**fields)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+    @classmethod
+    def measure(cls) -> Machine:
+        """Time this machine; some seconds."""
+        from minilm.ops import adam, cross_entropy, linear, lstm, negative_sampling
+
+        rng = np.random.default_rng(0)
+
+        def drawn(*shape):
+            return rng.standard_normal(shape).astype(np.float32)
+
+        workspace = minilm.Workspace()
+        N, D, O = LARGE
+        x, W = drawn(N, D), drawn(O, D)
+
+        def multiply():  # by the product that models run on, not by BLAS, which has threads of its own
+            with workspace.step():
+                linear.forward(x, W)
+
+        product = _seconds(multiply)
+
+        T, B, D, H = RECURRENT.values()
+        arguments = [
+            drawn(T, B, D),
+            drawn(B, H),
+            drawn(B, H),
+            drawn(4 * H, D) / 11,
+            drawn(4 * H, H) / 11,
+            drawn(4 * H),
+            drawn(4 * H),
+        ]
+        dy = drawn(T, B, H)
+
+        def recurrent():
+            with workspace.step():
+                _, saved = lstm.forward(*arguments)
+                lstm.backward(dy, saved)
+
+        layer = _seconds(recurrent)
+        buffers = [np.zeros(STREAM, np.float32) for _ in range(4)]
+        stream = _seconds(lambda: adam.step(*buffers, step=1, lr=0.0, clear=True))
+        logits, targets = drawn(*CLASSES), rng.integers(0, CLASSES[1], CLASSES[0])
+
+        def softmax():
+            with workspace.step():
+                cross_entropy.forward(logits, targets)
+
+        classes = _seconds(softmax)
+        small, weights = drawn(1, 8), drawn(8, 8)
+        call = _seconds(lambda: [linear.forward(small, weights) for _ in range(100)]) / 100
+        vectors = [drawn(1000, 64) / 64 for _ in range(2)]
+        text, starts = rng.integers(0, 1000, SCALARS), np.arange(0, SCALARS + 1, 20)
+        ones, identity = np.ones(1000), np.arange(1000)
+        options = {"cbow": False, "window": 1, "negatives": 5, "lr": 1e-3, "lr_end": 1e-3, "seed": 0}
+        result = negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options)
+        words = _seconds(lambda: negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options))
+        return cls(
+            matmul=2 * N * LARGE[1] * O / product,
+            recurrent=3 * 2 * T * B * 4 * H * (D + H) / layer,
+            bandwidth=4 * 8 * STREAM / stream,  # param, m, v and gradient, read and written
+            exponentials=CLASSES[0] * CLASSES[1] / classes,
+            call=call,
+            questions=result.predictions * 6 / words,
+            threads=devices.threads(),
+            memory=_memory(),
+            name=_processor(),
+            measured=time.strftime("%Y-%m-%d"),
+        )
+
+
+def _seconds(run) -> float:
+    """The median of several runs, after one that compiles and warms up."""
+    run()
+    times, end = [], time.perf_counter() + SECONDS
+    while time.perf_counter() < end or len(times) < 3:
+        begin = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - begin)
+    return float(np.median(times))
+
+
+def _memory() -> int:
+    """Bytes of main memory, or of what this process's group may have, if that is less."""
+    try:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return 8 * 2**30
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            with open(path) as file:
+                limit = file.read().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+class _Contention:
+    """Inside this block, what part of the time in which this process could have run it waited for a processor."""
+
+    def __enter__(self):
+        self._before = self._times()
+        return self
+
+    def __exit__(self, *_):
+        (ran, waited), (ran_before, waited_before) = self._times(), self._before
+        self.share = (waited - waited_before) / max(1, ran - ran_before + waited - waited_before)
+
+    @staticmethod
+    def _times() -> tuple[int, int]:
+        """Nanoseconds that the threads have run, and waited to run; zeros where the system does not say."""
+        times = []
+        for path in glob.glob("/proc/self/task/*/schedstat"):
+            with contextlib.suppress(OSError), open(path) as file:  # a thread may have ended
+                times.append([int(number) for number in file.read().split()[:2]])
+        return (sum(ran for ran, _ in times), sum(waited for _, waited in times)) if times else (0, 0)
+
+
+def machine(again: bool = False, note: Callable[[], None] | None = None) -> tuple[Machine, bool]:
+    """This machine's rates, and whether they were measured just now. Kept ones are good for one processor, threads and version.
+
+    Rates of a machine that was busy with other work are not kept, and ``measured`` says so.
+
+    Parameters
+    ----------
+    again : bool
+        Measure, whatever is kept.
+    note : callable, optional
+        Called before a measurement.
+    """
+    path = cache_folder(FILE)
+    key = {"minilm_version": minilm.__version__, "node": platform.node()}
+    if not again:
+        try:
+            kept = read_json(path)
+            result = Machine.load(path)
+        except (OSError, ValueError):
+            pass
+        else:
+            same = all(kept.get(name) == value for name, value in key.items())
+            if same and result.threads == devices.threads() and result.name == _processor():
+                return result, False
+    if note is not None:
+        note()
+    with _Contention() as contention:
+        result = Machine.measure()
+    if contention.share > BUSY:
+        measured = f"{result.measured} beside other work, which took {contention.share:.0%} of the time: not kept"
+        return dataclasses.replace(result, measured=measured), True
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with written_whole(path) as file:
+            file.write((json.dumps({**dataclasses.asdict(result), **key}, indent=2) + "\n").encode())
+    except OSError:  # a folder that cannot be written: measure again next time
+        pass
+    return result, True

@@ -1,0 +1,88 @@
+"""Text to ids and places: between the class and the kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..base import check_text
+from ..character import code_points
+from ..cuts import safe_cut
+from .basic import after_blanks
+
+
+class Cutting:
+    """The part of `WordPiece` that cuts texts."""
+
+    def basic_tokens(self, text: str) -> list[str]:
+        """The words of a text, normalised, as they are before they are cut into pieces; special tokens are not looked for."""
+        check_text(text)
+        tokens = []
+        for out, size, _, _ in self._basic.words(code_points(text)):
+            tokens += np.asarray(out[:size], "<u4").tobytes().decode("utf-32-le").split(" ") if size else []
+        return tokens
+
+    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+        """Encode a text, with the place in it that each token comes from.
+
+        Returns
+        -------
+        ids : ndarray, shape (T,), int32
+            As `encode` gives them.
+        offsets : ndarray, shape (T, 2), int64
+            ``text[begin:end]`` of each token, in code points of the text as it was given, accents and capitals included.
+
+        Notes
+        -----
+        These are BertTokenizerFast's offsets, with one exception: in a word in which accents are stripped beside marks of
+        category Mc in non-canonical order, they may point some marks further along in the word.
+        """
+        ids, offsets, _ = self._places(text)
+        return ids, offsets
+
+    def _places(self, text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Ids (T,), offsets (T, 2), and the number of the word that each token is part of (T,)."""
+        check_text(text)
+        code_points(text)  # a lone surrogate is an error with its position in the whole text
+        parts, words = [(np.empty(0, np.int32), np.empty((0, 2), np.int64), np.empty(0, np.int64))], 0
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append((np.array([token], np.int32), np.array([[begin, end]]), np.array([words])))
+                words += 1
+                continue
+            for token, out, size, source, at in self._basic.cut(code_points(text[begin:end]), self._added.normalized):
+                if token >= 0:
+                    place = np.array([[source[0], source[1] + 1]], np.int64) + begin  # (1, 2)
+                    parts.append((np.array([token], np.int32), place, np.array([words])))
+                    words += 1
+                    continue
+                ids, first, last, word, count = self._match(out, size, places=True)
+                offsets = np.stack([source[first], source[last] + 1], axis=1).astype(np.int64) + (begin + at)  # (t, 2)
+                parts.append((ids, offsets, word + words))
+                words += count
+        ids, offsets, numbers = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return ids, offsets, numbers
+
+    def _encode(self, text, start, source):
+        codes = code_points(text, start, source)  # (T,)
+        parts = []
+        for begin, end, token in self._added.raw.segments(text):
+            if token >= 0:
+                parts.append(np.array([token], np.int32))
+                continue
+            for token, out, size, *_ in self._basic.cut(codes[begin:end], self._added.normalized):
+                parts.append(np.array([token], np.int32) if token >= 0 else self._match(out, size)[0])
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
+
+    def _safe_cut(self, text):
+        return safe_cut(text, after_blanks, lambda part: self._basic.touched(part, self._added), self._added.margin)
+
+    def _match(self, out: np.ndarray, size: int, places: bool = False):
+        """Ids (t,) of the words in `out`; with `places` also the first and last character and the word of each, and the words."""
+        from . import kernels
+
+        ids = np.empty(size, np.int32)
+        first, last, word = (np.empty(size if places else 0, np.int32) for _ in range(3))
+        count, words = kernels.match(
+            out, size, self._trie, self._ids[self.unk_token], self.max_word_chars, ids, first, last, word, places
+        )
+        return ids[:count].copy(), first[:count], last[:count], word[:count], words

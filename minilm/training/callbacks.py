@@ -1,0 +1,201 @@
+"""What goes on between two steps of a run, each thing a callback: validation, the log, the progress bar, signals, checkpoints.
+
+`minilm.training.Trainer` has them in this order. `Stop`, by which `Signals` works, is also used alone, where a piece of work must
+not be cut in two.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+from minilm.training.loop import Callback
+
+__all__ = ["SIGNALS", "Bar", "Checkpoints", "Rows", "Signals", "Stop", "Stopped", "Validation"]
+
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None]
+
+
+class Validation(Callback):
+    """Validates now and then.
+
+    Parameters
+    ----------
+    every : int, optional
+        Steps between validations.
+    seconds : float, optional
+        Validate also when so much time has gone by.
+    """
+
+    def __init__(self, every: int | None, seconds: float | None):
+        self._every, self._seconds = every, seconds
+
+    def on_train_begin(self, loop):
+        self._last = loop.state.seconds
+
+    def on_step_end(self, loop):
+        if loop.ending or not self._due(loop):
+            return
+        loop.validate()
+        loop.tick()
+        self._last = loop.state.seconds
+
+    def _due(self, loop) -> bool:
+        if self._every is not None and loop.state.step % self._every == 0:
+            return True
+        return self._seconds is not None and loop.state.seconds - self._last >= self._seconds
+
+
+class Rows(Callback):
+    """Writes a row of log.csv every so many steps, after a validation, and when training ends."""
+
+    def __init__(self, every: int):
+        self._every = every
+        self._validation_loss: float | None = None
+
+    def on_train_begin(self, loop):
+        self._seconds, self._tokens = loop.state.seconds, loop.state.tokens
+
+    def on_step_begin(self, loop):
+        self._validation_loss = None
+
+    def on_validation_end(self, loop, evaluation):
+        self._validation_loss = evaluation.loss
+
+    def on_step_end(self, loop):
+        validated, state = self._validation_loss is not None, loop.state
+        if validated or loop.ending or state.step % self._every == 0:
+            rate = (state.tokens - self._tokens) / max(loop.stepped - self._seconds, 1e-9)
+            loop.row(loop.lr, loop.gradient_norm, rate, self._validation_loss)
+            self._seconds, self._tokens = loop.clock.seconds, state.tokens
+
+
+class Bar(Callback):
+    """Shows how far training is on a `minilm.training.log.Progress`, which stays open."""
+
+    def __init__(self, shown):
+        self._shown = shown
+
+    def on_train_begin(self, loop):
+        self._seconds, self._tokens = loop.state.seconds, loop.state.tokens
+
+    def on_step_end(self, loop):
+        now, state = loop.stepped - self._seconds, loop.state
+        if self._shown.due(now):
+            note = f", validation {state.validation['loss']:.3f}" if state.validation else ""
+            self._shown.update(now, loop.progress(), state.step, loop.loss, state.tokens - self._tokens, note)
+
+
+class Checkpoints(Callback):
+    """Writes checkpoints: every so many steps or seconds, and when training ends."""
+
+    def __init__(self, every: int | None, seconds: float | None):
+        self._every, self._seconds = every, seconds
+
+    def on_train_begin(self, loop):
+        self._last = loop.state.seconds
+
+    def on_step_end(self, loop):
+        if not loop.ending and self.due(loop):
+            loop.save()
+            self._last = loop.clock.seconds
+
+    def due(self, loop) -> bool:
+        """Whether it is time for one."""
+        if self._every is not None and loop.state.step % self._every == 0:
+            return True
+        return self._seconds is not None and loop.stepped - self._last >= self._seconds
+
+    def on_train_end(self, loop):
+        if not loop.state.finished:
+            loop.state.finished = loop.finished()
+            loop.save()
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was stopped by a signal, after a checkpoint was written.
+
+    Attributes
+    ----------
+    folder : str
+    step : int
+    signal : int
+    """
+
+    def __init__(self, folder: str, step: int, number: int):
+        super().__init__(f"stopped at step {step:,}")
+        self.folder, self.step, self.signal = folder, step, number
+
+
+class Stop:
+    """Inside this block the first of `SIGNALS` sets ``signal``; a second one ends the program as usual.
+
+    SIGTERM asks a process to end, and SIGHUP says that its terminal has gone: a closed window, or a connection that broke. Who
+    wants training to go on then starts it under nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set
+    handlers: elsewhere nothing is changed.
+    """
+
+    def __init__(self):
+        self.signal: int | None = None
+        self._before: dict = {}
+
+    def __enter__(self) -> Stop:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if number != HANGUP or signal.getsignal(number) != signal.SIG_IGN:
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame) -> None:
+        self.signal = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self._before = {}
+
+    def __exit__(self, *_) -> None:
+        self._restore()
+
+    def act(self) -> None:
+        """After the block: do what the signal that came in it does outside, if one came."""
+        if self.signal is not None:
+            signal.raise_signal(self.signal)
+
+
+class Signals(Callback):
+    """Ctrl-C and requests to end while a run trains: the step is finished, and then training ends.
+
+    From `on_train_end` on a signal does what it does outside; callbacks that come before this one are still shielded there.
+
+    Attributes
+    ----------
+    signal : int or None
+        The signal that came.
+    stopped : bool
+        Whether it ended training before its time.
+    """
+
+    def __init__(self):
+        self._stop = Stop()
+        self.stopped = False
+
+    @property
+    def signal(self) -> int | None:
+        return self._stop.signal
+
+    def on_train_begin(self, loop):
+        self._stop.__enter__()
+
+    def on_step_end(self, loop):
+        if self.signal is not None and not loop.ending:
+            self.stopped = True
+            loop.stop()
+
+    def on_train_end(self, loop):
+        self.close()
+
+    def close(self):
+        self._stop.__exit__()

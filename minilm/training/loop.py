@@ -1,0 +1,299 @@
+"""The training loop, and the events that it sends to callbacks.
+
+All training in minilm is this loop::
+
+    for batch in batches:
+        loss = step(batch)
+
+`Loop` is the loop itself, for any model that keeps the protocol of `minilm.training.Trainable`. `minilm.training.Trainer` is the
+one of language models, which keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and
+of ``Sequential.fit``. What is done between two steps (validation, the log, the progress bar, checkpoints, signals) is each a
+small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from minilm import devices
+from minilm.ops.workspace import Workspace
+from minilm.optimizers import Optimizer, WeightAverage
+from minilm.random import Key
+from minilm.training.device import Unread, uploader
+from minilm.training.divergence import check_step
+from minilm.training.protocol import Trainable
+from minilm.training.state import Budget, LoopState, Stopwatch
+
+__all__ = ["Callback", "Loop", "forward_backward", "quiet"]
+
+
+class Callback:
+    """What watches a training loop: each method is called at its time, and does nothing unless it is overridden.
+
+    A method may look at the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the
+    step with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. The callbacks that a loop is given are
+    called before those of its own, in their order: a stop that they ask for is in the log and the checkpoint of that step.
+
+    Examples
+    --------
+    Keep the losses, and end training when the first is halved:
+
+    >>> import numpy as np
+    >>> from minilm import data, models, optimizers, training
+    >>> class Halved(training.Callback):
+    ...     def on_train_begin(self, loop):
+    ...         self.losses = []
+    ...
+    ...     def on_step_end(self, loop):
+    ...         self.losses.append(loop.loss)
+    ...         if self.losses[-1] < self.losses[0] / 2:
+    ...             loop.stop()
+    >>> tokens = np.arange(1000) % 7
+    >>> model = models.RNNLanguageModel(models.RNNLanguageModelConfig(7, hidden_size=16), seed=0)
+    >>> batches = data.batches(tokens, batch=4, time=10, seed=0)
+    >>> halved = Halved()
+    >>> loop = training.Loop(model, optimizers.Adam(model.parameters, lr=0.03), batches, steps=500, callbacks=[halved])
+    >>> loop.run()
+    >>> len(halved.losses) == loop.state.step < 100
+    True
+
+    ``training.train(config, callbacks=[...])`` takes them too.
+    """
+
+    def on_train_begin(self, loop: Loop) -> None:
+        """Before the first step, kernels having been compiled."""
+
+    def on_step_begin(self, loop: Loop) -> None:
+        """Before each step; ``loop.lr``, its learning rate, may be changed here."""
+
+    def on_step_end(self, loop: Loop) -> None:
+        """After each step. ``loop.loss`` is the loss before it; on a GPU to look at that is to wait for the GPU."""
+
+    def on_validation_end(self, loop: Loop, evaluation: Any) -> None:
+        """After each validation, the last one, which follows `on_train_end`, among them.
+
+        `evaluation` is a `minilm.training.Evaluation`; of a recipe it is the main metric, a number; of ``Sequential.fit`` a dict.
+        """
+
+    def on_checkpoint(self, loop: Loop) -> None:
+        """After each checkpoint of training: the folder holds it."""
+
+    def on_train_end(self, loop: Loop) -> None:
+        """After the last step, also where a callback or a signal asked for the stop; not where something was raised."""
+
+    def close(self) -> None:
+        """Let go of what was taken, however training ended."""
+
+
+class Loop:
+    """The training loop.
+
+    Parameters
+    ----------
+    model : Trainable
+        See `minilm.training.protocol`.
+    optimizer : Optimizer
+        Of the model's parameters, or of some of them.
+    batches : iterable of tuples of arrays
+        Each what the model's ``forward`` takes, on the host.
+    steps : int, optional
+    minutes : float, optional
+        When to stop, if the batches do not end before.
+    schedule : callable, optional
+        The learning rate by the part of the budget that is used up, in [0, 1), see `minilm.optimizers.schedules`; needs one.
+        Without it the rate is the optimizer's.
+    average : WeightAverage, optional
+        Takes in the weights after each step.
+    seed : int
+        Of dropout: the key of a step is ``Key(seed, step)``.
+    callbacks : iterable of Callback
+    state : LoopState, optional
+        How far training has come: where it goes on from.
+
+    Attributes
+    ----------
+    model, optimizer, average, state
+    lr : float
+        Of the step that is taken, or that was.
+    ending : bool
+        Whether that step is known to be the last.
+    clock : Stopwatch
+    stepped : float
+        What the clock showed when the last step ended.
+    """
+
+    def __init__(
+        self,
+        model: Trainable,
+        optimizer: Optimizer,
+        batches: Iterable[tuple],
+        *,
+        steps: int | None = None,
+        minutes: float | None = None,
+        schedule: Callable[[float], float] | None = None,
+        average: WeightAverage | None = None,
+        seed: int = 0,
+        callbacks: Iterable[Callback] = (),
+        state: Any = None,
+    ):
+        if schedule is not None and steps is None and minutes is None:
+            raise ValueError("a schedule needs to know when training will end: give steps or minutes")
+        self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
+        self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
+        self.callbacks: list[Callback] = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
+        self.state = LoopState() if state is None else state
+        self.lr: float = optimizer.lr
+        self.ending = False
+        self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
+        self.workspace = Workspace()
+        self._upload, self._unread = uploader(model.device), Unread(model.device)
+        self._loss, self._norm = math.nan, None
+        self._watching = self.callbacks
+
+    # --- the loop -----------------------------------------------------------------------------------------------------
+
+    def run(self, *callbacks: Callback) -> None:
+        """Train until the batches, or the steps, are used up, or somebody asks for a stop.
+
+        Parameters
+        ----------
+        *callbacks : Callback
+            More of them, which are called after those that the loop was made with.
+
+        Raises
+        ------
+        NonFiniteError
+            The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
+        """
+        self._watching = [*self.callbacks, *callbacks]
+        self.clock, self.ending = Stopwatch(self.state.seconds), False
+        with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
+            for callback in self._watching:
+                closing.callback(callback.close)
+            batches = closing.enter_context(contextlib.closing(self.stream()))
+            self.notify("on_train_begin")
+            for batch in batches:
+                self.notify("on_step_begin")
+                with quiet():
+                    loss, norm = self.step(batch)
+                self.count(loss, norm)
+                self.notify("on_step_end")
+            self.notify("on_train_end")
+
+    def stream(self) -> Generator[tuple]:
+        """The batches to train on, until the budget is used up."""
+        batches = self.source()
+        while not (self.ending or self.finished()):
+            self.lr = self.rate()
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield batch
+            self.tick()
+
+    def source(self) -> Iterator[tuple]:
+        """The batches from the next step on."""
+        return iter(self.batches)
+
+    def rate(self) -> float:
+        """The learning rate of the next step: that of its middle, where steps are counted."""
+        if self.schedule is None:
+            return self.optimizer.lr
+        return self.schedule(self.budget.done(self.state.step + 0.5, self.state.seconds))
+
+    def step(self, batch: tuple) -> tuple[Any, Any]:
+        """One step on a batch: its loss, and the norm of its gradients or None; both on the GPU where the model is."""
+        with self.workspace.step():
+            loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
+        if not devices.on_gpu(loss):
+            self.check(self.state.step, loss, None)  # before it is learned from
+        norm = self.optimizer.step(self.lr)
+        if self.average is not None:
+            self.average.update()
+        return loss, norm
+
+    def count(self, loss, norm) -> None:
+        """Take note of a step that was taken."""
+        self._unread.add(self.state.step, loss, norm)
+        self.state.step += 1
+        self.tick()
+        self.stepped, self.ending = self.state.seconds, self.ending or self.finished()
+        if self._unread.due:
+            self.read()
+
+    def finished(self) -> bool:
+        """Whether the budget is used up."""
+        return self.budget.done(self.state.step, self.state.seconds) >= 1
+
+    def progress(self) -> float:
+        """The part of the budget that is used up, in [0, 1]."""
+        return min(1.0, self.budget.done(self.state.step, self.state.seconds))
+
+    def tick(self) -> None:
+        """Bring the seconds of the state up to date."""
+        self.state.seconds = self.clock.seconds
+
+    # --- for callbacks ------------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End training: after this step, or before the next one."""
+        self.ending = True
+
+    def notify(self, event: str, *more) -> None:
+        """Call a method of all callbacks."""
+        for callback in self._watching:
+            getattr(callback, event)(self, *more)
+
+    @property
+    def loss(self) -> float:
+        """Of the last step, before the weights moved; NaN before the first."""
+        self.read()
+        return self._loss
+
+    @property
+    def gradient_norm(self) -> float | None:
+        """Of the last step, before clipping; None where the optimizer has no use for it."""
+        self.read()
+        return self._norm
+
+    def read(self) -> None:
+        """Look at the losses and norms that nobody has looked at yet. On a GPU this waits, and shows whether they are finite."""
+        for step, loss, norm in self._unread.read():
+            self.take(step, loss, norm)
+
+    def take(self, step: int, loss: float, norm: float | None) -> None:
+        """Take in the loss and the norm of a step, counted from 0."""
+        self.check(step, loss, norm)
+        self._loss, self._norm = loss, norm
+
+    def check(self, step: int, loss, norm) -> None:
+        """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
+        check_step(step, loss, norm, self.optimizer.lr)
+
+    def use_average(self) -> None:
+        """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
+        if self.average is not None and self.average.updates:
+            means = self.average.state_dict()
+            del means["updates"]
+            weights = {name.removeprefix("average."): array for name, array in means.items()}
+            self.average.parameters.load_state_dict(weights)
+
+
+def quiet():
+    """Inside this block NumPy does not warn of numbers that are not finite: the loop looks for them itself."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+def forward_backward(model: Trainable, batch: tuple, key: Key):
+    """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
+    loss, saved = model.forward(*batch, key=key)
+    model.backward(saved)
+    return loss

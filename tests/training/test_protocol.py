@@ -1,0 +1,100 @@
+"""What may be trained: a model of the user's own, of which nothing but the protocol is known, and all of minilm's."""
+
+import doctest
+
+import numpy as np
+import pytest
+
+from minilm import layers, models, optimizers, training
+from minilm.training import loop, protocol
+
+
+@pytest.mark.parametrize("written", [protocol, loop.Callback], ids=["a model of one's own", "a callback of one's own"])
+def test_the_example_of_the_page(written):
+    runner = doctest.DocTestRunner()
+    for example in doctest.DocTestFinder(recurse=False).find(written, written.__name__, globs={}):
+        runner.run(example)
+    assert runner.tries > 5 and runner.failures == 0
+
+
+class Line:
+    """y = w x, in nothing but NumPy."""
+
+    device = "cpu"
+
+    def __init__(self, w=0.0):
+        self.w = layers.Parameter(np.array([w]))
+        self.parameters = layers.Parameters([("w", self.w)])
+        self.keys = []
+
+    def forward(self, x, y, *, key=None):
+        self.keys.append(key)
+        error = self.w.value * x - y  # (N,)
+        return np.mean(error**2), (x, error)
+
+    def backward(self, saved):
+        x, error = saved
+        self.w.accumulate(np.array([2 * np.mean(error * x)]))
+
+
+BATCH = np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0])  # y = 2 x
+
+
+def line_loop(batches, **options):
+    model = Line()
+    return training.Loop(model, optimizers.SGD(model.parameters, 0.05), batches, **options)
+
+
+def test_steps_are_those_written_out():
+    loop = line_loop([BATCH] * 5, seed=7)
+    loop.run()
+    w = 0.0
+    for _ in range(5):
+        w -= 0.05 * np.mean(2 * (w - 2) * BATCH[0] ** 2)
+    assert loop.model.w.value == pytest.approx(w) and loop.state.step == 5
+    assert [(key.seed, key.step) for key in loop.model.keys] == [(7, step) for step in range(5)]
+
+
+def test_batches_are_taken_one_a_step_and_no_more():
+    batches = iter([BATCH] * 9)
+    loop = line_loop(batches, steps=4)
+    loop.run()
+    assert loop.state.step == 4 and len(list(batches)) == 5
+    loop = line_loop([BATCH] * 3, steps=4)
+    loop.run()
+    assert loop.state.step == 3 and not loop.ending
+
+
+def test_the_schedule_gives_the_rate_of_the_middle_of_each_step():
+    class Rates(training.Callback):
+        def __init__(self):
+            self.rates = []
+
+        def on_step_end(self, loop):
+            self.rates.append(loop.lr)
+
+    rates = Rates()
+    line_loop([BATCH] * 9, steps=4, schedule=lambda done: done, callbacks=[rates]).run()
+    assert rates.rates == [0.125, 0.375, 0.625, 0.875]
+    with pytest.raises(ValueError, match="a schedule needs to know when training will end: give steps or minutes"):
+        line_loop([BATCH], schedule=lambda done: done)
+
+
+def test_what_is_not_finite_ends_training_with_the_weights_of_before():
+    loop = line_loop([BATCH, (BATCH[0], BATCH[1] * np.nan), BATCH])
+    with pytest.raises(training.NonFiniteError, match="the loss is nan at step 1: a smaller lr than 0.05 may help"):
+        loop.run()
+    assert loop.state.step == 1 and np.isfinite(loop.model.w.value).all() and not loop.model.w.gradient.any()
+
+
+def test_the_models_of_minilm_keep_the_protocol():
+    sizes = {"n_layer": 1, "n_head": 1, "n_embd": 4, "n_positions": 4, "vocab_size": 5}
+    gpt = models.GPT(models.GPTConfig.gpt2(**sizes), seed=0)
+    recurrent = models.RNNLanguageModel(models.RNNLanguageModelConfig(5, hidden_size=4), seed=0)
+    bert = models.BERTForPreTraining(
+        models.BERTConfig(5, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, max_position_embeddings=8), seed=0
+    )
+    assert all(isinstance(model, training.LanguageModel) for model in (gpt, recurrent, bert))
+    seq2seq = models.Seq2Seq(models.Seq2SeqConfig(5, 5, hidden_size=4), seed=0)
+    assert isinstance(seq2seq, training.Trainable) and not isinstance(seq2seq, training.LanguageModel)
+    assert isinstance(Line(), training.Trainable) and not isinstance(object(), training.Trainable)
