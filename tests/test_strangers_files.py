@@ -21,7 +21,7 @@ import pytest
 
 from minilm import models, recipes, sequential, tokenizers, training
 from minilm.compiled import kernel_cache
-from minilm.planner.machine import Machine
+from minilm.planner.hardware import Machine
 from minilm.recipes import folder as recipe_folder
 from minilm.training.settings import read_toml
 from minilm.training.state import checksum
