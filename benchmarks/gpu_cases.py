@@ -128,7 +128,7 @@ def _op(op, dims, row, torch, precision: str = "float32") -> dict:
         returned = forward(**drawn.arguments)
         return backward(dy, returned[1]) if backward else returned
 
-    chooses = hasattr(module, "choose_version")  # and gives everybody not the last version, but the fastest that fits
+    chooses = hasattr(module, "choose_version")  # and does not run the last version, but the fastest that fits
     contestants = {f"version {number}": ("gpu", on_gpu(number)) for number in range(1, last + chooses)}
     contestants["gpu"] = ("gpu", on_gpu())
     contestants["cpu"] = ("cpu", on_host)

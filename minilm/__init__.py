@@ -2,8 +2,8 @@
 
 Everything that computes is a pair of functions::
 
-    y, saved = thing.forward(x, ...)
-    dx, ...  = thing.backward(dy, saved)
+    y, saved = layer.forward(x, ...)
+    dx, ...  = layer.backward(dy, saved)
 
 ``saved`` holds exactly what the gradient needs, and the caller holds ``saved``.
 

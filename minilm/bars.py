@@ -27,7 +27,7 @@ def bar(*arguments: Any, **options: Any) -> tqdm:
 
 
 def _has_columns(stream) -> bool:
-    """Whether a terminal has a size: tqdm draws nothing on one of no columns, as that of a new pseudo-terminal."""
+    """Whether a terminal has a size: tqdm draws nothing on one without columns, such as a new pseudo-terminal."""
     try:
         return os.get_terminal_size(stream.fileno()).columns > 0
     except (OSError, ValueError, AttributeError):  # no real file, as in a test

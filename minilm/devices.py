@@ -115,7 +115,7 @@ def load(package: str, name: str) -> ModuleType:
 
 @functools.cache
 def versions(package: str) -> tuple[str, ...]:
-    """The CPU's implementations of an op, naive to fast: ``("cpu_1", "cpu")`` or only the last, which everybody gets."""
+    """The CPU's implementations of an op, naive to fast: ``("cpu_1", "cpu")`` or only the last, which is the default."""
     with forks.importing:
         return *(name for name in VERSIONS if importlib.util.find_spec(f"{package}.{name}")), "cpu"
 

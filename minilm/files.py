@@ -192,7 +192,7 @@ def locked_folder(path) -> int | None:
 def open_in_place(path):
     """A binary file to read and to write from where it stands, made if it is not there.
 
-    A symbolic link at `path` is replaced by a new file: what it leads to is somebody else's.
+    A symbolic link at `path` is replaced by a new file: its target is left alone.
     """
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
     try:
@@ -249,7 +249,7 @@ def read_json(path) -> dict:
 
 
 def json_object(path, content: bytes) -> dict:
-    """The JSON object that the content of a file is; ValueError naming the file if it is none, or nested too deeply."""
+    """The JSON object that the content of a file is; ValueError naming the file if it is not one, or nested too deeply."""
     try:
         value = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:

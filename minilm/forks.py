@@ -1,6 +1,6 @@
 """What a fork waits for.
 
-A forked child has one thread, and every lock that another thread of the parent held stays locked in it for ever. So a fork waits
+A forked child has one thread, and every lock that another thread of the parent held stays locked in it for good. So a fork waits
 until no thread compiles a kernel, or imports one: the child can then do both.
 """
 

@@ -1,7 +1,6 @@
 """Standard streams that are missing (``2>&-``) or break: a pipe whose reader has ended, a terminal that has gone.
 
-Nothing that is computed depends on whether somebody can read of its progress: what is written to stderr is dropped from then on,
-and the work goes on.
+No computation depends on whether its progress can be read: output to stderr is dropped from then on, and the work goes on.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ class Guarded:
         self._attempt("flush")
 
     def isatty(self) -> bool:
-        """Whether somebody sees it on a terminal."""
+        """Whether it is shown on a terminal."""
         return self._writable and self._stream.isatty()
 
     @property

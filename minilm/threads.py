@@ -4,11 +4,11 @@ The kernels release the GIL and run on Python threads of our own. Numba's parall
 spins against OpenBLAS's threads, its workqueue layer aborts the process when two Python threads call at once, and the
 choice of a layer would be forced on every other Numba program in the process.
 
-To wake a sleeping thread takes about 40 µs, as long as a small kernel runs, and a training step runs dozens. So whoever waits,
-a thread for its next task or a caller for the others' last rows, first looks at a counter for a while, without the GIL, and
+To wake a sleeping thread takes about 40 µs, as long as a small kernel runs, and a training step runs dozens. So a waiting
+thread, be it for its next task or for the others' last rows, first polls a counter for a while, without the GIL, and
 only then sleeps (`minilm.compiled.waiting`). The while is 0.4 ms: in a virtual machine, threads that sleep between all kernels
-look idle to the host, which was seen to run two processors of ours on one of its own for 40 ms. It is not longer: OpenBLAS's idle
-threads look for tens of milliseconds, and whatever runs beside them crawls.
+look idle to the host, which was seen to run two of the guest's processors on one of its own for 40 ms. It is not longer:
+OpenBLAS's idle threads look for tens of milliseconds, and whatever runs beside them crawls.
 
 A caller that is interrupted (Ctrl-C, a signal's handler that raises) may be so at any line. The arrays are its own again when the
 error reaches it, so before that, parts that no thread has begun are given up, and those that run are waited for in compiled code,

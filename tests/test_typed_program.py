@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import minilm
-from minilm import Workspace, data, gradcheck, layers, metrics, ops, optimizers, tokenizers
+from minilm import (
+    Workspace,
+    data,
+    generation,
+    gradcheck,
+    layers,
+    metrics,
+    models,
+    ops,
+    optimizers,
+    sequential,
+    tokenizers,
+    training,
+)
 from minilm.gradcheck import Report
 from minilm.layers.lstm import LSTMOutput
 from minilm.typing import Array, Ids, Scalar
@@ -62,3 +75,24 @@ def test_tokenizers_and_data():
         assert inputs.shape == targets.shape == (2, 4)
         break
     assert_type(metrics.accuracy.accuracy([1, 2], [1, 3]), float)
+
+
+def test_models():
+    config = models.GPTConfig.gpt2(n_layer=1, n_head=1, n_embd=8, n_positions=8, vocab_size=9)
+    trained: training.LanguageModel = models.GPT(config, seed=0)
+    writing: generation.CausalLanguageModel = models.GPT(config, seed=0)
+    assert trained.objective == "next" and trained.forward(np.array([[1, 2]]), np.array([[2, 3]]))[0] > 0
+    assert_type(next(generation.stream_ids(writing, np.array([[1]]), tokens=1)), np.ndarray)
+    moved = models.RNNLanguageModel(models.RNNLanguageModelConfig(9, embedding_size=4, hidden_size=4), seed=0).to("float64")
+    assert_type(moved, models.RNNLanguageModel)
+    loss, saved = moved.forward(np.array([[1, 2]]), np.array([[2, 3]]))
+    moved.backward(saved)
+    assert float(loss) > 0
+
+
+def test_sequential():
+    model = sequential.Sequential([sequential.LSTM(3, return_sequences=True, input_shape=(4, 2)), sequential.Dense(1)], seed=0)
+    model.compile(optimizer=sequential.optimizers.Adam(1e-2, clipnorm=1.0), loss="mse")
+    history = model.fit(np.ones((2, 4, 2)), np.ones((2, 4, 1)), epochs=1, verbose=0)
+    assert_type(history, sequential.History)
+    assert_type(model.predict(np.ones((2, 4, 2)), verbose=0), np.ndarray)

@@ -1,4 +1,4 @@
-"""What the checks say of a broken line: the exercises' answers, computed while the book is written."""
+"""What the gradient check reports for a broken line: the answers to the exercises, computed while the book is written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chapter can ask for beside text: an op with its implementations, a page, a file, measured rates, an exercise.
+"""What a chapter can include besides text: an op with its implementations, a page, a file, measured rates, an exercise.
 
 ::
 

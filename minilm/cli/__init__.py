@@ -1,4 +1,4 @@
-"""The command `minilm`: one module a sub-command, each imported only when it is the one that was asked for."""
+"""The command `minilm`: one module a sub-command, imported only when it runs."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _used(parser, argv: list[str]):
-    """The innermost parser that `argv` chose, as that of `fetch` in `corpus fetch`."""
+    """The innermost parser that `argv` chose, such as that of `fetch` in `corpus fetch`."""
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for word in argv:

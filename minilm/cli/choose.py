@@ -28,7 +28,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--vocabulary", type=int, metavar="V", help="different tokens (10000; 100 for language-model)")
     parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="for training (30)")
     parser.add_argument("--memory", type=float, metavar="GIB", help="that training may use (half of the machine's)")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (the default), or a machine that --machine tells of")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (the default), or the one --machine describes")
     parser.add_argument("--machine", metavar="FILE", help="rates of another machine, as --save-machine writes them")
     parser.add_argument("--save-machine", metavar="FILE", help="write this machine's rates")
     parser.add_argument("--measure", action="store_true", help="measure the machine again")

@@ -1,4 +1,4 @@
-"""`minilm corpus`: the texts that have a name."""
+"""`minilm corpus`: the corpora that have a name."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _state(entry) -> str:
 
 
 def _fetch(args) -> int:
-    for entry in [named(name) for name in args.names]:  # a wrong name among them is told before anything is downloaded
+    for entry in [named(name) for name in args.names]:  # a wrong name is reported before anything is downloaded
         fault = entry.fault()
         path = data.fetch(entry)
         if fault is None:

@@ -1,4 +1,4 @@
-"""`minilm fill-mask`: let a model of masked tokens guess."""
+"""`minilm fill-mask`: let a masked language model fill in the masks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`minilm info`: what minilm runs on, for a bug report or beside a measured time."""
+"""`minilm info`: what minilm runs on, for a bug report, or next to a measured time."""
 
 from __future__ import annotations
 

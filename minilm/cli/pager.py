@@ -1,4 +1,4 @@
-"""Sources for a reader: by pages, folded and in colour on a terminal; as they stand in the file elsewhere."""
+"""Sources for a reader: paged, folded and coloured on a terminal, unchanged elsewhere."""
 
 from __future__ import annotations
 

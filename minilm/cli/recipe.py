@@ -1,4 +1,4 @@
-"""`minilm recipe`: one of the things that language models are for, from data to a result that a person can look at."""
+"""`minilm recipe`: one task that language models are used for, from data to a result that a person can look at."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(args) -> int:
 
     if args.name is None:
         for name in recipes.RECIPES:
-            print(f"{name:<12}{recipes.load(name).says}")
+            print(f"{name:<12}{recipes.load(name).summary}")
         return 0
     kind = recipes.load(args.name)
     bad_rows = {} if args.bad_rows is None else {"bad_rows": args.bad_rows}

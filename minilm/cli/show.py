@@ -66,11 +66,11 @@ def _list() -> None:
     """The ops, pages, layers and models, a line each."""
     for folder in ops.FOLDERS:
         title = _docstring(sources.OPS / folder / "spec.py").strip().splitlines()[0].partition(":")[0]
-        print(f"{', '.join(sources.names(folder)):<42} {title}")
+        print(f"{', '.join(sources.names(folder)):<48} {title}")
     print("\npages: a model on one page")
     for name in PAGES:
         title = _docstring(sources.PACKAGE / "pages" / f"{name}.py").strip().partition(" on one page")[0]
-        print(f"{name:<42} {title}")
+        print(f"{name:<48} {title}")
     for package in ("layers", "models"):
         print(f"\n{package}")
         by_file: dict[pathlib.Path, list[str]] = {}
@@ -78,7 +78,7 @@ def _list() -> None:
             by_file.setdefault(path, []).append(name)
         for path, names in by_file.items():
             title = _docstring(path).strip().splitlines()[0].removesuffix(".")
-            print(f"{', '.join(names):<42} {title}" if len(", ".join(names)) <= 42 else f"{', '.join(names)}\n{'':<42} {title}")
+            print(f"{', '.join(names):<48} {title}" if len(", ".join(names)) <= 48 else f"{', '.join(names)}\n{'':<48} {title}")
 
 
 def _section(path: pathlib.Path) -> pager.Section:

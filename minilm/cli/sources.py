@@ -70,7 +70,7 @@ def unit(name: str) -> pathlib.Path:
 def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
     """The files of one implementation of an op: ``oracle.py``, the CPU's versions, naive to fast, or all that makes the GPU's.
 
-    These are the kernels, ``gpu.cu`` first, what launches them, and the headers of ours that they include.
+    These are the kernels, ``gpu.cu`` first, what launches them, and minilm's headers that they include.
     """
     kernels = sorted(folder.glob("*.cu"), key=lambda path: path.stem != name) if name == "gpu" else []
     beside = [path.with_suffix(".py") for path in kernels if path.stem != name]
@@ -96,7 +96,7 @@ def helpers(paths: list[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _included(path: pathlib.Path) -> list[pathlib.Path]:
-    """The headers of ours that a kernel's file includes, themselves or through another."""
+    """minilm's headers that a kernel's file includes, directly or through another."""
     headers: list[pathlib.Path] = []
     for name in re.findall(r'^#include "([\w.]+)"', path.read_text(encoding="utf-8"), re.M):
         file = next((each / name for each in (path.parent, OPS / "cuda") if (each / name).is_file()), None)

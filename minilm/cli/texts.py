@@ -1,4 +1,4 @@
-"""Texts that commands take: as an argument, through the standard input, or from a file."""
+"""Texts that commands take: as an argument, from the standard input, or from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`minilm try`: put your own input to a recipe's trained model."""
+"""`minilm try`: give a recipe's trained model input of your own."""
 
 from __future__ import annotations
 

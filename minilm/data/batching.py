@@ -248,7 +248,7 @@ def _cuts(first: int, last: int, rows: int) -> list[int]:
 
 
 def _random(seed: int, step: int, count: int) -> list[int]:
-    """Whole numbers in [0, 2**64), a function of (seed, step): raw Philox numbers, the one stream that NumPy keeps for ever."""
+    """Whole numbers in [0, 2**64), a function of (seed, step): raw Philox numbers, the one stream that NumPy never changes."""
     key = np.array([seed, _count("step", step, 0)], np.uint64)  # (2,)
     return np.random.Philox(key=key).random_raw(count).tolist()
 

@@ -61,7 +61,7 @@ def fetch(name: str | Corpus, progress: bool | None = None) -> str:
 
 
 def _bring(entry: Corpus, part: str, progress: bool | None) -> None:
-    """Download into `part`, which nobody else writes to, check it, and put it in its place."""
+    """Download into `part`, which no other process writes to, check it, and move it into place."""
     fault = entry.fault()
     if fault is None:  # another one brought it since we looked
         os.remove(part)

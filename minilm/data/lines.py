@@ -1,4 +1,4 @@
-"""Lines of a text file as the readers of data want them, and what becomes of the rows that cannot be read.
+"""Lines of a text file, as the readers of data need them, and what happens to rows that cannot be read.
 
 ::
 

@@ -42,7 +42,7 @@ class Corpus:
         return None if digest == self.sha256 else f"sha256 {digest[:16]}..., wanted {self.sha256[:16]}..."
 
     def by_hand(self) -> str:
-        """What somebody without a network has to do."""
+        """What to do without a network."""
         return f"get {self.url} ({self.bytes:,} bytes, sha256 {self.sha256}) some other way and put it at {self.path}"
 
 

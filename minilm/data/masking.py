@@ -92,7 +92,7 @@ def mask_tokens(ids: np.ndarray, numbers: np.ndarray, special: MaskingIds) -> tu
 
 
 def masked_places(targets: np.ndarray) -> np.ndarray:
-    """Where the masked tokens of each row stand, as many places for every row: what a GPU is told before it is given work.
+    """Positions of the masked tokens of each row, the same number for every row: what a GPU needs to know before it gets work.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Pairs of texts, source and target, from files of four kinds; what is wrong in them is told with file and line.
+"""Pairs of texts, source and target, from files of four kinds; errors name the file and the line.
 
 ::
 

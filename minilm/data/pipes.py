@@ -1,4 +1,4 @@
-"""Data that come through a pipe: the standard input, /dev/stdin, <(command). They are read once, and kept as a file."""
+"""Data from a pipe: the standard input, /dev/stdin, <(command). It is read once, and kept as a file."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class Text:
     OSError
         The file cannot be read.
     ValueError
-        The file is empty, compressed or a folder, or the range is none; and, from what reads the text, the position of invalid
+        The file is empty, compressed or a folder, or the range is invalid; and, from what reads the text, the position of invalid
         UTF-8.
 
     Notes
@@ -85,7 +85,7 @@ class Text:
         Raises
         ------
         ValueError
-            `fraction` is none, or leaves one of the two without a character.
+            `fraction` is out of range, or leaves one of the two without a character.
         """
         if not 0 < fraction < 1:
             raise ValueError(f"fraction must lie in (0, 1), got {fraction!r}")

@@ -14,7 +14,7 @@ from minilm.generation.beam import Hypothesis, beam_search
 from minilm.generation.fill import Filling, fill_mask
 from minilm.generation.loop import stream_ids
 from minilm.generation.padding import left_padded
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.generation.sampling import greedy_ids, keep_top_k, keep_top_p, probabilities, sample_ids
 from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.generation.text import generate, generate_many, stream
@@ -22,7 +22,7 @@ from minilm.generation.text import generate, generate_many, stream
 __all__ = [
     "Filling",
     "Hypothesis",
-    "LanguageModel",
+    "CausalLanguageModel",
     "beam_search",
     "beam_targets",
     "fill_mask",

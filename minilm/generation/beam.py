@@ -27,7 +27,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.loop import check_context, end_ids, read_prompt, reordered, ruled_out
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.ops import checks, softmax
 from minilm.typing import Array, Ids
 
@@ -43,7 +43,7 @@ class Hypothesis(NamedTuple):
 
 
 def search(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     logits: Array,
     state: Any,
     log_probabilities: Callable,
@@ -170,7 +170,7 @@ def _hypothesis(text, total, length_penalty: float) -> Hypothesis:
 
 
 def beam_search(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     ids: Ids,
     tokens: int = 200,
     beams: int = 4,

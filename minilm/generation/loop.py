@@ -9,7 +9,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.generation.padding import left_padded
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.generation.sampling import drawn_ids
 from minilm.generation.writing import GraphedWriter, Writer
 from minilm.ops import checks, sampling
@@ -21,7 +21,7 @@ WINDOW = 1024  # a prompt is read in pieces of so many tokens, so that memory do
 
 
 def stream_ids(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     ids: Ids | Sequence[Ids],
     tokens: int | None = 200,
     *,
@@ -107,7 +107,7 @@ def _prompts(model, ids):
     return ids, mask
 
 
-def check_context(model: LanguageModel, length: int) -> None:
+def check_context(model: CausalLanguageModel, length: int) -> None:
     """ValueError if a prompt of so many tokens is longer than the model's context, or the model does not write at all."""
     if not hasattr(model, "step"):
         raise ValueError(f"a {type(model).__name__} does not write: it predicts no next token")
@@ -131,7 +131,7 @@ def _stream(model, ids, mask, tokens, options, seed, without, block, writer):
         yield from together
 
 
-def ruled_out(model: LanguageModel, logits: Array, suppress: Iterable[int], vocab_size: int | None = None) -> Ids:
+def ruled_out(model: CausalLanguageModel, logits: Array, suppress: Iterable[int], vocab_size: int | None = None) -> Ids:
     """The ids that are never drawn, (S,), on the model's device: `suppress`, and those of logits (B, V) from `vocab_size` on."""
     V = logits.shape[1]
     suppress = checks.ids("suppress", _whole_ids("suppress", suppress), V)
@@ -140,7 +140,7 @@ def ruled_out(model: LanguageModel, logits: Array, suppress: Iterable[int], voca
     )
 
 
-def end_ids(model: LanguageModel, end: int | Iterable[int] | None = None) -> tuple[int, ...]:
+def end_ids(model: CausalLanguageModel, end: int | Iterable[int] | None = None) -> tuple[int, ...]:
     """The ids that end a text: `end`, one or several; None stands for those that the model's folder names, if any."""
     if end is None:
         return tuple(getattr(model, "end_ids", ()))
@@ -151,7 +151,7 @@ def _whole_ids(name: str, ids) -> np.ndarray:
     return np.array([checks.whole(name, id, 0, 2**31) for id in ids], np.int64)  # (N,)
 
 
-def read_prompt(model: LanguageModel, ids: Ids, mask: Array | None = None) -> tuple[Array, Any]:
+def read_prompt(model: CausalLanguageModel, ids: Ids, mask: Array | None = None) -> tuple[Array, Any]:
     """Logits (B, V) after the prompts `ids` (B, T) with padding where `mask` (B, T) is False, and the state.
 
     ids and mask lie on the host, what is returned on the model's device.

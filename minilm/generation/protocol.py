@@ -6,10 +6,10 @@ from typing import Any, Protocol
 
 from minilm.typing import Array, Ids
 
-__all__ = ["LanguageModel"]
+__all__ = ["CausalLanguageModel"]
 
 
-class LanguageModel(Protocol):
+class CausalLanguageModel(Protocol):
     """A model that predicts the next token: `minilm.models.RNNLanguageModel`, `minilm.models.GPT`, or one of your own.
 
     A state is whatever the model needs to go on: its recurrent states, or a cache of keys and values. Generation hands it back as

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from minilm.generation.loop import end_ids, stream_ids
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.ops import checks
 from minilm.tokenizers import Tokenizer
 from minilm.typing import Ids
@@ -16,7 +16,7 @@ __all__ = ["Continuation", "generate", "generate_many", "prompt_ids", "stream"]
 
 
 def generate(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str = "",
     tokens: int | None = 200,
@@ -86,7 +86,7 @@ def generate(
 
 
 def stream(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str = "",
     tokens: int | None = 200,
@@ -138,7 +138,7 @@ def _pieces(drawn, text):
 
 
 def generate_many(
-    model: LanguageModel,
+    model: CausalLanguageModel,
     tokenizer: Tokenizer,
     prompt: str | list[str] = "",
     count: int = 1,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minilm import devices
-from minilm.generation.protocol import LanguageModel
+from minilm.generation.protocol import CausalLanguageModel
 from minilm.generation.sampling import sample_ids
 from minilm.ops.cuda.graphs import capture, own_stream, renew
 from minilm.random import Key
@@ -34,7 +34,7 @@ class Writer:
         Temperature, top_k and top_p.
     """
 
-    def __init__(self, model: LanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
+    def __init__(self, model: CausalLanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
         self.model, self.logits, self.state = model, logits, state
         self.suppressed, self.seed, self.options = suppressed, seed, options
         self.drawn = None
@@ -66,7 +66,7 @@ class GraphedWriter(Writer):
     kernel must know on the host where a band begins.
     """
 
-    def __init__(self, model: LanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
+    def __init__(self, model: CausalLanguageModel, logits: Array, state: Any, suppressed: Ids, seed: int, options: tuple):
         import cupy
 
         super().__init__(model, logits, state, suppressed, seed, options)

@@ -144,7 +144,7 @@ def _computing_by(implementation: str, kind: str):
 
 
 def _report(task: Task, kind: str, implementation: str, tolerance: float) -> Report:
-    """The check of one task. A kernel that g++ refuses, or whose threads wait for ever, is a problem that it reports."""
+    """The check of one task. A kernel that g++ refuses, or whose threads deadlock, is a problem that it reports."""
     failures: tuple = ()
     if implementation == EMULATED:
         from minilm.ops.cuda import emulated

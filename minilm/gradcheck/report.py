@@ -1,4 +1,4 @@
-"""What a gradient check found."""
+"""The result of a gradient check."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""Explanation: what a language model expected, where it looked, what it kept in its cells, and which tokens moved it.
+"""Interpretation of a language model: what it expected, where it attended, what its cells kept, and which tokens moved it.
 
 ::
 
     from minilm import interpret, training
 
     run = training.load_run("runs/stories-lstm-1")
-    found = interpret.explain(run.model, run.tokenizer, "The fox ran home.")
-    found.surprisal.bits, found.attribution.values          # arrays
-    interpret.write_page(found, "fox.html")                # one file that opens offline
-    interpret.write_plots(found, "plots")                  # PNG
+    explanation = interpret.explain(run.model, run.tokenizer, "The fox ran home.")
+    explanation.surprisal.bits, explanation.integrated_gradients.values          # arrays
+    interpret.write_page(explanation, "fox.html")          # one file that opens offline
+    interpret.write_plots(explanation, "plots")            # PNG
 
 and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `gradient_x_input`, `integrated_gradients`, `traces`,
 `logit_lens`, `nearest`.

@@ -28,7 +28,7 @@ ATTRIBUTE = ("auto", "all", "last")
 
 @dataclass(frozen=True, repr=False)
 class Explanation:
-    """What `explain` found; a part that the model cannot have is None, and `lacks` says why.
+    """The result of `explain`; a part that the model cannot have is None, and `lacks` says why.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Which tokens lie nearest to one another in the space of the embedding, by the cosine of the angle between their vectors."""
+"""Which tokens are nearest to one another in the embedding, by the cosine of the angle between their vectors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nearest(
     model : RNNLanguageModel, GPT or BERTForPreTraining, or the `Probe` of a model
     ids : ndarray of integers, shape (N,)
     count : int
-        Neighbours of each, k; a token is none of its own.
+        Neighbours of each, k; a token is not its own neighbour.
     tokenizer : Tokenizer, optional
         Of a BERT.
 

@@ -1,4 +1,4 @@
-"""How much each token surprises a model: the bits that it would cost to write it down.
+"""How much each token surprises a model: the bits that it takes to encode it.
 
 .. math:: s_t = -\\log_2 p(x_t \\mid x_0 \\dots x_{t-1})
 

@@ -206,8 +206,8 @@ class MultiHeadAttention(Layer):
                 dqkv[:, :, part] = gradient
             return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0])  # (B, T, D)
         dq, dk, dv = (
-            layer.backward(gradient.reshape(*gradient.shape[:2], -1), mine)
-            for layer, gradient, mine in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
+            layer.backward(gradient.reshape(*gradient.shape[:2], -1), saved_input)
+            for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
         )  # (B, T, D), (B, S, memory_dim) twice
         dmemory = added(dk, dv, dk)
         return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, dq)
@@ -231,8 +231,8 @@ class MultiHeadAttention(Layer):
             if key_mask is not None:
                 source = padding.zeroed(source, checks.booleans("key_mask", key_mask, source.shape[:2], "(B, S)"))
         parts, inputs = [], []
-        for layer, given in ((self.query, x), (self.key, source), (self.value, source)):
-            part, saved = layer.forward(given)  # (B, T or S, D)
+        for layer, argument in ((self.query, x), (self.key, source), (self.value, source)):
+            part, saved = layer.forward(argument)  # (B, T or S, D)
             parts.append(part.reshape(B, -1, H, K))
             inputs.append(saved)
         return parts, (*inputs, memory is not None)

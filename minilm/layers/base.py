@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilm import devices
+from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.summary import summary
@@ -217,6 +218,13 @@ class Layer:
     def backward(self, dy: Any, saved: Any) -> Any:
         """Returns the gradients with respect to the inputs; adds those of the parameters to their buffer."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def diagnose(self, *inputs: Any, key: Key | None = None) -> str | None:
+        """The first place where a number is not finite, such as "output of h.3": what to say when the loss is NaN.
+
+        Parameters are `forward`'s; see `minilm.layers.diagnosis.first_not_finite`.
+        """
+        return first_not_finite(self, *inputs, key=key)
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """The outputs alone, without ``saved``: for evaluation."""

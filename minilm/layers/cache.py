@@ -33,22 +33,22 @@ class _Store:
         self.values = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
         self.filled = 0
 
-    def there(self, array):
+    def on_device(self, array):
         """An array of the host where the keys are."""
         return array if self.module is np else devices.to_device(array)
 
     def rows(self, rows, length: int, start: int = 0) -> _Store:
         """A copy of some rows, from `start` up to `length`."""
-        found = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.module)
-        rows = self.there(rows)
-        for old, new in zip(self.keys + self.values, found.keys + found.values, strict=True):
+        store = _Store(len(self.keys), (len(rows), *self.keys[0].shape[1:]), self.keys[0].dtype, self.module)
+        rows = self.on_device(rows)
+        for old, new in zip(self.keys + self.values, store.keys + store.values, strict=True):
             new[:, : length - start] = old[rows, start:length]
-        found.filled = length - start
-        return found
+        store.filled = length - start
+        return store
 
     def put(self, rows, other: _Store, count: int, stop: int) -> None:
         """Let some rows end, at `stop`, with the first `count` places of `other`."""
-        rows = self.there(rows)
+        rows = self.on_device(rows)
         for new, old in zip(self.keys + self.values, other.keys + other.values, strict=True):
             new[rows, stop - count : stop] = old[:, :count]
 
@@ -178,12 +178,12 @@ class KeyValueCache:
     def positions(self) -> np.ndarray:
         """Positions of the new tokens, (B, t), counted from each row's first token that is no padding; 0 for padding."""
         new = np.arange(self.start, self.length)  # (t,)
-        return self._store.there(np.maximum(new - self.padding[:, None], 0))  # (B, t)
+        return self._store.on_device(np.maximum(new - self.padding[:, None], 0))  # (B, t)
 
     def _with(self, store, start, length, padding) -> KeyValueCache:
         cache = object.__new__(KeyValueCache)
         cache.capacity, cache._store, cache.start, cache.length, cache.padding = self.capacity, store, start, length, padding
-        cache.key_mask = store.there(np.arange(length) >= padding[:, None]) if padding.any() else None  # (B, length)
+        cache.key_mask = store.on_device(np.arange(length) >= padding[:, None]) if padding.any() else None  # (B, length)
         return cache
 
     def __repr__(self):

@@ -280,11 +280,11 @@ class Parameters(Mapping):
 
     def slices(self) -> dict[str, slice]:
         """Where each parameter lies in `flat`, the gap after it included."""
-        found, offset = {}, 0
+        slices, offset = {}, 0
         for name, parameter in self._entries.items():
-            found[name] = slice(offset, offset + parameter._span)
+            slices[name] = slice(offset, offset + parameter._span)
             offset += parameter._span
-        return found
+        return slices
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
         """Views of another array with the layout of `flat`, such as an optimizer's state, by name."""
@@ -350,24 +350,24 @@ class Parameters(Mapping):
 
     def fitting(self, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The arrays of `load_state_dict` by the parameters' first names; ValueError unless all of them fit."""
-        found, problems = {}, []
-        for name, given in state.items():
+        arrays, problems = {}, []
+        for name, content in state.items():
             target = self.aliases.get(name, name)
             if target not in self._entries:
                 problems.append(f"unexpected {name}")
                 continue
-            array, wanted = given if hasattr(given, "dtype") else np.asarray(given), self._entries[target].shape
+            array, shape = content if hasattr(content, "dtype") else np.asarray(content), self._entries[target].shape
             if array.dtype.kind != "f":
                 problems.append(f"{name} must hold floating-point numbers, got {describe(array)}")
-            elif array.shape != wanted:
-                problems.append(f"{name} has shape {array.shape}, wanted {wanted}")
-            elif target in found and not np.array_equal(found[target], array):
+            elif array.shape != shape:
+                problems.append(f"{name} has shape {array.shape}, wanted {shape}")
+            elif target in arrays and not np.array_equal(arrays[target], array):
                 problems.append(f"{name} differs from {target}, to which it is tied")
-            found[target] = array
-        problems += [f"missing {name}" for name in self._entries if name not in found]
+            arrays[target] = array
+        problems += [f"missing {name}" for name in self._entries if name not in arrays]
         if problems:
             raise ValueError("the state does not fit these parameters: " + "; ".join(problems))
-        return found
+        return arrays
 
     @property
     def device(self) -> str:

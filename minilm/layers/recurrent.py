@@ -72,7 +72,7 @@ class Recurrent(Layer, Generic[Outputs]):
         super().__init__(dtype=dtype, seed=seed)
         self.input_size = checks.whole("input_size", input_size, 1, 2**31)
         self.hidden_size = checks.whole("hidden_size", hidden_size, 1, 2**31)
-        self.num_layers = checks.whole("num_layers", num_layers, 1, 64)
+        self.num_layers = checks.whole("num_layers", num_layers, 1, 2**31)
         self.batch_first = checks.flag("batch_first", batch_first)
         self.dropout = checks.number("dropout", dropout, 0, 1)
         self.bidirectional = checks.flag("bidirectional", bidirectional)

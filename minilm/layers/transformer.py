@@ -19,12 +19,20 @@ from minilm.random import at
 __all__ = ["TransformerBlock"]
 
 
-class Saved(NamedTuple):
-    """What backward needs: what each residual part saved; or, to be computed again, what forward was given."""
+class Halves(NamedTuple):
+    """What the residual halves of a block saved, each of its normalisation, its inner layer and its dropout."""
 
-    parts: list | None  # (norm, part, dropout) of each
+    attn: tuple
+    cross: tuple | None
+    mlp: tuple
+
+
+class Saved(NamedTuple):
+    """What backward needs: what the halves saved; or, to compute it again, the arguments of forward."""
+
+    halves: Halves | None
     again: dict[str, Any] | None
-    memory: bool  # whether forward was given a memory
+    memory: tuple | None  # shape of the memory, where forward was given one
 
 
 class TransformerBlock(Layer):
@@ -32,10 +40,13 @@ class TransformerBlock(Layer):
 
     ::
 
-        norm_first           x ← x + dropout(f(norm(x)))         GPT-2
-        not norm_first       x ← norm(x + dropout(f(x)))         Vaswani et al., GPT-1, BERT
+        x = x + attn(ln_1(x))                                    norm_first: GPT-2
+        x = x + crossattention(ln_cross_attn(x), memory)         where there is one
+        x = x + mlp(ln_2(x))
 
-    for f = ``attn``, then ``crossattention`` where there is one, then ``mlp``.
+        x = ln_1(x + attn(x)), ...                               not norm_first: Vaswani et al., GPT-1, BERT
+
+    with dropout of what is added.
 
     Parameters
     ----------
@@ -139,35 +150,37 @@ class TransformerBlock(Layer):
         x = checks.floats("x", x, self.dtype)
         if memory_mask is not None:
             memory_mask = checks.booleans("memory_mask", memory_mask)
-        given = {
+        arguments = {
             "x": x, "memory": memory, "key_mask": key_mask, "memory_mask": memory_mask, "cache": cache, "key": key,
         }  # fmt: skip
+        shape = getattr(memory, "shape", None)
         if not self.recompute or cache is not None:
-            y, parts = self._forward(**given)
-            return y, Saved(parts, None, memory is not None)
+            y, halves = self._forward(**arguments)
+            return y, Saved(halves, None, shape)
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         with scratch():
-            y[...] = self._forward(**given)[0]
-        return y, Saved(None, given, memory is not None)
+            y[...] = self._forward(**arguments)[0]
+        return y, Saved(None, arguments, shape)
 
     def _forward(self, x, memory, key_mask, memory_mask, cache, key):
-        """y, and what each part saved."""
-        parts = []
-        for name, norm, part in self._parts():
-            options = {"key": at(key, name)}
-            inputs = ()
-            if part is self.attn:
-                options |= {"key_mask": key_mask, "cache": cache}
-            elif part is self.crossattention:
-                inputs, options = (memory,), {**options, "key_mask": memory_mask}
-            h, saved_norm = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
-            h, saved_part = part.forward(h, *inputs, **options)  # (B, T, D)
-            h, saved_drop = self.dropout.forward(h, key=at(key, f"{name}.dropout"))
-            x = added(x, h, h)  # h is this block's own, and nothing saved it
-            if not self.norm_first:
-                x, saved_norm = norm.forward(x)
-            parts.append((saved_norm, saved_part, saved_drop))
-        return x, parts
+        """y, and what the halves saved."""
+        x, attn = self._half(self.ln_1, self.attn, x, key=at(key, "attn"), key_mask=key_mask, cache=cache)
+        cross = None
+        if self.crossattention is not None:
+            options = {"key": at(key, "crossattention"), "key_mask": memory_mask}
+            x, cross = self._half(self.ln_cross_attn, self.crossattention, x, memory, **options)
+        x, mlp = self._half(self.ln_2, self.mlp, x, key=at(key, "mlp"))
+        return x, Halves(attn, cross, mlp)
+
+    def _half(self, norm, f, x, *inputs, key, **options):
+        """x + dropout(f(norm(x))), post-norm norm(x + dropout(f(x))), and what was saved."""
+        h, normed = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
+        h, inner = f.forward(h, *inputs, key=key, **options)  # (B, T, D)
+        h, dropped = self.dropout.forward(h, key=at(key, "dropout"))
+        x = added(x, h, h)  # h is this block's own, and nothing saved it
+        if not self.norm_first:
+            x, normed = norm.forward(x)
+        return x, (normed, inner, dropped)
 
     def backward(self, dy, saved):
         """Gradients by the inputs.
@@ -183,33 +196,27 @@ class TransformerBlock(Layer):
         dmemory : ndarray, shape (B, S, D)
             Only where forward was given a memory.
         """
-        dx, dmemory = empty(dy.shape, dy.dtype, like=dy), None  # (B, T, D)
-        if saved.memory:
-            memory = saved.again["memory"] if saved.parts is None else saved.parts[1][1].inputs[1].x
-            dmemory = empty(memory.shape, dy.dtype, like=dy)  # (B, S, D)
+        dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
+        dmemory = None if saved.memory is None else empty(saved.memory, dy.dtype, like=dy)  # (B, S, D)
         with scratch():
-            parts = saved.parts
-            if parts is None:
-                parts = self._forward(**saved.again)[1]
-            layers = list(self._parts())
-            for (_, norm, part), (saved_norm, saved_part, saved_drop) in zip(layers[::-1], parts[::-1], strict=True):
-                if not self.norm_first:
-                    dy = norm.backward(dy, saved_norm)  # (B, T, D)
-                dh = self.dropout.backward(dy, saved_drop)  # (B, T, D)
-                dh = part.backward(dh, saved_part)
-                if part is self.crossattention:
-                    dh, dmemory[...] = dh
-                if self.norm_first:
-                    dh = norm.backward(dh, saved_norm)
-                dy = added(dy, dh, dx if part is self.attn else dh)
-        return (dx, dmemory) if saved.memory else dx
+            halves = self._forward(**saved.again)[1] if saved.halves is None else saved.halves
+            dy = self._half_backward(self.ln_2, self.mlp, dy, halves.mlp)
+            if halves.cross is not None:
+                dy = self._half_backward(self.ln_cross_attn, self.crossattention, dy, halves.cross, dmemory=dmemory)
+            self._half_backward(self.ln_1, self.attn, dy, halves.attn, out=dx)
+        return dx if dmemory is None else (dx, dmemory)
 
-    def _parts(self):
-        """Each part of the layer with its name and its normalisation, in order."""
-        yield "attn", self.ln_1, self.attn
-        if self.crossattention is not None:
-            yield "crossattention", self.ln_cross_attn, self.crossattention
-        yield "mlp", self.ln_2, self.mlp
+    def _half_backward(self, norm, f, dy, saved, *, dmemory=None, out=None):
+        """dx, in `out` if there is one; f's gradient by the memory goes into `dmemory`."""
+        normed, inner, dropped = saved
+        if not self.norm_first:
+            dy = norm.backward(dy, normed)  # (B, T, D)
+        dh = f.backward(self.dropout.backward(dy, dropped), inner)  # (B, T, D)
+        if dmemory is not None:
+            dh, dmemory[...] = dh
+        if self.norm_first:
+            dh = norm.backward(dh, normed)
+        return added(dy, dh, dh if out is None else out)
 
     def settings(self):
         parts = [str(self.attn.embed_dim), str(self.attn.num_heads)] + ["norm_first=False"] * (not self.norm_first)

@@ -1,4 +1,4 @@
-"""The metrics of the recipes' fields, each in a module of its own."""
+"""The metrics of the recipes, a module each."""
 
 from minilm.metrics import accuracy, bleu, entities, rouge, squad
 

@@ -1,4 +1,4 @@
-"""The part of the examples that were labelled rightly."""
+"""The share of examples that are labelled correctly."""
 
 from __future__ import annotations
 

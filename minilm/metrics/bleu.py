@@ -1,7 +1,8 @@
 """BLEU, by sacrebleu, whose figures can be compared from paper to paper.
 
-BLEU is the geometric mean of how many of the hypotheses' n-grams, n = 1 ... 4, stand in the references, times a penalty for
-hypotheses that are shorter in all than the references. Here: cased, one reference, tokenised by sacrebleu's "13a", in [0, 100].
+BLEU is the geometric mean of the shares of the hypotheses' n-grams, n = 1 ... 4, that occur in the references, times a penalty
+where the hypotheses are shorter in total than the references. Here: cased, one reference, tokenised by sacrebleu's "13a", in
+[0, 100].
 
 References: K. Papineni, S. Roukos, T. Ward, W.-J. Zhu, BLEU: a method for automatic evaluation of machine translation, ACL 2002;
 M. Post, A call for clarity in reporting BLEU scores, WMT 2018.

@@ -1,4 +1,4 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L: how much of a reference a summary says.
+"""ROUGE-1, ROUGE-2 and ROUGE-L: how much of a reference a summary covers.
 
 ::
 

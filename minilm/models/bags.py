@@ -49,17 +49,17 @@ class Counts(NamedTuple):
         """The counts of ids (N, J)."""
         N = len(ids)
         rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
-        found, column = np.unique(ids[rows, places], return_inverse=True)  # (U,), (W,)
-        cells = rows * len(found) + column  # (W,)
+        words, column = np.unique(ids[rows, places], return_inverse=True)  # (U,), (W,)
+        cells = rows * len(words) + column  # (W,)
 
         def counted(weights):
-            flat = np.bincount(cells, weights, minlength=N * len(found))  # (N U,)
-            return flat.reshape(N, len(found)).astype(dtype)
+            flat = np.bincount(cells, weights, minlength=N * len(words))  # (N U,)
+            return flat.reshape(N, len(words)).astype(dtype)
 
         if not position_encoding:
-            return cls(found, counted(None), None)
+            return cls(words, counted(None), None)
         part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
-        return cls(found, counted(1 - part), counted(2 * part - 1))
+        return cls(words, counted(1 - part), counted(2 * part - 1))
 
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
@@ -87,12 +87,12 @@ class Rows(NamedTuple):
     @classmethod
     def of(cls, ids: Ids, position_encoding: bool, dtype: DType) -> Rows:
         """The shares of ids (N, J)."""
-        module, there = devices.array_module(ids), ids != 0  # (N, J)
+        module, present = devices.array_module(ids), ids != 0  # (N, J)
         if not position_encoding:
-            return cls(ids, there.astype(dtype), None)
-        words = module.maximum(1, there.sum(axis=1))[:, None]  # (N, 1) J, or 1 for no sentence
+            return cls(ids, present.astype(dtype), None)
+        words = module.maximum(1, present.sum(axis=1))[:, None]  # (N, 1) J, or 1 for no sentence
         part = module.arange(1, ids.shape[1] + 1) / words  # (N, J) j / J
-        return cls(ids, ((1 - part) * there).astype(dtype), ((2 * part - 1) * there).astype(dtype))
+        return cls(ids, ((1 - part) * present).astype(dtype), ((2 * part - 1) * present).astype(dtype))
 
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""

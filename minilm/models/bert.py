@@ -27,7 +27,17 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
+from minilm.layers import (
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    PositionalEmbedding,
+    TransformerBlock,
+    blocks,
+    initialisers,
+)
 from minilm.layers.base import generator_of
 from minilm.layers.residual import added
 from minilm.models.bert_config import BERTConfig
@@ -111,24 +121,15 @@ class Encoder(Layer):
             for _ in range(config.num_hidden_layers)
         ]
 
-    def forward(self, x, *, key_mask=None, key=None, seen=None):
-        """Returns y (B, T, D), and what each block saved; `seen` collects what each gave."""
-        saved = []
-        for number, layer in enumerate(self.layer):
-            x, kept = layer.forward(x, key_mask=key_mask, key=at(key, f"layer.{number}"))
-            saved.append(kept)
-            if seen is not None:
-                seen.append((f"output of encoder.layer.{number}", x))
-        return x, saved
+    def forward(self, x, *, key_mask=None, key=None):
+        """Returns y (B, T, D), and what each block saved."""
+        return blocks.forward(self.layer, x, key_mask=key_mask, key=at(key, "layer"))
 
     def backward(self, dy, saved):
         """Returns dx (B, T, D)."""
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         dx[...] = dy
-        for layer, kept in zip(self.layer[::-1], saved[::-1], strict=True):
-            with scratch():
-                dx[...] = layer.backward(dx, kept)
-        return dx
+        return blocks.backward(self.layer, dx, saved)
 
 
 class Pooler(Layer):
@@ -187,7 +188,7 @@ class BERT(Pretrained, Layer):
         self.encoder = Encoder(config, **options)
         self.pooler = Pooler(config, **options) if pooler else None
 
-    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None, seen=None):
+    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None):
         """Read texts.
 
         Parameters
@@ -200,8 +201,6 @@ class BERT(Pretrained, Layer):
             False for padding, which no position sees.
         key : Key, optional
             For dropout; without it there is none.
-        seen : list, optional
-            Collects what each layer gave, with its name.
 
         Returns
         -------
@@ -210,9 +209,7 @@ class BERT(Pretrained, Layer):
         saved : Saved
         """
         x, embedded = self.embeddings.forward(ids, token_type_ids, key=at(key, "embeddings"))  # (B, T, D)
-        if seen is not None:
-            seen.append(("output of embeddings", x))
-        y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"), seen=seen)
+        y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"))
         pooled = kept = None
         if self.pooler is not None:
             pooled, kept = self.pooler.forward(y)  # (B, D)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, flag, number, rate, setting, size
 from minilm.models.gpt_config import ACTIVATIONS
 from minilm.ops import checks
 
@@ -49,45 +49,31 @@ class BERTConfig(Config):
 
     model_type: ClassVar[str] = "bert"
 
-    vocab_size: int = 30522
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int | None = None
-    hidden_act: str = "gelu"
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    pad_token_id: int | None = 0
-    num_labels: int = 2
-    classifier_dropout: float | None = None
-    recompute: bool = False
-    tie_word_embeddings: bool = True
+    vocab_size: int = size(30522)
+    hidden_size: int = size(768)
+    num_hidden_layers: int = size(12)
+    num_attention_heads: int = size(12)
+    intermediate_size: int | None = size(None)
+    hidden_act: str = choice("gelu", *ACTIVATIONS, ours=True)  # the op's name is read and written
+    hidden_dropout_prob: float = rate(0.1)
+    attention_probs_dropout_prob: float = rate(0.1)
+    max_position_embeddings: int = size(512)
+    type_vocab_size: int = size(2)
+    initializer_range: float = number(0.02, 0, 100, low_open=True)
+    layer_norm_eps: float = number(1e-12, 0, 1)
+    pad_token_id: int | None = setting(0, lambda name, value: None)  # see check
+    num_labels: int = size(2)
+    classifier_dropout: float | None = rate(None)
+    recompute: bool = flag(False, ours=True)
+    tie_word_embeddings: bool = flag(True)
 
-    def __post_init__(self):
-        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "max_position_embeddings")
-        for name in (*sizes, "type_vocab_size", "num_labels"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
+    def check(self) -> None:
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
                 f"hidden_size must be a multiple of num_attention_heads, got {self.hidden_size} and {self.num_attention_heads}"
             )
-        if self.intermediate_size is not None:
-            checks.whole("intermediate_size", self.intermediate_size, 1, 2**31)
-        checks.option("hidden_act", self.hidden_act, tuple(ACTIVATIONS))
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
-            checks.number(name, getattr(self, name), 0, 1, high_open=True)
-        if self.classifier_dropout is not None:
-            checks.number("classifier_dropout", self.classifier_dropout, 0, 1, high_open=True)
-        checks.number("initializer_range", self.initializer_range, 0, 100, low_open=True)
-        checks.number("layer_norm_eps", self.layer_norm_eps, 0, 1)
         if self.pad_token_id is not None:
             checks.whole("pad_token_id", self.pad_token_id, 0, self.vocab_size)
-        for name in ("recompute", "tie_word_embeddings"):
-            checks.flag(name, getattr(self, name))
 
     @classmethod
     def base(cls, **changes) -> BERTConfig:

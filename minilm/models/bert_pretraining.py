@@ -24,7 +24,6 @@ from minilm.layers import Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
-from minilm.models.diagnosis import first_not_finite
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy, embedding
 from minilm.random import at
@@ -213,20 +212,6 @@ class BERTForPreTraining(Pretrained, Layer):
         logits, _ = self.cls.seq_relationship.forward(pooled)  # (B, 2)
         loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False)
         return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
-
-    def diagnose(
-        self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None
-    ) -> str | None:
-        """The first place where a number is not finite, as in `minilm.models.GPT.diagnose`."""
-
-        def outputs():
-            seen: list[tuple[str, np.ndarray]] = []
-            (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"), seen=seen)
-            yield from seen
-            yield "output of cls.predictions", self.cls.predictions(hidden)
-            yield "output of cls.seq_relationship", self.cls.seq_relationship(pooled)
-
-        return first_not_finite(self.parameters, outputs())
 
     def _masked(self, ids, targets, places):
         """Targets (M,), and where they stand among the B T (M,): at `places` of each row, or just where a target counts."""

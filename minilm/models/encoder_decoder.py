@@ -1,4 +1,4 @@
-"""What the models that turn one sequence into another have in common: their arguments, evaluation, and diagnosis."""
+"""What the models that turn one sequence into another have in common: their arguments and evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import Layer
-from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy, padding
 
 __all__ = ["EncoderDecoder", "mask_of"]
@@ -64,16 +63,6 @@ class EncoderDecoder(Layer):
         """Logits of the token after each of `inputs`: (B, T, V)."""
         source, lengths = self._source(source, lengths)
         return self._logits(source, lengths, self._inputs(inputs, len(source)), None, keep=False)[0]
-
-    def diagnose(self, source, inputs, targets, lengths=None) -> str | None:
-        """The first place where a number is not finite, such as "parameter output.weight"; None if there is none."""
-
-        def outputs():
-            logits = self.logits(source, inputs, lengths)  # (B, T, V)
-            yield "logits", logits
-            yield "loss", cross_entropy.forward(logits, self._targets(targets, inputs), gradient=False)[0]
-
-        return first_not_finite(self.parameters, outputs())
 
     def _logits(self, source, lengths, inputs, key, keep: bool):
         """Logits (B, T, V), and what the parts saved; of arguments that were checked.

@@ -24,12 +24,20 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from minilm import devices
-from minilm.layers import Dropout, Embedding, Layer, LayerNorm, Linear, PositionalEmbedding, TransformerBlock, initialisers
+from minilm.layers import (
+    Dropout,
+    Embedding,
+    Layer,
+    LayerNorm,
+    Linear,
+    PositionalEmbedding,
+    TransformerBlock,
+    blocks,
+    initialisers,
+)
 from minilm.layers.base import generator_of
-from minilm.models.diagnosis import first_not_finite
 from minilm.models.gpt_config import GPTConfig
-from minilm.models.gpt_state import Generating, left_padding
+from minilm.models.gpt_state import Generating, left_padding, places
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
@@ -38,12 +46,20 @@ from minilm.random import Key, at
 __all__ = ["GPT", "Saved"]
 
 
+class Hidden(NamedTuple):
+    """What the parts saved before lm_head."""
+
+    wte: Any
+    wpe: Any
+    dropout: Any
+    h: list  # of each block
+    ln_f: Any
+
+
 class Saved(NamedTuple):
     """What backward needs."""
 
-    embedded: tuple  # what wte, wpe and dropout saved
-    blocks: list  # what each block saved
-    norm: Any  # what ln_f saved, or None
+    hidden: Hidden
     output: Any  # what lm_head saved
     loss: Any  # what cross_entropy saved
 
@@ -136,22 +152,20 @@ class GPT(Pretrained, Generating, Layer):
         saved : Saved
         """
         ids, targets = self._checked(ids, targets)
-        x, embedded, blocks, norm = self._hidden(ids, left_padding(key_mask, ids), key)  # (B, T, D)
+        x, hidden = self._hidden(ids, padding=left_padding(key_mask, ids), key=key)  # (B, T, D)
         logits, output = self.lm_head.forward(x)  # (B, T, V)
         loss, saved = cross_entropy.forward(logits, targets)
-        return loss, Saved(embedded, blocks, norm, output, saved)
+        return loss, Saved(hidden, output, saved)
 
     def backward(self, saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        wte, wpe, dropped = saved.embedded
+        wte, wpe, dropped, h, norm = saved.hidden
         dx = empty((*wte.ids.shape, self.config.n_embd), self.dtype, like=wte.ids)  # (B, T, D)
         with scratch():
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
             dy = self.lm_head.backward(dlogits, saved.output)  # (B, T, D)
-            dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, saved.norm)
-        for block, mine in zip(self.h[::-1], saved.blocks[::-1], strict=True):
-            with scratch():
-                dx[...] = block.backward(dx, mine)
+            dx[...] = dy if self.ln_f is None else self.ln_f.backward(dy, norm)
+        dx = blocks.backward(self.h, dx, h)
         with scratch():
             dx = self.dropout.backward(dx, dropped)
             dx = self.wpe.backward(dx, wpe)
@@ -162,31 +176,9 @@ class GPT(Pretrained, Generating, Layer):
     def loss(self, ids, targets, *, key_mask=None):
         """Mean cross-entropy without dropout and without what a gradient would need."""
         ids, targets = self._checked(ids, targets)
-        x = self._evaluated(ids, left_padding(key_mask, ids), None)  # (B, T, D)
+        x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
         logits, _ = self.lm_head.forward(x)  # (B, T, V)
         return cross_entropy.forward(logits, targets, gradient=False)[0]
-
-    def diagnose(self, ids, targets, *, key: Key | None = None) -> str | None:
-        """The first place where a number is not finite: what to say when the loss is NaN.
-
-        Looked at in this order: parameters, the outputs of the layers, the loss, and the gradients as the buffer holds them.
-
-        Returns
-        -------
-        str or None
-            Such as "parameter h.0.ln_1.weight", "output of h.3", "gradient of wpe.weight".
-        """
-
-        def outputs():
-            read, wanted = self._checked(ids, targets)
-            seen: list[tuple[str, np.ndarray]] = []
-            x, *_ = self._hidden(read, None, key, seen)
-            yield from seen
-            logits = self.lm_head.forward(x)[0]  # (B, T, V)
-            yield "logits", logits
-            yield "loss", cross_entropy.forward(logits, wanted, gradient=False)[0]
-
-        return first_not_finite(self.parameters, outputs())
 
     # --- pieces ------------------------------------------------------------------------------------------------------
 
@@ -200,54 +192,20 @@ class GPT(Pretrained, Generating, Layer):
             targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
         return ids, targets
 
-    def _embedded(self, ids, positions, key, offset: int = 0):
+    def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
+        """What lm_head reads, (B, T, D), and what each part saved.
+
+        In training, evaluation and generation: with padding (B,) or with the `KeyValueCache` of the tokens before, with what a
+        gradient needs or without.
+        """
+        mask, positions, offset = places(ids, padding, cache)
         x, wte = self.wte.forward(ids)  # (B, T, D)
         x, wpe = self.wpe.forward(x, positions, offset=offset)
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))
-        return x, (wte, wpe, dropped)
-
-    def _hidden(self, ids, padding, key, seen=None):
-        """What lm_head reads, (B, T, D), and what each part saved; `seen` collects what each layer gave, for `diagnose`."""
-        mask, positions = _placed(ids, padding)
-        x, embedded = self._embedded(ids, positions, key)
-        blocks = []
-        for layer, block in enumerate(self.h):
-            if seen is not None:
-                seen.append((f"output of h.{layer - 1}" if layer else "output of wte and wpe", x))
-            x, saved = block.forward(x, key_mask=mask, key=at(key, f"h.{layer}"))
-            blocks.append(saved)
-        if seen is not None:
-            seen.append((f"output of h.{len(self.h) - 1}", x))
-        norm = None
-        if self.ln_f is not None:
-            x, norm = self.ln_f.forward(x)
-        return x, embedded, blocks, norm
-
-    def _evaluated(self, ids, padding, cache):
-        """What lm_head reads, (B, T, D), each block's arrays given back when it is done."""
-        mask, positions, offset = *_placed(ids, padding), 0
-        if cache is not None:
-            mask, positions, offset = None, None if cache.key_mask is None else cache.positions(), cache.start
-        shape = (*ids.shape, self.config.n_embd)
-        x, y = (empty(shape, self.dtype, like=ids) for _ in range(2))  # (B, T, D) each
-        with scratch():
-            x[...] = self._embedded(ids, positions, None, offset)[0]
-        for layer, block in enumerate(self.h):
-            with scratch():
-                part = None if cache is None else cache[layer]
-                y[...] = block.forward(x, key_mask=mask, cache=part)[0]
-            x, y = y, x
-        return x if self.ln_f is None else self.ln_f.forward(x)[0]
+        x, h = blocks.forward(self.h, x, key_mask=mask, cache=cache, key=at(key, "h"), gradient=gradient)
+        x, norm = (x, None) if self.ln_f is None else self.ln_f.forward(x)
+        return x, Hidden(wte, wpe, dropped, h, norm)
 
     def settings(self):
         config = self.config
         return f"n_layer={config.n_layer}, n_head={config.n_head}, n_embd={config.n_embd}, vocab_size={config.vocab_size}"
-
-
-def _placed(ids, padding):
-    """Which tokens are no padding, and their positions, (B, T) each; None twice where there is no padding (B,)."""
-    if padding is None:
-        return None, None
-    places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
-    placed = places >= 0, np.maximum(places, 0)
-    return devices.to_device(placed) if devices.on_gpu(ids) else placed

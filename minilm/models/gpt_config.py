@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, flag, number, rate, size
 from minilm.ops import checks
 
 __all__ = ["ACTIVATIONS", "GPT2_SIZES", "GPT3_SIZES", "GPTConfig"]
@@ -63,39 +63,27 @@ class GPTConfig(Config):
 
     model_type: ClassVar[str] = "gpt"
 
-    vocab_size: int = 50257
-    n_positions: int = 1024
-    n_embd: int = 768
-    n_layer: int = 12
-    n_head: int = 12
-    n_inner: int | None = None
-    activation_function: str = "gelu_new"
-    resid_pdrop: float = 0.1
-    embd_pdrop: float = 0.1
-    attn_pdrop: float = 0.1
-    layer_norm_epsilon: float = 1e-5
-    initializer_range: float = 0.02
-    norm_first: bool = True
-    scaled_residual: bool = True
-    band: int | None = None
-    recompute: bool = False
-    tie_word_embeddings: bool = True
+    vocab_size: int = size(50257)
+    n_positions: int = size(1024)
+    n_embd: int = size(768)
+    n_layer: int = size(12)
+    n_head: int = size(12)
+    n_inner: int | None = size(None)
+    activation_function: str = choice("gelu_new", *ACTIVATIONS, ours=True)  # openai-gpt has another name for it
+    resid_pdrop: float = rate(0.1)
+    embd_pdrop: float = rate(0.1)
+    attn_pdrop: float = rate(0.1)
+    layer_norm_epsilon: float = number(1e-5, 0, 1)
+    initializer_range: float = number(0.02, 0, 100, low_open=True)
+    norm_first: bool = flag(True, ours=True)
+    scaled_residual: bool = flag(True, ours=True)
+    band: int | None = size(None, ours=True)
+    recompute: bool = flag(False, ours=True)
+    tie_word_embeddings: bool = flag(True)
 
-    def __post_init__(self):
-        for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
+    def check(self) -> None:
         if self.n_embd % self.n_head:
             raise ValueError(f"n_embd must be a multiple of n_head, got {self.n_embd} and {self.n_head}")
-        for name in ("n_inner", "band"):
-            if getattr(self, name) is not None:
-                checks.whole(name, getattr(self, name), 1, 2**31)
-        checks.option("activation_function", self.activation_function, tuple(ACTIVATIONS))
-        for name in ("resid_pdrop", "embd_pdrop", "attn_pdrop"):
-            checks.number(name, getattr(self, name), 0, 1, high_open=True)
-        checks.number("layer_norm_epsilon", self.layer_norm_epsilon, 0, 1)
-        checks.number("initializer_range", self.initializer_range, 0, 100, low_open=True)
-        for name in ("norm_first", "scaled_residual", "recompute", "tie_word_embeddings"):
-            checks.flag(name, getattr(self, name))
 
     # --- the papers' models ------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from minilm.layers.cache import KeyValueCache
 from minilm.layers.fixed_cache import FixedCache
 from minilm.ops import checks
 
-__all__ = ["GPTState", "Generating", "left_padding"]
+__all__ = ["GPTState", "Generating", "left_padding", "places"]
 
 
 class GPTState(NamedTuple):
@@ -22,8 +22,7 @@ class GPTState(NamedTuple):
 
     def reorder(self, rows) -> GPTState:
         """The state of some of the texts, by their numbers (N,), which lie on the host."""
-        there = devices.to_device(np.asarray(rows)) if devices.on_gpu(self.ids) else rows
-        return GPTState(self.cache.reorder(rows), self.ids[there])
+        return GPTState(self.cache.reorder(rows), self.ids[devices.to_device_of(self.ids, np.asarray(rows))])
 
     def claimed(self, count: int) -> tuple[GPTState, GPTState]:
         """This state with room for `count` more tokens, and one that reads them one by one without a change of any shape."""
@@ -80,7 +79,7 @@ class Generating:
         if len(state.ids) != len(ids):
             raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
         cache = state.cache.extended(ids.shape[1], padding)
-        x = self._evaluated(ids, None, cache)  # (B, T, D)
+        x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
         state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
         x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
         return self.lm_head.forward(x)[0], state
@@ -119,8 +118,8 @@ class Generating:
         newer = None
         if len(full):
             newer = self.initial_state(len(full)).cache.extended(kept)
-            there = devices.to_device(full) if devices.on_gpu(state.ids) else full
-            self._evaluated(state.ids[there, self.context - kept :], None, newer)
+            rows = devices.to_device_of(state.ids, full)
+            self._hidden(state.ids[rows, self.context - kept :], cache=newer, gradient=False)
         cache = state.cache.renewed(full, newer)
         return GPTState(cache, state.ids[:, self.context - cache.length :])
 
@@ -140,3 +139,16 @@ def left_padding(key_mask, ids) -> np.ndarray | None:
             "the targets that say so (-100)"
         )
     return padding if padding.any() else None
+
+
+def places(ids, padding=None, cache=None) -> tuple:
+    """What is no padding (B, T), positions (B, T), None for both where no row has padding, and the first token's position.
+
+    Of texts with `padding` (B,), or of tokens that come after those in a `cache`, which itself knows its padding.
+    """
+    if cache is not None:
+        return None, None if cache.key_mask is None else cache.positions(), cache.start
+    if padding is None:
+        return None, None, 0
+    places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
+    return *devices.to_device_of(ids, (places >= 0, np.maximum(places, 0))), 0

@@ -218,18 +218,18 @@ class MemoryNetwork(Layer):
             raise ValueError(f"story must have a sentence at least in each row, {empty}")
         ages = self._ages(mask, key)  # (B, M)
         bags = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype)
-        asked = bags_of(question, self.position_encoding, self.dtype)
+        question_bag = bags_of(question, self.position_encoding, self.dtype)
         sentences, aged = [], []  # (B, M, D) each
         for table, time in zip(self.tables, self.times, strict=True):
             x, kept = time.forward(ages)  # (B, M, D)
             sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
             aged.append(kept)
-        u, hops = asked.forward(self.question.weight.value), []  # (B, D)
+        u, hops = question_bag.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):
             before, after = self._places(number)
             u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
             hops.append(hop)
-        return u, (bags, asked, aged, mask, hops)
+        return u, (bags, question_bag, aged, mask, hops)
 
     def _places(self, number: int) -> tuple[int, int]:
         """Which table a hop finds sentences by, and which it reads them with."""

@@ -21,38 +21,31 @@ if TYPE_CHECKING:
 
 __all__ = ["Pretrained", "config_from", "settings_from"]
 
-_GPT = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "embd_pdrop", "attn_pdrop", "resid_pdrop")
-_GPT += ("layer_norm_epsilon", "initializer_range", "tie_word_embeddings")
-_BERT = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_dropout_prob")
-_BERT += ("attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "initializer_range", "layer_norm_eps")
-_BERT += ("pad_token_id", "num_labels", "classifier_dropout", "tie_word_embeddings")
-
 
 def config_from(settings: dict) -> GPTConfig | BERTConfig:
     """The configuration for settings as `minilm.weights.read_config` gives them."""
     family, activation = settings["family"], SPELLED[settings["activation"]]
-    if family == "bert":
-        found = {name: settings[name] for name in _BERT if name in settings}
-        return BERTConfig(hidden_act=activation, **found)
-    found = {name: settings[name] for name in (*_GPT, "n_inner") if name in settings}
+    kind = BERTConfig if family == "bert" else GPTConfig
+    values = {name: settings[name] for name in kind.hugging_face_names() if name in settings}
+    if kind is BERTConfig:
+        return BERTConfig(hidden_act=activation, **values)
     norm_first = family == "gpt2"
-    return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **found)
+    return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **values)
 
 
 def settings_from(config: GPTConfig | BERTConfig) -> dict:
     """The settings that `minilm.weights.config_of` takes; ValueError for a model that Hugging Face has no class for."""
+    settings = {name: getattr(config, name) for name in config.hugging_face_names()} | {"activation": config.activation}
     if isinstance(config, BERTConfig):
-        inner = config.intermediate_size or 4 * config.hidden_size
-        found = {name: getattr(config, name) for name in _BERT}
-        return {"family": "bert", "activation": config.activation, **found, "intermediate_size": inner}
+        return {"family": "bert", **settings, "intermediate_size": config.intermediate_size or 4 * config.hidden_size}
     if config.band is not None:
         raise ValueError(f"no model of transformers has banded attention, and this one has band = {config.band}")
-    found = {name: getattr(config, name) for name in _GPT}
+    inner = settings.pop("n_inner") or 4 * config.n_embd
     if config.norm_first:
-        return {"family": "gpt2", "activation": config.activation, "n_inner": config.n_inner or 4 * config.n_embd, **found}
-    if config.n_inner not in (None, 4 * config.n_embd):
+        return {"family": "gpt2", **settings, "n_inner": inner}
+    if inner != 4 * config.n_embd:
         raise ValueError(f"GPT-1 has n_inner = 4 n_embd = {4 * config.n_embd}, and this model {config.n_inner}")
-    return {"family": "openai-gpt", "activation": config.activation, **found}
+    return {"family": "openai-gpt", **settings}
 
 
 class Pretrained:
@@ -103,8 +96,8 @@ class Pretrained:
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         family = settings["family"]
         if family not in cls.hugging_face:
-            wanted = " or ".join(map(repr, cls.hugging_face))
-            raise ValueError(f"{folder}: {cls.__name__} reads model_type {wanted}, got {family!r}")
+            families = " or ".join(map(repr, cls.hugging_face))
+            raise ValueError(f"{folder}: {cls.__name__} reads model_type {families}, got {family!r}")
         published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
         with weights.WeightFolder(folder) as stored, blank(stored):

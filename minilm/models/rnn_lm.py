@@ -26,7 +26,6 @@ import numpy as np
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.models.config import RNNLanguageModelConfig
-from minilm.models.diagnosis import first_not_finite
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty
 from minilm.random import Key, at
@@ -220,28 +219,6 @@ class RNNLanguageModel(Layer):
         y = y if self.projection is None else self.projection(y)  # (B, E or H)
         return self.output(y), state
 
-    def diagnose(self, ids, targets, state=None, *, key: Key | None = None) -> str | None:
-        """The first place where a number is not finite: what to say when the loss is NaN.
-
-        Looked at in this order: parameters, the outputs of the layers, the loss, and the gradients as the buffer holds them.
-
-        Returns
-        -------
-        str or None
-            Such as "parameter recurrent.weight_hh_l0", "output of recurrent layer 0", "gradient of output.weight".
-        """
-
-        def outputs():
-            time_ordered, wanted = self._time_order(ids, targets)  # (T, B) each
-            seen: list[tuple[str, np.ndarray]] = []
-            y, _, _ = self._hidden(time_ordered, state, key, seen)
-            yield from seen
-            logits = self.output.forward(y)[0]  # (T, B, V)
-            yield "output of output", logits  # before the loss, which refuses logits that are all NaN
-            yield "loss", cross_entropy.forward(logits, wanted, gradient=False)[0]
-
-        return first_not_finite(self.parameters, outputs())
-
     # --- pieces ------------------------------------------------------------------------------------------------------
 
     def _time_order(self, ids, targets):
@@ -260,19 +237,12 @@ class RNNLanguageModel(Layer):
             ordered.append(turned)
         return ordered
 
-    def _hidden(self, ids, state, key, seen=None):
-        """What the output layer reads, (T, B, E or H), the state after it, and what each part saved.
-
-        `seen` collects what each layer gave, for `diagnose`.
-        """
+    def _hidden(self, ids, state, key):
+        """What the output layer reads, (T, B, E or H), the state after it, and what each part saved."""
         x, embedded = self.embedding.forward(ids)  # (T, B, E)
         x, dropped = self.dropout.forward(x, key=at(key, "embedding"))
         out, recurrent = self.recurrent.forward(x, state, key=at(key, "recurrent"))
         y = out.y  # (T, B, H)
-        if seen is not None:
-            seen.append(("output of embedding", x))
-            seen += [(f"output of recurrent layer {layer}", h) for layer, h in enumerate(out.h_n)]
-            seen.append((f"output of recurrent layer {len(out.h_n) - 1}", y))
         norm = projection = None
         if self.norm is not None:
             y, norm = self.norm.forward(y)

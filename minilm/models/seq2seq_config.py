@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, flag, rate, setting, size
 from minilm.ops import checks
 
 __all__ = ["Seq2SeqConfig", "TransformerConfig"]
@@ -44,39 +44,26 @@ class TransformerConfig(Config):
 
     model_type: ClassVar[str] = "transformer"
 
-    vocab_size: int
-    target_vocab_size: int | None = None
-    d_model: int = 512
-    num_heads: int = 8
-    encoder_layers: int = 6
-    decoder_layers: int = 6
-    hidden_dim: int | None = None
-    dropout: float = 0.1
-    attention_dropout: float = 0.0
-    activation: str = "relu"
-    norm_first: bool = False
-    positions: str = "sinusoidal"
-    max_positions: int = 512
-    tied: bool = True
-    shared: bool = False
-    label_smoothing: float = 0.1
+    vocab_size: int = size()
+    target_vocab_size: int | None = size(None)
+    d_model: int = size(512)
+    num_heads: int = size(8)
+    encoder_layers: int = size(6)
+    decoder_layers: int = size(6)
+    hidden_dim: int | None = size(None)
+    dropout: float = rate(0.1)
+    attention_dropout: float = rate(0.0)
+    activation: str = choice("relu", "relu", "gelu_tanh", "gelu_erf")
+    norm_first: bool = flag(False)
+    positions: str = choice("sinusoidal", "sinusoidal", "learned")
+    max_positions: int = size(512)
+    tied: bool = flag(True)
+    shared: bool = flag(False)
+    label_smoothing: float = rate(0.1)
 
-    def __post_init__(self):
-        for name in ("vocab_size", "d_model", "num_heads", "max_positions"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
-        for name in ("target_vocab_size", "hidden_dim"):
-            if getattr(self, name) is not None:
-                checks.whole(name, getattr(self, name), 1, 2**31)
-        for name in ("encoder_layers", "decoder_layers"):
-            checks.whole(name, getattr(self, name), 1, 61)  # a part of a Key has so many numbers
+    def check(self) -> None:
         if self.d_model % self.num_heads:
             raise ValueError(f"d_model must be a multiple of num_heads, got {self.d_model} and {self.num_heads}")
-        for name in ("dropout", "attention_dropout", "label_smoothing"):
-            checks.number(name, getattr(self, name), 0, 1, high_open=True)
-        checks.option("activation", self.activation, ("relu", "gelu_tanh", "gelu_erf"))
-        checks.option("positions", self.positions, ("sinusoidal", "learned"))
-        for name in ("norm_first", "tied", "shared"):
-            checks.flag(name, getattr(self, name))
         _check_shared(self)
 
     @property
@@ -124,35 +111,24 @@ class Seq2SeqConfig(Config):
 
     model_type: ClassVar[str] = "seq2seq"
 
-    vocab_size: int
-    target_vocab_size: int | None = None
-    cell: str = "lstm"
-    embedding_size: int = 64
-    hidden_size: int = 256
-    num_layers: int = 1
-    bidirectional: bool = False
-    reverse: bool = False
-    peeky: bool = False
-    attention: str | None = "luong"
-    input_feeding: bool = False
-    attend_first: bool = False
-    dropout: float = 0.0
-    tied: bool = False
-    shared: bool = False
-    label_smoothing: float = 0.0
+    vocab_size: int = size()
+    target_vocab_size: int | None = size(None)
+    cell: str = choice("lstm", "lstm", "gru")
+    embedding_size: int = size(64)
+    hidden_size: int = size(256)
+    num_layers: int = size(1)
+    bidirectional: bool = flag(False)
+    reverse: bool = flag(False)
+    peeky: bool = flag(False)
+    attention: str | None = setting("luong", lambda name, value: checks.option(name, value, (None, "bahdanau", "luong", "dot")))
+    input_feeding: bool = flag(False)
+    attend_first: bool = flag(False)
+    dropout: float = rate(0.0)
+    tied: bool = flag(False)
+    shared: bool = flag(False)
+    label_smoothing: float = rate(0.0)
 
-    def __post_init__(self):
-        for name in ("vocab_size", "embedding_size", "hidden_size"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
-        if self.target_vocab_size is not None:
-            checks.whole("target_vocab_size", self.target_vocab_size, 1, 2**31)
-        checks.whole("num_layers", self.num_layers, 1, 62)
-        checks.option("cell", self.cell, ("lstm", "gru"))
-        for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first", "tied", "shared"):
-            checks.flag(name, getattr(self, name))
-        checks.option("attention", self.attention, (None, "bahdanau", "luong", "dot"))
-        for name in ("dropout", "label_smoothing"):
-            checks.number(name, getattr(self, name), 0, 1, high_open=True)
+    def check(self) -> None:
         if self.bidirectional and self.hidden_size % 2:
             raise ValueError(f"hidden_size must be even for a bidirectional encoder, got {self.hidden_size}")
         for name in ("input_feeding", "attend_first"):

@@ -139,9 +139,9 @@ class Tagger(Layer):
         dnll = empty((B,), self.dtype, like=crf.alpha)  # (B,)
         dnll[...] = dloss / B
         demissions = self.crf.backward(dnll, crf)  # (B, T, K)
-        turned = empty((demissions.shape[1], B, self.num_tags), self.dtype, like=crf.alpha)  # (T, B, K)
-        turned[...] = demissions.transpose(1, 0, 2)
-        dh = self.output.backward(turned, output)  # (T, B, 2H)
+        transposed = empty((demissions.shape[1], B, self.num_tags), self.dtype, like=crf.alpha)  # (T, B, K)
+        transposed[...] = demissions.transpose(1, 0, 2)
+        dh = self.output.backward(transposed, output)  # (T, B, 2H)
         dh = self.dropout.backward(dh, top)
         dx, _ = self.recurrent.backward(dh, recurrent)  # (T, B, E + 2C)
         dx = self.dropout.backward(dx, dropped)
@@ -199,8 +199,8 @@ class Tagger(Layer):
         c = empty((U, 2 * C), self.dtype, like=out.h_n)  # (U, 2C)
         c[:, :C], c[:, C:] = out.h_n
         words = checks.ids("spelling.words", words, U, shape, "(B, T)")
-        found, placed = embedding.forward(words.T, c)  # (T, B, 2C)
-        return found, (embedded, recurrent, placed)
+        vectors, placed = embedding.forward(words.T, c)  # (T, B, 2C)
+        return vectors, (embedded, recurrent, placed)
 
     def _spelled_backward(self, dc, saved) -> None:
         embedded, recurrent, placed = saved

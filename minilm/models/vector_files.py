@@ -78,10 +78,10 @@ class _Collected:
         """Compare with the first line's count; `more` says whether something follows."""
         if count is None:
             return
-        wanted = count if most is None else min(count, most)
-        if self.read < wanted:
+        expected = count if most is None else min(count, most)
+        if self.read < expected:
             raise ValueError(f"{self.path}: the first line tells of {count} words, there are {self.read}: the file is cut short")
-        if more and wanted == count:
+        if more and expected == count:
             warnings.warn(f"{self.path}: the first line tells of {count} words, what follows them is left out", stacklevel=5)
 
     def result(self) -> tuple[list[str], np.ndarray]:

@@ -27,7 +27,8 @@ from numpy.typing import ArrayLike
 from minilm import devices
 from minilm.layers import Layer, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.config import Config
+from minilm.models.config import Config, choice, number
+from minilm.models.config import size as whole
 from minilm.ops import checks, embedding, negative_sampling
 from minilm.ops.workspace import scratch
 from minilm.random import Key
@@ -63,22 +64,13 @@ class Word2VecConfig(Config):
 
     model_type: ClassVar[str] = "word2vec"
 
-    vocab_size: int
-    size: int = 100
-    algorithm: str = "skip-gram"
-    window: int = 5
-    negatives: int = 5
-    power: float = 0.75
-    subsample: float = 1e-3
-
-    def __post_init__(self):
-        for name in ("vocab_size", "size"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
-        checks.option("algorithm", self.algorithm, ALGORITHMS)
-        checks.whole("window", self.window, 1, 2**20)
-        checks.whole("negatives", self.negatives, 1, 2**20)
-        checks.number("power", self.power, 0, 10)
-        checks.number("subsample", self.subsample, 0, 1)
+    vocab_size: int = whole()
+    size: int = whole(100)
+    algorithm: str = choice("skip-gram", *ALGORITHMS)
+    window: int = whole(5, below=2**20)
+    negatives: int = whole(5, below=2**20)
+    power: float = number(0.75, 0, 10)
+    subsample: float = number(1e-3, 0, 1)
 
 
 class Saved(NamedTuple):
@@ -175,11 +167,11 @@ class Word2Vec(Layer):
         """
         if self.config.algorithm == "cbow":
             inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None, None), "(N, C)", ignore=NO_WORD)
-            there = inputs != NO_WORD  # (N, C)
-            if inputs.size and not checks.trusted(there) and not there.any(axis=1).all():
-                raise ValueError(f"inputs[{int(there.any(axis=1).argmin())}] has no neighbour: wanted at least one in each row")
-            vectors, embedded = embedding.forward(np.where(there, inputs, 0), self.input.value)  # (N, C, D)
-            weights = (there / there.sum(axis=1, keepdims=True)).astype(self.dtype)[..., None]  # (N, C, 1)
+            present = inputs != NO_WORD  # (N, C)
+            if inputs.size and not checks.trusted(present) and not present.any(axis=1).all():
+                raise ValueError(f"inputs[{int(present.any(axis=1).argmin())}] has no neighbour: wanted at least one in each row")
+            vectors, embedded = embedding.forward(np.where(present, inputs, 0), self.input.value)  # (N, C, D)
+            weights = (present / present.sum(axis=1, keepdims=True)).astype(self.dtype)[..., None]  # (N, C, 1)
             h = (vectors * weights).sum(axis=1)  # (N, D)
         else:
             inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None,), "(N,)")
@@ -214,9 +206,8 @@ class Word2Vec(Layer):
     ) -> list[float]:
         """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
 
-        On a GPU too one word comes after the other, in one warp: the same vectors, but no faster than a CPU makes them, unless
-        `streams` are asked for. It is waited for where `progress` is told, at every look at the clock with `minutes`, and at the
-        end.
+        On a GPU, too, one warp takes one word after the other: the same vectors as on a CPU, and no sooner, unless `streams` is
+        given. The GPU is waited for where `progress` is called, at every look at the clock with `minutes`, and at the end.
 
         Parameters
         ----------
@@ -260,9 +251,9 @@ class Word2Vec(Layer):
         all_ids, all_starts, tables = devices.to(self.device, (ids, starts, tables))
 
         def trained(low, high, **more):
-            mine = all_ids[starts[low] : starts[high]], all_starts[low : high + 1] - starts[low]
+            shard = all_ids[starts[low] : starts[high]], all_starts[low : high + 1] - starts[low]
             with devices.ids_are_checked():
-                return negative_sampling.train(self.input.value, self.output.value, *mine, *tables, **options, seed=seed, **more)
+                return negative_sampling.train(self.input.value, self.output.value, *shard, *tables, **options, seed=seed, **more)
 
         trained(0, 0, lr=0.0, lr_end=0.0)  # compiled before the clock starts
         place = Place() if place is None else place
@@ -284,12 +275,12 @@ class Word2Vec(Layer):
                     part = place.words / max(1, total)
                     rate = lr + (lr_end - lr) * part
                     rates = {"lr": lr, "lr_end": lr_end, "done": place.words, "total": total}
-                told = trained(low, high, first=epoch * len(starts) + int(low), **rates)
+                result = trained(low, high, first=epoch * len(starts) + int(low), **rates)
                 if minutes is not None:
-                    float(told.loss)  # a GPU has done its part when the clock is looked at
-                loss, predictions = loss + told.loss, predictions + told.predictions
-                place.sums[-1] = place.sums[-1][0] + told.loss, place.sums[-1][1] + told.predictions
-                place.words, place.call = place.words + told.words, place.call + 1
+                    float(result.loss)  # a GPU has done its part when the clock is looked at
+                loss, predictions = loss + result.loss, predictions + result.predictions
+                place.sums[-1] = place.sums[-1][0] + result.loss, place.sums[-1][1] + result.predictions
+                place.words, place.call = place.words + result.words, place.call + 1
                 if place.call == len(cuts) - 1:
                     place.epoch, place.call = epoch + 1, 0
                 now = time.perf_counter()
@@ -321,8 +312,8 @@ def _starts(lengths: Sequence[int]) -> np.ndarray:
 
 def _cuts(starts: np.ndarray, words: int) -> np.ndarray:
     """Numbers of sentences between which there are about so many words."""
-    wanted = np.arange(words, starts[-1], words)
-    inner = np.searchsorted(starts, wanted)
+    targets = np.arange(words, starts[-1], words)
+    inner = np.searchsorted(starts, targets)
     return np.unique(np.concatenate([[0], inner, [len(starts) - 1]]))
 
 

@@ -135,16 +135,16 @@ class WordVectors:
 
     def answers(self, questions: Sequence[Sequence[str]], block: int = 256) -> list[str]:
         """For many questions (a, b, c): the first word of `analogy`."""
-        given = np.array([[self.id(word) for word in question[:3]] for question in questions], np.int64).reshape(-1, 3)  # (Q, 3)
-        found = []
-        for start in range(0, len(given), block):
-            a, b, c = given[start : start + block].T
+        ids = np.array([[self.id(word) for word in question[:3]] for question in questions], np.int64).reshape(-1, 3)  # (Q, 3)
+        answers = []
+        for start in range(0, len(ids), block):
+            a, b, c = ids[start : start + block].T
             scores = (self.unit[b] - self.unit[a] + self.unit[c]) @ self.unit.T  # (Q, V)
             rows = np.arange(len(a))
             for each in (a, b, c):
                 scores[rows, each] = -np.inf
-            found += [self.words[i] for i in scores.argmax(axis=1)]
-        return found
+            answers += [self.words[i] for i in scores.argmax(axis=1)]
+        return answers
 
     # --- files ----------------------------------------------------------------------------------------------------------
 

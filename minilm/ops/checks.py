@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from minilm import devices
+from minilm.random import Key
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -254,3 +255,11 @@ def whole(name: str, value, low: int, high: int) -> int:
     if not low <= value < high:
         raise ValueError(f"{name} must lie in [{low}, {high}), got {value}")
     return int(value)
+
+
+def random_key(key) -> Key:
+    """`key`, its parts within range; a step that is on the device is not looked at."""
+    if not isinstance(key, Key):
+        raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
+    step = counted("key.step", key.step, 0, 2**64)
+    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**64))

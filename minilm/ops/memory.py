@@ -61,8 +61,8 @@ def address(typingctx, array):
     signature = types.intp(array)
 
     def codegen(context, builder, signature, arguments):
-        found = make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.ptrtoint(found.data, ir.IntType(64))
+        struct = make_array(signature.args[0])(context, builder, arguments[0])
+        return builder.ptrtoint(struct.data, ir.IntType(64))
 
     return signature, codegen
 
@@ -70,12 +70,12 @@ def address(typingctx, array):
 @intrinsic
 def numbers(typingctx, address, count, like):
     """The `count` numbers from an address on, as an array (count,) of the dtype of the number `like`."""
-    found = types.Array(like, 1, "C")
-    signature = found(types.intp, types.intp, like)
+    array_type = types.Array(like, 1, "C")
+    signature = array_type(types.intp, types.intp, like)
 
     def codegen(context, builder, signature, arguments):
         address, count, _ = arguments
-        array = make_array(found)(context, builder)
+        array = make_array(array_type)(context, builder)
         kind = context.get_data_type(like)
         size = context.get_constant(types.intp, context.get_abi_sizeof(kind))
         populate_array(

@@ -77,9 +77,9 @@ def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, co
         return builder.inttoptr(builder.add(address, index(half * VECTOR)), vector.as_pointer())
 
     def load(address, half):
-        found = builder.load(place(address, half))
-        found.align = size
-        return found
+        loaded = builder.load(place(address, half))
+        loaded.align = size
+        return loaded
 
     a_rows = [row(a, index(size) if transposed else a_step, r) for r in range(R)]
     a_k = a_step if transposed else index(size)

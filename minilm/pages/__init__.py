@@ -5,6 +5,7 @@ Read in this order. Each page can be run (``python -m minilm.pages.gpt corpora/s
 ===============  ====================================================================================================
 `rnn_lm`         recurrent language model: an LSTM that carries its state from batch to batch
 `gpt`            GPT-2: causal attention and a position-wise network in residual blocks
+`llama`          Llama: root mean square normalisation, rotary positions, a gated network, shared keys and values
 `bert`           BERT: the same without a direction, trained on masked words and on next sentences
 `seq2seq`        encoder and decoder LSTM with Bahdanau's attention
 `transformer`    encoder and decoder of transformer blocks with attention between them
@@ -21,7 +22,8 @@ Every page has the same functions::
     backward(saved)            -> dW        a gradient for each weight
     train(...)                              a loop of some 25 lines
 
-The classes in `minilm.models` compute the same numbers (a test holds them equal), with dropout, caches, padding, devices, buffers
+The classes in `minilm.models` compute the same numbers (a test holds them equal; Llama, which has no class yet, is held against
+transformers), with dropout, caches, padding, devices, buffers
 that are used again, and checks of the arguments: what a page leaves out so that the formula is all there is.
 """
 
@@ -33,11 +35,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
     from types import ModuleType
 
-    from minilm.pages import bert, bpe, gpt, rnn_lm, seq2seq, tagger, transformer, word2vec, wordpiece
+    from minilm.pages import bert, bpe, gpt, llama, rnn_lm, seq2seq, tagger, transformer, word2vec, wordpiece
 
-__all__ = ["PAGES", "bert", "bpe", "gpt", "rnn_lm", "seq2seq", "tagger", "transformer", "word2vec", "wordpiece"]
+__all__ = ["PAGES", "bert", "bpe", "gpt", "llama", "rnn_lm", "seq2seq", "tagger", "transformer", "word2vec", "wordpiece"]
 
-PAGES = ("rnn_lm", "gpt", "bert", "seq2seq", "transformer", "word2vec", "tagger", "bpe", "wordpiece")
+PAGES = ("rnn_lm", "gpt", "llama", "bert", "seq2seq", "transformer", "word2vec", "tagger", "bpe", "wordpiece")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -186,7 +186,7 @@ def batch(B: int, n: int, rng):
 def train(steps: int = 300, B=16, n=8, D=32, H=2, blocks=2, lr=2e-3, seed=0, report=print):
     """Train on the made-up language by Adam; returns the weights, and the mean loss of the last 50 steps.
 
-    It begins at log 40 + log 2 = 4.4 nats, and cannot fall below log 5 = 1.6: which word of its topic is masked nobody can know.
+    It begins at log 40 + log 2 = 4.4 nats, and cannot fall below log 5 = 1.6: nothing tells which word of its topic is masked.
     """
     rng = np.random.default_rng(seed)
     W = weights(VOCABULARY, 2 * n + 3, D, blocks, rng)

@@ -1,4 +1,4 @@
-"""Which model should I choose? Costs from a measured machine, a choice among the models there are; see `minilm choose`.
+"""Which model should I choose? Costs measured on this machine, and a choice among minilm's models; see `minilm choose`.
 
 ::
 

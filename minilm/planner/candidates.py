@@ -1,6 +1,6 @@
-"""The models that a task can be given to, in several sizes, each with its cost and the command that trains it.
+"""The models that can do a task, in several sizes, each with its cost and the command that trains it.
 
-A candidate's step is that of the command: of the recipe's batch and window. `minilm.planner.choose` adds the minutes to it.
+A candidate's step is the command's, with the recipe's batch and window. `minilm.planner.choose` adds the minutes.
 """
 
 from __future__ import annotations

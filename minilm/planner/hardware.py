@@ -96,7 +96,7 @@ class Machine:
 
     @classmethod
     def load(cls, path: PathLike) -> Machine:
-        """Read what `save` wrote, or what somebody wrote by hand; ValueError says what is missing or wrong."""
+        """Read what `save` wrote, or what was written by hand; ValueError says what is missing or wrong."""
         fields = {key: value for key, value in read_json(path).items() if key not in ("minilm_version", "node")}
         known = {field.name: field for field in dataclasses.fields(cls)}
         problems = [f"unknown {key}" for key in fields if key not in known]

@@ -12,7 +12,7 @@ again counts less each time::
 
 so that a model can be too small for the data, or so large that the time does not suffice to train it. Parameters beyond the
 number of the data's tokens count less and less likewise, with r = 5.3. The constants were
-measured on transformers far larger than these: they order candidates, and predict nobody's loss. Families differ by three rules
+measured on transformers far larger than these: they order candidates, and predict no loss. Families differ by three rules
 besides, which are rules of thumb: beyond a million parameters recurrent layers gain less from growing (a = 0.30 from there on);
 transformers want a little more data to begin with (their B is a twentieth larger); and a model that cannot see the order of words
 has that held against it.
@@ -101,7 +101,7 @@ def choose(
         checks.whole(name, getattr(data, name), 1, 2**62)
     estimates = [estimate(each, data, machine, minutes, memory, TASKS[task].passes) for each in candidates(task, data, where)]
     orders = {id(e): each.order for e, each in zip(estimates, candidates(task, data, where), strict=True)}
-    # a difference of a hundredth is none: then the family that is preferred, and of one family the smaller model
+    # a difference of a hundredth does not count: then the preferred family, and within a family the smaller model
     ranked = sorted(estimates, key=lambda e: (not e.fits, round(e.score, 2), orders[id(e)], e.parameters))
     heads, rest, seen = [], [], set()
     for each in ranked:

@@ -15,13 +15,15 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from minilm.recipes.registry import RECIPES, load
+from minilm.typing import PathLike
 
 __all__ = ["RECIPES", "load", "open_run"]
 
 
-def open_run(folder, device: str = "cpu"):
+def open_run(folder: PathLike, device: str = "cpu") -> Any:
     """What a folder holds, with its trained model on "cpu" or "cuda", ready to ``answer``.
 
     A run's is its recipe, see `minilm.recipes.folder.read`; a published model's answers for the task that the model is for, see

@@ -53,7 +53,7 @@ class Answer(Recipe):
     """
 
     name = "answer"
-    says = "answer questions about stories and passages"
+    summary = "answer questions about stories and passages"
     metric = "exact_match"
     prompt = "story"
     options = {
@@ -97,7 +97,7 @@ class Answer(Recipe):
         train = stories.generate(task, count, rng)
         known = {(story.sentences, story.question) for story in train}
         fresh = [story for story in stories.generate(task, 1000, rng) if (story.sentences, story.question) not in known]
-        return self._as_asked(train), self._as_asked(fresh)
+        return self._as_questions(train), self._as_questions(fresh)
 
     def read(self, path: PathLike) -> tuple[list, list]:
         path = os.fspath(path)
@@ -108,11 +108,11 @@ class Answer(Recipe):
         beside = _beside(path)
         train = reader(path, self.bad_rows)
         if beside is not None:
-            return self._as_asked(train), self._as_asked(reader(beside, self.bad_rows))
+            return self._as_questions(train), self._as_questions(reader(beside, self.bad_rows))
         cut = len(train) - max(1, len(train) // 10)
-        return self._as_asked(train[:cut]), self._as_asked(train[cut:])
+        return self._as_questions(train[:cut]), self._as_questions(train[cut:])
 
-    def _as_asked(self, examples):
+    def _as_questions(self, examples):
         """Stories as passages, where a reader is to answer."""
         if self.options["model"] not in ("reader", "bert"):
             return examples
@@ -213,7 +213,7 @@ class Answer(Recipe):
             if self.facts["kind"] != "memory":
                 answers += self._reading.answers(self.model, part)
                 continue
-            reading = devices.to_host(self.model.read(*self.there(self._arrays(part))))
+            reading = devices.to_host(self.model.read(*self.on_device(self._arrays(part))))
             among = np.array([self._id(word) for word in self.facts["answers"]])  # (A,)
             answers += [self.facts["answers"][i] for i in reading.logits[:, among].argmax(axis=1)]
             looked += list(reading.attention)

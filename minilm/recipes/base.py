@@ -16,16 +16,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from minilm import devices
 from minilm.data.lines import BadRows
 from minilm.data.pipes import on_disk
+from minilm.layers.base import Layer
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.recipes.result import Result
 from minilm.training.loop import Callback
+from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.recipes.kept import Kept
 
 __all__ = ["Recipe", "Result"]
 
@@ -76,18 +81,18 @@ class Recipe:
     """
 
     name = ""
-    says = ""  # a line for --help
+    summary = ""  # a line for --help
     metric = ""  # the main one: higher is better
     prompt = "text"  # what `minilm try` asks for
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
     choices: dict[str, tuple] = {}  # see `among`
     least: dict[str, int] = {}  # smallest values of whole numbers that may not be 0
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         defaults = self.defaults()
         for key, value in options.items():
             self._check(key, value, defaults)
-        self.given = set(options)
+        self.chosen = set(options)
         self.options = {**defaults, **options}
         self.vocabularies: dict[str, Any] = {}
         self.facts: dict[str, Any] = {}
@@ -132,23 +137,23 @@ class Recipe:
         elif isinstance(value, (int, float)):
             checks.number(key, value, 0, float("inf"), high_open=True)
 
-    def limit(self, *, minutes=None, steps=None) -> None:
+    def limit(self, *, minutes: float | None = None, steps: int | None = None) -> None:
         """Set the budget, if one is given, in the place of the other."""
         if minutes is not None and steps is not None:
             raise ValueError("minutes and steps both say when to stop: give one of them")
         for key, value in (("minutes", minutes), ("steps", steps)):
             if value is not None:
                 self._check(key, value, self.defaults())
-                self.given.add(key)
+                self.chosen.add(key)
                 self.options[key] = value
         if steps is not None:
             self.options["minutes"] = None
 
-    def suggest(self, **options) -> None:
+    def suggest(self, **options: Any) -> None:
         """Other defaults: what the user has set stays. For `adapt`."""
-        self.options.update({key: value for key, value in options.items() if key not in self.given})
+        self.options.update({key: value for key, value in options.items() if key not in self.chosen})
 
-    def there(self, tree):
+    def on_device(self, tree: Any) -> Any:
         """Arrays of a tree where the model is; for evaluation. What the model gives, `minilm.devices.to_host` brings back."""
         return devices.to(self.model.device, tree)
 
@@ -158,14 +163,14 @@ class Recipe:
         """Built-in data: examples to train on and to validate on, the same for the same seed."""
         raise NotImplementedError(f"{type(self).__name__} has no generate")
 
-    def read(self, path) -> tuple[list, list]:
+    def read(self, path: PathLike) -> tuple[list, list]:
         """Real data. ValueError says in which file and line something is wrong, what came and what was wanted.
 
         What is wrong with one row alone is a `minilm.data.lines.BadRow`, which ``self.bad_rows`` lets through or leaves out.
         """
         raise NotImplementedError(f"{type(self).__name__} has no read")
 
-    def read_real(self, data) -> tuple[list, list]:
+    def read_real(self, data: PathLike | None) -> tuple[list, list]:
         """`read`, also from a pipe; warns of rows that were left out."""
         train, validation = self.read(on_disk(data))
         if self.bad_rows.count:
@@ -184,7 +189,7 @@ class Recipe:
         """Fill ``vocabularies`` and ``facts`` from the training part."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare")
 
-    def make_model(self, seed: int):
+    def make_model(self, seed: int) -> Layer:
         """The model, from ``options``, ``vocabularies`` and ``facts`` alone."""
         raise NotImplementedError(f"{type(self).__name__} has no make_model")
 
@@ -192,7 +197,7 @@ class Recipe:
         """The arguments of ``model.forward`` for some examples."""
         raise NotImplementedError(f"{type(self).__name__} has no batch")
 
-    def length(self, example) -> int:
+    def length(self, example: Any) -> int:
         """Examples of near length share a batch."""
         return 0
 
@@ -216,7 +221,7 @@ class Recipe:
         """What `minilm try` prints for a text that somebody typed."""
         raise NotImplementedError(f"{type(self).__name__} has no answer")
 
-    def ask(self, read) -> str:
+    def ask(self, read: Callable[[str], str]) -> str:
         """One input of `minilm try`; ``read(prompt)`` reads a line and raises EOFError at the end."""
         return read(f"{self.prompt}: ")
 
@@ -224,7 +229,16 @@ class Recipe:
         """Plots or HTML to write into the run's folder; the paths. ImportError where a plotting library is missing is seen to."""
         return []
 
-    def fit(self, train: Sequence, validation: Sequence, *, seed: int, progress, kept=None, callbacks=()):
+    def fit(
+        self,
+        train: Sequence,
+        validation: Sequence,
+        *,
+        seed: int,
+        progress: Any,
+        kept: Kept | None = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Any:
         """Train the model: by batches, with Adam, unless a recipe has its own way. Returns `minilm.recipes.fit.Fitted`.
 
         It saves what `kept`, a `minilm.recipes.kept.Kept`, is to keep of the run, at its end at least.
@@ -237,15 +251,15 @@ class Recipe:
 
     def run(
         self,
-        data=None,
+        data: PathLike | None = None,
         *,
-        minutes=None,
-        steps=None,
-        out=None,
+        minutes: float | None = None,
+        steps: int | None = None,
+        out: PathLike | None = None,
         seed: int | None = None,
         device: str = "cpu",
         progress: bool | None = None,
-        overwrite=False,
+        overwrite: bool = False,
         resume: bool = False,
         callbacks: Iterable[Callback] = (),
     ) -> Result:

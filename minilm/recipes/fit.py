@@ -21,8 +21,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -35,6 +35,9 @@ from minilm.training import loop as loops
 from minilm.training.callbacks import Signals
 from minilm.training.log import Progress
 from minilm.training.loop import Callback, Loop, quiet
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["Fitted", "Row", "batches", "fit"]
 
@@ -51,7 +54,7 @@ class Fitted(NamedTuple):
     stopped: int | None  # a signal's number
 
 
-def batches(examples: Sequence, size: int, length, seed: int, epoch: int) -> Iterator[list]:
+def batches(examples: Sequence, size: int, length: Callable, seed: int, epoch: int) -> Iterator[list]:
     """One pass over the examples in batches of near length, in an order that depends on seed and epoch alone."""
     rng = np.random.default_rng([seed, epoch])
     order = rng.permutation(len(examples))
@@ -220,7 +223,7 @@ class Checkpoints(Callback):
 
 
 def fit(
-    recipe,
+    recipe: Recipe,
     train: Sequence,
     validation: Sequence,
     *,

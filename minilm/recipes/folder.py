@@ -23,7 +23,8 @@ import csv
 import io
 import json
 import os
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import minilm
 from minilm import devices, tokenizers
@@ -34,7 +35,11 @@ from minilm.recipes.state import RecipeState, Row
 from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
 from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights, open_weights, tokenizer_of
+from minilm.typing import PathLike
 from minilm.weights import tensor_writer
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
@@ -53,7 +58,7 @@ LAYOUT = Layout(
 
 
 @contextlib.contextmanager
-def opened(path, overwrite: bool, resume: bool = False):
+def opened(path: PathLike, overwrite: bool, resume: bool = False) -> Any:
     """The folder of a run, made if it is not there; no other process can train there meanwhile.
 
     Parameters
@@ -103,7 +108,7 @@ def is_old(folder: str) -> bool:
     return not os.path.lexists(os.path.join(folder, LAYOUT.state)) and _is_run(folder)
 
 
-def writers(recipe) -> dict:
+def writers(recipe: Recipe) -> dict:
     """For each file that does not change while a run trains a function that writes it: settings, facts and vocabularies."""
     settings = {"recipe": recipe.name, "options": recipe.options, "facts": recipe.facts, "vocabularies": [*recipe.vocabularies]}
     content = json_bytes(_json({**settings, "minilm_version": minilm.__version__}))
@@ -116,7 +121,7 @@ def vocabulary_writers(recipe) -> dict:
     return {name: lambda file, content=content: file.write(content) for name, content in contents.items()}
 
 
-def weights_writer(recipe, metadata) -> dict:
+def weights_writer(recipe: Recipe, metadata: Any) -> dict:
     """The function that writes the weights as the model has them."""
     return {WEIGHTS: lambda file: tensor_writer.write(file, dict(recipe.model.parameters), metadata)}
 
@@ -128,12 +133,12 @@ def remove_stale(folder: Folder) -> None:
             os.remove(os.path.join(folder.path, name))
 
 
-def write_log(recipe, rows, folder: str) -> None:
+def write_log(recipe: Recipe, rows: list, folder: str) -> None:
     """Write the course of training."""
     _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
 
 
-def write_results(recipe, result, rows, validation, say) -> None:
+def write_results(recipe: Recipe, result: Any, rows: list, validation: Sequence, say: Callable[[str], None]) -> None:
     """Write what was measured, and the pictures; `say` is given a line where they cannot be drawn."""
     folder = result.folder
     if rows and rows[-1].metric is None:
@@ -152,7 +157,7 @@ def write_results(recipe, result, rows, validation, say) -> None:
         say(NO_PLOTS)
 
 
-def read(folder, device: str = "cpu"):
+def read(folder: PathLike, device: str = "cpu") -> Any:
     """The recipe of a run, with its trained model on a device, whichever it was trained on, ready to `answer`.
 
     Raises

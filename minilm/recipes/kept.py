@@ -6,13 +6,18 @@ The protocol is that of `minilm.training.checkpoint`, the files are those of `mi
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING, Any
 
+from minilm.optimizers import Optimizer, WeightAverage
 from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
 from minilm.training.callbacks import Stop
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.run import load_weights
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["Kept"]
 
@@ -31,7 +36,7 @@ class Kept:
         What to go on from; `state` is its state.
     """
 
-    def __init__(self, recipe, state: RecipeState | None = None, folder: Folder | None = None, checkpoint=None):
+    def __init__(self, recipe: Recipe, state: RecipeState | None = None, folder: Folder | None = None, checkpoint: Any = None):
         self.recipe, self.state = recipe, state or RecipeState()
         self._folder, self._checkpoint = folder, checkpoint
         self._first, self._at = True, time.perf_counter()
@@ -41,7 +46,7 @@ class Kept:
         """Whether it is time for a checkpoint."""
         return self._folder is not None and time.perf_counter() - self._at >= SECONDS
 
-    def restore(self, optimizer=None, average=None) -> None:
+    def restore(self, optimizer: Optimizer | None = None, average: WeightAverage | None = None) -> None:
         """Put back what a run is to go on from, if it is one that goes on; without an optimizer the weights alone."""
         checkpoint: Checkpoint | None = self._checkpoint
         if checkpoint is None:
@@ -52,7 +57,7 @@ class Kept:
         else:
             snapshot.put_back(model, optimizer, average, checkpoint)
 
-    def save(self, optimizer=None, average=None) -> bool:
+    def save(self, optimizer: Optimizer | None = None, average: WeightAverage | None = None) -> bool:
         """Write a checkpoint of this step; without an optimizer of the weights alone. A signal waits until it stands.
 
         Returns whether there is a folder for it.

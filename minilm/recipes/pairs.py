@@ -233,7 +233,7 @@ class PairRecipe(Recipe):
         tokens = self.facts["longest_target"] + 2
         ids = greedy_targets(self.model, source, lengths, begin=begin, end=end, tokens=tokens)[0]
         inputs = np.concatenate([[begin], ids])[None]  # (1, T)
-        weights = devices.to_host(self.model.attention(*self.there((source, inputs, lengths)))[0])  # (T, S), or (H, T, S)
+        weights = devices.to_host(self.model.attention(*self.on_device((source, inputs, lengths)))[0])  # (T, S), or (H, T, S)
         weights = weights.mean(axis=0) if weights.ndim == 3 else weights
         return weights, self._pieces("source", source[0]), [*self._pieces("target", ids), "·"]
 

@@ -119,7 +119,7 @@ TASKS: dict[str, tuple[Any, Any]] = {  # class of transformers -> ours, and what
 }
 
 
-def open_published(folder: str, device: str = "cpu"):
+def open_published(folder: str, device: str = "cpu") -> Any:
     """What answers texts by the model of a folder, for the task that its config.json names.
 
     Raises
@@ -132,8 +132,8 @@ def open_published(folder: str, device: str = "cpu"):
         model, tokenizer = language_model(folder)
         kind = Filled if model.objective == "masked" else Continued
     else:
-        ours, kind = TASKS[architecture]
-        model = without_warnings(ours, folder)
+        model_class, kind = TASKS[architecture]
+        model = without_warnings(model_class, folder)
         if model.new_parameters:
             raise ValueError(f"{folder} should hold a {architecture}, and its weights lack {', '.join(model.new_parameters)}")
         tokenizer = checked_tokenizer(folder, model)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 from minilm.mistaken import did_you_mean
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["RECIPES", "load"]
 
@@ -18,7 +22,7 @@ RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is 
 }
 
 
-def load(name: str):
+def load(name: str) -> type[Recipe]:
     """The class of a recipe; ValueError with the nearest name if there is none."""
     if name not in RECIPES:
         raise ValueError(f"there is no recipe {name!r}; {did_you_mean(name, RECIPES)}")

@@ -51,7 +51,7 @@ def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> N
     if config["recipe"] != recipe.name:
         raise ValueError(f"{checkpoint.folder} holds a run of the recipe {config['recipe']}, and not of {recipe.name}")
     stored = config["options"]
-    chosen = {key: recipe.options[key] for key in recipe.given}
+    chosen = {key: recipe.options[key] for key in recipe.chosen}
     changed = [(key, stored.get(key), value) for key, value in chosen.items() if key not in BUDGETS and value != stored.get(key)]
     if seed is not None and seed != checkpoint.state.seed:
         changed.append(("seed", checkpoint.state.seed, seed))

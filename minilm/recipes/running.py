@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from minilm import devices
 from minilm.data.pipes import on_disk
@@ -17,11 +19,27 @@ from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
 from minilm.training.device import active
 from minilm.training.log import Progress
+from minilm.training.loop import Callback
+from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.recipes.base import Recipe
 
 __all__ = ["run"]
 
 
-def run(recipe, data, *, out, seed, device, progress, overwrite, resume, callbacks) -> Result:
+def run(
+    recipe: Recipe,
+    data: PathLike | None,
+    *,
+    out: PathLike | None,
+    seed: int,
+    device: str,
+    progress: Any,
+    overwrite: bool,
+    resume: bool,
+    callbacks: Iterable[Callback],
+) -> Result:
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
     if seed is not None:
@@ -85,10 +103,10 @@ def _examples(recipe, data, state: RecipeState, place) -> tuple:
         if not examples:
             raise ValueError(f"{named}: there are no {name} examples")
     if place is not None:
-        found = resuming.fingerprint(*parts)
+        digest = resuming.fingerprint(*parts)
         if state.data_sha256:
-            resuming.check_data(state, found, named, place.path)
-        state.data_sha256 = found
+            resuming.check_data(state, digest, named, place.path)
+        state.data_sha256 = digest
     return parts
 
 

@@ -40,7 +40,7 @@ class Sentiment(Recipe):
     encoder=FOLDER of a BERT in Hugging Face's layout; freeze=true then trains no more than the map to the labels.
     """
 
-    name, says, metric, prompt = "sentiment", "is a review for or against: a label for each text", "accuracy", "review"
+    name, summary, metric, prompt = "sentiment", "is a review for or against: a label for each text", "accuracy", "review"
     options = {
         "model": "lstm",
         "embedding_size": 64,
@@ -165,7 +165,8 @@ class Sentiment(Recipe):
         probabilities = np.empty((len(texts), len(self.facts["labels"])))
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
-            probabilities[some] = devices.to_host(self.model.probabilities(*self.there(self._padded([texts[i] for i in some]))))
+            batch = self.on_device(self._padded([texts[i] for i in some]))
+            probabilities[some] = devices.to_host(self.model.probabilities(*batch))
         return probabilities
 
     def _labels(self, texts) -> list[str]:
@@ -193,7 +194,7 @@ class Sentiment(Recipe):
 
     def weights(self, text: str) -> list[tuple[str, float]]:
         """The words of a text, and how much the attention took of each."""
-        a = devices.to_host(self.model.attention(*self.there(self._padded([text])))[0])
+        a = devices.to_host(self.model.attention(*self.on_device(self._padded([text])))[0])
         return list(zip(cutting.words(text) or [text], a.tolist(), strict=False))
 
     def pictures(self, folder: str, examples: Sequence) -> list[str]:

@@ -62,7 +62,7 @@ class RecipeState:
     place: dict[str, Any] = dataclasses.field(default_factory=dict)
     dropout_keys: int = DROPOUT_KEYS
 
-    def done(self, options) -> float:
+    def done(self, options: dict) -> float:
         """The part of the budget that is used up, 1 or more at the end."""
         minutes = options["minutes"]
         return Budget(options["steps"] if minutes is None else None, minutes).done(self.step, self.seconds)

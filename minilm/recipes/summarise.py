@@ -21,7 +21,7 @@ class Summarise(PairRecipe):
     takes the text's first words, as many as summaries have in the mean.
     """
 
-    name, says, metric, prompt = "summarise", "a headline for a report", "rouge_l", "report"
+    name, summary, metric, prompt = "summarise", "a headline for a report", "rouge_l", "report"
     options = {
         **OPTIONS,
         "tokens": "bpe",
@@ -44,7 +44,7 @@ class Summarise(PairRecipe):
 
     def adapt(self, train: Sequence) -> None:
         if hasattr(self, "_path"):
-            budget = {} if "steps" in self.given else {"minutes": 20.0}
+            budget = {} if "steps" in self.chosen else {"minutes": 20.0}
             self.suggest(
                 vocab_size=8000, hidden_size=256, embedding_size=128, dropout=0.2, label_smoothing=0.1, beams=4, **budget
             )

@@ -42,7 +42,7 @@ class Tag(Recipe):
     The model: embeddings of words and of their characters, both directions of an LSTM or GRU, a conditional random field.
     """
 
-    name, says, metric, prompt = "tag", "roles or entities in a sentence: a tag for each word", "f1", "sentence"
+    name, summary, metric, prompt = "tag", "roles or entities in a sentence: a tag for each word", "f1", "sentence"
     options = {
         "cell": "lstm",
         "embedding_size": 64,
@@ -152,7 +152,7 @@ class Tag(Recipe):
         for start in range(0, len(order), 64):
             some = order[start : start + 64]
             inputs = self._inputs([sentences[i] for i in some])
-            best = devices.to_host(self.model.decode(*self.there(inputs), allowed=allowed))  # (B, T)
+            best = devices.to_host(self.model.decode(*self.on_device(inputs), allowed=allowed))  # (B, T)
             for i, row, length in zip(some, best, inputs[1], strict=True):
                 tags[i] = [names[tag] for tag in row[:length]]
         return tags

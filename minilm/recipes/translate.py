@@ -31,7 +31,8 @@ class Translate(PairRecipe):
       first in the alphabet to the other, unless the settings source and target name them.
     """
 
-    name, says, metric, prompt = "translate", "a text in another form or language: dates, sums, sentences", "exact_match", "text"
+    name, metric, prompt = "translate", "exact_match", "text"
+    summary = "a text in another form or language: dates, sums, sentences"
     options = {
         **OPTIONS,
         "batch": 64,
@@ -75,7 +76,7 @@ class Translate(PairRecipe):
                 steps=round(PASSES * len(train) / 128),
             )
         elif len(train) > 10_000:
-            self.suggest(batch=128, **({} if "steps" in self.given else {"minutes": 3.0}))
+            self.suggest(batch=128, **({} if "steps" in self.chosen else {"minutes": 3.0}))
 
     def prepare(self, train: Sequence) -> None:
         super().prepare(train)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.layers.base import Layer
 from minilm.models.word2vec import LONGEST, Place, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
@@ -21,6 +22,8 @@ from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
 from minilm.training.callbacks import Stop
+from minilm.training.loop import Callback
+from minilm.typing import PathLike
 
 __all__ = ["Pair", "Vectors"]
 
@@ -55,7 +58,7 @@ class Vectors(Recipe):
     A step is a pass over the text; without --steps or --minutes as many as make four million words, five to sixty.
     """
 
-    name, says, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
+    name, summary, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
     options = {
         "steps": 5,
         "lr": 0.025,
@@ -74,18 +77,18 @@ class Vectors(Recipe):
     choices = {"algorithm": models.word2vec.ALGORITHMS}
     least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._numbers: dict[str, int] = {}  # of all words of the data, before any is left out
-        self._found: WordVectors | None = None
+        self._vectors: WordVectors | None = None
 
     # --- data ------------------------------------------------------------------------------------------------------------
 
-    def generate(self, seed):
+    def generate(self, seed: int) -> tuple[list, list]:
         text = relations.sentences(seed, self.options["sentences"])
         return [self._numbered(sentence) for sentence in text], relations.questions()
 
-    def read(self, path):
+    def read(self, path: PathLike) -> tuple[list, list]:
         train, held = [], []
         for line in lines(path):
             words = []
@@ -118,7 +121,7 @@ class Vectors(Recipe):
                 f"no word occurs min_count={self.options['min_count']} times: wanted more text, or a lower min_count"
             )
         accept, alias = alias_tables(counts, 0.75)
-        words, found = list(self._numbers), []
+        words, pairs = list(self._numbers), []
         known = {word for word, count in zip(words, counts, strict=True) if count}
         for sentence in held:
             sentence = [word for word in sentence if word in known]
@@ -127,19 +130,19 @@ class Vectors(Recipe):
                 place = int(rng.integers(len(words)))
                 other = place if rng.random() < accept[place] else int(alias[place])
                 if sentence[i] != sentence[j] != words[other]:
-                    found.append(Pair(sentence[i], sentence[j], words[other]))
-        chosen = rng.permutation(len(found))[:PAIRS]
-        return [found[i] for i in sorted(chosen)]
+                    pairs.append(Pair(sentence[i], sentence[j], words[other]))
+        chosen = rng.permutation(len(pairs))[:PAIRS]
+        return [pairs[i] for i in sorted(chosen)]
 
     # --- model -----------------------------------------------------------------------------------------------------------
 
-    def adapt(self, train):
+    def adapt(self, train: Sequence) -> None:
         words = sum(map(len, train))
         self.suggest(steps=max(5, min(60, READ // max(1, words))))
         if self.options["algorithm"] == "cbow":
             self.suggest(lr=0.05)  # one step a word, where skip-gram takes one for each neighbour
 
-    def prepare(self, train):
+    def prepare(self, train: Sequence) -> None:
         counts = self._counts(train)
         order = [int(i) for i in np.argsort(-counts, kind="stable")[: self.options["most_words"]]]
         order = [i for i in order if counts[i] >= self.options["min_count"]]
@@ -153,12 +156,21 @@ class Vectors(Recipe):
         ids[order] = np.arange(len(order))
         self._ids = ids
 
-    def make_model(self, seed):
+    def make_model(self, seed: int) -> Layer:
         names = ("size", "algorithm", "window", "negatives", "subsample")
         config = models.Word2VecConfig(self.vocabularies["words"].vocab_size, **{name: self.options[name] for name in names})
         return models.Word2Vec(config, seed=seed)
 
-    def fit(self, train, validation, *, seed, progress, kept=None, callbacks=()):
+    def fit(
+        self,
+        train: Sequence,
+        validation: Sequence,
+        *,
+        seed: int,
+        progress: Any,
+        kept: Kept | None = None,
+        callbacks: Iterable[Callback] = (),
+    ) -> Any:
         """Train word after word; see `minilm.models.Word2Vec.train`."""
         if callbacks:
             raise ValueError(f"the recipe {self.name} trains in a loop of the kernel, which has no events for callbacks")
@@ -179,7 +191,7 @@ class Vectors(Recipe):
 
         with Stop() as stop:
 
-            def told(state):
+            def report(state):
                 rows.append(Row(state.words, state.seconds, state.lr, state.loss, None))
                 now = state.seconds - begun.seconds
                 if progress.due(now):
@@ -196,25 +208,25 @@ class Vectors(Recipe):
                 lr_end=options["final"] * options["lr"],
                 seed=seed,
                 streams=options["streams"],
-                progress=told,
+                progress=report,
                 place=place,
             )
-        self._found = None
+        self._vectors = None
         save()
         return Fitted(len(losses), place.seconds, rows, stop.signal)
 
     @property
     def vectors(self) -> WordVectors:
         """The words and their vectors."""
-        if self._found is None:
+        if self._vectors is None:
             vocabulary = self.vocabularies["words"]
             words = [vocabulary.decode([i]) for i in range(vocabulary.vocab_size)]
-            self._found = WordVectors(words, self.model.input.value)
-        return self._found
+            self._vectors = WordVectors(words, self.model.input.value)
+        return self._vectors
 
     # --- measuring -------------------------------------------------------------------------------------------------------
 
-    def remarks(self, train, validation):
+    def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         known = self._in_vocabulary(validation)
         if len(known) == len(validation):
             return []
@@ -231,7 +243,7 @@ class Vectors(Recipe):
             raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
         return known
 
-    def evaluate(self, examples):
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
             ids = np.array([[self.vectors.ids[word] for word in pair] for pair in known])  # (N, 3)
@@ -239,30 +251,30 @@ class Vectors(Recipe):
             inputs, outputs = devices.to_host((self.model.input.value, self.model.output.value))  # (V, D) each
             difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
             return {"accuracy": float((difference > 0).mean()), "examples": float(len(known))}
-        given = self.vectors.answers(known)
+        answers = self.vectors.answers(known)
         right = {}
-        for question, answer in zip(known, given, strict=True):
+        for question, answer in zip(known, answers, strict=True):
             right.setdefault(question.relation, []).append(answer == question.d)
         everything = np.concatenate(list(right.values()))
         return {"accuracy": float(everything.mean()), **{name: float(np.mean(each)) for name, each in right.items()}}
 
-    def chance(self, examples):
+    def chance(self, examples: Sequence) -> float:
         known = self._known(examples)
         return 0.5 if isinstance(known[0], Pair) else float(np.mean([1 / max(1, question.choices) for question in known]))
 
-    def samples(self, examples):
+    def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
             frequent = [word for word in self.vectors.words[20:] if len(word) > 3][:LINES_SHOWN]
             return [(word, "(words that keep the same company)", self.answer(word)) for word in frequent]
         some = [known[i] for i in np.linspace(0, len(known) - 1, LINES_SHOWN).astype(int)]
-        given = self.vectors.answers(some)
-        return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, given, strict=True)]
+        answers = self.vectors.answers(some)
+        return [(f"{q.b} - {q.a} + {q.c}", q.d, answer) for q, answer in zip(some, answers, strict=True)]
 
-    def answer(self, text):
+    def answer(self, text: str) -> str:
         return ", ".join(f"{word} {cosine:.2f}" for word, cosine in self.vectors.calculate(text.lower(), most=8))
 
-    def pictures(self, folder, examples):
+    def pictures(self, folder: str, examples: Sequence) -> list[str]:
         """vectors.txt in word2vec's text format, which other programs read; relations.png where there are relations."""
         from minilm.recipes import plots
 
@@ -289,7 +301,7 @@ def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
     ValueError
         With the file and the line: what came and what was wanted.
     """
-    found: list[Question] = []
+    questions: list[Question] = []
     section = "questions"
     for line in lines(path):
         with bad_rows:
@@ -297,11 +309,11 @@ def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
             if parts and parts[0].startswith(":"):
                 section = " ".join(parts).lstrip(": ").strip() or "questions"
             elif len(parts) == 4:
-                found.append(Question(*parts, section, 0))
+                questions.append(Question(*parts, section, 0))
             elif parts:
                 raise BadRow(f'{line.where}: {len(parts)} words, wanted four, or a line ": NAME"')
-    bad_rows.require(found, f"{os.fspath(path)}: there are no questions in it")
+    bad_rows.require(questions, f"{os.fspath(path)}: there are no questions in it")
     sizes: dict[str, set[str]] = {}
-    for question in found:
+    for question in questions:
         sizes.setdefault(question.relation, set()).add(question.d)
-    return [question._replace(choices=len(sizes[question.relation])) for question in found]
+    return [question._replace(choices=len(sizes[question.relation])) for question in questions]

@@ -14,18 +14,22 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm.ops import checks
 from minilm.sequential.data import Data, as_inputs, prepared, weighted
 
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
+
 __all__ = ["PyDataset", "Rows", "Stream", "gives_batches", "inputs_of", "refuse_beside", "size_of", "steps_of", "stream_of"]
 
 BATCH = 32
 
 
-def gives_batches(x) -> bool:
+def gives_batches(x: Any) -> bool:
     """Whether x is no array, nor what an array can be made of, but gives batches one after the other."""
     if isinstance(x, (list, tuple, range, dict, str, bytes)) or hasattr(x, "__array__") or hasattr(x, "dtype"):
         return False
@@ -41,7 +45,7 @@ def size_of(batch_size: int | None) -> int:
     return BATCH if batch_size is None else checks.whole("batch_size", batch_size, 1, 2**31)
 
 
-def steps_of(name: str, value) -> int | None:
+def steps_of(name: str, value: Any) -> int | None:
     """A number of batches, or None."""
     return None if value is None else checks.whole(name, value, 1, 2**31)
 
@@ -54,11 +58,11 @@ class _Epochs:
     once = False  # whether there is one pass alone
     _going: Iterator[Data] | None = None  # the pass that the last epoch did not end
 
-    def passed(self, rng) -> Iterator[Data]:
+    def passed(self, rng: np.random.Generator | None) -> Iterator[Data]:
         """The batches of one pass, in an order drawn from `rng`, or as they come."""
         raise NotImplementedError
 
-    def epoch(self, rng) -> Iterator[Data]:
+    def epoch(self, rng: np.random.Generator | None) -> Iterator[Data]:
         """The batches of one epoch; fewer where the pass has no more: then the next epoch begins another one."""
         if self.steps is None:
             yield from self.passed(rng)
@@ -90,7 +94,7 @@ class Rows(_Epochs):
         self.data, self.size, self.steps = data, size, steps
         self.in_a_pass = -(-len(data.x) // size)
 
-    def passed(self, rng):
+    def passed(self, rng: np.random.Generator | None) -> Iterator[Data]:
         """The batches of one pass."""
         count = len(self.data.x)
         order = None if rng is None else rng.permutation(count)
@@ -108,14 +112,14 @@ class PyDataset:
         Accepted as Keras accepts them; batches are made one after the other, in the thread that trains.
     """
 
-    def __init__(self, workers=1, use_multiprocessing=False, max_queue_size=10):
+    def __init__(self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10):
         pass
 
     def __len__(self) -> int:
         """Batches of a pass."""
         raise NotImplementedError(f"{type(self).__name__} has no __len__")
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> tuple:
         """Batch (x, y) or (x, y, sample_weight) number `index`."""
         raise NotImplementedError(f"{type(self).__name__} has no __getitem__")
 
@@ -138,7 +142,7 @@ class Stream(_Epochs):
     class_weight : dict, optional
     """
 
-    def __init__(self, model, name: str, source, steps: int | None = None, class_weight=None):
+    def __init__(self, model: Sequential, name: str, source: Any, steps: int | None = None, class_weight: dict | None = None):
         self._model, self._name, self._source, self.steps, self._class_weight = model, name, source, steps, class_weight
         self.in_a_pass = len(source) if hasattr(source, "__len__") else None
         self.once = hasattr(source, "__next__")
@@ -162,7 +166,7 @@ class Stream(_Epochs):
             raise ValueError(f"{self._name} must give batches (x, y) or (x, y, sample_weight), got {type(batch).__name__}{size}")
         return weighted(self._model, prepared(self._model, *batch), self._class_weight)
 
-    def passed(self, rng):
+    def passed(self, rng: np.random.Generator | None) -> Iterator[Data]:
         """The batches of one pass; of a generator, those that are left."""
         ahead, self._ahead = self._ahead, None
         unordered = ahead is not None and (rng is None or not _indexed(self._source))
@@ -172,20 +176,22 @@ class Stream(_Epochs):
             self._source.on_epoch_end()
 
 
-def stream_of(model, name: str, source, steps: int | None, class_weight=None, **beside) -> Stream:
+def stream_of(
+    model: Sequential, name: str, source: Any, steps: int | None, class_weight: dict | None = None, **beside: Any
+) -> Stream:
     """The stream of what gives batches, beside which no other argument may say what it gives itself."""
     refuse_beside(name, **beside)
     return Stream(model, name, source, steps, class_weight)
 
 
-def refuse_beside(name: str, **beside) -> None:
+def refuse_beside(name: str, **beside: Any) -> None:
     """ValueError for an argument that belongs to arrays, beside one that gives batches."""
     for argument, value in beside.items():
         if value is not None:
             raise ValueError(f"{name} gives whole batches (x, y) or (x, y, sample_weight): {argument} is for arrays")
 
 
-def inputs_of(name: str, source, size: int, steps: int | None) -> Iterator[np.ndarray]:
+def inputs_of(name: str, source: Any, size: int, steps: int | None) -> Iterator[np.ndarray]:
     """The inputs alone, for predict: batches of an array's rows, or x of the batches x, (x,), (x, y) ... that something gives."""
     if not gives_batches(source):
         x = as_inputs(name, source)

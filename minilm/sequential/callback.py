@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
 from minilm.ops import checks
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["Callback", "History", "LambdaCallback", "attached", "notify"]
 
@@ -17,11 +23,11 @@ class Callback:
         ``epochs``, ``steps`` and ``verbose`` of the call of fit.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.model = None
         self.params: dict = {}
 
-    def set_model(self, model) -> None:
+    def set_model(self, model: Sequential) -> None:
         """Called before training."""
         self.model = model
 
@@ -29,46 +35,46 @@ class Callback:
         """Called before training."""
         self.params = params
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         """Before the first epoch."""
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         """After the last one."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         """`epoch` counts from 0."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """`logs` has the epoch's loss and metrics, and with ``val_`` before their names those of the validation data."""
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0 in every epoch."""
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """`logs` has the means since the epoch's start. To have them, a GPU is waited for after every batch."""
 
-    def on_test_begin(self, logs=None):
+    def on_test_begin(self, logs: dict | None = None) -> None:
         """Before evaluate, or the validation of an epoch."""
 
-    def on_test_end(self, logs=None):
+    def on_test_end(self, logs: dict | None = None) -> None:
         """`logs` has the loss and the metrics."""
 
-    def on_test_batch_begin(self, batch, logs=None):
+    def on_test_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0."""
 
-    def on_test_batch_end(self, batch, logs=None):
+    def on_test_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0."""
 
-    def on_predict_begin(self, logs=None):
+    def on_predict_begin(self, logs: dict | None = None) -> None:
         """Before predict."""
 
-    def on_predict_end(self, logs=None):
+    def on_predict_end(self, logs: dict | None = None) -> None:
         """After it."""
 
-    def on_predict_batch_begin(self, batch, logs=None):
+    def on_predict_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0."""
 
-    def on_predict_batch_end(self, batch, logs=None):
+    def on_predict_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """`batch` counts from 0."""
 
     @property
@@ -77,7 +83,7 @@ class Callback:
         return getattr(self.on_train_batch_end, "__func__", None) is not Callback.on_train_batch_end
 
 
-def attached(model, callbacks) -> list[Callback]:
+def attached(model: Sequential, callbacks: Iterable[Callback] | None) -> list[Callback]:
     """The callbacks, which know the model from now on; TypeError for what is none."""
     watching = list(callbacks or [])
     for callback in watching:
@@ -88,7 +94,7 @@ def attached(model, callbacks) -> list[Callback]:
     return watching
 
 
-def notify(watching, event: str, *arguments) -> None:
+def notify(watching: Iterable[Callback], event: str, *arguments: Any) -> None:
     """Call a method of all callbacks."""
     for callback in watching:
         getattr(callback, event)(*arguments)
@@ -97,15 +103,15 @@ def notify(watching, event: str, *arguments) -> None:
 class History(Callback):
     """What fit returns: ``history.history["loss"]`` is a list with a number for each epoch."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self.history, self.epoch = {}, []
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
@@ -114,7 +120,7 @@ class History(Callback):
 class LambdaCallback(Callback):
     """Functions in the place of methods: ``LambdaCallback(on_epoch_end=lambda epoch, logs: print(epoch, logs))``."""
 
-    def __init__(self, **functions):
+    def __init__(self, **functions: Callable | None) -> None:
         super().__init__()
         for name, function in functions.items():
             if not name.startswith("on_") or not hasattr(Callback, name):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from minilm.sequential.optimizers import Optimizer, optimizer_of
 from minilm.sequential.stack import Stack
 from minilm.typing import Array, DType, Scalar, Seed
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = ["Compiled", "Saved"]
 
 
@@ -44,6 +47,15 @@ class Saved(NamedTuple):
     logits: bool
 
 
+class CompileOptions(TypedDict, total=False):
+    """What `compile` accepts as Keras accepts it; it changes nothing here."""
+
+    run_eagerly: bool
+    jit_compile: bool | str
+    steps_per_execution: int
+    auto_scale_loss: bool
+
+
 class Compiled(Stack):
     """What `Sequential` is apart from its loops. Parameters are those of `Stack`."""
 
@@ -51,7 +63,7 @@ class Compiled(Stack):
         super().__init__(name, dtype=dtype, seed=seed)
         self.loss: Loss = None  # type: ignore[assignment]
         self.optimizer: Optimizer = None  # type: ignore[assignment]
-        self._given_metrics: list = []  # metrics, as compile was given them
+        self._metrics_argument: list = []  # metrics, as compile was given them
         self._owner = object()  # by which an optimizer knows whose parameters it has
 
     def _changed(self) -> None:
@@ -73,7 +85,7 @@ class Compiled(Stack):
         optimizer: str | Optimizer | type = "rmsprop",
         loss: str | Loss | type | None = None,
         metrics: list | str | Metric | Callable | None = None,
-        **others: Any,
+        **others: Unpack[CompileOptions],
     ) -> None:
         """Choose loss, optimizer and metrics.
 
@@ -86,11 +98,12 @@ class Compiled(Stack):
             `minilm.sequential.losses`.
         metrics : list of str or functions, optional
             accuracy, a loss's name, or ``function(y_true, y_pred)`` that gives a number for every row.
+        run_eagerly, jit_compile, steps_per_execution, auto_scale_loss
+            Accepted as Keras accepts them; they change nothing here.
         """
-        for name, value in others.items():
-            if name not in ("run_eagerly", "jit_compile", "steps_per_execution", "auto_scale_loss"):
+        for name in others:
+            if name not in CompileOptions.__annotations__:
                 raise TypeError(f"compile has no argument {name!r}")
-            del value
         if loss is None:
             raise ValueError("loss is missing: such as loss='sparse_categorical_crossentropy'")
         loss, optimizer = loss_of(loss), optimizer_of(optimizer)
@@ -98,7 +111,7 @@ class Compiled(Stack):
         metrics = [] if metrics is None else [metrics] if one else list(metrics)
         for each in metrics:
             metric_of(each, loss, 2)  # a wrong name is refused now
-        self.loss, self.optimizer, self._given_metrics = loss, optimizer, metrics
+        self.loss, self.optimizer, self._metrics_argument = loss, optimizer, metrics
         if optimizer.belongs_to(self._owner):  # compiled anew: it goes on, and knows which layers are frozen now
             self._bind_optimizer(optimizer.state_dict())
 
@@ -114,7 +127,7 @@ class Compiled(Stack):
 
     def metric_objects(self) -> list[Metric]:
         """New metrics, which have counted nothing, of what `compile` was given."""
-        return [metric_of(each, self.loss, self.output_shape[-1] if self.built else 2) for each in self._given_metrics]
+        return [metric_of(each, self.loss, self.output_shape[-1] if self.built else 2) for each in self._metrics_argument]
 
     def _must_be_compiled(self, what: str) -> None:
         if not self.compiled:

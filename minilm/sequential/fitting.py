@@ -9,18 +9,24 @@ from __future__ import annotations
 import contextlib
 import math
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices, training
 from minilm.ops import checks
 from minilm.random import Key
 from minilm.sequential.bar import Bar, announced
 from minilm.sequential.batches import Rows, gives_batches, size_of, steps_of, stream_of
-from minilm.sequential.callback import History, attached, notify
+from minilm.sequential.callback import Callback, History, attached, notify
 from minilm.sequential.data import Data, prepared, weighted
 from minilm.sequential.measuring import Course, measured
 from minilm.training.loop import quiet
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["fit", "train_batch"]
 
@@ -28,19 +34,19 @@ CALLER = 6  # who called Sequential.fit, seen from `_ran_out` and `_validated`, 
 
 
 def fit(
-    model,
-    x,
-    y,
+    model: Sequential,
+    x: Any,
+    y: Any,
     *,
     batch_size: int | None = None,
     epochs: int = 1,
-    verbose="auto",
-    callbacks=None,
+    verbose: int | str = "auto",
+    callbacks: Iterable[Callback | training.Callback] | None = None,
     validation_split: float = 0.0,
-    validation_data=None,
+    validation_data: Any = None,
     shuffle: bool = True,
     class_weight: dict | None = None,
-    sample_weight=None,
+    sample_weight: ArrayLike | None = None,
     initial_epoch: int = 0,
     steps_per_epoch: int | None = None,
     validation_steps: int | None = None,
@@ -99,8 +105,8 @@ def fit(
         data, held = _split(prepared(model, x, y, sample_weight), 0.0 if validation_data is not None else split)
         source = Rows(weighted(model, data, class_weight), size, steps)
     if validation_data is not None or held is not None:
-        given = held if validation_data is None else validation_data
-        held = _held(model, given, size, validation_batch_size, steps_of("validation_steps", validation_steps))
+        validation = held if validation_data is None else validation_data
+        held = _held(model, validation, size, validation_batch_size, steps_of("validation_steps", validation_steps))
     model.ready_optimizer()
     history = History()
     events = [callback for callback in callbacks or [] if isinstance(callback, training.Callback)]
@@ -214,8 +220,8 @@ def _ran_out(model, source, done: int, epoch: int) -> None:
     """Warn of an epoch that got fewer batches than were wanted; where none will follow, training ends."""
     model.stop_training = source.once or not done
     then = ": training ends" if model.stop_training else ""
-    says = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
-    warnings.warn(says, stacklevel=CALLER)
+    message = f"x gave {done} batches for epoch {epoch + 1}, and {source.steps or 'some'} were wanted{then}"
+    warnings.warn(message, stacklevel=CALLER)
 
 
 def _validated(model, held, watching, epoch: int) -> dict[str, float]:
@@ -236,16 +242,16 @@ def _split(data: Data, share: float) -> tuple[Data, Data | None]:
     return data.rows(slice(0, count)), data.rows(slice(count, None))
 
 
-def _held(model, given, size: int, batch_size: int | None, steps: int | None):
+def _held(model, validation, size: int, batch_size: int | None, steps: int | None):
     """The batches to measure on: of arrays that are prepared or are to be, or of what gives batches."""
-    if gives_batches(given):
-        return stream_of(model, "validation_data", given, steps, validation_batch_size=batch_size)
-    if not isinstance(given, Data):
-        if not isinstance(given, (tuple, list)) or len(given) not in (2, 3):
-            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(given)}")
-        given = prepared(model, *given)
+    if gives_batches(validation):
+        return stream_of(model, "validation_data", validation, steps, validation_batch_size=batch_size)
+    if not isinstance(validation, Data):
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise ValueError(f"validation_data must be (x, y) or (x, y, sample_weight), got {checks.describe(validation)}")
+        validation = prepared(model, *validation)
     size = size if batch_size is None else checks.whole("validation_batch_size", batch_size, 1, 2**31)
-    return Rows(given, size, steps)
+    return Rows(validation, size, steps)
 
 
 def _step(model, batch: Data, course: Course) -> tuple:
@@ -259,7 +265,7 @@ def _step(model, batch: Data, course: Course) -> tuple:
     return loss, norm
 
 
-def train_batch(model, batch: Data) -> dict[str, float]:
+def train_batch(model: Sequential, batch: Data) -> dict[str, float]:
     """Train on one batch; its loss and metrics."""
     course = Course(model)
     with model.parameters.clean_after_error(), quiet():

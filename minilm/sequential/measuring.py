@@ -8,16 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import devices
 from minilm.ops.workspace import Workspace
 from minilm.sequential.bar import Bar, announced, text_of
 from minilm.sequential.batches import Rows, gives_batches, inputs_of, refuse_beside, size_of, steps_of, stream_of
-from minilm.sequential.callback import attached, notify
+from minilm.sequential.callback import Callback, attached, notify
 from minilm.sequential.data import as_inputs, prepared
 from minilm.training.device import READ_EVERY, uploader
+from minilm.typing import Scalar
+
+if TYPE_CHECKING:
+    from minilm.sequential.model import Sequential
 
 __all__ = ["Course", "as_list_or_dict", "evaluate", "measured", "predict"]
 
@@ -25,11 +32,11 @@ __all__ = ["Course", "as_list_or_dict", "evaluate", "measured", "predict"]
 class Course:
     """The mean loss and the metrics of the batches so far."""
 
-    def __init__(self, model):
+    def __init__(self, model: Sequential):
         self._metrics, self._every = model.metric_objects(), 1 if model.device == "cpu" else READ_EVERY
         self._total, self._rows, self._unread, self._norm = 0.0, 0, 0, None
 
-    def count(self, model, batch, loss, saved) -> None:
+    def count(self, model: Sequential, batch: Any, loss: Scalar | float, saved: Any) -> None:
         """Take in the loss of a batch and what the metrics say of it."""
         rows = len(batch.x)
         self._total, self._rows, self._unread = self._total + loss.astype(np.float64) * rows, self._rows + rows, self._unread + 1
@@ -38,7 +45,7 @@ class Course:
             for metric in self._metrics:
                 metric.update(batch.y, outputs, saved.mask)
 
-    def stepped(self, norm) -> None:
+    def stepped(self, norm: Scalar | float | None) -> None:
         """Take in the norm of a step's gradients, where there is one: one that is not finite stays so."""
         self._norm = norm
 
@@ -61,7 +68,7 @@ class Course:
         return {"loss": loss, **{metric.name: metric.result() for metric in self._metrics}}
 
 
-def measured(model, source, watching=()) -> dict[str, float] | None:
+def measured(model: Sequential, source: Any, watching: Iterable[Callback] = ()) -> dict[str, float] | None:
     """Loss and metrics without training, of one epoch of a source of batches; None where it has no more."""
     course, workspace, upload = Course(model), Workspace(), uploader(model.device)
     notify(watching, "on_test_begin")
@@ -80,24 +87,24 @@ def measured(model, source, watching=()) -> dict[str, float] | None:
     return logs
 
 
-def as_list_or_dict(logs: dict[str, float], return_dict: bool):
+def as_list_or_dict(logs: dict[str, float], return_dict: bool) -> dict[str, float] | float | list[float]:
     """A dict, a number where there are no metrics, or a list."""
     values = list(logs.values())
     return logs if return_dict else values[0] if len(values) == 1 else values
 
 
 def evaluate(
-    model,
-    x,
-    y,
+    model: Sequential,
+    x: Any,
+    y: Any,
     *,
     batch_size: int | None = None,
-    verbose="auto",
-    sample_weight=None,
+    verbose: int | str = "auto",
+    sample_weight: ArrayLike | None = None,
     steps: int | None = None,
-    callbacks=None,
+    callbacks: Iterable[Callback] | None = None,
     return_dict: bool = False,
-):
+) -> dict[str, float] | float | list[float]:
     """Measure a model on data.
 
     Parameters
@@ -127,7 +134,14 @@ def evaluate(
     return as_list_or_dict(logs, return_dict)
 
 
-def predict(model, x, batch_size: int | None, verbose, steps: int | None = None, callbacks=None) -> np.ndarray:
+def predict(
+    model: Sequential,
+    x: Any,
+    batch_size: int | None,
+    verbose: int | str,
+    steps: int | None = None,
+    callbacks: Iterable[Callback] | None = None,
+) -> np.ndarray:
     """The outputs (N, ...) for x (N, ...), or for the batches that x gives."""
     size, steps, watching = size_of(batch_size), steps_of("steps", steps), attached(model, callbacks)
     batched = gives_batches(x)

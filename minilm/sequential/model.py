@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from minilm import devices
+from minilm import devices, training
 from minilm.ops import checks
 from minilm.random import Key
 from minilm.sequential import fitting, measuring, saving
+from minilm.sequential.base import SequentialLayer
+from minilm.sequential.callback import Callback, History
 from minilm.sequential.compiled import Compiled
+from minilm.sequential.core import Input
 from minilm.sequential.data import prepared, weighted
 from minilm.sequential.stack import lock
+from minilm.typing import DType, PathLike
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Sequential", "set_random_seed"]
 
@@ -55,7 +64,14 @@ class Sequential(Compiled):
     [0, 1]
     """
 
-    def __init__(self, layers=None, name: str = "sequential", *, seed: int | None = None, dtype=np.float32):
+    def __init__(
+        self,
+        layers: Iterable[SequentialLayer | Input] | None = None,
+        name: str = "sequential",
+        *,
+        seed: int | None = None,
+        dtype: DType = np.float32,
+    ):
         source = _seeds if seed is None and _seeds is not None else np.random.default_rng()
         self.seed = int(source.integers(2**62)) if seed is None else checks.whole("seed", seed, 0, 2**63)
         super().__init__(name, dtype=dtype, seed=self.seed)
@@ -65,7 +81,7 @@ class Sequential(Compiled):
         for layer in layers or []:
             self.add(layer)
 
-    def to(self, where) -> Sequential:
+    def to(self, where: str | DType) -> Self:
         """Move the model to ``"cpu"`` or ``"cuda"``, or convert it to another precision, in place; before or after `compile`.
 
         What `fit`, `evaluate` and `predict` take and give stays on the host. The optimizer's state goes with the weights to
@@ -79,36 +95,105 @@ class Sequential(Compiled):
         if not self.compiled:
             raise ValueError(f"{what} needs a loss and an optimizer: call compile(loss=..., optimizer=...) first")
 
-    def fit(self, x=None, y=None, **options):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Iterable[Callback | training.Callback] | None = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: dict | None = None,
+        sample_weight: ArrayLike | None = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+    ) -> History:
         """Train; see `minilm.sequential.fitting.fit`, whose arguments these are. Returns the History."""
         self._must_be_compiled("fit")
-        return fitting.fit(self, x, y, **options)
+        return fitting.fit(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
 
-    def evaluate(self, x=None, y=None, **options):
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        sample_weight: ArrayLike | None = None,
+        steps: int | None = None,
+        callbacks: Iterable[Callback] | None = None,
+        return_dict: bool = False,
+    ) -> dict[str, float] | float | list[float]:
         """The loss, and the metrics where there are some; see `minilm.sequential.measuring.evaluate`."""
         self._must_be_compiled("evaluate")
-        return measuring.evaluate(self, x, y, **options)
+        return measuring.evaluate(
+            self,
+            x,
+            y,
+            batch_size=batch_size,
+            verbose=verbose,
+            sample_weight=sample_weight,
+            steps=steps,
+            callbacks=callbacks,
+            return_dict=return_dict,
+        )
 
-    def predict(self, x, batch_size: int | None = None, verbose="auto", steps: int | None = None, callbacks=None) -> np.ndarray:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: int | str = "auto",
+        steps: int | None = None,
+        callbacks: Iterable[Callback] | None = None,
+    ) -> np.ndarray:
         """The outputs (N, ...) of all rows of x, or of the batches that x gives: of all, or of so many `steps`."""
         return measuring.predict(self, x, batch_size, verbose, steps, callbacks)
 
-    def predict_on_batch(self, x) -> np.ndarray:
+    def predict_on_batch(self, x: Any) -> np.ndarray:
         """The outputs of one batch."""
         return measuring.predict(self, x, max(1, len(x)), 0)
 
-    def train_on_batch(self, x, y, sample_weight=None, class_weight=None, return_dict: bool = False):
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: ArrayLike | None = None, class_weight: dict | None = None, return_dict: bool = False
+    ) -> dict[str, float] | float | list[float]:
         """One step on one batch; the loss and the metrics of it, before the step."""
         self._must_be_compiled("train_on_batch")
         batch = weighted(self, prepared(self, x, y, sample_weight), class_weight)
         self.ready_optimizer()
         return measuring.as_list_or_dict(fitting.train_batch(self, batch), return_dict)
 
-    def test_on_batch(self, x, y, sample_weight=None, return_dict: bool = False):
+    def test_on_batch(
+        self, x: Any, y: Any, sample_weight: ArrayLike | None = None, return_dict: bool = False
+    ) -> dict[str, float] | float | list[float]:
         """The loss and the metrics of one batch."""
         return self.evaluate(x, y, batch_size=max(1, len(x)), sample_weight=sample_weight, return_dict=return_dict, verbose=0)
 
-    def __call__(self, x, training: bool = False, **_) -> np.ndarray:
+    def __call__(self, x: ArrayLike, training: bool = False, **_: Any) -> np.ndarray:
         """The outputs of one batch, both on the host; with `training` dropout is active."""
         x = np.asarray(x)
         self.build_for(x)
@@ -132,19 +217,19 @@ class Sequential(Compiled):
         """The model that `get_config` told of, with new weights."""
         return saving.from_config(cls, config, seed)
 
-    def save(self, filepath, overwrite: bool = True) -> None:
+    def save(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write layers, weights, and the state of training into one file, which `load_model` reads."""
         saving.save(self, filepath, overwrite)
 
-    def save_weights(self, filepath, overwrite: bool = True) -> None:
+    def save_weights(self, filepath: PathLike, overwrite: bool = True) -> None:
         """Write the weights into one safetensors file."""
         saving.save_weights(self, filepath, overwrite)
 
-    def load_weights(self, filepath) -> None:
+    def load_weights(self, filepath: PathLike) -> None:
         """Read what `save_weights` or `save` wrote."""
         saving.load_weights(self, filepath)
 
     @classmethod
-    def load(cls, filepath) -> Sequential:
+    def load(cls, filepath: PathLike) -> Sequential:
         """The model of a file that `save` wrote."""
         return saving.load_model(cls, filepath)

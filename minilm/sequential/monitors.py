@@ -9,6 +9,7 @@ import warnings
 from minilm.ops import checks
 from minilm.sequential.callback import Callback
 from minilm.sequential.saving import format_of
+from minilm.typing import PathLike
 
 __all__ = ["EarlyStopping", "ModelCheckpoint", "Monitor", "TerminateOnNaN"]
 
@@ -24,13 +25,13 @@ class Monitor(Callback):
         self.min_delta = abs(checks.number("min_delta", min_delta, -math.inf, math.inf))
         self.best: float | None = None
 
-    def value(self, logs) -> float | None:
+    def value(self, logs: dict | None) -> float | None:
         """The number watched; a warning where there is none."""
-        found = (logs or {}).get(self.monitor)
-        if found is None:
-            there = ", ".join(logs or {}) or "none"
-            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {there}", stacklevel=8)
-        return found
+        value = (logs or {}).get(self.monitor)
+        if value is None:
+            names = ", ".join(logs or {}) or "none"
+            warnings.warn(f"{type(self).__name__} watches {self.monitor!r}, which is not there; there are {names}", stacklevel=8)
+        return value
 
     def better(self, value: float, than: float | None) -> bool:
         """Whether a value beats another by more than `min_delta`."""
@@ -59,14 +60,14 @@ class EarlyStopping(Monitor):
 
     def __init__(
         self,
-        monitor="val_loss",
-        min_delta=0,
-        patience=0,
-        verbose=0,
-        mode="auto",
-        baseline=None,
-        restore_best_weights=False,
-        start_from_epoch=0,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int | str = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
     ):
         super().__init__(monitor, mode, min_delta)
         self.patience = checks.whole("patience", patience, 0, 2**31)
@@ -75,11 +76,11 @@ class EarlyStopping(Monitor):
         self.start_from_epoch = checks.whole("start_from_epoch", start_from_epoch, 0, 2**31)
         self.stopped_epoch = self.best_epoch = 0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best, self.best_weights = None, None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         current = self.value(logs)
         if current is None or epoch < self.start_from_epoch:
             return
@@ -97,7 +98,7 @@ class EarlyStopping(Monitor):
             self.stopped_epoch = epoch
             self.model.stop_training = True
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         if self.stopped_epoch and self.verbose:
             print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
@@ -119,13 +120,13 @@ class ModelCheckpoint(Monitor):
 
     def __init__(
         self,
-        filepath,
-        monitor="val_loss",
-        verbose=0,
-        save_best_only=False,
-        save_weights_only=False,
-        mode="auto",
-        save_freq="epoch",
+        filepath: PathLike,
+        monitor: str = "val_loss",
+        verbose: int | str = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
     ):
         super().__init__(monitor, mode)
         self.filepath, self.verbose = os.fspath(filepath), verbose
@@ -134,7 +135,7 @@ class ModelCheckpoint(Monitor):
         self.save_weights_only = checks.flag("save_weights_only", save_weights_only)
         checks.option("save_freq", save_freq, ("epoch",))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if self.save_best_only:
             current = self.value(logs)
             if current is None or not self.better(current, self.best):
@@ -143,8 +144,8 @@ class ModelCheckpoint(Monitor):
         try:
             path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
         except KeyError as error:
-            there = ", ".join(["epoch", *(logs or {})])
-            raise ValueError(f"filepath {self.filepath!r} asks for {error}; there are {there}") from None
+            names = ", ".join(["epoch", *(logs or {})])
+            raise ValueError(f"filepath {self.filepath!r} asks for {error}; there are {names}") from None
         (self.model.save_weights if self.save_weights_only else self.model.save)(path)
         if self.verbose:
             print(f"Epoch {epoch + 1}: saving model to {path}")
@@ -155,7 +156,7 @@ class TerminateOnNaN(Callback):
 
     wants_every_batch = False
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             print(f"Batch {batch}: the loss is not finite, training ends")
             self.model.stop_training = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Callable
 
 from minilm.ops import checks
 from minilm.sequential.callback import Callback
@@ -30,7 +31,15 @@ class ReduceLROnPlateau(Monitor):
     """
 
     def __init__(
-        self, monitor="val_loss", factor=0.1, patience=10, verbose=0, mode="auto", min_delta=1e-4, cooldown=0, min_lr=0.0
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int | str = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
     ):
         super().__init__(monitor, mode, min_delta)
         self.factor = checks.number("factor", factor, 0, 1, high_open=True)
@@ -38,11 +47,11 @@ class ReduceLROnPlateau(Monitor):
         self.cooldown = checks.whole("cooldown", cooldown, 0, 2**31)
         self.min_lr, self.verbose = checks.number("min_lr", min_lr, 0, math.inf), verbose
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         self.wait, self.cooling, self.best = 0, 0, None
         _settable(self)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         optimizer, logs = _settable(self), {} if logs is None else logs
         current = self.value(logs)
         logs["learning_rate"] = optimizer.learning_rate
@@ -72,24 +81,24 @@ class LearningRateScheduler(Callback):
         Whether to print it.
     """
 
-    def __init__(self, schedule, verbose=0):
+    def __init__(self, schedule: Callable[..., float], verbose: int | str = 0):
         super().__init__()
         if not callable(schedule):
             raise TypeError(f"schedule must be a function of (epoch, learning_rate) or of epoch, got {checks.describe(schedule)}")
         self.schedule, self.verbose = schedule, verbose
         self._reads_rate = _takes(schedule, 2)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict | None = None) -> None:
         _settable(self)
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         optimizer = _settable(self)
         rate = self.schedule(epoch, optimizer.learning_rate) if self._reads_rate else self.schedule(epoch)
         optimizer.learning_rate = checks.number("what schedule gives", rate, 0, math.inf, high_open=True)
         if self.verbose:
             print(f"Epoch {epoch + 1}: learning rate {optimizer.learning_rate:g}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         if logs is not None:
             logs["learning_rate"] = self.model.optimizer.learning_rate
 

@@ -74,8 +74,8 @@ def _compiled(model) -> dict | None:
     """What compile was given, or None where it cannot be told in JSON."""
     if not model.compiled:
         return None
-    named = [metric for metric in model._given_metrics if isinstance(metric, str)]
-    if type(model.loss) not in losses.KINDS.values() or len(named) < len(model._given_metrics):
+    named = [metric for metric in model._metrics_argument if isinstance(metric, str)]
+    if type(model.loss) not in losses.KINDS.values() or len(named) < len(model._metrics_argument):
         warnings.warn("a loss or metric of your own is not saved: call compile again after loading", stacklevel=4)
         return None
     loss = {"name": model.loss.name, **model.loss.get_config()}
@@ -168,7 +168,7 @@ def load_model(kind: type, filepath: PathLike, compile: bool = True) -> Sequenti
     try:
         stored = _read(path)
         if stored.content is not None:
-            return _ours(kind, stored, compile)
+            return _from_own_config(kind, stored, compile)
         if stored.keras is None:
             raise ValueError("holds weights but no model: make the model, and call its load_weights")
         return _keras_s(kind, stored, compile)
@@ -183,7 +183,7 @@ def _with(path: str, error: Exception) -> str:
     return str(error) if str(error).startswith(path) else f"{path}: {error}"
 
 
-def _ours(kind: type, stored: hdf5.Stored, compile: bool):
+def _from_own_config(kind: type, stored: hdf5.Stored, compile: bool):
     content = stored.content
     with blank(stored.arrays):
         model = from_config(kind, content["model"], content.get("seed"))
@@ -216,8 +216,8 @@ def _read(path: str) -> hdf5.Stored:
     file = TensorFile(path)
     state = file.arrays(STATE)
     weights = {name: array for name, array in file.arrays().items() if not name.startswith(STATE)}
-    ours = json_object(path, file.metadata[KEY].encode()) if KEY in file.metadata else None
-    return hdf5.Stored(ours, None, None, lambda model: _by_name(model, weights), weights, state)
+    own_config = json_object(path, file.metadata[KEY].encode()) if KEY in file.metadata else None
+    return hdf5.Stored(own_config, None, None, lambda model: _by_name(model, weights), weights, state)
 
 
 def _compile(model, settings: dict, state: dict) -> None:
@@ -245,25 +245,26 @@ def _assign(model, stored: hdf5.Stored) -> None:
     if not model.built:
         raise ValueError(f"the model has no weights yet: {UNBUILT}")
     layers = [layer for layer in model.layers if layer.weight_shapes()]
-    given = stored.weights(model)
-    if len(given) != len(layers):
-        raise ValueError(f"the weights do not fit this model: for {len(given)} layers, and it has {len(layers)}")
-    for layer, weights in zip(layers, given, strict=True):
+    arrays = stored.weights(model)
+    if len(arrays) != len(layers):
+        raise ValueError(f"the weights do not fit this model: for {len(arrays)} layers, and it has {len(layers)}")
+    for layer, weights in zip(layers, arrays, strict=True):
         layer.check_weights(weights)
-    for layer, weights in zip(layers, given, strict=True):
+    for layer, weights in zip(layers, arrays, strict=True):
         layer.set_weights(weights)
 
 
-def _by_name(model, given: dict) -> list[list[np.ndarray]]:
+def _by_name(model, arrays: dict) -> list[list[np.ndarray]]:
     """The arrays of each layer that has weights, of arrays by name."""
-    wanted = {f"{layer.name}/{name}": shape for layer in model.layers for name, shape in layer.weight_shapes().items()}
-    problems = [f"missing {name}" for name in wanted if name not in given] + [f"unexpected {n}" for n in given if n not in wanted]
+    shapes = {f"{layer.name}/{name}": shape for layer in model.layers for name, shape in layer.weight_shapes().items()}
+    problems = [f"missing {name}" for name in shapes if name not in arrays]
+    problems += [f"unexpected {name}" for name in arrays if name not in shapes]
     problems += [
-        f"{name} has shape {given[name].shape}, wanted {shape}"
-        for name, shape in wanted.items()
-        if name in given and given[name].shape != shape
+        f"{name} has shape {arrays[name].shape}, wanted {shape}"
+        for name, shape in shapes.items()
+        if name in arrays and arrays[name].shape != shape
     ]
     if problems:
         raise ValueError("the weights do not fit this model: " + "; ".join(problems))
-    each = ([given[f"{layer.name}/{name}"] for name in layer.weight_shapes()] for layer in model.layers)
+    each = ([arrays[f"{layer.name}/{name}"] for name in layer.weight_shapes()] for layer in model.layers)
     return [weights for weights in each if weights]

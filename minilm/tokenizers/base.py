@@ -81,7 +81,7 @@ class Tokenizer(ABC):
         return self._ids.get(token)
 
     def id_to_token(self, id: int) -> str:
-        """The token of an id; TypeError or ValueError if it is none."""
+        """The token of an id; TypeError or ValueError if it is not one."""
         return self._vocabulary[int(check_ids(id, self.vocab_size)[0])]
 
     # Text to ids

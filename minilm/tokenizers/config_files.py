@@ -1,4 +1,4 @@
-"""The files that Hugging Face's libraries lay beside a vocabulary, and what they say of its tokens.
+"""The files that Hugging Face's libraries keep next to a vocabulary, and what they say about its tokens.
 
 tokenizer.json            added_tokens: [{"id": 5, "content": "<e>", "special": true, "lstrip": false, ...}]
 tokenizer_config.json     added_tokens_decoder: {"5": {"content": ...}}; "eos_token": "</s>" and so on; tokenizer_class; settings
@@ -34,7 +34,7 @@ class Family(NamedTuple):
     like : str
         The tokenizer's name in messages.
     usual : dict
-        From the names of classes to the tokens that they have for the roles nobody names: role, content.
+        From the names of classes to their default tokens: role, content.
     """
 
     like: str

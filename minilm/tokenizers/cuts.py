@@ -1,4 +1,4 @@
-"""Where a long text may be cut so that the ids of the two parts are those of the whole."""
+"""Where a long text may be cut so that both parts together have the ids of the whole."""
 
 from __future__ import annotations
 

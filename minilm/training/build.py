@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minilm import data, models, optimizers, tokenizers
+from minilm.layers.parameters import Parameters
 from minilm.optimizers import schedules
+from minilm.tokenizers import Tokenizer
 from minilm.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from minilm.training.protocol import LanguageModel
 
 __all__ = ["Parts", "corpus_parts", "make_batches", "make_model", "make_optimizer", "make_schedule", "make_tokenizer"]
 
@@ -23,7 +28,7 @@ class Parts(NamedTuple):
     validation_tokens: np.ndarray  # (M,)
 
 
-def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text):
+def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text) -> Tokenizer:
     """A tokenizer of the text: of its characters, or of the words, their pieces or the byte pairs of the part for training."""
     settings = config.tokenizer
     if settings.kind == "word":
@@ -42,7 +47,7 @@ def make_tokenizer(config: RunConfig, text: data.Text, train: data.Text):
     return tokenizers.Character.train_from_chunks(text, vocab_size=settings.vocab_size, unk_token=unknown)
 
 
-def corpus_parts(config: RunConfig, tokenizer=None):
+def corpus_parts(config: RunConfig, tokenizer: Tokenizer | None = None) -> Any:
     """Read the corpus, and encode both parts of it.
 
     Returns
@@ -68,7 +73,7 @@ def corpus_parts(config: RunConfig, tokenizer=None):
     return tokenizer, parts
 
 
-def make_batches(config: RunConfig, parts: Parts, tokenizer):
+def make_batches(config: RunConfig, parts: Parts, tokenizer: Tokenizer | None) -> Any:
     """The batches for training: what the model's ``forward`` takes."""
     try:
         if config.model["model_type"] == "bert":
@@ -80,12 +85,12 @@ def make_batches(config: RunConfig, parts: Parts, tokenizer):
         raise ValueError(f"{parts.whole}, its part for training: {error}") from None
 
 
-def make_model(config: RunConfig, vocab_size: int):
+def make_model(config: RunConfig, vocab_size: int) -> LanguageModel:
     """The model with its first weights."""
     return models.from_config({**config.model, "vocab_size": vocab_size}, seed=config.seed)
 
 
-def make_optimizer(config: RunConfig, parameters) -> optimizers.Optimizer:
+def make_optimizer(config: RunConfig, parameters: Parameters) -> optimizers.Optimizer:
     """The optimizer of some parameters."""
     settings = config.optimizer
     options: dict[str, Any] = {name: getattr(settings, name) for name in ("weight_decay", "decay", "clip_norm")}

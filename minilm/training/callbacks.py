@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from typing import TYPE_CHECKING
 
 from minilm.training.loop import Callback
+
+if TYPE_CHECKING:
+    from minilm.training.evaluation import Evaluation
+    from minilm.training.log import Progress
+    from minilm.training.loop import Loop
 
 __all__ = ["SIGNALS", "Bar", "Checkpoints", "Rows", "Signals", "Stop", "Stopped", "Validation"]
 
@@ -31,10 +37,10 @@ class Validation(Callback):
     def __init__(self, every: int | None, seconds: float | None):
         self._every, self._seconds = every, seconds
 
-    def on_train_begin(self, loop):
+    def on_train_begin(self, loop: Loop) -> None:
         self._last = loop.state.seconds
 
-    def on_step_end(self, loop):
+    def on_step_end(self, loop: Loop) -> None:
         if loop.ending or not self._due(loop):
             return
         loop.validate()
@@ -54,16 +60,16 @@ class Rows(Callback):
         self._every = every
         self._validation_loss: float | None = None
 
-    def on_train_begin(self, loop):
+    def on_train_begin(self, loop: Loop) -> None:
         self._seconds, self._tokens = loop.state.seconds, loop.state.tokens
 
-    def on_step_begin(self, loop):
+    def on_step_begin(self, loop: Loop) -> None:
         self._validation_loss = None
 
-    def on_validation_end(self, loop, evaluation):
+    def on_validation_end(self, loop: Loop, evaluation: Evaluation) -> None:
         self._validation_loss = evaluation.loss
 
-    def on_step_end(self, loop):
+    def on_step_end(self, loop: Loop) -> None:
         validated, state = self._validation_loss is not None, loop.state
         if validated or loop.ending or state.step % self._every == 0:
             rate = (state.tokens - self._tokens) / max(loop.stepped - self._seconds, 1e-9)
@@ -74,13 +80,13 @@ class Rows(Callback):
 class Bar(Callback):
     """Shows how far training is on a `minilm.training.log.Progress`, which stays open."""
 
-    def __init__(self, shown):
+    def __init__(self, shown: Progress | None):
         self._shown = shown
 
-    def on_train_begin(self, loop):
+    def on_train_begin(self, loop: Loop) -> None:
         self._seconds, self._tokens = loop.state.seconds, loop.state.tokens
 
-    def on_step_end(self, loop):
+    def on_step_end(self, loop: Loop) -> None:
         now, state = loop.stepped - self._seconds, loop.state
         if self._shown.due(now):
             note = f", validation {state.validation['loss']:.3f}" if state.validation else ""
@@ -93,21 +99,21 @@ class Checkpoints(Callback):
     def __init__(self, every: int | None, seconds: float | None):
         self._every, self._seconds = every, seconds
 
-    def on_train_begin(self, loop):
+    def on_train_begin(self, loop: Loop) -> None:
         self._last = loop.state.seconds
 
-    def on_step_end(self, loop):
+    def on_step_end(self, loop: Loop) -> None:
         if not loop.ending and self.due(loop):
             loop.save()
             self._last = loop.clock.seconds
 
-    def due(self, loop) -> bool:
+    def due(self, loop: Loop) -> bool:
         """Whether it is time for one."""
         if self._every is not None and loop.state.step % self._every == 0:
             return True
         return self._seconds is not None and loop.stepped - self._last >= self._seconds
 
-    def on_train_end(self, loop):
+    def on_train_end(self, loop: Loop) -> None:
         if not loop.state.finished:
             loop.state.finished = loop.finished()
             loop.save()
@@ -136,7 +142,7 @@ class Stop:
     handlers: elsewhere nothing is changed.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.signal: int | None = None
         self._before: dict = {}
 
@@ -156,7 +162,7 @@ class Stop:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before = {}
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def act(self) -> None:
@@ -178,7 +184,7 @@ class Signals(Callback):
         Whether it ended training before its time.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._stop = Stop()
         self.stopped = False
 
@@ -186,16 +192,16 @@ class Signals(Callback):
     def signal(self) -> int | None:
         return self._stop.signal
 
-    def on_train_begin(self, loop):
+    def on_train_begin(self, loop: Loop) -> None:
         self._stop.__enter__()
 
-    def on_step_end(self, loop):
+    def on_step_end(self, loop: Loop) -> None:
         if self.signal is not None and not loop.ending:
             self.stopped = True
             loop.stop()
 
-    def on_train_end(self, loop):
+    def on_train_end(self, loop: Loop) -> None:
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         self._stop.__exit__()

@@ -33,13 +33,14 @@ import fnmatch
 import hashlib
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from minilm import __version__
 from minilm.data.manifest import file_hash, open_file_hash
 from minilm.files import Hashed, flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
+from minilm.typing import PathLike
 from minilm.weights import TensorFile
 
 __all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
@@ -76,7 +77,7 @@ def pending(name: str) -> str:
     return f".{name}.next"
 
 
-def holds_run(folder) -> str | None:
+def holds_run(folder: PathLike) -> str | None:
     """The file that shows that a folder holds a run, or a model of somebody's; None if there is none."""
     return next((name for name in (*STATES, *FILES) if os.path.lexists(os.path.join(folder, name))), None)
 
@@ -87,11 +88,13 @@ class Checkpoint:
     Those of arrays are `TensorFile`, open and not yet read: what replaces a file meanwhile does not change the open one.
     """
 
-    def __init__(self, folder: str, state, files: dict[str, dict], contents: dict[str, Any]):
+    def __init__(self, folder: str, state: Any, files: dict[str, dict], contents: dict[str, Any]):
         self.folder, self.state, self.files, self.contents = folder, state, files, contents
 
     @classmethod
-    def read(cls, folder, names=None, layout: Layout = TRAINING, without=()) -> Checkpoint:
+    def read(
+        cls, folder: PathLike, names: Iterable[str] | None = None, layout: Layout = TRAINING, without: Iterable[str] = ()
+    ) -> Checkpoint:
         """Read a run's checkpoint; nothing is written.
 
         Parameters
@@ -115,20 +118,20 @@ class Checkpoint:
         for _ in range(ATTEMPTS):
             try:
                 state, files = layout.read(content)
-                wanted = dict.fromkeys((*layout.files, *files) if names is None else names)
-                wanted = [name for name in wanted if name not in without]
-                for name in wanted:
+                requested = dict.fromkeys((*layout.files, *files) if names is None else names)
+                requested = [name for name in requested if name not in without]
+                for name in requested:
                     _check_entry(name, files[name], layout)
             except (ValueError, TypeError, KeyError, OverflowError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, layout.state)} is damaged: {wrong}") from None
-            contents = {name: _find(folder, name, files[name]) for name in wanted}
+            contents = {name: _find(folder, name, files[name]) for name in requested}
             before, content = content, _read_state(folder, layout.state)
             if None not in contents.values():
                 return cls(folder, state, files, contents)
             if content == before:  # nobody replaced the checkpoint meanwhile
                 break
-        name = next(name for name in wanted if contents[name] is None)
+        name = next(name for name in requested if contents[name] is None)
         raise ValueError(_fault(folder, name, files[name], state.step))
 
 
@@ -150,29 +153,29 @@ def _read_state(folder: str, state: str) -> bytes:
         raise FileNotFoundError(f"there is no run in {folder}: it has no {state}") from None
 
 
-def _find(folder: str, name: str, wanted: Mapping) -> bytes | TensorFile | None:
+def _find(folder: str, name: str, entry: Mapping) -> bytes | TensorFile | None:
     """The content of a file under either name, if it is what training.json says."""
     for candidate in (name, pending(name), name):  # once more, where it got its name between the two looks
         with contextlib.suppress(FileNotFoundError), open(os.path.join(folder, candidate), "rb") as file:
-            if os.fstat(file.fileno()).st_size != wanted["bytes"]:
+            if os.fstat(file.fileno()).st_size != entry["bytes"]:
                 continue
             if name.endswith(".safetensors"):
-                if open_file_hash(file) == wanted["sha256"]:
+                if open_file_hash(file) == entry["sha256"]:
                     return TensorFile(os.path.join(folder, name), os.dup(file.fileno()))
-            elif hashlib.sha256(content := file.read()).hexdigest() == wanted["sha256"]:
+            elif hashlib.sha256(content := file.read()).hexdigest() == entry["sha256"]:
                 return content
     return None
 
 
-def _fault(folder: str, name: str, wanted: Mapping, step: int) -> str:
+def _fault(folder: str, name: str, entry: Mapping, step: int) -> str:
     path = os.path.join(folder, name)
     if not os.path.exists(path):
         return f"{path} is missing; it belongs to the checkpoint of step {step}"
     size = os.path.getsize(path)
-    if size != wanted["bytes"]:
-        return f"{path} is damaged or not of this run: {size:,} bytes, wanted the {wanted['bytes']:,} of step {step}"
-    found = file_hash(path)
-    return f"{path} is damaged or not of this run: sha256 {found[:16]}..., wanted {wanted['sha256'][:16]}... of step {step}"
+    if size != entry["bytes"]:
+        return f"{path} is damaged or not of this run: {size:,} bytes, wanted the {entry['bytes']:,} of step {step}"
+    digest = file_hash(path)
+    return f"{path} is damaged or not of this run: sha256 {digest[:16]}..., wanted {entry['sha256'][:16]}... of step {step}"
 
 
 class Folder:
@@ -182,8 +185,8 @@ class Folder:
     ----------
     path : path
         Made if it is not there.
-    made : bool
-        Whether the caller has just made it.
+    created : bool
+        Whether the caller has just created it.
     layout : Layout
 
     Raises
@@ -192,9 +195,9 @@ class Folder:
         If another process trains there.
     """
 
-    def __init__(self, path, made: bool = False, layout: Layout = TRAINING):
+    def __init__(self, path: PathLike, created: bool = False, layout: Layout = TRAINING):
         self.path, self.layout = os.fspath(path), layout
-        self._made = made or not os.path.isdir(self.path)
+        self._created = created or not os.path.isdir(self.path)
         os.makedirs(self.path, exist_ok=True)
         self._lock = locked_folder(self.path)
         self.files: dict[str, dict] = {}
@@ -208,7 +211,7 @@ class Folder:
         self.files = checkpoint.files
         return checkpoint
 
-    def save(self, state, writers: Mapping[str, Callable]) -> None:
+    def save(self, state: Any, writers: Mapping[str, Callable]) -> None:
         """Write a checkpoint.
 
         Parameters
@@ -249,14 +252,14 @@ class Folder:
     def discard(self) -> None:
         """Close it, and remove the folder if it was made here and nothing was put into it."""
         self.close()
-        if self._made:
+        if self._created:
             with contextlib.suppress(OSError):
                 os.rmdir(self.path)
 
     def _complete(self) -> None:
         """The third step, where what wrote the checkpoint came to its end before it."""
-        there = {name[1:].removesuffix(".next"): name for name in os.listdir(self.path)}
-        waiting = [name for name, shown in there.items() if shown == pending(name) and self.layout.keeps(name)]
+        names = {name[1:].removesuffix(".next"): name for name in os.listdir(self.path)}
+        waiting = [name for name, shown in names.items() if shown == pending(name) and self.layout.keeps(name)]
         if not waiting:
             return
         try:
@@ -306,5 +309,5 @@ class Folder:
         flush_folder(self.path)
 
 
-def _same(path: str, wanted: Mapping) -> bool:
-    return os.path.getsize(path) == wanted["bytes"] and file_hash(path) == wanted["sha256"]
+def _same(path: str, entry: Mapping) -> bool:
+    return os.path.getsize(path) == entry["bytes"] and file_hash(path) == entry["sha256"]

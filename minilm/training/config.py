@@ -146,9 +146,9 @@ class RunConfig:
         checks.option("device", self.device, devices.DEVICES)
         checks.option("precision", self.precision, PRECISIONS)
         checks.flag("cuda_graphs", self.cuda_graphs)
-        given = [name for name in BUDGETS if getattr(self, name) is not None]
-        if len(given) != 1:
-            came = " and ".join(f"{name}={getattr(self, name)!r}" for name in given) or "none"
+        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(budgets) != 1:
+            came = " and ".join(f"{name}={getattr(self, name)!r}" for name in budgets) or "none"
             raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
 
     @property
@@ -174,13 +174,13 @@ class RunConfig:
             A value is of another type than wanted.
         """
         _check_keys(settings)
-        given = dict(settings)
+        fields = dict(settings)
         for name, kind in SECTIONS.items():
-            if name in given:
-                given[name] = kind(**given[name])
-        return cls(**given)
+            if name in fields:
+                fields[name] = kind(**fields[name])
+        return cls(**fields)
 
-    def replace(self, **changes) -> RunConfig:
+    def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
 

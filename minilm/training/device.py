@@ -7,13 +7,20 @@ and then, since to read one is to wait for the GPU (`Unread`); and steps that ar
 from __future__ import annotations
 
 import contextlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from minilm import devices
 from minilm.ops.cuda.graphs import Captured, capture, renew
+from minilm.optimizers import Optimizer, WeightAverage
+from minilm.random import Key
 from minilm.training.step import Result, Step
+from minilm.typing import Array, Scalar, State
+
+if TYPE_CHECKING:
+    from minilm.training.protocol import LanguageModel
 
 __all__ = ["READ_EVERY", "GraphedStep", "Unread", "Upload", "active", "uploader"]
 
@@ -22,7 +29,7 @@ MOST = 4  # CUDA graphs: each has the memory of a step
 
 
 @contextlib.contextmanager
-def active(device: str, precision: str = "float32"):
+def active(device: str, precision: str = "float32") -> Iterator[None]:
     """Inside this block ids on a GPU are not checked again, since whoever made the batches did; and products have a precision.
 
     Parameters
@@ -41,7 +48,7 @@ def active(device: str, precision: str = "float32"):
         yield
 
 
-def uploader(device: str):
+def uploader(device: str) -> Callable[[tuple], tuple]:
     """The function that copies a batch to a device: an `Upload`; on a CPU it returns the batch itself."""
     return (lambda batch: batch) if device == "cpu" else Upload()
 
@@ -59,7 +66,7 @@ class Upload:
 
     SETS = 2
 
-    def __init__(self):
+    def __init__(self) -> None:
         import cupy
 
         devices.require("cuda")
@@ -71,7 +78,7 @@ class Upload:
         self._launched = None  # event: all that had been launched at the call before
         self._turn = 0
 
-    def __call__(self, tree):
+    def __call__(self, tree: Any) -> Any:
         """The arrays of a tree of tuples, lists and dicts on the GPU; what is no array stays as it is."""
         turn = self._turn = (self._turn + 1) % self.SETS
         if self._used[turn] is not None:
@@ -121,7 +128,7 @@ class Unread:
         self._every = 1 if device == "cpu" else READ_EVERY
         self._steps: list[tuple] = []
 
-    def add(self, step: int, loss, norm) -> None:
+    def add(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """Take in those of a step; a norm may be None."""
         self._steps.append((step, loss, norm))
 
@@ -163,7 +170,7 @@ class GraphedStep(Step):
       launched kernel by kernel, and get a graph of their own when they come a second time, up to `MOST` graphs.
     """
 
-    def __init__(self, model, optimizer, average=None):
+    def __init__(self, model: LanguageModel, optimizer: Optimizer, average: WeightAverage | None = None):
         import cupy
 
         super().__init__(model, optimizer, average)
@@ -173,7 +180,7 @@ class GraphedStep(Step):
         dtype = model.parameters.flat.dtype
         self._numbers = _Numbers([], cupy.zeros(1, "int64"), cupy.zeros(1, dtype), cupy.zeros(1, dtype))
 
-    def __call__(self, batch, state, keys, counts, lr) -> Result:
+    def __call__(self, batch: tuple, state: State | None, keys: list[Key], counts: np.ndarray, lr: float | Array) -> Result:
         shares = counts.tobytes() if len(keys) > 1 else b""  # of a batch in one part there are none
         kind = devices.mapped((batch, state), _kind), shares, tuple(key.seed for key in keys)
         captured = self._captured.get(kind)

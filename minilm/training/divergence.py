@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from minilm.random import Key
+from minilm.typing import Scalar
+
+if TYPE_CHECKING:
+    from minilm.training.trainer import Trainer
 
 __all__ = ["NonFiniteError", "check_step", "check_weights", "non_finite"]
 
@@ -15,14 +22,14 @@ class NonFiniteError(FloatingPointError):
     """A loss, gradient or weight is NaN or infinite: training stopped, and the last good checkpoint was kept."""
 
 
-def check_step(step: int, loss, norm, lr: float) -> None:
+def check_step(step: int, loss: Scalar | float, norm: Scalar | float | None, lr: float) -> None:
     """NonFiniteError unless the loss and the norm of a step, where there is one, are finite; `lr` is the rate to blame."""
     for name, value in (("loss", loss), ("norm of the gradients", norm)):
         if value is not None and not math.isfinite(value):
             raise NonFiniteError(f"the {name} is {float(value)} at step {step:,}: a smaller lr than {lr:g} may help")
 
 
-def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -> Exception:
+def non_finite(trainer: Trainer, what: str, batch: tuple, key: Key, error: Exception | None = None) -> Exception:
     """What to raise at a step that cannot be taken; `error` itself if all is finite, since it speaks of something else then."""
     where = trainer.model.diagnose(*batch, *([trainer.carried] if trainer.model.carries_state else []), key=key)
     if where is None and error is not None:
@@ -33,7 +40,7 @@ def non_finite(trainer, what: str, batch, key, error: Exception | None = None) -
     )
 
 
-def check_weights(trainer) -> None:
+def check_weights(trainer: Trainer) -> None:
     """NonFiniteError if a weight is not finite: such a checkpoint would be of no use."""
     for name, value in trainer.model.parameters.items():
         flat = value.reshape(-1)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from minilm import data, devices
+from minilm.data.texts import Text
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
+from minilm.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from minilm.training.protocol import LanguageModel
 
 __all__ = ["Evaluation", "evaluate", "evaluate_masked", "evaluate_text"]
 
@@ -64,13 +70,13 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    model,
-    tokens,
+    model: LanguageModel,
+    tokens: ArrayLike,
     *,
     rows: int | None = None,
     time: int | None = None,
     context: int = CONTEXT,
-    tokenizer=None,
+    tokenizer: Tokenizer | None = None,
 ) -> Evaluation:
     """Mean loss of a model over a stream of tokens.
 
@@ -159,7 +165,7 @@ def _on_device(model, *arrays):
     return devices.to_device(arrays) if model.device == "cuda" else arrays
 
 
-def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None) -> Evaluation:
+def evaluate_masked(model: LanguageModel, tokens: ArrayLike, tokenizer: Tokenizer, *, time: int | None = None) -> Evaluation:
     """Measure a model on pairs of segments of a stream, masked as in pretraining.
 
     Parameters
@@ -200,7 +206,7 @@ def evaluate_masked(model, tokens, tokenizer, *, time: int | None = None) -> Eva
     return Evaluation(loss, count, None, hits / count, next_hits / (MASKED_ROWS * len(scores)) if judges else None)
 
 
-def evaluate_text(model, tokenizer, text, tokens=None) -> Evaluation:
+def evaluate_text(model: LanguageModel, tokenizer: Tokenizer, text: Text, tokens: ArrayLike | None = None) -> Evaluation:
     """Mean loss of a model over a text.
 
     Parameters

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from typing import Any
 
 from minilm import bars
 from minilm.files import open_in_place, written_whole
 from minilm.streams import Guarded
+from minilm.typing import PathLike
 
 __all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "Progress", "line_of", "plot", "read_log", "steps_below"]
 
@@ -33,7 +35,7 @@ class Log:
         the log of a resumed run equals that of an undisturbed one. 0 starts anew.
     """
 
-    def __init__(self, folder, keep: int = 0):
+    def __init__(self, folder: PathLike, keep: int = 0):
         self.path = os.path.join(os.fspath(folder), "log.csv")
         try:
             self._file = open_in_place(self.path)
@@ -46,7 +48,7 @@ class Log:
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
 
-    def row(self, **values) -> None:
+    def row(self, **values: float | None) -> None:
         """Append a row; a value that is None is left empty."""
         cells = ("" if values[name] is None else _cell(name, values[name]) for name in COLUMNS)
         try:
@@ -76,7 +78,7 @@ def _cell(name: str, value) -> str:
     return f"{value:.1f}" if name in TIMES else f"{value:.7g}"
 
 
-def read_log(folder) -> dict[str, list[float]]:
+def read_log(folder: PathLike) -> dict[str, list[float]]:
     """The columns of a run's log.csv by name; NaN where a cell is empty.
 
     Raises
@@ -104,7 +106,7 @@ def read_log(folder) -> dict[str, list[float]]:
     return columns
 
 
-def plot(folder) -> str | None:
+def plot(folder: PathLike) -> str | None:
     """Draw loss.png from log.csv; returns its path, or None where matplotlib is not installed (the extra `plots`).
 
     Raises
@@ -140,7 +142,7 @@ def line_of(points: int) -> dict:
     return {"lw": 0.9, "color": "0.6", "marker": "o" if points == 1 else "", "ms": 4}
 
 
-def steps_below(axes) -> None:
+def steps_below(axes: Any) -> None:
     """The axis of steps: whole numbers, written out (2,500,000 and not 2.5 with 1e6 in the corner)."""
     from matplotlib.ticker import MaxNLocator
 

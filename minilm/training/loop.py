@@ -16,11 +16,13 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from minilm import devices
+from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
@@ -28,6 +30,7 @@ from minilm.training.device import Unread, uploader
 from minilm.training.divergence import check_step
 from minilm.training.protocol import Trainable
 from minilm.training.state import Budget, LoopState, Stopwatch
+from minilm.typing import Scalar
 
 __all__ = ["Callback", "Loop", "forward_backward", "quiet"]
 
@@ -69,7 +72,7 @@ class Callback:
         """Before the first step, kernels having been compiled."""
 
     def on_step_begin(self, loop: Loop) -> None:
-        """Before each step; ``loop.lr``, its learning rate, may be changed here."""
+        """Before each step; ``loop.lr``, its learning rate, may be changed here (of ``Sequential.fit`` that of its optimizer)."""
 
     def on_step_end(self, loop: Loop) -> None:
         """After each step. ``loop.loss`` is the loss before it; on a GPU to look at that is to wait for the GPU."""
@@ -141,6 +144,10 @@ class Loop:
         callbacks: Iterable[Callback] = (),
         state: Any = None,
     ):
+        if steps is not None:
+            checks.whole("steps", steps, 1, 2**63)
+        if minutes is not None:
+            checks.number("minutes", minutes, 0, math.inf, low_open=True)
         if schedule is not None and steps is None and minutes is None:
             raise ValueError("a schedule needs to know when training will end: give steps or minutes")
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
@@ -156,7 +163,7 @@ class Loop:
         self.workspace = Workspace()
         self._upload, self._unread = uploader(model.device), Unread(model.device)
         self._loss, self._norm = math.nan, None
-        self._watching = self.callbacks
+        self._listeners = _listeners(self.callbacks)
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -173,10 +180,11 @@ class Loop:
         NonFiniteError
             The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
         """
-        self._watching = [*self.callbacks, *callbacks]
+        watching = [*self.callbacks, *callbacks]
+        self._listeners = _listeners(watching)
         self.clock, self.ending = Stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
-            for callback in self._watching:
+            for callback in watching:
                 closing.callback(callback.close)
             batches = closing.enter_context(contextlib.closing(self.stream()))
             self.notify("on_train_begin")
@@ -186,6 +194,7 @@ class Loop:
                     loss, norm = self.step(batch)
                 self.count(loss, norm)
                 self.notify("on_step_end")
+            self.read()
             self.notify("on_train_end")
 
     def stream(self) -> Generator[tuple]:
@@ -220,7 +229,7 @@ class Loop:
             self.average.update()
         return loss, norm
 
-    def count(self, loss, norm) -> None:
+    def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """Take note of a step that was taken."""
         self._unread.add(self.state.step, loss, norm)
         self.state.step += 1
@@ -247,10 +256,10 @@ class Loop:
         """End training: after this step, or before the next one."""
         self.ending = True
 
-    def notify(self, event: str, *more) -> None:
+    def notify(self, event: str, *more: Any) -> None:
         """Call a method of all callbacks."""
-        for callback in self._watching:
-            getattr(callback, event)(self, *more)
+        for listener in self._listeners[event]:
+            listener(self, *more)
 
     @property
     def loss(self) -> float:
@@ -274,7 +283,7 @@ class Loop:
         self.check(step, loss, norm)
         self._loss, self._norm = loss, norm
 
-    def check(self, step: int, loss, norm) -> None:
+    def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
         check_step(step, loss, norm, self.optimizer.lr)
 
@@ -287,12 +296,19 @@ class Loop:
             self.average.parameters.load_state_dict(weights)
 
 
-def quiet():
+def _listeners(callbacks: Iterable[Callback]) -> dict[str, list[Callable]]:
+    """For each event the methods to call: those of the callbacks that override it."""
+    events = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
+    methods = {name: [getattr(callback, name) for callback in callbacks] for name in events}
+    return {name: [each for each in methods[name] if getattr(each, "__func__", None) is not events[name]] for name in events}
+
+
+def quiet() -> AbstractContextManager:
     """Inside this block NumPy does not warn of numbers that are not finite: the loop looks for them itself."""
     return np.errstate(over="ignore", invalid="ignore")
 
 
-def forward_backward(model: Trainable, batch: tuple, key: Key):
+def forward_backward(model: Trainable, batch: tuple, key: Key) -> Any:
     """The loss of a batch, on a GPU where the model is; its gradients are added to their buffer."""
     loss, saved = model.forward(*batch, key=key)
     model.backward(saved)

@@ -67,7 +67,7 @@ Whether ``backward`` is the derivative of ``forward`` says `minilm.gradcheck`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from minilm.layers.parameters import Parameters
 
@@ -86,7 +86,7 @@ class Trainable(Protocol):
 
     def forward(self, *batch: Any, **options: Any) -> tuple[Any, Any]: ...  # options: key
 
-    def backward(self, saved: Any, **options: Any) -> Any: ...
+    def backward(self, saved: Any) -> Any: ...
 
 
 @runtime_checkable
@@ -109,11 +109,13 @@ class LanguageModel(Trainable, Protocol):
     the state where one is carried; a model of masked tokens has ``score``.
     """
 
-    objective: ClassVar[str]
-    carries_state: ClassVar[bool]
+    objective: str
+    carries_state: bool
 
     @property
     def config(self) -> Any: ...
+
+    def backward(self, saved: Any, *, dloss: Any = 1.0) -> Any: ...
 
     def to(self, where: Any) -> Any:
         """Itself, moved to another device."""

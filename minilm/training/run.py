@@ -5,18 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minilm import models, tokenizers
 from minilm.files import json_object
 from minilm.layers.base import blank
 from minilm.mistaken import existing_folder
+from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
 from minilm.training.state import TrainingState
+from minilm.typing import PathLike
 from minilm.weights import TensorFile
 from minilm.weights.config import SIZES, config_content, family_of
 from minilm.weights.folder import instead, refuse_adapter
+
+if TYPE_CHECKING:
+    from minilm.training.protocol import LanguageModel
 
 __all__ = ["Run", "checked_tokenizer", "is_published", "language_model", "load_run", "load_weights", "without_warnings"]
 
@@ -33,7 +38,7 @@ class Run(NamedTuple):
     state: TrainingState | None
 
 
-def load_run(folder) -> Run:
+def load_run(folder: PathLike) -> Run:
     """Load the model and tokenizer of a run, whether it has ended or not.
 
     Parameters
@@ -97,7 +102,7 @@ def model_of(folder: str, content: bytes, weights: TensorFile):
     return model
 
 
-def load_weights(model, file: TensorFile) -> None:
+def load_weights(model: LanguageModel, file: TensorFile) -> None:
     """Put the weights of a safetensors file into the model, and close it; ValueError, naming it, if they do not fit."""
     with file, _of_one_model(file):
         model.parameters.load_state_dict(file.arrays())
@@ -150,7 +155,7 @@ def _other_model(folder: str) -> str:
 # --- models that others trained -------------------------------------------------------------------------------------------
 
 
-def is_published(folder) -> bool:
+def is_published(folder: PathLike) -> bool:
     """Whether the config.json of a folder is a published model's, and none that minilm's own training or recipes wrote.
 
     Raises
@@ -164,7 +169,7 @@ def is_published(folder) -> bool:
     return config.get("model_type", "bert") in SIZES or "architectures" in config
 
 
-def language_model(folder: str):
+def language_model(folder: str) -> tuple[LanguageModel, Tokenizer | Word]:
     """The GPT or BERT of a folder, ready to predict tokens, and its tokenizer.
 
     Raises
@@ -184,14 +189,14 @@ def language_model(folder: str):
     return model, checked_tokenizer(folder, model)
 
 
-def without_warnings(kind, folder: str):
+def without_warnings(kind: type, folder: str) -> Any:
     """``kind.from_pretrained(folder)``, whose caller looks himself at what the folder lacks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         return kind.from_pretrained(folder)
 
 
-def checked_tokenizer(folder: str, model):
+def checked_tokenizer(folder: str, model: LanguageModel) -> Tokenizer | Word:
     """The tokenizer of a model's folder; ValueError if it has ids that the model lacks. The model may have more."""
     tokenizer = tokenizers.load(folder)
     if tokenizer.vocab_size > model.config.vocab_size:

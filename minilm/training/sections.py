@@ -38,8 +38,8 @@ def _only_for(section: str, kind_name: str, kind: str, owners: Mapping[str, tupl
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     for name, kinds in owners.items():
         if kind not in kinds and getattr(config, name) != defaults[name]:
-            wanted = " or ".join(map(repr, kinds))
-            raise ValueError(f"{section}.{name} is for {section}.{kind_name} {wanted}, got {kind!r}")
+            expected = " or ".join(map(repr, kinds))
+            raise ValueError(f"{section}.{name} is for {section}.{kind_name} {expected}, got {kind!r}")
 
 
 @dataclasses.dataclass(frozen=True)

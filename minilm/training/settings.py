@@ -23,6 +23,7 @@ from minilm.mistaken import did_you_mean
 from minilm.models import FAMILIES, RNNLanguageModelConfig
 from minilm.training.config import BUDGETS, RunConfig
 from minilm.training.sections import SECTIONS, OptimizerConfig, ScheduleConfig, TokenizerConfig
+from minilm.typing import PathLike
 
 __all__ = ["RECIPES", "configuration", "parse_set", "read_toml", "recipe", "resumed"]
 
@@ -40,7 +41,9 @@ MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families
 RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "sample", "device", "precision", "cuda_graphs")
 
 
-def configuration(name: str | None = None, *, file=None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None):
+def configuration(
+    name: str | None = None, *, file: PathLike | None = None, sets: Iterable[str] = (), options: Mapping[str, Any] | None = None
+) -> RunConfig:
     """The configuration of a new run.
 
     Parameters
@@ -83,7 +86,14 @@ def _last(values):
     return next((value for value in reversed(list(values)) if value is not None), None)
 
 
-def resumed(config: RunConfig, name: str | None = None, *, file=None, sets=(), options=None) -> RunConfig:
+def resumed(
+    config: RunConfig,
+    name: str | None = None,
+    *,
+    file: PathLike | None = None,
+    sets: Iterable[str] = (),
+    options: Mapping[str, Any] | None = None,
+) -> RunConfig:
     """The configuration of a run that goes on: its own, with what may be changed changed.
 
     Raises
@@ -112,9 +122,9 @@ def check_resumed(before: RunConfig, after: RunConfig) -> None:
 
 def _layers(file, sets, options) -> list[dict[str, Any]]:
     """File, each of the sets, and options as nested settings; one budget at the most in each of the three."""
-    given = [parse_set(text) for text in sets]
-    layers = [{} if file is None else read_toml(file), *given, dict(options or {})]
-    together = {name: value for layer in given for name, value in layer.items()}
+    assignments = [parse_set(text) for text in sets]
+    layers = [{} if file is None else read_toml(file), *assignments, dict(options or {})]
+    together = {name: value for layer in assignments for name, value in layer.items()}
     for layer in (layers[0], together, layers[-1]):
         budgets = [f"{name}={layer[name]!r}" for name in BUDGETS if layer.get(name) not in (None, "none")]
         if len(budgets) > 1:
@@ -152,8 +162,8 @@ def _of_last_kind(name: str, tables: list, key: str, usual: str) -> list:
     kind = _last(table.get(key) for table in tables)
     lost = [f"{name}.{left}" for table in tables[1:] if table.get(key, kind) != kind for left in table if left != key]
     if lost:
-        given = f"{name}.{key} is {kind!r} now, and they were given for another one"
-        warnings.warn(f"left out: {', '.join(lost)}; {given}", UserWarning, stacklevel=4)
+        reason = f"{name}.{key} is {kind!r} now, and they were given for another one"
+        warnings.warn(f"left out: {', '.join(lost)}; {reason}", UserWarning, stacklevel=4)
     return [table for table in tables if table.get(key, kind) == kind]
 
 
@@ -197,7 +207,7 @@ def flattened(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def read_toml(path) -> dict[str, Any]:
+def read_toml(path: PathLike) -> dict[str, Any]:
     """The settings of a TOML file; ValueError naming the file, line and column of what is wrong."""
     with open(path, "rb") as file:
         content = file.read()

@@ -15,21 +15,35 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.dropout import drops
+from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import DROPOUT_KEYS
 from minilm.training.run import load_weights
 from minilm.weights import tensor_writer
+
+if TYPE_CHECKING:
+    from minilm.training.checkpoint import Checkpoint
+    from minilm.training.protocol import LanguageModel
+    from minilm.training.trainer import Trainer
 
 __all__ = ["arrays_writers", "put_back", "restore", "writers"]
 
 WEIGHTS, REST = "model.safetensors", "optimizer.safetensors"
 
 
-def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=None) -> dict:
+def arrays_writers(
+    model: LanguageModel,
+    optimizer: Optimizer,
+    average: WeightAverage | None,
+    metadata: dict[str, str],
+    more: Mapping | None = None,
+) -> dict:
     """For the two files of arrays a function that writes it.
 
     Parameters
@@ -57,7 +71,9 @@ def arrays_writers(model, optimizer, average, metadata: dict[str, str], more=Non
     }
 
 
-def put_back(model, optimizer, average, checkpoint) -> dict[str, np.ndarray]:
+def put_back(
+    model: LanguageModel, optimizer: Optimizer, average: WeightAverage | None, checkpoint: Checkpoint
+) -> dict[str, np.ndarray]:
     """Put weights, moments and average of a checkpoint where they belong; the arrays that were carried over, by number.
 
     Raises
@@ -91,20 +107,20 @@ def _fitting(checkpoint):
         raise ValueError(f"{os.path.join(checkpoint.folder, REST)} does not fit this run: {error}") from None
 
 
-def writers(trainer, first: bool) -> dict:
+def writers(trainer: Trainer, first: bool) -> dict:
     """For each file of the checkpoint a function that writes it; those that never change only for the first checkpoint."""
     model, tokenizer = trainer.model, trainer.tokenizer
     metadata = {"format": "pt", "step": str(trainer.state.step)}  # without "pt" Hugging Face's libraries refuse the file
     carried = {f"carried.{i}": part for i, part in enumerate(_parts(trainer.carried))}
-    found = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
+    files = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
     if first:
         config = json.dumps(model.config.to_dict(), indent=2) + "\n"
-        found["config.json"] = lambda file: file.write(config.encode())
-        found["tokenizer.json"] = lambda file: file.write(tokenizer.to_json().encode())
-    return found
+        files["config.json"] = lambda file: file.write(config.encode())
+        files["tokenizer.json"] = lambda file: file.write(tokenizer.to_json().encode())
+    return files
 
 
-def restore(trainer, checkpoint) -> None:
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Put weights, moments, averages and carried state of a checkpoint into a trainer, whose model is as it starts."""
     rest = put_back(trainer.model, trainer.optimizer, trainer.average, checkpoint)
     with _fitting(checkpoint):

@@ -11,7 +11,7 @@ so that the gradients add up in the gradient buffer, and only one part's activat
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,12 @@ from minilm import devices
 from minilm.data import IGNORE
 from minilm.ops import clip
 from minilm.ops.workspace import Workspace, scratch
+from minilm.optimizers import Optimizer, WeightAverage
+from minilm.random import Key
+from minilm.typing import Array, Ids, State
+
+if TYPE_CHECKING:
+    from minilm.training.protocol import LanguageModel
 
 __all__ = ["NoLoss", "NotFinite", "Result", "Step", "counts", "forward_backward_parts", "restarted"]
 
@@ -50,11 +56,21 @@ class Step:
     average : WeightAverage, optional
     """
 
-    def __init__(self, model, optimizer, average=None):
+    def __init__(self, model: LanguageModel, optimizer: Optimizer, average: WeightAverage | None = None):
         self.model, self.optimizer, self.average = model, optimizer, average
         self.workspace = Workspace()
 
-    def __call__(self, batch, state, keys, counts, lr, *, number=None, rate=None) -> Result:
+    def __call__(
+        self,
+        batch: tuple,
+        state: State | None,
+        keys: list[Key],
+        counts: np.ndarray,
+        lr: float | Array,
+        *,
+        number: Array | None = None,
+        rate: Array | None = None,
+    ) -> Result:
         """Train on a batch.
 
         Parameters
@@ -81,12 +97,14 @@ class Step:
         return Result(loss, norm, after)
 
 
-def counts(model, batch, parts: int):
+def counts(model: LanguageModel, batch: tuple, parts: int) -> np.ndarray:
     """What each loss of each part of a batch is a mean over, (A, losses); from the batch as it is on the host."""
     return np.array([_counts(model, part) for part in _parts(batch, parts)], float)
 
 
-def forward_backward_parts(model, batch, state, keys, counts):
+def forward_backward_parts(
+    model: LanguageModel, batch: tuple, state: State | None, keys: list[Key], counts: np.ndarray
+) -> tuple[Any, ...]:
     """The loss of a batch; its gradients are added to their buffer.
 
     Parameters
@@ -132,7 +150,7 @@ def forward_backward_parts(model, batch, state, keys, counts):
     return total, _joined(states)
 
 
-def restarted(state, rows):
+def restarted(state: State | None, rows: Ids) -> State | None:
     """A recurrent state, (layers, B, H) each, with zeros in the rows where `rows`, (B,) bool on the host, is True."""
     if isinstance(state, tuple):
         return tuple(restarted(part, rows) for part in state)

@@ -21,6 +21,7 @@ from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
 from minilm.training.trainer import Trainer
+from minilm.typing import PathLike
 
 __all__ = ["Result", "stored_config", "train"]
 
@@ -41,7 +42,7 @@ class Result(NamedTuple):
 def train(
     config: RunConfig | None = None,
     *,
-    out=None,
+    out: PathLike | None = None,
     resume: bool = False,
     overwrite: bool = False,
     progress: bool | None = False,
@@ -96,7 +97,7 @@ def _require(device: str) -> None:
         raise ValueError(f"device {device!r}: {error}") from None
 
 
-def stored_config(out) -> RunConfig:
+def stored_config(out: PathLike | None) -> RunConfig:
     """The configuration of the run in a folder."""
     return Checkpoint.read(out, ()).state.config
 
@@ -141,7 +142,7 @@ def _opened(out) -> Folder:
 def _claimed(config: RunConfig) -> Folder:
     """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
-    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), made=True)
+    return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), created=True)
 
 
 def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) -> Trainer:
@@ -160,10 +161,10 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
         now = config or state.config
         _require(now.device)
         text = data.text(now.corpus, now.errors)
-        found = file_hash(text.path)
-        if found != state.corpus_sha256:
+        digest = file_hash(text.path)
+        if digest != state.corpus_sha256:
             raise ValueError(
-                f"{text.path} is not the text that {folder.path} was trained on: sha256 {found[:16]}..., "
+                f"{text.path} is not the text that {folder.path} was trained on: sha256 {digest[:16]}..., "
                 f"wanted {state.corpus_sha256[:16]}..."
             )
         tokenizer = tokenizer_of(folder.path, checkpoint.contents["tokenizer.json"])

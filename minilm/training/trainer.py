@@ -24,7 +24,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from minilm.ops import clip
 from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
+from minilm.tokenizers import Tokenizer
 from minilm.training import snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.callbacks import Bar, Checkpoints, Rows, Signals, Stopped, Validation
@@ -45,6 +46,7 @@ from minilm.training.loop import Callback, Loop, quiet
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
+from minilm.typing import Array, Scalar
 
 __all__ = ["Trainer"]
 
@@ -71,7 +73,7 @@ class Trainer(Loop):
         folder: Folder,
         state: TrainingState,
         model: LanguageModel,
-        tokenizer,
+        tokenizer: Tokenizer,
         parts: Parts,
         checkpoint: Checkpoint | None = None,
         callbacks: Iterable[Callback] = (),
@@ -146,7 +148,7 @@ class Trainer(Loop):
         if signals.stopped:
             raise Stopped(self.folder.path, self.state.step, signals.signal)
 
-    def source(self):
+    def source(self) -> Iterator[tuple]:
         return map(self.batches.batch, itertools.count(self.state.step))
 
     def rate(self) -> float:
@@ -176,7 +178,7 @@ class Trainer(Loop):
         self.state.loss_sum += loss
         self.state.loss_count += 1
 
-    def check(self, step: int, loss, norm) -> None:
+    def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
@@ -246,7 +248,7 @@ class Trainer(Loop):
 
     # --- the folder ---------------------------------------------------------------------------------------------------
 
-    def row(self, lr, norm, rate, validation_loss) -> None:
+    def row(self, lr: float | Array, norm: Scalar | float | None, rate: float | None, validation_loss: float | None) -> None:
         """A row of the log."""
         state = self.state
         self.log.row(

@@ -104,14 +104,14 @@ def run(source_text: str, sanitizer: str, order: str = "ascending"):
 
 def reported() -> dict[str, str]:
     """What ThreadSanitizer reports of EXCHANGE, by what is deleted."""
-    found = {}
+    reports = {}
     for deleted in ORDERING:  # all, before the first report: what is loaded later has no lines in it
         loader.compiled(exchange(deleted), (), "thread")
     for deleted in ORDERING:
         before = len(sanitized.reports())
         run_exchange(exchange(deleted), "thread")
-        found[deleted] = sanitized.reports()[before:]
-    return found
+        reports[deleted] = sanitized.reports()[before:]
+    return reports
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ def library() -> ctypes.CDLL | None:
     """NVRTC, or None where the wheel is not installed."""
     for package in ("nvidia.cu13", "nvidia.cuda_nvrtc"):
         try:
-            found = importlib.util.find_spec(package)
+            spec = importlib.util.find_spec(package)
         except ModuleNotFoundError:
             continue
-        for folder in (found.submodule_search_locations or ()) if found else ():
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
             for path in sorted(Path(folder, "lib").glob("libnvrtc.so.*")):
                 return ctypes.CDLL(str(path))
     return None
@@ -61,8 +61,8 @@ def compile(text: str, architecture: str, options=()) -> Compiled:
         nvrtc.nvrtcDestroyProgram(ctypes.byref(program))
     registers, spills, kernel = {}, {}, ""
     for line in log.splitlines():
-        found = re.search(r"Compiling entry function '(\w+)'", line)
-        kernel = found[1] if found else kernel
+        match = re.search(r"Compiling entry function '(\w+)'", line)
+        kernel = match[1] if match else kernel
         if "bytes spill stores" in line:
             spills[kernel] = sum(map(int, re.findall(r"(\d+) bytes spill", line)))
         used = re.search(r"Used (\d+) registers", line)

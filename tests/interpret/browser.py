@@ -15,9 +15,9 @@ from tests import clocks
 
 def find():
     """The path of a Chromium or Chrome, or None."""
-    given = os.environ.get("MINILM_TEST_CHROMIUM")
-    if given:
-        return given
+    setting = os.environ.get("MINILM_TEST_CHROMIUM")
+    if setting:
+        return setting
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return next((path for name in names if (path := shutil.which(name))), None)
 

@@ -30,7 +30,7 @@ def test_what_was_expected(kind):
     model, tokenizer = made(kind)
     ids = ids_of(kind, tokenizer)
     T, found = len(ids), interpret.surprisal(model, ids, top=4)
-    logits = model.logits(ids[None])[0][0] if kind == "lstm" else model.lm_head(model._hidden(ids[None], None, None)[0])[0]
+    logits = model.logits(ids[None])[0][0] if kind == "lstm" else model.lm_head(model._hidden(ids[None])[0])[0]
     p = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))  # (T, V)
     assert found.places.tolist() == list(range(1, T + 1))
     np.testing.assert_array_equal(found.top_ids, np.argsort(-p, axis=1)[:, :4])
@@ -64,9 +64,9 @@ def test_attention_rows_sum_to_one_and_are_those_of_the_forward_pass(kind):
     assert weights.shape == (len(blocks), 2, T, T)
     np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-12)
     assert kind == "bert" or not np.triu(weights, 1).any()
-    saved = model.bert.forward(ids[None])[1].layers if kind == "bert" else model._hidden(ids[None], None, None)[2]
+    saved = model.bert.forward(ids[None])[1].layers if kind == "bert" else model._hidden(ids[None])[1].h
     for number, mine in enumerate(saved):
-        kept = mine.parts[0][1].attention
+        kept = mine.halves.attn[1].attention
         S = kept.scale * np.einsum("tha,sha->hts", kept.query[0], kept.key[0])
         P = np.exp(S - kept.logsumexp[0][..., None])
         np.testing.assert_allclose(weights[number], P if kind == "bert" else np.tril(P), rtol=1e-9, atol=1e-12)
@@ -217,7 +217,7 @@ def test_the_lens_ends_with_the_models_own_predictions(kind):
     if kind == "bert":
         logits = model.logits(ids[None])[0][0]
     else:
-        logits = model.lm_head(model._hidden(ids[None], None, None)[0])[0]
+        logits = model.lm_head(model._hidden(ids[None])[0])[0]
     p = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))  # (T, V)
     np.testing.assert_array_equal(lens.top_ids[-1], np.argsort(-p, axis=1)[:, :3])
     np.testing.assert_allclose(lens.top_probabilities[-1], -np.sort(-p, axis=1)[:, :3], rtol=1e-9)

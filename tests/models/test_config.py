@@ -1,5 +1,7 @@
 """Configurations and config.json."""
 
+import contextlib
+import dataclasses
 import json
 
 import pytest
@@ -47,6 +49,33 @@ def test_wrong_settings(settings, message):
 def test_every_normalisation_has_the_configuration_s_eps(model, normalisations):
     found = [layer.eps for _, layer in model().named_layers() if isinstance(layer, LayerNorm)]
     assert found == [0.25] * normalisations
+
+
+CONFIGS = [models.GPTConfig, models.BERTConfig, RNNLanguageModelConfig, models.TransformerConfig, models.Seq2SeqConfig]
+CONFIGS += [models.Word2VecConfig]
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_every_setting_is_checked(kind):
+    """A value that no setting may have is refused by its name, and None where that is not the default."""
+    config = kind(vocab_size=8)
+    for field in dataclasses.fields(kind):
+        with pytest.raises((ValueError, TypeError), match=field.name):
+            config.replace(**{field.name: {"wrong"}})
+        may_be_none = field.default is None or field.name in ("pad_token_id", "attention")
+        with contextlib.nullcontext() if may_be_none else pytest.raises((ValueError, TypeError), match=field.name):
+            config.replace(**{field.name: None})
+
+
+def test_layers_without_a_limit():
+    assert models.TransformerConfig(8, encoder_layers=70, decoder_layers=70).encoder_layers == 70
+    assert models.Seq2SeqConfig(8, num_layers=70).num_layers == RNNLanguageModelConfig(8, num_layers=70).num_layers == 70
+
+
+def test_names_that_hugging_face_has():
+    for kind, name in ((models.GPTConfig, "GPT2Config"), (models.BERTConfig, "BertConfig")):
+        theirs = getattr(pytest.importorskip("transformers"), name)().to_dict()
+        assert set(kind.hugging_face_names()) - {"num_labels"} <= set(theirs), name
 
 
 def test_wrong_types():

@@ -50,9 +50,7 @@ def test_no_two_places_share_a_key(name, drawn):
         drawn.clear()
         thing.forward(*inputs, **options)
         assert len(set(drawn)) == len(drawn), f"{label}: several masks of the places {[key.place for key in drawn]}"
-        assert not isinstance(thing, Layer) or drops(thing) or not drawn, (
-            f"{label}: {len(drawn)} masks without a rate"
-        )
+        assert not isinstance(thing, Layer) or drops(thing) or not drawn, f"{label}: {len(drawn)} masks without a rate"
         most = max(most, len(drawn))
     assert (most == 0) == (name in WITHOUT), f"{most} masks"
 

@@ -191,7 +191,7 @@ def test_dropout_needs_a_key_and_follows_it():
 def test_every_block_drops_other_elements():
     model = make(n_layer=70, n_embd=3, n_head=1, **DROPS)  # more blocks than one level of keys has room for
     loss, saved = model.forward(*text(), key=Key(1, 1))
-    keys = {block[0][1].attention.rng for block in (kept.parts for kept in saved.blocks)}
+    keys = {kept.halves.attn[1].attention.rng for kept in saved.hidden.h}
     assert np.isfinite(loss) and len(keys) == 70
 
 

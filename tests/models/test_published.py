@@ -9,6 +9,7 @@ import pytest
 import safetensors.numpy
 
 from minilm import generation, models, tokenizers
+from minilm.layers.diagnosis import watched
 from tests.models.test_pretrained import BERT, GPT, disturbed
 
 torch = pytest.importorskip("torch")
@@ -361,10 +362,11 @@ def test_a_published_model_that_sorts():
     """Every block's output, and all 729 inputs."""
     folder = os.path.join(WEIGHTS, "gpt2-nano-sort")
     model, wanted = models.GPT.from_pretrained(os.path.join(folder, "hf")), np.load(os.path.join(folder, "partials.npz"))
-    ids, seen = wanted["idx"].astype(np.int64), []
-    model._hidden(ids, None, None, seen)
+    ids, outputs = wanted["idx"].astype(np.int64), {}
+    with watched(model, outputs.__setitem__):
+        model.forward(ids, ids)
     for number in range(3):
-        assert np.abs(dict(seen)[f"output of h.{number}"] - wanted[f"block{number}"]).max() < 1e-5
+        assert np.abs(outputs[f"h.{number}"] - wanted[f"block{number}"]).max() < 1e-5
     assert np.abs(model.logits(ids)[0] - wanted["lm_head"]).max() < 1e-4
     every = np.stack(np.meshgrid(*[np.arange(3)] * 6), axis=-1).reshape(-1, 6)  # (729, 6)
     drawn = np.stack(list(generation.stream_ids(model, every, 6, greedy=True)), axis=1)  # (729, 6)

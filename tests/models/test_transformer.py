@@ -147,7 +147,7 @@ def test_weights_of_attention_are_those_used(norm_first):
         assert weights.shape == (B, 2, T, S) and np.allclose(weights.sum(axis=-1), 1) and not weights[1, :, :, 2:].any()
     _, saved = model.forward(source, inputs, inputs, LENGTHS)
     _, blocks, _ = saved.decoded
-    used = blocks[1].parts[1][1].attention
+    used = blocks[1].halves.cross[1].attention
     scores = np.einsum("bthk,bshk->bhts", used.query, used.key) * used.scale
     scores = np.where(np.arange(S) < LENGTHS[:, None, None, None], scores, -np.inf)
     assert np.allclose(model.attention(source, inputs, LENGTHS), np.exp(scores - used.logsumexp[..., None]), rtol=1e-10)

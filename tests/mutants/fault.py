@@ -25,10 +25,10 @@ class Fault(NamedTuple):
 
 def area(name: str, *rows: tuple) -> list[Fault]:
     """The faults of an area from rows of (name, file, text, replacement, tests as one line, [why none can notice])."""
-    found = []
+    faults = []
     for what, file, text, replacement, tests, *unseen in rows:
-        found.append(Fault(name, what, file, text, replacement, tuple(tests.split()), *unseen))
-    return found
+        faults.append(Fault(name, what, file, text, replacement, tuple(tests.split()), *unseen))
+    return faults
 
 
 def mutated(fault: Fault, root: pathlib.Path = ROOT) -> str:

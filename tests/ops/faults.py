@@ -97,8 +97,8 @@ def wrong_gradient(index, fault):
         returned = right(*arguments, **options)
         if not isinstance(returned, tuple):
             return applied(fault, returned)
-        found = [i for i, g in enumerate(returned) if g is not None]
-        position = found[index]
+        indices = [i for i, g in enumerate(returned) if g is not None]
+        position = indices[index]
         return (*returned[:position], applied(fault, returned[position]), *returned[position + 1 :])
 
     return wrong

@@ -63,9 +63,9 @@ def backward(op, y, saved, differentiable, seed=1) -> dict:
         dy = float(dy)
     with devices.implementation("gpu"):
         returned = devices.to_host(functions(op)[1](dy, saved))
-    found = [g for _, g in leaves(returned) if g is not None]
-    assert len(found) == len(differentiable), f"{op.name}: {len(found)} gradients for {differentiable}"
-    return dict(zip(differentiable, found, strict=True))
+    gradients = [g for _, g in leaves(returned) if g is not None]
+    assert len(gradients) == len(differentiable), f"{op.name}: {len(gradients)} gradients for {differentiable}"
+    return dict(zip(differentiable, gradients, strict=True))
 
 
 def run(op, case) -> Result:

@@ -33,7 +33,7 @@ CASES = {  # small, but with more than one warp and more than one tile
     "dropout": [({"N": 2, "T": 7, "D": 17}, {})],
     "layer_norm": [({"N": 9, "D": 40}, {})],
     "rms_norm": [({"N": 9, "D": 40}, {})],
-    "rotary": [({"B": 2, "T": 5, "H": 3, "R/2": 10}, {"given": True, "part": True})],
+    "rotary": [({"B": 2, "T": 5, "H": 3, "R/2": 10}, {"listed": True, "part": True})],
     "gated": [({"N": 300}, {})],
     "residual_layer_norm": [({"N": 9, "D": 40}, {})],
     "rnn": [({"T": 3, "B": 3, "D": 2, "H": 17}, {"padded": True})],
@@ -117,8 +117,8 @@ def places(text: str):
         if directive:
             line, file = int(directive[1]) - 1, directive[2]
         else:
-            for found in BARRIER.finditer(row):
-                yield at + found.start(), at + found.end(), file, line
+            for match in BARRIER.finditer(row):
+                yield at + match.start(), at + match.end(), file, line
         at += len(row)
         line += 1
 
@@ -128,9 +128,9 @@ def barriers(folder: str) -> list:
     results = []
     for table in tables(folder):
         whole, own = table.text, table.path.parent.name == folder
-        wanted = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
+        own_files = (*SHARED.get(folder, ()), *([table.path.name] if own else []))
         for start, end, file, line in places(whole):
-            if file not in wanted or (not own and file != table.path.name):
+            if file not in own_files or (not own and file != table.path.name):
                 continue
             table.text = whole[:start] + ";" + whole[end:]
             type(table).function.cache_clear()

@@ -25,13 +25,13 @@ def own_functions(tree: ast.Module, name: str, other: str) -> set[str]:
     bodies = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
     def reach(start):
-        found, todo = set(), [start]
+        own, todo = set(), [start]
         while todo:
             function = todo.pop()
-            if function in bodies and function not in found:
-                found.add(function)
+            if function in bodies and function not in own:
+                own.add(function)
                 todo += [n.id for n in ast.walk(bodies[function]) if isinstance(n, ast.Name)]
-        return found
+        return own
 
     return reach(name) - reach(other)
 

@@ -93,9 +93,9 @@ def backward(op, implementation, y, saved, differentiable, seed=1) -> dict:
     """Gradients by name for a random cotangent, the same for every implementation."""
     with devices.implementation(implementation):
         returned = functions(op)[1](cotangent(y, seed), saved)
-    found = [g for _, g in leaves(returned) if g is not None]
-    assert len(found) == len(differentiable), f"{op.name}: {len(found)} gradients for {differentiable}"
-    return dict(zip(differentiable, found, strict=True))
+    gradients = [g for _, g in leaves(returned) if g is not None]
+    assert len(gradients) == len(differentiable), f"{op.name}: {len(gradients)} gradients for {differentiable}"
+    return dict(zip(differentiable, gradients, strict=True))
 
 
 def cotangent(y, seed=1):
@@ -129,9 +129,9 @@ def subject(op, implementation, case) -> Subject:
         return call
 
     public_forward, public_backward = functions(op)
-    found = Subject(op.name, within(public_forward), within(public_backward), dict(case.arguments), case.differentiable)
-    found.scalar = False
-    return found
+    result = Subject(op.name, within(public_forward), within(public_backward), dict(case.arguments), case.differentiable)
+    result.scalar = False
+    return result
 
 
 @functools.cache
@@ -202,20 +202,20 @@ class Reference(NamedTuple):
     def compare(self, name: str, result: Result, dtype) -> None:
         """Raise unless `result` agrees."""
         for kind in ("outputs", "gradients"):
-            exact, plain, found = (getattr(r, kind) for r in (self.exact, self.plain, result))
-            assert found.keys() == exact.keys(), f"{name}: {kind} {sorted(found)}, wanted {sorted(exact)}"
+            exact, plain, values = (getattr(r, kind) for r in (self.exact, self.plain, result))
+            assert values.keys() == exact.keys(), f"{name}: {kind} {sorted(values)}, wanted {sorted(exact)}"
             # terms that cancel leave a rounding of themselves, and one gradient's terms are about as large as the others
             residue = 4 * EPS[np.dtype(dtype)] * max((largest(a) for a in exact.values()), default=0.0)
             for key in exact:
-                close(f"{name}: {kind} {key}", found[key], exact[key], allowed(plain[key], exact[key], dtype) + residue, dtype)
+                close(f"{name}: {kind} {key}", values[key], exact[key], allowed(plain[key], exact[key], dtype) + residue, dtype)
 
 
 def reference(op, options=None, dims=None, seed=0) -> tuple[dict, Reference]:
     """The same case in both precisions (the numbers are float32's), and the oracle's results."""
     single = draw(op, np.float32, dims, options, seed)
     cases = {np.dtype(t): Case(cast(single.arguments, t), single.differentiable) for t in (np.float32, np.float64)}
-    found = {dtype: run(op, "oracle", case) for dtype, case in cases.items()}
-    return cases, Reference(found[np.dtype(np.float64)], found[np.dtype(np.float32)])
+    results = {dtype: run(op, "oracle", case) for dtype, case in cases.items()}
+    return cases, Reference(results[np.dtype(np.float64)], results[np.dtype(np.float32)])
 
 
 def agreement(op, options=None, dims=None, seed=0, dtypes=(np.float64, np.float32), known=None) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minilm import data, generation, models
-from minilm.pages import PAGES, bert, gpt, rnn_lm, seq2seq, tagger, transformer, word2vec
+from minilm.pages import PAGES, bert, gpt, llama, rnn_lm, seq2seq, tagger, transformer, word2vec
 
 FLOAT64 = {"seed": 1, "dtype": np.float64}
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -71,6 +71,47 @@ def test_gpt(rng, positions):
     loss, saved = gpt.forward(W, ids, targets, 2)
     assert_equal(model, loss, wanted, gpt.backward(saved))
     assert gpt.write(W, [1, 2, 3], positions - 3, 2) == greedy(model, [1, 2, 3], positions - 3)
+
+
+def llama_weights(rng, base):
+    """Random weights of a small Llama, none of them 0 or 1."""
+    W = llama.weights(11, 12, 6, 2, 20, 2, rng, np.float64)
+    return {name: w + rng.normal(0, 0.3, w.shape) for name, w in W.items()}
+
+
+def test_llama_is_that_of_transformers(rng):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    W = llama_weights(rng, 500.0)
+    sizes = {"vocab_size": 11, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 6, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": llama.EPS}
+    rope = {"rope_parameters": {"rope_type": "default", "rope_theta": 500.0}, "rope_theta": 500.0}
+    theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **heads, **rope)).double()
+    theirs.load_state_dict({name: torch.from_numpy(w) for name, w in W.items()})
+    ids, targets = rng.integers(0, 11, (2, 3, 7))
+    targets[0, 3:] = -100
+    logits = theirs(torch.from_numpy(ids)).logits
+    wanted = torch.nn.functional.cross_entropy(logits.reshape(-1, 11), torch.from_numpy(targets).reshape(-1))
+    wanted.backward()
+    loss, saved = llama.forward(W, ids, targets, 6, base=500.0)
+    dW = llama.backward(saved)
+    assert loss == pytest.approx(wanted.item(), rel=1e-6)  # their angles are float32's
+    assert set(dW) == {name for name, _ in theirs.named_parameters()}
+    for name, parameter in theirs.named_parameters():
+        np.testing.assert_allclose(dW[name], parameter.grad.numpy(), rtol=1e-5, atol=1e-6, err_msg=name)
+    written = theirs.generate(torch.tensor([[1, 2, 3]]), max_new_tokens=30, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert llama.write(W, [1, 2, 3], 30, 6, base=500.0) == written[0].tolist()
+
+
+def test_llama_gradients_by_differences(rng):
+    W, h = llama_weights(rng, 10_000.0), 1e-6
+    ids, targets = rng.integers(0, 11, (2, 2, 5))
+    dW = llama.backward(llama.forward(W, ids, targets, 6)[1])
+    assert shapes(dW) == shapes(W)
+    for name, w in W.items():
+        direction = rng.normal(size=w.shape)
+        ends = [llama.forward({**W, name: w + sign * h * direction}, ids, targets, 6)[0] for sign in (1, -1)]
+        assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(float((dW[name] * direction).sum()), rel=1e-6, abs=1e-9), name
 
 
 def test_bert(rng):
@@ -163,9 +204,10 @@ def text():
 
 @pytest.mark.parametrize(
     "page, options, beats",
-    [  # what the loss falls below; where it begins is log of the vocabulary: 4.1, 4.1, 4.4, 2.6, 2.6
+    [  # what the loss falls below; where it begins is log of the vocabulary: 4.1, 4.1, 4.1, 4.4, 2.6, 2.6
         (rnn_lm, {"steps": 100}, 2.6),
         (gpt, {"steps": 60, "T": 32}, 2.7),
+        (llama, {"steps": 60, "T": 32}, 2.7),
         (bert, {"steps": 200}, 3.3),
         (seq2seq, {"steps": 150}, 1.2),
         (transformer, {"steps": 120}, 1.8),
@@ -205,7 +247,7 @@ def test_a_page_stands_on_the_operations_alone(page):
     assert all(node.end_lineno - node.lineno <= 35 for node in train)
 
 
-@pytest.mark.parametrize("name", ["rnn_lm", "gpt", "word2vec", "bpe", "wordpiece"])
+@pytest.mark.parametrize("name", ["rnn_lm", "gpt", "llama", "word2vec", "bpe", "wordpiece"])
 def test_a_page_that_is_run_without_a_text_says_what_it_wants(name, monkeypatch):
     monkeypatch.setattr("sys.argv", [f"{name}.py"])
     monkeypatch.delitem(sys.modules, f"minilm.pages.{name}", raising=False)

@@ -170,7 +170,7 @@ def test_every_command_can_be_run():
                 recipe.limit(minutes=minutes)
                 assert recipe.options["minutes"] == 3
                 if task != "vectors":
-                    assert "batch" in recipe.given and read == pytest.approx(recipe.options["batch"] * 20)
+                    assert "batch" in recipe.chosen and read == pytest.approx(recipe.options["batch"] * 20)
 
 
 def test_wrong_arguments():

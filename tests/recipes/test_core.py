@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from minilm import cli, recipes
+from minilm import cli, recipes, training
 from minilm.files import new_folder
 from minilm.recipes import fit
 from minilm.training import loop
@@ -347,3 +347,27 @@ def test_a_step_that_does_not_finish_leaves_no_gradients(when, error, monkeypatc
     with pytest.raises(error):
         recipe.run(progress=False)
     assert not recipe.model.parameters.gradient_flat.any()
+
+
+def test_callbacks_hear_of_the_steps_of_a_recipe(tmp_path):
+    class Stops(training.Callback):
+        def __init__(self):
+            self.metrics, self.checkpoints = [], []
+
+        def on_validation_end(self, loop, evaluation):
+            self.metrics.append((loop.state.step, evaluation))
+            if len(self.metrics) == 2:
+                loop.stop()
+
+        def on_checkpoint(self, loop):
+            self.checkpoints.append(loop.state.step)
+
+    stops = Stops()
+    result = Toy(steps=40, evaluate_every=7).run(out=tmp_path / "cut", progress=False, callbacks=[stops])
+    assert result.steps == 14 and [step for step, _ in stops.metrics] == [7, 14] and stops.checkpoints == [14]
+    assert all(0 <= accuracy <= 1 for _, accuracy in stops.metrics)
+    Toy().run(out=tmp_path / "cut", progress=False, resume=True)
+    Toy(steps=40, evaluate_every=7).run(out=tmp_path / "whole", progress=False)
+    assert (tmp_path / "cut" / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match="the recipe vectors trains in a loop of the kernel, which has no events"):
+        recipes.load("vectors")().fit([], [], seed=0, progress=Progress(False, "words"), callbacks=[stops])

@@ -42,7 +42,7 @@ class Toy(Recipe):
     Real data: one word a line.
     """
 
-    name, says, metric, prompt = "toy", "the first letter", "accuracy", "word"
+    name, summary, metric, prompt = "toy", "the first letter", "accuracy", "word"
     options = {"steps": 120, "lr": 0.05, "batch": 16, "noise": "none"}
     choices = {"noise": ("none", "some")}
 
@@ -79,12 +79,12 @@ class Toy(Recipe):
         return self._ids([e.text for e in examples]), np.array([self.facts["labels"].index(e.label) for e in examples])
 
     def _labels(self, texts):
-        given = devices.to_host(self.model.logits(self.there(self._ids(texts))))
-        return [self.facts["labels"][i] for i in given.argmax(axis=-1)]
+        logits = devices.to_host(self.model.logits(self.on_device(self._ids(texts))))
+        return [self.facts["labels"][i] for i in logits.argmax(axis=-1)]
 
     def evaluate(self, examples):
-        given = self._labels([example.text for example in examples])
-        return {"accuracy": float(np.mean([a == e.label for a, e in zip(given, examples, strict=True)]))}
+        predictions = self._labels([example.text for example in examples])
+        return {"accuracy": float(np.mean([a == e.label for a, e in zip(predictions, examples, strict=True)]))}
 
     def chance(self, examples):
         return 0.25

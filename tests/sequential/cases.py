@@ -293,13 +293,13 @@ FILED_Y = _CLASSES
 
 def with_objects(module, arguments):
     """The arguments of compile or fit with the objects of a module in the place of descriptions."""
-    found = dict(arguments)
+    options = dict(arguments)
     for name, part in (("loss", "losses"), ("optimizer", "optimizers")):
-        if isinstance(found.get(name), tuple):
-            found[name] = made(getattr(module, part), *found[name])
-    if "callbacks" in found:
-        found["callbacks"] = [made(module.callbacks, *each) for each in found["callbacks"]]
-    return found
+        if isinstance(options.get(name), tuple):
+            options[name] = made(getattr(module, part), *options[name])
+    if "callbacks" in options:
+        options["callbacks"] = [made(module.callbacks, *each) for each in options["callbacks"]]
+    return options
 
 
 def pair_of(module, trainable):

@@ -74,11 +74,11 @@ def keep_pair(keep):
 
 
 def main():
-    found = {}
+    expected = {}
 
     def keep(arrays, *parts):
         for number, array in enumerate(arrays):
-            found[cases.key(*parts, str(number))] = np.asarray(array, np.float32)
+            expected[cases.key(*parts, str(number))] = np.asarray(array, np.float32)
 
     for seed, (name, (kind, layers)) in enumerate(cases.LAYERS.items()):
         model, x = model_of(kind, layers, seed)
@@ -108,11 +108,11 @@ def main():
         keep([np.atleast_1d(model.evaluate(x, y, verbose=0, batch_size=3))], "fits", name, "evaluated")
     keep_pair(keep)
     keep_files(keep)
-    shapes = {name: array.shape for name, array in found.items()}  # one array of all is a tenth of the file of a thousand
+    shapes = {name: array.shape for name, array in expected.items()}  # one array of all is a tenth of the file of a thousand
     text = json.dumps({"keras": keras.__version__, "histories": histories, "tables": tables, "shapes": shapes})
-    flat = np.concatenate([array.reshape(-1) for array in found.values()])
+    flat = np.concatenate([array.reshape(-1) for array in expected.values()])
     np.savez_compressed(PATH, json=np.frombuffer(text.encode(), np.uint8), flat=flat)
-    print(f"{PATH}: {PATH.stat().st_size:,} bytes, {len(found)} arrays, Keras {keras.__version__}")
+    print(f"{PATH}: {PATH.stat().st_size:,} bytes, {len(expected)} arrays, Keras {keras.__version__}")
 
 
 if __name__ == "__main__":

@@ -78,6 +78,10 @@ def test_the_schedule_gives_the_rate_of_the_middle_of_each_step():
     assert rates.rates == [0.125, 0.375, 0.625, 0.875]
     with pytest.raises(ValueError, match="a schedule needs to know when training will end: give steps or minutes"):
         line_loop([BATCH], schedule=lambda done: done)
+    with pytest.raises(ValueError, match="steps must lie in"):
+        line_loop([BATCH], steps=0)
+    with pytest.raises(ValueError, match="minutes must lie in"):
+        line_loop([BATCH], minutes=0)
 
 
 def test_what_is_not_finite_ends_training_with_the_weights_of_before():

@@ -1,8 +1,8 @@
 """The layers and models that `minilm gradcheck` checks, small and in float64.
 
-``LAYERS`` and ``MODELS`` map a name to its cases: label -> ``build()``, which returns (thing, inputs, options) for
-``gradcheck(thing, *inputs, **options)``. No parameter has its initial value, where a swapped bias or a gain of one would not
-show; none is near zero; and no argument lies at a kink of a function.
+``LAYERS`` and ``MODELS`` map a name to its cases: label -> ``build()``, which returns (module, inputs, options) for
+``gradcheck(module, *inputs, **options)``. No parameter has its initial value, where a swapped bias or a gain of one would not
+show; none is near zero; and no argument is at a kink of a function.
 """
 
 from minilm.gradcheck.cases import (

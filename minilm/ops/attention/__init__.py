@@ -8,7 +8,7 @@ from minilm import devices
 from minilm.ops import checks
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.contract import call
-from minilm.ops.philox.spec import MOST, checked
+from minilm.ops.philox.spec import MOST
 from minilm.random import Key
 from minilm.typing import Array
 
@@ -85,7 +85,7 @@ def forward(
         "key_mask": None if key_mask is None else checks.booleans("key_mask", key_mask, (B, Tk), "(B, Tk)"),
         "scale": 1 / math.sqrt(K) if scale is None else _finite("scale", scale),
         "dropout": checks.number("dropout", dropout, 0, 1),
-        "rng": None if rng is None else checked(rng),
+        "rng": None if rng is None else checks.random_key(rng),
         "return_weights": checks.flag("return_weights", return_weights),
     }
     if options["dropout"] > 0:

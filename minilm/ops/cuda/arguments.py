@@ -140,9 +140,9 @@ def _array(owner: str, value, parameter: Parameter, numbers: dict[str, Any], rea
         return NULL
     if not hasattr(value, "dtype"):
         raise TypeError(f"{where} must be an array, got {type(value).__name__}")
-    wanted = parameter.dtype(real)
-    if value.dtype != wanted:
-        raise TypeError(f"{where} must be of {wanted}, got {value.dtype}")
+    expected = parameter.dtype(real)
+    if value.dtype != expected:
+        raise TypeError(f"{where} must be of {expected}, got {value.dtype}")
     if parameter.shape is not None:
         size = math.prod([_size(length, numbers) for length in parameter.shape])
         if value.size != size or not value.flags.c_contiguous:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minilm.ops import checks
 from minilm.ops.contract import call
 from minilm.ops.dropout.spec import Saved
-from minilm.ops.philox.spec import MOST, checked
+from minilm.ops.philox.spec import MOST
 from minilm.random import Key
 from minilm.typing import Array
 
@@ -45,7 +45,7 @@ def forward(x: Array, p: float, key: Key, *, shared_axis: int | None = None) -> 
     if shared_axis is not None:
         shared_axis = checks.whole("shared_axis", shared_axis, -x.ndim, x.ndim) % x.ndim
     p = checks.number("p", p, 0, 1)
-    return call(__name__, "forward", x, p, checked(key), shared_axis=shared_axis)
+    return call(__name__, "forward", x, p, checks.random_key(key), shared_axis=shared_axis)
 
 
 def backward(dy: Array, saved: Saved) -> Array:

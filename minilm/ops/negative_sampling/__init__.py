@@ -9,7 +9,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops import checks
 from minilm.ops.contract import call
-from minilm.ops.negative_sampling.spec import REDUCTIONS, Saved, Trained
+from minilm.ops.negative_sampling.spec import REDUCTIONS, Saved, Task, Trained
 from minilm.typing import Array, Ids, Scalar
 
 __all__ = ["Saved", "Trained", "backward", "forward", "train"]
@@ -148,25 +148,23 @@ def train(
     starts = checks.ids("starts", starts, len(ids) + 1, (None,), "(S + 1,)")
     if not len(starts) or (not checks.trusted(starts) and (np.diff(devices.to_host(starts)) < 0).any()):
         raise ValueError("starts must not fall, and must hold at least one number")
-    options = {
-        "cbow": checks.flag("cbow", cbow),
-        "window": checks.whole("window", window, 1, 2**20),
-        "negatives": checks.whole("negatives", negatives, 0, 2**20),
-        "lr": checks.number("lr", lr, 0, math.inf, high_open=True),
-        "lr_end": checks.number("lr_end", lr_end, 0, math.inf, high_open=True),
-        "seed": checks.whole("seed", seed, 0, 2**64),
-        "first": checks.whole("first", first, 0, 2**62),
-        "done": checks.whole("done", done, 0, 2**62),
-        "total": checks.whole("total", total, 0, 2**62),
-        "streams": checks.whole("streams", streams, 1, 2**20),
-    }
-    tables = (
-        checks.floating("keep", keep, (V,), np.float64, "(V,)"),
-        checks.floating("accept", accept, (V,), np.float64, "(V,)"),
-        checks.ids("alias", alias, V, (V,), "(V,)").astype(np.int64, copy=False),
+    task = Task(
+        keep=checks.floating("keep", keep, (V,), np.float64, "(V,)"),
+        accept=checks.floating("accept", accept, (V,), np.float64, "(V,)"),
+        alias=checks.ids("alias", alias, V, (V,), "(V,)").astype(np.int64, copy=False),
+        cbow=checks.flag("cbow", cbow),
+        window=checks.whole("window", window, 1, 2**20),
+        negatives=checks.whole("negatives", negatives, 0, 2**20),
+        lr=checks.number("lr", lr, 0, math.inf, high_open=True),
+        lr_end=checks.number("lr_end", lr_end, 0, math.inf, high_open=True),
+        seed=checks.whole("seed", seed, 0, 2**64),
+        first=checks.whole("first", first, 0, 2**62),
+        done=checks.whole("done", done, 0, 2**62),
+        total=checks.whole("total", total, 0, 2**62),
+        streams=checks.whole("streams", streams, 1, 2**20),
     )
     ids, starts = ids.astype(np.int64, copy=False), starts.astype(np.int64, copy=False)
-    *updated, trained = call(__name__, "train", W_in, W_out, ids, starts, *tables, **options)
+    *updated, trained = call(__name__, "train", W_in, W_out, ids, starts, task)
     for array, new in zip((W_in, W_out), updated, strict=True):
         if new is not array:  # the oracle writes nothing and returns new arrays
             array[...] = new

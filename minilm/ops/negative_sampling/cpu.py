@@ -92,18 +92,114 @@ _30, _27, _31, _32, _11 = (np.uint64(n) for n in (30, 27, 31, 32, 11))
 _LOW, _UNIT32, _UNIT53 = np.uint64(0xFFFFFFFF), 2.0**-32, 2.0**-53
 
 
+def train(W_in, W_out, ids, starts, task):
+    task = task._replace(lr=float(task.lr), lr_end=float(task.lr_end), seed=np.uint64(task.seed))
+    left, sums = np.empty(np.diff(starts).max(initial=0), np.int64), np.zeros(2)  # (longest sentence,), (2,)
+    h, dh = np.empty((2, W_in.shape[1]), W_in.dtype)  # (D,) each
+    _train(W_in, W_out, ids, starts, task, left, h, dh, sums)
+    return W_in, W_out, Trained(float(sums[0]), int(sums[1]), int(starts[-1] - starts[0]))
+
+
+@jit(fastmath=REASSOC, counted=False)
+def _train(W_in, W_out, ids, starts, task, left, h, dh, sums):
+    # W_in, W_out (V, D), ids (n,), starts (S + 1,); sums (2,) of losses and predictions; scratch: left, h (D,), dh (D,)
+    real, done = h.dtype.type, task.done
+    for s in range(len(starts) - 1):
+        words = ids[starts[s] : starts[s + 1]]
+        state = task.seed + np.uint64(task.first + s + 1) * _MIX1 + _GOLDEN
+        count, state = _subsample(words, task.keep, left, state)
+        for i in range(count):
+            read = done + len(words) * (i + 1) / count
+            rate = real(task.lr + (task.lr_end - task.lr) * min(1.0, read / max(1, task.total)))
+            state += _GOLDEN
+            b = 1 + np.int64((_mixed(state) >> _32) * np.uint64(task.window) >> _32)
+            low, high = max(0, i - b), min(count, i + b + 1)
+            if task.cbow and high - low > 1:
+                state = _neighbours_predict(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums)
+            elif not task.cbow:
+                state = _word_predicts(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums)
+        done += len(words)
+
+
 @jit(inline="always")
 def _mixed(state):
+    """The random number of a state of SplitMix64, of which each is the one before plus _GOLDEN."""
     z = (state ^ (state >> _30)) * _MIX1
     z = (z ^ (z >> _27)) * _MIX2
     return z ^ (z >> _31)
 
 
-@jit(fastmath=REASSOC)
+@jit(counted=False)
+def _subsample(words, keep, left, state):
+    """left = the words that stay; returns how many, and the state."""
+    count = 0
+    for word in words:
+        state += _GOLDEN
+        if np.float64(_mixed(state) >> _11) * _UNIT53 < keep[word]:
+            left[count] = word
+            count += 1
+    return count, state
+
+
+@jit(fastmath=REASSOC, counted=False)
+def _word_predicts(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums):
+    """Skip-gram: word i of a sentence predicts each of its neighbours [low, high)."""
+    row = W_in[left[i]]
+    for j in range(low, high):
+        if j != i:
+            for d in range(len(row)):
+                h[d] = row[d]
+            state = _predict(W_out, left[j], task, rate, state, h, dh, sums)
+            for d in range(len(row)):
+                row[d] -= rate * dh[d]
+    return state
+
+
+@jit(fastmath=REASSOC, counted=False)
+def _neighbours_predict(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums):
+    """CBOW: the mean of the neighbours [low, high) of word i predicts it."""
+    share = h.dtype.type(1) / h.dtype.type(high - low - 1)
+    h[:] = 0
+    for j in range(low, high):
+        if j != i:
+            row = W_in[left[j]]
+            for d in range(len(h)):
+                h[d] += row[d]
+    for d in range(len(h)):
+        h[d] *= share
+    state = _predict(W_out, left[i], task, rate, state, h, dh, sums)
+    step = rate * share
+    for j in range(low, high):
+        if j != i:
+            row = W_in[left[j]]
+            for d in range(len(h)):
+                row[d] -= step * dh[d]
+    return state
+
+
+@jit(fastmath=REASSOC, counted=False)
+def _predict(W_out, target, task, rate, state, h, dh, sums):
+    """h (D,) predicts the target: dh (D,), one step of W_out for each question, and the loss in `sums`; returns the state."""
+    real, V = h.dtype.type, np.uint64(len(W_out))
+    dh[:] = 0
+    right = _question(h, W_out[target], real(1), rate, dh)
+    for _ in range(task.negatives):
+        state += _GOLDEN
+        z = _mixed(state)
+        word = np.int64(((z >> _32) * V) >> _32)
+        if np.float64(z & _LOW) * _UNIT32 >= task.accept[word]:
+            word = task.alias[word]
+        if word != target:
+            right *= _question(h, W_out[word], real(0), rate, dh)
+    sums[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
+    sums[1] += 1
+    return state
+
+
+@jit(fastmath=REASSOC, counted=False)
 def _question(h, other, y, rate, dh):
     """One question: returns the probability of the right answer; adds to dh, moves the output vector."""
-    real = h.dtype.type
-    s = real(0)
+    s = h.dtype.type(0)
     for d in range(len(h)):
         s += h[d] * other[d]
     p = simd.sigmoid(s)
@@ -113,117 +209,3 @@ def _question(h, other, y, rate, dh):
         dh[d] += g * other[d]
         other[d] -= step * h[d]
     return np.float64(simd.sigmoid(s if y > 0 else -s))
-
-
-@jit(fastmath=REASSOC)
-def _train(
-    W_in,
-    W_out,
-    ids,
-    starts,
-    keep,
-    accept,
-    alias,
-    cbow,
-    window,
-    negatives,
-    lr,
-    lr_end,
-    seed,
-    first,
-    done,
-    total,
-    left,
-    h,
-    dh,
-    sums,
-):
-    # W_in, W_out (V, D), ids (n,), starts (S + 1,), left (longest sentence,), h, dh (D,), sums (2,): loss, predictions
-    real = h.dtype.type
-    V, D = np.uint64(len(accept)), len(h)
-    for s in range(len(starts) - 1):
-        state = seed + np.uint64(first + s + 1) * _MIX1 + _GOLDEN
-        count = 0
-        for place in range(starts[s], starts[s + 1]):
-            word = ids[place]
-            state += _GOLDEN
-            if np.float64(_mixed(state) >> _11) * _UNIT53 < keep[word]:
-                left[count] = word
-                count += 1
-        for i in range(count):
-            read = done + (starts[s + 1] - starts[s]) * (i + 1) / count
-            rate = real(lr + (lr_end - lr) * min(1.0, read / max(1, total)))
-            state += _GOLDEN
-            b = 1 + np.int64((_mixed(state) >> _32) * np.uint64(window) >> _32)
-            low, high = max(0, i - b), min(count, i + b + 1)
-            if high - low < 2:
-                continue
-            share = real(1) / real(high - low - 1)
-            if cbow:
-                h[:] = 0
-                for j in range(low, high):
-                    if j != i:
-                        row = W_in[left[j]]
-                        for d in range(D):
-                            h[d] += row[d]
-                for d in range(D):
-                    h[d] *= share
-            for j in range(low, low + 1 if cbow else high):
-                if j == i and not cbow:
-                    continue
-                if not cbow:
-                    h[:] = W_in[left[i]]
-                target = left[i] if cbow else left[j]
-                dh[:] = 0
-                right = _question(h, W_out[target], real(1), rate, dh)
-                for _ in range(negatives):
-                    state += _GOLDEN
-                    z = _mixed(state)
-                    word = np.int64(((z >> _32) * V) >> _32)
-                    if np.float64(z & _LOW) * _UNIT32 >= accept[word]:
-                        word = alias[word]
-                    if word != target:
-                        right *= _question(h, W_out[word], real(0), rate, dh)
-                sums[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
-                sums[1] += 1
-                if cbow:
-                    step = rate * share
-                    for other in range(low, high):
-                        if other != i:
-                            row = W_in[left[other]]
-                            for d in range(D):
-                                row[d] -= step * dh[d]
-                else:
-                    row = W_in[left[i]]
-                    for d in range(D):
-                        row[d] -= rate * dh[d]
-        done += starts[s + 1] - starts[s]
-
-
-def train(
-    W_in,
-    W_out,
-    ids,
-    starts,
-    keep,
-    accept,
-    alias,
-    *,
-    cbow,
-    window,
-    negatives,
-    lr,
-    lr_end,
-    seed,
-    first=0,
-    done=0,
-    total=0,
-    streams=1,
-):
-    longest = int(np.diff(starts).max(initial=0))
-    D = W_in.shape[1]
-    left, sums = np.empty(longest, np.int64), np.zeros(2)
-    h, dh = np.empty(D, W_in.dtype), np.empty(D, W_in.dtype)  # (D,)
-    options = (cbow, window, negatives, float(lr), float(lr_end), np.uint64(seed), first, done, total)
-    _train(W_in, W_out, ids, starts, keep, accept, alias, *options, left, h, dh, sums)
-    return W_in, W_out, Trained(float(sums[0]), int(sums[1]), int(starts[-1] - starts[0]))

@@ -49,30 +49,10 @@ def backward(dloss, saved):
     return dh, dW
 
 
-def train(
-    W_in,
-    W_out,
-    ids,
-    starts,
-    keep,
-    accept,
-    alias,
-    *,
-    cbow,
-    window,
-    negatives,
-    lr,
-    lr_end,
-    seed,
-    first=0,
-    done=0,
-    total=0,
-    streams=1,
-):
-    left, told = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((streams, 2), "float64")
-    tables = (keep, accept, alias, left, told)
-    seed = seed - 2**64 if seed >= 2**63 else seed  # the same bits as a signed number
-    numbers = (*W_in.shape, len(ids), len(starts) - 1, cbow, window, negatives, lr, lr_end, seed, first, done, total, streams)
-    KERNELS.launch("negative_sampling_train", W_in, W_out, ids, starts, *tables, *numbers)
-    loss, predictions = told.sum(axis=0)  # () each
+def train(W_in, W_out, ids, starts, task):
+    left, sums = cupy.empty(max(1, len(ids)), "int64")[: len(ids)], cupy.zeros((task.streams, 2), "float64")
+    tables, numbers = task[:3], task._replace(seed=task.seed - 2**64 if task.seed >= 2**63 else task.seed)[3:]  # a signed number
+    shape = *W_in.shape, len(ids), len(starts) - 1
+    KERNELS.launch("negative_sampling_train", W_in, W_out, ids, starts, *tables, left, sums, *shape, *numbers)
+    loss, predictions = sums.sum(axis=0)  # () each
     return W_in, W_out, Trained(loss, predictions, len(ids))

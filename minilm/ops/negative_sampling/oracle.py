@@ -62,47 +62,28 @@ class _Random:
         return i if (z % 2**32) * 2.0**-32 < accept[i] else alias[i]
 
 
-def train(
-    W_in,
-    W_out,
-    ids,
-    starts,
-    keep,
-    accept,
-    alias,
-    *,
-    cbow,
-    window,
-    negatives,
-    lr,
-    lr_end,
-    seed,
-    first=0,
-    done=0,
-    total=0,
-    streams=1,
-):
+def train(W_in, W_out, ids, starts, task):
     W_in, W_out = W_in.copy(), W_out.copy()
-    loss, predictions, before = 0.0, 0, done
+    loss, predictions, done = 0.0, 0, task.done
     for s in range(len(starts) - 1):
-        random = _Random(seed, first + s)
+        random = _Random(task.seed, task.first + s)
         sentence = ids[starts[s] : starts[s + 1]]
-        left = [w for w in sentence if random.uniform() < keep[w]]
+        left = [w for w in sentence if random.uniform() < task.keep[w]]
         for i, word in enumerate(left):
             read = done + len(sentence) * (i + 1) / len(left)
-            rate = W_in.dtype.type(lr + (lr_end - lr) * min(1.0, read / max(1, total)))
-            b = 1 + ((random.next() >> 32) * window >> 32)
+            rate = W_in.dtype.type(task.lr + (task.lr_end - task.lr) * min(1.0, read / max(1, task.total)))
+            b = 1 + ((random.next() >> 32) * task.window >> 32)
             around = [j for j in range(max(0, i - b), min(len(left), i + b + 1)) if j != i]
-            if cbow and around:
+            if task.cbow and around:
                 steps = [([left[j] for j in around], word)]
             else:
                 steps = [([word], left[j]) for j in around]
             for inputs, target in steps:
                 h = W_in[inputs].sum(axis=0, keepdims=True) / W_in.dtype.type(len(inputs))  # (1, D)
-                drawn = np.array([[random.word(accept, alias) for _ in range(negatives)]], np.int64)  # (1, K)
+                drawn = np.array([[random.word(task.accept, task.alias) for _ in range(task.negatives)]], np.int64)  # (1, K)
                 # questions are asked one after the other: a negative that is drawn twice sees its first step
                 dh = np.zeros_like(h)
-                for k in range(-1, negatives):
+                for k in range(-1, task.negatives):
                     other = target if k < 0 else drawn[0, k]
                     if k >= 0 and other == target:
                         continue
@@ -115,4 +96,4 @@ def train(
                 for word_in in inputs:
                     W_in[word_in] -= rate / h.dtype.type(len(inputs)) * dh[0]
         done += len(sentence)
-    return W_in, W_out, Trained(loss, predictions, done - before)
+    return W_in, W_out, Trained(loss, predictions, done - task.done)

@@ -70,6 +70,24 @@ class Saved(NamedTuple):
     g: np.ndarray  # (N, K + 1)
 
 
+class Task(NamedTuple):
+    """What `train` needs beside the vectors and the sentences; the public function says what each is."""
+
+    keep: np.ndarray  # (V,) float64
+    accept: np.ndarray  # (V,) float64
+    alias: np.ndarray  # (V,) int64
+    cbow: bool
+    window: int
+    negatives: int
+    lr: float
+    lr_end: float
+    seed: int
+    first: int
+    done: int
+    total: int
+    streams: int
+
+
 class Trained(NamedTuple):
     """What `train` did."""
 

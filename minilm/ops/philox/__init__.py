@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops import checks
-from minilm.ops.philox.spec import MOST, checked
+from minilm.ops.philox.spec import MOST
 from minilm.ops.workspace import empty
 from minilm.random import Key
 from minilm.typing import Array, DType
@@ -38,7 +38,7 @@ def bits(key: Key, shape: int | tuple[int, ...]) -> Array:
     TypeError, ValueError
         If `key` is no Key or out of range, or `shape` is no shape.
     """
-    key, shape = checked(key), _shape(shape, MOST)
+    key, shape = checks.random_key(key), _shape(shape, MOST)
     name = devices.implementation_for()  # no argument is an array that could say which device is meant
     return devices.load(__name__, name).bits(key, shape)
 
@@ -70,7 +70,7 @@ def uniform(key: Key, shape: int | tuple[int, ...], dtype: DType = np.float32) -
     words = dtype.itemsize // 4  # a number
     shape = _shape(shape, MOST // words)
     if devices.implementation_for() == "gpu":
-        return devices.load(__name__, "gpu").uniform(checked(key), shape, dtype)
+        return devices.load(__name__, "gpu").uniform(checks.random_key(key), shape, dtype)
     u = empty(shape, dtype)
     drawn = bits(key, (u.size, words))  # (N, words)
     if words == 1:

@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.checks import counted, describe, whole
 from minilm.random import Key
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
@@ -47,11 +46,3 @@ def words(key: Key) -> np.ndarray:
     low = 2**32 - 1
     seed, step, place = key
     return np.array([seed & low, seed >> 32 ^ place >> 32, place & low, step & low, step >> 32], np.uint32)
-
-
-def checked(key) -> Key:
-    """`key`, its parts within range; of a step that is on the device, the number is not checked."""
-    if not isinstance(key, Key):
-        raise TypeError(f"key must be a minilm.random.Key, got {describe(key)}")
-    step = counted("key.step", key.step, 0, 2**64)
-    return Key(whole("key.seed", key.seed, 0, 2**64), step, whole("key.place", key.place, 0, 2**64))

@@ -21,7 +21,7 @@ def forward(x: Array, cos: Array, sin: Array, positions: Ids | None = None, *, i
     x : ndarray, shape (B, T, H, K), float32 or float64
         Queries or keys.
     cos, sin : ndarray, shape (P, R/2)
-        Of the angles, by position; see `tables`. The first R of a head's K numbers are turned.
+        Of the angles, by position; see `tables`. The first R of a head's K numbers are rotated.
     positions : ndarray of integers, shape (B, T), optional
         Each in [0, P); 0, 1, ..., T - 1 without them.
     interleaved : bool

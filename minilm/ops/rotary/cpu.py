@@ -33,8 +33,8 @@ def _turn(start, stop, x, cos, sin, positions, interleaved, sign, y):
                 out[k] = row[k]
 
 
-def _turned(x, cos, sin, positions, interleaved, sign):
-    """x (B, T, H, K) turned forwards (sign 1) or back (-1)."""
+def _rotated(x, cos, sin, positions, interleaved, sign):
+    """x (B, T, H, K) rotated forwards (sign 1) or back (-1)."""
     B, T, H, K = x.shape
     y = empty(x.shape, x.dtype)  # (B, T, H, K)
     places = _places(B, T) if positions is None else positions.reshape(-1)  # (N,)
@@ -51,8 +51,8 @@ def _places(B, T):
 
 
 def forward(x, cos, sin, positions=None, *, interleaved=False):
-    return _turned(x, cos, sin, positions, interleaved, 1), Saved(cos, sin, positions, interleaved, x.shape)
+    return _rotated(x, cos, sin, positions, interleaved, 1), Saved(cos, sin, positions, interleaved, x.shape)
 
 
 def backward(dy, saved):
-    return _turned(dy, saved.cos, saved.sin, saved.positions, saved.interleaved, -1)
+    return _rotated(dy, saved.cos, saved.sin, saved.positions, saved.interleaved, -1)

@@ -10,7 +10,7 @@ from minilm.ops.rotary.spec import Saved
 KERNELS = Kernels(__file__, Kernel("rotary", grid=lambda s: blocks(s.N * s.H * s.K, 256)))
 
 
-def _turned(x, cos, sin, positions, interleaved, sign):
+def _rotated(x, cos, sin, positions, interleaved, sign):
     (B, T, H, K), (P, half) = x.shape, cos.shape
     y = cupy.empty(x.shape, x.dtype)  # (B, T, H, K)
     positions = None if positions is None else positions.astype(cupy.int64, copy=False)
@@ -19,8 +19,8 @@ def _turned(x, cos, sin, positions, interleaved, sign):
 
 
 def forward(x, cos, sin, positions=None, *, interleaved=False):
-    return _turned(x, cos, sin, positions, interleaved, 1.0), Saved(cos, sin, positions, interleaved, x.shape)
+    return _rotated(x, cos, sin, positions, interleaved, 1.0), Saved(cos, sin, positions, interleaved, x.shape)
 
 
 def backward(dy, saved):
-    return _turned(dy, saved.cos, saved.sin, saved.positions, saved.interleaved, -1.0)
+    return _rotated(dy, saved.cos, saved.sin, saved.positions, saved.interleaved, -1.0)

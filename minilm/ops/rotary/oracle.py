@@ -7,8 +7,8 @@ import numpy as np
 from minilm.ops.rotary.spec import Saved
 
 
-def turned(x, c, s, interleaved):
-    """x (B, T, H, K) with its pairs turned by the angles whose cosines and sines are c and s (B or 1, T, 1, R/2)."""
+def rotated(x, c, s, interleaved):
+    """x (B, T, H, K) with its pairs rotated by the angles whose cosines and sines are c and s (B or 1, T, 1, R/2)."""
     R = 2 * c.shape[-1]
     if interleaved:
         a, b = x[..., 0:R:2], x[..., 1:R:2]  # (B, T, H, R/2) each
@@ -26,11 +26,11 @@ def rows(table, positions, T):
 
 def forward(x, cos, sin, positions=None, *, interleaved=False):
     T = x.shape[1]
-    y = turned(x, rows(cos, positions, T), rows(sin, positions, T), interleaved)  # (B, T, H, K)
+    y = rotated(x, rows(cos, positions, T), rows(sin, positions, T), interleaved)  # (B, T, H, K)
     return y, Saved(cos, sin, positions, interleaved, x.shape)
 
 
 def backward(dy, saved):
     cos, sin, positions, interleaved, shape = saved
     T = shape[1]
-    return turned(dy, rows(cos, positions, T), -rows(sin, positions, T), interleaved)  # (B, T, H, K)
+    return rotated(dy, rows(cos, positions, T), -rows(sin, positions, T), interleaved)  # (B, T, H, K)

@@ -1,4 +1,4 @@
-"""Rotary positions: pairs of numbers turned by an angle that grows with the position; the gradient, and what is saved.
+"""Rotary positions: pairs of numbers rotated by an angle that grows with the position; the gradient, and what is saved.
 
 ===========  ================  =====================================================
 array        shape             meaning
@@ -19,9 +19,9 @@ Pair r is (x[r], x[r + R/2]), as Hugging Face stores Llama's weights, or with `i
 Meta's own files have it. The two differ by a permutation of the weights' rows alone.
 
 Angles are p f[r] with f[r] = base^(-2r/R), so the first pairs turn fast and the last ones slowly. A query at p and a key at q are
-both turned, and their product depends on p - q alone::
+both rotated, and their product depends on p - q alone::
 
-    ⟨turned(x, p), turned(z, q)⟩ = ⟨turned(x, p - q), z⟩
+    ⟨rotated(x, p), rotated(z, q)⟩ = ⟨rotated(x, p - q), z⟩
 
 which is what makes the positions relative. `minilm.ops.rotary.tables` makes the tables.
 

@@ -27,7 +27,7 @@ def frequencies(R: int, *, base: float = 10_000.0, scaling: Mapping[str, Any] | 
     Parameters
     ----------
     R : int
-        Numbers of a head that are turned; even.
+        Numbers of a head that are rotated; even.
     base : float
         ``rope_theta`` of a configuration.
     scaling : mapping, optional

@@ -9,7 +9,6 @@ import math
 
 from minilm.ops import checks
 from minilm.ops.contract import call
-from minilm.ops.philox.spec import checked
 from minilm.ops.sampling.spec import MOST, Drawn
 from minilm.random import Key
 from minilm.typing import Array
@@ -48,7 +47,7 @@ def forward(logits: Array, key: Key, temperature: float = 1.0, top_k: int | None
     logits = checks.non_empty("logits", checks.floating("logits", logits, (None, None), None, "(B, V)"), "(B, V)")
     if logits.shape[1] > MOST:
         raise ValueError(f"logits must have at most {MOST} columns, got shape {logits.shape}")
-    return call(__name__, "forward", logits, checked(key), *checked_options(temperature, top_k, top_p))
+    return call(__name__, "forward", logits, checks.random_key(key), *checked_options(temperature, top_k, top_p))
 
 
 def checked_options(

@@ -1,4 +1,4 @@
-"""Where strings stand in a text: the automaton of Aho and Corasick.
+"""Where strings occur in a text: the automaton of Aho and Corasick.
 
 The state behind a character is the longest piece of text that ends there and begins some pattern: a node of the trie of patterns.
 If no edge leaves the node by the next character, the longest shorter such piece is tried, `fail`, until one has the edge ::

@@ -1,4 +1,4 @@
-"""The part of a tokenizer that has added tokens."""
+"""The part of a tokenizer that holds its added tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Added tokens in a text: where they stand, and where the text may be cut without touching one."""
+"""Added tokens in a text: where they occur, and where the text may be cut without splitting one."""
 
 from __future__ import annotations
 

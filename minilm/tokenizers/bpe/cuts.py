@@ -1,4 +1,4 @@
-"""Where a text may be cut so that GPT-2's pieces of the two parts are those of the whole."""
+"""Where a text may be cut so that both parts together have GPT-2's pieces of the whole."""
 
 from __future__ import annotations
 

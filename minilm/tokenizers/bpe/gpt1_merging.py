@@ -1,4 +1,4 @@
-"""Merging the words of a text, given as symbols: the loop of GPT-1's BPE."""
+"""Merges within the words of a text, which come as symbols: the loop of GPT-1's BPE."""
 
 from __future__ import annotations
 

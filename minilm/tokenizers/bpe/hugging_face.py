@@ -196,7 +196,7 @@ def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tupl
 
 
 def byte_level_parts(content: dict) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
-    """Vocabulary, merges and added tokens of a byte-level BPE's tokenizer.json; ValueError says why it is none like GPT-2's."""
+    """Vocabulary, merges and added tokens of a byte-level BPE's tokenizer.json; ValueError says how it differs from GPT-2's."""
     _want(content.get("normalizer"), (None,), "normalizer")
     cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
     _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")

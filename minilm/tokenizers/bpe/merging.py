@@ -1,4 +1,4 @@
-"""Byte-pair merges: of the pairs of neighbours that have a rank the one of lowest rank becomes one symbol, until none has.
+"""Byte-pair merges: of the neighbouring pairs with a rank the one of lowest rank becomes one symbol, until no pair has a rank.
 
 With ranks r(a, b), for symbols s_1 ... s_n ::
 

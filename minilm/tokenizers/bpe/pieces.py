@@ -7,7 +7,7 @@ The published pattern is ::
 Every character belongs to some piece, and one character of look-ahead decides everything, so a scan from left to right needs no
 backtracking: a piece ends where the class of its characters (see `unicode16`) changes, and a run of white space gives its last
 character back if something follows it. `piece_end` is that scan. `ascii_starts` finds the pieces of 64 bytes of ASCII at once,
-without a branch a byte: what costs time in a scan is that nobody, the processor least, can tell how long the next word is.
+without a branch a byte: what costs time in a scan is that the length of the next word cannot be predicted.
 
 References
 ----------

@@ -1,4 +1,4 @@
-"""Text to ids and places: between the class and the kernels."""
+"""Text to ids and offsets: the layer between the class and the kernels."""
 
 from __future__ import annotations
 

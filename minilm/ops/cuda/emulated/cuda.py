@@ -17,12 +17,12 @@ class Stream:
     """cupy.cuda.Stream: whatever is launched has ended when the launch returns."""
 
     null = None
-    made = 0
+    count = 0
 
     def __init__(self, null=False, non_blocking=False):
         if not null:
-            Stream.made += 1
-        self.ptr = 0 if null else 256 * Stream.made
+            Stream.count += 1
+        self.ptr = 0 if null else 256 * Stream.count
 
     def __enter__(self):
         _streams.append(self)
