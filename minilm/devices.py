@@ -16,7 +16,7 @@ import numpy as np
 
 from minilm import forks
 from minilm.threads import parallel, parts, set_threads, threads
-from minilm.typing import Array
+from minilm.typing import Array, DType
 
 __all__ = [
     "DEVICES",
@@ -24,8 +24,10 @@ __all__ = [
     "IMPLEMENTATIONS",
     "VERSIONS",
     "GpuStatus",
+    "aligned_zeros",
     "array_module",
     "copy_into",
+    "device_of",
     "gpu_status",
     "ids_are_checked",
     "implementation",
@@ -127,6 +129,21 @@ def on_gpu(array: object) -> bool:
     """Whether `array` is one of CuPy's."""
     cupy = sys.modules.get("cupy")  # who has such an array has imported CuPy
     return cupy is not None and isinstance(array, cupy.ndarray)
+
+
+def device_of(array: object) -> str:
+    """``"cpu"`` or ``"cuda"``: where an array is."""
+    return "cuda" if on_gpu(array) else "cpu"
+
+
+def aligned_zeros(size: int, dtype: DType, like: object = None) -> Array:
+    """Zeros that start at a multiple of 64 bytes, on the device of `like`; pages are claimed only when they are touched."""
+    dtype = np.dtype(dtype)
+    if on_gpu(like):
+        return array_module(like).zeros(size, dtype)  # CuPy's start at multiples of 512
+    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
+    offset = -raw.ctypes.data % 64
+    return raw[offset : offset + size * dtype.itemsize].view(dtype)
 
 
 def array_module(array: object) -> ModuleType:

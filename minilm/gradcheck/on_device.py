@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 from minilm import devices
+
+if TYPE_CHECKING:
+    from minilm.gradcheck.subjects import Subject
 
 __all__ = ["run_functions", "run_module"]
 
 
-def run_functions(subject) -> None:
+def run_functions(subject: Subject) -> None:
     """Let an op compute on the GPU."""
     subject.through(_on_device)
 
 
-def run_module(subject) -> None:
+def run_module(subject: Subject) -> None:
     """Let a copy of a layer or model compute on the GPU, with the host's parameters and gradients at each call."""
     twin = copy.deepcopy(subject.module).to("cuda")
     on_host, on_gpu = subject.module.parameters, twin.parameters

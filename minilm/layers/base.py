@@ -60,15 +60,15 @@ class _Blank:
 
     def __init__(self, weights: Mapping | None):
         shapes = None if weights is None else [each.shape for each in weights.values()]
-        self.there = 0 if shapes is None else sum(map(math.prod, shapes))
+        self.stored = 0 if shapes is None else sum(map(math.prod, shapes))
         self.arrays = math.inf if shapes is None else 256 + 4 * len(shapes)
-        self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.there
+        self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.stored
 
     def claim(self, shape: tuple[int, ...]) -> None:
         self.arrays -= 1
         self.numbers -= math.prod(shape)
         if self.arrays < 0 or self.numbers < 0:
-            raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.there:,} numbers")
+            raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.stored:,} numbers")
 
 
 def generator_of(seed: Seed) -> np.random.Generator:

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from minilm.layers.residual import added
 from minilm.layers.transformer import TransformerBlock
 from minilm.ops.workspace import scratch
 from minilm.random import Key, at
+from minilm.typing import Array
+
+if TYPE_CHECKING:
+    from minilm.layers.cache import KeyValueCache
 
 __all__ = ["backward", "forward"]
 
 
 def forward(
-    blocks: list[TransformerBlock], x: np.ndarray, *, key_mask=None, cache=None, key: Key | None = None, gradient: bool = True
+    blocks: list[TransformerBlock],
+    x: np.ndarray,
+    memory: Array | None = None,
+    *,
+    key_mask: Array | None = None,
+    memory_mask: Array | None = None,
+    cache: KeyValueCache | None = None,
+    key: Key | None = None,
+    gradient: bool = True,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
@@ -20,7 +35,7 @@ def forward(
     ----------
     blocks : list of TransformerBlock
     x : ndarray, shape (B, T, D)
-    key_mask
+    memory, key_mask, memory_mask
         See `TransformerBlock.forward`.
     cache : KeyValueCache, optional
     key : Key, optional
@@ -28,21 +43,25 @@ def forward(
     gradient : bool
         Without it nothing is saved: each block writes over x, and gives back all other arrays that it took.
     """
-    saved = []
+    saved, masks = [], {"key_mask": key_mask, "memory_mask": memory_mask}
     for number, block in enumerate(blocks):
-        options = {"key_mask": key_mask, "cache": None if cache is None else cache[number], "key": at(key, str(number))}
+        options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:
-            x, kept = block.forward(x, **options)  # (B, T, D)
-            saved.append(kept)
+            x, saved_block = block.forward(x, memory, **options)  # (B, T, D)
+            saved.append(saved_block)
         else:
             with scratch():
-                x[...] = block.forward(x, **options)[0]
+                x[...] = block.forward(x, memory, **options)[0]
     return x, saved
 
 
-def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list) -> np.ndarray:
-    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave."""
-    for block, kept in zip(blocks[::-1], saved[::-1], strict=True):
+def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
+    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave; that by a memory is added to `dmemory`."""
+    for block, saved_block in zip(blocks[::-1], saved[::-1], strict=True):
         with scratch():
-            dx[...] = block.backward(dx, kept)
+            if dmemory is None:
+                dx[...] = block.backward(dx, saved_block)
+            else:
+                dx[...], part = block.backward(dx, saved_block)
+                added(dmemory, part, dmemory)
     return dx

@@ -95,8 +95,7 @@ class CRF(Layer):
         transitions, start, end = self._weights
         if allowed is not None:
             allowed = checks.booleans("allowed", allowed, (self.num_tags + 1, self.num_tags), "(K + 1, K)")
-            if devices.on_gpu(transitions):
-                allowed = devices.to_device(allowed)
+            allowed = devices.to_device_of(transitions, allowed)
             transitions = np.where(allowed[:-1], transitions, -np.inf).astype(self.dtype)  # (K, K)
             start = np.where(allowed[-1], start, -np.inf).astype(self.dtype)  # (K,)
         return crf.decode(emissions, transitions, start, end, lengths)

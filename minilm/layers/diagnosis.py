@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from minilm.layers.base import Layer
 
 __all__ = ["first_not_finite", "watched"]
 
@@ -18,7 +22,7 @@ class _NotFinite(Exception):
 
 
 @contextlib.contextmanager
-def watched(model, look: Callable[[str, object], None]) -> Iterator[None]:
+def watched(model: Layer, look: Callable[[str, object], None]) -> Iterator[None]:
     """Inside this block, each layer below `model` shows what its ``forward`` returns, as PyTorch's forward hooks do.
 
     Parameters
@@ -46,7 +50,7 @@ def _showing(name: str, forward, look):
     return shown
 
 
-def first_not_finite(model, *inputs, **options) -> str | None:
+def first_not_finite(model: Layer, *inputs: Any, **options: Any) -> str | None:
     """The name of the first array with a number that is not finite, or None.
 
     Looked at in this order: parameters, the outputs of the layers as they come, the loss, and the gradients as the buffer holds

@@ -34,22 +34,12 @@ def _padded(size: int) -> int:
     return -(-size // _STEP) * _STEP
 
 
-def aligned_zeros(size: int, dtype, like=None) -> np.ndarray:
-    """Zeros that start at a multiple of 64 bytes, on the device of `like`; pages are claimed only when they are touched."""
-    dtype = np.dtype(dtype)
-    if devices.on_gpu(like):
-        return devices.array_module(like).zeros(size, dtype)  # CuPy's start at multiples of 512
-    raw = np.zeros(size * dtype.itemsize + 64, np.uint8)
-    offset = -raw.ctypes.data % 64
-    return raw[offset : offset + size * dtype.itemsize].view(dtype)
-
-
 class _Buffer:
     """Two flat arrays, and the parameters in use that lie in them."""
 
     def __init__(self, size: int, dtype, members: Iterable[Parameter] = (), like=None):
-        self.values = aligned_zeros(size, dtype, like)
-        self.gradients = aligned_zeros(size, dtype, like)
+        self.values = devices.aligned_zeros(size, dtype, like)
+        self.gradients = devices.aligned_zeros(size, dtype, like)
         self.members = weakref.WeakSet(members)
 
 
@@ -131,7 +121,7 @@ class Parameter:
     @property
     def device(self) -> str:
         """``"cpu"`` or ``"cuda"``."""
-        return "cuda" if devices.on_gpu(self._value) else "cpu"
+        return devices.device_of(self._value)
 
     def _convert(self, change) -> None:
         """Leave the buffer, with ``change(array)`` in place of each array."""

@@ -149,8 +149,7 @@ class SinusoidalPositions(Layer):
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
         if stop > len(self._table) or self._table.dtype != x.dtype:
             self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim).astype(x.dtype)
-        if devices.on_gpu(x) != devices.on_gpu(self._table):
-            self._table = devices.to_device(self._table) if devices.on_gpu(x) else devices.to_host(self._table)
+        self._table = devices.to_device_of(x, self._table)
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         return np.add(x, self._table[offset:stop], out=y), None
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,13 @@ from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
-from minilm.random import at
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Seed
+
+if TYPE_CHECKING:
+    from minilm.layers.attention import Memory
+    from minilm.layers.cache import LayerCache
+    from minilm.layers.initialisers import Initialiser
 
 __all__ = ["TransformerBlock"]
 
@@ -100,10 +107,10 @@ class TransformerBlock(Layer):
         attention_dropout: float = 0.0,
         eps: float = 1e-5,
         recompute: bool = False,
-        initialise=None,
-        residual_initialise=None,
-        dtype=np.float32,
-        seed=None,
+        initialise: Initialiser | None = None,
+        residual_initialise: Callable | None = None,
+        dtype: DType = np.float32,
+        seed: Seed | None = None,
     ):
         super().__init__(dtype=dtype, seed=seed)
         self.norm_first = checks.flag("norm_first", norm_first)
@@ -121,7 +128,16 @@ class TransformerBlock(Layer):
         self.mlp = FeedForward(embed_dim, hidden_dim, activation, **start)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x, memory=None, *, key_mask=None, memory_mask=None, cache=None, key=None):
+    def forward(
+        self,
+        x: Array,
+        memory: Array | Memory | None = None,
+        *,
+        key_mask: Array | None = None,
+        memory_mask: Array | None = None,
+        cache: LayerCache | None = None,
+        key: Key | None = None,
+    ) -> tuple[Array, Saved]:
         """Run the layer.
 
         Parameters
@@ -182,7 +198,7 @@ class TransformerBlock(Layer):
             x, normed = norm.forward(x)
         return x, (normed, inner, dropped)
 
-    def backward(self, dy, saved):
+    def backward(self, dy: Array, saved: Saved) -> Array | tuple[Array, Array]:
         """Gradients by the inputs.
 
         Parameters
@@ -218,6 +234,6 @@ class TransformerBlock(Layer):
             dh = norm.backward(dh, normed)
         return added(dy, dh, dh if out is None else out)
 
-    def settings(self):
+    def settings(self) -> str:
         parts = [str(self.attn.embed_dim), str(self.attn.num_heads)] + ["norm_first=False"] * (not self.norm_first)
         return ", ".join(parts + ["recompute=True"] * self.recompute)

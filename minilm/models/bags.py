@@ -34,7 +34,7 @@ __all__ = ["Counts", "Rows", "bags_of"]
 
 def bags_of(ids: Ids, position_encoding: bool, dtype: DType) -> Counts | Rows:
     """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`."""
-    return (Rows if devices.on_gpu(ids) else Counts).of(ids, position_encoding, dtype)
+    return {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)].of(ids, position_encoding, dtype)
 
 
 class Counts(NamedTuple):

@@ -44,7 +44,8 @@ from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks
 from minilm.ops.workspace import empty, scratch
-from minilm.random import at
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Seed
 
 __all__ = ["BERT", "Embeddings", "Output"]
 
@@ -59,7 +60,7 @@ class Output(NamedTuple):
 class Embeddings(Layer):
     """The sum of a token's, a position's and a segment's vector, normalised."""
 
-    def __init__(self, config: BERTConfig, **options):
+    def __init__(self, config: BERTConfig, **options: Any):
         super().__init__(**options)
         D, start = config.hidden_size, initialisers.normal(config.initializer_range)
         self.vocab_size, self.longest = config.vocab_size, config.max_position_embeddings
@@ -69,7 +70,7 @@ class Embeddings(Layer):
         self.LayerNorm = LayerNorm(D, config.layer_norm_eps, dtype=self.dtype)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, ids, token_type_ids=None, *, key=None):
+    def forward(self, ids: Ids, token_type_ids: Ids | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns x (B, T, D) for ids and token_type_ids (B, T), the second zeros if not given, and what `backward` needs."""
         ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
         if ids.size == 0:
@@ -88,7 +89,7 @@ class Embeddings(Layer):
         x, dropped = self.dropout.forward(x, key=key)
         return x, (words, positions, segments, norm, dropped)
 
-    def backward(self, dx, saved):
+    def backward(self, dx: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
         words, positions, segments, norm, dropped = saved
         dx = self.dropout.backward(dx, dropped)
@@ -179,7 +180,7 @@ class BERT(Pretrained, Layer):
     may_lack = ("pooler.",)
     may_exceed = ("cls.", "classifier.", "qa_outputs.")
 
-    def __init__(self, config: BERTConfig, *, pooler: bool = True, seed=0, dtype=np.float32):
+    def __init__(self, config: BERTConfig, *, pooler: bool = True, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -188,7 +189,9 @@ class BERT(Pretrained, Layer):
         self.encoder = Encoder(config, **options)
         self.pooler = Pooler(config, **options) if pooler else None
 
-    def forward(self, ids, token_type_ids=None, key_mask=None, *, key=None):
+    def forward(
+        self, ids: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None, *, key: Key | None = None
+    ) -> tuple[Output, Saved]:
         """Read texts.
 
         Parameters
@@ -215,7 +218,7 @@ class BERT(Pretrained, Layer):
             pooled, kept = self.pooler.forward(y)  # (B, D)
         return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
 
-    def backward(self, dy, saved) -> None:
+    def backward(self, dy: Array, saved: Saved) -> None:
         """Add the gradients with respect to all parameters to their buffer.
 
         Parameters
@@ -233,6 +236,6 @@ class BERT(Pretrained, Layer):
         with scratch():
             self.embeddings.backward(dx, saved.embedded)
 
-    def settings(self):
+    def settings(self) -> str:
         config = self.config
         return f"num_hidden_layers={config.num_hidden_layers}, hidden_size={config.hidden_size}, vocab_size={config.vocab_size}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minilm.models.config import Config, choice, flag, number, rate, setting, size
 from minilm.models.gpt_config import ACTIVATIONS
@@ -76,7 +76,7 @@ class BERTConfig(Config):
             checks.whole("pad_token_id", self.pad_token_id, 0, self.vocab_size)
 
     @classmethod
-    def base(cls, **changes) -> BERTConfig:
+    def base(cls, **changes: Any) -> BERTConfig:
         """BERT-base: 12 layers of 768, 12 heads; 109.5 million parameters.
 
         References
@@ -87,7 +87,7 @@ class BERTConfig(Config):
         return cls(**changes)
 
     @classmethod
-    def large(cls, **changes) -> BERTConfig:
+    def large(cls, **changes: Any) -> BERTConfig:
         """BERT-large: 24 layers of 1,024, 16 heads; 335.1 million parameters."""
         return cls(**{"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, **changes})
 

@@ -26,7 +26,8 @@ from minilm.models.bert import BERT
 from minilm.models.bert_config import BERTConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy, embedding
-from minilm.random import at
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["BERTForPreTraining"]
 
@@ -128,7 +129,7 @@ class BERTForPreTraining(Pretrained, Layer):
     carries_state = False
     objective = "masked"
 
-    def __init__(self, config: BERTConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: BERTConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -141,7 +142,17 @@ class BERTForPreTraining(Pretrained, Layer):
         """Most tokens the model sees at once."""
         return self.config.max_position_embeddings
 
-    def forward(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None, *, key=None):
+    def forward(
+        self,
+        ids: Ids,
+        targets: Ids,
+        token_type_ids: Ids | None = None,
+        key_mask: Array | None = None,
+        next_sentence: Ids | None = None,
+        places: Ids | None = None,
+        *,
+        key: Key | None = None,
+    ) -> tuple[Scalar, Saved]:
         """The loss of a batch, as `minilm.data.PretrainingBatches` gives it.
 
         Parameters
@@ -176,9 +187,9 @@ class BERTForPreTraining(Pretrained, Layer):
             logits, relationship = self.cls.seq_relationship.forward(pooled)  # (B, 2)
             loss, kept = cross_entropy.forward(logits, labels)
             losses, follows = (*losses, loss), (relationship, kept)
-        return sum(losses), Saved(body, hidden.shape, (gather, head, saved), follows, losses)
+        return sum(losses), Saved(body, hidden.shape, (gather, head, saved), follows, losses)  # type: ignore[return-value]
 
-    def backward(self, saved, *, dloss=1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float | tuple[float, float] = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer; two numbers weight the two losses."""
         weights = dloss if isinstance(dloss, tuple) else (dloss, dloss)
         gather, head, kept = saved.masked
@@ -192,13 +203,21 @@ class BERTForPreTraining(Pretrained, Layer):
             dpooled = self.cls.seq_relationship.backward(dnext, relationship)  # (B, D)
         self.bert.backward((dhidden, dpooled), saved.body)
 
-    def logits(self, ids, token_type_ids=None, key_mask=None):
+    def logits(self, ids: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None) -> tuple[Array, Array]:
         """Logits of the token at each place, (B, T, V), and of the next sentence, (B, 2)."""
         (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
         tokens, _ = self.cls.predictions.forward(hidden)  # (B, T, V)
         return tokens, self.cls.seq_relationship.forward(pooled)[0]
 
-    def score(self, ids, targets, token_type_ids=None, key_mask=None, next_sentence=None, places=None) -> Scores:
+    def score(
+        self,
+        ids: Ids,
+        targets: Ids,
+        token_type_ids: Ids | None = None,
+        key_mask: Array | None = None,
+        next_sentence: Ids | None = None,
+        places: Ids | None = None,
+    ) -> Scores:
         """How well a batch is predicted; arguments as `forward`'s."""
         targets, rows = self._masked(ids, targets, places)
         (hidden, pooled), _ = self.bert.forward(ids, token_type_ids, key_mask)
@@ -206,12 +225,12 @@ class BERTForPreTraining(Pretrained, Layer):
         logits, _ = self.cls.predictions.forward(picked)  # (M, V)
         loss, _ = cross_entropy.forward(logits, targets, gradient=False)
         masked, hits = (targets != -100).sum(), (logits.argmax(axis=1) == targets).sum()
-        found = Scores(float(loss), int(masked), int(hits), 0.0, 0)
+        scores = Scores(float(loss), int(masked), int(hits), 0.0, 0)
         if next_sentence is None:
-            return found
+            return scores
         logits, _ = self.cls.seq_relationship.forward(pooled)  # (B, 2)
         loss, _ = cross_entropy.forward(logits, next_sentence, gradient=False)
-        return found._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
+        return scores._replace(next_loss=float(loss), next_hits=int((logits.argmax(axis=1) == next_sentence).sum()))
 
     def _masked(self, ids, targets, places):
         """Targets (M,), and where they stand among the B T (M,): at `places` of each row, or just where a target counts."""
@@ -231,5 +250,5 @@ class BERTForPreTraining(Pretrained, Layer):
             raise ValueError("targets must hold at least one token to predict, all are -100")
         return targets, rows
 
-    def settings(self):
+    def settings(self) -> str:
         return self.bert.settings()

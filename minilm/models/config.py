@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = ["Config", "RNNLanguageModelConfig"]
 
@@ -87,7 +90,7 @@ class Config:
         return {"model_type": self.model_type, **dataclasses.asdict(self)}
 
     @classmethod
-    def from_dict(cls, settings: Mapping[str, Any]):
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
         """The configuration that `to_dict` gave.
 
         Raises
@@ -108,7 +111,7 @@ class Config:
             raise ValueError(f"the configuration of the model lacks {', '.join(missing)}")
         return cls(**values)
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> Self:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minilm import devices
 from minilm.layers import Layer
 from minilm.ops import checks, cross_entropy, padding
+from minilm.random import Key
+from minilm.typing import Array, Ids, Scalar
 
 __all__ = ["EncoderDecoder", "mask_of"]
 
@@ -21,7 +25,9 @@ class EncoderDecoder(Layer):
         targets  (B, T)   what comes after each of `inputs`: w_1 ... w_n </s>      -100 for padding
     """
 
-    def forward(self, source, inputs, targets, lengths=None, *, key=None):
+    def forward(
+        self, source: Ids, inputs: Ids, targets: Ids, lengths: Ids | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, Any]:
         """Mean cross-entropy of the targets, in nats a token, with the configuration's label smoothing.
 
         Parameters
@@ -49,25 +55,25 @@ class EncoderDecoder(Layer):
         source, lengths = self._source(source, lengths)
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
-        logits, saved = self._logits(source, lengths, inputs, key, keep=True)  # (B, T, V)
+        logits, saved = self._logits(source, lengths, inputs, key, gradient=True)  # (B, T, V)
         loss, saved_loss = cross_entropy.forward(logits, targets, label_smoothing=self.config.label_smoothing)
         return loss, saved._replace(loss=saved_loss)
 
-    def loss(self, source, inputs, targets, lengths=None):
+    def loss(self, source: Ids, inputs: Ids, targets: Ids, lengths: Ids | None = None) -> Scalar:
         """Mean cross-entropy without dropout, smoothing, and what a gradient would need."""
         targets = self._targets(targets, inputs)
         logits = self.logits(source, inputs, lengths)  # (B, T, V)
         return cross_entropy.forward(logits, targets, gradient=False)[0]
 
-    def logits(self, source, inputs, lengths=None):
+    def logits(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
         """Logits of the token after each of `inputs`: (B, T, V)."""
         source, lengths = self._source(source, lengths)
-        return self._logits(source, lengths, self._inputs(inputs, len(source)), None, keep=False)[0]
+        return self._logits(source, lengths, self._inputs(inputs, len(source)), None, gradient=False)[0]
 
-    def _logits(self, source, lengths, inputs, key, keep: bool):
+    def _logits(self, source, lengths, inputs, key, gradient: bool):
         """Logits (B, T, V), and what the parts saved; of arguments that were checked.
 
-        Without `keep` no gradient will be asked for: nothing need be saved.
+        Without `gradient` no backward will follow: nothing need be saved.
         """
         raise NotImplementedError
 
@@ -88,7 +94,7 @@ class EncoderDecoder(Layer):
         return checks.ids("targets", targets, self.config.outputs, np.shape(inputs), "(B, T)", ignore=-100)
 
 
-def mask_of(lengths, S: int):
+def mask_of(lengths: Ids, S: int) -> Array | None:
     """True for tokens, False for padding, (B, S); None where nothing is padded, unless it takes the GPU to know."""
     full = lengths is not None and not devices.on_gpu(lengths) and (lengths == S).all()
     return None if full else padding.mask_from_lengths(lengths, S)

@@ -42,6 +42,7 @@ from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["GPT", "Saved"]
 
@@ -90,7 +91,7 @@ class GPT(Pretrained, Generating, Layer):
     carries_state = False  # between the batches of training
     objective = "next"
 
-    def __init__(self, config: GPTConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: GPTConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -131,7 +132,7 @@ class GPT(Pretrained, Generating, Layer):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, ids, targets, *, key_mask=None, key: Key | None = None):
+    def forward(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean cross-entropy of the targets, in nats a token.
 
         Parameters
@@ -157,7 +158,7 @@ class GPT(Pretrained, Generating, Layer):
         loss, saved = cross_entropy.forward(logits, targets)
         return loss, Saved(hidden, output, saved)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         wte, wpe, dropped, h, norm = saved.hidden
         dx = empty((*wte.ids.shape, self.config.n_embd), self.dtype, like=wte.ids)  # (B, T, D)
@@ -173,7 +174,7 @@ class GPT(Pretrained, Generating, Layer):
 
     # --- evaluation --------------------------------------------------------------------------------------------------
 
-    def loss(self, ids, targets, *, key_mask=None):
+    def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
         """Mean cross-entropy without dropout and without what a gradient would need."""
         ids, targets = self._checked(ids, targets)
         x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
@@ -206,6 +207,6 @@ class GPT(Pretrained, Generating, Layer):
         x, norm = (x, None) if self.ln_f is None else self.ln_f.forward(x)
         return x, Hidden(wte, wpe, dropped, h, norm)
 
-    def settings(self):
+    def settings(self) -> str:
         config = self.config
         return f"n_layer={config.n_layer}, n_head={config.n_head}, n_embd={config.n_embd}, vocab_size={config.vocab_size}"

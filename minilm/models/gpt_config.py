@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from minilm.models.config import Config, choice, flag, number, rate, size
 from minilm.ops import checks
@@ -88,7 +88,7 @@ class GPTConfig(Config):
     # --- the papers' models ------------------------------------------------------------------------------------------
 
     @classmethod
-    def gpt1(cls, **changes) -> GPTConfig:
+    def gpt1(cls, **changes: Any) -> GPTConfig:
         """GPT-1: post-norm, 12 layers of 768, 512 positions, 40,478 tokens; 116.5 million parameters.
 
         References
@@ -98,7 +98,7 @@ class GPTConfig(Config):
         return cls(**{"vocab_size": 40478, "n_positions": 512, "norm_first": False, "scaled_residual": False, **changes})
 
     @classmethod
-    def gpt2(cls, size: str = "small", **changes) -> GPTConfig:
+    def gpt2(cls, size: str = "small", **changes: Any) -> GPTConfig:
         """GPT-2: "small", "medium", "large" or "xl" (124, 355, 774 and 1,558 million parameters).
 
         Parameters
@@ -115,7 +115,7 @@ class GPTConfig(Config):
         return cls(**{**_sized(GPT2_SIZES[size]), **changes})
 
     @classmethod
-    def gpt3(cls, size: str = "125M", **changes) -> GPTConfig:
+    def gpt3(cls, size: str = "125M", **changes: Any) -> GPTConfig:
         """GPT-3: "125M", "350M", "760M", "1.3B", "2.7B", "6.7B", "13B" or "175B".
 
         As GPT-2, with 2,048 positions, no dropout, and dense and locally banded attention in turn. The paper does not say how

@@ -10,6 +10,7 @@ from minilm import devices
 from minilm.layers.cache import KeyValueCache
 from minilm.layers.fixed_cache import FixedCache
 from minilm.ops import checks
+from minilm.typing import Array, Ids
 
 __all__ = ["GPTState", "Generating", "left_padding", "places"]
 
@@ -20,7 +21,7 @@ class GPTState(NamedTuple):
     cache: KeyValueCache
     ids: np.ndarray  # (B, length) the tokens themselves, to be read again when the context is full
 
-    def reorder(self, rows) -> GPTState:
+    def reorder(self, rows: Ids) -> GPTState:
         """The state of some of the texts, by their numbers (N,), which lie on the host."""
         return GPTState(self.cache.reorder(rows), self.ids[devices.to_device_of(self.ids, np.asarray(rows))])
 
@@ -42,7 +43,9 @@ class Generating:
         cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype, like=weight)
         return GPTState(cache, devices.array_module(weight).empty((batch, 0), np.int64))
 
-    def logits(self, ids, state: GPTState | None = None, *, last: bool = False, key_mask=None):
+    def logits(
+        self, ids: Ids, state: GPTState | None = None, *, last: bool = False, key_mask: Array | None = None
+    ) -> tuple[Array, GPTState]:
         """Logits of the token after each of `ids`.
 
         Parameters
@@ -84,7 +87,7 @@ class Generating:
         x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
         return self.lm_head.forward(x)[0], state
 
-    def step(self, ids, state: GPTState | None = None):
+    def step(self, ids: Ids, state: GPTState | None = None) -> tuple[Array, GPTState]:
         """Logits after one more token of each text.
 
         Parameters
@@ -124,7 +127,7 @@ class Generating:
         return GPTState(cache, state.ids[:, self.context - cache.length :])
 
 
-def left_padding(key_mask, ids) -> np.ndarray | None:
+def left_padding(key_mask: Array, ids: Ids) -> np.ndarray | None:
     """How many of each row's first tokens are padding, (B,) on the host, or None where there is none."""
     if key_mask is None:
         return None
@@ -141,7 +144,7 @@ def left_padding(key_mask, ids) -> np.ndarray | None:
     return padding if padding.any() else None
 
 
-def places(ids, padding=None, cache=None) -> tuple:
+def places(ids: Ids, padding: Ids | None = None, cache: KeyValueCache | None = None) -> tuple:
     """What is no padding (B, T), positions (B, T), None for both where no row has padding, and the first token's position.
 
     Of texts with `padding` (B,), or of tokens that come after those in a `cache`, which itself knows its padding.

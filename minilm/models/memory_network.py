@@ -69,13 +69,12 @@ class Hop(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    story: Counts | Rows
+    sentences: tuple  # the story's bags, and what the embedding of the ages saved for each table
     question: Counts | Rows
-    ages: list  # what the embedding of the ages saved, for each table
-    mask: np.ndarray  # (B, M)
     hops: list[Hop]
-    output: Any
-    loss: Any
+    mask: np.ndarray  # (B, M)
+    output: Any = None
+    loss: Any = None
 
 
 class MemoryNetwork(Layer):
@@ -179,57 +178,64 @@ class MemoryNetwork(Layer):
             If an argument has a wrong shape or dtype, an id is out of range, or a story is empty.
         """
         linear = key is not None and key.step < self.linear_steps
-        u, parts = self._read(story, question, key, linear)  # (B, D)
+        u, saved = self._read(story, question, key, linear)  # (B, D)
         logits, output = self.output.forward(u)  # (B, V)
         answers = checks.ids("answers", answers, self.vocab_size, (len(logits),), "(B,)", ignore=-100)
-        loss, saved = cross_entropy.forward(logits, answers)
-        return loss, Saved(*parts, output, saved)
+        loss, saved_loss = cross_entropy.forward(logits, answers)
+        return loss, saved._replace(output=output, loss=saved_loss)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
         du = self.output.backward(dlogits, saved.output)  # (B, D)
-        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each: gradient of the sentences' vectors in each table
+        dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each
         for number, hop in reversed(list(enumerate(saved.hops))):
             du, dm, dc = self._hop_backward(du, hop, saved.mask)
             before, after = self._places(number)
             dsentences[before] = dsentences[before] + dm
             dsentences[after] = dsentences[after] + dc
-        for table, time, ages, dx in zip(self.tables, self.times, saved.ages, dsentences, strict=True):
-            saved.story.backward(dx.reshape(-1, self.embed_dim), table.weight)
-            time.backward(dx, ages)  # where there is no sentence dx is 0
+        self._sentences_backward(dsentences, saved.sentences)
         saved.question.backward(du, self.question.weight)
 
     def read(self, story: Ids, question: Ids) -> Reading:
         """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
-        u, parts = self._read(story, question, None, False)  # (B, D)
-        return Reading(self.output(u), np.stack([hop.p for hop in parts[-1]], axis=1))
+        u, saved = self._read(story, question, None, False)  # (B, D)
+        return Reading(self.output(u), np.stack([hop.p for hop in saved.hops], axis=1))
 
-    # --- pieces ------------------------------------------------------------------------------------------------------
+    # --- halves ------------------------------------------------------------------------------------------------------
 
     def _read(self, story, question, key, linear):
-        """u after the last hop, (B, D), and what `Saved` begins with."""
+        """u after the last hop, (B, D), and a `Saved`."""
         story = checks.ids("story", story, self.vocab_size, (None, None, None), "(B, M, J)")
-        B, M, J = story.shape
-        question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
+        question = checks.ids("question", question, self.vocab_size, (len(story), None), "(B, Q)")
         mask = (story != 0).any(axis=2)  # (B, M)
-        if not B or not (checks.trusted(mask) or mask.any(axis=1).all()):
-            empty = "there is none" if not B else f"story {int(np.argmin(mask.any(axis=1)))} has none"
+        if not len(story) or not (checks.trusted(mask) or mask.any(axis=1).all()):
+            empty = "there is none" if not len(story) else f"story {int(np.argmin(mask.any(axis=1)))} has none"
             raise ValueError(f"story must have a sentence at least in each row, {empty}")
-        ages = self._ages(mask, key)  # (B, M)
-        bags = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype)
-        question_bag = bags_of(question, self.position_encoding, self.dtype)
-        sentences, aged = [], []  # (B, M, D) each
-        for table, time in zip(self.tables, self.times, strict=True):
-            x, kept = time.forward(ages)  # (B, M, D)
-            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
-            aged.append(kept)
-        u, hops = question_bag.forward(self.question.weight.value), []  # (B, D)
+        sentences, saved_sentences = self._sentences(story, mask, key)  # (B, M, D) each
+        bags = bags_of(question, self.position_encoding, self.dtype)
+        u, hops = bags.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):
             before, after = self._places(number)
             u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
             hops.append(hop)
-        return u, (bags, question_bag, aged, mask, hops)
+        return u, Saved(saved_sentences, bags, hops, mask)
+
+    def _sentences(self, story, mask, key):
+        """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
+        (B, M, J), ages = story.shape, self._ages(mask, key)  # (B, M)
+        bags, sentences, aged = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype), [], []
+        for table, time in zip(self.tables, self.times, strict=True):
+            x, saved = time.forward(ages)  # (B, M, D)
+            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
+            aged.append(saved)
+        return sentences, (bags, aged)
+
+    def _sentences_backward(self, dsentences, saved) -> None:
+        bags, aged = saved
+        for table, time, ages, dx in zip(self.tables, self.times, aged, dsentences, strict=True):
+            bags.backward(dx.reshape(-1, self.embed_dim), table.weight)
+            time.backward(dx, ages)  # where there is no sentence dx is 0
 
     def _places(self, number: int) -> tuple[int, int]:
         """Which table a hop finds sentences by, and which it reads them with."""
@@ -247,13 +253,13 @@ class MemoryNetwork(Layer):
     def _hop(self, u, m, c, mask, linear):
         if linear:
             p = np.where(mask, (m @ u[:, :, None])[:, :, 0], 0).astype(u.dtype)  # (B, M)
-            o, kept = (p[:, None] @ c)[:, 0], None  # (B, D)
+            o, attended = (p[:, None] @ c)[:, 0], None  # (B, D)
         else:
             one = (u[:, None, None], m[:, :, None], c[:, :, None])  # (B, 1, 1, D), (B, M, 1, D) twice
-            (y, weights), kept = attention.forward(*one, key_mask=mask, scale=1.0, return_weights=True)
+            (y, weights), attended = attention.forward(*one, key_mask=mask, scale=1.0, return_weights=True)
             o, p = y[:, 0, 0], weights[:, 0, 0]  # (B, D), (B, M)
         base, H = (u, None) if self.hop is None else self.hop.forward(u)  # (B, D)
-        return base + o, Hop(u, m, c, p, kept, H)
+        return base + o, Hop(u, m, c, p, attended, H)
 
     def _hop_backward(self, do, hop: Hop, mask):
         """Gradients by u (B, D), m and c (B, M, D)."""

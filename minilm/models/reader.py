@@ -32,7 +32,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
-from minilm.ops import activations, attention, checks, cross_entropy
+from minilm.ops import activations, attention, checks, cross_entropy, padding
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
 
@@ -42,16 +42,17 @@ NEVER = -1e9  # a logit whose probability is 0: -inf would give NaN where it mee
 
 
 class Saved(NamedTuple):
-    """What backward needs."""
+    """What backward needs: what each half saved."""
 
-    embedded: tuple  # what the embedding and dropout saved of the passage, and of the question
-    aligned: tuple  # what both maps, both relus and the attention saved
-    lstms: tuple  # what both LSTMs and both dropouts saved
-    pooled: Any  # what the attention that makes r saved
-    maps: tuple  # what W_s and W_e saved
-    y: np.ndarray  # (B, T, 2H)
-    pointed: tuple  # W_s r and W_e r, (B, 2H) each
-    losses: tuple | None
+    passage: tuple  # embedding of the passage
+    question: tuple  # and of the question
+    aligned: tuple
+    y: tuple  # LSTM of the passage
+    z: tuple  # and of the question
+    pooled: Any
+    start: tuple
+    end: tuple
+    losses: tuple = ()
 
 
 class Reader(Layer):
@@ -137,11 +138,9 @@ class Reader(Layer):
             if wrong.any():
                 b = int(wrong.argmax())
                 raise ValueError(f"spans must lie in the passage, got {spans[b].tolist()} in row {b} of {lengths[b]} words")
-        losses, kept = zip(
-            *(cross_entropy.forward(logits, checks.kernel_ready(spans[:, side])) for side, logits in enumerate((start, end))),
-            strict=True,
-        )
-        return (losses[0] + losses[1]) / 2, saved._replace(losses=kept)
+        loss_start, saved_start = cross_entropy.forward(start, checks.kernel_ready(spans[:, 0]))
+        loss_end, saved_end = cross_entropy.forward(end, checks.kernel_ready(spans[:, 1]))
+        return (loss_start + loss_end) / 2, saved._replace(losses=(saved_start, saved_end))
 
     def logits(self, passage: Ids, question: Ids, features: Array | None = None) -> tuple[Array, Array]:
         """Logits of the start and of the end, (B, T) each; of padding -1e9. Arguments as `forward`'s."""
@@ -154,34 +153,37 @@ class Reader(Layer):
         -------
         dfeatures : ndarray, shape (B, T, F), or None where there are none
         """
-        options = {}
         E = self.embed_dim
-        dy = np.zeros_like(saved.y)  # (B, T, 2H)
-        dr = 0.0  # (B, 2H)
-        for kept, layer, mapped, g in zip(saved.losses, (self.start, self.end), saved.maps, saved.pointed, strict=True):
-            ds = cross_entropy.backward(dloss / 2, kept, **options)  # (B, T)
-            dy += ds[:, :, None] * g[:, None]
-            dg = (ds[:, None] @ saved.y)[:, 0]  # (B, 2H)
-            dr = dr + layer.backward(dg, mapped, **options)
-        dw, dkey, dvalue = attention.backward(dr[:, None, None], saved.pooled)  # (B, 1, 1, 2H), (B, Q, 1, 2H) twice
-        self.pool.accumulate(dw.sum(axis=0).reshape(-1))
-        y, z, dropped_y, dropped_z = saved.lstms
-        dz = self.dropout.backward((dkey + dvalue)[:, :, 0], dropped_z, **options)  # (B, Q, 2H)
-        dq, _ = self.question.backward(dz, z, **options)  # (B, Q, E)
-        dx, _ = self.passage.backward(self.dropout.backward(dy, dropped_y, **options), y, **options)  # (B, T, 2E + F)
-        map_p, map_q, curve_p, curve_q, aligned = saved.aligned
-        da = checks.kernel_ready(dx[:, :, E : 2 * E])[:, :, None]  # (B, T, 1, E)
-        dquery, dkey, dvalue = (each[:, :, 0] for each in attention.backward(da, aligned))  # (B, T, E), (B, Q, E) twice
-        dp = dx[:, :, :E] + self._align_backward(dquery, curve_p, map_p, options)
-        dq = dq + dvalue + self._align_backward(dkey, curve_q, map_q, options)
-        for gradient, (embedded, dropped) in zip((dp, dq), saved.embedded, strict=True):
-            gradient = self.dropout.backward(checks.kernel_ready(gradient), dropped, **options)
-            self.embedding.backward(gradient, embedded, **options)
+        ds, de = (cross_entropy.backward(dloss / 2, loss) for loss in saved.losses)  # (B, T) each
+        dy, dr = self._point_backward(self.start, ds, saved.start)  # (B, T, 2H), (B, 2H)
+        dy_end, dr_end = self._point_backward(self.end, de, saved.end)
+        dz = self._pool_backward(dr + dr_end, saved.pooled)  # (B, Q, 2H)
+        dq = self._read_backward(self.question, dz, saved.z)  # (B, Q, E)
+        dx = self._read_backward(self.passage, dy + dy_end, saved.y)  # (B, T, 2E + F)
+        dp, dvalue, dkey = self._align_backward(dx[:, :, E : 2 * E], saved.aligned)  # (B, T, E), (B, Q, E) twice
+        self._embed_backward(dx[:, :, :E] + dp, saved.passage)
+        self._embed_backward(dq + dvalue + dkey, saved.question)
         return dx[:, :, 2 * E :] if self.features else None
 
-    # --- pieces ------------------------------------------------------------------------------------------------------
+    # --- halves ------------------------------------------------------------------------------------------------------
 
     def _logits(self, passage, question, features, key):
+        """Logits of the start and of the end, (B, T) each, and a `Saved`."""
+        passage, question, features = self._checked(passage, question, features)
+        lengths, counted = (passage != 0).sum(axis=1), question != 0  # (B,), (B, Q)
+        inside = padding.mask_from_lengths(lengths, passage.shape[1])  # (B, T)
+        p, embedded_p = self._embed(passage, at(key, "embedding.passage"))  # (B, T, E)
+        q, embedded_q = self._embed(question, at(key, "embedding.question"))  # (B, Q, E)
+        a, aligned = self._align(p, q, counted)  # (B, T, E)
+        x = np.concatenate([p, a] if features is None else [p, a, features], axis=2)  # (B, T, 2E + F)
+        y, read_p = self._read(self.passage, x, lengths, key, "passage")  # (B, T, 2H)
+        z, read_q = self._read(self.question, q, counted.sum(axis=1), key, "question")  # (B, Q, 2H)
+        r, pooled = self._pool(z, counted)  # (B, 2H)
+        s, start = self._point(self.start, y, r, inside)  # (B, T)
+        e, end = self._point(self.end, y, r, inside)  # (B, T)
+        return (s, e), Saved(embedded_p, embedded_q, aligned, read_p, read_q, pooled, start, end)
+
+    def _checked(self, passage, question, features):
         passage = checks.ids("passage", passage, self.vocab_size, (None, None), "(B, T)")
         B, T = passage.shape
         question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
@@ -192,50 +194,73 @@ class Reader(Layer):
             features = checks.floating("features", features, (B, T, self.features), self.dtype, "(B, T, F)")
         elif features is not None:
             raise ValueError(f"features is for a reader with some, got {checks.describe(features)}")
-        options = {}
-        lengths = [(ids != 0).sum(axis=1) for ids in (passage, question)]  # (B,) each
-        p, kept_p = self._embed(passage, at(key, "embedding.passage"), options)  # (B, T, E)
-        q, kept_q = self._embed(question, at(key, "embedding.question"), options)  # (B, Q, E)
-        query, curve_p, map_p = self._align(p, options)  # (B, T, E)
-        sought, curve_q, map_q = self._align(q, options)  # (B, Q, E)
-        heads = (query[:, :, None], sought[:, :, None], q[:, :, None])  # (B, T, 1, E), (B, Q, 1, E) twice
-        mask = question != 0  # (B, Q)
-        a, aligned = attention.forward(*heads, key_mask=mask, scale=1.0)  # (B, T, 1, E)
-        parts = [p, a[:, :, 0]] + ([features] if self.features else [])
-        x = np.concatenate(parts, axis=2)  # (B, T, 2E + F)
-        out, kept_y = self.passage.forward(x, None, lengths[0], key=at(key, "passage"), **options)
-        y, dropped_y = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "passage.output"), **options)  # (B, T, 2H)
-        out, kept_z = self.question.forward(q, None, lengths[1], key=at(key, "question"), **options)
-        z, dropped_z = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, "question.output"), **options)  # (B, Q, 2H)
-        w = checks.kernel_ready(np.broadcast_to(self.pool.value, (B, 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
-        r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=mask, scale=1.0)  # (B, 1, 1, 2H)
-        r = checks.kernel_ready(r[:, 0, 0])  # (B, 2H)
-        inside = devices.array_module(passage).arange(T) < lengths[0][:, None]  # (B, T)
-        logits, maps, pointed = [], [], []
-        for layer in (self.start, self.end):
-            g, kept = layer.forward(r, **options)  # (B, 2H)
-            logits.append(np.where(inside, (y @ g[:, :, None])[:, :, 0], NEVER).astype(y.dtype))  # (B, T)
-            maps.append(kept)
-            pointed.append(g)
-        saved = Saved(
-            (kept_p, kept_q), (map_p, map_q, curve_p, curve_q, aligned), (kept_y, kept_z, dropped_y, dropped_z),
-            pooled, tuple(maps), y, tuple(pointed), None,
-        )  # fmt: skip
-        return tuple(logits), saved
+        return passage, question, features
 
-    def _embed(self, ids, key, options):
-        x, embedded = self.embedding.forward(ids, **options)
-        x, dropped = self.dropout.forward(x, key=key, **options)
+    def _embed(self, ids, key):
+        """Embedding and dropout, (B, T or Q, E)."""
+        x, embedded = self.embedding.forward(ids)
+        x, dropped = self.dropout.forward(x, key=key)
         return x, (embedded, dropped)
 
-    def _align(self, x, options):
-        a, mapped = self.align.forward(x, **options)
-        y, curve = activations.relu.forward(a, **options)
-        return y, curve, mapped
+    def _embed_backward(self, dx, saved) -> None:
+        embedded, dropped = saved
+        self.embedding.backward(self.dropout.backward(checks.kernel_ready(dx), dropped), embedded)
 
-    def _align_backward(self, dy, curve, mapped, options):
-        da = activations.relu.backward(checks.kernel_ready(dy), curve, **options)
-        return self.align.backward(da, mapped, **options)
+    def _align(self, p, q, counted):
+        """a = attention of relu(W_a p) to relu(W_a q), of q: (B, T, E)."""
+        query, mapped_p = self._mapped(p)  # (B, T, E)
+        keys, mapped_q = self._mapped(q)  # (B, Q, E)
+        heads = (query[:, :, None], keys[:, :, None], q[:, :, None])  # (B, T, 1, E), (B, Q, 1, E) twice
+        a, attended = attention.forward(*heads, key_mask=counted, scale=1.0)  # (B, T, 1, E)
+        return a[:, :, 0], (attended, mapped_p, mapped_q)
+
+    def _align_backward(self, da, saved):
+        """Gradients by p, and by q as a value and as a key."""
+        attended, mapped_p, mapped_q = saved
+        parts = attention.backward(checks.kernel_ready(da)[:, :, None], attended)
+        dquery, dkey, dvalue = (part[:, :, 0] for part in parts)  # (B, T, E), (B, Q, E) twice
+        return self._mapped_backward(dquery, mapped_p), dvalue, self._mapped_backward(dkey, mapped_q)
+
+    def _mapped(self, x):
+        """relu(W_a x)."""
+        a, mapped = self.align.forward(x)
+        y, curve = activations.relu.forward(a)
+        return y, (mapped, curve)
+
+    def _mapped_backward(self, dy, saved):
+        mapped, curve = saved
+        return self.align.backward(activations.relu.backward(checks.kernel_ready(dy), curve), mapped)
+
+    def _read(self, lstm, x, lengths, key, name: str):
+        """Bidirectional LSTM and dropout, (B, T or Q, 2H)."""
+        out, read = lstm.forward(x, None, lengths, key=at(key, name))
+        y, dropped = self.dropout.forward(checks.kernel_ready(out.y), key=at(key, f"{name}.output"))
+        return y, (read, dropped)
+
+    def _read_backward(self, lstm, dy, saved):
+        read, dropped = saved
+        return lstm.backward(self.dropout.backward(dy, dropped), read)[0]
+
+    def _pool(self, z, counted):
+        """r = sum_j softmax_j(w · z_j) z_j, (B, 2H): attention of a query w that all rows share."""
+        w = checks.kernel_ready(np.broadcast_to(self.pool.value, (len(z), 1, 1, z.shape[2])))  # (B, 1, 1, 2H)
+        r, pooled = attention.forward(w, z[:, :, None], z[:, :, None], key_mask=counted, scale=1.0)  # (B, 1, 1, 2H)
+        return checks.kernel_ready(r[:, 0, 0]), pooled
+
+    def _pool_backward(self, dr, pooled):
+        dw, dkey, dvalue = attention.backward(dr[:, None, None], pooled)  # (B, 1, 1, 2H), (B, Q, 1, 2H) twice
+        self.pool.accumulate(dw.sum(axis=0).reshape(-1))
+        return (dkey + dvalue)[:, :, 0]
+
+    def _point(self, layer, y, r, inside):
+        """Logits y_t · W r, (B, T)."""
+        g, mapped = layer.forward(r)  # (B, 2H)
+        return np.where(inside, (y @ g[:, :, None])[:, :, 0], NEVER).astype(y.dtype), (y, g, mapped)
+
+    def _point_backward(self, layer, ds, saved):
+        """Gradients by y and r."""
+        y, g, mapped = saved
+        return ds[:, :, None] * g[:, None], layer.backward((ds[:, None] @ y)[:, 0], mapped)
 
     def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, {self.passage.hidden_size}"

@@ -25,7 +25,7 @@ ICLR 2015; K. Cho et al., Learning phrase representations using RNN encoder-deco
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,11 @@ from minilm.layers.residual import added
 from minilm.layers.sequences import contiguous, side_by_side, time_first
 from minilm.ops import tanh
 from minilm.ops.workspace import empty
-from minilm.random import at
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Seed
+
+if TYPE_CHECKING:
+    from minilm.models.seq2seq_config import Seq2SeqConfig
 
 __all__ = ["AttendFirstDecoder", "AttendingDecoder", "RecurrentDecoder", "decoder_of"]
 
@@ -70,7 +74,7 @@ class SourceGradient:
         self.peek, self.keys, self.memory = peek, None, None
 
 
-def decoder_of(config, **options) -> RecurrentDecoder:
+def decoder_of(config: Seq2SeqConfig, **options: Any) -> RecurrentDecoder:
     """The decoder that a `Seq2SeqConfig` describes; `options` are dtype and seed."""
     if config.attention is None:
         return RecurrentDecoder(config, **options)
@@ -87,7 +91,7 @@ class RecurrentDecoder(Layer):
     seed : int, Generator or None
     """
 
-    def __init__(self, config, *, dtype=np.float32, seed=None):
+    def __init__(self, config: Seq2SeqConfig, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(dtype=dtype, seed=seed)
         self.input_feeding = config.input_feeding
         self.stepwise = config.input_feeding or config.attend_first  # whether a step reads what attention gave before
@@ -99,7 +103,15 @@ class RecurrentDecoder(Layer):
 
     # --- sequences ---------------------------------------------------------------------------------------------------
 
-    def forward(self, x, state, memory=None, *, mask=None, key=None):
+    def forward(
+        self,
+        x: Array,
+        state: tuple[Array, ...],
+        memory: Array | None = None,
+        *,
+        mask: Array | None = None,
+        key: Key | None = None,
+    ) -> tuple[Array, Any]:
         """All steps of a target that is known.
 
         Parameters
@@ -132,7 +144,7 @@ class RecurrentDecoder(Layer):
             steps.append(saved)
         return h, (steps, projected)
 
-    def backward(self, dh, saved):
+    def backward(self, dh: Array, saved: tuple) -> Any:
         """Gradients by the inputs.
 
         Parameters
@@ -162,7 +174,7 @@ class RecurrentDecoder(Layer):
 
     # --- one step, for generation --------------------------------------------------------------------------------------
 
-    def start(self, state, memory=None, mask=None):
+    def start(self, state: tuple[Array, ...], memory: Array | None = None, mask: Array | None = None) -> Any:
         """What all steps read of the source, and the state before the first one; arguments as `forward`'s.
 
         Returns
@@ -173,7 +185,7 @@ class RecurrentDecoder(Layer):
         """
         return (Source(self._peek(state)), State(state)), None
 
-    def step(self, x, state: State, source: Source):
+    def step(self, x: Array, state: State, source: Source) -> tuple[Array, Any]:
         """h (N, width) and the state after one step of x (N, E)."""
         h, state, _ = self._run(x[None], state, source, None)  # (N, 1, width)
         return h[:, 0], state
@@ -219,14 +231,14 @@ class RecurrentDecoder(Layer):
         dsource.peek += dh[:, :, -self.hidden_size :].sum(axis=1)
         return dh[:, :, : -self.hidden_size]
 
-    def settings(self):
+    def settings(self) -> str:
         return f"{self.recurrent.input_size}, {self.hidden_size}"
 
 
 class AttendingDecoder(RecurrentDecoder):
     """Attention after each step of the RNN, in Luong's order; parameters as `RecurrentDecoder`'s."""
 
-    def __init__(self, config, *, dtype=np.float32, seed=None):
+    def __init__(self, config: Seq2SeqConfig, *, dtype: DType = np.float32, seed: Seed = None):
         super().__init__(config, dtype=dtype, seed=seed)
         H, options = self.hidden_size, {"dtype": dtype, "seed": self._generator}
         if config.attention == "bahdanau":
@@ -235,7 +247,8 @@ class AttendingDecoder(RecurrentDecoder):
             self.attention = LuongAttention(H, H, {"luong": "general", "dot": "dot"}[config.attention], **options)
         self.combine, self.width = Linear(H * (2 + self.peeky), H, **options), H
 
-    def start(self, state, memory=None, mask=None):
+    def start(self, state: tuple[Array, ...], memory: Array | None = None, mask: Array | None = None) -> Any:
+        """As `RecurrentDecoder.start`, with the memory, projected for the attention."""
         keys, projected = self.attention.project(memory)  # (B, S, A)
         fed = None
         if self.input_feeding:
@@ -243,9 +256,7 @@ class AttendingDecoder(RecurrentDecoder):
             fed.fill(0)
         return (Source(self._peek(state), keys, memory, mask), State(state, fed)), projected
 
-    start.__doc__ = RecurrentDecoder.start.__doc__
-
-    def weights(self, before: State, after: State, source: Source):
+    def weights(self, before: State, after: State, source: Source) -> Array:
         """What a step took of each place of the source, (N, S), from the states before and after it."""
         s = after.recurrent[0][-1][:, None]  # (N, 1, H)
         output, _ = self.attention.attend(s, source.keys, source.memory, key_mask=source.mask, return_weights=True)
@@ -298,10 +309,9 @@ class AttendingDecoder(RecurrentDecoder):
 class AttendFirstDecoder(AttendingDecoder):
     """Attention with the state before a step, whose RNN reads what it gives; parameters as `RecurrentDecoder`'s."""
 
-    def weights(self, before, after, source):
+    def weights(self, before: State, after: State, source: Source) -> Array:
+        """What a step took of each place of the source, (N, S), from the state before it."""
         return super().weights(before, before, source)
-
-    weights.__doc__ = AttendingDecoder.weights.__doc__
 
     def _run(self, x, state, source, key):
         c, attended = self._attend(state.recurrent[0][-1][:, None], source)  # (B, 1, H)

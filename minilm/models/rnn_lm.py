@@ -25,10 +25,11 @@ import numpy as np
 
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.layers.sequences import time_first_ids
 from minilm.models.config import RNNLanguageModelConfig
 from minilm.ops import checks, cross_entropy
-from minilm.ops.workspace import empty
 from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed, State
 
 __all__ = ["RNNLanguageModel", "Saved"]
 
@@ -37,7 +38,8 @@ class Saved(NamedTuple):
     """What backward needs, and the state to go on from."""
 
     state: Any  # after the last step, copied: it outlives a reset of the workspace
-    parts: tuple  # what each part saved, in forward's order
+    hidden: tuple  # what embedding, dropout and the recurrent layers saved
+    output: tuple  # what the parts from there to the logits saved
     loss: Any  # what cross_entropy saved
 
 
@@ -66,7 +68,7 @@ class RNNLanguageModel(Layer):
     objective = "next"
     context = None  # it sees all tokens before
 
-    def __init__(self, config: RNNLanguageModelConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: RNNLanguageModelConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -111,7 +113,7 @@ class RNNLanguageModel(Layer):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def forward(self, ids, targets, state=None, *, key: Key | None = None):
+    def forward(self, ids: Ids, targets: Ids, state: State | None = None, *, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean cross-entropy of the targets, in nats a token.
 
         Parameters
@@ -132,12 +134,12 @@ class RNNLanguageModel(Layer):
             ``saved.state`` is the state after the last step.
         """
         ids, targets = self._time_order(ids, targets)  # (T, B) each
-        y, state, parts = self._hidden(ids, state, key)  # (T, B, E or H)
-        logits, saved_output = self.output.forward(y)  # (T, B, V)
+        h, state, hidden = self._hidden(ids, state, key)  # (T, B, H)
+        logits, output = self._logits(h, key)  # (T, B, V)
         loss, saved_loss = cross_entropy.forward(logits, targets)
-        return loss, Saved(_copied(state), (*parts, saved_output), saved_loss)
+        return loss, Saved(_copied(state), hidden, output, saved_loss)
 
-    def backward(self, saved, *, dloss: float = 1.0):
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> State | None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
         Returns
@@ -145,22 +147,13 @@ class RNNLanguageModel(Layer):
         dstate : of the state's form, or None where forward was given none
             Training by truncated backpropagation has no use for it.
         """
-        embedded, dropped, recurrent, norm, top, projection, output = saved.parts
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (T, B, V)
-        dy = self.output.backward(dlogits, output)  # (T, B, E or H)
-        if self.projection is not None:
-            dy = self.projection.backward(dy, projection)  # (T, B, H)
-        dy = self.dropout.backward(dy, top)
-        if self.norm is not None:
-            dy = self.norm.backward(dy, norm)
-        dx, dstate = self.recurrent.backward(dy, recurrent)  # (T, B, E)
-        dx = self.dropout.backward(dx, dropped)
-        self.embedding.backward(dx, embedded)
-        return dstate
+        dh = self._logits_backward(dlogits, saved.output)  # (T, B, H)
+        return self._hidden_backward(dh, saved.hidden)
 
     # --- evaluation and generation -----------------------------------------------------------------------------------
 
-    def loss(self, ids, targets, state=None):
+    def loss(self, ids: Ids, targets: Ids, state: State | None = None) -> tuple[Scalar, State]:
         """Mean cross-entropy without dropout and without what a gradient would need.
 
         Returns
@@ -169,12 +162,11 @@ class RNNLanguageModel(Layer):
         state : after the last step
         """
         ids, targets = self._time_order(ids, targets)  # (T, B) each
-        y, state, _ = self._hidden(ids, state, None)  # (T, B, E or H)
-        logits, _ = self.output.forward(y)  # (T, B, V)
-        loss, _ = cross_entropy.forward(logits, targets, gradient=False)
+        h, state, _ = self._hidden(ids, state, None)  # (T, B, H)
+        loss, _ = cross_entropy.forward(self._logits(h, None)[0], targets, gradient=False)
         return loss, _copied(state)
 
-    def logits(self, ids, state=None, *, last: bool = False):
+    def logits(self, ids: Ids, state: State | None = None, *, last: bool = False) -> tuple[Array, State]:
         """Logits of the token after each of `ids`.
 
         Parameters
@@ -190,17 +182,15 @@ class RNNLanguageModel(Layer):
         state : after the last step
         """
         ids, _ = self._time_order(ids, None)  # (T, B)
-        y, state, _ = self._hidden(ids, state, None)  # (T, B, E or H)
-        if last:
-            return self.output.forward(y[-1])[0], _copied(state)  # (B, V)
-        logits = self.output.forward(y)[0]  # (T, B, V)
-        return logits.transpose(1, 0, 2), _copied(state)
+        h, state, _ = self._hidden(ids, state, None)  # (T, B, H)
+        logits, _ = self._logits(h, None, last)  # (B, V), or (T, B, V)
+        return logits if last else logits.transpose(1, 0, 2), _copied(state)
 
-    def initial_state(self, batch: int):
+    def initial_state(self, batch: int) -> State:
         """A state of zeros for `batch` texts."""
         return self.recurrent.initial_state(checks.whole("batch", batch, 0, 2**31))
 
-    def step(self, ids, state=None):
+    def step(self, ids: Ids, state: State | None = None) -> tuple[Array, State]:
         """Logits after one more token of each text.
 
         Parameters
@@ -214,12 +204,10 @@ class RNNLanguageModel(Layer):
         state : after the step
         """
         x, _ = self.embedding.forward(ids)  # (B, E)
-        y, state = self.recurrent.step(x, state)  # (B, H)
-        y = y if self.norm is None else self.norm(y)
-        y = y if self.projection is None else self.projection(y)  # (B, E or H)
-        return self.output(y), state
+        h, state = self.recurrent.step(x, state)  # (B, H)
+        return self._logits(h, None)[0], state
 
-    # --- pieces ------------------------------------------------------------------------------------------------------
+    # --- halves ------------------------------------------------------------------------------------------------------
 
     def _time_order(self, ids, targets):
         """ids and targets (B, T) checked, and copied as (T, B)."""
@@ -228,30 +216,38 @@ class RNNLanguageModel(Layer):
             targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
-        ordered = []
-        for array in (ids, targets):
-            turned = None
-            if array is not None:
-                turned = empty(array.shape[::-1], np.int64, like=array)  # (T, B)
-                turned[...] = array.T
-            ordered.append(turned)
-        return ordered
+        return time_first_ids(ids), None if targets is None else time_first_ids(targets)
 
     def _hidden(self, ids, state, key):
-        """What the output layer reads, (T, B, E or H), the state after it, and what each part saved."""
+        """h of the last layer, (T, B, H), the state after it, and what each part saved."""
         x, embedded = self.embedding.forward(ids)  # (T, B, E)
         x, dropped = self.dropout.forward(x, key=at(key, "embedding"))
         out, recurrent = self.recurrent.forward(x, state, key=at(key, "recurrent"))
-        y = out.y  # (T, B, H)
-        norm = projection = None
-        if self.norm is not None:
-            y, norm = self.norm.forward(y)
-        y, top = self.dropout.forward(y, key=at(key, "output"))
-        if self.projection is not None:
-            y, projection = self.projection.forward(y)  # (T, B, E)
-        return y, out.state, (embedded, dropped, recurrent, norm, top, projection)
+        return out.y, out.state, (embedded, dropped, recurrent)
 
-    def settings(self):
+    def _hidden_backward(self, dh, saved):
+        """The gradient by the state before."""
+        embedded, dropped, recurrent = saved
+        dx, dstate = self.recurrent.backward(dh, recurrent)  # (T, B, E)
+        self.embedding.backward(self.dropout.backward(dx, dropped), embedded)
+        return dstate
+
+    def _logits(self, h, key, last: bool = False):
+        """Logits (..., V) of h (..., H), with `last` only those of the last step, and what each part saved."""
+        h, normed = (h, None) if self.norm is None else self.norm.forward(h)
+        h, dropped = self.dropout.forward(h, key=at(key, "output"))
+        y, projected = (h, None) if self.projection is None else self.projection.forward(h)  # (..., E or H)
+        logits, output = self.output.forward(y[-1] if last else y)
+        return logits, (normed, dropped, projected, output)
+
+    def _logits_backward(self, dlogits, saved):
+        normed, dropped, projected, output = saved
+        dh = self.output.backward(dlogits, output)  # (T, B, E or H)
+        dh = dh if self.projection is None else self.projection.backward(dh, projected)  # (T, B, H)
+        dh = self.dropout.backward(dh, dropped)
+        return dh if self.norm is None else self.norm.backward(dh, normed)
+
+    def settings(self) -> str:
         return f"cell={self.config.cell!r}, vocab_size={self.config.vocab_size}"
 
 

@@ -32,6 +32,7 @@ from minilm.models.recurrent_decoder import Source, State, decoder_of
 from minilm.models.seq2seq_config import Seq2SeqConfig
 from minilm.ops import checks, cross_entropy
 from minilm.random import at
+from minilm.typing import Array, DType, Ids, Seed
 
 __all__ = ["Seq2Seq", "Seq2SeqState"]
 
@@ -52,7 +53,7 @@ class Seq2SeqState(NamedTuple):
     source: Source
     sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
-    def reorder(self, rows) -> Seq2SeqState:
+    def reorder(self, rows: Ids) -> Seq2SeqState:
         """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
         sentence, source = self.sentence[rows], self.source
         same = np.array_equal(sentence, self.sentence)  # beams of one sentence share what was read of it
@@ -84,7 +85,7 @@ class Seq2Seq(EncoderDecoder):
     >>> model.backward(saved)
     """
 
-    def __init__(self, config: Seq2SeqConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -113,13 +114,13 @@ class Seq2Seq(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         read, saved_read = self._read(source, lengths, key)
         h, written = self._write(inputs, read, key)  # (B, T, width)
         logits, output = self._output(h, at(key, "output"))  # (B, T, V)
         return logits, Saved(saved_read, written, output)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
         dh = self._output_backward(dlogits, saved.output)  # (B, T, width)
@@ -128,7 +129,7 @@ class Seq2Seq(EncoderDecoder):
 
     # --- generation --------------------------------------------------------------------------------------------------
 
-    def encode(self, source, lengths=None, *, tokens: int = 256) -> Seq2SeqState:
+    def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> Seq2SeqState:
         """Read the source, from the host or the model's device: the state before the first token of the target, of any length."""
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         with devices.ids_are_checked():
@@ -136,7 +137,7 @@ class Seq2Seq(EncoderDecoder):
         (source_read, state), _ = self.decoder.start(*read)
         return Seq2SeqState(state, source_read, np.arange(len(source)))
 
-    def step(self, ids, state: Seq2SeqState):
+    def step(self, ids: Ids, state: Seq2SeqState) -> tuple[Array, Seq2SeqState]:
         """Logits after one more token of each target.
 
         Parameters
@@ -157,7 +158,7 @@ class Seq2Seq(EncoderDecoder):
         h, after = self.decoder.step(x, state.decoder, state.source)  # (N, width)
         return self._output(h, None)[0], state._replace(decoder=after)
 
-    def attention(self, source, inputs, lengths=None):
+    def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
         """What each position of the target takes of each of the source: (B, T, S), in the source's own order.
 
         Raises
@@ -251,7 +252,7 @@ class Seq2Seq(EncoderDecoder):
         L, B, H = dstate.shape
         return checks.kernel_ready(dstate.reshape(L, B, 2, H // 2).transpose(0, 2, 1, 3)).reshape(2 * L, B, H // 2)
 
-    def settings(self):
+    def settings(self) -> str:
         c = self.config
         return f"cell={c.cell!r}, attention={c.attention!r}, vocab_size={c.vocab_size}, {c.outputs}"
 

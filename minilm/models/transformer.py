@@ -34,16 +34,17 @@ from minilm.layers import (
     PositionalEmbedding,
     SinusoidalPositions,
     TransformerBlock,
+    blocks,
     initialisers,
 )
 from minilm.layers.base import generator_of
 from minilm.layers.cache import KeyValueCache
-from minilm.layers.residual import added
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import at
+from minilm.typing import Array, DType, Ids, Seed
 
 __all__ = ["Transformer", "TransformerState"]
 
@@ -65,7 +66,7 @@ class TransformerState(NamedTuple):
     mask: np.ndarray | None  # (N, S) True for tokens of the source
     sentence: np.ndarray  # (N,) which source a row belongs to, on the host
 
-    def reorder(self, rows) -> TransformerState:
+    def reorder(self, rows: Ids) -> TransformerState:
         """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
         cache, sentence = self.cache.reorder(rows), self.sentence[rows]
         if np.array_equal(sentence, self.sentence):  # beams of one sentence share its memory
@@ -96,7 +97,7 @@ class Transformer(EncoderDecoder):
     >>> model.backward(saved)
     """
 
-    def __init__(self, config: TransformerConfig, *, seed=0, dtype=np.float32):
+    def __init__(self, config: TransformerConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
@@ -133,14 +134,14 @@ class Transformer(EncoderDecoder):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def _logits(self, source, lengths, inputs, key, keep):
+    def _logits(self, source, lengths, inputs, key, gradient):
         mask = mask_of(lengths, source.shape[1])
-        m, encoded = self._encode(source, mask, key, keep)  # (B, S, D)
-        y, decoded = self._decode(inputs, m, mask, key, keep)  # (B, T, D)
+        m, encoded = self._encode(source, mask, key, gradient)  # (B, S, D)
+        y, decoded = self._decode(inputs, m, mask, key, gradient)  # (B, T, D)
         logits, output = self.output.forward(y)  # (B, T, V)
         return logits, Saved(encoded, decoded, output)
 
-    def backward(self, saved, *, dloss: float = 1.0) -> None:
+    def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
         dy, dm = (self._like_embedded(embedded) for embedded, *_ in (saved.decoded, saved.encoded))  # (B, T, D), (B, S, D)
         dm.fill(0)
@@ -152,7 +153,7 @@ class Transformer(EncoderDecoder):
 
     # --- generation --------------------------------------------------------------------------------------------------
 
-    def encode(self, source, lengths=None, *, tokens: int = 256) -> TransformerState:
+    def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> TransformerState:
         """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
@@ -163,7 +164,7 @@ class Transformer(EncoderDecoder):
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
         return TransformerState(cache, remembered, mask, np.arange(B))
 
-    def step(self, ids, state: TransformerState):
+    def step(self, ids: Ids, state: TransformerState) -> tuple[Array, TransformerState]:
         """Logits after one more token of each target.
 
         Parameters
@@ -187,7 +188,7 @@ class Transformer(EncoderDecoder):
         y, _ = _normalised(self.decoder_norm, y)
         return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
 
-    def attention(self, source, inputs, lengths=None, *, layer: int = -1):
+    def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None, *, layer: int = -1) -> Array:
         """What each position of the target takes of each of the source.
 
         Returns
@@ -209,51 +210,33 @@ class Transformer(EncoderDecoder):
 
     # --- halves ------------------------------------------------------------------------------------------------------
 
-    def _encode(self, source, mask, key=None, keep=False):
+    def _encode(self, source, mask, key=None, gradient=False):
         """What the decoder reads of the source, (B, S, D), and what the parts saved."""
         x, embedded = self._embedded("source", source, key)  # (B, S, D)
-        x, blocks = self._through("encoder", x, key, keep, key_mask=mask)
+        x, saved = blocks.forward(self.encoder, x, key_mask=mask, key=at(key, "encoder"), gradient=gradient)
         m, norm = _normalised(self.encoder_norm, x)
-        return m, (embedded, blocks, norm)
+        return m, (embedded, saved, norm)
 
     def _encode_backward(self, dm, saved) -> None:
         """dm (B, S, D) is written over."""
-        embedded, blocks, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.encoder_norm, dm, norm)
-        for block, saved_block in zip(self.encoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dm[...] = block.backward(dm, saved_block)
+        blocks.backward(self.encoder, dm, saved_blocks)
         self._embedded_backward("source", dm, embedded)
 
-    def _decode(self, inputs, memory, mask, key=None, keep=False):
+    def _decode(self, inputs, memory, mask, key=None, gradient=False):
         """What the output layer reads of the target, (B, T, D), and what the parts saved."""
         y, embedded = self._embedded("target", inputs, key)  # (B, T, D)
-        y, blocks = self._through("decoder", y, key, keep, memory, memory_mask=mask)
+        y, saved = blocks.forward(self.decoder, y, memory, memory_mask=mask, key=at(key, "decoder"), gradient=gradient)
         y, norm = _normalised(self.decoder_norm, y)
-        return y, (embedded, blocks, norm)
+        return y, (embedded, saved, norm)
 
     def _decode_backward(self, dy, dm, saved) -> None:
         """dy (B, T, D) is written over, the gradient by the memory added to dm (B, S, D)."""
-        embedded, blocks, norm = saved
+        embedded, saved_blocks, norm = saved
         _normalised_backward(self.decoder_norm, dy, norm)
-        for block, saved_block in zip(self.decoder[::-1], blocks[::-1], strict=True):
-            with scratch():
-                dh, dmemory = block.backward(dy, saved_block)  # (B, T, D), (B, S, D)
-                dy[...] = dh
-                added(dm, dmemory, dm)
+        blocks.backward(self.decoder, dy, saved_blocks, dm)
         self._embedded_backward("target", dy, embedded)
-
-    def _through(self, side: str, x, key, keep: bool, *memory, **masks):
-        """x (B, T, D) after all blocks of a side, and what each saved; without `keep` nothing is, and x is written over."""
-        saved = []
-        for number, block in enumerate(getattr(self, side)):
-            if keep:
-                x, saved_block = block.forward(x, *memory, key=at(key, f"{side}.{number}"), **masks)
-                saved.append(saved_block)
-            else:
-                with scratch():
-                    x[...] = block.forward(x, *memory, **masks)[0]
-        return x, saved
 
     def _embedded(self, side: str, ids, key=None, offset: int = 0):
         """√D times the embedding, and positions: (B, T, D), and what each part saved."""
@@ -276,7 +259,7 @@ class Transformer(EncoderDecoder):
         """An array for the gradient by what `_embedded` gave, (B, T, D)."""
         return empty((*saved[0].ids.shape, self.config.d_model), self.dtype, like=self.output.weight.value)
 
-    def settings(self):
+    def settings(self) -> str:
         c = self.config
         return f"d_model={c.d_model}, layers={c.encoder_layers}+{c.decoder_layers}, vocab_size={c.vocab_size}, {c.outputs}"
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from minilm import devices
+from minilm.typing import DType
 
 ALIGN = 64  # bytes: a line of the cache, and the widest vector
 BLOCK = 1 << 26  # bytes asked of the system at a time; it hands out only the pages that are written to
@@ -61,7 +63,7 @@ class Workspace:
         _active.reset(self._tokens.pop())
 
     @contextlib.contextmanager
-    def step(self):
+    def step(self) -> Iterator[Workspace]:
         """``with workspace.step():`` starts a new step (`reset`) and makes the workspace the active one inside."""
         self.reset()
         with self:
@@ -88,7 +90,7 @@ class Workspace:
             if begin <= start < begin + self._blocks[number].nbytes:
                 self._block, self._used = number, -(-(start - begin + array.nbytes) // ALIGN) * ALIGN
 
-    def empty(self, shape, dtype) -> np.ndarray:
+    def empty(self, shape: int | tuple[int, ...], dtype: DType) -> np.ndarray:
         """An uninitialised C-contiguous array of the given shape and dtype, aligned to 64 bytes."""
         dtype = np.dtype(dtype)
         count = shape if isinstance(shape, (int, np.integer)) else math.prod(shape)

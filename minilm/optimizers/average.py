@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from minilm import devices
-from minilm.layers.parameters import Parameters, aligned_zeros
+from minilm.layers.parameters import Parameters
 from minilm.ops import checks
 from minilm.typing import Array
 
@@ -48,7 +48,7 @@ class WeightAverage:
         self.parameters = parameters
         self.decay = checks.number("decay", decay, 0, 1, high_open=True)
         self.updates = 0
-        self._flat = aligned_zeros(parameters.flat.size, parameters.dtype, parameters.flat)  # (P,)
+        self._flat = devices.aligned_zeros(parameters.flat.size, parameters.dtype, parameters.flat)  # (P,)
 
     def rate(self) -> float:
         """r of the next update."""
@@ -84,6 +84,11 @@ class WeightAverage:
             yield
         finally:
             self.parameters.flat[...] = own
+
+    def put_in(self) -> None:
+        """Give the model the averaged parameters for good; without an update it keeps its own."""
+        if self.updates:
+            self.parameters.flat[...] = self._flat
 
     def views(self) -> dict[str, np.ndarray]:
         """The averages by the names of the parameters, as they lie in the flat buffer."""

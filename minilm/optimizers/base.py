@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from minilm import devices
-from minilm.layers.parameters import Parameters, aligned_zeros
+from minilm.layers.parameters import Parameters
 from minilm.ops import checks, clip
 from minilm.typing import Array
 
@@ -55,7 +55,7 @@ class Optimizer:
         self._groups = self._grouped(decay)
         flat = parameters.flat
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
-        self.state = {slot: aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
+        self.state = {slot: devices.aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
 
     def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.

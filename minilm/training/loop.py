@@ -289,11 +289,8 @@ class Loop:
 
     def use_average(self) -> None:
         """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
-        if self.average is not None and self.average.updates:
-            means = self.average.state_dict()
-            del means["updates"]
-            weights = {name.removeprefix("average."): array for name, array in means.items()}
-            self.average.parameters.load_state_dict(weights)
+        if self.average is not None:
+            self.average.put_in()
 
 
 def _listeners(callbacks: Iterable[Callback]) -> dict[str, list[Callable]]:

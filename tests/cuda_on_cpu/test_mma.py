@@ -36,7 +36,7 @@ extern "C" __global__ void load(
     for (int i = 0; i < 4; ++i) tile[12 * lane() + i] = x[4 * lane() + i];
     __syncthreads();
     u32 r[4];
-    if (turned) load_matrices_turned(r, tile + 12 * lane());
+    if (turned) load_matrices_transposed(r, tile + 12 * lane());
     else load_matrices(r, tile + 12 * lane());
     for (int i = 0; i < 4; ++i) found[4 * lane() + i] = r[i];
 }

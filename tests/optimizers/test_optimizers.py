@@ -267,3 +267,9 @@ def test_weight_average():
         assert np.allclose(other.parameters.flat, wanted, rtol=1e-13)
     with pytest.raises(ValueError, match="missing updates"):
         other.load_state_dict({})
+    other.put_in()
+    assert np.allclose(other.parameters.flat, wanted, rtol=1e-13)
+    fresh = Net(seed=4).parameters
+    before = fresh.flat.copy()
+    optimizers.WeightAverage(fresh).put_in()  # without an update there is nothing to put in
+    assert np.array_equal(fresh.flat, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 
@@ -60,21 +61,21 @@ class Step:
         self.model, self._inputs, self._options = model, inputs, options
 
     @property
-    def parameters(self):
+    def parameters(self) -> Any:
         """The model's."""
         return self.model.parameters
 
-    def to(self, device: str):
+    def to(self, device: str) -> Any:
         """The same on a GPU, its batch with it."""
         self.model.to(device)
         self._inputs, self._options = devices.to(device, (self._inputs, self._options))
         return self
 
-    def forward(self):
+    def forward(self) -> Any:
         """Returns (loss, saved)."""
         return self.model.forward(*self._inputs, **self._options)
 
-    def backward(self, saved) -> None:
+    def backward(self, saved: Any) -> None:
         """Adds the gradients with respect to the parameters to their buffer."""
         self.model.backward(saved)
 

@@ -1,12 +1,10 @@
 // Activations. One version, a thread a number, at the speed of memory; the formulas are those of spec.py.
 #include "minilm_cuda.h"
 #include "gates.h"
+#include "gelu.h"
 
 // 1 + erf(a) = erfc(-a) keeps its digits in the lower tail
 __device__ inline REAL normal_cdf(REAL x) { return erfc(-x * REAL(0.70710678118654752440)) / 2; }
-
-#define ROOT REAL(0.79788456080286535588)  // sqrt(2 / pi)
-__device__ inline REAL tanh_argument(REAL x) { return ROOT * (x + REAL(0.044715) * x * x * x); }
 
 extern "C" __global__ void sigmoid_forward(
     const REAL* x,  // (N)

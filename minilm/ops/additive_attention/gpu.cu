@@ -35,14 +35,14 @@ extern "C" __global__ void additive_attention_forward(
         sum = warp_sum(sum);
         if (lane() == 0) P[j] = shown(args.key_mask, b * Tk + j) ? sum : -INFINITE;
     }
-    __syncthreads();  // the scores are there
+    __syncthreads();  // the scores are written
     REAL m = -INFINITE, l = 0;
     for (i64 j = threadIdx.x; j < Tk; j += blockDim.x) m = larger(m, P[j]);
     m = block_max(m, scratch);
     for (i64 j = threadIdx.x; j < Tk; j += blockDim.x) l += P[j] = P[j] == -INFINITE ? REAL(0) : exp(P[j] - m);
     l = block_sum(l, scratch);
     for (i64 j = threadIdx.x; j < Tk; j += blockDim.x) P[j] /= l == 0 ? REAL(1) : l;
-    __syncthreads();  // the weights are there
+    __syncthreads();  // the weights are written
     for (i64 d = threadIdx.x; d < D; d += blockDim.x) {
         REAL sum = 0;
         for (i64 j = 0; j < Tk; ++j)

@@ -153,18 +153,18 @@ extern "C" __global__ void attention_forward_2(
     REAL* out = S + TQ * TK;         // (TQ, Kv)
     REAL* m = out + TQ * Kv;         // (TQ) the largest score so far
     REAL* l = m + TQ;                // (TQ) the sum of exp(S - m) so far
-    REAL* turn = l + TQ;             // (TQ) exp(m before - m)
+    REAL* rescale = l + TQ;             // (TQ) exp(m before - m)
     auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     i64 i0 = i64(blockIdx.x) * TQ;
     load_tile(q_tile, q, i0, Tq, TQ, K);
     for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
     if (threadIdx.x < TQ) m[threadIdx.x] = -INFINITE, l[threadIdx.x] = 0;
-    __syncthreads();  // m and l are there, for a tile of queries that sees no key
+    __syncthreads();  // m and l are written, for a tile of queries that sees no key
     i64 keys = args.causal ? max(i64(0), min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query of the tile sees those behind
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
         load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
         load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
             i64 i = i0 + n / TK, j = j0 + n % TK;
             bool seen = i < Tq && j < Tk && see(i, j);
@@ -176,12 +176,12 @@ extern "C" __global__ void attention_forward_2(
             REAL p = weight_of(s, now), factor = before == -INFINITE ? REAL(1) : exp(before - now), sum = warp_sum(p);
             i64 weight = (head * Tq + i0 + r) * Tk + j0 + lane();
             S[r * TK + lane()] = p * drop(weight);
-            if (lane() == 0) m[r] = now, l[r] = l[r] * factor + sum, turn[r] = factor;
+            if (lane() == 0) m[r] = now, l[r] = l[r] * factor + sum, rescale[r] = factor;
         }
         __syncthreads();  // S has the weights
         for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) {
             i64 r = n / Kv, c = n % Kv;
-            REAL sum = out[n] * turn[r];
+            REAL sum = out[n] * rescale[r];
             for (int j = 0; j < TK; ++j) sum += S[r * TK + j] * v_tile[j * Kv + c];
             out[n] = sum;
         }
@@ -241,9 +241,9 @@ extern "C" __global__ void attention_dquery_2(
     for (i64 j0 = 0; j0 < keys; j0 += TK) {
         load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
         load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
-        __syncthreads();  // dS is there
+        __syncthreads();  // dS is written
         for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) {
             REAL sum = sums[n];
             for (int u = 0; u < TK; ++u) sum += dS[n / K * TK + u] * k_tile[u * K + n % K];
@@ -283,9 +283,9 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     for (i64 i0 = before; i0 < Tq; i0 += TQ) {
         load_tile(q_tile, q, i0, Tq, TQ, K);
         load_tile(g_tile, g, i0, Tq, TQ, Kv);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
-        __syncthreads();  // Pk and dS are there
+        __syncthreads();  // Pk and dS are written
         for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) {
             REAL sum = sums_k[n];
             for (int r = 0; r < TQ; ++r) sum += dS[r * TK + n / K] * q_tile[r * K + n % K];

@@ -19,11 +19,11 @@ extern "C" __global__ void attention_one_query(
     i64 Tk = args.Tk, K = args.K, Kv = args.Kv, first = i64(blockIdx.x) * CHUNK, j = first + threadIdx.x;
     auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
     for (i64 n = threadIdx.x; n < K; n += blockDim.x) q_shared[n] = q[0][n];
-    __syncthreads();  // the query is there
+    __syncthreads();  // the query is written
     REAL S = j < Tk && see(0, j) ? args.scale * dot(q_shared, k[j], K) : -INFINITE;
     REAL m = block_max(S, largest), p = weight_of(S, m);
     p_shared[threadIdx.x] = p;
-    REAL s = block_sum(p, scratch);  // in which every thread waits: the weights are there
+    REAL s = block_sum(p, scratch);  // in which every thread waits: the weights are written
     i64 keys = m == -INFINITE ? 0 : min(i64(CHUNK), Tk - first);  // none where a mask shows none: a cache's room for later tokens
     i64 part = blockIdx.y * C + blockIdx.x;
     for (i64 c = threadIdx.x; c < Kv; c += blockDim.x) {

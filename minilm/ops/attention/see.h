@@ -60,7 +60,7 @@ struct See {
 
     // Of an i and a j that may lie behind the last ones.
     __device__ bool within(i64 i, i64 j) const { return i < Tq && j < Tk && (*this)(i, j); }
-    // Whether each of these queries is there and sees each of these keys; where it says no, they may all the same.
+    // Whether each of these queries exists and sees each of these keys; it may say no where they do.
     __device__ bool all(i64 i, i64 queries, i64 j, i64 keys) const {
         return !mask && !band && i + queries <= Tq && j + keys <= Tk && (!causal || j + keys - 1 <= i + Tk - Tq);
     }

@@ -31,7 +31,7 @@ extern "C" __global__ void attention_forward_3(
     for (i64 j0 = see.first_key(first) / COLUMNS * COLUMNS; j0 < end; j0 += COLUMNS) {
         load_rows<COLUMNS>(k_tile, k, j0, Tk, K, see.mask);
         load_rows<COLUMNS>(v_tile, v, j0, Tk, Kv, see.mask);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
             float S[COLUMNS / 8][4];
             scores(S, q_tile + 16 * warp() * PITCH, k_tile);
@@ -49,15 +49,15 @@ extern "C" __global__ void attention_forward_3(
 #pragma unroll
                 for (int n = 0; n < COLUMNS / 8; ++n) top = larger(larger(top, S[n][2 * u]), S[n][2 * u + 1]);
                 top = quad_max(top);
-                float less = top == -INFINITE ? 0 : top, turn = exp2f(m[u] - less);
+                float less = top == -INFINITE ? 0 : top, rescale = exp2f(m[u] - less);
                 m[u] = top;
-                l[u] *= turn;
+                l[u] *= rescale;
 #pragma unroll
                 for (int n = 0; n < COLUMNS / 8; ++n)
 #pragma unroll
                     for (int e = 2 * u; e < 2 * u + 2; ++e) l[u] += S[n][e] = exp2f(S[n][e] - less);
 #pragma unroll
-                for (int n = 0; n < OUT; ++n) out[n][2 * u] *= turn, out[n][2 * u + 1] *= turn;
+                for (int n = 0; n < OUT; ++n) out[n][2 * u] *= rescale, out[n][2 * u + 1] *= rescale;
             }
             if (drop.drops) {
 #pragma unroll
@@ -109,7 +109,7 @@ extern "C" __global__ void attention_dquery_3(
     for (i64 j0 = see.first_key(first) / KEYS * KEYS; j0 < end; j0 += KEYS) {
         load_rows<KEYS>(k_tile, k, j0, Tk, K, see.mask);
         load_rows<KEYS>(v_tile, v, j0, Tk, Kv, see.mask);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         if (i0 < Tq && j0 < see.end_of_keys(i0 + 15)) {
             float S[KEYS / 8][4], dP[KEYS / 8][4];
             scores(S, q_tile + 16 * warp() * PITCH, k_tile);
@@ -149,7 +149,7 @@ extern "C" __global__ void attention_dkey_dvalue_3(
     for (i64 i0 = see.first_query(first) / QUERIES * QUERIES; i0 < end; i0 += QUERIES) {
         load_rows<QUERIES>(q_tile, q, i0, Tq, K);
         load_rows<QUERIES>(g_tile, dy_h, i0, Tq, Kv);
-        __syncthreads();  // the tiles are there
+        __syncthreads();  // the tiles are written
         if (j0 < see.end_of_keys(i0 + QUERIES - 1)) {
             float S[QUERIES / 8][4], dP[QUERIES / 8][4];
             scores(S, k_tile + 16 * warp() * PITCH, q_tile);

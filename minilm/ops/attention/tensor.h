@@ -1,5 +1,5 @@
-// What the kernels of version 3 of attention, in tensor.cu, are made of: tiles in shared memory, products of them by a warp, and the weights
-// of a tile in its registers.
+// What the kernels of version 3 of attention, in tensor.cu, are made of: tiles in shared memory, products of them by a warp, and the
+// weights of a tile in its registers.
 #pragma once
 #include "mma.h"
 
@@ -70,7 +70,7 @@ template <int N> __device__ inline void add_product(float (&out)[OUT][4], const 
 #pragma unroll
             for (int c = 0; c < OUT; c += 2) {
                 u32 b[4];
-                load_matrices_turned(b, B + (n * 8 + m % 2 * 8 + r) * PITCH + (c + m / 2) * 4);
+                load_matrices_transposed(b, B + (n * 8 + m % 2 * 8 + r) * PITCH + (c + m / 2) * 4);
                 mma_bf16(out[c], a, b[0], b[1]);
                 mma_bf16(out[c + 1], a, b[2], b[3]);
             }
@@ -86,17 +86,17 @@ template <int N> __device__ inline void add_product(float (&out)[OUT][4], const 
     }
 }
 
-// Dropout's factors of the four weights that a lane has of a score tile: rows i and i + 8 and columns j and j + 1, or with `TURNED` the
+// Dropout's factors of the four weights that a lane has of a score tile: rows i and i + 8 and columns j and j + 1, or with `TRANSPOSED` the
 // same of keys by queries. Four neighbours of a row of weights are one block of random words, and belong to two lanes, or to four:
 // where rows begin with a block, each lane computes one of theirs, and they exchange.
-template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, i64 head, i64 Tq, i64 Tk, i64 row, i64 column) {
+template <bool TRANSPOSED> __device__ inline void factors(float (&f)[4], Drop drop, i64 head, i64 Tq, i64 Tk, i64 row, i64 column) {
     if (!drop.drops) {
         f[0] = f[1] = f[2] = f[3] = 1;
         return;
     }
     auto at = [&](int e) {  // the place of element e in (B, H, Tq, Tk)
         i64 x = row + e / 2 * 8, y = column + e % 2;
-        return TURNED ? (head * Tq + y) * Tk + x : (head * Tq + x) * Tk + y;
+        return TRANSPOSED ? (head * Tq + y) * Tk + x : (head * Tq + x) * Tk + y;
     };
     if (Tk % 4) {
 #pragma unroll
@@ -104,12 +104,12 @@ template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, 
         return;
     }
     u32 w[4];
-    if (TURNED) {  // lanes of four neighbouring rows; lane q of them computes the block of element q, for its column
+    if (TRANSPOSED) {  // lanes of four neighbouring rows; lane q of them computes the block of element q, for its column
         u32 q = lane() / 4 % 4;
-        Words mine = drop.words(u32((at(q) - q) / 4));
+        Words drawn = drop.words(u32((at(q) - q) / 4));
         bool odd = q % 2, upper = q / 2;
 #pragma unroll
-        for (int e = 0; e < 4; ++e) w[e] = mine.w[e];
+        for (int e = 0; e < 4; ++e) w[e] = drawn.w[e];
 #pragma unroll
         for (int e = 0; e < 4; e += 2) {  // word q of element e is wanted: the matrix of lanes by words is transposed
             u32 got = __shfl_xor_sync(WHOLE_WARP, odd ? w[e] : w[e + 1], 4);
@@ -122,11 +122,11 @@ template <bool TURNED> __device__ inline void factors(float (&f)[4], Drop drop, 
         }
     } else {  // lanes of two neighbouring pairs of columns; the first computes the block of the upper row, the other of the lower
         bool odd = lane() % 2;
-        Words mine = drop.words(u32((at(odd ? 2 : 0) - (odd ? 2 : 0)) / 4));
-        u32 first = __shfl_xor_sync(WHOLE_WARP, odd ? mine.w[0] : mine.w[2], 1);
-        u32 second = __shfl_xor_sync(WHOLE_WARP, odd ? mine.w[1] : mine.w[3], 1);
-        w[0] = odd ? first : mine.w[0], w[1] = odd ? second : mine.w[1];
-        w[2] = odd ? mine.w[2] : first, w[3] = odd ? mine.w[3] : second;
+        Words drawn = drop.words(u32((at(odd ? 2 : 0) - (odd ? 2 : 0)) / 4));
+        u32 first = __shfl_xor_sync(WHOLE_WARP, odd ? drawn.w[0] : drawn.w[2], 1);
+        u32 second = __shfl_xor_sync(WHOLE_WARP, odd ? drawn.w[1] : drawn.w[3], 1);
+        w[0] = odd ? first : drawn.w[0], w[1] = odd ? second : drawn.w[1];
+        w[2] = odd ? drawn.w[2] : first, w[3] = odd ? drawn.w[3] : second;
     }
 #pragma unroll
     for (int e = 0; e < 4; ++e) f[e] = w[e] >= drop.threshold ? drop.factor : 0;
@@ -157,16 +157,16 @@ __device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, 
     }
 }
 
-// P with dropout's factor in the place of the scores S, and dS but for the scale in the place of dP. `TURNED` where rows are keys; m and
+// P with dropout's factor in the place of the scores S, and dS but for the scale in the place of dP. `TRANSPOSED` where rows are keys; m and
 // D are those of the lane's four elements.
-template <bool TURNED> __device__ inline void weights_and_gradients(float (&S)[4], float (&dP)[4], const float (&m)[4], const float (&D)[4],
+template <bool TRANSPOSED> __device__ inline void weights_and_gradients(float (&S)[4], float (&dP)[4], const float (&m)[4], const float (&D)[4],
                                                                      See see, Drop drop, bool all, i64 head, float scale, i64 row, i64 column) {
     float f[4];
-    factors<TURNED>(f, drop, head, see.Tq, see.Tk, row, column);
+    factors<TRANSPOSED>(f, drop, head, see.Tq, see.Tk, row, column);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         i64 x = row + e / 2 * 8, y = column + e % 2;
-        bool seen = all || see.within(TURNED ? y : x, TURNED ? x : y);
+        bool seen = all || see.within(TRANSPOSED ? y : x, TRANSPOSED ? x : y);
         float P = seen ? exp2f(S[e] * (scale * LOG2_E) - m[e]) : 0;
         dP[e] = seen ? P * (f[e] * dP[e] - D[e]) : 0;
         S[e] = P * f[e];

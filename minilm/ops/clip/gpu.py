@@ -18,10 +18,10 @@ KERNELS = Kernels(
 
 def norm(grad):
     parts = max(1, min(-(-grad.size // 1024), PARTS))
-    part, found = cupy.empty(parts, "float64"), cupy.empty((), grad.dtype)
+    part, total = cupy.empty(parts, "float64"), cupy.empty((), grad.dtype)
     KERNELS.launch("clip_squares", grad, part, grad.size, parts)
-    KERNELS.launch("clip_norm", part, found, parts)
-    return found
+    KERNELS.launch("clip_norm", part, total, parts)
+    return total
 
 
 def scale(norm, max_norm):

@@ -34,6 +34,57 @@ def _log_sum_exp(row):
     return m + row.dtype.type(math.log(s))
 
 
+@jit(fastmath=REASSOC, part=True, counted=False)
+def _largest(before, transitions, m):
+    # m[j] = the largest of before[i] + transitions[i, j] over i, or 0 where that is -inf; all (K,), transitions (K, K)
+    K = len(m)
+    for j in range(K):
+        m[j] = before[0] + transitions[0, j]
+    for i in range(1, K):
+        for j in range(K):
+            way = before[i] + transitions[i, j]
+            m[j] = way if way > m[j] else m[j]
+    for j in range(K):
+        m[j] = _or_zero(m[j])
+
+
+@jit(fastmath=REASSOC, part=True, counted=False)
+def _step(before, transitions, m, s):
+    # m[j] = log of the sum over i of exp(before[i] + transitions[i, j]); s (K,) is scratch
+    _largest(before, transitions, m)
+    K = len(m)
+    for j in range(K):
+        s[j] = 0
+    for i in range(K):
+        for j in range(K):
+            s[j] += simd.exp(before[i] + transitions[i, j] - m[j])
+    for j in range(K):
+        m[j] += m.dtype.type(math.log(s[j]))
+
+
+@jit(fastmath=REASSOC, part=True, counted=False)
+def _step_backward(before, transitions, g, p, m, s, x, dtransitions):
+    # p (K,), the marginals of a step, become those of the step before; dtransitions (K, K) += g times those of pairs of tags
+    _largest(before, transitions, m)
+    K = len(m)
+    for j in range(K):
+        s[j] = 0
+    for i in range(K):
+        row = x[i]
+        for j in range(K):
+            row[j] = simd.exp(before[i] + transitions[i, j] - m[j])
+            s[j] += row[j]
+    for j in range(K):
+        s[j] = p[j] / s[j] if s[j] != 0 else s.dtype.type(0)  # 0 where no tag may stand before tag j
+    for i in range(K):
+        row, into, total = x[i], dtransitions[i], p.dtype.type(0)
+        for j in range(K):
+            q = row[j] * s[j]
+            into[j] += g * q
+            total += q
+        p[i] = total
+
+
 @jit(fastmath=REASSOC)
 def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alpha, nll):
     # rows [begin, stop) of emissions, alpha (B, T, K), tags (B, T), nll (B,); lengths (B,), or (0,): all whole
@@ -50,20 +101,8 @@ def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alp
                     u[j] = start[j] + e[j]
             else:
                 before = alpha[b, t - 1]
+                _step(before, transitions, m, s)
                 for j in range(K):
-                    m[j] = before[0] + transitions[0, j]
-                    s[j] = 0
-                for i in range(1, K):
-                    for j in range(K):
-                        way = before[i] + transitions[i, j]
-                        m[j] = way if way > m[j] else m[j]
-                for j in range(K):
-                    m[j] = _or_zero(m[j])
-                for i in range(K):
-                    for j in range(K):
-                        s[j] += simd.exp(before[i] + transitions[i, j] - m[j])
-                for j in range(K):
-                    m[j] += real(math.log(s[j]))
                     u[j] = e[j] + m[j]
                 i, j = tags[b, t - 1], tags[b, t]
                 total += np.float64(_or_zero(m[j]) - (before[i] + transitions[i, j]))
@@ -80,7 +119,6 @@ def _forward(begin, stop, emissions, tags, transitions, start, end, lengths, alp
 def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissions, parts, firsts, lasts):
     # rows [begin, stop) of all but transitions and end; parts (B, K, K), firsts and lasts (B, K) are each row's gradients
     T, K = alpha.shape[1:]
-    real = alpha.dtype.type
     p, m, s, x = np.empty(K, alpha.dtype), np.empty(K, alpha.dtype), np.empty(K, alpha.dtype), np.empty((K, K), alpha.dtype)
     for b in range(begin, stop):
         L = lengths[b] if len(lengths) else T
@@ -99,30 +137,7 @@ def _backward(begin, stop, dnll, tags, transitions, end, lengths, alpha, demissi
             d[tags[b, t]] -= g
             if t == 0:
                 break
-            before = alpha[b, t - 1]
-            for j in range(K):
-                m[j] = before[0] + transitions[0, j]
-                s[j] = 0
-            for i in range(1, K):
-                for j in range(K):
-                    way = before[i] + transitions[i, j]
-                    m[j] = way if way > m[j] else m[j]
-            for j in range(K):
-                m[j] = _or_zero(m[j])
-            for i in range(K):
-                row = x[i]
-                for j in range(K):
-                    row[j] = simd.exp(before[i] + transitions[i, j] - m[j])
-                    s[j] += row[j]
-            for j in range(K):
-                s[j] = p[j] / s[j] if s[j] != 0 else real(0)  # 0 where no tag may stand before tag j
-            for i in range(K):
-                row, into, total = x[i], parts[b, i], real(0)
-                for j in range(K):
-                    q = row[j] * s[j]
-                    into[j] += g * q
-                    total += q
-                p[i] = total
+            _step_backward(alpha[b, t - 1], transitions, g, p, m, s, x, parts[b])
             parts[b, tags[b, t - 1], tags[b, t]] -= g
         firsts[b] = demissions[b, 0]
         lasts[b] = demissions[b, L - 1]

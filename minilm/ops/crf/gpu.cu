@@ -42,10 +42,10 @@ extern "C" __global__ void crf_forward(
         if (t > 0 && threadIdx.x == 0)
             loss += or_zero(log_sum_exp(before, args.transitions + y[t], K, K)) -
                     (before[y[t - 1]] + args.transitions[y[t - 1] * K + y[t]]);
-        __syncthreads();  // u is there, and before has been read
+        __syncthreads();  // u is written, and before has been read
         REAL n = or_zero(log_sum_exp(u, nullptr, 0, K));
         for (i64 j = threadIdx.x; j < K; j += blockDim.x) before[j] = alpha[(b * T + t) * K + j] = u[j] - n;
-        __syncthreads();  // before is there, and u has been read
+        __syncthreads();  // before is written, and u has been read
     }
     for (i64 n = L * K + threadIdx.x; n < T * K; n += blockDim.x) alpha[b * T * K + n] = 0;
     if (threadIdx.x == 0)
@@ -80,7 +80,7 @@ extern "C" __global__ void crf_backward(
             if (t > 0) norm[j] = or_zero(log_sum_exp(a + (t - 1) * K, args.transitions + j, K, K));
         }
         if (t == 0) break;
-        __syncthreads();  // p and norm are there
+        __syncthreads();  // p and norm are written
         REAL sums[32];    // of this thread's tags: 1,024 threads have 32 each at most
         int count = 0;
         for (i64 i = threadIdx.x; i < K; i += blockDim.x) {
@@ -113,7 +113,7 @@ extern "C" __global__ void crf_decode(
     const REAL* e = emissions + b * T * K;
     for (i64 j = threadIdx.x; j < K; j += blockDim.x) v[j] = args.start[j] + e[j];
     for (i64 t = 1; t < L; ++t) {
-        __syncthreads();  // v is there
+        __syncthreads();  // v is written
         for (i64 j = threadIdx.x; j < K; j += blockDim.x) {
             i64 best = 0;
             for (i64 i = 1; i < K; ++i)
@@ -124,7 +124,7 @@ extern "C" __global__ void crf_decode(
         __syncthreads();  // v has been read
         for (i64 j = threadIdx.x; j < K; j += blockDim.x) v[j] = next[j];
     }
-    __syncthreads();  // v is there, and so is back
+    __syncthreads();  // v is written, and so is back
     if (threadIdx.x > 0) return;
     i64 tag = 0;
     for (i64 j = 1; j < K; ++j)

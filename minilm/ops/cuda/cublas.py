@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from typing import NamedTuple
 
 import cupy
 import numpy as np
 
-__all__ = ["COMPUTE_32F", "COMPUTE_32F_FAST_TF32", "COMPUTE_64F", "R_16BF", "R_32F", "R_64F", "gemm_ex"]
+__all__ = ["COMPUTE_32F", "COMPUTE_32F_FAST_TF32", "COMPUTE_64F", "R_16BF", "R_32F", "R_64F", "Matrix", "gemm_ex"]
 
 R_32F, R_64F, R_16BF = 0, 1, 14  # cudaDataType
 COMPUTE_32F, COMPUTE_64F, COMPUTE_32F_FAST_TF32 = 68, 70, 77  # cublasComputeType_t
@@ -29,7 +30,7 @@ _ARGUMENTS = {
     "cublasSetStream_v2": [_POINTER, _POINTER],
     "cublasSetWorkspace_v2": [_POINTER, _POINTER, ctypes.c_size_t],
     "cublasGemmEx": [
-        *[_POINTER, _INT, _INT, _INT, _INT, _INT, _POINTER],  # handle, turned a and b, m, n, k, alpha
+        *[_POINTER, _INT, _INT, _INT, _INT, _INT, _POINTER],  # handle, transpose a and b, m, n, k, alpha
         *[_POINTER, _INT, _INT, _POINTER, _INT, _INT, _POINTER],  # a and b with type and leading size, beta
         *[_POINTER, _INT, _INT, _INT, _INT],  # c with type and leading size, compute type, algorithm
     ],
@@ -48,10 +49,10 @@ def library():
 def _functions() -> dict:
     """The functions we call, with their signatures."""
     loaded = library()
-    found = {name: getattr(loaded, name) for name in _ARGUMENTS}
-    for name, function in found.items():
+    functions = {name: getattr(loaded, name) for name in _ARGUMENTS}
+    for name, function in functions.items():
         function.argtypes, function.restype = _ARGUMENTS[name], _INT
-    return found
+    return functions
 
 
 def _call(name: str, *arguments) -> None:
@@ -73,17 +74,24 @@ def _handle(device: int, stream: int) -> tuple:
 _FACTORS = {kind: (np.ones(1, kind), np.zeros(1, kind)) for kind in ("float32", "float64")}  # read from the host, at the call
 
 
-def gemm_ex(turn_a: bool, turn_b: bool, m: int, n: int, k: int, a, kind_a, lead_a, b, kind_b, lead_b, c, kind_c, lead_c, compute):
-    """c = op(a) op(b), of matrices whose first index runs fastest: cublasGemmEx on the current stream.
+class Matrix(NamedTuple):
+    """A matrix whose first index runs fastest."""
+
+    address: int
+    kind: int  # cudaDataType
+    lead: int  # distance of two columns
+
+
+def gemm_ex(transpose_a: bool, transpose_b: bool, m: int, n: int, k: int, a: Matrix, b: Matrix, c: Matrix, compute: int) -> None:
+    """c = op(a) op(b): cublasGemmEx on the current stream.
 
     Parameters
     ----------
-    turn_a, turn_b : bool
+    transpose_a, transpose_b : bool
         Whether op is the transpose.
     m, n, k : int
         c is (m, n), and k is summed over.
-    a, kind_a, lead_a, ...
-        Address, cudaDataType and distance of two columns.
+    a, b, c : Matrix
     compute : int
         cublasComputeType_t.
 
@@ -92,13 +100,7 @@ def gemm_ex(turn_a: bool, turn_b: bool, m: int, n: int, k: int, a, kind_a, lead_
     RuntimeError
         With the status of cuBLAS.
     """
-    one, zero = _FACTORS["float64" if compute == COMPUTE_64F else "float32"]
+    one, zero = (factor.ctypes.data for factor in _FACTORS["float64" if compute == COMPUTE_64F else "float32"])
     handle, _ = _handle(cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr)
-    left, right, out = (a, kind_a, lead_a), (b, kind_b, lead_b), (c, kind_c, lead_c)
-    factors = one.ctypes.data, zero.ctypes.data
-    _call(
-        "cublasGemmEx",
-        *(handle, turn_a, turn_b, m, n, k, factors[0]),
-        *(*left, *right, factors[1]),
-        *(*out, compute, DEFAULT_ALGORITHM),
-    )
+    sizes = transpose_a, transpose_b, m, n, k
+    _call("cublasGemmEx", handle, *sizes, one, *a, *b, zero, *c, compute, DEFAULT_ALGORITHM)

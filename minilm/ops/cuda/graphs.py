@@ -1,10 +1,10 @@
 """CUDA graphs: what is captured once, kernel by kernel, and then launched as one.
 
-Two things follow from what a graph is, and whoever captures one sees to the first:
+Two things follow from what a graph is, and the first is the caller's business:
 
 - **Numbers of a launch are those of the capture.** What changes from launch to launch lies on the device, and is written before.
-- **Memory of a launch is that of the capture.** The graph has a memory pool of its own, from which nobody else is given
-  anything; the next launch overwrites what this one returned.
+- **Memory of a launch is that of the capture.** The graph has a memory pool of its own, which no other work uses; the
+  next launch overwrites what this one returned.
 
 References
 ----------
@@ -57,8 +57,8 @@ def capture(function) -> Captured:
 def renew(inputs, tree) -> None:
     """Copy the arrays of a tree over those, of a tree of the same form, that a graph reads."""
     if isinstance(inputs, tuple):
-        for there, given in zip(inputs, tree, strict=True):
-            renew(there, given)
+        for array, value in zip(inputs, tree, strict=True):
+            renew(array, value)
     elif devices.on_gpu(inputs):
         inputs[...] = tree
 

@@ -161,8 +161,8 @@ __device__ inline void load_matrices(u32 (&r)[4], const u32* row) {
 #endif
 }
 
-// The same of 8 rows of 8 halves each, and turned: r[m] becomes half g of rows 2t and 2t + 1 of matrix m.
-__device__ inline void load_matrices_turned(u32 (&r)[4], const u32* row) {
+// The same of 8 rows of 8 halves each, and transposed: r[m] becomes half g of rows 2t and 2t + 1 of matrix m.
+__device__ inline void load_matrices_transposed(u32 (&r)[4], const u32* row) {
 #if TENSOR_CORES == 2
     twin::Row rows = {row, {}};
     shim::whole_warp<twin::tell_all>(rows);

@@ -29,7 +29,8 @@ __device__ inline Online merged(Online a, Online b) {
     return {m, s};
 }
 
-// Over the threads of a block; the first to use `scratch`, which has room for 64 numbers of shared memory. A row with +inf gives a NaN, as x - m does.
+// Over the threads of a block; the first to use `scratch`, which has room for 64 numbers of shared memory. A row with +inf gives a NaN,
+// as x - m does.
 __device__ inline Online block_merge(Online o, REAL* scratch) {
     for (int bits = 16; bits > 0; bits /= 2) {
         Online other = {__shfl_xor_sync(WHOLE_WARP, o.m, bits), __shfl_xor_sync(WHOLE_WARP, o.s, bits)};

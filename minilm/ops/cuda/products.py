@@ -49,7 +49,7 @@ def precision(name: str):
 
 
 def chosen() -> str:
-    """The setting that holds here: what `precision` was last given, ``"float32"`` outside."""
+    """The setting that holds here: that of the innermost `precision` block, ``"float32"`` outside any."""
     return _precision.get()
 
 
@@ -58,16 +58,16 @@ def matmul(a, b):
     (M, K), N = a.shape, b.shape[1]
     if 0 in (M, K, N):
         return cupy.zeros((M, N), a.dtype)
-    (a, turned_a), (b, turned_b) = _rows(a), _rows(b)
+    (a, transposed_a), (b, transposed_b) = _rows(a), _rows(b)
     lead_a, lead_b = a.shape[1], b.shape[1]
     c = cupy.empty((M, N), a.dtype)
     chosen = _precision.get() if a.dtype == np.float32 else "float64"
     kind, kind_c, compute = _KINDS[chosen]
     if chosen == "bf16":
         a, b = _to_bf16(a), _to_bf16(b)
-    # cuBLAS has the first index running fastest, so it sees every matrix turned: cT = bT aT.
-    left, right, out = (b.data.ptr, kind, lead_b), (a.data.ptr, kind, lead_a), (c.data.ptr, kind_c, N)
-    cublas.gemm_ex(turned_b, turned_a, N, M, K, *left, *right, *out, compute)
+    # cuBLAS has the first index running fastest, so it sees every matrix transposed: cT = bT aT.
+    left, right = cublas.Matrix(b.data.ptr, kind, lead_b), cublas.Matrix(a.data.ptr, kind, lead_a)
+    cublas.gemm_ex(transposed_b, transposed_a, N, M, K, left, right, cublas.Matrix(c.data.ptr, kind_c, N), compute)
     return c
 
 

@@ -71,7 +71,7 @@ __device__ inline void product(const REAL* V, int rows, i64 K, const REAL* W, co
             if (r < t.rows)
 #pragma unroll
                 for (int a = 0; a < AHEAD; ++a) tile[r * t.tile_pitch + a * int(blockDim.x) + int(threadIdx.x)] = next[r][a];
-        __syncthreads();  // the chunk is there, and before the first product W
+        __syncthreads();  // the chunk is written, and before the first product W
         fetch(V, rows, K, first + chunk, next);
         int width = int(min(i64(chunk), K - first));
         for (int k = 4 * t.copy; t.copy < t.copies && k < width; k += 4 * t.copies) {
@@ -94,7 +94,7 @@ __device__ inline void product(const REAL* V, int rows, i64 K, const REAL* W, co
 #pragma unroll
             for (int o = 0; o < OUT; ++o)
                 partial[((t.copy * t.rows) + t.group + i * t.groups) * t.outs * OUT + t.out + o * t.outs] = sum[i][o];
-    __syncthreads();  // partial is there
+    __syncthreads();  // partial is written
 }
 
 // One output of the product: the sum of the copies' sums.
@@ -113,7 +113,7 @@ __device__ inline void load_rows(const REAL* W_hh, i64 H, int gates, i64 first, 
     }
 }
 
-// The slice backward: columns first ... first + units of W_hh (K, H), turned, to W (M, pitch).
+// The slice backward: columns first ... first + units of W_hh (K, H), transposed, to W (M, pitch).
 __device__ inline void load_columns(const REAL* W_hh, i64 H, i64 K, i64 first, int units, int M, REAL* W) {
     int pitch = pitch_of(K);
     for (int n = int(threadIdx.x); n < M * pitch; n += int(blockDim.x)) {

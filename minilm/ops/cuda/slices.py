@@ -2,7 +2,7 @@
 
 A block has one multiprocessor to itself and a slice of the hidden units: forward all gates' rows of ``units`` units, backward
 their columns, in its shared memory. The rows of the batch may be divided into parts, for rows never meet: the blocks of a part
-have all slices between them and wait for one another, and for nobody else. So there are slices x parts blocks, at most as many as
+have all slices between them and wait for one another only. So there are slices x parts blocks, at most as many as
 multiprocessors.
 
 Many parts are good: a block reads the states of fewer rows from other blocks, and waits for fewer of them. But the more parts,
@@ -28,9 +28,7 @@ GROUPS = 2  # of threads, at most, so that a tile has up to GROUPS times the row
 AHEAD = 2  # columns of a chunk to a thread
 THREADS = 256  # of a block, at most
 OUTPUTS = 4  # of a thread backward, where the slice's outputs are units
-ROW_BYTES = (
-    32  # of a column of the states to a thread: its rows times their size; sums and what is fetched ahead fit its registers
-)
+ROW_BYTES = 32  # of a column of the states, to a thread: so many rows that sums and what is fetched ahead fit its registers
 PAD = 4  # numbers between two rows in shared memory, which moves each by four banks: vectors of eight rows do not collide
 DEFINES = {"GROUPS": GROUPS, "AHEAD": AHEAD, "THREADS": THREADS, "OUTPUTS": OUTPUTS, "ROW_BYTES": ROW_BYTES, "PAD": PAD}
 

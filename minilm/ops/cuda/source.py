@@ -63,11 +63,11 @@ def flatten(path, seen: set | None = None) -> str:
     seen = set() if seen is None else seen
     lines = [f'#line 1 "{path.name}"']
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        found = _INCLUDE.match(line)
+        include = _INCLUDE.match(line)
         if line.strip() == "#pragma once":
             lines.append("")
-        elif found and found[1] != "shim.h":
-            included = _find(found[1], path.parent)
+        elif include and include[1] != "shim.h":
+            included = _find(include[1], path.parent)
             if included not in seen:
                 seen.add(included)
                 lines.append(flatten(included, seen))

@@ -11,12 +11,13 @@ import functools
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minilm.ops.cuda import source
 from minilm.ops.cuda.arguments import Packed, assertions, layout, pack, prepared, real_of
+from minilm.typing import DType
 
 __all__ = ["Kernel", "Kernels", "TABLES", "blocks", "whole_warps"]
 
@@ -57,10 +58,10 @@ class Kernels:
     *entries : Kernel
         One for every kernel of that file.
     defines : dict of str to str, optional
-        Further definitions for the compiler.
+        Further definitions for the compiler: the sizes of tiles and blocks that the kernels and this table share.
     """
 
-    def __init__(self, python_file: str, *entries: Kernel, defines=None):
+    def __init__(self, python_file: str, *entries: Kernel, defines: Any = None):
         self.path = Path(python_file).with_suffix(".cu")
         self.entries = {entry.name: entry for entry in entries}
         self.defines = dict(defines or {})
@@ -71,7 +72,7 @@ class Kernels:
             raise ValueError(f"{self.path.name} and the table beside it differ in {', '.join(different)}")
         TABLES.append(self)
 
-    def definitions(self, dtype) -> dict[str, str]:
+    def definitions(self, dtype: DType | None) -> dict[str, str]:
         """What is defined for the compiler."""
         return {"REAL": {"float32": "float", "float64": "double"}[str(np.dtype(dtype))], **self.defines}
 
@@ -80,7 +81,7 @@ class Kernels:
         """The file's source with its includes put in."""
         return source.flatten(self.path)
 
-    def code(self, real) -> str:
+    def code(self, real: str) -> str:
         """The text to compile, with what the compiler must find true of its structs."""
         return f'{self.text}\n#line 1 "structs"\n{assertions(self.structs.values(), str(np.dtype(real)))}'
 
@@ -98,13 +99,13 @@ class Kernels:
     def _layout(self, struct: str, real: str | None) -> np.dtype:
         return layout(self.structs[struct], real)
 
-    def pack(self, struct: str, **values) -> Packed:
+    def pack(self, struct: str, **values: Any) -> Packed:
         """The value of a struct that kernels of this file take, from its fields by name: see `minilm.ops.cuda.arguments.pack`."""
         kind = self.structs[struct]
         real = real_of(kind.fields, [values.get(field.name) for field in kind.fields])
         return pack(kind, self._layout(struct, real), values, real)
 
-    def launch(self, name: str, *arguments, dtype=None) -> None:
+    def launch(self, name: str, *arguments: Any, dtype: DType | None = None) -> None:
         """Run a kernel.
 
         Parameters
@@ -129,7 +130,7 @@ class Kernels:
         arguments = [self.pack(p.type, **a) if isinstance(a, dict) else a for p, a in zip(parameters, arguments, strict=True)]
         numbers, passed = prepared(name, parameters, arguments, real)
         entry, shape = self.entries[name], SimpleNamespace(**numbers, itemsize=np.dtype(real).itemsize)
-        grid, block, shared = (given(shape) if callable(given) else given for given in entry[1:4])
+        grid, block, shared = (form(shape) if callable(form) else form for form in entry[1:4])
         grid, block = (value if isinstance(value, tuple) else (value,) for value in (grid, block))
         if 0 in grid:
             return

@@ -1,9 +1,7 @@
 // Gated activations: one version, a thread an element; two numbers are read and one is written, and that is all it could do.
 #include "minilm_cuda.h"
 #include "gates.h"
-
-#define ROOT REAL(0.79788456080286535588)  // sqrt(2 / pi)
-__device__ inline REAL tanh_argument(REAL a) { return ROOT * (a + REAL(0.044715) * a * a * a); }
+#include "gelu.h"
 
 extern "C" __global__ void swiglu_forward(
     const REAL* a,  // (N)

@@ -10,7 +10,7 @@ from minilm.ops.gated.spec import Saved
 NAMES = ("swiglu", "geglu")
 KERNELS = Kernels(
     __file__,
-    *(Kernel(f"{name}_{way}", grid=lambda s: blocks(s.N, 256)) for name in NAMES for way in ("forward", "backward")),
+    *(Kernel(f"{name}_{way}", grid=lambda s: blocks(s.N)) for name in NAMES for way in ("forward", "backward")),
 )
 
 

@@ -57,7 +57,7 @@ extern "C" __global__ void gru_step_backward(GruBackward args, i64 t) {
 
 // --- version 2 ------------------------------------------------------------------------------------------------------
 
-// Thread r of at least 3H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.
+// Thread r of at least 3H has row r of W_hh, from shared memory, where it lies transposed: neighbours then read neighbours.
 extern "C" __global__ void gru_persistent_forward(GruForward args) {
     i64 T = args.T, B = args.B, H = args.H;
     DYN_SHARED(REAL, shared);
@@ -70,7 +70,7 @@ extern "C" __global__ void gru_persistent_forward(GruForward args) {
     for (i64 n = threadIdx.x; n < rows * H; n += blockDim.x) h_now[n] = args.h[((args.reverse ? T : 0) * B + first) * H + n];
     for (i64 step = 0; step < T; ++step) {
         i64 t = args.reverse ? T - 1 - step : step, after = args.reverse ? t : t + 1;
-        __syncthreads();  // h_now is there
+        __syncthreads();  // h_now is written
         if (r < 3 * H) {
             REAL sum[ROWS] = {};
             for (i64 k = 0; k < H; ++k)
@@ -79,7 +79,7 @@ extern "C" __global__ void gru_persistent_forward(GruForward args) {
             for (int b = 0; b < ROWS; ++b)
                 if (b < rows) u[b * 3 * H + r] = sum[b] + args.b_hh[r];
         }
-        __syncthreads();  // u is there, and h_now has been read
+        __syncthreads();  // u is written, and h_now has been read
         for (i64 n = threadIdx.x; n < rows * H; n += blockDim.x) {
             i64 b = n / H, j = n % H, at = (t * B + first + b) * 3 * H + j;
             const REAL* u_b = u + b * 3 * H + j;
@@ -119,7 +119,7 @@ extern "C" __global__ void gru_persistent_backward(GruBackward args) {
             args.da[at] = by_gate[0], args.da[at + H] = by_gate[1], args.da[at + 2 * H] = part ? da_n : REAL(0);
             if (part) args.dh[state] = d * z;
         }
-        __syncthreads();  // dg_now, and at first W, is there
+        __syncthreads();  // dg_now, and at first W, is written
         for (i64 n = threadIdx.x; n < rows * H; n += blockDim.x) {
             i64 b = n / H, j = n % H;
             REAL sum = 0;

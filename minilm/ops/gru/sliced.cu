@@ -28,18 +28,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) gru_sliced_forward(
         if (u < units) bias_x[k] = args.b_ih[k * H + j], bias_h[k] = args.b_hh[k * H + j];
     for (i64 step = 0; step < T; ++step) {
         i64 t = args.reverse ? T - 1 - step : step, before = args.reverse ? t + 1 : t, after = args.reverse ? t : t + 1;
-        if (step) grid_barrier(arrived + blockIdx.y, u32(step * gridDim.x));  // h of the step before is there
+        if (step) grid_barrier(arrived + blockIdx.y, u32(step * gridDim.x));  // h of the step before is written
         for (i64 at_row = first_row; at_row < end_row; at_row += team_of.rows) {
             int rows = int(min(i64(team_of.rows), end_row - at_row));
-            bool mine = row < rows && u < units;
+            bool in_tile = row < rows && u < units;
             i64 b = at_row + row, at = b * H + j, gate = (t * B + b) * 3 * H + j;
             REAL a[3] = {}, w[3], h_before = 0;  // a is on its way from memory during the product
-            if (mine) {
+            if (in_tile) {
                 for (int k = 0; k < 3; ++k) a[k] = args.a_x[gate + k * H] + bias_x[k];
                 h_before = args.h[before * B * H + at];
             }
             product<3>(args.h + (before * B + at_row) * H, rows, H, W, team_of, tile, partial);
-            if (!mine) continue;
+            if (!in_tile) continue;
             for (int k = 0; k < 3; ++k) w[k] = total<3>(partial, team_of, row, k * U + u) + bias_h[k];
             REAL r = sigmoid(a[0] + w[0]), z = sigmoid(a[1] + w[1]), new_ = tanh(a[2] + r * w[2]);
             REAL h_t = (1 - z) * new_ + z * h_before;
@@ -73,19 +73,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) gru_sliced_backward(
         i64 t = args.reverse ? T - 1 - step : step, before = args.reverse ? t + 1 : t;
         i64 later = args.reverse ? t - 1 : t + 1;  // the step that comes after this one
         bool last = step == T - 1;
-        if (!last) grid_barrier(arrived + blockIdx.y, u32((T - 1 - step) * gridDim.x));  // dg of the later step is there
+        if (!last) grid_barrier(arrived + blockIdx.y, u32((T - 1 - step) * gridDim.x));  // dg of the later step is written
         for (i64 at_row = first_row; at_row < end_row; at_row += team_of.rows) {
             int rows = int(min(i64(team_of.rows), end_row - at_row));
-            bool mine = row < rows && u < units;
+            bool in_tile = row < rows && u < units;
             i64 b = at_row + row, at = b * H + j, gate = (t * B + b) * 3 * H + j;
             REAL r = 0, z = 0, new_ = 0, w = 0, h_before = 0, dy_t = 0;  // on their way during the product
-            if (mine && step >= 0) {
+            if (in_tile && step >= 0) {
                 r = args.gates[gate], z = args.gates[gate + H], new_ = args.gates[gate + 2 * H];
                 w = args.inner[t * B * H + at], h_before = args.h[before * B * H + at];
                 if (args.dy) dy_t = args.dy[t * B * H + at];
             }
             if (!last) product<OUTPUTS>(args.dg + (later * B + at_row) * 3 * H, rows, 3 * H, W, team_of, tile, partial);
-            if (!mine) continue;
+            if (!in_tile) continue;
             REAL past = last ? args.dh[at] : args.dh[at] + total<OUTPUTS>(partial, team_of, row, u);
             bool part = step >= 0 && active(args.lengths, b, t);
             REAL d = past + dy_t;

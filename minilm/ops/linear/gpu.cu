@@ -1,4 +1,4 @@
-// The affine map y = x Wᵀ + b, for rows x (N, I) and W (O, I). The first two versions are there to be read, and to be measured against.
+// The affine map y = x Wᵀ + b, for rows x (N, I) and W (O, I). Versions 1 and 2 are for reading and measuring.
 //
 // forward, version 1   A thread an output, which reads a whole row of x and of W: 2 I numbers from memory for 2 I operations.
 // forward, version 2   A block TILE x TILE outputs: x and W come by tiles into shared memory, and each number is used TILE times.

@@ -61,7 +61,7 @@ extern "C" __global__ void lstm_step_backward(LstmBackward args, i64 t) {
 
 // --- version 2 ------------------------------------------------------------------------------------------------------
 
-// Thread r of at least 4H has row r of W_hh, from shared memory, where it lies turned: neighbours then read neighbours.
+// Thread r of at least 4H has row r of W_hh, from shared memory, where it lies transposed: neighbours then read neighbours.
 extern "C" __global__ void lstm_persistent_forward(LstmForward args) {
     i64 T = args.T, B = args.B, H = args.H;
     DYN_SHARED(REAL, shared);
@@ -75,7 +75,7 @@ extern "C" __global__ void lstm_persistent_forward(LstmForward args) {
     REAL bias = r < 4 * H ? args.b_ih[r] + args.b_hh[r] : REAL(0);
     for (i64 step = 0; step < T; ++step) {
         i64 t = args.reverse ? T - 1 - step : step, before = args.reverse ? t + 1 : t, after = args.reverse ? t : t + 1;
-        __syncthreads();  // h_now is there
+        __syncthreads();  // h_now is written
         if (r < 4 * H) {
             REAL sum[ROWS] = {};
             for (i64 k = 0; k < H; ++k)
@@ -88,7 +88,7 @@ extern "C" __global__ void lstm_persistent_forward(LstmForward args) {
                     args.gates[(t * B + first + b) * 4 * H + r] = v;
                 }
         }
-        __syncthreads();  // a is there, and h_now has been read
+        __syncthreads();  // a is written, and h_now has been read
         for (i64 n = threadIdx.x; n < rows * H; n += blockDim.x) {
             i64 b = n / H, j = n % H, at = first * H + n;
             const REAL* gate = a + b * 4 * H + j;
@@ -130,7 +130,7 @@ extern "C" __global__ void lstm_persistent_backward(LstmBackward args) {
             }
             if (part) args.dc[at] = dc_t * f, args.dh[at] = 0;
         }
-        __syncthreads();  // da_now, and at first W, is there
+        __syncthreads();  // da_now, and at first W, is written
         for (i64 n = threadIdx.x; n < rows * H; n += blockDim.x) {
             i64 b = n / H, j = n % H;
             REAL sum = 0;

@@ -31,18 +31,18 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_sliced_forward(
         if (u < units) bias[k] = args.b_ih[k * H + j] + args.b_hh[k * H + j];
     for (i64 step = 0; step < T; ++step) {
         i64 t = args.reverse ? T - 1 - step : step, before = args.reverse ? t + 1 : t, after = args.reverse ? t : t + 1;
-        if (step) grid_barrier(arrived + blockIdx.y, u32(step * gridDim.x));  // h of the step before is there
+        if (step) grid_barrier(arrived + blockIdx.y, u32(step * gridDim.x));  // h of the step before is written
         for (i64 at_row = first_row; at_row < end_row; at_row += team_of.rows) {
             int rows = int(min(i64(team_of.rows), end_row - at_row));
-            bool mine = row < rows && u < units;
+            bool in_tile = row < rows && u < units;
             i64 b = at_row + row, at = b * H + j;
             REAL a[4] = {}, c_before = 0;  // on their way from memory during the product
-            if (mine) {
+            if (in_tile) {
                 for (int k = 0; k < 4; ++k) a[k] = args.a_x[(t * B + b) * 4 * H + k * H + j] + bias[k];
                 c_before = args.c[before * B * H + at];
             }
             product<4>(args.h + (before * B + at_row) * H, rows, H, W, team_of, tile, partial);
-            if (!mine) continue;
+            if (!in_tile) continue;
             for (int k = 0; k < 4; ++k) a[k] += total<4>(partial, team_of, row, k * U + u);
             REAL i = sigmoid(a[0]), f = sigmoid(a[1]), g = tanh(a[2]), o = sigmoid(a[3]);
             REAL c_t = f * c_before + i * g, h_t = o * tanh(c_t);
@@ -77,20 +77,20 @@ extern "C" __global__ void __launch_bounds__(THREADS) lstm_sliced_backward(
         i64 t = args.reverse ? T - 1 - step : step, before = args.reverse ? t + 1 : t, after = args.reverse ? t : t + 1;
         i64 later = args.reverse ? t - 1 : t + 1;  // the step that comes after this one
         bool last = step == T - 1;
-        if (!last) grid_barrier(arrived + blockIdx.y, u32((T - 1 - step) * gridDim.x));  // da of the later step is there
+        if (!last) grid_barrier(arrived + blockIdx.y, u32((T - 1 - step) * gridDim.x));  // da of the later step is written
         for (i64 at_row = first_row; at_row < end_row; at_row += team_of.rows) {
             int rows = int(min(i64(team_of.rows), end_row - at_row));
-            bool mine = row < rows && u < units;
+            bool in_tile = row < rows && u < units;
             i64 b = at_row + row, at = b * H + j;
             REAL i = 0, f = 0, g = 0, o = 0, c_before = 0, c_after = 0, dy_t = 0;  // on their way during the product
-            if (mine && step >= 0) {
+            if (in_tile && step >= 0) {
                 const REAL* gate = args.gates + (t * B + b) * 4 * H + j;
                 i = gate[0], f = gate[H], g = gate[2 * H], o = gate[3 * H];
                 c_before = args.c[before * B * H + at], c_after = args.c[after * B * H + at];
                 if (args.dy) dy_t = args.dy[t * B * H + at];
             }
             if (!last) product<OUTPUTS>(args.da + (later * B + at_row) * 4 * H, rows, 4 * H, W, team_of, tile, partial);
-            if (!mine) continue;
+            if (!in_tile) continue;
             REAL past = last ? args.dh[at] : args.dh[at] + total<OUTPUTS>(partial, team_of, row, u);
             bool part = step >= 0 && active(args.lengths, b, t);
             args.dh[at] = part ? REAL(0) : past;  // what goes past the product

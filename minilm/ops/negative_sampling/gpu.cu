@@ -126,7 +126,7 @@ __device__ inline double question(const REAL* h, REAL* other, REAL y, REAL rate,
 }
 
 // Each word's step starts from what the one before it left, so one warp has all the work: with one stream. With several each warp
-// has every so-manieth sentence, and starts from what all have done so far, whichever came first. All lanes draw the same numbers.
+// has every streams-th sentence, and starts from what all have done so far, whichever came first. All lanes draw the same numbers.
 extern "C" __global__ void negative_sampling_train(
     REAL* W_in,            // (V, D)
     REAL* W_out,           // (V, D)
@@ -136,7 +136,7 @@ extern "C" __global__ void negative_sampling_train(
     const double* accept,  // (V)
     const i64* alias,      // (V)
     i64* all_left,         // (M) words that subsampling leaves, each sentence's in its place
-    double* told,          // (streams, 2) loss and predictions
+    double* totals,          // (streams, 2) loss and predictions
     i64 V, i64 D, i64 M, i64 S, int cbow, i64 window, i64 negatives, double lr, double lr_end, i64 seed, i64 first, i64 done,
     i64 total, i64 streams) {
     DYN_SHARED(REAL, shared);
@@ -186,5 +186,5 @@ extern "C" __global__ void negative_sampling_train(
         }
         __syncwarp();  // left has been read
     }
-    if (lane() == 0) told[2 * blockIdx.x] = loss, told[2 * blockIdx.x + 1] = predictions;
+    if (lane() == 0) totals[2 * blockIdx.x] = loss, totals[2 * blockIdx.x + 1] = predictions;
 }

@@ -9,13 +9,14 @@ from minilm.ops.cuda import Kernel, Kernels
 from minilm.ops.cuda.columns import column_sums
 from minilm.ops.rms_norm.spec import Saved
 
-ROWS = 8  # to a block, a warp each
+ROWS = 64  # of a block of version 1, a thread each
+WARPS = 8  # of a block of the others, a row each
 
 KERNELS = Kernels(
     __file__,
-    Kernel("rms_norm_forward_1", grid=lambda s: -(-s.N // 64), block=64),
-    Kernel("rms_norm_forward_2", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS),
-    Kernel("rms_norm_backward", grid=lambda s: -(-s.N // ROWS), block=32 * ROWS),
+    Kernel("rms_norm_forward_1", grid=lambda s: -(-s.N // ROWS), block=ROWS),
+    Kernel("rms_norm_forward_2", grid=lambda s: -(-s.N // WARPS), block=32 * WARPS),
+    Kernel("rms_norm_backward", grid=lambda s: -(-s.N // WARPS), block=32 * WARPS),
 )
 VERSIONS = {"forward": 2}
 

@@ -7,7 +7,7 @@ import cupy
 from minilm.ops.cuda import Kernel, Kernels, blocks
 from minilm.ops.rotary.spec import Saved
 
-KERNELS = Kernels(__file__, Kernel("rotary", grid=lambda s: blocks(s.N * s.H * s.K, 256)))
+KERNELS = Kernels(__file__, Kernel("rotary", grid=lambda s: blocks(s.N * s.H * s.K)))
 
 
 def _rotated(x, cos, sin, positions, interleaved, sign):

@@ -3,7 +3,7 @@
 // The draw is made so that it does not depend on the order of the threads, and hardly on the device. x = (logit - peak) / temperature
 // is computed in float64 by operations that round alike everywhere. Sums of e = exp(x) are sums of whole numbers of 2^-80 (Sum), in
 // which no order of the additions shows. So threads may add to a bin of the histogram in any order, and a sum over a warp's stretch of
-// the row equals the one that is found when the warp walks through it.
+// the row equals the one that the warp gets when it walks through it.
 //
 //     cut            the largest x, as few as weigh more than `wanted`: top-k with weights of 1, top-p with weights e. A histogram of
 //                    the interval that holds the least x to be kept, again and again, until the interval is one number.
@@ -39,7 +39,7 @@ __device__ inline Sum warp_total(Sum s) { return {warp_sum(s.high), warp_sum(s.l
 struct Scratch {
     u64 high[BINS], low[BINS];  // the weight of each bin
     Sum stretch[32];            // of each warp's part of a row
-    Sum before;                 // what first_beyond found: the sum before the place
+    Sum before;                 // the results of first_beyond: the sum before the place
     i64 place;                  // and the place
     u64 sums[32];
     double peak[32], smallest[32], largest[32];
@@ -53,16 +53,16 @@ struct Scratch {
 template <class Weight> __device__ inline i64 first_beyond(i64 N, Weight weight, Sum before, double target, Scratch& scratch) {
     i64 warps = blockDim.x / 32, length = (N + 32 * warps - 1) / (32 * warps) * 32;
     i64 first = warp() * length, end = min(N, first + length);
-    Sum mine = {0, 0};
-    for (i64 n = first + lane(); n < end; n += 32) mine = plus(mine, weight(n));
-    mine = warp_total(mine);
-    if (lane() == 0) scratch.stretch[warp()] = mine;
+    Sum stretch = {0, 0};
+    for (i64 n = first + lane(); n < end; n += 32) stretch = plus(stretch, weight(n));
+    stretch = warp_total(stretch);
+    if (lane() == 0) scratch.stretch[warp()] = stretch;
     if (threadIdx.x == 0) scratch.place = N - 1;
-    __syncthreads();  // the stretches' sums are there
+    __syncthreads();  // the stretches' sums are written
     Sum others = {0, 0};
     if (lane() < warp()) others = scratch.stretch[lane()];
     before = plus(before, warp_total(others));
-    if (!(value(before) > target) && value(plus(before, mine)) > target) {  // all lanes of one warp, or none
+    if (!(value(before) > target) && value(plus(before, stretch)) > target) {  // all lanes of one warp, or none
         for (i64 n0 = first; n0 < end; n0 += 32) {
             Sum own = {0, 0};
             if (n0 + lane() < end) own = weight(n0 + lane());
@@ -82,7 +82,7 @@ template <class Weight> __device__ inline i64 first_beyond(i64 N, Weight weight,
             before = plus(before, {__shfl_sync(WHOLE_WARP, s.high, 31), __shfl_sync(WHOLE_WARP, s.low, 31)});
         }
     }
-    __syncthreads();  // the place is there
+    __syncthreads();  // the place is written
     return scratch.place;
 }
 
@@ -96,9 +96,9 @@ struct Row {
     __device__ double x(i64 v) const { return (double(logits[v]) - peak) / temperature; }
     __device__ bool keeps(double x, i64 v) const { return x > least || (x == least && v <= last); }
     __device__ Sum weight(i64 v) const {
-        double mine = x(v);
-        if (!keeps(mine, v)) return {0, 0};
-        return sum_of(exp(mine));
+        double x_v = x(v);
+        if (!keeps(x_v, v)) return {0, 0};
+        return sum_of(exp(x_v));
     }
 };
 
@@ -159,9 +159,9 @@ extern "C" __global__ void sampling_draw(
     i64 B, i64 V, double temperature, i64 top_k, double top_p, KeyArguments key_args) {
     __shared__ Scratch scratch;
     i64 b = blockIdx.x;
-    const REAL* mine = logits + b * V;
+    const REAL* own = logits + b * V;
     double peak = -double(INFINITE);
-    for (i64 v = threadIdx.x; v < V; v += blockDim.x) peak = larger(peak, double(mine[v]));
+    for (i64 v = threadIdx.x; v < V; v += blockDim.x) peak = larger(peak, double(own[v]));
     peak = block_max(peak, scratch.peak);
     if (!isfinite(peak)) {
         if (threadIdx.x == 0) ids[b] = -1, probability[b] = REAL(peak - peak);  // NaN
@@ -170,12 +170,12 @@ extern "C" __global__ void sampling_draw(
     if (temperature == 0) {
         i64 first = V;
         for (i64 v = threadIdx.x; v < V; v += blockDim.x)
-            if (double(mine[v]) == peak) first = min(first, v);
+            if (double(own[v]) == peak) first = min(first, v);
         first = -block_max(-first, scratch.places);
         if (threadIdx.x == 0) ids[b] = first, probability[b] = 1;
         return;
     }
-    Row row = {mine, V, peak, temperature, -746, V - 1};  // exp(-746) is 0
+    Row row = {own, V, peak, temperature, -746, V - 1};  // exp(-746) is 0
     if (top_k < V) cut(row, true, double(top_k) - 0.5, scratch);
     if (top_p < 1) cut(row, false, top_p * total_of(row, scratch) * (1 - 1e-12), scratch);
     double total = total_of(row, scratch), u = key_of(key_args).uniform(b);

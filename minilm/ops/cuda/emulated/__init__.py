@@ -76,7 +76,7 @@ def installed(order: str = "ascending", sanitizer: str = "none"):
 
 
 def _forget() -> None:
-    """Modules that hold the other CuPy are imported anew, and what is known of the device is asked anew."""
+    """Modules that hold the other CuPy are imported anew, and what was cached of the device is dropped."""
     from minilm import devices
 
     held = ("minilm.ops.cuda.columns", "minilm.ops.cuda.cublas", "minilm.ops.cuda.products", "minilm.gpu_trial")

@@ -51,8 +51,8 @@ def computed(function, inputs, options):
         if not any(isinstance(i, np.ndarray) and np.may_share_memory(i, part) for i in _flat(inputs) for part in fresh):
 
             def again():
-                found = function(*inputs, **options)
-                for part, numbers in zip(fresh, found if isinstance(found, (tuple, list)) else [found], strict=True):
+                results = function(*inputs, **options)
+                for part, numbers in zip(fresh, results if isinstance(results, (tuple, list)) else [results], strict=True):
                     part[...] = numbers
 
             for part in fresh:
@@ -108,8 +108,8 @@ def on_device(function):
         (out,) = out if isinstance(out, tuple) else (out,)  # as NumPy's own functions hand it over
         if not isinstance(out, ndarray):
             raise TypeError(f"Unsupported type {type(out)}: an output on the host")
-        found, memory = call(*arguments, **options)._memory, out._memory
-        perform(lambda: memory.__setitem__(..., found))
+        result, memory = call(*arguments, **options)._memory, out._memory
+        perform(lambda: memory.__setitem__(..., result))
         return out
 
     with_out.__name__ = function.__name__

@@ -58,23 +58,25 @@ def set_workspace(handle, address, size):
 
 
 @ctypes.CFUNCTYPE(_I, _P, _I, _I, _I, _I, _I, _P, _P, _I, _I, _P, _I, _I, _P, _P, _I, _I, _I, _I)
-def gemm_ex(handle, turn_a, turn_b, m, n, k, alpha, a, kind_a, lead_a, b, kind_b, lead_b, beta, c, kind_c, lead_c, compute, algo):
-    known = _handles.get(handle)
-    if known is None or known["stream"] != cuda.current().ptr or not known["workspace"]:
+def gemm_ex(
+    handle, transpose_a, transpose_b, m, n, k, alpha, a, kind_a, lead_a, b, kind_b, lead_b, beta, c, kind_c, lead_c, compute, algo
+):
+    state = _handles.get(handle)
+    if state is None or state["stream"] != cuda.current().ptr or not state["workspace"]:
         return NOT_INITIALISED  # cuBLAS would work on another stream, or allocate, which a capture does not allow
     if (kind_a, kind_c, compute) not in ALLOWED or kind_a != kind_b or algo != -1:
         return NOT_SUPPORTED
-    if min(m, n, k) < 1 or lead_a < (k if turn_a else m) or lead_b < (n if turn_b else k) or lead_c < m:
+    if min(m, n, k) < 1 or lead_a < (k if transpose_a else m) or lead_b < (n if transpose_b else k) or lead_c < m:
         return INVALID
     scalar = np.float64 if compute == C_64F else np.float32
     factor, kept = _at(alpha, 1, scalar)[0], _at(beta, 1, scalar)[0]  # read at the call
 
     def product():
-        left = _matrix(a, kind_a, *((k, m) if turn_a else (m, k)), lead_a, compute)
-        right = _matrix(b, kind_b, *((n, k) if turn_b else (k, n)), lead_b, compute)
+        left = _matrix(a, kind_a, *((k, m) if transpose_a else (m, k)), lead_a, compute)
+        right = _matrix(b, kind_b, *((n, k) if transpose_b else (k, n)), lead_b, compute)
         out = _at(c, lead_c * n, STORED[kind_c]).reshape(n, lead_c)[:, :m]
-        found = factor * ((left.T if turn_a else left) @ (right.T if turn_b else right)).T
-        out[...] = found + kept * out if kept else found
+        result = factor * ((left.T if transpose_a else left) @ (right.T if transpose_b else right)).T
+        out[...] = result + kept * out if kept else result
 
     arrays.perform(product)
     return OK

@@ -147,6 +147,6 @@ def _value(kernel: str, number: int, argument, letter: str):
         return (ctypes.c_char * size).from_buffer_copy(argument.tobytes())
     wanted = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
     if not isinstance(argument, np.generic) or str(argument.dtype) not in wanted:
-        came = argument.dtype if isinstance(argument, np.generic) else type(argument).__name__
-        raise TypeError(f"{kernel}: argument {number} must be of {wanted}, got {came}")
+        received = argument.dtype if isinstance(argument, np.generic) else type(argument).__name__
+        raise TypeError(f"{kernel}: argument {number} must be of {wanted}, got {received}")
     return (ctypes.c_char * argument.nbytes).from_buffer_copy(argument.tobytes())

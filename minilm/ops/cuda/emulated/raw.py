@@ -36,7 +36,7 @@ class Function:
 
     def __call__(self, grid, block, arguments, shared_mem=0):
         if shared_mem > self.max_dynamic_shared_size_bytes:
-            raise ValueError(f"{self.name}: {shared_mem} bytes of shared memory, {self.max_dynamic_shared_size_bytes} asked for")
+            raise ValueError(f"{self.name}: {shared_mem} bytes of shared memory, {self.max_dynamic_shared_size_bytes} requested")
         if self.enable_cooperative_groups:
             at_once = MULTIPROCESSORS * min(2048 // np.prod(block), WHOLE_SHARED // (shared_mem + 1024))  # 1 KiB is the system's
             if np.prod(grid) > at_once:

@@ -57,8 +57,8 @@ SHIM inline bool all_arrived(Fibre* last) {
         if (!named(lane)) continue;
         if (last->operation == TOGETHER) continue;
         int from = source(warp[lane]);
-        const std::uint64_t nobody = ~0ull;  // NaN: what a lane that takes no part would give
-        warp[lane].result = last->operation == BALLOT ? votes : named(from) ? warp[from].value : nobody;
+        const std::uint64_t no_value = ~0ull;  // NaN: what a lane that takes no part would give
+        warp[lane].result = last->operation == BALLOT ? votes : named(from) ? warp[from].value : no_value;
     }
     for (unsigned lane = 0; lane < lanes; ++lane)
         if (named(lane)) after(&warp[lane].arrived);
