@@ -45,8 +45,10 @@ ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 1
 FEW = ROWS // 2  # rows of the tile for what is left over
 CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
 WORTH = 2**18  # multiply-adds that are worth a thread
-SMALL = 2**17  # multiply-adds below which BLAS uses no thread but the caller's
-FEWEST = CHUNK  # rows of a that are worth packing all of W for: generation multiplies a few at a time
+SMALL = 2**17  # multiply-adds below which W is not packed as a whole
+BLAS_ROWS = 1  # rows that BLAS multiplies
+FEWEST = CHUNK  # nor for fewer rows of a than these
+SHALLOW = 32  # rows of b that are gone through at a time where they are read as they lie
 DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
@@ -161,24 +163,138 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     return signature, codegen
 
 
+def _emit_fetch(builder, address):
+    flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
+    builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
+
+
+@intrinsic
+def _transpose_block(typingctx, a, row, k, b, at, column, ahead):
+    """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
+
+    The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
+    of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
+    """
+    signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        a_value, row, k, b_value, at, column, ahead = arguments
+        A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
+        single = signature.args[0].dtype == types.float32
+        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
+        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
+        vector = ir.VectorType(real, lanes)
+
+        def places(array, first, start):
+            step = builder.extract_value(array.strides, 0)
+            begin = builder.add(builder.ptrtoint(array.data, index), builder.mul(start, index(size)))
+            rows = (builder.mul(builder.add(first, index(i)), step) for i in range(lanes))
+            return [builder.inttoptr(builder.add(begin, offset), vector.as_pointer()) for offset in rows]
+
+        block, further = [], builder.mul(ahead, builder.extract_value(A.strides, 0))
+        for place in places(A, row, k):
+            block.append(builder.load(place))
+            block[-1].align = size
+            _emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
+        d = 1
+        while d < lanes:
+            low = ir.Constant(ir.VectorType(lane, lanes), [i if not i & d else lanes + i - d for i in range(lanes)])
+            high = ir.Constant(ir.VectorType(lane, lanes), [i + d if not i & d else lanes + i for i in range(lanes)])
+            for i in range(lanes):
+                if not i & d:
+                    pair = block[i], block[i + d]
+                    block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
+            d *= 2
+        for number, place in zip(block, places(P, at, column), strict=True):
+            builder.store(number, place).align = size
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _fetch(typingctx, a, row, column):
+    """Tell the processor that a[row, column] will be read soon; there may be no such place."""
+    signature = types.void(a, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        A = make_array(signature.args[0])(context, builder, arguments[0])
+        index, size = ir.IntType(64), 4 if signature.args[0].dtype == types.float32 else 8
+        offset = builder.mul(arguments[1], builder.extract_value(A.strides, 0))
+        offset = builder.add(offset, builder.mul(arguments[2], index(size)))
+        _emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @jit
 def multiply(first, last, a, panels, c, add):
     """c[first:last] = a[first:last] @ B, or += with `add`, where `panels` is B (K, N) packed; a (., K), c (., N)."""
-    width, N = panels.shape[2], c.shape[1]
-    edge = np.empty((ROWS, width), c.dtype)  # the last panel may be wider than what is left of c
+    width = panels.shape[2]
+    edge = np.empty((ROWS, width), c.dtype)
     for p in range(len(panels)):
-        column = p * width
-        for row in range(first, last, ROWS):
-            count = min(ROWS, last - row)
+        _multiply_panel(a[first:last], panels[p], edge, c[first:last], p * width, add)
+
+
+@jit
+def _multiply_panel(a, panel, edge, c, column, add):
+    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c."""
+    width, N = panel.shape[1], c.shape[1]
+    for row in range(0, len(a), ROWS):
+        count = min(ROWS, len(a) - row)
+        if column + width > N:
+            edge[:count, : N - column] = c[row : row + count, column:]
+            _tile(ROWS, 0, a[row : row + count], 0, count, panel, edge, 0, add)
+            c[row : row + count, column:] = edge[:count, : N - column]
+        elif count > FEW:
+            _tile(ROWS, 0, a, row, count, panel, c, column, add)
+        else:
+            _tile(FEW, 0, a, row, count, panel, c, column, add)
+
+
+@jit
+def _multiply_transposed_strips(start, stop, a, W, c):
+    # strips [start, stop) of a panel's columns of c (M, N) = a (M, K) Wᵀ, W (N, K): some rows of the panel at a time are packed
+    # where they stay in the nearest cache, and multiplied at once by all rows of a
+    K, N = a.shape[1], len(W)
+    width, lanes = (WIDTH32, WIDTH32 // 2) if a.itemsize == 4 else (WIDTH64, WIDTH64 // 2)
+    panel = np.zeros((DEPTH, width), a.dtype)
+    edge = np.zeros((ROWS, width), a.dtype)
+    for column in range(start * width, min(N, stop * width), width):
+        columns = min(width, N - column)
+        for first in range(0, K, DEPTH):
+            depth = min(DEPTH, K - first)
+            whole, filled = depth - depth % lanes, columns - columns % lanes
+            for j in range(0, filled, lanes):
+                for k in range(0, whole, lanes):
+                    _transpose_block(W, column + j, first + k, panel, k, j, width)
+            for j in range(columns):
+                for k in range(whole if j < filled else 0, depth):
+                    panel[k, j] = W[column + j, first + k]
+            _multiply_panel(a[:, first : first + depth], panel[:depth], edge, c, column, first > 0)
+
+
+@jit
+def _multiply_strips(start, stop, a, W, c):
+    # the same for W (K, N), whose rows are a panel's rows as they lie: few of them at a time, in the order of the memory
+    K, N = a.shape[1], c.shape[1]
+    width, lanes = (WIDTH32, WIDTH32 // 2) if a.itemsize == 4 else (WIDTH64, WIDTH64 // 2)
+    panel = np.zeros((SHALLOW, width), a.dtype)
+    edge = np.zeros((ROWS, width), a.dtype)
+    for first in range(0, K, SHALLOW):
+        depth = min(SHALLOW, K - first)
+        part, add = a[:, first : first + depth], first > 0
+        for column in range(start * width, min(N, stop * width), width):
+            for k in range(first, first + depth):
+                _fetch(W, k, column + 2 * width)
+                _fetch(W, k, column + 2 * width + lanes)
             if column + width > N:
-                edge[:count, : N - column] = c[row : row + count, column:]
-                part = a[row : row + count]
-                _tile(ROWS, 0, part, 0, count, panels[p], edge, 0, add)
-                c[row : row + count, column:] = edge[:count, : N - column]
-            elif count > FEW:
-                _tile(ROWS, 0, a, row, count, panels[p], c, column, add)
+                panel[:depth, : N - column] = W[first : first + depth, column:]
+                _multiply_panel(part, panel[:depth], edge, c, column, add)
             else:
-                _tile(FEW, 0, a, row, count, panels[p], c, column, add)
+                _multiply_panel(part, W[first : first + depth, column : column + width], edge, c, column, add)
 
 
 @jit
@@ -275,23 +391,29 @@ def packed(Ws, transposed: bool) -> tuple:
 def product(a, W, out, *, transposed: bool) -> None:
     """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
 
-    BLAS takes products of few rows, and the small ones, which it computes in the caller's thread. Not the others: its idle
-    threads keep their cores busy for tens of milliseconds after each, and the kernels that come next run at half their speed
-    (measured: a training step of a character LSTM took 26 ms so, and takes 14).
+    Not by BLAS: its idle threads keep their cores busy for tens of milliseconds after each product, and the kernels that come
+    next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
+    on its threads, on the processor, and on how many rows there are. One row alone is for BLAS, which reads W once and at the
+    memory's speed, as in generation: its sums have another order, and `minilm info` says so.
     """
-    if len(a) < FEWEST or len(a) * W.size < SMALL:
+    rows = len(a)
+    if rows <= BLAS_ROWS or not W.size:
         np.matmul(a, W.T if transposed else W, out=out)
+        return
+    if rows < FEWEST or rows * W.size < SMALL:  # not worth packing all of W for
+        kernel = _multiply_transposed_strips if transposed else _multiply_strips
+        strips = -(-out.shape[1] // width_of(W.dtype))
+        devices.parallel(kernel, strips, a, W, out, grain=max(1, WORTH * strips // (max(rows, FEW) * W.size)))
         return
     with scratch():
         (panels,) = packed([W], transposed)
-        chunks = -(-len(a) // CHUNK)
-        devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
+        devices.parallel(_multiply_chunks, -(-rows // CHUNK), a, panels, out, grain=max(1, WORTH // (CHUNK * W.size)))
 
 
 def transposed_product(a, b, out) -> None:
-    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads; small products as in `product`."""
-    if a.shape[1] * b.size < SMALL or len(a) == 0:
-        np.matmul(a.T, b, out=out)
+    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
+    if len(a) == 0:
+        out[...] = 0
         return
     strips = -(-a.shape[1] // (2 * ROWS))
     devices.parallel(_multiply_transposed, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))

@@ -174,11 +174,7 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
     path, contents = os.path.join(folder, CONFIG), _contents(folder)
-    config = json_object(path, contents[CONFIG])
-    kinds = {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}
-    for key, kind in kinds.items():
-        if not isinstance(config.get(key), kind):
-            raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
+    config = config_of(folder, contents[CONFIG])
     try:
         recipe = registry.load(config["recipe"])(**config["options"])
         recipe.facts = config["facts"]
@@ -195,6 +191,16 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     load_weights(recipe.model, contents[WEIGHTS])
     recipe.model.to(device)
     return recipe
+
+
+def config_of(folder: str, content: bytes) -> dict:
+    """What config.json holds; ValueError, naming it, where it is no recipe's."""
+    path = os.path.join(folder, CONFIG)
+    config = json_object(path, content)
+    for key, kind in {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}.items():
+        if not isinstance(config.get(key), kind):
+            raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
+    return config
 
 
 def _contents(folder: str) -> dict[str, Any]:

@@ -6,18 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilm
-from minilm import devices
+from minilm import devices, ops
 from minilm.ops import tile
 
 DTYPES = (np.float32, np.float64)
 SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 129, 150])
 
 
-@pytest.fixture(autouse=True)
-def no_blas(monkeypatch):
-    """Small products too go through the tile."""
-    monkeypatch.setattr(tile, "SMALL", 0)
-    monkeypatch.setattr(tile, "FEWEST", 0)
+@pytest.fixture(autouse=True, params=[0, tile.SMALL])
+def small(monkeypatch, request):
+    """BLAS is never asked. Few rows go through the kernels that pack all of W, or through those that do not."""
+    monkeypatch.setattr(tile, "BLAS_ROWS", 0)
+    monkeypatch.setattr(tile, "SMALL", request.param)
+    if not request.param:
+        monkeypatch.setattr(tile, "FEWEST", 2)
 
 
 def numbers(*shape, dtype, seed=0):
@@ -97,3 +99,39 @@ def test_multiply_adds_to_what_is_there():
     wanted[:2], wanted[4:] = c[:2], c[4:]  # rows outside [first, last) stay
     tile.multiply(2, 4, a, tile.packed([W], False)[0], c, True)
     assert np.allclose(c, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, K", [(50, 300), (100, 33), (7, 5), (1, 1), (64, 128)])
+def test_bits_of_a_row_are_its_own(N, K, dtype, transposed, monkeypatch):
+    """Whatever rows stand beside it, whatever threads there are, and whatever BLAS: none is asked."""
+    monkeypatch.setattr(np, "matmul", None)
+    a, W = numbers(200, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype, seed=1)
+    whole = np.empty((200, N), dtype)
+    tile.product(a, W, whole, transposed=transposed)
+    for threads in (1, 3):
+        devices.set_threads(threads)
+        for first, rows in ((0, 1), (0, 2), (5, 3), (1, 8), (0, 9), (100, 31), (7, 63), (7, 64), (70, 130)):
+            out = np.empty((rows, N), dtype)
+            tile.product(a[first : first + rows], W, out, transposed=transposed)
+            assert np.array_equal(out, whole[first : first + rows]), (threads, first, rows)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_cells_and_affine_maps_ask_no_blas(cell, monkeypatch):
+    """So a run that is gone on with on another number of cores, or with another BLAS, has the same bits."""
+    op = getattr(ops, cell)
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
+    B, D, H = 5, 7, 9
+    x, h = numbers(B, D, dtype=np.float32), numbers(B, H, dtype=np.float32, seed=2)
+    weights = [numbers(gates * H, D, dtype=np.float32, seed=3), numbers(gates * H, H, dtype=np.float32, seed=4)]
+    weights += [numbers(gates * H, dtype=np.float32, seed=5)] * 2
+    states = (h, h) if cell == "lstm" else (h,)
+    monkeypatch.setattr(np, "matmul", None)
+    y, saved = op.cell_forward(x, *states, *weights)
+    op.cell_backward(y, saved)
+    for rows in (2, 5, 70):
+        x = numbers(rows, D, dtype=np.float32)
+        y, saved = ops.linear.forward(x, weights[0], weights[2])
+        ops.linear.backward(y, saved)

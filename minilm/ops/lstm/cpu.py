@@ -129,9 +129,11 @@ def backward(dy, saved):
 def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     h, c = empty(h0.shape, x.dtype), empty(h0.shape, x.dtype)  # (B, H)
     gates = empty((len(x), len(W_hh)), x.dtype)  # (B, 4H)
-    np.matmul(x, W_ih.T, out=gates)
+    product(x, W_ih, gates, transposed=True)
     with scratch():
-        gates += np.matmul(h0, W_hh.T, out=empty(gates.shape, x.dtype))  # (B, 4H)
+        by_state = empty(gates.shape, x.dtype)  # (B, 4H)
+        product(h0, W_hh, by_state, transposed=True)
+        gates += by_state
         bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (4H,)
         _cell(gates, bias, c0, c, h)
     return CellOutput(h, c), CellSaved(x, h0, c0, c, gates, W_ih, W_hh)
@@ -145,6 +147,6 @@ def cell_backward(dy, saved):
         zeros = cotangent(None, h0.shape, x.dtype)  # (B, H)
         da = empty(gates.shape, x.dtype)  # (B, 4H)
         _cell_backward(zeros, dh, dc, gates, c0, c, da)
-        np.matmul(da, W_hh, out=dh)
+        product(da, W_hh, dh, transposed=False)
         gradients.fill(da, h0)
     return gradients.dx, dh, dc, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh
