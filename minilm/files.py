@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import errno
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import warnings
 
 from minilm.mistaken import mistaken_for
 
+DEPTH = 64  # of nested lists and objects in a file of settings
 UNPACKED = 100  # times; a file of zeros, or one made to fill the memory, packs to a thousandth
 
 
@@ -55,6 +57,45 @@ def private_folder() -> str:
 def _remove_folder(path: str, process: int) -> None:
     if os.getpid() == process:  # a forked child leaves the folder to its parent
         shutil.rmtree(path, ignore_errors=True)
+
+
+def own_cache_folder(name: str) -> tuple[str, str | None]:
+    """A folder of the cache for what is run: compiled code. It is made, it belongs to this user, and nobody else may write to it.
+
+    Returns
+    -------
+    path : str
+        Where no such folder can be had, a `private_folder`.
+    reason : str or None
+        Why it is one.
+    """
+    path = cache_folder(name)
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+        if not is_own(os.stat(path)):
+            os.chmod(path, 0o700)  # which only the owner may do
+        with tempfile.TemporaryFile(dir=path):
+            return path, None
+    except OSError as error:
+        return private_folder(), f"{path} cannot be used ({error.strerror or error})"
+
+
+def is_own(status: os.stat_result) -> bool:
+    """Whether a file or folder belongs to this user and nobody else may write to it."""
+    return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
+
+
+class Hashed:
+    """A file that is being written, and the sha256 of what was."""
+
+    def __init__(self, file):
+        self.file, self.digest, self.bytes = file, hashlib.sha256(), 0
+
+    def write(self, data) -> None:
+        """Write, and take the bytes into `digest` and their number into `bytes`."""
+        self.file.write(data)
+        self.digest.update(data)
+        self.bytes += memoryview(data).nbytes
 
 
 @contextlib.contextmanager
@@ -208,11 +249,22 @@ def read_json(path) -> dict:
 
 
 def json_object(path, content: bytes) -> dict:
-    """The JSON object that the content of a file is; ValueError naming the file if it is not one."""
+    """The JSON object that the content of a file is; ValueError naming the file if it is not one, or nested too deeply."""
     try:
-        value = json.loads(content.decode("utf-8"))
+        value = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({mistaken_for(content) or error})") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def shallow(value):
+    """A value of JSON or TOML as it is; ValueError where it is nested deeper than what walks through it later can follow."""
+    level = [value]
+    for _ in range(DEPTH):
+        inside = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, (dict, list)))
+        level = list(itertools.chain.from_iterable(inside))
+        if not level:
+            return value
+    raise ValueError(f"nested more than {DEPTH} deep")

@@ -77,7 +77,7 @@ def _run(argv: list[str]) -> int:
     except BrokenPipeError:  # `minilm corpus list | head -1`
         streams.discard(sys.stdout)
         return BROKEN_PIPE
-    except (ValueError, TypeError, OSError, MemoryError, ArithmeticError) as error:
+    except (ValueError, TypeError, OSError, MemoryError, ArithmeticError, RecursionError) as error:
         if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
             raise
         print(f"minilm: {one_line(error)}", file=sys.stderr)

@@ -108,11 +108,12 @@ def _blas() -> dict:
         built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     except (TypeError, KeyError):  # a NumPy built in an unusual way
         return {"name": "unknown"}
-    return {
+    entries = {
         key: str(built[entry])
         for key, entry in (("name", "name"), ("version", "version"), ("configuration", "openblas configuration"))
         if built.get(entry)
     }
+    return entries | {"multiplies": "one row by a matrix; the last bits then depend on it and its threads, all others on neither"}
 
 
 def _implementations() -> dict:

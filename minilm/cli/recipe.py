@@ -37,7 +37,11 @@ def add_parser(subparsers) -> None:
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--steps", type=int, metavar="N")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/NAME-N without it")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out, with its settings and data")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out, with its settings and data, bit for bit on such a processor and BLAS",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
     add_device(parser)

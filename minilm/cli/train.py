@@ -52,7 +52,11 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="of the first weights, dropout and the order of the text (0)")
     parser.add_argument("--device", metavar="cpu|cuda")
     parser.add_argument("--errors", metavar="strict|replace|ignore", help="what invalid UTF-8 becomes (strict)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the run in --out: bit for bit on such a processor and BLAS (minilm info)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--keys", action="store_true", help="print the settings that this command would use, and end")

@@ -19,7 +19,6 @@ import pickle
 import shutil
 import stat
 import sys
-import tempfile
 import time
 import types
 import warnings
@@ -101,22 +100,10 @@ def folder() -> str:
 
     The temporary one is taken where the other cannot be written to, or belongs to another user.
     """
-    path = files.cache_folder("jit")
-    try:
-        os.makedirs(path, mode=0o700, exist_ok=True)
-        if not _is_private(os.stat(path)):
-            os.chmod(path, 0o700)  # which only the owner may do
-        with tempfile.TemporaryFile(dir=path):
-            pass
-    except OSError as error:
-        warn_once(f"compiled kernels are not kept, since {path} cannot be used ({error.strerror or error})")
-        path = files.private_folder()
+    path, reason = files.own_cache_folder("jit")
+    if reason is not None:
+        warn_once(f"compiled kernels are not kept, since {reason}")
     return path
-
-
-def _is_private(status: os.stat_result) -> bool:
-    """Whether a file or folder belongs to this user and nobody else may write to it."""
-    return not hasattr(os, "geteuid") or (status.st_uid == os.geteuid() and not status.st_mode & 0o022)
 
 
 def read(path: str):
@@ -129,7 +116,7 @@ def read(path: str):
         return warn_once(f"{path} cannot be read and is compiled anew ({error.strerror})")
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
-        if not (stat.S_ISREG(status.st_mode) and _is_private(status)):
+        if not (stat.S_ISREG(status.st_mode) and files.is_own(status)):
             return warn_once(f"{path} is not this user's own file: it is not read, and the kernel is compiled anew")
         content = file.read()
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
 
 from minilm.data.texts import Text, text
-from minilm.files import cache_folder, written_whole
+from minilm.files import Hashed, cache_folder, written_whole
 from minilm.tokenizers import Tokenizer
 from minilm.typing import PathLike
 
 IN_MEMORY_BYTES = 1 << 26  # texts up to this size leave no file behind
 HEADER_BYTES = 128
 NPY = b"\x93NUMPY"  # how a .npy file begins
-FORMAT_VERSION = 1  # part of a file's name: raise it when the same text would be encoded otherwise
+FORMAT_VERSION = 2  # part of a file's name: raise it when the same text would be encoded otherwise
 
 
 def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | None = None, errors: str = "strict") -> np.ndarray:
@@ -50,8 +51,8 @@ def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | Non
     Notes
     -----
     The text is read and encoded piece by piece. A token file is an ordinary .npy file (``np.load(path, mmap_mode="r")``),
-    little-endian; its name holds a fingerprint of the text's content, the range and the tokenizer, so that a file of another
-    text is never taken for this one.
+    little-endian, and behind it a checksum of 32 bytes; a file that does not fit it is made anew, with a warning. Its name holds
+    a fingerprint of the text's content, the range and the tokenizer, so that a file of another text is never taken for this one.
     """
     source = source if isinstance(source, Text) else text(source, errors)
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<i4")
@@ -64,14 +65,36 @@ def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | Non
     folder = cache_folder("tokens") if folder is None else os.fspath(folder)
     digest = hashlib.sha256(f"{FORMAT_VERSION}\0{source.fingerprint()}\0{tokenizer.to_json()}".encode()).hexdigest()
     path = os.path.join(folder, f"{os.path.splitext(os.path.basename(source.path))[0]}-{digest[:16]}.npy")
-    if not os.path.exists(path):
+    whole = os.path.isfile(path) and _is_whole(path)
+    if not whole and os.path.lexists(path):
+        warnings.warn(f"{path} is damaged, and is made anew", RuntimeWarning, stacklevel=2)
+    if not whole:
         os.makedirs(folder, exist_ok=True)
         with written_whole(path) as file:
             file.write(bytes(HEADER_BYTES))
-            count = _write(file, source, tokenizer, dtype)
+            hashed = Hashed(file)
+            header = _header(dtype, _write(hashed, source, tokenizer, dtype))
+            hashed.digest.update(header)
+            file.write(hashed.digest.digest())
             file.seek(0)
-            file.write(_header(dtype, count))
+            file.write(header)
     return load_tokens(path)
+
+
+def _is_whole(path: str) -> bool:
+    """Whether the checksum at the file's end is that of the ids and the header before it.
+
+    All of it is read: the text itself was, for the file's name, and is the larger of the two.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        left = os.fstat(file.fileno()).st_size - HEADER_BYTES - digest.digest_size
+        header = file.read(HEADER_BYTES)
+        while left > 0 and (chunk := file.read(min(left, 1 << 20))):
+            digest.update(chunk)
+            left -= len(chunk)
+        digest.update(header)
+        return file.read() == digest.digest()
 
 
 def load_tokens(path: PathLike) -> np.ndarray:

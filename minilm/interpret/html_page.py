@@ -22,6 +22,8 @@ from minilm.typing import PathLike
 
 __all__ = ["page", "write_page"]
 
+# Characters that turn the direction of the text around them: what is read would not be what is there.
+DIRECTIONS = {code: f"[U+{code:04X}]" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 MOST_UNITS = 512  # of a layer: more rows than a map has pixels
 SECTIONS = (
     ("surprisal", "Surprisal"),
@@ -38,14 +40,14 @@ def page(explanation: Explanation) -> str:
     """The HTML of an explanation."""
     resources = importlib.resources.files("minilm.interpret")
     style, script, body = (resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
-    title = " ".join(explanation.text.split())
+    title = _shown(" ".join(explanation.text.split()))
     title = title if len(title) <= 60 else f"{title[:59]}…"
     links = "".join(f'<a href="#{name}">{label}</a>' for name, label in SECTIONS)
     values = {
         "title": html.escape(f"minilm explain: {title}"),
         "style": style,
         "script": script,
-        "model": html.escape(explanation.model),
+        "model": html.escape(_shown(explanation.model)),
         "links": links,
         "data": _inside_script(_data(explanation)),
     }
@@ -59,6 +61,11 @@ def write_page(explanation: Explanation, path: PathLike) -> None:
         file.write(text.encode("utf-8", "replace"))
 
 
+def _shown(text: str) -> str:
+    """A text whose characters of direction are seen, and turn nothing around."""
+    return text.translate(DIRECTIONS)
+
+
 def _inside_script(data: dict) -> str:
     text = json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
@@ -68,11 +75,11 @@ def _data(explanation: Explanation) -> dict:
     """What the script reads. Maps are bytes in base64, each with the numbers that 0 and 255 stand for."""
     surprisal, near = explanation.surprisal, explanation.neighbours
     return {
-        "text": explanation.text,
+        "text": _shown(explanation.text),
         "causal": explanation.causal,
         "ids": explanation.ids.tolist(),
-        "tokens": explanation.tokens,
-        "spellings": {str(id): text for id, text in explanation.spellings.items()},
+        "tokens": [_shown(token) for token in explanation.tokens],
+        "spellings": {str(id): _shown(text) for id, text in explanation.spellings.items()},
         "surprisal": {
             **_plain(surprisal._asdict()),
             "total": _plain(surprisal.total),

@@ -146,15 +146,15 @@ class BahdanauAttention(Alignment):
     def attend(
         self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
     ) -> tuple[Array | Output, Any]:
-        q, asked = self.query.forward(query)  # (B, T, A)
+        q, queried = self.query.forward(query)  # (B, T, A)
         y, saved = additive_attention.forward(q, keys, self.v.value, memory, key_mask=key_mask)
-        return Output(y, saved.weights) if return_weights else y, (asked, saved)
+        return Output(y, saved.weights) if return_weights else y, (queried, saved)
 
     def attend_backward(self, dcontext: Array, saved: Any) -> tuple[Array, Array, Array]:
-        asked, attended = saved
+        queried, attended = saved
         dq, dkeys, dv, dmemory = additive_attention.backward(dcontext, attended)
         self.v.accumulate(dv)
-        return self.query.backward(dq, asked), dkeys, dmemory
+        return self.query.backward(dq, queried), dkeys, dmemory
 
     def settings(self) -> str:
         return f"{self.query_dim}, {self.memory_dim}, {self.query.out_features}"

@@ -40,7 +40,7 @@ class Saved(NamedTuple):
     drops: list  # what dropout saved, for each layer's input; None where there was none
     weight_drops: list  # what dropout saved of each run's W_hh, or None
     shape: tuple[int, int, int]  # of y in time order, (T, B, directions * H)
-    given: bool  # whether a state came in, whose gradient is wanted
+    with_state: bool  # whether a state came in, whose gradient is wanted
 
 
 Outputs = TypeVar("Outputs", bound=tuple)  # what a kind of layer returns
@@ -136,11 +136,11 @@ class Recurrent(Layer, Generic[Outputs]):
             zeros.fill(0)
             return [zeros] * len(names)
         parts = [state] if checks.is_array(state) else state
-        wanted = "an array h" if len(names) == 1 else "a tuple (h, c)"
+        expected = "an array h" if len(names) == 1 else "a tuple (h, c)"
         if not isinstance(parts, (tuple, list)) or not all(map(checks.is_array, parts)):
-            raise TypeError(f"state must be {wanted}, got {checks.describe(state)}")
+            raise TypeError(f"state must be {expected}, got {checks.describe(state)}")
         if len(parts) != len(names):
-            raise ValueError(f"state must be {wanted}, got {len(parts)} arrays")
+            raise ValueError(f"state must be {expected}, got {len(parts)} arrays")
         letters = "(num_layers * directions, B, H)"
         return [
             checks.floating(f"state {name[0]}", part, shape, self.dtype, letters) for name, part in zip(names, parts, strict=True)
@@ -224,13 +224,14 @@ class Recurrent(Layer, Generic[Outputs]):
         for name, part in zip(names, dfinals, strict=True):
             if part is not None:
                 checks.floating(f"d{name}", part, shape, self.dtype)
-        dstates = [empty(shape, self.dtype, like=saved.runs[0].x) for _ in names] if saved.given else None
+        dstates = [empty(shape, self.dtype, like=saved.runs[0].x) for _ in names] if saved.with_state else None
         for layer in reversed(range(self.num_layers)):
             total = None
             for direction, suffix in enumerate(self._suffixes(layer)):
                 row = layer * self.directions + direction
-                mine = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
-                dx, *rest = self._op.backward((mine, *(None if part is None else part[row] for part in dfinals)), saved.runs[row])
+                half_dy = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
+                finals = (None if part is None else part[row] for part in dfinals)
+                dx, *rest = self._op.backward((half_dy, *finals), saved.runs[row])
                 for i in range(len(names)):
                     if dstates is not None:
                         dstates[i][row] = rest[i]

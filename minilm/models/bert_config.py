@@ -54,7 +54,7 @@ class BERTConfig(Config):
     num_hidden_layers: int = size(12)
     num_attention_heads: int = size(12)
     intermediate_size: int | None = size(None)
-    hidden_act: str = choice("gelu", *ACTIVATIONS, ours=True)  # the op's name is read and written
+    hidden_act: str = choice("gelu", *ACTIVATIONS, minilm_only=True)  # the op's name is read and written
     hidden_dropout_prob: float = rate(0.1)
     attention_probs_dropout_prob: float = rate(0.1)
     max_position_embeddings: int = size(512)
@@ -64,7 +64,7 @@ class BERTConfig(Config):
     pad_token_id: int | None = setting(0, lambda name, value: None)  # see check
     num_labels: int = size(2)
     classifier_dropout: float | None = rate(None)
-    recompute: bool = flag(False, ours=True)
+    recompute: bool = flag(False, minilm_only=True)
     tie_word_embeddings: bool = flag(True)
 
     def check(self) -> None:

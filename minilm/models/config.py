@@ -21,7 +21,7 @@ NO_DEFAULT = dataclasses.MISSING
 NO_LIMIT = 2**31
 
 
-def setting(default: Any, check: Callable[[str, Any], Any], *, ours: bool = False) -> Any:
+def setting(default: Any, check: Callable[[str, Any], Any], *, minilm_only: bool = False) -> Any:
     """A field of a `Config`.
 
     Parameters
@@ -30,10 +30,10 @@ def setting(default: Any, check: Callable[[str, Any], Any], *, ours: bool = Fals
         None lets the setting be None too.
     check : callable
         ``check(name, value)`` raises ValueError or TypeError.
-    ours : bool
+    minilm_only : bool
         Whether Hugging Face's configuration of such a model has no field of this name.
     """
-    return dataclasses.field(default=default, metadata={"check": check, "ours": ours})
+    return dataclasses.field(default=default, metadata={"check": check, "minilm_only": minilm_only})
 
 
 def size(default: Any = NO_DEFAULT, *, below: int = NO_LIMIT, **options: Any) -> Any:
@@ -83,7 +83,7 @@ class Config:
     @classmethod
     def hugging_face_names(cls) -> tuple[str, ...]:
         """The names of those settings that Hugging Face's configuration of such a model has too."""
-        return tuple(field.name for field in dataclasses.fields(cls) if not field.metadata["ours"])
+        return tuple(field.name for field in dataclasses.fields(cls) if not field.metadata["minilm_only"])
 
     def to_dict(self) -> dict[str, Any]:
         """What config.json holds."""

@@ -69,16 +69,16 @@ class GPTConfig(Config):
     n_layer: int = size(12)
     n_head: int = size(12)
     n_inner: int | None = size(None)
-    activation_function: str = choice("gelu_new", *ACTIVATIONS, ours=True)  # openai-gpt has another name for it
+    activation_function: str = choice("gelu_new", *ACTIVATIONS, minilm_only=True)  # openai-gpt has another name for it
     resid_pdrop: float = rate(0.1)
     embd_pdrop: float = rate(0.1)
     attn_pdrop: float = rate(0.1)
     layer_norm_epsilon: float = number(1e-5, 0, 1)
     initializer_range: float = number(0.02, 0, 100, low_open=True)
-    norm_first: bool = flag(True, ours=True)
-    scaled_residual: bool = flag(True, ours=True)
-    band: int | None = size(None, ours=True)
-    recompute: bool = flag(False, ours=True)
+    norm_first: bool = flag(True, minilm_only=True)
+    scaled_residual: bool = flag(True, minilm_only=True)
+    band: int | None = size(None, minilm_only=True)
+    recompute: bool = flag(False, minilm_only=True)
     tie_word_embeddings: bool = flag(True)
 
     def check(self) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.linear.cpu import column_sums
+from minilm.ops.product import WORTH, packed, product, transposed_product
 from minilm.ops.recurrence import active
-from minilm.ops.tile import WORTH, packed, product, transposed_product
 from minilm.ops.workspace import empty, scratch
 
 

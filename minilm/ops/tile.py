@@ -1,4 +1,6 @@
-"""How a matrix product reaches the processor's peak, and the product that the recurrent kernels use.
+"""How a matrix product reaches the processor's peak: the register tile, and products by packed panels.
+
+`minilm.ops.product` makes whole products of it.
 
 A processor multiplies and adds a vector of W numbers at once, twice a cycle, but loads barely more than that. So a product must
 use every loaded number several times while it sits in a register. The tile does: R rows by two vectors of sums stay in
@@ -35,19 +37,12 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
-from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import target
-from minilm.ops.workspace import empty, scratch
 
 VECTOR = target.vector_bytes()
 ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
 FEW = ROWS // 2  # rows of the tile for what is left over
-CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
-WORTH = 2**18  # multiply-adds that are worth a thread
-SMALL = 2**17  # multiply-adds below which BLAS uses no thread but the caller's
-FEWEST = CHUNK  # rows of a that are worth packing all of W for: generation multiplies a few at a time
-DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
 
@@ -119,7 +114,7 @@ def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, co
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, rows, transposed, a, first, count, b, c, column, add):
+def multiply_tile(typingctx, rows, transposed, a, first, count, b, c, column, add):
     """c[first + r, column : column + 2W] = a[first + r] @ b for r < count <= rows; a (., K), b (K, 2W), c (., N).
 
     With `transposed`, a is (K, .) and a[:, first + r] takes part. With `add` the product is added to what c holds. The rows from
@@ -161,137 +156,92 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     return signature, codegen
 
 
+def _emit_fetch(builder, address):
+    flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
+    fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
+    builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
+
+
+@intrinsic
+def transpose_block(typingctx, a, row, k, b, at, column, ahead):
+    """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
+
+    The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
+    of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
+    """
+    signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        a_value, row, k, b_value, at, column, ahead = arguments
+        A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
+        single = signature.args[0].dtype == types.float32
+        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
+        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
+        vector = ir.VectorType(real, lanes)
+
+        def places(array, first, start):
+            step = builder.extract_value(array.strides, 0)
+            begin = builder.add(builder.ptrtoint(array.data, index), builder.mul(start, index(size)))
+            rows = (builder.mul(builder.add(first, index(i)), step) for i in range(lanes))
+            return [builder.inttoptr(builder.add(begin, offset), vector.as_pointer()) for offset in rows]
+
+        block, further = [], builder.mul(ahead, builder.extract_value(A.strides, 0))
+        for place in places(A, row, k):
+            block.append(builder.load(place))
+            block[-1].align = size
+            _emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
+        d = 1
+        while d < lanes:
+            low = ir.Constant(ir.VectorType(lane, lanes), [i if not i & d else lanes + i - d for i in range(lanes)])
+            high = ir.Constant(ir.VectorType(lane, lanes), [i + d if not i & d else lanes + i for i in range(lanes)])
+            for i in range(lanes):
+                if not i & d:
+                    pair = block[i], block[i + d]
+                    block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
+            d *= 2
+        for number, place in zip(block, places(P, at, column), strict=True):
+            builder.store(number, place).align = size
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def fetch(typingctx, a, row, column):
+    """Tell the processor that a[row, column] will be read soon; there may be no such place."""
+    signature = types.void(a, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        A = make_array(signature.args[0])(context, builder, arguments[0])
+        index, size = ir.IntType(64), 4 if signature.args[0].dtype == types.float32 else 8
+        offset = builder.mul(arguments[1], builder.extract_value(A.strides, 0))
+        offset = builder.add(offset, builder.mul(arguments[2], index(size)))
+        _emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
 @jit
 def multiply(first, last, a, panels, c, add):
     """c[first:last] = a[first:last] @ B, or += with `add`, where `panels` is B (K, N) packed; a (., K), c (., N)."""
-    width, N = panels.shape[2], c.shape[1]
-    edge = np.empty((ROWS, width), c.dtype)  # the last panel may be wider than what is left of c
+    width = panels.shape[2]
+    edge = np.empty((ROWS, width), c.dtype)
     for p in range(len(panels)):
-        column = p * width
-        for row in range(first, last, ROWS):
-            count = min(ROWS, last - row)
-            if column + width > N:
-                edge[:count, : N - column] = c[row : row + count, column:]
-                part = a[row : row + count]
-                _tile(ROWS, 0, part, 0, count, panels[p], edge, 0, add)
-                c[row : row + count, column:] = edge[:count, : N - column]
-            elif count > FEW:
-                _tile(ROWS, 0, a, row, count, panels[p], c, column, add)
-            else:
-                _tile(FEW, 0, a, row, count, panels[p], c, column, add)
+        multiply_panel(a[first:last], panels[p], edge, c[first:last], p * width, add)
 
 
 @jit
-def _multiply_chunks(start, stop, a, panels, c):
-    # chunks [start, stop) of CHUNK rows: they stay in the cache while all panels pass by
-    for chunk in range(start, stop):
-        multiply(chunk * CHUNK, min(len(a), (chunk + 1) * CHUNK), a, panels, c, False)
-
-
-@jit
-def _multiply_transposed(start, stop, a, b, c):
-    # strips [start, stop) of two tiles' rows of c (M, N) = aᵀ b; a (K, M), b (K, N), DEPTH rows of both at a time
-    (K, M), N = a.shape, b.shape[1]
-    strip = np.empty((DEPTH, 2 * ROWS), a.dtype)  # a's numbers lie M apart, often a multiple of what one set of the cache holds
-    width = WIDTH32 if a.itemsize == 4 else WIDTH64
-    whole = N - N % width
-    right = np.empty((DEPTH if whole < N else 0, width), a.dtype)  # the columns of b that fill no panel
-    edge = np.empty((ROWS if whole < N else 0, width), a.dtype)  # and what they give
-    for first in range(0, K, DEPTH):
-        depth = min(DEPTH, K - first)
-        add = first > 0
-        if whole < N:
-            right[:depth, : N - whole] = b[first : first + depth, whole:]
-        for row in range(start * 2 * ROWS, min(M, stop * 2 * ROWS), 2 * ROWS):
-            rows = min(2 * ROWS, M - row)
-            if rows == 2 * ROWS:
-                for k in range(depth):
-                    for r in range(2 * ROWS):  # a constant, for the compiler to make one copy of a vector of it
-                        strip[k, r] = a[first + k, row + r]
-            else:
-                strip[:depth, :rows] = a[first : first + depth, row:]
-            for tile in range(0, rows, ROWS):
-                part, count = strip[:depth, tile:], min(ROWS, rows - tile)
-                for column in range(0, whole, width):
-                    panel = b[first : first + depth, column : column + width]
-                    _tile(ROWS, 1, part, 0, count, panel, c[row + tile :], column, add)
-                if whole < N:
-                    edge[:count, : N - whole] = c[row + tile : row + tile + count, whole:]
-                    _tile(ROWS, 1, part, 0, count, right[:depth], edge, 0, add)
-                    c[row + tile : row + tile + count, whole:] = edge[:count, : N - whole]
-
-
-@jit
-def _pack_rows(start, stop, Ws, all_panels):
-    # panels[p, k, j] = W[p * width + j, k], panels [start, stop) of those of all W (N, K) counted through
-    for i in range(len(Ws)):
-        W, panels = Ws[i], all_panels[i]
-        N, K = W.shape
-        width = panels.shape[2]
-        for p in range(max(start, 0), min(stop, len(panels))):
-            for j in range(width):
-                n = p * width + j
-                if n < N:
-                    for k in range(K):
-                        panels[p, k, j] = W[n, k]
-                else:
-                    for k in range(K):
-                        panels[p, k, j] = 0
-        start -= len(panels)
-        stop -= len(panels)
-
-
-@jit
-def _pack_columns(start, stop, Ws, all_panels):
-    # panels[p, k, j] = W[k, p * width + j], rows [start, stop) of those of all W (K, N) counted through: as they lie in memory
-    for i in range(len(Ws)):
-        W, panels = Ws[i], all_panels[i]
-        K, N = W.shape
-        width = WIDTH32 if W.itemsize == 4 else WIDTH64  # a constant, for the compiler to copy vectors
-        for k in range(max(start, 0), min(stop, K)):
-            for p in range(N // width):
-                for j in range(width):
-                    panels[p, k, j] = W[k, p * width + j]
-            if N % width:
-                panels[N // width, k, : N % width] = W[k, N - N % width :]
-                panels[N // width, k, N % width :] = 0
-        start -= K
-        stop -= K
-
-
-def packed(Ws, transposed: bool) -> tuple:
-    """For each W the panels (panels, K, 2W) that `multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N)."""
-    every, width = [], width_of(Ws[0].dtype)
-    for W in Ws:
-        N, K = W.shape if transposed else W.shape[::-1]
-        every.append(empty((-(-N // width), K, width), W.dtype))
-    numbers = sum(panels.size for panels in every)
-    units = sum(len(panels) if transposed else len(W) for W, panels in zip(Ws, every, strict=True))
-    kernel = _pack_rows if transposed else _pack_columns
-    devices.parallel(kernel, units, tuple(Ws), tuple(every), grain=max(1, 2**16 * units // max(1, numbers)))
-    return tuple(every)
-
-
-def product(a, W, out, *, transposed: bool) -> None:
-    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
-
-    BLAS takes products of few rows, and the small ones, which it computes in the caller's thread. Not the others: its idle
-    threads keep their cores busy for tens of milliseconds after each, and the kernels that come next run at half their speed
-    (measured: a training step of a character LSTM took 26 ms so, and takes 14).
-    """
-    if len(a) < FEWEST or len(a) * W.size < SMALL:
-        np.matmul(a, W.T if transposed else W, out=out)
-        return
-    with scratch():
-        (panels,) = packed([W], transposed)
-        chunks = -(-len(a) // CHUNK)
-        devices.parallel(_multiply_chunks, chunks, a, panels, out, grain=max(1, WORTH // max(1, CHUNK * W.size)))
-
-
-def transposed_product(a, b, out) -> None:
-    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads; small products as in `product`."""
-    if a.shape[1] * b.size < SMALL or len(a) == 0:
-        np.matmul(a.T, b, out=out)
-        return
-    strips = -(-a.shape[1] // (2 * ROWS))
-    devices.parallel(_multiply_transposed, strips, a, b, out, grain=max(1, WORTH // max(1, 2 * ROWS * b.size)))
+def multiply_panel(a, panel, edge, c, column, add):
+    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c."""
+    width, N = panel.shape[1], c.shape[1]
+    for row in range(0, len(a), ROWS):
+        count = min(ROWS, len(a) - row)
+        if column + width > N:
+            edge[:count, : N - column] = c[row : row + count, column:]
+            multiply_tile(ROWS, 0, a[row : row + count], 0, count, panel, edge, 0, add)
+            c[row : row + count, column:] = edge[:count, : N - column]
+        elif count > FEW:
+            multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
+        else:
+            multiply_tile(FEW, 0, a, row, count, panel, c, column, add)

@@ -32,7 +32,7 @@ from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import RecipeState, Row
 from minilm.training import loop as loops
-from minilm.training.callbacks import Signals
+from minilm.training.callbacks import Bar, Signals
 from minilm.training.log import Progress
 from minilm.training.loop import Callback, Loop, quiet
 
@@ -129,6 +129,12 @@ class RecipeLoop(Loop):
         self.done = self.budget.done(self.state.step, self.state.seconds)
         return self.schedule(self.done)
 
+    def progress(self) -> float:
+        return self.done
+
+    def seen(self) -> int:
+        return self.state.step * self.recipe.options["batch"]
+
     def take(self, step: int, loss: float, norm: float | None) -> None:
         super().take(step, loss, norm)
         self.state.losses.append(loss)
@@ -192,22 +198,6 @@ class Rows(Callback):
             loop.read()
             state.rows.append(Row(state.step, loop.stepped, loop.lr, float(np.mean(state.losses)), self._metric))
             state.losses = []
-
-
-class Bar(Callback):
-    """Shows how far training is."""
-
-    def __init__(self, progress: Progress):
-        self._progress = progress
-
-    def on_train_begin(self, loop):
-        self._step, self._seconds = loop.state.step, loop.state.seconds
-
-    def on_step_end(self, loop):
-        now, step = loop.stepped - self._seconds, loop.state.step
-        if self._progress.due(now):
-            examples = (step - self._step) * loop.recipe.options["batch"]
-            self._progress.update(now, loop.done, step, loop.loss, examples)
 
 
 class Checkpoints(Callback):

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
-NOT_OURS = "it is no recipe's run, so nothing in it is replaced"
+NO_RECIPE = "it is no recipe's run, so nothing in it is replaced"
 PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
 VOCABULARIES = "tokenizer.*.json"
 PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
@@ -92,7 +92,7 @@ def _check_free(folder: str, overwrite: bool) -> None:
     if os.listdir(folder):
         replaceable = _is_run(folder)
         if not overwrite or not replaceable:
-            hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NOT_OURS
+            hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NO_RECIPE
             raise FileExistsError(f"{folder} is not empty; {hint}")
 
 
@@ -174,11 +174,7 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
     path, contents = os.path.join(folder, CONFIG), _contents(folder)
-    config = json_object(path, contents[CONFIG])
-    kinds = {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}
-    for key, kind in kinds.items():
-        if not isinstance(config.get(key), kind):
-            raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
+    config = config_of(folder, contents[CONFIG])
     try:
         recipe = registry.load(config["recipe"])(**config["options"])
         recipe.facts = config["facts"]
@@ -195,6 +191,16 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     load_weights(recipe.model, contents[WEIGHTS])
     recipe.model.to(device)
     return recipe
+
+
+def config_of(folder: str, content: bytes) -> dict:
+    """What config.json holds; ValueError, naming it, where it is no recipe's."""
+    path = os.path.join(folder, CONFIG)
+    config = json_object(path, content)
+    for key, kind in {"recipe": str, "options": dict, "facts": dict, "vocabularies": list}.items():
+        if not isinstance(config.get(key), kind):
+            raise ValueError(f"{path}: expected a recipe's run, which has {key!r}; `minilm generate` and `evaluate` take models")
+    return config
 
 
 def _contents(folder: str) -> dict[str, Any]:
@@ -215,8 +221,8 @@ def _own(name: str) -> str:
 def sample_lines(samples) -> list[str]:
     """Input, what was wanted and what was given, one under the other; right ones are marked."""
     lines = []
-    for given_input, wanted, given in samples:
-        lines += [given_input, f"  wanted {wanted}", f"  given  {given}{'' if given == wanted else '   (differs)'}", ""]
+    for text, expected, output in samples:
+        lines += [text, f"  wanted {expected}", f"  given  {output}{'' if output == expected else '   (differs)'}", ""]
     return lines[:-1]
 
 

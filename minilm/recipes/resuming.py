@@ -47,7 +47,7 @@ def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> N
     ValueError
         Naming the setting; or the run is one of another recipe.
     """
-    config = json.loads(checkpoint.contents[files.CONFIG])
+    config = files.config_of(checkpoint.folder, checkpoint.contents[files.CONFIG])
     if config["recipe"] != recipe.name:
         raise ValueError(f"{checkpoint.folder} holds a run of the recipe {config['recipe']}, and not of {recipe.name}")
     stored = config["options"]
@@ -79,7 +79,7 @@ def check_prepared(recipe: Recipe, checkpoint: Checkpoint) -> None:
     """ValueError unless this minilm makes of the data what the one did that began the run."""
     prepared = {name: _content(write) for name, write in files.vocabulary_writers(recipe).items()}
     stored = {name: content for name, content in checkpoint.contents.items() if name in prepared or name.startswith("tokenizer.")}
-    facts = json.loads(checkpoint.contents[files.CONFIG])["facts"]
+    facts = files.config_of(checkpoint.folder, checkpoint.contents[files.CONFIG])["facts"]
     if prepared != stored or json.loads(json.dumps(recipe.facts)) != facts:
         raise ValueError(
             f"{checkpoint.folder}: this minilm makes other vocabularies of the data than the one that began the run, "

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 
-from minilm.files import written_whole
+from minilm.files import shallow, written_whole
 from minilm.mistaken import mistaken_for
 from minilm.typing import PathLike
 
@@ -127,7 +127,7 @@ def read_tokenizer(path) -> dict:
 def parse_tokenizer(content: bytes, path) -> dict:
     """What `read_tokenizer` does with the content of a file; `path` is what to call it in an error."""
     try:
-        fields = json.loads(content.decode("utf-8"))
+        fields = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({mistaken_for(content) or error})") from None
     try:

@@ -1,7 +1,7 @@
-"""What goes on between two steps of a run, each thing a callback: validation, the log, the progress bar, signals, checkpoints.
+"""What goes on between two steps of a run, each thing a callback: validation, the log, the progress bar, checkpoints, signals.
 
-`minilm.training.Trainer` has them in this order. `Stop`, by which `Signals` works, is also used alone, where a piece of work must
-not be cut in two.
+`minilm.training.Trainer` has them in this order; `Bar` and `Signals` are for every `Loop`. `Stop`, by which `Signals` works, is
+also used alone, where a piece of work must not be cut in two.
 """
 
 from __future__ import annotations
@@ -80,17 +80,16 @@ class Rows(Callback):
 class Bar(Callback):
     """Shows how far training is on a `minilm.training.log.Progress`, which stays open."""
 
-    def __init__(self, shown: Progress | None):
+    def __init__(self, shown: Progress):
         self._shown = shown
 
     def on_train_begin(self, loop: Loop) -> None:
-        self._seconds, self._tokens = loop.state.seconds, loop.state.tokens
+        self._seconds, self._seen = loop.state.seconds, loop.seen()
 
     def on_step_end(self, loop: Loop) -> None:
-        now, state = loop.stepped - self._seconds, loop.state
+        now = loop.stepped - self._seconds
         if self._shown.due(now):
-            note = f", validation {state.validation['loss']:.3f}" if state.validation else ""
-            self._shown.update(now, loop.progress(), state.step, loop.loss, state.tokens - self._tokens, note)
+            self._shown.update(now, loop.progress(), loop.state.step, loop.loss, loop.seen() - self._seen, loop.note())
 
 
 class Checkpoints(Callback):

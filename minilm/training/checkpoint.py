@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 
 from minilm import __version__
 from minilm.data.manifest import file_hash, open_file_hash
-from minilm.files import flush_folder, locked_folder, written_whole
+from minilm.files import Hashed, flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
@@ -122,7 +122,7 @@ class Checkpoint:
                 requested = [name for name in requested if name not in without]
                 for name in requested:
                     _check_entry(name, files[name], layout)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, OverflowError) as error:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, layout.state)} is damaged: {wrong}") from None
             contents = {name: _find(folder, name, files[name]) for name in requested}
@@ -264,7 +264,7 @@ class Folder:
             return
         try:
             _, files = self.layout.read(_read_state(self.path, self.layout.state))
-        except (OSError, ValueError, TypeError, KeyError):  # no checkpoint: none of them is committed
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):  # no checkpoint: none of them is committed
             return
         paths = {name: os.path.join(self.path, pending(name)) for name in waiting if name in files}
         self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
@@ -288,7 +288,7 @@ class Folder:
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
             with open(path, "xb") as file:  # a file of this process's own, not one that a link leads to
-                hashed = _Hashed(file)
+                hashed = Hashed(file)
                 write(hashed)
                 file.flush()
                 os.fsync(file.fileno())
@@ -307,18 +307,6 @@ class Folder:
         for name in names:
             os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
         flush_folder(self.path)
-
-
-class _Hashed:
-    """A file that is being written, and the sha256 of what was."""
-
-    def __init__(self, file):
-        self.file, self.digest, self.bytes = file, hashlib.sha256(), 0
-
-    def write(self, data) -> None:
-        self.file.write(data)
-        self.digest.update(data)
-        self.bytes += memoryview(data).nbytes
 
 
 def _same(path: str, entry: Mapping) -> bool:

@@ -250,6 +250,14 @@ class Loop:
         """The part of the budget that is used up, in [0, 1]."""
         return min(1.0, self.budget.done(self.state.step, self.state.seconds))
 
+    def seen(self) -> int:
+        """What has been trained on, in the unit of the progress bar: steps, or what a loop knows better."""
+        return self.state.step
+
+    def note(self) -> str:
+        """What the progress bar adds to the loss."""
+        return ""
+
     def tick(self) -> None:
         """Bring the seconds of the state up to date."""
         self.state.seconds = self.clock.seconds

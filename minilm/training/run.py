@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -127,7 +126,8 @@ def open_weights(path: str) -> TensorFile:
 
 def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     """The tokenizer of a tokenizer.json whose checksum was right."""
-    path, fields = os.path.join(folder, name), json.loads(content)
+    path = os.path.join(folder, name)
+    fields = json_object(path, content)
     if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
         return tokenizers.load(path)
     return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)

@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from minilm.files import DEPTH, shallow
 from minilm.mistaken import did_you_mean
 from minilm.models import FAMILIES, RNNLanguageModelConfig
 from minilm.training.config import BUDGETS, RunConfig
@@ -220,7 +221,7 @@ def parse_set(text: str) -> dict[str, Any]:
     """``"optimizer.lr=0.002"`` as ``{"optimizer": {"lr": 0.002}}``; a value that is not TOML is taken as a string."""
     key, equals, value = text.partition("=")
     parts = [part.strip() for part in key.split(".")]
-    if not equals or not all(parts):
+    if not equals or not all(parts) or len(parts) > DEPTH:
         raise ValueError(f"--set wants KEY=VALUE such as optimizer.lr=0.002, got {text!r}")
     value = value.strip()
     try:
@@ -246,7 +247,10 @@ def _toml(text: str) -> dict[str, Any]:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
         import tomli as tomllib
-    return tomllib.loads(text)
+    try:
+        return shallow(tomllib.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 # Configurations to start from. Every key is one of `minilm.training.RunConfig`; what is missing has its default.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from minilm.files import json_bytes
+from minilm.files import json_bytes, shallow
 from minilm.ops import checks
 from minilm.random import DROPOUT_KEYS
 from minilm.training.config import RunConfig
@@ -163,7 +163,7 @@ def sealed(body: dict[str, Any]) -> bytes:
 def unsealed(content: bytes, form: str, version: int) -> dict[str, Any]:
     """The JSON object that `sealed` wrote; ValueError if it is damaged, or not of this form and version."""
     try:
-        body = json.loads(content.decode("utf-8"))
+        body = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"it is not JSON: {error}") from None
     if not isinstance(body, dict) or body.get("format") != form:

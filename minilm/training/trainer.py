@@ -184,6 +184,12 @@ class Trainer(Loop):
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
 
+    def seen(self) -> int:
+        return self.state.tokens
+
+    def note(self) -> str:
+        return f", validation {self.state.validation['loss']:.3f}" if self.state.validation else ""
+
     def _on_device(self, batch: tuple) -> tuple:
         """The arrays of a batch on the model's device."""
         if self.model.objective == "masked" and self.config.device != "cpu":

@@ -283,7 +283,10 @@ def _real(config: Mapping, name: str, default: float) -> float:
     value = config.get(name, default)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"{name} must be a number, got {value!r}")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a number, got a whole one beyond all floats") from None
 
 
 def _choice(config: Mapping, name: str, default: str, choices: Mapping[str, str]) -> str:

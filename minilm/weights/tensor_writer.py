@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,7 +22,7 @@ __all__ = ["write"]
 _DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint8": "U8"}
 
 
-def write(file, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write arrays into an open file; the same arrays give the same bytes."""
     # Wider types first, as the format's own writer does, so that every array is aligned to its element's size.
     ordered = dict(sorted(sorted(arrays.items()), key=lambda item: -item[1].dtype.itemsize))

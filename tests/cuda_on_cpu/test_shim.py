@@ -216,3 +216,25 @@ def test_thread_sanitizer_finds_races_between_blocks():
     assert found.pop("nothing") == ""
     for deleted, report in found.items():
         assert "data race" in report and f"kernel.cu:{defects.ORDERING[deleted][1]}" in report, (deleted, report[:3000])
+
+
+def test_a_library_that_others_could_have_planted_is_not_loaded(tmp_path, monkeypatch):
+    """It would run as this user: one that others may write to, or a link, is compiled anew and replaced."""
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(loader, "cache", loader.cache.__wrapped__)
+    folder = tmp_path / "emulated"
+    folder.mkdir()
+    folder.chmod(0o777)
+
+    def compile_anew():
+        loader.compiled.__wrapped__('extern "C" __global__ void kernel(REAL* y) { y[0] = 1; }', ("-DREAL=float",))
+        (path,) = folder.glob("*.so")
+        return path
+
+    path = compile_anew()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    for plant in (lambda: path.chmod(0o777), lambda: path.rename(tmp_path / "x.so") and path.symlink_to(tmp_path / "x.so")):
+        before = path.stat().st_ino
+        plant()
+        assert compile_anew() == path
+        assert path.stat().st_ino != before and not path.is_symlink() and not path.stat().st_mode & 0o022

@@ -95,7 +95,7 @@ def test_damaged_files_are_named(path, folder):
     (name,) = os.listdir(folder)
     content = (folder / name).read_bytes()
     del tokens
-    for broken in (content[:-1], content[:60], content[:3], b"", b"x" * 500):
+    for broken in (content[:-33], content[:60], content[:3], b"", b"x" * 500):
         (folder / name).write_bytes(broken)
         with pytest.raises(ValueError, match=f"{name} is not a whole token file"):
             data.load_tokens(folder / name)
@@ -104,6 +104,25 @@ def test_damaged_files_are_named(path, folder):
     for name in ("grid.npy", "reals.npy"):
         with pytest.raises(ValueError, match="wanted one axis of integers"):
             data.load_tokens(folder / name)
+
+
+def test_a_changed_file_is_made_anew(path, folder):
+    """Each of these is a right .npy file, of other ids or of fewer."""
+    tokenizer = tokenizer_of(path)
+    expected = np.array(data.tokens(path, tokenizer, folder))
+    (name,) = os.listdir(folder)
+    content = (folder / name).read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    shorter = content.replace(b"(19000,)", b"(9000,) ")
+    assert shorter != content
+    for changed in (bytes(flipped), shorter, content[:-1], content[:-40], content + b"x", content[:100], b""):
+        (folder / name).write_bytes(changed)
+        with pytest.warns(RuntimeWarning, match=f"{name} is damaged, and is made anew"):
+            tokens = data.tokens(path, tokenizer, folder)
+        np.testing.assert_array_equal(tokens, expected)
+        assert (folder / name).read_bytes() == content
+        del tokens
 
 
 def test_a_map_is_not_loaded(tmp_path):

@@ -226,3 +226,18 @@ def test_plots(tmp_path, kind):
     for path in written:
         with Image.open(path) as picture:
             assert picture.size[0] > 300 and len(set(picture.convert("L").resize((60, 60)).tobytes())) > 5
+
+
+def test_characters_of_direction_are_seen():
+    """As in a text that reads otherwise than it is: "abc" and U+202E, after which "dcba" looks like "abcd"."""
+    from minilm import models
+
+    text = "ab\u202e\u2067dc\u200f\u061c ba\u2069\u202c"
+    tokenizer = tokenizers.Character(text)
+    config = models.RNNLanguageModelConfig(vocab_size=tokenizer.vocab_size, embedding_size=5, hidden_size=6)
+    page = interpret.page(interpret.explain(models.RNNLanguageModel(config), tokenizer, text, steps=2))
+    data = json.loads(Reader(page).scripts[1])
+    for place in (page, json.dumps(data, ensure_ascii=False)):
+        assert not re.search("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]", place)
+    assert data["tokens"][:4] == ["a", "b", "[U+202E]", "[U+2067]"] and "[U+202E]" in data["text"]
+    assert "<title>minilm explain: ab[U+202E][U+2067]dc[U+200F][U+061C] ba" in page

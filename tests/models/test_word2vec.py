@@ -10,7 +10,7 @@ import pytest
 import minilm
 from minilm import devices, gradcheck, models
 from minilm.gradcheck import cases
-from minilm.models import WordVectors
+from minilm.models import WordVectors, word2vec
 from minilm.models.word2vec import alias_tables, keep_probabilities
 from minilm.ops import negative_sampling
 from tests.ops import gpu
@@ -29,6 +29,21 @@ def text(dtype=np.float64, sentences=12):
     starts = np.concatenate([[0], np.cumsum(lengths)])
     vectors = [RNG.standard_normal((V, D)).astype(dtype) for _ in range(2)]
     return vectors, RNG.integers(0, V, starts[-1]), starts
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5, 0.75, 1.0])
+def test_negatives_are_drawn_in_proportion_to_a_power_of_the_counts(power, monkeypatch):
+    """Those of the tables, and the model's own power is the one that is used."""
+    counts = np.array([1, 2, 0, 40, 7, 7, 300])
+    given = []
+    monkeypatch.setattr(word2vec.negative_sampling, "train", lambda *arrays, **_: given.append(arrays[5:7]) or 1 / 0)
+    model = models.Word2Vec(models.Word2VecConfig(vocab_size=7, size=3, power=power))
+    with pytest.raises(ZeroDivisionError):
+        model.train([np.arange(7)], counts=counts)
+    ((accept, alias),) = given
+    drawn = accept / 7 + np.bincount(alias, (1 - accept) / 7, minlength=7)
+    wanted = np.where(counts > 0, counts.astype(float) ** power, 0)
+    np.testing.assert_allclose(drawn, wanted / wanted.sum(), rtol=1e-12, atol=1e-15)
 
 
 OPTIONS = {"window": 3, "negatives": 4, "lr": 0.1, "lr_end": 0.01, "seed": 2**63 + 5}

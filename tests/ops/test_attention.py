@@ -7,6 +7,7 @@ import pytest
 
 import minilm
 from minilm import devices, ops
+from minilm.ops.attention import scratch as tiles
 from minilm.random import Key
 from tests.ops.properties import OPS, agreement, combinations, cross_pairing, hosts, label
 from tests.ops.test_ops_peer import both, close, normal
@@ -96,6 +97,26 @@ def test_a_fused_projection_is_read_where_it_lies(dtype):
     y, saved = attention.forward(*(view.copy() for view in views), causal=True)
     for ours, other in zip(found, [y, *attention.backward(dy.copy(), saved)], strict=True):
         assert ours.tobytes() == other.tobytes()
+
+
+AROUND = (-1, 0, 1)
+EDGES = [(tiles.QUERIES + a, n * tiles.KEYS + b) for a in AROUND for b in AROUND for n in (1, 2)]
+
+
+@pytest.mark.parametrize("Tq, Tk", [*EDGES, (1, 64), (1, 65), (2, 65), (128, 64)])
+def test_where_the_last_key_that_is_seen_meets_the_end_of_a_tile(Tq, Tk):
+    """One key too few or too many shows there alone; each query's own last key weighs most."""
+    query, key, value = drawn(np.float64, 1, Tq, Tk, 1, 4, 4)
+    places = np.arange(Tk)[:, None]
+    key[0, :, 0, :2] = np.hstack([np.ones_like(places), places / Tk])
+    query[0, :, 0, :2] = 30.0  # the later a key, the larger its weight
+    y, saved = attention.forward(query, key, value, causal=True)
+    with minilm.implementation("oracle"):
+        wanted, kept = attention.forward(query, key, value, causal=True)
+        gradients = attention.backward(np.ones_like(y) + value[:, :1], kept)
+    np.testing.assert_allclose(y, wanted, rtol=1e-10, atol=1e-12)
+    for found, expected in zip(attention.backward(np.ones_like(y) + value[:, :1], saved), gradients, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
 
 
 def test_one_kernel_serves_every_layout():

@@ -65,6 +65,7 @@ def check(table):
     )  # fmt: skip
     narrowed = [line for line in done.stderr.splitlines() if re.search(r"conversion (from|to) .*(i64|long)", line)]
     assert not [line for line in narrowed if re.search(r"to .(int|u32|unsigned|short)", line)], "\n".join(narrowed)
+    assert not re.search(r"blockIdx\.[xyz] \* blockDim", table.text), "a thread's number has 64 bits: i64(blockIdx.x) * ..."
     for found in CAST.finditer(table.text):
         cast = unpacked(table.text, found.end())
         assert cast in SMALL, f"{table.path.name}: {found[0]}{cast})"

@@ -49,6 +49,18 @@ def test_embedding_ids_that_repeat_thousands_of_times():
     np.testing.assert_allclose(ops.embedding.backward(dy, saved), expected, rtol=1e-11)
 
 
+def test_embedding_of_every_width():
+    """Threads share the columns: every cut of them, also where one column is left over."""
+    ids = np.arange(60) % 7
+    for D in range(1, 70):
+        dy, expected = normal(60, D), np.zeros((7, D))
+        np.add.at(expected, ids, dy)
+        _, saved = ops.embedding.forward(ids, np.zeros((7, D)))
+        for threads in (1, 3):
+            devices.set_threads(threads)
+            np.testing.assert_allclose(ops.embedding.backward(dy, saved), expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("wrong", [4, -5, 1.0, "0", True])
 def test_embedding_wrong_padding(wrong):
     with pytest.raises((TypeError, ValueError), match="padding_idx"):

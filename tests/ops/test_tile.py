@@ -6,18 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minilm
-from minilm import devices
+from minilm import devices, ops
+from minilm.ops import product as products
 from minilm.ops import tile
 
 DTYPES = (np.float32, np.float64)
 SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 129, 150])
 
 
-@pytest.fixture(autouse=True)
-def no_blas(monkeypatch):
-    """Small products too go through the tile."""
-    monkeypatch.setattr(tile, "SMALL", 0)
-    monkeypatch.setattr(tile, "FEWEST", 0)
+@pytest.fixture(autouse=True, params=[0, products.SMALL])
+def small(monkeypatch, request):
+    """BLAS is never asked. Few rows go through the kernels that pack all of W, or through those that do not."""
+    monkeypatch.setattr(products, "BLAS_ROWS", 0)
+    monkeypatch.setattr(products, "SMALL", request.param)
+    if not request.param:
+        monkeypatch.setattr(products, "FEWEST", 2)
 
 
 def numbers(*shape, dtype, seed=0):
@@ -41,18 +44,18 @@ def test_product(dtype, M, N, K, transposed):
     a, W = numbers(M, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype, seed=1)
     out, around = walled(M, N, dtype)
     with minilm.Workspace(poison=True):
-        tile.product(a, W, out, transposed=transposed)
+        products.product(a, W, out, transposed=transposed)
     close(out, a.astype(np.float64) @ (W.T if transposed else W).astype(np.float64), K)
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@given(M=SIZES, N=SIZES, K=SIZES | st.just(2 * tile.DEPTH + 1), strided=st.booleans())
+@given(M=SIZES, N=SIZES, K=SIZES | st.just(2 * products.DEPTH + 1), strided=st.booleans())
 def test_transposed_product(dtype, M, N, K, strided):
     a, b = numbers(K, M + 3, dtype=dtype), numbers(K, N, dtype=dtype, seed=1)
     a = a[:, 1 : M + 1] if strided else np.ascontiguousarray(a[:, 1 : M + 1])
     out, around = walled(M, N, dtype)
-    tile.transposed_product(a, b, out)
+    products.transposed_product(a, b, out)
     close(out, a.T.astype(np.float64) @ b.astype(np.float64), K)
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
 
@@ -62,10 +65,10 @@ def test_a_row_is_the_same_beside_any_others(dtype):
     """So bits do not depend on how rows are shared among threads, nor on the tile that computed them."""
     a, W = numbers(50, 40, dtype=dtype), numbers(70, 40, dtype=dtype, seed=1)
     whole = np.empty((50, 70), dtype)
-    tile.product(a, W, whole, transposed=True)
+    products.product(a, W, whole, transposed=True)
     for first, last in ((0, 1), (3, 8), (7, 20), (49, 50)):
         part = np.empty((last - first, 70), dtype)
-        tile.product(a[first:last], W, part, transposed=True)
+        products.product(a[first:last], W, part, transposed=True)
         assert np.array_equal(part, whole[first:last])
 
 
@@ -76,18 +79,18 @@ def test_bits_do_not_depend_on_threads(dtype):
     for count in (1, 2, 3):
         devices.set_threads(count)
         plain, transposed = np.empty((300, 90), dtype), np.empty((80, 90), dtype)
-        tile.product(a, W, plain, transposed=False)
-        tile.transposed_product(a, b, transposed)
+        products.product(a, W, plain, transposed=False)
+        products.transposed_product(a, b, transposed)
         results.append((plain.tobytes(), transposed.tobytes()))
     assert len(set(results)) == 1
 
 
 def test_nothing_to_sum_is_zero():
     out = np.full((3, 40), np.nan, np.float32)
-    tile.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, transposed=True)
+    products.product(np.empty((3, 0), np.float32), np.empty((40, 0), np.float32), out, transposed=True)
     assert not out.any()
     out.fill(np.nan)
-    tile.transposed_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
+    products.transposed_product(np.empty((0, 3), np.float32), np.empty((0, 40), np.float32), out)
     assert not out.any()
 
 
@@ -95,5 +98,41 @@ def test_multiply_adds_to_what_is_there():
     a, W, c = numbers(5, 6, dtype=np.float64), numbers(6, 40, dtype=np.float64, seed=1), numbers(5, 40, dtype=np.float64, seed=2)
     wanted = c + a @ W
     wanted[:2], wanted[4:] = c[:2], c[4:]  # rows outside [first, last) stay
-    tile.multiply(2, 4, a, tile.packed([W], False)[0], c, True)
+    tile.multiply(2, 4, a, products.packed([W], False)[0], c, True)
     assert np.allclose(c, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("transposed", [True, False])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("N, K", [(50, 300), (100, 33), (7, 5), (1, 1), (64, 128)])
+def test_bits_of_a_row_are_its_own(N, K, dtype, transposed, monkeypatch):
+    """Whatever rows stand beside it, whatever threads there are, and whatever BLAS: none is asked."""
+    monkeypatch.setattr(np, "matmul", None)
+    a, W = numbers(200, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype, seed=1)
+    whole = np.empty((200, N), dtype)
+    products.product(a, W, whole, transposed=transposed)
+    for threads in (1, 3):
+        devices.set_threads(threads)
+        for first, rows in ((0, 1), (0, 2), (5, 3), (1, 8), (0, 9), (100, 31), (7, 63), (7, 64), (70, 130)):
+            out = np.empty((rows, N), dtype)
+            products.product(a[first : first + rows], W, out, transposed=transposed)
+            assert np.array_equal(out, whole[first : first + rows]), (threads, first, rows)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_cells_and_affine_maps_ask_no_blas(cell, monkeypatch):
+    """So a run that is gone on with on another number of cores, or with another BLAS, has the same bits."""
+    op = getattr(ops, cell)
+    gates = {"lstm": 4, "gru": 3, "rnn": 1}[cell]
+    B, D, H = 5, 7, 9
+    x, h = numbers(B, D, dtype=np.float32), numbers(B, H, dtype=np.float32, seed=2)
+    weights = [numbers(gates * H, D, dtype=np.float32, seed=3), numbers(gates * H, H, dtype=np.float32, seed=4)]
+    weights += [numbers(gates * H, dtype=np.float32, seed=5)] * 2
+    states = (h, h) if cell == "lstm" else (h,)
+    monkeypatch.setattr(np, "matmul", None)
+    y, saved = op.cell_forward(x, *states, *weights)
+    op.cell_backward(y, saved)
+    for rows in (2, 5, 70):
+        x = numbers(rows, D, dtype=np.float32)
+        y, saved = ops.linear.forward(x, weights[0], weights[2])
+        ops.linear.backward(y, saved)

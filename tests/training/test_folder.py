@@ -33,7 +33,7 @@ def test_overwrite_finishes_a_half_done_commit_first(half_done, tiny, monkeypatc
     def fail(*_):
         raise fault
 
-    monkeypatch.setattr(protocol._Hashed, "write", fail)
+    monkeypatch.setattr(protocol.Hashed, "write", fail)
     with pytest.raises(type(fault)):
         training.train(tiny(seed=3), out=half_done, overwrite=True)
     monkeypatch.undo()

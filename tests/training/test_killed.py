@@ -87,7 +87,7 @@ def die_at(call: int):
 
     for name in CALLS:
         setattr(os, name, counted(getattr(os, name)))
-    protocol._Hashed.write = counted(protocol._Hashed.write)
+    protocol.Hashed.write = counted(protocol.Hashed.write)
 
 
 def in_child(call, work):

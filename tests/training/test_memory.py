@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from minilm import models, optimizers, sequential, training
+from minilm.random import DROPOUT_KEYS
 from minilm.training import snapshot
 from minilm.training.checkpoint import Folder, Layout
 from minilm.weights import tensor_file
@@ -36,7 +37,7 @@ def small_blocks(monkeypatch):
 class State:
     """Of a run that has none."""
 
-    step = 0
+    step, dropout_keys = 0, DROPOUT_KEYS
 
     def to_json(self, files, version):
         self.files = files

@@ -1,12 +1,13 @@
 """What may be trained: a model of the user's own, of which nothing but the protocol is known, and all of minilm's."""
 
 import doctest
+import signal
 
 import numpy as np
 import pytest
 
 from minilm import layers, models, optimizers, training
-from minilm.training import loop, protocol
+from minilm.training import callbacks, log, loop, protocol
 
 
 @pytest.mark.parametrize("written", [protocol, loop.Callback], ids=["a model of one's own", "a callback of one's own"])
@@ -89,6 +90,23 @@ def test_what_is_not_finite_ends_training_with_the_weights_of_before():
     with pytest.raises(training.NonFiniteError, match="the loss is nan at step 1: a smaller lr than 0.05 may help"):
         loop.run()
     assert loop.state.step == 1 and np.isfinite(loop.model.w.value).all() and not loop.model.w.gradient.any()
+
+
+@pytest.mark.parametrize("number", callbacks.SIGNALS)
+def test_signals_and_the_bar_are_for_every_loop(number, monkeypatch, capsys):
+    class Raises(training.Callback):
+        def on_step_end(self, loop):
+            if loop.state.step == 3:
+                signal.raise_signal(number)
+
+    monkeypatch.setattr(log, "LINE_SECONDS", 0.0)
+    before, signals, shown = signal.getsignal(number), callbacks.Signals(), log.Progress(None, "steps")
+    loop = line_loop([BATCH] * 9, steps=9, callbacks=[Raises()])
+    loop.run(callbacks.Bar(shown), signals)
+    assert loop.state.step == 3 and signals.stopped and signals.signal == number
+    assert signal.getsignal(number) == before
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["step 1 (11%)", "step 2 (22%)", "step 3 (33%)"]
 
 
 def test_the_models_of_minilm_keep_the_protocol():

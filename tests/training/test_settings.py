@@ -303,3 +303,28 @@ def test_what_a_file_gave_for_another_kind_is_told(tmp_path):
         warnings.simplefilter("error")  # nothing that a user gave is left out here
         training.configuration("words", options={"model": {"model_type": "rnn_lm", "cell": "gru"}})
         training.configuration("words", sets=["optimizer.name=sgd"])
+
+
+DEEP = ["[" * 5000, "[" * 100 + "]" * 100, "{a=" * 5000, "9" * 5000, "9" * 400]
+
+
+@pytest.mark.parametrize("value", DEEP)
+@pytest.mark.parametrize("key", ["batch", "model.hidden_size", "optimizer.lr"])
+def test_deep_and_huge_values_are_told_in_one_line(key, value, tmp_path):
+    """Those of a file, and those of --set, where what is no TOML is a text."""
+    path = tmp_path / "run.toml"
+    path.write_text(f"{key} = {value}\n")
+    for given in ({"file": path}, {"sets": [f"{key}={value}"]}):
+        with pytest.raises((ValueError, TypeError)) as error:
+            training.configuration(**given)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [100, 5000])
+def test_a_key_of_many_parts(count, tmp_path):
+    key = ".".join("a" * count)
+    (tmp_path / "run.toml").write_text(f"{key} = 1\n")
+    with pytest.raises(ValueError, match="run.toml is not TOML: nested"):
+        settings.read_toml(tmp_path / "run.toml")
+    with pytest.raises(ValueError, match="--set wants KEY=VALUE"):
+        settings.parse_set(f"{key}=1")

@@ -110,15 +110,15 @@ def _packed(query, key, value, key_mask, causal, band, scale, dropout, rng):
     )
 
 
-def _kernels(wanted, query, value):
+def _kernels(version, query, value):
     """The table and the version that serve these arrays."""
     K, Kv, itemsize = query.shape[3], value.shape[3], query.itemsize
-    if wanted == TENSOR_CORES:
+    if version == TENSOR_CORES:
         precision, wide = products.chosen(), max(K, Kv)
         if precision != "float32" and query.dtype == np.float32 and wide <= WIDTHS[-1] and has_tensor_cores():
-            return tensor(precision, next(width for width in WIDTHS if wide <= width)), wanted
-        wanted = 2
-    return KERNELS, wanted if _most_numbers(K, Kv) * itemsize <= MOST else 1
+            return tensor(precision, next(width for width in WIDTHS if wide <= width)), version
+        version = 2
+    return KERNELS, version if _most_numbers(K, Kv) * itemsize <= MOST else 1
 
 
 def has_tensor_cores() -> bool:

@@ -8,9 +8,10 @@ from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.gru.spec import CellSaved, Output, Saved
+from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
-from minilm.ops.tile import multiply, product
+from minilm.ops.tile import multiply
 from minilm.ops.workspace import empty, scratch
 
 
@@ -136,9 +137,11 @@ def backward(dy, saved):
 def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     B, H = h0.shape
     h, inner = empty((B, H), x.dtype), empty((B, H), x.dtype)  # (B, H) each
-    gates = np.matmul(x, W_ih.T, out=empty((B, 3 * H), x.dtype))  # (B, 3H)
+    gates = empty((B, 3 * H), x.dtype)  # (B, 3H)
+    product(x, W_ih, gates, transposed=True)
     with scratch():
-        by_state = np.matmul(h0, W_hh.T, out=empty(gates.shape, x.dtype))  # (B, 3H)
+        by_state = empty(gates.shape, x.dtype)  # (B, 3H)
+        product(h0, W_hh, by_state, transposed=True)
         gates[:, : 2 * H] += by_state[:, : 2 * H]
         inner[...] = by_state[:, 2 * H :]
         _cell(gates, inner, _biases(b_ih, b_hh, empty((4 * H,), x.dtype)), h0, h)
@@ -154,6 +157,8 @@ def cell_backward(dy, saved):
         da, du = empty(gates.shape, x.dtype), empty(inner.shape, x.dtype)  # (B, 3H), (B, H)
         _cell_backward(zeros, dh0, gates, inner, h0, da, du)
         for d, W in zip((da[:, : 2 * h0.shape[1]], du), _parts(W_hh), strict=True):
-            dh0 += np.matmul(d, W, out=empty(h0.shape, x.dtype))
+            by_gates = empty(h0.shape, x.dtype)  # (B, H)
+            product(d, W, by_gates, transposed=False)
+            dh0 += by_gates
         gradients.fill(da, h0, du)
     return gradients.dx, dh0, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

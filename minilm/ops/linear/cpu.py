@@ -12,7 +12,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.contract import fold
 from minilm.ops.linear.spec import Saved
-from minilm.ops.tile import product, transposed_product
+from minilm.ops.product import product, transposed_product
 from minilm.ops.workspace import empty, scratch
 
 CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not depend on the number of threads

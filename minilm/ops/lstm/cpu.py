@@ -14,9 +14,10 @@ from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
 from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
+from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
-from minilm.ops.tile import multiply, product
+from minilm.ops.tile import multiply
 from minilm.ops.workspace import empty, scratch
 
 
@@ -129,9 +130,11 @@ def backward(dy, saved):
 def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     h, c = empty(h0.shape, x.dtype), empty(h0.shape, x.dtype)  # (B, H)
     gates = empty((len(x), len(W_hh)), x.dtype)  # (B, 4H)
-    np.matmul(x, W_ih.T, out=gates)
+    product(x, W_ih, gates, transposed=True)
     with scratch():
-        gates += np.matmul(h0, W_hh.T, out=empty(gates.shape, x.dtype))  # (B, 4H)
+        by_state = empty(gates.shape, x.dtype)  # (B, 4H)
+        product(h0, W_hh, by_state, transposed=True)
+        gates += by_state
         bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (4H,)
         _cell(gates, bias, c0, c, h)
     return CellOutput(h, c), CellSaved(x, h0, c0, c, gates, W_ih, W_hh)
@@ -145,6 +148,6 @@ def cell_backward(dy, saved):
         zeros = cotangent(None, h0.shape, x.dtype)  # (B, H)
         da = empty(gates.shape, x.dtype)  # (B, 4H)
         _cell_backward(zeros, dh, dc, gates, c0, c, da)
-        np.matmul(da, W_hh, out=dh)
+        product(da, W_hh, dh, transposed=False)
         gradients.fill(da, h0)
     return gradients.dx, dh, dc, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

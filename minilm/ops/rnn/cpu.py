@@ -7,10 +7,11 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.ops import simd
 from minilm.ops.contract import fold
+from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
-from minilm.ops.tile import multiply, product
+from minilm.ops.tile import multiply
 from minilm.ops.workspace import empty, scratch
 
 
@@ -109,9 +110,12 @@ def backward(dy, saved):
 
 
 def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
-    h = np.matmul(x, W_ih.T, out=empty(h0.shape, x.dtype))  # (B, H)
+    h = empty(h0.shape, x.dtype)  # (B, H)
+    product(x, W_ih, h, transposed=True)
     with scratch():
-        h += np.matmul(h0, W_hh.T, out=empty(h.shape, x.dtype))  # (B, H)
+        by_state = empty(h.shape, x.dtype)  # (B, H)
+        product(h0, W_hh, by_state, transposed=True)
+        h += by_state
         bias = np.add(b_ih, b_hh, out=empty(b_ih.shape, x.dtype))  # (H,)
         _cell(h, bias, nonlinearity == "relu")
     return h, CellSaved(x, h0, h, W_ih, W_hh, nonlinearity)
@@ -125,6 +129,6 @@ def cell_backward(dy, saved):
     with scratch():
         da = empty(h.shape, x.dtype)  # (B, H)
         _cell_backward(dy, dh0, h, nonlinearity == "relu", da)
-        np.matmul(da, W_hh, out=dh0)
+        product(da, W_hh, dh0, transposed=False)
         gradients.fill(da, h0)
     return gradients.dx, dh0, gradients.dW_ih, gradients.dW_hh, gradients.db_ih, gradients.db_hh

@@ -74,4 +74,6 @@ FAULTS = area(
      "(x == least && v < last)", f"{NUMBERS} -k logits"),
     ("additive attention: masked keys are seen", "minilm/ops/additive_attention/gpu.cu",
      "P[j] = shown(args.key_mask, b * Tk + j) ? sum : -INFINITE;", "P[j] = sum;", f"{AGREES} -k additive"),
-)  # fmt: skip
+    ("the number of a thread in the grid has 32 bits", "minilm/ops/cuda/minilm_cuda.h", "return i64(blockIdx.x) * blockDim.x +",
+     "return blockIdx.x * blockDim.x +", "tests/ops/test_gpu_sources.py -k 64_bits"),
+)

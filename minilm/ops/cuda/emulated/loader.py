@@ -9,9 +9,9 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -58,13 +58,7 @@ def missing() -> str | None:
 @functools.cache
 def cache() -> Path:
     """Where compiled kernels are kept between runs; by content, so nothing old is ever used."""
-    folder = Path(files.cache_folder("emulated"))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:  # a read-only home
-        return Path(tempfile.mkdtemp(prefix="minilm-emulated-"))
+    return Path(files.own_cache_folder("emulated")[0])
 
 
 def _prune() -> None:
@@ -73,6 +67,15 @@ def _prune() -> None:
         with contextlib.suppress(OSError):  # another process removed it first
             if time.time() - path.stat().st_mtime > KEPT:
                 path.unlink()
+
+
+def _is_own_file(path: Path) -> bool:
+    """Whether a file is there and of this user's own making: what it holds is run."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and files.is_own(status)
 
 
 @functools.cache
@@ -96,9 +99,8 @@ def compiled(text: str, definitions: tuple = (), sanitizer: str = "none") -> cty
     headers = "".join(path.read_text() for path in sorted(INCLUDE.iterdir()))
     key = hashlib.sha256("\0".join((source, headers, *command)).encode()).hexdigest()[:24]
     library = cache() / f"{key}.so"
-    if library.exists():
-        with contextlib.suppress(OSError):  # another user's
-            os.utime(library)
+    if _is_own_file(library):
+        os.utime(library)
     else:
         partial = library.with_suffix(f".{os.getpid()}.{os.urandom(4).hex()}")
         done = subprocess.run([*command, "-o", partial, "-"], input=source, text=True, capture_output=True, check=False)
@@ -143,8 +145,8 @@ def _value(kernel: str, number: int, argument, letter: str):
         if not isinstance(argument, np.ndarray) or argument.dtype.names is None or argument.nbytes != size:
             raise TypeError(f"{kernel}: argument {number} must be a struct of {size} bytes")
         return (ctypes.c_char * size).from_buffer_copy(argument.tobytes())
-    wanted = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
-    if not isinstance(argument, np.generic) or str(argument.dtype) not in wanted:
+    expected = {"f": "float32", "d": "float64", "i": ("int32", "uint32"), "q": "int64"}[letter]
+    if not isinstance(argument, np.generic) or str(argument.dtype) not in expected:
         received = argument.dtype if isinstance(argument, np.generic) else type(argument).__name__
-        raise TypeError(f"{kernel}: argument {number} must be of {wanted}, got {received}")
+        raise TypeError(f"{kernel}: argument {number} must be of {expected}, got {received}")
     return (ctypes.c_char * argument.nbytes).from_buffer_copy(argument.tobytes())
