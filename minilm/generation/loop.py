@@ -13,6 +13,7 @@ from minilm.generation.protocol import CausalLanguageModel
 from minilm.generation.sampling import drawn_ids
 from minilm.generation.writing import GraphedWriter, Writer
 from minilm.ops import checks, sampling
+from minilm.ops.workspace import lasting
 from minilm.typing import Array, Ids
 
 __all__ = ["check_context", "end_ids", "read_prompt", "reordered", "ruled_out", "stream_ids"]
@@ -89,7 +90,7 @@ def stream_ids(
     graphed = checks.flag("cuda_graphs", cuda_graphs) and getattr(model, "device", "cpu") == "cuda"
     writer = GraphedWriter if graphed else Writer
     options = (0 if greedy else temperature, *limits)
-    return _stream(model, ids, mask, tokens, options, seed, (suppressed, vocab_size), block, writer)
+    return lasting(_stream(model, ids, mask, tokens, options, seed, (suppressed, vocab_size), block, writer))
 
 
 def _prompts(model, ids):

@@ -203,6 +203,8 @@ def generate_many(
 
 def prompt_ids(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
     """What the model reads first: the prompt's ids, or for an empty prompt the token that begins a line; (T,), T >= 1."""
+    if not hasattr(tokenizer, "encode"):
+        raise TypeError(f"tokenizer must be a minilm.tokenizers.Tokenizer, got {checks.describe(tokenizer)}")
     ids = tokenizer.encode(prompt)  # (T,)
     if ids.size:
         return ids

@@ -10,12 +10,14 @@ import contextvars
 import math
 import threading
 from collections.abc import Iterator
+from typing import TypeVar, cast
 
 import numpy as np
 
 from minilm import devices
 from minilm.typing import DType
 
+Item = TypeVar("Item")
 ALIGN = 64  # bytes: a line of the cache, and the widest vector
 BLOCK = 1 << 26  # bytes asked of the system at a time; it hands out only the pages that are written to
 
@@ -180,3 +182,14 @@ def outside():
         yield
     finally:
         _active.reset(token)
+
+
+def lasting(items: Iterator[Item]) -> Iterator[Item]:
+    """A generator's items. It runs `outside`, since what it keeps from one item to the next outlives the steps of its caller."""
+    end = object()
+    while True:
+        with outside():
+            item = next(items, end)
+        if item is end:
+            return
+        yield cast(Item, item)

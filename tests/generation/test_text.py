@@ -259,3 +259,24 @@ def test_wrong_ids():
 def test_the_public_names():
     for name in generation.__all__:
         assert callable(getattr(generation, name))
+
+
+@pytest.mark.parametrize("kind", ["rnn", "gpt"])
+def test_a_stream_outlives_the_steps_in_which_it_is_asked(kind):
+    config = models.GPTConfig.gpt2(vocab_size=7, n_positions=16, n_embd=8, n_layer=1, n_head=2)
+    model = rnn() if kind == "rnn" else models.GPT(config, seed=0)
+    prompt, workspace = np.array([[1, 2, 3]]), minilm.Workspace(poison=True)
+    alone = [ids.copy() for ids in stream_ids(model, prompt, 6, seed=0)]
+    pieces, ids = stream_ids(model, prompt, 6, seed=0), []
+    for _ in alone:
+        with workspace.step():
+            ids.append(next(pieces).copy())
+        with workspace.step():
+            minilm.ops.softmax.forward(np.ones((100, 100)))
+    assert next(pieces, None) is None
+    np.testing.assert_array_equal(ids, alone)
+
+
+def test_what_is_no_tokenizer_is_named():
+    with pytest.raises(TypeError, match=r"tokenizer must be a minilm.tokenizers.Tokenizer, got an array of shape \(3,\)"):
+        generate(rnn(), np.array([1, 2, 3]), 4)
