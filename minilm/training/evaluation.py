@@ -95,7 +95,6 @@ def evaluate(
         Every part but the first begins with the state after so many tokens before it, which do not count. For recurrent models.
     tokenizer : Tokenizer, optional
         Knows the special tokens, for models that predict masked ones.
-        Where all arrays are taken from; one of its own without it.
 
     Returns
     -------
@@ -107,7 +106,11 @@ def evaluate(
     One row alone would be the plain definition, and would take B times as long. What the rows lose is what the model remembers
     from more than `context` tokens ago at B - 1 places, which is less than float32's rounding shows for the models here.
     """
-    tokens = np.asarray(tokens)
+    tokens = checks.integers("tokens", np.asarray(tokens), (None,), "(N,)")
+    if tokens.size < 2:
+        raise ValueError(f"tokens must hold two at least, of which the second is predicted, got {tokens.size}")
+    if not hasattr(model, "objective"):
+        raise TypeError(f"model must be a minilm.training.LanguageModel, which has an objective, got {checks.describe(model)}")
     if model.objective == "masked":
         return evaluate_masked(model, tokens, tokenizer, time=time)
     if not model.carries_state:

@@ -157,6 +157,8 @@ class Loop:
         missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
         if missing:
             raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
+        if not hasattr(optimizer, "step"):
+            raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
         self.callbacks = _checked(callbacks)

@@ -11,6 +11,7 @@ from minilm import data, devices
 from minilm.data.manifest import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
+from minilm.ops import checks
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
@@ -83,6 +84,8 @@ def train(
     Stopped
         Ctrl-C, SIGTERM or SIGHUP, after a checkpoint was written; a KeyboardInterrupt.
     """
+    if not isinstance(config, (RunConfig, type(None))):
+        raise TypeError(f"config must be a RunConfig, as minilm.training.configuration() makes it, got {checks.describe(config)}")
     if resume and overwrite:
         raise ValueError("resume and overwrite exclude each other")
     trainer = _resumed(config, out, callbacks) if resume else _new(config or configuration(), out, overwrite, callbacks)

@@ -147,3 +147,17 @@ def test_a_model_or_a_batch_of_another_kind_is_named():
     many = Many()
     with pytest.raises(TypeError, match="the loss must be one number, the mean over the batch, got an array"):
         training.Loop(many, optimizers.SGD(many.parameters, 0.05), [BATCH]).run()
+
+
+def test_what_is_evaluated_or_configured_by_something_else_is_named():
+    model = models.RNNLanguageModel(models.RNNLanguageModelConfig(7, hidden_size=4), seed=0)
+    with pytest.raises(ValueError, match="tokens must hold two at least, of which the second is predicted, got 1"):
+        training.evaluate(model, np.array([3]))
+    with pytest.raises(TypeError, match="tokens must be an array of integers"):
+        training.evaluate(model, "text")
+    with pytest.raises(TypeError, match="model must be a minilm.training.LanguageModel, which has an objective"):
+        training.evaluate(Line(), np.arange(7))
+    with pytest.raises(TypeError, match="config must be a RunConfig, as minilm.training.configuration"):
+        training.train({"steps": 3})
+    with pytest.raises(TypeError, match="optimizer must be one of minilm.optimizers, got str 'adam'"):
+        training.Loop(model, "adam", [])
