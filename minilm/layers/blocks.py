@@ -56,7 +56,10 @@ def forward(
 
 
 def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
-    """The gradient by x, written over `dx` (B, T, D), that by what `forward` gave; that by a memory is added to `dmemory`."""
+    """The gradient by the x of `forward`; the one by its memory is added to `dmemory`.
+
+    `dx` (B, T, D), the gradient by what `forward` returned, is written over.
+    """
     for block, saved_block in zip(blocks[::-1], saved[::-1], strict=True):
         with scratch():
             if dmemory is None:

@@ -69,14 +69,15 @@ class TransformerBlock(Layer):
     cross_attention : bool
         Whether there is attention to a memory.
     dropout, attention_dropout : float
-        Of what a part adds to the residual, and of the attention's weights; only where `forward` is given a key.
+        Of what a half adds to x, and of the attention's weights; only where `forward` is given a key.
     eps : float
         Of the normalisations.
     recompute : bool
         Keep of forward only the input, and compute the rest again in backward: the same gradients, bit for bit, for the memory of
         one layer and a third more arithmetic.
     initialise, residual_initialise : callable, optional
-        What weights start from, those of the last map of each part from the second; biases then from zero.
+        What weights start from; `residual_initialise` is for the last map of ``attn``, ``crossattention`` and ``mlp``, whose
+        output is added to x. With them biases start from zero.
     dtype : {float32, float64}
     seed : int, Generator or None
 

@@ -10,7 +10,7 @@
 
 Names of parameters are Hugging Face's, without the "transformer." before them. Weights have this package's orientation (out, in)
 throughout, where Hugging Face's Conv1D has (in, out): ``h.*.attn.c_attn.weight``, ``h.*.attn.c_proj.weight``,
-``h.*.mlp.c_fc.weight`` and ``h.*.mlp.c_proj.weight`` are turned when they are read. GPT-1's ``tokens_embed`` and
+``h.*.mlp.c_fc.weight`` and ``h.*.mlp.c_proj.weight`` are transposed when they are read. GPT-1's ``tokens_embed`` and
 ``positions_embed`` are ``wte`` and ``wpe`` here.
 
 References: A. Radford et al., Improving language understanding by generative pre-training, 2018; A. Radford et al., Language

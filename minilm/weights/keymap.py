@@ -7,7 +7,7 @@ end belongs together. So it matters neither whether a file was saved with or wit
                                                     its older name renewed      encoder.layer.0.output.LayerNorm.weight
 
 **Orientation.** Our linear weights are (out, in), y = x W' + b, as in torch.nn.Linear. GPT's authors wrote a 1x1 convolution,
-whose weight is (in, out); what `transposed` matches is turned when it is loaded, and turned back when it is saved. The two
+whose weight is (in, out); what `transposed` matches is transposed when it is loaded, and again when it is saved. The two
 shapes of a square one are equal, so no check of shapes would notice the mistake.
 """
 
