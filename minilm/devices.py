@@ -270,3 +270,7 @@ def require(device: str) -> None:
 
 def _line(error) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -6,6 +6,8 @@ import functools
 import hashlib
 from typing import NamedTuple
 
+__all__ = ["DROPOUT_KEYS", "Key", "at"]
+
 DROPOUT_KEYS = 2  # the way in which `Key.at` numbers places: another gives other masks, so a checkpoint names its own
 
 
@@ -48,3 +50,7 @@ def at(key: Key | None, path: str) -> Key | None:
 @functools.lru_cache(maxsize=1 << 14)
 def _hashed(place: int, path: str) -> int:
     return int.from_bytes(hashlib.blake2b(f"{place} {path}".encode(), digest_size=8).digest(), "little")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

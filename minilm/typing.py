@@ -29,3 +29,7 @@ Seed: TypeAlias = int | np.random.Generator | None
 State: TypeAlias = np.ndarray | tuple[np.ndarray, ...]
 DType: TypeAlias = DTypeLike
 PathLike: TypeAlias = str | os.PathLike[str]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

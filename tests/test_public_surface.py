@@ -51,7 +51,7 @@ def packages():
     return ["minilm", *names]
 
 
-@pytest.mark.parametrize("package", packages())
+@pytest.mark.parametrize("package", [*packages(), "minilm.devices", "minilm.random", "minilm.typing"])
 def test_dir_shows_the_public_names(package):
     module = importlib.import_module(package)
     assert dir(module) == sorted(set(module.__all__))
@@ -128,3 +128,10 @@ def test_docstrings_are_written_where_they_are_read():
     """Not assigned: an editor shows what stands in the source."""
     sources = pathlib.Path(minilm.__file__).parent.rglob("*.py")
     assert [str(path) for path in sources if re.search(r"__doc__\s*\+?=[^=]", path.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("name", ["Flatten", "GlobalAveragePooling1D", "Dense"])
+def test_a_keras_layer_shows_the_arguments_of_its_init(name):
+    signature = inspect.signature(getattr(minilm.sequential, name))
+    assert not any(each.kind is each.VAR_POSITIONAL for each in signature.parameters.values())
+    assert "units" in signature.parameters or "trainable" in signature.parameters

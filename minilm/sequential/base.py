@@ -47,7 +47,23 @@ class LayerOptions(TypedDict, total=False):
     dtype: DType | None
 
 
-class SequentialLayer(Layer):
+class _Configured(Layer):
+    """Keeps the arguments that it is made with; apart from `SequentialLayer`, whose signature is that of its ``__init__``."""
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        self = super().__new__(cls)
+        try:  # the arguments are the configuration, as they were given
+            bound = inspect.signature(cls.__init__).bind(self, *arguments, **options)
+        except TypeError:
+            return self  # a copy, or a call that __init__ is about to refuse
+        config = dict(bound.arguments)
+        config.pop("self", None)
+        config.update(config.pop("options", {}))
+        self._config = config
+        return self
+
+
+class SequentialLayer(_Configured):
     """What all layers of `Sequential` have.
 
     A layer is made without knowing what it reads; `build` gives it its weights. Then it keeps the contract of all layers, with
@@ -75,18 +91,6 @@ class SequentialLayer(Layer):
     letters = "(batch, ...)"  # the input's shape, for a message
     passes_mask = True
     reads_width = True  # whether the weights depend on the last axis of the input
-
-    def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        self = super().__new__(cls)
-        try:  # the arguments are the configuration, as they were given
-            bound = inspect.signature(cls.__init__).bind(self, *arguments, **options)
-        except TypeError:
-            return self  # a copy, or a call that __init__ is about to refuse
-        config = dict(bound.arguments)
-        config.pop("self", None)
-        config.update(config.pop("options", {}))
-        self._config = config
-        return self
 
     def __init__(
         self,
