@@ -77,7 +77,7 @@ FAULTS = area(
     ("a callback's stop is not heard", "minilm/training/loop.py", "while not (self.ending or self.finished())",
      "while not self.finished()", "tests/training/test_callbacks.py -k stop"),
     ("callbacks of one's own come after the loop's", "minilm/training/loop.py",
-     "watching = [*self.callbacks, *callbacks]", "watching = [*callbacks, *self.callbacks]",
+     "watching = [*self.callbacks, *_checked(callbacks)]", "watching = [*_checked(callbacks), *self.callbacks]",
      "tests/training/test_callbacks.py -k order"),
     ("callbacks are not closed where training fails", "minilm/training/loop.py", "closing.callback(callback.close)",
      "pass", "tests/training/test_callbacks.py -k raises"),
