@@ -1,7 +1,7 @@
 """A model's weights into a folder as Hugging Face lays it out, written straight from the flat buffer.
 
-The `safetensors` library writes from arrays that are all there at once, in the file's orientation; turned ones would be a second
-copy of most of GPT's weights. Here a file is written block by block, and only a block is ever turned.
+The `safetensors` library writes from arrays that are all there at once, in the file's orientation; transposed ones would be a
+second copy of most of GPT's weights. Here a file is written block by block, and only a block is ever transposed.
 """
 
 from __future__ import annotations

@@ -49,7 +49,8 @@ def _forward(start, stop, rows, query, key, value, y, task, logsumexp):
     head = -1
     for unit in range(start, stop):
         n, turn = unit // blocks, unit % blocks
-        part = turn // 2 if turn % 2 == 0 else blocks - 1 - turn // 2  # of a causal head, half the units are half the work
+        # blocks 0, last, 1, last - 1, ...: a late block of a causal head sees more keys: so half of the units are half the work
+        part = turn // 2 if turn % 2 == 0 else blocks - 1 - turn // 2
         block = block_of(n, part, task)
         first, last = ends(task, block.b)
         if n != head:
