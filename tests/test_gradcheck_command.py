@@ -191,7 +191,7 @@ class TestEmulated:
         "old, new, says",
         [
             ("exp(x - m) / s", "exp(x - m) / s * x", r"FAILED at dx .*\n.*dx has error \d"),
-            ("exp(x - m) / s", "exq(x - m) / s", r"FAILED at form=plain\n.*g\+\+ refuses (.|\n)*gpu\.cu:6:\d+: error: .exq"),
+            ("exp(x - m) / s", "exq(x - m) / s", r"FAILED at form=plain\n.*g\+\+ refuses (.|\n)*gpu\.cu:11:\d+: error: .exq"),
             ("o = block_merge(", "if (threadIdx.x) __syncthreads(); o = block_merge(", "deadlock .*thread 1 at a barrier, line "),
         ],
         ids=["wrong", "does not compile", "waits for ever"],
