@@ -9,10 +9,10 @@ for keys and values, a position-wise network of F numbers::
     logits = norm(x) W_headᵀ                                (B, T, V)
     loss   = mean over b, t of -log softmax(logits)[targets]
 
-    attn(h) = softmax(turned(q) turned(k)ᵀ / √K + causal mask) v W_oᵀ     q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ
+    attn(h) = softmax(rotated(q) rotated(k)ᵀ / √K + causal mask) v W_oᵀ     q, k, v = h W_qᵀ, h W_kᵀ, h W_vᵀ
     mlp(h)  = (silu(h W_gateᵀ) * (h W_upᵀ)) W_downᵀ
 
-Four things differ from GPT-2: the normalisation is by the root mean square alone; positions turn queries and keys and are not
+Four things differ from GPT-2: the normalisation is by the root mean square alone; positions rotate queries and keys and are not
 added to x; the network has a gate; and H / G heads of queries share one head of keys and values (grouped-query attention),
 whose gradient is then the sum over those that share it. No map has a bias.
 
@@ -59,8 +59,8 @@ def layer_forward(W, name, x, H, tables):
 
     n, saved["input_layernorm"] = rms_norm.forward(x, W[f"{name}.input_layernorm.weight"], eps=EPS)  # (B, T, D)
     q, k, v = (linear_of(n, f"self_attn.{part}_proj").reshape(B, T, -1, D // H) for part in "qkv")  # (B, T, H or G, K)
-    q, saved["turned q"] = rotary.forward(q, *tables)  # (B, T, H, K)
-    k, saved["turned k"] = rotary.forward(k, *tables)  # (B, T, G, K)
+    q, saved["rotary q"] = rotary.forward(q, *tables)  # (B, T, H, K)
+    k, saved["rotary k"] = rotary.forward(k, *tables)  # (B, T, G, K)
     k, v = (np.repeat(part, H // part.shape[2], axis=2) for part in (k, v))  # (B, T, H, K) each
     heads, saved["attention"] = attention.forward(q, k, v, causal=True)  # (B, T, H, K)
     x = x + linear_of(heads.reshape(B, T, D), "self_attn.o_proj")  # (B, T, D)
@@ -89,9 +89,9 @@ def layer_backward(dx, name, H, saved):
 
     dheads = linear_back(dx, "self_attn.o_proj").reshape(B, T, H, D // H)  # (B, T, H, K)
     dq, dk, dv = attention.backward(dheads, saved["attention"])  # (B, T, H, K) each
-    G = saved["turned k"].shape[2]
+    G = saved["rotary k"].shape[2]
     dk, dv = (part.reshape(B, T, G, H // G, D // H).sum(axis=3) for part in (dk, dv))  # (B, T, G, K) each: over who shares it
-    dq, dk = rotary.backward(dq, saved["turned q"]), rotary.backward(dk, saved["turned k"])
+    dq, dk = rotary.backward(dq, saved["rotary q"]), rotary.backward(dk, saved["rotary k"])
     parts = zip("qkv", (dq, dk, dv), strict=True)
     dn = sum(linear_back(part.reshape(B, T, -1), f"self_attn.{which}_proj") for which, part in parts)  # (B, T, D)
     return dx + norm_back(dn, "input_layernorm"), d

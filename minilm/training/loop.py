@@ -159,6 +159,11 @@ class Loop:
             raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
         if not hasattr(optimizer, "step"):
             raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
+        if isinstance(optimizer, Optimizer):
+            own = {id(model.parameters.entry(name)) for name in model.parameters}
+            others = [name for name in optimizer.parameters if id(optimizer.parameters.entry(name)) not in own]
+            if others:
+                raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
         self.callbacks = _checked(callbacks)

@@ -144,6 +144,8 @@ def test_a_model_or_a_batch_of_another_kind_is_named():
         training.Loop(object(), None, [])
     with pytest.raises(TypeError, match="a batch must be a tuple, what forward takes, got an array"):
         line_loop([BATCH[0]]).run()
+    with pytest.raises(ValueError, match="optimizer must be one of this model's parameters, and \\w+ belongs to another model"):
+        training.Loop(Line(), optimizers.SGD(Line().parameters, 0.05), [BATCH])
     many = Many()
     with pytest.raises(TypeError, match="the loss must be one number, the mean over the batch, got an array"):
         training.Loop(many, optimizers.SGD(many.parameters, 0.05), [BATCH]).run()
