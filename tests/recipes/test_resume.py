@@ -21,10 +21,10 @@ from minilm.recipes.state import RecipeState
 from minilm.training import loop
 from minilm.training.checkpoint import Checkpoint
 from tests import clocks
+from tests.disk_faults import HOW, in_child
 from tests.ops import gpu
 from tests.recipes.test_sentiment import corpus
 from tests.recipes.toy import Toy
-from tests.training.test_killed import in_child
 
 CHECKPOINT = ("config.json", "model.safetensors", "optimizer.safetensors")
 
@@ -220,7 +220,8 @@ def step(recipe, adam, mean, state):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_every_call_of_a_checkpoint(tmp_path):
+@pytest.mark.parametrize("how", HOW)
+def test_killed_at_every_call_of_a_checkpoint(tmp_path, how):
     recipe, adam, mean, state = trained(0, 0.9)
     seen, expected = set(), {}
     with files.opened(tmp_path / "run", False) as folder:
@@ -228,7 +229,7 @@ def test_killed_at_every_call_of_a_checkpoint(tmp_path):
         for call in range(100):
             step(recipe, adam, mean, state)
             expected[state.step] = {name: array for name, array in mean.state_dict().items() if name != "updates"}
-            lived = in_child(call, lambda: keep.save(adam, mean))
+            lived = in_child(call, lambda: keep.save(adam, mean), how)
             if call or os.path.exists(tmp_path / "run" / "recipe.json"):
                 checkpoint = Checkpoint.read(tmp_path / "run", layout=files.LAYOUT)
                 at = checkpoint.state.step
@@ -247,8 +248,9 @@ def test_killed_at_every_call_of_a_checkpoint(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("old_files", [True, False])
-def test_killed_while_it_overwrites_leaves_one_whole_run(tmp_path, old_files):
+def test_killed_while_it_overwrites_leaves_one_whole_run(tmp_path, old_files, how):
     old, adam, _, state = trained(0)
     with files.opened(tmp_path / "old", False) as folder:
         Kept(old, state, folder).save(adam)
@@ -264,7 +266,7 @@ def test_killed_while_it_overwrites_leaves_one_whole_run(tmp_path, old_files):
             with files.opened(path, True) as folder:  # noqa: B023
                 Kept(new, state, folder).save(adam)
 
-        lived = in_child(call, overwrites)
+        lived = in_child(call, overwrites, how)
         run = recipes.open_run(path)
         made = min((old, new), key=lambda each: not np.array_equal(each.model.parameters.flat, run.model.parameters.flat))
         seen.add(made is new)

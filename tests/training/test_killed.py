@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from minilm.training import checkpoint as protocol
 from minilm.training.callbacks import Stop
 from minilm.training.train import _new, _resumed
 from tests import clocks
+from tests.disk_faults import HOW, in_child
 from tests.training.helpers import contents, log_without_times
 
 COMMAND = [sys.executable, "-m", "minilm", "train", "--quiet"]
@@ -69,43 +71,8 @@ def test_sigkill_at_random_moments(tiny, tmp_path):
     assert log_without_times(folder) == log_without_times(reference.folder)
 
 
-CALLS = ("replace", "fsync", "remove")
-
-
-def die_at(call: int):
-    """In a forked child: end at the given call of what touches the disk, as SIGKILL would, without any cleaning up."""
-    left = [call]
-
-    def counted(real):
-        def wrapper(*arguments, **options):
-            if left[0] == 0:
-                os._exit(9)
-            left[0] -= 1
-            return real(*arguments, **options)
-
-        return wrapper
-
-    for name in CALLS:
-        setattr(os, name, counted(getattr(os, name)))
-    protocol.Hashed.write = counted(protocol.Hashed.write)
-
-
-def in_child(call, work):
-    """Run `work` in a child that dies at the call; whether it lived."""
-    child = os.fork()
-    if child == 0:
-        try:
-            die_at(call)
-            work()
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    assert status in (0, 9)
-    return status == 0
-
-
-def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path):
+@pytest.mark.parametrize("how", HOW)
+def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path, how):
     """Exhaustive where the test above is random: between any two calls that write, the folder is whole."""
     config = tiny(steps=40, average=0.5)
     trainer = _new(config, tmp_path / "run", False)
@@ -114,7 +81,7 @@ def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path):
         for _ in range(2):  # the next step; its checkpoint dies
             trainer.step(trainer.batches.batch(trainer.state.step))
             trainer.state.step += 1
-        lived = in_child(call, trainer.save)
+        lived = in_child(call, trainer.save, how)
         run = training.load_run(tmp_path / "run")
         at_new = run.state.step == trainer.state.step
         seen.add(at_new)
@@ -130,14 +97,15 @@ def test_killed_at_every_call_of_a_checkpoint(tiny, tmp_path):
     trainer.close()
 
 
-def test_killed_at_every_call_of_a_first_checkpoint(tiny, tmp_path):
+@pytest.mark.parametrize("how", HOW)
+def test_killed_at_every_call_of_a_first_checkpoint(tiny, tmp_path, how):
     """A folder without a run stays one that a new run may take, until it holds a run; one with a run always has one."""
     config = tiny(steps=3)
     training.train(config, out=tmp_path / "old")
     old = contents(tmp_path / "old")
     for call in range(100):
         fresh, taken = tmp_path / f"fresh{call}", tmp_path / f"taken{call}"
-        lived = in_child(call, lambda: _new(tiny(seed=1), fresh, False))  # noqa: B023
+        lived = in_child(call, lambda: _new(tiny(seed=1), fresh, False), how)  # noqa: B023
         if os.path.exists(fresh / "training.json"):
             training.load_run(fresh)
             _resumed(None, fresh).close()
@@ -146,12 +114,34 @@ def test_killed_at_every_call_of_a_first_checkpoint(tiny, tmp_path):
             _new(config, fresh, False).close()
         os.makedirs(taken)
         training.train(config, out=taken)
-        in_child(call, lambda: _new(tiny(seed=1), taken, True))  # noqa: B023
+        in_child(call, lambda: _new(tiny(seed=1), taken, True), how)  # noqa: B023
         run = training.load_run(taken)
         assert (run.state.step, run.config.seed) in ((3, 0), (0, 1))
         if run.config.seed == 0:
             assert contents(taken) == old
         _resumed(None, taken).close()
+        if lived:
+            break
+    assert lived and call > 8
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_killed_at_every_call_of_a_run_that_goes_on(tiny, tmp_path, how):
+    """Whatever a resumed run meets, the folder holds one of its checkpoints, and ends as the run that met nothing."""
+    config = tiny(steps=3, average=0.5)
+    training.train(config, out=tmp_path / "begun")
+    config, expected = config.replace(steps=5), tmp_path / "expected"
+    shutil.copytree(tmp_path / "begun", expected)
+    training.train(config, out=expected, resume=True)
+    for call in range(100):
+        folder = tmp_path / f"run{call}"
+        shutil.copytree(tmp_path / "begun", folder)
+        lived = in_child(call, lambda: training.train(config, out=folder, resume=True), how)  # noqa: B023
+        assert training.load_run(folder).state.step in (3, 5)
+        training.train(config, out=folder, resume=True)
+        assert contents(folder) == contents(expected)
+        assert log_without_times(folder) == log_without_times(expected)
+        shutil.rmtree(folder)
         if lived:
             break
     assert lived and call > 8
