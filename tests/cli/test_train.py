@@ -97,7 +97,10 @@ def test_quiet(capsys):
 def test_models(model, capsys):
     assert train(capsys, *SMALL, "--model", model, "--seed", "3", "--out", "run")[0] == 0
     run = training.load_run("run")
-    assert run.model.config.cell == model and run.config.seed == 3
+    config = run.model.config
+    assert (config.cell, config.hidden_size, config.embedding_size) == (model, 10, 6)  # what was set is what was trained
+    assert run.model.parameters["recurrent.weight_hh_l0"].shape[1] == 10
+    assert (run.config.seed, run.config.batch, run.config.time, run.state.step) == (3, 4, 16, 6)
 
 
 def test_words(capsys):
