@@ -260,11 +260,12 @@ def test_a_fork_while_another_thread_imports_kernels(tmp_path, monkeypatch):
 def test_ctrl_c_waits_for_the_parts_that_run():
     """The caller's own part has ended, and it waits for that of a thread: its arrays are written to until the call raises."""
     devices.set_threads(2)
-    begun, rows = threading.Event(), np.zeros(2)
+    begun, sent, rows = threading.Event(), threading.Event(), np.zeros(2)
 
     def kernel(start, stop, rows):
         if start == 1:
             begun.set()
+            sent.wait(10)  # however busy the machine is, this part ends after the interrupt
             time.sleep(0.3)
         rows[start:stop] = 1
 
@@ -272,6 +273,7 @@ def test_ctrl_c_waits_for_the_parts_that_run():
         begun.wait()
         time.sleep(0.05)  # by now the caller sleeps
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        sent.set()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
