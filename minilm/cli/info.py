@@ -113,7 +113,9 @@ def _blas() -> dict:
         for key, entry in (("name", "name"), ("version", "version"), ("configuration", "openblas configuration"))
         if built.get(entry)
     }
-    return entries | {"multiplies": "one row by a matrix; the last bits then depend on it and its threads, all others on neither"}
+    # where np.matmul still stands: `ops.product` for one row, `models.bags`, `reader` and `memory_network`, `sequential.stepwise`
+    products = "one row by a matrix, and in bags of words, readers, memory networks and Keras's layers with options of their own"
+    return entries | {"multiplies": f"{products}; the last bits of these depend on it and its threads, all others on neither"}
 
 
 def _implementations() -> dict:
