@@ -84,6 +84,7 @@ def floating(name: str, array, shape: tuple | None = None, dtype=None, letters: 
     letters : str, optional
         The wanted shape in the field's letters, for the message: ``"(T, B, D)"``.
     """
+    # what `floats` asks first, without its call: this stands before every argument of every op
     if type(array) is not np.ndarray or array.dtype not in FLOATS or (dtype is not None and array.dtype != dtype):
         array = floats(name, array, dtype)
     if shape is not None and array.shape != shape and not fits(array.shape, shape):

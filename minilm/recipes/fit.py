@@ -18,7 +18,6 @@ The clock that a budget in minutes looks at stands still while the model is eval
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -141,8 +140,7 @@ class RecipeLoop(Loop):
 
     def evaluate(self, examples: Sequence) -> float:
         """The main metric, of the averaged weights where there are some; the clock stands still meanwhile."""
-        averaged = contextlib.nullcontext() if self.average is None else self.average.applied()
-        with self.clock.stopped(), averaged, quiet():
+        with self.clock.stopped(), self.averaged(), quiet():
             return self.recipe.glance(examples)
 
     def save(self) -> None:

@@ -306,6 +306,10 @@ class Loop:
         """NonFiniteError unless the loss and the norm of a step, where there is one, are finite."""
         check_step(step, loss, norm, self.optimizer.lr)
 
+    def averaged(self) -> AbstractContextManager:
+        """Inside this block the averaged weights are the model's, where there are some: for validation."""
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
     def use_average(self) -> None:
         """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
         if self.average is not None:

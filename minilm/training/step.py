@@ -119,6 +119,7 @@ def forward_backward_parts(
         For dropout, one for each part that the rows are cut into.
     counts : ndarray, (A, losses)
         Of `counts`.
+
     Returns
     -------
     loss : float, or an array without axes on the GPU

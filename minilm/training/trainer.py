@@ -221,7 +221,7 @@ class Trainer(Loop):
     def _validate(self, limit: int | None) -> Evaluation:
         """Validate on the first `limit` tokens, or all, with the averaged weights where there are some."""
         parts, state = self.parts, self.state
-        with self.average.applied() if self.average is not None else contextlib.nullcontext():
+        with self.averaged():
             if limit is None or limit >= parts.validation_tokens.size:
                 result = evaluate_text(self.model, self.tokenizer, parts.validation, parts.validation_tokens)
             else:

@@ -24,7 +24,7 @@ FAULTS = area(
     ("dropout is the same in every step", "minilm/training/trainer.py", "Key(self.config.seed, step * count + part) for",
      "Key(self.config.seed, part) for", "tests/training/test_training.py -k book"),
     ("validation takes the weights, not their average", "minilm/training/trainer.py",
-     "with self.average.applied() if self.average is not None else contextlib.nullcontext():", "with contextlib.nullcontext():",
+     "with self.averaged():", "with contextlib.nullcontext():",
      "tests/training/test_training.py -k average"),
     ("the mean loss of the log begins anew never", "minilm/training/trainer.py",
      "        state.loss_sum, state.loss_count = 0.0, 0\n", "", f"{TRAINER} -k log"),
