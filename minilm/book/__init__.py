@@ -6,8 +6,11 @@ the gradient check says while the book is written. Nothing is copied, so nothing
 The chapters are the files of ``chapters/``, in reStructuredText with the directives of `minilm.book.directives`.
 """
 
-from minilm.book.notebooks import write_notebooks
-from minilm.book.site import CHAPTERS, write
+from minilm.book.needed import require
+
+require()  # before the modules that import the libraries
+from minilm.book.notebooks import write_notebooks  # noqa: E402
+from minilm.book.site import CHAPTERS, write  # noqa: E402
 
 __all__ = ["CHAPTERS", "write", "write_notebooks"]
 

@@ -112,9 +112,8 @@ class ColumnsDirective(Directive):
         columns = []
         for name in self.arguments[0].split():
             path = folder_of(name) / "oracle.py"
-            part = "step" if "\ndef step(" in path.read_text(encoding="utf-8") else "forward"
-            listed = listings.listing(path, ROOT, Part.current.prefix(f"{name}-beside"), {}, part)
-            columns.append(f"<div><h4>{html.escape(name)}</h4>{listed.html}</div>")  # the step of each, as far as it has one
+            listed = listings.listing(path, ROOT, Part.current.prefix(f"{name}-beside"), {}, step_of(path))
+            columns.append(f"<div><h4>{html.escape(name)}</h4>{listed.html}</div>")
         return [raw(f'<div class="columns">{"".join(columns)}</div>')]
 
 
@@ -166,6 +165,11 @@ def folder_of(name: str) -> pathlib.Path:
     """The folder of an op, or of the several that live together in one."""
     package = ops.registry()[name].package if name in ops.registry() else f"minilm.ops.{name}"
     return ROOT.joinpath(*package.split("."))
+
+
+def step_of(path: pathlib.Path) -> str:
+    """The function of an oracle that is one step, as far as it has one."""
+    return "step" if "\ndef step(" in path.read_text(encoding="utf-8") else "forward"
 
 
 def _names(source: str, suffix: str) -> set[str]:

@@ -87,9 +87,7 @@ def listing(
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import get_lexer_by_name
 
-    source = path.read_text(encoding="utf-8").strip("\n")
-    if part is not None:
-        source = _without_docstring(source) if part == CODE else _function(source, part)
+    source = source_of(path, part)
     names = {number: defined & set(formulas) for number, defined in defined_on(source, path.suffix).items()}
     text = highlight(source, get_lexer_by_name(LANGUAGES[path.suffix]), HtmlFormatter(nowrap=True, classprefix="k-"))
     versions = _versions(path, source.splitlines())
@@ -101,6 +99,14 @@ def listing(
         lines.append(f'<span class="line" id="{prefix}-{number}"{tied}{version}>{line}\n</span>')
     title = path.relative_to(root).as_posix() + (f": {part}" if part not in (None, CODE) else "")
     return Listing(title, f'<pre class="code"><code>{"".join(lines)}</code></pre>', tuple(sorted(set(versions.values()))))
+
+
+def source_of(path: pathlib.Path, part: str | None = None) -> str:
+    """The source of a file, or of a part of it, see `listing`."""
+    source = path.read_text(encoding="utf-8").strip("\n")
+    if part is None:
+        return source
+    return _without_docstring(source) if part == CODE else _function(source, part)
 
 
 def _without_docstring(source: str) -> str:

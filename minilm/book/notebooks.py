@@ -18,8 +18,9 @@ from docutils import nodes
 from docutils.core import publish_doctree
 
 from minilm import __version__
-from minilm.book import directives, formulas
-from minilm.book.site import CHAPTERS, FOLDER
+from minilm.book import directives, formulas, listings
+from minilm.book.needed import require
+from minilm.book.site import CHAPTERS, folder_for, source_of
 from minilm.book.text import table_names
 from minilm.files import written_whole
 from minilm.typing import PathLike
@@ -47,20 +48,20 @@ def write_notebooks(out: PathLike, progress: Callable[[str], None] = lambda titl
 
     Raises
     ------
+    ValueError
+        docutils, pygments or latex2mathml is not installed (the extra `book`).
     NotADirectoryError
         `out` is a file.
     """
-    out = os.fspath(out)
-    if os.path.lexists(out) and not os.path.isdir(out):
-        raise NotADirectoryError(f"{out} is a file, wanted a folder for the notebooks")
+    require()
+    out = folder_for("notebooks", out)
     os.makedirs(out, exist_ok=True)
     paths = []
     for number, name in enumerate(CHAPTERS, 1):
         progress(name)
-        source = (FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8")
         path = os.path.join(out, f"{number:02}-{name}.ipynb")
         with written_whole(path) as file:
-            file.write(json.dumps(_notebook(cells(source)), ensure_ascii=False, indent=1).encode("utf-8"))
+            file.write(json.dumps(_notebook(cells(source_of(name))), ensure_ascii=False, indent=1).encode("utf-8"))
         paths.append(path)
     return paths
 
@@ -96,19 +97,22 @@ def _op(name: str, content: str) -> list[tuple[str, str]]:
 
 def _page(name: str, content: str) -> list[tuple[str, str]]:
     path = directives.ROOT / "minilm" / "pages" / f"{name}.py"
-    source = path.read_text(encoding="utf-8").split('"""', 2)[2].strip()
-    return [("markdown", markdown(_docstring(path))), ("markdown", _fenced(source, "python"))]
+    code = listings.source_of(path, listings.CODE)
+    return [("markdown", markdown(_docstring(path))), ("markdown", _fenced(code, "python"))]
 
 
 def _file(arguments: str, content: str) -> list[tuple[str, str]]:
     name, _, part = arguments.partition(" ")
     path = directives.ROOT / name
-    return [("markdown", f"`{name}`\n\n{_fenced(_part(path, part), 'python')}")]
+    return [("markdown", f"`{name}`\n\n{_fenced(listings.source_of(path, part or None), listings.LANGUAGES[path.suffix])}")]
 
 
 def _columns(names: str, content: str) -> list[tuple[str, str]]:
     paths = [directives.folder_of(name) / "oracle.py" for name in names.split()]
-    return [("markdown", f"`{path.parent.name}`\n\n{_fenced(_part(path, 'step'), 'python')}") for path in paths]
+    return [
+        ("markdown", f"`{path.parent.name}`\n\n{_fenced(listings.source_of(path, directives.step_of(path)), 'python')}")
+        for path in paths
+    ]
 
 
 def _rates(names: str, content: str) -> list[tuple[str, str]]:
@@ -135,15 +139,6 @@ _CELLS: dict[str, Callable[[str, str], list[tuple[str, str]]]] = {
 
 def _docstring(path: pathlib.Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-
-
-def _part(path: pathlib.Path, name: str) -> str:
-    """One function of a file, or all of it."""
-    source = path.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)) if path.suffix == ".py" else ():
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name:
-            return ast.get_source_segment(source, node) or source
-    return source
 
 
 def _fenced(text: str, language: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from minilm import __version__
 from minilm.book import directives, text
+from minilm.book.needed import require
 from minilm.files import written_whole
 from minilm.typing import PathLike
 
@@ -94,16 +95,14 @@ def write(out: PathLike, progress: Callable[[str], None] = lambda title: None) -
     FileExistsError
         A page would replace a file that is of no earlier book.
     """
-    _require()
-    out = os.fspath(out)
-    if os.path.lexists(out) and not os.path.isdir(out):
-        raise NotADirectoryError(f"{out} is a file, wanted a folder for the book")
+    require()
+    out = folder_for("book", out)
     _check_free(out)
     os.makedirs(out, exist_ok=True)
     directives.register()
     _put(out, STYLE, (FOLDER / "book.css").read_text(encoding="utf-8") + _colours())  # first: it says that the folder is a book's
     _put(out, "book.js", (FOLDER / "book.js").read_text(encoding="utf-8"))
-    sources = {name: (FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8") for name in CHAPTERS}
+    sources = {name: source_of(name) for name in CHAPTERS}
     titles = {name: source.splitlines()[0] for name, source in sources.items()}
     entries = []
     for place, name in enumerate(CHAPTERS):
@@ -120,7 +119,7 @@ def write(out: PathLike, progress: Callable[[str], None] = lambda title: None) -
 def chapter(name: str, source: str | None = None) -> str:
     """The body of one chapter as HTML."""
     directives.register()
-    source = (FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8") if source is None else source
+    source = source_of(name) if source is None else source
     directives.Part.current = directives.Part(lambda reference: address(reference, name))
     try:
         return text.render(source, text.Formulas(f"{name}-text"), directives.Part.current.address, level=1)
@@ -135,25 +134,24 @@ def address(reference: str, chapter: str) -> str | None:
         return None
     subject = match[2] if match[1] == "ops" else f"pages.{match[2]}"
     for name in CHAPTERS:
-        for directive, argument in re.findall(r"^\.\. (op|page):: (\w+)", _source(name), re.M):
+        for directive, argument in re.findall(r"^\.\. (op|page):: (\w+)", source_of(name), re.M):
             if subject == (argument if directive == "op" else f"pages.{argument}"):
                 anchor = f"{directive}-{argument}"
                 return f"#{anchor}" if name == chapter else f"{name}.html#{anchor}"
     return None
 
 
-def _source(name: str) -> str:
-    path = FOLDER / "chapters" / f"{name}.rst"
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def source_of(name: str) -> str:
+    """The text of a chapter."""
+    return (FOLDER / "chapters" / f"{name}.rst").read_text(encoding="utf-8")
 
 
-def _require() -> None:
-    try:
-        import docutils  # noqa: F401
-        import latex2mathml  # noqa: F401
-        import pygments  # noqa: F401
-    except ImportError as error:
-        raise ValueError(f"the book needs {error.name}: pip install 'minilm[book]'") from None
+def folder_for(what: str, out: PathLike) -> str:
+    """`out` as a str; NotADirectoryError if it is a file."""
+    out = os.fspath(out)
+    if os.path.lexists(out) and not os.path.isdir(out):
+        raise NotADirectoryError(f"{out} is a file, wanted a folder for the {what}")
+    return out
 
 
 def _check_free(out: str) -> None:

@@ -227,10 +227,15 @@ def test_the_command_refuses_a_file(tmp_path, capsys):
     assert capsys.readouterr().err == f"minilm: {tmp_path / 'file'} is a file, wanted a folder for the book\n"
 
 
-def test_without_the_extra_it_says_what_is_missing(tmp_path, capsys, monkeypatch):
-    monkeypatch.setitem(sys.modules, "latex2mathml", None)
-    assert cli.main(["book", str(tmp_path / "out")]) == 2
-    assert capsys.readouterr().err == "minilm: the book needs latex2mathml: pip install 'minilm[book]'\n"
+@pytest.mark.parametrize("options", [[], ["--notebooks"]])
+@pytest.mark.parametrize("library", ["docutils", "latex2mathml", "pygments"])
+def test_without_the_extra_it_says_what_is_missing(tmp_path, capsys, monkeypatch, library, options):
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in [name for name in sys.modules if name.startswith((f"{library}.", "minilm.book"))]:
+        monkeypatch.delitem(sys.modules, name)  # as in a process of its own
+    monkeypatch.delattr("minilm.book")
+    assert cli.main(["book", str(tmp_path / "out"), *options]) == 2
+    assert capsys.readouterr().err == f"minilm: the book needs {library}: pip install 'minilm[book]'\n"
 
 
 # --- notebooks --------------------------------------------------------------------------------------------------------
