@@ -95,6 +95,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def no_gpu() -> str | None:
+    """Why there is no GPU; None where there is one."""
+    from minilm import devices
+
+    status = devices.gpu_status()
+    return None if status.available else status.reason
+
+
 def suites_command(args) -> int:
     """List, profile or time the chosen cases."""
     for pool in (
@@ -111,7 +119,13 @@ def suites_command(args) -> int:
     while names and names[0] in (*suites.SUITES, "all"):
         chosen += list(suites.SUITES) if names[0] == "all" else [names[0]]
         names.pop(0)
-    cases = suites.cases(dict.fromkeys(chosen or suites.USUAL), args.quick)
+    chosen = list(dict.fromkeys(chosen or suites.USUAL))
+    if "gpu" in chosen and not args.list and (reason := no_gpu()):
+        print(f"gpu: no GPU can be used: {reason}; its cases are left out")
+        chosen.remove("gpu")
+        if not chosen:
+            return 0
+    cases = suites.cases(chosen, args.quick)
     cases = suites.choose(cases, names, args.filter)
     if args.list:
         for case in cases:
@@ -125,7 +139,7 @@ def suites_command(args) -> int:
     if args.profile:
         from benchmarks import profiling
 
-        return profiling.report(suites.choose(cases, [], [args.profile]), quick=args.quick, seconds=args.seconds)
+        return profiling.run(suites.choose(cases, [], [args.profile]), quick=args.quick, seconds=args.seconds)
     rivals.threads = devices.threads()
     from benchmarks.run import run
 

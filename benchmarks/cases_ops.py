@@ -92,7 +92,6 @@ def cases(quick: bool = False) -> list[Case]:
 def case_of(op, row: Row, quick: bool) -> Case:
     """The case of one row."""
     dims = {letter: min(size, 9) if quick else size for letter, size in row.dims.items()}
-    settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
     seen = share_seen(dims, row.options)
     return Case(
         name=name_of(op, row, dims),

@@ -1,6 +1,7 @@
 """The same work on one thread, two, and so on: how many times as fast as on one.
 
-minilm's own row is on all threads; its contestants are itself and PyTorch on fewer. The picture of ``--plot`` draws a line for each.
+minilm's own row is on all threads; its contestants are itself and PyTorch on fewer. The picture of ``--plot`` draws a line for
+each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a user waits for before the first step: imports, first steps with compiled kernels at hand, and compilation. Fresh processes.
+"""What a user waits for before the first step, in fresh processes: imports, first steps, and compilation.
 
 ``import``
     ``import minilm`` beside ``import torch``.
@@ -25,7 +25,8 @@ from benchmarks.timing import Contestant
 MINILM = """
 import numpy as np
 from minilm import models, optimizers
-model = models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=65, embedding_size=64, hidden_size={H}, cell="lstm"), seed=0)
+config = models.RNNLanguageModelConfig(vocab_size=65, embedding_size=64, hidden_size={H}, cell="lstm")
+model = models.RNNLanguageModel(config, seed=0)
 adam = optimizers.Adam(model.parameters, lr=1e-3, clip_norm=1.0)
 loss, saved = model.forward(*np.zeros((2, 8, 16), np.int64))
 model.backward(saved)
@@ -47,7 +48,7 @@ ROUNDS = 5
 
 
 def cases(quick: bool = False) -> list[Case]:
-    """All three; the target of an import is a tenth of PyTorch's time or so, that of compilation stands in seconds in the project."""
+    """All three; an import and a first step should take no longer than PyTorch's."""
     rounds = 1 if quick else ROUNDS
     imports = {library: f"import {library}" for library in STEPS}
     steps = {library: text.format(H=8 if quick else 256) for library, text in STEPS.items()}

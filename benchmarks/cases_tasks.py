@@ -37,34 +37,33 @@ def cases(quick: bool = False) -> list[Case]:
     """All of them; `quick` shrinks every size to what a test can afford."""
     dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     bert = models.BERTConfig(**(TINY_BERT if quick else BERT), **dropout)
-    B, T = (2, 5) if quick else (8, 128)
-    words = 2_000 if quick else 100_000
     sizes = {name: min(size, 6) for name, size in CRF.items()} if quick else CRF
-    size = 8 if quick else WORDS["size"]
+    crf = f"crf {sizes['sequences']} x {sizes['T']} K {sizes['tags']}, {sizes['features']:,} features"
+    tokens = sizes["sequences"] * sizes["T"]
     return [
+        bert_case(bert, *((2, 5) if quick else (8, 128))),
+        *(word_case(algorithm, *((2_000, 8) if quick else (100_000, 100))) for algorithm in ("skip-gram", "cbow")),
         Case(
-            f"bert B {B} T {T} D {bert.hidden_size} x {bert.num_hidden_layers}", "models", "bert",
-            functools.partial(bert_contestants, bert, B, T), flops=bert_flops(bert, B, T), tokens=B * T, target=1.3,
+            crf,
+            "models",
+            "crf_features",
+            functools.partial(crf_contestants, sizes),
+            tokens=tokens,
+            target=1.0,
+            against="crfsuite",
         ),
-        *(
-            Case(
-                f"word2vec {algorithm} V {WORDS['vocab_size']:,} D {size}, {words:,} words", "models", "word2vec",
-                functools.partial(word_contestants, algorithm, words, size), tokens=words, target=3.0, against="gensim",
-            )
-            for algorithm in ("skip-gram", "cbow")
-        ),
-        Case(
-            f"crf {sizes['sequences']} x {sizes['T']} K {sizes['tags']}, {sizes['features']:,} features", "models", "crf_features",
-            functools.partial(crf_contestants, sizes), tokens=sizes["sequences"] * sizes["T"], target=1.0, against="crfsuite",
-        ),
-        Case(
-            f"memory_network B {B * 4} M 10 J 6 D {MEMORY['embed_dim']}", "models", "memory_network",
-            functools.partial(memory_contestants, B * 4), target=1.0,
-        ),
-    ]  # fmt: skip
+        Case("memory_network B 32 M 10 J 6 D 32", "models", "memory_network", memory_contestants, target=1.0),
+    ]
 
 
 # --- an encoder ---------------------------------------------------------------------------------------------------------
+
+
+def bert_case(config, B: int, T: int) -> Case:
+    """A step without an optimizer."""
+    name = f"bert B {B} T {T} D {config.hidden_size} x {config.num_hidden_layers}"
+    build = functools.partial(bert_contestants, config, B, T)
+    return Case(name, "models", "bert", build, flops=bert_flops(config, B, T), tokens=B * T, target=1.3)
 
 
 def bert_flops(config, B: int, T: int) -> int:
@@ -99,6 +98,13 @@ def bert_contestants(config, B: int, T: int, peers: Peers) -> list[Contestant]:
 
 
 # --- word vectors -------------------------------------------------------------------------------------------------------
+
+
+def word_case(algorithm: str, words: int, size: int) -> Case:
+    """A pass over so many words."""
+    name = f"word2vec {algorithm} V {WORDS['vocab_size']:,} D {size}, {words:,} words"
+    build = functools.partial(word_contestants, algorithm, words, size)
+    return Case(name, "models", "word2vec", build, tokens=words, target=3.0, against="gensim")
 
 
 def word_contestants(algorithm: str, words: int, size: int, peers: Peers) -> list[Contestant]:
@@ -147,7 +153,7 @@ def crf_contestants(sizes: dict, peers: Peers) -> list[Contestant]:
 # --- memory networks ----------------------------------------------------------------------------------------------------
 
 
-def memory_contestants(B: int, peers: Peers) -> list[Contestant]:
+def memory_contestants(peers: Peers, B: int = 32) -> list[Contestant]:
     """The same weights and stories for all; without the noise in time."""
     from benchmarks.cases_models import twice
 

@@ -1,9 +1,10 @@
 """Byte-level BPE beside tiktoken, tokenizers, gigatoken and tokie, its training beside rustbpe and tokenizers, and WordPiece.
 
-GPT-2's vocabulary comes from the folder that the environment variable MINILM_TEST_GPT2 names (encoder.json and vocab.bpe), else
-one is trained on the built-in stories; real texts from the folder that MINILM_TEST_CORPORA names, as far as they are there, the
-others are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has seen no text yet, "warm" one
-that has seen this one; the peers are what they are at that moment. Kernels are compiled before, and ids compared.
+GPT-2's vocabulary and real texts come from the folder that the environment variable MINILM_TEST_CORPORA names, as far as they are
+there (the vocabulary also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe); else a vocabulary is trained on the
+built-in stories. The other texts are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has
+seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are compiled before, and
+ids compared.
 
 A new text is one more entry of what `texts` returns, a new encoder one more line of `peer_tokenizers.ENCODERS`.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import gzip
 import os
+import tempfile
 
 import numpy as np
 
@@ -43,6 +45,13 @@ def tokenizer() -> ByteLevelBPE:
     folder = os.environ.get("MINILM_TEST_GPT2")
     if folder:
         return ByteLevelBPE.from_pretrained(folder)
+    packed = os.path.join(os.environ.get("MINILM_TEST_CORPORA", ""), "vocabularies", "gpt2.tokenizer.json.gz")
+    if os.path.exists(packed):
+        with gzip.open(packed) as source, tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "tokenizer.json")
+            with open(path, "wb") as file:
+                file.write(source.read())
+            return ByteLevelBPE.load(path)
     return ByteLevelBPE.train_from_chunks(data.text("stories"), vocab_size=8000)
 
 

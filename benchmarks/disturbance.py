@@ -5,16 +5,15 @@ quartiles around it. So around every row
 
 - the system's account of its processors is read: time that other processes had, and time that the host of a virtual machine took
   away ("steal");
-- two control kernels run before and after: arithmetic in registers on all threads, and an array beyond the caches that is read and
-  written, the same each time. Their quickest times, on this processor, ever, are what they take when the machine is quiet, and
-  are kept in the cache folder.
+- two control kernels run before and after, the same each time: arithmetic in registers on all threads, and an array beyond the
+  caches that is read and written. Their quickest times, on this processor, ever, are what they take when the machine is quiet,
+  and are kept in the cache folder.
 
 `Watch` makes of these the `Conditions` of a row, and of them a verdict.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import time
@@ -23,8 +22,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks import kept
 from benchmarks.timing import SETTLE
-from minilm import files
 
 OTHERS = 0.15  # processors that others may keep busy on average
 STEAL = 0.02  # share of the processors' time that the host may take
@@ -101,11 +100,10 @@ class Watch:
     """
 
     def __init__(self, threads: int, processor: str, quick: bool = False):
-        self._quick, self._path = quick, files.cache_folder("benchmarks", "control.json")
-        self._key, self._threads = f"{processor}, {threads} threads, {COUNT}, {NUMBERS}", threads
-        self._arrays: list = []
-        kept = _kept(self._path)
-        self._quiet = {kind: kept.get(f"{kind}, {self._key}", float("inf")) for kind in SLOWER}
+        self._quick, self._threads, self._arrays = quick, threads, []
+        self._key = f"{processor}, {threads} threads, {COUNT}, {NUMBERS}"
+        before = {} if quick else kept.read("control")
+        self._quiet = {kind: float(before.get(f"{kind}, {self._key}", "inf")) for kind in SLOWER}
         self._start, self._before = clocks(), dict.fromkeys(SLOWER, 0.0)
 
     def begin(self) -> None:
@@ -151,22 +149,5 @@ class Watch:
                 medians[kind] = statistics.median(seconds[1:])
                 if min(seconds[1:]) < self._quiet[kind]:
                     self._quiet[kind] = min(seconds[1:])
-                    _keep(self._path, f"{kind}, {self._key}", self._quiet[kind])
+                    kept.write("control", f"{kind}, {self._key}", self._quiet[kind])
         return medians
-
-
-def _kept(path: str) -> dict[str, float]:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return {key: float(value) for key, value in json.load(file).items()}
-    except (OSError, ValueError, AttributeError, TypeError):
-        return {}  # none yet, or damaged: measured anew
-
-
-def _keep(path: str, key: str, seconds: float) -> None:
-    try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with files.written_whole(path) as file:
-            file.write(json.dumps({**_kept(path), key: seconds}).encode())
-    except OSError:
-        pass  # a cache that cannot be written to: this run's own least time serves

@@ -10,7 +10,7 @@ import numpy as np
 
 
 def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads: int, kind: str) -> Callable:
-    """`tokens` of one text, always the most probable one. `kind` is "float32" or "int8", to which weights are rounded when loaded."""
+    """`tokens` of one text, always the most probable one. To `kind`, "float32" or "int8", weights are rounded when loaded."""
     from ctranslate2.specs import TransformerDecoderModelSpec, common_spec
 
     spec = TransformerDecoderModelSpec.from_config(
@@ -53,7 +53,7 @@ def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads:
 
 
 def onnx_model(onnx, config, weights: dict):
-    """One step of GPT-2 as an ONNX model: ids (1, 1), their position (1,), and each block's keys and values (1, H, T, K) so far."""
+    """One step of GPT-2 as an ONNX model: ids (1, 1), position (1,), each block's keys and values so far (1, H, T, K)."""
     from onnx import TensorProto, helper, numpy_helper
 
     D, H, L = config.n_embd, config.n_head, config.n_layer
@@ -107,7 +107,7 @@ def onnx_model(onnx, config, weights: dict):
 
 
 def onnx_writer(onnxruntime, config, weights: dict, tokens: int, threads: int, kind: str) -> Callable:
-    """`tokens` of one text, always the most probable one; the logits of the last. "int8" is ONNX Runtime's dynamic quantisation."""
+    """`tokens` of one text, always the most probable one; the logits of the last. "int8" is by its dynamic quantisation."""
     import onnx
 
     model, cache, outputs = onnx_model(onnx, config, weights)

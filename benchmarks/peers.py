@@ -113,7 +113,8 @@ class Peers:
         try:
             module = importlib.import_module(peer.module)
         except ImportError as error:
-            raise LookupError("not installed" if isinstance(error, ModuleNotFoundError) else f"cannot be imported: {error}")
+            missing = isinstance(error, ModuleNotFoundError)
+            raise LookupError("not installed" if missing else f"cannot be imported: {error}") from None
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             self.versions[name] = importlib.metadata.version(peer.distribution or peer.module)
         self.versions.setdefault(name, getattr(module, "__version__", "unknown"))

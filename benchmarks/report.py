@@ -128,7 +128,7 @@ def summary(rows: list[dict[str, Any]]) -> list[str]:
         ]
     if disturbed:
         lines.append(
-            f"disturbed: {len(disturbed)} of {len(rows)} rows; their ratios prove nothing: run them again when the machine is quiet"
+            f"disturbed: {len(disturbed)} of {len(rows)} rows; their ratios prove nothing, so run them again on a quiet machine"
         )
     return lines
 

@@ -106,7 +106,7 @@ def peak(pool: ThreadPoolExecutor, threads: int, seconds: float = 0.3) -> float:
 
 
 def bandwidth(pool: ThreadPoolExecutor, threads: int, size: int, seconds: float = 0.03) -> float:
-    """Bytes a second, read and written, of a working set of `size` bytes cut among the threads: the quickest of three patterns."""
+    """Bytes a second, read and written, of a working set of `size` bytes cut among the threads: the best of three patterns."""
     parts = [np.ones(max(size // 4 // threads, 64), np.float32) for _ in range(threads)]
     passes = max(1, (1 << 26) // size)
     moved = {update: 2, read: 1, copy: 1}  # times the bytes of the working set
