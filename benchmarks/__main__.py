@@ -112,6 +112,8 @@ def suites_command(args) -> int:
     from benchmarks import peers, suites
 
     writable(args.json, args.csv, args.plot)
+    if args.plot and (args.plot.endswith(".png") or os.path.isfile(args.plot)):
+        raise ValueError(f"--plot draws several pictures, so it wants a folder, got {args.plot}")
     if args.resume and not args.json:
         raise ValueError("--resume goes on with a record: it needs --json FILE")
     rivals = peers.Peers(("all",) if args.no_peers else args.without, args.including, args.threads)

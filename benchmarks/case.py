@@ -176,7 +176,8 @@ def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = Fal
     try:
         contestants = with_one_thread(case.build(peers), peers)
         result.dropped = compare(contestants)
-        interleave(contestants, seconds=seconds, least=min(3, case.rounds) if quick else case.rounds, quick=quick)
+        seconds, rounds = (0.0, min(2, case.rounds)) if quick else (seconds, case.rounds)
+        interleave(contestants, seconds=seconds, least=rounds, quick=quick)
     except Unavailable as reason:
         result.note = str(reason)
     except WrongResult as error:

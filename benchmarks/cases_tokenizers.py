@@ -55,6 +55,7 @@ def tokenizer() -> ByteLevelBPE:
     return ByteLevelBPE.train_from_chunks(data.text("stories"), vocab_size=8000)
 
 
+@functools.cache
 def texts(size: int) -> dict[str, str]:
     """Real texts and drawn ones, at most `size` characters each."""
     texts_by_name = {"stories": "".join(data.text("stories")) * 10}

@@ -135,7 +135,8 @@ def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5,
                 if contestant.rounds is None or round_number < contestant.rounds:
                     contestant.seconds.append(_turn(contestant, estimates[index], pause, block))
                     estimates[index] = max(min(contestant.seconds), 1e-7) if contestant.sample is None else 1e-7
-            gc.collect()
+            if not quick:
+                gc.collect()
     finally:
         if collecting:
             gc.enable()
