@@ -36,7 +36,9 @@ def test_rows_and_peers_name_ops_there_are():
 
 def test_quick_run_of_the_usual_suites(tmp_path, capsys):
     path, table = tmp_path / "run.json", tmp_path / "run.csv"
-    assert main(["--quick", "--no-peers", "--threads", "1", "--json", str(path), "--csv", str(table)]) == 0, capsys.readouterr().out
+    assert main(["--quick", "--no-peers", "--threads", "1", "--json", str(path), "--csv", str(table)]) == 0, (
+        capsys.readouterr().out
+    )
     record = json.loads(path.read_text())
     results = record["results"]
     assert {result["subject"] for result in results} >= set(ops.registry()) | set(cases_models.TARGETS) | {"generate", "bert"}
@@ -52,7 +54,9 @@ def test_quick_run_of_the_usual_suites(tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 def test_quick_run_beside_the_peers_computes_the_same(capsys):
-    assert main(["ops", "models", "generation", "--quick", "--threads", "1"]) == 0, capsys.readouterr().out  # 1: an op and its peer disagree
+    assert main(["ops", "models", "generation", "--quick", "--threads", "1"]) == 0, (
+        capsys.readouterr().out
+    )  # 1: an op and its peer disagree
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
