@@ -156,70 +156,11 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     return signature, codegen
 
 
-def _emit_fetch(builder, address):
+def fetch_at(builder, address):
+    """The code that tells the processor that what lies there will be read soon; it need not be a place in any array."""
     flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
     fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
     builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
-
-
-@intrinsic
-def transpose_block(typingctx, a, row, k, b, at, column, ahead):
-    """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
-
-    The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
-    of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
-    """
-    signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
-
-    def codegen(context, builder, signature, arguments):
-        a_value, row, k, b_value, at, column, ahead = arguments
-        A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
-        single = signature.args[0].dtype == types.float32
-        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
-        vector = ir.VectorType(real, lanes)
-
-        def places(array, first, start):
-            step = builder.extract_value(array.strides, 0)
-            begin = builder.add(builder.ptrtoint(array.data, index), builder.mul(start, index(size)))
-            rows = (builder.mul(builder.add(first, index(i)), step) for i in range(lanes))
-            return [builder.inttoptr(builder.add(begin, offset), vector.as_pointer()) for offset in rows]
-
-        block, further = [], builder.mul(ahead, builder.extract_value(A.strides, 0))
-        for place in places(A, row, k):
-            block.append(builder.load(place))
-            block[-1].align = size
-            _emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
-        d = 1
-        while d < lanes:
-            low = ir.Constant(ir.VectorType(lane, lanes), [i if not i & d else lanes + i - d for i in range(lanes)])
-            high = ir.Constant(ir.VectorType(lane, lanes), [i + d if not i & d else lanes + i for i in range(lanes)])
-            for i in range(lanes):
-                if not i & d:
-                    pair = block[i], block[i + d]
-                    block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-            d *= 2
-        for number, place in zip(block, places(P, at, column), strict=True):
-            builder.store(number, place).align = size
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def fetch(typingctx, a, row, column):
-    """Tell the processor that a[row, column] will be read soon; there may be no such place."""
-    signature = types.void(a, types.intp, types.intp)
-
-    def codegen(context, builder, signature, arguments):
-        A = make_array(signature.args[0])(context, builder, arguments[0])
-        index, size = ir.IntType(64), 4 if signature.args[0].dtype == types.float32 else 8
-        offset = builder.mul(arguments[1], builder.extract_value(A.strides, 0))
-        offset = builder.add(offset, builder.mul(arguments[2], index(size)))
-        _emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
-        return context.get_dummy_value()
-
-    return signature, codegen
 
 
 @jit
@@ -231,17 +172,28 @@ def multiply(first, last, a, panels, c, add):
         multiply_panel(a[first:last], panels[p], edge, c[first:last], p * width, add)
 
 
-@jit
+@jit(counted=False)
 def multiply_panel(a, panel, edge, c, column, add):
-    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c."""
-    width, N = panel.shape[1], c.shape[1]
+    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c.
+
+    `edge` (ROWS, 2W) is where such a panel's sums have room.
+    """
+    columns = min(panel.shape[1], c.shape[1] - column)
     for row in range(0, len(a), ROWS):
         count = min(ROWS, len(a) - row)
-        if column + width > N:
-            edge[:count, : N - column] = c[row : row + count, column:]
-            multiply_tile(ROWS, 0, a[row : row + count], 0, count, panel, edge, 0, add)
-            c[row : row + count, column:] = edge[:count, : N - column]
+        if columns < panel.shape[1]:
+            copy_corner(c, row, column, edge, 0, 0, count, columns)
+            multiply_tile(ROWS, 0, a[row:], 0, count, panel, edge, 0, add)
+            copy_corner(edge, 0, 0, c, row, column, count, columns)
         elif count > FEW:
             multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
         else:
             multiply_tile(FEW, 0, a, row, count, panel, c, column, add)
+
+
+@jit(counted=False)
+def copy_corner(a, row, column, b, to_row, to_column, rows, columns):
+    """b[to_row : to_row + rows, to_column : to_column + columns] = a[row : row + rows, column : column + columns]."""
+    for r in range(rows):
+        for j in range(columns):
+            b[to_row + r, to_column + j] = a[row + r, column + j]
