@@ -4,7 +4,7 @@ Attention maps and gradients show what could matter; to find what does, change i
 log-probability of an answer at one place, or how much the answer's logit is above another one's (the foil)::
 
     ablation            F - F(with part c of layer l replaced by zero, or by its mean over the text)
-    activation patching F(corrupted text, with a_c[l, t] ablated from the clean text)
+    activation patching F(corrupted text, with a_c[l, t] taken from the clean text)
     attribution patching   sum_d ∂F/∂a_c[l, t, d] (a_clean - a_corrupted)[l, t, d]            the first order of it
 
 Patching is normalised: 0 is the corrupted run, 1 the clean one. A part that alone carries the answer brings back 1. One
