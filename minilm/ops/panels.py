@@ -13,16 +13,9 @@ from numba.np.arrayobj import make_array
 
 from minilm import devices
 from minilm.compiled.jit import jit
-from minilm.ops.target import vector_bytes
-from minilm.ops.tile import WIDTH32, WIDTH64, fetch_at, width_of
+from minilm.ops.tile import WIDTH32, WIDTH64, width_of
+from minilm.ops.vectors import emit_fetch, emit_transposed, kind
 from minilm.ops.workspace import empty
-
-VECTOR = vector_bytes()
-
-
-def _kind(dtype):
-    """LLVM's type of a number, and its bytes."""
-    return (ir.FloatType(), 4) if dtype == types.float32 else (ir.DoubleType(), 8)
 
 
 def _places(builder, array, rows, first, column, size, vector):
@@ -38,33 +31,23 @@ def _places(builder, array, rows, first, column, size, vector):
 def transpose_block(typingctx, a, row, k, b, at, column, ahead):
     """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
 
-    The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
-    of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
+    The same place `ahead` rows further on is fetched into the second cache; there may be none.
     """
     signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
 
     def codegen(context, builder, signature, arguments):
         a_value, row, k, b_value, at, column, ahead = arguments
         A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
-        real, size = _kind(signature.args[0].dtype)
-        lanes, lane = VECTOR // size, ir.IntType(32)
-        vector = ir.VectorType(real, lanes)
-        block, further = [], builder.mul(ahead, builder.extract_value(A.strides, 0))
+        real, size, lanes = kind(signature.args[0].dtype)
+        vector, block = ir.VectorType(real, lanes), []
+        further = builder.mul(ahead, builder.extract_value(A.strides, 0))
         for place in _places(builder, A, lanes, row, k, size, vector):
-            block.append(builder.load(place))
-            block[-1].align = size
-            fetch_at(builder, builder.add(builder.ptrtoint(place, ir.IntType(64)), further))
-        d = 1
-        while d < lanes:
-            low = ir.Constant(ir.VectorType(lane, lanes), [i if not i & d else lanes + i - d for i in range(lanes)])
-            high = ir.Constant(ir.VectorType(lane, lanes), [i + d if not i & d else lanes + i for i in range(lanes)])
-            for i in range(lanes):
-                if not i & d:
-                    pair = block[i], block[i + d]
-                    block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-            d *= 2
-        for numbers, place in zip(block, _places(builder, P, lanes, at, column, size, vector), strict=True):
-            builder.store(numbers, place).align = size
+            block.append(builder.load(place, align=size))
+            emit_fetch(builder, builder.add(builder.ptrtoint(place, ir.IntType(64)), further))
+        for numbers, place in zip(
+            emit_transposed(builder, block), _places(builder, P, lanes, at, column, size, vector), strict=True
+        ):
+            builder.store(numbers, place, align=size)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -80,15 +63,13 @@ def copy_numbers(typingctx, count, a, row, column, b, at):
     def codegen(context, builder, signature, arguments):
         _, a_value, row, column, b_value, at = arguments
         A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((1, a_value), (4, b_value)))
-        real, size = _kind(signature.args[1].dtype)
+        real, size, _ = kind(signature.args[1].dtype)
         vector = ir.VectorType(real, count.literal_value)
         (source,), (to,) = (
             _places(builder, array, 1, first, start, size, vector)
             for array, first, start in ((A, row, column), (P, at, ir.IntType(64)(0)))
         )
-        numbers = builder.load(source)
-        numbers.align = size
-        builder.store(numbers, to).align = size
+        builder.store(builder.load(source, align=size), to, align=size)
         return context.get_dummy_value()
 
     return signature, codegen

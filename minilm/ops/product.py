@@ -19,7 +19,9 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import caches
 from minilm.ops.panels import copy_numbers, pack_rows, pack_transposed, packed
-from minilm.ops.tile import FEW, ROWS, VECTOR, WIDTH32, WIDTH64, copy_corner, multiply_panel, multiply_tile, width_of
+from minilm.ops.row import row_product
+from minilm.ops.tile import FEW, ROWS, WIDTH32, WIDTH64, copy_corner, multiply_panel, multiply_tile, width_of
+from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
 
 __all__ = ["packed", "product", "transposed_product"]
@@ -29,7 +31,6 @@ CHUNK = max(64, caches.size(2) // 2 // (DEPTH * 4) // 64 * 64)  # rows of a that
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
 WORTH = 2**20  # multiply-adds that are worth a thread
-BLAS_ROWS = 1  # rows that BLAS multiplies
 
 
 @jit
@@ -137,12 +138,14 @@ def product(a, W, out, *, transposed: bool) -> None:
 
     Not by BLAS: its idle threads keep their cores busy for tens of milliseconds after each product, and the kernels that come
     next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
-    on its threads, on the processor, and on how many rows there are. One row alone is for BLAS, which reads W once and at the
-    memory's speed, as in generation: its sums have another order, and `minilm info` says so.
+    on its threads, on the processor, and on how many rows there are. Here a row's bits depend on no other row.
     """
     rows = len(a)
-    if rows <= BLAS_ROWS or not W.size:
-        np.matmul(a, W.T if transposed else W, out=out)
+    if not rows or not W.size:
+        out[...] = 0
+        return
+    if rows == 1:
+        row_product(a[0], W, out[0], transposed=transposed)
         return
     _run(_multiply, a, W, out, a.shape[1], transposed)
 

@@ -33,14 +33,12 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from minilm.compiled.jit import jit
-from minilm.ops import target
+from minilm.ops.vectors import VECTOR, emit_copies, emit_multiply_add, kind
 
-VECTOR = target.vector_bytes()
 ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
 FEW = ROWS // 2  # rows of the tile for what is left over
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
@@ -51,14 +49,11 @@ def width_of(dtype) -> int:
     return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
 
 
-def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
+def _emit(builder, dtype, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
     """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (with `transposed`, where the rows of
     a are adjacent numbers, a_step from k to k), b_step from k to k."""
-    real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-    lanes = VECTOR // size
-    vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
-    suffix = f"v{lanes}f{8 * size}"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
+    real, size, lanes = kind(dtype)
+    vector, index = ir.VectorType(real, lanes), ir.IntType(64)
 
     def row(address, step, r):
         """Where row number min(r, count - 1) begins."""
@@ -89,9 +84,8 @@ def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, co
     after, at = [], builder.mul(k, a_k)
     for r in range(R):
         number = builder.load(builder.inttoptr(builder.add(a_rows[r], at), real.as_pointer()))
-        number = builder.insert_element(ir.Constant(vector, ir.Undefined), number, lane(0))
-        copies = builder.shuffle_vector(number, number, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
-        after.append([builder.call(fma, [copies, part, total]) for part, total in zip(b_k, sums[r], strict=True)])
+        copies = emit_copies(builder, number, vector)
+        after.append([emit_multiply_add(builder, copies, part, total) for part, total in zip(b_k, sums[r], strict=True)])
     following = builder.add(k, index(1))
     builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
     k.add_incoming(index(0), before)
@@ -123,20 +117,20 @@ def multiply_tile(typingctx, rows, transposed, a, first, count, b, c, column, ad
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(transposed, types.IntegerLiteral):
         return None
     signature = types.void(rows, transposed, a, types.intp, types.intp, b, c, types.intp, types.boolean)
-    R, is_transposed, single = rows.literal_value, transposed.literal_value, c.dtype == types.float32
+    R, is_transposed, dtype = rows.literal_value, transposed.literal_value, c.dtype
 
     def codegen(context, builder, signature, arguments):
         _, _, a_value, first, count, b_value, c_value, column, add = arguments
         A, P, C = (
             make_array(signature.args[i])(context, builder, value) for i, value in ((2, a_value), (5, b_value), (6, c_value))
         )
-        index, size = ir.IntType(64), 4 if single else 8
+        index, size = ir.IntType(64), kind(dtype)[1]
         steps = [builder.extract_value(X.strides, 0) for X in (A, P, C)]
         a, b, c = (builder.ptrtoint(X.data, index) for X in (A, P, C))
         a = builder.add(a, builder.mul(first, index(size) if is_transposed else steps[0]))
         c = builder.add(c, builder.add(builder.mul(first, steps[2]), builder.mul(column, index(size))))
         K = builder.extract_value(P.shape, 0)
-        _emit(builder, single, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
+        _emit(builder, dtype, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -150,17 +144,10 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     signature = types.void(transposed, *[types.intp] * 8, types.boolean, like)
 
     def codegen(context, builder, signature, arguments):
-        _emit(builder, like == types.float32, ROWS, transposed.literal_value, *arguments[1:10])
+        _emit(builder, like, ROWS, transposed.literal_value, *arguments[1:10])
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-def fetch_at(builder, address):
-    """The code that tells the processor that what lies there will be read soon; it need not be a place in any array."""
-    flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-    fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
-    builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
 
 
 @jit
