@@ -16,8 +16,8 @@ import functools
 import numpy as np
 
 import minilm
-from benchmarks import peer_generation, peer_models, peer_ops, peer_tasks, peer_transformers
-from benchmarks.case import Case, Unavailable
+from benchmarks import peer_generation, peer_models, peer_ops, peer_tasks, peer_transformers, precisions
+from benchmarks.case import Case
 from benchmarks.cases_models import CHARACTERS
 from benchmarks.cases_ops import aside, under
 from benchmarks.cases_tasks import TINY_BERT
@@ -113,7 +113,10 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
             run = peer_transformers.generation(transformers, torch, config, weights, tokens)
             contestants.append(Contestant("transformers", run, lambda logits: [logits.numpy()]))
     else:
-        contestants = [lower(model, tokens, precision), Contestant("float32", writer(model, tokens))]
+        contestants = [
+            Contestant("minilm", writer(precisions.quantized(models.GPT(config, seed=0), precision), tokens)),
+            Contestant("float32", writer(model, tokens)),
+        ]
     kind = "int8" if precision == "int8" else "float32"
     suffix = "" if kind == "float32" else "-int8"
     if (ctranslate2 := peers.get(f"ctranslate2{suffix}")) is not None:
@@ -124,17 +127,6 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
         arrays = (lambda logits: [logits]) if precision == "float32" else None
         contestants.append(Contestant(f"onnxruntime{suffix}", run, arrays))
     return contestants
-
-
-def lower(model, tokens: int, precision: str) -> Contestant:
-    """minilm with weights of fewer bits.
-
-    Raises
-    ------
-    Unavailable
-        Where it has none.
-    """
-    raise Unavailable(f"minilm writes with float32 weights on a CPU, not {precision} ones")
 
 
 def encode_case(config, B: int, T: int) -> Case:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
@@ -28,6 +29,24 @@ def context(precision: str) -> Callable[[], AbstractContextManager]:
     if unchanged:
         raise Unavailable(f"minilm multiplies in float32 on a CPU, not in {precision}")
     return functools.partial(device.active, "cpu", precision)
+
+
+def quantized(model, precision: str):
+    """The model with weights of fewer bits, in place.
+
+    Raises
+    ------
+    Unavailable
+        Where minilm has none of that precision.
+    """
+    try:
+        module = importlib.import_module("minilm.quantized")
+        module.quantize(model, precision)
+    except ModuleNotFoundError:
+        raise Unavailable(f"minilm writes with float32 weights on a CPU, not with {precision} ones") from None
+    except ValueError as reason:
+        raise Unavailable(str(reason)) from None
+    return model
 
 
 def _multiplies() -> bytes:
