@@ -212,7 +212,7 @@ def run_command(args) -> int:
         raise ValueError(f"{task} has budgets of {', '.join(map(str, budgets))} minutes, got {minutes}")
     path = corpora.path(corpus, args.corpora)
     if path is None:
-        raise ValueError(corpora.wanted(corpus))
+        raise ValueError(corpora.missing(corpus))
     if args.out and not os.path.isdir(os.path.dirname(os.path.abspath(args.out))):
         raise ValueError(f"cannot write {args.out}: its folder does not exist")
     losses = []

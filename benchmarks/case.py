@@ -18,7 +18,7 @@ from minilm import devices
 # Largest difference between contestants, relative to the largest absolute value of an array. Rounding in float32 stays
 # a factor of ten below it at these sizes; a wrong formula lies orders of magnitude above. The proof is the test suite's.
 AGREEMENT = 1e-3
-ASIDE = 3  # rounds of contestants that are no rivals: the oracle, plain versions, the peer on one thread
+ASIDE = 2  # rounds of contestants that are no rivals: the oracle, plain versions, the peer on one thread
 
 
 def utc() -> str:
@@ -150,6 +150,11 @@ def compare(contestants: list[Contestant]) -> dict[str, str]:
         for contestant, arrays in results:
             _agree(contestant, arrays, *trusted)
     return dropped
+
+
+def twice(step: Callable) -> Callable:
+    """What is compared of a training step: its loss and norm, and those of the step after, which prove the update."""
+    return lambda first: [np.array(number) for number in (*first, *step())]
 
 
 def _agree(contestant: Contestant, arrays: list, trusted: Contestant, reference: list) -> None:

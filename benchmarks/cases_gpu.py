@@ -383,7 +383,7 @@ def nano_case(quick: bool) -> Case:
 
         corpus = "stories" if quick else corpora.path("tinyshakespeare")
         if corpus is None:
-            raise Unavailable(corpora.wanted("tinyshakespeare"))
+            raise Unavailable(corpora.missing("tinyshakespeare"))
         published = Contestant("published", lambda: None, sample=lambda: PUBLISHED, rounds=1)
         return [Contestant("minilm", lambda: None, sample=lambda: nano_loss(corpus, quick), rounds=1), published]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 import minilm
 from benchmarks import cases_tasks, cases_transformers, cases_translation, peer_models, peer_ops
-from benchmarks.case import Case
+from benchmarks.case import Case, twice
 from benchmarks.cases_ops import aside, under
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
@@ -133,11 +133,6 @@ def step_contestants(config, B: int, T: int, peers: Peers, lr: float = 1e-3, cli
         return build(trials.index(peer_ops.quickest(trials)) == 1)  # anew: the trials have trained
 
     return [contestant("minilm"), contestant("oracle"), *peer_models.steps(peers, make, twice)]
-
-
-def twice(step):
-    """What is compared of a training step: its loss and norm, and those of the step after, which prove the update."""
-    return lambda first: [np.array(number) for number in (*first, *step())]
 
 
 def training_step(config, batches: list, lr: float, clip_norm: float):

@@ -19,7 +19,7 @@ import numpy as np
 
 import minilm
 from benchmarks import peer_models, peer_tasks
-from benchmarks.case import Case
+from benchmarks.case import Case, twice
 from benchmarks.cases_ops import aside, under
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
@@ -155,8 +155,6 @@ def crf_contestants(sizes: dict, peers: Peers) -> list[Contestant]:
 
 def memory_contestants(peers: Peers, B: int = 32) -> list[Contestant]:
     """The same weights and stories for all; without the noise in time."""
-    from benchmarks.cases_models import twice
-
     rng = np.random.default_rng(0)
     V = MEMORY["vocab_size"]
     batch = rng.integers(1, V, (B, 10, 6)), rng.integers(1, V, (B, 6)), rng.integers(1, V, (B,))  # story, question, answers

@@ -15,7 +15,7 @@ import numpy as np
 
 import minilm
 from benchmarks import peer_models, peer_transformers, precisions
-from benchmarks.case import Case
+from benchmarks.case import Case, twice
 from benchmarks.cases_ops import aside, under
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
@@ -68,8 +68,6 @@ def step_case(config, B: int, target: float | None, precision: str) -> Case:
 
 def step_contestants(config, B: int, precision: str, peers: Peers, lr=1e-3, clip_norm=1.0, weight_decay=0.1) -> list:
     """The same weights, batches and settings for all."""
-    from benchmarks.cases_models import twice
-
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, (8, B, config.n_positions + 1))
     batches = [(np.ascontiguousarray(part[:, :-1]), np.ascontiguousarray(part[:, 1:])) for part in tokens]  # (B, T) each
 

@@ -12,7 +12,7 @@ import numpy as np
 
 import minilm
 from benchmarks import peer_models, peer_translation
-from benchmarks.case import Case
+from benchmarks.case import Case, twice
 from benchmarks.cases_ops import aside, under
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
@@ -64,8 +64,6 @@ def flops(config, B: int, S: int, T: int) -> int:
 
 def contestants(kind, config, B: int, S: int, T: int, peers: Peers, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
     """The same weights, batches and settings for all."""
-    from benchmarks.cases_models import twice
-
     rng = np.random.default_rng(0)
     V, W = config.vocab_size, config.outputs
     batches = [(rng.integers(0, V, (B, S)), *rng.integers(0, W, (2, B, T))) for _ in range(4)]  # source, inputs, targets

@@ -77,8 +77,8 @@ def changed(old: Row, new: Row, same: bool) -> tuple[str, list[str]]:
 
 def measured(old: Row, new: Row, same: bool):
     """The measures that two rows have in common, as (name, (old, new)) of speeds: more is faster."""
-    wanted = [new["against"], *new["ratios"]]
-    peer = next((name for name in wanted if name in old["ratios"] and name in new["ratios"]), None)
+    candidates = [new["against"], *new["ratios"]]
+    peer = next((name for name in candidates if name in old["ratios"] and name in new["ratios"]), None)
     if peer is not None:
         yield f"ratio to {peer}", (old["ratios"][peer], new["ratios"][peer])
     times = [next(iter(row["samples"].values()), None) for row in (old, new)]

@@ -29,7 +29,7 @@ def path(name: str, folder: str | None = None) -> str | None:
         return None
 
 
-def wanted(name: str) -> str:
+def missing(name: str) -> str:
     """What to do where a text is missing."""
     fetch = f", or `minilm corpus fetch {NAMED[name]}`" if name in NAMED else ""
     return f"{name} is not here: {FOLDER} (or --corpora) names a folder with {FILES[name]}{fetch}"

@@ -28,8 +28,8 @@ def bert(transformers, torch, config, weights: dict):
     model = transformers.BertModel(settings, add_pooling_layer=False)
     state = {}
     for name, value in weights.items():
-        for ours, theirs in BERT_NAMES.items():
-            name = name.replace(f".{ours}.", f".{theirs}.") if name.startswith("encoder.layer.") else name
+        for own, peer in BERT_NAMES.items():
+            name = name.replace(f".{own}.", f".{peer}.") if name.startswith("encoder.layer.") else name
         state[name] = torch.from_numpy(value.copy())
     missing, unexpected = model.load_state_dict(state, strict=False)
     if unexpected or [name for name in missing if "position_ids" not in name]:

@@ -33,7 +33,7 @@ def draw(folder: str, content: dict[str, Any]) -> list[str]:
 
 def _titled(figure, machine: dict, text: str) -> None:
     title = f"{machine.get('cpu', 'unknown processor')}, {machine.get('cores', '?')} cores; {text}"
-    figure.suptitle("\n".join(textwrap.wrap(title, 90)), fontsize=9)
+    figure.suptitle("\n".join(textwrap.wrap(title, int(11 * figure.get_figwidth()))), fontsize=9)
 
 
 def _saved(figure, path: str) -> str:

@@ -65,7 +65,7 @@ def filled(text: str, contents: list[dict[str, Any]]) -> str:
     return BLOCK.sub(lambda match: match[1] + "\n".join(block(match[2], contents)) + "\n" + match[3], text)
 
 
-def block(wanted: str, contents: list[dict[str, Any]]) -> list[str]:
+def block(contents_of: str, contents: list[dict[str, Any]]) -> list[str]:
     """The lines of one block.
 
     Raises
@@ -73,7 +73,7 @@ def block(wanted: str, contents: list[dict[str, Any]]) -> list[str]:
     ValueError
         If it names a suite that there is not.
     """
-    suites, _, only = wanted.partition("; only:")
+    suites, _, only = contents_of.partition("; only:")
     names = [name.strip() for name in suites.split(",")]
     for name in names:
         if name not in SUITES:

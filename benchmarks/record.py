@@ -77,13 +77,13 @@ def commit() -> dict[str, Any]:
     """The commit of minilm's sources, and whether files differ from it; empty where there is no git."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     try:
-        said = [
+        output = [
             subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
             for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no", "--", "minilm"))
         ]
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "changed": None}
-    return {"commit": said[0], "changed": bool(said[1])}
+    return {"commit": output[0], "changed": bool(output[1])}
 
 
 class Writer:

@@ -1,4 +1,4 @@
-"""What a run says: one line a case as it comes, and what is to be said below. Rows are those of `benchmarks.record`."""
+"""What a run says: one line a case as it comes, and what stands below the rows. Rows are those of `benchmarks.record`."""
 
 from __future__ import annotations
 
@@ -110,9 +110,9 @@ class Table:
     def row(self, row: dict[str, Any]) -> str:
         """The line of a row; below it what went wrong, why it is not here, and what disturbed it."""
         disturbed = row["conditions"].get("reasons")
-        said = [row["error"] or row["note"], *(f"without {name}: {reason}" for name, reason in row["dropped"].items())]
-        said.append(f"disturbed: {', '.join(disturbed)}" if disturbed else "")
-        return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, said)])
+        remarks = [row["error"] or row["note"], *(f"without {name}: {reason}" for name, reason in row["dropped"].items())]
+        remarks.append(f"disturbed: {', '.join(disturbed)}" if disturbed else "")
+        return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, remarks)])
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:

@@ -121,6 +121,8 @@ def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5,
         contestant.seconds = []
         if contestant.rounds is None and estimate > seconds / 10:
             contestant.rounds = 3
+        elif contestant.rounds is not None and contestant.sample is None and estimate > seconds / 5:
+            contestant.rounds = 1
     if all(contestant.rounds is not None for contestant in contestants):
         for contestant in contestants:
             contestant.rounds = max(contestant.rounds, least) if contestant.sample is None else contestant.rounds
