@@ -234,10 +234,10 @@ class ByteLevelBPE(WithAddedTokens):
     def _prepare(self):
         """The tables that encoding reads, made at the first use."""
         if self._tables is None:
-            from minilm.tokenizers.bpe import encoding, unicode16
+            from minilm.tokenizers.bpe import encoding, patterns
 
             byte_ids = np.array([self._ids.get(character, -1) for character in alphabet.characters()], np.int32)  # (256,)
-            self._tables = encoding.make_tables(unicode16.classes(), byte_ids, self._merge_ids, self._bytes)
+            self._tables = encoding.make_tables((patterns.GPT2,), byte_ids, self._merge_ids, self._bytes)
         return self._tables
 
     def _safe_cut(self, text):

@@ -25,7 +25,8 @@ from minilm.tokenizers.bpe.merging import (
     set_rank,
     work_size,
 )
-from minilm.tokenizers.bpe.pieces import PADDING, load64, piece_end, piece_ends
+from minilm.tokenizers.bpe.joins import with_tokens
+from minilm.tokenizers.bpe.pieces import PADDING, ROOM, Cutter, load64, make_cutter, piece_ends
 
 KEY_BYTES, KEY_IDS, ROW_BITS = 15, 4, 16  # of the table of short pieces
 LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 14  # of the table of long ones
@@ -60,7 +61,7 @@ class State(NamedTuple):
 class Tables(NamedTuple):
     """What all threads read."""
 
-    classes: np.ndarray  # (0x110000,) uint8, see `unicode16`
+    cutter: Cutter
     byte_ids: np.ndarray  # (256,) int32
     byte_ranks: np.ndarray  # (65536,) int32: of the pair of two bytes, the first one high
     merges: Merges
@@ -72,7 +73,7 @@ def make_state() -> State:
     rows = np.zeros((1 << ROW_BITS, 4), np.uint64)
     long_keys = np.zeros((1 << LONG_ROW_BITS, LONG_BYTES // 8), np.uint64)
     long_ids = np.zeros((1 << LONG_ROW_BITS, LONG_IDS + 2), np.int32)
-    return State(rows, rows.view(np.int32), long_keys, long_ids, np.empty(512, np.int64), make_scratch(), make_work())
+    return State(rows, rows.view(np.int32), long_keys, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
 
 
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
@@ -80,12 +81,13 @@ def make_work(length: int = WORK_BYTES) -> np.ndarray:
     return np.empty(work_size(length), np.int64)
 
 
-def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, tokens: list[bytes]) -> Tables:
+def make_tables(expressions: tuple[str, ...], byte_ids: np.ndarray, merges: np.ndarray, tokens: list[bytes]) -> Tables:
     """Tables for a vocabulary.
 
     Parameters
     ----------
-    classes : (0x110000,) uint8
+    expressions : tuple of str
+        The pattern, see `patterns.of`.
     byte_ids : (256,) int32
         -1 for a byte that no text has.
     merges : (M, 3) int32
@@ -100,7 +102,7 @@ def make_tables(classes: np.ndarray, byte_ids: np.ndarray, merges: np.ndarray, t
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
     _fill(words, content, starts, byte_ids, table, make_scratch())
-    return Tables(classes, byte_ids, _byte_ranks(byte_ids, left, right), table, words)
+    return Tables(with_tokens(make_cutter(expressions), tokens), byte_ids, _byte_ranks(byte_ids, left, right), table, words)
 
 
 def _byte_ranks(byte_ids, left, right) -> np.ndarray:
@@ -250,7 +252,7 @@ def encode(text, i, stop, tables, state, out):
     rows, row_ids, ends = state.rows, state.row_ids, state.ends
     count = 0
     while i < stop:
-        for k in range(piece_ends(text, i, stop, tables.classes, ends)):
+        for k in range(piece_ends(text, i, stop, tables.cutter, True, ends)):
             length = ends[k] - i
             if length <= KEY_BYTES:
                 first, second = key_of(text, i, length)
@@ -269,19 +271,13 @@ def encode(text, i, stop, tables, state, out):
     return i, count
 
 
-@jit(counted=False)
-def piece_length(text, i, stop, classes):
-    """Bytes of the piece at i."""
-    return piece_end(text, i, stop, classes) - i
-
-
 def encode_all(text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
     """Ids (T,), int32, of text[:size], (N + PADDING,) uint8."""
     out = np.empty(size + KEY_IDS, np.int32)  # at most an id a byte; memory that is not written to is not taken either
     i, total = encode(text, 0, size, tables, state, out)
     while i < size:  # at a piece of thousands of bytes, which needs a room of its own
-        length = int(piece_length(text, i, size, tables.classes))
-        roomy = state._replace(work=make_work(length))
+        piece_ends(text, i, size, tables.cutter, False, state.ends)
+        roomy = state._replace(work=make_work(int(state.ends[0]) - i))
         i, count = encode(text, i, size, tables, roomy, out[total:])
         total += count
     out.resize(total, refcheck=False)

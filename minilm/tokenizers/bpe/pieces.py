@@ -1,13 +1,15 @@
-"""GPT-2's split of a text into pieces, on UTF-8 bytes.
+"""The cut of a text into pieces, on UTF-8 bytes, as a pattern's automaton says (see `patterns.automaton`).
 
-The published pattern is ::
+For each character the kernel looks up its class and the state that follows; the place where a piece ends is written down without a
+branch, since what costs time in a scan is that the length of the next word cannot be predicted. With GPT-2's pattern, which reads ::
 
     's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
-Every character belongs to some piece, and one character of look-ahead decides everything, so a scan from left to right needs no
-backtracking: a piece ends where the class of its characters (see `unicode16`) changes, and a run of white space gives its last
-character back if something follows it. `piece_end` is that scan. `ascii_starts` finds the pieces of 64 bytes of ASCII at once,
-without a branch a byte: what costs time in a scan is that the length of the next word cannot be predicted.
+`ascii_starts` finds the pieces of 64 bytes of ASCII at once: a piece ends where the class of its characters changes, and a run of
+white space gives its last character back if something follows it.
+
+Within a piece the scan may also cut where no token joins the characters on both sides (see `joins`): the merges of both parts are
+then those of the whole.
 
 References
 ----------
@@ -16,17 +18,52 @@ A. Radford et al., Language models are unsupervised multitask learners, 2019, se
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.unicode16 import SPACE
+from minilm.tokenizers.bpe import patterns
+from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, PAGE_BITS, STATE, Automaton
 
 PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
 BLOCK = 64  # bytes looked at together
-_ONE = np.uint64(1)
+ROOM = 1024  # ends of pieces that are written down together
+CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of an entry of `Cutter.kinds`
+PAIR_BITS = 17  # of the table of pairs that tokens join
+_ONE, _SIX, _LOW_SIX = np.uint64(1), np.uint64(6), np.uint64(63)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
+_PAIR_SHIFT = np.uint64(64 - PAIR_BITS)
+_PAGE_MASK = (1 << PAGE_BITS) - 1
+
+
+class Cutter(NamedTuple):
+    """What a text is cut by."""
+
+    pages: np.ndarray  # (0x110000 / 128,) int32: where the page of 128 characters begins in `kinds`
+    kinds: np.ndarray  # (P * 128,) int16: a character's class, and whether it joins whatever is before it, or after it
+    steps: np.ndarray  # (S * W,) int32, see `patterns.automaton`
+    end: int  # the class of the text's end
+    pairs: np.ndarray  # (2**PAIR_BITS / 64,) uint64: bits, set for pairs of characters that some token joins
+    ascii: bool  # whether `ascii_starts` cuts as the automaton does
+
+
+def make_cutter(expressions: tuple[str, ...]) -> Cutter:
+    """A cutter that knows of no token: only whole pieces may be asked for."""
+    automaton: Automaton = patterns.automaton_of(expressions)
+    classes = automaton.classes
+    pairs = np.zeros((1 << PAIR_BITS) // 64, np.uint64)
+    return Cutter(
+        classes.pages,
+        classes.kinds.astype(np.int16),
+        automaton.steps,
+        automaton.end,
+        pairs,
+        expressions == (patterns.GPT2,),
+    )
 
 
 @intrinsic
@@ -90,14 +127,9 @@ def code_point(text, i):
 
 
 @jit(part=True, counted=False)
-def run_end(text, i, stop, kind, classes):
-    """Where the run of characters of class `kind` that begins at or before i ends."""
-    while i < stop:
-        code, width = code_point(text, i)
-        if classes[code] != kind:
-            break
-        i += width
-    return i
+def pair_bit(before, after):
+    """Which bit of `Cutter.pairs` stands for two neighbouring code points."""
+    return (np.uint64(before) << np.uint64(21) | np.uint64(after)) * _SPREAD >> _PAIR_SHIFT
 
 
 @jit(part=True, counted=False)
@@ -114,40 +146,6 @@ def contraction(text, i, stop):
             if second == ord("l") and first == ord("l"):
                 return 3
     return 0
-
-
-@jit(part=True, counted=False)
-def piece_end(text, i, stop, classes):
-    """Where the piece that begins at byte i ends.
-
-    Parameters
-    ----------
-    text : (N + PADDING,) uint8
-        Valid UTF-8, and zeros.
-    i, stop : int
-        0 <= i < stop <= N, both between characters; the text ends at `stop`.
-    classes : (0x110000,) uint8
-        From `unicode16.classes`.
-    """
-    first = text[i]
-    if first == ord("'"):
-        length = contraction(text, i, stop)
-        if length:
-            return i + length
-    j = i + 1 if first == ord(" ") else i
-    if j < stop:
-        code, width = code_point(text, j)
-        kind = classes[code]
-        if kind != SPACE:
-            return run_end(text, j + width, stop, kind, classes)
-    j = last = i
-    while j < stop:
-        code, width = code_point(text, j)
-        if classes[code] != SPACE:
-            return last if last > i else j
-        last = j
-        j += width
-    return j
 
 
 @jit(part=True, counted=False)
@@ -178,25 +176,70 @@ def ascii_starts(text, i):
     return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known else np.uint64(0)
 
 
+@jit(part=True, counted=False)
+def _scan(text, i, stop, cutter, parts, ends, count):
+    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next BLOCK bytes.
+
+    Returns
+    -------
+    i, count : int
+        Where the last of these pieces ends, and the number of ends; count is -1 where there is no room for all parts of a piece.
+    """
+    enough = i + BLOCK
+    last, last_count = i, count  # the last place where the piece may end
+    state, before, joins = 0, 0, True
+    while count < ends.size - 1:
+        code, width, kind = 0, 0, cutter.end
+        if i < stop:
+            code, width = code_point(text, i)
+            kind = np.intp(cutter.kinds[cutter.pages[code >> PAGE_BITS] + (code & _PAGE_MASK)])
+        entry = cutter.steps[state + (kind & CLASS)]
+        if entry & BACK:
+            i, count = last, last_count
+            ends[count] = i
+            count += 1
+            if i >= enough:
+                return i, count
+            last, last_count, state, joins = i, count, 0, True
+            continue
+        ended = entry & ENDS != 0
+        bit = pair_bit(before, code)
+        joined = joins or kind & JOINS_BEFORE or cutter.pairs[bit >> _SIX] >> (bit & _LOW_SIX) & _ONE
+        if entry & (ENDS | MAY_END):
+            last, last_count = i, count
+        ends[count] = i
+        count += ended or parts and not joined
+        if ended and (i >= enough or i == stop):
+            return i, count
+        state, before, joins = entry & STATE, code, kind & JOINS_AFTER != 0
+        i += width
+    return i, -1
+
+
 @jit(counted=False)
-def piece_ends(text, i, stop, classes, ends):
+def piece_ends(text, i, stop, cutter, parts, ends):
     """Where pieces end, from the one that begins at byte i on, until the text or the room for them ends.
 
     Parameters
     ----------
-    text, i, stop, classes
-        As of `piece_end`.
-    ends : (E,) int64, E > BLOCK
+    text : (N + PADDING,) uint8
+        Valid UTF-8, and zeros.
+    i, stop : int
+        0 <= i <= stop <= N, both between characters; the text ends at `stop`.
+    cutter : Cutter
+    parts : bool
+        Whether pieces are also cut within, where no token joins their characters.
+    ends : (ROOM,) int64
         Is written to.
 
     Returns
     -------
     count : int
-        Pieces found; there are more if ``ends[count - 1] < stop``.
+        Number of ends; there are more if ``ends[count - 1] < stop``. The last one is the end of a piece.
     """
     count = 0
-    while i < stop and count + BLOCK <= ends.size:
-        starts = ascii_starts(text, i) if stop - i >= BLOCK else np.uint64(0)
+    while i < stop and count + 2 * BLOCK <= ends.size:
+        starts = ascii_starts(text, i) if cutter.ascii and stop - i >= BLOCK else np.uint64(0)
         if starts:
             begin = i
             while starts:
@@ -204,10 +247,13 @@ def piece_ends(text, i, stop, classes, ends):
                 ends[count] = i
                 count += 1
                 starts &= starts - _ONE
-        else:
-            i = piece_end(text, i, stop, classes)
-            ends[count] = i
-            count += 1
+            continue
+        begin, used = i, count
+        i, count = _scan(text, begin, stop, cutter, parts, ends, used)
+        if count < 0:
+            if used:
+                return used
+            i, count = _scan(text, begin, stop, cutter, False, ends, used)
     return count
 
 
