@@ -1,8 +1,8 @@
 """Which neighbouring characters some token holds together.
 
 Merges never cross a place between two characters that no token has side by side, so a piece may be cut there before it is merged:
-"наука" has GPT-2's tokens of "н", "ау" and "ка". The parts of most scripts are so few that a table soon knows them all, where whole
-words are ever new.
+with GPT-2's tokens such parts of Russian words have one or two letters. Parts of most scripts are so few that a table soon knows
+them all, where whole words are ever new.
 
 A token may also begin or end within a character. Such a token's other side is then said to join everything.
 """
@@ -12,26 +12,28 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.patterns.automaton import PAGE_BITS
-from minilm.tokenizers.bpe.pieces import JOINS_AFTER, JOINS_BEFORE, PADDING, Cutter, code_point, pair_bit
+from minilm.tokenizers.bpe.patterns.sets import CODE_POINTS
+from minilm.tokenizers.bpe.pieces import (
+    JOINS_AFTER,
+    JOINS_BEFORE,
+    PADDING,
+    PAGES,
+    PAIRS,
+    Cutter,
+    code_point,
+    make_cutter,
+    pair_bit,
+)
 
-CODE_POINTS = 0x110000
 
-
-def with_tokens(cutter: Cutter, tokens: list[bytes]) -> Cutter:
-    """The cutter that knows these tokens; all are to be among them that merges can make."""
+def cutter_of(expressions: tuple[str, ...], tokens: list[bytes]) -> Cutter:
+    """A cutter by a pattern that knows which neighbours these tokens join; all are to be there that merges can make."""
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
-    pairs = np.zeros_like(cutter.pairs)
-    joins = np.zeros(CODE_POINTS, np.int16)  # (code points,): flags of JOINS_BEFORE and JOINS_AFTER
+    pairs = np.zeros(PAGES - PAIRS, np.uint32)
+    joins = np.zeros(CODE_POINTS, np.uint32)  # (code points,): flags of JOINS_BEFORE and JOINS_AFTER
     _note(content, starts, pairs, joins)
-    size = 1 << PAGE_BITS
-    kinds = cutter.kinds.reshape(-1, size)[cutter.pages // size] | joins.reshape(-1, size)  # (0x110000 / 128, 128)
-    numbers: dict[bytes, int] = {}
-    pages = [numbers.setdefault(page.tobytes(), len(numbers)) for page in kinds]
-    return cutter._replace(
-        pages=np.array(pages, np.int32) * size, kinds=np.frombuffer(b"".join(numbers), np.int16), pairs=pairs
-    )
+    return make_cutter(expressions, joins, pairs)
 
 
 @jit(part=True, counted=False)
@@ -54,7 +56,7 @@ def _note(tokens, starts, pairs, joins):
                 after = code_point(tokens, i)[0]
                 if whole:
                     bit = pair_bit(code_point(tokens, place)[0], after)
-                    pairs[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
+                    pairs[bit >> 5] |= np.uint32(1 << (bit & 31))
                 elif after < joins.size:
                     joins[after] |= JOINS_BEFORE
             elif whole:

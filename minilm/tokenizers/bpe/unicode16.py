@@ -1,4 +1,4 @@
-"""What Unicode 16.0 says of every character, as far as the patterns that cut texts need it: its general category, and white space.
+"""What Unicode 16.0 says of every character, as far as patterns that cut texts need it: its general category, and white space.
 
 `unicodedata` of Python 3.10 knows Unicode 13, of 3.14 Unicode 16: 9,392 characters that are letters or numbers in 16.0 are
 unassigned in 14.0. Ids must not depend on the Python that made them, so the table is kept here, at the version that tiktoken 0.14

@@ -1,14 +1,14 @@
 r"""How a text is cut into the pieces that byte-pair merges never cross: patterns, by name or as regular expressions.
 
-`sets` are sets of characters, `syntax` reads a pattern, `program` makes steps of it, and `automaton` a table that a kernel follows
-(`minilm.tokenizers.bpe.pieces`).
+`sets` are sets of characters, `syntax` reads a pattern, `program` makes steps of it, and `automaton` a table that a kernel
+follows (`minilm.tokenizers.bpe.pieces`).
 """
 
 from __future__ import annotations
 
 import functools
 
-from minilm.tokenizers.bpe.patterns import syntax
+from minilm.tokenizers.bpe.patterns import automaton, syntax
 from minilm.tokenizers.bpe.patterns.automaton import Automaton, build
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -53,6 +53,11 @@ def of(pattern) -> tuple[str, ...]:
             raise TypeError(f"pattern must be a str or several, got {pattern!r}")
     automaton_of(expressions)
     return expressions
+
+
+def covers(expression: str) -> bool:
+    """Whether every character of every text is in some match of an expression."""
+    return automaton.covers(syntax.parse(expression))
 
 
 @functools.lru_cache(maxsize=8)

@@ -7,13 +7,13 @@ of the pattern tells apart) the table says which state follows, and what became 
     MAY_END   the piece ends here unless more of it follows
     BACK      nothing more can follow: the piece ended at the last place where it could
 
-A match is known one character late, so what a pattern looks at behind it (``(?!\\S)``) costs nothing. Of n characters a pattern reads
-n, but for those behind a place where it must go back to, which in published patterns is one.
+A match is known one character late, so what a pattern looks at behind it (``(?!\\S)``) costs nothing. Of n characters a pattern
+reads n, but for those behind a place where it must go back to, which in published patterns is one.
 
 References
 ----------
-K. Thompson, Regular expression search algorithm, CACM 11(6), 1968; R. Cox, Regular expression matching can be simple and fast, 2007
-(leftmost-first matches by ordered lists of states).
+K. Thompson, Regular expression search algorithm, CACM 11(6), 1968; R. Cox, Regular expression matching can be simple and fast,
+2007 (leftmost-first matches by ordered lists of states).
 """
 
 from __future__ import annotations
@@ -26,16 +26,9 @@ from minilm.tokenizers.bpe.patterns.program import Program
 from minilm.tokenizers.bpe.patterns.sets import CODE_POINTS
 from minilm.tokenizers.bpe.patterns.syntax import Chars, Either, Repeat
 
-ENDS, MAY_END, BACK = 1 << 16, 1 << 17, 1 << 18  # flags of a table's entry; below them stands where the next state's row begins
-STATE = ENDS - 1
-PAGE_BITS = 7  # 128 code points share a page
-
-
-class Classes(NamedTuple):
-    """Which class every character is of."""
-
-    pages: np.ndarray  # (CODE_POINTS / 128,) int32: where each one's page begins in `kinds`
-    kinds: np.ndarray  # (P * 128,) uint8
+ENDS, MAY_END, BACK = 1 << 31, 1 << 30, 1 << 29  # flags of a table's entry; below them stands where the next state's row begins
+STATE = BACK - 1
+MOST = 1 << 16  # entries of a table
 
 
 class Automaton(NamedTuple):
@@ -43,15 +36,16 @@ class Automaton(NamedTuple):
 
     Attributes
     ----------
-    classes : Classes
-    steps : (S * W,) int32
+    classes : (CODE_POINTS,) uint8
+        Which of K classes every character is of.
+    steps : (S * W,) uint32
         By state and class the next state and flags; class `end` is the end of the text. State 0 is the begin of a piece.
     end : int
     cuts : (K, K) bool
         Whether a piece ends between characters of two classes, whatever surrounds them, and even if the text ended there.
     """
 
-    classes: Classes
+    classes: np.ndarray
     steps: np.ndarray
     end: int
     cuts: np.ndarray
@@ -81,11 +75,22 @@ def build(trees: list) -> Automaton:
             raise ValueError("a pattern that looks ahead or counts is supported only as the last of several")
         walls = walls | cuts
     table = _Table(programs[-1], members, walls)
-    return Automaton(_pages(of_code), table.steps(), kinds, table.cuts()[0])
+    return Automaton(of_code, table.steps(), kinds, table.cuts()[0])
+
+
+def covers(tree) -> bool:
+    """Whether a pattern matches every text from its begin to its end."""
+    return bool(_first(tree).all())
 
 
 def _covering(tree):
     """A pattern that matches every text: this one, or what it never begins with."""
+    first = _first(tree)
+    return tree if first.all() else Either([tree, Repeat(Chars(~first), 1, None, False)])
+
+
+def _first(tree) -> np.ndarray:
+    """What a pattern may begin with, (CODE_POINTS,) bool."""
     program = Program(tree)
     first = np.zeros(CODE_POINTS, bool)
     for step in program.reached([program.start]):
@@ -96,7 +101,7 @@ def _covering(tree):
             raise ValueError("a pattern that begins with a look at what follows is not supported")
         if kind == "take":
             first |= rest[0]
-    return tree if first.all() else Either([tree, Repeat(Chars(~first), 1, None, False)])
+    return first
 
 
 def _partition(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
@@ -121,14 +126,6 @@ def _partition(programs: list[Program]) -> tuple[np.ndarray, np.ndarray]:
     if members.shape[1] > 250:
         raise ValueError(f"a pattern that tells {members.shape[1]} classes of characters apart is not supported (at most 250)")
     return np.repeat(kinds.reshape(-1).astype(np.uint8), np.diff(begins, append=CODE_POINTS)), members
-
-
-def _pages(of_code: np.ndarray) -> Classes:
-    """The table of classes, with equal pages kept once."""
-    size = 1 << PAGE_BITS
-    numbers: dict[bytes, int] = {}
-    pages = [numbers.setdefault(page.tobytes(), len(numbers)) for page in of_code.reshape(-1, size)]
-    return Classes(np.array(pages, np.int32) * size, np.frombuffer(b"".join(numbers), np.uint8))
 
 
 class _Table:
@@ -179,7 +176,9 @@ class _Table:
         begin = self._settled([self.program.start])
         self.numbers[begin, -1] = 0
         self.last.append(set())
-        first = [self._number(self._after(begin, kind)[0], kind) for kind in range(self.kinds)]  # behind a piece's first character
+        first = [
+            self._number(self._after(begin, kind)[0], kind) for kind in range(self.kinds)
+        ]  # behind a piece's first character
         self.rows.append([(state, 0) for state in first] + [(0, BACK)])
         while len(self.rows) < len(self.numbers):
             steps, _ = list(self.numbers)[len(self.rows)]
@@ -211,11 +210,11 @@ class _Table:
         return cuts, passes
 
     def steps(self) -> np.ndarray:
-        """The table, (S * W,) int32; W is the number of classes and one, rounded up to a power of two."""
+        """The table, (S * W,) uint32; W is the number of classes and one, rounded up to a power of two."""
         width = 1 << self.kinds.bit_length()
-        if len(self.rows) * width > STATE:
+        if len(self.rows) * width > MOST:
             raise ValueError(f"a pattern of {len(self.rows)} states and {self.kinds} classes is too large")
-        table = np.zeros((len(self.rows), width), np.int32)  # (S, W)
+        table = np.zeros((len(self.rows), width), np.uint32)  # (S, W)
         for number, row in enumerate(self.rows):
             table[number, : self.kinds + 1] = [state * width | flags for state, flags in row]
         return table.reshape(-1)

@@ -188,7 +188,8 @@ class _Reader:
         if letter in _CONTROL:
             return sets.between(ord(_CONTROL[letter]), ord(_CONTROL[letter]))
         if letter and letter in "xu":
-            digits = re.compile(r"\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{%d})" % (2 if letter == "x" else 4)).match(self.pattern, self.at)
+            written = r"\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{" + ("2" if letter == "x" else "4") + "})"
+            digits = re.compile(written).match(self.pattern, self.at)
             if not digits:
                 self.refuse(start, "an escape without its digits")
             self.at, code = digits.end(), int(digits[1] or digits[2], 16)
