@@ -7,9 +7,12 @@ follows (`minilm.tokenizers.bpe.pieces`).
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 
 from minilm.tokenizers.bpe.patterns import automaton, syntax
 from minilm.tokenizers.bpe.patterns.automaton import Automaton, build
+
+__all__ = ["CL100K", "DIGITS", "GPT2", "NAMED", "O200K", "QWEN2", "automaton_of", "covers", "of"]
 
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -35,8 +38,13 @@ NAMED: dict[str, tuple[str, ...]] = {
 }
 
 
-def of(pattern) -> tuple[str, ...]:
-    """The regular expressions that `pattern` names: a name of `NAMED`, one expression, or several, applied in turn.
+def of(pattern: str | Iterable[str]) -> tuple[str, ...]:
+    """The regular expressions that a pattern means.
+
+    Parameters
+    ----------
+    pattern : str or iterable of str
+        A name of `NAMED`, a regular expression, or several, applied in turn.
 
     Raises
     ------
@@ -56,11 +64,15 @@ def of(pattern) -> tuple[str, ...]:
 
 
 def covers(expression: str) -> bool:
-    """Whether every character of every text is in some match of an expression."""
+    """Whether every character of every text is in some match of the regular expression `expression`."""
     return automaton.covers(syntax.parse(expression))
 
 
 @functools.lru_cache(maxsize=8)
 def automaton_of(expressions: tuple[str, ...]) -> Automaton:
-    """The automaton of regular expressions that are applied in turn; made once."""
+    """The automaton of the regular expressions `expressions`, applied in turn; made once."""
     return build([syntax.parse(each) for each in expressions])
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

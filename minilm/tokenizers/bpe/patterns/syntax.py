@@ -89,9 +89,9 @@ class _Reader:
 
     def take(self, expected: str) -> bool:
         """Whether the pattern goes on with these characters, which are then behind."""
-        taken = self.pattern.startswith(expected, self.at)
-        self.at += len(expected) * taken
-        return taken
+        matches = self.pattern.startswith(expected, self.at)
+        self.at += len(expected) * matches
+        return matches
 
     def either(self):
         options = [self.sequence()]
