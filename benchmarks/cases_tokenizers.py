@@ -116,14 +116,13 @@ def _encoders(text: str, heat: str, alone: bool, peers: Peers) -> list[Contestan
 
     def encode():
         if heat == "cold":
-            bpe._states.clear()
+            bpe._encoder.states.clear()
         return bpe.encode(text)
 
     contestants = [Contestant("minilm", encode, lambda ids: [ids])]
-    for name, make in {} if alone else peer_tokenizers.ENCODERS.items():
+    for name in () if alone else peer_tokenizers.ENCODERS:
         if (peer := peers.get(name)) is not None:
-            run, ids = make(peer, bpe, text, heat)
-            contestants.append(Contestant(name, run, ids, rounds=1 if name == "tokenizers" else 3))
+            contestants.append(peer_tokenizers.contestant(name, peer, bpe, text, heat))
     return contestants
 
 

@@ -6,9 +6,11 @@ import functools
 import json
 import os
 import tempfile
-from collections.abc import Callable
+import time
 
 import numpy as np
+
+from benchmarks.timing import SETTLE, Contestant
 
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""  # GPT-2's, as tiktoken writes it
 RUSTBPE_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
@@ -29,41 +31,56 @@ def numbered(bpe) -> np.ndarray:
     return np.array([ids[content] for content in ranked(bpe)])
 
 
-def _tiktoken(peer, bpe, text: str, heat: str):
+def _tiktoken(peer, bpe):
     """It keeps no pieces: cold and warm are the same."""
     ranks = {content: rank for rank, content in enumerate(ranked(bpe))}
     encoding = peer.Encoding("benchmark", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
-    return lambda: encoding.encode_ordinary(text), lambda ids: [numbered(bpe)[np.array(ids)]]
+    return lambda: encoding.encode_ordinary, lambda ids: [numbered(bpe)[np.array(ids)]]
 
 
-def _tokenizers(peer, bpe, text: str, heat: str):
+def _tokenizers(peer, bpe):
     tokenizer = peer.Tokenizer.from_str(bpe.to_json())
-    return lambda: tokenizer.encode(text), lambda encoding: [np.array(encoding.ids)]
+    return lambda: tokenizer.encode, lambda encoding: [np.array(encoding.ids)]
 
 
-def _turns(make: Callable, heat: str) -> Callable:
-    """Gives the tokenizer of a call: cold, one that has seen no text, made beforehand for each of the first calls."""
-    fresh = [make() for _ in range(COLD if heat == "cold" else 1)]
-    return lambda: fresh.pop() if len(fresh) > 1 else fresh[0]
-
-
-def _gigatoken(peer, bpe, text: str, heat: str):
+def _gigatoken(peer, bpe):
     definition = bpe.to_json()
-    turn = _turns(lambda: peer.Tokenizer.from_json(definition), heat)
-    return lambda: turn().encode(text), lambda ids: [np.asarray(ids)]
+    return lambda: peer.Tokenizer.from_json(definition).encode, lambda ids: [np.asarray(ids)]
 
 
-def _tokie(peer, bpe, text: str, heat: str):
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "tokenizer.json")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(bpe.to_json())
-        turn = _turns(lambda: peer.Tokenizer.from_json(path), heat)
-    return lambda: turn().encode(text, add_special_tokens=False), lambda encoding: [np.array(encoding.ids)]
+def _tokie(peer, bpe):
+    folder = tempfile.TemporaryDirectory()  # as long as something is made of it
+    path = os.path.join(folder.name, "tokenizer.json")
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(bpe.to_json())
+
+    def make(folder=folder):
+        return functools.partial(peer.Tokenizer.from_json(path).encode, add_special_tokens=False)
+
+    return make, lambda encoding: [np.array(encoding.ids)]
 
 
-COLD = 24  # tokenizers that are made beforehand, one for each call
 ENCODERS = {"tiktoken": _tiktoken, "tokenizers": _tokenizers, "gigatoken": _gigatoken, "tokie": _tokie}
+KEEPS = {"gigatoken", "tokie"}  # pieces that it has met: "cold" is a tokenizer of its own for every sample
+
+
+def contestant(name: str, peer, bpe, text: str, heat: str) -> Contestant:
+    """A peer that encodes a text."""
+    make, arrays = ENCODERS[name](peer, bpe)
+    encode = make()
+    run = functools.partial(encode, text)
+    rounds = 1 if name == "tokenizers" else 3
+    if heat == "warm" or name not in KEEPS:
+        return Contestant(name, run, arrays, rounds=rounds)
+
+    def sample() -> float:
+        encode = make()
+        time.sleep(SETTLE)
+        start = time.perf_counter()
+        encode(text)
+        return time.perf_counter() - start
+
+    return Contestant(name, run, arrays, sample=sample, rounds=rounds)
 
 
 def as_arrays(merges) -> list[np.ndarray]:
