@@ -9,6 +9,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import jit
+from minilm.ops import bfloat16, precision
 from minilm.ops.tile import FEW, ROWS, WIDTH32, WIDTH64, fetch, multiply, multiply_panel, multiply_tile, transpose_block, width_of
 from minilm.ops.workspace import empty, scratch
 
@@ -143,7 +144,12 @@ def _pack_columns(start, stop, Ws, all_panels):
 
 
 def packed(Ws, transposed: bool) -> tuple:
-    """For each W the panels (panels, K, 2W) that `multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N)."""
+    """For each W the panels that `minilm.ops.panels.multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N).
+
+    They are (panels, K, 2W); in bfloat16 as `minilm.ops.bfloat16.panels` has them.
+    """
+    if precision.bfloat16(Ws[0].dtype):
+        return bfloat16.packed(Ws, transposed)
     every, width = [], width_of(Ws[0].dtype)
     for W in Ws:
         N, K = W.shape if transposed else W.shape[::-1]
@@ -162,7 +168,12 @@ def product(a, W, out, *, transposed: bool) -> None:
     next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
     on its threads, on the processor, and on how many rows there are. One row alone is for BLAS, which reads W once and at the
     memory's speed, as in generation: its sums have another order, and `minilm info` says so.
+
+    Under ``minilm.precision("bf16")`` a product of float32 is `minilm.ops.bfloat16`'s.
     """
+    if precision.bfloat16(a.dtype):
+        bfloat16.product(a, W, out, transposed=transposed)
+        return
     rows = len(a)
     if rows <= BLAS_ROWS or not W.size:
         np.matmul(a, W.T if transposed else W, out=out)
@@ -178,7 +189,10 @@ def product(a, W, out, *, transposed: bool) -> None:
 
 
 def transposed_product(a, b, out) -> None:
-    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
+    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads, in the precision that `product` has."""
+    if precision.bfloat16(a.dtype):
+        bfloat16.transposed_product(a, b, out)
+        return
     if len(a) == 0:
         out[...] = 0
         return
