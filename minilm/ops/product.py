@@ -144,7 +144,7 @@ def _pack_columns(start, stop, Ws, all_panels):
 
 
 def packed(Ws, transposed: bool) -> tuple:
-    """For each W the panels that `minilm.ops.panels.multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N).
+    """For each W the panels that `minilm.ops.recurrent_product.multiply` takes: of Wᵀ (``transposed``, W (N, K)) or of W (K, N).
 
     They are (panels, K, 2W); in bfloat16 as `minilm.ops.bfloat16.panels` has them.
     """

@@ -101,14 +101,16 @@ def bfloat16_unit() -> str:
     ValueError
         If there is none. Products are then not made in float32 in its place.
     """
-    level, units = os.environ.get("MINILM_ISA") or LEVELS[-1], bfloat16_units()
-    if level not in LEVELS:
+    level, units = os.environ.get("MINILM_ISA"), bfloat16_units()
+    if level not in (None, "", *LEVELS):
         raise ValueError(f"MINILM_ISA must be one of {', '.join(LEVELS)}, got {level!r}")
-    allowed = [unit for unit in units if LEVELS.index(unit) <= LEVELS.index(level)]
+    if level in UNITS and units and level not in units:
+        raise ValueError(f"MINILM_ISA={level}, but {chosen()} has no AMX that it may use")
+    allowed = [unit for unit in units if not level or LEVELS.index(unit) <= LEVELS.index(level)]
     if allowed:
         return allowed[-1]
     if units:
-        raise ValueError(f"precision 'bf16' wants AVX512-BF16 or AMX, which MINILM_ISA={level} leaves out")
+        raise ValueError(f"precision 'bf16' on a CPU wants AVX512-BF16 or AMX, which MINILM_ISA={level} leaves out")
     if llvmlite.binding.llvm_version_info[0] < 20:
         raise ValueError(f"precision 'bf16' on a CPU wants llvmlite 0.45 or later, got {llvmlite.__version__}")
     has = f"{chosen()} with vectors of {vector_bytes()} bytes"

@@ -11,7 +11,7 @@ matrix_tile.py
     the matrix tile by ``tdpbf16ps``: AMX (Intel from Sapphire Rapids on). The page on how a matrix unit is kept busy.
 panels.py
     which of the two multiplies.
-product.py
+blocks.py
     whole products, blocked for the caches.
 weights.py
     products by weights that are packed once for many of them, as recurrent layers need them.
@@ -23,7 +23,7 @@ Its bits depend on the instruction, since the two add in different orders, and o
 
 from __future__ import annotations
 
-from minilm.ops.bfloat16.product import product, transposed_product
+from minilm.ops.bfloat16.blocks import product, transposed_product
 from minilm.ops.bfloat16.weights import multiply, packed
 
 __all__ = ["multiply", "packed", "product", "transposed_product"]

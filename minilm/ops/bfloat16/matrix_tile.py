@@ -41,7 +41,7 @@ been compiled for such a processor, and its arithmetic tested through `Loops`, o
 
 Denormals are read and written as zeros. Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter
 "Programming with Intel AMX", and volume 2, TDPBF16PS; Intel 64 and IA-32 Architectures Optimization Reference Manual, chapter
-"Intel AMX"; LLVM, lib/Target/X86/X86LowerTileCopy.cpp and X86PreTileConfig.cpp.
+"Intel AMX"; LLVM, lib/Target/X86/X86LowerAMXType.cpp and X86PreTileConfig.cpp.
 """
 
 from __future__ import annotations
@@ -214,11 +214,15 @@ def tiles_by_loops(a, a_step, b, c, c_step, steps):
 def copied(source, source_step, target, target_step, rows, width):
     """Words copied from rows to rows: addresses, and bytes from row to row."""
     for r in range(rows):
-        numbers(target + r * target_step, width, WORD)[:] = numbers(source + r * source_step, width, WORD)
+        read, written = numbers(source + r * source_step, width, WORD), numbers(target + r * target_step, width, WORD)
+        for j in range(width):
+            written[j] = read[j]
 
 
 @jit
 def cleared(c, step, rows):
     """Zeros in rows of WIDTH words."""
     for r in range(rows):
-        numbers(c + r * step, WIDTH, WORD)[:] = 0
+        row = numbers(c + r * step, WIDTH, WORD)
+        for j in range(WIDTH):
+            row[j] = 0

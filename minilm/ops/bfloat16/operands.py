@@ -103,39 +103,30 @@ def _transpose(typingctx, along, source, source_step, target, target_step):
 
 
 @jit
-def _pack_word_row(first, second, count, row):
-    """row[j] = the word of number j of two rows of `count`; zeros beyond them."""
-    for j in range(count):
-        row[j] = _word(first[j], second[j])
-    row[count:] = 0
-
-
-@jit
 def pack_panel(b, step, depth, columns, panel):
     """Words of b (depth, columns) as one panel, (., WIDTH), filled up to a multiple of DEPTH.
 
     Addresses, and bytes from row to row.
     """
-    zeros = np.zeros(WIDTH, np.uint32)
     for k in range(0, -(-depth // DEPTH) * DEPTH, 2):
-        first = numbers(b + k * step, columns, WORD) if k < depth else zeros[:columns]
-        second = numbers(b + (k + 1) * step, columns, WORD) if k + 1 < depth else zeros[:columns]
         row = numbers(panel + k // 2 * WIDTH * BYTES, WIDTH, WORD)
-        if columns == WIDTH:
+        first, second = numbers(b + k * step, WIDTH, WORD), numbers(b + (k + 1) * step, WIDTH, WORD)
+        if columns == WIDTH and k + 1 < depth:
             for j in range(WIDTH):  # a constant, for whole vectors
                 row[j] = _word(first[j], second[j])
         else:
-            _pack_word_row(first, second, columns, row)
+            for j in range(WIDTH):
+                lower = first[j] if k < depth and j < columns else WORD
+                row[j] = _word(lower, second[j] if k + 1 < depth and j < columns else WORD)
 
 
 @jit
 def _filled(source, step, rows, columns, block):
     """block (., .) = rows of the source, and zeros beside and below them."""
-    block[:] = 0
-    for r in range(rows):
+    for r in range(block.shape[0]):
         row = numbers(source + r * step, columns, WORD)
-        for k in range(columns):
-            block[r, k] = row[k]
+        for k in range(block.shape[1]):
+            block[r, k] = row[k] if r < rows and k < columns else WORD
 
 
 @jit
@@ -159,9 +150,8 @@ def round_row(row, count, out):
     """One row of numbers as words out (words,), zeros beyond `count`."""
     for i in range(count // 2):
         out[i] = _word(row[2 * i], row[2 * i + 1])
-    out[count // 2 :] = 0
-    if count % 2:
-        out[count // 2] = _word(row[count - 1], np.uint32(0))
+    for i in range(count // 2, len(out)):
+        out[i] = _word(row[count - 1], WORD) if 2 * i < count else WORD
 
 
 @jit

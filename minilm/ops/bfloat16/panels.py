@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numba.extending import overload
 
-from minilm.ops.bfloat16 import matrix_tile, pair_tile
-from minilm.ops.bfloat16.matrix_tile import HIGH, cleared, copied, tiles_by_instructions, tiles_by_loops
+from minilm.compiled.jit import jit
+from minilm.ops.bfloat16 import pair_tile
+from minilm.ops.bfloat16.matrix_tile import HIGH, SIDE, cleared, copied, tiles_by_instructions, tiles_by_loops
 from minilm.ops.bfloat16.operands import BYTES, WIDTH
 
 
@@ -33,30 +34,10 @@ class LoopPanels(NamedTuple):
     words: np.ndarray
 
 
-KINDS = {"avx512_bf16": PairPanels, "amx": TilePanels}
-CHUNK = {PairPanels: 8 * 14, TilePanels: 4 * HIGH, LoopPanels: 4 * HIGH}  # rows: whole tiles
-
-
-def rows_by_panel(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
-    """c (rows, WIDTH) = a @ b, or += with `add`: addresses, and bytes from row to row.
-
-    `kind` is panels of the wanted type; there are HIGH by WIDTH words from `edge` on.
-    """
-    raise NotImplementedError("for kernels")
-
-
-@overload(rows_by_panel)
-def _rows_by_panel(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
-    if kind.instance_class is PairPanels:
-
-        def by_pairs(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
-            pair_tile.rows_by_panel(a, a_step, rows, panel, c, c_step, words, add)
-
-        return by_pairs
-    tiles = tiles_by_instructions if kind.instance_class is TilePanels else tiles_by_loops
-
-    def by_tiles(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
-        steps, step = -(-words // matrix_tile.SIDE), WIDTH * BYTES
+def _by_tiles(tiles):
+    @jit
+    def by_tiles(a, a_step, rows, panel, c, c_step, words, add, edge):
+        steps, step = -(-words // SIDE), WIDTH * BYTES
         whole = rows - rows % HIGH
         if not add:
             cleared(c, c_step, whole)
@@ -72,3 +53,31 @@ def _rows_by_panel(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
             copied(edge, step, target, c_step, rest, WIDTH)
 
     return by_tiles
+
+
+@jit
+def _by_pairs(a, a_step, rows, panel, c, c_step, words, add, edge):
+    pair_tile.rows_by_panel(a, a_step, rows, panel, c, c_step, words, add)
+
+
+KINDS = {"avx512_bf16": PairPanels, "amx": TilePanels}
+PRODUCTS = {PairPanels: _by_pairs, TilePanels: _by_tiles(tiles_by_instructions), LoopPanels: _by_tiles(tiles_by_loops)}
+CHUNK = {PairPanels: 8 * 14, TilePanels: 4 * HIGH, LoopPanels: 4 * HIGH}  # rows: whole tiles
+
+
+def rows_by_panel(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
+    """c (rows, WIDTH) = a @ b, or += with `add`: addresses, and bytes from row to row.
+
+    `kind` is panels of the wanted type; there are HIGH by WIDTH words from `edge` on.
+    """
+    PRODUCTS[type(kind)](a, a_step, rows, panel, c, c_step, words, add, edge)
+
+
+@overload(rows_by_panel)
+def _rows_by_panel(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
+    product = PRODUCTS[kind.instance_class]
+
+    def by_kind(kind, a, a_step, rows, panel, c, c_step, words, add, edge):
+        product(a, a_step, rows, panel, c, c_step, words, add, edge)
+
+    return by_kind

@@ -10,7 +10,7 @@ from minilm.ops import target
 from minilm.ops.bfloat16.matrix_tile import HIGH
 from minilm.ops.bfloat16.operands import BYTES, DEPTH, LANES, WIDTH, WORD, pack_panel, pack_panel_transposed, round_row
 from minilm.ops.bfloat16.panels import KINDS
-from minilm.ops.bfloat16.product import BLOCK, EDGE, MOST, NARROW, multiply_rows
+from minilm.ops.bfloat16.blocks import BLOCK, EDGE, MOST, NARROW, multiply_rows
 from minilm.ops.memory import address, numbers, place
 from minilm.ops.workspace import empty
 

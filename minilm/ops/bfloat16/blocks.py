@@ -35,16 +35,15 @@ def multiply_rows(kind, a, a_step, count, panels, panel_step, columns, c, c_step
     Addresses, and bytes from row to row or panel to panel; from `narrow` on there are NARROW + EDGE words. `kind` is panels of
     the wanted type (`minilm.ops.bfloat16.panels`).
     """
-    edge, step = narrow + NARROW * BYTES, WIDTH * BYTES
+    edge = narrow + NARROW * BYTES
     for column in range(0, columns, WIDTH):
-        panel, to, width = panels + column // WIDTH * panel_step, c + column * BYTES, min(WIDTH, columns - column)
-        if width == WIDTH:
-            rows_by_panel(kind, a, a_step, count, panel, to, c_step, words, add, edge)
-        else:
-            if add:
-                copied(to, c_step, narrow, step, count, width)
-            rows_by_panel(kind, a, a_step, count, panel, narrow, step, words, add, edge)
-            copied(narrow, step, to, c_step, count, width)
+        panel, width = panels + column // WIDTH * panel_step, min(WIDTH, columns - column)
+        to, step = (c + column * BYTES, c_step) if width == WIDTH else (narrow, WIDTH * BYTES)
+        if width < WIDTH and add:
+            copied(c + column * BYTES, c_step, to, step, count, width)
+        rows_by_panel(kind, a, a_step, count, panel, to, step, words, add, edge)
+        if width < WIDTH:
+            copied(to, step, c + column * BYTES, c_step, count, width)
 
 
 @jit
