@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
     )
     from minilm.devices import implementation
     from minilm.gradcheck import gradcheck
+    from minilm.layers.hooks import hooks
     from minilm.ops.precision import precision
     from minilm.ops.workspace import Workspace
 
@@ -53,6 +54,7 @@ __all__ = [
     "devices",
     "generation",
     "gradcheck",
+    "hooks",
     "implementation",
     "interpret",
     "layers",
@@ -74,6 +76,7 @@ __all__ = [
 _NAMES = {  # name -> the module that defines it; the other names are modules themselves
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
+    "hooks": "minilm.layers.hooks",
     "precision": "minilm.ops.precision",
 }
 

@@ -15,6 +15,7 @@ import minilm
 from minilm import devices, files, ops
 
 FEATURES = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "sve2", "bf16")
+INSTRUCTIONS = {"avx512_bf16": "vdpbf16ps (AVX512-BF16)", "amx": "tdpbf16ps (AMX)"}
 OPTIONAL = {  # distribution -> what it is for
     "cupy-cuda13x": "GPU",
     "cupy-cuda12x": "GPU",
@@ -27,6 +28,7 @@ VARIABLES = (
     "MINILM_THREADS",
     "MINILM_CACHE",
     "MINILM_DEBUG",
+    "MINILM_ISA",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -99,8 +101,17 @@ def _processor() -> dict:
 
         facts["compiled for"] = target.described()
         facts["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
+        facts["bfloat16"] = _bfloat16(target)
     facts["cores"] = os.cpu_count()
     return facts
+
+
+def _bfloat16(target) -> str:
+    """What multiplies under ``precision="bf16"``, or why nothing does: results' last bits depend on it."""
+    try:
+        return f"products by {INSTRUCTIONS[target.bfloat16_unit()]}"
+    except ValueError as error:
+        return str(error)
 
 
 def _blas() -> dict:
@@ -113,8 +124,8 @@ def _blas() -> dict:
         for key, entry in (("name", "name"), ("version", "version"), ("configuration", "openblas configuration"))
         if built.get(entry)
     }
-    # where np.matmul still stands: `ops.product` for one row, `models.bags`, `reader` and `memory_network`, `sequential.stepwise`
-    products = "one row by a matrix, and in bags of words, readers, memory networks and Keras's layers with options of their own"
+    # where np.matmul still stands: `models.bags`, `reader` and `memory_network`, and `sequential.stepwise`
+    products = "in bags of words, readers, memory networks and Keras's layers with options of their own"
     return entries | {"multiplies": f"{products}; the last bits of these depend on it and its threads, all others on neither"}
 
 

@@ -27,3 +27,7 @@ from minilm.ops.bfloat16.blocks import product, transposed_product
 from minilm.ops.bfloat16.weights import multiply, packed
 
 __all__ = ["multiply", "packed", "product", "transposed_product"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -64,8 +64,8 @@ def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c
     M, K, N = shape
     chunks = -(-M // chunk)
     parts, units = len(own.words), chunks * -(-N // (group * WIDTH))
-    mine = own.words[-(-start * parts // units)]  # (NARROW + EDGE + group * PANEL,)
-    narrow, a_step, unit = address(mine), a.strides[0], start
+    space = own.words[-(-start * parts // units)]  # (NARROW + EDGE + group * PANEL,)
+    narrow, a_step, unit = address(space), a.strides[0], start
     panels = narrow + (NARROW + EDGE) * BYTES
     while unit < stop:
         column, first = unit // chunks * group * WIDTH, unit % chunks
@@ -79,7 +79,7 @@ def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c
                 left, to = address(a) + row * a_step + k // 2 * BYTES, c + row * c_step + column * BYTES
                 count, words = min(chunk, M - row), -(-depth // 2)
                 multiply_rows(own, left, a_step, count, panels, PANEL * BYTES, columns, to, c_step, words, k > 0, narrow)
-    mine[0] = a[0, 0]  # both are in use until here
+    space[0] = a[0, 0]  # both are in use until here
 
 
 def _grouped(panels: int, threads: int) -> int:
@@ -101,7 +101,7 @@ def _run(left, b, transposed, shape, out) -> None:
     devices.parallel(_multiply, units, own, group, chunk, left, *place(b), transposed, shape, *place(out), grain=grain)
 
 
-def product(a, W, out, *, transposed: bool) -> None:
+def product(a: np.ndarray, W: np.ndarray, out: np.ndarray, *, transposed: bool) -> None:
     """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N): rounded to bfloat16, summed in float32."""
     if not a.size or not W.size:
         out[...] = 0
@@ -110,7 +110,7 @@ def product(a, W, out, *, transposed: bool) -> None:
         _run(rows(a, False), W, transposed, (*a.shape, out.shape[1]), out)
 
 
-def transposed_product(a, b, out) -> None:
+def transposed_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     """out (M, N) = aᵀ b for a (K, M), b (K, N): rounded to bfloat16, summed in float32."""
     if not a.size or not b.size:
         out[...] = 0

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import target
+from minilm.ops.bfloat16.blocks import BLOCK, EDGE, MOST, NARROW, multiply_rows
 from minilm.ops.bfloat16.matrix_tile import HIGH
 from minilm.ops.bfloat16.operands import BYTES, DEPTH, LANES, WIDTH, WORD, pack_panel, pack_panel_transposed, round_row
 from minilm.ops.bfloat16.panels import KINDS
-from minilm.ops.bfloat16.blocks import BLOCK, EDGE, MOST, NARROW, multiply_rows
 from minilm.ops.memory import address, numbers, place
 from minilm.ops.workspace import empty
 
@@ -28,7 +30,7 @@ def _pack(start, stop, W, step, transposed, K, N, panels):
     panels[0, 0, 0] = panels[0, 0, 0]  # in use until here
 
 
-def packed(Ws, transposed: bool) -> tuple:
+def packed(Ws: Sequence[np.ndarray], transposed: bool) -> tuple:
     """For each W the panels (panels, words, WIDTH) of Wᵀ (``transposed``, W (N, K)) or of W (K, N), in the processor's kind."""
     every, kind = [], KINDS[target.bfloat16_unit()]
     for W in Ws:
