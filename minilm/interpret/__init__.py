@@ -19,6 +19,7 @@ read off its activations (`minilm.hooks`): `linear_probe`.
 
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
+from minilm.interpret.causes import Causes, causes
 from minilm.interpret.direct import LogitAttribution, logit_attribution
 from minilm.interpret.explanation import Explanation, explain
 from minilm.interpret.head_scores import HeadScores, head_scores
@@ -34,6 +35,7 @@ from minilm.interpret.traces import Traces, traces
 __all__ = [
     "Ablation",
     "Attribution",
+    "Causes",
     "Explanation",
     "HeadScores",
     "Lens",
@@ -45,6 +47,7 @@ __all__ = [
     "ablate",
     "attention_weights",
     "attribution_patching",
+    "causes",
     "explain",
     "gradient_x_input",
     "head_scores",

@@ -4,7 +4,7 @@ Attention maps and gradients show what could matter; to find what does, change i
 log-probability of an answer at one place, or how much the answer's logit is above another one's (the foil)::
 
     ablation            F - F(with part c of layer l replaced by zero, or by its mean over the text)
-    activation patching F(corrupted text, with a_c[l, t] ablated from the clean text)
+    activation patching F(corrupted text, with a_c[l, t] taken from the clean text)
     attribution patching   sum_d ∂F/∂a_c[l, t, d] (a_clean - a_corrupted)[l, t, d]            the first order of it
 
 Patching is normalised: 0 is the corrupted run, 1 the clean one. A part that alone carries the answer brings back 1. One
@@ -42,6 +42,7 @@ class Ablation(NamedTuple):
     names: list[str]  # of the L layers hooked
     effects: np.ndarray  # (L, parts) F - F without it, in nats
     output: float  # F
+    answer: int  # the token's id
 
 
 class Patching(NamedTuple):
@@ -51,6 +52,8 @@ class Patching(NamedTuple):
     values: np.ndarray  # (L, T), of heads and neurons (L, T, parts): 0 as corrupted, 1 as clean
     clean: float  # F of the clean text
     corrupted: float  # F of the other
+    answer: int  # the token's id
+    foil: int | None
 
 
 def ablate(
@@ -108,7 +111,7 @@ def ablate(
             with hooks(probe.model, [], **{part.side: {part.hook: without}}):
                 row.append(output - measure(np.repeat(ids[None], len(ablated), axis=0)))
         effects.append(np.concatenate(row))
-    return Ablation([part.hook for part in parts], np.stack(effects), float(output))
+    return Ablation([part.hook for part in parts], np.stack(effects), float(output), measure.answer)
 
 
 def patch(
@@ -154,7 +157,7 @@ def patch(
             with hooks(probe.model, [], **{part.side: {part.hook: patched}}):
                 row.append(measure(np.repeat(corrupted[None], len(where[rows]), axis=0)))
         values.append(_shaped(np.concatenate(row), T, part))
-    return Patching([part.hook for part in parts], _normalised(np.stack(values), *ends), *ends)
+    return Patching([part.hook for part in parts], _normalised(np.stack(values), *ends), *ends, measure.answer, measure.foil)
 
 
 def attribution_patching(
@@ -175,7 +178,7 @@ def attribution_patching(
         gradient, change = part.gradient(seen[1])[0], part.of(seen[0])[0] - part.of(seen[1])[0]  # (T, width) each
         product = gradient.astype(np.float64) * change
         values.append(_shaped(product.reshape(len(clean), part.parts, -1).sum(axis=2).ravel(), len(clean), part))
-    return Patching([part.hook for part in parts], np.stack(values) / _difference(*ends), *ends)
+    return Patching([part.hook for part in parts], np.stack(values) / _difference(*ends), *ends, measure.answer, measure.foil)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

@@ -25,6 +25,13 @@ define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
   ret <16 x float> %c
 }
 """
+_MULTIPLY_ADD = """
+declare float @llvm.fma.f32(float, float, float)
+define float @multiply_add(float %a, float %b, float %c) {
+  %d = call float @llvm.fma.f32(float %a, float %b, float %c)
+  ret float %d
+}
+"""
 _WIDTHS = {"zmm": 64, "ymm": 32, "xmm": 16}  # registers of x86; elsewhere (NEON) they have 16 bytes
 
 
@@ -46,18 +53,25 @@ def described() -> str:
 
 
 @functools.cache
+def _assembly(code: str) -> str:
+    """What LLVM makes of some code for this processor."""
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    machine = llvmlite.binding.Target.from_default_triple().create_target_machine(cpu=chosen(), features=features(), opt=2)
+    return machine.emit_assembly(llvmlite.binding.parse_assembly(code))
+
+
+@functools.cache
 def vector_bytes() -> int:
     """Bytes of a vector register in the code that Numba makes."""
     used = re.findall(r"\b[xyz]mm", _assembly(_SUM))
     return max((_WIDTHS[name] for name in used), default=16)
 
 
-def _assembly(program: str) -> str:
-    """What a program in LLVM's language becomes on the processor that Numba compiles for."""
-    llvmlite.binding.initialize_native_target()
-    llvmlite.binding.initialize_native_asmprinter()
-    machine = llvmlite.binding.Target.from_default_triple().create_target_machine(cpu=chosen(), features=features(), opt=2)
-    return machine.emit_assembly(llvmlite.binding.parse_assembly(program))
+@functools.cache
+def has_fma() -> bool:
+    """Whether there is an instruction that multiplies and adds with one rounding; where there is none, LLVM calls fmaf."""
+    return re.search(r"\bfmaf\b", _assembly(_MULTIPLY_ADD)) is None
 
 
 # --- bfloat16 ---------------------------------------------------------------------------------------------------------
