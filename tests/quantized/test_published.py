@@ -1,4 +1,4 @@
-"""What rounding costs the models of others, in nats a character: ``python -m tests.quantized.test_published`` prints the table."""
+"""What rounding costs published models, in nats a character: ``python -m tests.quantized.test_published`` prints the table."""
 
 import gzip
 import json
