@@ -97,8 +97,29 @@ def _is_whole(path: str) -> bool:
         return file.read() == digest.digest()
 
 
+def fault(path: PathLike) -> str | None:
+    """What is wrong with a token file that minilm wrote, by its checksum; None if it is whole.
+
+    An .npy file without one, of another program, is refused too: nothing says what it should hold.
+    """
+    path = os.fspath(path)
+    if _is_whole(path):
+        return None
+    try:
+        array = load_tokens(path)
+    except ValueError as error:
+        return str(error)
+    size = os.path.getsize(path) - HEADER_BYTES - array.nbytes
+    if size == 0:
+        raise ValueError(f"{path} has no checksum: another program wrote it, and nothing says what it should hold")
+    return f"{path} is damaged: its numbers have not the checksum at its end"
+
+
 def load_tokens(path: PathLike) -> np.ndarray:
-    """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only."""
+    """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only.
+
+    Its numbers are not read, and so not held against the checksum at its end: `minilm verify` does that.
+    """
     _refuse_bare_numbers(path)
     path = os.fspath(path)
     try:

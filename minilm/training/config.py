@@ -76,6 +76,9 @@ class RunConfig:
     checkpoint_every : int, optional
     checkpoint_seconds : float, optional
         Steps, or seconds, between checkpoints. There is always one at the start and one when training ends or is stopped.
+    keep_every : int, optional
+        Steps between checkpoints that stay, each in a folder step-N of its own, from which the run can be replayed
+        (`minilm verify`) or gone on with.
     log_every : int
         Steps a row of log.csv.
     sample : SampleConfig
@@ -110,6 +113,7 @@ class RunConfig:
     evaluate_tokens: int | None = None
     checkpoint_every: int | None = None
     checkpoint_seconds: float | None = 30.0
+    keep_every: int | None = None
     log_every: int = 10
     sample: SampleConfig = SampleConfig()
     device: str = "cpu"
@@ -133,7 +137,7 @@ class RunConfig:
         if self.average is not None:
             checks.number("average", self.average, 0, 1, high_open=True)
         checks.whole("seed", self.seed, 0, 2**64)
-        for name in ("steps", "evaluate_tokens", "checkpoint_every"):
+        for name in ("steps", "evaluate_tokens", "checkpoint_every", "keep_every"):
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 2 if name == "evaluate_tokens" else 1, MANY)
         for name in ("minutes", "epochs", "evaluate_seconds", "checkpoint_seconds"):

@@ -34,9 +34,9 @@ from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.tokenizers import Tokenizer
-from minilm.training import snapshot
+from minilm.training import kept, provenance, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
-from minilm.training.callbacks import Bar, Checkpoints, Rows, Signals, Stopped, Validation
+from minilm.training.callbacks import Bar, Checkpoints, Kept, Rows, Signals, Stopped, Validation
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import check_weights, non_finite
@@ -46,6 +46,7 @@ from minilm.training.loop import Callback, Loop, quiet
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
+from minilm.training.trace import Trace
 from minilm.typing import Array, Scalar
 
 __all__ = ["Trainer"]
@@ -101,11 +102,14 @@ class Trainer(Loop):
         self._zeros = model.initial_state(config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
+        self._rates: dict[int, float] = {}  # of steps whose losses nobody has looked at yet
         if checkpoint is None:
             self.save(first=True)
+            kept.forget(folder.path)
         else:
             self._restore(checkpoint)
         self.log = Log(folder.path, state.log_bytes)
+        self.trace = Trace(folder.path, state.trace_bytes)
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -143,6 +147,7 @@ class Trainer(Loop):
                 Rows(config.log_every),
                 Bar(self._shown),
                 Checkpoints(config.checkpoint_every, config.checkpoint_seconds),
+                Kept(config.keep_every),
                 signals,
             )
         if signals.stopped:
@@ -165,6 +170,7 @@ class Trainer(Loop):
         elif fresh.any():
             self.carried = restarted(self.carried, fresh)
         targets = counts(self.model, batch, len(keys))
+        self._rates[state.step] = self.lr
         try:
             loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
@@ -175,6 +181,7 @@ class Trainer(Loop):
 
     def take(self, step: int, loss: float, norm: float | None) -> None:
         super().take(step, loss, norm)
+        self.trace.add(step + 1, self._rates.pop(step), loss, norm)
         self.state.loss_sum += loss
         self.state.loss_count += 1
 
@@ -276,8 +283,10 @@ class Trainer(Loop):
             self.read()
             check_weights(self)
         self.state.schedule = self.schedule.state_dict()
+        self.state.machine = provenance.machine()
         if not first:
-            self.state.log_bytes = self.log.flush()
+            self.state.log_bytes, self.state.log_sha256 = self.log.flush()
+            self.state.trace_bytes, self.state.trace_sha256 = self.trace.flush()
         self.folder.save(self.state, snapshot.writers(self, first) if weights else {})
         self.saved = self.state.step
         if weights and not first:
@@ -291,8 +300,7 @@ class Trainer(Loop):
             self.state.finished = False
 
     def close(self) -> None:
-        """Close the log, and let other processes train here."""
-        try:
-            self.log.close()
-        finally:
-            self.folder.close()
+        """Close log and trace, and let other processes train here."""
+        with contextlib.ExitStack() as closing:
+            for each in (self.folder, self.trace, self.log):  # the last first
+                closing.callback(each.close)
