@@ -20,7 +20,7 @@ __all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "seale
 
 FORMAT = "minilm.training"
 VERSION = 1
-LATER = ("log_sha256", "trace_bytes", "trace_sha256", "machine")  # fields that runs of an earlier minilm lack
+LATER = ("skipped", "log_sha256", "trace_bytes", "trace_sha256", "machine")  # fields that runs of an earlier minilm lack
 
 
 class Stopwatch:
@@ -90,6 +90,8 @@ class TrainingState:
         How much of log.csv belongs to this checkpoint.
     log_sha256 : str
         Of that part; "" in runs of an earlier minilm.
+    skipped : int
+        Steps that changed nothing, since their loss or gradient was not finite.
     trace_bytes, trace_sha256
         The same of trace.f64.
     validation : dict or None
@@ -116,6 +118,7 @@ class TrainingState:
     loss_count: int = 0
     log_bytes: int = 0
     log_sha256: str = ""
+    skipped: int = 0
     trace_bytes: int = 0
     trace_sha256: str = ""
     validation: dict[str, Any] | None = None
@@ -154,7 +157,7 @@ class TrainingState:
 
 def _check_types(fields: dict[str, Any]) -> None:
     """ValueError for the first field that is not what it should be."""
-    for name in ("step", "tokens", "loss_count", "log_bytes", "trace_bytes", "dropout_keys"):
+    for name in ("step", "tokens", "loss_count", "log_bytes", "trace_bytes", "skipped", "dropout_keys"):
         checks.whole(name, fields.get(name, 0), 0, 2**63)
     for name in ("log_sha256", "trace_sha256"):
         if not isinstance(fields.get(name, ""), str):

@@ -39,7 +39,7 @@ from minilm.training.build import Parts, make_batches, make_optimizer, make_sche
 from minilm.training.callbacks import Bar, Checkpoints, Kept, Rows, Signals, Stopped, Validation
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
-from minilm.training.divergence import check_weights, non_finite
+from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import Log, Progress
 from minilm.training.loop import Callback, Loop, quiet
@@ -102,6 +102,7 @@ class Trainer(Loop):
         self._zeros = model.initial_state(config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
+        self._skipped = 0  # steps in a row
         self._rates: dict[int, float] = {}  # of steps whose losses nobody has looked at yet
         if checkpoint is None:
             self.save(first=True)
@@ -174,19 +175,33 @@ class Trainer(Loop):
         try:
             loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
-            raise non_finite(self, str(error), arrays, keys[0], error.__cause__) from None
+            reason = non_finite(self, str(error), arrays, keys[0], error.__cause__)
+            if not self._skips(reason):
+                raise reason from None
+            return math.nan, math.nan
+        self._skipped = 0
         state.tokens += int(np.count_nonzero(batch[1] != data.IGNORE))
         state.epoch = (state.step + 1) / self.batches.epoch_steps
         return loss, norm
 
+    def _skips(self, reason: Exception) -> bool:
+        """Whether a step that cannot be taken is left out; it is counted then."""
+        if self.config.non_finite != "skip" or not isinstance(reason, NonFiniteError) or self._skipped == MANY:
+            return False
+        self.model.parameters.zero_gradients()
+        self.state.skipped, self._skipped = self.state.skipped + 1, self._skipped + 1
+        self._shown.say(f"step {self.state.step + 1:,} is skipped: {reason}")
+        return True
+
     def take(self, step: int, loss: float, norm: float | None) -> None:
         super().take(step, loss, norm)
         self.trace.add(step + 1, self._rates.pop(step), loss, norm)
-        self.state.loss_sum += loss
-        self.state.loss_count += 1
+        if math.isfinite(loss):
+            self.state.loss_sum += loss
+            self.state.loss_count += 1
 
     def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not (math.isfinite(loss) and math.isfinite(norm)) and not self._skipped:
             self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
