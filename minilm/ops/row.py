@@ -15,7 +15,7 @@ each row, and transposed in registers; then the block's L columns are L multiply
 Meanwhile the same place L rows further on, which is read next, is fetched into the second cache: the processor's own guesses lose
 their way at the end of every row of K numbers.
 
-W (K, N): the sums of a row of out stay in the cache, and the rows of W pass by, some of them at once.
+W (K, N): the sums of a row of out stay in the cache, and the rows of W pass by, four of them at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,6 @@ from minilm.ops.tile import VECTOR, emit_fetch, emit_transposed
 
 LANES32, LANES64 = VECTOR // 4, VECTOR // 8  # L: float32, float64
 WORTH = 2**18  # numbers of W that are worth a thread
-AT_ONCE = 4  # rows of W (K, N) that are read side by side
 
 
 @intrinsic
@@ -105,19 +104,18 @@ def _multiply_transposed(start, stop, a, W, out):
 
 @jit
 def _multiply(start, stop, a, W, out):
-    # numbers [start, stop) of out (N,); a (K,), W (K, N)
-    K = len(a)
-    out[start:stop] = 0
-    whole = K - K % AT_ONCE
-    for k in range(0, whole, AT_ONCE):
-        for n in range(start, stop):
-            total = out[n]
-            for i in range(AT_ONCE):
-                total = _fma(a[k + i], W[k + i, n], total)
-            out[n] = total
-    for k in range(whole, K):
-        for n in range(start, stop):
-            out[n] = _fma(a[k], W[k, n], out[n])
+    # numbers [start, stop) of out (N,); a (K,), W (K, N), of which four rows pass by at a time
+    sums, whole = out[start:stop], len(a) - len(a) % 4
+    sums[:] = 0
+    for k in range(0, whole, 4):
+        a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
+        w0, w1, w2, w3 = W[k, start:stop], W[k + 1, start:stop], W[k + 2, start:stop], W[k + 3, start:stop]
+        for n in range(len(sums)):
+            sums[n] = _fma(a3, w3[n], _fma(a2, w2[n], _fma(a1, w1[n], _fma(a0, w0[n], sums[n]))))
+    for k in range(whole, len(a)):
+        number, w = a[k], W[k, start:stop]
+        for n in range(len(sums)):
+            sums[n] = _fma(number, w[n], sums[n])
 
 
 def row_product(a, W, out, *, transposed: bool) -> None:
