@@ -29,6 +29,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
     "choose": "which model fits a task, data and this machine",
+    "plan": "memory, time and traffic of a training run, before it is begun",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print an op whole, or a model on one page",

@@ -63,15 +63,20 @@ def write_token_file(path: str, source: Text, tokenizer: Tokenizer, dtype: np.dt
             os.fsync(file.fileno())
             os.replace(partial, path)
         except Exception as error:
-            for each in (partial, notes):
-                with contextlib.suppress(OSError):
-                    os.remove(each)
+            _remove(partial, notes)
             if isinstance(error, OSError) and error.errno is not None and error.filename in (None, partial, notes):
                 raise OSError(error.errno, error.strerror, path) from None
             raise
     flush_folder(folder)
-    with contextlib.suppress(OSError):
-        os.remove(notes)
+    _remove(notes)
+
+
+def _remove(*paths: str) -> None:
+    """Remove a partial file, and notes; what is not there is removed."""
+    for each in paths:
+        for name in (each, f"{each}.next"):
+            with contextlib.suppress(OSError):
+                os.remove(name)
 
 
 def _locked(file, path: str) -> bool:
@@ -118,8 +123,11 @@ def _write(file, notes: str | None, source: Text, tokenizer: Tokenizer, dtype: n
 def _save(file, notes: str, progress: Progress) -> None:
     file.flush()
     os.fsync(file.fileno())
-    with written_whole(notes) as saved:
+    with open(f"{notes}.next", "wb") as saved:  # always of one name: a kill leaves no more than one
         saved.write(json.dumps(progress._asdict()).encode())
+        saved.flush()
+        os.fsync(saved.fileno())
+    os.replace(saved.name, notes)
 
 
 def _resumed(file, notes: str, hashed: Hashed, dtype: np.dtype) -> Progress:

@@ -112,6 +112,7 @@ def test_what_a_killed_process_has_written_is_gone_on_with(path, folder, tmp_pat
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
     assert sorted(name.rpartition(".")[2] for name in os.listdir(folder)) == ["partial", "progress"]
+    (folder / f"{next(name for name in os.listdir(folder) if name.endswith('.progress'))}.next").write_text("{")
     monkeypatch.setattr(token_writer, "_save", lambda file, notes, progress: saves.append(progress))
     assert np.array_equal(data.tokens(text, tokenizer, folder, processes=processes), expected)
     assert saves[0].characters >= 3 << 20, "it began anew"
