@@ -1,7 +1,7 @@
 """What this machine can do: six rates, measured in a few seconds and kept.
 
 Everything that training does is one of these: products of matrices, passes over memory, exponential functions, the steps of a
-recurrent layer, and calls, of which each costs some microseconds whatever it does. Each rate is that of the lower quartile of short
+recurrent layer, and calls, of which each costs some microseconds whatever it does. Each rate is the lower quartile of short
 runs of minilm's own ops, so that it holds what they lose.
 """
 
