@@ -1,7 +1,8 @@
 """A text larger than memory may be: ``python -m tests.data.large --gigabytes 1`` tokenises and trains, and says what that took.
 
-Of each piece of work: seconds, seconds per million tokens, and the most memory that was resident, of the process (VmHWM) and of the
-largest of its workers. The text is a small one over and over, with other words in each copy; it and its tokens go into --folder.
+Of each piece of work: seconds, seconds per million tokens, and the most memory that was resident, of the process (VmHWM) and of
+the largest of its workers. The text is a small one over and over with other words in each copy. It goes, with its tokens, into
+--folder.
 """
 
 from __future__ import annotations
