@@ -21,7 +21,7 @@ SMALL = {
 
 
 def planned(name, *sets, devices=1):
-    config, _ = planned_config(name, [*SMALL[name], "batch=8", "time=32", *sets])
+    config, _ = planned_config(name, [*SMALL[name], "batch=16", "time=64", *sets])
     return plan(config, V, cluster.of_machine(TWO_CORES, devices)), config
 
 
