@@ -12,6 +12,7 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("typing",),
     ("mistaken", "forks", "bars", "random", "streams", "gpu_trial"),
     ("files",),
+    ("checksums",),
     ("compiled",),
     ("threads",),
     ("devices",),

@@ -35,6 +35,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Evaluate, and print the numbers."""
     from minilm import data, training
+    from minilm.checksums import file_hash
 
     require(args.device)
     loaded = load_model(args)
@@ -43,7 +44,7 @@ def run(args) -> int:
         raise ValueError(f"{loaded.folder} does not say what text its model was trained on: --corpus FILE|NAME")
     source = config.corpus if args.corpus is None else args.corpus
     text = data.text(source, args.errors or (config.errors if config else "strict"))
-    own = state is not None and data.manifest.file_hash(text.path) == state.corpus_sha256
+    own = state is not None and file_hash(text.path) == state.corpus_sha256
     if args.corpus is None and not own:
         raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")
