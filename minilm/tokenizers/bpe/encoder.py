@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import unicodedata
 
 import numpy as np
 
-from minilm.tokenizers.bpe import alphabet, patterns
+from minilm.tokenizers.bpe import alphabet, nfc, patterns
 from minilm.tokenizers.cuts import safe_cut
 
 NFC = "NFC"
@@ -50,9 +49,7 @@ class Encoder:
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
-        if self.normalizer is None or unicodedata.is_normalized(self.normalizer, text):
-            return text
-        return unicodedata.normalize(self.normalizer, text)
+        return text if self.normalizer is None else nfc.normalized(text)
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""

@@ -21,7 +21,7 @@ from minilm.tokenizers.bpe.pieces import ROOM, load64, piece_ends
 from minilm.tokenizers.bpe.tables import KEY_BYTES, WORD_BYTES, Tables, hash_of, key_of, word_of
 
 KEY_IDS, ROW_BITS = 12, 16  # of the table of short pieces
-LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 12  # of the table of long ones
+LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 13  # of the table of long ones
 WORK_BYTES = 4096  # of pieces that need no room of their own
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 _ROW_SHIFT, _LONG_ROW_SHIFT = np.uint64(64 - ROW_BITS), np.uint64(64 - LONG_ROW_BITS)
