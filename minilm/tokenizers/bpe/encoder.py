@@ -44,8 +44,9 @@ class Encoder:
         """What all threads read."""
         from minilm.tokenizers.bpe import encoding, tables
 
-        self.states.append(encoding.make_state())
-        return tables.make_tables(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
+        content = tables.make_tables(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
+        self.states.append(encoding.make_state(content))
+        return content
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
@@ -60,7 +61,7 @@ class Encoder:
         try:
             state = self.states.pop()
         except IndexError:
-            state = encoding.make_state()
+            state = encoding.make_state(tables)
         ids = encoding.encode_all(content, size, tables, state)  # (T,)
         self.states.append(state)
         return ids
