@@ -24,6 +24,8 @@ FAULTS = area(
      "            args.dlogits[n * V + v] = row.factor", f"{AGREES} -k cross_entropy"),
     ("negative sampling: += for atomicAdd", "minilm/ops/negative_sampling/gpu.cu", "else atomicAdd(x, by);", "else *x += by;",
      "tests/ops/test_gpu_sources.py -k atomic"),
+    ("attention: a head of keys has the gradient of one reader", "minilm/ops/attention/gpu.cu",
+     "number < first.number + share; ++number", "number < first.number + 1; ++number", f"{AGREES} -k attention"),
     ("attention 2: causal, one key too few", "minilm/ops/attention/gpu.cu", "min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query",
      "min(Tk, i0 + TQ + Tk - Tq - 1)) : Tk;  // no query", "tests/ops/test_attention_edges.py -k gpu"),
     ("attention 2: causal, one key too few in dquery", "minilm/ops/attention/gpu.cu", "min(Tk, i0 + TQ + Tk - Tq)) : Tk;\n",
