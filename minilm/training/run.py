@@ -17,7 +17,7 @@ from minilm.training.config import RunConfig
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
-from minilm.weights.config import SIZES, config_content, family_of
+from minilm.weights.config import FAMILIES, config_content, family_of
 from minilm.weights.folder import instead, refuse_adapter
 
 if TYPE_CHECKING:
@@ -166,11 +166,11 @@ def is_published(folder: PathLike) -> bool:
     config = config_content(folder)
     if "recipe" in config or "recompute" in config:  # which no model of transformers has
         return False
-    return config.get("model_type", "bert") in SIZES or "architectures" in config
+    return config.get("model_type", "bert") in FAMILIES or "architectures" in config
 
 
 def language_model(folder: str) -> tuple[LanguageModel, Tokenizer | Word]:
-    """The GPT or BERT of a folder, ready to predict tokens, and its tokenizer.
+    """The GPT, Llama or BERT of a folder, ready to predict tokens, and its tokenizer.
 
     Raises
     ------
@@ -179,10 +179,11 @@ def language_model(folder: str) -> tuple[LanguageModel, Tokenizer | Word]:
     """
     config = config_content(folder)
     try:
-        kind = models.BERTForPreTraining if family_of(config, ()) == "bert" else models.GPT
+        family = family_of(config, ())
     except ValueError as error:
         raise ValueError(f"{os.path.join(folder, 'config.json')}: {error}") from None
-    model = without_warnings(kind, folder)
+    kinds = (models.BERTForPreTraining, models.GPT, models.Llama)
+    model = without_warnings(next(kind for kind in kinds if family in kind.hugging_face), folder)
     if any(name.startswith(HEAD) for name in model.new_parameters):
         architecture = (config.get("architectures") or ["model without a head"])[0]
         raise ValueError(f"{folder} holds a {architecture}, which predicts no tokens: its weights lack {HEAD}*")
