@@ -40,7 +40,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
     )
-    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
+    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt, llama and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
     parser.add_argument("--config", metavar="FILE.toml", help="settings")

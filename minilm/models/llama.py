@@ -30,13 +30,14 @@ from minilm.layers.grouped_attention import GroupedQueryAttention
 from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
+from minilm.models.gguf import llama_of_gguf
 from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
-from minilm.typing import Array, DType, Ids, Scalar, Seed
+from minilm.typing import Array, DType, Ids, PathLike, Scalar, Seed
 
 __all__ = ["Llama", "Saved"]
 
@@ -55,9 +56,35 @@ class Saved(NamedTuple):
     """What backward needs."""
 
     hidden: Hidden
-    output: Any  # what lm_head saved
-    softcap: Any  # what the logits' softcap saved
+    output: Any  # what the head saved
     loss: Any  # what cross_entropy saved
+
+
+class Head:
+    """From hidden states to logits: y W_headᵀ, and with a softcap c tanh(y W_headᵀ / c)."""
+
+    def __init__(self, lm_head: Linear, softcap: float | None):
+        self.lm_head, self.softcap = lm_head, softcap
+
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        """Returns logits (..., V) for x (..., D), and what `backward` needs."""
+        logits, saved = self.lm_head.forward(x)  # (..., V)
+        if self.softcap is None:
+            return logits, (saved, None)
+        c, capped = logits.dtype.type(self.softcap), empty(logits.shape, logits.dtype, like=logits)  # (..., V)
+        logits /= c  # lm_head's own, which nothing saved
+        y, saved_tanh = activations.tanh.forward(logits)  # (..., V)
+        return np.multiply(y, c, out=capped), (saved, saved_tanh)
+
+    def backward(self, dlogits: Array, saved: Any) -> Array:
+        """Returns dx (..., D)."""
+        saved, saved_tanh = saved
+        if saved_tanh is not None:
+            dlogits = activations.tanh.backward(dlogits, saved_tanh)  # c before tanh and 1 / c in it cancel
+        return self.lm_head.backward(dlogits, saved)
+
+    def __call__(self, x: Array) -> Array:
+        return self.forward(x)[0]
 
 
 class Llama(Pretrained, Generating, Layer):
@@ -101,6 +128,25 @@ class Llama(Pretrained, Generating, Layer):
         scaling = {"base": config.rope_theta, "scaling": config.rope_scaling}
         self.rotary = RotaryPositions(config.width, **scaling, dtype=dtype)
 
+    @classmethod
+    def from_gguf(cls, path: PathLike, *, dtype: DType = np.float32, **changes: Any) -> Llama:
+        """The model in a GGUF file of architecture "llama", "qwen2" or "qwen3", its weights as float numbers.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        dtype : {float32, float64}
+        **changes
+            Settings of the configuration that are to differ, such as ``max_position_embeddings=1024``.
+
+        Raises
+        ------
+        FileNotFoundError
+        ValueError
+            The file is damaged, of another architecture, quantised in a way that is not read, or does not fit itself.
+        """
+        return llama_of_gguf(cls, path, dtype=dtype, **changes)
+
     @property
     def context(self) -> int:
         """Most tokens the model sees at once."""
@@ -111,16 +157,25 @@ class Llama(Pretrained, Generating, Layer):
         """Of the keys and values that generation keeps."""
         return CacheShape(self.config.num_hidden_layers, self.config.groups, self.config.width)
 
+    @property
+    def embedding_scale(self) -> Any:
+        """What the tokens' vectors are multiplied by: sqrt(D) of a Gemma, else 1."""
+        return self.dtype.type(math.sqrt(self.config.hidden_size) if self.config.traits.gemma else 1)
+
+    @property
+    def head(self) -> Head:
+        """What follows the last normalisation."""
+        return Head(self.lm_head, self.config.final_logit_softcapping)
+
     # --- training ----------------------------------------------------------------------------------------------------
 
     def forward(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None, key: Key | None = None) -> tuple[Scalar, Saved]:
         """Mean cross-entropy of the targets, in nats a token; arguments and results are those of `GPT.forward`."""
         ids, targets = self._checked(ids, targets)
         x, hidden = self._hidden(ids, padding=left_padding(key_mask, ids), key=key)  # (B, T, D)
-        logits, output = self.lm_head.forward(x)  # (B, T, V)
-        logits, capped = self._capped(logits)
+        logits, output = self.head.forward(x)  # (B, T, V)
         loss, saved = cross_entropy.forward(logits, targets)
-        return loss, Saved(hidden, output, capped, saved)
+        return loss, Saved(hidden, output, saved)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
@@ -128,12 +183,9 @@ class Llama(Pretrained, Generating, Layer):
         dx = empty((*tokens.ids.shape, self.config.hidden_size), self.dtype, like=tokens.ids)  # (B, T, D)
         with scratch():
             dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, T, V)
-            if saved.softcap is not None:
-                dlogits = activations.tanh.backward(dlogits, saved.softcap)  # c and 1 / c are one
-            dx[...] = self.norm.backward(self.lm_head.backward(dlogits, saved.output), norm)
+            dx[...] = self.norm.backward(self.head.backward(dlogits, saved.output), norm)
         dx = blocks.backward(self.layers, dx, layers)
-        if self.config.traits.gemma:
-            dx *= self._embedding_scale
+        dx *= self.embedding_scale
         self.embed_tokens.backward(dx, tokens)
 
     # --- evaluation --------------------------------------------------------------------------------------------------
@@ -162,8 +214,7 @@ class Llama(Pretrained, Generating, Layer):
         """What lm_head reads, (B, T, D), and what each part saved; the arguments are those of `GPT`'s."""
         mask, positions, offset = places(ids, padding, cache)
         x, tokens = self.embed_tokens.forward(ids)  # (B, T, D)
-        if self.config.traits.gemma:
-            x *= self._embedding_scale
+        x *= self.embedding_scale
         rotation = self.rotary.rotation(x, self._reach(ids, cache), positions, offset)
         options = {"cache": cache, "key": at(key, "layers"), "gradient": gradient, "key_mask": mask}
         x, saved = blocks.forward(self.layers, x, rotation, **options)
@@ -176,23 +227,8 @@ class Llama(Pretrained, Generating, Layer):
             return ids.shape[1]
         return self.context if cache.length is None else cache.length  # None: of a fixed cache, whose place the device knows
 
-    @property
-    def _embedding_scale(self):
-        """sqrt(D)."""
-        return self.dtype.type(math.sqrt(self.config.hidden_size))
-
-    def _capped(self, logits):
-        """c tanh(logits / c), or the logits themselves, and what was saved."""
-        c = self.config.final_logit_softcapping
-        if c is None:
-            return logits, None
-        c, capped = self.dtype.type(c), empty(logits.shape, logits.dtype, like=logits)  # (..., V)
-        logits /= c  # lm_head's own, which nothing saved
-        y, saved = activations.tanh.forward(logits)  # (..., V)
-        return np.multiply(y, c, out=capped), saved
-
     def _logits(self, x):
-        return self._capped(self.lm_head.forward(x)[0])[0]
+        return self.head(x)
 
     def settings(self) -> str:
         config = self.config

@@ -45,7 +45,7 @@ def load_run(folder: PathLike) -> Run:
     ----------
     folder : str or os.PathLike
         What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone; and a
-        published language model's, in Hugging Face's layout. ``~`` is one's home.
+        published language model's, in Hugging Face's layout; and a GGUF file of Llama's family. ``~`` is one's home.
 
     Returns
     -------
@@ -59,6 +59,8 @@ def load_run(folder: PathLike) -> Run:
     ValueError
         A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
     """
+    if os.fspath(folder).endswith(".gguf") and os.path.isfile(os.path.expanduser(folder)):
+        return _gguf(os.path.expanduser(os.fspath(folder)))
     folder = existing_folder(folder)
     trained = os.path.exists(os.path.join(folder, STATE))
     if not trained and not os.path.exists(os.path.join(folder, "config.json")):
@@ -150,6 +152,19 @@ def _other_model(folder: str) -> str:
     except (OSError, ValueError) as error:
         return f"; {error}" if "another model" in str(error) else ""
     return ""
+
+
+def _gguf(path: str) -> Run:
+    """The model of a GGUF file, and its tokenizer."""
+    from minilm.tokenizers.gguf import tokenizer_of_gguf
+    from minilm.weights.gguf import GGUFFile
+
+    with GGUFFile(path) as file:
+        try:
+            tokenizer = tokenizer_of_gguf(file.settings)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return Run(path, models.Llama.from_gguf(path), tokenizer, None, None)
 
 
 # --- models that others trained -------------------------------------------------------------------------------------------
