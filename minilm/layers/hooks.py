@@ -52,8 +52,8 @@ class Activations(Mapping[str, Any]):
     outputs : dict of str to ndarray, or to a tuple of them
         ``seen[name]`` is ``seen.outputs[name]``. Of a recurrent layer the tuple (y, h_n, ...), inside
         a model with y (T, B, H).
-    gradients : dict of str to ndarray, or to a tuple of them
-        Of the loss by the output, where ``backward`` ran.
+    gradients, input_gradients : dict of str to ndarray, or to a tuple of them
+        Of the loss by the output and by the inputs, where ``backward`` ran.
     calls : dict of str to int
         How often the layer's ``forward`` ran.
 
@@ -66,6 +66,7 @@ class Activations(Mapping[str, Any]):
         self.inputs: dict[str, Any] = {}
         self.outputs: dict[str, Any] = {}
         self.gradients: dict[str, Any] = {}
+        self.input_gradients: dict[str, Any] = {}
         self.calls: dict[str, int] = {}
 
     def record(self, name: str, x: Any, y: Any) -> None:
@@ -73,9 +74,9 @@ class Activations(Mapping[str, Any]):
         self.inputs[name], self.outputs[name] = _copy(x), _copy(y)
         self.calls[name] = self.calls.get(name, 0) + 1
 
-    def record_gradient(self, name: str, dy: Any) -> None:
-        """Called before a layer's ``backward``."""
-        self.gradients[name] = _copy(dy)
+    def record_gradient(self, name: str, dy: Any, dx: Any) -> None:
+        """Called after a layer's ``backward`` with what it was given and what it returned."""
+        self.gradients[name], self.input_gradients[name] = dy, _copy(dx)
 
     def __getitem__(self, name: str) -> Any:
         return self.outputs[name]
@@ -169,11 +170,12 @@ class _Hooked:
                     f"a function replaced the {what} of {self.name}, and its derivative is not known: replace by an array, or "
                     "run forward alone"
                 )
-        if self.seen is not None:
-            self.seen.record_gradient(self.name, dy)
+        kept = None if self.seen is None else _copy(dy)  # backward may write over it
         if self.new_output is not None:  # a constant: nothing below has a part in the loss
             dy = _zeros(dy)
         dx = self.plain_backward(dy, saved, *others, **options)
+        if self.seen is not None:
+            self.seen.record_gradient(self.name, kept, dx)
         if self.new_input is None:
             return dx
         return (_zeros(dx[0]), *dx[1:]) if isinstance(dx, tuple) else _zeros(dx)

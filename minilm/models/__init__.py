@@ -23,6 +23,7 @@ from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
+from minilm.models.storing import load, save
 from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
 from minilm.models.word2vec import Word2Vec, Word2VecConfig
@@ -58,6 +59,8 @@ __all__ = [
     "WordVectors",
     "config_of",
     "from_config",
+    "load",
+    "save",
 ]
 
 FAMILIES = {

@@ -54,10 +54,11 @@ def test_gradients_are_those_of_finite_differences():
     for kind, name, place, gradient in (
         ("outputs", "h.0", (1, 2, 3), seen.gradients["h.0"]),
         ("outputs", "h.1.mlp.c_proj", (0, 1, 5), seen.gradients["h.1.mlp.c_proj"]),
+        ("inputs", "h.1.mlp.c_proj", (0, 1, 15), seen.input_gradients["h.1.mlp.c_proj"]),
     ):
         losses = []
         for sign in (1, -1):
-            moved = seen[name].copy()
+            moved = getattr(seen, kind)[name].copy()
             moved[place] += sign * step
             with minilm.hooks(model, [], **{kind: {name: moved}}):
                 losses.append(model.forward(IDS, IDS)[0])
