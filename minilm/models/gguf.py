@@ -32,7 +32,7 @@ KEYS = {
     "rms_norm_eps": "attention.layer_norm_rms_epsilon",
     "rope_theta": "rope.freq_base",
 }
-WANTED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "rms_norm_eps")
+REQUIRED = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "rms_norm_eps")
 FAMILIES = ("llama", "qwen2", "qwen3")  # architectures
 PARTS = {
     "input_layernorm": "attn_norm",
@@ -68,8 +68,8 @@ def config_of_gguf(file: GGUFFile) -> LlamaConfig:
     family = settings.get("general.architecture")
     if family not in FAMILIES:
         raise ValueError(f"{file.path}: general.architecture must be one of {', '.join(map(repr, FAMILIES))}, got {family!r}")
-    given = {name: settings[f"{family}.{key}"] for name, key in KEYS.items() if f"{family}.{key}" in settings}
-    missing = [f"{family}.{KEYS[name]}" for name in WANTED if name not in given]
+    values = {name: settings[f"{family}.{key}"] for name, key in KEYS.items() if f"{family}.{key}" in settings}
+    missing = [f"{family}.{KEYS[name]}" for name in REQUIRED if name not in values]
     if missing:
         raise ValueError(f"{file.path} lacks {', '.join(missing)}")
     scaling = settings.get(f"{family}.rope.scaling.type", "none")
@@ -85,7 +85,7 @@ def config_of_gguf(file: GGUFFile) -> LlamaConfig:
             vocab_size=file["token_embd.weight"].shape[0],
             tie_word_embeddings=tied,
             attention_bias=biased,
-            **given,
+            **values,
         )
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file.path}: {error}") from None
@@ -105,14 +105,14 @@ def llama_of_gguf(kind: type[Llama], path: PathLike, *, dtype: DType = np.float3
         problems = [f"missing {name}" for name in names if name not in file]
         problems += [f"unexpected {name}" for name in file if name not in names]
         problems += [
-            f"{name} has shape {file[name].shape}, wanted {model.parameters[ours].shape}"
-            for name, ours in names.items()
-            if name in file and file[name].shape != model.parameters[ours].shape
+            f"{name} has shape {file[name].shape}, wanted {model.parameters[parameter].shape}"
+            for name, parameter in names.items()
+            if name in file and file[name].shape != model.parameters[parameter].shape
         ]
         if problems:
             raise ValueError(f"{file.path} does not fit the model: {'; '.join(sorted(problems)[:20])}")
-        for name, ours in names.items():
-            model.parameters[ours][...] = _arranged(file.read(name), ours, config)
+        for name, parameter in names.items():
+            model.parameters[parameter][...] = _arranged(file.read(name), parameter, config)
         model.published = Published(_content(config, file.settings), None)
     return model
 
@@ -129,4 +129,4 @@ def _content(config: LlamaConfig, settings: Mapping[str, Any]) -> dict[str, Any]
     """config.json as transformers would have it, with the ids of special tokens."""
     ids = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
     content = llama_config({name: getattr(config, name) for name in ("family", "window_layers", *config.hugging_face_names())})
-    return content | {ours: settings.get(f"tokenizer.ggml.{theirs}") for ours, theirs in ids.items()}
+    return content | {name: settings.get(f"tokenizer.ggml.{key}") for name, key in ids.items()}

@@ -138,10 +138,10 @@ class LlamaConfig(Config):
         wants = {"capped": ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping")}
         wants["windowed"] = ("sliding_window",)
         for trait, names in wants.items():
-            given = [name for name in names if getattr(self, name) is not None]
-            if given and not getattr(self.traits, trait):
+            chosen = [name for name in names if getattr(self, name) is not None]
+            if chosen and not getattr(self.traits, trait):
                 families = ", ".join(repr(family) for family, traits in LLAMA_FAMILIES.items() if getattr(traits, trait))
-                raise ValueError(f"{given[0]} is for family {families}, got it with {self.family!r}")
+                raise ValueError(f"{chosen[0]} is for family {families}, got it with {self.family!r}")
 
     # --- published models --------------------------------------------------------------------------------------------
 
