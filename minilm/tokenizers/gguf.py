@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from minilm.tokenizers.bpe import ByteLevelBPE, alphabet
+from minilm.tokenizers.bpe import ByteLevelBPE, alphabet, patterns
 
 __all__ = ["StoredBPE", "tokenizer_of_gguf"]
 
@@ -16,24 +15,22 @@ CONTROL, USER_DEFINED = 3, 4  # tokens that a text spells and merges do not make
 
 
 class StoredBPE(ByteLevelBPE):
-    """A `ByteLevelBPE` as files have it: it may cut each digit from its neighbours, and lack tokens for some bytes.
+    """A `ByteLevelBPE` as files have it, which may lack tokens for some bytes.
 
     Parameters
     ----------
     vocabulary : sequence of str
         In the order of the ids. What of a text has no token in it is left out, as Hugging Face's tokenizers do: control
         characters, of which SmolLM2 lacks some.
-    digits : bool
-        Cut at digits first, as SmolLM's and StarCoder's tokenizers.
     **options
         See `ByteLevelBPE`.
     """
 
-    def __init__(self, vocabulary: Sequence[str], merges: Iterable[tuple[str, str]], *, digits: bool = False, **options: Any):
+    def __init__(self, vocabulary: Sequence[str], merges: Iterable[tuple[str, str]], **options: Any):
         known = set(vocabulary)
         lacking = [c for byte, c in enumerate(alphabet.characters()) if c not in known and byte not in alphabet.NEVER]
         super().__init__([*vocabulary, *lacking], merges, **options)
-        self.digits, self._size = digits, len(vocabulary)
+        self._size = len(vocabulary)
 
     @property
     def vocab_size(self) -> int:
@@ -42,16 +39,8 @@ class StoredBPE(ByteLevelBPE):
 
     def encode(self, text: str, **options: Any) -> np.ndarray:
         """As `ByteLevelBPE.encode`."""
-        pieces = _apart(text) if self.digits else [text]
-        ids = np.concatenate([super(StoredBPE, self).encode(piece, **options) for piece in pieces])  # (T,)
+        ids = super().encode(text, **options)  # (T,)
         return ids[ids < self._size]
-
-
-def _apart(text: str) -> list[str]:
-    """The text in pieces that are one digit, or hold none. No special token that has digits may be among them."""
-    cuts = [place for place, c in enumerate(text) if c.isdigit() or (not c.isascii() and unicodedata.category(c)[0] == "N")]
-    ends = sorted({0, *cuts, *(place + 1 for place in cuts), len(text)})
-    return [text[start:stop] for start, stop in zip(ends[:-1], ends[1:], strict=True)] or [text]
 
 
 def tokenizer_of_gguf(settings: Mapping[str, Any]) -> ByteLevelBPE:
@@ -74,14 +63,11 @@ def tokenizer_of_gguf(settings: Mapping[str, Any]) -> ByteLevelBPE:
     if not all(isinstance(table, list) for table in tables):
         raise ValueError("the file lacks one of tokenizer.ggml.tokens, merges and token_type")
     tokens, merges, kinds = tables
-    cut = settings.get("tokenizer.ggml.pre", "default")
-    digits = {"smollm": True, "starcoder": True, "gpt-2": False, "default": False}
-    if cut not in digits:
-        raise ValueError(f"tokenizer.ggml.pre must be one of {', '.join(map(repr, digits))}, got {cut!r}")
+    cut = settings.get("tokenizer.ggml.pre", "gpt-2")
+    if cut not in patterns.NAMED:
+        raise ValueError(f"tokenizer.ggml.pre must be one of {', '.join(map(repr, patterns.NAMED))}, got {cut!r}")
     special = [token for token, kind in zip(tokens, kinds, strict=True) if kind in (CONTROL, USER_DEFINED)]
-    if digits[cut] and any(c.isdigit() for token in special for c in token):
-        raise ValueError("a special token with a digit goes with no cut at digits")
     end = settings.get("tokenizer.ggml.eos_token_id")
     pairs = [tuple(merge.split(" ")) for merge in merges]
     end_token = None if end is None else tokens[end]
-    return StoredBPE(tokens, pairs, digits=digits[cut], special_tokens=special, eos_token=end_token)
+    return StoredBPE(tokens, pairs, pattern=cut, special_tokens=special, eos_token=end_token)
