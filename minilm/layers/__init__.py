@@ -25,7 +25,6 @@ from minilm.layers.pooling import AttentionPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rnn import RNN
-from minilm.layers.rotary import RotaryPositions
 from minilm.layers.transformer import TransformerBlock
 
 __all__ = [
@@ -52,7 +51,6 @@ __all__ = [
     "Parameters",
     "PositionalEmbedding",
     "RMSNorm",
-    "RotaryPositions",
     "SinusoidalPositions",
     "TransformerBlock",
     "initialisers",

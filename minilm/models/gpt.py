@@ -38,6 +38,7 @@ from minilm.layers import (
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
+from minilm.models.gpt_token import reader_of
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
@@ -135,6 +136,9 @@ class GPT(Pretrained, Generating, Layer):
         """Of the keys and values that generation keeps."""
         config = self.config
         return CacheShape(config.n_layer, config.n_head, config.n_embd // config.n_head)
+
+    def _token_reader(self, cache):
+        return reader_of(self, cache)
 
     # --- training ----------------------------------------------------------------------------------------------------
 

@@ -94,10 +94,20 @@ class Generating:
         if len(state.ids) != len(ids):
             raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
         cache = state.cache.extended(ids.shape[1], padding)
-        x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
-        state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
-        x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
-        return self._logits(x), state
+        reader = self._token_reader(cache) if last and ids.shape[1] == 1 else None
+        if reader is not None:
+            _, positions, offset = places(ids, padding, cache)
+            x, _ = self.wpe.forward(self.wte.forward(ids)[0], positions, offset=offset)  # (B, 1, D)
+            logits = reader.read(self, x, cache)  # (B, V)
+        else:
+            x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
+            x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
+            logits = self._logits(x)
+        return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
+
+    def _token_reader(self, cache):
+        """What reads one token by a kernel of its own, see `minilm.models.gpt_token`; None where layers do."""
+        return None
 
     def _logits(self, x):
         """Logits (..., V) of what `_hidden` gave."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, mask_of, randomised, table
-from minilm.layers import GatedFeedForward, GroupedQueryAttention, Layer, LlamaBlock, RMSNorm, RotaryPositions
+from minilm.layers import GatedFeedForward, GroupedQueryAttention, Layer, LlamaBlock, RMSNorm
+from minilm.layers.rotary import RotaryPositions
 from minilm.models import Llama, LlamaConfig
 
 __all__ = ["LAYERS", "MODELS"]
