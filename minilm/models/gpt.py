@@ -137,6 +137,10 @@ class GPT(Pretrained, Generating, Layer):
         config = self.config
         return CacheShape(config.n_layer, config.n_head, config.n_embd // config.n_head)
 
+    @property
+    def _tokens_table(self):
+        return self.wte.weight.value
+
     def _token_reader(self, cache):
         return reader_of(self, cache)
 

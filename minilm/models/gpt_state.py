@@ -42,7 +42,7 @@ class CacheShape(NamedTuple):
 class Generating:
     """The part of `GPT` and `Llama` that generation uses.
 
-    Of the model it wants ``context``, ``cache_shape``, ``lm_head``, ``_hidden`` and ``_checked``.
+    Of the model it wants ``context``, ``cache_shape``, ``_tokens_table``, ``lm_head``, ``_hidden`` and ``_checked``.
     """
 
     context: int
@@ -50,7 +50,7 @@ class Generating:
 
     def initial_state(self, batch: int) -> GPTState:
         """The state of `batch` texts before their first token."""
-        batch, like = checks.whole("batch", batch, 0, 2**31), self.lm_head.weight.value
+        batch, like = checks.whole("batch", batch, 0, 2**31), self._tokens_table
         layers, heads, width = self.cache_shape
         cache = KeyValueCache(layers, batch, self.context, heads, width, self.dtype, like=like)
         return GPTState(cache, devices.array_module(like).empty((batch, 0), np.int64))

@@ -227,6 +227,10 @@ class Llama(Pretrained, Generating, Layer):
             return ids.shape[1]
         return self.context if cache.length is None else cache.length  # None: of a fixed cache, whose place the device knows
 
+    @property
+    def _tokens_table(self):
+        return self.embed_tokens.weight.value
+
     def _logits(self, x):
         return self.head(x)
 
