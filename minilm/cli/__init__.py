@@ -29,10 +29,12 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
     "choose": "which model fits a task, data and this machine",
+    "plan": "memory, time and traffic of a training run, before it is begun",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print an op whole, or a model on one page",
     "book": "write the book of formulas and code, as web pages",
+    "verify": "whether files are whole, and a run gives the same bits again",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }
@@ -144,7 +146,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
-        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_CACHE: threads of the kernels, folder of the caches.",
+        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_ISA, MINILM_CACHE: threads of the kernels, their "
+        "instructions, folder of the caches.",
     )
     parser.add_argument("--version", action="version", version=f"minilm {minilm.__version__}")
     subparsers = parser.add_subparsers(prog="minilm", dest="command", metavar="COMMAND ...", title="commands")

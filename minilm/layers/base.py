@@ -118,11 +118,11 @@ class Layer:
     ((2, 3), ['gain'])
     """
 
-    made_with: functools.partial  # the constructor and what it was given, for `minilm.models.save`
+    construction: functools.partial  # the constructor and what it was given, for `minilm.models.save`
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         layer = super().__new__(cls)
-        layer.made_with = functools.partial(cls, *args, **kwargs)
+        layer.construction = functools.partial(cls, *args, **kwargs)
         return layer
 
     def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):

@@ -100,8 +100,8 @@ def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
 
 def _arguments(model: Layer) -> dict[str, Any]:
     """What the constructor was given, by its parameters' names."""
-    made = model.made_with
-    bound = inspect.signature(made.func).bind(*made.args, **made.keywords)
+    construction = model.construction
+    bound = inspect.signature(construction.func).bind(*construction.args, **construction.keywords)
     values = dict(bound.arguments)
     for name, parameter in bound.signature.parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD:

@@ -1,8 +1,8 @@
-"""The processor that Numba compiles for: this machine's, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say.
+"""The processor that Numba compiles for: this machine's, what MINILM_ISA says (`minilm.compiled.isa`), or Numba's own settings.
 
-A name alone leaves the host's features on (so NUMBA_CPU_NAME=haswell still gives AVX-512 where there is AVX-512), and features
-alone leave on what the host's name implies. So the width of a vector is not read off a list: LLVM is shown a sum of two vectors,
-and the registers that it takes say how wide they are.
+Of those, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, a name alone leaves the host's features on (so NUMBA_CPU_NAME=haswell still gives
+AVX-512 where there is AVX-512), and features alone leave on what the host's name implies. So the width of a vector is not read
+off a list: LLVM is shown a sum of two vectors, and the registers that it takes say how wide they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import llvmlite
 import llvmlite.binding
 from numba.core import codegen, config
 
-__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "vector_bytes"]
+from minilm.compiled import isa
+
+__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "vector_bytes"]
+
+isa.apply()
 
 _SUM = """
 define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
@@ -47,6 +51,8 @@ def features() -> str:
 
 def described() -> str:
     """Its name and where its features come from, for a reader."""
+    if isa.apply() is not None:
+        return f"{chosen()}, as MINILM_ISA={isa.apply()} says"
     if config.CPU_FEATURES is not None:
         return f"{chosen()}, with the features {config.CPU_FEATURES or 'of its name alone'}"
     return chosen() if config.CPU_NAME is None else f"{chosen()}, with this processor's features (NUMBA_CPU_FEATURES is not set)"
@@ -76,7 +82,6 @@ def has_fma() -> bool:
 
 # --- bfloat16 ---------------------------------------------------------------------------------------------------------
 
-LEVELS = ("baseline", "avx", "avx2", "avx512", "avx512_bf16", "amx")  # of MINILM_ISA, each with what those before it have
 UNITS = ("avx512_bf16", "amx")  # levels with products of bfloat16
 _ROUNDED = """
 define <16 x i16> @rounded(<16 x float> %a) {
@@ -116,11 +121,11 @@ def bfloat16_unit() -> str:
         If there is none. Products are then not made in float32 in its place.
     """
     level, units = os.environ.get("MINILM_ISA"), bfloat16_units()
-    if level not in (None, "", *LEVELS):
-        raise ValueError(f"MINILM_ISA must be one of {', '.join(LEVELS)}, got {level!r}")
+    if level not in (None, "", *isa.LEVELS):
+        raise ValueError(f"MINILM_ISA must be one of {', '.join(isa.LEVELS)}, got {level!r}")
     if level in UNITS and units and level not in units:
         raise ValueError(f"MINILM_ISA={level}, but {chosen()} has no AMX that it may use")
-    allowed = [unit for unit in units if not level or LEVELS.index(unit) <= LEVELS.index(level)]
+    allowed = [unit for unit in units if not level or isa.LEVELS.index(unit) <= isa.LEVELS.index(level)]
     if allowed:
         return allowed[-1]
     if units:

@@ -59,6 +59,10 @@ class RunConfig:
         do if nothing is said, and only they. False: windows from anywhere, each from a state of zeros.
     optimizer : OptimizerConfig
     schedule : ScheduleConfig
+    non_finite : {"stop", "skip"}
+        What a step does whose loss or gradient is not finite: end training with the place where that began, or leave weights and
+        carried state as they were, count it (``skipped`` in training.json) and go on; `minilm.training.divergence.MANY` of them
+        in a row end training too. "skip" is for the CPU: on a GPU nobody looks before the weights have moved.
     average : float, optional
         Keep a running mean of the weights with this decay, in [0, 1), and evaluate and save that; see
         `minilm.optimizers.WeightAverage`.
@@ -76,6 +80,9 @@ class RunConfig:
     checkpoint_every : int, optional
     checkpoint_seconds : float, optional
         Steps, or seconds, between checkpoints. There is always one at the start and one when training ends or is stopped.
+    keep_every : int, optional
+        Steps between checkpoints that stay, each in a folder step-N of its own, from which the run can be replayed
+        (`minilm verify`) or gone on with.
     log_every : int
         Steps a row of log.csv.
     sample : SampleConfig
@@ -100,6 +107,7 @@ class RunConfig:
     carried: bool | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    non_finite: str = "stop"
     average: float | None = None
     seed: int = 0
     steps: int | None = None
@@ -110,6 +118,7 @@ class RunConfig:
     evaluate_tokens: int | None = None
     checkpoint_every: int | None = None
     checkpoint_seconds: float | None = 30.0
+    keep_every: int | None = None
     log_every: int = 10
     sample: SampleConfig = SampleConfig()
     device: str = "cpu"
@@ -130,10 +139,13 @@ class RunConfig:
         fill(self, carried=recurrent if self.carried is None else checks.flag("carried", self.carried))
         if self.carried and not recurrent:
             raise ValueError(f"carried is for recurrent models: a {self.kind} has no state to carry")
+        checks.option("non_finite", self.non_finite, ("stop", "skip"))
+        if self.non_finite == "skip" and self.device != "cpu":
+            raise ValueError("non_finite='skip' is for the device 'cpu': on a GPU nobody looks before the weights have moved")
         if self.average is not None:
             checks.number("average", self.average, 0, 1, high_open=True)
         checks.whole("seed", self.seed, 0, 2**64)
-        for name in ("steps", "evaluate_tokens", "checkpoint_every"):
+        for name in ("steps", "evaluate_tokens", "checkpoint_every", "keep_every"):
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 2 if name == "evaluate_tokens" else 1, MANY)
         for name in ("minutes", "epochs", "evaluate_seconds", "checkpoint_seconds"):

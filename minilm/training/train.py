@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from minilm import data, devices
-from minilm.data.manifest import file_hash
+from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.ops import checks, precision
