@@ -125,11 +125,10 @@ def bfloat16_unit() -> str:
         raise ValueError(f"MINILM_ISA must be one of {', '.join(isa.LEVELS)}, got {level!r}")
     if level in UNITS and units and level not in units:
         raise ValueError(f"MINILM_ISA={level}, but {chosen()} has no AMX that it may use")
-    allowed = [unit for unit in units if not level or isa.LEVELS.index(unit) <= isa.LEVELS.index(level)]
-    if allowed:
-        return allowed[-1]
-    if units:
+    if level and level not in UNITS:
         raise ValueError(f"precision 'bf16' on a CPU wants AVX512-BF16 or AMX, which MINILM_ISA={level} leaves out")
+    if units:
+        return level or units[-1]
     if llvmlite.binding.llvm_version_info[0] < 20:
         raise ValueError(f"precision 'bf16' on a CPU wants llvmlite 0.45 or later, got {llvmlite.__version__}")
     has = f"{chosen()} with vectors of {vector_bytes()} bytes"
