@@ -19,6 +19,7 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("ops",),
     ("pages",),
     ("layers", "tokenizers"),
+    ("quantized",),
     ("optimizers", "weights", "data", "metrics"),
     ("models",),
     ("generation",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from minilm.cli.device import add_device, require
-from minilm.cli.model import add_model, load_model
+from minilm.cli.model import add_model, add_quantize, load_model
 
 SPLITS = ("validation", "train", "all")
 
@@ -27,6 +27,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
+    add_quantize(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

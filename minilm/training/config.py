@@ -13,7 +13,7 @@ from typing import Any
 from minilm import devices, models
 from minilm.mistaken import nearest
 from minilm.ops import checks
-from minilm.ops.cuda import PRECISIONS
+from minilm.ops.precision import PRECISIONS
 from minilm.training.sections import (
     MANY,
     SECTIONS,
@@ -88,11 +88,11 @@ class RunConfig:
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products, attention's among them, are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are
-        float32 always.
+        How matrix products, attention's among them, are computed: see `minilm.ops.precision`. Weights and sums are float32
+        always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
-        host. Without effect on a CPU, as `precision`.
+        host. Without effect on a CPU.
     """
 
     recipe: str = "default"

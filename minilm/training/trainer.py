@@ -119,7 +119,8 @@ class Trainer(Loop):
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
         targets = counts(self.model, batch, len(keys))
-        with self.model.parameters.clean_after_error(), self._compute.workspace.step():
+        cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
+        with cleaned, products, self._compute.workspace.step():
             forward_backward_parts(self.model, self._on_device(batch), self._zeros, keys, targets)
             clip.norm(self.model.parameters.gradient_flat)
         self.model.parameters.zero_gradients()
