@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from minilm import tokenizers
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import cuts, patterns, pieces, tiktoken_files
+from minilm.tokenizers.bpe import cuts, nfc, patterns, pieces, tiktoken_files
 
 from .helpers import MIXED, TEXT, learnt, small
 
@@ -165,6 +166,25 @@ def test_files_keep_the_pattern(tmp_path, name):
     assert tokenizer.encode("e\u0301").tolist() == other.encode("é").tolist() != other.encode("e\u0301").tolist()
     with pytest.raises(ValueError, match="offsets are of a text in NFC"):
         tokenizer.encode_with_offsets("e\u0301")
+
+
+@settings(max_examples=300)
+@given(
+    st.text(
+        st.sampled_from(
+            "aAeo한각가\u1100\u1161\u11a8\u0301\u0323\u0327\u0308é\u212b\u0958क\u093c\u094d\u09c7\u09be漢\uf900\U0002f800 ż"
+        )
+    )
+    | MIXED
+)
+def test_normalisation_form_c(text):
+    assert nfc.normalized(text) == unicodedata.normalize("NFC", text)
+
+
+def test_every_character_is_normalised_behind_a_letter():
+    for before in "aеが\u1100\uac00\u0d46":
+        text = "".join(before + chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+        assert nfc.normalized(text) == unicodedata.normalize("NFC", text)
 
 
 def test_digits_and_removing_splits_of_tokenizer_json():
