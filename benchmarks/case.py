@@ -116,6 +116,8 @@ class Result:
         if self.own and case.unit == "s" and (case.flops or case.moved):
             least, self.bound = machine.roof(case.flops, case.moved, case.precision, case.working)
             self.roof = spread([least / value for value in self.own])
+            if self.bound in ("arithmetic", "cache"):  # the hosts of virtual machines share their memory's bus: no matter here
+                self.conditions.leave_out("memory")
 
 
 def compare(contestants: list[Contestant]) -> dict[str, str]:

@@ -50,6 +50,10 @@ class Conditions:
         """``"quiet"``, or ``"disturbed: ..."`` with the reasons."""
         return f"disturbed: {', '.join(self.reasons)}" if self.reasons else "quiet"
 
+    def leave_out(self, kind: str) -> None:
+        """A control kernel does not count for this row."""
+        self.reasons = [reason for reason in self.reasons if not reason.startswith(f"{kind} took")]
+
     def judge(self) -> Conditions:
         """Fill in the reasons; the same object."""
         if self.others is not None and self.others > OTHERS:

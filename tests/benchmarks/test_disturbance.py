@@ -56,3 +56,10 @@ def test_a_control_kernel_that_takes_longer_than_ever_is_seen(tmp_path, monkeypa
     slower.begin()
     verdict = slower.end().verdict
     assert "arithmetic took" in verdict and "memory took" in verdict
+
+
+def test_a_row_bound_by_arithmetic_does_not_mind_the_memory():
+    conditions = Conditions(others=1.0, control={"arithmetic": 1.0, "memory": 2.0}).judge()
+    assert len(conditions.reasons) == 2
+    conditions.leave_out("memory")
+    assert conditions.verdict == "disturbed: others on 1.0 processors"
