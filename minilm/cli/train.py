@@ -65,6 +65,14 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Train, and print how well it went."""
+    from minilm import distributed
+
+    with distributed.job():
+        return _run(args)
+
+
+def _run(args) -> int:
+    from minilm import distributed
     from minilm.training import settings
 
     layers = {"file": args.config, "sets": args.sets, "options": _options(args)}
@@ -79,6 +87,8 @@ def run(args) -> int:
 
         config = settings.resumed(stored_config(args.out), args.recipe, **layers)
     if args.keys:
+        if distributed.current().rank:
+            return 0
         for key, value in settings.flattened(config.to_dict()).items():
             print(f"{key} = {_toml(value)}")
         return 0
@@ -86,15 +96,18 @@ def run(args) -> int:
 
 
 def _train(config, args) -> int:
-    from minilm import training
+    from minilm import distributed, training
 
     try:
         progress = False if args.quiet else None
         result = training.train(config, out=args.out, resume=args.resume, overwrite=args.overwrite, progress=progress)
     except training.Stopped as stop:
         how = f"minilm train --out {stop.folder} --resume"
-        print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
+        if distributed.current().rank == 0:
+            print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
         return 128 + stop.signal
+    if distributed.current().rank:
+        return 0
     state, evaluation = result.state, result.evaluation
     unit = state.config.tokenizer.kind if state.config.tokenizer.kind in ("character", "word") else "token"
     if result.sample is not None:

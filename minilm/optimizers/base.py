@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
+    elementwise = False  # whether each number's update depends on that number, its gradient and its state alone, see `shard`
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Optimizer:
         flat = parameters.flat
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: devices.aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
+        self._gather: Callable[[Array], None] | None = None  # see `shard`
 
     def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
@@ -104,8 +107,8 @@ class Optimizer:
             from minilm.ops.cuda import on_device
 
             lr, this, scale = on_device(lr, flat.dtype), on_device(this, "int64"), on_device(scale, flat.dtype).reshape(())
-        for where, decayed in self._groups:
-            state = [array[where] for array in self.state.values()]
+        for where, kept, decayed in self._groups:
+            state = [array[kept] for array in self.state.values()]
             decay = self.weight_decay if decayed else 0.0
             self._update(flat[where], gradient[where], *state, step=this, lr=lr, weight_decay=decay, scale=scale, clear=True)
         if number is None:
@@ -115,11 +118,11 @@ class Optimizer:
     def _update(self, flat, gradient, *state, **options) -> None:
         raise NotImplementedError
 
-    def _grouped(self, decay: str | Callable[[str], bool]) -> list[tuple[slice, bool]]:
-        """Slices of the flat buffer with or without weight decay, neighbours of a kind merged."""
+    def _grouped(self, decay: str | Callable[[str], bool]) -> list[tuple[slice, slice, bool]]:
+        """Slices of the flat buffer, and where their state lies, with or without weight decay; neighbours of a kind merged."""
         if not callable(decay):
             checks.option("decay", decay, DECAYS)
-        groups: list[tuple[slice, bool]] = []
+        groups: list[tuple[slice, slice, bool]] = []
         for name, where in self.parameters.slices().items():
             if self.weight_decay == 0 or decay == "all":
                 decayed = True
@@ -127,16 +130,50 @@ class Optimizer:
                 decayed = len(self.parameters.shapes[name]) > 1
             else:
                 decayed = bool(decay(name))
-            if groups and groups[-1][1] == decayed:
+            if groups and groups[-1][2] == decayed:
                 where = slice(groups.pop()[0].start, where.stop)
-            groups.append((where, decayed))
+            groups.append((where, where, decayed))
         return groups
 
     # --- saving and loading ------------------------------------------------------------------------------------------
 
+    def shard(self, pieces: Sequence[slice], gather: Callable[[Array], None]) -> None:
+        """From now on update some pieces of the flat buffer only, and keep no state of the others. Its steps are at zero still.
+
+        Parameters
+        ----------
+        pieces : sequence of slice
+        gather : callable
+            ``gather(array)`` fills in the other pieces of an array of the flat buffer's size, from those who keep them: `views`,
+            `state_dict` and `load_state_dict` are of the whole state, and all who share it call them together.
+        """
+        if not self.elementwise:
+            raise ValueError(f"{type(self).__name__} updates no number by itself, so its state cannot be kept in pieces")
+        groups, taken = [], 0
+        for piece in sorted(pieces, key=lambda piece: piece.start):
+            for where, _, decayed in self._groups:
+                part = slice(max(piece.start, where.start), min(piece.stop, where.stop))
+                if part.start < part.stop:
+                    groups.append((part, slice(taken, taken := taken + part.stop - part.start), decayed))
+        self._groups, self._gather = groups, gather
+        self.state = {slot: devices.aligned_zeros(taken, self._dtype, self.parameters.flat) for slot in self.slots}
+
+    def _whole(self, array: Array) -> Array:
+        """An array of the state in the flat buffer's size."""
+        if self._gather is None:
+            return array
+        whole = devices.aligned_zeros(self._size, self._dtype, array)  # (P,)
+        for where, kept, _ in self._groups:
+            whole[where] = array[kept]
+        self._gather(whole)
+        return whole
+
     def views(self) -> dict[str, np.ndarray]:
         """The arrays of the state by name, such as ``m.embedding.weight``, as they lie in the flat buffers."""
-        slots = {slot: self.parameters.split(flat) for slot, flat in self.state.items()}
+        return self._named({slot: self._whole(array) for slot, array in self.state.items()})
+
+    def _named(self, state: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        slots = {slot: self.parameters.split(flat) for slot, flat in state.items()}
         return {f"{slot}.{name}": view for slot, views in slots.items() for name, view in views.items()}
 
     def state_dict(self, *, copies: bool = True) -> dict[str, np.ndarray]:
@@ -154,7 +191,8 @@ class Optimizer:
         ValueError
             If names are missing or unknown, or shapes or dtypes differ; the message lists each.
         """
-        views = self.views()
+        whole = {slot: self._whole(array) for slot, array in self.state.items()}
+        views = self._named(whole)
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
         for name, content in state.items():
             array, view = content if hasattr(content, "dtype") else np.asarray(content), views.get(name)
@@ -169,6 +207,9 @@ class Optimizer:
             raise ValueError("the state does not fit this optimizer: " + "; ".join(problems))
         for name, view in views.items():
             devices.copy_into(view, state[name])
+        if self._gather is not None:
+            for slot, (where, kept, _) in itertools.product(self.slots, self._groups):
+                self.state[slot][kept] = whole[slot][where]
         self.steps = int(state["steps"])
 
     def __repr__(self):

@@ -12,7 +12,7 @@ from minilm.files import open_in_place, written_whole
 from minilm.streams import Guarded
 from minilm.typing import PathLike
 
-__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "Progress", "line_of", "plot", "read_log", "steps_below"]
+__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "NoLog", "Progress", "line_of", "plot", "read_log", "steps_below"]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
@@ -70,6 +70,19 @@ class Log:
             self._file.close()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
+
+
+class NoLog:
+    """What a rank has in place of a `Log` that another one keeps."""
+
+    def row(self, **values: float | None) -> None:
+        """Nothing."""
+
+    def flush(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        """Nothing."""
 
 
 def _cell(name: str, value) -> str:

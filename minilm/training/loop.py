@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from minilm import devices
+from minilm import devices, distributed
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
+from minilm.training.agreement import Agreement
 from minilm.training.device import Unread, uploader
 from minilm.training.divergence import check_step
 from minilm.training.protocol import Trainable
@@ -172,6 +173,7 @@ class Loop:
         self.ending = False
         self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
         self.workspace = Workspace()
+        self.agreement = Agreement(distributed.current())
         self._upload, self._unread = uploader(model.device), Unread(model.device)
         self._loss, self._norm = math.nan, None
         self._listeners = _listeners(self.callbacks)
@@ -193,7 +195,7 @@ class Loop:
         """
         watching = [*self.callbacks, *_checked(callbacks)]
         self._listeners = _listeners(watching)
-        self.clock, self.ending = Stopwatch(self.state.seconds), False
+        self.clock, self.ending = self.agreement.stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
             for callback in watching:
                 closing.callback(callback.close)
