@@ -54,7 +54,14 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Run a recipe, or tell of them."""
-    from minilm import recipes
+    from minilm import distributed
+
+    with distributed.job():
+        return _run(args)
+
+
+def _run(args) -> int:
+    from minilm import distributed, recipes
 
     if args.name is None:
         for name in recipes.RECIPES:
@@ -74,7 +81,9 @@ def run(args) -> int:
     if args.resume and args.out is None:
         raise ValueError("--resume needs --out DIR, the run to go on with")
     require(args.device)
-    out = new_folder(os.path.join("runs", args.name)) if args.out is None else args.out
+    out = args.out
+    if out is None:
+        out = distributed.first_alone(lambda: new_folder(os.path.join("runs", args.name)))
     try:
         progress = False if args.quiet else None
         options = {"seed": args.seed, "device": args.device, "progress": progress}
@@ -83,6 +92,8 @@ def run(args) -> int:
         if args.out is None:
             with contextlib.suppress(OSError):
                 os.rmdir(out)  # empty, where nothing was learned
+    if distributed.current().rank:
+        return 0 if result.stopped is None else 128 + result.stopped
     if args.json:
         print(json.dumps({"recipe": args.name, **result._asdict()}, ensure_ascii=False))
     else:

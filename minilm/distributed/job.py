@@ -94,10 +94,13 @@ def _end_all(communicator: Communicator, error: BaseException) -> None:
 
 
 def first_alone(function: Callable[[], Any]) -> Any:
-    """What a function gives on rank 0, where alone it is called: anything that JSON has. All ranks call this together."""
+    """What a function gives on rank 0, where alone it is called. All ranks call this together.
+
+    It may give anything that JSON has, and numbers of NumPy's. What it raises ends the job, see `job`.
+    """
     if _current.size == 1:
         return function()
-    content = json.dumps(function()).encode() if _current.rank == 0 else None
+    content = json.dumps(function(), default=float).encode() if _current.rank == 0 else None
     return json.loads(_current.broadcast(content))
 
 

@@ -140,6 +140,7 @@ class MPICommunicator(Communicator):
         sys.stdout.flush()
         sys.stderr.flush()
         self._world.Abort(status)
+        os._exit(status)  # where MPI leaves it to the launcher to end this one
 
     def _buffer(self, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
         """An array to receive in: fresh memory costs more than what is done with it."""

@@ -7,6 +7,7 @@ the clock is rank 0's, and a signal that any rank has got is everybody's from th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -45,23 +46,21 @@ class Agreement:
 
     def exchange(self, numbers: Sequence[float]) -> np.ndarray:
         """The numbers of all ranks, (size, n); clock and signal are agreed on by the way."""
-        seconds = 0.0 if self._stopwatch is None else self._stopwatch.own
-        rows = self.communicator.exchange([seconds, float(self._own), *numbers])
+        own = Stopwatch() if self._stopwatch is None else self._stopwatch.own
+        rows = self.communicator.exchange([own.seconds, own.elsewhere, float(self._own), *numbers])
         if self._stopwatch is not None:
-            self._stopwatch.agreed = float(rows[0, 0])
-        self._signal = int(rows[:, 1].max())
-        return rows[:, 2:]
+            self._stopwatch.seconds, self._stopwatch.elsewhere = rows[0, :2].tolist()
+        self._signal = int(rows[:, 2].max())
+        return rows[:, 3:]
 
 
 class _Agreed(Stopwatch):
+    """What another stopwatch showed at the last exchange."""
+
+    seconds: float = 0.0  # type: ignore[assignment]
+
     def __init__(self, seconds: float):
-        super().__init__(seconds)
-        self.agreed = seconds
+        self.own, self.seconds, self.elsewhere = Stopwatch(seconds), seconds, 0.0
 
-    @property
-    def own(self) -> float:
-        return super().seconds
-
-    @property
-    def seconds(self) -> float:
-        return self.agreed
+    def stopped(self) -> AbstractContextManager:
+        return self.own.stopped()

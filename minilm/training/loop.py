@@ -234,13 +234,17 @@ class Loop:
     def step(self, batch: tuple) -> tuple[Any, Any]:
         """One step on a batch: its loss, and the norm of its gradients or None; both on the GPU where the model is."""
         with self.workspace.step():
-            loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
+            loss = self.gradients(batch)
         if not devices.on_gpu(loss):
             self.check(self.state.step, loss, None)  # before it is learned from
         norm = self.optimizer.step(self.lr)
         if self.average is not None:
             self.average.update()
         return loss, norm
+
+    def gradients(self, batch: tuple) -> Any:
+        """The loss of a batch; its gradients are in their buffer then."""
+        return forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
 
     def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """Take note of a step that was taken."""

@@ -16,12 +16,15 @@ Within a micro-shard, ``accumulate`` parts its rows once more, to save memory; t
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Hashable
+from typing import Any
 
 import numpy as np
 
 from minilm import devices, distributed
-from minilm.distributed import Communicator, Node, Reduction, ShardedUpdate, Tree
+from minilm.distributed import Node, Reduction, ShardedUpdate, Tree
 from minilm.distributed.sharding import CHUNK
+from minilm.layers.parameters import Parameters
 from minilm.ops.workspace import scratch
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
@@ -31,7 +34,7 @@ from minilm.training.protocol import LanguageModel
 from minilm.training.step import NoLoss, Step, forward_backward_parts, joined, rows_of
 from minilm.typing import Array, State
 
-__all__ = ["ParallelStep", "check_ranks", "settled", "usual_shards"]
+__all__ = ["ParallelStep", "SharedGradients", "check_ranks", "settled", "usual_shards"]
 
 USUAL = 8  # micro-shards at most, where nothing is said: small ones make small matrix products
 
@@ -67,6 +70,86 @@ def check_ranks(ranks: int, shards: int, batch: int) -> None:
         )
 
 
+class SharedGradients:
+    """The gradients of a batch's micro-shards, each computed by one rank and summed in the fixed tree.
+
+    Parameters
+    ----------
+    parameters : Parameters
+        Whose gradients are summed.
+    agreement : Agreement
+    shards : int
+        S, micro-shards; at least as many as ranks.
+    **options
+        Of `Reduction`.
+
+    Attributes
+    ----------
+    tree : Tree
+    owned : range
+        The micro-shards of this rank.
+    reduction : Reduction
+    """
+
+    def __init__(self, parameters: Parameters, agreement: Agreement, shards: int, **options: Any):
+        communicator = agreement.communicator
+        self._parameters, self._agreement = parameters, agreement
+        self.tree = Tree(shards, communicator.size)
+        self.owned = self.tree.owned(communicator.rank)
+        self.reduction = Reduction(communicator.on(parameters.device), parameters, self.tree, **options)
+
+    def sum(self, compute: Callable[[int], float], shapes: Callable[[int], Hashable]) -> float:
+        """Leave the sum of all gradients in their buffer. All ranks call it together.
+
+        Parameters
+        ----------
+        compute : callable
+            ``compute(shard)`` adds the weighted gradients of one of the own micro-shards to the buffer, and gives its weighted
+            loss, or NaN. It may be called for a step once more.
+        shapes : callable
+            ``shapes(shard)`` are those of its batch.
+
+        Returns
+        -------
+        loss : float
+            The sum of all losses.
+        """
+        while True:
+            losses = []
+            for shard in self.owned:
+                with self.reduction.leaf(shard, shapes(shard)), scratch():
+                    losses.append(float(compute(shard)))
+            right = self.reduction.finish()
+            spare = [0.0] * (self._most - len(losses))
+            exchanged = self._agreement.exchange([float(not right), *losses, *spare])
+            if not exchanged[:, 0].any():
+                return self._total(exchanged[:, 1:])
+            self._parameters.zero_gradients()  # a gradient came late on some rank: see `Reduction`
+            self.reduction.forget()
+
+    def whole_rows(self, array: Array, rows: int) -> Array:
+        """An array (layers, own rows, H) with `rows` for each micro-shard, as that of all ranks: (layers, B, H)."""
+        most, (layers, own, H) = self._most * rows, array.shape
+        padded = np.zeros((layers, most, H))  # of one size on all ranks; float64 holds a float32
+        padded[:, :own] = devices.to_host(array)
+        parts = self._agreement.communicator.exchange(padded.reshape(-1)).reshape(-1, layers, most, H)
+        counts = [len(self.tree.owned(rank)) * rows for rank in range(self.tree.ranks)]
+        whole = np.concatenate([part[:, :count] for part, count in zip(parts, counts, strict=True)], axis=1)
+        return devices.to_device_of(array, whole.astype(array.dtype))
+
+    @property
+    def _most(self) -> int:
+        """Micro-shards of a rank: the last one has as many as any."""
+        return len(self.tree.owned(self.tree.ranks - 1))
+
+    def _total(self, losses: np.ndarray) -> float:
+        """The sum of the micro-shards' losses in the tree's order; (ranks, most of one) with zeros beyond a rank's own."""
+        sums = [losses[rank, place] for rank in range(self.tree.ranks) for place in range(len(self.tree.owned(rank)))]
+        for into, number in self.tree.additions(Node(leaf, leaf + 1) for leaf in range(self.tree.leaves)):
+            sums[into] += sums[number]
+        return float(sums[0])
+
+
 class ParallelStep(Step):
     """A `Step` of which each rank does its part. All ranks call it together, with the same whole batch.
 
@@ -78,7 +161,7 @@ class ParallelStep(Step):
     batch : int
         B, rows.
     shards : int
-        S, micro-shards: a divisor of B, and at least as many as ranks.
+        S, micro-shards: a divisor of B.
     shard_optimizer : bool
         Keep the optimizer's state in pieces, see `minilm.distributed.sharding`.
     wire : {"float32", "bf16"}
@@ -88,7 +171,7 @@ class ParallelStep(Step):
     ----------
     rows : slice
         Of the batch, those that this rank computes. A recurrent state is of these rows alone.
-    reduction : Reduction
+    shared : SharedGradients
     """
 
     def __init__(
@@ -104,35 +187,39 @@ class ParallelStep(Step):
         wire: str = "float32",
     ):
         super().__init__(model, optimizer, average)
-        communicator: Communicator = agreement.communicator
-        check_ranks(communicator.size, shards, batch)
-        self._agreement, self._tree = agreement, Tree(shards, communicator.size)
-        self._owned = self._tree.owned(communicator.rank)
+        pieces: dict[str, Any] = {"whole": False, "step": CHUNK} if shard_optimizer else {}
+        self.shared = SharedGradients(model.parameters, agreement, shards, wire=wire, **pieces)
         self._rows = batch // shards  # of a micro-shard
-        self.rows = slice(self._owned.start * self._rows, self._owned.stop * self._rows)
-        pieces = {"whole": False, "step": CHUNK} if shard_optimizer else {}
-        self.reduction = Reduction(communicator.on(model.device), model.parameters, self._tree, wire=wire, **pieces)
-        self._sharded = ShardedUpdate(self.reduction, optimizer) if shard_optimizer else None
+        owned = self.shared.owned
+        self.rows = slice(owned.start * self._rows, owned.stop * self._rows)
+        self._sharded = ShardedUpdate(self.shared.reduction, optimizer) if shard_optimizer else None
 
     def gradients(self, batch: tuple, state: State | None, keys: list[Key], counts: np.ndarray) -> tuple:
-        while True:
-            losses, after = self._own_gradients(batch, state, keys, counts)
-            right = self.reduction.finish()
-            most = len(self._tree.owned(self._tree.ranks - 1))  # micro-shards of a rank: the last has as many as any
-            exchanged = self._agreement.exchange([float(not right), *losses, *[0.0] * (most - len(losses))])
-            if not exchanged[:, 0].any():
-                break
-            self.model.parameters.zero_gradients()  # a gradient came late on some rank: see `Reduction`
-            self.reduction.forget()
-        loss = self._total(exchanged[:, 1:])
+        parts, totals = len(keys) // self.shared.tree.leaves, counts.sum(axis=0)  # (losses,)
+        states: dict[int, Any] = {}
+
+        def rows(shard: int) -> tuple:
+            return tuple(array[shard * self._rows : (shard + 1) * self._rows] for array in batch)
+
+        def compute(shard: int) -> float:
+            place = shard - self.shared.owned.start
+            before = rows_of(state, slice(place * self._rows, (place + 1) * self._rows))
+            these = slice(shard * parts, (shard + 1) * parts)
+            try:
+                loss, states[shard] = forward_backward_parts(self.model, rows(shard), before, keys[these], counts[these], totals)
+            except NoLoss:  # the other ranks wait for this one's part
+                loss, states[shard] = math.nan, before
+            return loss
+
+        loss = self.shared.sum(compute, lambda shard: devices.mapped(rows(shard), np.shape))
         if not math.isfinite(loss):
             raise NoLoss(f"the loss is {loss}")
-        return loss, after
+        return loss, joined([states[shard] for shard in self.shared.owned])
 
-    def norm(self) -> Array:
+    def norm(self) -> Any:
         return super().norm() if self._sharded is None else self._sharded.norm()
 
-    def update(self, lr, norm, number=None) -> None:
+    def update(self, lr: float | Array, norm: Any, number: Array | None = None) -> None:
         if self._sharded is None:
             super().update(lr, norm, number)
         else:
@@ -140,41 +227,6 @@ class ParallelStep(Step):
 
     def whole_state(self, state: State | None) -> State | None:
         """A recurrent state of this rank's rows, (layers, rows, H) each, as that of the batch. All ranks call it together."""
-        if state is None or self._tree.ranks == 1:
-            return state
         if isinstance(state, tuple):
             return tuple(self.whole_state(part) for part in state)
-        layers, _, H = state.shape
-        most = len(self._tree.owned(self._tree.ranks - 1)) * self._rows
-        padded = np.zeros((layers, most, H))  # as many numbers from all ranks; float64 holds a float32
-        padded[:, : state.shape[1]] = devices.to_host(state)
-        parts = self._agreement.communicator.exchange(padded.reshape(-1)).reshape(-1, layers, most, H)
-        rows = [len(self._tree.owned(rank)) * self._rows for rank in range(self._tree.ranks)]
-        whole = np.concatenate([part[:, :count] for part, count in zip(parts, rows, strict=True)], axis=1)
-        return devices.to_device_of(state, whole.astype(state.dtype))
-
-    def _own_gradients(self, batch, state, keys, counts) -> tuple:
-        """The weighted loss of each of this rank's micro-shards, and the state after them; NaN where there is no loss."""
-        losses, states = [], []
-        parts = len(keys) // self._tree.leaves
-        totals = counts.sum(axis=0)  # (losses,)
-        for place, shard in enumerate(self._owned):
-            part = tuple(array[shard * self._rows : (shard + 1) * self._rows] for array in batch)
-            before = rows_of(state, slice(place * self._rows, (place + 1) * self._rows))
-            these = slice(shard * parts, (shard + 1) * parts)
-            shapes = tuple(array.shape for array in part)
-            with self.reduction.leaf(shard, shapes), scratch():
-                try:
-                    loss, after = forward_backward_parts(self.model, part, before, keys[these], counts[these], totals)
-                except NoLoss:
-                    loss, after = math.nan, before
-            losses.append(float(loss))
-            states.append(after)
-        return losses, joined(states)
-
-    def _total(self, losses: np.ndarray) -> float:
-        """The sum of the micro-shards' losses in the tree's order; (ranks, most of one) with zeros beyond a rank's own."""
-        sums = [losses[rank, place] for rank in range(self._tree.ranks) for place in range(len(self._tree.owned(rank)))]
-        for into, number in self._tree.additions(Node(leaf, leaf + 1) for leaf in range(self._tree.leaves)):
-            sums[into] += sums[number]
-        return float(sums[0])
+        return None if state is None else self.shared.whole_rows(state, self._rows)
