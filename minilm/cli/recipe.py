@@ -9,6 +9,7 @@ import os
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.requeue import add_requeue, requeued
 from minilm.files import new_folder
 
 DESCRIPTION = """\
@@ -43,6 +44,7 @@ def add_parser(subparsers) -> None:
         help="go on with the run in --out, with its settings and data, bit for bit on such a processor and BLAS",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    add_requeue(parser)
     parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
     add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
@@ -78,6 +80,7 @@ def _run(args) -> int:
             among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
+    args.resume = requeued(args, "recipe.json")
     if args.resume and args.out is None:
         raise ValueError("--resume needs --out DIR, the run to go on with")
     require(args.device)

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from minilm.cli.requeue import add_requeue, requeued
 from minilm.training.settings import CELLS, MODELS, RECIPES
 
 DESCRIPTION = """\
@@ -58,6 +59,7 @@ def add_parser(subparsers) -> None:
         help="go on with the run in --out: bit for bit on such a processor and BLAS (minilm info)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    add_requeue(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--keys", action="store_true", help="print the settings that this command would use, and end")
     parser.set_defaults(run=run)
@@ -75,6 +77,7 @@ def _run(args) -> int:
     from minilm import distributed
     from minilm.training import settings
 
+    args.resume = requeued(args, "training.json")
     layers = {"file": args.config, "sets": args.sets, "options": _options(args)}
     if args.resume and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: one of them")

@@ -87,6 +87,7 @@ class RecipeLoop(Loop):
     """
 
     state: RecipeState
+    shares = True
 
     def __init__(self, recipe, train: Sequence, kept: Kept, seed: int, callbacks: Iterable[Callback] = ()):
         options, model = recipe.options, recipe.model

@@ -135,6 +135,8 @@ class Loop:
         What the clock showed when the last step ended.
     """
 
+    shares = False  # whether the ranks of a job share its batches
+
     def __init__(
         self,
         model: Trainable,
@@ -174,6 +176,12 @@ class Loop:
         self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
         self.workspace = Workspace()
         self.agreement = Agreement(distributed.current())
+        ranks = self.agreement.communicator.size
+        if ranks > 1 and not self.shares:
+            raise ValueError(
+                f"{type(self).__name__} trains in one process, and this job has {ranks}, which would all do the same: "
+                "what they can share is minilm.training.train and the recipes"
+            )
         self._upload, self._unread = uploader(model.device), Unread(model.device)
         self._loss, self._norm = math.nan, None
         self._listeners = _listeners(self.callbacks)

@@ -67,6 +67,7 @@ class Trainer(Loop):
     """
 
     state: TrainingState
+    shares = True
 
     def __init__(
         self,
