@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
     )
     from minilm.devices import implementation
     from minilm.gradcheck import gradcheck
+    from minilm.layers.hooks import hooks
     from minilm.ops.workspace import Workspace
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "devices",
     "generation",
     "gradcheck",
+    "hooks",
     "implementation",
     "interpret",
     "layers",
@@ -72,6 +74,7 @@ __all__ = [
 _NAMES = {  # name -> the module that defines it; the other names are modules themselves
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
+    "hooks": "minilm.layers.hooks",
 }
 
 

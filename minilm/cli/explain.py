@@ -12,8 +12,8 @@ from minilm.cli.texts import add_text, text_of
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
-and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; of a recurrent
-model its gates and cells; and the nearest tokens in the embedding.
+and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; what its
+heads and networks cause; of a recurrent model its gates and cells; and the nearest tokens in the embedding.
 """
 
 
@@ -42,6 +42,9 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="expected tokens to show (10)")
     parser.add_argument("--neighbours", type=int, default=8, metavar="N", help="nearest tokens to show (8)")
+    parser.add_argument("--answer", metavar="TOKEN", help="the last prediction that causes are found for (the most probable)")
+    parser.add_argument("--foil", metavar="TOKEN", help="why the answer and not this token")
+    parser.add_argument("--corrupted", metavar="TEXT", help="another text of as many tokens, to patch activations into")
     parser.set_defaults(run=run)
 
 
@@ -70,7 +73,16 @@ def run(args) -> int:
         raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
     loaded = load_model(args)
     explanation = interpret.explain(
-        loaded.model, loaded.tokenizer, text, attribute=args.attribute, steps=args.steps, top=args.top, neighbours=args.neighbours
+        loaded.model,
+        loaded.tokenizer,
+        text,
+        attribute=args.attribute,
+        steps=args.steps,
+        top=args.top,
+        neighbours=args.neighbours,
+        answer=_token(loaded.tokenizer, "--answer", args.answer),
+        foil=_token(loaded.tokenizer, "--foil", args.foil),
+        corrupted=args.corrupted,
     )
     written = []
     if out:
@@ -99,11 +111,28 @@ def run(args) -> int:
         f"integrated  of {len(complete.places)} predictions: attributions sum to the difference of outputs within "
         f"{np.abs(complete.errors).max():.1e} nats ({complete.steps.max()} gradients at most)"
     )
+    if explanation.causes is not None:
+        ablation = explanation.causes.ablation  # (L, H + 1)
+        layer, part = np.unravel_index(np.abs(ablation).argmax(), ablation.shape)
+        label = "the network" if part == ablation.shape[1] - 1 else f"head {part + 1}"
+        print(
+            f"cause       of the last prediction most {label} of layer {layer + 1}: {-ablation[layer, part]:+.3f} nats without it"
+        )
     for name in sorted(explanation.lacks):
         print(f"without     {name}: {explanation.lacks[name]}")
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _token(tokenizer, option: str, text: str | None) -> int | None:
+    """The id of a text that is one token."""
+    if text is None:
+        return None
+    ids = tokenizer.encode(text)
+    if len(ids) != 1:
+        raise ValueError(f"{option} must be one token of this model's tokenizer, got {text!r}, which is {len(ids)}")
+    return int(ids[0])
 
 
 def _is_recipe(folder: str) -> bool:

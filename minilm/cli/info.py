@@ -113,8 +113,8 @@ def _blas() -> dict:
         for key, entry in (("name", "name"), ("version", "version"), ("configuration", "openblas configuration"))
         if built.get(entry)
     }
-    # where np.matmul still stands: `ops.product` for one row, `models.bags`, `reader` and `memory_network`, `sequential.stepwise`
-    products = "one row by a matrix, and in bags of words, readers, memory networks and Keras's layers with options of their own"
+    # where np.matmul still stands: `models.bags`, `reader` and `memory_network`, and `sequential.stepwise`
+    products = "in bags of words, readers, memory networks and Keras's layers with options of their own"
     return entries | {"multiplies": f"{products}; the last bits of these depend on it and its threads, all others on neither"}
 
 

@@ -15,7 +15,7 @@ from minilm.pages import PAGES
 OPS = pathlib.Path(ops.__file__).parent
 PACKAGE = OPS.parent
 PLUMBING = ("checks", "contract", "jit", "workspace", "table", "source", "__init__")  # of every op, with no numbers in it
-COMMON = ("base", "parameters", "initialisers", "summary", "config", "pretrained", "diagnosis")  # of every layer and model
+COMMON = ("base", "parameters", "initialisers", "summary", "config", "pretrained", "diagnosis", "hooks")  # of every layer, model
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

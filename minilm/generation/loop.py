@@ -75,8 +75,9 @@ def stream_ids(
 
     Notes
     -----
-    The state after the prompt is computed once, and every further token costs one ``step``. Another B may change the last
-    bits of the matrix products, and so, rarely, which token a number falls on.
+    The state after the prompt is computed once, and every further token costs one ``step``. On a CPU a text's logits are the same
+    bits alone and beside others. On a GPU another B may change the last bits of the matrix products, and so, rarely, which token
+    a number falls on.
     """
     temperature, *limits = sampling.checked_options(temperature, top_k, top_p)
     checks.whole("seed", seed, 0, 2**64)

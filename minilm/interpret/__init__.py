@@ -12,31 +12,52 @@
 
 and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `gradient_x_input`, `integrated_gradients`, `traces`,
 `logit_lens`, `nearest`.
+
+What a part of a Transformer causes: `ablate`, `patch`, `attribution_patching`, `logit_attribution`, `head_scores`; what can be
+read off its activations (`minilm.hooks`): `linear_probe`.
 """
 
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
+from minilm.interpret.causes import Causes, causes
+from minilm.interpret.direct import LogitAttribution, logit_attribution
 from minilm.interpret.explanation import Explanation, explain
+from minilm.interpret.head_scores import HeadScores, head_scores
 from minilm.interpret.html_page import page, write_page
 from minilm.interpret.lens import Lens, logit_lens
+from minilm.interpret.linear_probe import LinearProbe, linear_probe
 from minilm.interpret.neighbours import nearest
+from minilm.interpret.patching import Ablation, Patching, ablate, attribution_patching, patch
 from minilm.interpret.plots import write_plots
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
 
 __all__ = [
+    "Ablation",
     "Attribution",
+    "Causes",
     "Explanation",
+    "HeadScores",
     "Lens",
+    "LinearProbe",
+    "LogitAttribution",
+    "Patching",
     "Surprisal",
     "Traces",
+    "ablate",
     "attention_weights",
+    "attribution_patching",
+    "causes",
     "explain",
     "gradient_x_input",
+    "head_scores",
     "integrated_gradients",
+    "linear_probe",
+    "logit_attribution",
     "logit_lens",
     "nearest",
     "page",
+    "patch",
     "rollout",
     "surprisal",
     "traces",

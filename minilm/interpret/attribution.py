@@ -56,6 +56,7 @@ def gradient_x_input(
     places: ArrayLike | None = None,
     *,
     targets: ArrayLike | None = None,
+    foils: ArrayLike | None = None,
     output: str = "log_probability",
     tokenizer: Tokenizer | None = None,
 ) -> Attribution:
@@ -70,8 +71,11 @@ def gradient_x_input(
     targets : sequence of int, optional
         Which token's log-probability, one for each place. Without it the one that stands there, and after the end the most
         probable one.
+    foils : sequence of int, optional
+        Why the target and not this token: F is then log p(target) - log p(foil), which is the difference of their logits. One for
+        each place.
     output : {"log_probability", "logit"}
-        What F is.
+        What F is without foils.
     tokenizer : Tokenizer, optional
         Of a BERT.
 
@@ -79,7 +83,7 @@ def gradient_x_input(
     -------
     Attribution
     """
-    probe, ids, predictions = _predictions_of(model, ids, places, targets, output, tokenizer)
+    probe, ids, predictions = _predictions_of(model, ids, places, targets, foils, output, tokenizer)
     values, outputs = np.zeros((len(predictions.places), len(ids))), np.zeros(len(predictions.places))  # (N, T), (N,)
     with untouched(probe.model):
         for part in chunks(probe, len(predictions.places), len(ids)):
@@ -97,6 +101,7 @@ def integrated_gradients(
     places: ArrayLike | None = None,
     *,
     targets: ArrayLike | None = None,
+    foils: ArrayLike | None = None,
     output: str = "log_probability",
     baseline: str | ArrayLike = "zero",
     steps: int | None = None,
@@ -107,7 +112,7 @@ def integrated_gradients(
 
     Parameters
     ----------
-    model, ids, places, targets, output, tokenizer
+    model, ids, places, targets, foils, output, tokenizer
         As in `gradient_x_input`.
     baseline : {"zero", "mean"} or ndarray, shape (E,) or (T, E)
         x0: zeros, the mean of all tokens' vectors, or any other.
@@ -122,7 +127,7 @@ def integrated_gradients(
     Attribution
         ``errors`` holds what is missing for completeness.
     """
-    probe, ids, predictions = _predictions_of(model, ids, places, targets, output, tokenizer)
+    probe, ids, predictions = _predictions_of(model, ids, places, targets, foils, output, tokenizer)
     x0 = _baseline(probe, baseline, len(ids))  # (T, E)
     tolerance = checks.number("tolerance", tolerance, 0, np.inf)
     steps = None if steps is None else checks.whole("steps", steps, 1, 2**20)
@@ -157,13 +162,14 @@ class _Predictions(NamedTuple):
     places: np.ndarray  # (N,)
     read: np.ndarray  # (N,)
     targets: np.ndarray  # (N,)
+    foils: np.ndarray | None  # (N,)
     rows: np.ndarray  # (N, T)
 
     def of(self, part) -> _Predictions:
-        return _Predictions(*(each[part] for each in self))
+        return _Predictions(*(None if each is None else each[part] for each in self))
 
 
-def _predictions_of(model, ids, places, targets, output, tokenizer) -> tuple[Probe, np.ndarray, _Predictions]:
+def _predictions_of(model, ids, places, targets, foils, output, tokenizer) -> tuple[Probe, np.ndarray, _Predictions]:
     probe = probe_of(model, tokenizer)
     ids = probe.checked(ids)
     checks.option("output", output, OUTPUTS)
@@ -186,7 +192,11 @@ def _predictions_of(model, ids, places, targets, output, tokenizer) -> tuple[Pro
         if T in predicted:
             h = probe.body(probe.embed(ids[None]))[0][0, -1:]  # (1, D)
             targets[predicted == T] = probe.head(np.ascontiguousarray(h))[:, : probe.named].argmax()
-    return probe, ids, _Predictions(predicted, queries.read[order], targets, rows)
+    if foils is not None:
+        foils = checks.ids("foils", np.asarray(foils), probe.vocab_size, (len(order),), "(N,)")
+        if (same := foils == targets).any():
+            raise ValueError(f"a foil must be another token than the target, got {foils[same][0]} for both")
+    return probe, ids, _Predictions(predicted, queries.read[order], targets, foils, rows)
 
 
 def _baseline(probe: Probe, baseline, T: int) -> np.ndarray:
@@ -287,10 +297,15 @@ def _gradient(probe: Probe, x, predictions: _Predictions, output: str, gradient:
     logits, head = probe.head.forward(np.ascontiguousarray(h[order, predictions.read]))  # (n, V)
     log_p = log_probabilities(logits)  # (n, V)
     F = (logits if output == "logit" else log_p)[order, predictions.targets].astype(np.float64)  # (n,)
+    if predictions.foils is not None:
+        F = logits[order, predictions.targets].astype(np.float64) - logits[order, predictions.foils]
     if not gradient:
         return F, None
-    dlogits = np.zeros_like(logits) if output == "logit" else -np.exp(log_p).astype(logits.dtype)  # (n, V): ∂ log p_k = [k] - p
+    linear = output == "logit" or predictions.foils is not None
+    dlogits = np.zeros_like(logits) if linear else -np.exp(log_p).astype(logits.dtype)  # (n, V): ∂ log p_k = [k] - p
     dlogits[order, predictions.targets] += 1
+    if predictions.foils is not None:
+        dlogits[order, predictions.foils] -= 1
     dh = np.zeros(h.shape, h.dtype)  # (n, T, D)
     dh[order, predictions.read] = probe.head.backward(dlogits, head)
     return F, probe.body_backward(dh, body).astype(np.float64)

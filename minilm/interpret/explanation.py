@@ -12,6 +12,7 @@ import numpy as np
 import minilm
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
+from minilm.interpret.causes import Causes, causes
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
 from minilm.interpret.probes import Explained, Probe, probe_of
@@ -49,6 +50,8 @@ class Explanation:
     rollout : ndarray, shape (T, T), or None
     traces : Traces or None
     lens : Lens or None
+    causes : Causes or None
+        Of the last prediction.
     neighbours : dict of int to list of (int, float)
         Of each token of the text: ids and cosines.
     lacks : dict of str to str
@@ -67,12 +70,13 @@ class Explanation:
     rollout: np.ndarray | None
     traces: Traces | None
     lens: Lens | None
+    causes: Causes | None
     neighbours: dict[int, list[tuple[int, float]]]
     lacks: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         text = self.text if len(self.text) <= 40 else f"{self.text[:39]}…"
-        parts = [name for name in ("attention", "rollout", "traces", "lens") if getattr(self, name) is not None]
+        parts = [name for name in ("attention", "rollout", "traces", "lens", "causes") if getattr(self, name) is not None]
         return (
             f"Explanation of {text!r} by {self.model}: {len(self.ids)} tokens, {self.surprisal.total:.2f} bits; attribution, "
             f"neighbours, {', '.join(parts)}. minilm.interpret.write_page(it, FILE) shows it"
@@ -101,6 +105,7 @@ class Explanation:
             "rollout": _plain(self.rollout),
             "traces": None if kept is None else _plain(kept._asdict()),
             "lens": None if lens is None else _plain(lens._asdict()),
+            "causes": None if self.causes is None else _plain(self.causes._asdict()),
             "neighbours": {str(id): _plain(near) for id, near in self.neighbours.items()},
             "lacks": self.lacks,
         }
@@ -119,6 +124,9 @@ def explain(
     steps: int | None = None,
     top: int = 10,
     neighbours: int = 8,
+    answer: int | None = None,
+    foil: int | None = None,
+    corrupted: str | None = None,
 ) -> Explanation:
     """Explain what a model makes of a text.
 
@@ -137,6 +145,9 @@ def explain(
         Most probable tokens to name.
     neighbours : int
         Nearest tokens to name.
+    answer, foil, corrupted : int, int, str, optional
+        Of a Transformer's causes: which token's prediction at the end is explained, why it and not the foil, and another text
+        of as many tokens to patch into; see `minilm.interpret.causes`.
 
     Returns
     -------
@@ -158,10 +169,13 @@ def explain(
         raise ValueError("the text has no token whose prediction could be explained")
     near, cosines = nearest(probe, np.unique(ids), count=neighbours)
     lens = logit_lens(probe, ids) if probe.attends else None
+    reasons = _causes(probe, tokenizer, ids, answer, foil, corrupted)
     weights = attention_weights(probe, ids) if probe.attends else None
     places = _attributed(probe, ids, surprisals.places, attribute, steps)
     named = np.unique(
-        np.concatenate([ids, surprisals.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel()])
+        np.concatenate(
+            [ids, surprisals.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel(), _named_by(reasons)]
+        ).astype(np.int64)
     )
     return Explanation(
         text=text,
@@ -177,6 +191,7 @@ def explain(
         rollout=None if weights is None else rollout(weights),
         traces=traces(probe, ids) if probe.recurs else None,
         lens=lens,
+        causes=reasons,
         neighbours={
             int(id): [(int(i), float(c)) for i, c in zip(row, column, strict=True)]
             for id, row, column in zip(np.unique(ids), near, cosines, strict=True)
@@ -190,6 +205,23 @@ def explain(
 
 def _ids(probe: Probe, tokenizer, text: str) -> np.ndarray:
     return np.asarray(tokenizer.encode(text) if probe.causal else tokenizer.encode_pair(text).input_ids, np.int64)
+
+
+def _causes(probe: Probe, tokenizer, ids, answer, foil, corrupted) -> Causes | None:
+    if not probe.attends:
+        if any(each is not None for each in (answer, foil, corrupted)):
+            raise ValueError(f"answer, foil and corrupted are for a Transformer: {probe.lacks['causes']}")
+        return None
+    other = None if corrupted is None else _ids(probe, tokenizer, corrupted)
+    return causes(probe, ids, answer=answer, foil=foil, corrupted=other)
+
+
+def _named_by(reasons: Causes | None) -> list[int]:
+    """Ids that the causes name."""
+    if reasons is None:
+        return []
+    other = [] if reasons.corrupted is None else reasons.corrupted.tolist()
+    return [reasons.answer, *([] if reasons.foil is None else [reasons.foil]), *other]
 
 
 def _attributed(probe: Probe, ids, places, attribute: str, steps) -> list[int]:

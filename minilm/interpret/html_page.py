@@ -32,6 +32,7 @@ SECTIONS = (
     ("rollout", "Attention rollout"),
     ("traces", "Gates and cells"),
     ("lens", "Logit lens"),
+    ("causes", "Causes"),
     ("neighbours", "Nearest tokens"),
 )
 
@@ -97,6 +98,7 @@ def _data(explanation: Explanation) -> dict:
         "rollout": None if explanation.rollout is None else _bytes(explanation.rollout, 0, 1),
         "traces": _traces(explanation.traces),
         "lens": None if explanation.lens is None else _plain(explanation.lens._asdict()),
+        "causes": None if explanation.causes is None else _plain(explanation.causes._asdict()),
         "neighbours": {str(id): _plain(each) for id, each in near.items()},
         "lacks": explanation.lacks,
     }

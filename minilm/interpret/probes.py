@@ -82,6 +82,7 @@ class Probe:
             reason = "it is recurrent: what it knows of the tokens before, it carries in its state"
             reasons["attention"] = reasons["rollout"] = f"this model has no attention; {reason}"
             reasons["lens"] = "the logit lens is for Transformers, whose layers all write into one residual stream"
+            reasons["causes"] = "heads and a residual stream to take out and to patch are a Transformer's"
         if not self.recurs:
             reasons["traces"] = "this model has no gates and no cells: it has no state that goes from token to token"
         return reasons

@@ -1,18 +1,19 @@
-"""Looking into a model from outside while it runs, and where a number is not finite first."""
+"""Where a number is not finite first."""
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minilm.layers.hooks import Activations, hooks
+
 if TYPE_CHECKING:
     from minilm.layers.base import Layer
 
-__all__ = ["first_not_finite", "watched"]
+__all__ = ["first_not_finite"]
 
 INSIDE = re.compile(r"\.\d+\.")  # the name of a layer inside one of a list: h.3.attn
 
@@ -21,35 +22,13 @@ class _NotFinite(Exception):
     """The place."""
 
 
-@contextlib.contextmanager
-def watched(model: Layer, look: Callable[[str, object], None]) -> Iterator[None]:
-    """Inside this block, each layer below `model` shows what its ``forward`` returns, as PyTorch's forward hooks do.
+class _Finite(Activations):
+    """Keeps nothing, and raises `_NotFinite` at the first output that is not finite."""
 
-    Parameters
-    ----------
-    model : Layer
-    look : callable
-        ``look(name, output)``: the layer's dotted name, and its output. Copy what is to be kept: an array may be overwritten.
-    """
-    layers = [(name, layer, vars(layer).get("forward")) for name, layer in model.named_layers() if name]
-    for name, layer, _ in layers:
-        layer.forward = _showing(name, layer.forward, look)
-    try:
-        yield
-    finally:
-        for _, layer, before in layers:
-            vars(layer).pop("forward", None)
-            if before is not None:  # somebody else watches it too
-                layer.forward = before
-
-
-def _showing(name: str, forward, look):
-    def shown(*inputs, **options):
-        output, saved = forward(*inputs, **options)
-        look(name, output)
-        return output, saved
-
-    return shown
+    def record(self, name: str, x: Any, y: Any) -> None:
+        for part, array in () if INSIDE.search(name) else _arrays(name, y):
+            if not np.isfinite(array).all():
+                raise _NotFinite(f"output of {part}")
 
 
 def first_not_finite(model: Layer, *inputs: Any, **options: Any) -> str | None:
@@ -69,17 +48,11 @@ def first_not_finite(model: Layer, *inputs: Any, **options: Any) -> str | None:
     str or None
         Such as "parameter h.0.ln_1.weight", "output of h.3", "loss", "gradient of wpe.weight".
     """
-
-    def look(name, output):
-        for part, array in () if INSIDE.search(name) else _arrays(name, output):
-            if not np.isfinite(array).all():
-                raise _NotFinite(f"output of {part}")
-
     with np.errstate(all="ignore"):
         place = _of(model.parameters, "parameter")
         if place is None:
             try:
-                with watched(model, look):
+                with hooks(model, into=_Finite()):
                     loss = model.forward(*inputs, **options)[0]
                 place = None if np.isfinite(loss) else "loss"
             except _NotFinite as error:

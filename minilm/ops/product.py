@@ -9,13 +9,13 @@ import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import jit
+from minilm.ops.row import row_product
 from minilm.ops.tile import FEW, ROWS, WIDTH32, WIDTH64, fetch, multiply, multiply_panel, multiply_tile, transpose_block, width_of
 from minilm.ops.workspace import empty, scratch
 
 CHUNK = 64  # rows of a that are multiplied by all panels while they sit in the cache
 WORTH = 2**18  # multiply-adds that are worth a thread
 SMALL = 2**17  # multiply-adds below which W is not packed as a whole
-BLAS_ROWS = 1  # rows that BLAS multiplies
 FEWEST = CHUNK  # rows of a below which it is not either
 SHALLOW = 32  # rows of b that are gone through at a time where they are read as they lie
 DEPTH = 128  # rows of b that are gone through at a time where the sums run over thousands
@@ -160,12 +160,14 @@ def product(a, W, out, *, transposed: bool) -> None:
 
     Not by BLAS: its idle threads keep their cores busy for tens of milliseconds after each product, and the kernels that come
     next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
-    on its threads, on the processor, and on how many rows there are. One row alone is for BLAS, which reads W once and at the
-    memory's speed, as in generation: its sums have another order, and `minilm info` says so.
+    on its threads, on the processor, and on how many rows there are. Here a row's bits depend on no other row.
     """
     rows = len(a)
-    if rows <= BLAS_ROWS or not W.size:
-        np.matmul(a, W.T if transposed else W, out=out)
+    if not rows or not W.size:
+        out[...] = 0
+        return
+    if rows == 1:
+        row_product(a[0], W, out[0], transposed=transposed)
         return
     if rows < FEWEST or rows * W.size < SMALL:  # not worth packing all of W for
         kernel = _multiply_transposed_strips if transposed else _multiply_strips

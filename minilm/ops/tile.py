@@ -156,18 +156,36 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     return signature, codegen
 
 
-def _emit_fetch(builder, address):
+def emit_fetch(builder, address):
+    """Code that tells the processor that what stands at an address will be read soon."""
     flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
     fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
     builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
+
+
+def emit_transposed(builder, block):
+    """Code that transposes a square block, W vectors of W numbers, in registers; returns the W vectors.
+
+    In stage d = 1, 2, 4, ... a pair of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
+    """
+    block, lanes, d = list(block), len(block), 1
+    while d < lanes:
+        places = ir.VectorType(ir.IntType(32), lanes)
+        low = ir.Constant(places, [i if not i & d else lanes + i - d for i in range(lanes)])
+        high = ir.Constant(places, [i + d if not i & d else lanes + i for i in range(lanes)])
+        for i in range(lanes):
+            if not i & d:
+                pair = block[i], block[i + d]
+                block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
+        d *= 2
+    return block
 
 
 @intrinsic
 def transpose_block(typingctx, a, row, k, b, at, column, ahead):
     """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
 
-    The same place `ahead` rows further on is fetched into the second cache; there may be none. In stage d = 1, 2, 4, ... a pair
-    of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
+    The same place `ahead` rows further on is fetched into the second cache; there may be none.
     """
     signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
 
@@ -176,7 +194,7 @@ def transpose_block(typingctx, a, row, k, b, at, column, ahead):
         A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
         single = signature.args[0].dtype == types.float32
         real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
+        lanes, index = VECTOR // size, ir.IntType(64)
         vector = ir.VectorType(real, lanes)
 
         def places(array, first, start):
@@ -189,17 +207,8 @@ def transpose_block(typingctx, a, row, k, b, at, column, ahead):
         for place in places(A, row, k):
             block.append(builder.load(place))
             block[-1].align = size
-            _emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
-        d = 1
-        while d < lanes:
-            low = ir.Constant(ir.VectorType(lane, lanes), [i if not i & d else lanes + i - d for i in range(lanes)])
-            high = ir.Constant(ir.VectorType(lane, lanes), [i + d if not i & d else lanes + i for i in range(lanes)])
-            for i in range(lanes):
-                if not i & d:
-                    pair = block[i], block[i + d]
-                    block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-            d *= 2
-        for number, place in zip(block, places(P, at, column), strict=True):
+            emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
+        for number, place in zip(emit_transposed(builder, block), places(P, at, column), strict=True):
             builder.store(number, place).align = size
         return context.get_dummy_value()
 
@@ -216,7 +225,7 @@ def fetch(typingctx, a, row, column):
         index, size = ir.IntType(64), 4 if signature.args[0].dtype == types.float32 else 8
         offset = builder.mul(arguments[1], builder.extract_value(A.strides, 0))
         offset = builder.add(offset, builder.mul(arguments[2], index(size)))
-        _emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
+        emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
         return context.get_dummy_value()
 
     return signature, codegen

@@ -233,25 +233,28 @@ def _check_keys(settings: Mapping[str, Any]) -> None:
     for name, value in settings.items():
         if name not in known:
             inside = "." + next(iter(value)) if isinstance(value, Mapping) and value else ""
-            raise ValueError(f"unknown key {name + inside!r} in the configuration: {_hint(name + inside)}")
+            raise ValueError(f"unknown key {name + inside!r} in the configuration: {_hint(name + inside, settings)}")
         if name in SECTIONS:
             if not isinstance(value, Mapping):
                 raise TypeError(f"{name} must be a table of keys such as {name}.{known[name][0]}, got {checks.describe(value)}")
             for key in value:
                 if key not in known[name]:
-                    raise ValueError(f"unknown key {f'{name}.{key}'!r} in the configuration: {_hint(f'{name}.{key}')}")
+                    raise ValueError(f"unknown key {f'{name}.{key}'!r} in the configuration: {_hint(f'{name}.{key}', settings)}")
 
 
-def known_keys() -> list[str]:
-    """All keys that a configuration may have, sections dotted."""
+def known_keys(model_type: str | None = None) -> list[str]:
+    """All keys that a configuration of this kind of model may have, sections dotted."""
     names = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*SECTIONS, "model")]
     names += [f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
-    return names + [f"model.{key}" for key in _model({})]
+    model = {} if model_type is None else {"model_type": model_type}
+    return names + [f"model.{key}" for key in _model(model)]
 
 
-def _hint(wrong: str) -> str:
+def _hint(wrong: str, settings: Mapping[str, Any]) -> str:
     """The nearest key: of all that are spelled like it, or whose last part is."""
-    names = known_keys()
+    model = settings.get("model")
+    kind = model.get("model_type") if isinstance(model, Mapping) else None
+    names = known_keys(kind if kind in CONTEXTS else None)
     last = {name.rpartition(".")[2]: name for name in reversed(names)}
     near = nearest(wrong, names, cutoff=0.7)
     near = near or [last[part] for part in nearest(wrong.rpartition(".")[2], last)]

@@ -162,6 +162,7 @@ WRONG = [
     (["--errors", "skip"], "errors must be one of 'strict', 'replace', 'ignore', got 'skip'"),
     (["--recipe", "wordz"], "there is no recipe 'wordz'; did you mean 'words'"),
     (["--set", "optimizer.lrr=1"], "unknown key 'optimizer.lrr' in the configuration: did you mean 'optimizer.lr'"),
+    (["--model", "gpt", "--set", "n_layer=1"], "unknown key 'n_layer' in the configuration: did you mean 'model.n_layer'"),
     (["--set", "lr"], "--set wants KEY=VALUE"),
     (["--set", "model.dropout=1.5"], "dropout must lie in [0, 1), got 1.5"),
     (["--config", "none.toml"], "none.toml: No such file or directory"),

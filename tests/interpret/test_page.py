@@ -90,7 +90,7 @@ def test_the_data_are_the_explanation(kind):
     bits = [b for b in data["surprisal"]["bits"] if b is not None]
     np.testing.assert_allclose(sum(bits), found.surprisal.total, rtol=1e-4)
     assert (data["attention"] is None) == (data["rollout"] is None) == (data["lens"] is None) == (data["traces"] is not None)
-    assert set(data["lacks"]) == ({"traces"} if data["attention"] else {"attention", "rollout", "lens"})
+    assert set(data["lacks"]) == ({"traces"} if data["attention"] else {"attention", "rollout", "lens", "causes"})
     for near in data["neighbours"].values():
         assert all(str(id) in data["spellings"] for id, _ in near)
 
@@ -132,17 +132,17 @@ def test_it_draws_itself_without_a_complaint(tab, tmp_path, kind):
     tab.open(tmp_path / "page.html")
     assert tab.complaints == []
     heights = tab.run("[...document.querySelectorAll('section')].map(s => [s.id, s.offsetHeight])")
-    without = {"attention", "rollout", "lens"} if kind == "lstm" else {"traces"}
-    every = ["surprisal", "attribution", "attention", "rollout", "traces", "lens", "neighbours"]
+    without = {"attention", "rollout", "lens", "causes"} if kind == "lstm" else {"traces"}
+    every = ["surprisal", "attribution", "attention", "rollout", "traces", "lens", "causes", "neighbours"]
     assert [name for name, _ in heights] == [name for name in every if name not in without], "no section without content"
     assert all(height > 80 for _, height in heights)
     linked = tab.run("[...document.querySelectorAll('nav a')].map(a => a.hash.slice(1))")
     assert linked == [name for name, _ in heights]
     missing = dict(tab.run("[...document.querySelectorAll('#lacks li')].map(m => [m.dataset.part, m.textContent])"))
     assert set(missing) == without
-    assert all("this model has no" in says.lower() or "for Transformers" in says for says in missing.values())
+    assert all("this model has no" in says.lower() or "Transformer" in says for says in missing.values())
     drawn = tab.run(COLOURS)
-    assert len(drawn) == (2 if kind == "lstm" else 3) and min(drawn) > 20, "the maps hold more than one colour"
+    assert len(drawn) == {"lstm": 2, "gpt": 5, "bert": 4}[kind] and min(drawn) > 20, "the maps hold more than one colour"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
 
 

@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 from minilm import generation, models, tokenizers
-from minilm.layers.diagnosis import watched
+from minilm.layers.hooks import hooks
 from tests.models.test_pretrained import BERT, GPT, disturbed
 
 torch = pytest.importorskip("torch")
@@ -362,8 +362,8 @@ def test_a_published_model_that_sorts():
     """Every block's output, and all 729 inputs."""
     folder = os.path.join(WEIGHTS, "gpt2-nano-sort")
     model, wanted = models.GPT.from_pretrained(os.path.join(folder, "hf")), np.load(os.path.join(folder, "partials.npz"))
-    ids, outputs = wanted["idx"].astype(np.int64), {}
-    with watched(model, outputs.__setitem__):
+    ids = wanted["idx"].astype(np.int64)
+    with hooks(model, "h.*") as outputs:
         model.forward(ids, ids)
     for number in range(3):
         assert np.abs(outputs[f"h.{number}"] - wanted[f"block{number}"]).max() < 1e-5

@@ -16,8 +16,7 @@ SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 12
 
 @pytest.fixture(autouse=True, params=[0, products.SMALL])
 def small(monkeypatch, request):
-    """BLAS is never asked. Few rows go through the kernels that pack all of W, or through those that do not."""
-    monkeypatch.setattr(products, "BLAS_ROWS", 0)
+    """Few rows go through the kernels that pack all of W, or through those that do not."""
     monkeypatch.setattr(products, "SMALL", request.param)
     if not request.param:
         monkeypatch.setattr(products, "FEWEST", 2)
@@ -132,7 +131,7 @@ def test_cells_and_affine_maps_ask_no_blas(cell, monkeypatch):
     monkeypatch.setattr(np, "matmul", None)
     y, saved = op.cell_forward(x, *states, *weights)
     op.cell_backward(y, saved)
-    for rows in (2, 5, 70):
+    for rows in (1, 2, 5, 70):
         x = numbers(rows, D, dtype=np.float32)
         y, saved = ops.linear.forward(x, weights[0], weights[2])
         ops.linear.backward(y, saved)

@@ -1,0 +1,226 @@
+"""Activations and gradients of a running model, by name: to read them, and to put others in their place.
+
+A layer is a pair of functions. While `hooks` is open, each layer below a model runs as ::
+
+    x'       = inputs[name](x)          where the first input is to be replaced
+    y, saved = layer.forward(x', ...)
+    y'       = outputs[name](y)         where the output is to be replaced
+    dx       = layer.backward(dy, saved)
+
+and x', y' and dy are kept, so that an experiment needs no line in the model it is made on::
+
+    with minilm.hooks(model, "h.*") as seen:
+        loss, saved = model.forward(ids, targets)
+        model.backward(saved)
+    seen["h.3"], seen.gradients["h.3"]               # the residual stream after block 3, and the loss's gradient by it
+
+    with minilm.hooks(model, outputs={"h.3.mlp": 0}):                   # without one network
+        loss, _ = model.forward(ids, targets)
+
+The input of ``attn.c_proj`` (B, T, H K) is what the heads give, side by side; that of ``mlp.c_proj`` (B, T, 4D) the neurons.
+A recurrent layer's ``step``, which generation calls, is not hooked.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from minilm import devices
+from minilm.mistaken import did_you_mean
+from minilm.ops import checks
+
+if TYPE_CHECKING:
+    from minilm.layers.base import Layer
+
+__all__ = ["Activations", "hooks"]
+
+Replacement: TypeAlias = "float | np.ndarray | Callable[[Any], Any]"
+
+
+class Activations(Mapping[str, Any]):
+    """What layers gave and were given, by their dotted names; of several calls the last one's.
+
+    Attributes
+    ----------
+    inputs : dict of str to ndarray
+        The first input.
+    outputs : dict of str to ndarray, or to a tuple of them
+        ``seen[name]`` is ``seen.outputs[name]``. Of a recurrent layer the tuple (y, h_n, ...), inside
+        a model with y (T, B, H).
+    gradients, input_gradients : dict of str to ndarray, or to a tuple of them
+        Of the loss by the output and by the inputs, where ``backward`` ran.
+    calls : dict of str to int
+        How often the layer's ``forward`` ran.
+
+    Notes
+    -----
+    A subclass may keep something else: see `record`.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Any] = {}
+        self.outputs: dict[str, Any] = {}
+        self.gradients: dict[str, Any] = {}
+        self.input_gradients: dict[str, Any] = {}
+        self.calls: dict[str, int] = {}
+
+    def record(self, name: str, x: Any, y: Any) -> None:
+        """Called after a layer's ``forward`` with its first input and its output, which later layers may write over."""
+        self.inputs[name], self.outputs[name] = _copy(x), _copy(y)
+        self.calls[name] = self.calls.get(name, 0) + 1
+
+    def record_gradient(self, name: str, dy: Any, dx: Any) -> None:
+        """Called after a layer's ``backward`` with what it was given and what it returned."""
+        self.gradients[name], self.input_gradients[name] = dy, _copy(dx)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.outputs[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.outputs)
+
+    def __len__(self) -> int:
+        return len(self.outputs)
+
+    def __repr__(self) -> str:
+        shapes = (f"{name} {getattr(output, 'shape', '')}".rstrip() for name, output in self.outputs.items())
+        return f"Activations({', '.join(shapes)})"
+
+
+@contextlib.contextmanager
+def hooks(
+    model: Layer,
+    names: str | Iterable[str] = "*",
+    *,
+    inputs: Mapping[str, Replacement] | None = None,
+    outputs: Mapping[str, Replacement] | None = None,
+    into: Activations | None = None,
+) -> Iterator[Activations]:
+    """Keep, and where asked replace, what the layers below `model` compute inside this block.
+
+    Parameters
+    ----------
+    model : Layer
+    names : str or list of str
+        Which layers to keep: dotted names, with ``*`` for any characters, as in ``"h.*.attn"``. An empty list keeps none.
+    inputs, outputs : mapping of str to number, ndarray or callable, optional
+        By the same names, what stands in place of a layer's first input or of its output: a number, an array that broadcasts to
+        its shape, or ``f(array) -> array``, which must not write into its argument.
+    into : Activations, optional
+        What keeps them; a new one without it.
+
+    Yields
+    ------
+    Activations
+        Filled while the model runs, with copies.
+
+    Raises
+    ------
+    ValueError
+        For a name that no layer has; for a replacement of another shape; and in ``backward`` of a layer whose input or output a
+        callable replaced, since its derivative is not known. A number or an array is a constant: no gradient flows below it.
+    """
+    layers = {name: layer for name, layer in model.named_layers() if name}
+    kept = _matching([names] if isinstance(names, str) else list(names), layers)
+    replaced_inputs, replaced_outputs = (_by_name(mapping or {}, layers) for mapping in (inputs, outputs))
+    seen = Activations() if into is None else into
+    before = []
+    for name in dict.fromkeys([*kept, *replaced_inputs, *replaced_outputs]):
+        layer = layers[name]
+        before.append((layer, {method: vars(layer).get(method) for method in ("forward", "backward")}))
+        hooked = _Hooked(name, layer, seen if name in kept else None, replaced_inputs.get(name), replaced_outputs.get(name))
+        layer.forward, layer.backward = hooked.forward, hooked.backward  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        for layer, methods in reversed(before):
+            for method, previous in methods.items():
+                vars(layer).pop(method, None)
+                if previous is not None:  # hooks around these
+                    setattr(layer, method, previous)
+
+
+class _Hooked:
+    """The two functions that stand in a layer's place."""
+
+    def __init__(self, name: str, layer: Layer, seen: Activations | None, new_input: Any, new_output: Any):
+        self.name, self.seen = name, seen
+        self.plain_forward, self.plain_backward = layer.forward, layer.backward
+        self.new_input, self.new_output = new_input, new_output
+
+    def forward(self, x, *others, **options):
+        if self.new_input is not None:
+            x = _replaced(f"the input of {self.name}", x, self.new_input)
+        y, saved = self.plain_forward(x, *others, **options)
+        if self.new_output is not None:
+            y = _replaced(f"the output of {self.name}", y, self.new_output)
+        if self.seen is not None:
+            self.seen.record(self.name, x, y)
+        return y, saved
+
+    def backward(self, dy, saved, *others, **options):
+        for what, replacement in (("input", self.new_input), ("output", self.new_output)):
+            if callable(replacement):
+                raise ValueError(
+                    f"a function replaced the {what} of {self.name}, and its derivative is not known: replace by an array, or "
+                    "run forward alone"
+                )
+        kept = None if self.seen is None else _copy(dy)  # backward may write over it
+        if self.new_output is not None:  # a constant: nothing below has a part in the loss
+            dy = _zeros(dy)
+        dx = self.plain_backward(dy, saved, *others, **options)
+        if self.seen is not None:
+            self.seen.record_gradient(self.name, kept, dx)
+        if self.new_input is None:
+            return dx
+        return (_zeros(dx[0]), *dx[1:]) if isinstance(dx, tuple) else _zeros(dx)
+
+
+def _matching(patterns: list[str], layers: Mapping[str, Any]) -> list[str]:
+    names = []
+    for pattern in patterns:
+        matches = fnmatch.filter(layers, pattern)
+        if not matches and layers:
+            raise ValueError(f"no layer of the model is named {pattern!r}: {did_you_mean(pattern, layers)}")
+        names += matches
+    return names
+
+
+def _by_name(replacements: Mapping[str, Replacement], layers: Mapping[str, Any]) -> dict[str, Replacement]:
+    return {name: value for pattern, value in replacements.items() for name in _matching([pattern], layers)}
+
+
+def _replaced(what: str, array, replacement):
+    """`array`, or the first of a tuple of them, replaced, in a new array of its shape and dtype."""
+    if isinstance(array, tuple):
+        if callable(replacement):
+            return replacement(array)
+        parts = (_replaced(what, array[0], replacement), *array[1:])
+        return type(array)(*parts) if hasattr(array, "_fields") else parts
+    value = replacement(array) if callable(replacement) else replacement
+    new = devices.array_module(array).empty_like(array)
+    try:
+        new[...] = value
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{what} has shape {array.shape}, which its replacement must have, got {checks.describe(value)}"
+        ) from None
+    return new
+
+
+def _copy(value):
+    if isinstance(value, tuple):
+        parts = [_copy(part) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else tuple(parts)
+    return value.copy() if hasattr(value, "copy") else value
+
+
+def _zeros(value):
+    if isinstance(value, tuple):
+        return tuple(_zeros(part) for part in value)
+    return None if value is None else devices.array_module(value).zeros_like(value)

@@ -1,0 +1,127 @@
+"""One row by a matrix, out (N,) = a (K,) by Wᵀ or by W: what generation of one text computes, at the speed of the memory.
+
+Every number of W is used once, so the time is that of reading W. What is left to do is to keep up with the memory while each
+number of the result stays one chain of fused multiply-adds over k in order, as in a row among others (`minilm.ops.tile`): so a
+text's logits are the same bits alone and in a batch.
+
+W (N, K): a vector of L sums belongs to L rows of W, whose numbers lie K apart. A block of L by L is read as L vectors, one of
+each row, and transposed in registers; then the block's L columns are L multiply-adds of a vector::
+
+    for k in range(0, K, L):
+        block = transpose(W[n : n + L, k : k + L])        L loads, L log2(L) shuffles
+        for i in range(L):
+            sums += a[k + i] * block[i]                   L multiply-adds, each waiting for the one before
+
+Meanwhile the same place L rows further on, which is read next, is fetched into the second cache: the processor's own guesses lose
+their way at the end of every row of K numbers.
+
+W (K, N): the sums of a row of out stay in the cache, and the rows of W pass by, four of them at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
+
+from minilm import devices
+from minilm.compiled.jit import jit
+from minilm.ops.tile import VECTOR, emit_fetch, emit_transposed
+
+LANES32, LANES64 = VECTOR // 4, VECTOR // 8  # L: float32, float64
+WORTH = 2**18  # numbers of W that are worth a thread
+
+
+@intrinsic
+def _multiply_block(typingctx, a, k, W, n, sums):
+    """sums (L,) += a[k : k + L] by the transposed W[n : n + L, k : k + L]; the block of the next L rows is fetched."""
+    signature = types.void(a, types.intp, W, types.intp, sums)
+
+    def codegen(context, builder, signature, arguments):
+        k, n = arguments[1], arguments[3]
+        A, M, S = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4))
+        real, size = (ir.FloatType(), 4) if signature.args[2].dtype == types.float32 else (ir.DoubleType(), 8)
+        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
+        vector = ir.VectorType(real, lanes)
+        fma = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{8 * size}"
+        )
+        column, step = builder.mul(k, index(size)), builder.extract_value(M.strides, 0)
+        row = builder.add(builder.add(builder.ptrtoint(M.data, index), column), builder.mul(n, step))
+        further, block = builder.mul(index(lanes), step), []
+        for _ in range(lanes):
+            block.append(builder.load(builder.inttoptr(row, vector.as_pointer()), align=size))
+            emit_fetch(builder, builder.add(row, further))
+            row = builder.add(row, step)
+        number = builder.add(builder.ptrtoint(A.data, index), column)
+        place = builder.bitcast(S.data, vector.as_pointer())
+        total = builder.load(place, align=size)
+        for part in emit_transposed(builder, block):
+            one = builder.load(builder.inttoptr(number, real.as_pointer()))
+            one = builder.insert_element(ir.Constant(vector, ir.Undefined), one, lane(0))
+            copies = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
+            total = builder.call(fma, [copies, part, total])
+            number = builder.add(number, index(size))
+        builder.store(total, place, align=size)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def _fma(typingctx, x, y, z):
+    """x y + z of three numbers of one dtype, rounded once."""
+
+    def codegen(context, builder, signature, arguments):
+        real = arguments[0].type
+        name = f"llvm.fma.f{32 if isinstance(real, ir.FloatType) else 64}"
+        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(real, [real] * 3), name)
+        return builder.call(fma, arguments)
+
+    return x(x, y, z), codegen
+
+
+@jit
+def _multiply_transposed(start, stop, a, W, out):
+    # strips [start, stop) of L numbers of out (N,); a (K,), W (N, K). The last strip begins where it is whole
+    N, K = W.shape
+    lanes = LANES32 if W.itemsize == 4 else LANES64
+    sums = np.empty(lanes, W.dtype)
+    count, whole = (lanes, K - K % lanes) if N >= lanes else (N, 0)
+    for strip in range(start, stop):
+        n = min(strip * lanes, N - count)
+        sums[:] = 0
+        for k in range(0, whole, lanes):
+            _multiply_block(a, k, W, n, sums)
+        for k in range(whole, K):
+            for j in range(count):
+                sums[j] = _fma(a[k], W[n + j, k], sums[j])
+        out[n : n + count] = sums[:count]
+
+
+@jit
+def _multiply(start, stop, a, W, out):
+    # numbers [start, stop) of out (N,); a (K,), W (K, N), of which four rows pass by at a time
+    sums, whole = out[start:stop], len(a) - len(a) % 4
+    sums[:] = 0
+    for k in range(0, whole, 4):
+        a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
+        w0, w1, w2, w3 = W[k, start:stop], W[k + 1, start:stop], W[k + 2, start:stop], W[k + 3, start:stop]
+        for n in range(len(sums)):
+            sums[n] = _fma(a3, w3[n], _fma(a2, w2[n], _fma(a1, w1[n], _fma(a0, w0[n], sums[n]))))
+    for k in range(whole, len(a)):
+        number, w = a[k], W[k, start:stop]
+        for n in range(len(sums)):
+            sums[n] = _fma(number, w[n], sums[n])
+
+
+def row_product(a, W, out, *, transposed: bool) -> None:
+    """out (N,) = a (K,) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's threads."""
+    if transposed:
+        lanes = LANES32 if W.itemsize == 4 else LANES64
+        devices.parallel(_multiply_transposed, -(-len(out) // lanes), a, W, out, grain=max(1, WORTH // (lanes * len(a))))
+    else:
+        devices.parallel(_multiply, len(out), a, W, out, grain=max(1, WORTH // len(a)))

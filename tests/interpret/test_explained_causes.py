@@ -1,0 +1,38 @@
+"""The causes of a text's last prediction, as `explain` gathers them, and the command that shows them."""
+
+import numpy as np
+import pytest
+
+from minilm import interpret
+from tests.interpret.fakes import made
+
+TEXT, OTHER = "The cat sat, too: ", "The dog sat, too: "
+
+
+@pytest.mark.parametrize("kind", ["gpt", "post-norm", "bert"])
+def test_causes_are_those_of_the_functions(kind):
+    model, tokenizer = made(kind)
+    text, other = ("abc dead bad", "abc head bad") if kind == "bert" else (TEXT, OTHER)
+    explanation = interpret.explain(model, tokenizer, text, steps=2, corrupted=other)
+    reasons, L = explanation.causes, 2 if kind == "bert" else 3
+    assert reasons.ablation.shape == (L, 3) and reasons.patching.shape == (L, len(explanation.ids))
+    assert (reasons.direct is None) == (kind != "gpt")
+    if kind == "bert":
+        assert reasons.place == len(explanation.ids) - 2 and reasons.answer == explanation.ids[-2]
+        return
+    options = {"answer": reasons.answer, "foil": reasons.foil}
+    wanted = interpret.ablate(model, explanation.ids, **options).effects
+    np.testing.assert_allclose(reasons.ablation[:, :2], wanted)
+    np.testing.assert_allclose(reasons.patching, interpret.patch(model, explanation.ids, reasons.corrupted, **options).values)
+    assert explanation.to_dict()["causes"]["answer"] == reasons.answer
+
+
+def test_a_recurrent_model_has_none_and_says_why():
+    model, tokenizer = made("lstm")
+    explanation = interpret.explain(model, tokenizer, TEXT, steps=2)
+    assert explanation.causes is None and "Transformer" in explanation.lacks["causes"]
+    with pytest.raises(ValueError, match="foil and corrupted are for a Transformer"):
+        interpret.explain(model, tokenizer, TEXT, steps=2, corrupted=OTHER)
+    model, tokenizer = made("gpt")
+    with pytest.raises(ValueError, match="as many tokens"):
+        interpret.explain(model, tokenizer, TEXT, steps=2, corrupted=OTHER + " ")

@@ -1,0 +1,154 @@
+"""Activations and gradients by name, others in their place, and a model that is then as it was."""
+
+import numpy as np
+import pytest
+
+import minilm
+from minilm import layers, models, optimizers
+from minilm.random import Key
+
+IDS = np.arange(8).reshape(2, 4) % 7
+
+
+def gpt(dtype=np.float32):
+    config = models.GPTConfig.gpt2(n_layer=2, n_head=2, n_embd=8, n_positions=4, vocab_size=7)
+    return models.GPT(config, seed=0, dtype=dtype)
+
+
+def untouched(model):
+    return not any({"forward", "backward"} & set(vars(layer)) for _, layer in model.named_layers())
+
+
+def test_every_layer_is_kept_and_then_left_alone():
+    model = gpt()
+    before = model.forward(IDS, IDS, key=Key(1))[0]
+    with minilm.hooks(model) as seen:
+        loss, saved = model.forward(IDS, IDS, key=Key(1))
+        model.backward(saved)
+    assert loss == before and untouched(model)
+    assert set(seen) == set(seen.gradients) == {name for name, _ in model.named_layers() if name}
+    assert seen["h.1"].shape == seen.gradients["h.1"].shape == (2, 4, 8) and seen["lm_head"].shape == (2, 4, 7)
+    assert np.array_equal(seen.inputs["h.1"], seen["h.0"]) and seen.calls["h.1"] == 1
+    assert "h.1.attn.c_proj (2, 4, 8)" in repr(seen)
+    with pytest.raises(ZeroDivisionError), minilm.hooks(model, outputs={"h.0": lambda _: 1 / 0}):
+        model.forward(IDS, IDS)
+    assert untouched(model)
+
+
+def test_names_by_pattern():
+    model = gpt()
+    with minilm.hooks(model, ["h.?", "ln_f"]) as seen:
+        model.loss(IDS, IDS)
+    assert list(seen) == ["h.0", "h.1", "ln_f"]
+    for pattern, message in (("h.7", "'h.7': did you mean 'h.1'"), ("encoder.layer", "no layer of the model is named")):
+        with pytest.raises(ValueError, match=message), minilm.hooks(model, pattern):
+            pass
+
+
+def test_gradients_are_those_of_finite_differences():
+    """The derivative of the loss by a number inside the model, which a replacement moves."""
+    model, step = gpt(np.float64), 1e-6
+    with minilm.hooks(model, ["h.0", "h.1.mlp.c_proj"]) as seen:
+        _, saved = model.forward(IDS, IDS)
+        model.backward(saved)
+    for kind, name, place, gradient in (
+        ("outputs", "h.0", (1, 2, 3), seen.gradients["h.0"]),
+        ("outputs", "h.1.mlp.c_proj", (0, 1, 5), seen.gradients["h.1.mlp.c_proj"]),
+        ("inputs", "h.1.mlp.c_proj", (0, 1, 15), seen.input_gradients["h.1.mlp.c_proj"]),
+    ):
+        losses = []
+        for sign in (1, -1):
+            moved = getattr(seen, kind)[name].copy()
+            moved[place] += sign * step
+            with minilm.hooks(model, [], **{kind: {name: moved}}):
+                losses.append(model.forward(IDS, IDS)[0])
+        assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(gradient[place], abs=1e-8), name
+
+
+def test_what_is_replaced_moves_what_comes_after():
+    model = gpt()
+    with minilm.hooks(model) as plain:
+        model.loss(IDS, IDS)
+    zero = {f"h.{block}.{half}": 0 for block in range(2) for half in ("attn", "mlp")}
+    with minilm.hooks(model, outputs=zero) as seen:
+        model.loss(IDS, IDS)
+    assert np.array_equal(seen["h.1"], plain.inputs["h.0"])  # only the embedding is left in the stream
+
+    def without_second_head(heads):  # (B, T, H K)
+        heads = heads.copy()
+        heads[..., 4:] = 0
+        return heads
+
+    with minilm.hooks(model, inputs={"h.0.attn.c_proj": without_second_head}) as seen:
+        model.loss(IDS, IDS)
+    projection = model.h[0].attn.c_proj
+    wanted = plain.inputs["h.0.attn.c_proj"][..., :4] @ projection.weight.value[:, :4].T + projection.bias.value
+    assert np.abs(seen["h.0.attn"] - wanted).max() < 1e-6
+    assert np.array_equal(plain.inputs["h.0.attn.c_proj"][..., :4], seen.inputs["h.0.attn.c_proj"][..., :4])
+
+
+def test_no_gradient_below_a_constant():
+    model = gpt()
+    with minilm.hooks(model, "h.0.mlp.c_fc", outputs={"h.0": np.linspace(-1, 1, 8)}) as seen:
+        _, saved = model.forward(IDS, IDS)
+        model.backward(saved)
+    assert not seen.gradients["h.0.mlp.c_fc"].any()
+    assert not model.parameters.gradients["wpe.weight"].any() and model.parameters.gradients["h.1.attn.c_attn.weight"].any()
+    with minilm.hooks(model, inputs={"h.1": np.zeros(8, np.float32)}):
+        _, saved = model.forward(IDS, IDS)
+        model.parameters.zero_gradients()
+        model.backward(saved)
+    assert not model.parameters.gradients["wpe.weight"].any()
+
+
+def test_what_cannot_be_is_refused():
+    model = gpt()
+    with minilm.hooks(model, outputs={"h.0": np.ones((3, 3))}):
+        with pytest.raises(ValueError, match=r"the output of h.0 has shape \(2, 4, 8\), .* got .*\(3, 3\)"):
+            model.forward(IDS, IDS)
+    with minilm.hooks(model, outputs={"h.0": lambda y: 2 * y}):
+        _, saved = model.forward(IDS, IDS)
+        with pytest.raises(ValueError, match="a function replaced the output of h.0"):
+            model.backward(saved)
+
+
+def test_a_recurrent_model_step_by_step():
+    config = models.RNNLanguageModelConfig(vocab_size=7, cell="lstm", embedding_size=8, hidden_size=8)
+    model = models.RNNLanguageModel(config, seed=0)
+    with minilm.hooks(model) as seen:
+        _, saved = model.forward(IDS, IDS)
+        model.backward(saved)
+    (name,) = (name for name in seen if isinstance(seen[name], tuple))
+    assert seen[name].y.shape == (4, 2, 8) and len(seen[name]._fields) >= 2
+    with minilm.hooks(model, [], outputs={name: 0}) as nothing:
+        loss = model.loss(IDS, IDS)
+    assert not nothing and loss != model.loss(IDS, IDS)
+
+
+def test_one_inside_another():
+    model = gpt()
+    with minilm.hooks(model) as outer:
+        with minilm.hooks(model, outputs={"h.0": 0}) as inner:
+            model.loss(IDS, IDS)
+        model.loss(IDS, IDS)
+    assert not inner["h.0"].any() and outer["h.0"].any() and outer.calls["h.0"] == 2 and untouched(model)
+
+
+def test_a_training_step_inside_is_the_same():
+    losses = []
+    for hooked in (False, True):
+        model = gpt()
+        adam = optimizers.AdamW(model.parameters, lr=1e-2)
+        for _ in range(3):
+            with minilm.hooks(model, "*" if hooked else []):
+                loss, saved = model.forward(IDS, IDS)
+                model.backward(saved)
+            adam.step()
+            losses.append(loss)
+    assert losses[:3] == losses[3:]
+
+
+def test_a_layer_alone_has_none():
+    with minilm.hooks(layers.Linear(2, 2, seed=0)) as seen:
+        pass
+    assert not seen
