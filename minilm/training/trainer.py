@@ -46,7 +46,7 @@ from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, restarted, rows_of
-from minilm.typing import Array, Scalar
+from minilm.typing import Array, Scalar, State
 
 __all__ = ["Trainer"]
 
@@ -222,11 +222,11 @@ class Trainer(Loop):
         """The rows of a batch that go through the model here."""
         return tuple(array[self._compute.rows] for array in arrays)
 
-    def whole_carried(self):
+    def whole_carried(self) -> State | None:
         """The state that the next step starts from, of all rows of the batch."""
         return self._compute.whole_state(self.carried)
 
-    def restore_carried(self, state) -> None:
+    def restore_carried(self, state: State) -> None:
         """Go on from a state of all rows of the batch."""
         self.carried = rows_of(state, self._compute.rows)
 

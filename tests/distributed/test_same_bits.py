@@ -8,6 +8,7 @@ from tests.training.conftest import corpus  # noqa: F401 - a fixture
 from tests.training.helpers import contents, log_without_times
 
 MODELS = ("lstm", "gpt", "bert", "seq2seq")
+STEPS = 5
 SHARDED = ("lstm-sharded", "gpt-sharded", "bert-sharded")
 
 
@@ -23,13 +24,13 @@ def alone(tmp_path_factory, corpus):  # noqa: F811
     """All models, trained by this process."""
     folder = tmp_path_factory.mktemp("alone")
     devices.set_threads(1)
-    trained.main(folder, corpus, 8, *MODELS)
+    trained.main(folder, corpus, STEPS, *MODELS)
     return folder
 
 
-@pytest.mark.parametrize(("ranks", "names"), [(2, MODELS), (3, ("lstm-sharded", "gpt-sharded", "seq2seq")), (4, SHARDED[1:])])
+@pytest.mark.parametrize(("ranks", "names"), [(2, MODELS), (3, SHARDED), (4, ("gpt", "seq2seq"))])
 def test_any_number_of_ranks(alone, corpus, tmp_path, ranks, names):  # noqa: F811
-    launch.run(ranks, "-m", "tests.distributed.trained", tmp_path, corpus, 8, *names)
+    launch.run(ranks, "-m", "tests.distributed.trained", tmp_path, corpus, STEPS, *names)
     for name in names:
         for part, expected in zip(files(tmp_path, name), files(alone, name.partition("-")[0]), strict=True):
             assert part == expected, (name, ranks)
@@ -48,6 +49,6 @@ def test_two_hundred_steps(corpus, tmp_path):  # noqa: F811
 def test_micro_shards_are_a_setting_of_their_own(alone, corpus, tmp_path, monkeypatch):  # noqa: F811
     """Another number of micro-shards sums in another order: within rounding the same, and not the same bits."""
     monkeypatch.setitem(trained.SHARED, "micro_shards", 2)
-    trained.main(tmp_path, corpus, 8, "gpt")
+    trained.main(tmp_path, corpus, STEPS, "gpt")
     ours, theirs = (training.load_run(folder / "gpt").model.parameters.flat for folder in (tmp_path, alone))
     assert ours.tobytes() != theirs.tobytes()
