@@ -48,8 +48,8 @@ class Heartbeat:
 
         self._communicator, self._MPI = communicator, MPI
         self._over, self._thread = threading.Event(), None
-        wanted = os.environ.get("MINILM_HEARTBEAT", "1") not in ("", "0")
-        if communicator.size > 1 and wanted and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
+        switched_on = os.environ.get("MINILM_HEARTBEAT", "1") not in ("", "0")
+        if communicator.size > 1 and switched_on and MPI.Query_thread() == MPI.THREAD_MULTIPLE:
             self._world = communicator.host().Dup()
             self._thread = threading.Thread(target=self._watch, name="minilm-heartbeat", daemon=True)
             self._thread.start()

@@ -96,12 +96,12 @@ class MPICommunicator(Communicator):
         return _Request(self._gather.Iallgatherv(self._MPI.IN_PLACE, [out, _counts(np.diff(cuts))]), out)
 
     def exchange(self, numbers: Sequence[float]) -> np.ndarray:
-        mine, all_of_them = np.array(numbers, float), np.empty((self.size, len(numbers)))
-        if mine.size:
-            _Request(self._small.Iallgather(mine, all_of_them), mine, all_of_them).wait()
+        own, gathered = np.array(numbers, float), np.empty((self.size, len(numbers)))
+        if own.size:
+            _Request(self._small.Iallgather(own, gathered), own, gathered).wait()
         else:
             _Request(self._small.Ibarrier()).wait()
-        return all_of_them
+        return gathered
 
     def broadcast(self, content: bytes | None) -> bytes:
         size = np.array([0 if content is None else len(content)])

@@ -149,14 +149,14 @@ class Optimizer:
         """
         if not self.elementwise:
             raise ValueError(f"{type(self).__name__} updates no number by itself, so its state cannot be kept in pieces")
-        groups, taken = [], 0
+        groups, size = [], 0
         for piece in sorted(pieces, key=lambda piece: piece.start):
             for where, _, decayed in self._groups:
                 part = slice(max(piece.start, where.start), min(piece.stop, where.stop))
                 if part.start < part.stop:
-                    groups.append((part, slice(taken, taken := taken + part.stop - part.start), decayed))
+                    groups.append((part, slice(size, size := size + part.stop - part.start), decayed))
         self._groups, self._gather = groups, gather
-        self.state = {slot: devices.aligned_zeros(taken, self._dtype, self.parameters.flat) for slot in self.slots}
+        self.state = {slot: devices.aligned_zeros(size, self._dtype, self.parameters.flat) for slot in self.slots}
 
     def _whole(self, array: Array) -> Array:
         """An array of the state in the flat buffer's size."""

@@ -44,6 +44,7 @@ def run(
 ) -> Result:
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
+    distributed.current().on(device)
     if seed is not None:
         seed = checks.whole("seed", seed, 0, 2**63)
     if resume:

@@ -97,6 +97,7 @@ def train(
 def _require(device: str) -> None:
     try:
         devices.require(device)
+        distributed.current().on(device)  # before anything is put there: each rank has a GPU of its own
     except RuntimeError as error:
         raise ValueError(f"device {device!r}: {error}") from None
 

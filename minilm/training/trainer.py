@@ -99,7 +99,8 @@ class Trainer(Loop):
         self._shown = Progress(False, "tokens")
         self._graphed = config.cuda_graphs and config.device != "cpu"
         self._compute = self._make_step()
-        self._zeros = rows_of(model.initial_state(config.batch), self._compute.rows) if model.carries_state else None
+        self._rows = self._compute.rows  # of a batch: those that go through the model here
+        self._zeros = rows_of(model.initial_state(config.batch), self._rows) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
         if checkpoint is None:
@@ -181,7 +182,7 @@ class Trainer(Loop):
 
     def step(self, batch: tuple) -> tuple:
         state, keys = self.state, self._keys(self.state.step)
-        arrays, fresh = self._on_device(batch), self.batches.fresh_rows(state.step)[self._compute.rows]  # (own rows,)
+        arrays, fresh = self._on_device(batch), self.batches.fresh_rows(state.step)[self._rows]  # (own rows,)
         if fresh.all():
             self.carried = self._zeros
         elif fresh.any():
@@ -220,7 +221,7 @@ class Trainer(Loop):
 
     def _own(self, arrays: tuple) -> tuple:
         """The rows of a batch that go through the model here."""
-        return tuple(array[self._compute.rows] for array in arrays)
+        return tuple(array[self._rows] for array in arrays)
 
     def whole_carried(self) -> State | None:
         """The state that the next step starts from, of all rows of the batch."""
@@ -228,7 +229,7 @@ class Trainer(Loop):
 
     def restore_carried(self, state: State) -> None:
         """Go on from a state of all rows of the batch."""
-        self.carried = rows_of(state, self._compute.rows)
+        self.carried = rows_of(state, self._rows)
 
     @contextlib.contextmanager
     def _gpu(self):

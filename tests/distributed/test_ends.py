@@ -11,7 +11,6 @@ import pytest
 from minilm import training
 from tests import clocks
 from tests.distributed import launch
-from tests.training.conftest import corpus, tiny  # noqa: F401 - fixtures
 from tests.training.helpers import contents
 from tests.training.test_killed import as_sets
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 
 
 @pytest.fixture
-def endless(tiny):  # noqa: F811
+def endless(tiny):
     """So long a run that it ends only because it is ended."""
     more = {"schedule": {"name": "constant"}, "batch": 8, "micro_shards": 4}
     return tiny(steps=10**6, checkpoint_every=3, model={"dropout": 0.2}, **more)
@@ -110,7 +109,7 @@ def test_a_signal_stops_all_ranks_at_one_step(endless, tmp_path, number):
     assert contents(folder) == contents(training.train(config, out=tmp_path / "whole").folder)
 
 
-def test_a_job_that_is_started_again_goes_on(tiny, tmp_path):  # noqa: F811
+def test_a_job_that_is_started_again_goes_on(tiny, tmp_path):
     sets = as_sets(tiny(steps=6, batch=8, micro_shards=4))
     command = [*TRAIN, "--out", tmp_path / "run", *sets]
     launch.run(2, *command, "--requeue")
@@ -135,7 +134,7 @@ with distributed.job():
 
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_rank_that_fails_ends_the_job_with_one_line(tiny, tmp_path, rank):  # noqa: F811
+def test_a_rank_that_fails_ends_the_job_with_one_line(tiny, tmp_path, rank):
     folder = tmp_path / "run"
     config = tiny(steps=1, batch=8, micro_shards=2)
     training.train(config, out=folder)
@@ -153,7 +152,7 @@ class _Stops(training.Callback):
         loop.stop()
 
 
-def test_more_ranks_than_micro_shards_are_refused(tiny, tmp_path):  # noqa: F811
+def test_more_ranks_than_micro_shards_are_refused(tiny, tmp_path):
     process = launch.start(3, *TRAIN, "--out", tmp_path / "run", *as_sets(tiny(batch=4, micro_shards=2)))
     output, _ = process.communicate(timeout=clocks.PATIENCE)
     assert process.returncode == 2

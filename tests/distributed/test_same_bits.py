@@ -4,7 +4,6 @@ import pytest
 
 from minilm import devices, training
 from tests.distributed import launch, trained
-from tests.training.conftest import corpus  # noqa: F401 - a fixture
 from tests.training.helpers import contents, log_without_times
 
 MODELS = ("lstm", "gpt", "bert", "seq2seq")
@@ -20,7 +19,7 @@ def files(folder, name):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory, corpus):  # noqa: F811
+def alone(tmp_path_factory, corpus):
     """All models, trained by this process."""
     folder = tmp_path_factory.mktemp("alone")
     devices.set_threads(1)
@@ -29,7 +28,7 @@ def alone(tmp_path_factory, corpus):  # noqa: F811
 
 
 @pytest.mark.parametrize(("ranks", "names"), [(2, MODELS), (3, SHARDED), (4, ("gpt", "seq2seq"))])
-def test_any_number_of_ranks(alone, corpus, tmp_path, ranks, names):  # noqa: F811
+def test_any_number_of_ranks(alone, corpus, tmp_path, ranks, names):
     launch.run(ranks, "-m", "tests.distributed.trained", tmp_path, corpus, STEPS, *names)
     for name in names:
         for part, expected in zip(files(tmp_path, name), files(alone, name.partition("-")[0]), strict=True):
@@ -37,7 +36,7 @@ def test_any_number_of_ranks(alone, corpus, tmp_path, ranks, names):  # noqa: F8
 
 
 @pytest.mark.slow
-def test_two_hundred_steps(corpus, tmp_path):  # noqa: F811
+def test_two_hundred_steps(corpus, tmp_path):
     """What one rank trains of a batch, two train of a half each, and four of a quarter."""
     for ranks, names in ((1, MODELS), (2, MODELS), (4, MODELS), (3, SHARDED)):
         launch.run(ranks, "-m", "tests.distributed.trained", tmp_path / str(ranks), corpus, 200, *names)
@@ -46,7 +45,7 @@ def test_two_hundred_steps(corpus, tmp_path):  # noqa: F811
             assert files(tmp_path / str(ranks), name) == expected, (name, ranks)
 
 
-def test_micro_shards_are_a_setting_of_their_own(alone, corpus, tmp_path, monkeypatch):  # noqa: F811
+def test_micro_shards_are_a_setting_of_their_own(alone, corpus, tmp_path, monkeypatch):
     """Another number of micro-shards sums in another order: within rounding the same, and not the same bits."""
     monkeypatch.setitem(trained.SHARED, "micro_shards", 2)
     trained.main(tmp_path, corpus, STEPS, "gpt")

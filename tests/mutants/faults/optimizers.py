@@ -15,7 +15,7 @@ FAULTS = area(
      "return (max_norm / (", "tests/ops/test_op_details.py -k clip"),
     ("decay of biases too", "minilm/optimizers/base.py", "decayed = len(self.parameters.shapes[name]) > 1", "decayed = True",
      f"{OPTIMIZERS} -k matrices"),
-    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "if groups and groups[-1][1] == decayed:",
+    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "if groups and groups[-1][2] == decayed:",
      "if groups:", f"{OPTIMIZERS} -k matrices"),
     ("steps are not restored", "minilm/optimizers/base.py", '        self.steps = int(state["steps"])\n', "",
      f"{OPTIMIZERS} -k resumed"),
