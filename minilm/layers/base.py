@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,13 @@ class Layer:
     >>> y.shape, list(layer.parameters)
     ((2, 3), ['gain'])
     """
+
+    construction: functools.partial  # the constructor and what it was given, for `minilm.models.save`
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        layer = super().__new__(cls)
+        layer.construction = functools.partial(cls, *args, **kwargs)
+        return layer
 
     def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)

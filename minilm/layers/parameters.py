@@ -331,8 +331,9 @@ class Parameters(Mapping):
         Parameters
         ----------
         state : mapping of str to ndarray
-            One floating-point array for each parameter, rounded to this model's dtype; it may still lie in a file. A tied
-            parameter may come under any of its names, or under several with equal numbers.
+            One floating-point array for each parameter, rounded to this model's dtype; it may still lie in a file, or be a tensor
+            of PyTorch: where the names are the same, as of `layers.LSTM`, ``module.state_dict()`` is one. A tied parameter may
+            come under any of its names, or under several with equal numbers.
 
         Raises
         ------
@@ -350,7 +351,7 @@ class Parameters(Mapping):
             if target not in self._entries:
                 problems.append(f"unexpected {name}")
                 continue
-            array, shape = content if hasattr(content, "dtype") else np.asarray(content), self._entries[target].shape
+            array, shape = self._as_array(name, content), self._entries[target].shape
             if array.dtype.kind != "f":
                 problems.append(f"{name} must hold floating-point numbers, got {describe(array)}")
             elif array.shape != shape:
@@ -362,6 +363,16 @@ class Parameters(Mapping):
         if problems:
             raise ValueError("the state does not fit these parameters: " + "; ".join(problems))
         return arrays
+
+    @staticmethod
+    def _as_array(name: str, content):
+        """An array, one that still lies in a file, or what NumPy makes of another library's."""
+        if isinstance(getattr(content, "dtype", None), np.dtype):
+            return content
+        try:
+            return np.asarray(content.detach() if hasattr(content, "detach") else content)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{name} must be an array, got {describe(content)}") from None
 
     @property
     def device(self) -> str:

@@ -21,6 +21,7 @@ from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
+from minilm.models.storing import load, save
 from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
 from minilm.models.word2vec import Word2Vec, Word2VecConfig
@@ -54,6 +55,8 @@ __all__ = [
     "WordVectors",
     "config_of",
     "from_config",
+    "load",
+    "save",
 ]
 
 FAMILIES = {

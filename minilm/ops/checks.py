@@ -51,10 +51,22 @@ def kernel_ready(array: np.ndarray) -> np.ndarray:
     return np.require(native(array), requirements=["C", "A", "W"])
 
 
+CONVERTED = {  # other libraries' arrays and tables -> what they are called, and how one becomes an array
+    "torch": ("PyTorch tensor", "x.detach().cpu().numpy()"),
+    "tensorflow": ("TensorFlow tensor", "x.numpy()"),
+    "jax": ("JAX array", "numpy.asarray(x)"),
+    "jaxlib": ("JAX array", "numpy.asarray(x)"),
+    "pandas": ("pandas object", "x.to_numpy()"),
+}
+
+
 def describe(value) -> str:
     """What came, for a message: type, shape and dtype."""
     if is_array(value):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
+    if type(value).__module__.partition(".")[0] in CONVERTED and hasattr(value, "shape"):
+        package, conversion = CONVERTED[type(value).__module__.partition(".")[0]]
+        return f"a {package} of shape {tuple(value.shape)}, of which {conversion} makes an array"
     return f"{type(value).__name__} {' '.join(repr(value).split()):.60}"
 
 

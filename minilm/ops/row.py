@@ -23,13 +23,12 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from minilm import devices
 from minilm.compiled.jit import jit
-from minilm.ops.tile import VECTOR, emit_fetch, emit_transposed
+from minilm.ops.vectors import VECTOR, emit_copies, emit_fetch, emit_multiply_add, emit_transposed, kind, multiply_add
 
 LANES32, LANES64 = VECTOR // 4, VECTOR // 8  # L: float32, float64
 WORTH = 2**18  # numbers of W that are worth a thread
@@ -43,12 +42,8 @@ def _multiply_block(typingctx, a, k, W, n, sums):
     def codegen(context, builder, signature, arguments):
         k, n = arguments[1], arguments[3]
         A, M, S = (make_array(signature.args[i])(context, builder, arguments[i]) for i in (0, 2, 4))
-        real, size = (ir.FloatType(), 4) if signature.args[2].dtype == types.float32 else (ir.DoubleType(), 8)
-        lanes, index, lane = VECTOR // size, ir.IntType(64), ir.IntType(32)
-        vector = ir.VectorType(real, lanes)
-        fma = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}f{8 * size}"
-        )
+        real, size, lanes = kind(signature.args[2].dtype)
+        vector, index = ir.VectorType(real, lanes), ir.IntType(64)
         column, step = builder.mul(k, index(size)), builder.extract_value(M.strides, 0)
         row = builder.add(builder.add(builder.ptrtoint(M.data, index), column), builder.mul(n, step))
         further, block = builder.mul(index(lanes), step), []
@@ -61,27 +56,12 @@ def _multiply_block(typingctx, a, k, W, n, sums):
         total = builder.load(place, align=size)
         for part in emit_transposed(builder, block):
             one = builder.load(builder.inttoptr(number, real.as_pointer()))
-            one = builder.insert_element(ir.Constant(vector, ir.Undefined), one, lane(0))
-            copies = builder.shuffle_vector(one, one, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
-            total = builder.call(fma, [copies, part, total])
+            total = emit_multiply_add(builder, emit_copies(builder, one, vector), part, total)
             number = builder.add(number, index(size))
         builder.store(total, place, align=size)
         return context.get_dummy_value()
 
     return signature, codegen
-
-
-@intrinsic
-def _fma(typingctx, x, y, z):
-    """x y + z of three numbers of one dtype, rounded once."""
-
-    def codegen(context, builder, signature, arguments):
-        real = arguments[0].type
-        name = f"llvm.fma.f{32 if isinstance(real, ir.FloatType) else 64}"
-        fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(real, [real] * 3), name)
-        return builder.call(fma, arguments)
-
-    return x(x, y, z), codegen
 
 
 @jit
@@ -98,7 +78,7 @@ def _multiply_transposed(start, stop, a, W, out):
             _multiply_block(a, k, W, n, sums)
         for k in range(whole, K):
             for j in range(count):
-                sums[j] = _fma(a[k], W[n + j, k], sums[j])
+                sums[j] = multiply_add(a[k], W[n + j, k], sums[j])
         out[n : n + count] = sums[:count]
 
 
@@ -111,11 +91,11 @@ def _multiply(start, stop, a, W, out):
         a0, a1, a2, a3 = a[k], a[k + 1], a[k + 2], a[k + 3]
         w0, w1, w2, w3 = W[k, start:stop], W[k + 1, start:stop], W[k + 2, start:stop], W[k + 3, start:stop]
         for n in range(len(sums)):
-            sums[n] = _fma(a3, w3[n], _fma(a2, w2[n], _fma(a1, w1[n], _fma(a0, w0[n], sums[n]))))
+            sums[n] = multiply_add(a3, w3[n], multiply_add(a2, w2[n], multiply_add(a1, w1[n], multiply_add(a0, w0[n], sums[n]))))
     for k in range(whole, len(a)):
         number, w = a[k], W[k, start:stop]
         for n in range(len(sums)):
-            sums[n] = _fma(number, w[n], sums[n])
+            sums[n] = multiply_add(number, w[n], sums[n])
 
 
 def row_product(a, W, out, *, transposed: bool) -> None:

@@ -21,6 +21,13 @@ define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
   ret <16 x float> %c
 }
 """
+_MULTIPLY_ADD = """
+declare float @llvm.fma.f32(float, float, float)
+define float @multiply_add(float %a, float %b, float %c) {
+  %d = call float @llvm.fma.f32(float %a, float %b, float %c)
+  ret float %d
+}
+"""
 _WIDTHS = {"zmm": 64, "ymm": 32, "xmm": 16}  # registers of x86; elsewhere (NEON) they have 16 bytes
 
 
@@ -42,11 +49,22 @@ def described() -> str:
 
 
 @functools.cache
-def vector_bytes() -> int:
-    """Bytes of a vector register in the code that Numba makes."""
+def _assembly(code: str) -> str:
+    """What LLVM makes of some code for this processor."""
     llvmlite.binding.initialize_native_target()
     llvmlite.binding.initialize_native_asmprinter()
     machine = llvmlite.binding.Target.from_default_triple().create_target_machine(cpu=chosen(), features=features(), opt=2)
-    assembly = machine.emit_assembly(llvmlite.binding.parse_assembly(_SUM))
-    used = re.findall(r"\b[xyz]mm", assembly)
+    return machine.emit_assembly(llvmlite.binding.parse_assembly(code))
+
+
+@functools.cache
+def vector_bytes() -> int:
+    """Bytes of a vector register in the code that Numba makes."""
+    used = re.findall(r"\b[xyz]mm", _assembly(_SUM))
     return max((_WIDTHS[name] for name in used), default=16)
+
+
+@functools.cache
+def has_fma() -> bool:
+    """Whether there is an instruction that multiplies and adds with one rounding; where there is none, LLVM calls fmaf."""
+    return re.search(r"\bfmaf\b", _assembly(_MULTIPLY_ADD)) is None

@@ -33,14 +33,12 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
 from minilm.compiled.jit import jit
-from minilm.ops import target
+from minilm.ops.vectors import VECTOR, emit_copies, emit_multiply_add, kind
 
-VECTOR = target.vector_bytes()
 ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
 FEW = ROWS // 2  # rows of the tile for what is left over
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
@@ -51,14 +49,11 @@ def width_of(dtype) -> int:
     return WIDTH32 if np.dtype(dtype) == np.float32 else WIDTH64
 
 
-def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
+def _emit(builder, dtype, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
     """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (with `transposed`, where the rows of
     a are adjacent numbers, a_step from k to k), b_step from k to k."""
-    real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-    lanes = VECTOR // size
-    vector, index, lane = ir.VectorType(real, lanes), ir.IntType(64), ir.IntType(32)
-    suffix = f"v{lanes}f{8 * size}"
-    fma = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.{suffix}")
+    real, size, lanes = kind(dtype)
+    vector, index = ir.VectorType(real, lanes), ir.IntType(64)
 
     def row(address, step, r):
         """Where row number min(r, count - 1) begins."""
@@ -89,9 +84,8 @@ def _emit(builder, single, R, transposed, a, a_step, b, b_step, c, c_step, K, co
     after, at = [], builder.mul(k, a_k)
     for r in range(R):
         number = builder.load(builder.inttoptr(builder.add(a_rows[r], at), real.as_pointer()))
-        number = builder.insert_element(ir.Constant(vector, ir.Undefined), number, lane(0))
-        copies = builder.shuffle_vector(number, number, ir.Constant(ir.VectorType(lane, lanes), [0] * lanes))
-        after.append([builder.call(fma, [copies, part, total]) for part, total in zip(b_k, sums[r], strict=True)])
+        copies = emit_copies(builder, number, vector)
+        after.append([emit_multiply_add(builder, copies, part, total) for part, total in zip(b_k, sums[r], strict=True)])
     following = builder.add(k, index(1))
     builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
     k.add_incoming(index(0), before)
@@ -123,20 +117,20 @@ def multiply_tile(typingctx, rows, transposed, a, first, count, b, c, column, ad
     if not isinstance(rows, types.IntegerLiteral) or not isinstance(transposed, types.IntegerLiteral):
         return None
     signature = types.void(rows, transposed, a, types.intp, types.intp, b, c, types.intp, types.boolean)
-    R, is_transposed, single = rows.literal_value, transposed.literal_value, c.dtype == types.float32
+    R, is_transposed, dtype = rows.literal_value, transposed.literal_value, c.dtype
 
     def codegen(context, builder, signature, arguments):
         _, _, a_value, first, count, b_value, c_value, column, add = arguments
         A, P, C = (
             make_array(signature.args[i])(context, builder, value) for i, value in ((2, a_value), (5, b_value), (6, c_value))
         )
-        index, size = ir.IntType(64), 4 if single else 8
+        index, size = ir.IntType(64), kind(dtype)[1]
         steps = [builder.extract_value(X.strides, 0) for X in (A, P, C)]
         a, b, c = (builder.ptrtoint(X.data, index) for X in (A, P, C))
         a = builder.add(a, builder.mul(first, index(size) if is_transposed else steps[0]))
         c = builder.add(c, builder.add(builder.mul(first, steps[2]), builder.mul(column, index(size))))
         K = builder.extract_value(P.shape, 0)
-        _emit(builder, single, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
+        _emit(builder, dtype, R, is_transposed, a, steps[0], b, steps[1], c, steps[2], K, count, add)
         return context.get_dummy_value()
 
     return signature, codegen
@@ -150,82 +144,7 @@ def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, ad
     signature = types.void(transposed, *[types.intp] * 8, types.boolean, like)
 
     def codegen(context, builder, signature, arguments):
-        _emit(builder, like == types.float32, ROWS, transposed.literal_value, *arguments[1:10])
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-def emit_fetch(builder, address):
-    """Code that tells the processor that what stands at an address will be read soon."""
-    flag, byte = ir.IntType(32), ir.IntType(8).as_pointer()
-    fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [flag] * 3))
-    builder.call(fetch, [builder.inttoptr(address, byte), flag(0), flag(2), flag(1)])  # to read, into the second cache, data
-
-
-def emit_transposed(builder, block):
-    """Code that transposes a square block, W vectors of W numbers, in registers; returns the W vectors.
-
-    In stage d = 1, 2, 4, ... a pair of vectors d apart swaps the numbers that lie d off the diagonal of each 2d by 2d block.
-    """
-    block, lanes, d = list(block), len(block), 1
-    while d < lanes:
-        places = ir.VectorType(ir.IntType(32), lanes)
-        low = ir.Constant(places, [i if not i & d else lanes + i - d for i in range(lanes)])
-        high = ir.Constant(places, [i + d if not i & d else lanes + i for i in range(lanes)])
-        for i in range(lanes):
-            if not i & d:
-                pair = block[i], block[i + d]
-                block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
-        d *= 2
-    return block
-
-
-@intrinsic
-def transpose_block(typingctx, a, row, k, b, at, column, ahead):
-    """b[at : at + W, column : column + W] = a[row : row + W, k : k + W]ᵀ: loads and stores of whole vectors of W numbers.
-
-    The same place `ahead` rows further on is fetched into the second cache; there may be none.
-    """
-    signature = types.void(a, types.intp, types.intp, b, types.intp, types.intp, types.intp)
-
-    def codegen(context, builder, signature, arguments):
-        a_value, row, k, b_value, at, column, ahead = arguments
-        A, P = (make_array(signature.args[i])(context, builder, value) for i, value in ((0, a_value), (3, b_value)))
-        single = signature.args[0].dtype == types.float32
-        real, size = (ir.FloatType(), 4) if single else (ir.DoubleType(), 8)
-        lanes, index = VECTOR // size, ir.IntType(64)
-        vector = ir.VectorType(real, lanes)
-
-        def places(array, first, start):
-            step = builder.extract_value(array.strides, 0)
-            begin = builder.add(builder.ptrtoint(array.data, index), builder.mul(start, index(size)))
-            rows = (builder.mul(builder.add(first, index(i)), step) for i in range(lanes))
-            return [builder.inttoptr(builder.add(begin, offset), vector.as_pointer()) for offset in rows]
-
-        block, further = [], builder.mul(ahead, builder.extract_value(A.strides, 0))
-        for place in places(A, row, k):
-            block.append(builder.load(place))
-            block[-1].align = size
-            emit_fetch(builder, builder.add(builder.ptrtoint(place, index), further))
-        for number, place in zip(emit_transposed(builder, block), places(P, at, column), strict=True):
-            builder.store(number, place).align = size
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
-def fetch(typingctx, a, row, column):
-    """Tell the processor that a[row, column] will be read soon; there may be no such place."""
-    signature = types.void(a, types.intp, types.intp)
-
-    def codegen(context, builder, signature, arguments):
-        A = make_array(signature.args[0])(context, builder, arguments[0])
-        index, size = ir.IntType(64), 4 if signature.args[0].dtype == types.float32 else 8
-        offset = builder.mul(arguments[1], builder.extract_value(A.strides, 0))
-        offset = builder.add(offset, builder.mul(arguments[2], index(size)))
-        emit_fetch(builder, builder.add(builder.ptrtoint(A.data, index), offset))
+        _emit(builder, like, ROWS, transposed.literal_value, *arguments[1:10])
         return context.get_dummy_value()
 
     return signature, codegen
@@ -240,17 +159,28 @@ def multiply(first, last, a, panels, c, add):
         multiply_panel(a[first:last], panels[p], edge, c[first:last], p * width, add)
 
 
-@jit
+@jit(counted=False)
 def multiply_panel(a, panel, edge, c, column, add):
-    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c."""
-    width, N = panel.shape[1], c.shape[1]
+    """c[:, column : column + 2W] = a @ panel, or += with `add`; the last panel may be wider than what is left of c.
+
+    `edge` (ROWS, 2W) is where such a panel's sums have room.
+    """
+    columns = min(panel.shape[1], c.shape[1] - column)
     for row in range(0, len(a), ROWS):
         count = min(ROWS, len(a) - row)
-        if column + width > N:
-            edge[:count, : N - column] = c[row : row + count, column:]
-            multiply_tile(ROWS, 0, a[row : row + count], 0, count, panel, edge, 0, add)
-            c[row : row + count, column:] = edge[:count, : N - column]
+        if columns < panel.shape[1]:
+            copy_corner(c, row, column, edge, 0, 0, count, columns)
+            multiply_tile(ROWS, 0, a[row:], 0, count, panel, edge, 0, add)
+            copy_corner(edge, 0, 0, c, row, column, count, columns)
         elif count > FEW:
             multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
         else:
             multiply_tile(FEW, 0, a, row, count, panel, c, column, add)
+
+
+@jit(counted=False)
+def copy_corner(a, row, column, b, to_row, to_column, rows, columns):
+    """b[to_row : to_row + rows, to_column : to_column + columns] = a[row : row + rows, column : column + columns]."""
+    for r in range(rows):
+        for j in range(columns):
+            b[to_row + r, to_column + j] = a[row + r, column + j]

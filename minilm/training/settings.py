@@ -66,7 +66,7 @@ def configuration(
     sets : iterable of str
         Each ``key=value``, as `parse_set` reads it.
     options : mapping, optional
-        Nested settings that win over all others.
+        Settings that win over all others, nested (``{"optimizer": {"lr": 0.002}}``) or dotted (``{"optimizer.lr": 0.002}``).
 
     Returns
     -------
@@ -133,13 +133,27 @@ def check_resumed(before: RunConfig, after: RunConfig) -> None:
 def _layers(file, sets, options) -> list[dict[str, Any]]:
     """File, each of the sets, and options as nested settings; one budget at the most in each of the three."""
     assignments = [parse_set(text) for text in sets]
-    layers = [{} if file is None else read_toml(file), *assignments, dict(options or {})]
+    layers = [{} if file is None else read_toml(file), *assignments, _nested(options or {})]
     together = {name: value for layer in assignments for name, value in layer.items()}
     for layer in (layers[0], together, layers[-1]):
         budgets = [f"{name}={layer[name]!r}" for name in BUDGETS if layer.get(name) not in (None, "none")]
         if len(budgets) > 1:
             raise ValueError(f"training stops after steps, minutes or epochs: give one of them, got {' and '.join(budgets)}")
     return layers
+
+
+def _nested(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with dotted names as tables in tables."""
+    settings = {name: dict(value) if isinstance(value, Mapping) else value for name, value in options.items() if "." not in name}
+    for name, value in options.items():
+        *tables, key = name.split(".")
+        table: Any = settings
+        for part in tables:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise ValueError(f"options name {part!r} as a table in {name!r}, and as {table!r} beside it")
+        table[key] = value if tables else table[key]
+    return settings
 
 
 def merged(layers) -> dict[str, Any]:

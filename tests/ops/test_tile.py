@@ -14,14 +14,6 @@ DTYPES = (np.float32, np.float64)
 SIZES = st.sampled_from([1, 2, 3, 5, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 129, 150])
 
 
-@pytest.fixture(autouse=True, params=[0, products.SMALL])
-def small(monkeypatch, request):
-    """Few rows go through the kernels that pack all of W, or through those that do not."""
-    monkeypatch.setattr(products, "SMALL", request.param)
-    if not request.param:
-        monkeypatch.setattr(products, "FEWEST", 2)
-
-
 def numbers(*shape, dtype, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape).astype(dtype)
 
@@ -57,6 +49,23 @@ def test_transposed_product(dtype, M, N, K, strided):
     products.transposed_product(a, b, out)
     close(out, a.T.astype(np.float64) @ b.astype(np.float64), K)
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_more_than_the_caches_hold(dtype, threads):
+    """Several chunks of rows and several depths; parts of threads begin and end within a chunk."""
+    devices.set_threads(threads)
+    M, K, N = products.CHUNK + tile.ROWS + 1, products.DEPTH + 3, 5 * tile.width_of(dtype) + 1
+    a, W, b = numbers(M, K, dtype=dtype), numbers(N, K, dtype=dtype, seed=1), numbers(M, N, dtype=dtype, seed=2)
+    for transposed in (True, False):
+        out, around = walled(M, N, dtype)
+        products.product(a, W if transposed else np.ascontiguousarray(W.T), out, transposed=transposed)
+        close(out, a.astype(np.float64) @ W.T.astype(np.float64), K)
+        assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
+    out = np.empty((N, K), dtype)
+    products.transposed_product(b, a, out)
+    close(out, b.T.astype(np.float64) @ a.astype(np.float64), M)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -328,3 +328,12 @@ def test_a_key_of_many_parts(count, tmp_path):
         settings.read_toml(tmp_path / "run.toml")
     with pytest.raises(ValueError, match="--set wants KEY=VALUE"):
         settings.parse_set(f"{key}=1")
+
+
+def test_dotted_options_are_nested_ones():
+    nested = training.configuration(options={"model": {"hidden_size": 8, "num_layers": 2}, "optimizer": {"lr": 0.5}, "steps": 3})
+    assert (
+        training.configuration(options={"model.hidden_size": 8, "model.num_layers": 2, "optimizer.lr": 0.5, "steps": 3}) == nested
+    )
+    with pytest.raises(ValueError, match="unknown key 'optimizer.lrr' .* did you mean 'optimizer.lr'"):
+        training.configuration(options={"optimizer.lrr": 1})
