@@ -65,8 +65,6 @@ FAULTS = area(
      "                pass\n", "tests/distributed/test_reduction.py -k late"),
     ("a micro-shard drops as its place on the rank", "minilm/training/parallel.py", "before, keys[these], counts",
      "before, keys[slice(place * parts, (place + 1) * parts)], counts", "tests/distributed/test_same_bits.py -k any"),
-    ("a signal is that of rank 0 alone", "minilm/training/agreement.py", "int(rows[:, 2].max())", "int(rows[0, 2])",
-     "tests/distributed/test_ends.py -k signal"),
     ("rows begin with zeros, not with what stands before them", "minilm/training/evaluation.py",
      "context = min(context, starts[1]) if rows > 1 else 0", "context = 0", "tests/training/test_training.py -k rows"),
     ("the first row begins with a state of nothing", "minilm/training/evaluation.py", "        part[:, 0] = 0  # (layers",
