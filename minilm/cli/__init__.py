@@ -144,7 +144,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
-        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_CACHE: threads of the kernels, folder of the caches.",
+        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_ISA, MINILM_CACHE: threads of the kernels, their "
+        "instructions, folder of the caches.",
     )
     parser.add_argument("--version", action="version", version=f"minilm {minilm.__version__}")
     subparsers = parser.add_subparsers(prog="minilm", dest="command", metavar="COMMAND ...", title="commands")

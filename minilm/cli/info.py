@@ -25,6 +25,7 @@ OPTIONAL = {  # distribution -> what it is for
 }
 VARIABLES = (
     "MINILM_THREADS",
+    "MINILM_ISA",
     "MINILM_CACHE",
     "MINILM_DEBUG",
     "OMP_NUM_THREADS",
@@ -95,10 +96,13 @@ def _processor() -> dict:
         facts["name"] = llvmlite.binding.get_host_cpu_name()
         facts["features"] = " ".join(name for name in FEATURES if features.get(name))
     with contextlib.suppress(ImportError):
+        from minilm.compiled import isa
         from minilm.ops import target
 
+        facts["levels"] = f"{' '.join(isa.possible())} (MINILM_ISA forces a lower one)"
         facts["compiled for"] = target.described()
         facts["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
+        facts["multiply-add"] = "rounded once (FMA)" if target.has_fma() else "rounded twice (no FMA), so other last bits"
     facts["cores"] = os.cpu_count()
     return facts
 

@@ -9,7 +9,10 @@ import numba
 from numba.core.compiler_lock import global_compiler_lock
 
 from minilm import forks
+from minilm.compiled import isa
 from minilm.compiled.kernel_cache import KernelCache
+
+isa.apply()
 
 forks.wait_for(global_compiler_lock, llvmlite.binding.ffi.lib._lock)
 

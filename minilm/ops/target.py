@@ -1,8 +1,8 @@
-"""The processor that Numba compiles for: this machine's, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say.
+"""The processor that Numba compiles for: this machine's, what MINILM_ISA says (`minilm.compiled.isa`), or Numba's own settings.
 
-A name alone leaves the host's features on (so NUMBA_CPU_NAME=haswell still gives AVX-512 where there is AVX-512), and features
-alone leave on what the host's name implies. So the width of a vector is not read off a list: LLVM is shown a sum of two vectors,
-and the registers that it takes say how wide they are.
+Of those, NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, a name alone leaves the host's features on (so NUMBA_CPU_NAME=haswell still gives
+AVX-512 where there is AVX-512), and features alone leave on what the host's name implies. So the width of a vector is not read
+off a list: LLVM is shown a sum of two vectors, and the registers that it takes say how wide they are.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import re
 import llvmlite.binding
 from numba.core import codegen, config
 
-__all__ = ["chosen", "described", "features", "vector_bytes"]
+from minilm.compiled import isa
+
+__all__ = ["chosen", "described", "features", "has_fma", "vector_bytes"]
+
+isa.apply()
 
 _SUM = """
 define <16 x float> @sum(<16 x float> %a, <16 x float> %b) {
@@ -43,6 +47,8 @@ def features() -> str:
 
 def described() -> str:
     """Its name and where its features come from, for a reader."""
+    if isa.apply() is not None:
+        return f"{chosen()}, as MINILM_ISA={isa.apply()} says"
     if config.CPU_FEATURES is not None:
         return f"{chosen()}, with the features {config.CPU_FEATURES or 'of its name alone'}"
     return chosen() if config.CPU_NAME is None else f"{chosen()}, with this processor's features (NUMBA_CPU_FEATURES is not set)"

@@ -226,6 +226,7 @@ class GPT1BPE(WithAddedTokens):
         hugging_face.part(fields, "pre_tokenizer", "BertPreTokenizer", "GPT-1's")
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
         parts = hugging_face.model_parts(fields, (SUFFIX,))
+        hugging_face.want(fields["model"].get("ignore_merges", False), (False,), "ignore_merges of model")
         return hugging_face.from_parts(cls, *parts, folder_config, unk_token=unknown)
 
     @classmethod
