@@ -40,6 +40,7 @@ CHAPTERS = (
     "word2vec",
     "fast-kernels",
     "checkpoints",
+    "data-parallel",
     "architecture",
     "adding-an-op",
     "glossary",
