@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,18 +61,30 @@ class Heartbeat:
             self._over.set()
             self._thread.join()
             self._thread = None
+            self._communicator.barrier()  # nobody sends any more
+            self._take(self._watched)
+
+    @property
+    def _watched(self) -> Sequence[int]:
+        return range(1, self._communicator.size) if self._communicator.rank == 0 else [0]
+
+    def _take(self, ranks: Iterable[int]) -> set[int]:
+        """Receive all beats that have come; the ranks that they are of."""
+        heard = set()
+        for rank in ranks:
+            while self._world.Iprobe(rank, TAG):
+                self._world.Recv(np.zeros(0, np.int8), rank, TAG)
+                heard.add(rank)
+        return heard
 
     def _watch(self) -> None:
-        watched = range(1, self._communicator.size) if self._communicator.rank == 0 else [0]
-        missed, nothing, sent = dict.fromkeys(watched, 0), np.zeros(0, np.int8), {}
+        missed, sent = dict.fromkeys(self._watched, 0), {}
         while not self._over.wait(BEAT):
-            for rank in watched:
+            heard = self._take(missed)
+            for rank in missed:
                 if rank not in sent or sent[rank].Test():  # what was sent to a rank that is gone may never arrive
-                    sent[rank] = self._world.Isend(nothing, rank, TAG)
-                missed[rank] += 1
-                while self._world.Iprobe(rank, TAG):
-                    self._world.Recv(nothing, rank, TAG)
-                    missed[rank] = 0
+                    sent[rank] = self._world.Isend(np.zeros(0, np.int8), rank, TAG)
+                missed[rank] = 0 if rank in heard else missed[rank] + 1
                 if missed[rank] >= MISSES:
                     silence = f"nothing was heard of rank {rank} for {MISSES * BEAT:.0f} s"
                     say_and_abort(
