@@ -29,10 +29,12 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
     "choose": "which model fits a task, data and this machine",
+    "plan": "memory, time and traffic of a training run, before it is begun",
     "tokenizer": "train and try tokenizers",
     "gradcheck": "compare every gradient with finite differences",
     "show": "print an op whole, or a model on one page",
     "book": "write the book of formulas and code, as web pages",
+    "verify": "whether files are whole, and a run gives the same bits again",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }

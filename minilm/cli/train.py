@@ -119,6 +119,8 @@ def _train(config, args) -> int:
     print(f"validation  {evaluation.summary(unit)}")
     rate = state.tokens / state.seconds if state.seconds else 0.0
     print(f"training    {state.step:,} steps, {state.epoch:.2f} epochs, {state.seconds:.1f} s, {rate:,.0f} {unit}s/s")
+    if state.skipped:
+        print(f"skipped     {state.skipped:,} steps, whose loss or gradient was not finite")
     print(f"run         {result.folder}")
     return 0
 

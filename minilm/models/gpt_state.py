@@ -9,6 +9,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.cache import KeyValueCache
 from minilm.layers.fixed_cache import FixedCache
+from minilm.models.gpt_token import reader_of
 from minilm.ops import checks
 from minilm.typing import Array, Ids
 
@@ -82,10 +83,16 @@ class Generating:
         if len(state.ids) != len(ids):
             raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
         cache = state.cache.extended(ids.shape[1], padding)
-        x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
-        state = GPTState(cache, np.concatenate([state.ids, ids], axis=1))
-        x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
-        return self.lm_head.forward(x)[0], state
+        reader = reader_of(self, cache) if last and ids.shape[1] == 1 else None
+        if reader is not None:
+            _, positions, offset = places(ids, padding, cache)
+            x, _ = self.wpe.forward(self.wte.forward(ids)[0], positions, offset=offset)  # (B, 1, D)
+            logits = reader.read(self, x, cache)  # (B, V)
+        else:
+            x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
+            x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
+            logits, _ = self.lm_head.forward(x)
+        return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
 
     def step(self, ids: Ids, state: GPTState | None = None) -> tuple[Array, GPTState]:
         """Logits after one more token of each text.

@@ -126,6 +126,11 @@ class Tokenizer(ABC):
         ids : ndarray, shape (T_i,), int32
             Joined, they are the ids of the whole text. A piece is encoded up to where no token can run on into the next one.
         """
+        for start, text in self.safe_pieces(chunks):
+            yield self._encode(text, start, source)  # (T_i,)
+
+    def safe_pieces(self, chunks: Iterable[str] | str) -> Iterator[tuple[int, str]]:
+        """Cut a text anew, at places over which no token reaches: (position, piece), whose ids are those of the text, joined."""
         start, held = 0, []  # held: pieces in which there was no safe place to cut
         for piece in files.regroup(chunks):
             cut = self._safe_cut(piece)
@@ -133,11 +138,11 @@ class Tokenizer(ABC):
                 held.append(piece)
                 continue
             text = "".join([*held, piece[:cut]])
-            yield self._encode(text, start, source)  # (T_i,)
+            yield start, text
             start += len(text)
             held = [piece[cut:]]
         if any(held):
-            yield self._encode("".join(held), start, source)  # (T_i,)
+            yield start, "".join(held)
 
     def encode_file(self, path: PathLike, errors: str = "strict", chunk_bytes: int = files.READ_BYTES) -> Iterator[np.ndarray]:
         """Encode a UTF-8 file of any size, in bounded memory.

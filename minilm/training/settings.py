@@ -38,17 +38,8 @@ CELLS = ("rnn", "lstm", "gru")  # what --model says of the family "rnn_lm"
 MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families, each with a recipe of its name
 
 # What may be changed when a run is resumed: when to stop, and what has no influence on the weights.
-RESUMABLE = (
-    *BUDGETS,
-    "corpus",
-    "checkpoint_every",
-    "checkpoint_seconds",
-    "sample",
-    "device",
-    "precision",
-    "cuda_graphs",
-    "shard_optimizer",
-)
+RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "keep_every", "sample")
+RESUMABLE += ("device", "precision", "cuda_graphs", "shard_optimizer")
 
 
 def configuration(

@@ -25,6 +25,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -33,12 +34,12 @@ from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.tokenizers import Tokenizer
-from minilm.training import snapshot
+from minilm.training import kept, provenance, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
-from minilm.training.callbacks import Bar, Checkpoints, Rows, Signals, Stopped, Validation
+from minilm.training.callbacks import Bar, Checkpoints, Kept, Rows, Signals, Stopped, Validation
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
-from minilm.training.divergence import check_weights, non_finite
+from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import Log, NoLog, Progress
 from minilm.training.loop import Callback, Loop, quiet
@@ -46,6 +47,7 @@ from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, restarted, rows_of
+from minilm.training.trace import Trace
 from minilm.typing import Array, Scalar, State
 
 __all__ = ["Trainer"]
@@ -103,11 +105,16 @@ class Trainer(Loop):
         self._zeros = rows_of(model.initial_state(config.batch), self._rows) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
+        self._skipped = 0  # steps in a row
+        self._rates: dict[int, float] = {}  # of steps whose losses nobody has looked at yet
         if checkpoint is None:
             self.save(first=True)
+            if self.leads:
+                kept.forget(folder.path)
         else:
             self._restore(checkpoint)
-        self.log = Log(folder.path, state.log_bytes) if self.leads else NoLog()
+        self.log: Any = Log(folder.path, state.log_bytes) if self.leads else NoLog()
+        self.trace: Any = Trace(folder.path, state.trace_bytes) if self.leads else NoLog()
 
     @property
     def leads(self) -> bool:
@@ -136,7 +143,8 @@ class Trainer(Loop):
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
         targets = counts(self.model, batch, len(keys))
-        with self.model.parameters.clean_after_error(), self._compute.workspace.step():
+        cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
+        with cleaned, products, self._compute.workspace.step():
             self._compute.gradients(self._on_device(batch), self._zeros, keys, targets)
             self._compute.norm()
         self.model.parameters.zero_gradients()
@@ -166,6 +174,7 @@ class Trainer(Loop):
                 Rows(config.log_every),
                 Bar(self._shown),
                 Checkpoints(config.checkpoint_every, config.checkpoint_seconds),
+                Kept(config.keep_every),
                 signals,
             )
         if signals.stopped:
@@ -188,21 +197,37 @@ class Trainer(Loop):
         elif fresh.any():
             self.carried = restarted(self.carried, fresh)
         targets = counts(self.model, batch, len(keys))
+        self._rates[state.step] = self.lr
         try:
             loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
-            raise non_finite(self, str(error), self._own(arrays), keys[0], error.__cause__) from None
+            reason = non_finite(self, str(error), self._own(arrays), keys[0], error.__cause__)
+            if not self._skips(reason):
+                raise reason from None
+            return math.nan, math.nan
+        self._skipped = 0
         state.tokens += int(np.count_nonzero(batch[1] != data.IGNORE))
         state.epoch = (state.step + 1) / self.batches.epoch_steps
         return loss, norm
 
+    def _skips(self, reason: Exception) -> bool:
+        """Whether a step that cannot be taken is left out; it is counted then."""
+        if self.config.non_finite != "skip" or not isinstance(reason, NonFiniteError) or self._skipped == MANY:
+            return False
+        self.model.parameters.zero_gradients()
+        self.state.skipped, self._skipped = self.state.skipped + 1, self._skipped + 1
+        self._shown.say(f"step {self.state.step + 1:,} is skipped: {reason}")
+        return True
+
     def take(self, step: int, loss: float, norm: float | None) -> None:
         super().take(step, loss, norm)
-        self.state.loss_sum += loss
-        self.state.loss_count += 1
+        self.trace.add(step + 1, self._rates.pop(step), loss, norm)
+        if math.isfinite(loss):
+            self.state.loss_sum += loss
+            self.state.loss_count += 1
 
     def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not (math.isfinite(loss) and math.isfinite(norm)) and not self._skipped:
             self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             raise non_finite(self, what, self._own(self._on_device(self.batches.batch(step))), self._keys(step)[0])
@@ -314,8 +339,10 @@ class Trainer(Loop):
             self.read()
             check_weights(self)
         self.state.schedule = self.schedule.state_dict()
+        self.state.machine = provenance.machine()
         if not first:
-            self.state.log_bytes = self.log.flush()
+            self.state.log_bytes, self.state.log_sha256 = self.log.flush()
+            self.state.trace_bytes, self.state.trace_sha256 = self.trace.flush()
         writers = snapshot.writers(self, first) if weights else {}  # which may gather what the ranks have in pieces
         if self.leads:
             self.folder.save(self.state, writers)
@@ -331,8 +358,7 @@ class Trainer(Loop):
             self.state.finished = False
 
     def close(self) -> None:
-        """Close the log, and let other processes train here."""
-        try:
-            self.log.close()
-        finally:
-            self.folder.close()
+        """Close log and trace, and let other processes train here."""
+        with contextlib.ExitStack() as closing:
+            for each in (self.folder, self.trace, self.log):  # the last first
+                closing.callback(each.close)
