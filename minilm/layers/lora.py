@@ -19,8 +19,8 @@ __all__ = ["LoRALinear"]
 class LoRALinear(Layer):
     """y = x Wᵀ + b + s x Aᵀ Bᵀ, of which A and B alone learn; s = alpha / rank.
 
-    The change of W is s B A, a matrix of rank `rank`: for D = 4096 and a rank of 8 it has 256 times fewer numbers than W. B starts
-    at zero, so that at first nothing is changed.
+    The change of W is s B A, a matrix of rank `rank`: for D = 4096 and a rank of 8 it has 256 times fewer numbers than W. B
+    starts at zero, so that at first nothing is changed.
 
     Parameters
     ----------
