@@ -12,7 +12,8 @@ DESCRIPTION = """\
 Train a language model on a text. Without any option: a character LSTM on the built-in corpus, which takes about a minute.
 
 The run's folder holds config.json, model.safetensors and tokenizer.json, and beside them training.json (how far the run is),
-optimizer.safetensors, log.csv, loss.png and sample.txt. Ctrl-C writes a checkpoint and ends; --resume goes on from it.
+optimizer.safetensors, log.csv, loss.png and sample.txt, and trace.f64 (each step's rate, loss and norm: `minilm verify`).
+Ctrl-C writes a checkpoint and ends; --resume goes on from it.
 """
 
 EPILOG = """\

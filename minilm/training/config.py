@@ -88,8 +88,8 @@ class RunConfig:
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products, attention's among them, are computed: see `minilm.ops.precision`. Weights and sums are float32
-        always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
+        How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
+        float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
         host. Without effect on a CPU.
