@@ -40,6 +40,7 @@ CHAPTERS = (
     "word2vec",
     "fast-kernels",
     "checkpoints",
+    "planning",
     "architecture",
     "adding-an-op",
     "glossary",

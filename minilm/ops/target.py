@@ -19,7 +19,7 @@ from numba.core import codegen, config
 
 from minilm.compiled import isa
 
-__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "vector_bytes"]
+__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "int8_instructions", "vector_bytes"]
 
 isa.apply()
 
@@ -91,6 +91,17 @@ define <16 x i16> @rounded(<16 x float> %a) {
 }
 """
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+
+
+def int8_instructions() -> str:
+    """What multiplies bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; all give the same numbers."""
+    has = set(features().split(","))
+    if vector_bytes() == 64:
+        return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
+    if vector_bytes() == 32:
+        vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
+        return "vnni" if vnni else "madd" if "+avx2" in has else "plain"
+    return "plain"
 
 
 @functools.cache

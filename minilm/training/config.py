@@ -48,7 +48,7 @@ class RunConfig:
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
-        A GPT's ``n_positions``, and a BERT's ``max_position_embeddings``, are `time` if they are not given.
+        A GPT's ``n_positions``, and a Llama's or BERT's ``max_position_embeddings``, are `time` if they are not given.
     batch, time : int
         B rows of T tokens a step.
     accumulate : int
@@ -197,7 +197,8 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-CONTEXTS = {"gpt": "n_positions", "bert": "max_position_embeddings"}  # family -> the setting that bounds a text's length
+# family -> the setting that bounds a text's length
+CONTEXTS = {"gpt": "n_positions", "llama": "max_position_embeddings", "bert": "max_position_embeddings"}
 
 
 def _model(settings, time: int = 64) -> dict[str, Any]:
