@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
         optimizers,
         pages,
         planner,
+        quantized,
         random,
         recipes,
         sequential,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # what an editor reads; Python comes by `__getattr__`
     from minilm.devices import implementation
     from minilm.gradcheck import gradcheck
     from minilm.layers.hooks import hooks
+    from minilm.ops.precision import precision
     from minilm.ops.workspace import Workspace
 
 __version__ = "0.1.0"
@@ -63,6 +65,8 @@ __all__ = [
     "optimizers",
     "pages",
     "planner",
+    "precision",
+    "quantized",
     "random",
     "recipes",
     "sequential",
@@ -75,6 +79,7 @@ _NAMES = {  # name -> the module that defines it; the other names are modules th
     "implementation": "minilm.devices",
     "Workspace": "minilm.ops.workspace",
     "hooks": "minilm.layers.hooks",
+    "precision": "minilm.ops.precision",
 }
 
 

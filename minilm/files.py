@@ -72,8 +72,10 @@ def own_cache_folder(name: str) -> tuple[str, str | None]:
     path = cache_folder(name)
     try:
         os.makedirs(path, mode=0o700, exist_ok=True)
-        if not is_own(os.stat(path)):
-            os.chmod(path, 0o700)  # which only the owner may do
+        status = os.stat(path)
+        if not is_own(status):
+            others = "others may write to it; chmod 700 closes it" if status.st_uid == os.geteuid() else "it is another user's"
+            return private_folder(), f"{path} cannot be trusted ({others})"
         with tempfile.TemporaryFile(dir=path):
             return path, None
     except OSError as error:

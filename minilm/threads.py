@@ -29,6 +29,7 @@ from minilm import forks
 
 _inside_worker = threading.local()
 _lock = threading.Lock()
+_team = threading.Lock()  # held while parts run that wait for one another: two halves of two teams would wait for ever
 _tasks: queue.SimpleQueue = queue.SimpleQueue()
 _workers = 0
 _threads: int | None = None
@@ -128,8 +129,8 @@ def _work():
 
 def _forget_workers():
     """In a forked child the parent's threads do not exist."""
-    global _workers, _tasks, _lock
-    _workers, _tasks, _lock = 0, queue.SimpleQueue(), threading.Lock()
+    global _workers, _tasks, _lock, _team
+    _workers, _tasks, _lock, _team = 0, queue.SimpleQueue(), threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -159,16 +160,43 @@ def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> N
     if number == 1:
         kernel(0, count, *arguments)
         return
+    cuts = [(part * count // number, (part + 1) * count // number) for part in range(number)]
+    _run(kernel, cuts, arguments, np.zeros(number, np.int64))
+
+
+def together(kernel: Callable, *arguments: Any) -> None:
+    """Run ``kernel(part, number, states, *arguments)`` as parts 0 ... number - 1 of a team that runs at the same time.
+
+    The parts may wait for one another (`minilm.compiled.waiting.meet`, which takes ``states``), so a step of many small kernels
+    can be one call. There are no more of them than cores, and one team at a time.
+
+    Parameters
+    ----------
+    kernel : callable
+        A compiled function that releases the GIL and raises nothing: the other parts would wait for it.
+    """
+    number = min(parts(threads()), _cores())
+    states = np.zeros(number, np.int64)
+    if number == 1:
+        kernel(0, 1, states, *arguments)
+        return
+    with _team:
+        _run(kernel, [(part, number) for part in range(number)], (states, *arguments), states)
+
+
+def _run(kernel, cuts, arguments, states):
+    """The kernel once for each of the cuts, the first on the caller's thread."""
+    number = len(cuts)
     if _workers < number - 1:
         _start_workers(number - 1)
     done: queue.SimpleQueue = queue.SimpleQueue()
-    states, error = np.zeros(number, np.int64), None
+    error = None
     try:
         for part in range(1, number):
-            _tasks.put((kernel, part * count // number, (part + 1) * count // number, arguments, states, part, done))
+            _tasks.put((kernel, *cuts[part], arguments, states, part, done))
         _called[0] += 1
         try:
-            kernel(0, count // number, *arguments)
+            kernel(*cuts[0], *arguments)
         except Exception as raised:  # as one of another part: raised when all have ended
             error = raised
         for _ in range(1, number):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from minilm.cli.device import add_device, require
-from minilm.cli.model import add_model, load_model
+from minilm.cli.model import add_model, add_quantize, load_model
 
 SPLITS = ("validation", "train", "all")
 
@@ -27,6 +27,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
+    add_quantize(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -34,6 +35,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Evaluate, and print the numbers."""
     from minilm import data, training
+    from minilm.checksums import file_hash
 
     require(args.device)
     loaded = load_model(args)
@@ -42,7 +44,7 @@ def run(args) -> int:
         raise ValueError(f"{loaded.folder} does not say what text its model was trained on: --corpus FILE|NAME")
     source = config.corpus if args.corpus is None else args.corpus
     text = data.text(source, args.errors or (config.errors if config else "strict"))
-    own = state is not None and data.manifest.file_hash(text.path) == state.corpus_sha256
+    own = state is not None and file_hash(text.path) == state.corpus_sha256
     if args.corpus is None and not own:
         raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")

@@ -45,6 +45,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--answer", metavar="TOKEN", help="the last prediction that causes are found for (the most probable)")
     parser.add_argument("--foil", metavar="TOKEN", help="why the answer and not this token")
     parser.add_argument("--corrupted", metavar="TEXT", help="another text of as many tokens, to patch activations into")
+    parser.add_argument("--against", metavar="DIR", help="another model with the same tokenizer, to compare with")
     parser.set_defaults(run=run)
 
 
@@ -83,6 +84,7 @@ def run(args) -> int:
         answer=_token(loaded.tokenizer, "--answer", args.answer),
         foil=_token(loaded.tokenizer, "--foil", args.foil),
         corrupted=args.corrupted,
+        against=_other(args.against, loaded),
     )
     written = []
     if out:
@@ -118,11 +120,26 @@ def run(args) -> int:
         print(
             f"cause       of the last prediction most {label} of layer {layer + 1}: {-ablation[layer, part]:+.3f} nats without it"
         )
+    if explanation.comparison is not None:
+        other = explanation.comparison.other
+        print(f"against     {other.total:.2f} bits, {other.mean:.4f} a token, perplexity {other.perplexity:.3f}: {args.against}")
     for name in sorted(explanation.lacks):
         print(f"without     {name}: {explanation.lacks[name]}")
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _other(folder: str | None, loaded):
+    """The model of --against; ValueError if it does not cut texts as the first one does."""
+    if folder is None:
+        return None
+    from minilm.training import load_run
+
+    other = load_run(folder)
+    if other.tokenizer != loaded.tokenizer:
+        raise ValueError(f"--against: {folder} has another tokenizer, so that the two models cannot be compared token by token")
+    return other.model
 
 
 def _token(tokenizer, option: str, text: str | None) -> int | None:

@@ -6,7 +6,7 @@ import json
 import sys
 
 from minilm.cli.device import add_device, require
-from minilm.cli.model import add_model, load_model
+from minilm.cli.model import add_model, add_quantize, load_model
 from minilm.cli.texts import add_text, text_of
 
 
@@ -38,6 +38,7 @@ def add_parser(subparsers) -> None:
         "--length-penalty", type=float, default=0.0, metavar="A", help="of --beam: divide by the length to this power (0)"
     )
     add_device(parser)
+    add_quantize(parser)
     parser.add_argument(
         "--cuda-graphs", action="store_true", help="with --device cuda: launch a token's kernels as one CUDA graph"
     )

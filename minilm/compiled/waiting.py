@@ -7,11 +7,13 @@ before it sleeps: the next kernel then begins within some 10 µs.
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -55,7 +57,53 @@ def _turns(counter, seen, limit, after):
     return turns < limit
 
 
-RUNNING = 1  # of a part of a call, in `threads.parallel`
+RUNNING, ABANDONED = 1, 3  # of a part of a call, in `threads.parallel`; the second stands in the first part's place
+PATIENCE = 1000  # turns of a loop after which a waiting part lets others have its core
+LINE = 8  # numbers of int64 in a cache line
+
+
+@intrinsic
+def _put(typingctx, counter, number):
+    """Write the first number of an int64 array; whoever reads it also sees what this thread wrote before."""
+
+    def codegen(context, builder, signature, arguments):
+        array = make_array(signature.args[0])(context, builder, arguments[0])
+        builder.store_atomic(arguments[1], array.data, "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(counter, types.int64), codegen
+
+
+@intrinsic
+def _let_others_run(typingctx):
+    """Give the core to another thread that wants it, where the system has POSIX's call for that."""
+
+    def codegen(context, builder, signature, arguments):
+        if os.name == "posix":
+            kind = ir.FunctionType(ir.IntType(32), [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@jit
+def meet(reached, part, number, turn, states):
+    """Wait until all parts of a team (`threads.together`) have reached this turn; False where the caller has given up.
+
+    reached : ndarray of int64, shape (number * LINE,), zeros at first; turn counts up from 1.
+    """
+    _put(reached[part * LINE :], turn)
+    for other in range(number):
+        turns = 0
+        while _peek(reached[other * LINE :]) < turn:
+            if _peek(states) == ABANDONED:
+                return False
+            turns += 1
+            if turns > PATIENCE:
+                _let_others_run()
+            _pause()
+    return True
 
 
 @jit

@@ -15,6 +15,7 @@ from minilm.data.batching import IGNORE, ContiguousBatches, EvaluationBatches, R
 from minilm.data.download import fetch
 from minilm.data.manifest import Corpus, corpora, corpus
 from minilm.data.masking import MaskingIds, PretrainingBatches, mask_tokens, masked_places
+from minilm.data.shards import Shards, shards
 from minilm.data.texts import Text, text
 from minilm.data.token_files import load_tokens, tokens
 
@@ -26,6 +27,7 @@ __all__ = [
     "MaskingIds",
     "PretrainingBatches",
     "RandomBatches",
+    "Shards",
     "Text",
     "batches",
     "corpora",
@@ -34,6 +36,7 @@ __all__ = [
     "load_tokens",
     "mask_tokens",
     "masked_places",
+    "shards",
     "text",
     "tokens",
 ]

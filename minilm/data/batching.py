@@ -6,13 +6,17 @@ A stream of N tokens has N - 1 targets: nothing predicts the first token.
 
 from __future__ import annotations
 
+import mmap
 import operator
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minilm.data.shards import Shards
+
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
+FORGET = 1024  # windows that are read before their pages are let go of: each may bring 64 KiB, however short it is
 OFTEN, RARELY, LATER = 4, 64, 128  # windows, windows and steps: see `ContiguousBatches.fresh_rows`
 
 
@@ -49,10 +53,11 @@ class _Batches:
     """What the kinds of batches share."""
 
     def __init__(self, tokens: ArrayLike, batch: int, time: int):
-        array = np.asarray(tokens)
+        array = tokens if isinstance(tokens, Shards) else np.asarray(tokens)
         if array.ndim != 1 or array.dtype.kind not in "ui":
             raise TypeError(f"tokens must be one axis of integers, got shape {array.shape} of {array.dtype}")
         self.tokens = array  # (N,) not copied: it may be memory-mapped
+        self._maps, self._read = _maps(array), 0
         self.batch_size, self.time = _count("batch", batch), _count("time", time)
 
     @property
@@ -88,7 +93,29 @@ class _Batches:
                 window = self.tokens[start : start + size + 1]  # (size + 1,)
                 ids[b, :size] = window[:-1]
                 targets[b, :size] = window[1:]
+        self._read += len(ids)
+        if self._read >= FORGET:
+            self._forget()
         return ids, targets
+
+    def _forget(self) -> None:
+        """Let go of the pages of memory-mapped files that were looked at: the system keeps them as long as it has room."""
+        self._read = 0
+        for each in self._maps:
+            each.madvise(mmap.MADV_DONTNEED)
+
+
+def _maps(tokens) -> list[mmap.mmap]:
+    """The memory maps that an array lies in; none where the system cannot be told to let go of their pages."""
+    maps = []
+    for array in tokens.parts if isinstance(tokens, Shards) else [tokens]:
+        if array.flags.writeable:  # a map may hold what no file does
+            continue
+        while isinstance(array, np.ndarray) and array.base is not None:
+            array = array.base
+        if isinstance(array, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+            maps.append(array)
+    return maps
 
 
 class RandomBatches(_Batches):

@@ -11,7 +11,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 
 from minilm import bars
-from minilm.data.manifest import Corpus, file_hash, named
+from minilm.checksums import file_hash
+from minilm.data.manifest import Corpus, named
 from minilm.files import named_errors
 
 TIMEOUT = 30  # seconds without a byte

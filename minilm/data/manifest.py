@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 
+from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import cache_folder, read_json
 from minilm.mistaken import did_you_mean
@@ -134,17 +134,3 @@ def corpus(name_or_path: PathLike) -> str:
     if fault == "missing":
         raise ValueError(f"corpus {entry.name} is not here yet: `minilm corpus fetch {entry.name}`, or {entry.by_hand()}")
     raise ValueError(f"{entry.path} is not {entry.name} ({fault}): `minilm corpus fetch {entry.name}` puts the right one there")
-
-
-def file_hash(path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
-    with open(path, "rb") as file:
-        return open_file_hash(file)
-
-
-def open_file_hash(file) -> str:
-    """The same of an open file, from where it stands."""
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()

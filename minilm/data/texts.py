@@ -7,7 +7,8 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-from minilm.data.manifest import corpus, file_hash
+from minilm.checksums import file_hash
+from minilm.data.manifest import corpus
 from minilm.tokenizers.files import read_text
 from minilm.typing import PathLike
 

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 
 from minilm.data.texts import Text, text
-from minilm.files import Hashed, cache_folder, written_whole
+from minilm.data.token_writer import HEADER_BYTES, NPY, encoded, write_token_file
+from minilm.files import cache_folder
+from minilm.ops import checks
+from minilm.threads import threads
 from minilm.tokenizers import Tokenizer
 from minilm.typing import PathLike
 
 IN_MEMORY_BYTES = 1 << 26  # texts up to this size leave no file behind
-HEADER_BYTES = 128
-NPY = b"\x93NUMPY"  # how a .npy file begins
 FORMAT_VERSION = 2  # part of a file's name: raise it when the same text would be encoded otherwise
 
 
-def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | None = None, errors: str = "strict") -> np.ndarray:
+def tokens(
+    source: Text | PathLike,
+    tokenizer: Tokenizer,
+    folder: PathLike | None = None,
+    errors: str = "strict",
+    processes: int | None = None,
+) -> np.ndarray:
     """The ids of a text of any size.
 
     Parameters
@@ -35,6 +40,8 @@ def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | Non
         and those of a larger one in ``tokens`` in minilm's cache folder.
     errors : {"strict", "replace", "ignore"}
         What invalid UTF-8 becomes, if `source` is a path or a name.
+    processes : int, optional
+        That encode for a token file; without it, of a text of more than 64 MiB one for each core.
 
     Returns
     -------
@@ -50,16 +57,18 @@ def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | Non
 
     Notes
     -----
-    The text is read and encoded piece by piece. A token file is an ordinary .npy file (``np.load(path, mmap_mode="r")``),
+    The text is read and encoded piece by piece; a token file of which a process that was killed has written some is gone on with,
+    see `minilm.data.token_writer`. A token file is an ordinary .npy file (``np.load(path, mmap_mode="r")``),
     little-endian, and behind it a checksum of 32 bytes; a file that does not fit it is made anew, with a warning. Its name holds
     a fingerprint of the text's content, the range and the tokenizer, so that a file of another text is never taken for this one.
     """
     source = source if isinstance(source, Text) else text(source, errors)
     dtype = np.dtype("<u2" if tokenizer.vocab_size <= 1 << 16 else "<i4")
     if folder is None and os.path.getsize(source.path) <= IN_MEMORY_BYTES:
-        memory = io.BytesIO()
-        _write(memory, source, tokenizer, dtype)
-        array = np.frombuffer(memory.getbuffer(), dtype)  # (N,)
+        pieces = [np.asarray(ids, dtype) for _, ids in encoded(source, tokenizer)]  # (N_i,) each
+        array = np.concatenate([np.empty(0, dtype), *pieces])  # (N,)
+        if not array.size:
+            raise ValueError(f"{source}: there is nothing in it to encode")
         array.flags.writeable = False
         return array
     folder = cache_folder("tokens") if folder is None else os.fspath(folder)
@@ -70,15 +79,15 @@ def tokens(source: Text | PathLike, tokenizer: Tokenizer, folder: PathLike | Non
         warnings.warn(f"{path} is damaged, and is made anew", RuntimeWarning, stacklevel=2)
     if not whole:
         os.makedirs(folder, exist_ok=True)
-        with written_whole(path) as file:
-            file.write(bytes(HEADER_BYTES))
-            hashed = Hashed(file)
-            header = _header(dtype, _write(hashed, source, tokenizer, dtype))
-            hashed.digest.update(header)
-            file.write(hashed.digest.digest())
-            file.seek(0)
-            file.write(header)
+        write_token_file(path, source, tokenizer, dtype, _count(processes, source))
     return load_tokens(path)
+
+
+def _count(processes: int | None, source: Text) -> int:
+    """How many processes encode."""
+    if processes is not None:
+        return checks.whole("processes", processes, 1, 1025)
+    return threads() if os.path.getsize(source.path) > IN_MEMORY_BYTES else 1
 
 
 def _is_whole(path: str) -> bool:
@@ -97,8 +106,29 @@ def _is_whole(path: str) -> bool:
         return file.read() == digest.digest()
 
 
+def fault(path: PathLike) -> str | None:
+    """What is wrong with a token file that minilm wrote, by its checksum; None if it is whole.
+
+    An .npy file without one, of another program, is refused too: nothing says what it should hold.
+    """
+    path = os.fspath(path)
+    if _is_whole(path):
+        return None
+    try:
+        array = load_tokens(path)
+    except ValueError as error:
+        return str(error)
+    size = os.path.getsize(path) - HEADER_BYTES - array.nbytes
+    if size == 0:
+        raise ValueError(f"{path} has no checksum: another program wrote it, and nothing says what it should hold")
+    return f"{path} is damaged: its numbers have not the checksum at its end"
+
+
 def load_tokens(path: PathLike) -> np.ndarray:
-    """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only."""
+    """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only.
+
+    Its numbers are not read, and so not held against the checksum at its end: `minilm verify` does that.
+    """
     _refuse_bare_numbers(path)
     path = os.fspath(path)
     try:
@@ -121,29 +151,3 @@ def _refuse_bare_numbers(path) -> None:
                 'train.bin of uint16 does, numpy.save(NAME, numpy.fromfile(FILE, "uint16")) makes one of it; if minilm made it, '
                 "remove it, and it is made anew"
             )
-
-
-def _write(file, source: Text, tokenizer, dtype) -> int:
-    """Write the ids of a text as they come, and return their number."""
-    count = 0
-    for ids in _encoded(source, tokenizer):  # (N_i,)
-        file.write(np.ascontiguousarray(ids, dtype).data)
-        count += ids.size
-    if not count:
-        raise ValueError(f"{source}: there is nothing in it to encode")
-    return count
-
-
-def _encoded(source: Text, tokenizer) -> Iterator[np.ndarray]:
-    for ids in tokenizer.encode_chunks(source, str(source)):
-        # A cast would silently wrap an id that does not fit.
-        if ids.size and not (0 <= ids.min() and ids.max() < tokenizer.vocab_size):
-            raise ValueError(f"{source}: the tokenizer gave an id outside 0 ... {tokenizer.vocab_size - 1}")
-        yield ids
-
-
-def _header(dtype, count: int) -> bytes:
-    """The header of a .npy file, version 1.0, at a size that does not depend on the count, which is known last."""
-    fields = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': ({count},), }}".encode("ascii")
-    magic = NPY + b"\x01\x00" + (HEADER_BYTES - 10).to_bytes(2, "little")
-    return magic + fields.ljust(HEADER_BYTES - 11) + b"\n"

@@ -14,12 +14,13 @@ and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `grad
 `logit_lens`, `nearest`.
 
 What a part of a Transformer causes: `ablate`, `patch`, `attribution_patching`, `logit_attribution`, `head_scores`; what can be
-read off its activations (`minilm.hooks`): `linear_probe`.
+read off its activations (`minilm.hooks`): `linear_probe`. Two models side by side: `compare`.
 """
 
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
+from minilm.interpret.comparison import Comparison, compare
 from minilm.interpret.direct import LogitAttribution, logit_attribution
 from minilm.interpret.explanation import Explanation, explain
 from minilm.interpret.head_scores import HeadScores, head_scores
@@ -36,6 +37,7 @@ __all__ = [
     "Ablation",
     "Attribution",
     "Causes",
+    "Comparison",
     "Explanation",
     "HeadScores",
     "Lens",
@@ -48,6 +50,7 @@ __all__ = [
     "attention_weights",
     "attribution_patching",
     "causes",
+    "compare",
     "explain",
     "gradient_x_input",
     "head_scores",

@@ -13,6 +13,7 @@ import minilm
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
+from minilm.interpret.comparison import Comparison, compare
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
 from minilm.interpret.probes import Explained, Probe, probe_of
@@ -52,6 +53,8 @@ class Explanation:
     lens : Lens or None
     causes : Causes or None
         Of the last prediction.
+    comparison : Comparison or None
+        With another model.
     neighbours : dict of int to list of (int, float)
         Of each token of the text: ids and cosines.
     lacks : dict of str to str
@@ -71,6 +74,7 @@ class Explanation:
     traces: Traces | None
     lens: Lens | None
     causes: Causes | None
+    comparison: Comparison | None
     neighbours: dict[int, list[tuple[int, float]]]
     lacks: dict[str, str] = field(default_factory=dict)
 
@@ -106,6 +110,7 @@ class Explanation:
             "traces": None if kept is None else _plain(kept._asdict()),
             "lens": None if lens is None else _plain(lens._asdict()),
             "causes": None if self.causes is None else _plain(self.causes._asdict()),
+            "comparison": None if self.comparison is None else _plain(_compared(self.comparison)),
             "neighbours": {str(id): _plain(near) for id, near in self.neighbours.items()},
             "lacks": self.lacks,
         }
@@ -127,6 +132,7 @@ def explain(
     answer: int | None = None,
     foil: int | None = None,
     corrupted: str | None = None,
+    against: Explained | None = None,
 ) -> Explanation:
     """Explain what a model makes of a text.
 
@@ -148,6 +154,8 @@ def explain(
     answer, foil, corrupted : int, int, str, optional
         Of a Transformer's causes: which token's prediction at the end is explained, why it and not the foil, and another text
         of as many tokens to patch into; see `minilm.interpret.causes`.
+    against : RNNLanguageModel, GPT or BERTForPreTraining, optional
+        Another model with the same tokenizer, such as an earlier checkpoint, to compare with.
 
     Returns
     -------
@@ -169,12 +177,14 @@ def explain(
         raise ValueError("the text has no token whose prediction could be explained")
     near, cosines = nearest(probe, np.unique(ids), count=neighbours)
     lens = logit_lens(probe, ids) if probe.attends else None
+    comparison = None if against is None else compare(probe, against, ids, top=top, tokenizer=tokenizer)
     reasons = _causes(probe, tokenizer, ids, answer, foil, corrupted)
     weights = attention_weights(probe, ids) if probe.attends else None
     places = _attributed(probe, ids, surprisals.places, attribute, steps)
     named = np.unique(
         np.concatenate(
             [ids, surprisals.top_ids.ravel(), near.ravel(), [] if lens is None else lens.top_ids.ravel(), _named_by(reasons)]
+            + ([] if comparison is None else [comparison.other.top_ids.ravel()])
         ).astype(np.int64)
     )
     return Explanation(
@@ -192,6 +202,7 @@ def explain(
         traces=traces(probe, ids) if probe.recurs else None,
         lens=lens,
         causes=reasons,
+        comparison=comparison,
         neighbours={
             int(id): [(int(i), float(c)) for i, c in zip(row, column, strict=True)]
             for id, row, column in zip(np.unique(ids), near, cosines, strict=True)
@@ -214,6 +225,11 @@ def _causes(probe: Probe, tokenizer, ids, answer, foil, corrupted) -> Causes | N
         return None
     other = None if corrupted is None else _ids(probe, tokenizer, corrupted)
     return causes(probe, ids, answer=answer, foil=foil, corrupted=other)
+
+
+def _compared(comparison: Comparison) -> dict[str, Any]:
+    other = comparison.other
+    return {**comparison._asdict(), "other": {**other._asdict(), "total_bits": other.total, "mean_bits": other.mean}}
 
 
 def _named_by(reasons: Causes | None) -> list[int]:

@@ -17,7 +17,7 @@ import re
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.interpret.explanation import Explanation, _plain
+from minilm.interpret.explanation import Explanation, _compared, _plain
 from minilm.typing import PathLike
 
 __all__ = ["page", "write_page"]
@@ -27,6 +27,7 @@ DIRECTIONS = {code: f"[U+{code:04X}]" for code in (0x061C, 0x200E, 0x200F, *rang
 MOST_UNITS = 512  # of a layer: more rows than a map has pixels
 SECTIONS = (
     ("surprisal", "Surprisal"),
+    ("comparison", "Comparison"),
     ("attribution", "Attribution"),
     ("attention", "Attention"),
     ("rollout", "Attention rollout"),
@@ -87,6 +88,7 @@ def _data(explanation: Explanation) -> dict:
             "mean": _plain(surprisal.mean),
             "perplexity": _plain(surprisal.perplexity),
         },
+        "comparison": None if explanation.comparison is None else _plain(_compared(explanation.comparison)),
         "methods": [
             {"name": name, **_plain(each._asdict())}
             for name, each in (

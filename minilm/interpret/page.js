@@ -248,6 +248,27 @@ document.addEventListener("DOMContentLoaded", () => {
     if (state.selected < T) $("expected").append(el("p", { class: "note" }, `The token that came, in orange, was number ${S.rank[state.selected].toLocaleString("en")}.`));
   });
 
+  // --- comparison ----------------------------------------------------------------------------------------------------
+  if (D.comparison) {
+    const C = D.comparison, most = Math.max(1, ...C.gain.filter((each) => each !== null).map(Math.abs));
+    $("about-comparison").textContent = `The same text with another model: ${C.model}. Blue tokens cost the other model fewer bits, red ones more.`;
+    $("totals-comparison").append(...[["bits, this model", digits(S.total, 1)], ["bits, the other", digits(C.other.total_bits, 1)], ["bits a token", digits(S.mean, 3)], ["the other", digits(C.other.mean_bits, 3)]]
+      .map(([label, value]) => el("div", {}, el("b", {}, String(value)), label)));
+    strip("strip-comparison", (t) => {
+      const n = numberOf.get(t), apart = n === undefined ? "" : `, predictions ${digits(C.divergence[n], 3)} bits apart`;
+      if (t >= T || C.gain[t] === null) return ["", t >= T ? `what comes next${apart}` : `${name(t)}: not predicted`];
+      return [colour(C.gain[t] >= 0 ? "up" : "down", (0.8 * Math.abs(C.gain[t])) / most), `${name(t)}: ${digits(S.bits[t], 2)} and ${digits(C.other.bits[t], 2)} bits${apart}`];
+    }, true);
+    legend("legend-comparison", `${digits(most, 1)} bits more`, `${digits(most, 1)} fewer`, () => colour("down", 0.8), () => colour("up", 0.8));
+    redraw.push(() => {
+      const n = numberOf.get(state.selected), actual = D.ids[state.selected];
+      for (const [id, ids, probabilities] of [["expected-this", S.top_ids, S.top_probabilities], ["expected-other", C.other.top_ids, C.other.top_probabilities]]) {
+        if (n === undefined) $(id).replaceChildren(el("p", { class: "note" }, "This token is not predicted. Select another one."));
+        else meters($(id), ids[n].map((each, k) => [spelled(each), probabilities[n][k], percent(probabilities[n][k]), each === actual && state.selected < T]));
+      }
+    });
+  } else { $("comparison").remove(); document.querySelector('nav a[href="#comparison"]')?.remove(); }
+
   // --- attribution ---------------------------------------------------------------------------------------------------
   choices("method", D.methods.map((m) => m.name), () => state.method, (i) => { state.method = i; });
   const rowIn = D.methods.map((m) => new Map(m.places.map((t, n) => [t, n])));

@@ -77,7 +77,7 @@ def surprisal(model: Explained, ids: ArrayLike, *, top: int = 10, tokenizer: Tok
     probe = probe_of(model, tokenizer)
     ids, top = probe.checked(ids), min(checks.whole("top", top, 1, 2**31), probe.named)
     T = len(ids)
-    places, h = _states(probe, ids)  # (N,), (N, D)
+    places, h = states_of(probe, ids)  # (N,), (N, D)
     bits, rank = np.full(T, np.nan), np.zeros(T, np.int64)  # (T,) each
     entropy, best, of_best = np.empty(len(places)), np.empty((len(places), top), np.int64), np.empty((len(places), top))
     for part in blocks(len(places)):
@@ -95,7 +95,7 @@ def surprisal(model: Explained, ids: ArrayLike, *, top: int = 10, tokenizer: Tok
     return Surprisal(places, bits, rank, entropy, best, of_best)
 
 
-def _states(probe: Probe, ids):
+def states_of(probe: Probe, ids):
     """The places that are predicted, (N,), and what the head reads there, (N, D)."""
     queries = probe.queries(ids)
     states = np.zeros((0, len(ids), 1), probe.table.dtype)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from minilm import devices
+from minilm import checksums, devices
 from minilm.files import written_whole
 from minilm.mistaken import nearest
 from minilm.ops import checks
@@ -178,6 +178,7 @@ class WordVectors:
                 file = stack.enter_context(gzip.GzipFile(fileobj=file, mode="wb", mtime=0))
             file.write(f"{len(self.words)} {self.vectors.shape[1]}\n".encode())
             yield file
+        checksums.record_beside(path)
 
     @classmethod
     def load(cls, path: PathLike, most: int | None = None, *, binary: bool | None = None, errors: str = "strict") -> WordVectors:

@@ -20,7 +20,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import jit
-from minilm.ops import caches
+from minilm.ops import bfloat16, caches, precision
 from minilm.ops.panels import copy_numbers, pack_rows, pack_transposed, packed
 from minilm.ops.row import row_product
 from minilm.ops.tile import FEW, ROWS, WIDTH32, WIDTH64, copy_corner, multiply_panel, multiply_tile, width_of
@@ -142,7 +142,12 @@ def product(a, W, out, *, transposed: bool) -> None:
     Not by BLAS: its idle threads keep their cores busy for tens of milliseconds after each product, and the kernels that come
     next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
     on its threads, on the processor, and on how many rows there are. Here a row's bits depend on no other row.
+
+    Under ``minilm.precision("bf16")`` a product of float32 is `minilm.ops.bfloat16`'s.
     """
+    if precision.bfloat16(a.dtype):
+        bfloat16.product(a, W, out, transposed=transposed)
+        return
     rows = len(a)
     if not rows or not W.size:
         out[...] = 0
@@ -154,7 +159,10 @@ def product(a, W, out, *, transposed: bool) -> None:
 
 
 def transposed_product(a, b, out) -> None:
-    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads."""
+    """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads, in the precision that `product` has."""
+    if precision.bfloat16(a.dtype):
+        bfloat16.transposed_product(a, b, out)
+        return
     if len(a) == 0 or out.size == 0:
         out[...] = 0
         return

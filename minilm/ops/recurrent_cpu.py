@@ -2,7 +2,7 @@
 
 A kernel has the form ``kernel(start, stop, *arrays, panels, lengths, reverse)`` and takes rows [start, stop) of the batch through
 all steps: a thread keeps its rows from the first step to the last, so no step waits for another thread, and the recurrent
-weights are packed once a sequence (`minilm.ops.tile`).
+weights are packed once a sequence (`minilm.ops.recurrent_product`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import numpy as np
 from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.linear.cpu import column_sums
-from minilm.ops.product import WORTH, packed, product, transposed_product
+from minilm.ops.product import WORTH, product, transposed_product
 from minilm.ops.recurrence import active
+from minilm.ops.recurrent_product import packed
 from minilm.ops.workspace import empty, scratch
 
 

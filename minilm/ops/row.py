@@ -65,7 +65,7 @@ def _multiply_block(typingctx, a, k, W, n, sums):
 
 
 @jit
-def _multiply_transposed(start, stop, a, W, out):
+def multiply_transposed(start, stop, a, W, out):
     # strips [start, stop) of L numbers of out (N,); a (K,), W (N, K). The last strip begins where it is whole
     N, K = W.shape
     lanes = LANES32 if W.itemsize == 4 else LANES64
@@ -102,6 +102,6 @@ def row_product(a, W, out, *, transposed: bool) -> None:
     """out (N,) = a (K,) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's threads."""
     if transposed:
         lanes = LANES32 if W.itemsize == 4 else LANES64
-        devices.parallel(_multiply_transposed, -(-len(out) // lanes), a, W, out, grain=max(1, WORTH // (lanes * len(a))))
+        devices.parallel(multiply_transposed, -(-len(out) // lanes), a, W, out, grain=max(1, WORTH // (lanes * len(a))))
     else:
         devices.parallel(_multiply, len(out), a, W, out, grain=max(1, WORTH // len(a)))

@@ -7,15 +7,19 @@ off a list: LLVM is shown a sum of two vectors, and the registers that it takes 
 
 from __future__ import annotations
 
+import ctypes
 import functools
+import os
 import re
+import sys
 
+import llvmlite
 import llvmlite.binding
 from numba.core import codegen, config
 
 from minilm.compiled import isa
 
-__all__ = ["chosen", "described", "features", "has_fma", "vector_bytes"]
+__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "int8_instructions", "vector_bytes"]
 
 isa.apply()
 
@@ -74,3 +78,69 @@ def vector_bytes() -> int:
 def has_fma() -> bool:
     """Whether there is an instruction that multiplies and adds with one rounding; where there is none, LLVM calls fmaf."""
     return re.search(r"\bfmaf\b", _assembly(_MULTIPLY_ADD)) is None
+
+
+# --- bfloat16 ---------------------------------------------------------------------------------------------------------
+
+UNITS = ("avx512_bf16", "amx")  # levels with products of bfloat16
+_ROUNDED = """
+define <16 x i16> @rounded(<16 x float> %a) {
+  %b = fptrunc <16 x float> %a to <16 x bfloat>
+  %c = bitcast <16 x bfloat> %b to <16 x i16>
+  ret <16 x i16> %c
+}
+"""
+_ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+
+
+def int8_instructions() -> str:
+    """What multiplies bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; all give the same numbers."""
+    has = set(features().split(","))
+    if vector_bytes() == 64:
+        return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
+    if vector_bytes() == 32:
+        vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
+        return "vnni" if vnni else "madd" if "+avx2" in has else "plain"
+    return "plain"
+
+
+@functools.cache
+def bfloat16_units() -> tuple[str, ...]:
+    """Those of `UNITS` that compiled code may use here, MINILM_ISA aside."""
+    if llvmlite.binding.llvm_version_info[0] < 20:  # llvmlite before 0.45
+        return ()
+    assembly = _assembly(_ROUNDED)
+    if "vcvtneps2bf16" not in assembly or "zmm" not in assembly:
+        return ()
+    has = {feature for feature in features().split(",") if feature.startswith("+")}
+    return UNITS if {"+amx-tile", "+amx-bf16"} <= has and _tiles_are_permitted() else UNITS[:1]
+
+
+def _tiles_are_permitted() -> bool:
+    """Ask Linux, once for the process, for the registers of AMX: it saves their 8 KiB only for who has asked."""
+    if not sys.platform.startswith("linux"):
+        return True
+    return ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0
+
+
+def bfloat16_unit() -> str:
+    """What multiplies bfloat16 on this processor: the last of `UNITS` that it has and MINILM_ISA allows.
+
+    Raises
+    ------
+    ValueError
+        If there is none. Products are then not made in float32 in its place.
+    """
+    level, units = os.environ.get("MINILM_ISA"), bfloat16_units()
+    if level not in (None, "", *isa.LEVELS):
+        raise ValueError(f"MINILM_ISA must be one of {', '.join(isa.LEVELS)}, got {level!r}")
+    if level in UNITS and units and level not in units:
+        raise ValueError(f"MINILM_ISA={level}, but {chosen()} has no AMX that it may use")
+    if level and level not in UNITS:
+        raise ValueError(f"precision 'bf16' on a CPU wants AVX512-BF16 or AMX, which MINILM_ISA={level} leaves out")
+    if units:
+        return level or units[-1]
+    if llvmlite.binding.llvm_version_info[0] < 20:
+        raise ValueError(f"precision 'bf16' on a CPU wants llvmlite 0.45 or later, got {llvmlite.__version__}")
+    has = f"{chosen()} with vectors of {vector_bytes()} bytes"
+    raise ValueError(f"precision 'bf16' on a CPU wants AVX512-BF16 or AMX, got {has} and neither")

@@ -74,7 +74,7 @@ def language_models(data: Data, where: str) -> list[Candidate]:
         T, B = RECIPES["gpt"]["time"], RECIPES["gpt"]["batch"]
         N = T * B
         blocks = layers * cost.block(B, T, D, heads, True)
-        head = cost.linear(N, D, V, shared=True)
+        head = cost.linear(N, D, V, shared=True, bias=False)
         parts = [cost.embedding(N, V, D), cost.embedding(N, T, D), blocks, cost.norm(N, D), head, cost.softmax(N, V)]
         settings = {"model.n_embd": D, "model.n_layer": layers, "model.n_head": heads}
         command = f"minilm train --corpus {where} --model gpt" + _sets(settings)

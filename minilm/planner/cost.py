@@ -4,6 +4,9 @@ A step reads N = B T tokens. With a product's rate F, a recurrent layer's F_r, m
 
     seconds = products / F + recurrent / F_r + bytes / R + exponentials / E + calls c
 
+where a product whose sums have few terms, K, runs at a part of F: K / (K + 70), and K / (K + 45) of F_r in a recurrent layer.
+These, and what a layer keeps, were measured on one processor (AVX-512, two cores).
+
 forward and backward together: a product has two products of its size in its backward. The parts that a processor can do at once
 are added all the same, so that the estimate is rather too long than too short. The optimizer is a pass over parameters, their
 gradients and two means: 32 bytes a parameter.
@@ -14,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from minilm.planner.hardware import Machine
+from minilm.planner.hardware import LARGE, RECURRENT, Machine
 
 __all__ = [
     "Cost",
@@ -32,6 +35,11 @@ __all__ = [
 
 F32 = 4  # bytes
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+KEPT = {"rnn": 1.7, "gru": 4.9, "lstm": 5.6}  # numbers a unit and step that the backward needs: gates, cells, states
+GRADIENTS = {"rnn": 0.5, "gru": 4.2, "lstm": 4.8}  # the same of gradients, in one layer at a time
+TERMS, RECURRENT_TERMS = 70, 45  # a product whose sums have K terms takes 1 + TERMS / K of the time that its operations need
+PACKED = 1 << 21  # bytes of rows that a product holds packed, at the most
+KEYS = 340  # attention to fewer takes as long
 ROWS = 8  # rows of the recurrent kernel's tile: fewer in a batch cost as much
 PASSES = 6  # over an activation's bytes for something elementwise, forward and backward
 
@@ -47,32 +55,36 @@ class Cost(NamedTuple):
     calls: float = 0.0
     questions: float = 0.0  # word2vec's, each 64 numbers wide
     activations: float = 0.0  # bytes that are kept for the backward
+    short: float = 0.0  # operations that could have been done while products of few terms a sum began and ended
+    recurrent_short: float = 0.0  # the same of recurrent layers
+    working: float = 0.0  # bytes that a part needs while it computes, and the next one has again
 
     def __add__(self, other: Cost) -> Cost:  # type: ignore[override]
-        return Cost(*(a + b for a, b in zip(self, other, strict=True)))
+        sums = [a + b for a, b in zip(self, other, strict=True)]
+        return Cost(*sums[:-1], max(self.working, other.working))
 
     def __mul__(self, times: float) -> Cost:  # type: ignore[override]
-        return Cost(*(a * times for a in self))
+        return Cost(*(a * times for a in self[:-1]), self.working)
 
     def __rmul__(self, times: float) -> Cost:
         return self * times
 
-    def seconds(self, machine: Machine) -> float:
-        """Of a whole step, the optimizer's part included."""
-        update = 0 if self.questions else 8 * F32 * self.parameters  # word2vec updates as it goes
+    def seconds(self, machine: Machine, update: bool = True) -> float:
+        """Of a whole step; without `update` the optimizer's part is left out."""
+        passes = 8 * F32 * self.parameters if update and not self.questions else 0  # word2vec updates as it goes
         return (
-            self.products / machine.matmul
-            + self.recurrent / machine.recurrent
-            + (self.moved + update) / machine.bandwidth
+            (self.products + self.short) / (machine.matmul * (1 + TERMS / LARGE[1]))
+            + (self.recurrent + self.recurrent_short) / (machine.recurrent * (1 + RECURRENT_TERMS / RECURRENT["H"]))
+            + (self.moved + passes) / machine.bandwidth
             + self.exponentials / machine.exponentials
             + (self.calls + 3) * machine.call
             + self.questions / machine.questions
         )
 
     def memory(self) -> float:
-        """Bytes while training: weights, gradients, the optimizer's two means, activations and their gradients."""
+        """Bytes while training: weights, gradients, the optimizer's two means, activations, and what a part works in."""
         copies = 1 if self.questions else 4
-        return copies * F32 * self.parameters + 2 * self.activations
+        return copies * F32 * self.parameters + self.activations + self.working
 
 
 def total(parts: Iterable[Cost]) -> Cost:
@@ -83,16 +95,17 @@ def total(parts: Iterable[Cost]) -> Cost:
     return cost
 
 
-def linear(N: int, I: int, O: int, shared: bool = False) -> Cost:
+def linear(N: int, I: int, O: int, shared: bool = False, bias: bool = True) -> Cost:
     """An affine map of N rows, (N, I) to (N, O); with `shared` its weight is another layer's."""
     weights = I * O
-    moved = F32 * (3 * N * (I + O) + 3 * weights)
-    return Cost((0 if shared else weights) + O, 6.0 * N * weights, 0, moved, 0, 4, 0, F32 * N * O)
+    moved = F32 * (4 * N * (I + O) + 3 * weights)
+    short = 2.0 * N * weights * TERMS * (1 / I + 1 / O + 1 / N)  # forward, and the two products of the backward
+    return Cost((0 if shared else weights) + bias * O, 6.0 * N * weights, 0, moved, 0, 4, 0, F32 * N * O, short)
 
 
 def embedding(N: int, V: int, D: int) -> Cost:
     """A table's rows for N ids. Its gradient is as large as the table: made, added and cleared."""
-    return Cost(V * D, 0, 0, F32 * (4.0 * N * D + 4 * V * D), 0, 4, 0, F32 * N * D)
+    return Cost(V * D, 0, 0, F32 * (4.0 * N * D + 4 * V * D), 0, 4, 0, 0)
 
 
 def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: bool = False) -> Cost:
@@ -104,8 +117,11 @@ def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: 
         weights = G * H * (width + H + 2)
         work = 3 * 2.0 * T * rows * G * H * (width + H)
         moved = F32 * T * B * (width + 4 * G * H + 6 * H) * 1.0 + 4.0 * F32 * weights
-        kept = F32 * T * B * (G + 2) * H
-        cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept)
+        kept = F32 * (KEPT[kind] * T * B * H + 1.2 * weights)  # the weights as the kernel packs them
+        packed = min(PACKED, 1.5 * F32 * T * B * max(D, H))
+        working = F32 * (T * B * (GRADIENTS[kind] * H + 3 * D) + 0.3 * weights) + packed
+        short = RECURRENT_TERMS * 3 * 2.0 * T * rows * G * H * 2  # the two products' terms are `width` and H
+        cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept, 0, short, working)
     return cost
 
 
@@ -114,19 +130,22 @@ def attention(B: int, Tq: int, Tk: int, D: int, heads: int, causal: bool) -> Cos
     part = 0.5 if causal else 1.0
     seen = part * B * Tq * Tk
     maps = linear(B * Tq, D, D) + 2 * linear(B * Tk, D, D) + linear(B * Tq, D, D)
-    return maps + Cost(0, 7 * 2.0 * seen * D, 0, 0, 2 * seen * heads, 4, 0, F32 * B * Tq * (D + heads))
+    short = 7 * 2.0 * B * Tq * D * max(0.0, KEYS - part * Tk)
+    return maps + Cost(0, 7 * 2.0 * seen * D, 0, 0, 2 * seen * heads, 4, 0, F32 * B * Tq * (D + heads), short)
 
 
 def norm(N: int, D: int) -> Cost:
     """Layer normalisation with the residual before it."""
-    return Cost(2 * D, 0, 0, PASSES * 2.0 * F32 * N * D, 0, 4, 0, 2 * F32 * N * D)
+    return Cost(2 * D, 0, 0, PASSES * 2.0 * F32 * N * D, 0, 4, 0, 0)
 
 
 def block(B: int, T: int, D: int, heads: int, causal: bool, inner: int | None = None) -> Cost:
     """A transformer's block: attention, two maps with a GELU between them, two norms."""
     N, inner = B * T, inner or 4 * D
     gelu = Cost(0, 0, 0, PASSES * F32 * N * inner, 0.5 * N * inner, 2, 0, F32 * N * inner)
-    return attention(B, T, T, D, heads, causal) + linear(N, D, inner) + gelu + linear(N, inner, D) + 2 * norm(N, D)
+    parts = attention(B, T, T, D, heads, causal) + linear(N, D, inner) + gelu + linear(N, inner, D) + 2 * norm(N, D)
+    # kept: q, k, v, their mixture, two sums with their norms (8 D) and the network's layer before and behind the GELU
+    return parts._replace(activations=F32 * N * (8.0 * D + 2 * inner + heads + 4), working=F32 * N * (17.0 * D + 2 * inner))
 
 
 def decoder_attention(B: int, Tq: int, Tk: int, H: int) -> Cost:
@@ -137,7 +156,9 @@ def decoder_attention(B: int, Tq: int, Tk: int, H: int) -> Cost:
 
 def softmax(N: int, V: int) -> Cost:
     """Softmax and cross-entropy of N rows."""
-    return Cost(0, 0, 0, 0, 1.0 * N * V, 2, 0, F32 * N * V)
+    return Cost(
+        0, 0, 0, 3.0 * F32 * N * V, 1.0 * N * V, 2, 0, F32 * N * V
+    )  # the logits are kept by the map before it, their gradient here
 
 
 def word2vec(words: int, V: int, D: int, window: int, negatives: int, cbow: bool) -> Cost:

@@ -47,11 +47,11 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
     "evaluate_every": None,  # steps; ten times in a run without it, or less often where that takes long
     "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
-    "precision": "float32",  # of matrix products on a GPU; without effect on a CPU
+    "precision": "float32",  # of matrix products
     "bad_rows": "refuse",  # what becomes of real data's rows that cannot be read
 }
 CHOICES: dict[str, tuple] = {
-    "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.cuda.products
+    "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.precision
     "bad_rows": ("refuse", "skip"),
 }
 LEAST = {"batch": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0

@@ -47,7 +47,7 @@ CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "me
 NO_RECIPE = "it is no recipe's run, so nothing in it is replaced"
 PLOT, OPTIMIZER = "loss.png", "optimizer.safetensors"
 VOCABULARIES = "tokenizer.*.json"
-PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt")  # what `Recipe.pictures` writes
+PICTURES = ("attention.png", "hops.png", "relations.png", "vectors.txt", "vectors.txt.sha256")  # what `Recipe.pictures` writes
 LAYOUT = Layout(
     RECIPE_STATE,
     (CONFIG, WEIGHTS),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minilm import devices
 from minilm.data.pipes import on_disk
-from minilm.ops import checks
+from minilm.ops import checks, precision
 from minilm.recipes import folder, resuming
 from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
@@ -42,6 +42,7 @@ def run(
 ) -> Result:
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
+    precision.require(device, recipe.options["precision"])
     if seed is not None:
         seed = checks.whole("seed", seed, 0, 2**63)
     if resume:

@@ -85,8 +85,8 @@ class Sequential(Compiled):
         """Move the model to ``"cpu"`` or ``"cuda"``, or convert it to another precision, in place; before or after `compile`.
 
         What `fit`, `evaluate` and `predict` take and give stays on the host. The optimizer's state goes with the weights to
-        another device; to another precision it does not. On a GPU, ``with minilm.ops.cuda.products.precision("tf32"):`` around
-        them, or "bf16", lets products round their factors; weights and sums stay as they are.
+        another device; to another precision it does not. ``with minilm.precision("bf16"):`` around
+        them, on a GPU also "tf32", lets products round their factors; weights and sums stay as they are.
         """
         super().to(where)
         return self

@@ -35,10 +35,13 @@ class Family(NamedTuple):
         The tokenizer's name in messages.
     usual : dict
         From the names of classes to their default tokens: role, content.
+    cut : dict
+        From the names of classes to settings of the tokenizer that no file but tokenizer.json tells.
     """
 
     like: str
     usual: dict[str, dict[str, str]]
+    cut: dict[str, dict] = {}
 
 
 class FolderConfig(NamedTuple):

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 
+from minilm import checksums
 from minilm.files import shallow, written_whole
 from minilm.mistaken import mistaken_for
 from minilm.typing import PathLike
@@ -103,8 +104,12 @@ def to_json(kind: str, fields: dict) -> str:
 
 
 def write_tokenizer(path, kind: str, fields: dict) -> None:
-    """Write a tokenizer's file, atomically."""
-    write_atomically(file_in(path), to_json(kind, fields).encode("utf-8"))
+    """Write a tokenizer's file, atomically; a folder that has checksums gets its."""
+    path = os.path.abspath(file_in(path))
+    write_atomically(path, to_json(kind, fields).encode("utf-8"))
+    folder, name = os.path.split(path)
+    if os.path.exists(os.path.join(folder, checksums.SUMS)):
+        checksums.record(folder, [name])
 
 
 def read_tokenizer(path) -> dict:

@@ -10,6 +10,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from minilm.training import kept
 from minilm.training.loop import Callback
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from minilm.training.log import Progress
     from minilm.training.loop import Loop
 
-__all__ = ["SIGNALS", "Bar", "Checkpoints", "Rows", "Signals", "Stop", "Stopped", "Validation"]
+__all__ = ["SIGNALS", "Bar", "Checkpoints", "Kept", "Rows", "Signals", "Stop", "Stopped", "Validation"]
 
 HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None]
@@ -116,6 +117,25 @@ class Checkpoints(Callback):
         if not loop.state.finished:
             loop.state.finished = loop.finished()
             loop.save()
+
+
+class Kept(Callback):
+    """Keeps the checkpoint of every so many steps, in a folder of its own: see `minilm.training.kept`."""
+
+    def __init__(self, every: int | None):
+        self._every = every
+
+    def on_train_begin(self, loop: Loop) -> None:
+        self._keep(loop)  # one that a process was killed before it kept
+
+    def on_step_end(self, loop: Loop) -> None:
+        if self._every is not None and loop.state.step % self._every == 0 and loop.saved != loop.state.step:
+            loop.save()
+        self._keep(loop)
+
+    def _keep(self, loop) -> None:
+        if self._every is not None and loop.state.step and loop.state.step % self._every == 0:
+            kept.keep(loop.folder, loop.state.step)
 
 
 class Stopped(KeyboardInterrupt):

@@ -21,6 +21,8 @@ names always hold whole files.
 
 A new run in a folder follows the same steps, which means that with ``--overwrite`` the old run stays until the new one stands.
 
+Checkpoints that stay (``keep_every``) are second names of these files in folders step-N: see `minilm.training.kept`.
+
 A recipe's run does the same with files of its own, see `minilm.recipes.folder`: a `Layout` has the names.
 
 In a folder where others may write too, a symbolic link that somebody has put at one of these names is replaced, not followed.
@@ -37,7 +39,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from minilm import __version__
-from minilm.data.manifest import file_hash, open_file_hash
+from minilm.checksums import file_hash, open_file_hash
 from minilm.files import Hashed, flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
@@ -69,7 +71,7 @@ class Layout(NamedTuple):
         return name == self.state or name in self.beside or self.keeps(name)
 
 
-TRAINING = Layout(STATE, FILES, TrainingState.from_json, beside=("log.csv", "loss.png", "sample.txt"))
+TRAINING = Layout(STATE, FILES, TrainingState.from_json, beside=("log.csv", "trace.f64", "loss.png", "sample.txt"))
 
 
 def pending(name: str) -> str:

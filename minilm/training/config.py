@@ -13,7 +13,7 @@ from typing import Any
 from minilm import devices, models
 from minilm.mistaken import nearest
 from minilm.ops import checks
-from minilm.ops.cuda import PRECISIONS
+from minilm.ops.precision import PRECISIONS
 from minilm.training.sections import (
     MANY,
     SECTIONS,
@@ -48,7 +48,7 @@ class RunConfig:
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
-        A GPT's ``n_positions``, and a BERT's ``max_position_embeddings``, are `time` if they are not given.
+        A GPT's ``n_positions``, and a Llama's or BERT's ``max_position_embeddings``, are `time` if they are not given.
     batch, time : int
         B rows of T tokens a step.
     accumulate : int
@@ -59,6 +59,10 @@ class RunConfig:
         do if nothing is said, and only they. False: windows from anywhere, each from a state of zeros.
     optimizer : OptimizerConfig
     schedule : ScheduleConfig
+    non_finite : {"stop", "skip"}
+        What a step does whose loss or gradient is not finite: end training with the place where that began, or leave weights and
+        carried state as they were, count it (``skipped`` in training.json) and go on; `minilm.training.divergence.MANY` of them
+        in a row end training too. "skip" is for the CPU: on a GPU nobody looks before the weights have moved.
     average : float, optional
         Keep a running mean of the weights with this decay, in [0, 1), and evaluate and save that; see
         `minilm.optimizers.WeightAverage`.
@@ -76,16 +80,19 @@ class RunConfig:
     checkpoint_every : int, optional
     checkpoint_seconds : float, optional
         Steps, or seconds, between checkpoints. There is always one at the start and one when training ends or is stopped.
+    keep_every : int, optional
+        Steps between checkpoints that stay, each in a folder step-N of its own, from which the run can be replayed
+        (`minilm verify`) or gone on with.
     log_every : int
         Steps a row of log.csv.
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products, attention's among them, are computed on a GPU: see `minilm.ops.cuda.products`. Weights and sums are
-        float32 always.
+        How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
+        float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
-        host. Without effect on a CPU, as `precision`.
+        host. Without effect on a CPU.
     """
 
     recipe: str = "default"
@@ -100,6 +107,7 @@ class RunConfig:
     carried: bool | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    non_finite: str = "stop"
     average: float | None = None
     seed: int = 0
     steps: int | None = None
@@ -110,6 +118,7 @@ class RunConfig:
     evaluate_tokens: int | None = None
     checkpoint_every: int | None = None
     checkpoint_seconds: float | None = 30.0
+    keep_every: int | None = None
     log_every: int = 10
     sample: SampleConfig = SampleConfig()
     device: str = "cpu"
@@ -130,10 +139,13 @@ class RunConfig:
         fill(self, carried=recurrent if self.carried is None else checks.flag("carried", self.carried))
         if self.carried and not recurrent:
             raise ValueError(f"carried is for recurrent models: a {self.kind} has no state to carry")
+        checks.option("non_finite", self.non_finite, ("stop", "skip"))
+        if self.non_finite == "skip" and self.device != "cpu":
+            raise ValueError("non_finite='skip' is for the device 'cpu': on a GPU nobody looks before the weights have moved")
         if self.average is not None:
             checks.number("average", self.average, 0, 1, high_open=True)
         checks.whole("seed", self.seed, 0, 2**64)
-        for name in ("steps", "evaluate_tokens", "checkpoint_every"):
+        for name in ("steps", "evaluate_tokens", "checkpoint_every", "keep_every"):
             if getattr(self, name) is not None:
                 checks.whole(name, getattr(self, name), 2 if name == "evaluate_tokens" else 1, MANY)
         for name in ("minutes", "epochs", "evaluate_seconds", "checkpoint_seconds"):
@@ -185,7 +197,8 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-CONTEXTS = {"gpt": "n_positions", "bert": "max_position_embeddings"}  # family -> the setting that bounds a text's length
+# family -> the setting that bounds a text's length
+CONTEXTS = {"gpt": "n_positions", "llama": "max_position_embeddings", "bert": "max_position_embeddings"}
 
 
 def _model(settings, time: int = 64) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What training on a GPU needs beside a model that is there.
+"""What training on a device needs beside a model that is there.
 
-A precision of its products; batches that are copied ahead, while the step before still runs (`Upload`); losses that are read now
-and then, since to read one is to wait for the GPU (`Unread`); and steps that are launched as one CUDA graph (`GraphedStep`).
+A precision of its products (`active`). On a GPU also batches that are copied ahead, while the step before still runs (`Upload`);
+losses that are read now and then, since to read one is to wait for the GPU (`Unread`); and steps that are launched as one CUDA
+graph (`GraphedStep`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 
 from minilm import devices
 from minilm.ops.cuda.graphs import Captured, capture, renew
+from minilm.ops.precision import precision as products_in
+from minilm.ops.precision import require
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
 from minilm.training.step import Result, Step
@@ -30,21 +33,21 @@ MOST = 4  # CUDA graphs: each has the memory of a step
 
 @contextlib.contextmanager
 def active(device: str, precision: str = "float32") -> Iterator[None]:
-    """Inside this block ids on a GPU are not checked again, since whoever made the batches did; and products have a precision.
+    """Inside this block products have a precision; and ids on a GPU are not checked again, since whoever made the batches did.
 
     Parameters
     ----------
     device : {"cpu", "cuda"}
-        On a CPU the block changes nothing.
     precision : {"float32", "tf32", "bf16"}
-        See `minilm.ops.cuda.products`.
-    """
-    if device == "cpu":
-        yield
-        return
-    from minilm.ops.cuda import products
+        See `minilm.ops.precision`.
 
-    with devices.ids_are_checked(), products.precision(precision):
+    Raises
+    ------
+    ValueError
+        If products cannot be computed so on the device.
+    """
+    require(device, precision)
+    with products_in(precision), contextlib.nullcontext() if device == "cpu" else devices.ids_are_checked():
         yield
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["NonFiniteError", "check_step", "check_weights", "non_finite"]
 
 BLOCK = 1 << 20  # numbers looked at together
+MANY = 100  # steps in a row that may be skipped: the weights are at fault then, and not a batch
 
 
 class NonFiniteError(FloatingPointError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import sys
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from minilm import bars
 from minilm.files import open_in_place, written_whole
 from minilm.streams import Guarded
+from minilm.training.trace import Mark
 from minilm.typing import PathLike
 
 __all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "Progress", "line_of", "plot", "read_log", "steps_below"]
@@ -37,6 +39,7 @@ class Log:
 
     def __init__(self, folder: PathLike, keep: int = 0):
         self.path = os.path.join(os.fspath(folder), "log.csv")
+        self._digest = hashlib.sha256()
         try:
             self._file = open_in_place(self.path)
             whole = self._file.seek(0, os.SEEK_END) >= keep > 0
@@ -45,25 +48,29 @@ class Log:
             if not whole:
                 self._file.write(HEADER.encode())
                 self._file.flush()
+            self._file.seek(0)
+            self._digest.update(self._file.read())
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def row(self, **values: float | None) -> None:
         """Append a row; a value that is None is left empty."""
         cells = ("" if values[name] is None else _cell(name, values[name]) for name in COLUMNS)
+        row = (",".join(cells) + "\n").encode()
+        self._digest.update(row)
         try:
-            self._file.write((",".join(cells) + "\n").encode())
+            self._file.write(row)
             self._file.flush()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
 
-    def flush(self) -> int:
-        """Make the rows last, and return how many bytes there are."""
+    def flush(self) -> Mark:
+        """Make the rows last, and say how many bytes there are."""
         try:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
-        return self._file.tell()
+        return Mark(self._file.tell(), self._digest.hexdigest())
 
     def close(self) -> None:
         try:

@@ -20,6 +20,7 @@ __all__ = ["FORMAT", "Budget", "LoopState", "Stopwatch", "TrainingState", "seale
 
 FORMAT = "minilm.training"
 VERSION = 1
+LATER = ("skipped", "log_sha256", "trace_bytes", "trace_sha256", "machine")  # fields that runs of an earlier minilm lack
 
 
 class Stopwatch:
@@ -87,6 +88,12 @@ class TrainingState:
         Sum of the losses since the last row of log.csv, and how many.
     log_bytes : int
         How much of log.csv belongs to this checkpoint.
+    log_sha256 : str
+        Of that part; "" in runs of an earlier minilm.
+    skipped : int
+        Steps that changed nothing, since their loss or gradient was not finite.
+    trace_bytes, trace_sha256
+        The same of trace.f64.
     validation : dict or None
         The last validation: ``step``, ``loss`` (nats a token), ``perplexity``, ``bits_per_character``, ``tokens``,
         and of models of masked tokens ``accuracy`` and ``next_sentence_accuracy``.
@@ -94,6 +101,8 @@ class TrainingState:
         The step and loss of the lowest one.
     finished : bool
         Whether the budget is used up.
+    machine : dict or None
+        What the bits depend on: see `minilm.training.provenance`.
     dropout_keys : int
         How `minilm.random.Key.at` numbered the places of dropout when the run was begun.
     """
@@ -108,9 +117,14 @@ class TrainingState:
     loss_sum: float = 0.0
     loss_count: int = 0
     log_bytes: int = 0
+    log_sha256: str = ""
+    skipped: int = 0
+    trace_bytes: int = 0
+    trace_sha256: str = ""
     validation: dict[str, Any] | None = None
     best: dict[str, Any] | None = None
     finished: bool = False
+    machine: dict[str, Any] | None = None
     dropout_keys: int = DROPOUT_KEYS
 
     def to_json(self, files: dict[str, dict[str, Any]], version: str) -> bytes:
@@ -130,7 +144,8 @@ class TrainingState:
         """
         body = unsealed(content, FORMAT, VERSION)
         files = body["files"]
-        fields = {field.name: body[field.name] for field in dataclasses.fields(cls)}
+        names = [field.name for field in dataclasses.fields(cls)]
+        fields = {name: body[name] for name in names if name in body or name not in LATER}
         if isinstance(fields["loss_sum"], str):
             fields["loss_sum"] = float(fields["loss_sum"])
         _check_types({**fields, "files": files})
@@ -142,15 +157,19 @@ class TrainingState:
 
 def _check_types(fields: dict[str, Any]) -> None:
     """ValueError for the first field that is not what it should be."""
-    for name in ("step", "tokens", "loss_count", "log_bytes", "dropout_keys"):
-        checks.whole(name, fields[name], 0, 2**63)
+    for name in ("step", "tokens", "loss_count", "log_bytes", "trace_bytes", "skipped", "dropout_keys"):
+        checks.whole(name, fields.get(name, 0), 0, 2**63)
+    for name in ("log_sha256", "trace_sha256"):
+        if not isinstance(fields.get(name, ""), str):
+            raise TypeError(f"{name} must be a text, got {checks.describe(fields[name])}")
     for name in ("epoch", "seconds"):
         checks.number(name, fields[name], 0, math.inf)
     checks.number("loss_sum", fields["loss_sum"], -math.inf, math.inf)
     checks.flag("finished", fields["finished"])
-    for name in ("config", "schedule", "files", "validation", "best"):
-        if not isinstance(fields[name], dict) and not (fields[name] is None and name in ("validation", "best")):
-            raise TypeError(f"{name} must be a JSON object, got {checks.describe(fields[name])}")
+    for name in ("config", "schedule", "files", "validation", "best", "machine"):
+        value = fields.get(name)
+        if not isinstance(value, dict) and not (value is None and name in ("validation", "best", "machine")):
+            raise TypeError(f"{name} must be a JSON object, got {checks.describe(value)}")
 
 
 def sealed(body: dict[str, Any]) -> bytes:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from minilm import data, devices
-from minilm.data.manifest import file_hash
+from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
-from minilm.ops import checks
+from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
 from minilm.training.config import RunConfig
@@ -93,11 +93,12 @@ def train(
         return _run(trainer, progress)
 
 
-def _require(device: str) -> None:
+def _require(config: RunConfig) -> None:
     try:
-        devices.require(device)
+        devices.require(config.device)
     except RuntimeError as error:
-        raise ValueError(f"device {device!r}: {error}") from None
+        raise ValueError(f"device {config.device!r}: {error}") from None
+    precision.require(config.device, config.precision)
 
 
 def stored_config(out: PathLike | None) -> RunConfig:
@@ -116,7 +117,7 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
 
 
 def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
-    _require(config.device)
+    _require(config)
     config = config.replace(corpus=on_disk(config.corpus))
     folder = _claimed(config) if out is None else _opened(out)
     try:
@@ -162,7 +163,7 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)
         now = config or state.config
-        _require(now.device)
+        _require(now)
         text = data.text(now.corpus, now.errors)
         digest = file_hash(text.path)
         if digest != state.corpus_sha256:

@@ -34,18 +34,19 @@ from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
 from minilm.tokenizers import Tokenizer
-from minilm.training import snapshot
+from minilm.training import kept, provenance, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
-from minilm.training.callbacks import Bar, Checkpoints, Rows, Signals, Stopped, Validation
+from minilm.training.callbacks import Bar, Checkpoints, Kept, Rows, Signals, Stopped, Validation
 from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
-from minilm.training.divergence import check_weights, non_finite
+from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.log import Log, Progress
 from minilm.training.loop import Callback, Loop, quiet
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
+from minilm.training.trace import Trace
 from minilm.typing import Array, Scalar
 
 __all__ = ["Trainer"]
@@ -101,11 +102,15 @@ class Trainer(Loop):
         self._zeros = model.initial_state(config.batch) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
+        self._skipped = 0  # steps in a row
+        self._rates: dict[int, float] = {}  # of steps whose losses nobody has looked at yet
         if checkpoint is None:
             self.save(first=True)
+            kept.forget(folder.path)
         else:
             self._restore(checkpoint)
         self.log = Log(folder.path, state.log_bytes)
+        self.trace = Trace(folder.path, state.trace_bytes)
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -114,7 +119,8 @@ class Trainer(Loop):
         start = time.perf_counter()
         batch, keys = self.batches.batch(0), self._keys(0)
         targets = counts(self.model, batch, len(keys))
-        with self.model.parameters.clean_after_error(), self._compute.workspace.step():
+        cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
+        with cleaned, products, self._compute.workspace.step():
             forward_backward_parts(self.model, self._on_device(batch), self._zeros, keys, targets)
             clip.norm(self.model.parameters.gradient_flat)
         self.model.parameters.zero_gradients()
@@ -143,6 +149,7 @@ class Trainer(Loop):
                 Rows(config.log_every),
                 Bar(self._shown),
                 Checkpoints(config.checkpoint_every, config.checkpoint_seconds),
+                Kept(config.keep_every),
                 signals,
             )
         if signals.stopped:
@@ -165,21 +172,37 @@ class Trainer(Loop):
         elif fresh.any():
             self.carried = restarted(self.carried, fresh)
         targets = counts(self.model, batch, len(keys))
+        self._rates[state.step] = self.lr
         try:
             loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
-            raise non_finite(self, str(error), arrays, keys[0], error.__cause__) from None
+            reason = non_finite(self, str(error), arrays, keys[0], error.__cause__)
+            if not self._skips(reason):
+                raise reason from None
+            return math.nan, math.nan
+        self._skipped = 0
         state.tokens += int(np.count_nonzero(batch[1] != data.IGNORE))
         state.epoch = (state.step + 1) / self.batches.epoch_steps
         return loss, norm
 
+    def _skips(self, reason: Exception) -> bool:
+        """Whether a step that cannot be taken is left out; it is counted then."""
+        if self.config.non_finite != "skip" or not isinstance(reason, NonFiniteError) or self._skipped == MANY:
+            return False
+        self.model.parameters.zero_gradients()
+        self.state.skipped, self._skipped = self.state.skipped + 1, self._skipped + 1
+        self._shown.say(f"step {self.state.step + 1:,} is skipped: {reason}")
+        return True
+
     def take(self, step: int, loss: float, norm: float | None) -> None:
         super().take(step, loss, norm)
-        self.state.loss_sum += loss
-        self.state.loss_count += 1
+        self.trace.add(step + 1, self._rates.pop(step), loss, norm)
+        if math.isfinite(loss):
+            self.state.loss_sum += loss
+            self.state.loss_count += 1
 
     def check(self, step: int, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+        if not (math.isfinite(loss) and math.isfinite(norm)) and not self._skipped:
             self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
             raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
@@ -276,8 +299,10 @@ class Trainer(Loop):
             self.read()
             check_weights(self)
         self.state.schedule = self.schedule.state_dict()
+        self.state.machine = provenance.machine()
         if not first:
-            self.state.log_bytes = self.log.flush()
+            self.state.log_bytes, self.state.log_sha256 = self.log.flush()
+            self.state.trace_bytes, self.state.trace_sha256 = self.trace.flush()
         self.folder.save(self.state, snapshot.writers(self, first) if weights else {})
         self.saved = self.state.step
         if weights and not first:
@@ -291,8 +316,7 @@ class Trainer(Loop):
             self.state.finished = False
 
     def close(self) -> None:
-        """Close the log, and let other processes train here."""
-        try:
-            self.log.close()
-        finally:
-            self.folder.close()
+        """Close log and trace, and let other processes train here."""
+        with contextlib.ExitStack() as closing:
+            for each in (self.folder, self.trace, self.log):  # the last first
+                closing.callback(each.close)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm import devices
+from minilm import checksums, devices
 from minilm.files import flush_folder, written_whole
 from minilm.layers.base import Layer
 from minilm.typing import PathLike
@@ -25,6 +25,7 @@ from minilm.weights.tensor_file import BLOCK_BYTES
 
 CONFIG = "config.json"
 GENERATION = "generation_config.json"
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt", "special_tokens_map.json")
 SHARD_BYTES = 5 * 10**9
 DTYPES = {"float32": "F32", "float64": "F64"}
 
@@ -69,6 +70,9 @@ def save_weights(
 
     Notes
     -----
+    Beside them SHA256SUMS is written, which `minilm verify` and ``sha256sum -c`` hold the files against. A tokenizer that the
+    folder has already is in it too.
+
     A new folder appears whole or not at all. In one that exists, every file is first written in a folder of its own in it, and
     only when all are on the disk they take the places of the old ones. Tied weights are stored once.
     """
@@ -83,6 +87,8 @@ def save_weights(
     os.mkdir(staged)
     try:
         names = _write_all(staged, shards, {CONFIG: config, GENERATION: generation_config})
+        _write_sums(staged, folder, names)
+        names.append(checksums.SUMS)
         if is_new:
             os.rename(staged, folder)
             flush_folder(os.path.dirname(folder))
@@ -165,6 +171,15 @@ def _write_all(folder: str, shards: list[list[Item]], contents: Mapping[str, Map
             _write_json(os.path.join(folder, name), dict(content))
             names.append(name)
     return names
+
+
+def _write_sums(staged: str, folder: str, names: list[str]) -> None:
+    """SHA256SUMS of the files that were written, and of a tokenizer's that the folder has."""
+    older = [name for name in TOKENIZER if os.path.isfile(os.path.join(folder, name))]
+    digests = {name: checksums.file_hash(os.path.join(folder, name)) for name in older}
+    digests |= {name: checksums.file_hash(os.path.join(staged, name)) for name in names}
+    with written_whole(os.path.join(staged, checksums.SUMS)) as file:
+        file.write(checksums.content(digests))
 
 
 def _write_json(path: str, content: dict) -> None:

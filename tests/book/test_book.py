@@ -61,6 +61,14 @@ def test_nothing_is_fetched_from_elsewhere(pages):
         assert not re.search(r'(?:src|href)="(?:https?:)?//|url\(|@import', page), name
 
 
+def test_a_policy_forbids_every_request(pages):
+    for name, page in pages.items():
+        if name.endswith(".html"):
+            (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+            assert policy.startswith("default-src 'none'; ") and not re.search(r"https?:|\*|data:(?!;)", policy), name
+            assert not re.search(r"<script(?! src=)|\son[a-z]+=", page), f"{name} holds a script, which the policy forbids"
+
+
 def test_ids_are_unique_and_links_lead_somewhere(pages):
     ids = {name: re.findall(r'\bid="([^"]+)"', page) for name, page in pages.items() if name.endswith(".html")}
     for name, found in ids.items():

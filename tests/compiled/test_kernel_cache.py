@@ -211,11 +211,32 @@ def test_a_folder_that_cannot_be_used_is_replaced_by_a_private_one(tmp_path, mon
     assert path.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_folder_that_others_may_write_to_is_closed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["writable by others", "of another user"])
+def test_a_folder_that_is_not_one_s_own_is_refused(tmp_path, monkeypatch, how):
     (tmp_path / "jit").mkdir()
-    (tmp_path / "jit").chmod(0o777)
+    if how == "of another user":
+        if os.geteuid():
+            pytest.skip("only root can give a folder away")
+        os.chown(tmp_path / "jit", 12345, -1)
+        says = "it is another user's"
+    else:
+        (tmp_path / "jit").chmod(0o777)
+        says = "others may write to it; chmod 700 closes it"
     monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
-    assert kernel_cache.folder.__wrapped__() == str(tmp_path / "jit")
+    monkeypatch.setattr(kernel_cache, "_warned", False)
+    with pytest.warns(RuntimeWarning, match=f"{tmp_path}/jit cannot be trusted .{says}.") as raised:
+        folder = pathlib.Path(kernel_cache.folder.__wrapped__())
+    assert len(raised) == 1 and folder.stat().st_mode & 0o777 == 0o700 and folder.parent != tmp_path
+    assert not list((tmp_path / "jit").iterdir())
+
+
+def test_the_folder_is_made_for_its_owner_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    before = os.umask(0)
+    try:
+        assert kernel_cache.folder.__wrapped__() == str(tmp_path / "jit")
+    finally:
+        os.umask(before)
     assert (tmp_path / "jit").stat().st_mode & 0o777 == 0o700
 
 

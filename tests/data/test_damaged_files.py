@@ -25,9 +25,9 @@ NUMBERS = np.arange(6, dtype="<f4").tobytes()
 
 
 def npy() -> bytes:
-    from minilm.data.token_files import _header
+    from minilm.data.token_writer import header
 
-    return _header(np.dtype("<u2"), 20) + np.arange(20, dtype="<u2").tobytes()
+    return header(np.dtype("<u2"), 20) + np.arange(20, dtype="<u2").tobytes()
 
 
 # name -> (a right file, what reads it)

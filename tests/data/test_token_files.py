@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minilm import data, files, tokenizers
-from minilm.data import token_files
+from minilm.data import token_files, token_writer
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_a_token_file_is_used_again_and_only_for_its_text(path, folder, monkeypa
     tokenizer = tokenizer_of(path)
     data.tokens(path, tokenizer, folder)
     with monkeypatch.context() as patch:
-        patch.setattr(token_files, "_write", None)  # encoding again would fail
+        patch.setattr(token_files, "write_token_file", None)  # encoding again would fail
         data.tokens(path, tokenizer, folder)
     other = tokenizers.Character(tokenizer.vocabulary, unk_token="?")
     data.tokens(path, other, folder)
@@ -90,6 +90,58 @@ def test_errors_leave_nothing_behind(path, folder, monkeypatch):
         data.tokens(path, tokenizer, errors="ignore")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_what_a_killed_process_has_written_is_gone_on_with(path, folder, tmp_path, monkeypatch, processes):
+    path.write_text("to be or not to be\n" * 200_000)
+    text, tokenizer = data.text(path), tokenizer_of(path)
+    expected = np.array(data.tokens(text, tokenizer, tmp_path / "whole"))
+    monkeypatch.setattr(token_writer, "SAVED", 1 << 20)
+    saves = []
+
+    def dies(file, notes, progress, real=token_writer._save):
+        real(file, notes, progress)
+        saves.append(progress)
+        if len(saves) == 2:
+            os._exit(9)
+
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(token_writer, "_save", dies)
+        data.tokens(text, tokenizer, folder)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert sorted(name.rpartition(".")[2] for name in os.listdir(folder)) == ["partial", "progress"]
+    (folder / f"{next(name for name in os.listdir(folder) if name.endswith('.progress'))}.next").write_text("{")
+    monkeypatch.setattr(token_writer, "_save", lambda file, notes, progress: saves.append(progress))
+    assert np.array_equal(data.tokens(text, tokenizer, folder, processes=processes), expected)
+    assert saves[0].characters >= 3 << 20, "it began anew"
+    (name,), (other,) = os.listdir(folder), os.listdir(tmp_path / "whole")
+    assert name == other and (folder / name).read_bytes() == (tmp_path / "whole" / other).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "wrong", ["{}", '{"characters": 9, "ids": 9, "sha256": "0"}', '{"characters": -1, "ids": -1, "sha256": ""}', "["]
+)
+def test_a_partial_file_that_its_notes_do_not_fit_is_begun_anew(path, folder, wrong):
+    tokenizer = tokenizer_of(path)
+    expected = np.array(data.tokens(path, tokenizer, folder))
+    (name,) = os.listdir(folder)
+    os.rename(folder / name, folder / f".{name}.partial")
+    (folder / f".{name}.progress").write_text(wrong)
+    assert np.array_equal(data.tokens(path, tokenizer, folder), expected) and os.listdir(folder) == [name]
+
+
+def test_several_processes_give_the_same_file(path, folder, tmp_path):
+    path.write_text("to be or not to be\n" * 200_000)
+    tokenizer = tokenizer_of(path)
+    one, two = (data.tokens(path, tokenizer, tmp_path / str(count), processes=count) for count in (1, 2))
+    assert np.array_equal(one, two)
+    with pytest.raises(ValueError, match="text.txt, character 2: ' ' .* is not in the vocabulary"):
+        data.tokens(path, tokenizers.Character("to"), folder, processes=2)
+    assert os.listdir(folder) == []
+
+
 def test_damaged_files_are_named(path, folder):
     tokens = data.tokens(path, tokenizer_of(path), folder)
     (name,) = os.listdir(folder)
@@ -129,9 +181,9 @@ def test_a_map_is_not_loaded(tmp_path):
     """4 GiB of tokens, of which almost none are on the disk: batches from all over them, in a megabyte of memory."""
     path, count = tmp_path / "big.npy", 1 << 31
     with open(path, "wb") as file:
-        file.write(token_files._header(np.dtype("<u2"), count))
+        file.write(token_writer.header(np.dtype("<u2"), count))
         try:
-            file.truncate(token_files.HEADER_BYTES + 2 * count)
+            file.truncate(token_writer.HEADER_BYTES + 2 * count)
         except OSError:
             pytest.skip("the file system has no sparse files")
     tracemalloc.start()

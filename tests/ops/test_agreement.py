@@ -187,7 +187,7 @@ def test_bits_repeat_over_runs_and_threads(name):
         for dtype in DTYPES:
             case = draw(op, dtype, dims)
             first = run(op, "cpu", case)
-            for number in (1, 2, 3):
+            for number in (1, 2, 3, 4):
                 devices.set_threads(number)
                 same_bits(f"{name}, {number} threads", run(op, "cpu", case), first)
             devices.set_threads(None)

@@ -376,6 +376,51 @@ def test_a_gradient_that_is_not_finite(clip, tiny, tmp_path, monkeypatch):
     assert np.isfinite(training.load_run(tmp_path).model.parameters.flat).all()
 
 
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_steps_that_are_not_finite_are_skipped(what, tiny, tmp_path, monkeypatch):
+    config = tiny(non_finite="skip", model={"dropout": 0.2})
+    trainer, weights = _new(config, tmp_path / "run", False), {}
+    forward, backward = trainer.model.forward, trainer.model.backward
+
+    def bad():
+        weights[trainer.state.step] = trainer.model.parameters.flat.copy()
+        return trainer.state.step in (3, 4)
+
+    def poisoned_forward(*arguments, **options):
+        loss, saved = forward(*arguments, **options)
+        return (np.float32("nan") if bad() and what == "loss" else loss), saved
+
+    def poisoned_backward(saved, **options):
+        backward(saved, **options)
+        if trainer.state.step in (3, 4) and what == "gradient":
+            trainer.model.parameters.gradients["output.weight"][0, 0] = np.inf
+
+    monkeypatch.setattr(trainer.model, "forward", poisoned_forward)
+    monkeypatch.setattr(trainer.model, "backward", poisoned_backward)
+    monkeypatch.setattr(trainer.model, "diagnose", lambda *_, **__: "a number that the test put there")
+    result = _run(trainer, False)
+    trainer.close()
+    assert result.state.skipped == 2 and result.state.step == 24 and np.isfinite(weights[23]).all()
+    assert np.array_equal(weights[3], weights[5]) and not np.array_equal(weights[5], weights[6])
+    assert training.load_run(tmp_path / "run").state.skipped == 2
+    assert np.isfinite(training.read_log(tmp_path / "run")["loss"][:8]).all()
+
+
+def test_a_run_that_skips_everything_ends(tiny, tmp_path, monkeypatch):
+    trainer = _new(tiny(non_finite="skip", steps=10**6), tmp_path, False)
+    monkeypatch.setattr(trainer, "warm_up", lambda: None)
+    trainer.model.parameters["recurrent.weight_hh_l0"][3, 2] = np.nan
+    with pytest.raises(training.NonFiniteError, match="at step 101: first not finite is the parameter recurrent.weight_hh_l0"):
+        _run(trainer, False)
+    trainer.close()
+    assert training.load_run(tmp_path).state.step == 0
+
+
+def test_skipping_is_for_the_cpu(tiny):
+    with pytest.raises(ValueError, match="non_finite='skip' is for the device 'cpu'"):
+        tiny(non_finite="skip", device="cuda")
+
+
 def test_weights_that_are_not_finite_are_not_saved(tiny, tmp_path):
     trainer = _new(tiny(), tmp_path, False)
     before = contents(tmp_path)

@@ -50,7 +50,7 @@ def test_the_files_of_a_run(tiny, tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert names == {
         "config.json", "model.safetensors", "tokenizer.json", "training.json", "optimizer.safetensors", "log.csv", "loss.png",
-        "sample.txt",
+        "sample.txt", "trace.f64",
     }  # fmt: skip
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "sample.txt").read_text(encoding="utf-8") == result.sample + "\n"

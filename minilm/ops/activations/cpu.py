@@ -54,7 +54,7 @@ def _dtanh(start, stop, y, dy, dx):
 
 
 @jit
-def _relu(start, stop, x, y):
+def relu(start, stop, x, y):
     x, y = x[start:stop], y[start:stop]
     zero = x.dtype.type(0)
     for n in range(len(x)):
@@ -86,7 +86,7 @@ def _dsilu(start, stop, x, dy, dx):
 
 
 @jit
-def _gelu_erf(start, stop, x, y):
+def gelu_erf(start, stop, x, y):
     x, y = x[start:stop], y[start:stop]
     for n in range(len(x)):
         y[n] = x[n] * simd.normal_cdf(x[n])
@@ -105,7 +105,7 @@ def _dgelu_erf(start, stop, x, dy, dx):
 
 
 @jit
-def _gelu_tanh(start, stop, x, y):
+def gelu_tanh(start, stop, x, y):
     x, y = x[start:stop], y[start:stop]
     a, b = x.dtype.type(2 * SQRT_2_OVER_PI), x.dtype.type(2 * SQRT_2_OVER_PI * CUBIC)
     for n in range(len(x)):
@@ -142,7 +142,7 @@ def tanh_backward(dy, saved):
 
 
 def relu_forward(x):
-    y = _apply(_relu, x)
+    y = _apply(relu, x)
     return y, SavedOutput(y)
 
 
@@ -159,7 +159,7 @@ def silu_backward(dy, saved):
 
 
 def gelu_erf_forward(x):
-    return _apply(_gelu_erf, x), SavedInput(x)
+    return _apply(gelu_erf, x), SavedInput(x)
 
 
 def gelu_erf_backward(dy, saved):
@@ -167,7 +167,7 @@ def gelu_erf_backward(dy, saved):
 
 
 def gelu_tanh_forward(x):
-    return _apply(_gelu_tanh, x), SavedInput(x)
+    return _apply(gelu_tanh, x), SavedInput(x)
 
 
 def gelu_tanh_backward(dy, saved):

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from types import ModuleType
 
 from minilm.ops.cuda.table import TABLES, Kernel, Kernels, blocks, whole_warps
+from minilm.ops.precision import PRECISIONS
 from minilm.random import Key
 from minilm.typing import Array, DType
 
-PRECISIONS = ("float32", "tf32", "bf16")  # of matrix products: see `minilm.ops.cuda.products`
 __all__ = ["PRECISIONS", "TABLES", "Kernel", "Kernels", "at_version", "blocks", "key_arguments", "on_device", "whole_warps"]
 
 

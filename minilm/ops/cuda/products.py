@@ -1,28 +1,16 @@
 """Matrix products on the GPU, by cuBLAS, in the precision that one setting names; those inside attention obey it too.
 
-==========  ================  ============  ===========================================================
-setting     operands          sums          what it is
-==========  ================  ============  ===========================================================
-float32     float32           float32       as on the CPU; the default
-tf32        10 bits           float32       tensor cores round the operands as they read them
-bf16        7 bits            float32       operands are rounded to bfloat16 before: half the traffic
-==========  ================  ============  ===========================================================
-
-The bits are those of the significand; weights stay in float32, and the loss needs no scaling, since bfloat16 has float32's
-exponents.
-Products of float64 are float64 under every setting.
+The settings are those of `minilm.ops.precision`.
 """
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-
 import cupy
 import numpy as np
 
-from minilm.ops.cuda import PRECISIONS, cublas
+from minilm.ops.cuda import cublas
 from minilm.ops.cuda.table import Kernel, Kernels, blocks
+from minilm.ops.precision import PRECISIONS, chosen, precision
 
 __all__ = ["PRECISIONS", "chosen", "matmul", "precision"]
 
@@ -33,24 +21,6 @@ _KINDS = {  # of the operands, of the product, and of the sums
     "bf16": (cublas.R_16BF, cublas.R_32F, cublas.COMPUTE_32F),
     "float64": (cublas.R_64F, cublas.R_64F, cublas.COMPUTE_64F),
 }
-_precision: contextvars.ContextVar[str] = contextvars.ContextVar("minilm_precision", default="float32")
-
-
-@contextlib.contextmanager
-def precision(name: str):
-    """Choose how float32 products are computed inside a ``with`` block: ``"float32"``, ``"tf32"`` or ``"bf16"``."""
-    if name not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {name!r}")
-    token = _precision.set(name)
-    try:
-        yield
-    finally:
-        _precision.reset(token)
-
-
-def chosen() -> str:
-    """The setting that holds here: that of the innermost `precision` block, ``"float32"`` outside any."""
-    return _precision.get()
 
 
 def matmul(a, b):
@@ -61,9 +31,9 @@ def matmul(a, b):
     (a, transposed_a), (b, transposed_b) = _rows(a), _rows(b)
     lead_a, lead_b = a.shape[1], b.shape[1]
     c = cupy.empty((M, N), a.dtype)
-    chosen = _precision.get() if a.dtype == np.float32 else "float64"
-    kind, kind_c, compute = _KINDS[chosen]
-    if chosen == "bf16":
+    setting = chosen() if a.dtype == np.float32 else "float64"
+    kind, kind_c, compute = _KINDS[setting]
+    if setting == "bf16":
         a, b = _to_bf16(a), _to_bf16(b)
     # cuBLAS has the first index running fastest, so it sees every matrix transposed: cT = bT aT.
     left, right = cublas.Matrix(b.data.ptr, kind, lead_b), cublas.Matrix(a.data.ptr, kind, lead_a)

@@ -11,7 +11,7 @@ from minilm.ops.gru.spec import CellSaved, Output, Saved
 from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
-from minilm.ops.tile import multiply
+from minilm.ops.recurrent_product import multiply
 from minilm.ops.workspace import empty, scratch
 
 

@@ -39,7 +39,7 @@ def normalise(row, mean, gamma, beta, eps, out):
 
 
 @jit(fastmath=REASSOC)
-def _forward(start, stop, x, gamma, beta, eps, means, rstds, y):
+def normalise_rows(start, stop, x, gamma, beta, eps, means, rstds, y):
     # x (N, D), gamma and beta (D,) or None -> means (N,), rstds (N,), y (N, D)
     D = x.shape[1]
     real = x.dtype.type
@@ -85,7 +85,7 @@ def forward(x, gamma=None, beta=None, *, eps=1e-5):
     mean = empty(x.shape[:-1], x.dtype)  # (...)
     rstd = empty(x.shape[:-1], x.dtype)  # (...)
     arguments = (fold(x), gamma, beta, eps, mean.reshape(-1), rstd.reshape(-1), fold(y))
-    devices.parallel(_forward, mean.size, *arguments, grain=max(1, 2**17 // x.shape[-1]))
+    devices.parallel(normalise_rows, mean.size, *arguments, grain=max(1, 2**17 // x.shape[-1]))
     return y, Saved(x, gamma, mean, rstd, beta is not None)
 
 

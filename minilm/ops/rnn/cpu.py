@@ -10,8 +10,8 @@ from minilm.ops.contract import fold
 from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
+from minilm.ops.recurrent_product import multiply
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
-from minilm.ops.tile import multiply
 from minilm.ops.workspace import empty, scratch
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.pieces import PADDING, load64, padded, piece_ends
+from minilm.tokenizers.bpe.pieces import PADDING, ROOM, Cutter, load64, padded, piece_ends
 
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 
@@ -36,16 +36,16 @@ def empty(pieces: int = 1 << 12, size: int = 1 << 16) -> Counts:
 class PieceCounter:
     """Counts pieces of texts that come one after the other."""
 
-    def __init__(self):
+    def __init__(self, cutter: Cutter):
         self.counts, self.size = empty(), 0
-        self._ends = np.empty(512, np.int64)
+        self._cutter, self._ends = cutter, np.empty(ROOM, np.int64)
 
-    def add(self, text: str, classes: np.ndarray) -> None:
+    def add(self, text: str) -> None:
         """Count the pieces of a text; UnicodeEncodeError for a lone surrogate."""
         content, stop = padded(text)
         i = 0
         while i < stop:
-            i, self.size = _count(content, i, stop, classes, self._ends, self.counts, self.size)
+            i, self.size = _count(content, i, stop, self._cutter, self._ends, self.counts, self.size)
             if i < stop:
                 self._grow(stop - i)
 
@@ -93,11 +93,11 @@ def _enter(slots, hashes, size):
 
 
 @jit(counted=False)
-def _count(text, i, stop, classes, ends, counts, size):
+def _count(text, i, stop, cutter, ends, counts, size):
     """Count the pieces of text[i:stop]; returns up to where there was room for new ones, and how many distinct ones there are."""
     mask = np.uint64(counts.slots.size - 1)
     while i < stop:
-        for k in range(piece_ends(text, i, stop, classes, ends)):
+        for k in range(piece_ends(text, i, stop, cutter, 0, ends)):
             length = ends[k] - i
             mixed = _hash(text, i, length)
             slot = mixed >> np.uint64(20) & mask

@@ -149,8 +149,11 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], folde
     """
     added, roles = config_files.completed(ids, listed, folder_config, cls.FAMILY, whole=source is None)
     tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
+    if source is not None:
+        settings = {**cls.FAMILY.cut.get(folder_config.kind, {}), **settings}
     tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
-    check_merges(tokenizer, source or "field 'merges'")
+    if not settings.get("ignore_merges"):
+        check_merges(tokenizer, source or "field 'merges'")
     return tokenizer
 
 
@@ -160,7 +163,8 @@ def load(cls, path):
     return from_folder(cls, path) if os.path.isdir(path) else from_fields(path, files.read_tokenizer(path), {TYPE: cls})
 
 
-def _want(value, allowed, what: str) -> None:
+def want(value, allowed, what: str) -> None:
+    """ValueError unless a setting is one of those allowed."""
     if value not in allowed:
         raise ValueError(f"{what} must be {' or '.join(map(repr, allowed))}, got {value!r}"[:300])
 
@@ -180,12 +184,12 @@ def part(content: dict, name: str, kind: str, like: str) -> dict:
 def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
     """Vocabulary, merges and added tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
     model = field(content, "model", dict)
-    _want(model.get("type", TYPE), (TYPE,), "type of model")
-    _want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")
+    want(model.get("type", TYPE), (TYPE,), "type of model")
+    want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")
     for name in ("dropout", "continuing_subword_prefix"):
-        _want(model.get(name), (None, "", 0), f"{name} of model")
-    for name in ("byte_fallback", "ignore_merges", "fuse_unk"):
-        _want(model.get(name, False), (False,), f"{name} of model")
+        want(model.get(name), (None, "", 0), f"{name} of model")
+    for name in ("byte_fallback", "fuse_unk"):
+        want(model.get(name, False), (False,), f"{name} of model")
     ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
     added = config_files.written(content)
     lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
@@ -193,16 +197,6 @@ def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tupl
         if not isinstance(line, str):
             raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
     return ids, pairs(lines, "field 'merges'"), added
-
-
-def byte_level_parts(content: dict) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
-    """Vocabulary, merges and added tokens of a byte-level BPE's tokenizer.json; ValueError says how it differs from GPT-2's."""
-    _want(content.get("normalizer"), (None,), "normalizer")
-    cut = part(content, "pre_tokenizer", "ByteLevel", "GPT-2's")
-    _want(cut.get("add_prefix_space", True), (False,), "add_prefix_space of pre_tokenizer")
-    _want(cut.get("use_regex", True), (True,), "use_regex of pre_tokenizer")
-    part(content, "decoder", "ByteLevel", "GPT-2's")
-    return model_parts(content, (None, ""))
 
 
 def _is_pair(merge) -> bool:
@@ -234,26 +228,26 @@ def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:
     }
 
 
-def byte_level_json(tokenizer) -> dict:
-    """The tokenizer.json of a `ByteLevelBPE`."""
-    part = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": True}
-    return tokenizer_json(tokenizer, {"normalizer": None, "pre_tokenizer": part, "post_processor": part, "decoder": part})
-
-
 def to_json(content: dict) -> str:
     """The text of a tokenizer.json."""
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
 
-def write_folder(tokenizer, content: dict, folder, **roles) -> None:
-    """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
+def write_folder(tokenizer, content: dict, folder, kind: str | None = None, **roles) -> None:
+    """Write a tokenizer.json with its content and a tokenizer_config.json, each whole or not at all.
+
+    And vocab.json and merges.txt, unless the class `kind` is named, which does not say how they are used.
+    """
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
-    config = config_files.config_of(tokenizer, next(iter(tokenizer.FAMILY.usual)), **roles)
-    for name, text in (
-        ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
-        ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
-        ("tokenizer.json", to_json(content)),
-        (config_files.CONFIG, to_json(config)),
-    ):
+    config = config_files.config_of(tokenizer, kind or next(iter(tokenizer.FAMILY.usual)), **roles)
+    parts = {
+        "vocab.json": json.dumps(model["vocab"], ensure_ascii=False) + "\n",
+        "merges.txt": "\n".join([HEADER, *map(" ".join, model["merges"]), ""]),
+    }
+    for name, text in {
+        **({} if kind else parts),
+        files.FILE_NAME: to_json(content),
+        config_files.CONFIG: to_json(config),
+    }.items():
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

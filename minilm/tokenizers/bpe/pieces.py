@@ -1,13 +1,15 @@
-"""GPT-2's split of a text into pieces, on UTF-8 bytes.
+"""The cut of a text into pieces, on UTF-8 bytes, as a pattern's automaton says (see `patterns.automaton`).
 
-The published pattern is ::
+For each character the kernel looks up its class and the state that follows; the place where a piece ends is written down
+without a branch, since what costs time in a scan is that the length of the next word cannot be predicted. With GPT-2's pattern ::
 
     's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
-Every character belongs to some piece, and one character of look-ahead decides everything, so a scan from left to right needs no
-backtracking: a piece ends where the class of its characters (see `unicode16`) changes, and a run of white space gives its last
-character back if something follows it. `piece_end` is that scan. `ascii_starts` finds the pieces of 64 bytes of ASCII at once,
-without a branch a byte: what costs time in a scan is that the length of the next word cannot be predicted.
+`ascii_starts` finds the pieces of 64 bytes of ASCII at once: a piece ends where the class of its characters changes, and a run of
+white space gives its last character back if something follows it.
+
+Within a piece the scan may also cut where no token joins the characters on both sides (see `joins`): the merges of both parts are
+then those of the whole.
 
 References
 ----------
@@ -16,17 +18,71 @@ A. Radford et al., Language models are unsupervised multitask learners, 2019, se
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.unicode16 import SPACE
+from minilm.tokenizers.bpe import patterns
+from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
 PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
-BLOCK = 64  # bytes looked at together
+BLOCK = 64  # bytes of ASCII looked at together
+ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
+PAGE_BITS = 7  # 128 code points share a page
+ROOM = 1024  # ends of pieces that are written down together
+CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
+PAIR_BITS = 17  # of the table of pairs that tokens join
+PAIRS = 0x110000 >> PAGE_BITS  # where that begins in `Cutter.table`, in words of 32 bits
+PAGES = PAIRS + (1 << PAIR_BITS) // 32  # and where the pages do
 _ONE = np.uint64(1)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
+_PAIR_SHIFT = np.uint64(64 - PAIR_BITS)
+_PAGE_MASK = (1 << PAGE_BITS) - 1
+
+
+class Cutter(NamedTuple):
+    """What a text is cut by.
+
+    All in one table, so that the loop over characters keeps one address: for every 128 code points where their page is; bits, one
+    set for every pair of characters that some token joins (`pair_bit`); the pages, a word a character with its class and whether
+    it joins all that is before or after it; and the automaton's steps.
+    """
+
+    table: np.ndarray  # (PAGES + P * 128 + S * W,) uint32
+    start: int  # the state at the begin of a piece: where its row begins in `table`
+    end: int  # the class of the text's end
+    ascii: bool  # whether `ascii_starts` cuts as the automaton does
+
+
+def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, pairs: np.ndarray | None = None) -> Cutter:
+    """A cutter by a pattern.
+
+    Parameters
+    ----------
+    expressions : tuple of str
+        See `patterns.of`.
+    joins : (0x110000,) uint32, optional
+        JOINS_BEFORE and JOINS_AFTER of every character. Without, only whole pieces may be asked for.
+    pairs : (2**PAIR_BITS / 32,) uint32, optional
+    """
+    automaton = patterns.automaton_of(expressions)
+    kinds = automaton.classes.astype(np.uint32)  # (0x110000,)
+    if joins is not None:
+        kinds = kinds | joins
+    numbers: dict[bytes, int] = {}  # equal pages are kept once
+    pages = [numbers.setdefault(page.tobytes(), len(numbers)) for page in kinds.reshape(-1, 1 << PAGE_BITS)]
+    steps = PAGES + (len(numbers) << PAGE_BITS)
+    table = [
+        PAGES + (np.array(pages, np.uint32) << PAGE_BITS),
+        np.zeros(PAGES - PAIRS, np.uint32) if pairs is None else pairs,
+        np.frombuffer(b"".join(numbers), np.uint32),
+        automaton.steps + steps,
+    ]
+    return Cutter(np.concatenate(table, dtype=np.uint32), steps, automaton.end, expressions == (patterns.GPT2,))
 
 
 @intrinsic
@@ -40,6 +96,41 @@ def load64(typingctx, array, index):
         return builder.load(pointer, align=1)
 
     return types.uint64(array, types.intp), codegen
+
+
+@intrinsic
+def word_at(typingctx, array, index):
+    """array[index] of a uint32 array, as an int64; `index` is not negative, which Numba would look at first."""
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        word = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
+        return builder.zext(word, ir.IntType(64))
+
+    return types.int64(array, types.intp), codegen
+
+
+@intrinsic
+def put(typingctx, array, index, value):
+    """array[index] = value of an int64 array; `index` is not negative."""
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.int64), codegen
+
+
+@intrinsic
+def byte_at(typingctx, array, index):
+    """array[index] of a uint8 array, as an int64; `index` is not negative."""
+
+    def codegen(context, builder, signature, arguments):
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.zext(builder.load(builder.gep(data, [arguments[1]], inbounds=True)), ir.IntType(64))
+
+    return types.int64(array, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -77,27 +168,22 @@ def trailing_zeros(typingctx, value):
 @jit(part=True, counted=False)
 def code_point(text, i):
     """The code point that begins at byte i of valid UTF-8, and its number of bytes."""
-    lead = np.intp(text[i])
+    lead = byte_at(text, i)
     if lead < 0x80:
         return lead, 1
-    second = np.intp(text[i + 1]) & 0x3F
+    second = byte_at(text, i + 1) & 0x3F
     if lead < 0xE0:
         return (lead & 0x1F) << 6 | second, 2
-    third = np.intp(text[i + 2]) & 0x3F
+    third = byte_at(text, i + 2) & 0x3F
     if lead < 0xF0:
         return (lead & 0x0F) << 12 | second << 6 | third, 3
-    return (lead & 0x07) << 18 | second << 12 | third << 6 | np.intp(text[i + 3]) & 0x3F, 4
+    return (lead & 0x07) << 18 | second << 12 | third << 6 | byte_at(text, i + 3) & 0x3F, 4
 
 
 @jit(part=True, counted=False)
-def run_end(text, i, stop, kind, classes):
-    """Where the run of characters of class `kind` that begins at or before i ends."""
-    while i < stop:
-        code, width = code_point(text, i)
-        if classes[code] != kind:
-            break
-        i += width
-    return i
+def pair_bit(before, after):
+    """Which bit of the table of pairs stands for two neighbouring code points."""
+    return np.intp((np.uint64(before) << np.uint64(21) | np.uint64(after)) * _SPREAD >> _PAIR_SHIFT)
 
 
 @jit(part=True, counted=False)
@@ -114,40 +200,6 @@ def contraction(text, i, stop):
             if second == ord("l") and first == ord("l"):
                 return 3
     return 0
-
-
-@jit(part=True, counted=False)
-def piece_end(text, i, stop, classes):
-    """Where the piece that begins at byte i ends.
-
-    Parameters
-    ----------
-    text : (N + PADDING,) uint8
-        Valid UTF-8, and zeros.
-    i, stop : int
-        0 <= i < stop <= N, both between characters; the text ends at `stop`.
-    classes : (0x110000,) uint8
-        From `unicode16.classes`.
-    """
-    first = text[i]
-    if first == ord("'"):
-        length = contraction(text, i, stop)
-        if length:
-            return i + length
-    j = i + 1 if first == ord(" ") else i
-    if j < stop:
-        code, width = code_point(text, j)
-        kind = classes[code]
-        if kind != SPACE:
-            return run_end(text, j + width, stop, kind, classes)
-    j = last = i
-    while j < stop:
-        code, width = code_point(text, j)
-        if classes[code] != SPACE:
-            return last if last > i else j
-        last = j
-        j += width
-    return j
 
 
 @jit(part=True, counted=False)
@@ -178,25 +230,74 @@ def ascii_starts(text, i):
     return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known else np.uint64(0)
 
 
+@jit(part=True, counted=False)
+def _scan(text, i, stop, cutter, parts, ends, count):
+    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next ENOUGH bytes.
+
+    Returns
+    -------
+    i, count : int
+        Where the last of these pieces ends, and the number of ends; count is -1 where there is no room for all parts of a piece.
+    """
+    enough = i + ENOUGH
+    last, last_count = i, count  # the last place where the piece may end
+    state, before = cutter.start, 0
+    together = 1 - parts  # bit 0: nothing is cut within pieces
+    joins = 1  # bit 0: nor is what is before a piece part of it
+    while count < ends.size - 1:
+        code, width, kind = 0, 0, cutter.end
+        if i < stop:
+            code, width = code_point(text, i)
+            kind = word_at(cutter.table, word_at(cutter.table, code >> PAGE_BITS) + (code & _PAGE_MASK))
+        entry = word_at(cutter.table, state + (kind & CLASS))
+        if entry & BACK:
+            i, count = last, last_count
+            put(ends, count, i)
+            count += 1
+            if i >= enough:
+                return i, count
+            last, last_count, state, joins = i, count, cutter.start, 1
+            continue
+        if entry & (ENDS | MAY_END):
+            last, last_count = i, count
+        bit = pair_bit(before, code)
+        joins |= kind >> 8 | together | word_at(cutter.table, PAIRS + (bit >> 5)) >> (bit & 31)
+        ended = entry >> 31
+        put(ends, count, i)
+        count += ended | ~joins & 1
+        if ended & (i >= enough or i == stop):
+            return i, count
+        state, before, joins = entry & STATE, code, kind >> 9
+        i += width
+    return i, -1
+
+
 @jit(counted=False)
-def piece_ends(text, i, stop, classes, ends):
+def piece_ends(text, i, stop, cutter, parts, ends):
     """Where pieces end, from the one that begins at byte i on, until the text or the room for them ends.
 
     Parameters
     ----------
-    text, i, stop, classes
-        As of `piece_end`.
-    ends : (E,) int64, E > BLOCK
+    text : (N + PADDING,) uint8
+        Valid UTF-8, and zeros.
+    i, stop : int
+        0 <= i <= stop <= N, both between characters; the text ends at `stop`.
+    cutter : Cutter
+    parts : int
+        1 to cut pieces also within, where no token joins their characters, 0 for whole pieces.
+    ends : (ROOM,) int64
         Is written to.
 
     Returns
     -------
     count : int
-        Pieces found; there are more if ``ends[count - 1] < stop``.
+        Number of ends; there are more if ``ends[count - 1] < stop``. The last one is the end of a piece.
     """
     count = 0
-    while i < stop and count + BLOCK <= ends.size:
-        starts = ascii_starts(text, i) if stop - i >= BLOCK else np.uint64(0)
+    while i < stop and count + 2 * BLOCK <= ends.size:
+        starts = np.uint64(0)
+        if cutter.ascii and stop - i >= BLOCK and byte_at(text, i) < 0x80 and byte_at(text, i + 1) < 0x80:
+            starts = ascii_starts(text, i)
         if starts:
             begin = i
             while starts:
@@ -204,10 +305,13 @@ def piece_ends(text, i, stop, classes, ends):
                 ends[count] = i
                 count += 1
                 starts &= starts - _ONE
-        else:
-            i = piece_end(text, i, stop, classes)
-            ends[count] = i
-            count += 1
+            continue
+        begin, used = i, count
+        i, count = _scan(text, begin, stop, cutter, parts, ends, used)
+        if count < 0:
+            if used:
+                return used
+            i, count = _scan(text, begin, stop, cutter, 0, ends, used)
     return count
 
 

@@ -27,11 +27,19 @@ from minilm import bars
 from minilm.tokenizers.bpe import alphabet, cuts
 from minilm.tokenizers.bpe.counting import PieceCounter
 from minilm.tokenizers.bpe.merge_state import learned, learner, new_tokens, pairs
-from minilm.tokenizers.bpe.unicode16 import classes
+from minilm.tokenizers.bpe.pieces import make_cutter
 from minilm.tokenizers.character import place
 
 
-def train(texts, source: str, vocab_size: int, min_frequency: int, special_tokens: tuple[str, ...], progress: bool | None):
+def train(
+    texts,
+    source: str,
+    vocab_size: int,
+    min_frequency: int,
+    special_tokens: tuple[str, ...],
+    progress: bool | None,
+    expressions: tuple[str, ...],
+):
     """Learn merges.
 
     Parameters
@@ -41,6 +49,8 @@ def train(texts, source: str, vocab_size: int, min_frequency: int, special_token
         What to call them in an error.
     vocab_size, min_frequency, special_tokens, progress
         As of `ByteLevelBPE.train_from_chunks`, checked.
+    expressions : tuple of str
+        The pattern, see `patterns.of`.
 
     Returns
     -------
@@ -51,7 +61,7 @@ def train(texts, source: str, vocab_size: int, min_frequency: int, special_token
     byte_tokens = sorted(alphabet.characters())
     vocabulary = [*special_tokens, *byte_tokens]
     byte_ids = np.array([vocabulary.index(character) for character in alphabet.characters()], np.int32)  # (256,)
-    counter = count(texts, source)
+    counter = count(texts, source, expressions)
     if not counter.size:
         raise ValueError(f"{source}: nothing to train a tokenizer on (empty text)")
     # A special token that is not written in the alphabet of bytes is one that no merge gives: 0xff is in no UTF-8.
@@ -70,13 +80,13 @@ def train(texts, source: str, vocab_size: int, min_frequency: int, special_token
     return vocabulary, list(dict.fromkeys(reversed(merges)))[::-1]
 
 
-def count(texts, source: str) -> PieceCounter:
+def count(texts, source: str, expressions: tuple[str, ...]) -> PieceCounter:
     """Count the pieces of texts."""
-    counter = PieceCounter()
+    counter = PieceCounter(make_cutter(expressions))
     for chunks in texts:
-        for begin, text in cuts.stretches(chunks):
+        for begin, text in cuts.stretches(chunks, expressions):
             try:
-                counter.add(text, classes())
+                counter.add(text)
             except UnicodeEncodeError as error:
                 raise ValueError(
                     f"{place(source, begin + error.start)}: lone surrogate U+{ord(text[error.start]):04X}, which is half of a "

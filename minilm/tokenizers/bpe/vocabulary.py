@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
+
+from minilm.tokenizers.added import AddedToken
+from minilm.tokenizers.bpe import alphabet
 
 MOST_IDS, MOST_MERGES = 2**21 - 1, 2**22 - 1  # what the table of merges has bits for
 
@@ -34,6 +37,19 @@ def merge_ids(merges: tuple[tuple[str, str], ...], ids: Mapping[str, int]) -> np
         except KeyError as error:
             raise ValueError(f"merge {rank}, {left!r} and {right!r}: {error.args[0]!r} is not in the vocabulary") from None
     return table
+
+
+def contents(vocabulary: tuple[str, ...], ids: Mapping[str, int], merges: np.ndarray, added: Iterable[AddedToken]) -> list[bytes]:
+    """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
+    composed = {*merges[:, 2].tolist(), *map(ids.get, alphabet.characters())}
+    spelled = {token.id for token in added if token.id not in composed}
+    of_ids = []
+    for id, token in enumerate(vocabulary):
+        content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)
+        if not content:
+            raise ValueError(f"token {token!r} is neither added nor written in GPT-2's byte alphabet")
+        of_ids.append(content)
+    return of_ids
 
 
 def check_merges(tokenizer, source: str) -> None:

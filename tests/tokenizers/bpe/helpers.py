@@ -33,9 +33,10 @@ MIXED = st.lists(
 
 
 def kind(character):
-    """A character's class by the table of the kernels, whose version of Unicode is not this Python's."""
-    number = unicode16.classes()[ord(character)]
-    return "space" if number == unicode16.SPACE else str(number)
+    """A character's kind by the table of the patterns, whose version of Unicode is not this Python's."""
+    if ord(character) in unicode16.SPACES:
+        return "space"
+    return {"L": "letter", "N": "number"}.get(unicode16.CATEGORIES[unicode16.categories()[ord(character)]][0], "other")
 
 
 def pieces_of(text):

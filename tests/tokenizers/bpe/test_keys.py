@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from minilm.tokenizers.bpe import counting, encoding, unicode16
+from minilm.tokenizers.bpe import counting, encoding, patterns, pieces, tables
 
 from .helpers import merged, small
 
 # By how many bytes the tables' keys are cut: one word, two, the long table's eight, and pieces that no table holds.
-LENGTHS = [1, 2, 7, 8, 9, 14, encoding.KEY_BYTES, encoding.KEY_BYTES + 1, 17, 24, 25, 63, encoding.LONG_BYTES, 65, 70]
+LENGTHS = [1, 2, 7, 8, 9, 14, tables.KEY_BYTES, tables.KEY_BYTES + 1, 17, 24, 25, 63, encoding.LONG_BYTES, 65, 70]
 
 
 def variants(piece):
@@ -35,19 +35,19 @@ def test_a_piece_that_differs_in_one_byte_is_another(length):
             assert tokenizer.decode(tokenizer.encode(variant)) == variant
 
 
-@pytest.mark.parametrize("length", range(encoding.KEY_BYTES + 1))
+@pytest.mark.parametrize("length", range(tables.KEY_BYTES + 1))
 def test_a_short_piece_s_key_has_all_its_bytes_and_its_length(length):
     """And none of what follows it."""
-    content = np.full(encoding.KEY_BYTES + encoding.PADDING + 1, 65, np.uint8)
-    key = encoding.key_of(content, 0, length)
-    for i in range(encoding.KEY_BYTES + 1):
+    content = np.full(tables.KEY_BYTES + pieces.PADDING + 1, 65, np.uint8)
+    key = tables.key_of(content, 0, length)
+    for i in range(tables.KEY_BYTES + 1):
         changed = content.copy()
         changed[i] = 66
-        assert (encoding.key_of(changed, 0, length) != key) == (i < length)
+        assert (tables.key_of(changed, 0, length) != key) == (i < length)
     assert length == 0 or key[1] != 0
-    zeros = np.zeros(encoding.KEY_BYTES + encoding.PADDING, np.uint8)  # bytes that the key of a shorter piece has too
+    zeros = np.zeros(tables.KEY_BYTES + pieces.PADDING, np.uint8)  # bytes that the key of a shorter piece has too
     for bytes_ in (content, zeros):
-        keys = [encoding.key_of(bytes_, 0, other) for other in range(encoding.KEY_BYTES + 1)]
+        keys = [tables.key_of(bytes_, 0, other) for other in range(tables.KEY_BYTES + 1)]
         assert keys.count(keys[length]) == 1
 
 
@@ -80,13 +80,13 @@ def of_one_hash():
 
 def test_training_counts_pieces_of_one_hash_apart():
     one, other = of_one_hash()
-    content = np.frombuffer(one + other + bytes(encoding.PADDING), np.uint8)
+    content = np.frombuffer(one + other + bytes(pieces.PADDING), np.uint8)
     assert one != other and counting._hash(content, 0, 16) == counting._hash(content, 16, 16)
-    counter = counting.PieceCounter()
-    counter.add(".".join(piece.decode() for piece in (one, other, one)), unicode16.classes())
+    counter = counting.PieceCounter(pieces.make_cutter((patterns.GPT2,)))
+    counter.add(".".join(piece.decode() for piece in (one, other, one)))
     counts = counter.counts
-    pieces = [counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes() for i in range(counter.size)]
-    assert dict(zip(pieces, counts.counts[: counter.size].tolist(), strict=True)) == {one: 2, b".": 2, other: 1}
+    contents = [counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes() for i in range(counter.size)]
+    assert dict(zip(contents, counts.counts[: counter.size].tolist(), strict=True)) == {one: 2, b".": 2, other: 1}
 
 
 def test_counts_outlive_the_growth_of_their_table():
@@ -94,9 +94,9 @@ def test_counts_outlive_the_growth_of_their_table():
     rng = np.random.default_rng(0)
     room = counting.empty()
     words = sorted({"".join(rng.choice(list("etaoins"), 12)) for _ in range(3 * room.counts.size)})
-    counter = counting.PieceCounter()
+    counter = counting.PieceCounter(pieces.make_cutter((patterns.GPT2,)))
     for part in (words, words[:100], words):
-        counter.add(".".join(part), unicode16.classes())
+        counter.add(".".join(part))
     counts = counter.counts
     found = {counts.content[counts.starts[i] : counts.starts[i + 1]].tobytes(): counts.counts[i] for i in range(counter.size)}
     assert counts.counts.size > room.counts.size and counts.content.size > room.content.size

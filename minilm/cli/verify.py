@@ -1,0 +1,173 @@
+"""`minilm verify`: whether files are as they were written, and whether a run gives the same bits again."""
+
+from __future__ import annotations
+
+import argparse
+import glob
+import json
+import os
+import sys
+
+DESCRIPTION = """\
+Hold PATH against its checksums: a run's folder, a folder of weights (SHA256SUMS), a token file (.npy), or a file with NAME.sha256
+beside it. A run of `minilm train` is then replayed, from its last kept checkpoint (--set keep_every=N) or from its first weights,
+and losses, norms and weights are compared with the run's own, bit for bit. Exit status 1: something differs.
+"""
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "verify",
+        help="whether files are whole, and a run gives the same bits again",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", metavar="PATH", help="a run's folder, a folder of weights, or a file")
+    parser.add_argument("--steps", type=int, metavar="N", help="replay so many steps at the most (all); 0 replays none")
+    parser.add_argument("--start", type=int, metavar="STEP", help="the kept checkpoint to start from, 0 for the first weights")
+    parser.add_argument("--publish", action="store_true", help="print the run's hashes as JSON, for --against on another machine")
+    parser.add_argument("--against", metavar="FILE", help="compare with the hashes that another machine published; - is stdin")
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Verify and tell; 1 where something differs."""
+    from minilm.mistaken import existing_folder
+    from minilm.training.checkpoint import STATE
+
+    path = existing_folder(args.path) if os.path.isdir(args.path) else args.path
+    if os.path.isfile(os.path.join(path, STATE)):
+        return _run(args)
+    options = {"--steps": args.steps, "--start": args.start, "--publish": args.publish or None, "--against": args.against}
+    unused = [name for name, value in options.items() if value is not None]
+    if unused:
+        raise ValueError(f"{unused[0]} is for runs of `minilm train`: {path} has no {STATE}")
+    names, faults = _files(path)
+    for fault in faults:
+        print(fault)
+    if not faults:
+        print(f"{path}: as written: {', '.join(names)}")
+    return 1 if faults else 0
+
+
+# --- a run --------------------------------------------------------------------------------------------------------------
+
+
+def _run(args) -> int:
+    from minilm.training.checkpoint import STATE
+    from minilm.training.publish import compare, published, read_published
+    from minilm.training.replay import read_record, replay
+
+    other = None if args.against is None else read_published("/dev/stdin" if args.against == "-" else args.against)
+    record = read_record(args.path)
+    out = sys.stderr if args.publish else sys.stdout
+    names = _checked(record)
+    print(f"files    as they were written: {', '.join(names)}", file=out)
+    _tell_left(record.folder, {*names, STATE})
+    failed = False
+    if args.steps != 0 and other is None:
+        result = replay(record, args.start, args.steps, lambda line: print(f"replay   {line}", file=sys.stderr))
+        failed = result.fault is not None
+        _tell(record, result, out)
+    own = published(record)
+    if args.publish:
+        print(json.dumps(own, indent=2))
+    if other is not None:
+        failed = _against(own, other, compare)
+    return 1 if failed else 0
+
+
+def _checked(record) -> list[str]:
+    from minilm.training import kept
+
+    names = [*record.checkpoint.files, *(["trace.f64"] if record.rows else []), *(["log.csv"] if record.state.log_sha256 else [])]
+    return [*names, *(os.path.basename(kept.folder_of("", step)) for step in record.kept)]
+
+
+def _tell(record, result, out) -> None:
+    """What a replay showed."""
+    from minilm.training import provenance
+
+    if result.fault is None:
+        losses = f"losses and norms of {result.rows:,} steps" if result.rows else "no losses (the run has no trace.f64)"
+        steps = ", ".join(f"{step:,}" for step in result.compared)
+        weights = f"weights and optimizer of step {steps}" if steps else "no weights (no checkpoint lies in these steps)"
+        print(f"replay   steps {result.first + 1:,} ... {result.last:,}, bit for bit: {losses}; {weights}", file=out)
+        return
+    print(f"replay   differs. {result.fault}", file=out)
+    if record.state.machine is not None:
+        _tell_machines(provenance.differences(record.state.machine, provenance.machine()), out)
+
+
+def _tell_machines(lines: list[str], out) -> None:
+    from minilm.training.provenance import DEPENDS
+
+    if not lines:
+        print("machine  the same in all that bits depend on: a fault of minilm, or of this machine", file=out)
+    for line in lines:
+        print(f"machine  {line}", file=out)
+    for line in DEPENDS if lines else ():
+        print(f"depends  on {line}", file=out)
+
+
+def _against(own: dict, other: dict, compare) -> bool:
+    """Print the comparison; whether something differs."""
+    from minilm.training import provenance
+
+    equal, unequal = compare(own, other)
+    for line in equal:
+        print(f"equal    {line}")
+    for line in unequal:
+        print(f"differs  {line}")
+    if unequal:
+        _tell_machines(provenance.differences(own["machine"], other["machine"]), sys.stdout)
+    return bool(unequal)
+
+
+# --- other files ----------------------------------------------------------------------------------------------------------
+
+
+def _files(path: str) -> tuple[list[str], list[str]]:
+    """The files that were held against a checksum, and what is wrong with them."""
+    from minilm import checksums, data
+    from minilm.training.checkpoint import RECIPE_STATE
+
+    if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, RECIPE_STATE)):
+            return _recipe(path)
+        sums = [os.path.join(path, checksums.SUMS), *sorted(glob.glob(os.path.join(glob.escape(path), f"*{checksums.SUFFIX}")))]
+        tokens = sorted(glob.glob(os.path.join(glob.escape(path), "*.npy")))
+    else:
+        sums, tokens = [path + checksums.SUFFIX], [path] if path.endswith(".npy") else []
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"there is no file or folder {path}")
+    names, faults = [], []
+    for each in filter(os.path.isfile, sums):
+        more, wrong = checksums.differing(each)
+        names, faults = names + more, faults + wrong
+    for each in tokens:
+        fault = data.token_files.fault(each)
+        names, faults = [*names, os.path.basename(each)], faults + [fault] * (fault is not None)
+    if not names:
+        forms = f"a run, a folder with {checksums.SUMS}, a token file, or a file with NAME{checksums.SUFFIX} beside it"
+        raise ValueError(f"{path} has no checksums: wanted {forms}")
+    _tell_left(path, {*names, *map(os.path.basename, sums)})
+    return names, faults
+
+
+def _tell_left(path: str, covered: set[str]) -> None:
+    """Name the files that nothing covers."""
+    left = sorted(set(os.listdir(path)) - covered) if os.path.isdir(path) else []
+    if left:
+        print(f"{path}: without a checksum: {', '.join(left)}", file=sys.stderr)
+
+
+def _recipe(path: str) -> tuple[list[str], list[str]]:
+    """A recipe's run: its files; its steps are not replayed."""
+    from minilm.recipes import folder
+    from minilm.training.checkpoint import Checkpoint
+
+    names = list(Checkpoint.read(path, layout=folder.LAYOUT).files)
+    print(f"{path}: a recipe's run keeps no trace of its steps and is not replayed; `minilm train` runs are", file=sys.stderr)
+    return names, []

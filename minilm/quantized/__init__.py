@@ -1,0 +1,23 @@
+"""Inference with weights in fewer bits: int8, a quarter of the bytes to read for a token, and bfloat16, half of them.
+
+::
+
+    model = models.GPT.from_pretrained("gpt2")
+    quantized.quantize(model, "int8")            # in place; then generate, evaluate, encode as before
+    generation.generate(model, tokenizer, "Once upon a time")
+
+Formulas, and how far off they are: `minilm.quantized.spec`.
+"""
+
+from __future__ import annotations
+
+from minilm.quantized.conversion import quantize
+from minilm.quantized.layers import QuantizedLinear
+from minilm.quantized.recurrent import QuantizedRecurrent
+from minilm.quantized.spec import FORMATS, GROUP
+
+__all__ = ["FORMATS", "GROUP", "QuantizedLinear", "QuantizedRecurrent", "quantize"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

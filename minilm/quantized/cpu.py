@@ -1,0 +1,191 @@
+"""Products by quantised weights on the CPU, on minilm's threads: `minilm.quantized.spec`."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from minilm import devices
+from minilm.compiled.jit import jit
+from minilm.ops.tile import ROWS as TILE_ROWS
+from minilm.ops.tile import multiply_panel
+from minilm.ops.workspace import empty, scratch
+from minilm.quantized import oracle
+from minilm.quantized.dot import OFFSET, WIDTH, add_group
+from minilm.quantized.widened import multiply_row
+
+ROWS = 4  # of a tile
+FEW = 2  # rows that read a panel of bfloat16 as it is
+WORTH = 2**20  # multiply-adds that are worth a thread
+DEPTH = 128  # numbers of a row of bfloat16 that are widened at a time
+_MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: added to a small number it leaves the nearest whole one in the sum's low bits
+
+
+class Int8(NamedTuple):
+    """W (O, K) in codes: for each panel of 2W outputs what is read together side by side."""
+
+    panels: np.ndarray  # (P, K'/4, 2W, 4) uint8, q + 128; K' is K in whole groups, what fills up holds 128
+    scales: np.ndarray  # (P, G, 2W) float32
+    shape: tuple[int, int]  # (O, K)
+    group: int  # a multiple of 4
+
+
+class BFloat16(NamedTuple):
+    """W (O, K) rounded to bfloat16."""
+
+    panels: np.ndarray  # (P, K, 2W) uint16, zeros where P 2W is more than O
+    shape: tuple[int, int]
+
+
+# --- packing ----------------------------------------------------------------------------------------------------------
+
+
+def group_of(group: int | None, K: int) -> int:
+    """Numbers of a group of a row of K: `group`, all of them for None; in fours."""
+    longest = -(-K // 4) * 4
+    return longest if group is None else min(group, longest)
+
+
+def pack_int8(codes: np.ndarray, scales: np.ndarray, group: int) -> Int8:
+    """`Int8` of codes (O, K) and scales (O, G), in groups of `group`."""
+    O, K = codes.shape
+    P, G = -(-O // WIDTH), scales.shape[1]
+    stored = np.full((P * WIDTH, G * group), OFFSET, np.uint8)
+    stored[:O, :K] = codes.astype(np.int16) + OFFSET
+    stored = stored.reshape(P, WIDTH, G * group // 4, 4).transpose(0, 2, 1, 3)  # (P, K'/4, 2W, 4)
+    factors = np.zeros((P * WIDTH, G), np.float32)
+    factors[:O] = scales
+    factors = factors.reshape(P, WIDTH, G).transpose(0, 2, 1)  # (P, G, 2W)
+    return Int8(np.ascontiguousarray(stored), np.ascontiguousarray(factors), (O, K), group)
+
+
+def to_int8(W: np.ndarray, group: int | None) -> Int8:
+    """W (O, K) quantised and packed."""
+    group = group_of(group, W.shape[1])
+    return pack_int8(*oracle.quantize(W, group), group)
+
+
+def to_bfloat16(W: np.ndarray) -> BFloat16:
+    """W (O, K) rounded and packed."""
+    O, K = W.shape
+    P = -(-O // WIDTH)
+    halves = np.zeros((P * WIDTH, K), np.uint16)
+    halves[:O] = oracle.to_bfloat16(W)
+    return BFloat16(np.ascontiguousarray(halves.reshape(P, WIDTH, K).transpose(0, 2, 1)), (O, K))
+
+
+# --- kernels ----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def quantize_rows(start, stop, x, group, codes, scales, begin):
+    # rows [start, stop) of x (N, K) -> codes (N, K') int8, scales (G, N), begin (G, N) int32: -128 times the codes' sum
+    K = x.shape[1]
+    for n in range(start, stop):
+        for number in range(len(scales)):
+            part = x[n, number * group : min(K, (number + 1) * group)]
+            bits, most = part.view(np.int32), np.int32(0)
+            for k in range(len(part)):
+                most = max(most, bits[k] & np.int32(0x7FFFFFFF))  # as whole numbers, so that a NaN counts as the largest
+            largest = _float_of(most)
+            inverse = np.float32(127) / largest if most != 0 else np.float32(0)
+            out, total = codes[n, number * group : (number + 1) * group], np.int32(0)
+            for k in range(len(part)):
+                code = np.int8(_bits_of(part[k] * inverse + _MAGIC) & np.int32(255))
+                out[k] = code
+                total += np.int32(code)
+            out[len(part) :] = 0
+            scales[number, n] = largest / np.float32(127)
+            begin[number, n] = -OFFSET * total
+
+
+@intrinsic
+def _float_of(typingctx, bits):
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(types.int32), codegen
+
+
+@intrinsic
+def _bits_of(typingctx, number):
+    def codegen(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(types.float32), codegen
+
+
+@jit
+def multiply_int8(start, stop, codes, scales, begin, panels, factors, y):
+    # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W)
+    (N, O), (_, G, _) = y.shape, factors.shape
+    fours = panels.shape[1] // G
+    totals = np.empty((ROWS, WIDTH), np.float32)
+    for p in range(start, stop):
+        column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
+        for row in range(0, N, ROWS):
+            count = min(ROWS, N - row)
+            totals[:] = 0
+            for g in range(G):
+                panel, factor = panels[p, g * fours : (g + 1) * fours], factors[p, g]
+                if count == ROWS:
+                    add_group(ROWS, codes[row:, 4 * fours * g :], panel, begin[g, row:], scales[g, row:], factor, totals)
+                else:
+                    for n in range(row, row + count):
+                        add_group(1, codes[n:, 4 * fours * g :], panel, begin[g, n:], scales[g, n:], factor, totals[n - row :])
+            y[row : row + count, column : column + columns] = totals[:count, :columns]
+
+
+@jit
+def multiply_bfloat16(start, stop, x, panels, y):
+    # panels [start, stop) of y (N, O); x (N, K), panels (P, K, 2W): few rows one by one, for more the panel becomes float32
+    N, O = y.shape
+    if N > FEW:
+        return _multiply_widened(start, stop, x, panels, y)
+    out = np.empty(WIDTH, np.float32)
+    for p in range(start, stop):
+        column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
+        for n in range(N):
+            multiply_row(x[n], panels[p], out)
+            y[n, column : column + columns] = out[:columns]
+
+
+@jit
+def _multiply_widened(start, stop, x, panels, y):
+    # the same by float32 of some rows of a panel at a time
+    K = x.shape[1]
+    panel = np.empty((DEPTH, WIDTH), np.float32)
+    bits = panel.view(np.uint32)
+    edge = np.empty((TILE_ROWS, WIDTH), np.float32)
+    for p in range(start, stop):
+        for first in range(0, K, DEPTH):
+            depth = min(DEPTH, K - first)
+            for k in range(depth):
+                halves = panels[p, first + k]
+                for j in range(WIDTH):
+                    bits[k, j] = np.uint32(halves[j]) << np.uint32(16)
+            multiply_panel(x[:, first : first + depth], panel[:depth], edge, y, p * WIDTH, first > 0)
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+def product(x: np.ndarray, W: Int8 | BFloat16, out: np.ndarray) -> None:
+    """out (N, O) ≈ x (N, K) Wᵀ, all float32."""
+    rows, K = x.shape
+    if not out.size or not K:
+        out[...] = 0
+        return
+    grain = max(1, WORTH // (rows * K * WIDTH))
+    if isinstance(W, BFloat16):
+        devices.parallel(multiply_bfloat16, len(W.panels), x, W.panels, out, grain=grain)
+        return
+    G = W.scales.shape[1]
+    with scratch():
+        codes = empty((rows, G * W.group), np.int8)  # (N, K')
+        scales, begin = empty((G, rows), np.float32), empty((G, rows), np.int32)  # (G, N) each
+        devices.parallel(quantize_rows, rows, x, W.group, codes, scales, begin, grain=max(1, 2**16 // K))
+        devices.parallel(multiply_int8, len(W.panels), codes, scales, begin, W.panels, W.scales, out, grain=grain)

@@ -1,0 +1,66 @@
+"""Layers whose weights are stored in fewer bits: for inference, made of layers that were trained."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import numpy as np
+
+from minilm import devices
+from minilm.layers.base import Layer
+from minilm.layers.linear import Linear
+from minilm.ops import checks
+from minilm.ops.contract import fold
+from minilm.ops.workspace import empty
+from minilm.quantized import cpu
+from minilm.quantized.spec import FORMATS
+from minilm.random import Key
+from minilm.typing import Array
+
+
+def packed(W: np.ndarray, kind: str, group: int | None) -> cpu.Int8 | cpu.BFloat16:
+    """W (O, K) in a format of `FORMATS`."""
+    return cpu.to_int8(W, group) if kind == "int8" else cpu.to_bfloat16(W)
+
+
+class QuantizedLinear(Layer):
+    """y ≈ x Wᵀ + b over the last axis, of a `minilm.layers.Linear`.
+
+    Parameters
+    ----------
+    linear : Linear
+        On the host, in float32.
+    kind : {"int8", "bf16"}
+    group : int or None
+        Of int8: numbers that share a scale, a multiple of 4; None for a whole row.
+
+    Notes
+    -----
+    Parameter: ``bias``, the linear layer's own. Formulas: `minilm.quantized.spec`.
+    """
+
+    def __init__(self, linear: Linear, kind: str = "int8", group: int | None = 64):
+        super().__init__(dtype=np.float32)
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+        self.kind = checks.option("kind", kind, FORMATS)
+        self.group = group
+        self.packed = packed(linear.weight.value, kind, group)
+        self.bias = linear.bias
+
+    def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
+        """Returns y (..., out_features) for x (..., in_features), and None: there is no way back."""
+        if devices.on_gpu(x):
+            raise TypeError(f"{self.kind} weights multiply on the CPU, got an array on the device")
+        x = checks.floating("x", x, (..., self.in_features), self.dtype, "(..., in_features)")
+        y = empty((*x.shape[:-1], self.out_features), np.float32)  # (..., O)
+        cpu.product(fold(x), self.packed, fold(y))
+        if self.bias is not None:
+            y += self.bias.value
+        return y, None
+
+    def backward(self, dy: Array, saved: Any) -> NoReturn:
+        """Raises ValueError: rounded weights have no gradient."""
+        raise ValueError(f"{self.kind} weights are for inference: they have no gradient")
+
+    def settings(self) -> str:
+        return f"{self.in_features}, {self.out_features}, {self.kind!r}{'' if self.bias is not None else ', bias=False'}"

@@ -1,0 +1,133 @@
+"""Plans of runs: against models that are made, steps that are taken, published figures, and what settings change."""
+
+import json
+
+import numpy as np
+import pytest
+
+from minilm import Workspace, cli, models
+from minilm.planner import cluster, training_plan
+from minilm.planner.training_plan import plan, planned_config, split, variants
+from minilm.random import Key
+from tests.planner.test_planner import TWO_CORES
+
+V = 300
+SMALL = {
+    "lstm": ["model.embedding_size=48", "model.hidden_size=96", "model.num_layers=2"],
+    "gru": ["model.embedding_size=64", "model.hidden_size=96"],
+    "gpt": ["model.n_layer=3", "model.n_embd=96", "model.n_head=4"],
+    "bert": ["model.hidden_size=96", "model.num_hidden_layers=3", "model.intermediate_size=200"],
+}
+
+
+def planned(name, *sets, devices=1):
+    config, _ = planned_config(name, [*SMALL[name], "batch=16", "time=64", *sets])
+    return plan(config, V, cluster.of_machine(TWO_CORES, devices)), config
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_parameters_are_counted_exactly(name):
+    result, config = planned(name)
+    assert result.parameters == models.from_config({**config.model, "vocab_size": V}, seed=0).parameters.count
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gpt"])
+def test_memory_is_within_15_percent_of_a_step_that_is_taken(name, recompute):
+    if recompute and name != "gpt":
+        pytest.skip("recurrent models recompute nothing")
+    result, config = planned(name, *["model.recompute=true"] * recompute)
+    model, workspace = models.from_config({**config.model, "vocab_size": V}, seed=0), Workspace()
+    ids = np.random.default_rng(0).integers(0, V, (config.batch, config.time))
+    for step in range(2):
+        with workspace.step():
+            _, saved = model.forward(ids, ids, key=Key(0, step))
+            model.backward(saved)
+    assert result.memory["activations"] + result.memory["working"] == pytest.approx(workspace.nbytes, rel=0.15)
+    assert result.needed == pytest.approx(workspace.nbytes + 4 * model.parameters.flat.nbytes, rel=0.15)
+
+
+def test_published_figures():
+    devices = cluster.cluster("h100", 1024, "bf16")
+    config, vocabulary = planned_config("gpt3-175b", ["precision=bf16"], 1024)
+    result = plan(config, vocabulary, devices)
+    assert result.parameters == pytest.approx(174.6e9, rel=1e-3)
+    assert 300e9 * result.flops == pytest.approx(3.14e23, rel=0.03)  # Brown et al., table D.1: attention's products left out
+    assert not result.fits and split(result) > 30
+    config, vocabulary = planned_config("gpt2")
+    result = plan(config, vocabulary, cluster.cluster("a100", 8, "bf16"))
+    assert result.parameters == 124_439_808 and result.tokens == 2**19
+
+
+def test_gpt_sizes_are_the_models_own():
+    for name, (family, size, _) in training_plan.PRESETS.items():
+        config, vocabulary = planned_config(name)
+        made = getattr(models.GPTConfig, family)(size)
+        assert plan(config, vocabulary, cluster.of_machine(TWO_CORES, 1)).parameters == made.parameter_count, name
+
+
+def test_what_settings_change():
+    base, _ = planned("gpt")
+    parts, _ = planned("gpt", "accumulate=4")
+    assert parts.memory["activations"] == base.memory["activations"] / 4 and parts.memory["weights"] == base.memory["weights"]
+    assert parts.flops == base.flops and parts.step >= base.step
+    again, _ = planned("gpt", "model.recompute=true")
+    assert again.memory["activations"] < base.memory["activations"] / 2 and again.step > base.step and again.flops > base.flops
+    two, _ = planned("gpt", devices=2)
+    assert two.wire == 4 * two.parameters and two.memory["activations"] == base.memory["activations"] / 2
+    assert planned("gpt", devices=4)[0].wire == 1.5 * two.wire and base.wire == 0
+    sgd, _ = planned("gpt", "optimizer.name=sgd", "average=0.9")
+    assert sgd.memory["optimizer"] == 0 and sgd.memory["average"] == base.memory["weights"]
+
+
+@pytest.mark.skipif(
+    "shard_optimizer" not in training_plan.RunConfig.__dataclass_fields__, reason="there is no shard_optimizer yet"
+)
+def test_zero_1_shares_the_optimizer():
+    two, sharded = planned("gpt", devices=2)[0], planned("gpt", "shard_optimizer=true", devices=2)[0]
+    assert sharded.memory["optimizer"] == two.memory["optimizer"] / 2 and sharded.wire == two.wire
+
+
+def test_a_batch_that_cannot_be_shared():
+    config, _ = planned_config("gpt", ["batch=10"])
+    with pytest.raises(ValueError, match="batch=10 rows cannot be shared by 4 devices and accumulate=1: give a multiple of 4"):
+        plan(config, V, cluster.of_machine(TWO_CORES, 4))
+
+
+def test_variants_name_what_would_fit():
+    config, _ = planned_config("gpt", [*SMALL["gpt"], "batch=64", "time=64"])
+    whole = variants(config, V, cluster.of_machine(TWO_CORES, 1))
+    assert [each.change for each in whole] == ["as it is", "model.recompute=true", "accumulate=64", "all of these"]
+    assert whole[0].memory > whole[1].memory > whole[3].memory
+
+
+# --- the command ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_command(tmp_path, capsys):
+    TWO_CORES.save(tmp_path / "machine.json")
+    machine = ["--machine", str(tmp_path / "machine.json")]
+    assert cli.main(["plan", "--model", "lstm", "--tokens", "1e6", *machine]) == 0
+    out = capsys.readouterr().out
+    assert "memory of a device" in out and "device-hours" in out and "activations" in out
+    assert cli.main(["plan", "--model", "gpt3-175b", "--gpus", "1024", "--device", "h100", "--set", "precision=bf16"]) == 1
+    assert "minilm does not split a model over devices" in capsys.readouterr().out
+    assert cli.main(["plan", "--model", "gpt2", "--gpus", "2", "--device", "a100", "--json", "--tokens", "1e9"]) in (0, 1)
+    content = json.loads(capsys.readouterr().out)
+    assert content["parameters"] == 124_439_808 and content["total"]["flops"] == 1e9 * content["flops"]
+    assert {"as it is", "model.recompute=true"} <= {each["change"] for each in content["variants"]}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--model", "gpt4"], "there is no model 'gpt4' to plan; did you mean 'gpt"),
+        (["--model", "gpt2", "--device", "a10"], "there is no device 'a10'; did you mean 'a100'"),
+        (["--model", "gpt2", "--gpus", "0"], "--gpus must lie in"),
+        (["--model", "gpt2", "--device", "a100", "--set", "model.n_layers=3"], "unknown"),
+    ],
+)
+def test_mistakes_are_one_line(words, says, capsys):
+    assert cli.main(["plan", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error and len(error.splitlines()) == 1

@@ -1,0 +1,173 @@
+"""Models with quantised weights: close to what they were, refused where they cannot serve; a token by one kernel is the same."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import minilm
+from minilm import devices, layers, models, quantized
+from minilm.models import gpt_token
+
+V = 67
+SIZES = {"n_layer": 2, "n_head": 3, "n_embd": 48, "n_positions": 24, "vocab_size": V}
+
+
+def gpt(**changes):
+    return models.GPT(models.GPTConfig.gpt2(**{**SIZES, **changes}), seed=0)
+
+
+def language_model(cell, **changes):
+    return models.RNNLanguageModel(
+        models.RNNLanguageModelConfig(V, cell=cell, embedding_size=40, hidden_size=48, **changes), seed=1
+    )
+
+
+MODELS = {
+    "gpt": gpt,
+    "lstm": lambda: language_model("lstm", num_layers=2),
+    "gru": lambda: language_model("gru"),
+    "rnn": lambda: language_model("rnn"),
+}
+IDS = np.random.default_rng(0).integers(0, V, (3, 12))  # (B, T)
+
+
+def written(model, ids, tokens=30):
+    """Logits (B, tokens, V) after prompts (B, T) and after every most probable token."""
+    logits, state = model.logits(ids, model.initial_state(len(ids)), last=True)
+    every = [logits.copy()]
+    for _ in range(tokens - 1):
+        logits, state = model.step(logits.argmax(axis=-1), state)
+        every.append(logits.copy())
+    return np.stack(every, axis=1)
+
+
+@pytest.mark.parametrize("kind, most", [("int8", 0.03), ("bf16", 0.01)])
+@pytest.mark.parametrize("name", MODELS)
+def test_logits_stay_close(name, kind, most):
+    model = MODELS[name]()
+    exact, _ = model.logits(IDS)
+    loss = float(np.asarray(model.loss(IDS[:, :-1], IDS[:, 1:])[0] if name != "gpt" else model.loss(IDS[:, :-1], IDS[:, 1:])))
+    assert quantized.quantize(model, kind) is model
+    close, _ = model.logits(IDS)
+    assert 0 < np.abs(close - exact).max() <= most * np.abs(exact).max()
+    after = float(np.asarray(model.loss(IDS[:, :-1], IDS[:, 1:])[0] if name != "gpt" else model.loss(IDS[:, :-1], IDS[:, 1:])))
+    assert abs(after - loss) < 0.01
+
+
+@pytest.mark.parametrize(
+    "cell, options", [("LSTM", {}), ("GRU", {}), ("RNN", {"nonlinearity": "relu"}), ("LSTM", {"bias": False})]
+)
+def test_recurrent_layers_both_ways_with_lengths(cell, options):
+    """In bf16 with weights that bfloat16 holds, a layer is the plain one."""
+    layer = getattr(layers, cell)(12, 20, 2, bidirectional=True, seed=0, **options)
+    for parameter in layer.parameters.values():
+        parameter.view(np.uint32)[...] &= 0xFFFF0000
+    rng = np.random.default_rng(0)
+    x, lengths = rng.standard_normal((3, 7, 12)).astype(np.float32), np.array([7, 2, 5])
+    plain, rounded = layer(x, lengths=lengths), quantized.QuantizedRecurrent(layer, "bf16")(x, lengths=lengths)
+    for one, other in zip(plain, rounded, strict=True):
+        assert np.allclose(one, other, atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", [None, "bf16", "int8"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"n_embd": 10, "n_head": 1, "n_inner": 7, "activation_function": "relu", "tie_word_embeddings": False}]
+)
+def test_a_token_by_one_kernel_is_a_token_by_layers(kind, changes, monkeypatch):
+    """The same bits, for any number of texts and threads, and past the end of the context."""
+    model = gpt(**changes)
+    if kind is not None:
+        quantized.quantize(model, kind)
+    quick = []
+    for threads in (1, 2):
+        devices.set_threads(threads)
+        quick.append([written(model, IDS[:B]) for B in (1, 3)])
+    with monkeypatch.context() as patch:
+        patch.setattr("minilm.models.gpt.reader_of", lambda model, cache: None)
+        plain = [written(model, IDS[:B]) for B in (1, 3)]
+    for some in quick:
+        assert all(np.array_equal(one, other) for one, other in zip(some, plain, strict=True))
+    assert np.array_equal(plain[0][0], plain[1][0])
+
+
+def test_prompts_of_different_lengths():
+    model = quantized.quantize(gpt(), "int8")
+    ids, mask = IDS.copy(), np.ones(IDS.shape, bool)
+    mask[1, :5] = False
+    logits, state = model.logits(ids, None, last=True, key_mask=mask)
+    alone, own = model.logits(ids[1:2, 5:], None, last=True)
+    for _ in range(4):
+        new = logits.argmax(axis=-1)
+        logits, state = model.step(new, state)
+        alone, own = model.step(new[1:2], own)
+    assert np.allclose(logits[1], alone[0], atol=1e-4)
+
+
+def test_the_kernel_sees_every_change_of_the_model():
+    """A layer replaced, weights moved or trained, a hook: what is read is the model as it stands."""
+    model = gpt()
+    _, state = model.logits(IDS, None, last=True)
+    token = IDS[:, 0]
+    before = model.step(token, state)[0].copy()
+    model.parameters["h.1.mlp.c_fc.weight"][...] *= 2
+    trained = model.step(token, state)[0].copy()
+    assert not np.array_equal(before, trained)
+    with minilm.hooks(model, outputs={"h.1.mlp": 0}):
+        ablated = model.step(token, state)[0].copy()
+    assert not np.array_equal(ablated, trained)
+    assert np.array_equal(model.step(token, state)[0], trained)
+    other = copy.deepcopy(model)
+    other.parameters["wte.weight"][...] += 1
+    assert np.array_equal(model.step(token, state)[0], trained)
+    model.h[1] = copy.deepcopy(model.h[0])
+    replaced = model.step(token, state)[0]
+    assert not np.array_equal(replaced, trained)
+    with minilm.implementation("oracle"):
+        assert np.allclose(model.step(token, state)[0], replaced, atol=1e-5)
+
+
+def test_no_other_kind_of_model_takes_the_kernel():
+    cache = gpt().initial_state(1).cache
+    assert gpt_token.reader_of(gpt(), cache) is not None
+    for changes in ({"norm_first": False}, {"band": 4}):
+        assert gpt_token.reader_of(gpt(**changes), cache) is None
+    assert gpt_token.reader_of(gpt().to("float64"), cache) is None
+    mixed = gpt()
+    mixed.lm_head = quantized.QuantizedLinear(mixed.lm_head)
+    assert gpt_token.reader_of(mixed, cache) is None
+
+
+def test_what_is_refused():
+    with pytest.raises(ValueError, match="kind must be one of 'int8', 'bf16', got 'int4'"):
+        quantized.quantize(gpt(), "int4")
+    with pytest.raises(ValueError, match="group must be a multiple of 4, got 6"):
+        quantized.quantize(gpt(), group=6)
+    with pytest.raises(TypeError, match="float64"):
+        quantized.quantize(gpt().to("float64"))
+    with pytest.raises(ValueError, match="Embedding has no affine map"):
+        quantized.quantize(layers.Embedding(3, 4))
+    model = quantized.quantize(gpt())
+    with pytest.raises(ValueError, match="has no affine map"):
+        quantized.quantize(model)
+    _, saved = model.forward(IDS[:, :-1], IDS[:, 1:])
+    with pytest.raises(ValueError, match="for inference: they have no gradient"):
+        model.backward(saved)
+
+
+def test_bert_encodes_and_a_translation_is_written():
+    config = models.BERTConfig.base(
+        num_hidden_layers=2, num_attention_heads=2, hidden_size=32, intermediate_size=64, vocab_size=V
+    )
+    bert = models.BERT(config, seed=0)
+    exact = bert(IDS)[0]
+    close = quantized.quantize(bert)(IDS)[0]
+    assert 0 < np.abs(close - exact).max() < 0.05 * np.abs(exact).max()
+    transformer = models.TransformerConfig(vocab_size=20, d_model=16, num_heads=2, encoder_layers=1, decoder_layers=1)
+    recurrent = models.Seq2SeqConfig(vocab_size=20, hidden_size=16, attention="bahdanau")
+    source, lengths = np.array([[3, 4, 5, 6], [7, 8, 0, 0]]), np.array([4, 2])  # (B, S), (B,)
+    inputs, targets = np.array([[1, 9, 9], [1, 9, 0]]), np.array([[9, 9, 2], [9, 2, -100]])  # (B, T) each
+    for model in (models.Transformer(transformer, seed=0), models.Seq2Seq(recurrent, seed=0)):
+        exact, _ = model.forward(source, inputs, targets, lengths)
+        close, _ = quantized.quantize(model).forward(source, inputs, targets, lengths)
+        assert 0 < abs(float(close) - float(exact)) < 0.02

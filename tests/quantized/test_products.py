@@ -1,0 +1,115 @@
+"""Quantisation and its products: the NumPy oracle against the formulas, the kernels against the oracle."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numba import njit
+
+import minilm
+from minilm import devices
+from minilm.ops import product as products
+from minilm.quantized import cpu, dot, oracle
+
+SIZES = st.sampled_from([1, 2, 3, 5, 8, 31, 32, 33, 64, 65, 130])
+GROUPS = st.sampled_from([4, 32, 64, None])
+
+
+def numbers(*shape, seed=0):
+    rng = np.random.default_rng([seed, *shape])
+    return (rng.standard_normal(shape) * np.exp(rng.standard_normal(shape))).astype(np.float32)
+
+
+def multiplied(x, W):
+    """x by packed weights, written inside a larger array of NaN, of which nothing else may be touched."""
+    N, O = len(x), W.shape[0]
+    around = np.full((N + 2) * O, np.nan, np.float32)
+    out = around[O : O + N * O].reshape(N, O)
+    with minilm.Workspace(poison=True):
+        cpu.product(x, W, out)
+    assert np.isnan(around[:O]).all() and np.isnan(around[-O:]).all()
+    return out
+
+
+@given(K=SIZES, group=GROUPS)
+def test_codes_are_within_half_a_step(K, group):
+    W = numbers(7, K)
+    W[3] = 0
+    group = cpu.group_of(group, K)
+    codes, scales = oracle.quantize(W, group)
+    assert codes.dtype == np.int8 and np.abs(codes.astype(int)).max() <= 127
+    assert (np.abs(codes.astype(int)).max(axis=1)[np.arange(7) != 3] == 127).all()
+    steps = np.repeat(scales, group, axis=1)[:, :K]
+    assert (np.abs(oracle.dequantize(codes, scales, group) - W) <= steps * 0.50001).all()
+    again, same = oracle.quantize(oracle.dequantize(codes, scales, group), group)
+    assert np.array_equal(again, codes) and np.allclose(same, scales, rtol=1e-6)
+
+
+@given(N=SIZES, O=SIZES, K=SIZES, group=GROUPS)
+def test_int8_products(N, O, K, group):
+    x, W = numbers(N, K), numbers(O, K, seed=1)
+    packed = cpu.to_int8(W, group)
+    codes, scales = oracle.quantize(W, packed.group)
+    y, expected = multiplied(x, packed), oracle.product(x, codes, scales, packed.group)
+    terms = np.abs(x) @ np.abs(W).T + 1e-30
+    assert (np.abs(y - expected) <= 1e-6 * terms).all()  # the oracle rounds products and sums apart
+    p, t = oracle.quantize(x, packed.group)
+    dx, dW = (np.repeat(each, packed.group, axis=1)[:, :K] / 2 for each in (t, scales))
+    bound = np.abs(x) @ dW.T + dx @ np.abs(W).T + dx @ dW.T
+    assert (np.abs(y - x @ W.T) <= 1.0001 * bound + 1e-5 * terms).all()
+
+
+@given(N=SIZES, O=SIZES, K=SIZES)
+def test_bfloat16_products_are_those_of_the_rounded_weights(N, O, K):
+    x, W = numbers(N, K), numbers(O, K, seed=1)
+    rounded = oracle.from_bfloat16(oracle.to_bfloat16(W))
+    assert (np.abs(rounded - W) <= 2.0**-8 * np.abs(W)).all()
+    expected = np.empty((N, O), np.float32)
+    products.product(x, rounded, expected, transposed=True)
+    assert np.array_equal(multiplied(x, cpu.to_bfloat16(W)), expected)
+
+
+def test_bfloat16_rounds_halves_to_even_and_keeps_nan():
+    bits = np.array([0x3F808000, 0x3F818000, 0x3F808001, 0x7F800000, 0xFF800000, 0x7FC00001, 0x7F7FFFFF], np.uint32)
+    halves = oracle.to_bfloat16(bits.view(np.float32))
+    assert halves[:5].tolist() == [0x3F80, 0x3F82, 0x3F81, 0x7F80, 0xFF80]
+    assert np.isnan(oracle.from_bfloat16(halves[5:6])).all() and halves[6] == 0x7F80
+
+
+@pytest.mark.parametrize("pack", [lambda W: cpu.to_int8(W, 32), cpu.to_bfloat16])
+def test_bits_of_a_row_are_its_own(pack):
+    x, W = numbers(37, 70), pack(numbers(100, 70, seed=1))
+    devices.set_threads(1)
+    whole = multiplied(x, W)
+    for threads in (1, 2, 3):
+        devices.set_threads(threads)
+        for first, rows in ((0, 1), (3, 2), (1, 4), (5, 7), (0, 37)):
+            assert np.array_equal(multiplied(x[first : first + rows], W), whole[first : first + rows])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so(bad):
+    x, W = numbers(2, 70), numbers(40, 70, seed=1)
+    x[1, 69] = bad
+    for packed in (cpu.to_int8(W, 32), cpu.to_int8(W, None), cpu.to_bfloat16(W)):
+        y = multiplied(x, packed)
+        assert np.isfinite(y[0]).all() and not np.isfinite(y[1]).any()
+
+
+def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
+    """AVX512-VNNI, AVX2 and plain: each compiled here without the cache, where this processor has it."""
+    ways = {"vnni": ("vnni", "madd", "plain"), "madd": ("madd", "plain"), "plain": ("plain",)}[dot.instructions()]
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-127, 128, (4, 64)).astype(np.int8)
+    panel = rng.integers(0, 256, (16, dot.WIDTH, 4)).astype(np.uint8)
+    begin = -128 * codes.sum(axis=1, dtype=np.int32)
+    ones = np.ones(4, np.float32), np.ones(dot.WIDTH, np.float32)
+    weights = panel.transpose(1, 0, 2).reshape(dot.WIDTH, 64).astype(np.int32) - 128
+    expected = codes.astype(np.int32) @ weights.T
+    seen = []
+    for way in ways:
+        monkeypatch.setattr(dot, "instructions", lambda way=way: seen.append(way) or way)
+        totals = np.zeros((4, dot.WIDTH), np.float32)
+        njit(lambda a, b, c, d, e, f: dot.add_group(4, a, b, c, d, e, f))(codes, panel, begin, *ones, totals)
+        assert np.array_equal(totals, expected), way
+    assert tuple(seen) == ways
