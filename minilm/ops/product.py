@@ -10,8 +10,7 @@
 so that for each number that comes from the memory beyond the second cache there are hundreds of multiply-adds. The sums over one
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
 
-`minilm.ops.tile` has what each of these steps was measured to bring. What was tried and brought nothing on that processor: other
-depths, from 128 to 1,024, and a copy of a's numbers in the order that tiles read them in (aᵀ b has one, as its columns lie apart).
+`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there.
 """
 
 from __future__ import annotations

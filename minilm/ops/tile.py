@@ -23,10 +23,12 @@ Measured on an AMD EPYC (Zen 5), one thread, everything in the first cache, GFLO
 
 So 12 rows and more bring nothing here; they would halve the loads of b, on a processor that has too few of them.
 
-The second matrix is packed, so that the inner loop reads it in the order in which it lies in memory, ``b[k]`` after ``b[k - 1]``:
-panels of 2 W columns, (panels, K, 2W), the last filled up with zeros (`minilm.ops.panels`). A product packs a panel where the tile
-will read it, in the first cache, and multiplies the rows that the second cache holds by it (`minilm.ops.product`). A recurrent
-layer multiplies by the same weights at every step, so it packs them all once a sequence, where BLAS would pack at every call.
+The second matrix is packed, so that the inner loop reads it in the order in which it lies in memory, ``b[k]`` after
+``b[k - 1]``: panels of 2 W columns, (panels, K, 2W), the last filled up with zeros (`minilm.ops.panels`). A product packs a
+panel where the tile will read it, in the first cache, and multiplies the rows that the second cache holds by it
+(`minilm.ops.product`). A recurrent layer multiplies by the same weights at every step, so it packs them all once a sequence,
+where BLAS would pack at every call.
+
 What the steps bring, on the same processor and thread, GFLOP/s of a Wᵀ with W (1024, 1024) and M rows of a::
 
     step                                                    M = 64    M = 1024
