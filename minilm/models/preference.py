@@ -1,8 +1,8 @@
 """Direct preference optimisation (DPO): learn from pairs of answers of which people prefer one.
 
 Of a prompt x, a better answer w and a worse one l, the model of Bradley and Terry says that w is preferred with probability
-σ(r(w) - r(l)) for some reward r. The policy π that earns most reward while it stays near a reference, max E[r] - β KL(π ‖ reference), has
-π(y) ∝ reference(y) exp(r(y) / β); solved for the reward::
+σ(r(w) - r(l)) for some reward r. The policy π that earns most reward while it stays near a reference, the largest E[r] -
+β KL(π ‖ reference), has π(y) ∝ reference(y) exp(r(y) / β); solved for the reward::
 
     r(y) = β log(π(y) / reference(y)) + a number that depends on x alone
 
