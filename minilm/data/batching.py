@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from minilm.data.shards import Shards
 
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
-FORGET = 1024  # windows that are read before their pages are let go of: each may bring 64 KiB, however short it is
+FORGET = 64  # windows that are read before their pages are let go of: each may bring 2 MiB, however short it is
 OFTEN, RARELY, LATER = 4, 64, 128  # windows, windows and steps: see `ContiguousBatches.fresh_rows`
 
 

