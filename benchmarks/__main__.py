@@ -2,27 +2,27 @@
 
 ::
 
-    python -m benchmarks                        every op and every model
-    python -m benchmarks ops lstm gru           two ops
-    python -m benchmarks models --json run.json
-    python -m benchmarks memory                 peak memory of training steps
-    python -m benchmarks beside                 does importing PyTorch beside minilm slow either
-    python -m benchmarks tokenizers             encoding and training, beside tiktoken and tokenizers
-    python -m benchmarks gpu                    the kernels on a GPU, beside its roofs, the CPU and PyTorch
-    python -m benchmarks --list                 the names
+    python -m benchmarks                          kernels, training steps and generation, beside peers and roofs
+    python -m benchmarks ops lstm gru             two ops
+    python -m benchmarks models --filter "V 65" --json run.json
+    python -m benchmarks all --list               the names of every suite
+    python -m benchmarks gpu --minutes 10         in order of worth, the record written after every case
+    python -m benchmarks --profile "gpt B 4"      where a step's time goes, by op
+    python -m benchmarks compare OLD NEW          what changed beyond noise; 1 if something became slower
+    python -m benchmarks readme [--write]         README's tables from the newest records
+    python -m benchmarks board                    tasks of 3, 15 and 60 minutes (benchmarks/board.md)
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 
-from benchmarks.names import SUITES, choose
-from minilm.cli import Parser  # which brings no NumPy: the pools are set before it is imported
+from minilm.cli import Parser, one_line  # which brings no NumPy: the pools are set before it is imported
 
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
+COMMANDS = ("compare", "readme", "board")  # the module of that name has main(arguments) -> exit status
 
 
 def positive(text: str) -> int:
@@ -33,33 +33,40 @@ def positive(text: str) -> int:
 
 
 def duration(text: str) -> float:
-    """A positive number of seconds, for argparse."""
+    """A positive number, for argparse."""
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of seconds, got {text!r}")
-    return seconds
+        number = -1.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    p = Parser(prog="python -m benchmarks", description="minilm beside its oracle and PyTorch, in one run.")
-    p.add_argument(
-        "names",
-        nargs="*",
-        metavar="NAME",
-        help="ops, models, memory, beside, tokenizers, gpu or all, then names out of it (see --list)",
+    """The command's options, the same for every suite."""
+    p = Parser(
+        prog="python -m benchmarks",
+        description=__doc__.partition("::")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    p.add_argument("names", nargs="*", metavar="NAME", help="a suite (or several, or all), then names out of it (see --list)")
+    p.add_argument("--filter", action="append", default=[], metavar="TEXT", help="only cases whose name holds TEXT; repeatable")
     p.add_argument("--list", action="store_true", help="list the cases and stop")
+    p.add_argument(
+        "--profile", metavar="CASE", help="where the time of minilm's step goes, by op, for the cases whose name holds CASE"
+    )
     p.add_argument("--quick", action="store_true", help="tiny sizes, few rounds: does it run at all; no target is judged")
     p.add_argument("--seconds", type=duration, default=3.0, metavar="S", help="time for the rounds of one case (3)")
-    p.add_argument("--threads", type=positive, metavar="N", help="threads of minilm, BLAS and torch alike (the cores there are)")
-    p.add_argument("--no-peers", action="store_true", help="leave torch out even where it is installed")
-    p.add_argument("--json", metavar="FILE", help="write the results as JSON")
-    p.add_argument("--csv", metavar="FILE", help="write the results as CSV")
-    p.add_argument("--plot", metavar="PATH", help="draw the ratios; a file, or a folder (extra `plots`)")
+    p.add_argument("--minutes", type=duration, metavar="M", help="begin no case that would not end within M minutes")
+    p.add_argument("--threads", type=positive, metavar="N", help="threads of minilm, BLAS and peers alike (the cores there are)")
+    p.add_argument("--without", action="append", default=[], metavar="PEER", help="leave a peer out, or all; repeatable")
+    p.add_argument("--with", action="append", default=[], metavar="PEER", dest="including", help="a peer of slow preparation")
+    p.add_argument("--no-peers", action="store_true", help="the same as --without all")
+    p.add_argument("--json", metavar="FILE", help="the record, written after every row")
+    p.add_argument("--resume", action="store_true", help="go on with the record of --json: what it has is not timed again")
+    p.add_argument("--csv", metavar="FILE", help="a line a contestant, written after every row")
+    p.add_argument("--plot", metavar="FOLDER", help="draw ratios, roofline and scaling (extra `plots`)")
     return p
 
 
@@ -72,100 +79,73 @@ def writable(*paths: str | None) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the exit status: 0, 1 if a result was wrong, 2 for a wrong argument."""
-    command = parser()
-    args = command.parse_args(arguments)
-    if args.threads:
-        for pool in POOLS:  # thread pools read these when their library is loaded, so before the imports below
-            os.environ[pool] = str(args.threads)
-    suite, names = (args.names[0], args.names[1:]) if args.names and args.names[0] in SUITES else ("all", args.names)
+    """Run the command; the exit status: 0, 1 if a result was wrong or a comparison found a loss, 2 for a wrong argument."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        writable(args.json, args.csv, args.plot)
-        if suite in ("memory", "beside"):
-            module = importlib.import_module(f"benchmarks.{suite}")
-            return module.report(names, quick=args.quick, peers=not args.no_peers, threads=args.threads, json_path=args.json)
-        if suite == "tokenizers":
-            from benchmarks import cases_tokenizers
+        if arguments and arguments[0] in COMMANDS:
+            import importlib
 
-            if args.list:
-                print("\n".join(case.name for case in cases_tokenizers.every(args.quick)))
-                return 0
-            return cases_tokenizers.report(
-                names, quick=args.quick, peers=not args.no_peers, seconds=args.seconds, json_path=args.json
-            )
-        if suite == "gpu":
-            return on_gpu(args, names)
-        return speed(args, suite, names)
-    except ValueError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
+            return importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
+        return suites_command(parser().parse_args(arguments))
+    except (ValueError, OSError) as error:
+        print(f"benchmarks: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("interrupted; the record holds the rows that were printed", file=sys.stderr)
         return 130
 
 
-def on_gpu(args, names: list[str]) -> int:
-    """The GPU's kernels; where there is none, the CPU's implementations in their place, and the reason why."""
+def no_gpu() -> str | None:
+    """Why there is no GPU; None where there is one."""
     from minilm import devices
 
     status = devices.gpu_status()
-    if not status.available:
-        print(f"no GPU can be used: {status.reason}; these are the implementations on the CPU\n")
-        return speed(args, "ops", names)
-    from benchmarks import gpu
-
-    return gpu.run(
-        names,
-        quick=args.quick,
-        peers=not args.no_peers,
-        json_path=args.json,
-        csv_path=args.csv,
-        plot_path=args.plot,
-        listing=args.list,
-    )
+    return None if status.available else status.reason
 
 
-def speed(args, suite: str, names: list[str]) -> int:
-    """Time the chosen cases and report."""
-    from benchmarks import cases_models, cases_ops, machine, peers, report
-    from benchmarks.case import measure
+def suites_command(args) -> int:
+    """List, profile or time the chosen cases."""
+    for pool in (
+        POOLS if args.threads else ()
+    ):  # thread pools read these when their library is loaded, so before the imports below
+        os.environ[pool] = str(args.threads)
+    from benchmarks import peers, suites
+
+    writable(args.json, args.csv, args.plot)
+    if args.plot and (args.plot.endswith(".png") or os.path.isfile(args.plot)):
+        raise ValueError(f"--plot draws several pictures, so it wants a folder, got {args.plot}")
+    if args.resume and not args.json:
+        raise ValueError("--resume goes on with a record: it needs --json FILE")
+    rivals = peers.Peers(("all",) if args.no_peers else args.without, args.including, args.threads)
+    chosen, names = [], list(args.names)
+    while names and names[0] in (*suites.SUITES, "all"):
+        chosen += list(suites.SUITES) if names[0] == "all" else [names[0]]
+        names.pop(0)
+    chosen = list(dict.fromkeys(chosen or suites.USUAL))
+    if "gpu" in chosen and not args.list and (reason := no_gpu()):
+        print(f"gpu: no GPU can be used: {reason}; its cases are left out")
+        chosen.remove("gpu")
+        if not chosen:
+            return 0
+    cases = suites.cases(chosen, args.quick)
+    cases = suites.choose(cases, names, args.filter)
+    if args.list:
+        for case in cases:
+            target = f"   target: {case.target:g} x {case.against}" if case.target else ""
+            print(f"{case.suite:10} {case.name}{target}")
+        return 0
     from minilm import devices
 
     if args.threads:
         devices.set_threads(args.threads)
-    cases = cases_ops.cases(args.quick) if suite in ("ops", "all") else []
-    cases += cases_models.cases(args.quick) if suite in ("models", "all") else []
-    cases = choose(cases, names)
-    if args.list:
-        for case in cases:
-            target = f"   target: {case.target:g} x torch" if case.target else ""
-            print(f"{case.suite:7} {case.name}{target}")
-        return 0
-    torch = None if args.no_peers else peers.load(devices.threads())
-    host = machine.measure(devices.threads(), torch, args.quick)
-    results = []
-    for index, case in enumerate(cases, 1):
-        if sys.stderr.isatty():
-            print(f"\r\033[K{index}/{len(cases)} {case.name}", end="", file=sys.stderr, flush=True)
-        results.append(measure(case, torch, seconds=args.seconds, quick=args.quick))
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    host = host.better(machine.measure(devices.threads(), torch, args.quick))  # a busy minute must not lower the roof
-    for result in results:
-        result.hold_against(host)
-    print("\n".join(host.lines()) + "\n")
-    print("\n".join(report.table(results)))
-    print(f"\n{report.NOTE}\n{report.summary(results)}")
-    if args.json:
-        report.write_json(args.json, host, results)
-    if args.csv:
-        report.write_csv(args.csv, results)
-    if args.plot:
-        try:
-            print(f"plot: {report.plot(args.plot, host, results)}")
-        except ImportError:
-            print("no plot: matplotlib is not installed (extra `plots`)", file=sys.stderr)
-    return 1 if any(result.error for result in results) else 0
+    if args.profile:
+        from benchmarks import profiling
+
+        return profiling.run(suites.choose(cases, [], [args.profile]), quick=args.quick, seconds=args.seconds)
+    rivals.threads = devices.threads()
+    from benchmarks.run import run
+
+    return run(cases, rivals, args)
 
 
 if __name__ == "__main__":

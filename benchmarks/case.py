@@ -2,21 +2,36 @@
 
 from __future__ import annotations
 
+import datetime
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from benchmarks.disturbance import Conditions, Watch
 from benchmarks.machine import Machine
+from benchmarks.peers import Peers, torch_threads
 from benchmarks.timing import Contestant, Spread, interleave, speed_ratio, spread
+from minilm import devices
 
 # Largest difference between contestants, relative to the largest absolute value of an array. Rounding in float32 stays
 # a factor of ten below it at these sizes; a wrong formula lies orders of magnitude above. The proof is the test suite's.
 AGREEMENT = 1e-3
+ASIDE = 2  # rounds of contestants that are no rivals: the oracle, plain versions, the peer on one thread
+
+
+def utc() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class WrongResult(Exception):
     """A contestant computed something else than the others."""
+
+
+class Unavailable(Exception):
+    """What a case is about cannot be had on this machine: said in the table, and no fault."""
 
 
 @dataclass(frozen=True)
@@ -27,102 +42,173 @@ class Case:
     ----------
     name : str
         What the table says: subject and sizes.
-    suite : {"ops", "models"}
+    suite : str
+        One of `benchmarks.suites.SUITES`.
     subject : str
         The op, layer or model, by which a user picks it.
     build : callable
-        ``build(torch) -> list of Contestant``, minilm first; `torch` is the module or None.
+        ``build(peers) -> list of Contestant``, minilm first; `peers` is a `benchmarks.peers.Peers`.
     flops, moved : float
-        Arithmetic and bytes of one run, for the roofline; 0 where no figure makes sense.
+        Arithmetic and bytes of one run, for the roofline: what must be done, not what is; 0 where no figure makes sense.
+    tokens, text_bytes : float
+        That one run reads or writes, for a rate.
     target : float or None
-        Least ratio of minilm's speed to the peer's that the project asks for.
+        Least ratio of minilm's speed to that of `against` that the project asks for.
+    against : str
+        The contestant that the target names, or "roof" for a share of it.
+    unit : {"s", "MiB"}
+        Of what is measured; less is better.
+    rounds : int
+        Least number of rounds.
+    precision : {"float32", "tf32", "bf16", "int8"}
+        Of the products, for the roof.
     """
 
     name: str
     suite: str
     subject: str
-    build: Callable[..., list[Contestant]]
+    build: Callable[[Peers], list[Contestant]]
     flops: float = 0
     moved: float = 0
+    tokens: float = 0
     target: float | None = None
+    against: str = "torch"
+    unit: str = "s"
+    rounds: int = 5
+    precision: str = "float32"
+    working: float | None = None
+    text_bytes: float = 0
 
 
 @dataclass
 class Result:
-    """What a case gave: ratios, no absolute times."""
+    """What a case gave."""
 
-    name: str
-    suite: str
-    subject: str
+    case: Case
     ratios: dict[str, Spread] = field(default_factory=dict)  # other contestant -> how many times as fast minilm is
-    work: tuple[float, float] = (0, 0)  # flops and bytes of a run
-    seconds: list[float] = field(default_factory=list, repr=False)  # minilm's, a round each; never printed
-    roof: Spread | None = None  # fraction of the machine's roofline minilm reaches
-    bound: str = ""  # "matmul" or "bandwidth"
-    rounds: int = 0
+    samples: dict[str, list[float]] = field(default_factory=dict)  # contestant -> seconds a run (or the case's unit), by rounds
+    roof: Spread | None = None  # share of the machine's roofline that minilm reaches
+    bound: str = ""  # which of the roofs it is
     target: float | None = None
     error: str = ""
+    dropped: dict[str, str] = field(default_factory=dict)  # peers that raised an error instead of computing -> what they said
+    note: str = ""  # why nothing was timed, where that is no error
+    conditions: Conditions = field(default_factory=Conditions)
+    date: str = field(default_factory=utc)  # when it began
+
+    @property
+    def own(self) -> list[float]:
+        """minilm's samples."""
+        return next(iter(self.samples.values()), [])
 
     @property
     def reached(self) -> bool | None:
         """Whether the target is reached; None without a target or without the peer."""
-        if self.target is None or "torch" not in self.ratios:
+        if self.target is not None and self.case.against == "roof" and self.roof is not None:
+            return self.roof.median >= self.target
+        if self.target is None or self.case.against not in self.ratios:
             return None
-        return self.ratios["torch"].median >= self.target
+        return self.ratios[self.case.against].median >= self.target
 
     def hold_against(self, machine: Machine) -> None:
         """Fill in `roof` and `bound`."""
-        if self.seconds and any(self.work):
-            least = machine.roof_seconds(*self.work)
-            self.roof, self.bound = spread([least / value for value in self.seconds]), machine.bound(*self.work)
+        case = self.case
+        if self.own and case.unit == "s" and (case.flops or case.moved):
+            least, self.bound = machine.roof(case.flops, case.moved, case.precision, case.working)
+            self.roof = spread([least / value for value in self.own])
 
 
-def compare(contestants: list[Contestant]) -> None:
+def compare(contestants: list[Contestant]) -> dict[str, str]:
     """Run every contestant once and compare what came out with the oracle's (else the first's).
+
+    A peer that raises an error is taken out of the list: it costs its own column, not the row.
+
+    Returns
+    -------
+    dropped : dict of str to str
+        Such peers, and what they said.
 
     Raises
     ------
     WrongResult
         Naming the contestant, the array and the difference.
     """
-    results = []
-    for contestant in contestants:
-        output = contestant.run()  # also where nothing is compared: what compiles, compiles here
-        if contestant.arrays is not None:
-            results.append((contestant.name, contestant.arrays(output)))
-    if len(results) < 2:
-        return
-    trusted, reference = next((pair for pair in results if pair[0] == "oracle"), results[0])
-    for name, arrays in results:
-        if len(arrays) != len(reference):
-            raise WrongResult(f"{name} gave {len(arrays)} arrays, {trusted} {len(reference)}")
-        for index, (array, expected) in enumerate(zip(arrays, reference, strict=True)):
-            array, expected = np.asarray(array, np.float64), np.asarray(expected, np.float64)
-            if array.shape != expected.shape:
-                raise WrongResult(f"array {index} of {name} has shape {array.shape}, of {trusted} {expected.shape}")
-            if expected.size == 0:
-                continue
-            scale = np.abs(expected).max()
-            difference = np.abs(array - expected).max()
-            if not difference <= AGREEMENT * scale:  # also true for NaN
-                raise WrongResult(f"array {index} of {name} differs from {trusted}'s by {difference:.1e} at scale {scale:.1e}")
+    results, dropped = [], {}
+    for contestant in list(contestants):
+        if contestant.sample is not None and contestant.arrays is None:
+            continue  # it runs elsewhere
+        try:
+            with contestant.around():
+                output = contestant.run()  # also where nothing is compared: what compiles, compiles here
+                if contestant.arrays is not None:
+                    results.append((contestant, contestant.arrays(output)))
+        except Exception as error:
+            if contestant is contestants[0] or contestant.name in devices.IMPLEMENTATIONS + devices.VERSIONS:
+                raise
+            dropped[contestant.name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+            contestants.remove(contestant)
+    if len(results) >= 2:
+        trusted = next((pair for pair in results if pair[0].name == "oracle"), results[0])
+        for contestant, arrays in results:
+            _agree(contestant, arrays, *trusted)
+    return dropped
 
 
-def measure(case: Case, torch=None, *, seconds: float = 3.0, quick: bool = False) -> Result:
+def twice(step: Callable) -> Callable:
+    """What is compared of a training step: its loss and norm, and those of the step after, which prove the update."""
+    return lambda first: [np.array(number) for number in (*first, *step())]
+
+
+def _agree(contestant: Contestant, arrays: list, trusted: Contestant, reference: list) -> None:
+    """WrongResult if the arrays of a contestant are not the trusted one's."""
+    name = contestant.name
+    if len(arrays) != len(reference):
+        raise WrongResult(f"{name} gave {len(arrays)} arrays, {trusted.name} {len(reference)}")
+    for index, (array, expected) in enumerate(zip(arrays, reference, strict=True)):
+        array, expected = np.asarray(array, np.float64), np.asarray(expected, np.float64)
+        if array.shape != expected.shape:
+            raise WrongResult(f"array {index} of {name} has shape {array.shape}, of {trusted.name} {expected.shape}")
+        if expected.size == 0:
+            continue
+        scale, difference = np.abs(expected).max(), np.abs(array - expected).max()
+        if not difference <= (contestant.tolerance or AGREEMENT) * scale:  # also true for NaN
+            raise WrongResult(f"array {index} of {name} differs from {trusted.name}'s by {difference:.1e} at scale {scale:.1e}")
+
+
+def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = False, watch: Watch | None = None) -> Result:
     """Build, check and time one case. A wrong result is not timed: the error stands in the table instead."""
-    result = Result(case.name, case.suite, case.subject, work=(case.flops, case.moved), target=None if quick else case.target)
+    result = Result(case, target=None if quick else case.target)
+    if watch is not None:
+        watch.begin()
     try:
-        contestants = case.build(torch)
-        compare(contestants)
+        contestants = with_one_thread(case.build(peers), peers)
+        result.dropped = compare(contestants)
+        seconds, rounds = (0.0, min(2, case.rounds)) if quick else (seconds, case.rounds)
+        interleave(contestants, seconds=seconds, least=rounds, quick=quick)
+    except Unavailable as reason:
+        result.note = str(reason)
     except WrongResult as error:
         result.error = f"wrong result, not timed: {error}"
     except Exception as error:  # one broken op must not cost the table of all the others
-        result.error = f"failed: {type(error).__name__}: {error}"
-    if result.error:
+        result.error = f"failed: {type(error).__name__}: {error}".splitlines()[0][:300]
+    if watch is not None:
+        result.conditions = watch.end()
+    if result.error or result.note:
         return result
-    interleave(contestants, seconds=seconds, least=3 if quick else 5, quick=quick)
     own, *others = contestants
     result.ratios = {other.name: speed_ratio(own, other) for other in others}
-    result.seconds = own.seconds
-    result.rounds = len(own.seconds)
+    result.samples = {contestant.name: contestant.seconds for contestant in contestants}
     return result
+
+
+def with_one_thread(contestants: list[Contestant], peers: Peers) -> list[Contestant]:
+    """The contestants, and after PyTorch the same on one thread: where that is the faster, its threads were disturbed."""
+    named = {contestant.name: contestant for contestant in contestants}
+    if "torch" not in named or named["torch"].sample is not None or (peers.threads or 1) < 2:
+        return contestants
+    torch = peers.get("torch-1")
+    if torch is None:
+        return contestants
+    one = Contestant("torch-1", named["torch"].run, around=functools.partial(torch_threads, torch, 1), rounds=ASIDE)
+    place = contestants.index(named["torch"]) + 1
+    return [*contestants[:place], one, *contestants[place:]]

@@ -1,12 +1,12 @@
-"""Training steps of recurrent layers and language models, and generation, as users run them.
+"""Training steps of layers and models, as users run them. Here the recurrent ones; the others stand in modules beside this.
 
 ``RNN``, ``LSTM``, ``GRU``
     A layer's forward and backward with the gradients by its weights and its input.
 ``char_lm``, ``word_lm``
     A language model's whole step: forward, backward, clipping, Adam, with carried state. Without dropout, so that the
     first two losses and gradient norms can be compared with the peer's.
-``generate``
-    Token after token of one text, always the most probable one.
+
+A new case is one more line of a table here (`SHAPES`, `STEPS`), or one more `Case` in the list of `cases`.
 """
 
 from __future__ import annotations
@@ -14,42 +14,37 @@ from __future__ import annotations
 import numpy as np
 
 import minilm
-from benchmarks import cases_transformers, cases_translation, peer_models, peers
-from benchmarks.case import Case
-from benchmarks.cases_ops import under
+from benchmarks import cases_tasks, cases_transformers, cases_translation, peer_models, peer_ops
+from benchmarks.case import Case, twice
+from benchmarks.cases_ops import aside, under
+from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import layers, models, ops, optimizers
 
-SHAPES = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H); targets stand at the first two
-TARGETS = {"RNN": 1.8, "LSTM": 1.0, "GRU": 1.8}
+SHAPES = ((32, 64, 256, 256), (64, 128, 512, 512), (16, 35, 192, 192))  # (B, T, D, H)
+TARGETS = {"RNN": (2.0, 1.5, 2.0), "LSTM": (1.05, 1.05, 1.05), "GRU": (2.0, 1.5, 2.0)}  # at each of the shapes
 # subject -> (configuration, B, T)
 CHARACTERS = {"vocab_size": 65, "embedding_size": 64, "hidden_size": 256}
 WORDS = {"vocab_size": 10_000, "embedding_size": 650, "hidden_size": 650, "num_layers": 2, "tied": True, "init_range": 0.05}
-STEPS = (
-    ("char_lm", {**CHARACTERS, "cell": "lstm"}, 32, 64),
-    ("char_lm", {**CHARACTERS, "cell": "gru"}, 32, 64),
-    ("word_lm", {**WORDS, "cell": "lstm"}, 20, 35),
+STEPS = (  # subject, configuration, B, T, target
+    ("char_lm", {**CHARACTERS, "cell": "lstm"}, 32, 64, 1.05),
+    ("char_lm", {**CHARACTERS, "cell": "gru"}, 32, 64, 2.0),
+    ("word_lm", {**WORDS, "cell": "lstm"}, 20, 35, 1.05),
 )
-TOKENS = 64  # generated in one run
 
 
 def cases(quick: bool = False) -> list[Case]:
     """All of them; `quick` shrinks every size to what a test can afford."""
     all_cases = []
-    for kind, target in TARGETS.items():
-        for number, shape in enumerate(SHAPES[:1] if quick else SHAPES):
-            all_cases.append(layer_case(kind, (2, 3, 4, 5) if quick else shape, target if number < 2 else None))
-    for subject, settings, B, T in STEPS:
+    for kind, targets in TARGETS.items():
+        for shape, target in list(zip(SHAPES, targets, strict=True))[: 1 if quick else None]:
+            all_cases.append(layer_case(kind, (2, 3, 4, 5) if quick else shape, target))
+    for subject, settings, B, T, target in STEPS:
         if quick:
             settings = {**settings, "vocab_size": 7, "embedding_size": 4, "hidden_size": 4}
-        all_cases.append(step_case(subject, models.RNNLanguageModelConfig(**settings), *((2, 3) if quick else (B, T))))
-    config = models.RNNLanguageModelConfig(**(CHARACTERS if not quick else {**CHARACTERS, "hidden_size": 4}))
-    return [
-        *all_cases,
-        generation_case(config, 4 if quick else TOKENS),
-        *cases_transformers.cases(quick),
-        *cases_translation.cases(quick),
-    ]
+        config = models.RNNLanguageModelConfig(**settings)
+        all_cases.append(step_case(subject, config, *((2, 3) if quick else (B, T)), target))
+    return [*all_cases, *(case for part in (cases_transformers, cases_translation, cases_tasks) for case in part.cases(quick))]
 
 
 def work(*parts: tuple[str, dict]) -> dict:
@@ -66,11 +61,11 @@ def layer_case(kind: str, shape, target: float | None) -> Case:
     sizes = dict(zip("BTDH", shape, strict=True))
     name = " ".join([kind, "layer", *(f"{letter} {size}" for letter, size in sizes.items())])
     return Case(
-        name, "models", kind, lambda torch: layer_contestants(kind, sizes, torch), **work((kind.lower(), sizes)), target=target
+        name, "models", kind, lambda peers: layer_contestants(kind, sizes, peers), **work((kind.lower(), sizes)), target=target
     )
 
 
-def layer_contestants(kind: str, sizes: dict, torch) -> list[Contestant]:
+def layer_contestants(kind: str, sizes: dict, peers: Peers) -> list[Contestant]:
     """Time first for minilm; torch may choose."""
     B, T, D, H = sizes.values()
     rng = np.random.default_rng(0)
@@ -80,11 +75,14 @@ def layer_contestants(kind: str, sizes: dict, torch) -> list[Contestant]:
         y, dx, gradients = output
         return [np.asarray(array) for array in (y, dx, *(gradients[name] for name in sorted(gradients)))]
 
-    contestants = [Contestant(name, under(name, layer_step(kind, x, dy)), arrays) for name in ("minilm", "oracle")]
+    contestants = [
+        Contestant(name, under(name, layer_step(kind, x, dy)), arrays, rounds=aside(name)) for name in ("minilm", "oracle")
+    ]
+    torch = peers.get("torch")
     if torch is not None:
         weights = getattr(layers, kind)(D, H, seed=0).parameters.state_dict()
         ways = [peer_models.layer_step(torch, kind, weights, x, dy, batch_first) for batch_first in (False, True)]
-        contestants.append(Contestant("torch", peers.quickest(ways), arrays))
+        contestants.append(Contestant("torch", peer_ops.quickest(ways), arrays))
     return contestants
 
 
@@ -103,7 +101,7 @@ def layer_step(kind: str, x, dy):
     return step
 
 
-def step_case(subject: str, config, B: int, T: int) -> Case:
+def step_case(subject: str, config, B: int, T: int, target: float) -> Case:
     """One step of training a language model."""
     V, E, H = config.vocab_size, config.embedding_size, config.hidden_size
     widths = [E] + [H] * (config.num_layers - 1)
@@ -111,33 +109,30 @@ def step_case(subject: str, config, B: int, T: int) -> Case:
     parts += [("embedding", {"N": B * T, "V": V, "D": E}), ("linear", {"N": B * T, "I": H, "O": V})]
     parts += [("cross_entropy", {"N": B * T, "V": V})]
     name = f"{subject} {config.cell} B {B} T {T} V {V:,} H {H}" + (f" x {config.num_layers}" if config.num_layers > 1 else "")
-    return Case(name, "models", subject, lambda torch: step_contestants(config, B, T, torch), **work(*parts))
+    build = lambda peers: step_contestants(config, B, T, peers)  # noqa: E731
+    return Case(name, "models", subject, build, **work(*parts), tokens=B * T, target=target)
 
 
-def step_contestants(config, B: int, T: int, torch, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
+def step_contestants(config, B: int, T: int, peers: Peers, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
     """The same weights, batches and settings for all."""
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, config.vocab_size, (8, B, T + 1))
     batches = [(np.ascontiguousarray(part[:, :-1]), np.ascontiguousarray(part[:, 1:])) for part in tokens]  # (B, T) each
 
-    def twice(step):
-        return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
-
     def contestant(name):
         run = under(name, training_step(config, batches, lr, clip_norm))
-        return Contestant(name, run, twice(run))
+        return Contestant(name, run, twice(run), rounds=aside(name))
 
-    contestants = [contestant("minilm"), contestant("oracle")]
-    if torch is not None:
-        weights = models.RNNLanguageModel(config, seed=0).parameters.state_dict()
+    weights = models.RNNLanguageModel(config, seed=0).parameters.state_dict()
 
-        def make(batch_first):
-            return peer_models.training_step(torch, config, weights, batches, lr, clip_norm, batch_first)
+    def make(torch, prepare):
+        def build(batch_first):
+            return peer_models.training_step(torch, config, weights, batches, lr, clip_norm, batch_first, prepare)
 
-        trials = [make(False), make(True)]
-        run = make(trials.index(peers.quickest(trials)) == 1)  # anew: the trials have trained
-        contestants.append(Contestant("torch", run, twice(run)))
-    return contestants
+        trials = [build(False), build(True)]
+        return build(trials.index(peer_ops.quickest(trials)) == 1)  # anew: the trials have trained
+
+    return [contestant("minilm"), contestant("oracle"), *peer_models.steps(peers, make, twice)]
 
 
 def training_step(config, batches: list, lr: float, clip_norm: float):
@@ -157,19 +152,3 @@ def training_step(config, batches: list, lr: float, clip_norm: float):
         return float(loss), norm
 
     return step
-
-
-def generation_case(config, tokens: int) -> Case:
-    """Tokens one by one for one text."""
-    name = f"generate {config.cell} B 1 V {config.vocab_size:,} H {config.hidden_size}"
-    return Case(name, "models", "generate", lambda torch: generation_contestants(config, tokens, torch))
-
-
-def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
-    """All start from the same weights."""
-    model = models.RNNLanguageModel(config, seed=0)
-    contestants = cases_transformers.writers(model, tokens)
-    if torch is not None:
-        ways = peer_models.generation(torch, config, model.parameters.state_dict(), tokens)
-        contestants.append(Contestant("torch", peers.quickest(ways), lambda logits: [logits.numpy()]))
-    return contestants

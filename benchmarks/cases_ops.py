@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 import minilm
-from benchmarks import peers
-from benchmarks.case import Case
+from benchmarks import peer_ops
+from benchmarks.case import ASIDE, Case
 from benchmarks.timing import Contestant
 from minilm import devices, ops
 
@@ -47,6 +47,7 @@ SLOW = 3e8  # operations that a plain version of a kernel is given to do, about 
 
 ROWS = [
     *_rows("linear", "NIO", (256, 256, 256), (2048, 256, 1024), (2048, 256, 65), (700, 650, 10_000)),
+    *_rows("linear", "NIO", (256, 768, 3072), (1024, 384, 1536), (1024, 1024, 1024), target=1.0),
     *_rows("embedding", "NVD", (2048, 65, 64), (700, 10_000, 650), (256, 50_257, 768)),
     *(row for op in ACTIVATIONS for row in _rows(op, "N", (2048 * 1024,))),
     *(row for op in ("softmax", "log_softmax") for row in _rows(op, "NV", *VOCABULARIES)),
@@ -78,7 +79,7 @@ ROWS = [
 
 
 def cases(quick: bool = False) -> list[Case]:
-    """One case a row, then the ops that have none. `quick` shrinks every size to what a test can afford."""
+    """One case a row; an op without a row, at its largest test size. `quick` shrinks every size to what a test can afford."""
     registry = ops.registry()
     rows = [row for row in ROWS if row.op in registry]
     named = {row.op for row in rows}
@@ -91,17 +92,30 @@ def cases(quick: bool = False) -> list[Case]:
 def case_of(op, row: Row, quick: bool) -> Case:
     """The case of one row."""
     dims = {letter: min(size, 9) if quick else size for letter, size in row.dims.items()}
-    settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
-    name = " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
+    seen = share_seen(dims, row.options)
     return Case(
-        name=name,
+        name=name_of(op, row, dims),
         suite="ops",
         subject=op.name,
-        build=lambda torch: contestants(op, dims, row, torch),
-        flops=op.flops(dims),
+        build=lambda peers: contestants(op, dims, row, peers.get("torch")),
+        flops=seen * op.flops(dims),
         moved=op.bytes(dims, 4),
         target=row.target,
     )
+
+
+def name_of(op, row: Row, dims: dict[str, int]) -> str:
+    """Op, options and sizes."""
+    settings = [name if value is True else f"{name}={value}" for name, value in row.options.items()]
+    return " ".join([op.name, *settings, *(f"{letter} {size:,}" for letter, size in dims.items())])
+
+
+def share_seen(dims: dict[str, int], options: dict) -> float:
+    """The share of attention's scores that are needed: with a causal mask query number q sees q + 1 keys, the last all."""
+    if options.get("sees") != "causal":
+        return 1.0
+    queries, keys = dims["Tq"], dims["Tk"]
+    return sum(min(keys, max(0, keys - queries + q + 1)) for q in range(queries)) / (queries * keys)
 
 
 def contestants(op, dims, row, torch) -> list[Contestant]:
@@ -113,7 +127,7 @@ def contestants(op, dims, row, torch) -> list[Contestant]:
     forward = getattr(package, op.forward)
     if op.backward is None:
         contestants = [step(name, op, forward, drawn) for name in ("minilm", "oracle")]
-        if torch is not None and op.name in peers.STEPS:
+        if torch is not None and op.name in peer_ops.STEPS:
             contestants.append(peer_step(torch, op, drawn))
         return contestants
     y, _ = forward(**drawn.arguments)
@@ -121,7 +135,7 @@ def contestants(op, dims, row, torch) -> list[Contestant]:
     backward = getattr(package, op.backward)
     others = devices.versions(op.package)[:-1] if op.flops(dims) <= SLOW else ()
     contestants = [pair(name, forward, backward, drawn, cotangent) for name in ("minilm", "oracle", *others)]
-    if torch is not None and op.name in peers.OPS:
+    if torch is not None and op.name in peer_ops.OPS:
         contestants.append(peer_pair(torch, op, drawn, cotangent))
     return contestants
 
@@ -161,7 +175,12 @@ def pair(name, forward, backward, drawn, cotangent) -> Contestant:
             gradients = backward(cotangent, saved)
         return y[0] if isinstance(y, tuple) else y, gradients
 
-    return Contestant(name, under(name, run), lambda output: flat(*output))
+    return Contestant(name, under(name, run), lambda output: flat(*output), rounds=aside(name))
+
+
+def aside(name: str) -> int | None:
+    """Rounds of an implementation: minilm's own takes part in all, those that are there to be read in a few."""
+    return None if name == "minilm" else ASIDE
 
 
 def step(name, op, function, drawn) -> Contestant:
@@ -176,7 +195,7 @@ def step(name, op, function, drawn) -> Contestant:
     def arrays(result):
         return flat(*(arguments[k] for k in op.updates if k != "grad")) if op.updates else flat(result)
 
-    return Contestant(name, under(name, run), None if op.name in peers.RANDOM else arrays)
+    return Contestant(name, under(name, run), None if op.name in peer_ops.RANDOM else arrays, rounds=aside(name))
 
 
 def _tensors(torch, drawn) -> dict:
@@ -191,19 +210,19 @@ def _tensors(torch, drawn) -> dict:
 
 def peer_step(torch, op, drawn) -> Contestant:
     """An op without a gradient in torch."""
-    run, written = peers.STEPS[op.name](torch, _tensors(torch, drawn))
+    run, written = peer_ops.STEPS[op.name](torch, _tensors(torch, drawn))
 
     def arrays(result):
         return [t.detach().numpy() for t in ([result] if written is None else written)]
 
-    return Contestant("torch", run, None if op.name in peers.RANDOM else arrays)
+    return Contestant("torch", run, None if op.name in peer_ops.RANDOM else arrays)
 
 
 def peer_pair(torch, op, drawn, cotangent) -> Contestant:
     """A forward and backward in torch, by the quickest of its ways."""
     first = cotangent[0] if isinstance(cotangent, tuple) else cotangent
     runs = []
-    for way in peers.OPS[op.name](torch, _tensors(torch, drawn)):
+    for way in peer_ops.OPS[op.name](torch, _tensors(torch, drawn)):
         dy = torch.from_numpy(np.ascontiguousarray(np.swapaxes(first, 0, 1)) if way.time_axis else first)
 
         def run(way=way, dy=dy):
@@ -219,5 +238,5 @@ def peer_pair(torch, op, drawn, cotangent) -> Contestant:
             arrays[:2] = [np.swapaxes(array, 0, 1) for array in arrays[:2]]
         return arrays
 
-    random = op.name in peers.RANDOM or drawn.arguments.get("dropout")
-    return Contestant("torch", peers.quickest(runs), None if random else arrays)
+    random = op.name in peer_ops.RANDOM or drawn.arguments.get("dropout")
+    return Contestant("torch", peer_ops.quickest(runs), None if random else arrays)

@@ -1,34 +1,42 @@
-"""Byte-level BPE beside tiktoken and Hugging Face's tokenizers (both Rust), and WordPiece (see `cases_wordpiece`).
+"""Byte-level BPE beside tiktoken, tokenizers, gigatoken and tokie, its training beside rustbpe and tokenizers, and WordPiece.
 
-::
+GPT-2's vocabulary and real texts come from the folder that the environment variable MINILM_TEST_CORPORA names, as far as they are
+there (the vocabulary also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe); else a vocabulary is trained on the
+built-in stories. The other texts are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has
+seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are compiled before, and
+ids compared.
 
-    python -m benchmarks tokenizers [bpe | wordpiece | NAME ...] [--seconds S] [--quick] [--json FILE]
-
-GPT-2's vocabulary comes from the folder that the environment variable MINILM_TEST_GPT2 names (encoder.json and vocab.bpe), else
-one is trained on the built-in stories; real texts from the folder that MINILM_TEST_CORPORA names, as far as they are there. All
-encode one text on one thread. "cold" is a tokenizer that has seen no text yet, "warm" one that has seen this one; the peers are
-what they are at that moment (tiktoken keeps no pieces, tokenizers keeps some). Kernels are compiled before, and ids compared.
+A new text is one more entry of what `texts` returns, a new encoder one more line of `peer_tokenizers.ENCODERS`.
 """
 
 from __future__ import annotations
 
 import functools
 import gzip
-import json
 import os
+import tempfile
 
 import numpy as np
 
-from benchmarks.case import Case, measure
-from benchmarks.report import show
+from benchmarks import cases_wordpiece, peer_tokenizers
+from benchmarks.case import Case
+from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import data
 from minilm.tokenizers import ByteLevelBPE
 
-PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""  # GPT-2's, as tiktoken writes it
 WORST = {"letters": "a", "spaces": " ", "digits": "7", "emoji": "😀"}
-TARGET = 10.0  # times tiktoken's speed
+TARGET = 10.0  # times tiktoken's speed, cold
 FILES = {"tinyshakespeare": "tinyshakespeare.txt", "German": "multi30k/train.de.gz"}
+SCRIPTS = {  # name -> first and last letter, letters a word, what stands between words
+    "Chinese": (0x4E00, 0x5200, 0, "。,\n"),
+    "Japanese": (0x3041, 0x3096, 0, "、。\n"),
+    "Thai": (0x0E01, 0x0E2E, 12, " "),
+    "Korean": (0xAC00, 0xB000, 3, " "),
+    "Arabic": (0x0621, 0x064A, 6, " "),
+    "Hindi": (0x0905, 0x0939, 5, " "),
+    "Cyrillic": (0x0430, 0x044F, 6, " "),
+}
 
 
 @functools.cache
@@ -37,11 +45,19 @@ def tokenizer() -> ByteLevelBPE:
     folder = os.environ.get("MINILM_TEST_GPT2")
     if folder:
         return ByteLevelBPE.from_pretrained(folder)
+    packed = os.path.join(os.environ.get("MINILM_TEST_CORPORA", ""), "vocabularies", "gpt2.tokenizer.json.gz")
+    if os.path.exists(packed):
+        with gzip.open(packed) as source, tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "tokenizer.json")
+            with open(path, "wb") as file:
+                file.write(source.read())
+            return ByteLevelBPE.load(path)
     return ByteLevelBPE.train_from_chunks(data.text("stories"), vocab_size=8000)
 
 
+@functools.cache
 def texts(size: int) -> dict[str, str]:
-    """Real texts and invented ones, at most `size` characters each."""
+    """Real texts and drawn ones, at most `size` characters each."""
     texts_by_name = {"stories": "".join(data.text("stories")) * 10}
     folder = os.environ.get("MINILM_TEST_CORPORA", "")
     for name, file in FILES.items():
@@ -49,164 +65,76 @@ def texts(size: int) -> dict[str, str]:
         if folder and os.path.exists(path):
             with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as text:
                 texts_by_name[name] = text.read()
+    with open(__file__, encoding="utf-8") as source:
+        texts_by_name["code"] = source.read() * (1 + size // 5000)
+    for name, (first, last, length, between) in SCRIPTS.items():
+        texts_by_name[name] = _drawn([chr(code) for code in range(first, last + 1)], length, between, size)
     rng = np.random.default_rng(0)
-    han = [chr(code) for code in range(0x4E00, 0x5200)]
-    cyrillic = ["".join(rng.choice(list("абвгдеиклмнопрст"), rng.integers(2, 11))) for _ in range(8000)]
-    texts_by_name["Chinese"] = "".join(rng.choice([*han, *"的是了我不人在有他这" * 40, *"。,\n" * 30], size // 3))
-    texts_by_name["Cyrillic"] = " ".join(rng.choice(cyrillic, size // 8))
     texts_by_name["emoji"] = "".join(rng.choice([*map(chr, range(0x1F600, 0x1F650)), " ", "a", "\u200d"], size // 4))
     return {name: text[:size] for name, text in texts_by_name.items()}
 
 
+def _drawn(letters: list[str], length: int, between: str, size: int) -> str:
+    """Text in words of about `length` letters, the frequent ones much more frequent; without words where `length` is 0."""
+    rng = np.random.default_rng(0)
+    rank = 1 / np.arange(1, len(letters) + 1)
+    if not length:
+        units = [*letters, *between]
+        weights = np.append(rank / rank.sum() * 0.9, np.full(len(between), 0.1 / len(between)))
+        return "".join(rng.choice(units, size // 3, p=weights))
+    words = ["".join(rng.choice(letters, max(1, rng.poisson(length)))) for _ in range(8000)]
+    rank = 1 / np.arange(10, len(words) + 10)
+    return between.join(rng.choice(words, size // (length + 1), p=rank / rank.sum()))
+
+
 def cases(quick: bool = False) -> list[Case]:
-    """Encoding, cold and warm, the worst inputs, and training."""
+    """Encoding, cold and warm, the worst inputs, and training; then WordPiece."""
     size = 3_000 if quick else 1_200_000
-    all_cases = []
-    for name, text in texts(size).items():
-        for warm in (False, True):
-            all_cases.append(_case(f"bpe {name}, {'warm' if warm else 'cold'}", text, warm, TARGET))
+    all_texts = texts(size)
+    all_cases = [
+        _case(f"bpe {name}, {heat}", text, heat, TARGET) for name, text in all_texts.items() for heat in ("cold", "warm")
+    ]
     # Without peers, some of which take minutes where time is quadratic in the length of a piece.
-    all_cases += [_case(f"bpe {size:,} {name}, warm", unit * size, True, None, alone=True) for name, unit in WORST.items()]
-    book = "".join(texts(size).values()) * (1 if quick else 2)
+    all_cases += [_case(f"bpe {size:,} {name}, warm", unit * size, "warm", None, alone=True) for name, unit in WORST.items()]
+    book = "".join(all_texts.values()) * (1 if quick else 2)
     vocabulary = 300 if quick else 30_000
     training = functools.partial(_training, book, vocabulary)
+    name, moved = f"bpe training, {len(book.encode()) / 1e6:.1f} MB", len(book.encode())
     all_cases.append(
-        Case(f"bpe training, {len(book.encode()) / 1e6:.1f} MB", "tokenizers", "bpe", training, moved=len(book.encode()))
+        Case(name, "tokenizers", "bpe_training", training, text_bytes=moved, target=1.0, against="rustbpe", rounds=3)
     )
-    return all_cases
+    return [*all_cases, *cases_wordpiece.cases(quick)]
 
 
-def _case(name: str, text: str, warm: bool, target: float | None, alone: bool = False) -> Case:
-    build = functools.partial(_encoders, text, warm, alone)
-    return Case(name=name, suite="tokenizers", subject="bpe", build=build, moved=len(text.encode()), target=target)
+def _case(name: str, text: str, heat: str, target: float | None, alone: bool = False) -> Case:
+    build = functools.partial(_encoders, text, heat, alone)
+    return Case(name, "tokenizers", "bpe", build, text_bytes=len(text.encode()), target=target, against="tiktoken")
 
 
-def _encoders(text: str, warm: bool, alone: bool, peers: bool) -> list[Contestant]:
+def _encoders(text: str, heat: str, alone: bool, peers: Peers) -> list[Contestant]:
     bpe = tokenizer()
 
     def encode():
-        if not warm:
-            bpe._states.clear()
+        if heat == "cold":
+            bpe._encoder.states.clear()
         return bpe.encode(text)
 
     contestants = [Contestant("minilm", encode, lambda ids: [ids])]
-    if alone:
-        return contestants
-    if peers and (tiktoken := _tiktoken()):
-        contestants.append(
-            Contestant("tiktoken", lambda: tiktoken.encode_ordinary(text), lambda ids: [_numbered()[np.array(ids)]])
-        )
-    if peers and (rust := _rust()):
-        contestants.append(
-            Contestant("tokenizers", lambda: rust.encode(text), lambda encoding: [np.array(encoding.ids)], rounds=1)
-        )
+    for name in () if alone else peer_tokenizers.ENCODERS:
+        if (peer := peers.get(name)) is not None:
+            contestants.append(peer_tokenizers.contestant(name, peer, bpe, text, heat))
     return contestants
 
 
-@functools.cache
-def _ranked() -> list[bytes]:
-    """The tokens of the vocabulary in the order of tiktoken's ranks: bytes, then merges."""
-    bpe = tokenizer()
-    singles = [token for token in bpe.vocabulary if len(token) == 1]
-    tokens = [*singles, *(left + right for left, right in bpe.merges)]
-    return list(dict.fromkeys(bpe.decode_bytes([bpe.token_to_id(token)]) for token in tokens))
-
-
-@functools.cache
-def _numbered() -> np.ndarray:
-    """Our ids of tiktoken's ranks, (V,)."""
-    bpe = tokenizer()
-    ids = {bpe.decode_bytes([id]): id for id in range(bpe.vocab_size)}
-    return np.array([ids[content] for content in _ranked()])
-
-
-@functools.cache
-def _tiktoken():
-    try:
-        import tiktoken
-    except ImportError:
-        return None
-    ranks = {content: rank for rank, content in enumerate(_ranked())}
-    return tiktoken.Encoding("benchmark", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
-
-
-@functools.cache
-def _rust():
-    try:
-        import tokenizers
-    except ImportError:
-        return None
-    return tokenizers.Tokenizer.from_str(tokenizer().to_json())
-
-
-def _training(text: str, size: int, peers: bool) -> list[Contestant]:
+def _training(text: str, size: int, peers: Peers) -> list[Contestant]:
     lines = text.splitlines(keepends=True)
-    chunks = ["".join(lines[start : start + 500]) for start in range(0, len(lines), 500)]  # what the peer shares out to threads
+    chunks = ["".join(lines[start : start + 500]) for start in range(0, len(lines), 500)]  # what the peers share out to threads
 
     def train():
         return ByteLevelBPE._train(chunks, "text", vocab_size=size).merges
 
-    contestants = [Contestant("minilm", train, _as_arrays)]
-    if peers and _rust():
-        import tokenizers as peer
-
-        def train_peer():
-            trained = peer.Tokenizer(peer.models.BPE())
-            trained.pre_tokenizer = peer.pre_tokenizers.ByteLevel(add_prefix_space=False)
-            alphabet = peer.pre_tokenizers.ByteLevel.alphabet()
-            special = ["<|endoftext|>"]
-            trainer = peer.trainers.BpeTrainer(
-                vocab_size=size, min_frequency=2, special_tokens=special, initial_alphabet=alphabet, show_progress=False
-            )
-            trained.train_from_iterator(chunks, trainer)
-            return trained
-
-        contestants.append(
-            Contestant("tokenizers", train_peer, lambda trained: _as_arrays(json.loads(trained.to_str())["model"]["merges"]))
-        )
+    contestants = [Contestant("minilm", train, peer_tokenizers.as_arrays)]
+    for name, make in peer_tokenizers.TRAINERS.items():
+        if (peer := peers.get(name)) is not None:
+            contestants.append(Contestant(name, *make(peer, chunks, size), rounds=1))
     return contestants
-
-
-def _as_arrays(merges) -> list[np.ndarray]:
-    """Merges as numbers, which is what contestants are compared by."""
-    return [np.frombuffer("\n".join(map(" ".join, merges)).encode("utf-8"), np.uint8)]
-
-
-def every(quick: bool) -> list[Case]:
-    """The cases of all tokenizers."""
-    from benchmarks import cases_wordpiece
-
-    return [*cases(quick), *cases_wordpiece.cases(quick)]
-
-
-def report(names: list[str], *, quick: bool, peers: bool, seconds: float, json_path: str | None) -> int:
-    """Measure and print, times the peers' speed; 1 if a result was wrong or a target missed."""
-    from benchmarks.names import choose
-
-    rust = None
-    if peers:
-        try:
-            import tokenizers as rust
-        except ImportError:
-            pass
-    chosen = choose(every(quick), names)
-    rows, failed = [], False
-    row = "{:32}  {:>18}  {:>18}  {:>7}  {}"
-    print(row.format("case", "tiktoken", "tokenizers", "MB/s", "target"))
-    for case in chosen:
-        result = measure(case, peers if case.subject == "bpe" else rust, seconds=seconds, quick=quick)
-        rate = case.moved / float(np.median(result.seconds)) / 1e6 if case.moved and result.seconds else None
-        against = "tiktoken" if case.subject == "bpe" else "tokenizers"
-        reached = None
-        if result.target and against in result.ratios:
-            reached = result.ratios[against].median >= result.target
-        columns = [show(result.ratios.get(name)) for name in ("tiktoken", "tokenizers")]
-        verdict = f"{result.target:g} x {against}: {'reached' if reached else 'missed'}" if reached is not None else ""
-        print(row.format(case.name, *columns, f"{rate:.1f}" if rate else "", result.error or verdict).rstrip(), flush=True)
-        rows.append({"name": case.name, "ratios": {name: tuple(ratio) for name, ratio in result.ratios.items()}, "MB/s": rate})
-        failed |= bool(result.error)
-    print("\nRatios: how many times as fast minilm is, the median of interleaved rounds and its quartiles.")
-    if json_path:
-        with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(rows, file, indent=1)
-    return int(failed)

@@ -1,38 +1,46 @@
-"""Training steps of GPT, and generation with the key-value cache.
+"""Training steps of GPT: forward, backward, clipping, AdamW. Without dropout, so that the first two losses and gradient norms
+can be compared with the peers'.
 
-``gpt``
-    A whole step: forward, backward, clipping, AdamW. Without dropout, so that the first two losses and gradient norms can be
-    compared with the peer's.
-``gpt_generate``
-    Token after token of one text, always the most probable one, by GPT-2 small; the peer is transformers.
+Each stands there in float32 and in bfloat16, which is refused where the processor does not multiply it. llm.c's step is timed by
+its own program, which prints the milliseconds of each.
 """
 
 from __future__ import annotations
 
+import functools
+import re
+import subprocess
+
 import numpy as np
 
 import minilm
-from benchmarks import peer_transformers
-from benchmarks.case import Case
-from benchmarks.cases_ops import under
+from benchmarks import peer_models, peer_transformers, precisions
+from benchmarks.case import Case, twice
+from benchmarks.cases_ops import aside, under
+from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import models, optimizers
 
 NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-STEPS = tuple(
-    ({"n_layer": n_layer, "n_head": n_head, "n_embd": D, "n_positions": T, "vocab_size": V}, B)
-    for V in (65, 50257)
-    for n_layer, n_head, D, T, B in ((4, 4, 128, 64, 12), (6, 6, 384, 256, 4))
+GPT2 = {"n_layer": 12, "n_head": 12, "n_embd": 768, "n_positions": 64, "vocab_size": 50_257}  # at llm.c's length
+STEPS = (  # configuration, B, target
+    ({"n_layer": 4, "n_head": 4, "n_embd": 128, "n_positions": 64, "vocab_size": 65}, 12, 1.3),
+    ({"n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256, "vocab_size": 65}, 4, 1.2),
+    ({"n_layer": 4, "n_head": 4, "n_embd": 128, "n_positions": 64, "vocab_size": 50_257}, 12, 1.7),
+    ({"n_layer": 6, "n_head": 6, "n_embd": 384, "n_positions": 256, "vocab_size": 50_257}, 4, 1.7),
+    (GPT2, 4, 1.2),
 )
-TOKENS = 32  # generated in one run
+TINY = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 6, "vocab_size": 7}
 
 
 def cases(quick: bool = False) -> list[Case]:
-    """All of them; `quick` shrinks every size to what a test can afford."""
-    tiny = {"n_layer": 1, "n_head": 2, "n_embd": 8, "n_positions": 6, "vocab_size": 7}
-    all_cases = [step_case(models.GPTConfig(**(tiny if quick else sizes), **NO_DROPOUT), 2 if quick else B) for sizes, B in STEPS]
-    config = models.GPTConfig.gpt2(**(tiny if quick else {}), **NO_DROPOUT)
-    return [*all_cases[: 1 if quick else None], generation_case(config, 4 if quick else TOKENS)]
+    """All of them in both precisions; `quick` shrinks every size to what a test can afford."""
+    steps = [(TINY, 2, None)] if quick else STEPS
+    return [
+        step_case(models.GPTConfig(**sizes, **NO_DROPOUT), B, target, precision)
+        for precision in ("float32", "bf16")
+        for sizes, B, target in steps
+    ]
 
 
 def flops(config, B: int) -> int:
@@ -41,33 +49,57 @@ def flops(config, B: int) -> int:
     return 6 * B * T * (L * 12 * D * D + V * D) + L * 7 * B * T * T * D
 
 
-def step_case(config, B: int) -> Case:
+def step_case(config, B: int, target: float | None, precision: str) -> Case:
     """One step of training."""
     name = f"gpt B {B} T {config.n_positions} V {config.vocab_size:,} D {config.n_embd} x {config.n_layer}"
-    moved = 4 * 9 * config.parameter_count
     return Case(
-        name, "models", "gpt", lambda torch: step_contestants(config, B, torch), flops=flops(config, B), moved=moved, target=1.3
+        name=name if precision == "float32" else f"{name}, {precision}",
+        suite="models",
+        subject="gpt",
+        build=functools.partial(step_contestants, config, B, precision),
+        flops=flops(config, B),
+        moved=4 * 9 * config.parameter_count,
+        tokens=B * config.n_positions,
+        target=target if precision == "float32" else 1.0,
+        against="torch" if precision == "float32" else "torch-bf16",
+        precision=precision,
     )
 
 
-def step_contestants(config, B: int, torch, lr: float = 1e-3, clip_norm: float = 1.0, weight_decay: float = 0.1) -> list:
+def step_contestants(config, B: int, precision: str, peers: Peers, lr=1e-3, clip_norm=1.0, weight_decay=0.1) -> list:
     """The same weights, batches and settings for all."""
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, (8, B, config.n_positions + 1))
     batches = [(np.ascontiguousarray(part[:, :-1]), np.ascontiguousarray(part[:, 1:])) for part in tokens]  # (B, T) each
 
-    def twice(step):
-        return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
+    def own(name, implementation="minilm", **options):
+        run = under(implementation, training_step(config, batches, lr, clip_norm, weight_decay))
+        return Contestant(name, run, twice(run), **options)
 
-    def contestant(name):
-        run = under(name, training_step(config, batches, lr, clip_norm, weight_decay))
-        return Contestant(name, run, twice(run))
+    weights = models.GPT(config, seed=0).parameters.state_dict()
 
-    contestants = [contestant("minilm"), contestant("oracle")]
-    if torch is not None:
-        weights = models.GPT(config, seed=0).parameters.state_dict()
-        run = peer_transformers.training_step(torch, config, weights, batches, lr, clip_norm, weight_decay)
-        contestants.append(Contestant("torch", run, twice(run)))
-    return contestants
+    def make(torch, prepare):
+        return peer_transformers.training_step(torch, config, weights, batches, lr, clip_norm, weight_decay, prepare)
+
+    rivals = peer_models.steps(peers, make, twice)
+    if precision == "float32":
+        llm_c = [own_clock(peers.get("llm.c"), B, config.n_positions)] if config.n_embd == 768 and peers.get("llm.c") else []
+        return [own("minilm"), own("oracle", "oracle", rounds=aside("oracle")), *rivals, *llm_c]
+    low = {"around": precisions.context(precision), "tolerance": peer_models.ROUGH}
+    return [own("minilm", **low), own("float32"), *(rival for rival in rivals if rival.name in ("torch", "torch-bf16"))]
+
+
+def own_clock(program: str, B: int, T: int) -> Contestant:
+    """llm.c's train_gpt2, run where its weights and tokens lie: the median of the milliseconds that it prints, in seconds."""
+
+    def sample() -> float:
+        folder = program.rpartition("/")[0] or "."
+        output = subprocess.run([program], cwd=folder, capture_output=True, text=True, timeout=600).stdout
+        steps = sorted(float(number) for number in re.findall(r"step \d+: .*took ([\d.]+) ms", output))
+        if not steps:
+            raise RuntimeError(f"{program} printed no time of a step of B {B} T {T}")
+        return steps[len(steps) // 2] / 1e3
+
+    return Contestant("llm.c", lambda: None, sample=sample, rounds=1)
 
 
 def training_step(config, batches: list, lr: float, clip_norm: float, weight_decay: float):
@@ -86,36 +118,3 @@ def training_step(config, batches: list, lr: float, clip_norm: float, weight_dec
         return float(loss), adam.step()
 
     return step
-
-
-def generation_case(config, tokens: int) -> Case:
-    """Tokens one by one for one text."""
-    name = f"gpt_generate B 1 V {config.vocab_size:,} D {config.n_embd} x {config.n_layer}"
-    return Case(name, "models", "gpt_generate", lambda torch: generation_contestants(config, tokens, torch), target=1.5)
-
-
-def writers(model, tokens: int) -> list[Contestant]:
-    """minilm and its oracle: tokens of one text, always the most probable one, from token 0 and an empty state."""
-
-    def run():
-        ids, state = np.zeros(1, np.int64), model.initial_state(1)  # (1,)
-        for _ in range(tokens):
-            logits, state = model.step(ids, state)  # (1, V)
-            ids = logits.argmax(axis=-1)
-        return logits
-
-    return [Contestant(name, under(name, run), lambda logits: [logits]) for name in ("minilm", "oracle")]
-
-
-def generation_contestants(config, tokens: int, torch) -> list[Contestant]:
-    """All start from the same weights."""
-    model = models.GPT(config, seed=0)
-    contestants = writers(model, tokens)
-    if torch is not None:
-        try:
-            import transformers
-        except ModuleNotFoundError:
-            return contestants
-        peer = peer_transformers.generation(transformers, torch, config, model.parameters.state_dict(), tokens)
-        contestants.append(Contestant("torch", peer, lambda logits: [logits.numpy()]))
-    return contestants

@@ -11,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 import minilm
-from benchmarks import peer_translation
-from benchmarks.case import Case
-from benchmarks.cases_ops import under
+from benchmarks import peer_models, peer_translation
+from benchmarks.case import Case, twice
+from benchmarks.cases_ops import aside, under
+from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import models, optimizers
 
@@ -44,8 +45,8 @@ def step_case(kind, config, B: int, S: int, T: int) -> Case:
     subject = config.model_type
     width = config.d_model if subject == "transformer" else config.hidden_size
     name = f"{subject} B {B} S {S} T {T} V {config.vocab_size:,} D {width}"
-    build = lambda torch: contestants(kind, config, B, S, T, torch)  # noqa: E731
-    return Case(name, "models", subject, build, flops=flops(config, B, S, T), target=1.0)
+    build = lambda peers: contestants(kind, config, B, S, T, peers)  # noqa: E731
+    return Case(name, "models", subject, build, flops=flops(config, B, S, T), tokens=B * (S + T), target=1.3)
 
 
 def flops(config, B: int, S: int, T: int) -> int:
@@ -61,24 +62,22 @@ def flops(config, B: int, S: int, T: int) -> int:
     return 6 * B * (encoder + decoder + attention + T * H * config.outputs)
 
 
-def contestants(kind, config, B: int, S: int, T: int, torch, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
+def contestants(kind, config, B: int, S: int, T: int, peers: Peers, lr: float = 1e-3, clip_norm: float = 1.0) -> list[Contestant]:
     """The same weights, batches and settings for all."""
     rng = np.random.default_rng(0)
     V, W = config.vocab_size, config.outputs
     batches = [(rng.integers(0, V, (B, S)), *rng.integers(0, W, (2, B, T))) for _ in range(4)]  # source, inputs, targets
 
-    def twice(step):
-        return lambda first: [np.array(number) for number in (*first, *step())]  # the second loss proves the update
-
-    contestants = []
+    own = []
     for name in ("minilm", "oracle"):
         run = under(name, training_step(kind(config, seed=0), batches, lr, clip_norm))
-        contestants.append(Contestant(name, run, twice(run)))
-    if torch is not None:
-        weights = kind(config, seed=0).parameters.state_dict()
-        run = peer_translation.training_step(torch, config, weights, batches, lr, clip_norm)
-        contestants.append(Contestant("torch", run, twice(run)))
-    return contestants
+        own.append(Contestant(name, run, twice(run), rounds=aside(name)))
+    weights = kind(config, seed=0).parameters.state_dict()
+
+    def make(torch, prepare):
+        return peer_translation.training_step(torch, config, weights, batches, lr, clip_norm, prepare)
+
+    return [*own, *peer_models.steps(peers, make, twice)]
 
 
 def training_step(model, batches: list, lr: float, clip_norm: float):

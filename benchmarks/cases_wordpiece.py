@@ -28,21 +28,20 @@ def cases(quick: bool = False) -> list[Case]:
     sentences = stories[:20_000].replace("\n", " ").split(". ")
     all_cases.append(_encoding(f"{len(sentences)} sentences one by one", sentences, 1.0))
     all_cases += [_encoding(f"{size:,} {name}", [unit * size], None) for name, unit in WORST.items()]
-    all_cases.append(
-        Case("wordpiece training", "tokenizers", "wordpiece", lambda peer: _training(stories, 400 if quick else 8_000, peer))
-    )
-    return all_cases
+    training = lambda peers: _training(stories, 400 if quick else 8_000, peers.get("tokenizers"))  # noqa: E731
+    size = len(stories.encode())
+    return [*all_cases, Case("wordpiece training", "tokenizers", "wordpiece", training, text_bytes=size, against="tokenizers")]
 
 
 def _encoding(name: str, texts: list[str], target: float | None) -> Case:
-    moved = sum(len(text.encode()) for text in texts)
     return Case(
         name=f"wordpiece encoding {name}",
         suite="tokenizers",
         subject="wordpiece",
-        build=lambda peer: _encoders(texts, peer),
-        moved=moved,
+        build=lambda peers: _encoders(texts, peers.get("tokenizers")),
+        text_bytes=sum(len(text.encode()) for text in texts),
         target=target,
+        against="tokenizers",
     )
 
 

@@ -7,7 +7,13 @@ import os
 import subprocess
 import sys
 
-__all__ = ["measured"]
+__all__ = ["measured", "surroundings"]
+
+
+def surroundings() -> dict[str, str]:
+    """The environment, in which minilm is found from its sources, installed or not."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
 
 
 def measured(module: str, *arguments) -> float:
@@ -18,10 +24,8 @@ def measured(module: str, *arguments) -> float:
     RuntimeError
         With the last line of what the process said.
     """
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     command = [sys.executable, "-m", module, json.dumps(arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings(), timeout=600)
     if done.returncode:
         raise RuntimeError(f"{arguments[1]} in {arguments[0]}: {(done.stderr.strip() or 'no message').splitlines()[-1]}")
     return float(done.stdout)

@@ -1,14 +1,19 @@
-"""What the machine can do: the two roofs every case is held against, measured in the same run."""
+"""What the machine can do: the roofs every case is held against, measured in the same run, and what kind of machine it is."""
 
 from __future__ import annotations
 
 import os
 import platform
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from benchmarks import kept
+from benchmarks.roofs import best_rate, levels
+
+RATES = ("matmul", "bandwidth", "peak", "levels")  # fields of a machine that a busy minute lowers
+REUSED = 4  # an op's arrays are read and written up to so many times: its working set is at least a quarter of its traffic
 
 
 @dataclass(frozen=True)
@@ -17,12 +22,18 @@ class Machine:
 
     Attributes
     ----------
+    kind : str
+        The name and features that kernels are compiled for.
     matmul : float
-        FLOP a second of float32 ``np.matmul``, the best of several sizes.
+        FLOP a second of float32 ``np.matmul``, the best of several sizes: what BLAS makes of it, not a roof.
+    peak : float
+        FLOP a second of multiply-adds in registers, all threads.
+    levels : list of (bytes, rate)
+        Bytes a second read plus written, all threads, by the size of the working set.
     bandwidth : float
         Bytes a second read plus written by a copy of large arrays with all threads.
     threads : dict of str to int
-        Threads of minilm's kernels, of NumPy's BLAS and of the peer.
+        Threads of minilm's kernels and of NumPy's BLAS.
     """
 
     cpu: str
@@ -32,41 +43,48 @@ class Machine:
     versions: dict
     matmul: float
     bandwidth: float
-    peer: str | None
+    peak: float
+    levels: list
+    kind: str = ""
 
-    def roof_seconds(self, flops: float, moved: float) -> float:
-        """Seconds the work needs at least on this machine: its arithmetic or its memory traffic, whichever takes longer."""
-        return max(flops / self.matmul, moved / self.bandwidth)
+    def roof(self, flops: float, moved: float, precision: str = "float32", working: float | None = None) -> tuple[float, str]:
+        """Seconds the work needs at least on this machine, by arithmetic or by traffic, and which of them that is.
+
+        The traffic goes at the rate of the smallest memory that can hold its arrays. No peak of arithmetic is measured below
+        float32, so of such work the traffic alone is held against the machine.
+        """
+        label, rate = self._level(moved / REUSED if working is None else working)
+        by = {label: moved / rate} if precision != "float32" else {"arithmetic": flops / self.peak, label: moved / rate}
+        bound = max(by, key=by.get)
+        return by[bound], bound
+
+    def _level(self, size: float) -> tuple[str, float]:
+        for held, rate in self.levels:
+            if size <= held and rate > 1.5 * self.bandwidth:
+                return "cache", rate
+        return "memory", self.bandwidth
 
     def better(self, other: Machine) -> Machine:
         """The same machine with the higher of two measurements of each roof."""
-        return replace(self, matmul=max(self.matmul, other.matmul), bandwidth=max(self.bandwidth, other.bandwidth))
-
-    def bound(self, flops: float, moved: float) -> str:
-        """Which of the two roofs the work meets first."""
-        return "matmul" if flops / self.matmul >= moved / self.bandwidth else "bandwidth"
+        pairs = zip(self.levels, other.levels, strict=True)
+        return replace(
+            self,
+            matmul=max(self.matmul, other.matmul),
+            bandwidth=max(self.bandwidth, other.bandwidth),
+            peak=max(self.peak, other.peak),
+            levels=[(size, max(rate, again)) for (size, rate), (_, again) in pairs],
+        )
 
     def lines(self) -> list[str]:
         """The machine in a few lines of text."""
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
         threads = ", ".join(f"{name} {number}" for name, number in self.threads.items())
         return [
-            f"{self.cpu}, {self.cores} cores; threads: {threads}",
+            f"{self.cpu} ({self.kind}), {self.cores} cores; threads: {threads}",
             f"{versions}; BLAS {self.blas}",
-            f"float32 matmul {self.matmul / 1e9:.0f} GFLOP/s, copy {self.bandwidth / 1e9:.1f} GB/s (read + written)",
-            f"peer: {self.peer or 'none; torch is not installed (extra `peers`) or was left out'}",
+            f"float32: {self.peak / 1e9:.0f} GFLOP/s in registers, {self.matmul / 1e9:.0f} by BLAS; "
+            f"{self.levels[0][1] / 1e9:.0f} GB/s in the first cache, {self.bandwidth / 1e9:.1f} in memory (read + written)",
         ]
-
-
-def best_rate(work: float, run, seconds: float) -> float:
-    """Units of work a second of the quickest call within `seconds`, after one that is not timed."""
-    run()
-    quickest, begun = float("inf"), time.perf_counter()
-    while time.perf_counter() - begun < seconds:
-        start = time.perf_counter()
-        run()
-        quickest = min(quickest, time.perf_counter() - start)
-    return work / quickest
 
 
 def matmul_rate(sizes=(512, 1024, 1536, 2048), seconds: float = 0.4) -> float:
@@ -116,7 +134,19 @@ def blas() -> tuple[str, int | None]:
     return name, pools[0]["num_threads"] if pools else None
 
 
-def measure(threads: int, torch=None, quick: bool = False) -> Machine:
+def kind() -> str:
+    """What kernels are compiled for: a name, the vector's width, and which units multiply other precisions."""
+    from numba.core import codegen
+
+    from minilm.ops import target
+
+    features = codegen.get_host_cpu_features()
+    units = {"fma": "FMA", "avx512bf16": "bf16", "avxvnni": "VNNI", "avx512vnni": "VNNI", "amx-bf16": "AMX"}
+    present = dict.fromkeys(unit for name, unit in units.items() if f"+{name}" in features.split(","))
+    return ", ".join([target.chosen(), f"{8 * target.vector_bytes()}-bit vectors", *present])
+
+
+def measure(threads: int, quick: bool = False) -> Machine:
     """Measure this machine, now."""
     import numba
 
@@ -125,17 +155,28 @@ def measure(threads: int, torch=None, quick: bool = False) -> Machine:
     versions = {"Python": platform.python_version(), "minilm": minilm.__version__, "NumPy": np.__version__}
     versions["Numba"] = numba.__version__
     name, blas_threads = blas()
-    counts = {"minilm": threads, **({"BLAS": blas_threads} if blas_threads else {})}
-    if torch is not None:
-        versions["torch"] = torch.__version__
-        counts["torch"] = torch.get_num_threads()
-    return Machine(
+    peak, rates = levels(threads, quick)
+    bandwidth = copy_bandwidth(threads, 8, 0.02) if quick else copy_bandwidth(threads)
+    now = Machine(
         cpu=cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        threads=counts,
+        threads={"minilm": threads, **({"BLAS": blas_threads} if blas_threads else {})},
         blas=name,
         versions=versions,
         matmul=matmul_rate((256,), 0.02) if quick else matmul_rate(),
-        bandwidth=copy_bandwidth(threads, 8, 0.02) if quick else copy_bandwidth(threads),
-        peer=f"torch {torch.__version__}" if torch is not None else None,
+        bandwidth=max(bandwidth, rates[-1][1]),
+        peak=peak,
+        levels=rates,
+        kind=kind(),
     )
+    return now if quick else best_ever(now)
+
+
+def best_ever(now: Machine) -> Machine:
+    """The machine with the best rates that its processor showed in any run, which are kept."""
+    key = f"{now.cpu}, {now.threads['minilm']} threads, {now.blas}"
+    before = kept.read("roofs").get(key)
+    if before and len(before["levels"]) == len(now.levels):
+        now = now.better(replace(now, **{name: before[name] for name in RATES}))
+    kept.write("roofs", key, {name: getattr(now, name) for name in RATES})
+    return now

@@ -9,7 +9,6 @@ record (VmHWM) is reset through /proc/self/clear_refs, so nothing is sampled and
 from __future__ import annotations
 
 import gc
-import importlib.util
 import json
 import os
 import sys
@@ -26,7 +25,6 @@ SHAPES = {  # subject -> (B, T, D, H), tiny and full
     "word_lm": ((2, 3), (20, 35)),
 }
 STEPS = 3
-REPEATS = 3
 
 
 def resident(field: str) -> int:
@@ -62,7 +60,7 @@ def maker(library: str, subject: str, size: tuple, quick: bool, threads: int | N
 
     if threads:
         devices.set_threads(threads)
-    torch = peers.load(devices.threads()) if library == "torch" else None
+    torch = peers.Peers(threads=devices.threads()).get("torch") if library == "torch" else None
     rng = np.random.default_rng(0)
     if subject.isupper():
         B, T, D, H = size
@@ -102,42 +100,6 @@ def child(library: str, subject: str, quick: bool, threads: int | None) -> int:
 def measure(library: str, subject: str, quick: bool, threads: int | None) -> int:
     """Run `child` in a fresh process and read its figure."""
     return int(measured("benchmarks.memory", library, subject, quick, threads))
-
-
-def report(names: list[str], *, quick: bool, peers: bool, threads: int | None, json_path: str | None) -> int:
-    """Measure and print the table; the exit status."""
-    from benchmarks.names import known
-    from benchmarks.report import aligned
-
-    chosen = known(names, SHAPES) or list(SHAPES)
-    if not available():
-        print("memory: needs Linux with a writable /proc/self/clear_refs; nothing was measured", file=sys.stderr)
-        return 0
-    libraries = ["minilm"] + (["torch"] if peers and importlib.util.find_spec("torch") else [])
-    rows, results, failed = [], [], 0
-    for subject in chosen:
-        name = f"{subject} step ({' '.join(map(str, SHAPES[subject][0 if quick else 1]))})"
-        try:
-            measure("minilm", subject, quick, threads)  # compiles what is not compiled yet, outside the processes that count
-            runs = range(1 if quick else REPEATS)
-            peaks = {library: sorted(measure(library, subject, quick, threads) for _ in runs) for library in libraries}
-        except RuntimeError as error:
-            print(f"memory: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        middle = {library: values[len(values) // 2] / 2**20 for library, values in peaks.items()}
-        ratio = middle["minilm"] / middle["torch"] if middle.get("torch") else None
-        verdict = "" if ratio is None or quick else "reached (<= 1.00)" if ratio <= 1 else "MISSED (<= 1.00)"
-        shown = [f"{middle[library]:.1f}" if library in middle else "-" for library in ("minilm", "torch")]
-        rows.append([name, *shown, "-" if ratio is None else f"{ratio:.2f}", verdict])
-        results.append({"name": name, "MiB": middle, "ratio": ratio})
-    print("\n".join(aligned(["peak memory of a training step", "minilm MiB", "torch MiB", "ratio", "target"], rows)))
-    print("\nrise of the process's peak over what it held after imports and a tiny step; median of fresh processes")
-    if json_path:
-        with open(json_path, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
-            file.write("\n")
-    return 1 if failed else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,48 @@ quickest compete. Optimizers are the fused ones, gradients are set to None and n
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+
+from benchmarks.peers import Peers
+from benchmarks.timing import Contestant
+
+ROUGH = 0.1  # of losses and norms in bfloat16, of which a number has 8 bits
+
+
+def steps(peers: Peers, make: Callable, outputs: Callable) -> list[Contestant]:
+    """A training step in PyTorch's ways: eager, compiled, and with products in bfloat16.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(torch, prepare)`` builds the model anew, passes it to `prepare` and returns a step.
+    outputs : callable
+        ``outputs(step)`` gives what a `Contestant` wants as `arrays`.
+    """
+    ways = {"torch": _as_it_is, "torch-compile": _compiled, "torch-bf16": _as_it_is}
+    contestants = []
+    for name, prepare in ways.items():
+        torch = peers.get(name)
+        if torch is None:
+            continue
+        step = make(torch, functools.partial(prepare, torch))
+        rough = {"around": functools.partial(bfloat16, torch), "tolerance": ROUGH} if name == "torch-bf16" else {}
+        contestants.append(Contestant(name, step, outputs(step), **rough))
+    return contestants
+
+
+def bfloat16(torch):
+    """The context in which products are in bfloat16. Weights are rounded at each use: a step changes them."""
+    return torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
+
+
+def _as_it_is(torch, model):
+    return model
+
+
+def _compiled(torch, model):
+    return torch.compile(model)
 
 
 def layer_step(torch, kind: str, weights: dict | None, x, dy, batch_first: bool) -> Callable:
@@ -62,7 +103,16 @@ def language_model(torch, config, weights: dict | None, batch_first: bool = True
     return model
 
 
-def training_step(torch, config, weights: dict | None, batches: list, lr: float, clip_norm: float, batch_first: bool) -> Callable:
+def training_step(
+    torch,
+    config,
+    weights: dict | None,
+    batches: list,
+    lr: float,
+    clip_norm: float,
+    batch_first: bool,
+    prepare=lambda model: model,
+) -> Callable:
     """One step of training after another over `batches` of (ids, targets), (B, T) each, with carried state.
 
     The step returns the loss and the norm of the gradients before clipping.
@@ -70,14 +120,14 @@ def training_step(torch, config, weights: dict | None, batches: list, lr: float,
     model = language_model(torch, config, weights, batch_first)
     adam = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     tensors = [tuple(torch.from_numpy(a if batch_first else a.T.copy()) for a in batch) for batch in batches]
-    parameters = list(model.parameters())
+    parameters, call = list(model.parameters()), prepare(model)
     state, count = None, 0
 
     def step():
         nonlocal state, count
         ids, targets = tensors[count % len(tensors)]
         adam.zero_grad(set_to_none=True)
-        logits, state = model(ids, state)
+        logits, state = call(ids, state)
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)

@@ -55,10 +55,12 @@ def gpt(torch, config, weights: dict):
     return model
 
 
-def training_step(torch, config, weights: dict, batches: list, lr: float, clip_norm: float, weight_decay: float) -> Callable:
+def training_step(
+    torch, config, weights: dict, batches: list, lr: float, clip_norm: float, weight_decay: float, prepare=lambda model: model
+) -> Callable:
     """One step of training after another over `batches` of (ids, targets), (B, T) each; loss and norm of the gradients."""
     model = gpt(torch, config, weights)
-    parameters = list(model.parameters())
+    parameters, call = list(model.parameters()), prepare(model)
     groups = [
         {"params": [p for p in parameters if p.dim() > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
@@ -71,7 +73,7 @@ def training_step(torch, config, weights: dict, batches: list, lr: float, clip_n
         nonlocal count
         ids, targets = tensors[count % len(tensors)]
         adam.zero_grad(set_to_none=True)
-        loss = torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), targets.flatten())
+        loss = torch.nn.functional.cross_entropy(call(ids).flatten(0, 1), targets.flatten())
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
         adam.step()

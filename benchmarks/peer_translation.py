@@ -86,10 +86,12 @@ def seq2seq(torch, config, weights: dict):
     return model, model
 
 
-def training_step(torch, config, weights: dict, batches: list, lr: float, clip_norm: float) -> Callable:
+def training_step(
+    torch, config, weights: dict, batches: list, lr: float, clip_norm: float, prepare=lambda logits: logits
+) -> Callable:
     """One step of training after another over `batches` of (source, inputs, targets); loss and norm of the gradients."""
     model, logits = {"transformer": transformer, "seq2seq": seq2seq}[config.model_type](torch, config, weights)
-    parameters = list(model.parameters())
+    parameters, logits = list(model.parameters()), prepare(logits)
     adam = torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0, fused=True)
     tensors = [tuple(torch.from_numpy(part) for part in batch) for batch in batches]
     smoothing, count = config.label_smoothing, 0

@@ -1,40 +1,170 @@
-"""What a run says: an aligned table, JSON, CSV and a plot. Ratios and shares of the roofline, no absolute times."""
+"""What a run says: one line a case as it comes, and what stands below the rows. Rows are those of `benchmarks.record`."""
 
 from __future__ import annotations
 
 import csv
-import json
-import os
-import textwrap
-from dataclasses import asdict
+import math
+from typing import Any
 
-from benchmarks.case import Result
-from benchmarks.machine import Machine
 from benchmarks.timing import Spread
-from minilm.devices import VERSIONS
 
-OTHERS = ("torch", "oracle", *VERSIONS)  # the columns, in this order
-NOTE = "times as fast as, median [quartiles] over rounds; roof: share of what the machine's matmul rate or copy bandwidth allows"
+GAUGE = 25  # characters from 1/64 of the roof to the roof
+NOTE = (
+    "times as fast as: the median of interleaved rounds [quartiles]; of roof: share of what the machine can do at most;\n"
+    "gauge: p the peer, M minilm, | the roof, on a scale of powers of two from 1/64 of it"
+)
+TIMES = "times as fast as"
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
+COLUMNS = {"minilm": 9, "rate": 16, "of roof": 15, "gauge": GAUGE, "target": 17, "machine": 9}  # name -> width
 
 
 def number(value: float) -> str:
     """Three digits that matter."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def show(ratio: Spread | None) -> str:
+def show(ratio: dict[str, float] | Spread | None) -> str:
     """A ratio with its quartiles."""
-    return f"{number(ratio.median)} [{number(ratio.low)}-{number(ratio.high)}]" if ratio else "-"
+    if not ratio:
+        return "-"
+    median, low, high = ratio.values() if isinstance(ratio, dict) else ratio
+    return f"{number(median)} [{number(low)}-{number(high)}]"
 
 
-def verdict(result: Result) -> str:
+def amount(value: float, unit: str = "s") -> str:
+    """A time, or a size."""
+    if unit != "s":
+        return f"{value:.1f} {unit}"
+    scale, name = next(((scale, name) for scale, name in UNITS if value >= scale), UNITS[-1])
+    return f"{number(value / scale)} {name}"
+
+
+def verdict(row: dict[str, Any]) -> str:
     """The target and whether it is reached."""
-    if result.error:
+    if row["error"]:
         return "NOT TIMED"
-    if result.target is None:
+    if row["note"]:
+        return "not here"
+    if row["target"] is None:
         return ""
-    word = {True: "reached", False: "MISSED", None: "no peer"}[result.reached]
-    return f"{word} (>= {number(result.target)})"
+    word = {True: "reached", False: "MISSED", None: "no peer"}[row["reached"]]
+    return f"{word} (>= {number(row['target'])})"
+
+
+def share(row: dict[str, Any]) -> str:
+    """Of the roof. A share above it means that more work was counted than is done, and is named so."""
+    if not row["roof"]:
+        return "-"
+    median = row["roof"]["median"]
+    return f"{median:.0%} {row['bound']}" if median <= 1 else f"over {row['bound']}?"
+
+
+def gauge(row: dict[str, Any]) -> str:
+    """Where minilm (M) stands between the peer (p) and the roof (|)."""
+    if not row["roof"]:
+        return ""
+    line = [" "] * (GAUGE - 1) + ["|"]
+
+    def mark(letter: str, part: float) -> None:
+        place = round((1 + math.log2(max(part, 1 / 64)) / 6) * (GAUGE - 1))
+        line[min(max(place, 0), GAUGE - 1)] = letter
+
+    if row["against"] in row["ratios"]:
+        mark("p", row["roof"]["median"] / row["ratios"][row["against"]]["median"])
+    mark("M", row["roof"]["median"])
+    return "".join(line)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """A row's cells, in the order of `COLUMNS`, and the ratios last."""
+    own = next(iter(row["samples"].values()), None)
+    rate = next(
+        (f"{number(value)} {name}" for name in ("tokens/s", "MB/s", "GFLOP/s", "GB/s") if (value := row["rates"].get(name))), ""
+    )
+    ratios = dict(row["ratios"])
+    first = {row["against"]: ratios.pop(row["against"])} if row["against"] in ratios else {}
+    times = [f"{name} {show(ratio)}" for name, ratio in first.items()]
+    times += [f"{name} {number(ratio['median'])}" for name, ratio in ratios.items()]
+    machine = row["conditions"].get("verdict", "").partition(":")[0]
+    own_amount = amount(own["median"], row["unit"]) if own else "-"
+    return [own_amount, rate, share(row), gauge(row), verdict(row), machine, ", ".join(times)]
+
+
+class Table:
+    """Lines of equal columns, one at a time; `name_width` is that of the longest case."""
+
+    def __init__(self, names: list[str]):
+        self.width = max([len("case"), *map(len, names)])
+
+    def line(self, name: str, cells: list[str]) -> str:
+        """One line."""
+        *columns, last = cells
+        padded = (f"{cell:<{width}}" for cell, width in zip(columns, COLUMNS.values(), strict=True))
+        return "  ".join([f"{name:<{self.width}}", *padded, last]).rstrip()
+
+    def head(self) -> list[str]:
+        """Two lines above the rows."""
+        rules = ["-" * width for width in COLUMNS.values()]
+        return [self.line("case", [*COLUMNS, TIMES]), self.line("-" * self.width, [*rules, "-" * len(TIMES)])]
+
+    def row(self, row: dict[str, Any]) -> str:
+        """The line of a row; below it what went wrong, why it is not here, and what disturbed it."""
+        disturbed = row["conditions"].get("reasons")
+        remarks = [row["error"] or row["note"], *(f"without {name}: {reason}" for name, reason in row["dropped"].items())]
+        remarks.append(f"disturbed: {', '.join(disturbed)}" if disturbed else "")
+        return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, remarks)])
+
+
+def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """How many targets are reached, and which rows were disturbed."""
+    judged = [row for row in rows if row["reached"] is not None]
+    missed = [row["name"] for row in judged if not row["reached"]]
+    disturbed = [row for row in rows if row["conditions"].get("verdict", "quiet") != "quiet"]
+    lines = ["no target was judged"]
+    if judged:
+        lines = [
+            f"targets reached: {len(judged) - len(missed)} of {len(judged)}"
+            + (f"; missed: {'; '.join(missed)}" if missed else "")
+        ]
+    if disturbed:
+        lines.append(
+            f"disturbed: {len(disturbed)} of {len(rows)} rows; their ratios prove nothing, so run them again on a quiet machine"
+        )
+    return lines
+
+
+def peers(versions: dict[str, str], missing: dict[str, str]) -> list[str]:
+    """Which took part, and a line for each that did not."""
+    lines = ["peers: " + (", ".join(f"{name} {version}" for name, version in versions.items()) or "none")]
+    return [*lines, *(f"    without {name}: {reason}" for name, reason in sorted(missing.items()))]
+
+
+def write_csv(path: str, rows: list[dict[str, Any]]) -> None:
+    """Write one line a contestant of a case."""
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        head = ["suite", "subject", "name", "contestant", "unit", *Spread._fields, "rounds"]
+        writer.writerow([*head, "minilm_times_as_fast", "roof", "bound", "target", "reached", "machine", "error"])
+        for row in rows:
+            first = next(iter(row["samples"]), None)
+            for name, each in row["samples"].items() or [("", {})]:
+                ratio = 1.0 if name == first else row["ratios"].get(name, {}).get("median")
+                roof = row["roof"]["median"] if row["roof"] and name == first else None
+                numbers = [each.get(field) for field in (*Spread._fields, "rounds")]
+                judged = [row["target"], row["reached"], row["conditions"].get("verdict"), row["error"] or row["note"]]
+                line = [
+                    row["suite"],
+                    row["subject"],
+                    row["name"],
+                    name,
+                    row["unit"],
+                    *numbers,
+                    ratio,
+                    roof,
+                    row["bound"],
+                    *judged,
+                ]
+                writer.writerow(["" if cell is None else cell for cell in line])
 
 
 def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
@@ -46,105 +176,3 @@ def aligned(head: list[str], rows: list[list[str]]) -> list[str]:
         return "  ".join([first, *others]).rstrip()
 
     return [line(head), "  ".join("-" * width for width in widths), *(line(row) for row in rows)]
-
-
-def row_of(result: Result) -> list[str]:
-    """A result's cells."""
-    roof = f"{result.roof.median:.0%} {result.bound}" if result.roof else "-"
-    return [result.name, *(show(result.ratios.get(other)) for other in OTHERS), roof, verdict(result)]
-
-
-def table(results: list[Result]) -> list[str]:
-    """The results as lines of text, and below them what went wrong."""
-    lines = aligned(["case", *OTHERS, "roof", "target"], [row_of(result) for result in results])
-    return [*lines, *(f"{result.name}: {result.error}" for result in results if result.error)]
-
-
-def summary(results: list[Result]) -> str:
-    """How many targets are reached, in one line."""
-    judged = [result for result in results if result.reached is not None]
-    missed = [result.name for result in judged if not result.reached]
-    if not judged:
-        return "no target was judged"
-    return f"targets reached: {len(judged) - len(missed)} of {len(judged)}" + (f"; missed: {'; '.join(missed)}" if missed else "")
-
-
-def to_json(machine: Machine, results: list[Result]) -> dict:
-    """The run as plain data."""
-    return {
-        "machine": asdict(machine),
-        "note": NOTE,
-        "results": [
-            {
-                "name": result.name,
-                "suite": result.suite,
-                "subject": result.subject,
-                "ratios": {other: ratio._asdict() for other, ratio in result.ratios.items()},
-                "roof": result.roof._asdict() if result.roof else None,
-                "bound": result.bound or None,
-                "rounds": result.rounds,
-                "target": result.target,
-                "reached": result.reached,
-                "error": result.error or None,
-            }
-            for result in results
-        ],
-    }
-
-
-def write_json(path: str, machine: Machine, results: list[Result]) -> None:
-    """Write the run as JSON."""
-    with open(path, "w", encoding="utf-8") as file:
-        json.dump(to_json(machine, results), file, indent=1)
-        file.write("\n")
-
-
-def write_csv(path: str, results: list[Result]) -> None:
-    """Write one line a case."""
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        spreads = [f"{other}_{which}" for other in OTHERS for which in Spread._fields]
-        writer.writerow(["suite", "subject", "name", *spreads, "roof", "bound", "rounds", "target", "reached", "error"])
-        for r in results:
-            ratios = [r.ratios[o][i] if o in r.ratios else "" for o in OTHERS for i in range(len(Spread._fields))]
-            roof = r.roof.median if r.roof else ""
-            cells = [r.suite, r.subject, r.name, *ratios, roof, r.bound, r.rounds, r.target, r.reached, r.error]
-            writer.writerow(["" if cell is None else cell for cell in cells])
-
-
-def plot(path: str, machine: Machine, results: list[Result]) -> str:
-    """Draw the ratios to the peer (to the oracle where there is no peer) as horizontal bars; the path written.
-
-    A folder gets ``benchmarks.png``.
-    """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
-
-    if os.path.isdir(path) or path.endswith(os.sep):
-        path = os.path.join(path, "benchmarks.png")
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    against = "torch" if any("torch" in result.ratios for result in results) else "oracle"
-    shown = [result for result in results if against in result.ratios][::-1]
-    figure, axes = pyplot.subplots(figsize=(8, 1.5 + 0.28 * len(shown)), layout="constrained")
-    for place, result in enumerate(shown):
-        ratio = result.ratios[against]
-        colour = "tab:blue" if ratio.median >= (result.target or 1.0) else "tab:orange"
-        axes.barh(place, ratio.median - 1, left=1, color=colour, height=0.6)  # a bar leaves the line of equal speed
-        axes.plot([ratio.low, ratio.high], [place, place], color="black", linewidth=1.2)
-        if result.target is not None:
-            axes.plot([result.target] * 2, [place - 0.4, place + 0.4], color="tab:red", linewidth=2)
-    axes.set_yticks(range(len(shown)), [result.name for result in shown], fontsize=8)
-    axes.set_ylim(-0.7, max(len(shown), 1) - 0.3)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_locator(ticker.NullLocator())
-    axes.axvline(1, color="black", linewidth=0.8)
-    axes.set_xlabel(f"times as fast as {against}")
-    title = f"{machine.cpu}, {machine.cores} cores; black: quartiles, red: target"
-    figure.suptitle("\n".join(textwrap.wrap(title, 90)), fontsize=9)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-    return path

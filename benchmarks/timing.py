@@ -13,6 +13,7 @@ asleep between kernels ran at half its speed: the calls that are not timed last 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import statistics
 import time
@@ -40,13 +41,23 @@ class Contestant:
         share; None where there is nothing to compare (random masks differ between libraries).
     rounds : int or None
         Most rounds it takes part in; None is all of them.
+    around : callable
+        Gives the context in which its turn is: another number of threads, another implementation.
+    sample : callable or None
+        What a turn is instead of timed calls of `run`: it measures by itself (in a process of its own, by a GPU's clock, or
+        something else than time) and returns the number, of which less is better.
+    tolerance : float or None
+        Largest difference of its arrays from the others', relative to their scale; None is that of float32.
     """
 
     name: str
     run: Callable[[], Any]
     arrays: Callable[[Any], list] | None = None
     rounds: int | None = None
-    seconds: list[float] = field(default_factory=list)  # a call, one value a round
+    around: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
+    sample: Callable[[], float] | None = None
+    tolerance: float | None = None
+    seconds: list[float] = field(default_factory=list)  # a call, one value a round (or what `sample` gives)
 
 
 class Spread(NamedTuple):
@@ -75,14 +86,27 @@ def speed_ratio(one: Contestant, other: Contestant) -> Spread:
 
 def _turn(contestant: Contestant, estimate: float, pause: float, block: float) -> float:
     """Seconds a call takes, from one block of calls."""
+    if contestant.sample is not None:
+        return contestant.sample()
     time.sleep(pause)
-    for _ in range(max(1, round(min(WARM, block) / estimate))):
+    with contestant.around():
+        for _ in range(max(1, round(min(WARM, block) / estimate))):
+            contestant.run()
+        calls = max(1, round(block / estimate))
+        start = time.perf_counter()
+        for _ in range(calls):
+            contestant.run()
+        return (time.perf_counter() - start) / calls
+
+
+def _estimate(contestant: Contestant) -> float:
+    """Seconds of one call, roughly."""
+    if contestant.sample is not None:
+        return 1e-7  # rounds are limited where it is made
+    with contestant.around():
+        start = time.perf_counter()
         contestant.run()
-    calls = max(1, round(block / estimate))
-    start = time.perf_counter()
-    for _ in range(calls):
-        contestant.run()
-    return (time.perf_counter() - start) / calls
+        return max(time.perf_counter() - start, 1e-7)
 
 
 def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5, most: int = 40, quick: bool = False) -> None:
@@ -92,17 +116,16 @@ def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5,
     three rounds. Every contestant must have run once before, so that nothing compiles in here.
     """
     pause, block = (0.0, 0.0) if quick else (SETTLE, BLOCK)
-    estimates = []
-    for contestant in contestants:
-        start = time.perf_counter()
-        contestant.run()
-        estimates.append(max(time.perf_counter() - start, 1e-7))
+    estimates = [_estimate(contestant) for contestant in contestants]
+    for contestant, estimate in zip(contestants, estimates, strict=True):
         contestant.seconds = []
-        if contestant.rounds is None and estimates[-1] > seconds / 10:
+        if contestant.rounds is None and estimate > seconds / 10:
             contestant.rounds = 3
+        elif contestant.rounds is not None and contestant.sample is None and estimate > seconds / 5:
+            contestant.rounds = 1
     if all(contestant.rounds is not None for contestant in contestants):
         for contestant in contestants:
-            contestant.rounds = least
+            contestant.rounds = max(contestant.rounds, least) if contestant.sample is None else contestant.rounds
     collecting = gc.isenabled()
     gc.disable()
     try:
@@ -113,8 +136,9 @@ def interleave(contestants: list[Contestant], *, seconds: float, least: int = 5,
             for index, contestant in enumerate(contestants):
                 if contestant.rounds is None or round_number < contestant.rounds:
                     contestant.seconds.append(_turn(contestant, estimates[index], pause, block))
-                    estimates[index] = max(min(contestant.seconds), 1e-7)
-            gc.collect()
+                    estimates[index] = max(min(contestant.seconds), 1e-7) if contestant.sample is None else 1e-7
+            if not quick:
+                gc.collect()
     finally:
         if collecting:
             gc.enable()

@@ -7,9 +7,8 @@ import pytest
 
 pytest.importorskip("matplotlib")
 
-from benchmarks import gpu, report
-from benchmarks.case import Result
-from benchmarks.timing import Spread
+from benchmarks import plots as benchmark_plots
+from benchmarks import record
 from minilm.recipes import folder, plots, shading
 from minilm.training import log
 from tests import pictures
@@ -100,11 +99,16 @@ def test_maps_of_attention(word, count, tmp_path):
 
 @pytest.mark.parametrize("count", [1, 4, 50])
 def test_benchmarks(count, tmp_path):
-    ratios = {"torch": Spread(median=2.0, low=0.4, high=25.0)}
-    results = [Result(LONG if i % 2 else f"lstm {i}", "ops", "lstm", ratios, target=1.3) for i in range(count)]
-    machine = types.SimpleNamespace(cpu="Intel(R) Xeon(R) Platinum 8592+ CPU @ 1.90GHz with a long name " * 2, cores=2)
+    ratio = {"median": 2.0, "low": 0.4, "high": 25.0}
+    row = {**record.LACKING, "suite": "ops", "ratios": {"torch": ratio}, "target": 1.3, "roof": {"median": 0.5}}
+    row |= {"samples": {"minilm": ratio, "minilm-1": ratio, "torch-1-threads": ratio, "torch-2-threads": ratio}}
+    row["rates"] = {"GFLOP/s": 100.0, "GB/s": 3.0}
+    rows = [{**row, "name": f"{LONG} {i}" if i % 2 else f"lstm {i}", "subject": f"op_{i}"} for i in range(count)]
+    rows += [{**each, "suite": "scaling"} for each in rows[:7]]
+    machine = {"cpu": "Intel(R) Xeon(R) Platinum 8592+ CPU @ 1.90GHz with a long name " * 2, "cores": 2, "threads": {"minilm": 2}}
+    machine |= {"peak": 5e11, "bandwidth": 8e10, "levels": [[1 << 15, 6e11]]}
     with pictures.drawn() as figures:
-        report.plot(str(tmp_path / "cpu.png"), machine, results)
-        rows = [gpu.Row(f"{LONG} {i}", "attention", {"gpu": 1e-4}, 0.5, "matmul", None, "") for i in range(count)]
-        gpu.plot(str(tmp_path / "gpu.png"), types.SimpleNamespace(name="NVIDIA H200"), rows)
+        benchmark_plots.draw(str(tmp_path), {"machine": machine, "results": rows})
+        gpu = {"cpu": "NVIDIA H200", "matmul": {"float32": 5e13}, "bandwidth": 4e12}
+        benchmark_plots.draw(str(tmp_path / "gpu"), {"machine": gpu, "results": rows[:count]})
     pictures.check(figures)

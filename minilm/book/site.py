@@ -40,6 +40,7 @@ CHAPTERS = (
     "word2vec",
     "fast-kernels",
     "checkpoints",
+    "planning",
     "data-parallel",
     "architecture",
     "adding-an-op",

@@ -97,6 +97,7 @@ def _print(args, plan, variants, devices, tokens: float) -> None:
     print(f"\na step: {_time(plan.step)}, {plan.tokens / plan.step:,.0f} tokens a second; each device sends {_bytes(plan.wire)}")
     for name, seconds in plan.seconds.items():
         print(f"  {name:<24}{_time(seconds):>12}")
+    print(f"  {'(matrix products alone':<24}{_time(plan.products):>12})")
     hours = steps * plan.step / 3600
     print(f"\n{tokens:,.0f} tokens: {steps:,.0f} steps, {hours:,.1f} hours, {hours * devices.count:,.0f} device-hours\n")
     for each in variants:

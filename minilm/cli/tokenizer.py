@@ -15,6 +15,7 @@ ONLY = {  # option -> the kinds it is for
     "vocab_size": ("character", "word", "bpe", "wordpiece"),
     "min_count": ("word", "bpe", "wordpiece"),
     "special": ("bpe",),
+    "pattern": ("bpe",),
     "split": ("word",),
     "lower": ("word", "wordpiece", "keras"),
     "strip_accents": ("wordpiece",),
@@ -77,6 +78,12 @@ def _add_train(actions) -> None:
     training.add_argument(
         "--special", nargs="*", metavar="TOKEN", help="bpe: special tokens, which get the first ids (<|endoftext|>)"
     )
+    training.add_argument(
+        "--pattern",
+        metavar="NAME|REGEX",
+        help="bpe: how texts are cut into pieces that merges never cross: gpt2 (the default), cl100k, o200k, qwen2, smollm, "
+        "or a regular expression",
+    )
     training.add_argument("--split", choices=("words", "spaces"), help="word: cut punctuation off (words, the default), or not")
     training.add_argument(
         "--lower",
@@ -132,7 +139,7 @@ def _train(args) -> int:
 def _train_bpe(paths, errors: str, options: dict):
     from minilm import tokenizers
 
-    names = {"vocab_size": "vocab_size", "min_count": "min_frequency", "special": "special_tokens"}
+    names = {"vocab_size": "vocab_size", "min_count": "min_frequency", "special": "special_tokens", "pattern": "pattern"}
     chosen = {"vocab_size": tokenizers.ByteLevelBPE.USUAL_SIZE, **{names[name]: value for name, value in options.items()}}
     return tokenizers.ByteLevelBPE.train(paths, errors=errors, progress=None, **chosen)
 

@@ -13,7 +13,8 @@ DESCRIPTION = """\
 Train a language model on a text. Without any option: a character LSTM on the built-in corpus, which takes about a minute.
 
 The run's folder holds config.json, model.safetensors and tokenizer.json, and beside them training.json (how far the run is),
-optimizer.safetensors, log.csv, loss.png and sample.txt. Ctrl-C writes a checkpoint and ends; --resume goes on from it.
+optimizer.safetensors, log.csv, loss.png and sample.txt, and trace.f64 (each step's rate, loss and norm: `minilm verify`).
+Ctrl-C writes a checkpoint and ends; --resume goes on from it.
 """
 
 EPILOG = """\
@@ -42,7 +43,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
     )
-    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
+    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt, llama and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
     parser.add_argument("--config", metavar="FILE.toml", help="settings")

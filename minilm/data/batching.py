@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from minilm.data.shards import Shards
 
 IGNORE = -100  # a target that does not count: the default `ignore_index` of `minilm.ops.cross_entropy`
-FORGET = 1 << 20  # ids that are read before their pages are let go of: a window of a few ids brings pages of thousands
+FORGET = 64  # windows that are read before their pages are let go of: each may bring 2 MiB, however short it is
 OFTEN, RARELY, LATER = 4, 64, 128  # windows, windows and steps: see `ContiguousBatches.fresh_rows`
 
 
@@ -93,7 +93,7 @@ class _Batches:
                 window = self.tokens[start : start + size + 1]  # (size + 1,)
                 ids[b, :size] = window[:-1]
                 targets[b, :size] = window[1:]
-        self._read += ids.size
+        self._read += len(ids)
         if self._read >= FORGET:
             self._forget()
         return ids, targets

@@ -59,6 +59,7 @@ class Plan(NamedTuple):
     cache: float  # bytes of keys and values, or of a state, while one text of `time` tokens is written
     wire: float  # bytes that each device sends, a step
     seconds: dict[str, float]  # of a step, by part
+    products: float  # seconds of its matrix products alone: what nothing can be quicker than
     fits: bool
 
     @property
@@ -134,8 +135,10 @@ def plan(config: RunConfig, vocabulary: int, cluster: Cluster) -> Plan:
     seconds["optimizer"] = (3 + 2 * slots) * F32 * P / cluster.machine.bandwidth
     tokens = config.batch * config.time
     flops = (part.products + part.recurrent) * n * config.accumulate / tokens
-    fits = sum(memory.values()) <= cluster.machine.memory
-    return Plan(config, P, tokens, flops, memory, cluster.machine.memory, _cache(model, config.time), wire, seconds, fits)
+    rate, available = cluster.machine, cluster.machine.memory
+    products = config.accumulate * (part.products / rate.matmul + part.recurrent / rate.recurrent)
+    fits, cache = sum(memory.values()) <= available, _cache(model, config.time)
+    return Plan(config, P, tokens, flops, memory, available, cache, wire, seconds, products, fits)
 
 
 def _cost(model: Mapping[str, Any], V: int, B: int, T: int) -> Cost:

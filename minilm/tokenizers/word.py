@@ -13,6 +13,7 @@ from minilm.typing import PathLike
 
 from . import base, files
 from .files import field
+from .word_config import counter, integer_keys, plain
 
 FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 MODES = ("binary", "count", "tfidf", "freq")
@@ -228,8 +229,8 @@ class Word:
     def get_config(self) -> dict:
         """The settings and counts, as Keras writes them: every dictionary is a JSON text of its own."""
         settings = ("num_words", "filters", "lower", "split", "char_level", "oov_token", "document_count")
-        config = {name: _plain(getattr(self, name)) for name in settings}
-        return {**config, **{name: json.dumps(_plain(getattr(self, name))) for name in COUNTERS}}
+        config = {name: plain(getattr(self, name)) for name in settings}
+        return {**config, **{name: json.dumps(plain(getattr(self, name))) for name in COUNTERS}}
 
     def _loadable_config(self) -> dict:
         """`get_config`; ValueError if it would not be read again, or not as it is."""
@@ -273,11 +274,11 @@ class Word:
             oov_token=field(config, "oov_token", str, optional=True),
             document_count=field(config, "document_count", int),
         )
-        counters = {name: _counter(config, name) for name in COUNTERS}
+        counters = {name: counter(config, name) for name in COUNTERS}
         word.word_counts.update(counters["word_counts"])
         word.word_docs.update(counters["word_docs"])
-        word.index_docs.update(_integer_keys("index_docs", counters["index_docs"]))
-        word.index_word.update(_integer_keys("index_word", counters["index_word"]))
+        word.index_docs.update(integer_keys("index_docs", counters["index_docs"]))
+        word.index_word.update(integer_keys("index_word", counters["index_word"]))
         word.word_index.update(counters["word_index"])
         return word
 
@@ -323,35 +324,3 @@ def tokenizer_from_json(text: str) -> Word:
     if not isinstance(fields, dict):
         raise ValueError(f"not the JSON of a tokenizer: expected an object, got {type(fields).__name__}")
     return Word._from_config(field(fields, "config", dict))
-
-
-def _plain(value):
-    """Numbers of NumPy, which JSON has not, as Python's."""
-    if isinstance(value, dict):
-        return {_plain(key): _plain(each) for key, each in value.items()}
-    return value.item() if isinstance(value, np.generic) else value
-
-
-def _counter(config: dict, name: str) -> dict:
-    text = field(config, name, str)
-    try:
-        counter = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"field {name!r} is not valid JSON: {error}") from None
-    if not isinstance(counter, dict):
-        raise ValueError(f"field {name!r} must hold a JSON object, got {type(counter).__name__}")
-    value_type = str if name == "index_word" else int
-    for key, value in counter.items():
-        if not isinstance(value, value_type) or isinstance(value, bool):
-            raise ValueError(f"field {name!r} must map to {value_type.__name__}, got {value!r} at {key!r}")
-    return counter
-
-
-def _integer_keys(name: str, counter: dict) -> dict:
-    result = {}
-    for key, value in counter.items():
-        try:
-            result[int(key)] = value
-        except ValueError:
-            raise ValueError(f"field {name!r} must have integers as keys, got {key[:40]!r}") from None
-    return result

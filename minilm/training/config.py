@@ -48,7 +48,7 @@ class RunConfig:
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
-        A GPT's ``n_positions``, and a BERT's ``max_position_embeddings``, are `time` if they are not given.
+        A GPT's ``n_positions``, and a Llama's or BERT's ``max_position_embeddings``, are `time` if they are not given.
     batch, time : int
         B rows of T tokens a step.
     accumulate : int
@@ -96,8 +96,8 @@ class RunConfig:
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products, attention's among them, are computed: see `minilm.ops.precision`. Weights and sums are float32
-        always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
+        How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
+        float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
         host. Without effect on a CPU.
@@ -220,7 +220,8 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-CONTEXTS = {"gpt": "n_positions", "bert": "max_position_embeddings"}  # family -> the setting that bounds a text's length
+# family -> the setting that bounds a text's length
+CONTEXTS = {"gpt": "n_positions", "llama": "max_position_embeddings", "bert": "max_position_embeddings"}
 
 
 def _model(settings, time: int = 64) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import types
 import pytest
 
 from minilm import cli, tokenizers
+from minilm.tokenizers.bpe import patterns
 
 TEXT = "The cat sat on the mat.\nThe dog sat, too.\n"
 
@@ -65,6 +66,9 @@ def test_train_is_what_the_library_trains(trained):
 
 def test_options_of_training(tmp_path, corpus, minilm):
     out = tmp_path / "new" / "folder" / "tokenizer.json"
+    options = "--vocab-size", "270", "--pattern", "qwen2"
+    assert minilm("train", "--kind", "bpe", "--corpus", corpus, "--out", out, *options)[0] == 0
+    assert tokenizers.load(out).pattern == patterns.NAMED["qwen2"]
     assert (
         minilm("train", "--kind", "word", "--corpus", corpus, "--out", out, "--eos", "", "--split", "spaces", "--unk", "?")[0]
         == 0

@@ -17,7 +17,7 @@ import sys
 import time
 
 SIZES = {"n_layer": 2, "n_head": 2, "n_embd": 64, "n_positions": 64}
-STEPS = 2000
+STEPS = 1000
 
 
 def resident() -> str:

@@ -77,7 +77,7 @@ def test_what_is_refused(tmp_path):
 
 
 def test_pages_that_were_read_are_let_go_of(files, monkeypatch):
-    monkeypatch.setattr(batching, "FORGET", 100)
+    monkeypatch.setattr(batching, "FORGET", 10)
     batches = data.batches(data.load_tokens(files[0][0]), 4, 10, seed=0)
     (mapped,) = batches._maps
     assert len(mapped) >= 2 * 520

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from minilm import tokenizers
 from minilm.tokenizers import Character
-from minilm.tokenizers.base import check_ids
+from minilm.tokenizers.checks import check_ids
 
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)  # all planes, without surrogates
 # Few distinct characters, one of every width in UTF-8, so that texts share them.

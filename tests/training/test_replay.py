@@ -166,6 +166,17 @@ def test_a_trace_that_was_cut_short_begins_anew(tmp_path):
     trace.close()
 
 
+def test_a_trace_loses_what_is_beyond_the_checkpoint(tmp_path):
+    trace = Trace(tmp_path)
+    trace.add(1, 0.1, 2.0, 0.5)
+    mark = trace.flush()
+    trace.add(2, 0.1, 1.0, 0.5)
+    trace.close()
+    trace = Trace(tmp_path, keep=mark.bytes)
+    assert trace.flush() == mark and os.path.getsize(tmp_path / "trace.f64") == mark.bytes
+    trace.close()
+
+
 # --- hashes that are published -------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 
 from numpy.typing import ArrayLike
 
-from ..base import Tokenizer, check_ids
+from ..base import Tokenizer
+from ..checks import check_ids
 from .table import AddedTokens
 from .token import AddedToken
 

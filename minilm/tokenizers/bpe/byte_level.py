@@ -10,13 +10,13 @@ from numpy.typing import ArrayLike
 
 from minilm.tokenizers import config_files
 from minilm.tokenizers.added import AddedToken, AddedTokens
-from minilm.tokenizers.base import check_ids, check_text, several
 from minilm.tokenizers.bpe import alphabet, encoder, special
 from minilm.tokenizers.bpe import vocabulary as vocabularies
 from minilm.tokenizers.bpe.byte_level_files import ByteLevelFiles
 from minilm.tokenizers.bpe.byte_level_training import ByteLevelTraining
 from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
 from minilm.tokenizers.character import place
+from minilm.tokenizers.checks import check_ids, check_text, several
 
 GPT2 = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
 ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}

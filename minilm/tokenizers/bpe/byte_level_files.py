@@ -105,7 +105,10 @@ class ByteLevelFiles(WithAddedTokens):
         return hugging_face.from_folder(cls, folder)
 
     def save_pretrained(self, folder: PathLike) -> None:
-        """Write vocab.json, merges.txt, tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder."""
+        """Write tokenizer.json and tokenizer_config.json as Hugging Face's libraries do into a folder.
+
+        And vocab.json and merges.txt, where the pattern is GPT-2's, which is what those mean without a tokenizer.json.
+        """
         roles = {**dict.fromkeys(("bos_token", "unk_token")), "eos_token": self.eos_token}  # those not said would be GPT-2's
         usual = self.pattern == (patterns.GPT2,) and self.normalizer is None and not self.ignore_merges
         kind = None if usual else config_files.GENERIC[0]  # a named class would cut texts in its own way

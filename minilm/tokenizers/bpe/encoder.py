@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-import unicodedata
 
 import numpy as np
 
-from minilm.tokenizers.bpe import alphabet, patterns
+from minilm.tokenizers.bpe import alphabet, nfc, patterns
 from minilm.tokenizers.cuts import safe_cut
 
 NFC = "NFC"
@@ -45,14 +44,13 @@ class Encoder:
         """What all threads read."""
         from minilm.tokenizers.bpe import encoding, tables
 
-        self.states.append(encoding.make_state())
-        return tables.make_tables(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
+        content = tables.make_tables(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
+        self.states.append(encoding.make_state(content))
+        return content
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
-        if self.normalizer is None or unicodedata.is_normalized(self.normalizer, text):
-            return text
-        return unicodedata.normalize(self.normalizer, text)
+        return text if self.normalizer is None else nfc.normalized(text)
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
@@ -63,7 +61,7 @@ class Encoder:
         try:
             state = self.states.pop()
         except IndexError:
-            state = encoding.make_state()
+            state = encoding.make_state(tables)
         ids = encoding.encode_all(content, size, tables, state)  # (T,)
         self.states.append(state)
         return ids

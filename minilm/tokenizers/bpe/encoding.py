@@ -18,10 +18,10 @@ from numba.extending import intrinsic
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.merging import SHORT, make_scratch, merge_long, merge_ranked, set_rank, work_size
 from minilm.tokenizers.bpe.pieces import ROOM, load64, piece_ends
-from minilm.tokenizers.bpe.tables import KEY_BYTES, WORD_BYTES, Tables, hash_of, key_of, word_of
+from minilm.tokenizers.bpe.tables import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, Tables, hash_of, key_of, word_of
 
 KEY_IDS, ROW_BITS = 12, 16  # of the table of short pieces
-LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 12  # of the table of long ones
+LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 13  # of the table of long ones
 WORK_BYTES = 4096  # of pieces that need no room of their own
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 _ROW_SHIFT, _LONG_ROW_SHIFT = np.uint64(64 - ROW_BITS), np.uint64(64 - LONG_ROW_BITS)
@@ -41,11 +41,12 @@ class State(NamedTuple):
     work: np.ndarray  # (W,) int64, see `merging.work_size`
 
 
-def make_state() -> State:
-    """Empty tables for one thread, written to once: memory that is not costs time at its first use."""
+def make_state(tables: Tables) -> State:
+    """Tables for one thread. What text is likely to hold, the vocabulary's first tokens, is in them from the start."""
     rows = _aligned(1 << ROW_BITS)
     long_keys = np.full((1 << LONG_ROW_BITS, LONG_BYTES // 8), 0, np.uint64)
     long_ids = np.full((1 << LONG_ROW_BITS, LONG_IDS + 2), 0, np.int32)
+    _enter_words(rows, rows.view(np.int32), tables.words.slots)
     return State(rows, rows.view(np.int32), long_keys, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
 
 
@@ -59,6 +60,19 @@ def _aligned(rows: int) -> np.ndarray:
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
     """Room to merge a piece of `length` bytes."""
     return np.empty(work_size(length), np.int64)
+
+
+@jit(counted=False)
+def _enter_words(rows, row_ids, slots):
+    """Enter the tokens with the lowest ids, half as many as there are rows, into those that are empty."""
+    for slot in range(slots.shape[0]):
+        token = np.intp(slots[slot, 1] >> ID_SHIFT & ID_MASK) - 1
+        if 0 <= token < rows.shape[0] // 2:
+            first, second = slots[slot, 0], slots[slot, 1] & NOT_ID
+            row = hash_of(first, second) >> _ROW_SHIFT
+            row ^= np.uint64(rows[row, 1] > 0)  # or the one beside it
+            if rows[row, 1] == 0:
+                rows[row, 0], rows[row, 1], row_ids[row, 4] = first, second | np.uint64(1) << _COUNT_SHIFT, token
 
 
 @intrinsic
@@ -136,17 +150,31 @@ def _long_piece(text, i, length, tables, state, out, count):
 
 @jit(part=True, counted=False)
 def _new_piece(text, i, length, first, second, hashed, tables, state, out, count):
-    """Ids of a short piece that its row does not hold; the row then holds them, unless there are too many."""
+    """Ids of a short piece that its row does not hold; the row then holds them, unless there are too many.
+
+    What the row held goes to the one beside it, so that two frequent pieces of one row do not drive each other out.
+    """
+    row = hashed >> _ROW_SHIFT
+    beside = row ^ np.uint64(1)
+    rows, row_ids = state.rows, state.row_ids
+    if rows[beside, 0] == first and rows[beside, 1] & _KEY == second:
+        n = np.intp(rows[beside, 1] >> _COUNT_SHIFT)
+        for k in range(n):
+            out[count + k] = row_ids[beside, 4 + k]
+        for k in range(rows.shape[1]):
+            rows[row, k], rows[beside, k] = rows[beside, k], rows[row, k]
+        return n
     token = word_of(tables.words, first, second, hashed) if length <= WORD_BYTES else -1
     if token >= 0:
         out[count], n = token, 1
     else:
         n = _long_piece(text, i, length, tables, state, out, count)
     if n <= KEY_IDS:
-        row = hashed >> _ROW_SHIFT
-        state.rows[row, 0], state.rows[row, 1] = first, second | np.uint64(n) << _COUNT_SHIFT
+        for k in range(rows.shape[1]):
+            rows[beside, k] = rows[row, k]
+        rows[row, 0], rows[row, 1] = first, second | np.uint64(n) << _COUNT_SHIFT
         for k in range(n):
-            state.row_ids[row, 4 + k] = out[count + k]
+            row_ids[row, 4 + k] = out[count + k]
     return n
 
 

@@ -12,10 +12,10 @@ from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.holder import WithAddedTokens
 from minilm.tokenizers.added.table import names
-from minilm.tokenizers.base import check_text
 from minilm.tokenizers.bpe import hugging_face
 from minilm.tokenizers.bpe.vocabulary import merge_ids
 from minilm.tokenizers.character import code_points
+from minilm.tokenizers.checks import check_text
 from minilm.tokenizers.cuts import safe_cut
 from minilm.tokenizers.word_piece.basic import BasicTokenizer, after_blanks
 from minilm.tokenizers.word_piece.characters import Basic

@@ -234,14 +234,20 @@ def to_json(content: dict) -> str:
 
 
 def write_folder(tokenizer, content: dict, folder, kind: str | None = None, **roles) -> None:
-    """Write vocab.json, merges.txt, tokenizer.json with its content and tokenizer_config.json, each whole or not at all."""
+    """Write a tokenizer.json with its content and a tokenizer_config.json, each whole or not at all.
+
+    And vocab.json and merges.txt, unless the class `kind` is named, which does not say how they are used.
+    """
     os.makedirs(folder, exist_ok=True)
     model = content["model"]
     config = config_files.config_of(tokenizer, kind or next(iter(tokenizer.FAMILY.usual)), **roles)
-    for name, text in (
-        ("vocab.json", json.dumps(model["vocab"], ensure_ascii=False) + "\n"),
-        ("merges.txt", "\n".join([HEADER, *map(" ".join, model["merges"]), ""])),
-        ("tokenizer.json", to_json(content)),
-        (config_files.CONFIG, to_json(config)),
-    ):
+    parts = {
+        "vocab.json": json.dumps(model["vocab"], ensure_ascii=False) + "\n",
+        "merges.txt": "\n".join([HEADER, *map(" ".join, model["merges"]), ""]),
+    }
+    for name, text in {
+        **({} if kind else parts),
+        files.FILE_NAME: to_json(content),
+        config_files.CONFIG: to_json(config),
+    }.items():
         files.write_atomically(os.path.join(folder, name), text.encode("utf-8"))

@@ -30,7 +30,8 @@ from minilm.tokenizers.bpe import patterns
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
 PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
-BLOCK = 64  # bytes looked at together
+BLOCK = 64  # bytes of ASCII looked at together
+ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
 PAGE_BITS = 7  # 128 code points share a page
 ROOM = 1024  # ends of pieces that are written down together
 CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
@@ -231,14 +232,14 @@ def ascii_starts(text, i):
 
 @jit(part=True, counted=False)
 def _scan(text, i, stop, cutter, parts, ends, count):
-    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next BLOCK bytes.
+    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next ENOUGH bytes.
 
     Returns
     -------
     i, count : int
         Where the last of these pieces ends, and the number of ends; count is -1 where there is no room for all parts of a piece.
     """
-    enough = i + BLOCK
+    enough = i + ENOUGH
     last, last_count = i, count  # the last place where the piece may end
     state, before = cutter.start, 0
     together = 1 - parts  # bit 0: nothing is cut within pieces
@@ -294,7 +295,9 @@ def piece_ends(text, i, stop, cutter, parts, ends):
     """
     count = 0
     while i < stop and count + 2 * BLOCK <= ends.size:
-        starts = ascii_starts(text, i) if cutter.ascii and stop - i >= BLOCK else np.uint64(0)
+        starts = np.uint64(0)
+        if cutter.ascii and stop - i >= BLOCK and byte_at(text, i) < 0x80 and byte_at(text, i + 1) < 0x80:
+            starts = ascii_starts(text, i)
         if starts:
             begin = i
             while starts:

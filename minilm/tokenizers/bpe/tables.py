@@ -14,8 +14,8 @@ from minilm.tokenizers.bpe.pieces import PADDING, Cutter, load64
 KEY_BYTES = 15  # of a piece that is its own key
 WORD_BYTES = 12  # of a token that is looked up by its bytes
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
-_ID_SHIFT, _ID_MASK = np.uint64(32), np.uint64(2**24 - 1)
-_NOT_ID = ~(_ID_MASK << _ID_SHIFT)
+ID_SHIFT, ID_MASK = np.uint64(32), np.uint64(2**24 - 1)
+NOT_ID = ~(ID_MASK << ID_SHIFT)
 # By a piece's length: which bits of its first and of its second eight bytes count.
 _FIRST = np.array([2 ** (8 * min(n, 8)) - 1 for n in range(KEY_BYTES + 1)], np.uint64)  # (16,)
 _SECOND = np.array([2 ** (8 * max(n - 8, 0)) - 1 for n in range(KEY_BYTES + 1)], np.uint64)  # (16,)
@@ -123,7 +123,7 @@ def _fill(words, tokens, starts, byte_ids, merges, scratch, whole):
         slot = hash_of(first, second) >> words.shift
         while words.slots[slot, 1]:
             slot = slot + np.uint64(1) & mask
-        words.slots[slot, 0], words.slots[slot, 1] = first, second | np.uint64(token + 1) << _ID_SHIFT
+        words.slots[slot, 0], words.slots[slot, 1] = first, second | np.uint64(token + 1) << ID_SHIFT
     return unmerged
 
 
@@ -143,7 +143,7 @@ def word_of(words, first, second, hashed):
     mask = np.uint64(words.slots.shape[0] - 1)
     slot = hashed >> words.shift
     while words.slots[slot, 1]:
-        if words.slots[slot, 0] == first and words.slots[slot, 1] & _NOT_ID == second:
-            return np.intp(words.slots[slot, 1] >> _ID_SHIFT & _ID_MASK) - 1
+        if words.slots[slot, 0] == first and words.slots[slot, 1] & NOT_ID == second:
+            return np.intp(words.slots[slot, 1] >> ID_SHIFT & ID_MASK) - 1
         slot = slot + np.uint64(1) & mask
     return -1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..base import check_text
 from ..character import code_points
+from ..checks import check_text
 from ..cuts import safe_cut
 from .basic import after_blanks
 

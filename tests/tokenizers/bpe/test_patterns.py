@@ -3,6 +3,7 @@
 import base64
 import functools
 import json
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from minilm import tokenizers
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import cuts, patterns, pieces, tiktoken_files
+from minilm.tokenizers.bpe import cuts, nfc, patterns, pieces, tiktoken_files
 
 from .helpers import MIXED, TEXT, learnt, small
 
@@ -167,6 +168,25 @@ def test_files_keep_the_pattern(tmp_path, name):
         tokenizer.encode_with_offsets("e\u0301")
 
 
+@settings(max_examples=300)
+@given(
+    st.text(
+        st.sampled_from(
+            "aAeo한각가\u1100\u1161\u11a8\u0301\u0323\u0327\u0308é\u212b\u0958क\u093c\u094d\u09c7\u09be漢\uf900\U0002f800 ż"
+        )
+    )
+    | MIXED
+)
+def test_normalisation_form_c(text):
+    assert nfc.normalized(text) == unicodedata.normalize("NFC", text)
+
+
+def test_every_character_is_normalised_behind_a_letter():
+    for before in "aеが\u1100\uac00\u0d46":
+        text = "".join(before + chr(code) for code in range(0x20000) if not 0xD800 <= code < 0xE000)
+        assert nfc.normalized(text) == unicodedata.normalize("NFC", text)
+
+
 def test_digits_and_removing_splits_of_tokenizer_json():
     content = json.loads(small().to_json())
     level = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
@@ -200,8 +220,12 @@ def test_a_file_of_tiktokens(tmp_path):
     theirs = tiktoken.Encoding("own", pat_str=patterns.CL100K, mergeable_ranks=ranks, special_tokens=special)
     for text in (TEXT, "naïve 12345 <|end|>'LL", "x" * 200):
         assert tokenizer.encode(text).tolist() == theirs.encode(text, allowed_special="all")
-    with pytest.raises(ValueError, match="own.tiktoken: pattern is needed, since the file's name is none of r50k_base"):
-        ByteLevelBPE.from_tiktoken(path)
+    for load in (ByteLevelBPE.from_tiktoken, tokenizers.load):
+        with pytest.raises(ValueError, match="own.tiktoken: pattern is needed, since the file's name is none of r50k_base"):
+            load(path)
+    published = tokenizers.load(path.rename(tmp_path / "p50k_base.tiktoken"))
+    assert published.pattern == patterns.NAMED["p50k_base"] and published.token_to_id("<|endoftext|>") == 50256
+    path.touch()
     path.write_text("IQ== 0\nIg== x\n")
     with pytest.raises(ValueError, match="own.tiktoken: line 2 must be base64 and a rank, got"):
         ByteLevelBPE.from_tiktoken(path, pattern="cl100k")

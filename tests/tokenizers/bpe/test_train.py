@@ -53,6 +53,16 @@ def test_merges_are_those_of_the_peer(text, size, least):
     assert (list(tokenizer.vocabulary), list(tokenizer.merges)) == theirs([text], size, least)
 
 
+def test_merges_of_many_scripts_are_those_of_gigatoken():
+    peer = pytest.importorskip("gigatoken")
+    text = TEXT * 3 + "ав ба вав 東京都の首都 " * 9
+    _, expected = peer.train_bpe(text.encode(), 500, [])
+    tokenizer = ByteLevelBPE.train_from_chunks(text, vocab_size=501, min_frequency=0)
+    content = tokenizer.decode_bytes
+    merges = [tuple(content([tokenizer.token_to_id(half)]) for half in pair) for pair in tokenizer.merges]
+    assert merges == [tuple(map(bytes, pair)) for pair in expected][: len(merges)] and len(merges) > 150
+
+
 def test_a_large_vocabulary_is_the_peers():
     rng = np.random.default_rng(0)
     words = TEXT.split(" ") + ["".join(rng.choice(list("etaoinshr"), rng.integers(1, 12))) for _ in range(3000)]

@@ -1,0 +1,162 @@
+"""``python -m benchmarks readme``: the tables of README, from the newest records of each processor.
+
+A table stands between two lines, of which the first says what it holds::
+
+    <!-- benchmarks: models, generation -->
+    <!-- benchmarks: models; only: gpt B, LSTM layer -->
+    ...
+    <!-- end of benchmarks -->
+
+For each processor it takes the newest date on which the suite was recorded, and of that day all runs, up to three: the median of
+their medians. Nothing is picked: a row that was disturbed in most of them is marked with a star.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks import record, report
+from benchmarks.suites import SUITES
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+RECORDS = os.path.join(ROOT, "benchmarks", "records")
+FILES = ("README.md", os.path.join("benchmarks", "README.md"))
+BLOCK = re.compile(r"(<!-- benchmarks: ([^\n]*?) -->\n).*?(<!-- end of benchmarks -->)", re.DOTALL)
+RUNS = 3
+Row = dict[str, Any]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command."""
+    from minilm.cli import Parser
+
+    parser = Parser(prog="python -m benchmarks readme", description=__doc__)
+    parser.add_argument("files", nargs="*", metavar="FILE", help=f"with such lines in them ({', '.join(FILES)})")
+    parser.add_argument("--write", action="store_true", help="write the tables into the files; else they are printed")
+    parser.add_argument("--records", metavar="FOLDER", default=RECORDS, help="of the records")
+    args = parser.parse_args(arguments)
+    contents = records_of(args.records)
+    for path in args.files or [os.path.join(ROOT, name) for name in FILES]:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        new = filled(text, contents)
+        if args.write and new != text:
+            from minilm import files
+
+            with files.written_whole(path) as file:
+                file.write(new.encode())
+        elif not args.write:
+            blocks = [match[0] for match in BLOCK.finditer(new)]
+            print(f"{os.path.relpath(path)}: {len(blocks)} tables\n" + "\n\n".join(blocks))
+    return 0
+
+
+def records_of(folder: str) -> list[dict[str, Any]]:
+    """All records of a folder, by file name."""
+    return [record.read(os.path.join(folder, name)) for name in sorted(os.listdir(folder)) if name.endswith(".json")]
+
+
+def filled(text: str, contents: list[dict[str, Any]]) -> str:
+    """The text with its tables made anew."""
+    return BLOCK.sub(lambda match: match[1] + "\n".join(block(match[2], contents)) + "\n" + match[3], text)
+
+
+def block(contents_of: str, contents: list[dict[str, Any]]) -> list[str]:
+    """The lines of one block.
+
+    Raises
+    ------
+    ValueError
+        If it names a suite that there is not.
+    """
+    suites, _, only = contents_of.partition("; only:")
+    names = [name.strip() for name in suites.split(",")]
+    for name in names:
+        if name not in SUITES:
+            raise ValueError(f"a table in README wants the suite {name!r}; there are {', '.join(SUITES)}")
+    words = [word.strip().lower() for word in only.split(",") if word.strip()]
+    lines: list[str] = []
+    for cpu in sorted({content["machine"].get("cpu", "") for content in contents} - {""}):
+        own = [content for content in contents if content["machine"].get("cpu") == cpu]
+        lines += machine_lines(own, names, words)
+    return lines or ["no records"]
+
+
+def machine_lines(own: list[dict[str, Any]], suites: list[str], words: list[str]) -> list[str]:
+    """The tables of one processor: a heading, and the rows of its newest runs."""
+    lines = []
+    for suite in suites:
+        runs = newest(own, suite)
+        rows = [row for row in merged(runs, suite) if not words or any(word in row["name"].lower() for word in words)]
+        if not rows:
+            continue
+        machine = runs[-1]["machine"]
+        kind = f" ({machine['kind']})" if machine.get("kind") else ""
+        commit = f", commit {runs[-1]['commit'][:10]}" if runs[-1].get("commit") else ""
+        count = "one run" if len(runs) == 1 else f"the median of {len(runs)} runs"
+        title = f"**{machine['cpu']}**{kind}, {machine.get('cores', '?')} cores, {runs[-1]['date'][:10]}{commit}: {count} of"
+        lines += ["", f"{title} `python -m benchmarks {suite}`", "", *markdown(rows), ""]
+    return lines
+
+
+def newest(own: list[dict[str, Any]], suite: str) -> list[dict[str, Any]]:
+    """The runs of the newest date that have rows of a suite, the last three."""
+    having = [content for content in own if any(row["suite"] == suite for row in content["results"])]
+    dates = [content["date"][:10] for content in having]
+    return [content for content, date in zip(having, dates, strict=True) if date == max(dates)][-RUNS:]
+
+
+def merged(runs: list[dict[str, Any]], suite: str) -> list[Row]:
+    """One row a case: the median over the runs of each ratio, time, rate and share."""
+    by_name: dict[str, list[Row]] = {}
+    for content in runs:
+        for row in content["results"]:
+            if row["suite"] == suite and not row["error"] and (row["samples"] or row["ratios"]):
+                by_name.setdefault(row["name"], []).append(row)
+    return [_median_row(rows) for rows in by_name.values()]
+
+
+def _median_row(rows: list[Row]) -> Row:
+    names = dict.fromkeys(name for row in rows for name in row["ratios"])
+    ratios = {name: _median(row["ratios"][name]["median"] for row in rows if name in row["ratios"]) for name in names}
+    last = rows[-1]
+    own = [next(iter(row["samples"].values()))["median"] for row in rows if row["samples"]]
+    rates = {name: _median(row["rates"][name] for row in rows if name in row["rates"]) for name in last["rates"]}
+    shares = [row["roof"]["median"] for row in rows if row["roof"]]
+    disturbed = sum(record.verdict(row).startswith("disturbed") for row in rows)
+    return {
+        **last,
+        "ratios": ratios,
+        "own": _median(own) if own else None,
+        "rates": rates,
+        "share": _median(shares) if shares else None,
+        "star": 2 * disturbed > len(rows),
+    }
+
+
+def _median(values: Iterable[float]) -> float:
+    return statistics.median(values)
+
+
+def markdown(rows: list[Row]) -> list[str]:
+    """A table."""
+    lines = ["| case | minilm | of roof | times as fast as its peer | others | target |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        ratios = dict(row["ratios"])
+        against = row["against"] if row["against"] in ratios else next(iter(ratios), None)
+        first = f"{report.number(ratios.pop(against))} {against}" if against else "-"
+        others = ", ".join(f"{name} {report.number(ratio)}" for name, ratio in ratios.items())
+        own = report.amount(row["own"], row["unit"]) if row["own"] is not None else "-"
+        for name in ("tokens/s", "MB/s"):
+            own += f", {report.number(row['rates'][name])} {name}" if row["rates"].get(name) else ""
+        share = f"{row['share']:.0%} {row['bound']}" if row["share"] is not None and row["share"] <= 1 else "-"
+        target = report.number(row["target"]) if row["target"] is not None else ""
+        star = "*" if row["star"] else ""
+        lines.append(f"| {row['name']}{star} | {own} | {share} | {first} | {others} | {target} |")
+    if any(row["star"] for row in rows):
+        lines += ["", "\\* the machine was disturbed in most of the runs."]
+    return lines

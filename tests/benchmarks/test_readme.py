@@ -1,0 +1,57 @@
+"""README's tables: the newest day of each processor, the median of its runs."""
+
+import json
+
+import pytest
+
+from benchmarks import readme, record
+from benchmarks.__main__ import main
+
+
+def write(folder, name, cpu, date, ratio, disturbed=False, suite="models"):
+    row = {"name": "gpt B 1", "suite": suite, "against": "torch", "ratios": {"torch": {"median": ratio}, "oracle": {"median": 9}}}
+    row |= {"samples": {"minilm": {"median": 0.01 / ratio}}, "rates": {"tokens/s": 1e4}, "bound": "arithmetic", "target": 1.3}
+    row |= {"roof": {"median": 0.25}, "conditions": {"verdict": "disturbed: others" if disturbed else "quiet"}}
+    content = {"machine": {"cpu": cpu, "cores": 2, "kind": "k"}, "date": date, "commit": "c" * 40, "results": [row]}
+    (folder / name).write_text(json.dumps(content))
+
+
+def test_the_newest_day_and_the_median_of_its_runs(tmp_path):
+    write(tmp_path, "a.json", "P", "2026-11-01", 9.0)
+    for number, ratio in enumerate((1.0, 2.0, 7.0)):
+        write(tmp_path, f"b{number}.json", "P", "2026-11-02T10:00:00Z", ratio)
+    write(tmp_path, "c.json", "Q", "2026-10-01", 3.0, disturbed=True)
+    lines = readme.block("models", readme.records_of(str(tmp_path)))
+    text = "\n".join(lines)
+    assert "**P** (k), 2 cores, 2026-11-02, commit cccccccccc: the median of 3 runs of `python -m benchmarks models`" in text
+    assert "| gpt B 1 | 5.00 ms, 10,000 tokens/s | 25% arithmetic | 2.00 torch | oracle 9.00 | 1.30 |" in text
+    assert "**Q**" in text and "one run" in text and "| gpt B 1* |" in text and "disturbed in most" in text
+
+
+def test_blocks_are_written_between_their_lines(tmp_path, capsys):
+    write(tmp_path, "a.json", "P", "2026-11-01", 2.0)
+    page = tmp_path / "README.md"
+    page.write_text("before\n<!-- benchmarks: models; only: gpt -->\nold\n<!-- end of benchmarks -->\nafter\n")
+    command = ["readme", str(page), "--records", str(tmp_path)]
+    assert main(command) == 0
+    assert "2.00 torch" in capsys.readouterr().out and "old" in page.read_text()
+    assert main([*command, "--write"]) == 0
+    text = page.read_text()
+    assert text.startswith("before\n<!-- benchmarks") and text.endswith("<!-- end of benchmarks -->\nafter\n")
+    assert "2.00 torch" in text and "old" not in text
+    assert main([*command, "--write"]) == 0 and page.read_text() == text  # nothing changes twice
+    page.write_text("<!-- benchmarks: modles -->\n<!-- end of benchmarks -->\n")
+    assert main(command) == 2
+    assert "wants the suite 'modles'" in capsys.readouterr().err
+
+
+def test_records_of_before_are_read():
+    contents = readme.records_of(readme.RECORDS)
+    assert contents and all(row.keys() >= record.LACKING.keys() for content in contents for row in content["results"])
+    assert any("PyTorch" in line or "torch" in line for line in readme.block("models", contents))
+
+
+def test_a_suite_without_records_says_so():
+    assert readme.block("startup", []) == ["no records"]
+    with pytest.raises(ValueError, match="there are ops"):
+        readme.block("nothing", [])
