@@ -32,6 +32,7 @@ from minilm.typing import Array
 
 __all__ = ["BUCKET", "Reduction"]
 
+LOOKS = 16  # at what is under way, whenever a gradient was added to: each moves some tens of kilobytes on
 BUCKET = 1 << 20  # numbers that travel together: enough that the wire is busy, and few enough that backward is not over
 
 
@@ -205,7 +206,9 @@ class Reduction:
             self._left[bucket] -= 1
         while self._sent < len(self.buckets) and self._left[self._sent] == 0:
             self._send()
-        self._progress()
+        for _ in range(LOOKS):
+            if self._progress():
+                break
 
     def _note(self, what: str, bucket: int) -> None:
         if self.trace is not None:
