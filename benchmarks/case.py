@@ -55,7 +55,7 @@ class Case:
     target : float or None
         Least ratio of minilm's speed to that of `against` that the project asks for.
     against : str
-        The contestant that the target names.
+        The contestant that the target names, or "roof" for a share of it.
     unit : {"s", "MiB"}
         Of what is measured; less is better.
     rounds : int
@@ -104,6 +104,8 @@ class Result:
     @property
     def reached(self) -> bool | None:
         """Whether the target is reached; None without a target or without the peer."""
+        if self.target is not None and self.case.against == "roof" and self.roof is not None:
+            return self.roof.median >= self.target
         if self.target is None or self.case.against not in self.ratios:
             return None
         return self.ratios[self.case.against].median >= self.target

@@ -6,6 +6,7 @@ products in each precision.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gc
 import sys
@@ -146,3 +147,12 @@ def give_back_memory() -> None:
     cupy.get_default_memory_pool().free_all_blocks()
     if "torch" in sys.modules and sys.modules["torch"].cuda.is_available():
         sys.modules["torch"].cuda.empty_cache()
+
+
+def on_our_stream(torch, device: str):
+    """CuPy's stream as torch's, so that its events see what torch does; nothing to do on a CPU."""
+    if device == "cpu":
+        return contextlib.nullcontext()
+    import cupy
+
+    return torch.cuda.stream(torch.cuda.ExternalStream(cupy.cuda.get_current_stream().ptr))

@@ -23,6 +23,7 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("optimizers", "weights", "data", "metrics"),
     ("models",),
     ("generation",),
+    ("distributed",),
     ("training",),
     ("sequential", "interpret"),
     ("recipes",),

@@ -41,6 +41,7 @@ CHAPTERS = (
     "fast-kernels",
     "checkpoints",
     "planning",
+    "data-parallel",
     "architecture",
     "adding-an-op",
     "glossary",

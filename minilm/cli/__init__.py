@@ -23,6 +23,7 @@ __all__ = ["COMMANDS", "Parser", "main"]
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
     "generate": "let a trained model write",
+    "chat": "talk with a model that was trained for it",
     "evaluate": "a model's loss, perplexity and bits a character",
     "fill-mask": "let a BERT guess masked words",
     "explain": "see what a model expected and where it looked",

@@ -9,6 +9,7 @@ import os
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.requeue import add_requeue, requeued
 from minilm.files import new_folder
 
 DESCRIPTION = """\
@@ -43,6 +44,7 @@ def add_parser(subparsers) -> None:
         help="go on with the run in --out, with its settings and data, bit for bit on such a processor and BLAS",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    add_requeue(parser)
     parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
     add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
@@ -54,7 +56,14 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Run a recipe, or tell of them."""
-    from minilm import recipes
+    from minilm import distributed
+
+    with distributed.job():
+        return _run(args)
+
+
+def _run(args) -> int:
+    from minilm import distributed, recipes
 
     if args.name is None:
         for name in recipes.RECIPES:
@@ -71,10 +80,13 @@ def run(args) -> int:
             among = f"   one of {', '.join(names)}" if names else ""
             print(f"{key} = {'none' if value is None else value}{among}")
         return 0
+    args.resume = requeued(args, "recipe.json")
     if args.resume and args.out is None:
         raise ValueError("--resume needs --out DIR, the run to go on with")
     require(args.device)
-    out = new_folder(os.path.join("runs", args.name)) if args.out is None else args.out
+    out = args.out
+    if out is None:
+        out = distributed.first_alone(lambda: new_folder(os.path.join("runs", args.name)))
     try:
         progress = False if args.quiet else None
         options = {"seed": args.seed, "device": args.device, "progress": progress}
@@ -83,6 +95,8 @@ def run(args) -> int:
         if args.out is None:
             with contextlib.suppress(OSError):
                 os.rmdir(out)  # empty, where nothing was learned
+    if distributed.current().rank:
+        return 0 if result.stopped is None else 128 + result.stopped
     if args.json:
         print(json.dumps({"recipe": args.name, **result._asdict()}, ensure_ascii=False))
     else:

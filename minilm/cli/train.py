@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from minilm.cli.requeue import add_requeue, requeued
 from minilm.training.settings import CELLS, MODELS, RECIPES
 
 DESCRIPTION = """\
@@ -23,6 +24,7 @@ Settings, later ones win: the recipe, then --config, then --set, then the option
   minilm train --corpus book.txt --recipe words --set tokenizer.vocab_size=5000
   minilm train --model gru --set model.hidden_size=512 --set optimizer.lr=0.002 --steps 2000
   minilm train --out runs/stories-lstm-1 --resume
+  mpiexec -n 4 minilm train --corpus book.txt --out runs/four     the same bits for any number of processes (pip: minilm[mpi])
 
 Minutes are of training alone: time to read the text, to compile the kernels and for the last evaluation does not count.
 The keys of --set and --config are those of minilm.training.RunConfig; `minilm train --keys` lists them with the recipe's values.
@@ -41,7 +43,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
     )
-    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt and bert start from their recipes")
+    parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt, llama and bert start from their recipes")
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
     parser.add_argument("--config", metavar="FILE.toml", help="settings")
@@ -59,6 +61,7 @@ def add_parser(subparsers) -> None:
         help="go on with the run in --out: bit for bit on such a processor and BLAS (minilm info)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
+    add_requeue(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
     parser.add_argument("--keys", action="store_true", help="print the settings that this command would use, and end")
     parser.set_defaults(run=run)
@@ -66,8 +69,17 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Train, and print how well it went."""
+    from minilm import distributed
+
+    with distributed.job():
+        return _run(args)
+
+
+def _run(args) -> int:
+    from minilm import distributed
     from minilm.training import settings
 
+    args.resume = requeued(args, "training.json")
     layers = {"file": args.config, "sets": args.sets, "options": _options(args)}
     if args.resume and args.overwrite:
         raise ValueError("--resume goes on with a run, --overwrite replaces it: one of them")
@@ -80,6 +92,8 @@ def run(args) -> int:
 
         config = settings.resumed(stored_config(args.out), args.recipe, **layers)
     if args.keys:
+        if distributed.current().rank:
+            return 0
         for key, value in settings.flattened(config.to_dict()).items():
             print(f"{key} = {_toml(value)}")
         return 0
@@ -87,15 +101,18 @@ def run(args) -> int:
 
 
 def _train(config, args) -> int:
-    from minilm import training
+    from minilm import distributed, training
 
     try:
         progress = False if args.quiet else None
         result = training.train(config, out=args.out, resume=args.resume, overwrite=args.overwrite, progress=progress)
     except training.Stopped as stop:
         how = f"minilm train --out {stop.folder} --resume"
-        print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
+        if distributed.current().rank == 0:
+            print(f"\nminilm: {stop}, and saved; `{how}` goes on", file=sys.stderr)
         return 128 + stop.signal
+    if distributed.current().rank:
+        return 0
     state, evaluation = result.state, result.evaluation
     unit = state.config.tokenizer.kind if state.config.tokenizer.kind in ("character", "word") else "token"
     if result.sample is not None:

@@ -36,7 +36,7 @@ GATES = {
 MOST = 1024  # tokens: maps of T by T numbers grow beyond what a page can show
 
 
-LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.BERTForPreTraining
+LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.Llama | models.BERTForPreTraining
 Explained: TypeAlias = "LanguageModel | Probe"  # what every explanation takes
 
 
@@ -257,6 +257,62 @@ class GPTProbe(_Transformer):
         return self.model.lm_head(x if self.model.ln_f is None else self.model.ln_f(x))
 
 
+class LlamaProbe(_Transformer):
+    """Of `minilm.models.Llama`. Gemma multiplies the tokens' vectors, here as part of what follows them."""
+
+    @property
+    def table(self):
+        return self.model.embed_tokens.weight.value
+
+    @property
+    def blocks(self):
+        return self.model.layers
+
+    def begin(self, x):
+        """x as the first block reads it, and the rotation of its positions."""
+        x = np.array(x, order="C") * self.model.embedding_scale  # (B, T, D)
+        return x, self.model.rotary.rotation(x, x.shape[1])
+
+    def attention(self, ids):
+        (x, rotation), weights = self.begin(self.embed(ids[None])), []
+        for block in self.blocks:
+            h = block.input_layernorm(x)  # (1, T, D)
+            weights.append(block.self_attn(h, rotation, return_weights=True).weights[0])  # (H, T, T)
+            x = block(x, rotation)
+        return np.stack(weights)  # (L, H, T, T)
+
+    def stream(self, ids):
+        x, rotation = self.begin(self.embed(ids[None]))
+        stream = [("embedding", x[0].copy())]
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, rotation)
+            stream.append((f"layer {number}", x[0].copy()))
+        return stream
+
+    def body(self, x):
+        x, rotation = self.begin(x)
+        kept = []
+        for block in self.blocks:
+            x, saved = block.forward(x, rotation)
+            kept.append(saved)
+        x, norm = self.model.norm.forward(x)
+        return x, (kept, norm)
+
+    def body_backward(self, dh, saved):
+        kept, norm = saved
+        dx = self.model.norm.backward(dh, norm)
+        for block, saved_block in zip(self.blocks[::-1], kept[::-1], strict=True):
+            dx = block.backward(dx, saved_block)
+        return dx * self.model.embedding_scale
+
+    @property
+    def head(self):
+        return self.model.head
+
+    def lens(self, x):
+        return self.head(self.model.norm(x))
+
+
 class BERTProbe(_Transformer):
     """Of `minilm.models.BERTForPreTraining`, which predicts a token where there is a mask."""
 
@@ -312,7 +368,7 @@ def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining
+    model : RNNLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer, optional
         Of a BERT, which must be told its mask. Ids of the model that it lacks are named nowhere.
 
@@ -338,12 +394,14 @@ def _probe_of(model, tokenizer) -> Probe:
         return RecurrentProbe(model)
     if isinstance(model, models.GPT):
         return GPTProbe(model)
+    if isinstance(model, models.Llama):
+        return LlamaProbe(model)
     if isinstance(model, models.BERTForPreTraining):
         mask = getattr(tokenizer, "mask_token_id", None)
         if mask is None:
             raise ValueError("tokenizer must have a mask token for a BERT, whose predictions are of masked tokens")
         return BERTProbe(model, mask)
-    raise TypeError(f"model must be an RNNLanguageModel, a GPT or a BERTForPreTraining, got {type(model).__name__}")
+    raise TypeError(f"model must be an RNNLanguageModel, a GPT, a Llama or a BERTForPreTraining, got {type(model).__name__}")
 
 
 @contextlib.contextmanager

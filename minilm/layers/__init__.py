@@ -13,13 +13,17 @@ from minilm.layers.crf import CRF
 from minilm.layers.dropout import Dropout
 from minilm.layers.embedding import Embedding
 from minilm.layers.feed_forward import FeedForward
+from minilm.layers.gated_feed_forward import GatedFeedForward
+from minilm.layers.grouped_attention import GroupedQueryAttention
 from minilm.layers.gru import GRU
 from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.linear import Linear
+from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.lstm import LSTM
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.pooling import AttentionPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
+from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rnn import RNN
 from minilm.layers.transformer import TransformerBlock
 
@@ -33,16 +37,20 @@ __all__ = [
     "Dropout",
     "Embedding",
     "FeedForward",
+    "GatedFeedForward",
+    "GroupedQueryAttention",
     "KeyValueCache",
     "Layer",
     "LayerNorm",
     "Linear",
+    "LlamaBlock",
     "LuongAttention",
     "MeanPooling",
     "MultiHeadAttention",
     "Parameter",
     "Parameters",
     "PositionalEmbedding",
+    "RMSNorm",
     "SinusoidalPositions",
     "TransformerBlock",
     "initialisers",

@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm.layers.residual import added
-from minilm.layers.transformer import TransformerBlock
 from minilm.ops.workspace import scratch
 from minilm.random import Key, at
-from minilm.typing import Array
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
+    from minilm.layers.llama_block import LlamaBlock
+    from minilm.layers.transformer import TransformerBlock
 
 __all__ = ["backward", "forward"]
 
 
 def forward(
-    blocks: list[TransformerBlock],
+    blocks: list[TransformerBlock] | list[LlamaBlock],
     x: np.ndarray,
-    memory: Array | None = None,
-    *,
-    key_mask: Array | None = None,
-    memory_mask: Array | None = None,
+    *inputs: Any,
     cache: KeyValueCache | None = None,
     key: Key | None = None,
     gradient: bool = True,
+    **masks: Any,
 ) -> tuple[np.ndarray, list]:
     """x after all blocks, and what each saved.
 
     Parameters
     ----------
-    blocks : list of TransformerBlock
+    blocks : list of TransformerBlock or of LlamaBlock
     x : ndarray, shape (B, T, D)
-    memory, key_mask, memory_mask
-        See `TransformerBlock.forward`.
+    *inputs, **masks
+        What else each block reads: see its ``forward``.
     cache : KeyValueCache, optional
     key : Key, optional
         For dropout: block i has the key of its part ``str(i)``.
     gradient : bool
         Without it nothing is saved: each block writes over x, and gives back all other arrays that it took.
     """
-    saved, masks = [], {"key_mask": key_mask, "memory_mask": memory_mask}
+    saved = []
     for number, block in enumerate(blocks):
         options = {"cache": None if cache is None else cache[number], "key": at(key, str(number)), **masks}
         if gradient:
-            x, saved_block = block.forward(x, memory, **options)  # (B, T, D)
+            x, saved_block = block.forward(x, *inputs, **options)  # (B, T, D)
             saved.append(saved_block)
         else:
             with scratch():
-                x[...] = block.forward(x, memory, **options)[0]
+                x[...] = block.forward(x, *inputs, **options)[0]
     return x, saved
 
 
-def backward(blocks: list[TransformerBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None) -> np.ndarray:
+def backward(
+    blocks: list[TransformerBlock] | list[LlamaBlock], dx: np.ndarray, saved: list, dmemory: np.ndarray | None = None
+) -> np.ndarray:
     """The gradient by the x of `forward`; the one by its memory is added to `dmemory`.
 
     `dx` (B, T, D), the gradient by what `forward` returned, is written over.

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -54,6 +54,8 @@ class Parameter:
     value : ndarray of float32 or float64
         The numbers to start from; copied.
     """
+
+    watch: Callable[[Parameter], None] | None = None  # called when something was added to the gradient
 
     def __init__(self, value: np.ndarray):
         if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64):
@@ -107,6 +109,8 @@ class Parameter:
         """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
         total = self.gradient[rows]
         added(total, gradient, total)
+        if self.watch is not None:
+            self.watch(self)
 
     def _move(self, buffer: _Buffer, offset: int) -> None:
         value = buffer.values[offset : offset + self.size].reshape(self.shape)

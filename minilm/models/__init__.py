@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minilm.models import lora
 from minilm.models.bert import BERT
 from minilm.models.bert_classifier import BERTClassifier
 from minilm.models.bert_config import BERTConfig
@@ -16,6 +17,8 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.llama import Llama
+from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
 from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
@@ -39,6 +42,8 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "Llama",
+    "LlamaConfig",
     "MeanClassifier",
     "MemoryNetwork",
     "RNNLanguageModel",
@@ -56,12 +61,14 @@ __all__ = [
     "config_of",
     "from_config",
     "load",
+    "lora",
     "save",
 ]
 
 FAMILIES = {
     RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel),
     GPTConfig.model_type: (GPTConfig, GPT),
+    LlamaConfig.model_type: (LlamaConfig, Llama),
     BERTConfig.model_type: (BERTConfig, BERTForPreTraining),
 }
 
@@ -76,7 +83,7 @@ def config_of(settings: Mapping[str, Any]) -> Config:
 
 def from_config(
     config: Config | Mapping[str, Any], *, seed: Seed = 0, dtype: DType = np.float32
-) -> RNNLanguageModel | GPT | BERTForPreTraining:
+) -> RNNLanguageModel | GPT | Llama | BERTForPreTraining:
     """The model of a configuration, or of what config.json holds; see `config_of`."""
     if isinstance(config, Mapping):
         config = config_of(config)

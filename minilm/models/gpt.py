@@ -37,7 +37,8 @@ from minilm.layers import (
 )
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
-from minilm.models.gpt_state import Generating, left_padding, places
+from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
+from minilm.models.gpt_token import reader_of
 from minilm.models.pretrained import Pretrained
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
@@ -129,6 +130,19 @@ class GPT(Pretrained, Generating, Layer):
     def context(self) -> int:
         """Most tokens the model sees at once."""
         return self.config.n_positions
+
+    @property
+    def cache_shape(self) -> CacheShape:
+        """Of the keys and values that generation keeps."""
+        config = self.config
+        return CacheShape(config.n_layer, config.n_head, config.n_embd // config.n_head)
+
+    @property
+    def _tokens_table(self):
+        return self.wte.weight.value
+
+    def _token_reader(self, cache):
+        return reader_of(self, cache)
 
     # --- training ----------------------------------------------------------------------------------------------------
 

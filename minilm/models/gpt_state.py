@@ -9,11 +9,10 @@ import numpy as np
 from minilm import devices
 from minilm.layers.cache import KeyValueCache
 from minilm.layers.fixed_cache import FixedCache
-from minilm.models.gpt_token import reader_of
 from minilm.ops import checks
 from minilm.typing import Array, Ids
 
-__all__ = ["GPTState", "Generating", "left_padding", "places"]
+__all__ = ["CacheShape", "GPTState", "Generating", "left_padding", "places"]
 
 
 class GPTState(NamedTuple):
@@ -32,17 +31,29 @@ class GPTState(NamedTuple):
         return GPTState(cache, self.ids), GPTState(FixedCache(cache, self.cache.length), self.ids[:, :0])
 
 
+class CacheShape(NamedTuple):
+    """What a model keeps of every token."""
+
+    layers: int  # L
+    heads: int  # of keys and values: H, or G where heads of queries share them
+    width: int  # K
+
+
 class Generating:
-    """The part of `GPT` that generation uses."""
+    """The part of `GPT` and `Llama` that generation uses.
+
+    Of the model it wants ``context``, ``cache_shape``, ``_tokens_table``, ``lm_head``, ``_hidden`` and ``_checked``.
+    """
+
+    context: int
+    cache_shape: CacheShape
 
     def initial_state(self, batch: int) -> GPTState:
         """The state of `batch` texts before their first token."""
-        config = self.config
-        batch = checks.whole("batch", batch, 0, 2**31)
-        width = config.n_embd // config.n_head
-        weight = self.wte.weight.value
-        cache = KeyValueCache(config.n_layer, batch, config.n_positions, config.n_head, width, self.dtype, like=weight)
-        return GPTState(cache, devices.array_module(weight).empty((batch, 0), np.int64))
+        batch, like = checks.whole("batch", batch, 0, 2**31), self._tokens_table
+        layers, heads, width = self.cache_shape
+        cache = KeyValueCache(layers, batch, self.context, heads, width, self.dtype, like=like)
+        return GPTState(cache, devices.array_module(like).empty((batch, 0), np.int64))
 
     def logits(
         self, ids: Ids, state: GPTState | None = None, *, last: bool = False, key_mask: Array | None = None
@@ -83,7 +94,7 @@ class Generating:
         if len(state.ids) != len(ids):
             raise ValueError(f"ids has {len(ids)} rows, the state is of {len(state.ids)} texts")
         cache = state.cache.extended(ids.shape[1], padding)
-        reader = reader_of(self, cache) if last and ids.shape[1] == 1 else None
+        reader = self._token_reader(cache) if last and ids.shape[1] == 1 else None
         if reader is not None:
             _, positions, offset = places(ids, padding, cache)
             x, _ = self.wpe.forward(self.wte.forward(ids)[0], positions, offset=offset)  # (B, 1, D)
@@ -91,8 +102,16 @@ class Generating:
         else:
             x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
             x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
-            logits, _ = self.lm_head.forward(x)
+            logits = self._logits(x)
         return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
+
+    def _token_reader(self, cache):
+        """What reads one token by a kernel of its own, see `minilm.models.gpt_token`; None where layers do."""
+        return None
+
+    def _logits(self, x):
+        """Logits (..., V) of what `_hidden` gave."""
+        return self.lm_head.forward(x)[0]
 
     def step(self, ids: Ids, state: GPTState | None = None) -> tuple[Array, GPTState]:
         """Logits after one more token of each text.
@@ -110,7 +129,7 @@ class Generating:
         Notes
         -----
         When a text fills the context, its older half is forgotten: the newer half is read again, at positions from 0 on, and the
-        text goes on from there. So a text may be of any length, at the price of one longer step every n_positions / 2 tokens.
+        text goes on from there. So a text may be of any length, at the price of one longer step every context / 2 tokens.
         Padding is no part of a text: a text forgets when it would by itself, whatever stands in the other rows.
         """
         ids = checks.ids("ids", ids, self.config.vocab_size, (None,), "(B,)")

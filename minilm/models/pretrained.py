@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,6 +14,7 @@ from minilm.layers.base import blank
 from minilm.mistaken import existing_folder
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import SPELLED
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["Pretrained", "config_from", "settings_from"]
 
 
-def config_from(settings: dict) -> GPTConfig | BERTConfig:
+def config_from(settings: dict) -> GPTConfig | BERTConfig | LlamaConfig:
     """The configuration for settings as `minilm.weights.read_config` gives them."""
+    if settings["family"] in LLAMA_FAMILIES:
+        return LlamaConfig(**settings)
     family, activation = settings["family"], SPELLED[settings["activation"]]
     kind = BERTConfig if family == "bert" else GPTConfig
     values = {name: settings[name] for name in kind.hugging_face_names() if name in settings}
@@ -33,8 +37,10 @@ def config_from(settings: dict) -> GPTConfig | BERTConfig:
     return GPTConfig(activation_function=activation, norm_first=norm_first, scaled_residual=norm_first, **values)
 
 
-def settings_from(config: GPTConfig | BERTConfig) -> dict:
+def settings_from(config: GPTConfig | BERTConfig | LlamaConfig) -> dict:
     """The settings that `minilm.weights.config_of` takes; ValueError for a model that Hugging Face has no class for."""
+    if isinstance(config, LlamaConfig):
+        return dataclasses.asdict(config)
     settings = {name: getattr(config, name) for name in config.hugging_face_names()} | {"activation": config.activation}
     if isinstance(config, BERTConfig):
         return {"family": "bert", **settings, "intermediate_size": config.intermediate_size or 4 * config.hidden_size}

@@ -11,8 +11,8 @@ bf16        7 bits            float32       GPU; CPU with AMX or AVX512-BF16: op
 The bits are those of the significand; weights stay in float32, and the loss needs no scaling, since bfloat16 has float32's
 exponents. Products of float64 are float64 under every setting.
 
-Products are those of linear and recurrent layers and of attention, forward and backward. They are made by
-`minilm.ops.cuda.products` and `minilm.ops.bfloat16`; what cannot be made so is refused, never made otherwise.
+Products are those of linear and recurrent layers, forward and backward, and on a GPU those inside attention, which stay float32
+on a CPU. `minilm.ops.cuda.products` and `minilm.ops.bfloat16` make them; what cannot be made so is refused, never made otherwise.
 """
 
 from __future__ import annotations

@@ -9,6 +9,8 @@
 
 so that for each number that comes from the memory beyond the second cache there are hundreds of multiply-adds. The sums over one
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
+
+`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ DEPTH = max(64, caches.size(1) * 2 // 3 // (2 * VECTOR) // 64 * 64)  # rows k of
 CHUNK = max(64, caches.size(2) // 2 // (DEPTH * 4) // 64 * 64)  # rows of a that fill half of the second, DEPTH of each
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
-WORTH = 2**20  # multiply-adds that are worth a thread
+WORTH = 2**15 * VECTOR  # multiply-adds that are worth a thread: some 10 µs
 
 
 @jit

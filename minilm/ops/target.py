@@ -19,7 +19,7 @@ from numba.core import codegen, config
 
 from minilm.compiled import isa
 
-__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "vector_bytes"]
+__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "int8_instructions", "vector_bytes"]
 
 isa.apply()
 
@@ -93,6 +93,17 @@ define <16 x i16> @rounded(<16 x float> %a) {
 _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
 
 
+def int8_instructions() -> str:
+    """What multiplies bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; all give the same numbers."""
+    has = set(features().split(","))
+    if vector_bytes() == 64:
+        return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
+    if vector_bytes() == 32:
+        vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
+        return "vnni" if vnni else "madd" if "+avx2" in has else "plain"
+    return "plain"
+
+
 @functools.cache
 def bfloat16_units() -> tuple[str, ...]:
     """Those of `UNITS` that compiled code may use here, MINILM_ISA aside."""
@@ -125,11 +136,10 @@ def bfloat16_unit() -> str:
         raise ValueError(f"MINILM_ISA must be one of {', '.join(isa.LEVELS)}, got {level!r}")
     if level in UNITS and units and level not in units:
         raise ValueError(f"MINILM_ISA={level}, but {chosen()} has no AMX that it may use")
-    allowed = [unit for unit in units if not level or isa.LEVELS.index(unit) <= isa.LEVELS.index(level)]
-    if allowed:
-        return allowed[-1]
-    if units:
+    if level and level not in UNITS:
         raise ValueError(f"precision 'bf16' on a CPU wants AVX512-BF16 or AMX, which MINILM_ISA={level} leaves out")
+    if units:
+        return level or units[-1]
     if llvmlite.binding.llvm_version_info[0] < 20:
         raise ValueError(f"precision 'bf16' on a CPU wants llvmlite 0.45 or later, got {llvmlite.__version__}")
     has = f"{chosen()} with vectors of {vector_bytes()} bytes"

@@ -13,9 +13,12 @@ from minilm.optimizers.adam import Adam, AdamW
 from minilm.optimizers.average import WeightAverage
 from minilm.optimizers.base import Optimizer
 from minilm.optimizers.clipping import clip_gradients
+from minilm.optimizers.lion import Lion
+from minilm.optimizers.muon import Muon
+from minilm.optimizers.rmsprop import RMSprop
 from minilm.optimizers.sgd import SGD
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "WeightAverage", "clip_gradients", "schedules"]
+__all__ = ["SGD", "Adam", "AdamW", "Lion", "Muon", "Optimizer", "RMSprop", "WeightAverage", "clip_gradients", "schedules"]
 
 
 def __dir__() -> list[str]:

@@ -17,35 +17,37 @@ class Adam(Optimizer):
     ----------
     parameters : Parameters
         ``model.parameters``.
-    lr : float
+    lr : float or callable
     betas : tuple of two floats
         In [0, 1).
     eps : float
     amsgrad : bool
         Divide by the root of the largest mean of squares so far.
-    weight_decay, decay, clip_norm
+    weight_decay, decay, clip_norm, trainable
         See `minilm.optimizers.base.Optimizer`.
     """
 
     decoupled = False
+    elementwise = True
 
     def __init__(
         self,
         parameters: Parameters,
-        lr: float = 1e-3,
+        lr: float | Callable[[str], float] = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         amsgrad: bool = False,
         weight_decay: float = 0.0,
-        decay: str | Callable[[str], bool] = "all",
+        decay: str | Callable[[str], float] = "all",
         clip_norm: float | None = None,
+        trainable: Callable[[str], bool] | None = None,
     ):
         beta1, beta2 = (checks.number(f"betas[{i}]", beta, 0, 1, high_open=True) for i, beta in enumerate(betas))
         eps = checks.number("eps", eps, 0, math.inf, high_open=True)
         self.slots = ("m", "v", "v_max") if checks.flag("amsgrad", amsgrad) else ("m", "v")
         self._rule = {"beta1": beta1, "beta2": beta2, "eps": eps, "decoupled": self.decoupled}
-        super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm)
+        super().__init__(parameters, lr, weight_decay=weight_decay, decay=decay, clip_norm=clip_norm, trainable=trainable)
 
     def _update(self, flat, gradient, *state, **options):
         adam.step(flat, gradient, *state, **self._rule, **options)
@@ -59,14 +61,15 @@ class AdamW(Adam):
     def __init__(
         self,
         parameters: Parameters,
-        lr: float = 1e-3,
+        lr: float | Callable[[str], float] = 1e-3,
         *,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         amsgrad: bool = False,
         weight_decay: float = 0.01,
-        decay: str | Callable[[str], bool] = "all",
+        decay: str | Callable[[str], float] = "all",
         clip_norm: float | None = None,
+        trainable: Callable[[str], bool] | None = None,
     ):
-        shared = {"weight_decay": weight_decay, "decay": decay, "clip_norm": clip_norm}
+        shared = {"weight_decay": weight_decay, "decay": decay, "clip_norm": clip_norm, "trainable": trainable}
         super().__init__(parameters, lr, betas=betas, eps=eps, amsgrad=amsgrad, **shared)

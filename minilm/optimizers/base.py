@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,47 +17,68 @@ from minilm.typing import Array
 DECAYS = ("all", "matrices")
 
 
+class Group(NamedTuple):
+    """Neighbours in the flat buffer that are updated alike."""
+
+    where: slice
+    kept: slice  # where their state lies: the same, unless it is in pieces, see `Optimizer.shard`
+    decay: float  # what the weight decay is multiplied by
+    rate: float  # and the learning rate
+    shape: tuple[int, ...] | None  # of a matrix that is updated as such
+
+
 class Optimizer:
-    """Base of SGD, Adam and AdamW: one kernel over the flat buffer a step.
+    """Base of SGD, Adam and the others: one kernel over the flat buffer a step.
 
     Parameters
     ----------
     parameters : Parameters
         ``model.parameters``.
-    lr : float
-        Learning rate where `step` is given none.
+    lr : float or callable
+        Learning rate where `step` is given none. Or ``lr(name)``, the rate of each parameter: ``self.lr`` is then the largest of
+        these, and where `step` is given a rate, by a schedule for instance, the parameters keep their shares of it.
     weight_decay : float
     decay : {"all", "matrices"} or callable
         What the weight decay is applied to: everything, as in PyTorch; parameters of at least two axes, which leaves out biases
-        and gains; or those for which ``decay(name)`` is true.
+        and gains; or ``decay(name)``: true or false, or what the decay is multiplied by.
     clip_norm : float, optional
         Scale the gradients of all parameters together down to this norm, in the same pass.
+    trainable : callable, optional
+        Parameters for which ``trainable(name)`` is false are frozen: they stay as they are, and their gradients, which are
+        cleared, count in no norm.
     """
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
+    elementwise = False  # whether each number's update depends on that number, its gradient and its state alone, see `shard`
 
     def __init__(
         self,
         parameters: Parameters,
-        lr: float,
+        lr: float | Callable[[str], float],
         *,
         weight_decay: float = 0.0,
-        decay: str | Callable[[str], bool] = "all",
+        decay: str | Callable[[str], float] = "all",
         clip_norm: float | None = None,
+        trainable: Callable[[str], bool] | None = None,
     ):
         if not isinstance(parameters, Parameters):
             raise TypeError(f"parameters must be model.parameters, got {type(parameters).__name__}")
         self.parameters = parameters
-        self.lr = checks.number("lr", lr, 0, math.inf, high_open=True)
+        names = list(parameters.slices())
+        rates = {name: checks.number("lr", lr(name) if callable(lr) else lr, 0, math.inf, high_open=True) for name in names}
+        self.lr = max(rates.values(), default=0.0 if callable(lr) else lr)
         self.weight_decay = checks.number("weight_decay", weight_decay, 0, math.inf, high_open=True)
         if clip_norm is not None:
             clip_norm = checks.number("clip_norm", clip_norm, 0, math.inf, low_open=True)
         self.clip_norm = clip_norm
         self.steps = 0
-        self._groups = self._grouped(decay)
+        kept = {name for name in names if trainable is None or trainable(name)}
+        self._groups = self._grouped(decay, kept, rates)
+        self._frozen = [where for name, where in parameters.slices().items() if name not in kept]
         flat = parameters.flat
         self._size, self._dtype, self._device = flat.size, flat.dtype, parameters.device
         self.state = {slot: devices.aligned_zeros(flat.size, flat.dtype, flat) for slot in self.slots}
+        self._gather: Callable[[Array], None] | None = None  # see `shard`
 
     def step(self, lr: float | None = None, *, number: Array | None = None, norm: float | Array | None = None) -> float | None:
         """Update all parameters by the gradient buffer, and clear it.
@@ -94,6 +117,8 @@ class Optimizer:
 
     def _step(self, flat, gradient, lr, number, norm):
         """`step` with arguments that have been checked."""
+        for where in self._frozen:
+            gradient[where] = 0
         if self.clip_norm is None:
             norm = None
         elif norm is None:
@@ -104,10 +129,11 @@ class Optimizer:
             from minilm.ops.cuda import on_device
 
             lr, this, scale = on_device(lr, flat.dtype), on_device(this, "int64"), on_device(scale, flat.dtype).reshape(())
-        for where, decayed in self._groups:
-            state = [array[where] for array in self.state.values()]
-            decay = self.weight_decay if decayed else 0.0
-            self._update(flat[where], gradient[where], *state, step=this, lr=lr, weight_decay=decay, scale=scale, clear=True)
+        for where, kept, decay, rate, shape in self._groups:
+            state = [array[kept] for array in self.state.values()]
+            options = {"lr": lr if rate == 1 else lr * rate, "weight_decay": self.weight_decay * decay}
+            options |= {} if shape is None else {"shape": shape}
+            self._update(flat[where], gradient[where], *state, step=this, scale=scale, clear=True, **options)
         if number is None:
             self.steps += 1
         return norm
@@ -115,28 +141,72 @@ class Optimizer:
     def _update(self, flat, gradient, *state, **options) -> None:
         raise NotImplementedError
 
-    def _grouped(self, decay: str | Callable[[str], bool]) -> list[tuple[slice, bool]]:
-        """Slices of the flat buffer with or without weight decay, neighbours of a kind merged."""
+    def _shape_of(self, name: str) -> tuple[int, ...] | None:
+        """The shape of a parameter that is updated as a matrix; None where all its numbers are updated one by one."""
+        return None
+
+    def _grouped(self, decay: str | Callable[[str], float], names: set[str], rates: Mapping[str, float]) -> list[Group]:
+        """Slices of the flat buffer of the parameters `names`, neighbours of a kind merged."""
         if not callable(decay):
             checks.option("decay", decay, DECAYS)
-        groups: list[tuple[slice, bool]] = []
-        for name, where in self.parameters.slices().items():
-            if self.weight_decay == 0 or decay == "all":
-                decayed = True
-            elif decay == "matrices":
-                decayed = len(self.parameters.shapes[name]) > 1
-            else:
-                decayed = bool(decay(name))
-            if groups and groups[-1][1] == decayed:
-                where = slice(groups.pop()[0].start, where.stop)
-            groups.append((where, decayed))
+        groups: list[Group] = []
+        places = self.parameters.slices()
+        last = None
+        for number, (name, where) in enumerate(places.items()):
+            if name not in names:
+                continue
+            factor = 1.0
+            if self.weight_decay != 0 and decay != "all":
+                factor = float(len(self.parameters.shapes[name]) > 1 if decay == "matrices" else decay(name))
+                checks.number(f"decay({name!r})", factor, 0, math.inf, high_open=True)
+            group = Group(where, where, factor, rates[name] / self.lr if self.lr else 1.0, self._shape_of(name))
+            if groups and last == number - 1 and group.shape is None and groups[-1][2:] == group[2:]:
+                where = slice(groups.pop().where.start, where.stop)
+                group = group._replace(where=where, kept=where)
+            groups.append(group)
+            last = number
         return groups
 
     # --- saving and loading ------------------------------------------------------------------------------------------
 
+    def shard(self, pieces: Sequence[slice], gather: Callable[[Array], None]) -> None:
+        """From now on update some pieces of the flat buffer only, and keep no state of the others. Its steps are at zero still.
+
+        Parameters
+        ----------
+        pieces : sequence of slice
+        gather : callable
+            ``gather(array)`` fills in the other pieces of an array of the flat buffer's size, from those who keep them: `views`,
+            `state_dict` and `load_state_dict` are of the whole state, and all who share it call them together.
+        """
+        if not self.elementwise:
+            raise ValueError(f"{type(self).__name__} updates no number by itself, so its state cannot be kept in pieces")
+        groups, size = [], 0
+        for piece in sorted(pieces, key=lambda piece: piece.start):
+            for group in self._groups:
+                part = slice(max(piece.start, group.where.start), min(piece.stop, group.where.stop))
+                if part.start < part.stop:
+                    kept = slice(size, size := size + part.stop - part.start)
+                    groups.append(group._replace(where=part, kept=kept))
+        self._groups, self._gather = groups, gather
+        self.state = {slot: devices.aligned_zeros(size, self._dtype, self.parameters.flat) for slot in self.slots}
+
+    def _whole(self, array: Array) -> Array:
+        """An array of the state in the flat buffer's size."""
+        if self._gather is None:
+            return array
+        whole = devices.aligned_zeros(self._size, self._dtype, array)  # (P,)
+        for group in self._groups:
+            whole[group.where] = array[group.kept]
+        self._gather(whole)
+        return whole
+
     def views(self) -> dict[str, np.ndarray]:
         """The arrays of the state by name, such as ``m.embedding.weight``, as they lie in the flat buffers."""
-        slots = {slot: self.parameters.split(flat) for slot, flat in self.state.items()}
+        return self._named({slot: self._whole(array) for slot, array in self.state.items()})
+
+    def _named(self, state: Mapping[str, Array]) -> dict[str, np.ndarray]:
+        slots = {slot: self.parameters.split(flat) for slot, flat in state.items()}
         return {f"{slot}.{name}": view for slot, views in slots.items() for name, view in views.items()}
 
     def state_dict(self, *, copies: bool = True) -> dict[str, np.ndarray]:
@@ -154,7 +224,8 @@ class Optimizer:
         ValueError
             If names are missing or unknown, or shapes or dtypes differ; the message lists each.
         """
-        views = self.views()
+        whole = {slot: self._whole(array) for slot, array in self.state.items()}
+        views = self._named(whole)
         problems = [f"missing {name}" for name in ("steps", *views) if name not in state]
         for name, content in state.items():
             array, view = content if hasattr(content, "dtype") else np.asarray(content), views.get(name)
@@ -169,6 +240,9 @@ class Optimizer:
             raise ValueError("the state does not fit this optimizer: " + "; ".join(problems))
         for name, view in views.items():
             devices.copy_into(view, state[name])
+        if self._gather is not None:
+            for slot, group in itertools.product(self.slots, self._groups):
+                self.state[slot][group.kept] = whole[slot][group.where]
         self.steps = int(state["steps"])
 
     def __repr__(self):

@@ -13,8 +13,8 @@ for keys and values, a position-wise network of F numbers::
     mlp(h)  = (silu(h W_gateᵀ) * (h W_upᵀ)) W_downᵀ
 
 Four things differ from GPT-2: the normalisation is by the root mean square alone; positions rotate queries and keys and are not
-added to x; the network has a gate; and H / G heads of queries share one head of keys and values (grouped-query attention),
-whose gradient is then the sum over those that share it. No map has a bias.
+added to x; the network has a gate; and H / G heads of queries share one head of keys and values (grouped-query attention).
+No map has a bias.
 
 Names and layout of the weights are Hugging Face's. Reference: H. Touvron et al., LLaMA: open and efficient foundation
 language models, arXiv:2302.13971; J. Ainslie et al., GQA, arXiv:2305.13245.
@@ -61,7 +61,6 @@ def layer_forward(W, name, x, H, tables):
     q, k, v = (linear_of(n, f"self_attn.{part}_proj").reshape(B, T, -1, D // H) for part in "qkv")  # (B, T, H or G, K)
     q, saved["rotary q"] = rotary.forward(q, *tables)  # (B, T, H, K)
     k, saved["rotary k"] = rotary.forward(k, *tables)  # (B, T, G, K)
-    k, v = (np.repeat(part, H // part.shape[2], axis=2) for part in (k, v))  # (B, T, H, K) each
     heads, saved["attention"] = attention.forward(q, k, v, causal=True)  # (B, T, H, K)
     x = x + linear_of(heads.reshape(B, T, D), "self_attn.o_proj")  # (B, T, D)
 
@@ -88,9 +87,7 @@ def layer_backward(dx, name, H, saved):
     dx = dx + norm_back(dn, "post_attention_layernorm")  # (B, T, D)
 
     dheads = linear_back(dx, "self_attn.o_proj").reshape(B, T, H, D // H)  # (B, T, H, K)
-    dq, dk, dv = attention.backward(dheads, saved["attention"])  # (B, T, H, K) each
-    G = saved["rotary k"].shape[2]
-    dk, dv = (part.reshape(B, T, G, H // G, D // H).sum(axis=3) for part in (dk, dv))  # (B, T, G, K) each: over who shares it
+    dq, dk, dv = attention.backward(dheads, saved["attention"])  # (B, T, H, K), (B, T, G, K) twice
     dq, dk = rotary.backward(dq, saved["rotary q"]), rotary.backward(dk, saved["rotary k"])
     parts = zip("qkv", (dq, dk, dv), strict=True)
     dn = sum(linear_back(part.reshape(B, T, -1), f"self_attn.{which}_proj") for which, part in parts)  # (B, T, D)

@@ -34,12 +34,7 @@ _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
 
 def instructions() -> str:
     """Which of the three ways this processor takes: ``"vnni"``, ``"madd"`` or ``"plain"``."""
-    has = set(target.features().split(","))
-    if VECTOR == 64:
-        return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
-    if VECTOR == 32:
-        return "vnni" if has & {"+avxvnni"} or has >= {"+avx512vnni", "+avx512vl"} else "madd" if "+avx2" in has else "plain"
-    return "plain"
+    return target.int8_instructions()
 
 
 def _constant(number):

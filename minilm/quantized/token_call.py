@@ -52,10 +52,10 @@ def read_token(weights: Weights, config, x: np.ndarray, cache: KeyValueCache) ->
     with scratch():
         table = np.empty((len(weights.table), COLUMNS), np.int64)  # (L, COLUMNS)
         table[:, :KEYS] = weights.table
-        table[:, KEYS:] = [[part.ctypes.data for part in cache[layer][:2]] for layer in range(len(table))]
+        table[:, KEYS:] = [[place(part)[0] for part in cache[layer][:2]] for layer in range(len(table))]
         team, own = _shared(sizes, number), _own(sizes, number)
         query = team.qkv.reshape(B, 1, 3, H, K)[:, :, 0]  # (B, 1, H, K)
-        task = task_of(query, keys[:, : cache.length], cache.key_mask, True, None, 1 / math.sqrt(K), 0.0, None)
+        task = task_of(query, keys[:, : cache.length], cache.key_mask, True, None, 1 / math.sqrt(K), None, 0.0, None)
         threads.together(token_step, table, weights.final, sizes, task, place(query), team, own, x, logits)
     return logits
 

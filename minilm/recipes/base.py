@@ -45,6 +45,7 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "clip_norm": 1.0,
     "weight_decay": 0.0,
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
+    "micro_shards": None,  # parts of a batch that processes share: see `minilm.training.parallel`
     "evaluate_every": None,  # steps; ten times in a run without it, or less often where that takes long
     "evaluate_examples": 500,  # of the validation part, during training; the end's evaluation has all
     "precision": "float32",  # of matrix products
@@ -54,7 +55,7 @@ CHOICES: dict[str, tuple] = {
     "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.precision
     "bad_rows": ("refuse", "skip"),
 }
-LEAST = {"batch": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
+LEAST = {"batch": 1, "micro_shards": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
 POSITIVE = ("lr", "minutes")
 SHARES = {"warmup": "[)", "final": "[]", "beta2": "[)", "average": "[)"}  # in [0, 1] or [0, 1)
 
@@ -86,6 +87,7 @@ class Recipe:
     prompt = "text"  # what `minilm try` asks for
     options: dict[str, Any] = {}  # defaults; in an instance, the settings
     choices: dict[str, tuple] = {}  # see `among`
+    shared, why_alone = True, ""  # whether the processes of a job can share a batch, or why not
     least: dict[str, int] = {}  # smallest values of whole numbers that may not be 0
 
     def __init__(self, **options: Any) -> None:
@@ -196,6 +198,10 @@ class Recipe:
     def batch(self, examples: Sequence) -> tuple:
         """The arguments of ``model.forward`` for some examples."""
         raise NotImplementedError(f"{type(self).__name__} has no batch")
+
+    def weight(self, batch: tuple) -> int:
+        """What the loss of a batch is a mean over: its examples."""
+        return len(batch[0])
 
     def length(self, example: Any) -> int:
         """Examples of near length share a batch."""

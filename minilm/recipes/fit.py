@@ -21,19 +21,20 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from minilm import devices, distributed
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import RecipeState, Row
-from minilm.training import loop as loops
 from minilm.training.callbacks import Bar, Signals
 from minilm.training.log import Progress
 from minilm.training.loop import Callback, Loop, quiet
+from minilm.training.parallel import SharedGradients, check_ranks
 
 if TYPE_CHECKING:
     from minilm.recipes.base import Recipe
@@ -86,6 +87,7 @@ class RecipeLoop(Loop):
     """
 
     state: RecipeState
+    shares = True
 
     def __init__(self, recipe, train: Sequence, kept: Kept, seed: int, callbacks: Iterable[Callback] = ()):
         options, model = recipe.options, recipe.model
@@ -111,18 +113,46 @@ class RecipeLoop(Loop):
             state=kept.state,
         )
         self.recipe, self.kept, self.done = recipe, kept, 0.0
+        shards = options["micro_shards"] or 1
+        check_ranks(self.agreement.communicator.size, shards, options["batch"])
+        self._shared = None if shards == 1 else SharedGradients(learned, self.agreement, shards)
         kept.restore(optimizer, self.average)
 
     def warm_up(self) -> None:
         """Run every kernel once, so that all are compiled before the clock starts; nothing of it stays."""
-        batch = self.recipe.batch(self.batches[: self.recipe.options["batch"]])
+        batch = self._batch(self.batches[: self.recipe.options["batch"]])
         with self.model.parameters.clean_after_error(), self.workspace.step():
-            loops.forward_backward(self.model, self._upload(batch), Key(self.seed))
+            self.gradients(batch)
         self.model.parameters.zero_gradients()
 
     def source(self) -> Iterator[tuple]:
         size = self.recipe.options["batch"]
-        return map(self.recipe.batch, stream(self.batches, size, self.recipe.length, self.seed, self.state.step))
+        return map(self._batch, stream(self.batches, size, self.recipe.length, self.seed, self.state.step))
+
+    def gradients(self, batch: tuple) -> Any:
+        return super().gradients(batch) if self._shared is None else self._shared_gradients(batch)
+
+    def _batch(self, examples: Sequence) -> tuple:
+        """What forward takes; with micro-shards, that of each of them, or () where one of a short batch has no examples."""
+        if self._shared is None:
+            return self.recipe.batch(examples)
+        count = self._shared.tree.leaves
+        cuts = [shard * len(examples) // count for shard in range(count + 1)]
+        return tuple(self.recipe.batch(examples[a:b]) if a < b else () for a, b in itertools.pairwise(cuts))
+
+    def _shared_gradients(self, shards: tuple) -> float:
+        weights = [self.recipe.weight(shard) if shard else 0 for shard in shards]
+        key = Key(self.seed, self.state.step)
+
+        def compute(shard: int) -> float:
+            if not weights[shard]:
+                return 0.0
+            share = weights[shard] / sum(weights)
+            loss, saved = self.model.forward(*self._upload(shards[shard]), key=key.at(f"micro_shards.{shard}"))
+            self.model.backward(saved, dloss=share)
+            return share * float(loss)
+
+        return self._shared.sum(compute, lambda shard: devices.mapped(shards[shard], np.shape))
 
     def rate(self) -> float:
         self.done = self.budget.done(self.state.step, self.state.seconds)
@@ -141,7 +171,7 @@ class RecipeLoop(Loop):
     def evaluate(self, examples: Sequence) -> float:
         """The main metric, of the averaged weights where there are some; the clock stands still meanwhile."""
         with self.clock.stopped(), self.averaged(), quiet():
-            return self.recipe.glance(examples)
+            return distributed.first_alone(lambda: self.recipe.glance(examples))
 
     def save(self) -> None:
         """Write a checkpoint; the clock stands still meanwhile."""

@@ -175,6 +175,9 @@ class PairRecipe(Recipe):
             labels[row, : len(ids)], labels[row, len(ids)] = ids, end
         return source, inputs, labels, lengths
 
+    def weight(self, batch: tuple) -> int:
+        return int(np.count_nonzero(batch[2] != -100))  # tokens of the targets
+
     def _sources(self, texts: Sequence[np.ndarray]):
         """Ids side by side, (B, S), and how many of each count, (B,)."""
         lengths = np.array([len(ids) for ids in texts])

@@ -10,16 +10,18 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from minilm import devices
+from minilm import devices, distributed
 from minilm.data.pipes import on_disk
 from minilm.ops import checks, precision
 from minilm.recipes import folder, resuming
 from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
+from minilm.training.checkpoint import Folder, ReadFolder
 from minilm.training.device import active
 from minilm.training.log import Progress
 from minilm.training.loop import Callback
+from minilm.training.parallel import usual_shards
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -43,31 +45,36 @@ def run(
     """See `minilm.recipes.base.Recipe.run`."""
     devices.require(device)  # now, not after the data have been read
     precision.require(device, recipe.options["precision"])
+    distributed.current().on(device)
     if seed is not None:
         seed = checks.whole("seed", seed, 0, 2**63)
     if resume:
         _check_resumable(out, overwrite)
     with contextlib.ExitStack() as stack:
-        place = None if out is None else stack.enter_context(folder.opened(out, overwrite, resume))
+        place = None if out is None else _place(stack, out, overwrite, resume)
         checkpoint = place.read() if resume else None
         state = RecipeState(seed or 0) if checkpoint is None else checkpoint.state
         if checkpoint is not None:
             resuming.take_settings(recipe, checkpoint, seed)
         train, validation = _examples(recipe, data, state, place)
         recipe.adapt(train)
+        if checkpoint is None:
+            _settle(recipe)
         recipe.prepare(train)
         if checkpoint is not None:
             resuming.check_prepared(recipe, checkpoint)
         recipe.model = recipe.make_model(state.seed).to(device)
+        leads = distributed.current().rank == 0
+        progress = progress if leads else False
         show = stack.enter_context(contextlib.closing(Progress(progress, "examples", state.done(recipe.options))))
         for line in recipe.remarks(train, validation) + ([] if checkpoint is None else [_resumed(recipe, state)]):
             show.say(line)
         stack.enter_context(active(device, recipe.options["precision"]))
-        kept = Kept(recipe, state, place, checkpoint)
+        kept = Kept(recipe, state, place if leads else None, checkpoint)
         watching = {"callbacks": callbacks} if callbacks else {}
         fitted = recipe.fit(train, validation, seed=state.seed, progress=show, kept=kept, **watching)
-        if place is None:
-            return _measured(recipe, validation, fitted, None, show)
+        if place is None or not leads:
+            return _measured(recipe, validation, fitted, None if place is None else place.path, show)
         try:
             result = _measured(recipe, validation, fitted, place.path, show)
             folder.write_results(recipe, result, fitted.rows, validation, say=show.say)
@@ -75,6 +82,24 @@ def run(
             show.say(f"what was learned is in {place.path}, though not all of what was to be measured")
             raise
         return result
+
+
+def _place(stack: contextlib.ExitStack, out, overwrite: bool, resume: bool) -> Folder | ReadFolder:
+    """The run's folder: rank 0 of a job opens it to write, the others read it when that is done."""
+    if distributed.current().rank:
+        return ReadFolder(distributed.first_alone(str), folder.LAYOUT)
+    place = stack.enter_context(folder.opened(out, overwrite, resume))
+    distributed.first_alone(lambda: place.path)
+    return place
+
+
+def _settle(recipe: Recipe) -> None:
+    """Settle the micro-shards of a new run, and whether several ranks can train it."""
+    communicator, options = distributed.current(), recipe.options
+    if communicator.size > 1 and not recipe.shared:
+        raise ValueError(f"the recipe {recipe.name} trains in one process, got {communicator.size}: {recipe.why_alone}")
+    if communicator.name != "none" and options["micro_shards"] is None:
+        options["micro_shards"] = usual_shards(options["batch"])
 
 
 def _check_resumable(out, overwrite: bool) -> None:
@@ -113,6 +138,7 @@ def _examples(recipe, data, state: RecipeState, place) -> tuple:
 
 def _measured(recipe, validation, fitted, out, show) -> Result:
     show.say(f"evaluating on {len(validation):,} examples")
-    metrics = recipe.evaluate(validation)
-    chance, samples = recipe.chance(validation), recipe.samples(validation)
+    measures = lambda: [recipe.evaluate(validation), recipe.chance(validation), recipe.samples(validation)]  # noqa: E731
+    metrics, chance, samples = distributed.first_alone(measures)
+    samples = [tuple(sample) for sample in samples]
     return Result(metrics, chance, samples, fitted.steps, fitted.seconds, out, fitted.stopped)

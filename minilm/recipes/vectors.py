@@ -59,6 +59,7 @@ class Vectors(Recipe):
     """
 
     name, summary, metric, prompt = "vectors", "word vectors: nearest words and analogies", "accuracy", "words"
+    shared, why_alone = False, "each window's update starts from the one before"
     options = {
         "steps": 5,
         "lr": 0.025,

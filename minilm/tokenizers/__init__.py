@@ -48,7 +48,8 @@ def load(path: PathLike) -> Tokenizer | Word:
     ----------
     path : str or os.PathLike
         The file, or a folder that holds a tokenizer.json, such as a training run's; or BERT's vocab.txt, or its folder; or the
-        folder of a BPE that has vocab.json and merges.txt, or encoder.json and vocab.bpe, and no tokenizer.json.
+        folder of a BPE that has vocab.json and merges.txt, or encoder.json and vocab.bpe, and no tokenizer.json; or a file of
+        tiktoken's that is named as it was published, such as cl100k_base.tiktoken.
 
     Raises
     ------
@@ -60,6 +61,8 @@ def load(path: PathLike) -> Tokenizer | Word:
     path = os.path.expanduser(path)
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
+    if os.fspath(path).endswith(".tiktoken"):
+        return ByteLevelBPE.from_tiktoken(path)
     if bpe.is_vocabulary(path):
         return bpe.AnyBPE.from_pretrained(path)
     if os.path.isdir(path) and not os.path.exists(files.file_in(path)):

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["Parts", "corpus_parts", "make_batches", "make_model", "make_optimizer", "make_schedule", "make_tokenizer"]
 
 
+OPTIMIZERS: dict[str, tuple[Any, tuple[str, ...]]] = {  # name -> class, and the settings that it has beside the common ones
+    "adam": (optimizers.Adam, ("betas", "eps", "amsgrad")),
+    "adamw": (optimizers.AdamW, ("betas", "eps", "amsgrad")),
+    "sgd": (optimizers.SGD, ("momentum", "dampening", "nesterov")),
+    "rmsprop": (optimizers.RMSprop, ("alpha", "eps", "momentum", "centered")),
+    "lion": (optimizers.Lion, ("betas",)),
+    "muon": (optimizers.Muon, ("momentum", "betas", "eps")),
+}
+
+
 class Parts(NamedTuple):
     """The text's parts, and their ids."""
 
@@ -94,11 +104,8 @@ def make_optimizer(config: RunConfig, parameters: Parameters) -> optimizers.Opti
     """The optimizer of some parameters."""
     settings = config.optimizer
     options: dict[str, Any] = {name: getattr(settings, name) for name in ("weight_decay", "decay", "clip_norm")}
-    if settings.name == "sgd":
-        more = {name: getattr(settings, name) for name in ("momentum", "dampening", "nesterov")}
-        return optimizers.SGD(parameters, settings.lr, **more, **options)
-    kind = optimizers.AdamW if settings.name == "adamw" else optimizers.Adam
-    more = {name: getattr(settings, name) for name in ("betas", "eps", "amsgrad")}
+    kind, names = OPTIMIZERS[settings.name]
+    more = {name: getattr(settings, name) for name in names}
     return kind(parameters, settings.lr, **more, **options)
 
 

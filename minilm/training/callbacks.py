@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SIGNALS", "Bar", "Checkpoints", "Kept", "Rows", "Signals", "Stop", "Stopped", "Validation"]
 
-HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
-SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP) if number is not None]
+HANGUP, USER = getattr(signal, "SIGHUP", None), getattr(signal, "SIGUSR1", None)  # Windows has neither
+SIGNALS = [number for number in (signal.SIGINT, signal.SIGTERM, HANGUP, USER) if number is not None]
 
 
 class Validation(Callback):
@@ -134,7 +134,7 @@ class Kept(Callback):
         self._keep(loop)
 
     def _keep(self, loop) -> None:
-        if self._every is not None and loop.state.step and loop.state.step % self._every == 0:
+        if self._every is not None and loop.state.step and loop.state.step % self._every == 0 and loop.leads:
             kept.keep(loop.folder, loop.state.step)
 
 
@@ -156,9 +156,9 @@ class Stopped(KeyboardInterrupt):
 class Stop:
     """Inside this block the first of `SIGNALS` sets ``signal``; a second one ends the program as usual.
 
-    SIGTERM asks a process to end, and SIGHUP says that its terminal has gone: a closed window, or a connection that broke. Who
-    wants training to go on then starts it under nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set
-    handlers: elsewhere nothing is changed.
+    SIGTERM asks a process to end, and so does SIGUSR1, which Slurm sends before the time is up where it is told to. SIGHUP says
+    that its terminal has gone: a closed window, or a connection that broke. Who wants training to go on then starts it under
+    nohup, which has SIGHUP ignored; so it stays here. Only the main thread may set handlers: elsewhere nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -205,16 +205,14 @@ class Signals(Callback):
 
     def __init__(self) -> None:
         self._stop = Stop()
+        self.signal: int | None = None
         self.stopped = False
-
-    @property
-    def signal(self) -> int | None:
-        return self._stop.signal
 
     def on_train_begin(self, loop: Loop) -> None:
         self._stop.__enter__()
 
     def on_step_end(self, loop: Loop) -> None:
+        self.signal = loop.agreement.signal(self._stop.signal)
         if self.signal is not None and not loop.ending:
             self.stopped = True
             loop.stop()

@@ -45,7 +45,7 @@ from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
 
-__all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "holds_run"]
+__all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "ReadFolder", "holds_run"]
 
 STATE, RECIPE_STATE = STATES = "training.json", "recipe.json"  # of `minilm train`, and of a recipe
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
@@ -309,6 +309,27 @@ class Folder:
         for name in names:
             os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
         flush_folder(self.path)
+
+
+class ReadFolder:
+    """A run's folder as those ranks of a job see it that leave the writing to another one.
+
+    Parameters
+    ----------
+    path : path
+    """
+
+    def __init__(self, path: PathLike, layout: Layout = TRAINING):
+        self.path, self.layout = os.fspath(path), layout
+
+    def read(self) -> Checkpoint:
+        """The checkpoint to go on from."""
+        return Checkpoint.read(self.path, layout=self.layout)
+
+    def close(self) -> None:
+        """Nothing was taken."""
+
+    discard = close
 
 
 def _same(path: str, entry: Mapping) -> bool:

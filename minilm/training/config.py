@@ -48,12 +48,20 @@ class RunConfig:
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
-        A GPT's ``n_positions``, and a BERT's ``max_position_embeddings``, are `time` if they are not given.
+        A GPT's ``n_positions``, and a Llama's or BERT's ``max_position_embeddings``, are `time` if they are not given.
     batch, time : int
         B rows of T tokens a step.
     accumulate : int
         Let the rows of a batch go through the model in so many parts, whose gradients add up: the same step, within rounding, for
         less memory. A divisor of `batch`.
+    micro_shards : int, optional
+        Let the rows go through the model in so many parts that the processes of a job share, and sum their gradients in an order
+        that depends on this number alone: see `minilm.training.parallel`. `batch` must be a multiple of ``micro_shards *
+        accumulate``. Without it 1; where training begins under mpiexec or srun, the largest such number up to 8.
+    shard_optimizer : bool
+        Each process keeps the optimizer's state of its part of the weights alone (ZeRO-1): the same bits, less memory.
+    wire : {"float32", "bf16"}
+        What of a gradient's bits goes from process to process. With "bf16" half as much, and the bits depend on their number.
     carried : bool, optional
         True: every row of a batch goes on where it ended in the step before, and so does the model's state: what recurrent models
         do if nothing is said, and only they. False: windows from anywhere, each from a state of zeros.
@@ -88,8 +96,8 @@ class RunConfig:
     sample : SampleConfig
     device : {"cpu", "cuda"}
     precision : {"float32", "tf32", "bf16"}
-        How matrix products, attention's among them, are computed: see `minilm.ops.precision`. Weights and sums are float32
-        always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
+        How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
+        float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
         host. Without effect on a CPU.
@@ -104,6 +112,9 @@ class RunConfig:
     batch: int = 32
     time: int = 64
     accumulate: int = 1
+    micro_shards: int | None = None
+    shard_optimizer: bool = False
+    wire: str = "float32"
     carried: bool | None = None
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
@@ -134,6 +145,13 @@ class RunConfig:
             checks.whole(name, getattr(self, name), 1, 2**31)
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate must divide batch, got accumulate={self.accumulate} and batch={self.batch}")
+        if self.micro_shards is not None:
+            checks.whole("micro_shards", self.micro_shards, 1, 2**31)
+            if self.batch % (self.shards * self.accumulate):
+                came = f"batch={self.batch}, micro_shards={self.shards} and accumulate={self.accumulate}"
+                raise ValueError(f"batch must be a multiple of micro_shards times accumulate, got {came}")
+        checks.flag("shard_optimizer", self.shard_optimizer)
+        checks.option("wire", self.wire, ("float32", "bf16"))
         fill(self, model=_model(self.model, self.time))
         recurrent = self.model["model_type"] == "rnn_lm"
         fill(self, carried=recurrent if self.carried is None else checks.flag("carried", self.carried))
@@ -162,6 +180,11 @@ class RunConfig:
         if len(budgets) != 1:
             came = " and ".join(f"{name}={getattr(self, name)!r}" for name in budgets) or "none"
             raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
+
+    @property
+    def shards(self) -> int:
+        """The micro-shards of a batch."""
+        return self.micro_shards or 1
 
     @property
     def kind(self) -> str:
@@ -197,7 +220,8 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-CONTEXTS = {"gpt": "n_positions", "bert": "max_position_embeddings"}  # family -> the setting that bounds a text's length
+# family -> the setting that bounds a text's length
+CONTEXTS = {"gpt": "n_positions", "llama": "max_position_embeddings", "bert": "max_position_embeddings"}
 
 
 def _model(settings, time: int = 64) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from minilm.streams import Guarded
 from minilm.training.trace import Mark
 from minilm.typing import PathLike
 
-__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "Progress", "line_of", "plot", "read_log", "steps_below"]
+__all__ = ["COLUMNS", "NO_PLOTS", "TIMES", "Log", "NoLog", "Progress", "line_of", "plot", "read_log", "steps_below"]
 
 NO_PLOTS = 'loss.png was left out: matplotlib is not installed (pip install matplotlib, or the extra "plots")'
 
@@ -77,6 +77,21 @@ class Log:
             self._file.close()
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None
+
+
+class NoLog:
+    """What a rank has in place of a `Log` and a `Trace` that another one keeps."""
+
+    def row(self, *values: Any, **named: Any) -> None:
+        """Write nothing."""
+
+    add = row
+
+    def flush(self) -> Mark:
+        return Mark(0, "")
+
+    def close(self) -> None:
+        """Nothing was taken."""
 
 
 def _cell(name: str, value) -> str:

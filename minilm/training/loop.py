@@ -21,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from minilm import devices
+from minilm import devices, distributed
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
 from minilm.random import Key
+from minilm.training.agreement import Agreement
 from minilm.training.device import Unread, uploader
 from minilm.training.divergence import check_step
 from minilm.training.protocol import Trainable
@@ -134,6 +135,8 @@ class Loop:
         What the clock showed when the last step ended.
     """
 
+    shares = False  # whether the ranks of a job share its batches
+
     def __init__(
         self,
         model: Trainable,
@@ -172,6 +175,13 @@ class Loop:
         self.ending = False
         self.clock, self.stepped = Stopwatch(self.state.seconds), self.state.seconds
         self.workspace = Workspace()
+        self.agreement = Agreement(distributed.current())
+        ranks = self.agreement.communicator.size
+        if ranks > 1 and not self.shares:
+            raise ValueError(
+                f"{type(self).__name__} trains in one process, and this job has {ranks}, which would all do the same: "
+                "what they can share is minilm.training.train and the recipes"
+            )
         self._upload, self._unread = uploader(model.device), Unread(model.device)
         self._loss, self._norm = math.nan, None
         self._listeners = _listeners(self.callbacks)
@@ -193,7 +203,7 @@ class Loop:
         """
         watching = [*self.callbacks, *_checked(callbacks)]
         self._listeners = _listeners(watching)
-        self.clock, self.ending = Stopwatch(self.state.seconds), False
+        self.clock, self.ending = self.agreement.stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
             for callback in watching:
                 closing.callback(callback.close)
@@ -232,13 +242,17 @@ class Loop:
     def step(self, batch: tuple) -> tuple[Any, Any]:
         """One step on a batch: its loss, and the norm of its gradients or None; both on the GPU where the model is."""
         with self.workspace.step():
-            loss = forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
+            loss = self.gradients(batch)
         if not devices.on_gpu(loss):
             self.check(self.state.step, loss, None)  # before it is learned from
         norm = self.optimizer.step(self.lr)
         if self.average is not None:
             self.average.update()
         return loss, norm
+
+    def gradients(self, batch: tuple) -> Any:
+        """The loss of a batch; its gradients are in their buffer then."""
+        return forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
 
     def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
         """Take note of a step that was taken."""

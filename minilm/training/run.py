@@ -17,7 +17,7 @@ from minilm.training.config import RunConfig
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
-from minilm.weights.config import SIZES, config_content, family_of
+from minilm.weights.config import FAMILIES, config_content, family_of
 from minilm.weights.folder import instead, refuse_adapter
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load_run(folder: PathLike) -> Run:
     ----------
     folder : str or os.PathLike
         What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone; and a
-        published language model's, in Hugging Face's layout. ``~`` is one's home.
+        published language model's, in Hugging Face's layout; and a GGUF file of Llama's family. ``~`` is one's home.
 
     Returns
     -------
@@ -59,6 +59,8 @@ def load_run(folder: PathLike) -> Run:
     ValueError
         A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
     """
+    if os.fspath(folder).endswith(".gguf") and os.path.isfile(os.path.expanduser(folder)):
+        return _gguf(os.path.expanduser(os.fspath(folder)))
     folder = existing_folder(folder)
     trained = os.path.exists(os.path.join(folder, STATE))
     if not trained and not os.path.exists(os.path.join(folder, "config.json")):
@@ -152,6 +154,19 @@ def _other_model(folder: str) -> str:
     return ""
 
 
+def _gguf(path: str) -> Run:
+    """The model of a GGUF file, and its tokenizer."""
+    from minilm.tokenizers.gguf import tokenizer_of_gguf
+    from minilm.weights.gguf import GGUFFile
+
+    with GGUFFile(path) as file:
+        try:
+            tokenizer = tokenizer_of_gguf(file.settings)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+    return Run(path, models.Llama.from_gguf(path), tokenizer, None, None)
+
+
 # --- models that others trained -------------------------------------------------------------------------------------------
 
 
@@ -166,11 +181,11 @@ def is_published(folder: PathLike) -> bool:
     config = config_content(folder)
     if "recipe" in config or "recompute" in config:  # which no model of transformers has
         return False
-    return config.get("model_type", "bert") in SIZES or "architectures" in config
+    return config.get("model_type", "bert") in FAMILIES or "architectures" in config
 
 
 def language_model(folder: str) -> tuple[LanguageModel, Tokenizer | Word]:
-    """The GPT or BERT of a folder, ready to predict tokens, and its tokenizer.
+    """The GPT, Llama or BERT of a folder, ready to predict tokens, and its tokenizer.
 
     Raises
     ------
@@ -179,10 +194,11 @@ def language_model(folder: str) -> tuple[LanguageModel, Tokenizer | Word]:
     """
     config = config_content(folder)
     try:
-        kind = models.BERTForPreTraining if family_of(config, ()) == "bert" else models.GPT
+        family = family_of(config, ())
     except ValueError as error:
         raise ValueError(f"{os.path.join(folder, 'config.json')}: {error}") from None
-    model = without_warnings(kind, folder)
+    kinds = (models.BERTForPreTraining, models.GPT, models.Llama)
+    model = without_warnings(next(kind for kind in kinds if family in kind.hugging_face), folder)
     if any(name.startswith(HEAD) for name in model.new_parameters):
         architecture = (config.get("architectures") or ["model without a head"])[0]
         raise ValueError(f"{folder} holds a {architecture}, which predicts no tokens: its weights lack {HEAD}*")

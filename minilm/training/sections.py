@@ -84,13 +84,21 @@ class OptimizerConfig:
 
     Parameters
     ----------
-    name : {"adam", "adamw", "sgd"}
+    name : {"adam", "adamw", "sgd", "rmsprop", "lion", "muon"}
     lr : float, optional
-        Learning rate the schedule starts from or rises to: 0.001 for Adam, 1 for SGD if none is given.
-    betas, eps, amsgrad
+        Learning rate the schedule starts from or rises to. If none is given: 1 for "sgd", 0.0001 for "lion", else 0.001.
+    betas
+        Of "adam", "adamw", "lion" and "muon"; (0.9, 0.99) of "lion" if none are given, else (0.9, 0.999).
+    eps
+        Of "adam", "adamw", "rmsprop" and "muon".
+    amsgrad
         Of "adam" and "adamw".
-    momentum, dampening, nesterov
+    momentum
+        Of "sgd", "rmsprop" and "muon", whose is 0.95 if none is given.
+    dampening, nesterov
         Of "sgd".
+    alpha, centered
+        Of "rmsprop".
     weight_decay : float
     decay : {"all", "matrices"}
         What the weight decay is applied to.
@@ -106,27 +114,36 @@ class OptimizerConfig:
     momentum: float = 0.0
     dampening: float = 0.0
     nesterov: bool = False
+    alpha: float = 0.99
+    centered: bool = False
     weight_decay: float = 0.0
     decay: str = "all"
     clip_norm: float | None = None
 
     def __post_init__(self):
-        checks.option("optimizer.name", self.name, ("adam", "adamw", "sgd"))
-        lr = (1.0 if self.name == "sgd" else 1e-3) if self.lr is None else self.lr
+        checks.option("optimizer.name", self.name, ("adam", "adamw", "sgd", "rmsprop", "lion", "muon"))
+        lr = {"sgd": 1.0, "lion": 1e-4}.get(self.name, 1e-3) if self.lr is None else self.lr
+        if self.name == "lion" and tuple(self.betas) == (0.9, 0.999):  # Adam's, whose second is not Lion's
+            fill(self, betas=(0.9, 0.99))
+        if self.name == "muon" and self.momentum == 0:
+            fill(self, momentum=0.95)
         if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
             raise TypeError(f"optimizer.betas must be two numbers, got {checks.describe(self.betas)}")
         betas = tuple(checks.number(f"optimizer.betas[{i}]", beta, 0, 1, high_open=True) for i, beta in enumerate(self.betas))
         fill(self, lr=positive("optimizer.lr", lr), betas=betas, weight_decay=least("optimizer.weight_decay", self.weight_decay))
         least("optimizer.eps", self.eps)
+        checks.number("optimizer.alpha", self.alpha, 0, 1, high_open=True)
         for name in ("momentum", "dampening"):
             checks.number(f"optimizer.{name}", getattr(self, name), 0, 1)
-        for name in ("amsgrad", "nesterov"):
+        for name in ("amsgrad", "nesterov", "centered"):
             checks.flag(f"optimizer.{name}", getattr(self, name))
         checks.option("optimizer.decay", self.decay, ("all", "matrices"))
         if self.clip_norm is not None:
             fill(self, clip_norm=positive("optimizer.clip_norm", self.clip_norm))
-        owners = dict.fromkeys(("betas", "eps", "amsgrad"), ("adam", "adamw"))
-        _only_for("optimizer", "name", self.name, owners | dict.fromkeys(("momentum", "dampening", "nesterov"), ("sgd",)), self)
+        owners = {"betas": ("adam", "adamw", "lion", "muon"), "eps": ("adam", "adamw", "rmsprop", "muon")}
+        owners |= {"amsgrad": ("adam", "adamw"), "momentum": ("sgd", "rmsprop", "muon")}
+        owners |= dict.fromkeys(("dampening", "nesterov"), ("sgd",)) | dict.fromkeys(("alpha", "centered"), ("rmsprop",))
+        _only_for("optimizer", "name", self.name, owners, self)
 
 
 @dataclasses.dataclass(frozen=True)

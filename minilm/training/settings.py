@@ -35,11 +35,11 @@ KINDS = {  # section -> the key that names its kind, and the kind of a recipe th
 }
 ONE_CELL = {"forget_bias": "lstm", "nonlinearity": "rnn"}  # settings of a recurrent model that one cell alone has
 CELLS = ("rnn", "lstm", "gru")  # what --model says of the family "rnn_lm"
-MODELS = (*CELLS, "gpt", "bert")  # all that --model says; the last are families, each with a recipe of its name
+MODELS = (*CELLS, "gpt", "llama", "bert")  # all that --model says; the last are families, each with a recipe of its name
 
 # What may be changed when a run is resumed: when to stop, and what has no influence on the weights.
 RESUMABLE = (*BUDGETS, "corpus", "checkpoint_every", "checkpoint_seconds", "keep_every", "sample")
-RESUMABLE += ("device", "precision", "cuda_graphs")
+RESUMABLE += ("device", "precision", "cuda_graphs", "shard_optimizer")
 
 
 def configuration(
@@ -315,6 +315,32 @@ RECIPES: dict[str, dict[str, Any]] = {
             "resid_pdrop": 0.0,
             "embd_pdrop": 0.0,
             "attn_pdrop": 0.0,
+        },
+        "optimizer": {
+            "name": "adamw",
+            "lr": 1e-3,
+            "betas": [0.9, 0.99],
+            "weight_decay": 0.1,
+            "decay": "matrices",
+            "clip_norm": 1.0,
+        },
+        "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
+    },
+    # The same budget for Llama's block, with a network of 8/3 D, so that a layer has as many numbers as GPT's, and two heads of
+    # keys and values for four of queries.
+    "llama": {
+        "steps": 2000,
+        "batch": 12,
+        "time": 64,
+        "model": {
+            "model_type": "llama",
+            "hidden_size": 128,
+            "intermediate_size": 352,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "initializer_range": 0.06,
+            "rms_norm_eps": 1e-5,
         },
         "optimizer": {
             "name": "adamw",

@@ -111,7 +111,7 @@ def writers(trainer: Trainer, first: bool) -> dict:
     """For each file of the checkpoint a function that writes it; those that never change only for the first checkpoint."""
     model, tokenizer = trainer.model, trainer.tokenizer
     metadata = {"format": "pt", "step": str(trainer.state.step)}  # without "pt" Hugging Face's libraries refuse the file
-    carried = {f"carried.{i}": part for i, part in enumerate(_parts(trainer.carried))}
+    carried = {f"carried.{i}": part for i, part in enumerate(_parts(trainer.whole_carried()))}
     files = arrays_writers(model, trainer.optimizer, trainer.average, metadata, carried)
     if first:
         config = json.dumps(model.config.to_dict(), indent=2) + "\n"
@@ -127,7 +127,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         carried = [rest[str(i)] for i in range(len(_parts(trainer.carried)))]
     carried = devices.to_device(carried) if trainer.config.device == "cuda" else carried
     if carried:
-        trainer.carried = tuple(carried) if isinstance(trainer.carried, tuple) else carried[0]
+        trainer.restore_carried(tuple(carried) if isinstance(trainer.carried, tuple) else carried[0])
 
 
 def _parts(state) -> tuple[np.ndarray, ...]:

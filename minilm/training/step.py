@@ -26,7 +26,7 @@ from minilm.typing import Array, Ids, State
 if TYPE_CHECKING:
     from minilm.training.protocol import LanguageModel
 
-__all__ = ["NoLoss", "NotFinite", "Result", "Step", "counts", "forward_backward_parts", "restarted"]
+__all__ = ["NoLoss", "NotFinite", "Result", "Step", "counts", "forward_backward_parts", "joined", "restarted", "rows_of"]
 
 
 class NoLoss(ArithmeticError):
@@ -59,6 +59,7 @@ class Step:
     def __init__(self, model: LanguageModel, optimizer: Optimizer, average: WeightAverage | None = None):
         self.model, self.optimizer, self.average = model, optimizer, average
         self.workspace = Workspace()
+        self.rows = slice(None)  # of a batch: those that go through the model here
 
     def __call__(
         self,
@@ -87,14 +88,30 @@ class Step:
         NoLoss, NotFinite
         """
         with self.workspace.step():
-            loss, after = forward_backward_parts(self.model, batch, state, keys, counts)
-        norm = clip.norm(self.model.parameters.gradient_flat)
+            loss, after = self.gradients(batch, state, keys, counts)
+        norm = self.norm()
         if not devices.on_gpu(norm) and not math.isfinite(norm):
             raise NotFinite("the norm of the gradients is not finite")
-        self.optimizer.step(lr, number=number, norm=norm)
+        self.update(lr, norm, number)
         if self.average is not None:
             self.average.update(rate)
         return Result(loss, norm, after)
+
+    def gradients(self, batch: tuple, state: State | None, keys: list[Key], counts: np.ndarray) -> tuple[Any, ...]:
+        """The loss of a batch and the state after it; its gradients are added to their buffer. See `forward_backward_parts`."""
+        return forward_backward_parts(self.model, batch, state, keys, counts)
+
+    def norm(self) -> Any:
+        """Of the gradients."""
+        return clip.norm(self.model.parameters.gradient_flat)
+
+    def update(self, lr: float | Array, norm: Any, number: Array | None = None) -> None:
+        """Update the weights, and clear the gradients."""
+        self.optimizer.step(lr, number=number, norm=norm)
+
+    def whole_state(self, state: State | None) -> State | None:
+        """A recurrent state after a step as that of all rows of the batch."""
+        return state
 
 
 def counts(model: LanguageModel, batch: tuple, parts: int) -> np.ndarray:
@@ -103,7 +120,12 @@ def counts(model: LanguageModel, batch: tuple, parts: int) -> np.ndarray:
 
 
 def forward_backward_parts(
-    model: LanguageModel, batch: tuple, state: State | None, keys: list[Key], counts: np.ndarray
+    model: LanguageModel,
+    batch: tuple,
+    state: State | None,
+    keys: list[Key],
+    counts: np.ndarray,
+    totals: np.ndarray | None = None,
 ) -> tuple[Any, ...]:
     """The loss of a batch; its gradients are added to their buffer.
 
@@ -119,6 +141,8 @@ def forward_backward_parts(
         For dropout, one for each part that the rows are cut into.
     counts : ndarray, (A, losses)
         Of `counts`.
+    totals : ndarray, (losses,), optional
+        What the losses are a mean over, where these rows are but a part of the batch.
 
     Returns
     -------
@@ -129,15 +153,15 @@ def forward_backward_parts(
     ------
     NoLoss
     """
-    if len(keys) == 1:
+    if len(keys) == 1 and totals is None:
         loss, saved = _forward(model, batch, state, keys[0])
         model.backward(saved)
         return loss, getattr(saved, "state", None)
-    shares = counts / counts.sum(axis=0)  # (A, losses)
+    shares = counts / (counts.sum(axis=0) if totals is None else totals)  # (A, losses)
     total, states = 0.0, []
     rows = _cuts(batch, len(keys))
     for number, (part, key) in enumerate(zip(_parts(batch, len(keys)), keys, strict=True)):
-        before = _rows(state, rows[number])
+        before = rows_of(state, rows[number])
         if not counts[number, 0]:  # rows that have ended: the mean over no targets is not defined, and its share is zero
             states.append(before)
             continue
@@ -148,7 +172,7 @@ def forward_backward_parts(
                 total = total + float(share) * part_loss
             model.backward(saved, dloss=tuple(shares[number]) if len(losses) > 1 else float(shares[number, 0]))
         states.append(getattr(saved, "state", None))
-    return total, _joined(states)
+    return total, joined(states)
 
 
 def restarted(state: State | None, rows: Ids) -> State | None:
@@ -189,13 +213,15 @@ def _counts(model, batch):
     return (targets, len(batch[0])) if model.objective == "masked" else (targets,)
 
 
-def _rows(state, rows):
+def rows_of(state: State | None, rows: slice) -> State | None:
+    """Some rows of a recurrent state, (layers, B, H) each."""
     if isinstance(state, tuple):
-        return tuple(_rows(part, rows) for part in state)
+        return tuple(rows_of(part, rows) for part in state)
     return None if state is None else devices.array_module(state).ascontiguousarray(state[:, rows])  # (layers, rows, H)
 
 
-def _joined(states):
+def joined(states: list) -> State | None:
+    """The recurrent state of neighbouring rows from that of each part of them, (layers, B, H) each."""
     if isinstance(states[0], tuple):
-        return tuple(_joined(parts) for parts in zip(*states, strict=True))  # (layers, B, H) each
+        return tuple(joined(parts) for parts in zip(*states, strict=True))  # (layers, B, H) each
     return None if states[0] is None else devices.array_module(states[0]).concatenate(states, axis=1)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from minilm import data, devices
+from minilm import data, devices, distributed
 from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
-from minilm.training.checkpoint import STATE, Checkpoint, Folder, holds_run
+from minilm.training.checkpoint import STATE, Checkpoint, Folder, ReadFolder, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
 from minilm.training.log import NO_PLOTS, Progress, plot
 from minilm.training.loop import Callback
+from minilm.training.parallel import settled
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
@@ -37,7 +38,7 @@ class Result(NamedTuple):
     tokenizer: Any
     state: TrainingState
     evaluation: Evaluation  # on the whole validation text
-    sample: str | None
+    sample: str | None  # of a job with several ranks: on rank 0
 
 
 def train(
@@ -96,6 +97,7 @@ def train(
 def _require(config: RunConfig) -> None:
     try:
         devices.require(config.device)
+        distributed.current().on(config.device)  # before anything is put there: each rank has a GPU of its own
     except RuntimeError as error:
         raise ValueError(f"device {config.device!r}: {error}") from None
     precision.require(config.device, config.precision)
@@ -118,10 +120,11 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
 
 def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
     _require(config)
-    config = config.replace(corpus=on_disk(config.corpus))
-    folder = _claimed(config) if out is None else _opened(out)
+    config = settled(config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus))))
+    folder = _shared(lambda: _claimed(config) if out is None else _opened(out))
     try:
-        _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
+        if isinstance(folder, Folder):
+            _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
         if os.path.isfile(config.corpus):
             config = config.replace(corpus=os.path.abspath(config.corpus))
         tokenizer, parts = corpus_parts(config)
@@ -135,6 +138,15 @@ def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] 
             with contextlib.suppress(OSError):
                 os.rmdir(RUNS)  # only if it is empty
         raise
+
+
+def _shared(opened: Callable[[], Folder]) -> Folder | ReadFolder:
+    """The run's folder: one of the job's ranks opens it to write, the others read it when that is done."""
+    if distributed.current().rank:
+        return ReadFolder(distributed.first_alone(str))
+    folder = opened()
+    distributed.first_alone(lambda: folder.path)
+    return folder
 
 
 def _opened(out) -> Folder:
@@ -153,16 +165,16 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
     if out is None:
         raise ValueError("resume needs out, the run's folder")
     stored_config(out)  # a folder without a run is told, not made
-    folder = Folder(out)
+    folder = _shared(lambda: Folder(out))
     try:
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
-            config = config.replace(corpus=on_disk(config.corpus))
+            config = config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus)))
             if os.path.isfile(config.corpus):
                 config = config.replace(corpus=os.path.abspath(config.corpus))
             check_resumed(state.config, config)
-        now = config or state.config
+        now = settled(config or state.config)
         _require(now)
         text = data.text(now.corpus, now.errors)
         digest = file_hash(text.path)
@@ -187,7 +199,7 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
 def _run(trainer: Trainer, progress: bool | None) -> Result:
     state, config = trainer.state, trainer.config
     unit = {"character": "characters", "word": "words"}.get(config.tokenizer.kind, "tokens")
-    shown = Progress(progress, unit, trainer.progress())
+    shown = Progress(progress if trainer.leads else False, unit, trainer.progress())
     try:
         for line in describe(trainer):
             shown.say(line)
@@ -198,7 +210,8 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.run(shown)
             evaluation = trainer.conclude()
         finally:
-            _draw(trainer, shown)
+            if trainer.leads:
+                _draw(trainer, shown)
     finally:
         shown.close()
     trainer.use_average()
@@ -232,13 +245,16 @@ def describe(trainer: Trainer) -> list[str]:
         f"model      {kind}, {model.parameters.count:,} parameters",
         f"run        {trainer.folder.path}",
     ]
+    ranks, shards = trainer.agreement.communicator.size, config.shards
+    if ranks > 1 or shards > 1:
+        lines.append(f"ranks      {ranks}, which share {shards} micro-shards of {config.batch // shards} rows")
     return lines + [f"resumed    at step {trainer.state.step:,}"] * (trainer.state.step > 0)
 
 
 def _sample(trainer: Trainer, model) -> str | None:
     """Let the model write, and keep that in sample.txt."""
     settings, tokenizer = trainer.config.sample, trainer.tokenizer
-    if settings.tokens == 0 or trainer.model.objective == "masked":
+    if not trainer.leads or settings.tokens == 0 or trainer.model.objective == "masked":
         return None
     from minilm import generation
 

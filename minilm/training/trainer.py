@@ -25,11 +25,11 @@ import itertools
 import math
 import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
-from minilm import data, layers
-from minilm.ops import clip
+from minilm import data, distributed, layers
 from minilm.ops.cuda.graphs import own_stream
 from minilm.optimizers import WeightAverage
 from minilm.random import Key
@@ -41,13 +41,14 @@ from minilm.training.checkpoint import Checkpoint, Folder
 from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
-from minilm.training.log import Log, Progress
+from minilm.training.log import Log, NoLog, Progress
 from minilm.training.loop import Callback, Loop, quiet
+from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
 from minilm.training.state import TrainingState
-from minilm.training.step import NoLoss, NotFinite, Step, counts, forward_backward_parts, restarted
+from minilm.training.step import NoLoss, NotFinite, Step, counts, restarted, rows_of
 from minilm.training.trace import Trace
-from minilm.typing import Array, Scalar
+from minilm.typing import Array, Scalar, State
 
 __all__ = ["Trainer"]
 
@@ -68,6 +69,7 @@ class Trainer(Loop):
     """
 
     state: TrainingState
+    shares = True
 
     def __init__(
         self,
@@ -98,19 +100,41 @@ class Trainer(Loop):
         self.folder, self.config, self.tokenizer, self.parts = folder, config, tokenizer, parts
         self._shown = Progress(False, "tokens")
         self._graphed = config.cuda_graphs and config.device != "cpu"
-        self._compute = (GraphedStep if self._graphed else Step)(model, self.optimizer, self.average)
-        self._zeros = model.initial_state(config.batch) if model.carries_state else None
+        self._compute = self._make_step()
+        self._rows = self._compute.rows  # of a batch: those that go through the model here
+        self._zeros = rows_of(model.initial_state(config.batch), self._rows) if model.carries_state else None
         self.carried = self._zeros  # the state that the next step starts from
         self.saved = state.step  # step of the last checkpoint
         self._skipped = 0  # steps in a row
         self._rates: dict[int, float] = {}  # of steps whose losses nobody has looked at yet
         if checkpoint is None:
             self.save(first=True)
-            kept.forget(folder.path)
+            if self.leads:
+                kept.forget(folder.path)
         else:
             self._restore(checkpoint)
-        self.log = Log(folder.path, state.log_bytes)
-        self.trace = Trace(folder.path, state.trace_bytes)
+        self.log: Any = Log(folder.path, state.log_bytes) if self.leads else NoLog()
+        self.trace: Any = Trace(folder.path, state.trace_bytes) if self.leads else NoLog()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank is the one that validates, logs and writes checkpoints."""
+        return self.agreement.communicator.rank == 0
+
+    def _make_step(self) -> Step:
+        config = self.config
+        if self.agreement.communicator.size == 1 and config.shards == 1:
+            return (GraphedStep if self._graphed else Step)(self.model, self.optimizer, self.average)
+        return ParallelStep(
+            self.model,
+            self.optimizer,
+            self.average,
+            self.agreement,
+            batch=config.batch,
+            shards=config.shards,
+            shard_optimizer=config.shard_optimizer,
+            wire=config.wire,
+        )
 
     # --- training -----------------------------------------------------------------------------------------------------
 
@@ -121,12 +145,13 @@ class Trainer(Loop):
         targets = counts(self.model, batch, len(keys))
         cleaned, products = self.model.parameters.clean_after_error(), active(self.config.device, self.config.precision)
         with cleaned, products, self._compute.workspace.step():
-            forward_backward_parts(self.model, self._on_device(batch), self._zeros, keys, targets)
-            clip.norm(self.model.parameters.gradient_flat)
+            self._compute.gradients(self._on_device(batch), self._zeros, keys, targets)
+            self._compute.norm()
         self.model.parameters.zero_gradients()
         small = layers.Linear(2, 2, dtype=self.model.dtype, seed=0).to(self.config.device)
         make_optimizer(self.config, small.parameters).step(0.0)
-        evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer)
+        if self.leads:
+            evaluate(self.model, self.parts.validation_tokens[:1100], tokenizer=self.tokenizer)
         return time.perf_counter() - start
 
     def run(self, shown: Progress | None = None) -> None:
@@ -166,7 +191,7 @@ class Trainer(Loop):
 
     def step(self, batch: tuple) -> tuple:
         state, keys = self.state, self._keys(self.state.step)
-        arrays, fresh = self._on_device(batch), self.batches.fresh_rows(state.step)  # (B,)
+        arrays, fresh = self._on_device(batch), self.batches.fresh_rows(state.step)[self._rows]  # (own rows,)
         if fresh.all():
             self.carried = self._zeros
         elif fresh.any():
@@ -176,7 +201,7 @@ class Trainer(Loop):
         try:
             loss, norm, self.carried = self._compute(arrays, self.carried, keys, targets, self.lr)
         except (NoLoss, NotFinite) as error:  # among others, logits that are all NaN or infinite have no loss
-            reason = non_finite(self, str(error), arrays, keys[0], error.__cause__)
+            reason = non_finite(self, str(error), self._own(arrays), keys[0], error.__cause__)
             if not self._skips(reason):
                 raise reason from None
             return math.nan, math.nan
@@ -205,7 +230,7 @@ class Trainer(Loop):
         if not (math.isfinite(loss) and math.isfinite(norm)) and not self._skipped:
             self.state.step = step
             what = "the norm of the gradients is not finite" if math.isfinite(loss) else f"the loss is {loss}"
-            raise non_finite(self, what, self._on_device(self.batches.batch(step)), self._keys(step)[0])
+            raise non_finite(self, what, self._own(self._on_device(self.batches.batch(step))), self._keys(step)[0])
 
     def seen(self) -> int:
         return self.state.tokens
@@ -219,6 +244,18 @@ class Trainer(Loop):
             batch = (*batch, data.masked_places(batch[1]))  # how many there are, the host must know before it launches anything
         return self._upload(batch)
 
+    def _own(self, arrays: tuple) -> tuple:
+        """The rows of a batch that go through the model here."""
+        return tuple(array[self._rows] for array in arrays)
+
+    def whole_carried(self) -> State | None:
+        """The state that the next step starts from, of all rows of the batch."""
+        return self._compute.whole_state(self.carried)
+
+    def restore_carried(self, state: State) -> None:
+        """Go on from a state of all rows of the batch."""
+        self.carried = rows_of(state, self._rows)
+
     @contextlib.contextmanager
     def _gpu(self):
         """What holds for steps on a GPU; those that are CUDA graphs want a stream of their own."""
@@ -230,7 +267,7 @@ class Trainer(Loop):
 
     def _keys(self, step: int) -> list[Key]:
         """Of dropout, for each part of a step's batch."""
-        count = self.config.accumulate
+        count = self.config.accumulate * self.config.shards
         return [Key(self.config.seed, step * count + part) for part in range(count)]
 
     # --- validation ---------------------------------------------------------------------------------------------------
@@ -243,12 +280,8 @@ class Trainer(Loop):
 
     def _validate(self, limit: int | None) -> Evaluation:
         """Validate on the first `limit` tokens, or all, with the averaged weights where there are some."""
-        parts, state = self.parts, self.state
-        with self.averaged():
-            if limit is None or limit >= parts.validation_tokens.size:
-                result = evaluate_text(self.model, self.tokenizer, parts.validation, parts.validation_tokens)
-            else:
-                result = evaluate(self.model, parts.validation_tokens[:limit], tokenizer=self.tokenizer)
+        state = self.state
+        result = Evaluation(*distributed.first_alone(lambda: self._evaluate(limit)))
         state.validation = {"step": state.step, **result.to_dict()}
         if state.best is None or result.loss < state.best["loss"]:
             state.best = {"step": state.step, "loss": result.loss}
@@ -260,6 +293,13 @@ class Trainer(Loop):
         )
         self.notify("on_validation_end", result)
         return result
+
+    def _evaluate(self, limit: int | None) -> Evaluation:
+        parts = self.parts
+        with self.averaged():
+            if limit is None or limit >= parts.validation_tokens.size:
+                return evaluate_text(self.model, self.tokenizer, parts.validation, parts.validation_tokens)
+            return evaluate(self.model, parts.validation_tokens[:limit], tokenizer=self.tokenizer)
 
     def conclude(self) -> Evaluation:
         """Validate on the whole of the validation text when training has ended; the log and the checkpoint keep it."""
@@ -303,7 +343,9 @@ class Trainer(Loop):
         if not first:
             self.state.log_bytes, self.state.log_sha256 = self.log.flush()
             self.state.trace_bytes, self.state.trace_sha256 = self.trace.flush()
-        self.folder.save(self.state, snapshot.writers(self, first) if weights else {})
+        writers = snapshot.writers(self, first) if weights else {}  # which may gather what the ranks have in pieces
+        if self.leads:
+            self.folder.save(self.state, writers)
         self.saved = self.state.step
         if weights and not first:
             self.notify("on_checkpoint")

@@ -10,6 +10,7 @@ from minilm.files import read_json
 from minilm.mistaken import existing_folder
 from minilm.typing import PathLike
 from minilm.weights.folder import instead, refuse_adapter
+from minilm.weights.llama_config import LLAMAS, llama_config, llama_settings
 
 CONFIG = "config.json"
 
@@ -70,6 +71,8 @@ ONLY = {
 WIDTHS = {"gpt2": ("n_embd", "n_head"), "openai-gpt": ("n_embd", "n_head"), "bert": ("hidden_size", "num_attention_heads")}
 ARCHITECTURES = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel", "bert": "BertForPreTraining"}
 PREFIXES = {"GPT2": "gpt2", "OpenAIGPT": "openai-gpt", "Bert": "bert"}  # of the names of their classes
+PREFIXES |= {each.name: family for family, each in LLAMAS.items()}
+FAMILIES = (*SIZES, *LLAMAS)
 
 
 def config_content(folder: PathLike) -> dict:
@@ -143,6 +146,8 @@ def settings_of(config: Mapping, families: Sequence[str] = ()) -> dict:
         names of one field disagree.
     """
     family = family_of(config, families)
+    if family in LLAMAS:
+        return llama_settings(config, family)
     config = canonical(config, family)
     settings: dict = {"family": family}
     for name, default in SIZES[family].items():
@@ -178,7 +183,7 @@ def settings_of(config: Mapping, families: Sequence[str] = ()) -> dict:
 
 def canonical(config: Mapping, family: str) -> dict:
     """The content of a config.json with one name for each field: those of `settings_of`."""
-    renamed, synonyms = dict(config), SYNONYMS[family]
+    renamed, synonyms = dict(config), SYNONYMS.get(family, {})
     for name in [name for name in config if name in synonyms]:
         main, value = synonyms[name], renamed.pop(name)
         if main in config and config[main] != value:
@@ -192,16 +197,16 @@ def family_of(config: Mapping, families: Sequence[str]) -> str:
     family = config.get("model_type") or _family_of_class(config.get("architectures"))
     if family is None and families:
         family = "openai-gpt" if "openai-gpt" in families and "afn" in config else families[0]
-    if family not in SIZES:
+    if family not in FAMILIES:
         hint = ": write it into the file" if family is None else ""
-        raise ValueError(f"model_type must be one of {', '.join(map(repr, SIZES))}, got {family!r}{hint}")
+        raise ValueError(f"model_type must be one of {', '.join(map(repr, FAMILIES))}, got {family!r}{hint}")
     return family
 
 
 def _family_of_class(names) -> str | None:
     """The family of transformers' GPT2LMHeadModel, BertForMaskedLM, ..."""
     for name in names if isinstance(names, list) else ():
-        named = re.match(r"(GPT2|OpenAIGPT|Bert)(?=(LMHead|DoubleHeads)?Model$|For[A-Z])", str(name))
+        named = re.match(rf"({'|'.join(PREFIXES)})(?=(LMHead|DoubleHeads)?Model$|For[A-Z])", str(name))
         if named:
             return PREFIXES[named[1]]
     return None
@@ -223,8 +228,10 @@ def config_of(settings: Mapping, architecture: str | None = None) -> dict:
         As in `settings_of`: what is written can be read.
     """
     family = settings.get("family")
-    if family not in SIZES:
-        raise ValueError(f"family must be one of {', '.join(map(repr, SIZES))}, got {family!r}")
+    if family not in FAMILIES:
+        raise ValueError(f"family must be one of {', '.join(map(repr, FAMILIES))}, got {family!r}")
+    if family in LLAMAS:
+        return llama_config(settings, architecture)
     config = {"model_type": family, "architectures": [architecture or ARCHITECTURES[family]]}
     for name in (*SIZES[family], *RATES[family], *NUMBERS[family], "tie_word_embeddings"):
         if name in settings:

@@ -121,4 +121,14 @@ BERT = KeyMap(
     heads=r"(cls|qa_outputs|classifier)\.",
 )
 
-KEYMAPS = {each.family: each for each in (GPT2, OPENAI_GPT, BERT)}
+LLAMA = KeyMap(
+    family="llama",
+    prefix="model.",
+    ignored=r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",  # of files of 2023
+    tied={"lm_head.weight": "embed_tokens.weight"},
+    heads=r"lm_head\.",
+)
+# Relatives of Llama's, whose weights are called alike.
+LLAMAS = tuple(LLAMA._replace(family=family) for family in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"))
+
+KEYMAPS = {each.family: each for each in (GPT2, OPENAI_GPT, BERT, *LLAMAS)}

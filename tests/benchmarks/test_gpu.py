@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import cases_gpu
+from benchmarks import cases_gpu, cases_gpu_models
 from benchmarks.__main__ import main
 from minilm import devices, generation, models, ops
 from tests.ops import gpu
@@ -112,7 +112,7 @@ def test_the_peers_run():
     ids, targets = np.random.default_rng(0).integers(0, 11, (2, 2, 8))
     weights = models.GPT(config, seed=0).parameters.state_dict()
     for precision in ("float32", "bf16"):
-        cases_gpu.torch_step(torch, config, weights, ids, targets, precision, device="cpu")()
+        cases_gpu_models.torch_step(torch, config, weights, ids, targets, precision, device="cpu")()
 
 
 def test_the_peer_decodes_the_same_tokens():

@@ -195,3 +195,8 @@ def test_torch_on_one_thread_stands_beside_torch():
     case = Case("c", "ops", "c", lambda peers: [*contestants(x, x), Contestant("torch", run, lambda v: [v])])
     ran = measure(case, some, seconds=0.01, quick=True)
     assert list(ran.samples) == ["minilm", "oracle", "torch", "torch-1"] and set(seen) == {1, 2} and torch.number == 2
+
+
+def test_a_target_may_be_a_share_of_the_roof():
+    assert row(against="roof", target=0.4)["reached"] is True  # it reaches half
+    assert row(against="roof", target=0.6)["reached"] is False

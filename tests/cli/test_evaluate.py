@@ -121,3 +121,15 @@ def test_without_a_gpu_one_line_says_what_is_missing(place, capsys, monkeypatch)
     status, out, err = evaluate(capsys, "run", "--device", "cuda")
     devices.gpu_status.cache_clear()
     assert (status, out, err.count("\n")) == (2, "", 1) and "--device cuda: no GPU can be used: CuPy" in err
+
+
+def test_rounded_weights(place, capsys):
+    """Each format gives another number, close to the run's own; on a GPU there is none."""
+    losses = []
+    for words in ((), ("--quantize", "bf16"), ("--quantize", "int8")):
+        status, out, _ = evaluate(capsys, "run", "--json", *words)
+        assert status == 0
+        losses.append(json.loads(out)["loss"])
+    assert len(set(losses)) == 3 and max(losses) - min(losses) < 0.01
+    status, _, err = evaluate(capsys, "run", "--quantize", "int8", "--device", "cuda")
+    assert status == 2 and err.count("\n") == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from minilm import cli, devices, generation, models, tokenizers
+from minilm import cli, devices, generation, models, quantized, tokenizers, training
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu
 
@@ -73,6 +73,15 @@ def test_the_options_make_a_difference(characters, capsys):
         for words in ("", "--seed 1", "--top-k 2", "--greedy")
     }
     assert len(texts) == 4 and all(len(text) == 81 for text in texts)
+
+
+@pytest.mark.parametrize("kind", ["int8", "bf16"])
+def test_rounded_weights_write_as_the_library_does(kind, characters, capsys):
+    folder, _, tokenizer = characters
+    model = quantized.quantize(training.load_run(folder).model, kind)
+    text = generation.generate(model, tokenizer, "T", 30, seed=4)
+    status, out, _ = generate(capsys, folder, "--prompt", "T", "--tokens", 30, "--seed", 4, "--quantize", kind)
+    assert status == 0 and out == f"T{text}\n"
 
 
 def test_json(characters, capsys):

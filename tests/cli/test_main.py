@@ -90,7 +90,7 @@ def test_version(capsys):
     "words, says",
     [
         (["trian"], "there is no command 'trian'; did you mean 'train'?"),
-        (["xyzzy"], "there is no command 'xyzzy'; there are train, generate, evaluate,"),
+        (["xyzzy"], "there is no command 'xyzzy'; there are train, generate, chat, evaluate,"),
         (["corpus", "fecth"], "'fecth'.*did you mean 'fetch'"),
         (["corpus", "list", "--jsn"], "unrecognized arguments: --jsn; did you mean '--json'"),
         (["corpus", "list", "more"], "minilm corpus list: unrecognized arguments: more; see `minilm corpus list --help`$"),

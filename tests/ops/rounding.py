@@ -44,10 +44,14 @@ def attention(arguments: dict, dy, precision: str, tile: int) -> tuple[Result, d
         return rounded(x, precision).astype(np.float64)
 
     query, key, value = (oracle.heads(read(arguments[name])) for name in ("query", "key", "value"))  # (B, H, T, K)
-    (B, H, Tq, K), Tk = query.shape, key.shape[2]
-    scale = arguments.get("scale") or 1 / np.sqrt(K)
+    (B, H, Tq, K), (_, G, Tk, _) = query.shape, key.shape
+    key, value = (np.repeat(x, H // G, axis=1) for x in (key, value))  # (B, H, Tk, K)
+    scale, softcap = arguments.get("scale") or 1 / np.sqrt(K), arguments.get("softcap")
     see = oracle.seen(Tq, Tk, arguments.get("causal", False), arguments.get("band"), arguments.get("key_mask"))
-    S = np.where(see, scale * query @ key.swapaxes(2, 3), -np.inf)  # (B, H, Tq, Tk)
+    S = scale * query @ key.swapaxes(2, 3)  # (B, H, Tq, Tk)
+    S = S if softcap is None else softcap * np.tanh(S / softcap)
+    slope = 1.0 if softcap is None else 1 - (S / softcap) ** 2
+    S = np.where(see, S, -np.inf)  # (B, H, Tq, Tk)
     k = oracle.factors(S.shape, np.float64, arguments.get("dropout", 0.0), arguments.get("rng"))
     k = np.broadcast_to(k, S.shape)
     m, l, o = np.full((B, H, Tq, 1), -np.inf), np.zeros((B, H, Tq, 1)), np.zeros((B, H, Tq, value.shape[3]))
@@ -62,11 +66,11 @@ def attention(arguments: dict, dy, precision: str, tile: int) -> tuple[Result, d
     exact_dy = oracle.heads(dy.astype(np.float64))  # (B, H, Tq, Kv)
     D = (exact_dy * y).sum(axis=-1, keepdims=True)
     dP = k * (read(exact_dy) @ value.swapaxes(2, 3))
-    dS, parts = P * (dP - D), P * (abs(dP) + abs(D))
+    dS, parts = P * (dP - D) * slope, P * (abs(dP) + abs(D))
     gradients = {
         "query": oracle.heads(scale * read(dS) @ key),
-        "key": oracle.heads(scale * read(dS).swapaxes(2, 3) @ query),
-        "value": oracle.heads(read(P * k).swapaxes(2, 3) @ read(exact_dy)),
+        "key": oracle.summed(oracle.heads(scale * read(dS).swapaxes(2, 3) @ query), G),
+        "value": oracle.summed(oracle.heads(read(P * k).swapaxes(2, 3) @ read(exact_dy)), G),
     }
 
     def most(x):

@@ -73,6 +73,40 @@ def test_beside_pytorch(dtype, options, Tq, Tk, K, Kv):
 
 
 @both
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("H, G, Tq", [(6, 2, 70), (4, 1, 70), (6, 2, 1), (3, 3, 2)])
+def test_grouped_and_capped_beside_pytorch(dtype, softcap, H, G, Tq):
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed")
+    query, (key, value) = drawn(dtype, Tq=Tq, H=H, K=32)[0], drawn(dtype, Tk=90, H=G, K=32, Kv=32)[1:]
+    y, saved = attention.forward(query, key, value, causal=True, softcap=softcap)
+    dy = normal(dtype, *y.shape, seed=7)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (query, key, value)]
+    k, v = (x.repeat_interleave(H // G, dim=2) for x in tensors[1:])
+    S = torch.einsum("bihk,bjhk->bhij", tensors[0], k) * 32**-0.5
+    S = S if softcap is None else softcap * torch.tanh(S / softcap)
+    P = torch.softmax(S.masked_fill(~torch.tensor(see(Tq, 90, causal=True)), -torch.inf), -1)
+    theirs = torch.einsum("bhij,bjhc->bihc", P, v)
+    close(y, theirs, "y")
+    gradients = attention.backward(dy, saved)
+    for ours, other in zip(gradients, torch.autograd.grad(theirs, tensors, torch.tensor(dy)), strict=True):
+        close(ours, other, "gradient")
+
+
+def test_grouped_heads_on_several_threads():
+    """Heads that share keys are summed in the same order by each of the two ways of backward."""
+    query, (key, value) = drawn(np.float32, Tq=150, H=6)[0], drawn(np.float32, Tk=300, H=2)[1:]
+    results = []
+    try:
+        for number in (1, 2, 3):
+            devices.set_threads(number)
+            y, saved = attention.forward(query[:1], key[:1], value[:1], causal=True, softcap=3.0)
+            results.append([a.tobytes() for a in (y, *attention.backward(np.cos(y), saved))])
+    finally:
+        devices.set_threads(None)
+    assert results[0] == results[1] == results[2]
+
+
+@both
 def test_beside_scaled_dot_product_attention(dtype):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     arrays = drawn(dtype, Tq=130, Tk=130, K=64, Kv=64)
@@ -283,6 +317,10 @@ def test_one_head_on_several_threads(options):
     [
         ({"key": np.ones((2, 9, 3, 7))}, "key must have shape"),
         ({"key": np.ones((1, 9, 3, 8))}, "key must have shape"),
+        ({"key": np.ones((2, 9, 2, 8))}, "key must have heads whose number divides the 3 of query"),
+        ({"key": np.ones((2, 9, 6, 8))}, "key must have heads whose number divides the 3 of query"),
+        ({"softcap": 0.0}, "softcap must lie in"),
+        ({"softcap": np.inf}, "softcap must lie in"),
         ({"value": np.ones((2, 8, 3, 8))}, "value must have shape"),
         ({"value": np.ones((2, 9, 2, 8))}, "value must have shape"),
         ({"query": np.ones((2, 9, 24))}, "query must have shape"),

@@ -37,6 +37,8 @@ RULES = {
     "adamw": ("AdamW", {}, {}),
     "adamw_decay": ("AdamW", {"weight_decay": 0.3, "eps": 1e-3}, {}),
     "clipped": ("AdamW", {"weight_decay": 0.3}, {"clip_norm": 2.0}),
+    "rmsprop": ("RMSprop", {"weight_decay": 0.1}, {}),
+    "rmsprop_centered": ("RMSprop", {"centered": True, "momentum": 0.9, "alpha": 0.9, "eps": 1e-3}, {}),
     "matrices": ("AdamW", {"weight_decay": 0.3}, {"decay": "matrices"}),
 }
 
@@ -88,6 +90,91 @@ def test_groups_by_name():
             optimizer.step()
     for name in model.parameters:
         assert np.array_equal(model.parameters[name], plain.parameters[name]) == name.startswith("first")
+
+
+@pytest.mark.parametrize("size", ["match_rms_adamw", "original"])
+def test_muon_agrees_with_torch(size, monkeypatch):
+    """PyTorch's computes in bfloat16, here in float64."""
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch.optim, "Muon"):
+        pytest.skip("this PyTorch has no Muon")
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    model = Net()
+    ours = optimizers.Muon(model.parameters, 0.05, size=size, betas=(0.9, 0.999), weight_decay=0.2)
+    tensors = {name: torch.tensor(value, requires_grad=True) for name, value in model.parameters.state_dict().items()}
+    matrices, others = [t for t in tensors.values() if t.ndim == 2], [t for t in tensors.values() if t.ndim == 1]
+    theirs = (
+        torch.optim.Muon(matrices, lr=0.05, weight_decay=0.2, adjust_lr_fn=size),
+        torch.optim.AdamW(others, lr=0.05, weight_decay=0.2),
+    )
+    for step in range(STEPS):
+        give(model.parameters, step)
+        for name, gradient in gradients(model.parameters, step).items():
+            tensors[name].grad = torch.tensor(gradient)
+        ours.step()
+        for each in theirs:
+            each.step()
+    for name, value in model.parameters.items():
+        np.testing.assert_allclose(value, tensors[name].detach().numpy(), rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_muon_leaves_tables_and_output_layers_to_adam():
+    names = [
+        "wte.weight",
+        "embed_tokens.weight",
+        "lm_head.weight",
+        "bert.embeddings.word_embeddings.weight",
+        "cls.decoder.weight",
+    ]
+    assert not any(map(optimizers.muon.inner_matrices, names))
+    assert all(
+        map(optimizers.muon.inner_matrices, ["h.0.attn.c_attn.weight", "layers.1.mlp.up_proj.weight", "lstm.weight_hh_l0"])
+    )
+
+
+def test_lion_is_its_program():
+    model = Net()
+    lion = optimizers.Lion(model.parameters, 0.05, betas=(0.8, 0.9), weight_decay=0.3)
+    wanted, m = {k: v.copy() for k, v in model.parameters.items()}, dict.fromkeys(model.parameters, 0.0)
+    for step in range(5):
+        give(model.parameters, step)
+        lion.step()
+        for name, g in gradients(model.parameters, step).items():
+            wanted[name] = wanted[name] - 0.05 * (np.sign(0.8 * m[name] + 0.2 * g) + 0.3 * wanted[name])
+            m[name] = 0.9 * m[name] + 0.1 * g
+    for name, value in model.parameters.items():
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "AdamW", "RMSprop", "Lion", "Muon"])
+def test_rates_by_name_and_frozen_parameters(kind):
+    """Each group as if the others were not there, through a schedule; what is frozen counts in no norm."""
+    rates = {"first.weight": 0.1, "first.bias": 0.1, "second.weight": 0.02, "second.bias": 0.04}
+
+    def run(lr, **options):
+        model = Net()
+        optimizer = getattr(optimizers, kind)(model.parameters, lr, weight_decay=0.1, **options)
+        for step in range(3):
+            give(model.parameters, step)
+            norm = optimizer.step(optimizer.lr / (1 + step))
+        return model.parameters, optimizer, norm
+
+    mixed, optimizer, _ = run(rates.get)
+    assert optimizer.lr == 0.1
+    for name, rate in rates.items():
+        np.testing.assert_allclose(mixed[name], run(rate)[0][name], rtol=1e-12)
+    frozen, _, norm = run(0.1, trainable=lambda name: name.startswith("second"), clip_norm=1.0)
+    assert np.array_equal(frozen["first.weight"], Net().parameters["first.weight"])
+    own = [g for name, g in gradients(frozen, 2).items() if name.startswith("second")]
+    assert norm == pytest.approx(np.sqrt(sum((g**2).sum() for g in own)))
+    assert not frozen.gradient_flat.any()
+
+
+def test_decay_by_name_may_be_a_factor():
+    half, whole = Net(), Net()
+    optimizers.AdamW(half.parameters, 0.1, weight_decay=0.4, decay=lambda name: 0.5).step()
+    optimizers.AdamW(whole.parameters, 0.1, weight_decay=0.2).step()
+    assert np.array_equal(half.parameters.flat, whole.parameters.flat)
 
 
 def test_gaps_stay_zero():

@@ -7,7 +7,7 @@ import pytest
 
 import minilm
 from minilm import devices, layers, models, quantized
-from minilm.models import gpt_state, gpt_token
+from minilm.models import gpt_token
 
 V = 67
 SIZES = {"n_layer": 2, "n_head": 3, "n_embd": 48, "n_positions": 24, "vocab_size": V}
@@ -84,7 +84,7 @@ def test_a_token_by_one_kernel_is_a_token_by_layers(kind, changes, monkeypatch):
         devices.set_threads(threads)
         quick.append([written(model, IDS[:B]) for B in (1, 3)])
     with monkeypatch.context() as patch:
-        patch.setattr(gpt_state, "reader_of", lambda model, cache: None)
+        patch.setattr("minilm.models.gpt.reader_of", lambda model, cache: None)
         plain = [written(model, IDS[:B]) for B in (1, 3)]
     for some in quick:
         assert all(np.array_equal(one, other) for one, other in zip(some, plain, strict=True))

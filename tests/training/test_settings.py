@@ -111,11 +111,11 @@ BAD = [
     ("device=tpu", "device must be one of 'cpu', 'cuda', got 'tpu'"),
     ("precision=half", "precision must be one of 'float32', 'tf32', 'bf16', got 'half'"),
     ("evaluate_every=often", "evaluate_every must be a number of steps or 'epoch', got 'often'"),
-    ("optimizer.name=adagrad", "optimizer.name must be one of 'adam', 'adamw', 'sgd', got 'adagrad'"),
+    ("optimizer.name=adagrad", "optimizer.name must be one of 'adam', 'adamw', 'sgd', 'rmsprop', 'lion', 'muon', got 'adagrad'"),
     ("optimizer.lr=fast", "optimizer.lr must be a number, got str 'fast'"),
     ("optimizer.lr=0", "optimizer.lr must lie in"),
     ("optimizer.betas=0.9", "optimizer.betas must be two numbers"),
-    ("optimizer.momentum=0.9", "optimizer.momentum is for optimizer.name 'sgd', got 'adam'"),
+    ("optimizer.momentum=0.9", "optimizer.momentum is for optimizer.name 'sgd' or 'rmsprop' or 'muon', got 'adam'"),
     ("schedule.warmup=1", "schedule.warmup must lie in"),
     ("schedule.patience=3", "schedule.patience is for schedule.name 'plateau', got 'cosine'"),
     ("tokenizer.lower=true", "tokenizer.lower is for tokenizer.kind 'word' or 'wordpiece', got 'character'"),
@@ -172,6 +172,7 @@ def test_a_budget_in_minutes_starts_from_a_recipe_of_its_own(tmp_path):
 GIVEN = {  # a key of each family that no recipe sets so
     "rnn_lm": {"hidden_size": 48, "dropout": 0.45},
     "gpt": {"n_embd": 96, "resid_pdrop": 0.45},
+    "llama": {"hidden_size": 192, "attention_dropout": 0.45},
     "bert": {"hidden_size": 96, "hidden_dropout_prob": 0.45},
 }
 OTHER = {"batch": 6, "optimizer": {"lr": 0.00625}, "schedule": {"name": "constant"}, "steps": 7}
@@ -217,7 +218,7 @@ def test_each_given_key_arrives_and_the_others_are_the_recipe_s(name, model, pla
     expected = {key: value for key, value in expected.items() if key != "forget_bias" or model == "lstm"}
     usual = models.config_of({"model_type": family, "vocab_size": 1}).to_dict()
     expected = {**usual, **expected, **model_option(model), **GIVEN[family]}
-    context = {"gpt": "n_positions", "bert": "max_position_embeddings"}.get(family)
+    context = training.config.CONTEXTS.get(family)
     expected |= {context: config.time} if context else {}
     assert {"vocab_size": 1, **config.model} == expected
     assert (config.batch, config.steps, config.epochs, config.optimizer.lr) == (6, 7, None, 0.00625)

@@ -9,6 +9,7 @@ from minilm.gradcheck.cases import (
     classifiers,
     encoder_decoders,
     keras_compatible,
+    llama,
     question_answering,
     recurrent,
     transformers,
@@ -17,10 +18,11 @@ from minilm.gradcheck.cases import (
 
 __all__ = ["LAYERS", "MODELS"]
 
-LAYERS = {**recurrent.LAYERS, **transformers.LAYERS, **encoder_decoders.LAYERS, **classifiers.LAYERS}
+LAYERS = {**recurrent.LAYERS, **transformers.LAYERS, **llama.LAYERS, **encoder_decoders.LAYERS, **classifiers.LAYERS}
 MODELS = {
     **recurrent.MODELS,
     **transformers.MODELS,
+    **llama.MODELS,
     **question_answering.MODELS,
     **encoder_decoders.MODELS,
     **classifiers.MODELS,

@@ -24,6 +24,7 @@ def forward(
     band: int | None = None,
     key_mask: Array | None = None,
     scale: float | None = None,
+    softcap: float | None = None,
     dropout: float = 0.0,
     rng: Key | None = None,
     return_weights: bool = False,
@@ -38,9 +39,9 @@ def forward(
     ----------
     query : ndarray, shape (B, Tq, H, K), float32 or float64
         Any view whose last axis is contiguous is read in place: a slice of a projection to (B, T, 3, H, K), for one.
-    key : ndarray, shape (B, Tk, H, K)
-        Likewise.
-    value : ndarray, shape (B, Tk, H, Kv)
+    key : ndarray, shape (B, Tk, G, K)
+        Likewise. G divides H: each head of keys and values serves H / G heads of queries that follow one another.
+    value : ndarray, shape (B, Tk, G, Kv)
         Likewise; Kv is K as a rule.
     causal : bool
         Query i sees only the keys j <= i + Tk - Tq. The ends are aligned, so that it holds for a few new queries and the keys
@@ -51,6 +52,8 @@ def forward(
         True where a key may be attended: Hugging Face's attention_mask. A query that sees no key gives zeros.
     scale : float, optional
         Of the scores; 1 / sqrt(K) without it.
+    softcap : float, optional
+        Above 0: a score s becomes softcap tanh(s / softcap).
     dropout : float
         In [0, 1]: probability for a weight to be dropped; the others are divided by 1 - dropout.
     rng : minilm.random.Key, optional
@@ -76,14 +79,17 @@ def forward(
     B, Tq, H, K = query.shape
     if K == 0:
         raise ValueError(f"query must have heads of a width K of at least 1, got {checks.describe(query)}")
-    key = _heads("key", key, (B, None, H, K), query.dtype, "(B, Tk, H, K)")
-    Tk = key.shape[1]
-    value = _heads("value", value, (B, Tk, H, None), query.dtype, "(B, Tk, H, Kv)")
+    key = _heads("key", key, (B, None, None, K), query.dtype, "(B, Tk, G, K)")
+    Tk, G = key.shape[1:3]
+    if H % G if G else H:
+        raise ValueError(f"key must have heads whose number divides the {H} of query, got {checks.describe(key)}")
+    value = _heads("value", value, (B, Tk, G, None), query.dtype, "(B, Tk, G, Kv)")
     options = {
         "causal": checks.flag("causal", causal),
         "band": None if band is None else checks.whole("band", band, 1, 2**62),
         "key_mask": None if key_mask is None else checks.booleans("key_mask", key_mask, (B, Tk), "(B, Tk)"),
         "scale": 1 / math.sqrt(K) if scale is None else _finite("scale", scale),
+        "softcap": None if softcap is None else checks.number("softcap", softcap, 0, math.inf, low_open=True, high_open=True),
         "dropout": checks.number("dropout", dropout, 0, 1),
         "rng": None if rng is None else checks.random_key(rng),
         "return_weights": checks.flag("return_weights", return_weights),
@@ -109,8 +115,8 @@ def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
     Returns
     -------
     dquery : ndarray, shape (B, Tq, H, K)
-    dkey : ndarray, shape (B, Tk, H, K)
-    dvalue : ndarray, shape (B, Tk, H, Kv)
+    dkey : ndarray, shape (B, Tk, G, K)
+    dvalue : ndarray, shape (B, Tk, G, Kv)
 
     Raises
     ------

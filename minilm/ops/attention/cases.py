@@ -7,14 +7,20 @@ from minilm.random import Key
 
 
 def draw(rng, dtype, dims, *, sees="all", padded=False, dropout=0.0) -> Case:
-    """Random arguments; ``sees`` is the pattern, and with ``padded`` the last batch row has no key that may be attended."""
-    B, Tq, Tk, H, K, Kv = (dims[letter] for letter in ("B", "Tq", "Tk", "H", "K", "Kv"))
-    shapes = {"query": (B, Tq, H, K), "key": (B, Tk, H, K), "value": (B, Tk, H, Kv)}
+    """Random arguments; ``sees`` is the pattern, and with ``padded`` the last batch row has no key that may be attended.
+
+    In the "grouped" pattern each head of keys and values serves two of queries, and the scores are capped.
+    """
+    B, Tq, Tk, G, K, Kv = (dims[letter] for letter in ("B", "Tq", "Tk", "H", "K", "Kv"))
+    H = 2 * G if "grouped" in sees else G
+    shapes = {"query": (B, Tq, H, K), "key": (B, Tk, G, K), "value": (B, Tk, G, Kv)}
     arguments = {name: rng.standard_normal(shape).astype(dtype) for name, shape in shapes.items()}
     arguments["causal"] = "causal" in sees
     if "band" in sees:
         arguments["band"] = max(2, Tk // 2)
         arguments["scale"] = 0.7
+    if "grouped" in sees:
+        arguments["softcap"] = 1.5
     if padded:
         mask = rng.random((B, Tk)) < 0.7
         mask[:-1, :2] = True
@@ -42,7 +48,7 @@ OP = Op(
         "Kv": (2, 1, 3, 31, 32, 66),
     },
     draw=draw,
-    options={"sees": ("all", "causal", "band", "causal band"), "padded": (False, True), "dropout": (0.0, 0.3)},
+    options={"sees": ("all", "causal", "band", "causal band", "causal grouped"), "padded": (False, True), "dropout": (0.0, 0.3)},
     flops=_flops,
     bytes=lambda d, size: size * 3 * d["B"] * d["H"] * (d["Tq"] * (d["K"] + d["Kv"]) + d["Tk"] * (d["K"] + d["Kv"])),
 )

@@ -24,6 +24,7 @@ from minilm.ops.attention.scratch import (
     own_row,
     place_of,
     rows_of_scratch,
+    served,
     step,
     task_of,
 )
@@ -53,9 +54,9 @@ def _forward(start, stop, rows, query, key, value, y, task, logsumexp):
         part = turn // 2 if turn % 2 == 0 else blocks - 1 - turn // 2
         block = block_of(n, part, task)
         first, last = ends(task, block.b)
-        if n != head:
-            _pack(value, block.b, block.h, first, last, task.Kv, w.N, w.v, task)
-            head = n
+        if n // task.share != head:
+            head = n // task.share
+            _pack(value, block.b, served(block, task), first, last, task.Kv, w.N, w.v, task)
         steps.begin(w, query, block, task)
         begin, end = seen(block, first, last, task)
         for j in range(begin, end, KEYS):
@@ -80,16 +81,18 @@ def _pack(x, b, h, first, last, width, N, rows, task):
 
 @jit
 def _backward(start, stop, rows, inputs, gradients, task, logsumexp):
-    # heads [start, stop) of all batch rows: all three gradients
-    w = _backward_scratch(rows, start, logsumexp.shape[0] * task.H, task)
-    for n in range(start, stop):
+    # heads of keys and values [start, stop) of all batch rows: all three gradients
+    w = _backward_scratch(rows, start, logsumexp.shape[0] * task.H // task.share, task)
+    for n in range(start * task.share, stop * task.share):
         b, h = n // task.H, n % task.H
         first, last = ends(task, b)
-        _pack(inputs[1], b, h, first, last, task.K, w.M, w.key, task)
-        _clear_keys(w, 0, task.Tk, task)
+        if h % task.share == 0:
+            _pack(inputs[1], b, h // task.share, first, last, task.K, w.M, w.key, task)
+            _clear_keys(w, 0, task.Tk, task)
         for part in range(-(-task.Tq // QUERIES)):
             _block(w, inputs, gradients, block_of(n, part, task), first, last, task, logsumexp, True, True)
-        _store_keys(w, gradients, b, h, 0, task.Tk, task)
+        if (h + 1) % task.share == 0:
+            _store_keys(w, gradients, b, h // task.share, 0, task.Tk, task)
 
 
 @jit
@@ -100,26 +103,26 @@ def _backward_queries(start, stop, rows, inputs, gradients, task, logsumexp):
     for unit in range(start, stop):
         n, block = unit // blocks, block_of(unit // blocks, unit % blocks, task)
         first, last = ends(task, block.b)
-        if n != head:
-            _pack(inputs[1], block.b, block.h, first, last, task.K, w.M, w.key, task)
-            head = n
+        if n // task.share != head:
+            head = n // task.share
+            _pack(inputs[1], block.b, served(block, task), first, last, task.K, w.M, w.key, task)
         _block(w, inputs, gradients, block, first, last, task, logsumexp, True, False)
 
 
 @jit
 def _backward_keys(start, stop, rows, inputs, gradients, task, logsumexp):
-    # units [start, stop), each SHARE keys of a head: dkey and dvalue
-    shares = -(-task.Tk // SHARE)
-    w = _backward_scratch(rows, start, logsumexp.shape[0] * task.H * shares, task)
+    # units [start, stop), each SHARE keys of a head of keys and values: dkey and dvalue
+    shares, blocks = -(-task.Tk // SHARE), -(-task.Tq // QUERIES)
+    w = _backward_scratch(rows, start, logsumexp.shape[0] * task.H // task.share * shares, task)
     for unit in range(start, stop):
-        n, begin = unit // shares, unit % shares * SHARE
-        b, h, end = n // task.H, n % task.H, min(task.Tk, begin + SHARE)
+        n, begin = unit // shares * task.share, unit % shares * SHARE  # n: the first head of queries that reads these keys
+        b, g, end = n // task.H, n % task.H // task.share, min(task.Tk, begin + SHARE)
         first, last = ends(task, b)
         _clear_keys(w, begin, end, task)
-        for part in range(-(-task.Tq // QUERIES)):
-            block = block_of(n, part, task)
+        for part in range(task.share * blocks):
+            block = block_of(n + part // blocks, part % blocks, task)
             _block(w, inputs, gradients, block, max(first, begin), min(last, end), task, logsumexp, False, True)
-        _store_keys(w, gradients, b, h, begin, end, task)
+        _store_keys(w, gradients, b, g, begin, end, task)
 
 
 @jit
@@ -169,12 +172,12 @@ def _clear_keys(w, begin, end, task):
 
 
 @jit
-def _store_keys(w, gradients, b, h, begin, end, task):
+def _store_keys(w, gradients, b, g, begin, end, task):
     """dkey and dvalue of keys [begin, end) to where they belong."""
     dkey, dvalue = place_of(gradients[1]), place_of(gradients[2])
     one, size = number(1, task.scale), size_of(task.scale)
-    unpack_rows(w.dkey + begin * w.M * size, w.M, end - begin, task.K, one, at(dkey, b, begin, h), step(dkey))
-    unpack_rows(w.dvalue + begin * w.N * size, w.N, end - begin, task.Kv, one, at(dvalue, b, begin, h), step(dvalue))
+    unpack_rows(w.dkey + begin * w.M * size, w.M, end - begin, task.K, one, at(dkey, b, begin, g), step(dkey))
+    unpack_rows(w.dvalue + begin * w.N * size, w.N, end - begin, task.Kv, one, at(dvalue, b, begin, g), step(dvalue))
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
@@ -189,6 +192,7 @@ def forward(
     band=None,
     key_mask=None,
     scale=None,
+    softcap=None,
     dropout=0.0,
     rng=None,
     return_weights=False,
@@ -196,8 +200,8 @@ def forward(
     (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     y = empty((B, Tq, H, Kv), query.dtype)  # (B, Tq, H, Kv)
     logsumexp = empty((B, H, Tq), query.dtype)  # (B, H, Tq)
-    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
-    task = task_of(query, value, key_mask, causal, band, scale, dropout, rng)
+    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
+    task = task_of(query, value, key_mask, causal, band, scale, softcap, dropout, rng)
     arguments = place(query), place(key), place(value), y, task, logsumexp
     work = max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
     if Tq <= FEW:
@@ -219,16 +223,17 @@ def backward(dy, saved):
     task = task_of(query, value, *options)
     inputs = place(query), place(key), place(value), place(y), place(dy)
     arguments = inputs, gradients, task, logsumexp
-    heads, work = B * H, max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
+    work = max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
+    heads, shared_work = B * H // task.share, work * task.share  # heads of keys and values, and what one of them takes
     threads = devices.threads()
     if Tq <= FEW:
-        devices.parallel(few_backward, heads, *arguments, grain=max(1, WORTH_FEW // (2 * work)))
+        devices.parallel(few_backward, heads, *arguments, grain=max(1, WORTH_FEW // (2 * shared_work)))
     elif 7.3 * heads / threads >= 5 * -(-heads // threads):
-        _run(_backward, backward_scratch, heads, WORTH // work, *arguments)
+        _run(_backward, backward_scratch, heads, WORTH // shared_work, *arguments)
     else:  # with fewer heads than threads, two passes are quicker: seven products spread evenly against five that are not
         blocks, shares = -(-Tq // QUERIES), -(-Tk // SHARE)
-        _run(_backward_queries, backward_scratch, heads * blocks, WORTH * blocks // work, *arguments)
-        _run(_backward_keys, backward_scratch, heads * shares, WORTH * shares // work, *arguments)
+        _run(_backward_queries, backward_scratch, B * H * blocks, WORTH * blocks // work, *arguments)
+        _run(_backward_keys, backward_scratch, heads * shares, WORTH * shares // shared_work, *arguments)
     return gradients
 
 

@@ -31,21 +31,29 @@ def _factor(drop, b, h, i, j):
 
 
 @jit
-def _forward(query, key, value, key_mask, see, scale, drop, P, y, logsumexp):
-    # query (B, Tq, H, K), key (B, Tk, H, K), value (B, Tk, H, Kv), key_mask (B, Tk)
+def _score(q, k, scale, softcap):
+    total = 0.0
+    for n in range(len(q)):
+        total += q[n] * k[n]
+    return scale * total if softcap == 0 else softcap * math.tanh(scale * total / softcap)
+
+
+@jit
+def _forward(query, key, value, key_mask, see, scale, softcap, drop, P, y, logsumexp):
+    # query (B, Tq, H, K), key (B, Tk, G, K), value (B, Tk, G, Kv), key_mask (B, Tk)
     # -> P (B, H, Tq, Tk), y (B, Tq, H, Kv), logsumexp (B, H, Tq)
     B, H, Tq, Tk = P.shape
     P[:], y[:] = 0, 0
+    share = H // max(1, key.shape[2])
     for b in range(B):
         for h in range(H):
+            g = h // share
             for i in range(Tq):
                 low, high = _seen(i, Tk, see)
                 row, m, l = P[b, h, i], -np.inf, 0.0
                 for j in range(low, high):  # scores, and the largest
-                    total = 0.0
-                    for k in range(query.shape[3]):
-                        total += query[b, i, h, k] * key[b, j, h, k]
-                    row[j] = scale * total if key_mask[b, j] else -np.inf
+                    score = _score(query[b, i, h], key[b, j, g], scale, softcap)
+                    row[j] = score if key_mask[b, j] else -np.inf
                     m = max(m, row[j])
                 m = 0 if m == -np.inf else m
                 for j in range(low, high):  # exponentials, and their sum
@@ -56,17 +64,19 @@ def _forward(query, key, value, key_mask, see, scale, drop, P, y, logsumexp):
                 for j in range(low, high):  # the weighted mean
                     if key_mask[b, j]:
                         for c in range(value.shape[3]):
-                            y[b, i, h, c] += row[j] * _factor(drop, b, h, i, j) * value[b, j, h, c]
+                            y[b, i, h, c] += row[j] * _factor(drop, b, h, i, j) * value[b, j, g, c]
                 logsumexp[b, h, i] = m + math.log(l)
 
 
 @jit
-def _backward(dy, query, key, value, key_mask, see, scale, drop, y, logsumexp, dquery, dkey, dvalue):
+def _backward(dy, query, key, value, key_mask, see, scale, softcap, drop, y, logsumexp, dquery, dkey, dvalue):
     # dy, y (B, Tq, H, Kv), logsumexp (B, H, Tq), else as in _forward; gradients as their namesakes
     B, H, Tq = logsumexp.shape
     dquery[:], dkey[:], dvalue[:] = 0, 0, 0
+    share = H // max(1, key.shape[2])
     for b in range(B):
         for h in range(H):
+            g = h // share
             for i in range(Tq):
                 low, high = _seen(i, key.shape[1], see)
                 D, m = 0.0, 0 if logsumexp[b, h, i] == -np.inf else logsumexp[b, h, i]
@@ -75,41 +85,51 @@ def _backward(dy, query, key, value, key_mask, see, scale, drop, y, logsumexp, d
                 for j in range(low, high):
                     if not key_mask[b, j]:
                         continue
-                    score, dP = 0.0, 0.0
-                    for k in range(query.shape[3]):
-                        score += query[b, i, h, k] * key[b, j, h, k]
+                    score, dP = _score(query[b, i, h], key[b, j, g], scale, softcap), 0.0
                     for c in range(value.shape[3]):
-                        dP += dy[b, i, h, c] * value[b, j, h, c]
-                    P, factor = math.exp(scale * score - m), _factor(drop, b, h, i, j)
-                    dS = scale * P * (factor * dP - D)  # scale is a factor of both gradients
+                        dP += dy[b, i, h, c] * value[b, j, g, c]
+                    P, factor = math.exp(score - m), _factor(drop, b, h, i, j)
+                    slope = 1.0 if softcap == 0 else 1 - (score / softcap) ** 2
+                    dS = scale * P * (factor * dP - D) * slope  # scale is a factor of both gradients
                     for c in range(value.shape[3]):
-                        dvalue[b, j, h, c] += P * factor * dy[b, i, h, c]
+                        dvalue[b, j, g, c] += P * factor * dy[b, i, h, c]
                     for k in range(query.shape[3]):
-                        dquery[b, i, h, k] += dS * key[b, j, h, k]
-                        dkey[b, j, h, k] += dS * query[b, i, h, k]
+                        dquery[b, i, h, k] += dS * key[b, j, g, k]
+                        dkey[b, j, g, k] += dS * query[b, i, h, k]
 
 
-def _options(query, key, key_mask, causal, band, scale, dropout, rng):
-    """What both take beside the arrays: mask, what query i sees ([i + see[0], i + see[1]]), scale, and dropout's bits."""
+def _options(query, key, key_mask, causal, band, scale, softcap, dropout, rng):
+    """What both take beside the arrays: mask, what query i sees ([i + see[0], i + see[1]]), scale, softcap, dropout's bits."""
     (B, Tq, H, _), Tk, real = query.shape, key.shape[1], query.dtype.type
     end, reach = Tk - Tq, Tq + Tk if band is None else min(band, Tq + Tk)
     see = (end - reach + 1, end) if causal else (1 - reach, reach - 1)
     threshold, factor = threshold_and_scale(dropout)
     random = bits(rng, (B, H, Tq, Tk)) if threshold else np.empty((0, 0, 0, 0), np.uint32)
     mask = np.ones((B, Tk), bool) if key_mask is None else key_mask
-    return mask, see, real(scale), (random, np.uint32(threshold), real(factor))
+    return mask, see, real(scale), real(softcap or 0), (random, np.uint32(threshold), real(factor))
 
 
 def forward(
-    query, key, value, *, causal=False, band=None, key_mask=None, scale=None, dropout=0.0, rng=None, return_weights=False
+    query,
+    key,
+    value,
+    *,
+    causal=False,
+    band=None,
+    key_mask=None,
+    scale=None,
+    softcap=None,
+    dropout=0.0,
+    rng=None,
+    return_weights=False,
 ):
     (B, Tq, H, _), Tk = query.shape, key.shape[1]
     y = empty((B, Tq, H, value.shape[3]), query.dtype)  # (B, Tq, H, Kv)
     logsumexp, P = empty((B, H, Tq), query.dtype), empty((B, H, Tq, Tk), query.dtype)  # (B, H, Tq), (B, H, Tq, Tk)
     with scratch():
-        options = _options(query, key, key_mask, causal, band, scale, dropout, rng)
+        options = _options(query, key, key_mask, causal, band, scale, softcap, dropout, rng)
         _forward(query, key, value, *options, P, y, logsumexp)
-    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
+    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
     return Output(y, P) if return_weights else y, saved
 
 

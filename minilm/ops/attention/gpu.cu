@@ -18,13 +18,12 @@ extern "C" __global__ void attention_forward_1(
     REAL* y,            // (B, Tq, H, Kv)
     REAL* logsumexp) {  // (B, H, Tq)
     i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
-    REAL scale = args.scale;
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
-    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(args, blockIdx.y);
     Online o = {-INFINITE, 0};
     for (i64 j = lane(); j < Tk; j += 32)
-        if (see(i, j)) o = with(o, scale * dot(q[i], k[j], K));
+        if (see(i, j)) o = with(o, score(dot(q[i], k[j], K)));
     for (int bits = 16; bits > 0; bits /= 2) {
         Online other = {__shfl_xor_sync(WHOLE_WARP, o.m, bits), __shfl_xor_sync(WHOLE_WARP, o.s, bits)};
         o = merged(o, other);
@@ -37,7 +36,7 @@ extern "C" __global__ void attention_forward_1(
         for (i64 j0 = 0; j0 < Tk; j0 += 32) {
             i64 j = j0 + lane();
             REAL p = 0;
-            if (j < Tk && see(i, j)) p = weight_of(scale * dot(q[i], k[j], K), o.m) * drop((head * Tq + i) * Tk + j);
+            if (j < Tk && see(i, j)) p = weight_of(score(dot(q[i], k[j], K)), o.m) * drop((head * Tq + i) * Tk + j);
             for (int u = 0; u < 32; ++u) {
                 REAL p_u = __shfl_sync(WHOLE_WARP, p, u);
                 if (c < Kv && j0 + u < Tk && see.shown(j0 + u)) sum += p_u * v[j0 + u][c];
@@ -68,10 +67,9 @@ extern "C" __global__ void attention_dquery_1(
     REAL* dquery) {  // (B, Tq, H, K)
     const Attention& forward = args.forward;
     i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
     i64 i = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (i >= Tq) return;
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, blockIdx.y);
     Rows g = rows_of_dy(args, b, h);
     const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     for (i64 c0 = 0; c0 < K; c0 += 32) {  // 32 columns at a time, a lane each
@@ -81,8 +79,8 @@ extern "C" __global__ void attention_dquery_1(
             i64 j = j0 + lane();
             REAL dS = 0;
             if (j < Tk && see(i, j)) {
-                REAL P = weight_of(scale * dot(q[i], k[j], K), m[i]);
-                dS = scale * P * (drop((head * Tq + i) * Tk + j) * dot(g[i], v[j], Kv) - D_h[i]);
+                REAL S = score(dot(q[i], k[j], K)), P = weight_of(S, m[i]);
+                dS = score.scale * P * (drop((head * Tq + i) * Tk + j) * dot(g[i], v[j], Kv) - D_h[i]) * score.slope(S);
             }
             for (int u = 0; u < 32; ++u) {
                 REAL dS_u = __shfl_sync(WHOLE_WARP, dS, u);
@@ -95,36 +93,38 @@ extern "C" __global__ void attention_dquery_1(
 
 extern "C" __global__ void attention_dkey_dvalue_1(
     AttentionBackward args,
-    REAL* dkey,      // (B, Tk, H, K)
-    REAL* dvalue) {  // (B, Tk, H, Kv)
+    REAL* dkey,      // (B, Tk, G, K)
+    REAL* dvalue) {  // (B, Tk, G, Kv)
     const Attention& forward = args.forward;
-    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
+    i64 Tq = forward.Tq, Tk = forward.Tk, G = forward.G, K = forward.K, Kv = forward.Kv, share = share_of(forward);
     i64 j = i64(blockIdx.x) * (blockDim.x / 32) + warp();
     if (j >= Tk) return;
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
-    Rows g = rows_of_dy(args, b, h);
-    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
+    i64 to = (blockIdx.y / G * Tk + j) * G + blockIdx.y % G;  // number of the row of dkey and dvalue
     for (i64 c0 = 0; c0 < max(K, Kv); c0 += 32) {
         i64 c = c0 + lane();
         REAL sum_k = 0, sum_v = 0;
-        for (i64 i0 = 0; i0 < Tq; i0 += 32) {
-            i64 i = i0 + lane();
-            REAL Pk = 0, dS = 0;
-            if (i < Tq && see(i, j)) {
-                REAL P = weight_of(scale * dot(q[i], k[j], K), m[i]), factor = drop((head * Tq + i) * Tk + j);
-                Pk = P * factor;
-                dS = scale * P * (factor * dot(g[i], v[j], Kv) - D_h[i]);
-            }
-            for (int u = 0; u < 32; ++u) {
-                REAL Pk_u = __shfl_sync(WHOLE_WARP, Pk, u), dS_u = __shfl_sync(WHOLE_WARP, dS, u);
-                if (i0 + u >= Tq) continue;
-                if (c < K) sum_k += dS_u * q[i0 + u][c];
-                if (c < Kv) sum_v += Pk_u * g[i0 + u][c];
+        for (i64 n = 0; n < share; ++n) {  // the heads of queries that read the key
+            auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, blockIdx.y * share + n);
+            Rows g = rows_of_dy(args, b, h);
+            const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
+            for (i64 i0 = 0; i0 < Tq; i0 += 32) {
+                i64 i = i0 + lane();
+                REAL Pk = 0, dS = 0;
+                if (i < Tq && see(i, j)) {
+                    REAL S = score(dot(q[i], k[j], K)), P = weight_of(S, m[i]), factor = drop((head * Tq + i) * Tk + j);
+                    Pk = P * factor;
+                    dS = score.scale * P * (factor * dot(g[i], v[j], Kv) - D_h[i]) * score.slope(S);
+                }
+                for (int u = 0; u < 32; ++u) {
+                    REAL Pk_u = __shfl_sync(WHOLE_WARP, Pk, u), dS_u = __shfl_sync(WHOLE_WARP, dS, u);
+                    if (i0 + u >= Tq) continue;
+                    if (c < K) sum_k += dS_u * q[i0 + u][c];
+                    if (c < Kv) sum_v += Pk_u * g[i0 + u][c];
+                }
             }
         }
-        if (c < K) dkey[((b * Tk + j) * H + h) * K + c] = sum_k;
-        if (c < Kv) dvalue[((b * Tk + j) * H + h) * Kv + c] = sum_v;
+        if (c < K) dkey[to * K + c] = sum_k;
+        if (c < Kv) dvalue[to * Kv + c] = sum_v;
     }
 }
 
@@ -144,7 +144,6 @@ extern "C" __global__ void attention_forward_2(
     REAL* y,            // (B, Tq, H, Kv)
     REAL* logsumexp) {  // (B, H, Tq)
     i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
-    REAL scale = args.scale;
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;           // (TQ, K)
     REAL* k_tile = q_tile + TQ * K;  // (TK, K)
@@ -154,7 +153,7 @@ extern "C" __global__ void attention_forward_2(
     REAL* m = out + TQ * Kv;         // (TQ) the largest score so far
     REAL* l = m + TQ;                // (TQ) the sum of exp(S - m) so far
     REAL* rescale = l + TQ;             // (TQ) exp(m before - m)
-    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(args, blockIdx.y);
     i64 i0 = i64(blockIdx.x) * TQ;
     load_tile(q_tile, q, i0, Tq, TQ, K);
     for (i64 n = threadIdx.x; n < TQ * Kv; n += blockDim.x) out[n] = 0;
@@ -168,7 +167,7 @@ extern "C" __global__ void attention_forward_2(
         for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
             i64 i = i0 + n / TK, j = j0 + n % TK;
             bool seen = i < Tq && j < Tk && see(i, j);
-            S[n] = seen ? scale * dot(q_tile + n / TK * K, k_tile + n % TK * K, K) : -INFINITE;
+            S[n] = seen ? score(dot(q_tile + n / TK * K, k_tile + n % TK * K, K)) : -INFINITE;
         }
         // No barrier: a tile has as many keys as a warp lanes, so each thread now reads the scores that it has written.
         for (int r = warp(); r < TQ; r += blockDim.x / 32) {  // a warp a query, a lane a key
@@ -199,20 +198,21 @@ extern "C" __global__ void attention_forward_2(
 
 // P and dS of a tile, from the tiles of query, key, value and dy; Pk is P times dropout's factor
 __device__ inline void backward_tile(const REAL* q_tile, const REAL* k_tile, const REAL* v_tile, const REAL* g_tile, const REAL* m,
-                                     const REAL* D_h, See see, Drop drop, i64 head, i64 i0, i64 j0, i64 K, i64 Kv, REAL scale, REAL* Pk,
-                                     REAL* dS) {
+                                     const REAL* D_h, See see, Drop drop, Score score, i64 head, i64 i0, i64 j0, i64 K, i64 Kv,
+                                     REAL* Pk, REAL* dS) {
     for (int n = threadIdx.x; n < TQ * TK; n += blockDim.x) {
         int r = n / TK, u = n % TK;
         i64 i = i0 + r, j = j0 + u;
-        REAL P = 0, factor = 0, dP = 0, D_i = 0;
+        REAL S = 0, P = 0, factor = 0, dP = 0, D_i = 0;
         if (i < see.Tq && j < see.Tk && see(i, j)) {
-            P = weight_of(scale * dot(q_tile + r * K, k_tile + u * K, K), m[i]);
+            S = score(dot(q_tile + r * K, k_tile + u * K, K));
+            P = weight_of(S, m[i]);
             factor = drop((head * see.Tq + i) * see.Tk + j);
             dP = factor * dot(g_tile + r * Kv, v_tile + u * Kv, Kv);
             D_i = D_h[i];
         }
         Pk[n] = P * factor;
-        dS[n] = scale * P * (dP - D_i);
+        dS[n] = score.scale * P * (dP - D_i) * score.slope(S);
     }
 }
 
@@ -221,7 +221,6 @@ extern "C" __global__ void attention_dquery_2(
     REAL* dquery) {  // (B, Tq, H, K)
     const Attention& forward = args.forward;
     i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
     DYN_SHARED(REAL, shared);
     REAL* q_tile = shared;            // (TQ, K)
     REAL* g_tile = q_tile + TQ * K;   // (TQ, Kv)
@@ -230,7 +229,7 @@ extern "C" __global__ void attention_dquery_2(
     REAL* Pk = v_tile + TK * Kv;      // (TQ, TK)
     REAL* dS = Pk + TQ * TK;          // (TQ, TK)
     REAL* sums = dS + TQ * TK;        // (TQ, K)
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, blockIdx.y);
     Rows g = rows_of_dy(args, b, h);
     const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     i64 i0 = i64(blockIdx.x) * TQ;
@@ -242,7 +241,7 @@ extern "C" __global__ void attention_dquery_2(
         load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
         load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
         __syncthreads();  // the tiles are written
-        backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
+        backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, score, head, i0, j0, K, Kv, Pk, dS);
         __syncthreads();  // dS is written
         for (i64 n = threadIdx.x; n < TQ * K; n += blockDim.x) {
             REAL sum = sums[n];
@@ -257,11 +256,10 @@ extern "C" __global__ void attention_dquery_2(
 
 extern "C" __global__ void attention_dkey_dvalue_2(
     AttentionBackward args,
-    REAL* dkey,      // (B, Tk, H, K)
-    REAL* dvalue) {  // (B, Tk, H, Kv)
+    REAL* dkey,      // (B, Tk, G, K)
+    REAL* dvalue) {  // (B, Tk, G, Kv)
     const Attention& forward = args.forward;
-    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
+    i64 Tq = forward.Tq, Tk = forward.Tk, G = forward.G, K = forward.K, Kv = forward.Kv, share = share_of(forward);
     DYN_SHARED(REAL, shared);
     REAL* k_tile = shared;            // (TK, K)
     REAL* v_tile = k_tile + TK * K;   // (TK, Kv)
@@ -271,37 +269,41 @@ extern "C" __global__ void attention_dkey_dvalue_2(
     REAL* dS = Pk + TQ * TK;          // (TQ, TK)
     REAL* sums_k = dS + TQ * TK;      // (TK, K)
     REAL* sums_v = sums_k + TK * K;   // (TK, Kv)
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
-    Rows g = rows_of_dy(args, b, h);
-    const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
     i64 j0 = i64(blockIdx.x) * TK;
-    load_tile(k_tile, k, j0, Tk, TK, K, see.mask);
-    load_tile(v_tile, v, j0, Tk, TK, Kv, see.mask);
+    Head first = head_of(forward, blockIdx.y * share);  // of queries that read the tile's keys
+    load_tile(k_tile, first.k, j0, Tk, TK, K, first.see.mask);
+    load_tile(v_tile, first.v, j0, Tk, TK, Kv, first.see.mask);
     for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) sums_k[n] = 0;
     for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) sums_v[n] = 0;
     i64 before = forward.causal ? max(i64(0), j0 - (Tk - Tq)) / TQ * TQ : 0;  // queries before that see no key of the tile
-    for (i64 i0 = before; i0 < Tq; i0 += TQ) {
-        load_tile(q_tile, q, i0, Tq, TQ, K);
-        load_tile(g_tile, g, i0, Tq, TQ, Kv);
-        __syncthreads();  // the tiles are written
-        backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, head, i0, j0, K, Kv, scale, Pk, dS);
-        __syncthreads();  // Pk and dS are written
-        for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) {
-            REAL sum = sums_k[n];
-            for (int r = 0; r < TQ; ++r) sum += dS[r * TK + n / K] * q_tile[r * K + n % K];
-            sums_k[n] = sum;
+    for (i64 number = first.number; number < first.number + share; ++number) {
+        auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, number);
+        Rows g = rows_of_dy(args, b, h);
+        const REAL *m = args.logsumexp + head * Tq, *D_h = args.D + head * Tq;
+        for (i64 i0 = before; i0 < Tq; i0 += TQ) {
+            load_tile(q_tile, q, i0, Tq, TQ, K);
+            load_tile(g_tile, g, i0, Tq, TQ, Kv);
+            __syncthreads();  // the tiles are written
+            backward_tile(q_tile, k_tile, v_tile, g_tile, m, D_h, see, drop, score, head, i0, j0, K, Kv, Pk, dS);
+            __syncthreads();  // Pk and dS are written
+            for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x) {
+                REAL sum = sums_k[n];
+                for (int r = 0; r < TQ; ++r) sum += dS[r * TK + n / K] * q_tile[r * K + n % K];
+                sums_k[n] = sum;
+            }
+            for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) {
+                REAL sum = sums_v[n];
+                for (int r = 0; r < TQ; ++r) sum += Pk[r * TK + n / Kv] * g_tile[r * Kv + n % Kv];
+                sums_v[n] = sum;
+            }
+            __syncthreads();  // the tiles, Pk and dS have been read
         }
-        for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x) {
-            REAL sum = sums_v[n];
-            for (int r = 0; r < TQ; ++r) sum += Pk[r * TK + n / Kv] * g_tile[r * Kv + n % Kv];
-            sums_v[n] = sum;
-        }
-        __syncthreads();  // the tiles, Pk and dS have been read
     }
+    i64 to = (first.b * Tk + j0) * G + first.h / share;  // number of the tile's first row in dkey and dvalue, whose rows are G apart
     for (i64 n = threadIdx.x; n < TK * K; n += blockDim.x)
-        if (j0 + n / K < Tk) dkey[((b * Tk + j0 + n / K) * H + h) * K + n % K] = sums_k[n];
+        if (j0 + n / K < Tk) dkey[(to + n / K * G) * K + n % K] = sums_k[n];
     for (i64 n = threadIdx.x; n < TK * Kv; n += blockDim.x)
-        if (j0 + n / Kv < Tk) dvalue[((b * Tk + j0 + n / Kv) * H + h) * Kv + n % Kv] = sums_v[n];
+        if (j0 + n / Kv < Tk) dvalue[(to + n / Kv * G) * Kv + n % Kv] = sums_v[n];
 }
 
 // The weights before dropout, for study, from logsumexp.
@@ -314,6 +316,6 @@ extern "C" __global__ void attention_weights(
         i64 j = n % Tk, i = n / Tk % Tq;
         Head head = head_of(args, n / Tk / Tq);
         bool seen = head.see(i, j);
-        weights[n] = seen ? weight_of(args.scale * dot(head.q[i], head.k[j], args.K), logsumexp[n / Tk]) : REAL(0);
+        weights[n] = seen ? weight_of(head.score(dot(head.q[i], head.k[j], args.K)), logsumexp[n / Tk]) : REAL(0);
     }
 }

@@ -25,8 +25,13 @@ TQ, TK = 16, 32  # queries and keys of a tile of version 2, where a warp has a q
 WARPS = 4  # of a block of versions 1 and 3
 
 
+def _heads(s, rows: str) -> int:
+    """Heads of all batch rows: those of queries, or those of keys, whose readers a block goes through."""
+    return s.B * (s.H if rows == "Tq" else s.G)
+
+
 def _plain(name, rows):
-    return Kernel(name, grid=lambda s: (-(-getattr(s, rows) // WARPS), s.B * s.H), block=32 * WARPS)
+    return Kernel(name, grid=lambda s: (-(-getattr(s, rows) // WARPS), _heads(s, rows)), block=32 * WARPS)
 
 
 def _most_numbers(K: int, Kv: int) -> int:
@@ -37,7 +42,7 @@ def _most_numbers(K: int, Kv: int) -> int:
 def _tiled(name, rows, tile, numbers):
     return Kernel(
         name,
-        grid=lambda s: (-(-getattr(s, rows) // tile), s.B * s.H),
+        grid=lambda s: (-(-getattr(s, rows) // tile), _heads(s, rows)),
         block=128,
         shared=lambda s: numbers(s.K, s.Kv) * s.itemsize,
     )
@@ -78,7 +83,7 @@ def tensor(precision: str, width: int) -> Kernels:
     rows_of_block = 16 * WARPS  # a warp has 16, as the tensor cores' products have
 
     def kernel(name, rows, tile_rows):
-        grid = lambda s: (-(-getattr(s, rows) // rows_of_block), s.B * s.H)  # noqa: E731
+        grid = lambda s: (-(-getattr(s, rows) // rows_of_block), _heads(s, rows))  # noqa: E731
         return Kernel(name, grid=grid, block=32 * WARPS, shared=tile_rows * pitch * 4)
 
     return Kernels(
@@ -96,16 +101,16 @@ def _strided(x) -> dict:
     return {"first": x, "by_b": by_b, "by_t": by_t, "by_h": by_h}
 
 
-def _packed(query, key, value, key_mask, causal, band, scale, dropout, rng):
+def _packed(query, key, value, key_mask, causal, band, scale, softcap, dropout, rng):
     """The struct Attention, which every kernel takes."""
-    (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
+    (B, Tq, H, K), (_, Tk, G, Kv) = query.shape, value.shape
     threshold, factor = threshold_and_scale(dropout)
     key_words = key_arguments(rng if dropout else None)
     return KERNELS.pack(
         "Attention",
         **{name: _strided(x) for name, x in (("query", query), ("key", key), ("value", value))},
-        **{"key_mask": key_mask, "B": B, "Tq": Tq, "Tk": Tk, "H": H, "K": K, "Kv": Kv},
-        **{"band": band or 0, "causal": causal, "scale": scale},
+        **{"key_mask": key_mask, "B": B, "Tq": Tq, "Tk": Tk, "H": H, "G": G, "K": K, "Kv": Kv},
+        **{"band": band or 0, "causal": causal, "scale": scale, "softcap": softcap or 0.0},
         dropout={"factor": factor, "threshold": threshold, "drops": dropout > 0, "key": key_words},
     )
 
@@ -135,6 +140,7 @@ def forward(
     band=None,
     key_mask=None,
     scale=None,
+    softcap=None,
     dropout=0.0,
     rng=None,
     return_weights=False,
@@ -143,13 +149,13 @@ def forward(
     (B, Tq, H, K), Tk, Kv = query.shape, key.shape[1], value.shape[3]
     y = cupy.empty((B, Tq, H, Kv), query.dtype)
     logsumexp = cupy.empty((B, H, Tq), query.dtype)
-    args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
+    args = _packed(query, key, value, key_mask, causal, band, scale, softcap, dropout, rng)
     if Tq == 1 and version > 1 and not dropout and K * query.itemsize <= MOST:
         _one_query(args, y, logsumexp, Tk)
     else:
         kernels, version = _kernels(version, query, value)
         kernels.launch(f"attention_forward_{version}", args, y, logsumexp)
-    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
+    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
     if not return_weights:
         return y, saved
     weights = cupy.empty((B, H, Tq, Tk), query.dtype)
@@ -166,14 +172,14 @@ def _one_query(args, y, logsumexp, Tk: int) -> None:
 
 
 def backward(dy, saved, *, version=3):
-    query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
+    query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng = saved
     B, Tq, H, Kv = y.shape
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
     D = cupy.empty(logsumexp.shape, logsumexp.dtype)  # (B, H, Tq)
     KERNELS.launch("attention_rows_of_D", dy, y, D, B, Tq, H, Kv)
     kernels, version = _kernels(version, query, value)
     dquery, dkey, dvalue = (cupy.empty(x.shape, x.dtype) for x in (query, key, value))  # as their namesakes
-    forward_args = _packed(query, key, value, key_mask, causal, band, scale, dropout, rng)
+    forward_args = _packed(query, key, value, key_mask, causal, band, scale, softcap, dropout, rng)
     args = kernels.pack("AttentionBackward", forward=forward_args, dy=dy, logsumexp=logsumexp, D=D)
     kernels.launch(f"attention_dquery_{version}", args, dquery)
     kernels.launch(f"attention_dkey_dvalue_{version}", args, dkey, dvalue)

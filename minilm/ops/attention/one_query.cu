@@ -17,10 +17,10 @@ extern "C" __global__ void attention_one_query(
     DYN_SHARED(REAL, q_shared);  // (K)
     __shared__ REAL p_shared[CHUNK], largest[32], scratch[32];
     i64 Tk = args.Tk, K = args.K, Kv = args.Kv, first = i64(blockIdx.x) * CHUNK, j = first + threadIdx.x;
-    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(args, blockIdx.y);
     for (i64 n = threadIdx.x; n < K; n += blockDim.x) q_shared[n] = q[0][n];
     __syncthreads();  // the query is written
-    REAL S = j < Tk && see(0, j) ? args.scale * dot(q_shared, k[j], K) : -INFINITE;
+    REAL S = j < Tk && see(0, j) ? score(dot(q_shared, k[j], K)) : -INFINITE;
     REAL m = block_max(S, largest), p = weight_of(S, m);
     p_shared[threadIdx.x] = p;
     REAL s = block_sum(p, scratch);  // in which every thread waits: the weights are written

@@ -30,12 +30,25 @@ def seen(Tq, Tk, causal, band, key_mask):
 
 def shown(x, key_mask):
     """Keys or values with zeros where the mask hides them: a weight of 0 times what is there would be NaN if that is."""
-    return x if key_mask is None else np.where(key_mask[:, :, None, None], x, 0)  # (B, Tk, H, K)
+    return x if key_mask is None else np.where(key_mask[:, :, None, None], x, 0)  # (B, Tk, G, K)
 
 
-def scores(query, key, causal, band, key_mask, scale):
+def shared(x, H):
+    """Keys or values (B, Tk, G, K) as each of H heads of queries reads them, (B, Tk, H, K)."""
+    return np.repeat(x, H // max(1, x.shape[2]), axis=2)
+
+
+def summed(dx, G):
+    """The gradient (B, Tk, H, K) of what `shared` gave, summed over the heads that share: (B, Tk, G, K)."""
+    B, Tk, H, K = dx.shape
+    return dx.reshape(B, Tk, G, H // max(1, G), K).sum(axis=3)
+
+
+def scores(query, key, causal, band, key_mask, scale, softcap):
     """S, -inf where nothing is seen."""
     S = scale * heads(query) @ heads(key).swapaxes(2, 3)  # (B, H, Tq, Tk)
+    if softcap is not None:
+        S = softcap * np.tanh(S / softcap)  # (B, H, Tq, Tk)
     return np.where(seen(*S.shape[2:], causal, band, key_mask), S, -np.inf).astype(S.dtype)  # (B, H, Tq, Tk)
 
 
@@ -61,32 +74,37 @@ def forward(
     band=None,
     key_mask=None,
     scale=None,
+    softcap=None,
     dropout=0.0,
     rng=None,
     return_weights=False,
 ):
-    S = scores(query, shown(key, key_mask), causal, band, key_mask, scale)  # (B, H, Tq, Tk)
+    H = query.shape[2]
+    S = scores(query, shared(shown(key, key_mask), H), causal, band, key_mask, scale, softcap)  # (B, H, Tq, Tk)
     m = or_zero(S.max(axis=-1, keepdims=True, initial=-np.inf))  # (B, H, Tq, 1)
     e = np.exp(S - m)  # (B, H, Tq, Tk)
     l = e.sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
     P = e / np.where(l == 0, 1, l)  # (B, H, Tq, Tk)
-    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(shown(value, key_mask)))  # (B, Tq, H, Kv)
+    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(shared(shown(value, key_mask), H)))  # (B, Tq, H, Kv)
     with np.errstate(divide="ignore"):
         logsumexp = (m + np.log(l))[..., 0]  # (B, H, Tq)
-    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng)
+    saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
     return Output(y, P) if return_weights else y, saved
 
 
 def backward(dy, saved):
-    query, key, value, y, logsumexp, key_mask, causal, band, scale, dropout, rng = saved
-    key, value = shown(key, key_mask), shown(value, key_mask)  # (B, Tk, H, K), (B, Tk, H, Kv)
-    S = scores(query, key, causal, band, key_mask, scale)  # (B, H, Tq, Tk)
+    query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng = saved
+    H, G = query.shape[2], key.shape[2]
+    key, value = (shared(shown(x, key_mask), H) for x in (key, value))  # (B, Tk, H, K), (B, Tk, H, Kv)
+    S = scores(query, key, causal, band, key_mask, scale, softcap)  # (B, H, Tq, Tk)
     P = np.exp(S - or_zero(logsumexp)[..., None])  # (B, H, Tq, Tk)
     k = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)
     dP = k * (heads(dy) @ heads(value).swapaxes(2, 3))  # (B, H, Tq, Tk)
     D = (heads(dy) * heads(y)).sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
     dS = scale * P * (dP - D)  # (B, H, Tq, Tk); scale is a factor of both gradients
+    if softcap is not None:
+        dS = dS * (1 - (or_zero(S) / softcap) ** 2)  # (B, H, Tq, Tk)
     dquery = heads(dS @ heads(key))  # (B, Tq, H, K)
-    dkey = heads(dS.swapaxes(2, 3) @ heads(query))  # (B, Tk, H, K)
-    dvalue = heads((P * k).swapaxes(2, 3) @ heads(dy))  # (B, Tk, H, Kv)
+    dkey = summed(heads(dS.swapaxes(2, 3) @ heads(query)), G)  # (B, Tk, G, K)
+    dvalue = summed(heads((P * k).swapaxes(2, 3) @ heads(dy)), G)  # (B, Tk, G, Kv)
     return dquery, dkey, dvalue

@@ -42,6 +42,22 @@ def _dots(q, rows, step, first, last, scale, out):
 
 
 @jit
+def _cap(first, last, softcap, out):
+    """Scores out[j] over [first, last): s becomes softcap tanh(s / softcap)."""
+    for j in range(first, last):
+        out[j] = softcap * simd.tanh(out[j] / softcap)
+
+
+@jit
+def _slopes(scores, softcap, out):
+    """The derivatives of what `_cap` made of the scores, from what it left."""
+    one = number(1, softcap)
+    for j in range(len(out)):
+        t = scores[j] / softcap
+        out[j] = one - t * t
+
+
+@jit
 def _run(mask, first, last):
     """The first keys [begin, end) of [first, last) that lie side by side and that the mask shows; end = begin if there is none.
 
@@ -73,7 +89,9 @@ def _scores(query, key, b, h, i, task, row):
     row[:] = -np.inf
     begin, end = _run(mask, first, last)
     while begin < end:
-        _dots(q, at(key, b, 0, h), step(key), begin, end, task.scale, row)
+        _dots(q, at(key, b, 0, h // task.share), step(key), begin, end, task.scale, row)
+        if task.softcap > 0:
+            _cap(begin, end, task.softcap, row)
         begin, end = _run(mask, end, last)
     return mask, first, last
 
@@ -130,7 +148,7 @@ def few_forward(start, stop, query, key, value, y, task, logsumexp):
             out[:] = 0
             begin, end = _run(mask, first, last)
             while begin < end:
-                _weighted(at(value, b, 0, h), step(value), begin, end, row, out)
+                _weighted(at(value, b, 0, h // task.share), step(value), begin, end, row, out)
                 begin, end = _run(mask, end, last)
             r = zero if l == 0 else one / l
             for c in range(task.Kv):
@@ -139,30 +157,34 @@ def few_forward(start, stop, query, key, value, y, task, logsumexp):
 
 @jit(fastmath=REASSOC)
 def few_backward(start, stop, inputs, gradients, task, logsumexp):
-    # heads [start, stop) of all batch rows: the three gradients
+    # heads of keys and values [start, stop) of all batch rows: the three gradients
     query, key, value, y, dy = inputs
     dquery, dkey, dvalue = gradients
-    p, pk, dp = np.empty((3, task.Tk), logsumexp.dtype)
+    p, pk, dp, slope = np.empty((4, task.Tk), logsumexp.dtype)
     drawn = np.empty((4, task.Tk // 4 + 2), np.uint32)
     K, Kv, scale = task.K, task.Kv, task.scale
-    for n in range(start, stop):
+    for n in range(start * task.share, stop * task.share):
         b, h = n // task.H, n % task.H
-        dkey[b, :, h], dvalue[b, :, h] = 0, 0
+        g = h // task.share
+        if h % task.share == 0:
+            dkey[b, :, g], dvalue[b, :, g] = 0, 0
         for i in range(task.Tq):
             mask, first, last = _scores(query, key, b, h, i, task, p)
             m = logsumexp[b, h, i]
             m = number(0, scale) if m == -np.inf else m
+            if task.softcap > 0:
+                _slopes(p, task.softcap, slope)
             for j in range(task.Tk):
                 p[j] = simd.exp(p[j] - m)
                 pk[j] = p[j]
-            q, g = numbers(at(query, b, i, h), K, scale), numbers(at(dy, b, i, h), Kv, scale)
+            q, dy_i = numbers(at(query, b, i, h), K, scale), numbers(at(dy, b, i, h), Kv, scale)
             begin, end = _run(mask, first, last)
             while begin < end:
-                _dots(g, at(value, b, 0, h), step(value), begin, end, number(1, scale), dp)
+                _dots(dy_i, at(value, b, 0, g), step(value), begin, end, number(1, scale), dp)
                 begin, end = _run(mask, end, last)
             D = number(0, scale)
             for c, out in enumerate(numbers(at(y, b, i, h), Kv, scale)):
-                D += g[c] * out
+                D += dy_i[c] * out
             if drops(task):
                 _factors(b, h, i, task, drawn, dp)
                 _factors(b, h, i, task, drawn, pk)
@@ -172,13 +194,16 @@ def few_backward(start, stop, inputs, gradients, task, logsumexp):
             while begin < end:
                 for j in range(begin, end):
                     p[j] *= scale * (dp[j] - D)  # scale dS
-                _weighted(at(key, b, 0, h), step(key), begin, end, p, dq)
+                if task.softcap > 0:
+                    for j in range(begin, end):
+                        p[j] *= slope[j]
+                _weighted(at(key, b, 0, g), step(key), begin, end, p, dq)
                 for j in range(begin, end):
-                    dk, dv, by_q, by_g = dkey[b, j, h], dvalue[b, j, h], p[j], pk[j]
+                    dk, dv, by_q, by_dy = dkey[b, j, g], dvalue[b, j, g], p[j], pk[j]
                     for d in range(K):
                         dk[d] += by_q * q[d]
                     for c in range(Kv):
-                        dv[c] += by_g * g[c]
+                        dv[c] += by_dy * dy_i[c]
                 begin, end = _run(mask, end, last)
 
 

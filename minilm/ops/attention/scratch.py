@@ -32,11 +32,13 @@ class Task(NamedTuple):
     Tq: int
     Tk: int
     H: int
+    share: int  # heads of queries that read one head of keys and values
     K: int
     Kv: int
     see: tuple[int, int]  # query i sees keys [i + see[0], i + see[1]]
     mask: int  # address of key_mask (B, Tk), or 0
     scale: np.floating
+    softcap: np.floating  # of the scores; 0 without one
     drop: tuple  # dropout's key (5,), threshold and scale
 
 
@@ -63,6 +65,12 @@ def place_of(array):
 
 
 @jit
+def served(block, task):
+    """The head of keys and values that the block's queries read."""
+    return block.h // task.share
+
+
+@jit
 def step(place):
     """Bytes from a position to the next."""
     return place[2]
@@ -75,16 +83,17 @@ def block_of(number, part, task):
     return Block(number // task.H, number % task.H, i, min(QUERIES, task.Tq - i))
 
 
-def task_of(query, value, key_mask, causal, band, scale, dropout, rng) -> Task:
+def task_of(query, value, key_mask, causal, band, scale, softcap, dropout, rng) -> Task:
     """From the arguments of the op."""
-    (_, Tq, H, K), (_, Tk, _, Kv), real = query.shape, value.shape, query.dtype.type
+    (_, Tq, H, K), (_, Tk, G, Kv), real = query.shape, value.shape, query.dtype.type
     end, reach = Tk - Tq, FAR if band is None else band
     see = (end - reach + 1, end) if causal else (1 - reach, reach - 1)
     drop = NO_KEY, np.uint32(0), real(1)
     if dropout:
         threshold, factor = threshold_and_scale(dropout)
         drop = words(rng), np.uint32(threshold), real(factor)
-    return Task(Tq, Tk, H, K, Kv, see, 0 if key_mask is None else place(key_mask)[0], real(scale), drop)
+    mask = 0 if key_mask is None else place(key_mask)[0]
+    return Task(Tq, Tk, H, max(1, H // max(1, G)), K, Kv, see, mask, real(scale), real(softcap or 0), drop)
 
 
 # --- scratch ----------------------------------------------------------------------------------------------------------
@@ -136,6 +145,7 @@ class BackwardScratch(NamedTuple):
     k: int  # (KEYS, QUERIES) dropout's factors
     P: int  # (ROWS, QUERIES) weights of a strip
     dP: int  # (ROWS, QUERIES)
+    slope: int  # (ROWS, QUERIES) of the softcap
     shift: int  # (QUERIES,) logsumexp, or 0 where that is -inf
     D: int  # (QUERIES,)
     end: int
@@ -157,9 +167,12 @@ def backward_scratch(start, size, width, Tk, K, Kv):
     k = dS + KEYS * row
     P = k + KEYS * row
     dP = P + ROWS * row
-    shift = dP + ROWS * row
+    slope = dP + ROWS * row
+    shift = slope + ROWS * row
     D = shift + row
-    return BackwardScratch(M, N, key, dkey, dvalue, query, dquery, dy, query_panels, dy_panels, dS, k, P, dP, shift, D, D + row)
+    return BackwardScratch(
+        M, N, key, dkey, dvalue, query, dquery, dy, query_panels, dy_panels, dS, k, P, dP, slope, shift, D, D + row
+    )
 
 
 @functools.lru_cache(maxsize=1024)

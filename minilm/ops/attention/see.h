@@ -19,13 +19,14 @@ struct Dropout {
 // What every kernel takes.
 struct Attention {
     Strided query;       // (B, Tq, H, K)
-    Strided key;         // (B, Tk, H, K)
-    Strided value;       // (B, Tk, H, Kv)
+    Strided key;         // (B, Tk, G, K)
+    Strided value;       // (B, Tk, G, Kv)
     const u8* key_mask;  // (B, Tk) or null
-    i64 B, Tq, Tk, H, K, Kv;
+    i64 B, Tq, Tk, H, G, K, Kv;
     i64 band;  // 0: no band
     int causal;
     REAL scale;
+    REAL softcap;  // 0: none
     Dropout dropout;
 };
 
@@ -87,13 +88,27 @@ struct Drop {
     }
 };
 
-// One head of one row of the batch, and its place among the heads of all rows.
+// A score from the product of a query and a key, and its derivative by scale times that product.
+struct Score {
+    REAL scale, softcap;
+    __device__ REAL operator()(REAL dot) const {
+        REAL s = scale * dot;
+        return softcap > 0 ? softcap * tanh(s / softcap) : s;
+    }
+    __device__ REAL slope(REAL S) const { return softcap > 0 ? 1 - (S / softcap) * (S / softcap) : REAL(1); }
+};
+
+// One head of queries of one row of the batch, its place among those of all rows, and the keys and values that it reads.
 struct Head {
     i64 b, h, number;
     Rows q, k, v;
     See see;
     Drop drop;
+    Score score;
 };
+
+// Heads of queries that read one head of keys and values.
+__device__ inline i64 share_of(const Attention& args) { return args.H / args.G; }
 
 __device__ inline Rows rows_of(const Strided& x, i64 b, i64 h) { return {x.first + b * x.by_b + h * x.by_h, x.by_t}; }
 
@@ -101,7 +116,9 @@ __device__ inline Head head_of(const Attention& args, i64 number) {
     i64 b = number / args.H, h = number % args.H;
     See see = {args.Tq, args.Tk, args.band, args.causal, args.key_mask ? args.key_mask + b * args.Tk : nullptr};
     Drop drop = {args.dropout.factor, args.dropout.threshold, key_of(args.dropout.key), args.dropout.drops};
-    return {b, h, number, rows_of(args.query, b, h), rows_of(args.key, b, h), rows_of(args.value, b, h), see, drop};
+    i64 g = h / share_of(args);
+    Score score = {args.scale, args.softcap};
+    return {b, h, number, rows_of(args.query, b, h), rows_of(args.key, b, g), rows_of(args.value, b, g), see, drop, score};
 }
 
 // The rows of dy of a head.

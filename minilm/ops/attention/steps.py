@@ -11,8 +11,19 @@ import numpy as np
 
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
-from minilm.ops.attention.scratch import QUERIES, at, step
-from minilm.ops.attention.tiles import blank, columns, drops, factors, hide, mask_from, multiply_strip, strip_product
+from minilm.ops.attention.scratch import QUERIES, at, served, step
+from minilm.ops.attention.tiles import (
+    blank,
+    cap,
+    columns,
+    drops,
+    factors,
+    hide,
+    mask_from,
+    multiply_strip,
+    slopes,
+    strip_product,
+)
 from minilm.ops.memory import clear, number, numbers, pack_rows, pack_transposed, size_of
 from minilm.ops.tile import ROWS
 
@@ -41,8 +52,10 @@ def scores(w, key, block, j, count, task):
     for r in range(0, count, ROWS):
         few, strip = min(ROWS, count - r), w.S + r * QUERIES * size
         low, high = columns(block, j + r, few, task)
-        keys = at(key, block.b, j + r, block.h)
+        keys = at(key, block.b, j + r, served(block, task))
         strip_product(keys, step(key), few, w.q, task.K, low, high, strip, minus)
+        if task.softcap > 0:
+            cap(strip, few, low, high, task.softcap)
         hide(strip, block, j + r, few, low, high, task, minus)
         largest = numbers(w.m + low * size, high - low, minus)
         for i in range(few):
@@ -130,9 +143,12 @@ def load_queries(w, query, y, dy, block, task, logsumexp):
 def strip_gradients(w, key, value, dS, k, block, j, few, low, high, task):
     """Of `few` keys from number j on: P k, and dS = P (k dP - D), in columns [low, high); addresses of k and dS."""
     one, size, minus = number(1, task.scale), size_of(task.scale), number(-np.inf, task.scale)
-    keys, values = at(key, block.b, j, block.h), at(value, block.b, j, block.h)
+    keys, values = at(key, block.b, j, served(block, task)), at(value, block.b, j, served(block, task))
     strip_product(keys, step(key), few, w.query_panels, task.K, low, high, w.P, one)
     strip_product(values, step(value), few, w.dy_panels, task.Kv, low, high, w.dP, one)
+    if task.softcap > 0:
+        cap(w.P, few, low, high, task.softcap)
+        slopes(w.P, few, low, high, task.softcap, w.slope)
     hide(w.P, block, j, few, low, high, task, minus)
     blank(w.dP, QUERIES, few, mask_from(task, block.b, j), one)
     if drops(task):
@@ -145,5 +161,7 @@ def strip_gradients(w, key, value, dS, k, block, j, few, low, high, task):
             e = simd.exp(P[c] - shift[c])
             P[c] = e
             out[c] = e * (dP[c] - D[c])
+    if task.softcap > 0:
+        multiply_strip(dS, w.slope, few, low, high, one)
     if drops(task):
         multiply_strip(w.P, k, few, low, high, one)

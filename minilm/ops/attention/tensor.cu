@@ -16,12 +16,11 @@ extern "C" __global__ void attention_forward_3(
     REAL* y,            // (B, Tq, H, Kv)
     REAL* logsumexp) {  // (B, H, Tq)
     i64 Tq = args.Tq, Tk = args.Tk, H = args.H, K = args.K, Kv = args.Kv;
-    REAL scale = args.scale;
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* k_tile = q_tile + ROWS * PITCH;     // (COLUMNS, PITCH)
     u32* v_tile = k_tile + COLUMNS * PITCH;  // (COLUMNS, PITCH)
-    auto [b, h, head, q, k, v, see, drop] = head_of(args, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(args, blockIdx.y);
     // those who see most keys begin first, or the device would wait for them at the end
     i64 first = i64(args.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
@@ -41,7 +40,7 @@ extern "C" __global__ void attention_forward_3(
 #pragma unroll
                 for (int e = 0; e < 4; ++e) {
                     bool seen = all || see.within(i0 + g + e / 2 * 8, j0 + 8 * n + 2 * t + e % 2);
-                    S[n][e] = seen ? S[n][e] * (scale * LOG2_E) : -INFINITE;
+                    S[n][e] = seen ? in_twos(score, S[n][e]) : -INFINITE;
                 }
 #pragma unroll
             for (int u = 0; u < 2; ++u) {
@@ -88,13 +87,12 @@ extern "C" __global__ void attention_dquery_3(
     REAL* dquery) {  // (B, Tq, H, K)
     const Attention& forward = args.forward;
     i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
     DYN_SHARED(u32, shared);
     u32* q_tile = shared;                    // (ROWS, PITCH)
     u32* g_tile = q_tile + ROWS * PITCH;     // (ROWS, PITCH)
     u32* k_tile = g_tile + ROWS * PITCH;     // (KEYS, PITCH)
     u32* v_tile = k_tile + KEYS * PITCH;  // (KEYS, PITCH)
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
+    auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, blockIdx.y);
     i64 first = i64(forward.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * ROWS, i0 = first + 16 * warp();
     int g = lane() / 4, t = lane() % 4;
     load_rows<ROWS>(q_tile, q, first, Tq, K);
@@ -117,59 +115,63 @@ extern "C" __global__ void attention_dquery_3(
             bool all = see.all(i0, 16, j0, KEYS);
 #pragma unroll
             for (int n = 0; n < KEYS / 8; ++n)
-                weights_and_gradients<false>(S[n], dP[n], m, D_, see, drop, all, head, scale, i0 + g, j0 + 8 * n + 2 * t);
+                weights_and_gradients<false>(S[n], dP[n], m, D_, see, drop, score, all, head, i0 + g, j0 + 8 * n + 2 * t);
             add_product(out, dP, k_tile);
         }
         __syncthreads();  // the tiles have been read
     }
-    store(dquery, out, scale, scale, b, h, i0, Tq, H, K);
+    store(dquery, out, score.scale, score.scale, b, h, i0, Tq, H, K);
 }
 
 // Rows are keys here: the transposes of S and dP are what a warp computes, so that again they are operands as they lie in registers.
 extern "C" __global__ void attention_dkey_dvalue_3(
     AttentionBackward args,
-    REAL* dkey,      // (B, Tk, H, K)
-    REAL* dvalue) {  // (B, Tk, H, Kv)
+    REAL* dkey,      // (B, Tk, G, K)
+    REAL* dvalue) {  // (B, Tk, G, Kv)
     const Attention& forward = args.forward;
-    i64 Tq = forward.Tq, Tk = forward.Tk, H = forward.H, K = forward.K, Kv = forward.Kv;
-    REAL scale = forward.scale;
+    i64 Tq = forward.Tq, Tk = forward.Tk, G = forward.G, K = forward.K, Kv = forward.Kv, share = share_of(forward);
     DYN_SHARED(u32, shared);
     u32* k_tile = shared;                    // (ROWS, PITCH)
     u32* v_tile = k_tile + ROWS * PITCH;     // (ROWS, PITCH)
     u32* q_tile = v_tile + ROWS * PITCH;     // (QUERIES, PITCH)
     u32* g_tile = q_tile + QUERIES * PITCH;  // (QUERIES, PITCH)
-    auto [b, h, head, q, k, v, see, drop] = head_of(forward, blockIdx.y);
-    Rows dy_h = rows_of_dy(args, b, h);
-    i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp();
+    i64 first = i64(blockIdx.x) * ROWS, j0 = first + 16 * warp(), number = blockIdx.y * share;
     int g = lane() / 4, t = lane() % 4;
-    load_rows<ROWS>(k_tile, k, first, Tk, K, see.mask);
-    load_rows<ROWS>(v_tile, v, first, Tk, Kv, see.mask);
-    float dk[OUT][4] = {}, dv[OUT][4] = {};
-    i64 end = see.end_of_queries(first + ROWS - 1);
-    for (i64 i0 = see.first_query(first) / QUERIES * QUERIES; i0 < end; i0 += QUERIES) {
-        load_rows<QUERIES>(q_tile, q, i0, Tq, K);
-        load_rows<QUERIES>(g_tile, dy_h, i0, Tq, Kv);
-        __syncthreads();  // the tiles are written
-        if (j0 < see.end_of_keys(i0 + QUERIES - 1)) {
-            float S[QUERIES / 8][4], dP[QUERIES / 8][4];
-            scores(S, k_tile + 16 * warp() * PITCH, q_tile);
-            scores(dP, v_tile + 16 * warp() * PITCH, g_tile);
-            bool all = see.all(i0, QUERIES, j0, 16);
-#pragma unroll
-            for (int n = 0; n < QUERIES / 8; ++n) {
-                float m[4], D_[4];
-#pragma unroll
-                for (int e = 0; e < 4; ++e) {
-                    i64 i = min(i0 + 8 * n + 2 * t + e % 2, Tq - 1);
-                    m[e] = less_of(args.logsumexp[head * Tq + i]), D_[e] = args.D[head * Tq + i];
-                }
-                weights_and_gradients<true>(S[n], dP[n], m, D_, see, drop, all, head, scale, j0 + g, i0 + 8 * n + 2 * t);
-            }
-            add_product(dv, S, g_tile);
-            add_product(dk, dP, q_tile);
-        }
-        __syncthreads();  // the tiles have been read
+    {
+        Head reader = head_of(forward, number);  // the first of the heads of queries that read the keys
+        load_rows<ROWS>(k_tile, reader.k, first, Tk, K, reader.see.mask);
+        load_rows<ROWS>(v_tile, reader.v, first, Tk, Kv, reader.see.mask);
     }
-    store(dkey, dk, scale, scale, b, h, j0, Tk, H, K);
-    store(dvalue, dv, 1, 1, b, h, j0, Tk, H, Kv);
+    float dk[OUT][4] = {}, dv[OUT][4] = {};
+    for (i64 u = 0; u < share; ++u) {
+        auto [b, h, head, q, k, v, see, drop, score] = head_of(forward, number + u);
+        Rows dy_h = rows_of_dy(args, b, h);
+        i64 end = see.end_of_queries(first + ROWS - 1);
+        for (i64 i0 = see.first_query(first) / QUERIES * QUERIES; i0 < end; i0 += QUERIES) {
+            load_rows<QUERIES>(q_tile, q, i0, Tq, K);
+            load_rows<QUERIES>(g_tile, dy_h, i0, Tq, Kv);
+            __syncthreads();  // the tiles are written
+            if (j0 < see.end_of_keys(i0 + QUERIES - 1)) {
+                float S[QUERIES / 8][4], dP[QUERIES / 8][4];
+                scores(S, k_tile + 16 * warp() * PITCH, q_tile);
+                scores(dP, v_tile + 16 * warp() * PITCH, g_tile);
+                bool all = see.all(i0, QUERIES, j0, 16);
+#pragma unroll
+                for (int n = 0; n < QUERIES / 8; ++n) {
+                    float m[4], D_[4];
+#pragma unroll
+                    for (int e = 0; e < 4; ++e) {
+                        i64 i = min(i0 + 8 * n + 2 * t + e % 2, Tq - 1);
+                        m[e] = less_of(args.logsumexp[head * Tq + i]), D_[e] = args.D[head * Tq + i];
+                    }
+                    weights_and_gradients<true>(S[n], dP[n], m, D_, see, drop, score, all, head, j0 + g, i0 + 8 * n + 2 * t);
+                }
+                add_product(dv, S, g_tile);
+                add_product(dk, dP, q_tile);
+            }
+            __syncthreads();  // the tiles have been read
+        }
+    }
+    store(dkey, dk, forward.scale, forward.scale, blockIdx.y / G, blockIdx.y % G, j0, Tk, G, K);
+    store(dvalue, dv, 1, 1, blockIdx.y / G, blockIdx.y % G, j0, Tk, G, Kv);
 }

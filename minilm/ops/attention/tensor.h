@@ -157,18 +157,23 @@ __device__ inline void store(REAL* to, const float (&out)[OUT][4], float upper, 
     }
 }
 
+// The score of a product, as a power of 2.
+__device__ inline float in_twos(Score score, float dot) {
+    return score.softcap > 0 ? score(dot) * LOG2_E : dot * (score.scale * LOG2_E);
+}
+
 // P with dropout's factor in the place of the scores S, and dS but for the scale in the place of dP. `TRANSPOSED` where rows are keys; m and
 // D are those of the lane's four elements.
 template <bool TRANSPOSED> __device__ inline void weights_and_gradients(float (&S)[4], float (&dP)[4], const float (&m)[4], const float (&D)[4],
-                                                                     See see, Drop drop, bool all, i64 head, float scale, i64 row, i64 column) {
+                                                                     See see, Drop drop, Score score, bool all, i64 head, i64 row, i64 column) {
     float f[4];
     factors<TRANSPOSED>(f, drop, head, see.Tq, see.Tk, row, column);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         i64 x = row + e / 2 * 8, y = column + e % 2;
         bool seen = all || see.within(TRANSPOSED ? y : x, TRANSPOSED ? x : y);
-        float P = seen ? exp2f(S[e] * (scale * LOG2_E) - m[e]) : 0;
-        dP[e] = seen ? P * (f[e] * dP[e] - D[e]) : 0;
+        float s = in_twos(score, S[e]), P = seen ? exp2f(s - m[e]) : 0;
+        dP[e] = seen ? P * (f[e] * dP[e] - D[e]) * score.slope(s * LN_2) : 0;
         S[e] = P * f[e];
     }
 }

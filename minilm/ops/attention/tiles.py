@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
+from minilm.ops import simd
 from minilm.ops.attention.scratch import KEYS, QUERIES
-from minilm.ops.memory import numbers, panel_width, size_of
+from minilm.ops.memory import number, numbers, panel_width, size_of
 from minilm.ops.philox.cpu import fill
 from minilm.ops.tile import ROWS, tile_at
 
@@ -82,6 +83,30 @@ def blank(rows, width, count, mask, like):
         for j in range(count):
             if may[j] == 0:
                 numbers(rows + j * width * size_of(like), width, like)[:] = like * 0
+
+
+# --- softcap ----------------------------------------------------------------------------------------------------------
+
+
+@jit
+def cap(strip, rows, low, high, softcap):
+    """Columns [low, high) of a strip of scores: s becomes softcap tanh(s / softcap)."""
+    for r in range(rows):
+        row = numbers(strip + (r * QUERIES + low) * size_of(softcap), high - low, softcap)
+        for c in range(len(row)):
+            row[c] = softcap * simd.tanh(row[c] / softcap)
+
+
+@jit
+def slopes(strip, rows, low, high, softcap, out):
+    """The derivatives of what `cap` made of the scores, from what it left."""
+    one = number(1, softcap)
+    for r in range(rows):
+        at = (r * QUERIES + low) * size_of(softcap)
+        row, slope = numbers(strip + at, high - low, softcap), numbers(out + at, high - low, softcap)
+        for c in range(len(row)):
+            t = row[c] / softcap
+            slope[c] = one - t * t
 
 
 # --- products ---------------------------------------------------------------------------------------------------------

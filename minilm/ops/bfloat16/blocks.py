@@ -5,6 +5,9 @@ packs a group of panels, BLOCK numbers of k deep, where the second cache holds t
 left, a chunk of them at a time, one panel after another: a panel's words then come from the nearest cache.
 
 Each number of the result is one chain of additions over k in order, whatever the chunks, groups and threads.
+
+On two cores of a Zen 5, whose registers alone make 1,110 GFLOP/s: 800 to 915 from 256 rows on (y, dx and dW of 768 x 3072, 384 x
+1536, 1024 x 1024), where PyTorch's autocast makes 770 to 925 and `minilm.ops.product` in float32 340 to 480, of 558.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import target
 from minilm.ops.bfloat16.matrix_tile import HIGH, copied
-from minilm.ops.bfloat16.operands import BYTES, WIDTH, pack_panel, pack_panel_transposed, rows
+from minilm.ops.bfloat16.operands import BYTES, WIDTH, pack_panels, pack_panels_transposed, rows
 from minilm.ops.bfloat16.panels import CHUNK, KINDS, rows_by_panel
 from minilm.ops.memory import address, place
 from minilm.ops.workspace import empty, scratch
@@ -47,18 +50,6 @@ def multiply_rows(kind, a, a_step, count, panels, panel_step, columns, c, c_step
 
 
 @jit
-def _pack(b, step, transposed, k, depth, column, columns, panels):
-    """Numbers [k, k + depth) of k and `columns` columns from number `column` on of b (K, N), or of bᵀ, as panels."""
-    for p in range(-(-columns // WIDTH)):
-        first, width = column + p * WIDTH, min(WIDTH, columns - p * WIDTH)
-        panel = panels + p * PANEL * BYTES
-        if transposed:
-            pack_panel_transposed(b + first * step + k * BYTES, step, depth, width, panel)
-        else:
-            pack_panel(b + k * step + first * BYTES, step, depth, width, panel)
-
-
-@jit
 def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c, c_step):
     # units [start, stop), counted through groups of panels, and in each of them through chunks of rows; shape (M, K, N)
     M, K, N = shape
@@ -74,7 +65,10 @@ def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c
         columns = min(group * WIDTH, N - column)
         for k in range(0, K, BLOCK):
             depth = min(BLOCK, K - k)
-            _pack(b, b_step, transposed, k, depth, column, columns, panels)
+            if transposed:
+                pack_panels_transposed(b + column * b_step + k * BYTES, b_step, depth, columns, panels, PANEL * BYTES)
+            else:
+                pack_panels(b + k * b_step + column * BYTES, b_step, depth, columns, panels, PANEL * BYTES)
             for row in range(first * chunk, min(M, last * chunk), chunk):
                 left, to = address(a) + row * a_step + k // 2 * BYTES, c + row * c_step + column * BYTES
                 count, words = min(chunk, M - row), -(-depth // 2)

@@ -29,7 +29,7 @@ from numba.extending import intrinsic
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.bfloat16.llvm import BFLOAT
-from minilm.ops.memory import numbers, place
+from minilm.ops.memory import address, numbers, place
 from minilm.ops.workspace import empty
 
 WIDTH = 32  # columns of a panel
@@ -51,73 +51,126 @@ def _word(first, second):
     return _rounded(first) >> np.uint32(16) | _rounded(second) & np.uint32(0xFFFF0000)
 
 
+# --- whole vectors: addresses, and bytes from row to row ----------------------------------------------------------------
+
+_index, _lane = ir.IntType(64), ir.IntType(32)
+_words = ir.VectorType(_lane, LANES)
+
+
+def _load(builder, address, count):
+    """A vector of rounded numbers, by one instruction where the processor has it."""
+    loaded = builder.load(builder.inttoptr(address, ir.VectorType(ir.FloatType(), count).as_pointer()))
+    loaded.align = BYTES
+    return builder.fptrunc(loaded, ir.VectorType(BFLOAT, count))
+
+
+def _along(builder, address):
+    """The words of 32 neighbours."""
+    return builder.bitcast(_load(builder, address, 2 * LANES), _words)
+
+
+def _across(builder, address, step):
+    """The words of 16 numbers and those below them."""
+    halves = ir.VectorType(ir.IntType(16), LANES)
+    rows = (_load(builder, row, LANES) for row in (address, builder.add(address, step)))
+    first, second = (builder.zext(builder.bitcast(row, halves), _words) for row in rows)
+    return builder.or_(first, builder.shl(second, ir.Constant(_words, [16] * LANES)))
+
+
+def _store(builder, words, address):
+    builder.store(words, builder.inttoptr(address, _words.as_pointer())).align = BYTES
+
+
+def _below(builder, address, step, rows):
+    return builder.add(address, builder.mul(_index(rows), step))
+
+
+@intrinsic
+def _pack_along(typingctx, source, target):
+    """16 words of 32 neighbours."""
+
+    def codegen(context, builder, signature, arguments):
+        source, target = arguments
+        _store(builder, _along(builder, source), target)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), codegen
+
+
+@intrinsic
+def _pack_across(typingctx, source, step, target):
+    """WIDTH words of as many numbers and those below them."""
+
+    def codegen(context, builder, signature, arguments):
+        source, step, target = arguments
+        for offset in range(0, WIDTH * BYTES, LANES * BYTES):
+            words = _across(builder, builder.add(source, _index(offset)), step)
+            _store(builder, words, builder.add(target, _index(offset)))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 3), codegen
+
+
 @intrinsic(prefer_literal=True)
 def _transpose(typingctx, along, source, source_step, target, target_step):
     """A block of 16 by 16 words, target[i] = all words number i of the source's rows.
 
-    With `along` = 1 the source is 16 rows of 32 float32, pairs along a row; with 0 it is 32 rows of 16, pairs of rows, whose
-    words are transposed likewise. In stage d = 1, 2, 4, 8 vectors d apart exchange the words that lie d off the diagonal.
+    With `along` = 1 the source is 16 rows of 32 numbers, pairs along a row; with 0 it is 32 rows of 16, pairs of rows. In stage
+    d = 1, 2, 4, 8 vectors d apart exchange the words that lie d off the diagonal.
     """
     if not isinstance(along, types.IntegerLiteral):
         return None
     signature = types.void(along, *[types.intp] * 4)
 
     def codegen(context, builder, signature, arguments):
-        _, source, source_step, target, target_step = arguments
-        index, lane = ir.IntType(64), ir.IntType(32)
-        words = ir.VectorType(lane, LANES)
-
-        def at(start, step, r, offset=0):
-            return builder.add(builder.add(start, builder.mul(index(r), step)), index(offset))
-
-        def load(r, count, offset=0):
-            vector = ir.VectorType(ir.FloatType(), count)
-            loaded = builder.load(builder.inttoptr(at(source, source_step, r, offset), vector.as_pointer()))
-            loaded.align = BYTES
-            return builder.fptrunc(loaded, ir.VectorType(BFLOAT, count))
-
-        def widened(r):
-            halves = builder.bitcast(load(r, LANES), ir.VectorType(ir.IntType(16), LANES))
-            return builder.zext(halves, words)
-
+        _, source, step, target, target_step = arguments
         if along.literal_value:
-            block = [builder.bitcast(load(r, 2 * LANES), words) for r in range(LANES)]
+            block = [_along(builder, _below(builder, source, step, r)) for r in range(LANES)]
         else:
-            sixteen = ir.Constant(words, [16] * LANES)
-            block = [builder.or_(widened(2 * i), builder.shl(widened(2 * i + 1), sixteen)) for i in range(LANES)]
+            block = [_across(builder, _below(builder, source, step, 2 * r), step) for r in range(LANES)]
         d = 1
         while d < LANES:
-            low = ir.Constant(words, [i if not i & d else LANES + i - d for i in range(LANES)])
-            high = ir.Constant(words, [i + d if not i & d else LANES + i for i in range(LANES)])
+            low = ir.Constant(_words, [i if not i & d else LANES + i - d for i in range(LANES)])
+            high = ir.Constant(_words, [i + d if not i & d else LANES + i for i in range(LANES)])
             for i in range(LANES):
                 if not i & d:
                     pair = block[i], block[i + d]
                     block[i], block[i + d] = builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)
             d *= 2
         for i in range(LANES):
-            stored = builder.store(block[i], builder.inttoptr(at(target, target_step, i), words.as_pointer()))
-            stored.align = BYTES
+            _store(builder, block[i], _below(builder, target, target_step, i))
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-@jit
-def pack_panel(b, step, depth, columns, panel):
-    """Words of b (depth, columns) as one panel, (., WIDTH), filled up to a multiple of DEPTH.
+# --- packing ------------------------------------------------------------------------------------------------------------
 
-    Addresses, and bytes from row to row.
+
+@jit
+def pack_panels(b, step, depth, columns, panels, panel_step):
+    """Words of b (depth, columns) as panels (., WIDTH), filled up to a multiple of DEPTH.
+
+    A row of all panels at a time, along the memory: of one panel's part of each row, a row apart, few sets of the cache would be
+    used.
     """
     for k in range(0, -(-depth // DEPTH) * DEPTH, 2):
-        row = numbers(panel + k // 2 * WIDTH * BYTES, WIDTH, WORD)
-        first, second = numbers(b + k * step, WIDTH, WORD), numbers(b + (k + 1) * step, WIDTH, WORD)
-        if columns == WIDTH and k + 1 < depth:
-            for j in range(WIDTH):  # a constant, for whole vectors
-                row[j] = _word(first[j], second[j])
-        else:
-            for j in range(WIDTH):
-                lower = first[j] if k < depth and j < columns else WORD
-                row[j] = _word(lower, second[j] if k + 1 < depth and j < columns else WORD)
+        for p in range(-(-columns // WIDTH)):
+            left = columns - p * WIDTH
+            source, target = b + k * step + p * WIDTH * BYTES, panels + p * panel_step + k // 2 * WIDTH * BYTES
+            if left >= WIDTH and k + 1 < depth:
+                _pack_across(source, step, target)
+            else:
+                _pack_edge(source, step, depth - k, left, target)
+
+
+@jit
+def _pack_edge(source, step, rows, columns, target):
+    """`_pack_across` where b ends: of `rows` rows, if they are fewer than two, and `columns` columns."""
+    first, second, row = numbers(source, WIDTH, WORD), numbers(source + step, WIDTH, WORD), numbers(target, WIDTH, WORD)
+    for j in range(WIDTH):
+        lower = first[j] if rows > 0 and j < columns else WORD
+        row[j] = _word(lower, second[j] if rows > 1 and j < columns else WORD)
 
 
 @jit
@@ -130,36 +183,39 @@ def _filled(source, step, rows, columns, block):
 
 
 @jit
-def pack_panel_transposed(W, step, depth, columns, panel):
+def pack_panels_transposed(W, step, depth, columns, panels, panel_step):
     """The same of b = Wᵀ, W (columns, depth)."""
     block = np.empty((LANES, DEPTH), np.uint32)
-    for j in range(0, WIDTH, LANES):
-        rows = min(LANES, max(0, columns - j))
+    for j in range(0, -(-columns // WIDTH) * WIDTH, LANES):
+        rows, panel = min(LANES, max(0, columns - j)), panels + j // WIDTH * panel_step + j % WIDTH * BYTES
         for k in range(0, depth, DEPTH):
-            target = panel + (k // 2 * WIDTH + j) * BYTES
+            target = panel + k // 2 * WIDTH * BYTES
             source, count = W + j * step + k * BYTES, min(DEPTH, depth - k)
             if rows == LANES and count == DEPTH:
                 _transpose(1, source, step, target, WIDTH * BYTES)
             else:
                 _filled(source, step, rows, count, block)
-                _transpose(1, block.ctypes.data, DEPTH * BYTES, target, WIDTH * BYTES)
+                _transpose(1, address(block), DEPTH * BYTES, target, WIDTH * BYTES)
+    block[0, 0] = 0  # in use until here
 
 
 @jit
-def round_row(row, count, out):
-    """One row of numbers as words out (words,), zeros beyond `count`."""
-    for i in range(count // 2):
-        out[i] = _word(row[2 * i], row[2 * i + 1])
-    for i in range(count // 2, len(out)):
-        out[i] = _word(row[count - 1], WORD) if 2 * i < count else WORD
+def round_row(source, count, target):
+    """One row of numbers as words, zeros beyond `count` up to a multiple of DEPTH."""
+    whole = count - count % DEPTH
+    for k in range(0, whole, DEPTH):
+        _pack_along(source + k * BYTES, target + k // 2 * BYTES)
+    row, out = numbers(source, count, WORD), numbers(target, count, WORD)
+    for k in range(whole, -(-count // DEPTH) * DEPTH, 2):
+        out[k // 2] = _word(row[k] if k < count else WORD, row[k + 1] if k + 1 < count else WORD)
 
 
 @jit
 def _round_rows(start, stop, a, step, K, out):
     # rows [start, stop) of a (M, K) -> out (M, words + padding)
-    words = -(-K // DEPTH) * LANES
     for m in range(start, stop):
-        round_row(numbers(a + m * step, K, WORD), K, out[m, :words])
+        round_row(a + m * step, K, address(out) + m * out.strides[0])
+    out[0, 0] = out[0, 0]  # in use until here
 
 
 @jit
@@ -171,12 +227,13 @@ def _round_columns(start, stop, a, step, K, M, out):
         depth = min(DEPTH, K - k)
         for m in range(start * LANES, min(M, stop * LANES), LANES):
             source, columns = a + k * step + m * BYTES, min(LANES, M - m)
-            target = out[m:, k // 2 :]
+            target = address(out) + m * out_step + k // 2 * BYTES
             if columns == LANES and depth == DEPTH:
-                _transpose(0, source, step, target.ctypes.data, out_step)
+                _transpose(0, source, step, target, out_step)
             else:
                 _filled(source, step, depth, columns, block)
-                _transpose(0, block.ctypes.data, LANES * BYTES, target.ctypes.data, out_step)
+                _transpose(0, address(block), LANES * BYTES, target, out_step)
+    block[0, 0] = out[0, 0]  # in use until here
 
 
 def rows(a, transposed: bool) -> np.ndarray:

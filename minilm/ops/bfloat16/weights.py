@@ -11,22 +11,21 @@ from minilm.compiled.jit import jit
 from minilm.ops import target
 from minilm.ops.bfloat16.blocks import BLOCK, EDGE, MOST, NARROW, multiply_rows
 from minilm.ops.bfloat16.matrix_tile import HIGH
-from minilm.ops.bfloat16.operands import BYTES, DEPTH, LANES, WIDTH, WORD, pack_panel, pack_panel_transposed, round_row
+from minilm.ops.bfloat16.operands import BYTES, DEPTH, LANES, WIDTH, pack_panels, pack_panels_transposed, round_row
 from minilm.ops.bfloat16.panels import KINDS
-from minilm.ops.memory import address, numbers, place
+from minilm.ops.memory import address, place
 from minilm.ops.workspace import empty
 
 
 @jit
 def _pack(start, stop, W, step, transposed, K, N, panels):
     # panels [start, stop) of W (K, N), or with `transposed` of Wᵀ, W (N, K)
-    for p in range(start, stop):
-        column = p * WIDTH
-        width, to = min(WIDTH, N - column), address(panels) + p * panels.strides[0]
-        if transposed:
-            pack_panel_transposed(W + column * step, step, K, width, to)
-        else:
-            pack_panel(W + column * BYTES, step, K, width, to)
+    column, last = start * WIDTH, min(N, stop * WIDTH)
+    to, panel_step = address(panels) + start * panels.strides[0], panels.strides[0]
+    if transposed:
+        pack_panels_transposed(W + column * step, step, K, last - column, to, panel_step)
+    else:
+        pack_panels(W + column * BYTES, step, K, last - column, to, panel_step)
     panels[0, 0, 0] = panels[0, 0, 0]  # in use until here
 
 
@@ -50,7 +49,7 @@ def multiply(first, last, a, panels, c, add):
     rounded = np.empty((-(-rows // HIGH) * HIGH, words), np.uint32)
     spare = np.empty(NARROW + EDGE, np.uint32)
     for r in range(rows):
-        round_row(numbers(address(a) + (first + r) * a.strides[0], K, WORD), K, rounded[r])
+        round_row(address(a) + (first + r) * a.strides[0], K, address(rounded) + r * rounded.strides[0])
     left, right, step = address(rounded), address(panels.words), panels.words.strides[0]
     for k in range(0, K, BLOCK):
         count = -(-min(BLOCK, K - k) // 2)

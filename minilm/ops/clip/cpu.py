@@ -25,8 +25,13 @@ def _squares(start, stop, grad, partial):
         partial[chunk] = total
 
 
+def squares(grad):
+    """The sums of squares of grad's chunks: (chunks,) float64."""
+    partial = empty((-(-grad.size // CHUNK),), np.float64)
+    devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=32)
+    return partial
+
+
 def norm(grad):
     with scratch():
-        partial = empty((-(-grad.size // CHUNK),), np.float64)  # (chunks,)
-        devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=32)
-        return grad.dtype.type(math.sqrt(partial.sum()))
+        return grad.dtype.type(math.sqrt(squares(grad).sum()))

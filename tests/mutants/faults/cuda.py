@@ -41,6 +41,13 @@ FAULTS = area(
         "tests/ops/test_gpu_sources.py -k atomic",
     ),
     (
+        "attention: a head of keys has the gradient of one reader",
+        "minilm/ops/attention/gpu.cu",
+        "number < first.number + share; ++number",
+        "number < first.number + 1; ++number",
+        f"{AGREES} -k attention",
+    ),
+    (
         "attention 2: causal, one key too few",
         "minilm/ops/attention/gpu.cu",
         "min(Tk, i0 + TQ + Tk - Tq)) : Tk;  // no query",

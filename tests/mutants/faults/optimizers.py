@@ -7,16 +7,16 @@ OPTIMIZERS = "tests/optimizers/test_optimizers.py"
 FAULTS = area(
     "optimizers",
     ("clipping by the norm of each group", "minilm/optimizers/base.py",
-     "            decay = self.weight_decay if decayed else 0.0\n",
-     "            decay = self.weight_decay if decayed else 0.0\n"
+     "            options |= {} if shape is None else {\"shape\": shape}\n",
+     "            options |= {} if shape is None else {\"shape\": shape}\n"
      "            scale = scale if norm is None else clip.scale(clip.norm(gradient[where]), self.clip_norm)\n",
      "tests/optimizers/test_clipping.py"),
     ("clipping to the norm, not to at most it", "minilm/ops/clip/__init__.py", "return min(1.0, max_norm / (",
      "return (max_norm / (", "tests/ops/test_op_details.py -k clip"),
-    ("decay of biases too", "minilm/optimizers/base.py", "decayed = len(self.parameters.shapes[name]) > 1", "decayed = True",
+    ("decay of biases too", "minilm/optimizers/base.py", "float(len(self.parameters.shapes[name]) > 1 if", "float(True if",
      f"{OPTIMIZERS} -k matrices"),
-    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "if groups and groups[-1][1] == decayed:",
-     "if groups:", f"{OPTIMIZERS} -k matrices"),
+    ("neighbouring groups are merged whatever they are", "minilm/optimizers/base.py", "groups[-1][2:] == group[2:]:",
+     "True:", f"{OPTIMIZERS} -k matrices"),
     ("steps are not restored", "minilm/optimizers/base.py", '        self.steps = int(state["steps"])\n', "",
      f"{OPTIMIZERS} -k resumed"),
     ("a rate given to a step is ignored", "minilm/optimizers/base.py", "lr = self.lr if lr is None else checks.rate",

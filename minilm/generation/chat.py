@@ -1,0 +1,119 @@
+"""Chats: messages of a user and an assistant as one text, in the form that a model was trained on.
+
+ChatML, the form of Qwen's and SmolLM's models::
+
+    <|im_start|>system
+    You are a helpful assistant<|im_end|>
+    <|im_start|>user
+    Hello!<|im_end|>
+    <|im_start|>assistant
+    ...
+
+Folders and files say their form as a program in the language Jinja. It is not run here: a program that means ChatML is
+recognised, and any other refused.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from minilm.files import read_json
+from minilm.typing import PathLike
+
+__all__ = ["ChatML", "chat_format", "chat_template"]
+
+BEGIN, END = "<|im_start|>", "<|im_end|>"
+ROLES = ("system", "user", "assistant")
+PROGRAM = re.compile(
+    r"""\{%-?\s*for\ message\ in\ messages\s*-?%\}
+    (?:\{%-?\s*if\ loop\.first\ and\ messages\[0\]\['role'\]\ !=\ 'system'\s*-?%\}
+       \{\{-?\s*'<\|im_start\|>system\n(?P<system>[^']*?)<\|im_end\|>\n'\s*-?\}\}
+       \{%-?\s*endif\s*-?%\})?
+    \{\{-?\s*'<\|im_start\|>'\s*\+\s*message\['role'\]\s*\+\s*'\n'\s*\+\s*message\['content'\]\s*\+\s*
+       '<\|im_end\|>'\s*\+\s*'\n'\s*-?\}\}
+    \{%-?\s*endfor\s*-?%\}
+    (?:\{%-?\s*if\ add_generation_prompt\s*-?%\}\{\{-?\s*'<\|im_start\|>assistant\n'\s*-?\}\}\{%-?\s*endif\s*-?%\})?\s*""",
+    re.VERBOSE,
+)
+
+
+class ChatML(NamedTuple):
+    """The form ChatML.
+
+    Attributes
+    ----------
+    system : str or None
+        The system's message of chats that begin with another's.
+    """
+
+    system: str | None = None
+
+    def text(self, messages: Sequence[Mapping[str, str]], *, reply: bool = True) -> str:
+        """The chat as one text.
+
+        Parameters
+        ----------
+        messages : sequence of mapping
+            Each with "role", one of "system", "user" and "assistant", and "content".
+        reply : bool
+            Let the text end where the assistant's next message begins.
+
+        Raises
+        ------
+        ValueError
+            A message lacks something, or its content spells a mark of the form.
+        """
+        text = "".join(piece for piece, _ in self.pieces(messages))
+        return f"{text}{BEGIN}assistant\n" if reply else text
+
+    def pieces(self, messages: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, bool]]:
+        """The text in pieces, each with whether the assistant wrote it: what fine-tuning learns. Its end mark is a part of it."""
+        if not messages:
+            raise ValueError("messages must hold at least one, got none")
+        if self.system is not None and messages[0].get("role") != "system":
+            messages = [{"role": "system", "content": self.system}, *messages]
+        for number, message in enumerate(messages):
+            role, content = message.get("role"), message.get("content")
+            if role not in ROLES or not isinstance(content, str):
+                raise ValueError(f"message {number} must have a role of {', '.join(ROLES)} and a content, got {dict(message)!r}")
+            if BEGIN in content or END in content:
+                raise ValueError(f"message {number} spells a mark of the chat's form, {BEGIN} or {END}")
+            yield f"{BEGIN}{role}\n", False
+            yield f"{content}{END}", role == "assistant"
+            yield "\n", False
+
+
+def chat_format(template: str) -> ChatML:
+    """The form that a template means; ValueError where it is none that is known here."""
+    match = PROGRAM.fullmatch(template.replace("\\n", "\n"))
+    if match is None:
+        raise ValueError(f"the chat template is not the plain ChatML, the only form that is known here: {template[:60]!r} ...")
+    return ChatML(match["system"])
+
+
+def chat_template(path: PathLike) -> str:
+    """The chat template of a folder or a GGUF file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is none.
+    """
+    path = os.path.expanduser(os.fspath(path))
+    template = None
+    if os.path.isfile(path):
+        from minilm.weights.gguf import GGUFFile
+
+        with GGUFFile(path) as file:
+            template = file.settings.get("tokenizer.chat_template")
+    elif os.path.exists(own := os.path.join(path, "chat_template.jinja")):
+        with open(own, encoding="utf-8") as file:
+            template = file.read()
+    elif os.path.exists(config := os.path.join(path, "tokenizer_config.json")):
+        template = read_json(config).get("chat_template")
+    if not isinstance(template, str):
+        raise ValueError(f"{path} has no chat template: it is no model for chats")
+    return template

@@ -1,0 +1,99 @@
+"""Muon on the CPU: products of matrices by `minilm.ops.product`, and passes over memory around them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minilm import devices
+from minilm.compiled.jit import jit
+from minilm.ops.clip.cpu import norm
+from minilm.ops.muon.spec import COEFFICIENTS, step_size
+from minilm.ops.product import product
+from minilm.ops.workspace import empty, scratch
+
+GRAIN = 2**18  # elements worth a thread
+
+
+@jit
+def _direction(start, stop, grad, buffer, first, numbers, G):
+    # grad, buffer, G (N,); numbers (4,), of their dtype
+    momentum, rest, look, scale = numbers
+    grad, buffer, G = grad[start:stop], buffer[start:stop], G[start:stop]
+    if first:  # whatever it holds, NaN too
+        buffer[:] = 0
+    for n in range(len(grad)):
+        g = scale * grad[n]
+        mean = momentum * buffer[n] + rest * g
+        buffer[n] = mean
+        G[n] = look * g + (grad.dtype.type(1) - look) * mean
+
+
+@jit
+def _combine(start, stop, x, y, a, b):
+    # x = a x + b y, (N,) each
+    x, y = x[start:stop], y[start:stop]
+    for n in range(len(x)):
+        x[n] = a * x[n] + b * y[n]
+
+
+@jit
+def _apply(start, stop, param, grad, u, numbers, clear):
+    # param, grad, u (N,); numbers (3,), of their dtype
+    lr, size, decay = numbers
+    param, grad, u = param[start:stop], grad[start:stop], u[start:stop]
+    zero = param.dtype.type(0)
+    for n in range(len(param)):
+        p = param[n]
+        param[n] = p - lr * (decay * (zero if abs(p) == math.inf else p) + size * u[n])
+        if clear:
+            grad[n] = zero
+
+
+def orthogonal(G, steps, coefficients, eps):
+    """Near U Vᵀ of G (O, I) = U S Vᵀ, with O <= I; G is written over, and its place holds the result."""
+    a, b, c = (G.dtype.type(each) for each in coefficients)
+    G *= G.dtype.type(1 / max(norm(G), eps))
+    A, square, change = empty((len(G), len(G)), G.dtype), empty((len(G), len(G)), G.dtype), empty(G.shape, G.dtype)
+    one = G.dtype.type(1)
+    for _ in range(steps):
+        product(G, G, A, transposed=True)  # (O, O)
+        product(A, A, square, transposed=False)  # (O, O)
+        devices.parallel(_combine, A.size, A.reshape(-1), square.reshape(-1), b, c, grain=GRAIN)
+        product(A, G, change, transposed=False)  # (O, I)
+        devices.parallel(_combine, G.size, G.reshape(-1), change.reshape(-1), a, one, grain=GRAIN)
+
+
+def step(
+    param,
+    grad,
+    momentum_buffer,
+    *,
+    step,
+    lr,
+    momentum=0.95,
+    nesterov=True,
+    weight_decay=0.0,
+    size="match_rms_adamw",
+    steps=5,
+    coefficients=COEFFICIENTS,
+    eps=1e-7,
+    scale=1.0,
+    clear=False,
+):
+    flat = [array.reshape(-1) for array in (param, grad, momentum_buffer)]  # (N,) each
+    with scratch():
+        G = empty(param.shape, param.dtype)  # (O, I)
+        numbers = np.array((momentum, 1 - momentum, 1 - momentum if nesterov else 0, scale), param.dtype)
+        devices.parallel(_direction, param.size, *flat[1:], step == 1, numbers, G.reshape(-1), grain=GRAIN)
+        if len(G) <= G.shape[1]:
+            orthogonal(G, steps, coefficients, eps)
+        else:
+            transposed = empty(G.shape[::-1], G.dtype)  # (I, O)
+            transposed[...] = G.T
+            orthogonal(transposed, steps, coefficients, eps)
+            G[...] = transposed.T
+        numbers = np.array((lr, step_size(size, *param.shape), weight_decay), param.dtype)
+        devices.parallel(_apply, param.size, *flat[:2], G.reshape(-1), numbers, clear, grain=GRAIN)
+    return param, grad, momentum_buffer

@@ -1,0 +1,1 @@
+"""Tests of `minilm.distributed`, and of training on several processes, which mpiexec starts."""
