@@ -18,4 +18,4 @@ def _as_before(monkeypatch):
 
 @pytest.mark.parametrize("kind", kills.KINDS)
 def test_a_few_kills(kind, tmp_path):
-    kills.disturb(kind, 3, str(tmp_path))
+    kills.disturb(kind, 2, str(tmp_path))

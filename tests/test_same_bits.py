@@ -11,8 +11,11 @@ from minilm.ops.workspace import Workspace
 from minilm.random import Key
 
 THREADS = (1, 2, 3, 4)
-CASES = {
-    f"{name}, {label}": build for table in (LAYERS, MODELS) for name, cases in table.items() for label, build in cases.items()
+CASES = {  # of each layer and model the first case and the last: all of them would take a minute on a busy machine
+    f"{name}, {label}": cases[label]
+    for table in (LAYERS, MODELS)
+    for name, cases in table.items()
+    for label in dict.fromkeys([next(iter(cases)), next(reversed(cases))])
 }
 BATCH, TIME, VOCABULARY = 16, 24, 300
 
