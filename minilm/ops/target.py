@@ -96,11 +96,13 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_
 def int8_instructions() -> str:
     """What multiplies bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; all give the same numbers."""
     has = set(features().split(","))
+    if config.CPU_FEATURES is not None:  # a level that is forced has what its processor's name says
+        has |= {"haswell": {"+avx2"}, "skylake-avx512": {"+avx2", "+avx512bw"}}.get(chosen(), set())
     if vector_bytes() == 64:
         return "vnni" if "+avx512vnni" in has else "madd" if "+avx512bw" in has else "plain"
     if vector_bytes() == 32:
         vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
-        return "vnni" if vnni else "madd" if "+avx2" in has else "plain"
+        return "vnni" if vnni else "madd" if "+avx2" in has and "-avx2" not in has else "plain"
     return "plain"
 
 
