@@ -136,7 +136,7 @@ class Tokenising:
 class Downloading:
     """A file of a server that takes its time."""
 
-    seconds = 0.25
+    seconds = 0.4
 
     def __init__(self, folder: str, rng: random.Random):
         os.environ["MINILM_CACHE"], os.environ["no_proxy"] = os.path.join(folder, "cache"), "*"
@@ -186,7 +186,7 @@ def _handler(content: bytes):
 class Weights:
     """Weights that replace others, and are loaded by whoever comes."""
 
-    seconds = 0.02
+    seconds = 0.3
 
     def __init__(self, folder: str, rng: random.Random):
         self.out, self.models = (
