@@ -31,9 +31,11 @@ def draw(folder: str, content: dict[str, Any]) -> list[str]:
     return paths
 
 
-def _titled(figure, machine: dict, text: str) -> None:
+def _titled(figure, machine: dict, text: str, axes=None) -> None:
+    """A title over the whole picture, or over `axes` where a legend stands beside them."""
     title = f"{machine.get('cpu', 'unknown processor')}, {machine.get('cores', '?')} cores; {text}"
-    figure.suptitle("\n".join(textwrap.wrap(title, int(11 * figure.get_figwidth()))), fontsize=9)
+    lines = textwrap.wrap(title, int((11 if axes is None else 6) * figure.get_figwidth()))
+    (figure.suptitle if axes is None else axes.set_title)("\n".join(lines), fontsize=9)
 
 
 def _saved(figure, path: str) -> str:
@@ -109,7 +111,7 @@ def roofline(path: str, machine: dict, rows: list[dict[str, Any]]) -> str:
     axes.set_xlabel("operations a byte")
     axes.set_ylabel("GFLOP/s")
     figure.legend(loc="outside right upper", fontsize=7, ncols=1 + len(subjects) // 32)
-    _titled(figure, machine, "each point a case")
+    _titled(figure, machine, "each point a case", axes)
     return _saved(figure, path)
 
 

@@ -100,7 +100,8 @@ def test_layers_and_models(name):
             return copied((y, gradients, getattr(getattr(thing, "parameters", None), "gradient_flat", None)))
 
         bound = inspect.signature(thing.forward).bind(*inputs, **options).arguments
-        check(run, {**bound, **bound.pop("options", {})})
+        named = bound.pop("options", {})  # where forward takes **options
+        check(run, {**bound, **named})
 
 
 def test_weights_and_gradients_are_this_machine_s():

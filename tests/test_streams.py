@@ -36,6 +36,7 @@ def test_a_command_whose_streams_are_closed_trains(corpus, tmp_path, closed):  #
         "optimizer.safetensors",
         "sample.txt",
         "tokenizer.json",
+        "trace.f64",
         "training.json",
     ]
 

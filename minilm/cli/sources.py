@@ -85,14 +85,17 @@ def files(folder: pathlib.Path, name: str) -> list[pathlib.Path]:
 
 def helpers(paths: list[pathlib.Path]) -> list[pathlib.Path]:
     """The files of the package with computations that `paths` use, themselves or through another such file."""
-    helper_files: list[pathlib.Path] = []
-    for path in paths:
-        used = _imported(path) if path.suffix == ".py" else _included(path)
-        for file in used:
+    reached: list[pathlib.Path] = []
+    waiting = list(paths)[::-1]
+    while waiting:
+        path = waiting.pop()
+        following = []
+        for file in _imported(path) if path.suffix == ".py" else _included(path):
             more = [file.with_suffix(".cu"), file] if file.is_relative_to(OPS) and file.suffix == ".py" else [file]
-            more = [each for each in more if each.is_file()]
-            helper_files += [each for each in [*more, *helpers(more)] if each not in helper_files]
-    return [path for path in helper_files if path not in paths]
+            following += [each for each in more if each.is_file() and each not in (*reached, *following)]
+        reached += following
+        waiting += following[::-1]
+    return [path for path in reached if path not in paths]
 
 
 def _included(path: pathlib.Path) -> list[pathlib.Path]:

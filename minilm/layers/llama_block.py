@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm.layers.base import Layer
 from minilm.layers.residual import added
+from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
 from minilm.typing import Array, DType
@@ -91,6 +92,7 @@ class LlamaBlock(Layer):
         key: Key | None = None,
     ) -> tuple[Array, Saved]:
         """Run the layer; the arguments are those of `GroupedQueryAttention.forward`. Returns y (B, T, D), and saved."""
+        x = checks.floats("x", x, self.dtype)
         arguments = {"x": x, "rotation": rotation, "key_mask": key_mask, "cache": cache, "key": key}
         if not self.recompute or cache is not None:
             y, halves = self._forward(**arguments)

@@ -50,7 +50,8 @@ def settled(config: RunConfig) -> RunConfig:
     Raises
     ------
     ValueError
-        There are more ranks than micro-shards; or CUDA graphs are wanted, which one process alone can launch.
+        There are more ranks than micro-shards; or CUDA graphs are wanted, which one process alone can launch, or that steps are
+        skipped, which it alone can decide.
     """
     communicator = distributed.current()
     if config.micro_shards is None and communicator.name != "none":
@@ -58,6 +59,8 @@ def settled(config: RunConfig) -> RunConfig:
     check_ranks(communicator.size, config.shards, config.batch)
     if config.cuda_graphs and config.device != "cpu" and (communicator.size > 1 or config.shards > 1):
         raise ValueError("cuda_graphs is for one process and micro_shards=1")
+    if config.non_finite == "skip" and communicator.size > 1:
+        raise ValueError("non_finite='skip' is for one process: others would wait for the gradients of a step that is skipped")
     return config
 
 

@@ -38,7 +38,7 @@ def drawn(monkeypatch):
 
 CASES = {**LAYERS, **MODELS}
 WITHOUT = {"Linear", "Embedding", "LayerNorm", "FeedForward", "PositionalEmbedding", "SinusoidalPositions", "CRF"}
-WITHOUT |= {"MeanPooling", "AttentionPooling", "BahdanauAttention", "LuongAttention", "Word2Vec"}
+WITHOUT |= {"MeanPooling", "AttentionPooling", "BahdanauAttention", "LuongAttention", "Word2Vec", "RMSNorm", "GatedFeedForward"}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,12 +1,13 @@
 """Where settings come from, which wins, and what is said of wrong ones."""
 
 import json
+import types
 import warnings
 
 import pytest
 
 from minilm import models, training
-from minilm.training import settings
+from minilm.training import parallel, settings
 from minilm.training.settings import RECIPES
 
 
@@ -338,3 +339,18 @@ def test_dotted_options_are_nested_ones():
     )
     with pytest.raises(ValueError, match="unknown key 'optimizer.lrr' .* did you mean 'optimizer.lr'"):
         training.configuration(options={"optimizer.lrr": 1})
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"non_finite": "skip"}, "non_finite='skip' is for one process"),
+        ({"batch": 1}, "micro_shards must be at least 2"),
+    ],
+)
+def test_what_several_processes_cannot_do(options, message, monkeypatch):
+    monkeypatch.setattr(parallel.distributed, "current", lambda: types.SimpleNamespace(name="mpi", size=2))
+    config = training.configuration(options={"batch": 4})
+    assert parallel.settled(config).micro_shards == 4
+    with pytest.raises(ValueError, match=message):
+        parallel.settled(config.replace(**options))

@@ -36,7 +36,7 @@ class _AtPositions(Layer):
         self.layer, self.positions = layer, RotaryPositions(width, base=50.0, dtype=F64)
 
     def forward(self, x, **options):
-        return self.layer.forward(x, self.positions.rotation(x, x.shape[1]), **options)
+        return self.layer.forward(x, self.positions.rotation(x, len(x[0])), **options)
 
     def backward(self, dy, saved):
         return self.layer.backward(dy, saved)

@@ -149,6 +149,7 @@ def strip_gradients(w, key, value, dS, k, block, j, few, low, high, task):
     if task.softcap > 0:
         cap(w.P, few, low, high, task.softcap)
         slopes(w.P, few, low, high, task.softcap, w.slope)
+        blank(w.slope, QUERIES, few, mask_from(task, block.b, j), one)
     hide(w.P, block, j, few, low, high, task, minus)
     blank(w.dP, QUERIES, few, mask_from(task, block.b, j), one)
     if drops(task):
