@@ -51,14 +51,22 @@ CASES = {  # small, but with more than one warp and more than one tile
     "sgd": [({"N": 300}, {})],
     "adam": [({"N": 300}, {})],
     "clip": [({"N": 5000}, {})],
+    "rmsprop": [({"N": 300}, {"rule": rule, "clear": True}) for rule in ("plain", "centred, momentum")],
+    "lion": [({"N": 300}, {"clear": True})],
+    "muon": [({"O": 9, "I": 40}, {"clear": True}), ({"O": 40, "I": 9}, {"rule": "plain", "at": 1})],
 }
 
 ONE_QUERY = [
     ({"B": 1, "Tq": 1, "Tk": 130, "H": 1, "K": 3, "Kv": 2}, {"padded": True})
 ]  # of attention: more than one chunk of keys
+GROUPED = [  # of attention, not for the deletion of barriers: it would take long, and the same kernels run without groups
+    ({"B": 1, "Tq": 18, "Tk": 34, "H": 2, "K": 3, "Kv": 2}, {"sees": "causal grouped", "padded": True}),
+    ({"B": 1, "Tq": 1, "Tk": 130, "H": 2, "K": 3, "Kv": 2}, {"sees": "causal grouped"}),
+]
 TENSOR_CORES = [  # of attention: more than one block, and more than one tile of each kernel
     ({"B": 1, "Tq": 70, "Tk": 70, "H": 1, "K": 3, "Kv": 2}, {"dropout": 0.3}),
     ({"B": 1, "Tq": 18, "Tk": 36, "H": 1, "K": 8, "Kv": 4}, {"sees": "causal", "dropout": 0.3}),
+    ({"B": 1, "Tq": 18, "Tk": 36, "H": 2, "K": 8, "Kv": 4}, {"sees": "causal grouped", "padded": True}),
 ]
 SLICED = [({"T": 2, "B": 2, "D": 2, "H": 17}, {"padded": False})]  # of lstm and gru: six blocks, and two chunks of a product
 CASES_OF = {"one_query.cu": ONE_QUERY, "sliced.cu": SLICED}
@@ -77,7 +85,7 @@ def run(folder: str) -> None:
     """Every kernel that the folder's ops launch."""
     plain(folder)
     if folder == "attention":
-        plain(folder, cases=ONE_QUERY)
+        plain(folder, cases=[*ONE_QUERY, *GROUPED])
         tensor_cores()
     if folder in ("lstm", "gru"):
         plain(folder, (3,), SLICED)
