@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minilm.ops import checks
-from minilm.ops.contract import call
+from minilm.ops.contract import update
 from minilm.typing import Array
 
 __all__ = ["step"]
@@ -82,10 +82,7 @@ def step(
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
     }
-    updated = call(__name__, "step", param, grad, m, v, v_max, **options)
-    for array, new in zip((param, grad, m, v, v_max), updated, strict=True):
-        if new is not array:  # the oracle writes nothing and returns new arrays
-            array[...] = new
+    update(__name__, "step", param, grad, m, v, v_max, **options)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minilm.ops import checks
-from minilm.ops.contract import call
+from minilm.ops.contract import update
 from minilm.ops.muon.spec import COEFFICIENTS, SIZES
 from minilm.typing import Array
 
@@ -88,10 +88,7 @@ def step(
         "scale": checks.factor("scale", scale, param),
         "clear": clear,
     }
-    updated = call(__name__, "step", param, grad, momentum_buffer, **options)
-    for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
-        if new is not array:  # the oracle writes nothing and returns new arrays
-            array[...] = new
+    update(__name__, "step", param, grad, momentum_buffer, **options)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minilm.ops import checks
-from minilm.ops.contract import call
+from minilm.ops.contract import update
 from minilm.typing import Array
 
 __all__ = ["step"]
@@ -83,11 +83,7 @@ def step(
     v = checks.in_place("v", v, param.shape, param.dtype)
     state = {"mean": mean, "momentum_buffer": momentum_buffer}
     state = {name: None if x is None else checks.in_place(name, x, param.shape, param.dtype) for name, x in state.items()}
-    arrays = param, grad, v, *state.values()
-    updated = call(__name__, "step", *arrays, **options)
-    for array, new in zip(arrays, updated, strict=True):
-        if new is not array:  # the oracle writes nothing and returns new arrays
-            array[...] = new
+    update(__name__, "step", param, grad, v, *state.values(), **options)
 
 
 def __dir__() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from minilm.ops import checks
-from minilm.ops.contract import call
+from minilm.ops.contract import update
 from minilm.typing import Array
 
 __all__ = ["step"]
@@ -76,10 +76,7 @@ def step(
         raise ValueError(f"momentum_buffer must be None exactly where momentum is 0, got momentum={momentum!r}")
     if momentum_buffer is not None:
         momentum_buffer = checks.in_place("momentum_buffer", momentum_buffer, param.shape, param.dtype)
-    updated = call(__name__, "step", param, grad, momentum_buffer, **options)
-    for array, new in zip((param, grad, momentum_buffer), updated, strict=True):
-        if new is not array:  # the oracle writes nothing and returns new arrays
-            array[...] = new
+    update(__name__, "step", param, grad, momentum_buffer, **options)
 
 
 def __dir__() -> list[str]:
