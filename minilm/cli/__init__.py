@@ -24,6 +24,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "train": "train a model on a text",
     "generate": "let a trained model write",
     "chat": "talk with a model that was trained for it",
+    "convert": "weights of other programs in, and out for them",
     "evaluate": "a model's loss, perplexity and bits a character",
     "fill-mask": "let a BERT guess masked words",
     "explain": "see what a model expected and where it looked",

@@ -36,7 +36,9 @@ GATES = {
 MOST = 1024  # tokens: maps of T by T numbers grow beyond what a page can show
 
 
-LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.Llama | models.BERTForPreTraining
+LanguageModel: TypeAlias = (
+    models.RNNLanguageModel | models.WindowLanguageModel | models.GPT | models.Llama | models.BERTForPreTraining
+)
 Explained: TypeAlias = "LanguageModel | Probe"  # what every explanation takes
 
 
@@ -186,6 +188,30 @@ class RecurrentProbe(Probe):
             traces["cell c"] = np.stack([states_after(run.c, False)[:, 0] for run in runs])
         traces["state h"] = np.stack([states_after(run.h, False)[:, 0] for run in runs])
         return traces
+
+
+class WindowProbe(Probe):
+    """Of `minilm.models.WindowLanguageModel`, whose windows begin with the padding's vector."""
+
+    @property
+    def lacks(self):
+        reason = "this model reads a window of tokens anew for each prediction: its states are of a window, not of the text"
+        return {**super().lacks, "traces": reason}
+
+    @property
+    def table(self):
+        return self.model.embedding.weight.value
+
+    def body(self, x):
+        before = np.full((len(x), self.model.config.window - 1), self.model.config.pad_token_id)  # (B, W - 1)
+        return self.model.pooled(np.concatenate([self.table[before], x], axis=1))
+
+    def body_backward(self, dh, saved):
+        return self.model.pooled_backward(dh, saved)[:, self.model.config.window - 1 :]
+
+    @property
+    def head(self):
+        return self.model.output
 
 
 class _Transformer(Probe):
@@ -392,6 +418,8 @@ def _probe_of(model, tokenizer) -> Probe:
         raise ValueError(f"model must be on the CPU to be explained, got one on {model.device}: model.to('cpu') moves it")
     if isinstance(model, models.RNNLanguageModel):
         return RecurrentProbe(model)
+    if isinstance(model, models.WindowLanguageModel):
+        return WindowProbe(model)
     if isinstance(model, models.GPT):
         return GPTProbe(model)
     if isinstance(model, models.Llama):
