@@ -83,7 +83,8 @@ def load_run(folder: PathLike) -> Run:
     weights = contents["model.safetensors"]
     model = model_of(folder, contents["config.json"], weights)
     load_weights(model, weights)
-    if tokenizer.vocab_size != model.config.vocab_size:
+    padded = config is not None and config.init_from is not None and tokenizer.vocab_size < model.config.vocab_size
+    if tokenizer.vocab_size != model.config.vocab_size and not padded:  # a pretrained model may have more ids
         raise ValueError(
             f"{os.path.join(folder, 'tokenizer.json')} has {tokenizer.vocab_size} tokens, "
             f"the model in config.json {model.config.vocab_size}: they are not of one run"
