@@ -27,7 +27,7 @@ from minilm import devices
 from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
-from minilm.layers.summary import summary
+from minilm.layers.summary import summary, summary_html
 from minilm.random import Key
 from minilm.typing import DType, Seed
 
@@ -247,6 +247,9 @@ class Layer:
     def summary(self) -> str:
         """A table of the layers, the shapes of their parameters, and how many numbers these hold."""
         return summary(self)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def __repr__(self):
         return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"

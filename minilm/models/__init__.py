@@ -17,6 +17,7 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.interchange import from_torch, to_torch
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
@@ -60,9 +61,11 @@ __all__ = [
     "WordVectors",
     "config_of",
     "from_config",
+    "from_torch",
     "load",
     "lora",
     "save",
+    "to_torch",
 ]
 
 FAMILIES = {
