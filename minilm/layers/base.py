@@ -18,7 +18,7 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -181,6 +181,26 @@ class Layer:
     def parameters(self) -> Parameters:
         """All parameters by dotted name, in one flat buffer."""
         return Parameters(self.named_parameters())
+
+    def freeze(self, chosen: Callable[[str], bool] | None = None) -> Self:
+        """Let some parameters stay as they are: they get no gradient, which spares a third of a `Linear`'s work.
+
+        Parameters
+        ----------
+        chosen : callable, optional
+            Those for whose name ``chosen(name)`` is true are frozen, and all others are not; without it all are frozen.
+
+        Returns
+        -------
+        self
+            Optimizers made before do not know of it: make new ones.
+        """
+        for _, parameter in self.named_parameters():
+            parameter.trainable = True
+        for name, parameter in self.named_parameters():
+            if chosen is None or chosen(name):
+                parameter.trainable = False
+        return self
 
     @property
     def dtype(self) -> np.dtype:
