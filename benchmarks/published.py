@@ -51,6 +51,8 @@ ISSUE = "as cited in the project's issue, not verified"
 CHUNKS = {f"{part}.txt.gz": f"conll2000/{part}.txt.gz" for part in ("train", "test")}
 WNUT = {"train.conll": "wnut17/train.conll", "dev.conll": "wnut17/emerging.dev.conll"}
 EWT = {f"{part}.conllu.gz": f"ewt/{part}.conllu.gz" for part in ("train", "dev")}
+ROLES = {f"{part}.conll.gz": f"srl/{part}.conll.gz" for part in ("train", "dev")}
+SNIPS = {part: f"snips/{part}" for part in ("train", "valid")}
 SST = {f"{part}.tsv": f"sst2/{part}.tsv" for part in ("train", "dev")}
 BABI = {  # task -> file
     f"{number} {name.replace('-', ' ')}": f"en/qa{number}_{name}_train.txt"
@@ -103,6 +105,47 @@ ROWS = {
         recipe("tag"),
         {"f1": "F1"},
         (),
+    ),
+    "snips": Row(
+        "intents and slots",
+        "SNIPS, 13,084 requests; its part valid, 700",
+        SNIPS,
+        recipe("intents"),
+        {"f1": "slots, F1", "intent_accuracy": "intents, %", "whole_accuracy": "whole requests, %"},
+        (
+            Published(
+                {"f1": 88.8, "intent_accuracy": 97.0},
+                "slot-gated BiLSTM",
+                "Goo et al., NAACL 2018, as listed at paperswithcode.com",
+                "on the test part",
+            ),
+            Published({"f1": 95.0, "intent_accuracy": 98.0}, "about what is published", ISSUE),
+        ),
+    ),
+    "pos": Row(
+        "universal parts of speech",
+        "UD English-EWT, 12,544 sentences; its development part, 2,001",
+        EWT,
+        recipe("pos"),
+        {"accuracy": "accuracy, %"},
+        (Published({"accuracy": 95.0}, "BiLSTM taggers, about", ISSUE),),
+    ),
+    "xpos": Row(
+        "the Penn Treebank's parts of speech",
+        "the same",
+        EWT,
+        recipe("pos", "--set", "tag_column=5"),
+        {"accuracy": "accuracy, %"},
+        (Published({"accuracy": 95.0}, "BiLSTM taggers, about", ISSUE),),
+    ),
+    "roles": Row(
+        "semantic roles, predicates given",
+        "PropBank's roles of EWT, 40,429 predicates; its development part",
+        ROLES,
+        recipe("roles"),
+        {"f1": "F1"},
+        (),
+        notes=("F1 of spans without the predicates; a phrase that goes on (C-ARG1) counts by itself",),
     ),
     "sst2": Row(
         "sentiment",

@@ -114,7 +114,7 @@ def run_command(args) -> None:
             for seed in args.seeds:
                 run = one_run(row, paths, seed, more)
                 keep(args.records, name, shown, run)
-                figures = ", ".join(f"{key} {value:.4f}" for key, value in run["metrics"].items() if key in row.metrics)
+                figures = ", ".join(f"{key} {results_page.of_run(row, run, key):.4f}" for key in row.metrics)
                 print(f"{name}, seed {seed}: {figures}; {run['cpu_seconds'] / 60:.1f} processor minutes", flush=True)
 
 

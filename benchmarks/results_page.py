@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks import board
 from benchmarks.published import ROWS, Published, Row
 
-__all__ = ["page", "shown"]
+__all__ = ["of_run", "page", "shown"]
 
 Record = dict[str, Any]
 HEAD = """\
@@ -49,6 +49,11 @@ def shown(row: Row) -> str:
     return paths[0] if len(paths) == 1 else os.path.commonpath(paths)
 
 
+def of_run(row: Row, run: Record, metric: str) -> float:
+    """A metric of a run; of a row with parts the mean over them."""
+    return statistics.fmean(run["metrics"][f"{part} {metric}" if part else metric] for part in row.parts or ("",))
+
+
 def _cells(values) -> str:
     return f"| {' | '.join(values)} |"
 
@@ -63,11 +68,7 @@ def _figures(row: Row, record: Record | None) -> dict[str, list[float]]:
         chosen = [each for each in board.rows_of(board.ROWS) if (each["task"], each["minutes"]) == row.board]
         return {metric: [row.scale * loss for loss in chosen[0]["losses"]] for metric in row.metrics} if chosen else {}
     runs = record["runs"] if record else []
-    return {metric: [row.scale * _mean_over_parts(row, run, metric) for run in runs] for metric in row.metrics if runs}
-
-
-def _mean_over_parts(row: Row, run: Record, metric: str) -> float:
-    return statistics.fmean(run["metrics"][f"{part} {metric}" if part else metric] for part in row.parts or ("",))
+    return {metric: [row.scale * of_run(row, run, metric) for run in runs] for metric in row.metrics if runs}
 
 
 def _lines(row: Row, figures: Mapping[str, list[float]], record: Record | None) -> list[str]:

@@ -17,6 +17,7 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.intent_tagger import IntentTagger
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
@@ -42,6 +43,7 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "IntentTagger",
     "Llama",
     "LlamaConfig",
     "MeanClassifier",
