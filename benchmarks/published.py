@@ -53,6 +53,7 @@ WNUT = {"train.conll": "wnut17/train.conll", "dev.conll": "wnut17/emerging.dev.c
 EWT = {f"{part}.conllu.gz": f"ewt/{part}.conllu.gz" for part in ("train", "dev")}
 ROLES = {f"{part}.conll.gz": f"srl/{part}.conll.gz" for part in ("train", "dev")}
 SNIPS = {part: f"snips/{part}" for part in ("train", "valid")}
+SCITLDR = {f"{part}.jsonl.gz": f"scitldr/{part}.jsonl.gz" for part in ("train", "dev")}
 SST = {f"{part}.tsv": f"sst2/{part}.tsv" for part in ("train", "dev")}
 BABI = {  # task -> file
     f"{number} {name.replace('-', ' ')}": f"en/qa{number}_{name}_train.txt"
@@ -154,6 +155,14 @@ ROWS = {
         recipe("sentiment"),
         {"accuracy": "accuracy, %"},
         (Published({"accuracy": 87.5}, "BiLSTM", ISSUE, "with GloVe, on the test part"),),
+    ),
+    "scitldr": Row(
+        "abstracts to one sentence",
+        "SciTLDR, abstracts alone, 1,992; its development part, 619, the nearest of several summaries",
+        SCITLDR,
+        recipe("summarise"),
+        {"rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L"},
+        (),
     ),
     "dates": Row(
         "dates to ISO 8601",

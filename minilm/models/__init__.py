@@ -21,6 +21,7 @@ from minilm.models.intent_tagger import IntentTagger
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
+from minilm.models.pointer_generator import PointerGenerator
 from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
@@ -48,6 +49,7 @@ __all__ = [
     "LlamaConfig",
     "MeanClassifier",
     "MemoryNetwork",
+    "PointerGenerator",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
     "Reader",
