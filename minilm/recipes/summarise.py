@@ -23,9 +23,9 @@ class Summarise(PairRecipe):
     Built-in data: generated reports of matches, companies, councils and storms, and their headlines. Real data, --data PATH:
 
     - a file with a line an example, text<TAB>summary; a tenth is held out;
-    - abstracts and summaries of one sentence as JSON lines, in the form of SciTLDR: objects with "source" and "target", each a text
-      or a list; a file .jsonl or .json, or a folder with train and dev (or valid, test), also with .gz. Where there are several
-      summaries, the nearest counts.
+    - abstracts and summaries of one sentence as JSON lines, in the form of SciTLDR: objects with "source" and "target", each a
+      text or a list; a file .jsonl or .json, or a folder with train and dev (or valid, test), also with .gz. Where there are
+      several summaries, the nearest counts.
 
     --set copy=true lets the model take tokens from the text, by a pointer beside the output layer; with JSON lines it does. The
     metric is ROUGE-L (F, with ROUGE-1 and ROUGE-2 beside it). A guess takes the text's first words, as many as summaries have in
