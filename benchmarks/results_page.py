@@ -19,7 +19,7 @@ HEAD = """\
 Written by `python -m benchmarks results` from the records in benchmarks/records/results. A row is measured anew by `python -m
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
-weights or vectors of others are used unless a row says so. The difference is ours less the best published figure.
+weights or vectors of others are used unless a row says so. The difference is ours less the best published figure of a model that was not pretrained.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
@@ -78,7 +78,7 @@ def _lines(row: Row, figures: Mapping[str, list[float]], record: Record | None) 
         reported = [each for each in row.published if metric in each.figures]
         others = "; ".join(f"{each.figures[metric]:.{row.digits}f} {each.model}" for each in reported) or "none known"
         ours = figures.get(metric, [])
-        best = (min if row.lower else max)((each.figures[metric] for each in reported), default=None)
+        best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.pretrained), default=None)
         seeds = str(len(ours)) if ours else ""
         left = [row.task, row.data] if number == 0 else ["", ""]
         lines.append(

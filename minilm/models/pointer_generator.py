@@ -37,7 +37,7 @@ from minilm.layers.sequences import contiguous
 from minilm.models.encoder_decoder import mask_of
 from minilm.models.seq2seq import Saved, Seq2Seq, Seq2SeqState
 from minilm.models.seq2seq_config import Seq2SeqConfig
-from minilm.ops import checks, softmax
+from minilm.ops import checks, embedding, softmax
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
 
@@ -214,9 +214,9 @@ class PointerGenerator(Seq2Seq):
 
     def _log_mixture(self, z, a, source):
         """log P (B, T, V) of logits z (B, T, V), the pointer a (B, T, S + 1) and the source (B, S)."""
-        module = devices.array_module(z)
+        (B, T, V), module = z.shape, devices.array_module(z)
         p = softmax.forward(z)[0] * a[..., -1:]  # (B, T, V)
-        B, T, S = a.shape[0], a.shape[1], a.shape[2] - 1
-        rows, steps = module.arange(B)[:, None, None], module.arange(T)[None, :, None]
-        module.add.at(p, (rows, steps, module.broadcast_to(source[:, None], (B, T, S))), a[..., :-1])
-        return np.log(np.maximum(p, FLOOR))
+        # the sum over places that hold one token is that of the gradients of an embedding: a table for each source, T columns
+        places = embedding.Saved(source + V * module.arange(B)[:, None], (B * V, T), self.dtype, None)
+        copied = embedding.backward(contiguous(a[..., :-1].transpose(0, 2, 1)), places)  # (B V, T)
+        return np.log(np.maximum(p + copied.reshape(B, V, T).transpose(0, 2, 1), FLOOR))
