@@ -25,8 +25,8 @@ from benchmarks.corpora import FOLDER
 from benchmarks.published import ROWS, Row
 from benchmarks.trained import measured, trained
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-RECORDS, PAGE = os.path.join(HERE, "records", "results"), os.path.join(HERE, "results.md")
+ROOT = os.path.dirname(os.path.abspath(__file__))
+RECORDS, PAGE = os.path.join(ROOT, "records", "results"), os.path.join(ROOT, "results.md")
 
 
 def main(arguments: list[str]) -> int:

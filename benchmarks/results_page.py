@@ -19,7 +19,8 @@ HEAD = """\
 Written by `python -m benchmarks results` from the records in benchmarks/records/results. A row is measured anew by `python -m
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
-weights or vectors of others are used unless a row says so. The difference is ours less the best published figure of a model that was not pretrained.
+weights or vectors of others are used unless a row says so. The difference is ours less the best published figure of a model
+that was not pretrained.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
@@ -77,12 +78,12 @@ def _lines(row: Row, figures: Mapping[str, list[float]], record: Record | None) 
     for number, (metric, title) in enumerate(row.metrics.items()):
         reported = [each for each in row.published if metric in each.figures]
         others = "; ".join(f"{each.figures[metric]:.{row.digits}f} {each.model}" for each in reported) or "none known"
-        ours = figures.get(metric, [])
+        values = figures.get(metric, [])
         best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.pretrained), default=None)
-        seeds = str(len(ours)) if ours else ""
+        seeds = str(len(values)) if values else ""
         left = [row.task, row.data] if number == 0 else ["", ""]
         lines.append(
-            _cells([*left, title, others, _spread(ours, row.digits), _difference(row, ours, best), seeds, _minutes(record)])
+            _cells([*left, title, others, _spread(values, row.digits), _difference(row, values, best), seeds, _minutes(record)])
         )
     return lines
 
@@ -94,11 +95,11 @@ def _spread(values: list[float], digits: int) -> str:
     return f"{mean} ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
-def _difference(row: Row, ours: list[float], best: float | None) -> str:
+def _difference(row: Row, values: list[float], best: float | None) -> str:
     """Ours less the best published figure."""
-    if not ours or best is None:
+    if not values or best is None:
         return ""
-    difference = round(statistics.fmean(ours) - best, row.digits)
+    difference = round(statistics.fmean(values) - best, row.digits)
     behind = difference > 0 if row.lower else difference < 0
     return f"{difference:+.{row.digits}f}{', **behind**' * behind}"
 

@@ -17,13 +17,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minilm.layers import AttentionPooling, Linear
 from minilm.layers.sequences import contiguous
 from minilm.models.tagger import Saved, Spelling, Tagger
 from minilm.ops import checks, cross_entropy, softmax
 from minilm.ops.padding import mask_from_lengths
 from minilm.random import Key, at
-from minilm.typing import Array, Ids, Scalar
+from minilm.typing import Array, DType, Ids, Scalar, Seed
 
 __all__ = ["IntentTagger"]
 
@@ -46,12 +48,43 @@ class IntentTagger(Tagger):
     vocab_size, num_tags : int
     num_classes : int
         C.
-    **options
+    cell, embedding_size, hidden_size, num_layers, characters, character_size, unk_id, word_dropout, dropout, seed, dtype
         As `Tagger`'s.
     """
 
-    def __init__(self, vocab_size: int, num_tags: int, num_classes: int, **options: Any):
-        super().__init__(vocab_size, num_tags, **options)
+    def __init__(
+        self,
+        vocab_size: int,
+        num_tags: int,
+        num_classes: int,
+        *,
+        cell: str = "lstm",
+        embedding_size: int = 64,
+        hidden_size: int = 64,
+        num_layers: int = 1,
+        characters: int | None = None,
+        character_size: int = 24,
+        unk_id: int | None = None,
+        word_dropout: float = 0.0,
+        dropout: float = 0.0,
+        seed: Seed = 0,
+        dtype: DType = np.float32,
+    ):
+        super().__init__(
+            vocab_size,
+            num_tags,
+            cell=cell,
+            embedding_size=embedding_size,
+            hidden_size=hidden_size,
+            num_layers=num_layers,
+            characters=characters,
+            character_size=character_size,
+            unk_id=unk_id,
+            word_dropout=word_dropout,
+            dropout=dropout,
+            seed=seed,
+            dtype=dtype,
+        )
         self.num_classes = checks.whole("num_classes", num_classes, 1, 2**31)
         more = {"dtype": self.dtype, "seed": self._generator}
         self.pooling = AttentionPooling(self.output.in_features, **more)
@@ -84,11 +117,13 @@ class IntentTagger(Tagger):
         dh += dy.transpose(1, 0, 2)
         self._states_backward(dh, saved.tags.parts)
 
-    def read(self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, **options: Any) -> tuple[Array, Ids]:
-        """Probabilities (B, C) of the classes, and the best tags (B, T); `options` as those of `Tagger.decode`."""
+    def read(
+        self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, allowed: Array | None = None
+    ) -> tuple[Array, Ids]:
+        """Probabilities (B, C) of the classes, and the best tags (B, T); arguments as those of `Tagger.decode`."""
         h, _, lengths = self._states(ids, lengths, spelling, None, None)  # (T, B, 2H)
         logits = self._classes(h, lengths, None)[0]  # (B, C)
-        return softmax.forward(logits)[0], self.crf.decode(self._emissions(h)[0], lengths, **options)[0]
+        return softmax.forward(logits)[0], self.crf.decode(self._emissions(h)[0], lengths, allowed=allowed)[0]
 
     def _classes(self, h, lengths, key):
         """Logits (B, C) of the states h (T, B, 2H), and what backward needs of them."""

@@ -79,8 +79,8 @@ class PointerState(NamedTuple):
 
     def reorder(self, rows: Ids) -> PointerState:
         """The state of some of the rows; see `minilm.models.seq2seq.Seq2SeqState.reorder`."""
-        there = devices.to_device_of(self.k, rows)
-        return PointerState(self.model.reorder(rows), self.source[there], self.k[there])
+        order = devices.to_device_of(self.k, rows)
+        return PointerState(self.model.reorder(rows), self.source[order], self.k[order])
 
 
 class PointerGenerator(Seq2Seq):
@@ -106,9 +106,9 @@ class PointerGenerator(Seq2Seq):
     """
 
     def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
-        for name, wanted in (("shared", True), ("reverse", False), ("label_smoothing", 0)):
-            if getattr(config, name) != wanted:
-                raise ValueError(f"a model that copies wants {name}={wanted}, got {getattr(config, name)!r}")
+        for name, required in (("shared", True), ("reverse", False), ("label_smoothing", 0)):
+            if getattr(config, name) != required:
+                raise ValueError(f"a model that copies wants {name}={required}, got {getattr(config, name)!r}")
         if config.attention is None:
             raise ValueError("a model that copies wants attention, got attention=None")
         super().__init__(config, seed=seed, dtype=dtype)

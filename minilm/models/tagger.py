@@ -237,10 +237,8 @@ class Tagger(Layer):
     def _marked(self, marks, shape):
         """Vectors of the marks, (T, B, M), or None."""
         if (marks is None) != (self.mark_embedding is None):
-            wanted = (
-                "must be given: this model reads a mark of each word" if marks is None else "were given to a model without any"
-            )
-            raise ValueError(f"marks {wanted}")
+            reason = "must be given: this model reads a mark of each word" if marks is None else "were given to a model without"
+            raise ValueError(f"marks {reason}")
         if marks is None:
             return None, None
         marks = checks.ids("marks", marks, self.mark_embedding.num_embeddings, shape, "(B, T)")

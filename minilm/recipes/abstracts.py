@@ -54,11 +54,11 @@ def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Abstract], li
 
 def _read_file(path: PathLike, bad_rows: BadRows) -> Iterator[Abstract]:
     for line in lines(path):
-        made = None
+        abstract = None
         with bad_rows:
-            made = _abstract(line.text, line.where)
-        if made is not None:
-            yield made
+            abstract = _abstract(line.text, line.where)
+        if abstract is not None:
+            yield abstract
 
 
 def _abstract(text: str, where: str) -> Abstract:

@@ -40,16 +40,16 @@ class Intents(Tag):
     # --- data --------------------------------------------------------------------------------------------------------
 
     def generate(self, seed: int) -> tuple[list, list]:
-        made = requests.requests(seed, TRAIN + VALIDATION)
-        return made[:TRAIN], made[TRAIN:]
+        examples = requests.requests(seed, TRAIN + VALIDATION)
+        return examples[:TRAIN], examples[TRAIN:]
 
     def read(self, path: PathLike) -> tuple[list, list]:
         parts = []
-        for wanted, names in (("training", ("train",)), ("validation", labelled.VALIDATION)):
+        for part, names in (("training", ("train",)), ("validation", labelled.VALIDATION)):
             folders = [os.path.join(path, name) for name in names]
             folder = next((each for each in folders if os.path.isdir(each)), None)
             if folder is None:
-                raise ValueError(f"{os.fspath(path)}: there is no {wanted} part; wanted a folder {' or '.join(names)}")
+                raise ValueError(f"{os.fspath(path)}: there is no {part} part; wanted a folder {' or '.join(names)}")
             parts.append(list(_requests(folder, self.bad_rows)))
         return parts[0], parts[1]
 
@@ -98,7 +98,7 @@ class Intents(Tag):
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:6]
         predictions = self.read_requests([example.words for example in some])
-        return [(" ".join(e.words), self._line(e), self._line(given)) for e, given in zip(some, predictions, strict=True)]
+        return [(" ".join(e.words), self._line(e), self._line(p)) for e, p in zip(some, predictions, strict=True)]
 
     def answer(self, text: str) -> str:
         words = cutting.words(text)
@@ -118,11 +118,11 @@ def _requests(folder: str, bad_rows: BadRows) -> Iterator[Request]:
             f"{folder}: {', '.join(f'{name} has {len(each)} lines' for name, each in zip(FILES, rows, strict=True))}"
         )
     for row in zip(*rows, strict=True):
-        made = None
+        request = None
         with bad_rows:
-            made = _request(*row)
-        if made is not None:
-            yield made
+            request = _request(*row)
+        if request is not None:
+            yield request
     bad_rows.require(rows[0], f"{folder}: there are no requests in it")
 
 

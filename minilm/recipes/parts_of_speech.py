@@ -57,11 +57,11 @@ class PartsOfSpeech(Tag):
 
     def score(self, predictions: Sequence[Sequence[str]], examples: Sequence) -> dict[str, float]:
         words = [word for example in examples for word in example.words]
-        expected, given = [tag for e in examples for tag in e.tags], [tag for tags in predictions for tag in tags]
-        scores = {"accuracy": accuracy(expected, given)}
+        expected, predicted = [tag for e in examples for tag in e.tags], [tag for tags in predictions for tag in tags]
+        scores = {"accuracy": accuracy(expected, predicted)}
         unknown = [i for i, word in enumerate(words) if key_of(word) not in self._known()]
         if unknown:
-            scores["accuracy_unknown"] = accuracy([expected[i] for i in unknown], [given[i] for i in unknown])
+            scores["accuracy_unknown"] = accuracy([expected[i] for i in unknown], [predicted[i] for i in unknown])
         return scores
 
     def chance(self, examples: Sequence) -> float:

@@ -79,8 +79,8 @@ def _propositions(block: Sequence[Line]) -> list[Proposition]:
     width = len(rows[0][1])
     for line, fields in rows:
         if len(fields) != width or width < FIRST:
-            wanted = f"{width} as in the sentence's first line" if width >= FIRST else f"{FIRST} at least"
-            raise BadRow(f"{line.where}: {len(fields)} columns, wanted {wanted}: {line.text[:60]!r}")
+            expected = f"{width} as in the sentence's first line" if width >= FIRST else f"{FIRST} at least"
+            raise BadRow(f"{line.where}: {len(fields)} columns, wanted {expected}: {line.text[:60]!r}")
     words = tuple(fields[WORD] for _, fields in rows)
     return [_proposition(words, rows, column) for column in range(FIRST, width)]
 

@@ -80,8 +80,8 @@ def request(rng: np.random.Generator) -> Request:
 
 def requests(seed: int, count: int) -> list[Request]:
     """`count` different requests, the same for the same seed."""
-    rng, made = np.random.default_rng([seed, 0x1A7]), {}
-    while len(made) < count:
+    rng, by_words = np.random.default_rng([seed, 0x1A7]), {}
+    while len(by_words) < count:
         each = request(rng)
-        made.setdefault(each.words, each)
-    return list(made.values())
+        by_words.setdefault(each.words, each)
+    return list(by_words.values())

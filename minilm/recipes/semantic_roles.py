@@ -103,9 +103,9 @@ def _joined(sentences: Sequence) -> list[Proposition]:
     examples = []
     for number, (one, other) in enumerate(zip(sentences, [*sentences[1:], sentences[0]], strict=True)):
         words = (*one.words[:-1], "and", *other.words)
-        wanted = [*one.tags[:-1]] if number % 2 else ["O"] * (len(one.words) - 1)
-        wanted += ["O", *(["O"] * len(other.words) if number % 2 else other.tags)]
-        tags = tuple(tag.replace(ACTION, VERB) for tag in wanted)
+        roles = [*one.tags[:-1]] if number % 2 else ["O"] * (len(one.words) - 1)
+        roles += ["O", *(["O"] * len(other.words) if number % 2 else other.tags)]
+        tags = tuple(tag.replace(ACTION, VERB) for tag in roles)
         predicate = tuple(place for place, tag in enumerate(tags) if tag[2:] == VERB)
         examples.append(Proposition(words, tags, predicate))
     return examples
