@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,11 +12,15 @@ from minilm import devices, models, tokenizers
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
+from minilm.mistaken import did_you_mean
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["Tag"]
 
@@ -180,6 +184,23 @@ class Tag(Recipe):
             (" ".join(e.words), bracketed(e.words, e.tags), bracketed(e.words, tags))
             for e, tags in zip(examples[:6], predictions, strict=True)
         ]
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_tags
+
+        words, names = cutting.words(text), self.facts["tags"]
+        if not words:
+            raise ValueError("wanted a sentence, got a text without a word")
+        tags = self.tags([words])[0] if answer is None else answer.split()
+        for tag in (*tags, *([] if foil is None else [foil])):
+            if tag not in names:
+                raise ValueError(f"there is no tag {tag!r}; {did_you_mean(tag, names)}")
+        if len(tags) != len(words):
+            raise ValueError(f"the answer must be a tag for each of the {len(words)} words, got {len(tags)}")
+        ids, _, spelling = self._inputs([words])
+        best = np.array([names.index(tag) for tag in tags])
+        shown, other = bracketed(words, tags), None if foil is None else names.index(foil)
+        return explain_tags(self.model, ids[0], spelling, words, names, best=best, text=text, answer=shown, foil=other)
 
     def answer(self, text: str) -> str:
         words = cutting.words(text)
