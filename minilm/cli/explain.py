@@ -182,7 +182,7 @@ def _token(tokenizer, option: str, text: str | None) -> int | None:
     """The id of a text that is one token."""
     if text is None:
         return None
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) != 1:
         raise ValueError(f"{option} must be one token of this model's tokenizer, got {text!r}, which is {len(ids)}")
     return int(ids[0])

@@ -17,9 +17,11 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.intent_tagger import IntentTagger
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
+from minilm.models.pointer_generator import PointerGenerator
 from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
@@ -42,10 +44,12 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "IntentTagger",
     "Llama",
     "LlamaConfig",
     "MeanClassifier",
     "MemoryNetwork",
+    "PointerGenerator",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
     "Reader",

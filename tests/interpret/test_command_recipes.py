@@ -21,6 +21,9 @@ RUNS = {  # name -> recipe, settings, a text, other options of explain
     "translate": ("translate", {"hidden_size": 16, "examples": 100}, "May 2, 1999", DATES),
     "transformer": ("translate", {"model": "transformer", "hidden_size": 16, "heads": 2, "examples": 100}, "May 2, 1999", []),
     "summarise": ("summarise", {"hidden_size": 16, "examples": 100, "vocab_size": 300}, "Storm hits the coast .", []),
+    "intents": ("intents", {"hidden_size": 8, "embedding_size": 8}, "play some jazz", []),
+    "pos": ("pos", {"hidden_size": 8, "embedding_size": 8}, "the cook ate soup", ["--foil", "NOUN"]),
+    "roles": ("roles", {"hidden_size": 8, "embedding_size": 8}, "the cook *ate* soup", []),
     "memory": ("answer", {"examples": 200}, "Anna went to the attic. Where is Anna?", []),
     "reader": ("answer", {"model": "reader", "examples": 200, "hidden_size": 8}, MOVED, ["--foil", "attic."]),
     "vectors": ("vectors", {"steps": 1, "sentences": 300, "size": 8}, "the - it", []),
@@ -91,6 +94,7 @@ def test_texts_that_cannot_be_explained(runs, capsys):
         ("tag", " ", "without a word"),
         ("memory", "Where is Anna?", "a story and then a question"),
         ("reader", "Anna moved. Where is Anna?", "no part of the passage"),
+        ("roles", "the the", "wanted one predicate, got 0"),
         ("vectors", "zzzz", "no vector of 'zzzz'"),
     ):
         more = ["--foil", "kitchen"] if name == "reader" else []

@@ -78,10 +78,12 @@ def test_without_its_vector_a_word_does_nothing():
 # --- targets ---------------------------------------------------------------------------------------------------------
 
 SEQ2SEQ = {"vocab_size": 9, "target_vocab_size": 7, "embedding_size": 5, "hidden_size": 6, "label_smoothing": 0.1}
+COPY = {"attention": "luong", "target_vocab_size": 9, "shared": True, "label_smoothing": 0.0}
 TRANSFORMER = {"vocab_size": 9, "d_model": 8, "num_heads": 2, "encoder_layers": 2, "decoder_layers": 1, "label_smoothing": 0.1}
 WRITERS = {
     "lstm": lambda: models.Seq2Seq(models.Seq2SeqConfig(**SEQ2SEQ, attention="luong"), dtype=F64),
     "gru, reversed": lambda: models.Seq2Seq(models.Seq2SeqConfig(**SEQ2SEQ, cell="gru", reverse=True, attention=None), dtype=F64),
+    "pointer": lambda: models.PointerGenerator(models.Seq2SeqConfig(**{**SEQ2SEQ, **COPY}), dtype=F64),
     "transformer": lambda: models.Transformer(models.TransformerConfig(target_vocab_size=7, **TRANSFORMER), dtype=F64),
     "shared": lambda: models.Transformer(models.TransformerConfig(shared=True, tied=True, **TRANSFORMER), dtype=F64),
 }
@@ -101,8 +103,8 @@ def test_each_word_of_a_target_is_shared_out_among_the_source(kind):
         assert all(np.exp(p).max() + 1e-12 >= each for _, each in decision.choices)
     for weights in decisions.maps.values():
         assert weights.shape == (3, 4)
-        np.testing.assert_allclose(weights.sum(axis=1), 1)
-    assert len(decisions.maps) == {"lstm": 1, "gru, reversed": 0}.get(kind, 3)
+        assert weights.min() >= 0 and (kind == "pointer" or np.allclose(weights.sum(axis=1), 1))  # what is not copied is written
+    assert len(decisions.maps) == {"lstm": 1, "gru, reversed": 0}.get(kind, 1 if kind == "pointer" else 3)
     other = explain_target(model, source, target, foil=np.array([4, 3, 6]), **options)
     (decision,) = other.decisions
     complete(decision)
@@ -134,7 +136,7 @@ def test_a_tag_is_emission_and_transitions(characters):
     if characters:
         spelling = Spelling(np.array([[1, 2], [3, 0], [4, 1]]), np.array([2, 1, 2]), np.array([[0, 1, 2, 1]]))
     best = model.decode(ids[None], None, spelling)[0]
-    decisions = explain_tags(model, ids, spelling, list("abcd"), names, best=best)
+    decisions = explain_tags(model, (ids[None], None, spelling), list("abcd"), names, best=best)
     e, A = model.emissions(ids[None], None, spelling)[0], model.crf.transitions.value
     start, end = model.crf.start_transitions.value, model.crf.end_transitions.value
 
@@ -154,8 +156,31 @@ def test_a_tag_is_emission_and_transitions(characters):
         if t:
             assert decision.shares[1][1] == pytest.approx(A[best[t - 1], best[t]] - A[best[t - 1], foil])
         complete(decision)
-    chosen = explain_tags(model, ids, spelling, list("abcd"), names, best=best, foil=(int(best[0]) + 1) % 3)
+    chosen = explain_tags(model, (ids[None], None, spelling), list("abcd"), names, best=best, foil=(int(best[0]) + 1) % 3)
     assert chosen.decisions[0].foil == names[(int(best[0]) + 1) % 3] and decisions.labels[0] == f"a/{names[best[0]]}"
+
+
+def test_an_intent_and_its_slots():
+    model = randomised(models.IntentTagger(9, 3, 4, embedding_size=5, hidden_size=4, dtype=F64), 0.5)
+    ids, names, intents = np.array([[2, 7, 4]]), ["O", "B", "I"], list("wxyz")
+    p, best = (each[0] for each in model.read(ids))
+    options = {"best": best, "classes": intents}
+    first, *tags = explain_tags(model, (ids, None, None), list("abc"), names, **options).decisions
+    order = np.argsort(-p)
+    assert (first.answer, first.foil) == (intents[order[0]], intents[order[1]]) and len(tags) == 3
+    assert first.output == pytest.approx(np.log(p[order[0]] / p[order[1]]))
+    for decision in (first, *tags):
+        complete(decision)
+    other = explain_tags(model, (ids, None, None), list("abc"), names, **options, other_class=int(order[3])).decisions[0]
+    assert other.output == pytest.approx(np.log(p[order[0]] / p[order[3]]))
+
+
+def test_roles_of_a_marked_predicate():
+    model = randomised(models.Tagger(9, 3, embedding_size=5, hidden_size=4, marks=2, mark_size=3, dtype=F64), 0.5)
+    ids, marks = np.array([[2, 7, 4]]), np.array([[0, 1, 0]])
+    best = model.decode(ids, None, None, marks)[0]
+    for decision in explain_tags(model, (ids, None, None, marks), list("abc"), ["O", "B", "I"], best=best).decisions:
+        complete(decision)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------

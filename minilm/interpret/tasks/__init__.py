@@ -4,8 +4,8 @@ Each function takes a model and the arrays that it reads, and returns `Decisions
 `to_json` writes. The recipes call them for the texts that `minilm explain DIR` is given::
 
     explain_label       MeanClassifier, RecurrentClassifier, BERTClassifier
-    explain_target      Seq2Seq, Transformer
-    explain_tags        Tagger
+    explain_target      Seq2Seq, PointerGenerator, Transformer
+    explain_tags        Tagger, IntentTagger
     explain_span        Reader, BERTForQuestionAnswering
     explain_story       MemoryNetwork
     explain_words       word vectors

@@ -11,6 +11,8 @@ That y_t and not the foil y' stands at t, the other tags as they are, is decided
       + A[y_t-1, y_t] - A[y_t-1, y']                          transition from the tag before, or the start
       + A[y_t, y_t+1] - A[y', y_t+1]                          transition to the tag after, or the end
 
+Of an `IntentTagger` there is one decision more, F = log p(class) - log p(the next best) of the whole sentence.
+
 The transitions do not depend on the words, so that what integrated gradients share out among these is the change of the emission.
 """
 
@@ -21,7 +23,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
-from minilm.models import Tagger
+from minilm.models import IntentTagger, Tagger
 from minilm.models.tagger import Spelling
 from minilm.ops import checks
 
@@ -35,8 +37,7 @@ ABOUT = (
 
 def explain_tags(
     model: Tagger,
-    ids: np.ndarray,
-    spelling: Spelling | None,
+    inputs: Sequence,
     pieces: Sequence[str],
     tags: Sequence[str],
     *,
@@ -44,15 +45,16 @@ def explain_tags(
     text: str = "",
     answer: str = "",
     foil: int | None = None,
+    classes: Sequence[str] = (),
+    other_class: int | None = None,
 ) -> Decisions:
     """Explain the tags of one sentence.
 
     Parameters
     ----------
-    model : Tagger
-    ids : ndarray of integers, shape (T,)
-    spelling : Spelling, or None
-        Of one row.
+    model : Tagger or IntentTagger
+    inputs : tuple
+        What `Tagger.emissions` takes, of one row: ids (1, T), lengths (1,), a `Spelling` or None, marks (1, T) or none.
     pieces, tags : list of str
         The T words; the names of the K tags.
     best : ndarray of integers, shape (T,)
@@ -60,20 +62,20 @@ def explain_tags(
     text, answer : str
     foil : int, optional
         Why not this tag; without it, at each word, the one that comes nearest. A word that has it is compared with the nearest.
+    classes : list of str
+        Of an `IntentTagger`.
+    other_class : int, optional
+        Why not this class.
     """
     check_device(model)
-    ids, best = np.asarray(ids), np.asarray(best)
-    T, K = len(ids), len(tags)
+    best = np.asarray(best)
+    T, K = len(best), len(tags)
     if K < 2:
         raise ValueError("a model with one tag decides nothing")
     if foil is not None:
         checks.whole("foil", foil, 0, K)
 
-    def inputs(rows):
-        words = None if spelling is None else spelling._replace(words=np.repeat(spelling.words, len(rows), axis=0))
-        return np.repeat(ids[None], len(rows), axis=0), words
-
-    emissions = model.emissions(ids[None], None, spelling)[0].astype(np.float64)  # (T, K)
+    emissions = model.emissions(*inputs)[0].astype(np.float64)  # (T, K)
     shares = np.stack([emissions, *_transitions(model.crf, best)], axis=-1)  # (T, K, 3)
     differences = shares[np.arange(T), best][:, None] - shares  # (T, K, 3)
     nearest = differences.sum(axis=2)  # (T, K)
@@ -82,21 +84,19 @@ def explain_tags(
     shares = differences[np.arange(T), foils]  # (T, 3)
 
     def value(rows):
-        words, spelled = inputs(rows)
-        e = model.emissions(words, None, spelled)[np.arange(len(rows)), rows].astype(np.float64)  # (n, K)
+        e = model.emissions(*_repeated(inputs, len(rows)))[np.arange(len(rows)), rows].astype(np.float64)  # (n, K)
         n = np.arange(len(rows))
         return e[n, best[rows]] - e[n, foils[rows]] + shares[rows, 1:].sum(axis=1)
 
     def losses(rows):  # -log p(y) = log Z - s(y)
-        words, spelled = inputs(rows)
         chosen = np.repeat(best[None], len(rows), axis=0)  # (n, T)
         other = chosen.copy()
         other[np.arange(len(rows)), rows] = foils[rows]
-        return [Loss((words, chosen, None, spelled), -1), Loss((words, other, None, spelled), 1)]
+        return [Loss(_arguments(model, inputs, chosen), -1), Loss(_arguments(model, inputs, other), 1)]
 
     result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, T, value, losses)
     marginals = np.asarray(model.crf.marginals(emissions[None].astype(model.dtype)))[0]  # (T, K)
-    decisions = []
+    decisions = [] if not classes else [_of_class(model, inputs, best, classes, other_class)]
     for t in range(T):
         names = ["emission: the words", f"tag before: {tags[best[t - 1]]}" if t else "start"]
         names.append(f"tag after: {tags[best[t + 1]]}" if t + 1 < T else "end")
@@ -108,9 +108,52 @@ def explain_tags(
         decisions.append(
             Decision(pieces[t], chosen, other, measure, output, baseline, result.values[t], error, int(steps), choices, parts)
         )
-    labels = [f"{piece}/{tags[tag]}" for piece, tag in zip(pieces, best, strict=True)]
-    shown = f"Tagger({model.settings()}), {model.parameters.count:,} parameters"
+    labels = [decision.answer for decision in decisions[: len(decisions) - T]]
+    labels += [f"{piece}/{tags[tag]}" for piece, tag in zip(pieces, best, strict=True)]
+    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
     return Decisions(text, answer, shown, list(pieces), decisions, labels=labels, about=ABOUT)
+
+
+def _of_class(model, inputs, best, classes, other_class) -> Decision:
+    """Why the whole sentence is of its class."""
+    p = model.read(*inputs)[0][0].astype(np.float64)  # (C,)
+    order = np.argsort(-p, kind="stable")  # (C,)
+    chosen = int(order[0])
+    other = int(order[1]) if other_class is None else checks.whole("other_class", other_class, 0, len(classes))
+    if other == chosen:
+        raise ValueError(f"the foil must be another intent than the answer, got {classes[other]!r} for both")
+
+    def value(rows):
+        log_p = np.log(model.read(*_repeated(inputs, len(rows)))[0].astype(np.float64))  # (n, C)
+        return log_p[:, chosen] - log_p[:, other]
+
+    def losses(rows):
+        tags = np.repeat(best[None], len(rows), axis=0)  # (n, T): their part in both losses is the same
+        return [Loss(_arguments(model, inputs, tags, c), sign) for c, sign in ((chosen, -1), (other, 1))]
+
+    result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, 1, value, losses)
+    output, baseline, error, steps = (float(each[0]) for each in result[1:])
+    choices = [(classes[c], float(p[c])) for c in order[:8]]
+    names = classes[chosen], classes[other]
+    measure = f"log p({names[0]}) − log p({names[1]})"
+    return Decision("intent", *names, measure, output, baseline, result.values[0], error, int(steps), choices, [])
+
+
+def _repeated(inputs, rows: int) -> list:
+    """What the model reads, so many times."""
+    repeated = []
+    for each in inputs:
+        if isinstance(each, Spelling):
+            each = each._replace(words=np.repeat(each.words, rows, axis=0))
+        repeated.append(each if each is None or isinstance(each, Spelling) else np.repeat(each, rows, axis=0))
+    return repeated
+
+
+def _arguments(model, inputs, tags, number: int = 0) -> tuple:
+    """Of the model's ``forward``, for tags (n, T) and the class of that number."""
+    ids, *more = _repeated(inputs, len(tags))
+    classes = [np.full(len(tags), number)] if isinstance(model, IntentTagger) else []
+    return ids, tags, *classes, *more
 
 
 def _transitions(crf, best) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
-from minilm.models import Seq2Seq, Transformer
+from minilm.models import PointerGenerator, Seq2Seq, Transformer
 
 __all__ = ["explain_target"]
 
@@ -41,7 +41,7 @@ def explain_target(
 
     Parameters
     ----------
-    model : Seq2Seq or Transformer
+    model : Seq2Seq, PointerGenerator or Transformer
     source, target : ndarray of integers, shapes (S,) and (T,)
         The target with the token that ends it.
     begin : int
@@ -121,7 +121,8 @@ def _attention(model, source, inputs) -> dict[str, np.ndarray]:
     if isinstance(model, Seq2Seq):
         if model.config.attention is None:
             return {}
-        return {"attention": np.asarray(model.attention(source[None], inputs[None])[0])}
+        name = "attention: where it copies from" if isinstance(model, PointerGenerator) else "attention"
+        return {name: np.asarray(model.attention(source[None], inputs[None])[0])}
     heads = np.asarray(model.attention(source[None], inputs[None])[0])  # (H, T, S)
     each = {f"head {h + 1}": weights for h, weights in enumerate(heads)}
     return {"mean of the last layer's heads": heads.mean(axis=0), **each}
