@@ -11,6 +11,7 @@ from minilm import models, tokenizers
 from minilm.files import json_object
 from minilm.layers.base import blank
 from minilm.mistaken import existing_folder
+from minilm.quantized.storing import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
@@ -99,15 +100,20 @@ def model_of(folder: str, content: bytes, weights: TensorFile):
             model = models.from_config(settings)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    with _of_one_model(weights):
-        model.parameters.fitting(weights.arrays())
+    if stored_as(weights) is None:
+        with _of_one_model(weights):
+            model.parameters.fitting(weights.arrays())
     return model
 
 
 def load_weights(model: LanguageModel, file: TensorFile) -> None:
     """Put the weights of a safetensors file into the model, and close it; ValueError, naming it, if they do not fit."""
-    with file, _of_one_model(file):
-        model.parameters.load_state_dict(file.arrays())
+    with file:
+        if stored_as(file) is not None:
+            fill(model, file)
+            return
+        with _of_one_model(file):
+            model.parameters.load_state_dict(file.arrays())
 
 
 @contextlib.contextmanager
