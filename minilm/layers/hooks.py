@@ -140,7 +140,8 @@ def hooks(
     finally:
         for layer, methods in reversed(before):
             for method, previous in methods.items():
-                vars(layer).pop(method, None)
+                if method in vars(layer):
+                    delattr(layer, method)
                 if previous is not None:  # hooks around these
                     setattr(layer, method, previous)
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from minilm import devices
+from minilm.layers import changes
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
@@ -121,6 +122,7 @@ class Parameter:
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
+        changes.made()
 
     @property
     def device(self) -> str:
@@ -134,6 +136,7 @@ class Parameter:
         self._value = change(self._value)
         self._gradient = None if self._gradient is None else change(self._gradient)
         self._buffer, self._offset = None, 0
+        changes.made()
 
     def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
         return {"value": devices.to_host(self._value), "gradient": devices.to_host(self._gradient)}
@@ -143,6 +146,7 @@ class Parameter:
         self._value = np.array(state["value"], order="C")
         self._span = _padded(self.size)
         self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
+        changes.made()
 
     def __repr__(self):
         return f"Parameter{self.shape} {self.dtype}"
