@@ -65,14 +65,14 @@ def run(args) -> int:
 def _opened(path: str):
     """The model, and name and content of the files that belong to it."""
     from minilm import recipes
-    from minilm.mistaken import existing_folder
+    from minilm.hub import model_folder
     from minilm.training import load_run
     from minilm.training.checkpoint import STATE
     from minilm.training.run import is_published
 
     if path.endswith(".gguf") and os.path.isfile(os.path.expanduser(path)):
         return _of_gguf(load_run(path))
-    folder = existing_folder(path)
+    folder = model_folder(path)
     files = {os.path.basename(name): _content(name) for pattern in CARRIED for name in _matching(folder, pattern)}
     if os.path.exists(os.path.join(folder, STATE)) or "config.json" not in files:
         return load_run(folder).model, files
