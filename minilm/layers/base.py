@@ -130,11 +130,11 @@ class Layer:
 
         def __setattr__(self, name, value):
             object.__setattr__(self, name, value)
-            changes.made()
+            changes.count()
 
         def __delattr__(self, name):
             object.__delattr__(self, name)
-            changes.made()
+            changes.count()
 
     def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)

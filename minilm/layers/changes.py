@@ -6,17 +6,17 @@ count numbers written into an array, nor a layer put into a list of layers.
 
 from __future__ import annotations
 
-__all__ = ["made", "number"]
+__all__ = ["count", "number"]
 
-_count = 0
+_total = 0
 
 
-def made() -> None:
+def count() -> None:
     """Count a change, after it was made."""
-    global _count
-    _count += 1
+    global _total
+    _total += 1
 
 
 def number() -> int:
     """How many there were."""
-    return _count
+    return _total
