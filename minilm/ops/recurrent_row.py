@@ -1,8 +1,8 @@
 """One step of one row in rnn, lstm and gru, as generation takes it: products at the speed of reading the weights, then the gates.
 
 A kernel ``step_units(start, stop, x, *states, W_ih, W_hh, b_ih, b_hh, ...)`` makes, for units [16 start, 16 stop) of every gate,
-the products by x and by the state (`minilm.ops.row`) and what the gates make of them. A unit needs no other unit's gates, so threads
-share out the units and none waits for another. The bits are those of the row among others (`minilm.ops.recurrent_cpu`).
+the products by x and by the state (`minilm.ops.row`) and what the gates make of them. A unit needs no other unit's gates, so
+threads share out the units and none waits for another. The bits are those of the row among others (`minilm.ops.recurrent_cpu`).
 """
 
 from __future__ import annotations
