@@ -16,6 +16,7 @@ from minilm.layers.base import blank
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
+from minilm.quantized.storing import fill, refuse_quantized, stored_as
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import SPELLED
 from minilm.weights.loose import LooseArrays
@@ -104,8 +105,13 @@ class Pretrained:
         folder = model_folder(folder)
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         published = weights.read_published(folder)
-        with weights.WeightFolder(folder) as stored, blank(stored):
-            model = cls(cls._config(folder, settings, changes), seed=seed, dtype=dtype)
+        with weights.WeightFolder(folder) as stored:
+            with blank(stored):
+                model = cls(cls._config(folder, settings, changes), seed=seed, dtype=dtype)
+            file = stored.alone
+            if file is not None and stored_as(file) is not None:
+                model.published = published
+                return fill(model, file)
         return model._filled(folder, published, settings["family"], seed)
 
     @classmethod
@@ -167,9 +173,10 @@ class Pretrained:
         Raises
         ------
         ValueError
-            For a model that transformers has no class for.
+            For a model that transformers has no class for, or with quantized weights, which `minilm.quantized.save` writes.
         OSError
         """
+        refuse_quantized(self)
         settings = settings_from(self.config)
         family = settings["family"]
         config, generation_config = weights.config_of(settings, self.hugging_face[family]), None
