@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Tag", "bracketed", "key_of"]
 
 TRAIN, VALIDATION = 3000, 400  # sentences made
+SOME, MANY = 1000, 8000  # real sentences, from which on there is more to learn
 LONGEST = 30  # characters of a word that are read
 
 
@@ -82,11 +83,14 @@ class Tag(Recipe):
         return Sentence(words, roles_)
 
     def read(self, path: PathLike) -> tuple[list, list]:
-        return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
+        train, validation = conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
+        if len(train) >= SOME:
+            self.suggest(hidden_size=100, embedding_size=100, steps=2000, dropout=0.5, word_dropout=0.3, average=0.998)
+        return train, validation
 
     def adapt(self, train: Sequence) -> None:
-        if len(train) >= 8000:
-            self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, average=0.998)
+        if len(train) >= MANY:
+            self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, word_dropout=0.1, average=0.998)
 
     def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
