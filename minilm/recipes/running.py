@@ -17,11 +17,11 @@ from minilm.recipes import folder, resuming
 from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
-from minilm.training.checkpoint import Folder, ReadFolder
 from minilm.training.device import active
 from minilm.training.log import Progress
 from minilm.training.loop import Callback
 from minilm.training.parallel import usual_shards
+from minilm.training.run_folder import Folder, ReadFolder
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
