@@ -1,7 +1,7 @@
 """A recipe's run replayed: the same steps from the same first weights, compared with what the run kept, bit for bit.
 
-The folder says all that is needed: settings, seed, and the data's path and fingerprint. Compared are the rows of the log but for
-their times (not of word vectors, which write rows by the clock), and the arrays of the last checkpoint: weights, moments, average.
+The folder says all that is needed: settings, seed, and the path and fingerprint of the data. Compared are the rows of the log but
+for times (not of word vectors, which write rows by the clock), and the arrays of the last checkpoint: weights, moments, average.
 """
 
 from __future__ import annotations
