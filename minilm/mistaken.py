@@ -67,7 +67,9 @@ def existing_folder(path: PathLike) -> str:
         return path
     if os.path.exists(path):
         raise NotADirectoryError(f"{path} is a file, and wanted is a folder: give {os.path.dirname(path) or '.'}, where it lies")
-    hint = ""
-    if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", path):  # such as gpt2, or openai-community/gpt2
-        hint = f"; if that is a name on the Hugging Face Hub: `hf download {path} --local-dir FOLDER` brings it into one"
-    raise FileNotFoundError(f"there is no folder {path}{hint}")
+    hint = ""  # for what may be a name, such as gpt2, or openai-community/gpt2
+    if re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?", path) and not path.endswith(".gguf"):
+        fetch = f"`hf download {path} --local-dir FOLDER` brings it into one"
+        hint = f"; if that is a name on the Hugging Face Hub: pip install 'minilm[hub]' lets it be fetched, and {fetch}"
+    kind = "file" if path.endswith(".gguf") else "folder"
+    raise FileNotFoundError(f"there is no {kind} {path}{hint}")

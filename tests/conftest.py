@@ -1,5 +1,9 @@
 """What all tests share: a deterministic hypothesis, and the number of threads put back after each test."""
 
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test fetches anything
+
 import hypothesis
 import pytest
 

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(minilm.__file__).parent.parent
 ORDER = (  # each may import those before it; those of one line not each other
     ("typing",),
     ("mistaken", "forks", "bars", "random", "streams", "gpu_trial"),
-    ("files",),
+    ("files", "hub"),
     ("checksums",),
     ("compiled",),
     ("threads",),

@@ -54,8 +54,8 @@ def run(args) -> int:
         if not line.strip():
             continue
         messages.append({"role": "user", "content": line})
-        answer = ""
-        for piece in generation.stream(model, loaded.tokenizer, form.text(messages), args.tokens, **options):
+        answer, prompt = "", form.text(messages)
+        for piece in generation.stream(model, loaded.tokenizer, prompt, args.tokens, add_special_tokens=False, **options):
             answer += piece
             print(piece, end="", flush=True)
         print(flush=True)

@@ -12,8 +12,8 @@ from minilm.cli.texts import add_text, text_of
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
-and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; what its
-heads and networks cause; of a recurrent model its gates and cells; and the nearest tokens in the embedding.
+and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; of a recurrent
+model its gates and cells; what heads and networks, or gates, cause; and the nearest tokens in the embedding.
 """
 
 
@@ -113,13 +113,10 @@ def run(args) -> int:
         f"integrated  of {len(complete.places)} predictions: attributions sum to the difference of outputs within "
         f"{np.abs(complete.errors).max():.1e} nats ({complete.steps.max()} gradients at most)"
     )
-    if explanation.causes is not None:
-        ablation = explanation.causes.ablation  # (L, H + 1)
-        layer, part = np.unravel_index(np.abs(ablation).argmax(), ablation.shape)
-        label = "the network" if part == ablation.shape[1] - 1 else f"head {part + 1}"
-        print(
-            f"cause       of the last prediction most {label} of layer {layer + 1}: {-ablation[layer, part]:+.3f} nats without it"
-        )
+    causes = explanation.causes
+    layer, column = np.unravel_index(np.abs(causes.ablation).argmax(), causes.ablation.shape)  # of (L, C)
+    lost, how = -causes.ablation[layer, column], "held at its mean" if explanation.attention is None else "without it"
+    print(f"cause       of the last prediction most {causes.columns[column]} of layer {layer + 1}: {lost:+.3f} nats {how}")
     if explanation.comparison is not None:
         other = explanation.comparison.other
         print(f"against     {other.total:.2f} bits, {other.mean:.4f} a token, perplexity {other.perplexity:.3f}: {args.against}")
@@ -146,7 +143,7 @@ def _token(tokenizer, option: str, text: str | None) -> int | None:
     """The id of a text that is one token."""
     if text is None:
         return None
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(text, add_special_tokens=False)
     if len(ids) != 1:
         raise ValueError(f"{option} must be one token of this model's tokenizer, got {text!r}, which is {len(ids)}")
     return int(ids[0])

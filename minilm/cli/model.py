@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-FOLDER = "a run's folder, as `minilm train --out DIR` made it, or a model in Hugging Face's layout with its tokenizer"
+FOLDER = (
+    "a run's folder, as `minilm train --out DIR` made it, or a model in Hugging Face's layout with its tokenizer, "
+    "or its name on the Hugging Face Hub (pip: minilm[hub])"
+)
 
 
 def add_model(parser, folder: str = FOLDER) -> None:

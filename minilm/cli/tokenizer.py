@@ -38,7 +38,12 @@ def add_parser(subparsers) -> None:
     _add_train(actions)
     encoding = actions.add_parser("encode", help="text to ids, in one line")
     encoding.add_argument("tokenizer", metavar="TOKENIZER")
-    encoding.add_argument("text", nargs="?", metavar="TEXT", help="standard input without it, or with -, to its last byte")
+    encoding.add_argument(
+        "text",
+        nargs="?",
+        metavar="TEXT",
+        help="standard input without it, or with -, to its last byte; with the tokens around it that the tokenizer's file wants",
+    )
     encoding.add_argument("--file", metavar="FILE", help="encode a UTF-8 file, of any size, or a corpus by its name")
     encoding.add_argument("--tokens", action="store_true", help="print the tokens instead, one a line, with their ids")
     decoding = actions.add_parser("decode", help="ids to text")

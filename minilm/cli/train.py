@@ -23,6 +23,7 @@ Settings, later ones win: the recipe, then --config, then --set, then the option
   minilm train --corpus book.txt --minutes 3
   minilm train --corpus book.txt --recipe words --set tokenizer.vocab_size=5000
   minilm train --model gru --set model.hidden_size=512 --set optimizer.lr=0.002 --steps 2000
+  minilm train --init-from openai-community/gpt2 --corpus book.txt --steps 200
   minilm train --out runs/stories-lstm-1 --resume
   mpiexec -n 4 minilm train --corpus book.txt --out runs/four     the same bits for any number of processes (pip: minilm[mpi])
 
@@ -44,6 +45,12 @@ def add_parser(subparsers) -> None:
         "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
     )
     parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt, llama and bert start from their recipes")
+    parser.add_argument(
+        "--init-from",
+        metavar="FOLDER|NAME",
+        help="go on with the weights and the tokenizer of a run, or of a pretrained model, at a tenth of the recipe's "
+        "learning rate if nothing is said",
+    )
     parser.add_argument("--recipe", metavar="NAME", help=f"what to start from: {', '.join(RECIPES)}")
     parser.add_argument("--out", metavar="DIR", help="the run's folder; runs/CORPUS-MODEL-N without it")
     parser.add_argument("--config", metavar="FILE.toml", help="settings")
@@ -128,7 +135,7 @@ def _train(config, args) -> int:
 
 def _options(args) -> dict:
     """The options that were given, as settings."""
-    names = ("corpus", "steps", "minutes", "epochs", "seed", "device", "errors")
+    names = ("corpus", "init_from", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.model is not None:
         options["model"] = {"model_type": "rnn_lm", "cell": args.model} if args.model in CELLS else {"model_type": args.model}

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.files import read_json
+from minilm.hub import model_folder
 from minilm.tokenizers import Tokenizer
 from minilm.typing import PathLike
 
@@ -106,7 +107,7 @@ def training_ids(tokenizer: Tokenizer, form: ChatML, messages: Sequence[Mapping[
     targets : ndarray, shape (1, T)
         The token after each; -100 where another than the assistant wrote it.
     """
-    pieces = [(tokenizer.encode(text), learn) for text, learn in form.pieces(messages)]
+    pieces = [(tokenizer.encode(text, add_special_tokens=False), learn) for text, learn in form.pieces(messages)]
     ids = np.concatenate([piece for piece, _ in pieces])  # (T + 1,)
     learns = np.concatenate([np.full(len(piece), learn) for piece, learn in pieces])  # (T + 1,)
     return ids[None, :-1], np.where(learns, ids, -100)[None, 1:]
@@ -121,6 +122,7 @@ def chat_template(path: PathLike) -> str:
         There is none.
     """
     path = os.path.expanduser(os.fspath(path))
+    path = path if os.path.isfile(path) else model_folder(path)
     template = None
     if os.path.isfile(path):
         from minilm.weights.gguf import GGUFFile

@@ -101,12 +101,14 @@ def stream(
     suppress: Iterable[int] = (),
     block: int = 16,
     cuda_graphs: bool = False,
+    add_special_tokens: bool = True,
 ) -> Iterator[str]:
     """`generate`, piece by piece: each non-empty piece of text comes as soon as no later token can change it.
 
-    Text that may be the beginning of a `stop` string is held back until that is decided.
+    Text that may be the beginning of a `stop` string is held back until that is decided. `add_special_tokens` is `encode`'s, for
+    a prompt that spells all its special tokens, as a chat does.
     """
-    ids = prompt_ids(tokenizer, prompt)  # (T,)
+    ids = prompt_ids(tokenizer, prompt, add_special_tokens)  # (T,)
     text = Continuation(tokenizer, prompt, ids, _stops(stop), end_ids(model, end))
     drawn = stream_ids(
         model,
@@ -201,11 +203,11 @@ def generate_many(
     return [text + rest.flush() for text, rest in zip(results, texts, strict=True)]
 
 
-def prompt_ids(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
+def prompt_ids(tokenizer: Tokenizer, prompt: str, add_special_tokens: bool = True) -> np.ndarray:
     """What the model reads first: the prompt's ids, or for an empty prompt the token that begins a line; (T,), T >= 1."""
     if not hasattr(tokenizer, "encode"):
         raise TypeError(f"tokenizer must be a minilm.tokenizers.Tokenizer, got {checks.describe(tokenizer)}")
-    ids = tokenizer.encode(prompt)  # (T,)
+    ids = tokenizer.encode(prompt) if add_special_tokens else tokenizer.encode(prompt, add_special_tokens=False)  # (T,)
     if ids.size:
         return ids
     starts = (tokenizer.eos_token_id, tokenizer.token_to_id("\n"), tokenizer.token_to_id(" "), 0)

@@ -13,8 +13,9 @@
 and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `gradient_x_input`, `integrated_gradients`, `traces`,
 `logit_lens`, `nearest`.
 
-What a part of a Transformer causes: `ablate`, `patch`, `attribution_patching`, `logit_attribution`, `head_scores`; what can be
-read off its activations (`minilm.hooks`): `linear_probe`. Two models side by side: `compare`.
+What a part of a model causes, a head, a neuron, a gate or a unit: `ablate`, `patch`, `attribution_patching`; of a Transformer
+also `logit_attribution`, `head_scores`; what can be read off its activations (`minilm.hooks`): `linear_probe`. Two models side by
+side: `compare`.
 """
 
 from minilm.interpret.attention_maps import attention_weights, rollout

@@ -10,7 +10,7 @@ Jensen-Shannon divergence of p and q, which is symmetric and at most one bit::
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -30,6 +30,11 @@ class Comparison(NamedTuple):
     other: Surprisal  # what the text costs it
     gain: np.ndarray  # (T,) bits that each token costs the other model less; NaN where it is not predicted
     divergence: np.ndarray  # (N,) bits: Jensen-Shannon, between the two predictions
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields, and of the other's surprisal also its sum and its mean."""
+        other = self.other
+        return {**self._asdict(), "other": {**other._asdict(), "total_bits": other.total, "mean_bits": other.mean}}
 
 
 def compare(

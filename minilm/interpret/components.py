@@ -1,71 +1,92 @@
-"""The parts of a Transformer that experiments take out, move between texts, and measure, and the names their hooks have.
+"""The parts of a model that experiments take out, move between texts, and measure, and the names their hooks have.
 
 ::
 
-    stream     x after a block                  output of the block              (B, T, D)
+    stream     x after a block                  output of the block              (B, T, D)         a Transformer's
     attn       what attention adds to it        output of its attention          (B, T, D)
     mlp        what the network adds            output of its network            (B, T, D)
     heads      what each head gives             input of the output projection   (B, T, H K), K numbers a head
     neurons    what each hidden unit gives      input of the network's last map  (B, T, hidden)
 
-A head and a neuron are therefore slices of the last axis of an input, the others whole outputs: `Component` says which.
+    i f g o    an LSTM's gates                  gates of the layer, by steps     (T, B, H)         a recurrent model's
+    r z n      a GRU's
+    c h        cell and state after a step
+    i.units    and so on: each unit of them by itself
+
+A head, a neuron and a unit are therefore slices of the last axis, the others whole: `Component` says which.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minilm.interpret.probes import Probe
 from minilm.ops import checks
 
-__all__ = ["COMPONENTS", "Component", "components_of"]
+if TYPE_CHECKING:
+    from minilm.interpret.probes import Probe
 
-COMPONENTS = ("stream", "attn", "mlp", "heads", "neurons")
+__all__ = ["Component", "Edit", "components_of"]
+
+
+class Edit(NamedTuple):
+    """What is put into one row of a batch."""
+
+    place: int | None  # of the text; None: all places
+    columns: slice  # of the last axis
+    value: np.ndarray | float  # broadcasts to these
 
 
 class Component(NamedTuple):
-    """One kind of part in one block."""
+    """One kind of part in one layer."""
 
-    hook: str  # the layer's dotted name
+    hook: str  # the layer's dotted name, or the gate's
     side: str  # of the hook: "inputs" or "outputs"
-    parts: int  # heads or neurons; 1 for a whole output
+    parts: int  # heads, neurons or units; 1 for a whole activation
+    stepwise: bool  # a gate: step by step, (T, B, H) in place of (B, T, width)
 
     def slices(self, width: int) -> list[slice]:
         """Of the last axis, one a part."""
         size = width // self.parts
         return [slice(size * part, size * (part + 1)) for part in range(self.parts)]
 
-    def of(self, seen) -> np.ndarray:
+    def of(self, seen: Any) -> np.ndarray:
         """Its activation (B, T, width), from a `minilm.hooks`."""
-        return getattr(seen, self.side)[self.hook]
+        return self._batch_first(getattr(seen, self.side)[self.hook])
 
-    def gradient(self, seen) -> np.ndarray:
+    def gradient(self, seen: Any) -> np.ndarray:
         """The gradient by it, (B, T, width)."""
-        return (seen.input_gradients if self.side == "inputs" else seen.gradients)[self.hook]
+        return self._batch_first((seen.input_gradients if self.side == "inputs" else seen.gradients)[self.hook])
+
+    def edited(self, edits: list[Edit]) -> dict[str, dict[str, Callable]]:
+        """Arguments of `minilm.hooks` that make edit n of `edits` in row n of a batch."""
+
+        def in_all(activation: np.ndarray) -> np.ndarray:  # (n, T, width)
+            activation = activation.copy()
+            for row, (place, columns, value) in enumerate(edits):
+                activation[row, slice(None) if place is None else place, columns] = value
+            return activation
+
+        def in_step(activation: np.ndarray, t: int) -> np.ndarray:  # (n, width)
+            for row, (place, columns, value) in enumerate(edits):
+                if place is None or place == t:
+                    activation[row, columns] = value
+            return activation
+
+        return {self.side: {self.hook: in_step if self.stepwise else in_all}}
+
+    def _batch_first(self, activation: np.ndarray) -> np.ndarray:
+        return activation.transpose(1, 0, 2) if self.stepwise else activation
 
 
 def components_of(probe: Probe, kind: str) -> list[Component]:
-    """One for each of L blocks.
+    """One for each of L layers.
 
     Raises
     ------
     ValueError
-        For an unknown kind, and for a model without attention.
+        For a kind that this model has not.
     """
-    checks.option("component", kind, COMPONENTS)
-    if not probe.attends:
-        raise ValueError(f"component {kind!r} is of a Transformer; this model is recurrent, and has layers and gates")
-    names = {id(layer): name for name, layer in probe.model.named_layers()}
-    components = []
-    for block in probe.blocks:
-        layer, side, parts = {
-            "stream": lambda block: (block, "outputs", 1),
-            "attn": lambda block: (block.attn, "outputs", 1),
-            "mlp": lambda block: (block.mlp, "outputs", 1),
-            "heads": lambda block: (block.attn.c_proj, "inputs", block.attn.num_heads),
-            "neurons": lambda block: (block.mlp.c_proj, "inputs", block.mlp.c_proj.in_features),
-        }[kind](block)
-        components.append(Component(names[id(layer)], side, parts))
-    return components
+    return probe.components(checks.option("component", kind, probe.kinds))

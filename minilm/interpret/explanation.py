@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +15,7 @@ from minilm.interpret.causes import Causes, causes
 from minilm.interpret.comparison import Comparison, compare
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
+from minilm.interpret.plain import plain
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
@@ -51,7 +51,7 @@ class Explanation:
     rollout : ndarray, shape (T, T), or None
     traces : Traces or None
     lens : Lens or None
-    causes : Causes or None
+    causes : Causes
         Of the last prediction.
     comparison : Comparison or None
         With another model.
@@ -73,7 +73,7 @@ class Explanation:
     rollout: np.ndarray | None
     traces: Traces | None
     lens: Lens | None
-    causes: Causes | None
+    causes: Causes
     comparison: Comparison | None
     neighbours: dict[int, list[tuple[int, float]]]
     lacks: dict[str, str] = field(default_factory=dict)
@@ -98,20 +98,20 @@ class Explanation:
             "tokens": self.tokens,
             "spellings": {str(id): text for id, text in self.spellings.items()},
             "surprisal": {
-                **_plain(self.surprisal._asdict()),
-                "total_bits": _plain(self.surprisal.total),
-                "mean_bits": _plain(self.surprisal.mean),
-                "perplexity": _plain(self.surprisal.perplexity),
+                **plain(self.surprisal._asdict()),
+                "total_bits": plain(self.surprisal.total),
+                "mean_bits": plain(self.surprisal.mean),
+                "perplexity": plain(self.surprisal.perplexity),
             },
-            "gradient_x_input": _plain(self.gradient_x_input._asdict()),
-            "integrated_gradients": _plain(self.integrated_gradients._asdict()),
-            "attention": _plain(self.attention),
-            "rollout": _plain(self.rollout),
-            "traces": None if kept is None else _plain(kept._asdict()),
-            "lens": None if lens is None else _plain(lens._asdict()),
-            "causes": None if self.causes is None else _plain(self.causes._asdict()),
-            "comparison": None if self.comparison is None else _plain(_compared(self.comparison)),
-            "neighbours": {str(id): _plain(near) for id, near in self.neighbours.items()},
+            "gradient_x_input": plain(self.gradient_x_input._asdict()),
+            "integrated_gradients": plain(self.integrated_gradients._asdict()),
+            "attention": plain(self.attention),
+            "rollout": plain(self.rollout),
+            "traces": None if kept is None else plain(kept._asdict()),
+            "lens": None if lens is None else plain(lens._asdict()),
+            "causes": plain(self.causes._asdict()),
+            "comparison": None if self.comparison is None else plain(self.comparison.to_dict()),
+            "neighbours": {str(id): plain(near) for id, near in self.neighbours.items()},
             "lacks": self.lacks,
         }
 
@@ -138,7 +138,7 @@ def explain(
 
     Parameters
     ----------
-    model : RNNLanguageModel, GPT or BERTForPreTraining
+    model : RNNLanguageModel, GPT, Llama or BERTForPreTraining
     tokenizer : Tokenizer
         The model's. For a BERT [CLS] and [SEP] are put around the text.
     text : str
@@ -152,8 +152,8 @@ def explain(
     neighbours : int
         Nearest tokens to name.
     answer, foil, corrupted : int, int, str, optional
-        Of a Transformer's causes: which token's prediction at the end is explained, why it and not the foil, and another text
-        of as many tokens to patch into; see `minilm.interpret.causes`.
+        Of the causes: which token's prediction at the end is explained, why it and not the foil, and another text of as many
+        tokens to patch into; see `minilm.interpret.causes`.
     against : RNNLanguageModel, GPT or BERTForPreTraining, optional
         Another model with the same tokenizer, such as an earlier checkpoint, to compare with.
 
@@ -218,24 +218,13 @@ def _ids(probe: Probe, tokenizer, text: str) -> np.ndarray:
     return np.asarray(tokenizer.encode(text) if probe.causal else tokenizer.encode_pair(text).input_ids, np.int64)
 
 
-def _causes(probe: Probe, tokenizer, ids, answer, foil, corrupted) -> Causes | None:
-    if not probe.attends:
-        if any(each is not None for each in (answer, foil, corrupted)):
-            raise ValueError(f"answer, foil and corrupted are for a Transformer: {probe.lacks['causes']}")
-        return None
+def _causes(probe: Probe, tokenizer, ids, answer, foil, corrupted) -> Causes:
     other = None if corrupted is None else _ids(probe, tokenizer, corrupted)
     return causes(probe, ids, answer=answer, foil=foil, corrupted=other)
 
 
-def _compared(comparison: Comparison) -> dict[str, Any]:
-    other = comparison.other
-    return {**comparison._asdict(), "other": {**other._asdict(), "total_bits": other.total, "mean_bits": other.mean}}
-
-
-def _named_by(reasons: Causes | None) -> list[int]:
+def _named_by(reasons: Causes) -> list[int]:
     """Ids that the causes name."""
-    if reasons is None:
-        return []
     other = [] if reasons.corrupted is None else reasons.corrupted.tolist()
     return [reasons.answer, *([] if reasons.foil is None else [reasons.foil]), *other]
 
@@ -260,16 +249,3 @@ def _spelling(tokenizer, id: int) -> str:
     """How a token is shown that stands by itself."""
     text = tokenizer.decode([id])
     return text if text and "\ufffd" not in text else tokenizer.id_to_token(id)
-
-
-def _plain(value):
-    """Arrays and tuples as lists, what is no number as None."""
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, float):
-        return float(f"{value:.6g}") if math.isfinite(value) else None
-    return value

@@ -17,7 +17,8 @@ import re
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.interpret.explanation import Explanation, _compared, _plain
+from minilm.interpret.explanation import Explanation
+from minilm.interpret.plain import plain
 from minilm.typing import PathLike
 
 __all__ = ["page", "write_page"]
@@ -83,14 +84,14 @@ def _data(explanation: Explanation) -> dict:
         "tokens": [_shown(token) for token in explanation.tokens],
         "spellings": {str(id): _shown(text) for id, text in explanation.spellings.items()},
         "surprisal": {
-            **_plain(surprisal._asdict()),
-            "total": _plain(surprisal.total),
-            "mean": _plain(surprisal.mean),
-            "perplexity": _plain(surprisal.perplexity),
+            **plain(surprisal._asdict()),
+            "total": plain(surprisal.total),
+            "mean": plain(surprisal.mean),
+            "perplexity": plain(surprisal.perplexity),
         },
-        "comparison": None if explanation.comparison is None else _plain(_compared(explanation.comparison)),
+        "comparison": None if explanation.comparison is None else plain(explanation.comparison.to_dict()),
         "methods": [
-            {"name": name, **_plain(each._asdict())}
+            {"name": name, **plain(each._asdict())}
             for name, each in (
                 ("integrated gradients", explanation.integrated_gradients),
                 ("gradient × input", explanation.gradient_x_input),
@@ -99,9 +100,9 @@ def _data(explanation: Explanation) -> dict:
         "attention": None if explanation.attention is None else _bytes(explanation.attention, 0, 1),
         "rollout": None if explanation.rollout is None else _bytes(explanation.rollout, 0, 1),
         "traces": _traces(explanation.traces),
-        "lens": None if explanation.lens is None else _plain(explanation.lens._asdict()),
-        "causes": None if explanation.causes is None else _plain(explanation.causes._asdict()),
-        "neighbours": {str(id): _plain(each) for id, each in near.items()},
+        "lens": None if explanation.lens is None else plain(explanation.lens._asdict()),
+        "causes": plain(explanation.causes._asdict()),
+        "neighbours": {str(id): plain(each) for id, each in near.items()},
         "lacks": explanation.lacks,
     }
 
@@ -122,8 +123,8 @@ def _traces(traces) -> dict | None:
         "maps": maps,
         "units": shown.tolist(),
         "of": first.shape[2],
-        "shut": {name: _plain(each.mean(axis=1)) for name, each in traces.shut.items()},
-        "open": {name: _plain(each.mean(axis=1)) for name, each in traces.open.items()},
+        "shut": {name: plain(each.mean(axis=1)) for name, each in traces.shut.items()},
+        "open": {name: plain(each.mean(axis=1)) for name, each in traces.open.items()},
     }
 
 

@@ -403,24 +403,27 @@ document.addEventListener("DOMContentLoaded", () => {
   } else missing("lens", D.lacks.lens);
 
   // --- causes --------------------------------------------------------------------------------------------------------
-  if (D.causes) {
-    const C = D.causes, L = C.ablation.length, H = C.ablation[0].length - 1;
+  {
+    const C = D.causes, L = C.ablation.length, heads = C.columns.filter((each) => each.startsWith("head ")).length, titles = { c: "cell c", h: "state h" };
     const what = C.foil === null ? `log p(${spelled(C.answer)})` : `logit(${spelled(C.answer)}) − logit(${spelled(C.foil)})`;
-    $("about-causes").textContent = `Which parts the last prediction depends on: ${what} = ${digits(C.output, 3)}. A row for each layer, a column for each head, and one for the network. Blue parts speak for it, red ones against it. Attention shows where a head looks; here it is taken out, and the model runs again.`;
+    $("about-causes").textContent = `Which parts the last prediction depends on: ${what} = ${digits(C.output, 3)}. ` + (heads
+      ? "A row for each layer, a column for each head, and one for the network. Blue parts speak for it, red ones against it. Attention shows where a head looks; here it is taken out, and the model runs again."
+      : "A row for each layer, a column for each gate and state, which is held at its mean over the text while the model runs again: what the prediction loses is what it owes to how that one moves. Blue parts speak for it, red ones against it.");
     const parts = (id, values, unit) => {
-      const most = Math.max(1e-9, ...values.flat().map(Math.abs)), label = (c) => (c < H ? `head ${c + 1}` : "network");
-      map(id, { rows: () => L, cols: () => H + 1, cell: (r, c) => { const [which, s] = signed(values[r][c], most); return [ink(which), s]; }, says: (r, c) => `layer ${r + 1}, ${label(c)}: ${digits(values[r][c], 3)} ${unit}`,
-        click: (r, c) => { if (c < H) { state.layer = r; state.head = c; for (const draw of redraw) draw(); } }, rowNames: (r) => `layer ${r + 1}`, colNames: (c) => (c < H ? `${c + 1}` : "mlp"), size: { least: 16, most: 34 }, marked: () => [-1, -1] });
+      const most = Math.max(1e-9, ...values.flat().map(Math.abs));
+      map(id, { rows: () => L, cols: () => C.columns.length, cell: (r, c) => { const [which, s] = signed(values[r][c], most); return [ink(which), s]; }, says: (r, c) => `layer ${r + 1}, ${C.columns[c]}: ${digits(values[r][c], 3)} ${unit}`,
+        click: (r, c) => { if (c < heads) { state.layer = r; state.head = c; for (const draw of redraw) draw(); } }, rowNames: (r) => `layer ${r + 1}`, colNames: (c) => (c < heads ? `${c + 1}` : heads ? "mlp" : C.columns[c].at(-1)), size: { least: 16, most: 34 }, marked: () => [-1, -1] });
     };
     parts("map-ablation", C.ablation, "nats");
     if (C.direct) parts("map-direct", C.direct, "of the logit"); else $("direct").remove();
     if (C.patching) {
       const from = C.corrupted.map((id, t) => (id === D.ids[t] ? null : `${spelled(id)} at ${t}`)).filter((each) => each);
-      $("patching-title").textContent = `Patching: the text with ${from.join(", ")} instead, and one place of the residual stream taken from this text. 0 is no effect, 1 brings the prediction back.`;
-      map("map-patching", { rows: () => L, cols: () => T, cell: (r, c) => { const [which, s] = signed(C.patching[r][c], 1); return [ink(which), s]; }, says: (r, c) => `after layer ${r + 1}, at ${name(c)}: ${digits(C.patching[r][c], 3)}`,
+      const part = titles[C.patched] ?? "residual stream";
+      $("patching-title").textContent = `Patching: the text with ${from.join(", ")} instead, and one place of the ${part} taken from this text. 0 is no effect, 1 brings the prediction back.`;
+      map("map-patching", { rows: () => L, cols: () => T, cell: (r, c) => { const [which, s] = signed(C.patching[r][c], 1); return [ink(which), s]; }, says: (r, c) => `${heads ? "after " : ""}layer ${r + 1}, at ${name(c)}: ${digits(C.patching[r][c], 3)}`,
         click: (r, c) => select(c), rowNames: (r) => `layer ${r + 1}`, colNames: name, marked: () => [-1, Math.min(state.selected, T - 1)] });
     } else $("patching").remove();
-  } else missing("causes", D.lacks.causes);
+  }
 
   // --- nearest tokens ------------------------------------------------------------------------------------------------
   strip("strip-neighbours", (t) => ["", name(t)]);

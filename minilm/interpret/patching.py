@@ -3,13 +3,14 @@
 Attention maps and gradients show what could matter; to find what does, change it. F is one number that the model says: the
 log-probability of an answer at one place, or how much the answer's logit is above another one's (the foil)::
 
-    ablation            F - F(with part c of layer l replaced by zero, or by its mean over the text)
+    ablation            F - F(with part c of layer l replaced, at all places, by zero, or by its mean over the text)
     activation patching F(corrupted text, with a_c[l, t] taken from the clean text)
     attribution patching   sum_d ∂F/∂a_c[l, t, d] (a_clean - a_corrupted)[l, t, d]            the first order of it
 
 Patching is normalised: 0 is the corrupted run, 1 the clean one. A part that alone carries the answer brings back 1. One
 activation patch needs a forward pass each, L T of them; attribution patching needs one forward and one backward pass for all,
-and is wrong where F bends between the two texts.
+and is wrong where F bends between the two texts. A recurrent model's gate is such a part, too: patched at step t it acts on all
+steps after, which run with their own gates, as `minilm.layers.gates` has it.
 
 References: P. Michel, O. Levy, G. Neubig, Are sixteen heads really better than one?, NeurIPS 2019 (ablation of heads); J. Vig et
 al., Investigating gender bias in language models using causal mediation analysis, NeurIPS 2020; K. Meng et al., Locating and
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from minilm.interpret.components import Component, components_of
+from minilm.interpret.components import Component, Edit, components_of
 from minilm.interpret.probes import Explained, Probe, probe_of, untouched
 from minilm.interpret.surprisal import chunks, log_probabilities
 from minilm.layers.hooks import hooks
@@ -60,7 +61,7 @@ def ablate(
     model: Explained,
     ids: ArrayLike,
     *,
-    component: str = "heads",
+    component: str | None = None,
     value: str = "zero",
     place: int = -1,
     answer: int | None = None,
@@ -71,10 +72,12 @@ def ablate(
 
     Parameters
     ----------
-    model : GPT or BERTForPreTraining, or the `Probe` of a model
+    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
     ids : ndarray of integers, shape (T,)
-    component : {"stream", "attn", "mlp", "heads", "neurons"}
-        See `minilm.interpret.components`.
+    component : str, optional
+        Of a Transformer "stream", "attn", "mlp", "heads" or "neurons"; of an LSTM "i", "f", "g", "o", "c" or "h", of a GRU "r",
+        "z", "n" or "h", of an RNN "h", and with ".units" behind it each of the units: see `minilm.interpret.components`. Without
+        it heads, or units of h.
     value : {"zero", "mean"}
         What stands in its place: zero, or its own mean over the text, which takes away what it says of one token and leaves what
         it says of all.
@@ -91,26 +94,15 @@ def ablate(
     """
     checks.option("value", value, VALUES)
     probe, ids, measure = _measured(model, ids, place, answer, foil, tokenizer)
-    parts = components_of(probe, component)
+    parts = components_of(probe, component or probe.ablated)
     with hooks(probe.model, [part.hook for part in parts]) as seen:
         output = measure(ids[None])[0]
     effects = []
     for part in parts:
-        slices = part.slices(part.of(seen).shape[-1])
-        row = []
-        for rows in chunks(probe, len(slices), len(ids)):
-            ablated = slices[rows]
-
-            def without(activation, ablated=ablated):  # (n, T, width): row r without its slice
-                activation = activation.copy()
-                for number, where in enumerate(ablated):
-                    old = activation[number, :, where]  # (T, size)
-                    activation[number, :, where] = 0 if value == "zero" else old.mean(axis=0)
-                return activation
-
-            with hooks(probe.model, [], **{part.side: {part.hook: without}}):
-                row.append(output - measure(np.repeat(ids[None], len(ablated), axis=0)))
-        effects.append(np.concatenate(row))
+        source = part.of(seen)[0]  # (T, width)
+        stand_in = np.zeros_like(source[0]) if value == "zero" else source.mean(axis=0)  # (width,)
+        edits = [Edit(None, columns, stand_in[columns]) for columns in part.slices(source.shape[-1])]
+        effects.append(output - _with_edits(probe, measure, part, edits, ids))
     return Ablation([part.hook for part in parts], np.stack(effects), float(output), measure.answer)
 
 
@@ -119,7 +111,7 @@ def patch(
     clean: ArrayLike,
     corrupted: ArrayLike,
     *,
-    component: str = "stream",
+    component: str | None = None,
     place: int = -1,
     answer: int | None = None,
     foil: int | None = None,
@@ -129,34 +121,25 @@ def patch(
 
     Parameters
     ----------
-    model : GPT or BERTForPreTraining, or the `Probe` of a model
+    model : GPT, Llama, BERTForPreTraining or RNNLanguageModel, or the `Probe` of a model
     clean, corrupted : ndarray of integers, shape (T,)
         Two texts of the same length, such as one that names the answer and one that names another.
     component, place, answer, foil, tokenizer
-        As in `ablate`; without an answer it is the clean text's most probable token, and without a foil the corrupted text's if
-        that is another one.
+        As in `ablate`; without a component the stream, or an LSTM's cell and the state of the others; without an answer it is
+        the clean text's most probable token, and without a foil the corrupted text's if that is another one.
 
     Returns
     -------
     Patching
     """
-    probe, clean, corrupted, measure, ends, seen = _pair(model, clean, corrupted, component, place, answer, foil, tokenizer)
+    probe, clean, corrupted, measure = _pair(model, clean, corrupted, place, answer, foil, tokenizer)
+    parts = components_of(probe, component or probe.patched)
+    ends, seen = _both_runs(measure, parts, clean, corrupted)
     T, values = len(clean), []
-    for part in (parts := components_of(probe, component)):
+    for part in parts:
         source = part.of(seen[0])[0]  # (T, width)
-        where = [(t, columns) for t in range(T) for columns in part.slices(source.shape[-1])]
-        row = []
-        for rows in chunks(probe, len(where), T):
-
-            def patched(activation, pairs=where[rows], source=source):  # (n, T, width)
-                activation = activation.copy()
-                for number, (t, columns) in enumerate(pairs):
-                    activation[number, t, columns] = source[t, columns]
-                return activation
-
-            with hooks(probe.model, [], **{part.side: {part.hook: patched}}):
-                row.append(measure(np.repeat(corrupted[None], len(where[rows]), axis=0)))
-        values.append(_shaped(np.concatenate(row), T, part))
+        edits = [Edit(t, columns, source[t, columns]) for t in range(T) for columns in part.slices(source.shape[-1])]
+        values.append(_shaped(_with_edits(probe, measure, part, edits, corrupted), T, part))
     return Patching([part.hook for part in parts], _normalised(np.stack(values), *ends), *ends, measure.answer, measure.foil)
 
 
@@ -165,15 +148,17 @@ def attribution_patching(
     clean: ArrayLike,
     corrupted: ArrayLike,
     *,
-    component: str = "stream",
+    component: str | None = None,
     place: int = -1,
     answer: int | None = None,
     foil: int | None = None,
     tokenizer: Tokenizer | None = None,
 ) -> Patching:
     """`patch` to the first order, by one backward pass of the corrupted run. Parameters and result are those of `patch`."""
-    probe, clean, corrupted, measure, ends, seen = _pair(model, clean, corrupted, component, place, answer, foil, tokenizer)
-    parts, values = components_of(probe, component), []
+    probe, clean, corrupted, measure = _pair(model, clean, corrupted, place, answer, foil, tokenizer)
+    parts = components_of(probe, component or probe.patched)
+    ends, seen = _both_runs(measure, parts, clean, corrupted)
+    values = []
     for part in parts:
         gradient, change = part.gradient(seen[1])[0], part.of(seen[0])[0] - part.of(seen[1])[0]  # (T, width) each
         product = gradient.astype(np.float64) * change
@@ -235,8 +220,8 @@ def _most_probable(probe: Probe, ids, place: int) -> int:
     return int(_Measure(probe, place, 0, None).forward(ids[None])[0][0, : probe.named].argmax())
 
 
-def _pair(model, clean, corrupted, component, place, answer, foil, tokenizer):
-    """The probe, both texts, F, its values for both, and what hooks saw of both: of the corrupted run with gradients."""
+def _pair(model, clean, corrupted, place, answer, foil, tokenizer):
+    """The probe, both texts, and F."""
     probe, clean, measure = _measured(model, clean, place, answer, foil, tokenizer)
     corrupted = probe.checked(corrupted)
     if len(corrupted) != len(clean):
@@ -244,12 +229,26 @@ def _pair(model, clean, corrupted, component, place, answer, foil, tokenizer):
     if foil is None:
         other = _most_probable(probe, corrupted, measure.place)
         measure.foil = None if other == measure.answer else other
-    names = [part.hook for part in components_of(probe, component)]
-    with hooks(probe.model, names) as seen_clean:
+    return probe, clean, corrupted, measure
+
+
+def _both_runs(measure: _Measure, parts: list[Component], clean, corrupted):
+    """F of both texts, and what hooks saw of both runs: of the corrupted one with gradients."""
+    model, names = measure.probe.model, [part.hook for part in parts]
+    with hooks(model, names) as seen_clean:
         of_clean = float(measure(clean[None])[0])
-    with untouched(probe.model), hooks(probe.model, names) as seen_corrupted:
+    with untouched(model), hooks(model, names) as seen_corrupted:
         of_corrupted = measure.with_gradient(corrupted[None])
-    return probe, clean, corrupted, measure, (of_clean, of_corrupted), (seen_clean, seen_corrupted)
+    return (of_clean, of_corrupted), (seen_clean, seen_corrupted)
+
+
+def _with_edits(probe: Probe, measure: _Measure, part: Component, edits: list[Edit], ids) -> np.ndarray:
+    """F of one text, (N,), with each of N edits of a part by itself."""
+    values = []
+    for rows in chunks(probe, len(edits), len(ids)):
+        with hooks(probe.model, [], **part.edited(edits[rows])):
+            values.append(measure(np.repeat(ids[None], len(edits[rows]), axis=0)))
+    return np.concatenate(values)
 
 
 def _difference(clean: float, corrupted: float) -> float:

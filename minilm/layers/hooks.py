@@ -18,7 +18,9 @@ and x', y' and dy are kept, so that an experiment needs no line in the model it 
         loss, _ = model.forward(ids, targets)
 
 The input of ``attn.c_proj`` (B, T, H K) is what the heads give, side by side; that of ``mlp.c_proj`` (B, T, 4D) the neurons.
-A recurrent layer's ``step``, which generation calls, is not hooked.
+Gates and states of a recurrent layer have names, too, for patterns that no layer matches: ``recurrent.l0.f`` is the forget gate
+(T, B, H) of its first layer, ``*.c`` every cell; `minilm.layers.gates` has the formulas with what replaces them. A recurrent
+layer's ``step``, which generation calls, is not hooked.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from minilm import devices
+from minilm.layers.gates import OpenRun, gates_of
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
@@ -107,10 +110,11 @@ def hooks(
     ----------
     model : Layer
     names : str or list of str
-        Which layers to keep: dotted names, with ``*`` for any characters, as in ``"h.*.attn"``. An empty list keeps none.
+        Which layers or gates to keep: dotted names, with ``*`` for any characters, as in ``"h.*.attn"``. Of an empty list none.
     inputs, outputs : mapping of str to number, ndarray or callable, optional
         By the same names, what stands in place of a layer's first input or of its output: a number, an array that broadcasts to
-        its shape, or ``f(array) -> array``, which must not write into its argument.
+        its shape, or ``f(array) -> array``, which must not write into its argument. Of a gate, whose steps follow one another,
+        ``f(value (B, H), t) -> (B, H)``.
     into : Activations, optional
         What keeps them; a new one without it.
 
@@ -126,23 +130,51 @@ def hooks(
         callable replaced, since its derivative is not known. A number or an array is a constant: no gradient flows below it.
     """
     layers = {name: layer for name, layer in model.named_layers() if name}
-    kept = _matching([names] if isinstance(names, str) else list(names), layers)
-    replaced_inputs, replaced_outputs = (_by_name(mapping or {}, layers) for mapping in (inputs, outputs))
+    gates = {gate: (layer, *where) for name, layer in layers.items() for gate, where in gates_of(name, layer).items()}
+    kept = _matching([names] if isinstance(names, str) else list(names), layers, gates)
+    replaced_inputs, replaced_outputs = _by_name(inputs or {}, layers, {}), _by_name(outputs or {}, layers, gates)
     seen = Activations() if into is None else into
-    before = []
-    for name in dict.fromkeys([*kept, *replaced_inputs, *replaced_outputs]):
-        layer = layers[name]
-        before.append((layer, {method: vars(layer).get(method) for method in ("forward", "backward")}))
-        hooked = _Hooked(name, layer, seen if name in kept else None, replaced_inputs.get(name), replaced_outputs.get(name))
-        layer.forward, layer.backward = hooked.forward, hooked.backward  # type: ignore[method-assign]
-    try:
+    with contextlib.ExitStack() as stack:
+        for name in dict.fromkeys(name for name in [*kept, *replaced_inputs, *replaced_outputs] if name in layers):
+            layer = layers[name]
+            hooked = _Hooked(name, layer, seen if name in kept else None, replaced_inputs.get(name), replaced_outputs.get(name))
+            stack.enter_context(_instead(layer, forward=hooked.forward, backward=hooked.backward))
+        for layer, runs in _open_runs(gates, kept, replaced_outputs, seen):
+            around = layer._op_of
+            stack.enter_context(_instead(layer, _op_of=lambda run, runs=runs, around=around: runs.get(run) or around(run)))
         yield seen
+
+
+@contextlib.contextmanager
+def _instead(layer: Layer, **methods: Callable) -> Iterator[None]:
+    """A layer with other methods in this block."""
+    before = {name: vars(layer).get(name) for name in methods}
+    for name, method in methods.items():
+        setattr(layer, name, method)
+    try:
+        yield
     finally:
-        for layer, methods in reversed(before):
-            for method, previous in methods.items():
-                vars(layer).pop(method, None)
-                if previous is not None:  # hooks around these
-                    setattr(layer, method, previous)
+        for name, previous in before.items():
+            vars(layer).pop(name, None)
+            if previous is not None:  # hooks around these
+                setattr(layer, name, previous)
+
+
+def _open_runs(gates, kept, replaced, seen) -> list[tuple[Layer, dict[str, OpenRun]]]:
+    """Each recurrent layer of which gates are kept or replaced, and by the runs' names what stands in their op's place."""
+    opened: dict[int, tuple] = {}
+    for name in [*kept, *replaced]:
+        if name in gates:
+            layer, run, gate = gates[name]
+            names, values = opened.setdefault(id(layer), (layer, {}))[1].setdefault(run, ({}, {}))
+            if name in replaced:
+                values[gate] = replaced[name]
+            if name in kept:
+                names[gate] = name
+    return [
+        (layer, {run: OpenRun(layer, run, names, values, seen) for run, (names, values) in runs.items()})
+        for layer, runs in opened.values()
+    ]
 
 
 class _Hooked:
@@ -181,18 +213,18 @@ class _Hooked:
         return (_zeros(dx[0]), *dx[1:]) if isinstance(dx, tuple) else _zeros(dx)
 
 
-def _matching(patterns: list[str], layers: Mapping[str, Any]) -> list[str]:
+def _matching(patterns: list[str], layers: Mapping[str, Any], gates: Mapping[str, Any]) -> list[str]:
     names = []
     for pattern in patterns:
-        matches = fnmatch.filter(layers, pattern)
+        matches = fnmatch.filter(layers, pattern) or fnmatch.filter(gates, pattern)
         if not matches and layers:
-            raise ValueError(f"no layer of the model is named {pattern!r}: {did_you_mean(pattern, layers)}")
+            raise ValueError(f"no layer of the model is named {pattern!r}: {did_you_mean(pattern, [*layers, *gates])}")
         names += matches
     return names
 
 
-def _by_name(replacements: Mapping[str, Replacement], layers: Mapping[str, Any]) -> dict[str, Replacement]:
-    return {name: value for pattern, value in replacements.items() for name in _matching([pattern], layers)}
+def _by_name(replacements: Mapping[str, Replacement], layers, gates) -> dict[str, Replacement]:
+    return {name: value for pattern, value in replacements.items() for name in _matching([pattern], layers, gates)}
 
 
 def _replaced(what: str, array, replacement):

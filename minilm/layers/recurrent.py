@@ -100,6 +100,10 @@ class Recurrent(Layer, Generic[Outputs]):
     def _op(self):
         return importlib.import_module(f"minilm.ops.{self.op_name}")
 
+    def _op_of(self, suffix: str):
+        """The op of one run: where `minilm.hooks` comes between, one that keeps or replaces its gates."""
+        return self._op
+
     @property
     def _options(self) -> dict:
         return {}
@@ -175,7 +179,6 @@ class Recurrent(Layer, Generic[Outputs]):
         x = time_first(x, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B)
-        op = self._op
         finals = [empty((self.num_layers * self.directions, B, self.hidden_size), self.dtype, like=x) for _ in states]
         runs, drops, weight_drops = [], [], []
         for layer in range(self.num_layers):
@@ -187,7 +190,7 @@ class Recurrent(Layer, Generic[Outputs]):
                 W_ih, W_hh, b_ih, b_hh = self._weights(suffix)
                 W_hh, dropped = self._drop_weight(W_hh, suffix, key)
                 weight_drops.append(dropped)
-                output, saved = op.forward(
+                output, saved = self._op_of(suffix).forward(
                     x, *(part[row] for part in states), W_ih, W_hh, b_ih, b_hh, lengths, reverse=direction == 1, **self._options
                 )
                 for final, part in zip(finals, output[1:], strict=True):
@@ -231,7 +234,7 @@ class Recurrent(Layer, Generic[Outputs]):
                 row = layer * self.directions + direction
                 half_dy = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
                 finals = (None if part is None else part[row] for part in dfinals)
-                dx, *rest = self._op.backward((half_dy, *finals), saved.runs[row])
+                dx, *rest = self._op_of(suffix).backward((half_dy, *finals), saved.runs[row])
                 for i in range(len(names)):
                     if dstates is not None:
                         dstates[i][row] = rest[i]

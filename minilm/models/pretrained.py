@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from minilm import weights
+from minilm.hub import model_folder
 from minilm.layers.base import blank
-from minilm.mistaken import existing_folder
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
@@ -83,7 +83,8 @@ class Pretrained:
         Parameters
         ----------
         folder : str or os.PathLike
-            ``~`` is one's home. Where config.json does not say what family the model is of, it is one that this class reads.
+            Or a name on the Hugging Face Hub, such as "openai-community/gpt2"; see `minilm.hub`. ``~`` is one's home. Where
+            config.json does not say what family the model is of, it is one that this class reads.
         dtype : {float32, float64}
             Of the parameters; weights in float16 and bfloat16 are widened.
         seed : int, Generator or None
@@ -98,7 +99,7 @@ class Pretrained:
             The folder holds another family, a setting that is not supported, a damaged file, or weights that do not fit: one
             error lists every key that is missing, unexpected or of another shape.
         """
-        folder = existing_folder(folder)
+        folder = model_folder(folder)
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         family = settings["family"]
         if family not in cls.hugging_face:

@@ -30,12 +30,12 @@ def open_run(folder: PathLike, device: str = "cpu") -> Any:
     `minilm.recipes.published`.
     """
     from minilm import devices
-    from minilm.mistaken import existing_folder
+    from minilm.hub import model_folder
     from minilm.training.checkpoint import RECIPE_STATE
     from minilm.training.run import is_published
 
     devices.require(device)
-    folder = existing_folder(folder)
+    folder = model_folder(folder)
     if not os.path.lexists(os.path.join(folder, RECIPE_STATE)) and is_published(folder):
         from minilm.recipes.published import open_published
 

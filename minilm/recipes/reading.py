@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.hub import model_folder
 from minilm.layers.base import Layer
-from minilm.mistaken import existing_folder
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
@@ -143,7 +143,7 @@ class BERTReading(_Reading):
     def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Vocabularies and facts."""
         if options["weights"] is not None:
-            folder = existing_folder(options["weights"])
+            folder = model_folder(options["weights"])
             config = config_from(read_config(folder, ["bert"]))
             return {"pieces": tokenizers.WordPiece.load(folder)}, {"config": config.to_dict()}
         texts = [*{example.passage for example in train}, *(example.question for example in train)]

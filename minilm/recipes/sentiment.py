@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from minilm import devices, models, tokenizers
+from minilm.hub import model_folder
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
-from minilm.mistaken import existing_folder
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
@@ -94,7 +94,7 @@ class Sentiment(Recipe):
     def prepare(self, train: Sequence) -> None:
         self.facts = {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
-            folder = existing_folder(self.options["encoder"])
+            folder = model_folder(self.options["encoder"])
             self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
             from minilm import weights
             from minilm.models.pretrained import config_from

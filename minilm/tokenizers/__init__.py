@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from minilm.hub import tokenizer_folder
 from minilm.typing import PathLike
 
 from . import base, bpe, files, word_piece
@@ -49,7 +50,8 @@ def load(path: PathLike) -> Tokenizer | Word:
     path : str or os.PathLike
         The file, or a folder that holds a tokenizer.json, such as a training run's; or BERT's vocab.txt, or its folder; or the
         folder of a BPE that has vocab.json and merges.txt, or encoder.json and vocab.bpe, and no tokenizer.json; or a file of
-        tiktoken's that is named as it was published, such as cl100k_base.tiktoken.
+        tiktoken's that is named as it was published, such as cl100k_base.tiktoken; or a name on the Hugging Face Hub, such as
+        openai-community/gpt2 (see `minilm.hub`).
 
     Raises
     ------
@@ -58,7 +60,7 @@ def load(path: PathLike) -> Tokenizer | Word:
     ValueError
         Naming the file and what is wrong: not JSON, a type or version this minilm does not know, a missing or wrong field.
     """
-    path = os.path.expanduser(path)
+    path = tokenizer_folder(path)
     if word_piece.is_vocabulary(path):
         return WordPiece.load(path)
     if os.fspath(path).endswith(".tiktoken"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from minilm.typing import PathLike
 
 from . import files
 from .checks import check_ids, check_text, several
+from .post_processor import PostProcessor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -28,7 +29,8 @@ class Tokenizer(ABC):
     -----
     Three promises hold for every tokenizer, and its tests check them:
 
-    - however a text is cut into chunks, ``np.concatenate(list(encode_chunks(chunks)))`` equals ``encode("".join(chunks))``;
+    - however a text is cut into chunks, ``np.concatenate(list(encode_chunks(chunks)))`` equals
+      ``encode("".join(chunks), add_special_tokens=False)``;
     - however ids are cut into pieces, the texts of a `DecodeStream` join to ``decode(ids)``;
     - ``encode(decode(ids))`` gives ids back whenever ids came from `encode` and hold no unknown token.
 
@@ -37,6 +39,7 @@ class Tokenizer(ABC):
 
     unk_token: str | None = None
     eos_token: str | None = None
+    post_processor: PostProcessor | None = None
 
     def __init__(self, vocabulary: Iterable[str], special_tokens: Iterable[str] = ()):
         self._vocabulary = tuple(vocabulary)
@@ -87,12 +90,17 @@ class Tokenizer(ABC):
 
     # Text to ids
 
-    def encode(self, text: str) -> np.ndarray:
-        """Encode a text.
+    def encode(self, text: str, pair: str | None = None, *, add_special_tokens: bool = True) -> np.ndarray:
+        """Encode a text, or two.
 
         Parameters
         ----------
         text : str
+        pair : str, optional
+            A second text, whose ids come after those of the first.
+        add_special_tokens : bool
+            Put around them what the tokenizer's file says in its section "post_processor", such as the token that begins a text
+            in Llama 3's. A tokenizer without one adds nothing. (BERT's sequences are `WordPiece.encode_pair`'s.)
 
         Returns
         -------
@@ -105,8 +113,16 @@ class Tokenizer(ABC):
         ValueError
             The tokenizer has no unknown token and the text holds something else than its vocabulary: names it and its position.
         """
-        check_text(text)
-        return self._encode(text, 0, "")  # (T,)
+        texts = (text,) if pair is None else (text, pair)
+        for each in texts:
+            check_text(each)
+        return self._joined([self._encode(each, 0, "") for each in texts], add_special_tokens)  # (T,)
+
+    def _joined(self, parts: list[np.ndarray], add_special_tokens: bool, blank: Sequence[int] | None = None) -> np.ndarray:
+        """The arrays of one or two texts with what the post-processor adds: `PostProcessor.joined`."""
+        if self.post_processor is not None:
+            return self.post_processor.joined(parts, add_special_tokens, blank)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32."""
@@ -125,7 +141,8 @@ class Tokenizer(ABC):
         Yields
         ------
         ids : ndarray, shape (T_i,), int32
-            Joined, they are the ids of the whole text. A piece is encoded up to where no token can run on into the next one.
+            Joined, they are the ids of the whole text, with no tokens around it. A piece is encoded up to where no token can run
+            on into the next one.
         """
         for start, text in self.safe_pieces(chunks):
             yield self._encode(text, start, source)  # (T_i,)

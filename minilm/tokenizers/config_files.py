@@ -19,10 +19,12 @@ from minilm.files import read_json
 from minilm.tokenizers import files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import flags, from_json
+from minilm.tokenizers.post_processor import PostProcessor, framed, roberta
 
 CONFIG, SPECIAL, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 MORE = ("extra_special_tokens", "additional_special_tokens")
+ROBERTAS = ("RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer")
 GENERIC = ("PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend")  # as the tokenizer.json says
 
 
@@ -240,6 +242,15 @@ def completed(
             elif not table[content].special:
                 table[content] = table[content]._replace(special=True)
     return list(table.values()), {**dict.fromkeys(folder_config.roles), **names}
+
+
+def framing(ids: dict[str, int], roles: dict[str, str | None], folder_config: FolderConfig) -> PostProcessor | None:
+    """What `encode` puts around a text where no tokenizer.json says it: what the class does, and add_bos_token, add_eos_token."""
+    begin, end = ((roles[role], ids[roles[role]]) if roles.get(role) else None for role in ("bos_token", "eos_token"))
+    if folder_config.kind in ROBERTAS:
+        return roberta(begin, end)
+    adds = (folder_config.config.get(f"add_{role}", False) for role in ("bos_token", "eos_token"))
+    return framed(*(token if add else None for token, add in zip((begin, end), adds, strict=True)))
 
 
 def config_of(tokenizer, kind: str, **more) -> dict:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from minilm.tokenizers.bpe import ByteLevelBPE, alphabet, patterns
+from minilm.tokenizers.bpe import ByteLevelBPE, alphabet
 
 __all__ = ["StoredBPE", "tokenizer_of_gguf"]
-
-CONTROL, USER_DEFINED = 3, 4  # tokens that a text spells and merges do not make, as tokenizer.ggml.token_type has them
 
 
 class StoredBPE(ByteLevelBPE):
@@ -37,14 +33,17 @@ class StoredBPE(ByteLevelBPE):
         """V, without the bytes that the file lacks."""
         return self._size
 
-    def encode(self, text: str, **options: Any) -> np.ndarray:
-        """As `ByteLevelBPE.encode`."""
-        ids = super().encode(text, **options)  # (T,)
+    def _encode(self, text, start, source, added=None):
+        ids = super()._encode(text, start, source, added)  # (T,)
         return ids[ids < self._size]
+
+    def _with_offsets(self, text, allowed_special, disallowed_special):
+        ids, offsets = super()._with_offsets(text, allowed_special, disallowed_special)  # (T,), (T, 2)
+        return ids[ids < self._size], offsets[ids < self._size]
 
 
 def tokenizer_of_gguf(settings: Mapping[str, Any]) -> ByteLevelBPE:
-    """The tokenizer of a GGUF file.
+    """The tokenizer of a GGUF file; see `minilm.tokenizers.bpe.gguf` for what it says.
 
     Parameters
     ----------
@@ -56,18 +55,4 @@ def tokenizer_of_gguf(settings: Mapping[str, Any]) -> ByteLevelBPE:
     ValueError
         It is of a kind that is not read, or lacks something.
     """
-    kind = settings.get("tokenizer.ggml.model")
-    if kind != "gpt2":
-        raise ValueError(f"tokenizer.ggml.model must be 'gpt2', byte-level BPE, got {kind!r}")
-    tables = [settings.get(f"tokenizer.ggml.{name}") for name in ("tokens", "merges", "token_type")]
-    if not all(isinstance(table, list) for table in tables):
-        raise ValueError("the file lacks one of tokenizer.ggml.tokens, merges and token_type")
-    tokens, merges, kinds = tables
-    cut = settings.get("tokenizer.ggml.pre", "gpt-2")
-    if cut not in patterns.NAMED:
-        raise ValueError(f"tokenizer.ggml.pre must be one of {', '.join(map(repr, patterns.NAMED))}, got {cut!r}")
-    special = [token for token, kind in zip(tokens, kinds, strict=True) if kind in (CONTROL, USER_DEFINED)]
-    end = settings.get("tokenizer.ggml.eos_token_id")
-    pairs = [tuple(merge.split(" ")) for merge in merges]
-    end_token = None if end is None else tokens[end]
-    return StoredBPE(tokens, pairs, pattern=cut, special_tokens=special, eos_token=end_token)
+    return StoredBPE.from_gguf(settings)

@@ -45,6 +45,10 @@ class RunConfig:
         What invalid UTF-8 in it becomes.
     validation : float
         The last part of the text that is kept for validation, in (0, 1).
+    init_from : str, optional
+        Start from the weights and the tokenizer of this folder, a run's or a pretrained model's, or of a name on the Hugging Face
+        Hub: fine-tuning. The optimizer, the schedule and the steps begin anew. `model` and `tokenizer` are then the folder's, as
+        `configuration` fills them in; only dropout and `recompute` may differ.
     tokenizer : TokenizerConfig
     model : mapping
         Settings of the model as in its config.json, less ``vocab_size``, which the tokenizer decides.
@@ -107,6 +111,7 @@ class RunConfig:
     corpus: str = "stories"
     errors: str = "strict"
     validation: float = 0.1
+    init_from: str | None = None
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     batch: int = 32
@@ -139,6 +144,8 @@ class RunConfig:
     def __post_init__(self):
         for name in ("recipe", "corpus"):
             text(name, getattr(self, name))
+        if self.init_from is not None:
+            text("init_from", self.init_from)
         checks.option("errors", self.errors, ("strict", "replace", "ignore"))
         checks.number("validation", self.validation, 0, 1, low_open=True, high_open=True)
         for name in ("batch", "time", "accumulate", "log_every"):

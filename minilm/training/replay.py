@@ -21,6 +21,7 @@ from minilm.ops import checks
 from minilm.training import kept, snapshot
 from minilm.training.build import corpus_parts, make_model
 from minilm.training.checkpoint import Checkpoint
+from minilm.training.initial import start_of
 from minilm.training.loop import quiet
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.state import TrainingState
@@ -161,7 +162,8 @@ def _trainer(record: Record, start: int, scratch: str) -> Trainer:
         model = model_of(folder, checkpoint.contents["config.json"], checkpoint.contents["model.safetensors"])
     else:
         checkpoint, state = None, TrainingState(config, record.state.corpus_sha256)
-        model = make_model(config, tokenizer.vocab_size)
+        begun = start_of(config)
+        model = make_model(config, tokenizer.vocab_size) if begun is None else begun.model
     return Trainer(_Discarding(scratch), state, model, tokenizer, parts, checkpoint)  # type: ignore[arg-type]
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minilm import models, tokenizers
 from minilm.files import json_object
+from minilm.hub import model_folder
 from minilm.layers.base import blank
-from minilm.mistaken import existing_folder
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
@@ -45,7 +45,8 @@ def load_run(folder: PathLike) -> Run:
     ----------
     folder : str or os.PathLike
         What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone; and a
-        published language model's, in Hugging Face's layout; and a GGUF file of Llama's family. ``~`` is one's home.
+        published language model's, in Hugging Face's layout, or its name on the Hub (see `minilm.hub`); and a GGUF file of
+        Llama's family. ``~`` is one's home.
 
     Returns
     -------
@@ -61,7 +62,7 @@ def load_run(folder: PathLike) -> Run:
     """
     if os.fspath(folder).endswith(".gguf") and os.path.isfile(os.path.expanduser(folder)):
         return _gguf(os.path.expanduser(os.fspath(folder)))
-    folder = existing_folder(folder)
+    folder = model_folder(folder)
     trained = os.path.exists(os.path.join(folder, STATE))
     if not trained and not os.path.exists(os.path.join(folder, "config.json")):
         refuse_adapter(folder)
@@ -82,7 +83,8 @@ def load_run(folder: PathLike) -> Run:
     weights = contents["model.safetensors"]
     model = model_of(folder, contents["config.json"], weights)
     load_weights(model, weights)
-    if tokenizer.vocab_size != model.config.vocab_size:
+    padded = config is not None and config.init_from is not None and tokenizer.vocab_size < model.config.vocab_size
+    if tokenizer.vocab_size != model.config.vocab_size and not padded:  # a pretrained model may have more ids
         raise ValueError(
             f"{os.path.join(folder, 'tokenizer.json')} has {tokenizer.vocab_size} tokens, "
             f"the model in config.json {model.config.vocab_size}: they are not of one run"

@@ -2,12 +2,13 @@
 
 In each of these layers keys are as in `minilm.training.RunConfig`, those of a section dotted on the command line
 (``--set optimizer.lr=0.002``) and in a table in TOML (``[optimizer]``). A key has the value of the last layer that gives it, and
-in the lowest layer, the recipe, most keys have one. Three things are said of more than one key:
+in the lowest layer, the recipe, most keys have one. Four things are said of more than one key:
 
 - A budget (steps, minutes or epochs) replaces that of the layers before, whichever it was.
 - A section is of one kind (the model's family, the optimizer's name, ...): that of the last layer that names one. Layers that
   name another kind in that section do not count in it, since the options of one kind are not those of another, and a warning
   names what is left out; what no layer gives has the kind's own default. Layers that name no kind count, whichever it is.
+- ``init_from`` puts the model and the tokenizer of a folder in the place of the recipe's, and a tenth of its learning rate.
 - The word ``"none"`` takes away what a layer before has set, for keys that may be left out (TOML has no null).
 """
 
@@ -69,8 +70,26 @@ def configuration(
         Saying which key, what came and what was wanted.
     """
     layers = _layers(file, sets, options)
-    name = name or _recipe_for(layers)
-    return RunConfig.from_dict({**merged([recipe(name), *layers]), "recipe": name})
+    folder = _last(layer.get("init_from") for layer in layers)
+    if folder in (None, "none"):
+        name = name or _recipe_for(layers)
+        return RunConfig.from_dict({**merged([recipe(name), *layers]), "recipe": name})
+    start = _initial(folder)
+    name = name or _recipe_for([start, *layers])
+    return RunConfig.from_dict({**merged([_tuning(recipe(name)), start, *layers]), "recipe": name})
+
+
+def _initial(folder: str) -> dict[str, Any]:
+    from minilm.training.initial import initial_settings  # which needs configurations itself
+
+    return initial_settings(folder)
+
+
+def _tuning(lowest: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe for a model that has learned already: its own model and tokenizer, and a tenth of the learning rate."""
+    optimizer = dict(lowest.get("optimizer", {}))
+    optimizer["lr"] = OptimizerConfig(**optimizer).lr / 10
+    return {**{key: value for key, value in lowest.items() if key not in ("model", "tokenizer")}, "optimizer": optimizer}
 
 
 def _recipe_for(layers) -> str:

@@ -11,11 +11,13 @@ from minilm import data, devices, distributed
 from minilm.checksums import file_hash
 from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
+from minilm.hub import model_folder
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
+from minilm.training.initial import start_of
 from minilm.training.log import NO_PLOTS, Progress, plot
 from minilm.training.loop import Callback
 from minilm.training.parallel import settled
@@ -128,9 +130,12 @@ def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] 
             _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
         if os.path.isfile(config.corpus):
             config = config.replace(corpus=os.path.abspath(config.corpus))
-        tokenizer, parts = corpus_parts(config)
+        if config.init_from is not None:
+            config = config.replace(init_from=distributed.first_alone(lambda: os.path.abspath(model_folder(config.init_from))))
+        start = start_of(config)
+        tokenizer, parts = corpus_parts(config, None if start is None else start.tokenizer)
         make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
-        model = make_model(config, tokenizer.vocab_size)
+        model = make_model(config, tokenizer.vocab_size) if start is None else start.model
         state = TrainingState(config, file_hash(parts.whole.path))
         return Trainer(folder, state, model, tokenizer, parts, callbacks=callbacks)
     except BaseException:
@@ -246,6 +251,8 @@ def describe(trainer: Trainer) -> list[str]:
         f"model      {kind}, {model.parameters.count:,} parameters",
         f"run        {trainer.folder.path}",
     ]
+    if config.init_from is not None:
+        lines.insert(3, f"from       {config.init_from}")
     ranks, shards = trainer.agreement.communicator.size, config.shards
     if ranks > 1 or shards > 1:
         lines.append(f"ranks      {ranks}, which share {shards} micro-shards of {config.batch // shards} rows")

@@ -28,6 +28,11 @@ def made(kind, dtype=np.float64, seed=0):
             vocab_size=V, n_positions=40, n_embd=8, n_layer=3, n_head=2, norm_first=kind == "gpt", activation_function="gelu"
         )
         model = models.GPT(config, dtype=dtype)
+    elif kind == "llama":
+        sizes = {"hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 3, "num_attention_heads": 2}
+        model = models.Llama(
+            models.LlamaConfig(vocab_size=V, max_position_embeddings=40, num_key_value_heads=1, **sizes), dtype=dtype
+        )
     else:
         more = {"num_layers": 2, "tied": True, "layer_norm": True, "hidden_size": 7} if kind == "stacked" else {}
         cell = "lstm" if kind == "stacked" else kind

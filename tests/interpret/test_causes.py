@@ -7,7 +7,7 @@ from minilm import hooks, interpret, models
 from minilm.interpret.probes import probe_of
 from tests.interpret.fakes import ids_of, made
 
-KINDS = ("gpt", "post-norm", "bert")
+KINDS = ("gpt", "post-norm", "llama", "bert")
 
 
 def masked(kind):
@@ -130,7 +130,7 @@ def test_what_cannot_be_patched_is_refused():
         ((model, clean, corrupted), {"component": "head"}, "component must be"),
         ((model, clean, corrupted), {"answer": 3, "foil": 3}, "foil must be another token"),
         ((model, clean, corrupted), {"place": 99}, "place"),
-        ((made("lstm")[0], clean, corrupted), {}, "recurrent"),
+        ((made("lstm")[0], clean, corrupted), {"component": "heads"}, "component must be"),
     ):
         with pytest.raises(ValueError, match=message):
             interpret.patch(*arguments, **options)
@@ -141,15 +141,15 @@ def test_what_cannot_be_patched_is_refused():
 
 @pytest.mark.parametrize("foil", [None, 6])
 @pytest.mark.parametrize("place", [-1, 4])
-def test_logit_attribution_sums_to_the_logit(place, foil):
-    model, _, ids, _ = masked("gpt")
+@pytest.mark.parametrize("kind, terms", [("gpt", 2 + 3 * 4 + 1), ("llama", 1 + 3 * 3 + 1)])
+def test_logit_attribution_sums_to_the_logit(kind, terms, place, foil):
+    model, _, ids, _ = masked(kind)
     result = interpret.logit_attribution(model, ids, place=place, answer=5, foil=foil)
-    logits = model.logits(ids[None])[0]
     probe = probe_of(model)
     logits = probe.head(probe.body(probe.embed(ids[None]))[0][0])[place]
     wanted = logits[5] - (0 if foil is None else logits[foil])
     assert result.output == pytest.approx(wanted) and result.values.sum() == pytest.approx(wanted, abs=1e-10)
-    assert result.heads.shape == (3, 2) and result.mlps.shape == (3,) and len(result.names) == 2 + 3 * 4 + 1
+    assert result.heads.shape == (3, 2) and result.mlps.shape == (3,) and len(result.names) == terms
     with pytest.raises(ValueError, match="norm_first"):
         interpret.logit_attribution(made("post-norm")[0], ids)
 

@@ -90,7 +90,7 @@ def test_the_data_are_the_explanation(kind):
     bits = [b for b in data["surprisal"]["bits"] if b is not None]
     np.testing.assert_allclose(sum(bits), found.surprisal.total, rtol=1e-4)
     assert (data["attention"] is None) == (data["rollout"] is None) == (data["lens"] is None) == (data["traces"] is not None)
-    assert set(data["lacks"]) == ({"traces"} if data["attention"] else {"attention", "rollout", "lens", "causes"})
+    assert set(data["lacks"]) == ({"traces"} if data["attention"] else {"attention", "rollout", "lens"})
     for near in data["neighbours"].values():
         assert all(str(id) in data["spellings"] for id, _ in near)
 
@@ -132,7 +132,7 @@ def test_it_draws_itself_without_a_complaint(tab, tmp_path, kind):
     tab.open(tmp_path / "page.html")
     assert tab.complaints == []
     heights = tab.run("[...document.querySelectorAll('section')].map(s => [s.id, s.offsetHeight])")
-    without = {"attention", "rollout", "lens", "causes"} if kind == "lstm" else {"traces"}
+    without = {"attention", "rollout", "lens"} if kind == "lstm" else {"traces"}
     every = ["surprisal", "attribution", "attention", "rollout", "traces", "lens", "causes", "neighbours"]
     assert [name for name, _ in heights] == [name for name in every if name not in without], "no section without content"
     assert all(height > 80 for _, height in heights)
@@ -142,7 +142,7 @@ def test_it_draws_itself_without_a_complaint(tab, tmp_path, kind):
     assert set(missing) == without
     assert all("this model has no" in says.lower() or "Transformer" in says for says in missing.values())
     drawn = tab.run(COLOURS)
-    assert len(drawn) == {"lstm": 2, "gpt": 5, "bert": 4}[kind] and min(drawn) > 20, "the maps hold more than one colour"
+    assert len(drawn) == {"lstm": 3, "gpt": 5, "bert": 4}[kind] and min(drawn) > 20, "the maps hold more than one colour"
     assert tab.run("document.documentElement.scrollWidth <= innerWidth"), "nothing runs out of the page"
 
 
@@ -162,7 +162,7 @@ def test_maps_have_their_names_on_a_telephone(tmp_path):
     interpret.write_page(interpret.explain(model, tokenizer, "The cat sat, too: " * 2, steps=4), tmp_path / "page.html")
     with browser.Page(width=400) as page:
         page.open(tmp_path / "page.html")
-        attribution, _ = page.run(MARGIN)
+        attribution, *_ = page.run(MARGIN)
         assert 0.005 < attribution < 0.6
         assert page.run("document.documentElement.scrollWidth <= innerWidth") and page.complaints == []
 

@@ -318,8 +318,8 @@ def test_what_is_no_folder(tmp_path, monkeypatch):
     assert close(ours.from_pretrained("~/mine"), peer)
     ours.from_pretrained("~/mine").save_pretrained("~/copy")
     assert (tmp_path / "copy" / "config.json").exists()
-    for name in ("gpt2", "openai-community/gpt2"):
-        with pytest.raises(FileNotFoundError, match=f"there is no folder {name}; .*hf download {name} --local-dir FOLDER"):
+    for name in ("gpt2-of-nobody", "nobody/gpt2"):
+        with pytest.raises(FileNotFoundError, match=f"there is no folder {name}[;,] .*Hugging Face Hub"):
             ours.from_pretrained(name)
     with pytest.raises(FileNotFoundError, match="there is no folder /nowhere/at/all$"):
         ours.from_pretrained("/nowhere/at/all")

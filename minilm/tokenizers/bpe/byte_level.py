@@ -17,10 +17,10 @@ from minilm.tokenizers.bpe.byte_level_training import ByteLevelTraining
 from minilm.tokenizers.bpe.hugging_face import END_OF_TEXT
 from minilm.tokenizers.character import place
 from minilm.tokenizers.checks import check_ids, check_text, several
+from minilm.tokenizers.post_processor import PostProcessor, checked
 
 GPT2 = dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT)
 ROBERTA = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
-ROBERTAS = ("RobertaTokenizer", "BartTokenizer", "LongformerTokenizer", "LEDTokenizer")
 QWEN2 = dict.fromkeys(("eos_token", "unk_token", "pad_token"), END_OF_TEXT)
 
 
@@ -47,6 +47,8 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         What is done to a text before: nothing, or characters and the marks on them become one where Unicode has one for both.
     ignore_merges : bool
         Whether a piece that is a token is that token, whatever the merges make of it.
+    post_processor : PostProcessor, optional
+        The tokens that `encode` puts around a text, as the section of this name in a tokenizer.json says; None: none.
 
     Notes
     -----
@@ -72,7 +74,9 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
 
     FAMILY = config_files.Family(
         "GPT-2",
-        dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2) | dict.fromkeys(ROBERTAS, ROBERTA) | {"Qwen2Tokenizer": QWEN2},
+        dict.fromkeys(("GPT2Tokenizer", "CodeGenTokenizer"), GPT2)
+        | dict.fromkeys(config_files.ROBERTAS, ROBERTA)
+        | {"Qwen2Tokenizer": QWEN2},
         cut={"Qwen2Tokenizer": {"pattern": "qwen2", "normalizer": encoder.NFC}},
     )
 
@@ -87,6 +91,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         pattern: str | Iterable[str] = "gpt2",
         normalizer: str | None = None,
         ignore_merges: bool = False,
+        post_processor: PostProcessor | None = None,
     ):
         super().__init__(vocabulary)
         self._add(special_tokens, added_tokens)
@@ -102,6 +107,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         self._merges = tuple((left, right) for left, right in merges)
         self.pattern = encoder.checked(pattern, normalizer)
         self.normalizer, self.ignore_merges = normalizer, bool(ignore_merges)
+        self.post_processor = checked(post_processor, self._ids)
         changed = [token.content for token in self._added.tokens if token.normalized and not token.content.isascii()]
         if normalizer and changed:
             raise ValueError(
@@ -121,13 +127,22 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     # Text to ids
 
     def encode(
-        self, text: str, *, allowed_special: str | Collection[str] = special.ALL, disallowed_special: str | Collection[str] = ()
+        self,
+        text: str,
+        pair: str | None = None,
+        *,
+        add_special_tokens: bool = True,
+        allowed_special: str | Collection[str] = special.ALL,
+        disallowed_special: str | Collection[str] = (),
     ) -> np.ndarray:
-        """Encode a text.
+        """Encode a text, or two.
 
         Parameters
         ----------
         text : str
+        pair : str, optional
+        add_special_tokens : bool
+            Put around them what `post_processor` says; see `Tokenizer.encode`.
         allowed_special : "all" or collection of str
             Special tokens that become their own id where the text spells them.
         disallowed_special : "all" or collection of str
@@ -146,10 +161,12 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
             The text holds a lone surrogate or a disallowed special token (named with its position); or an argument names a token
             that is not special.
         """
-        check_text(text)
-        return self._encode(
-            text, 0, "", special.choice(text, self._added, self.special_tokens, allowed_special, disallowed_special)
-        )  # (T,)
+        parts = []
+        for each in (text,) if pair is None else (text, pair):
+            check_text(each)
+            added = special.choice(each, self._added, self.special_tokens, allowed_special, disallowed_special)
+            parts.append(self._encode(each, 0, "", added))
+        return self._joined(parts, add_special_tokens)  # (T,)
 
     def encode_batch(
         self,
@@ -158,12 +175,14 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         allowed_special: str | Collection[str] = special.ALL,
         disallowed_special: str | Collection[str] = (),
         threads: int = 1,
+        add_special_tokens: bool = True,
     ) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32. The loops of `threads` texts run at a time."""
         texts = several(texts)
         if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
             raise ValueError(f"threads must be a whole number of at least 1, got {threads!r}")
         options = {"allowed_special": allowed_special, "disallowed_special": disallowed_special}
+        options["add_special_tokens"] = add_special_tokens
         if threads == 1 or len(texts) < 2:
             return [self.encode(text, **options) for text in texts]
         from concurrent.futures import ThreadPoolExecutor
@@ -175,7 +194,12 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 
     def encode_with_offsets(
-        self, text: str, *, allowed_special: str | Collection[str] = special.ALL, disallowed_special: str | Collection[str] = ()
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool = True,
+        allowed_special: str | Collection[str] = special.ALL,
+        disallowed_special: str | Collection[str] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, and tell which characters every id stands for.
 
@@ -184,8 +208,15 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         ids : ndarray, shape (T,), int32
         offsets : ndarray, shape (T, 2), int64
             Id t stands for ``text[offsets[t, 0] : offsets[t, 1]]``. Ids that share a character, each with some of its bytes, all
-            have that whole character, as in Hugging Face's tokenizers.
+            have that whole character, as in Hugging Face's tokenizers. What `post_processor` adds has (0, 0).
         """
+        ids, offsets = self._with_offsets(text, allowed_special, disallowed_special)
+        if self.post_processor is not None:
+            offsets = self.post_processor.trimmed(offsets, [self._vocabulary[id] for id in ids.tolist()])
+        return self._joined([ids], add_special_tokens), self._joined([offsets], add_special_tokens, (0, 0))
+
+    def _with_offsets(self, text, allowed_special, disallowed_special):
+        """Ids (T,) and offsets (T, 2) of a text alone."""
         check_text(text)
         parts, offsets = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
         for begin, end, added, ids in self._parts(

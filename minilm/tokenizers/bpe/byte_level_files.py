@@ -130,6 +130,7 @@ class ByteLevelFiles(WithAddedTokens):
     def _fields(self):
         added = {"special_tokens": self.special_tokens, "added_tokens": self._added.further(), "eos_token": self.eos_token}
         cut = {"pattern": self.pattern, "normalizer": self.normalizer, "ignore_merges": self.ignore_merges}
+        cut["post_processor"] = self.post_processor
         return {**added, **cut, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod

@@ -7,6 +7,7 @@ import re
 from minilm.tokenizers.bpe import encoder, patterns
 from minilm.tokenizers.bpe.hugging_face import model_parts, part, tokenizer_json, want
 from minilm.tokenizers.files import field
+from minilm.tokenizers.post_processor import read_post_processor
 
 
 def byte_level_parts(content: dict) -> tuple[tuple, dict]:
@@ -25,6 +26,7 @@ def byte_level_parts(content: dict) -> tuple[tuple, dict]:
         Naming the component that no `ByteLevelBPE` has.
     """
     settings = {"normalizer": _normalizer(content), "pattern": _pattern(content)}
+    settings["post_processor"] = read_post_processor(content)
     part(content, "decoder", "ByteLevel", "GPT-2's")
     whole = field(content, "model", dict).get("ignore_merges", False)
     want(whole, (False, True), "ignore_merges of model")
@@ -107,7 +109,7 @@ def byte_level_json(tokenizer) -> dict:
     cutting = {
         "normalizer": {"type": tokenizer.normalizer} if tokenizer.normalizer else None,
         "pre_tokenizer": cut,
-        "post_processor": level,
+        "post_processor": level if tokenizer.post_processor is None else dict(tokenizer.post_processor.section),
         "decoder": level,
     }
     return tokenizer_json(tokenizer, cutting, ignore_merges=tokenizer.ignore_merges)

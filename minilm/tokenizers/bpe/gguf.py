@@ -5,7 +5,8 @@ tokenizer.ggml.pre           the name of its pattern, see `patterns.NAMED`
 tokenizer.ggml.tokens        in the order of their ids, in GPT-2's byte alphabet
 tokenizer.ggml.token_type    of each: 1 ordinary, 3 special ("control"), 4 added by a user
 tokenizer.ggml.merges        "left right", the first to be merged first
-tokenizer.ggml.eos_token_id
+tokenizer.ggml.eos_token_id, bos_token_id
+tokenizer.ggml.add_bos_token, add_eos_token   whether `encode` puts them around a text; unsaid, it does so with Llama 3's bos
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.bpe import hugging_face, patterns
+from minilm.tokenizers.post_processor import framed
 
 PREFIX = "tokenizer.ggml."
 SPECIAL, ADDED = 3, 4  # types of tokens
@@ -41,14 +43,27 @@ def arguments(metadata: Mapping[str, Any]) -> dict:
     if len(types) != len(tokens):
         raise ValueError(f"{PREFIX}token_type must have {len(tokens)} entries, one a token, got {len(types)}")
     marked = [(token, kind) for token, kind in zip(tokens, types, strict=True) if kind in (SPECIAL, ADDED)]
-    end = metadata.get(PREFIX + "eos_token_id")
+    begin, end = (_token(metadata, name, tokens) for name in ("bos", "eos"))
+    adds = {"bos": pattern == "llama-bpe", "eos": False}  # as llama.cpp takes for granted
+    adds = {name: metadata.get(f"{PREFIX}add_{name}_token", usual) for name, usual in adds.items()}
     return {
         "vocabulary": tokens,
         "merges": hugging_face.pairs(list(metadata[PREFIX + "merges"]), PREFIX + "merges"),
         "special_tokens": [token for token, kind in marked if kind == SPECIAL],
         "added_tokens": [AddedToken(token) for token, kind in marked if kind == ADDED],
-        "eos_token": None if end is None else tokens[int(end)],
+        "eos_token": None if end is None else end[0],
         "pattern": pattern,
         "normalizer": "NFC" if pattern == "qwen2" else None,
         "ignore_merges": pattern == "llama-bpe",
+        "post_processor": framed(begin if adds["bos"] else None, end if adds["eos"] else None),
     }
+
+
+def _token(metadata: Mapping[str, Any], name: str, tokens: list[str]) -> tuple[str, int] | None:
+    """The token for a role, with its id; None where the metadata name none."""
+    id = metadata.get(f"{PREFIX}{name}_token_id")
+    if id is None:
+        return None
+    if not 0 <= int(id) < len(tokens):
+        raise ValueError(f"{PREFIX}{name}_token_id must be in 0 ... {len(tokens) - 1}, got {id}")
+    return tokens[int(id)], int(id)

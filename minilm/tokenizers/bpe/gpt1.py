@@ -17,6 +17,7 @@ from minilm.tokenizers.bpe.vocabulary import merge_ids
 from minilm.tokenizers.character import code_points
 from minilm.tokenizers.checks import check_text
 from minilm.tokenizers.cuts import safe_cut
+from minilm.tokenizers.post_processor import PostProcessor, checked, read_post_processor
 from minilm.tokenizers.word_piece.basic import BasicTokenizer, after_blanks
 from minilm.tokenizers.word_piece.characters import Basic
 from minilm.typing import PathLike
@@ -41,6 +42,8 @@ class GPT1BPE(WithAddedTokens):
         that is `normalized` is looked for in the text as the basic tokenizer makes it: without accents, in lower case.
     unk_token : str
         For characters that the vocabulary lacks, one for each.
+    post_processor : PostProcessor, optional
+        The tokens that `encode` puts around a text; see `ByteLevelBPE`.
 
     Notes
     -----
@@ -67,8 +70,10 @@ class GPT1BPE(WithAddedTokens):
         special_tokens: Iterable[str] = (UNKNOWN,),
         added_tokens: Iterable[AddedToken] = (),
         unk_token: str = UNKNOWN,
+        post_processor: PostProcessor | None = None,
     ):
         super().__init__(vocabulary)
+        self.post_processor = checked(post_processor, self._ids)
         self._basic = BasicTokenizer(Basic())
         special_tokens = names(special_tokens)
         self._add(dict.fromkeys([unk_token, *special_tokens]), added_tokens, self._basic.normalized)
@@ -88,15 +93,19 @@ class GPT1BPE(WithAddedTokens):
 
     # Text to ids
 
-    def encode_with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
+    def encode_with_offsets(self, text: str, *, add_special_tokens: bool = True) -> tuple[np.ndarray, np.ndarray]:
         """Encode a text, with the place in it that each token comes from.
 
         Returns
         -------
         ids : ndarray, shape (T,), int32
         offsets : ndarray, shape (T, 2), int64
-            ``text[begin:end]`` of each token, in code points of the text as it was given.
+            ``text[begin:end]`` of each token, in code points of the text as it was given; (0, 0) of what `post_processor` adds.
         """
+        ids, places = self._with_offsets(text)
+        return self._joined([ids], add_special_tokens), self._joined([places], add_special_tokens, (0, 0))
+
+    def _with_offsets(self, text: str) -> tuple[np.ndarray, np.ndarray]:
         check_text(text)
         parts, places = [np.empty(0, np.int32)], [np.empty((0, 2), np.int64)]
         codes = code_points(text)  # (N,)
@@ -194,7 +203,7 @@ class GPT1BPE(WithAddedTokens):
         cutting = {
             "normalizer": {"type": "BertNormalizer", **basic},
             "pre_tokenizer": {"type": "BertPreTokenizer"},
-            "post_processor": None,
+            "post_processor": None if self.post_processor is None else dict(self.post_processor.section),
             "decoder": {"type": "BPEDecoder", "suffix": SUFFIX},
         }
         model = {"unk_token": self.unk_token, "continuing_subword_prefix": "", "end_of_word_suffix": SUFFIX}
@@ -215,6 +224,7 @@ class GPT1BPE(WithAddedTokens):
 
     def _fields(self):
         added = {"special_tokens": self.special_tokens, "added_tokens": self._added.further()}
+        added["post_processor"] = self.post_processor
         return {"unk_token": self.unk_token, **added, "vocabulary": self._vocabulary, "merges": self._merges}
 
     @classmethod
@@ -227,7 +237,11 @@ class GPT1BPE(WithAddedTokens):
         unknown = files.field(files.field(fields, "model", dict), "unk_token", str)
         parts = hugging_face.model_parts(fields, (SUFFIX,))
         hugging_face.want(fields["model"].get("ignore_merges", False), (False,), "ignore_merges of model")
-        return hugging_face.from_parts(cls, *parts, folder_config, unk_token=unknown)
+        if fields.get("decoder") is not None:
+            decoder = hugging_face.part(fields, "decoder", "BPEDecoder", "GPT-1's")
+            hugging_face.want(decoder.get("suffix", SUFFIX), (SUFFIX,), "suffix of decoder")
+        settings = {"unk_token": unknown, "post_processor": read_post_processor(fields)}
+        return hugging_face.from_parts(cls, *parts, folder_config, **settings)
 
     @classmethod
     def like(cls, merges: Iterable[tuple[str, str]]) -> type:

@@ -11,13 +11,15 @@ import json
 import os
 
 from minilm.files import read_json
-from minilm.mistaken import refuse_mistaken
+from minilm.hub import tokenizer_folder
+from minilm.mistaken import existing_folder, refuse_mistaken
 from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
 from minilm.tokenizers.base import from_fields
 from minilm.tokenizers.bpe.vocabulary import check_merges
 from minilm.tokenizers.files import field
+from minilm.tokenizers.sections import check_sections
 from minilm.typing import PathLike
 
 END_OF_TEXT = "<|endoftext|>"
@@ -100,9 +102,7 @@ def _named(error, *paths, inside=()) -> str:
 
 def from_folder(cls, folder):
     """A tokenizer of class `cls` from a folder, whichever of the files it holds, with what is beside them."""
-    folder = os.fspath(folder)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"{folder}: no such folder")
+    folder = existing_folder(tokenizer_folder(folder))
     path = os.path.join(folder, files.FILE_NAME)
     fields = files.read_tokenizer(path) if os.path.isfile(path) else None
     if fields is not None and fields["type"] == TYPE:
@@ -150,7 +150,8 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], folde
     added, roles = config_files.completed(ids, listed, folder_config, cls.FAMILY, whole=source is None)
     tokens = in_order(ids, "field 'vocab'" if source is None else "the vocabulary")
     if source is not None:
-        settings = {**cls.FAMILY.cut.get(folder_config.kind, {}), **settings}
+        framing = {"post_processor": config_files.framing(ids, roles, folder_config)}
+        settings = {**cls.FAMILY.cut.get(folder_config.kind, {}), **framing, **settings}
     tokenizer = cls(tokens, merges, special_tokens=(), added_tokens=added, **{**settings, **cls.roles(roles)})
     if not settings.get("ignore_merges"):
         check_merges(tokenizer, source or "field 'merges'")
@@ -183,6 +184,7 @@ def part(content: dict, name: str, kind: str, like: str) -> dict:
 
 def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tuple[str, str]], list[AddedToken]]:
     """Vocabulary, merges and added tokens of a tokenizer.json whose model is BPE with one of these suffixes of words."""
+    check_sections(content)
     model = field(content, "model", dict)
     want(model.get("type", TYPE), (TYPE,), "type of model")
     want(model.get("end_of_word_suffix"), suffix, "end_of_word_suffix of model")

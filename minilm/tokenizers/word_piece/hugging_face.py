@@ -11,7 +11,9 @@ from minilm.typing import PathLike
 from .. import config_files, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
-from ..base import from_fields as checked
+from ..base import from_fields as tokenizer_of
+from ..post_processor import checked, read_post_processor
+from ..sections import check_sections
 
 VOCABULARY = "vocab.txt"
 BLANKS = "".join(map(chr, SPACES))
@@ -55,7 +57,7 @@ def load(cls, path):
             raise ValueError(_named(error, vocabulary_file, folder)) from None
     if folder is not None and not os.path.exists(files.file_in(path)):
         raise FileNotFoundError(f"there is neither {files.FILE_NAME} nor {VOCABULARY} in {folder}")
-    return checked(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
+    return tokenizer_of(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
 
 
 def _named(error, file: str, folder: str | None) -> str:
@@ -99,6 +101,7 @@ def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
     ValueError
         If it is not of BERT's making: another normalizer, another way to cut words. Says which part.
     """
+    check_sections(fields)
     model = files.field(fields, "model", dict)
     settings = {
         "unk_token": files.field(model, "unk_token", str),
@@ -110,6 +113,8 @@ def from_fields(cls, fields: dict, folder_config=config_files.NOTHING):
     component(fields, "pre_tokenizer", ("BertPreTokenizer",))
     decoder = component(fields, "decoder", ("WordPiece",), optional=True)
     if decoder is not None:
+        if decoder.get("prefix", settings["prefix"]) != settings["prefix"]:
+            raise ValueError(f"prefix of decoder must be the model's, {settings['prefix']!r}, got {decoder['prefix']!r}")
         settings["clean_up"] = files.field(decoder, "cleanup", bool) if "cleanup" in decoder else True
     listed = config_files.written(fields) if fields.get("added_tokens") is not None else []
     return assembled(cls, dict(files.field(model, "vocab", dict)), listed, folder_config, settings, whole=True)
@@ -169,6 +174,10 @@ def read_frame(fields: dict) -> dict:
     if part is None:
         return {}
     try:
+        checked(read_post_processor(fields), every_id(fields))
+    except ValueError as error:
+        raise ValueError(f"field 'post_processor' must make [CLS] A [SEP] and [CLS] A [SEP] B [SEP]: {error}") from None
+    try:
         if part["type"] == "BertProcessing":
             return {"cls_token": part["cls"][0], "sep_token": part["sep"][0]}
         single = [each.get("SpecialToken", each.get("Sequence"))["id"] for each in part["single"]]
@@ -178,6 +187,13 @@ def read_frame(fields: dict) -> dict:
     except (KeyError, TypeError, IndexError, AttributeError, ValueError):
         raise ValueError("field 'post_processor' must make [CLS] A [SEP] and [CLS] A [SEP] B [SEP]; this one does not") from None
     return frame
+
+
+def every_id(fields: dict) -> dict[str, int]:
+    """The ids of the vocabulary's tokens and of the added ones."""
+    added = fields.get("added_tokens")
+    listed = [each for each in added if isinstance(each, dict)] if isinstance(added, list) else []
+    return {**files.field(fields["model"], "vocab", dict), **{each.get("content"): each.get("id") for each in listed}}
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

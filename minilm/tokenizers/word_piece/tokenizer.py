@@ -69,7 +69,7 @@ class WordPiece(Pairs, Cutting, Learning):
     All promises of `Tokenizer` hold: chunks, streams, and the same ids from what was decoded, provided that none is unknown. But
     the tokenizer is lossy: what was decoded is not the text.
 
-    `encode` adds no special tokens, as in all tokenizers here; `encode_pair` and `encode_pairs` make BERT's sequences.
+    `encode` adds no special tokens; `encode_pair` and `encode_pairs` make BERT's sequences.
 
     References
     ----------

@@ -65,7 +65,7 @@ def test_older_forms_are_read(tmp_path):
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no such folder"):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
         ByteLevelBPE.from_pretrained(tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="wanted vocab.json and merges.txt or .*vocab.bpe or tokenizer.json"):
         ByteLevelBPE.from_pretrained(tmp_path)

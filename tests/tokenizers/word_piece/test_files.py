@@ -115,6 +115,8 @@ def change(*path, value):
         (change("pre_tokenizer", value=None), "'pre_tokenizer' must be of type 'BertPreTokenizer', got None"),
         (change("decoder", value={"type": "ByteLevel"}), "'decoder' must be of type 'WordPiece', got 'ByteLevel'"),
         (change("post_processor", "single", value=[]), "'post_processor' must make"),
+        (change("post_processor", "special_tokens", "[CLS]", "ids", value=[0]), r"'\[CLS\]' has id 0, and is"),
+        (change("decoder", "prefix", value="@@"), "prefix of decoder must be the model's, '##', got '@@'"),
         (change("post_processor", "pair", 3, "Sequence", "type_id", value=0), "'post_processor' must make"),
         (change("added_tokens", 0, "lstrip", value=1), r"flags of added token '\[PAD\]' must be bool, got 1"),
         (change("added_tokens", 0, "id", value=3), r"added token '\[PAD\]' has id 3, and 0 in the vocabulary"),
@@ -133,7 +135,11 @@ def test_what_is_not_berts(tmp_path, fault, message):
 def test_other_forms_of_the_file(tmp_path):
     content = json.loads(TOKENIZER.to_json())
     path = tmp_path / "tokenizer.json"
-    content["post_processor"] = {"type": "BertProcessing", "sep": ["a", 1], "cls": ["b", 2]}
+    content["post_processor"] = {
+        "type": "BertProcessing",
+        "sep": ["a", VOCABULARY.index("a")],
+        "cls": ["b", VOCABULARY.index("b")],
+    }
     content["added_tokens"].append({"id": len(VOCABULARY), "content": "<new>", "special": True})
     content["decoder"] = content["normalizer"] = None
     path.write_text(json.dumps(content))
