@@ -71,7 +71,7 @@ def facts(measured: dict[Layout, list[ranks.Row]]) -> dict[str, dict[str, float]
     """What the medians of the rows say, by layout; and the modelled efficiency, by network and ranks."""
     medians = {pair: ranks.Row(*np.median(rows, axis=0).tolist()) for pair, rows in measured.items() if rows}
     base = medians[1, 1]
-    told = {
+    numbers = {
         f"{R} ranks x {N} threads": {
             "ms a step": 1e3 * row.step,
             "ms of compute": 1e3 * row.compute,
@@ -84,5 +84,5 @@ def facts(measured: dict[Layout, list[ranks.Row]]) -> dict[str, dict[str, float]
     for network, bandwidth in NETWORKS.items():
         alone = base.compute / ranks.SHARDS
         powers = (2**power for power in range(1, ranks.MOST.bit_length()))
-        told[f"modelled, {network}"] = {str(R): alone / ranks.modelled(base, R, bandwidth) for R in powers}
-    return {name: {key: float(f"{value:.4g}") for key, value in each.items()} for name, each in told.items()}
+        numbers[f"modelled, {network}"] = {str(R): alone / ranks.modelled(base, R, bandwidth) for R in powers}
+    return {name: {key: float(f"{value:.4g}") for key, value in each.items()} for name, each in numbers.items()}

@@ -166,12 +166,12 @@ def efficiency(path: str, machine: dict, facts: dict[str, dict[str, float]]) -> 
 
     figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
     measured: dict[str, list[tuple[int, float]]] = {}
-    for name, told in facts.items():
+    for name, numbers in facts.items():
         if name.startswith("modelled"):
-            axes.plot([int(ranks) for ranks in told], list(told.values()), "--", label=name)
+            axes.plot([int(ranks) for ranks in numbers], list(numbers.values()), "--", label=name)
         else:
             ranks, threads = name.split(" ranks x ")
-            measured.setdefault(f"measured, {threads} a rank", []).append((int(ranks), told["efficiency"]))
+            measured.setdefault(f"measured, {threads} a rank", []).append((int(ranks), numbers["efficiency"]))
     for name, points in measured.items():
         axes.plot(*zip(*sorted(points), strict=True), "o-", label=name)
     axes.set_xscale("log", base=2)

@@ -114,7 +114,8 @@ class Table:
         remarks = [row["error"] or row["note"], *(f"without {name}: {reason}" for name, reason in row["dropped"].items())]
         remarks.append(f"disturbed: {', '.join(disturbed)}" if disturbed else "")
         facts = [
-            f"{name}: {', '.join(f'{key} {number(each)}' for key, each in told.items())}" for name, told in row["facts"].items()
+            f"{name}: {', '.join(f'{key} {number(each)}' for key, each in numbers.items())}"
+            for name, numbers in row["facts"].items()
         ]
         return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, remarks), *facts])
 

@@ -113,10 +113,10 @@ def _differing_rows(rows: list[Row], expected: list[Row]) -> str | None:
     """The first row of the log that differs in more than its time."""
     for now, before in zip(rows, expected, strict=False):
         for name in ("step", "lr", "loss", "metric"):
-            number, wanted = getattr(now, name), getattr(before, name)
-            if number != wanted and not (isinstance(number, float) and math.isnan(number) and math.isnan(wanted)):
+            number, earlier = getattr(now, name), getattr(before, name)
+            if number != earlier and not (isinstance(number, float) and math.isnan(number) and math.isnan(earlier)):
                 raised = "; was the run's budget raised after it?" if name == "lr" else ""
-                return f"row of step {before.step:,}: {name} is {number!r}, in the run it was {wanted!r}{raised}"
+                return f"row of step {before.step:,}: {name} is {number!r}, in the run it was {earlier!r}{raised}"
     if len(rows) != len(expected):
         return f"the log has {len(rows)} rows, in the run it had {len(expected)}"
     return None

@@ -62,7 +62,7 @@ class Folder:
         FileExistsError, ValueError
             Another run has been put, or is trained, in its place.
         """
-        if not self._is_there():
+        if not self._is_locked_one():
             if os.path.isdir(self.path) and (held := holds_run(self.path)):
                 raise FileExistsError(f"{self.path} was removed while a run trained there, and holds {held} of another one")
             os.makedirs(self.path, exist_ok=True)
@@ -72,7 +72,7 @@ class Folder:
         names = set(os.listdir(self.path))
         return any(not names & {name, pending(name)} for name in self.files)
 
-    def _is_there(self) -> bool:
+    def _is_locked_one(self) -> bool:
         """Whether the folder is still the one that was locked."""
         try:
             now = os.stat(self.path)
