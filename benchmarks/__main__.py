@@ -11,6 +11,7 @@
     python -m benchmarks compare OLD NEW          what changed beyond noise; 1 if something became slower
     python -m benchmarks readme [--write]         README's tables from the newest records
     python -m benchmarks board                    tasks of 3, 15 and 60 minutes (benchmarks/board.md)
+    python -m benchmarks results                  published tables and ours (benchmarks/results.md)
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import sys
 from minilm.cli import Parser, one_line  # which brings no NumPy: the pools are set before it is imported
 
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
-COMMANDS = ("compare", "readme", "board")  # the module of that name has main(arguments) -> exit status
+COMMANDS = ("compare", "readme", "board", "results")  # the module of that name has main(arguments) -> exit status
 
 
 def positive(text: str) -> int:

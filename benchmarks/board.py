@@ -16,6 +16,7 @@ import tempfile
 from typing import Any
 
 from benchmarks import corpora, report
+from benchmarks.trained import measured, trained
 
 ROWS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "records", "board")  # the folder of the rows
 TASKS = {  # name -> (corpus, unit, budgets in minutes)
@@ -249,16 +250,11 @@ def new_row(args, task: str, minutes: int, losses: list[float]) -> Row:
 
 def loss_of(task: str, path: str, minutes: float, seed: int, sets: list[str]) -> float:
     """Train by minilm's own command in this process; what counts for the task."""
-    from minilm.cli import main as minilm
-
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "run")
         words = [word.format(corpus=path, minutes=minutes, seed=seed) for word in COMMANDS[task]]
         arguments = [*words, *(part for each in sets for part in ("--set", each)), "--out", out, "--quiet"]
-        with _silent():
-            status = minilm(arguments)
-        if status:
-            raise ValueError(f"minilm {' '.join(arguments)} ended with status {status}")
+        trained(arguments)
         return _measured(task, out)
 
 
@@ -267,13 +263,5 @@ def _measured(task: str, out: str) -> float:
     if COMMANDS[task][0] == "train":
         with open(os.path.join(out, "training.json"), encoding="utf-8") as file:
             return float(json.load(file)["validation"]["loss"])
-    with open(os.path.join(out, "metrics.json"), encoding="utf-8") as file:
-        metrics = json.load(file)
+    metrics = measured(out)["metrics"]
     return 1.0 - float(metrics.get("accuracy", metrics.get("exact_match")))
-
-
-def _silent():
-    import contextlib
-    import io
-
-    return contextlib.redirect_stdout(io.StringIO())

@@ -56,6 +56,7 @@ class Parameter:
     """
 
     watch: Callable[[Parameter], None] | None = None  # called when something was added to the gradient
+    trainable = True  # see `Layer.freeze`
 
     def __init__(self, value: np.ndarray):
         if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64):
@@ -106,9 +107,10 @@ class Parameter:
         return self._value.dtype
 
     def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
-        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
-        total = self.gradient[rows]
-        added(total, gradient, total)
+        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero."""
+        if self.trainable:
+            total = self.gradient[rows]
+            added(total, gradient, total)
         if self.watch is not None:
             self.watch(self)
 

@@ -57,8 +57,10 @@ def rouge_l(prediction: str, reference: str) -> Score:
     return _score(lengths[-1], len(a), len(b))
 
 
-def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def rouge(predictions: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, float]:
     """The mean F of ROUGE-1, ROUGE-2 and ROUGE-L over all examples.
+
+    Where an example has several references, each measure takes the one that gives most.
 
     Raises
     ------
@@ -69,11 +71,12 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
         raise ValueError(
             f"predictions and references must be as many, and at least one, got {len(predictions)} and {len(references)}"
         )
-    pairs = list(zip(predictions, references, strict=True))
+    several = [[each] if isinstance(each, str) else each for each in references]
+    pairs = list(zip(predictions, several, strict=True))
     scores = {
-        "rouge_1": [rouge_n(a, b, 1).f1 for a, b in pairs],
-        "rouge_2": [rouge_n(a, b, 2).f1 for a, b in pairs],
-        "rouge_l": [rouge_l(a, b).f1 for a, b in pairs],
+        "rouge_1": [max(rouge_n(a, b, 1).f1 for b in each) for a, each in pairs],
+        "rouge_2": [max(rouge_n(a, b, 2).f1 for b in each) for a, each in pairs],
+        "rouge_l": [max(rouge_l(a, b).f1 for b in each) for a, each in pairs],
     }
     return {name: sum(each) / len(each) for name, each in scores.items()}
 

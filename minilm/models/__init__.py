@@ -17,9 +17,12 @@ from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
+from minilm.models.intent_tagger import IntentTagger
+from minilm.models.interchange import from_torch, to_torch
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
+from minilm.models.pointer_generator import PointerGenerator
 from minilm.models.reader import Reader
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
@@ -42,10 +45,12 @@ __all__ = [
     "BERTForTokenClassification",
     "Config",
     "GPTConfig",
+    "IntentTagger",
     "Llama",
     "LlamaConfig",
     "MeanClassifier",
     "MemoryNetwork",
+    "PointerGenerator",
     "RNNLanguageModel",
     "RNNLanguageModelConfig",
     "Reader",
@@ -60,9 +65,11 @@ __all__ = [
     "WordVectors",
     "config_of",
     "from_config",
+    "from_torch",
     "load",
     "lora",
     "save",
+    "to_torch",
 ]
 
 FAMILIES = {

@@ -3,13 +3,16 @@
 ::
 
     c[u]  = [last forward state; last backward state]     (2C,)     over the characters of word u; where there are characters
-    x[t]  = [E[id[t]]; c[word[t]]]                        (E + 2C,)
+    x[t]  = [E[id[t]]; M[mark[t]]; c[word[t]]]            (E + M + 2C,)   M: a mark of each word, where there are marks
     h     = bidirectional LSTM or GRU over x              (T, 2H)
     e[t]  = dropout(h[t]) Wᵀ + b                          (K,)      scores of the K tags
     loss  = mean over sentences of -log p(tags | e)                 `minilm.layers.CRF`
 
+A mark says what is known of a word beside its spelling: for semantic roles, whether it is the predicate whose roles are wanted.
+
 References: Z. Huang, W. Xu, K. Yu, Bidirectional LSTM-CRF models for sequence tagging, 2015; G. Lample, M. Ballesteros, S.
-Subramanian, K. Kawakami, C. Dyer, Neural architectures for named entity recognition, NAACL 2016 (the characters).
+Subramanian, K. Kawakami, C. Dyer, Neural architectures for named entity recognition, NAACL 2016 (the characters); J. Zhou, W. Xu,
+End-to-end learning of semantic role labeling using recurrent neural networks, ACL 2015 (the mark).
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import numpy as np
 
 from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.layers.sequences import contiguous, side_by_side
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty
 from minilm.random import Key, at
@@ -40,6 +44,7 @@ class Saved(NamedTuple):
     """What backward needs."""
 
     parts: Any
+    output: Any
     crf: Any
     batch: int
 
@@ -57,6 +62,10 @@ class Tagger(Layer):
         How many different ones there are; without it words are ids alone, and one that is unknown has nothing to be told by.
     character_size : int
         Width of a character's vector, and of one direction over the characters (C).
+    marks : int, optional
+        How many different marks there are; without it there are none.
+    mark_size : int
+        M, width of a mark's vector.
     unk_id : int, optional
         The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
     word_dropout : float
@@ -78,6 +87,8 @@ class Tagger(Layer):
         num_layers: int = 1,
         characters: int | None = None,
         character_size: int = 24,
+        marks: int | None = None,
+        mark_size: int = 16,
         unk_id: int | None = None,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
@@ -98,6 +109,10 @@ class Tagger(Layer):
             self.character_embedding = Embedding(characters, character_size, initialise=start, **more)
             self.speller = kind(character_size, character_size, bidirectional=True, **more)
             width += 2 * character_size
+        self.mark_embedding = None
+        if marks is not None:
+            self.mark_embedding = Embedding(marks, mark_size, initialise=start, **more)
+            width += mark_size
         self.dropout = Dropout(dropout)
         both = {"bidirectional": True, "batch_first": False, "dropout": dropout, "orthogonal": True}
         self.recurrent = kind(width, hidden_size, num_layers, **both, **more)
@@ -107,7 +122,14 @@ class Tagger(Layer):
     # --- training and use --------------------------------------------------------------------------------------------
 
     def forward(
-        self, ids: Ids, tags: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, key: Key | None = None
+        self,
+        ids: Ids,
+        tags: Ids,
+        lengths: Ids | None = None,
+        spelling: Spelling | None = None,
+        marks: Ids | None = None,
+        *,
+        key: Key | None = None,
     ) -> tuple[Scalar, Saved]:
         """The loss of a batch.
 
@@ -120,6 +142,8 @@ class Tagger(Layer):
         lengths : ndarray of integers, shape (B,), optional
         spelling : Spelling
             Where the model has characters.
+        marks : ndarray of integers, shape (B, T)
+            Where the model has marks; any beyond a sentence's end.
         key : Key, optional
             For dropout; without it there is none.
 
@@ -129,67 +153,103 @@ class Tagger(Layer):
             Mean over the sentences of the negative log-likelihood of their tags.
         saved : Saved
         """
-        emissions, parts, lengths = self._emissions(ids, lengths, spelling, key)
-        nll, saved = self.crf.forward(emissions, tags, lengths)  # (B,)
-        return nll.mean(dtype=np.float64).astype(self.dtype), Saved(parts, saved, len(nll))
+        h, parts, lengths = self._states(ids, lengths, spelling, marks, key)  # (T, B, 2H)
+        return self._tags_loss(h, parts, tags, lengths)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
-        (embedded, words, spelled, dropped, recurrent, top, output), crf, B = saved
+        self._states_backward(self._tags_backward(saved, dloss), saved.parts)
+
+    def emissions(
+        self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, marks: Ids | None = None
+    ) -> Array:
+        """Scores (B, T, K) of the tags, without dropout."""
+        return self._emissions(self._states(ids, lengths, spelling, marks, None)[0])[0]
+
+    def decode(
+        self,
+        ids: Ids,
+        lengths: Ids | None = None,
+        spelling: Spelling | None = None,
+        marks: Ids | None = None,
+        *,
+        allowed: Array | None = None,
+    ) -> Ids:
+        """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
+        emissions = self.emissions(ids, lengths, spelling, marks)  # (B, T, K)
+        return self.crf.decode(emissions, lengths, allowed=allowed)[0]
+
+    # --- tags from states ----------------------------------------------------------------------------------------------
+
+    def _emissions(self, h):
+        """Scores (B, T, K) of the states h (T, B, 2H)."""
+        e, output = self.output.forward(h)  # (T, B, K)
+        emissions = empty((e.shape[1], e.shape[0], self.num_tags), self.dtype, like=e)  # (B, T, K)
+        emissions[...] = e.transpose(1, 0, 2)
+        return emissions, output
+
+    def _tags_loss(self, h, parts, tags, lengths):
+        emissions, output = self._emissions(h)  # (B, T, K)
+        nll, saved = self.crf.forward(emissions, tags, lengths)  # (B,)
+        return nll.mean(dtype=np.float64).astype(self.dtype), Saved(parts, output, saved, len(nll))
+
+    def _tags_backward(self, saved: Saved, dloss: float):
+        """The gradient by h, (T, B, 2H)."""
+        B, crf = saved.batch, saved.crf
         dnll = empty((B,), self.dtype, like=crf.alpha)  # (B,)
         dnll[...] = dloss / B
         demissions = self.crf.backward(dnll, crf)  # (B, T, K)
         transposed = empty((demissions.shape[1], B, self.num_tags), self.dtype, like=crf.alpha)  # (T, B, K)
         transposed[...] = demissions.transpose(1, 0, 2)
-        dh = self.output.backward(transposed, output)  # (T, B, 2H)
-        dh = self.dropout.backward(dh, top)
-        dx, _ = self.recurrent.backward(dh, recurrent)  # (T, B, E + 2C)
-        dx = self.dropout.backward(dx, dropped)
-        if spelled is not None:
-            E = self.embedding.embedding_dim
-            self._spelled_backward(dx[..., E:], spelled)
-            dx = dx[..., :E]  # (T, B, E)
-        dx = self.word_dropout.backward(dx, words)
-        self.embedding.backward(dx, embedded)
+        return self.output.backward(transposed, saved.output)  # (T, B, 2H)
 
-    def emissions(self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None) -> Array:
-        """Scores (B, T, K) of the tags, without dropout."""
-        return self._emissions(ids, lengths, spelling, None)[0]
+    # --- states --------------------------------------------------------------------------------------------------------
 
-    def decode(
-        self, ids: Ids, lengths: Ids | None = None, spelling: Spelling | None = None, *, allowed: Array | None = None
-    ) -> Ids:
-        """The best tags (B, T), -100 beyond a sentence's end; `allowed` as in `minilm.layers.CRF.decode`."""
-        emissions = self.emissions(ids, lengths, spelling)  # (B, T, K)
-        return self.crf.decode(emissions, lengths, allowed=allowed)[0]
-
-    # --- pieces ------------------------------------------------------------------------------------------------------
-
-    def _emissions(self, ids, lengths, spelling, key):
+    def _states(self, ids, lengths, spelling, marks, key):
+        """h (T, B, 2H) with dropout, what backward needs of it, and the lengths, checked."""
         ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
         x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))
-        spelled = None
-        if self.speller is not None:
-            c, spelled = self._spelled(spelling, ids.shape)  # (T, B, 2C)
-            both = empty((*x.shape[:2], x.shape[2] + c.shape[2]), self.dtype, like=ids)  # (T, B, E + 2C)
-            both[..., : x.shape[2]], both[..., x.shape[2] :] = x, c
-            x = both
-        elif spelling is not None:
-            raise ValueError("spelling was given to a model without characters")
-        x, dropped = self.dropout.forward(x, key=at(key, "input"))
+        m, marked = self._marked(marks, ids.shape)  # (T, B, M)
+        c, spelled = self._spelled(spelling, ids.shape)  # (T, B, 2C)
+        x, dropped = self.dropout.forward(side_by_side(x, m, c), key=at(key, "input"))  # (T, B, E + M + 2C)
         out, recurrent = self.recurrent.forward(x, lengths=lengths, key=at(key, "recurrent"))
         h, top = self.dropout.forward(out.y, key=at(key, "output"))  # (T, B, 2H)
-        e, output = self.output.forward(h)  # (T, B, K)
-        emissions = empty((*ids.shape, self.num_tags), self.dtype, like=ids)  # (B, T, K)
-        emissions[...] = e.transpose(1, 0, 2)
-        return emissions, (embedded, words, spelled, dropped, recurrent, top, output), lengths
+        return h, (embedded, words, marked, spelled, dropped, recurrent, top), lengths
+
+    def _states_backward(self, dh, parts) -> None:
+        embedded, words, marked, spelled, dropped, recurrent, top = parts
+        dh = self.dropout.backward(dh, top)
+        dx, _ = self.recurrent.backward(dh, recurrent)  # (T, B, E + M + 2C)
+        dx = self.dropout.backward(dx, dropped)
+        E = self.embedding.embedding_dim
+        C = E if self.mark_embedding is None else E + self.mark_embedding.embedding_dim  # where the characters begin
+        if spelled is not None:
+            self._spelled_backward(dx[..., C:], spelled)
+        if marked is not None:
+            self.mark_embedding.backward(contiguous(dx[..., E:C]), marked)
+        dx = self.word_dropout.backward(dx[..., :E], words)  # (T, B, E)
+        self.embedding.backward(dx, embedded)
+
+    def _marked(self, marks, shape):
+        """Vectors of the marks, (T, B, M), or None."""
+        if (marks is None) != (self.mark_embedding is None):
+            reason = "must be given: this model reads a mark of each word" if marks is None else "were given to a model without"
+            raise ValueError(f"marks {reason}")
+        if marks is None:
+            return None, None
+        marks = checks.ids("marks", marks, self.mark_embedding.num_embeddings, shape, "(B, T)")
+        return self.mark_embedding.forward(marks.T)
 
     def _spelled(self, spelling, shape):
-        """What the characters say of each word, (T, B, 2C)."""
+        """What the characters say of each word, (T, B, 2C), or None."""
+        if self.speller is None:
+            if spelling is not None:
+                raise ValueError("spelling was given to a model without characters")
+            return None, None
         if spelling is None:
             raise ValueError("spelling must be given: this model reads the characters of the words")
         letters, lengths, words = spelling

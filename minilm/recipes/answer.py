@@ -30,6 +30,7 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
     3: {"steps": 30000, "examples": 100000, "hidden_size": 64, "hops": 4, "time_noise": 0.02},
 }
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
+PASSES = 100  # over real stories, where nobody says how long to train
 CHUNK = 100  # questions that are answered side by side
 SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
 PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
@@ -107,6 +108,8 @@ class Answer(Recipe):
         reader = read_squad if is_json else stories.read_babi
         beside = _beside(path)
         train = reader(path, self.bad_rows)
+        if not is_json:
+            self.suggest(steps=max(1000, PASSES * len(train) // self.options["batch"]))
         if beside is not None:
             return self._as_questions(train), self._as_questions(reader(beside, self.bad_rows))
         cut = len(train) - max(1, len(train) // 10)

@@ -3,6 +3,9 @@
 Columns are parted by tabs, or by blanks; a no-break space is part of its word. ``-DOCSTART-`` ends a sentence as an empty line
 does. Lines before a sentence that begin with "#" are comments. Where the first column numbers the words, as in CoNLL-U, the
 second holds them; multiword tokens (1-2) and empty nodes (1.1) are no words of the sentence.
+
+Tags are those of spans, O and B- or I- with a type, or any others, such as parts of speech: a tag a word. Of CoNLL-U, whose ten
+columns hold two kinds of them, the universal ones (column 4) are taken.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from minilm.ops import checks
 from minilm.recipes.labelled import parts_of
 from minilm.typing import PathLike
 
-__all__ = ["Sentence", "read"]
+__all__ = ["Sentence", "blocks", "read"]
 
 ENDINGS = (".txt", ".conll", ".conllu", ".bio", ".iob", ".iob2", ".tsv", "")
 RANGE = re.compile(r"\d+[-.:]\d+")  # of a multiword token, or an empty node
+CONLLU, UPOS = 10, 3  # columns of CoNLL-U, and the place of the universal part of speech
 SETTINGS = "the settings word_column and tag_column name other columns"
 
 
@@ -41,6 +45,7 @@ class Columns(NamedTuple):
     word: int  # from 0
     tag: int
     numbered: bool  # whether the first column numbers the words
+    spans: bool  # whether tags are those of spans
 
 
 def _fields(text: str) -> list[str]:
@@ -49,7 +54,7 @@ def _fields(text: str) -> list[str]:
     return [field for field in text.split(" ") if field]
 
 
-def _blocks(rows: Iterable[Line]) -> Iterator[list[Line]]:
+def blocks(rows: Iterable[Line]) -> Iterator[list[Line]]:
     """The lines of each sentence, with the comments before it."""
     block: list[Line] = []
     for line in rows:
@@ -63,12 +68,12 @@ def _blocks(rows: Iterable[Line]) -> Iterator[list[Line]]:
         yield block
 
 
-def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: int | None) -> Columns:
+def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: int | None, spans: bool) -> Columns:
     """The columns that most lines of a file have."""
     counts: Counter[int] = Counter()
     firsts: dict[int, int] = {}
     kinds: Counter[str] = Counter()
-    for block in _blocks(rows):
+    for block in blocks(rows):
         for line in block:
             fields = _fields(line.content.decode("utf-8", "replace"))
             if not fields[0].startswith("#"):
@@ -84,17 +89,18 @@ def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: in
     if word_column is None and count > 2 and 2 * kinds["range"] > kinds.total():
         raise ValueError(f"{os.fspath(path)}:{line}: the first column holds numbers; the setting word_column names that of words")
     word = int(numbered) if word_column is None else word_column - 1
-    tag = count - 1 if tag_column is None else tag_column - 1
+    last = UPOS if count == CONLLU and numbered and not spans else count - 1
+    tag = last if tag_column is None else tag_column - 1
     if word == tag and count > 1:
         raise ValueError(f"{os.fspath(path)}:{line}: word_column and tag_column must differ, got {word + 1} for both")
-    return Columns(count, line, word, tag, numbered)
+    return Columns(count, line, word, tag, numbered, spans)
 
 
 def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
     """ValueError where the column before the last holds tags of the same types: entities inside of entities."""
     types: tuple[set[str], set[str]] = set(), set()
     place = None
-    for block in _blocks(rows):
+    for block in blocks(rows):
         for line in block:
             fields = _fields(line.content.decode("utf-8", "replace"))
             if len(fields) == columns.count and not fields[0].startswith("#"):
@@ -131,7 +137,7 @@ def _is_comment(fields: Sequence[str], columns: Columns) -> bool:
         return False
     if len(fields) != columns.count:
         return len(fields) > 1 or fields[0] == "#"
-    return fields[0] == "#" and not is_tag(fields[columns.tag])
+    return columns.numbered or (fields[0] == "#" and columns.spans and not is_tag(fields[columns.tag]))
 
 
 def _word_and_tag(text: str, fields: Sequence[str], columns: Columns, where: str) -> tuple[str, str]:
@@ -147,7 +153,9 @@ def _word_and_tag(text: str, fields: Sequence[str], columns: Columns, where: str
     if not word:
         which = "the first column" if columns.word == 0 else f"column {columns.word + 1}"
         raise BadRow(f"{where}: {which} is empty; wanted a word")
-    if not is_tag(tag):
+    if not tag:
+        raise BadRow(f"{where}: column {columns.tag + 1} is empty; wanted a tag")
+    if columns.spans and not is_tag(tag):
         raise BadRow(
             f"{where}: the tag {tag!r}; wanted O, or B- or I- (also E-, S-, L-, U-, M-, W-) with a type, as B-PER, or B and I "
             f"alone; {SETTINGS}"
@@ -157,7 +165,7 @@ def _word_and_tag(text: str, fields: Sequence[str], columns: Columns, where: str
 
 def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Iterator[tuple[list[int], Sentence]]:
     """The sentences of a file, each with the numbers of its lines."""
-    for block in _blocks(rows):
+    for block in blocks(rows):
         numbers: list[int] = []
         with bad_rows:
             numbers, sentence = _sentence(block, columns)
@@ -166,7 +174,12 @@ def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Ite
 
 
 def read(
-    path: PathLike, word_column: int | None = None, tag_column: int | None = None, bad_rows: BadRows = REFUSE
+    path: PathLike,
+    word_column: int | None = None,
+    tag_column: int | None = None,
+    bad_rows: BadRows = REFUSE,
+    *,
+    spans: bool = True,
 ) -> tuple[list[Sentence], list[Sentence]]:
     """The training and the validation part of tagged sentences.
 
@@ -180,6 +193,8 @@ def read(
         numbers them, and tags in the last.
     bad_rows : BadRows
         A row is a sentence.
+    spans : bool
+        Whether tags are O, and B- or I- with a type; else any are.
 
     Raises
     ------
@@ -190,8 +205,8 @@ def read(
     """
     train_file, validation_file = parts_of(path, ENDINGS)
     rows = list(lines(train_file))
-    columns = _columns(rows, train_file, word_column, tag_column)
-    if tag_column is None and columns.tag > columns.word + 1:
+    columns = _columns(rows, train_file, word_column, tag_column, spans)
+    if spans and tag_column is None and columns.tag > columns.word + 1:
         _refuse_levels(rows, columns)
     train = list(_read_rows(rows, columns, bad_rows))
     bad_rows.require(train, f"{train_file}: there are no sentences in it")
@@ -199,6 +214,6 @@ def read(
         validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
     else:
         rows = list(lines(validation_file))
-        columns = _columns(rows, validation_file, word_column, tag_column)
+        columns = _columns(rows, validation_file, word_column, tag_column, spans)
         validation = list(_read_rows(rows, columns, bad_rows))
     return [sentence for _, sentence in train], [sentence for _, sentence in validation]

@@ -27,12 +27,13 @@ OPTIONS: dict[str, Any] = {
     "embedding_size": 64,  # of recurrent models; a transformer's is hidden_size
     "hidden_size": 128,
     "layers": 1,
-    "attention": "bahdanau",  # or none; of recurrent models, as the following five
+    "attention": "bahdanau",  # or none; of recurrent models, as the following six
     "bidirectional": True,
     "reverse": False,
     "peeky": False,
     "input_feeding": False,
     "attend_first": False,
+    "copy": False,  # of recurrent models with attention and pieces of words: tokens may be taken from the source
     "heads": 4,  # transformer
     "feed_forward": 4,  # transformer: width of the position-wise networks, in hidden_size
     "norm_first": True,
@@ -80,7 +81,9 @@ class PairRecipe(Recipe):
     def prepare(self, train: Sequence) -> None:
         special = (PAD, BEGIN, END)
         if self.options["tokens"] == "bpe":
-            texts = (f" {text}\n" for pair in train for text in pair)  # a blank before the first word too: one token a word
+            texts = (
+                f" {text}\n" for pair in train for text in (pair.source, pair.target)
+            )  # a blank before the first word too: one token a word
             joint = tokenizers.ByteLevelBPE.train_from_chunks(
                 texts, vocab_size=self.options["vocab_size"], special_tokens=special
             )
@@ -131,7 +134,7 @@ class PairRecipe(Recipe):
             **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first")},
             **both,
         )
-        return models.Seq2Seq(config, seed=seed)
+        return (models.PointerGenerator if o["copy"] else models.Seq2Seq)(config, seed=seed)
 
     def _ids(self, side: str, text: str) -> np.ndarray:
         """Tokens of a text, (n,), at least one and at most `longest`."""

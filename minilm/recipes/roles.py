@@ -7,9 +7,12 @@ names are made of syllables, so that those of the validation part have mostly ne
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
-__all__ = ["sentence", "sentences"]
+__all__ = ["name", "one", "sentence", "sentences"]
 
 PEOPLE = (
     "cook", "baker", "teacher", "pilot", "nurse", "farmer", "singer", "clerk", "judge", "sailor", "neighbour", "painter",
@@ -38,26 +41,28 @@ MIDDLES = ("ri", "la", "no", "ve", "do", "mi", "sta", "len", "bo", "ra", "")
 ENDS = ("na", "ko", "ra", "lin", "s", "mir", "ta", "da", "ron", "le")
 
 
-def _one(rng, choices):
+def one(rng: np.random.Generator, choices: Sequence[Any]) -> Any:
+    """One of several, by chance."""
     return choices[int(rng.integers(len(choices)))]
 
 
-def _name(rng) -> str:
-    return _one(rng, STARTS) + _one(rng, MIDDLES) + _one(rng, ENDS)
+def name(rng: np.random.Generator) -> str:
+    """A name of two or three syllables."""
+    return one(rng, STARTS) + one(rng, MIDDLES) + one(rng, ENDS)
 
 
 def _person(rng) -> str:
     kind = rng.random()
     if kind < 0.4:
-        return _name(rng) + (f" {_name(rng)}" if rng.random() < 0.3 else "")
-    adjective = f"{_one(rng, ADJECTIVES)} " if rng.random() < 0.3 else ""
-    habit = f" {_one(rng, HABITS)}" if rng.random() < 0.25 else ""
-    return f"{_one(rng, ('the', 'a', 'my', 'her'))} {adjective}{_one(rng, PEOPLE)}{habit}"
+        return name(rng) + (f" {name(rng)}" if rng.random() < 0.3 else "")
+    adjective = f"{one(rng, ADJECTIVES)} " if rng.random() < 0.3 else ""
+    habit = f" {one(rng, HABITS)}" if rng.random() < 0.25 else ""
+    return f"{one(rng, ('the', 'a', 'my', 'her'))} {adjective}{one(rng, PEOPLE)}{habit}"
 
 
 def _item(rng) -> str:
-    adjective = f"{_one(rng, ADJECTIVES)} " if rng.random() < 0.4 else ""
-    return f"{_one(rng, ('the', 'a', 'his', 'this'))} {adjective}{_one(rng, THINGS)}"
+    adjective = f"{one(rng, ADJECTIVES)} " if rng.random() < 0.4 else ""
+    return f"{one(rng, ('the', 'a', 'his', 'this'))} {adjective}{one(rng, THINGS)}"
 
 
 def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -65,7 +70,7 @@ def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]
     giver, taker, item = _person(rng), _person(rng), _item(rng)
     agent, patient, recipient = ("AGENT", giver), ("PATIENT", item), ("RECIPIENT", taker)
     if rng.random() < 0.5:
-        past, participle = _one(rng, GIVING)
+        past, participle = one(rng, GIVING)
         act, done = ("ACTION", past), ("ACTION", participle)
         order = (
             (agent, act, recipient, patient),
@@ -76,7 +81,7 @@ def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]
             ("it", "was", agent, "who", act, recipient, patient),
         )
     else:
-        past, participle = _one(rng, VERBS)
+        past, participle = one(rng, VERBS)
         act, done = ("ACTION", past), ("ACTION", participle)
         if rng.random() < 0.3:
             patient = ("PATIENT", taker)
@@ -87,13 +92,13 @@ def sentence(rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]
             (patient, "was", done),
             ("it", "was", patient, "that", agent, act),
         )
-    phrases = list(_one(rng, order))
+    phrases = list(one(rng, order))
     if rng.random() < 0.3:
-        phrases += ["with", ("INSTRUMENT", f"a {_one(rng, TOOLS)}")]
+        phrases += ["with", ("INSTRUMENT", f"a {one(rng, TOOLS)}")]
     if rng.random() < 0.4:
-        phrases.append(("PLACE", f"{_one(rng, PLACES)} the {_one(rng, SITES)}"))
+        phrases.append(("PLACE", f"{one(rng, PLACES)} the {one(rng, SITES)}"))
     if rng.random() < 0.4:
-        when = ("TIME", _one(rng, TIMES))
+        when = ("TIME", one(rng, TIMES))
         phrases = [when, ",", *phrases] if rng.random() < 0.4 else [*phrases, when]
     words, tags = [], []
     for phrase in (*phrases, "."):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
 from minilm.typing import PathLike
 
-__all__ = ["Tag"]
+__all__ = ["Tag", "bracketed", "key_of"]
 
 TRAIN, VALIDATION = 3000, 400  # sentences made
 LONGEST = 30  # characters of a word that are read
@@ -70,8 +70,12 @@ class Tag(Recipe):
     # --- data --------------------------------------------------------------------------------------------------------
 
     def generate(self, seed: int) -> tuple[list, list]:
-        sentences = [Sentence(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
+        sentences = [self._example(*each) for each in roles.sentences(seed, TRAIN + VALIDATION)]
         return sentences[:TRAIN], sentences[TRAIN:]
+
+    def _example(self, words: tuple[str, ...], roles_: tuple[str, ...]) -> Any:
+        """An example of the built-in data, from a sentence and the roles of its words."""
+        return Sentence(words, roles_)
 
     def read(self, path: PathLike) -> tuple[list, list]:
         return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
@@ -84,7 +88,7 @@ class Tag(Recipe):
         return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
 
     def prepare(self, train: Sequence) -> None:
-        counts = Counter(_key(word) for sentence in train for word in sentence.words)
+        counts = Counter(key_of(word) for sentence in train for word in sentence.words)
         least = self.options["min_count"]
         known = sorted(
             (word for word, count in counts.items() if count >= least and word != "<unk>"), key=lambda w: (-counts[w], w)
@@ -99,27 +103,35 @@ class Tag(Recipe):
     # --- model -------------------------------------------------------------------------------------------------------
 
     def make_model(self, seed: int) -> Layer:
-        options, words = self.options, self.vocabularies["words"]
-        characters = len(self.facts["characters"]) + 1 if options["characters"] else None  # 0 is one that is unknown
-        names = ("cell", "embedding_size", "hidden_size", "num_layers", "character_size", "dropout", "word_dropout")
-        more = {name: options[name] for name in names}
-        return models.Tagger(
-            words.vocab_size, len(self.facts["tags"]), characters=characters, unk_id=words.unk_token_id, seed=seed, **more
-        )
+        words = self.vocabularies["words"]
+        options = {"unk_id": words.unk_token_id, "seed": seed, **self._model_options()}
+        return models.Tagger(words.vocab_size, len(self.facts["tags"]), **options)
 
-    def _inputs(self, sentences: Sequence[Sequence[str]]):
-        """ids (B, T), lengths (B,), spelling."""
-        if self._rows is None:
-            self._rows = {word: row for row, word in enumerate(self.vocabularies["words"].vocabulary)}
-            self._letters = {letter: number for number, letter in enumerate(self.facts["characters"], 1)}
-        unknown = self.vocabularies["words"].unk_token_id
+    def _model_options(self) -> dict[str, Any]:
+        """What the settings say of the model."""
+        names = ("cell", "embedding_size", "hidden_size", "num_layers", "character_size", "dropout", "word_dropout")
+        characters = len(self.facts["characters"]) + 1 if self.options["characters"] else None  # 0 is one that is unknown
+        return {**{name: self.options[name] for name in names}, "characters": characters}
+
+    def _inputs(self, examples: Sequence) -> tuple:
+        """What the model reads of examples: ids (B, T), lengths (B,), spelling; a recipe of its own may add more."""
+        sentences = [example.words for example in examples]
+        rows, unknown = self._known(), self.vocabularies["words"].unk_token_id
         lengths = np.array([len(words) for words in sentences])
         ids = np.zeros((len(sentences), lengths.max()), np.int64)  # (B, T)
         for row, words in zip(ids, sentences, strict=True):
-            row[: len(words)] = [self._rows.get(_key(word), unknown) for word in words]
+            row[: len(words)] = [rows.get(key_of(word), unknown) for word in words]
         return ids, lengths, self._spelling(sentences, ids.shape) if self.options["characters"] else None
 
+    def _known(self) -> dict[str, int]:
+        """The words that the model knows by themselves, in lower case, with their ids."""
+        if self._rows is None:
+            self._rows = {word: row for row, word in enumerate(self.vocabularies["words"].vocabulary)}
+        return self._rows
+
     def _spelling(self, sentences, shape) -> Spelling:
+        if self._letters is None:
+            self._letters = {letter: number for number, letter in enumerate(self.facts["characters"], 1)}
         different: dict[str, int] = {}
         places = np.zeros(shape, np.int64)  # (B, T)
         for row, words in zip(places, sentences, strict=True):
@@ -132,12 +144,12 @@ class Tag(Recipe):
         return Spelling(ids, lengths, places)
 
     def batch(self, examples: Sequence) -> tuple:
-        ids, lengths, spelling = self._inputs([example.words for example in examples])
+        ids, *more = self._inputs(examples)
         numbers = {tag: number for number, tag in enumerate(self.facts["tags"])}
         tags = np.full(ids.shape, -100)  # (B, T)
         for row, example in zip(tags, examples, strict=True):
             row[: len(example.tags)] = [numbers[tag] for tag in example.tags]
-        return ids, tags, lengths, spelling
+        return ids, tags, *more
 
     def length(self, example: Any) -> int:
         return len(example.words)
@@ -146,47 +158,65 @@ class Tag(Recipe):
 
     def tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """The tags that the model gives to sentences, each a sequence of words."""
-        names, allowed = self.facts["tags"], followers(self.facts["tags"], map(tuple, self.facts["seen"]))
-        order = sorted(range(len(sentences)), key=lambda i: len(sentences[i]))
-        tags: list[list[str]] = [[] for _ in sentences]
-        for start in range(0, len(order), 64):
-            some = order[start : start + 64]
-            inputs = self._inputs([sentences[i] for i in some])
+        return self._tags([Sentence(tuple(words), ()) for words in sentences])
+
+    def _tags(self, examples: Sequence) -> list[list[str]]:
+        names, allowed = self.facts["tags"], self._allowed()
+        tags: list[list[str]] = [[] for _ in examples]
+        for some, inputs in self._parts(examples):
             best = devices.to_host(self.model.decode(*self.on_device(inputs), allowed=allowed))  # (B, T)
             for i, row, length in zip(some, best, inputs[1], strict=True):
                 tags[i] = [names[tag] for tag in row[:length]]
         return tags
 
-    def evaluate(self, examples: Sequence) -> dict[str, float]:
-        expected, predictions = [example.tags for example in examples], self.tags([example.words for example in examples])
+    def _parts(self, examples: Sequence) -> Iterator[tuple[list[int], tuple]]:
+        """Places of examples of near length, and what the model reads of them."""
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i].words))
+        for start in range(0, len(order), 64):
+            some = order[start : start + 64]
+            yield some, self._inputs([examples[i] for i in some])
+
+    def _allowed(self):
+        """Which tag may follow which; see `minilm.layers.CRF.decode`."""
+        return followers(self.facts["tags"], map(tuple, self.facts["seen"]))
+
+    def score(self, predictions: Sequence[Sequence[str]], examples: Sequence) -> dict[str, float]:
+        """The metrics of tags that were given to the examples."""
+        expected = [example.tags for example in examples]
         scores = entity_scores(expected, predictions)
         every = accuracy([tag for tags in expected for tag in tags], [tag for tags in predictions for tag in tags])
         by_type = {f"f1_{kind}": score.f1 for kind, score in scores.items() if kind}
         return {"f1": scores[""].f1, "precision": scores[""].precision, "recall": scores[""].recall, "accuracy": every, **by_type}
 
+    def evaluate(self, examples: Sequence) -> dict[str, float]:
+        return self.score(self._tags(examples), examples)
+
     def chance(self, examples: Sequence) -> float:
-        """F1 of giving each word the tag that it has most often, whatever stands around it: in these very sentences."""
+        """The metric of giving each word the tag that it has most often, whatever stands around it: in these very sentences."""
         counts: dict[str, Counter] = defaultdict(Counter)
         for example in examples:
             for word, tag in zip(example.words, example.tags, strict=True):
-                counts[_key(word)][tag] += 1
+                counts[key_of(word)][tag] += 1
         best = {word: count.most_common(1)[0][0] for word, count in counts.items()}
-        predictions = [[best[_key(word)] for word in example.words] for example in examples]
-        return entity_scores([example.tags for example in examples], predictions)[""].f1
+        return self.score([[best[key_of(word)] for word in example.words] for example in examples], examples)[self.metric]
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
-        predictions = self.tags([example.words for example in examples[:6]])
+        some = examples[:6]
         return [
-            (" ".join(e.words), bracketed(e.words, e.tags), bracketed(e.words, tags))
-            for e, tags in zip(examples[:6], predictions, strict=True)
+            (" ".join(example.words), self.shown(example.words, example.tags), self.shown(example.words, tags))
+            for example, tags in zip(some, self._tags(some), strict=True)
         ]
+
+    def shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
+        """A sentence with its tags."""
+        return bracketed(words, tags)
 
     def answer(self, text: str) -> str:
         words = cutting.words(text)
-        return bracketed(words, self.tags([words])[0]) if words else ""
+        return self.shown(words, self.tags([words])[0]) if words else ""
 
 
-def _key(word: str) -> str:
+def key_of(word: str) -> str:
     """A word as the vocabulary has it: in lower case, without white space."""
     return "_".join(word.lower().split()) or "_"
 

@@ -248,3 +248,64 @@ def test_the_oracle_gives_the_same():
     with devices.implementation("oracle"):
         assert model.forward(ids, labels, LENGTHS)[0] == pytest.approx(fast, abs=1e-12)
     assert isinstance(model.pooling, layers.AttentionPooling)
+
+
+# --- marks and classes -----------------------------------------------------------------------------------------------
+
+
+def test_marks_are_one_more_vector_of_each_word():
+    model = moved(tagger(marks=3, mark_size=2))
+    ids, _ = texts()
+    marks = ids % 3
+    emissions = model.emissions(ids, LENGTHS, None, marks)
+    assert np.abs(model.emissions(ids, LENGTHS, None, (marks + 1) % 3) - emissions).max() > 1e-3
+    # a tagger of words whose vectors are [word; mark], by a table of all pairs
+    wide = models.Tagger(3 * V, C, embedding_size=7, hidden_size=4, dtype=np.float64)
+    for name, value in wide.parameters.items():
+        value[...] = model.parameters.get(name, value) if name != "embedding.weight" else value
+    pairs = np.repeat(model.embedding.weight.value, 3, axis=0), np.tile(model.mark_embedding.weight.value, (V, 1))
+    wide.embedding.weight.value[...] = np.concatenate(pairs, axis=1)
+    np.testing.assert_allclose(wide.emissions(3 * ids + marks, LENGTHS), emissions, atol=1e-12)
+    with pytest.raises(ValueError, match="marks must be given"):
+        model.emissions(ids)
+    with pytest.raises(ValueError, match="marks were given to a model without"):
+        tagger().emissions(ids, None, None, marks)
+    with pytest.raises(ValueError, match=r"marks\[0, 0\] is 3"):
+        model.emissions(ids, None, None, np.full(ids.shape, 3))
+
+
+def intent_tagger(**options):
+    sizes = {"embedding_size": 5, "hidden_size": 4, "character_size": 3, "dtype": np.float64}
+    return models.IntentTagger(V, C, 2, **{**sizes, **options})
+
+
+def test_intents_add_their_loss_to_the_tagger_s():
+    model = moved(intent_tagger(characters=6))
+    ids, tags = texts()[0], np.random.default_rng(3).integers(0, C, (B, T))
+    classes, spelled = np.array([0, 1, 1, 0]), spelling(ids)
+    p, best = model.read(ids, LENGTHS, spelled)
+    np.testing.assert_array_equal(best, model.decode(ids, LENGTHS, spelled))
+    emissions = model.emissions(ids, LENGTHS, spelled)
+    alone = model.crf.forward(emissions, tags, LENGTHS)[0].mean()
+    loss, _ = model.forward(ids, tags, classes, LENGTHS, spelled)
+    assert loss == pytest.approx(alone - np.log(p[np.arange(B), classes]).mean())
+    changed = np.where(np.arange(T) < LENGTHS[:, None], ids, 3)
+    np.testing.assert_allclose(model.read(changed, LENGTHS, spelled)[0], p, atol=1e-12)  # padding says nothing
+    with pytest.raises(ValueError, match=r"classes\[1\] is 2"):
+        model.forward(ids, tags, np.array([0, 2, 0, 0]), LENGTHS, spelled)
+
+
+def test_intent_tagger_fits_and_its_memory_stays():
+    model = intent_tagger(characters=6, dtype=np.float32)
+    ids, tags = texts()[0], np.random.default_rng(3).integers(0, C, (B, T))
+    classes, spelled = np.array([0, 1, 1, 0]), spelling(ids)
+    adam, workspace = optimizers.Adam(model.parameters, lr=0.03), Workspace()
+    for step in range(100):
+        with workspace.step():
+            loss, saved = model.forward(ids, tags, classes, LENGTHS, spelled, key=Key(0, step))
+            model.backward(saved)
+        adam.step()
+        if step == 50:
+            held = workspace.nbytes
+    assert workspace.nbytes == held and loss < 0.5
+    assert (model.read(ids, LENGTHS, spelled)[0].argmax(axis=1) == classes).all()

@@ -23,6 +23,9 @@ RECIPES = {
     "summarise gru": ("summarise", {**PAIRS, "model": "gru", "vocab_size": 300, "input_feeding": True}),
     "answer memory": ("answer", STORIES),
     "answer reader": ("answer", {**STORIES, "model": "reader", "embedding_size": 8}),
+    "summarise copy": ("summarise", {**PAIRS, "model": "lstm", "vocab_size": 300, "copy": True}),
+    "roles": ("roles", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),
+    "intents": ("intents", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),
     "tag": ("tag", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),
     "sentiment lstm": ("sentiment", {**QUICK, "model": "lstm", "hidden_size": 8, "embedding_size": 6}),
     "sentiment words": ("sentiment", {**QUICK, "model": "words", "hidden_size": 8, "embedding_size": 6}),
@@ -36,6 +39,8 @@ def small(monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, "toy", ("tests.recipes.toy", "Toy"))
     monkeypatch.setattr("minilm.recipes.tag.TRAIN", 40)
     monkeypatch.setattr("minilm.recipes.tag.VALIDATION", 10)
+    monkeypatch.setattr("minilm.recipes.intents.TRAIN", 40)
+    monkeypatch.setattr("minilm.recipes.intents.VALIDATION", 10)
     monkeypatch.setattr("minilm.recipes.sentiment.TRAIN", 40)
     monkeypatch.setattr("minilm.recipes.sentiment.VALIDATION", 10)
 

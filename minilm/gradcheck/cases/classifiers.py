@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, mask_of, randomised, table
 from minilm.layers import CRF, AttentionPooling, MeanPooling
-from minilm.models import BERTClassifier, BERTConfig, MeanClassifier, RecurrentClassifier, Tagger
+from minilm.models import BERTClassifier, BERTConfig, IntentTagger, MeanClassifier, RecurrentClassifier, Tagger
 from minilm.models.tagger import Spelling
 
 __all__ = ["LAYERS", "MODELS"]
@@ -73,16 +73,20 @@ def _bert(*, key=None, **options):
     return model, (rng.integers(1, 7, (3, 4)), rng.integers(0, 3, 3)), {"lengths": np.array([4, 1, 3]), "key": key}
 
 
-def _tagger(*, B=3, T=4, lengths=(4, 1, 3), key=None, characters=None, **options):
+def _tagger(*, B=3, T=4, lengths=(4, 1, 3), key=None, characters=None, classes=None, **options):
     rng = np.random.default_rng(26)
     sizes = {"embedding_size": 3, "hidden_size": 2, "character_size": 2, "characters": characters}
-    model = randomised(Tagger(6, 3, dtype=F64, **{**sizes, **options}), rng)
+    kind = (Tagger, 6, 3) if classes is None else (IntentTagger, 6, 3, classes)
+    model = randomised(kind[0](*kind[1:], dtype=F64, **{**sizes, **options}), rng)
     more = {"key": key}
     if lengths is not None:
         more["lengths"] = np.array(lengths)
     if characters:
         more["spelling"] = Spelling(rng.integers(0, characters, (5, 3)), np.array([3, 1, 2, 3, 1]), rng.integers(0, 5, (B, T)))
-    return model, (rng.integers(0, 6, (B, T)), rng.integers(0, 3, (B, T))), more
+    inputs = (rng.integers(0, 6, (B, T)), rng.integers(0, 3, (B, T)))
+    if options.get("marks"):
+        more["marks"] = rng.integers(0, options["marks"], (B, T))
+    return model, inputs if classes is None else (*inputs, rng.integers(0, classes, B)), more
 
 
 _DROPPED = {"dropout": 0.3, "word_dropout": 0.3, "key": KEY}
@@ -117,7 +121,16 @@ MODELS = {
             "whole rows": {"lengths": None, "cell": "gru"},
             "characters": {"characters": 4},
             "two layers": {"num_layers": 2, "characters": 4, "cell": "gru"},
+            "dropout": {**_DROPPED, "characters": 4, "num_layers": 2, "marks": 2, "mark_size": 2},
+        },
+    ),
+    "IntentTagger": table(
+        _tagger,
+        {
+            "words": {},
+            "whole rows": {"lengths": None, "cell": "gru"},
             "dropout": {**_DROPPED, "characters": 4, "num_layers": 2},
         },
+        classes=3,
     ),
 }

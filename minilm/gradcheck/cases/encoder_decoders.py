@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, mask_of, randomised, table
 from minilm.layers import BahdanauAttention, LuongAttention
-from minilm.models import Seq2Seq, Seq2SeqConfig, Transformer, TransformerConfig
+from minilm.models import PointerGenerator, Seq2Seq, Seq2SeqConfig, Transformer, TransformerConfig
 
 __all__ = ["LAYERS", "MODELS"]
 
@@ -94,5 +94,16 @@ MODELS = {
             _model, _SEQ2SEQ, Seq2Seq, Seq2SeqConfig, {"embedding_size": 3, "hidden_size": 4, "cell": cell}
         ).items()
     },
+    "PointerGenerator": table(
+        _model,
+        {
+            "bahdanau": {"tied": True},
+            "luong, bidirectional": {"attention": "luong", "bidirectional": True, "lengths": None, "cell": "gru"},
+            "input feeding, dropout": {"input_feeding": True, "peeky": True, "dropout": 0.3, "key": KEY, "V": 4},
+        },
+        PointerGenerator,
+        Seq2SeqConfig,
+        {"embedding_size": 3, "hidden_size": 4, "attention": "bahdanau", "shared": True},
+    ),
     "Transformer": table(_model, _TRANSFORMER, Transformer, TransformerConfig, _SIZES),
 }

@@ -1,0 +1,222 @@
+"""An encoder-decoder that can copy: each token of the target is either written from the vocabulary or taken from the source.
+
+Source and target have one vocabulary. At step t, with the decoder's h_t, the encoder's states m_1 ... m_S over the source
+x_1 ... x_S and the logits z_t of `minilm.models.Seq2Seq`, a pointer attends to the S places and to one more, a sentinel s, which
+stands for writing::
+
+    q_t    = W_q h_t + b_q                                (A,)
+    k_i    = W_k m_i      i = 1 ... S,    k_{S+1} = s     (A,)
+    u_t    = k_i · q_t / sqrt(A)                          (S + 1,)
+    a_t    = softmax(u_t)                                 over the source's tokens and the sentinel
+    P_t(w) = a_t[S+1] softmax(z_t)[w] + sum over i with x_i = w of a_t[i]
+    loss   = mean over all b, t of -log P_t(y_t)
+
+P sums to one, since a does. Backward: of P(y), the part ρ_i = a_i [x_i = y] / P(y) came from place i, and the part
+ρ_{S+1} = a_{S+1} softmax(z)[y] / P(y) was written; they sum to one. As -log of a mixture's likelihood has the gradient of its
+parts, weighted by these responsibilities::
+
+    dL/du_i = a_i - ρ_i                 i = 1 ... S + 1
+    dL/dz_w = ρ_{S+1} (softmax(z)[w] - [w = y])
+
+each over the number of targets that count. In generation the logits are log P, whose softmax is P again.
+
+References: A. See, P. J. Liu, C. D. Manning, Get to the point: summarization with pointer-generator networks, ACL 2017 (the
+mixture, with the decoder's own attention for a pointer); S. Merity, C. Xiong, J. Bradbury, R. Socher, Pointer sentinel mixture
+models, ICLR 2017 (the sentinel).
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minilm import devices
+from minilm.layers import Linear, initialisers
+from minilm.layers.sequences import contiguous
+from minilm.models.encoder_decoder import mask_of
+from minilm.models.seq2seq import Saved, Seq2Seq, Seq2SeqState
+from minilm.models.seq2seq_config import Seq2SeqConfig
+from minilm.ops import checks, embedding, softmax
+from minilm.random import Key, at
+from minilm.typing import Array, DType, Ids, Scalar, Seed
+
+__all__ = ["PointerGenerator"]
+
+FLOOR = 1e-20  # of a probability whose logarithm is taken
+
+
+class Pointed(NamedTuple):
+    """What backward needs of the pointer."""
+
+    q: np.ndarray  # (B, T, A)
+    k: np.ndarray  # (B, S, A)
+    a: np.ndarray  # (B, T, S + 1)
+    query: Any
+    key: Any
+
+
+class SavedPointer(NamedTuple):
+    """What backward needs."""
+
+    model: Saved
+    pointed: Pointed
+    du: np.ndarray  # (B, T, S + 1) by the pointer's scores
+    dz: np.ndarray  # (B, T, V) by the logits
+
+
+class PointerState(NamedTuple):
+    """What has been read and written, for generation."""
+
+    model: Seq2SeqState
+    source: np.ndarray  # (N, S) ids
+    k: np.ndarray  # (N, S, A)
+
+    @property
+    def sentence(self):
+        """Which source a row belongs to, (N,), on the host."""
+        return self.model.sentence
+
+    def reorder(self, rows: Ids) -> PointerState:
+        """The state of some of the rows; see `minilm.models.seq2seq.Seq2SeqState.reorder`."""
+        order = devices.to_device_of(self.k, rows)
+        return PointerState(self.model.reorder(rows), self.source[order], self.k[order])
+
+
+class PointerGenerator(Seq2Seq):
+    """Writes a target for a source, and copies from it.
+
+    Parameters
+    ----------
+    config : Seq2SeqConfig
+        With attention and one vocabulary (``shared=True``), not reversed, and without label smoothing.
+    seed : int, Generator or None
+    dtype : {float32, float64}
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minilm import models
+    >>> config = models.Seq2SeqConfig(vocab_size=20, hidden_size=16, attention="bahdanau", shared=True)
+    >>> model = models.PointerGenerator(config, seed=0)
+    >>> source = np.array([[3, 4, 5, 6], [7, 8, 0, 0]])  # (B, S)
+    >>> inputs, targets = np.array([[1, 4, 5], [1, 8, 0]]), np.array([[4, 5, 2], [8, 2, -100]])  # (B, T) each
+    >>> loss, saved = model.forward(source, inputs, targets, np.array([4, 2]))
+    >>> model.backward(saved)
+    """
+
+    def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
+        for name, required in (("shared", True), ("reverse", False), ("label_smoothing", 0)):
+            if getattr(config, name) != required:
+                raise ValueError(f"a model that copies wants {name}={required}, got {getattr(config, name)!r}")
+        if config.attention is None:
+            raise ValueError("a model that copies wants attention, got attention=None")
+        super().__init__(config, seed=seed, dtype=dtype)
+        A, more = config.hidden_size, {"dtype": dtype, "seed": self._generator}
+        self.query = Linear(self.decoder.width, A, **more)
+        self.key = Linear(config.hidden_size, A, bias=False, **more)
+        self.parameter("sentinel", (A,), initialisers.kaiming_uniform(A))
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def forward(
+        self, source: Ids, inputs: Ids, targets: Ids, lengths: Ids | None = None, *, key: Key | None = None
+    ) -> tuple[Scalar, SavedPointer]:
+        """Mean of -log P of the targets, in nats a token; arguments as those of `Seq2Seq.forward`."""
+        source, lengths = self._source(source, lengths)
+        inputs = self._inputs(inputs, len(source))
+        targets = self._targets(targets, inputs)
+        z, pointed, saved = self._parts(source, lengths, inputs, key)  # (B, T, V)
+        v = softmax.forward(z)[0]  # (B, T, V)
+        counts = targets != -100  # (B, T)
+        y = np.where(counts, targets, 0)[..., None]  # (B, T, 1)
+        written = pointed.a[..., -1] * np.take_along_axis(v, y, axis=2)[..., 0]  # (B, T): a[S+1] softmax(z)[y]
+        copied = pointed.a[..., :-1] * (source[:, None] == y)  # (B, T, S): a[i] [x_i = y]
+        p = np.maximum(written + copied.sum(axis=2), FLOOR)  # (B, T)
+        N = max(1, int(counts.sum()))
+        loss = -(np.log(p) * counts).sum(dtype=np.float64) / N
+        share = (counts / N).astype(self.dtype)  # (B, T)
+        du = pointed.a * share[..., None]  # (B, T, S + 1)
+        du[..., :-1] -= copied * (share / p)[..., None]
+        by_writing = share * written / p  # (B, T): ρ[S+1] / N
+        du[..., -1] -= by_writing
+        v *= by_writing[..., None]
+        at_y = np.take_along_axis(v, y, axis=2)
+        np.put_along_axis(v, y, at_y - by_writing[..., None], axis=2)
+        return loss.astype(self.dtype), SavedPointer(saved, pointed, du, v)
+
+    def backward(self, saved: SavedPointer, *, dloss: float = 1.0) -> None:
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        scale = self.dtype.type(dloss)
+        dh, dmemory = self._point_backward(saved.du * scale, saved.pointed)  # (B, T, width), (B, S, H)
+        dh += self._output_backward(saved.dz * scale, saved.model.output)
+        dstate, through = self._write_backward(dh, saved.model.written)  # (L, B, H) each, (B, S, H)
+        self._read_backward(dstate, through + dmemory, saved.model.read)
+
+    def _parts(self, source, lengths, inputs, key):
+        """Logits z (B, T, V), the pointer, and what the rest saved."""
+        read, saved_read = self._read(source, lengths, key)
+        h, written = self._write(inputs, read, key)  # (B, T, width)
+        z, output = self._output(h, at(key, "output"))  # (B, T, V)
+        k, saved_key = self.key.forward(read[1])  # (B, S, A)
+        q, saved_query = self.query.forward(h)  # (B, T, A)
+        a = self._point(q, k, mask_of(lengths, source.shape[1]))  # (B, T, S + 1)
+        return z, Pointed(q, k, a, saved_query, saved_key), Saved(saved_read, written, output)
+
+    def _logits(self, source, lengths, inputs, key, gradient):
+        z, pointed, saved = self._parts(source, lengths, inputs, key)
+        return self._log_mixture(z, pointed.a, source), saved
+
+    # --- generation --------------------------------------------------------------------------------------------------
+
+    def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> PointerState:
+        """Read the source: the state before the first token of the target."""
+        state = super().encode(source, lengths, tokens=tokens)
+        ids = devices.to_device_of(self, self._source(source, lengths)[0])
+        return PointerState(state, ids, self.key(state.source.memory))
+
+    def step(self, ids: Ids, state: PointerState) -> tuple[Array, PointerState]:
+        """log P (N, V) after one more token (N,) of each target, and the next state."""
+        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        model = state.model
+        x, _ = self.target_embedding.forward(ids)  # (N, E)
+        h, after = self.decoder.step(x, model.decoder, model.source)  # (N, width)
+        a = self._point(self.query(h)[:, None], state.k, model.source.mask)  # (N, 1, S + 1)
+        log_p = self._log_mixture(self._output(h, None)[0][:, None], a, state.source)  # (N, 1, V)
+        return log_p[:, 0], state._replace(model=model._replace(decoder=after))
+
+    def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
+        """What each position of the target is copied from, of the places of the source: (B, T, S); the rest to 1 is written."""
+        source, lengths = self._source(source, lengths)
+        return self._parts(source, lengths, self._inputs(inputs, len(source)), None)[1].a[..., :-1]
+
+    # --- the pointer ---------------------------------------------------------------------------------------------------
+
+    def _point(self, q, k, mask):
+        """a (B, T, S + 1) for queries (B, T, A) and keys (B, S, A), of which those count that the mask (B, S) has."""
+        scale = self.sentinel.size**-0.5
+        (B, T, _), S, module = q.shape, k.shape[1], devices.array_module(q)
+        u = module.empty((B, T, S + 1), self.dtype)  # (B, T, S + 1)
+        u[..., :-1] = scale * (q @ k.transpose(0, 2, 1))
+        u[..., -1] = scale * (q @ self.sentinel.value)
+        if mask is not None:
+            u[..., :-1] = np.where(mask[:, None], u[..., :-1], -np.inf)
+        return softmax.forward(u)[0]
+
+    def _point_backward(self, du, pointed: Pointed):
+        """Gradients by h (B, T, width) and the memory (B, S, H); du (B, T, S + 1) is 0 where there is padding, as a is."""
+        du = du * self.dtype.type(self.sentinel.size**-0.5)
+        places, written = du[..., :-1], du[..., -1:]  # (B, T, S), (B, T, 1)
+        self.sentinel.accumulate((written * pointed.q).sum(axis=(0, 1)))
+        dq = places @ pointed.k + written * self.sentinel.value  # (B, T, A)
+        dk = contiguous(places.transpose(0, 2, 1)) @ pointed.q  # (B, S, A)
+        return self.query.backward(dq, pointed.query), self.key.backward(dk, pointed.key)
+
+    def _log_mixture(self, z, a, source):
+        """log P (B, T, V) of logits z (B, T, V), the pointer a (B, T, S + 1) and the source (B, S)."""
+        (B, T, V), module = z.shape, devices.array_module(z)
+        p = softmax.forward(z)[0] * a[..., -1:]  # (B, T, V)
+        # the sum over places that hold one token is that of the gradients of an embedding: a table for each source, T columns
+        places = embedding.Saved(source + V * module.arange(B)[:, None], (B * V, T), self.dtype, None)
+        copied = embedding.backward(contiguous(a[..., :-1].transpose(0, 2, 1)), places)  # (B V, T)
+        return np.log(np.maximum(p + copied.reshape(B, V, T).transpose(0, 2, 1), FLOOR))

@@ -1,0 +1,81 @@
+"""Texts with summaries of one sentence from JSON lines, as SciTLDR has them: abstracts of papers, and what they say in short.
+
+A line is an object with ``source``, the text or a list of its sentences, and ``target``, the summary or a list of several, by
+different people. One is learned from the first summary; a prediction counts by the one that it comes nearest to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.recipes.labelled import parts_of
+from minilm.typing import PathLike
+
+__all__ = ["ENDINGS", "Abstract", "read"]
+
+ENDINGS = (".jsonl", ".json")
+
+
+class Abstract(NamedTuple):
+    """A text, its summary, and other people's summaries."""
+
+    source: str
+    target: str
+    others: tuple[str, ...] = ()
+
+
+def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Abstract], list[Abstract]]:
+    """The training and the validation part.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        A file, every tenth line of which is for validation; or a folder with train and dev (valid, test) and the ending .jsonl or
+        .json, also with .gz.
+    bad_rows : BadRows
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        With file and line: no JSON object, or one without a source or a target.
+    """
+    first, second = parts_of(path, ENDINGS)
+    train = list(_read_file(first, bad_rows))
+    bad_rows.require(train, f"{os.fspath(first)}: there are no lines in it")
+    if second is not None:
+        return train, list(_read_file(second, bad_rows))
+    return [each for place, each in enumerate(train) if place % 10 != 9], train[9::10]
+
+
+def _read_file(path: PathLike, bad_rows: BadRows) -> Iterator[Abstract]:
+    for line in lines(path):
+        abstract = None
+        with bad_rows:
+            abstract = _abstract(line.text, line.where)
+        if abstract is not None:
+            yield abstract
+
+
+def _abstract(text: str, where: str) -> Abstract:
+    try:
+        content = json.loads(text)
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise BadRow(f"{where}: {text[:60]!r} is no JSON object; wanted one with source and target")
+    source, target = (_texts(content.get(name), name, where) for name in ("source", "target"))
+    return Abstract(" ".join(source), target[0], tuple(target[1:]))
+
+
+def _texts(value: Any, name: str, where: str) -> list[str]:
+    """A text or several, in one line each, without those that are empty."""
+    several = value if isinstance(value, list) else [value]
+    texts = [" ".join(each.split()) for each in several if isinstance(each, str)]
+    if len(texts) != len(several) or not any(texts):
+        raise BadRow(f"{where}: {name} is {str(value)[:40]!r}; wanted a text, or a list of texts")
+    return [each for each in texts if each]
