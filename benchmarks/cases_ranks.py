@@ -16,7 +16,7 @@ from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import devices
 
-ROUNDS, STEPS = 3, 10
+ROUNDS, STEPS = 3, 6
 NETWORKS = {"10 Gbit/s": 1.25e9, "200 Gbit/s": 25e9}  # bytes a second
 BASE = "1x1"  # ranks x threads that all others stand beside
 
