@@ -2,7 +2,7 @@
 
 ::
 
-    text = data.text("stories")                                  # or a file's path
+    text = data.text("stories")                                  # or a file's path, a list of texts, a column of a table
     train, validation = text.split(0.1)                          # by characters: the last tenth is for validation
     tokens = data.tokens(train, tokenizer)                       # (N,), memory-mapped if the text is large
     for ids, targets in data.batches(tokens, batch=12, time=64, seed=0):    # (B, T) int64 each; without end
@@ -15,6 +15,7 @@ from minilm.data.batching import IGNORE, ContiguousBatches, EvaluationBatches, R
 from minilm.data.download import fetch
 from minilm.data.manifest import Corpus, corpora, corpus
 from minilm.data.masking import MaskingIds, PretrainingBatches, mask_tokens, masked_places
+from minilm.data.mixtures import MixtureBatches, mixture
 from minilm.data.shards import Shards, shards
 from minilm.data.texts import Text, text
 from minilm.data.token_files import load_tokens, tokens
@@ -25,6 +26,7 @@ __all__ = [
     "Corpus",
     "EvaluationBatches",
     "MaskingIds",
+    "MixtureBatches",
     "PretrainingBatches",
     "RandomBatches",
     "Shards",
@@ -36,6 +38,7 @@ __all__ = [
     "load_tokens",
     "mask_tokens",
     "masked_places",
+    "mixture",
     "shards",
     "text",
     "tokens",

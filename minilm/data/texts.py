@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from minilm.checksums import file_hash
 from minilm.data.manifest import corpus
+from minilm.data.sources import Source, kept
 from minilm.tokenizers.files import read_text
 from minilm.typing import PathLike
 
@@ -110,6 +111,30 @@ class Text:
         return f"Text({self.path!r}, {self.start}, {self.stop}, errors={self.errors!r})"
 
 
-def text(name_or_path: PathLike, errors: str = "strict") -> Text:
-    """The text of a file, or of a corpus by its name (see `minilm.data.corpus`)."""
-    return Text(corpus(name_or_path), errors=errors)
+def text(source: PathLike | Source, errors: str = "strict", *, column: str = "text", separator: str = "\n") -> Text:
+    """A text, wherever it comes from.
+
+    Parameters
+    ----------
+    source : path, str, or iterable
+        A file, or the name of a corpus (see `minilm.data.corpus`). A str with a line end in it, which no file's name has, is the
+        text itself. An iterable gives the texts one after the other: a list, a pandas Series or table, a NumPy array, a
+        generator, a Hugging Face dataset, rows that are mappings; ``pathlib.Path`` in it are files. What is no file is kept as
+        one in minilm's cache folder, whose name is the ``path`` of the result (and what ``minilm train --corpus`` takes).
+    errors : {"strict", "replace", "ignore"}
+        What invalid UTF-8 in a file becomes.
+    column : str
+        Of a table, or of rows: where the texts are.
+    separator : str
+        What stands between two texts, such as "<|endoftext|>".
+
+    Examples
+    --------
+    >>> text(["A first text.", "A second one."]).length
+    27
+    """
+    if isinstance(source, os.PathLike) or (isinstance(source, str) and "\n" not in source):
+        if isinstance(source, str) and " " in source and not os.path.exists(source):
+            raise ValueError(f"there is no file {source[:60]!r}: if that is the text, put it in a list, data.text([text])")
+        return Text(corpus(source), errors=errors)
+    return Text(kept(source, column, separator), errors=errors)

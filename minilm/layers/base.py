@@ -18,16 +18,17 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm import devices
+from minilm.layers import changes
 from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
-from minilm.layers.summary import summary
+from minilm.layers.summary import summary, summary_html
 from minilm.random import Key
 from minilm.typing import DType, Seed
 
@@ -125,6 +126,16 @@ class Layer:
         layer.construction = functools.partial(cls, *args, **kwargs)
         return layer
 
+    if not TYPE_CHECKING:  # to a checker of types it would say that any attribute may be set
+
+        def __setattr__(self, name, value):
+            object.__setattr__(self, name, value)
+            changes.count()
+
+        def __delattr__(self, name):
+            object.__delattr__(self, name)
+            changes.count()
+
     def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)
         if self._dtype not in (np.float32, np.float64):
@@ -181,6 +192,26 @@ class Layer:
     def parameters(self) -> Parameters:
         """All parameters by dotted name, in one flat buffer."""
         return Parameters(self.named_parameters())
+
+    def freeze(self, chosen: Callable[[str], bool] | None = None) -> Self:
+        """Let some parameters stay as they are: they get no gradient, which spares a third of a `Linear`'s work.
+
+        Parameters
+        ----------
+        chosen : callable, optional
+            Those for whose name ``chosen(name)`` is true are frozen, and all others are not; without it all are frozen.
+
+        Returns
+        -------
+        self
+            Optimizers made before do not know of it: make new ones.
+        """
+        for _, parameter in self.named_parameters():
+            parameter.trainable = True
+        for name, parameter in self.named_parameters():
+            if chosen is None or chosen(name):
+                parameter.trainable = False
+        return self
 
     @property
     def dtype(self) -> np.dtype:
@@ -247,6 +278,9 @@ class Layer:
     def summary(self) -> str:
         """A table of the layers, the shapes of their parameters, and how many numbers these hold."""
         return summary(self)
+
+    def _repr_html_(self) -> str:
+        return summary_html(self)
 
     def __repr__(self):
         return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"

@@ -68,6 +68,7 @@ class Linear(Layer):
 
     def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (..., in_features)."""
+        saved = saved if self.weight.trainable else saved._replace(x=None)
         dx, dW, db = linear.backward(dy, saved)
         self.weight.accumulate(dW)
         if self.bias is not None:

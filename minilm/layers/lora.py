@@ -60,6 +60,7 @@ class LoRALinear(Layer):
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""
         y, saved = linear.forward(x, self.weight.value, None if self.bias is None else self.bias.value)
+        saved = saved._replace(x=None)  # W does not learn
         if self._unmerged is not None:
             return y, (saved, None, None)
         z, saved_A = linear.forward(x, self.lora_A.value)  # (..., rank)

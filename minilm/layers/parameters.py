@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from minilm import devices
+from minilm.layers import changes
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
@@ -56,6 +57,7 @@ class Parameter:
     """
 
     watch: Callable[[Parameter], None] | None = None  # called when something was added to the gradient
+    trainable = True  # see `Layer.freeze`
 
     def __init__(self, value: np.ndarray):
         if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64):
@@ -106,9 +108,10 @@ class Parameter:
         return self._value.dtype
 
     def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
-        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated."""
-        total = self.gradient[rows]
-        added(total, gradient, total)
+        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero."""
+        if self.trainable:
+            total = self.gradient[rows]
+            added(total, gradient, total)
         if self.watch is not None:
             self.watch(self)
 
@@ -121,6 +124,7 @@ class Parameter:
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
+        changes.count()
 
     @property
     def device(self) -> str:
@@ -134,6 +138,7 @@ class Parameter:
         self._value = change(self._value)
         self._gradient = None if self._gradient is None else change(self._gradient)
         self._buffer, self._offset = None, 0
+        changes.count()
 
     def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
         return {"value": devices.to_host(self._value), "gradient": devices.to_host(self._gradient)}
@@ -143,6 +148,7 @@ class Parameter:
         self._value = np.array(state["value"], order="C")
         self._span = _padded(self.size)
         self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
+        changes.count()
 
     def __repr__(self):
         return f"Parameter{self.shape} {self.dtype}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import html
+
 from minilm.layers.parameters import Parameter
+
+SIDES = ("left", "left", "right")  # of the columns
 
 
 def summary(layer) -> str:
@@ -16,16 +20,35 @@ def summary(layer) -> str:
     -------
     str
     """
-    rows: list[tuple[str, ...]] = []
-    _walk(layer, "", "", "", rows, {})
+    rows = _rows(layer)
     table = [row for row in rows if len(row) == 3]
     widths = [max((len(row[column]) for row in table), default=0) for column in range(3)]
     form = "   ".join(f"{{:{side}{width}}}" for side, width in zip("<<>", widths, strict=True))
     lines = [form.format(*row) if len(row) == 3 else row[0] for row in rows]
+    return "\n".join([*lines, _total(layer)])
+
+
+def summary_html(layer) -> str:
+    """The same as a table of HTML, which a notebook shows for a model in a cell's last line."""
+    lines = []
+    for row in _rows(layer):
+        cells = [f"<td style='text-align: {side}'>{html.escape(cell)}</td>" for side, cell in zip(SIDES, row, strict=False)]
+        lines.append(f"<tr style='white-space: pre'>{''.join(cells)}{'<td></td>' * (3 - len(row))}</tr>")
+    return f"<table>{''.join(lines)}<tr><th colspan='3'>{html.escape(_total(layer))}</th></tr></table>"
+
+
+def _total(layer) -> str:
     count = layer.parameters.count
     nbytes = count * layer.dtype.itemsize
     size = f"{nbytes / 2**20:,.1f} MiB" if nbytes >= 2**20 else f"{nbytes / 2**10:,.1f} KiB"
-    return "\n".join([*lines, f"{count:,} parameters, {size} of {layer.dtype}"])
+    return f"{count:,} parameters, {size} of {layer.dtype}"
+
+
+def _rows(layer) -> list[tuple[str, ...]]:
+    """Lines of the table: a layer's name alone, or a parameter's name, shape and number."""
+    rows: list[tuple[str, ...]] = []
+    _walk(layer, "", "", "", rows, {})
+    return rows
 
 
 def _walk(layer, path: str, head: str, lead: str, rows: list, seen: dict[int, str]) -> None:

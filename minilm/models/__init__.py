@@ -18,6 +18,7 @@ from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.intent_tagger import IntentTagger
+from minilm.models.interchange import from_torch, to_torch
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
 from minilm.models.memory_network import MemoryNetwork
@@ -64,9 +65,11 @@ __all__ = [
     "WordVectors",
     "config_of",
     "from_config",
+    "from_torch",
     "load",
     "lora",
     "save",
+    "to_torch",
 ]
 
 FAMILIES = {

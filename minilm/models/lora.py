@@ -3,7 +3,8 @@
 ::
 
     names = lora.add(model, rank=8, targets=("q_proj", "v_proj"))
-    adam = optimizers.AdamW(model.parameters, lr=2e-4, trainable=lora.is_adapter)
+    model.freeze(lambda name: not lora.is_adapter(name))
+    adam = optimizers.AdamW(model.parameters, lr=2e-4)
     ...
     lora.save(model, "folder")              adapter_config.json and adapter_model.safetensors
     lora.merge(model)                       to generate at the base's speed; lora.unmerge(model) goes back

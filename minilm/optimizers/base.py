@@ -44,8 +44,8 @@ class Optimizer:
     clip_norm : float, optional
         Scale the gradients of all parameters together down to this norm, in the same pass.
     trainable : callable, optional
-        Parameters for which ``trainable(name)`` is false are frozen: they stay as they are, and their gradients, which are
-        cleared, count in no norm.
+        Parameters for which ``trainable(name)`` is false are frozen, beside those of `Layer.freeze`: they stay as they are, and
+        their gradients, which are cleared, count in no norm.
     """
 
     slots: tuple[str, ...] = ()  # names of the state's arrays, each of the flat buffer's size
@@ -72,7 +72,7 @@ class Optimizer:
             clip_norm = checks.number("clip_norm", clip_norm, 0, math.inf, low_open=True)
         self.clip_norm = clip_norm
         self.steps = 0
-        kept = {name for name in names if trainable is None or trainable(name)}
+        kept = {name for name in names if parameters.entry(name).trainable and (trainable is None or trainable(name))}
         self._groups = self._grouped(decay, kept, rates)
         self._frozen = [where for name, where in parameters.slices().items() if name not in kept]
         flat = parameters.flat

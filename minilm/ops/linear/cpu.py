@@ -60,8 +60,9 @@ def forward(x, W, b=None):
 
 def backward(dy, saved):
     x, W, bias = saved
-    dx = empty(x.shape, x.dtype)  # (..., I)
+    dx = empty((*dy.shape[:-1], W.shape[1]), W.dtype)  # (..., I)
     product(fold(dy), W, fold(dx), transposed=False)
-    dW = empty(W.shape, W.dtype)  # (O, I)
-    transposed_product(fold(dy), fold(x), dW)
+    dW = None if x is None else empty(W.shape, W.dtype)  # (O, I)
+    if x is not None:
+        transposed_product(fold(dy), fold(x), dW)
     return dx, dW, column_sums(fold(dy)) if bias else None

@@ -25,16 +25,19 @@ def _forward(x, W, b, y):
 
 @jit
 def _backward(dy, x, W, dx, dW, db):
-    # dy (N, O), x (N, I), W (O, I) -> dx (N, I), dW (O, I), db (O,) or None
-    dx[:], dW[:] = 0, 0
+    # dy (N, O), x (N, I) or None, W (O, I) -> dx (N, I), dW (O, I) or None, db (O,) or None
+    dx[:] = 0
+    if x is not None:
+        dW[:] = 0
     if db is not None:
         db[:] = 0
-    for n in range(x.shape[0]):
+    for n in range(dy.shape[0]):
         for o in range(W.shape[0]):
             d = dy[n, o]
-            for i in range(x.shape[1]):
+            for i in range(W.shape[1]):
                 dx[n, i] += d * W[o, i]
-                dW[o, i] += d * x[n, i]
+                if x is not None:
+                    dW[o, i] += d * x[n, i]
             if db is not None:
                 db[o] += d
 
@@ -47,7 +50,8 @@ def forward(x, W, b=None):
 
 def backward(dy, saved):
     x, W, bias = saved
-    dx, dW = empty(x.shape, x.dtype), empty(W.shape, x.dtype)  # (..., I), (O, I)
-    db = empty((len(W),), x.dtype) if bias else None  # (O,)
-    _backward(fold(dy), fold(x), W, fold(dx), dW, db)
+    dx = empty((*dy.shape[:-1], W.shape[1]), W.dtype)  # (..., I)
+    dW = None if x is None else empty(W.shape, W.dtype)  # (O, I)
+    db = empty((len(W),), W.dtype) if bias else None  # (O,)
+    _backward(fold(dy), None if x is None else fold(x), W, fold(dx), dW, db)
     return dx, dW, db

@@ -39,6 +39,6 @@ def forward(x, W, b=None, *, version=3):
 def backward(dy, saved):
     x, W, bias = saved
     rows = fold(dy)  # (N, O)
-    dx = matmul(rows, W).reshape(x.shape)
-    dW = matmul(rows.T, fold(x))  # (O, I)
+    dx = matmul(rows, W).reshape(*dy.shape[:-1], W.shape[1])
+    dW = None if x is None else matmul(rows.T, fold(x))  # (O, I)
     return dx, dW, column_sums(rows) if bias else None

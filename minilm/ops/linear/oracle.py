@@ -16,6 +16,6 @@ def forward(x, W, b=None):
 def backward(dy, saved):
     x, W, bias = saved
     dx = dy @ W  # (..., I)
-    dW = fold(dy).T @ fold(x)  # (O, I)
+    dW = None if x is None else fold(dy).T @ fold(x)  # (O, I)
     db = fold(dy).sum(axis=0) if bias else None  # (O,)
     return dx, dW, db

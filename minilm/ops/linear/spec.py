@@ -20,7 +20,7 @@ dy = ∂L/∂y::
     dW[o, i] = sum_n dy[n, o] ∂y[n, o]/∂W[o, i] = sum_n dy[n, o] x[n, i]      dW = dyᵀ x
     db[o]    = sum_n dy[n, o]                                                 db = dyᵀ 1
 
-Saved: x for dW, W for dx, and whether there is a bias. y is not needed.
+Saved: x for dW, W for dx, and whether there is a bias. y is not needed. Without x, of weights that do not learn, there is no dW.
 
 Source: D. E. Rumelhart, G. E. Hinton, R. J. Williams, Learning representations by back-propagating errors, Nature 323
 (1986), 533-536.
@@ -36,6 +36,6 @@ import numpy as np
 class Saved(NamedTuple):
     """What backward needs."""
 
-    x: np.ndarray  # (..., I)
+    x: np.ndarray | None  # (..., I)
     W: np.ndarray  # (O, I)
     bias: bool  # whether b was given
