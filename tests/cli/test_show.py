@@ -188,7 +188,7 @@ def test_the_pager(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["lst"], "there is no op, page, layer or model 'lst'; did you mean 'lstm'"),
+        (["lst"], "there is no op, page, example, layer or model 'lst'; did you mean 'lstm'"),
         (["GTP"], "did you mean 'gpt'?"),
         (["gpt", "--cpu"], "--cpu is of an op, 'gpt' is a page, layer or model"),
         (["gelu"], "did you mean 'gelu_erf' or 'gelu_tanh'?"),
