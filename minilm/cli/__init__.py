@@ -35,6 +35,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "gradcheck": "compare every gradient with finite differences",
     "show": "print an op whole, or a model on one page",
     "book": "write the book of formulas and code, as web pages",
+    "export": "write a model's folder again, with weights in fewer bits",
     "verify": "whether files are whole, and a run gives the same bits again",
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",

@@ -15,9 +15,10 @@ and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `grad
 
 What a part of a model causes, a head, a neuron, a gate or a unit: `ablate`, `patch`, `attribution_patching`; of a Transformer
 also `logit_attribution`, `head_scores`; what can be read off its activations (`minilm.hooks`): `linear_probe`. Two models side by
-side: `compare`.
+side: `compare`. Models of tasks, their labels, tags, translations and answers: `minilm.interpret.tasks`.
 """
 
+from minilm.interpret import tasks
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
@@ -64,6 +65,7 @@ __all__ = [
     "patch",
     "rollout",
     "surprisal",
+    "tasks",
     "traces",
     "write_page",
     "write_plots",

@@ -15,6 +15,7 @@ from minilm.layers.base import blank
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
+from minilm.quantized.storing import fill, refuse_quantized, stored_as
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import SPELLED
 
@@ -107,8 +108,13 @@ class Pretrained:
             raise ValueError(f"{folder}: {cls.__name__} reads model_type {families}, got {family!r}")
         published = weights.read_published(folder)
         config = config_from(settings).replace(**changes)
-        with weights.WeightFolder(folder) as stored, blank(stored):
-            model = cls(config, seed=seed, dtype=dtype)
+        with weights.WeightFolder(folder) as stored:
+            with blank(stored):
+                model = cls(config, seed=seed, dtype=dtype)
+            file = stored.alone
+            if file is not None and stored_as(file) is not None:
+                model.published = published
+                return fill(model, file)
         keymap = weights.KEYMAPS[family]
         done = weights.load_weights(model, folder, keymap, may_lack=cls.may_lack, may_exceed=cls.may_exceed)
         if done.missing:
@@ -126,9 +132,10 @@ class Pretrained:
         Raises
         ------
         ValueError
-            For a model that transformers has no class for.
+            For a model that transformers has no class for, or with quantized weights, which `minilm.quantized.save` writes.
         OSError
         """
+        refuse_quantized(self)
         settings = settings_from(self.config)
         family = settings["family"]
         config, generation_config = weights.config_of(settings, self.hugging_face[family]), None

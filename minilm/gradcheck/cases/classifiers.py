@@ -129,7 +129,7 @@ MODELS = {
         {
             "words": {},
             "whole rows": {"lengths": None, "cell": "gru"},
-            "dropout": {**_DROPPED, "characters": 4, "num_layers": 2},
+            "dropout": _DROPPED,
         },
         classes=3,
     ),

@@ -99,7 +99,8 @@ MODELS = {
         {
             "bahdanau": {"tied": True},
             "luong, bidirectional": {"attention": "luong", "bidirectional": True, "lengths": None, "cell": "gru"},
-            "input feeding, dropout": {"input_feeding": True, "peeky": True, "dropout": 0.3, "key": KEY, "V": 4},
+            "input feeding": {"input_feeding": True, "peeky": True},
+            "dropout": {"dropout": 0.3, "key": KEY, "V": 4, "tied": True},
         },
         PointerGenerator,
         Seq2SeqConfig,
