@@ -19,9 +19,8 @@ def add_parser(subparsers) -> None:
         "show",
         help="print the formulas and the source of an op, or a model on one page",
         description="Print the page of formulas of one op and its implementation in plain NumPy, or one of its implementations "
-        "whole; a model on one page (gpt), an example (own_op), or the source of a layer or of the full model (GPT). Without a name, "
-        "list them. On a "
-        "terminal the text is shown by $PAGER (less), in colour where pygments is installed.",
+        "whole; a model on one page (gpt), an example (own_op), or the source of a layer or of the full model (GPT). Without a "
+        "name, list them. On a terminal the text is shown by $PAGER (less), in colour where pygments is installed.",
     )
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), an example (own_op), a layer (LSTM) or a model (GPT)"

@@ -1,7 +1,8 @@
 """Weights in 8 bits: what is lost, and how many bytes remain.
 
-A token wants every weight read once, so a quarter of the bytes is up to four times the speed. For rows of 64 numbers w, q = round(127 w / max|w|) is an int8, and w is nearly q max|w| / 127. What that costs is a matter of
-measurement: the loss of the same text before and after.
+A token wants every weight read once, so a quarter of the bytes is up to four times the speed. For rows of 64 numbers w,
+q = round(127 w / max|w|) is an int8, and w is nearly q max|w| / 127. What that costs is a matter of measurement: the loss of the
+same text before and after.
 """
 
 from __future__ import annotations
