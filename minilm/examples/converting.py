@@ -12,7 +12,7 @@ import numpy as np
 
 from minilm import layers
 
-THEIRS, OURS = "igfo", "ifgo"
+TENSORFLOW, HERE = "igfo", "ifgo"
 
 
 class BasicLSTMCell:
@@ -41,12 +41,12 @@ def _sigmoid(x):
 def converted(cell: BasicLSTMCell) -> layers.LSTM:
     """The same LSTM as a layer here."""
     D = len(cell.kernel) - cell.H
-    gates = dict(zip(THEIRS, np.split(cell.kernel.T, 4), strict=True))  # of each (H, D + H)
-    biases = dict(zip(THEIRS, np.split(cell.bias, 4), strict=True))  # of each (H,)
+    gates = dict(zip(TENSORFLOW, np.split(cell.kernel.T, 4), strict=True))  # of each (H, D + H)
+    biases = dict(zip(TENSORFLOW, np.split(cell.bias, 4), strict=True))  # of each (H,)
     biases["f"] = biases["f"] + 1
-    W = np.concatenate([gates[gate] for gate in OURS])  # (4 H, D + H)
+    W = np.concatenate([gates[gate] for gate in HERE])  # (4 H, D + H)
     lstm = layers.LSTM(D, cell.H, seed=0)
-    state = {"weight_ih_l0": W[:, :D], "weight_hh_l0": W[:, D:], "bias_ih_l0": np.concatenate([biases[gate] for gate in OURS])}
+    state = {"weight_ih_l0": W[:, :D], "weight_hh_l0": W[:, D:], "bias_ih_l0": np.concatenate([biases[gate] for gate in HERE])}
     state |= {name: np.zeros_like(value) for name, value in lstm.parameters.items() if name not in state}  # a second bias
     lstm.parameters.load_state_dict(state)
     return lstm
