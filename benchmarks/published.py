@@ -84,7 +84,7 @@ ROWS = {
                 "end-to-end memory network, re-implemented",
                 "README of github.com/domluna/memn2n: 3 hops, 20 wide, 100 passes",
                 "bAbI 1.2",
-                tuple(100 * each for each in MEMN2N),
+                parts=tuple(100 * each for each in MEMN2N),
             ),
         ),
         archive="babi-v1.1.tar.gz",

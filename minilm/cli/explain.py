@@ -52,6 +52,12 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--foil", metavar="TOKEN", help="why the answer and not this: a token, label, tag, target or span")
     parser.add_argument("--corrupted", metavar="TEXT", help="another text of as many tokens, to patch activations into")
     parser.add_argument("--against", metavar="DIR", help="another model with the same tokenizer, to compare with")
+    parser.add_argument(
+        "--along",
+        action="store_true",
+        help="follow head scores and linear probes through the checkpoints that the run kept (train with --set keep_every=N): a "
+        "table; --out FILE.csv, --json FILE and --png FOLDER write it, --text names other text than the validation part",
+    )
     parser.set_defaults(run=run)
 
 
@@ -64,6 +70,10 @@ def run(args) -> int:
 
     folder = folder_of(args)
     text = text_of(args, "text")
+    if args.along:
+        from minilm.cli.along import explain_along
+
+        return explain_along(args, folder, text)
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
