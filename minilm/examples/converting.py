@@ -12,7 +12,7 @@ import numpy as np
 
 from minilm import layers
 
-TENSORFLOW, HERE = "igfo", "ifgo"
+TENSORFLOW, MINILM = "igfo", "ifgo"
 
 
 class BasicLSTMCell:
@@ -44,9 +44,9 @@ def converted(cell: BasicLSTMCell) -> layers.LSTM:
     gates = dict(zip(TENSORFLOW, np.split(cell.kernel.T, 4), strict=True))  # of each (H, D + H)
     biases = dict(zip(TENSORFLOW, np.split(cell.bias, 4), strict=True))  # of each (H,)
     biases["f"] = biases["f"] + 1
-    W = np.concatenate([gates[gate] for gate in HERE])  # (4 H, D + H)
+    W = np.concatenate([gates[gate] for gate in MINILM])  # (4 H, D + H)
     lstm = layers.LSTM(D, cell.H, seed=0)
-    state = {"weight_ih_l0": W[:, :D], "weight_hh_l0": W[:, D:], "bias_ih_l0": np.concatenate([biases[gate] for gate in HERE])}
+    state = {"weight_ih_l0": W[:, :D], "weight_hh_l0": W[:, D:], "bias_ih_l0": np.concatenate([biases[gate] for gate in MINILM])}
     state |= {name: np.zeros_like(value) for name, value in lstm.parameters.items() if name not in state}  # a second bias
     lstm.parameters.load_state_dict(state)
     return lstm

@@ -47,11 +47,12 @@ class JinjaFormat(NamedTuple):
             A message lacks something or spells a special token; or the program refuses the chat, or fails: with its words.
         """
         self._check(messages)
+        program = compiled(self.program)
         import jinja2
 
-        variables = {"messages": [dict(each) for each in messages], "add_generation_prompt": reply, "tools": None, "documents": None}
+        variables = {**self.tokens, "messages": [dict(each) for each in messages], "add_generation_prompt": reply}
         try:
-            return compiled(self.program).render(**self.tokens, **variables)
+            return program.render(**variables, tools=None, documents=None)
         except (jinja2.TemplateError, TypeError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
             raise ValueError(f"the chat template refuses this chat: {_line(error)}") from None
 
