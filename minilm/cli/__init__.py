@@ -25,6 +25,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "generate": "let a trained model write",
     "chat": "talk with a model that was trained for it",
     "evaluate": "a model's loss, perplexity and bits a character",
+    "convert": "weights of other programs in, and out for them",
     "fill-mask": "let a BERT guess masked words",
     "explain": "see what a model expected and where it looked",
     "recipe": "train and measure a model for a task",

@@ -26,6 +26,7 @@ import numpy as np
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, Layer, LayerNorm, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.layers.sequences import time_first_ids
+from minilm.models import recurrent_token
 from minilm.models.config import RNNLanguageModelConfig
 from minilm.ops import checks, cross_entropy
 from minilm.random import Key, at
@@ -203,6 +204,8 @@ class RNNLanguageModel(Layer):
         logits : ndarray, shape (B, V)
         state : after the step
         """
+        if recurrent_token.fits(self, ids):
+            return recurrent_token.read(self, ids, state)
         x, _ = self.embedding.forward(ids)  # (B, E)
         h, state = self.recurrent.step(x, state)  # (B, H)
         return self._logits(h, None)[0], state

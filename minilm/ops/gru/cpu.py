@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.ops import simd
+from minilm.ops import recurrent_row, simd
 from minilm.ops.contract import fold
 from minilm.ops.gru.spec import CellSaved, Output, Saved
 from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
+from minilm.ops.recurrent_row import UNITS, add, put_unit_numbers, unit_numbers, unit_products
 from minilm.ops.workspace import empty, scratch
 
 
@@ -87,6 +88,27 @@ def _cell(gates, inner, bias, h0, h):
 
 
 @jit
+def step_units(start, stop, x, h0, W_ih, W_hh, b_ih, b_hh, gates, inner, h):
+    # units [16 start, 16 stop) of one row: x (D,), h0 (H,) -> gates (3H,), inner, h (H,); see `minilm.ops.recurrent_row`
+    first, last = start * UNITS, min(stop * UNITS, len(h))
+    units = last - first
+    a, by_state = np.empty(3 * units, x.dtype), np.empty(3 * units, x.dtype)
+    bias, b = np.empty(4 * units, x.dtype), np.empty(3 * units, x.dtype)
+    unit_products(first, last, x, W_ih, a)
+    unit_products(first, last, h0, W_hh, by_state)
+    unit_numbers(first, last, b_ih, bias[: 3 * units])
+    unit_numbers(first, last, b_hh, b)
+    add(a[: 2 * units], by_state)
+    add(bias[: 2 * units], b)
+    u = by_state[2 * units :]
+    for j in range(units):
+        bias[3 * units + j] = b[2 * units + j]
+    _gates(a, u, bias, h0[first:last], h[first:last])
+    put_unit_numbers(first, last, a, gates)
+    put_unit_numbers(first, last, u, inner)
+
+
+@jit
 def _cell_backward(zeros, dh, gates, inner, h0, da, du):
     for b in range(len(h0)):
         _gates_backward(zeros[b], dh[b], gates[b], inner[b], h0[b], da[b], du[b])
@@ -138,6 +160,9 @@ def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh):
     B, H = h0.shape
     h, inner = empty((B, H), x.dtype), empty((B, H), x.dtype)  # (B, H) each
     gates = empty((B, 3 * H), x.dtype)  # (B, 3H)
+    if recurrent_row.alone(x):
+        recurrent_row.run(step_units, x[0], h0[0], W_ih, W_hh, b_ih, b_hh, gates[0], inner[0], h[0], H=H)
+        return h, CellSaved(x, h0, gates, inner, W_ih, W_hh)
     product(x, W_ih, gates, transposed=True)
     with scratch():
         by_state = empty(gates.shape, x.dtype)  # (B, 3H)

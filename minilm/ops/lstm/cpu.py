@@ -11,13 +11,14 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.ops import simd
+from minilm.ops import recurrent_row, simd
 from minilm.ops.contract import fold
 from minilm.ops.lstm.spec import CellOutput, CellSaved, Output, Saved
 from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
+from minilm.ops.recurrent_row import UNITS, add, put_unit_numbers, unit_numbers, unit_products
 from minilm.ops.workspace import empty, scratch
 
 
@@ -95,6 +96,23 @@ def _cell(gates, bias, c0, c, h):
 
 
 @jit
+def step_units(start, stop, x, h0, c0, W_ih, W_hh, b_ih, b_hh, gates, c, h):
+    # units [16 start, 16 stop) of one row: x (D,), h0, c0 (H,) -> gates (4H,), c, h (H,); see `minilm.ops.recurrent_row`
+    first, last = start * UNITS, min(stop * UNITS, len(h))
+    numbers = 4 * (last - first)
+    a, by_state = np.empty(numbers, x.dtype), np.empty(numbers, x.dtype)
+    bias, b = np.empty(numbers, x.dtype), np.empty(numbers, x.dtype)
+    unit_products(first, last, x, W_ih, a)
+    unit_products(first, last, h0, W_hh, by_state)
+    unit_numbers(first, last, b_ih, bias)
+    unit_numbers(first, last, b_hh, b)
+    add(a, by_state)
+    add(bias, b)
+    _gates(a, bias, c0[first:last], c[first:last], h[first:last])
+    put_unit_numbers(first, last, a, gates)
+
+
+@jit
 def _cell_backward(dy, dh, dc, gates, c0, c, da):
     for b in range(len(c)):
         _gates_backward(dy[b], dh[b], dc[b], gates[b], c0[b], c[b], da[b])
@@ -130,6 +148,9 @@ def backward(dy, saved):
 def cell_forward(x, h0, c0, W_ih, W_hh, b_ih, b_hh):
     h, c = empty(h0.shape, x.dtype), empty(h0.shape, x.dtype)  # (B, H)
     gates = empty((len(x), len(W_hh)), x.dtype)  # (B, 4H)
+    if recurrent_row.alone(x):
+        recurrent_row.run(step_units, x[0], h0[0], c0[0], W_ih, W_hh, b_ih, b_hh, gates[0], c[0], h[0], H=len(h[0]))
+        return CellOutput(h, c), CellSaved(x, h0, c0, c, gates, W_ih, W_hh)
     product(x, W_ih, gates, transposed=True)
     with scratch():
         by_state = empty(gates.shape, x.dtype)  # (B, 4H)

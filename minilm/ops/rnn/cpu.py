@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.ops import simd
+from minilm.ops import recurrent_row, simd
 from minilm.ops.contract import fold
 from minilm.ops.product import product
 from minilm.ops.recurrence import order, states_after, states_before
 from minilm.ops.recurrent_cpu import Gradients, cotangent, outputs, run, started
 from minilm.ops.recurrent_product import multiply
+from minilm.ops.recurrent_row import UNITS, add, unit_numbers, unit_products
 from minilm.ops.rnn.spec import CellSaved, Output, Saved
 from minilm.ops.workspace import empty, scratch
 
@@ -77,6 +78,19 @@ def _cell(h, bias, relu):
 
 
 @jit
+def step_units(start, stop, x, h0, W_ih, W_hh, b_ih, b_hh, relu, h):
+    # units [16 start, 16 stop) of one row: x (D,), h0 (H,) -> h (H,); see `minilm.ops.recurrent_row`
+    first, last = start * UNITS, min(stop * UNITS, len(h))
+    a, by_state, bias = h[first:last], np.empty(last - first, x.dtype), np.empty(last - first, x.dtype)
+    unit_products(first, last, x, W_ih, a)
+    unit_products(first, last, h0, W_hh, by_state)
+    unit_numbers(first, last, b_ih, bias)
+    add(a, by_state)
+    add(bias, b_hh[first:last])
+    _activation(a, bias, relu)
+
+
+@jit
 def _cell_backward(dy, dh, h, relu, da):
     for b in range(len(h)):
         _activation_backward(dy[b], dh[b], h[b], relu, da[b])
@@ -111,6 +125,9 @@ def backward(dy, saved):
 
 def cell_forward(x, h0, W_ih, W_hh, b_ih, b_hh, *, nonlinearity="tanh"):
     h = empty(h0.shape, x.dtype)  # (B, H)
+    if recurrent_row.alone(x):
+        recurrent_row.run(step_units, x[0], h0[0], W_ih, W_hh, b_ih, b_hh, nonlinearity == "relu", h[0], H=len(h[0]))
+        return h, CellSaved(x, h0, h, W_ih, W_hh, nonlinearity)
     product(x, W_ih, h, transposed=True)
     with scratch():
         by_state = empty(h.shape, x.dtype)  # (B, H)
