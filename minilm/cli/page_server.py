@@ -70,7 +70,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     timeout = 30  # seconds that a connection may say nothing
 
     def do_GET(self) -> None:
-        if self._is_from_here():
+        if self._allowed():
             if self.path == "/":
                 self._send(200, self.server.form(), FORMS)
             else:
@@ -81,7 +81,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if not size.isdecimal() or int(size) > LIMIT:
             return self._send(413, f"a request may have at most {LIMIT:,} bytes", FORMS, "text/plain")
         content = self.rfile.read(int(size))  # also what is refused: a connection closed before is broken for the browser
-        if not self._is_from_here():
+        if not self._allowed():
             return
         fields = urllib.parse.parse_qs(content.decode("utf-8", "replace"), keep_blank_values=True)
         action, text = (fields.get(name, [""])[0] for name in ("action", "text"))
@@ -96,7 +96,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return self._send(400, self.server.form(text, f"minilm: {error}"), FORMS)
         self._send(200, self.server.form(text, result), FORMS)
 
-    def _is_from_here(self) -> bool:
+    def _allowed(self) -> bool:
         origin = self.headers.get("Origin")
         own = origin is None or origin in [f"http://{host}" for host in self.server.hosts]
         if self.headers.get("Host") in self.server.hosts and own:
