@@ -95,6 +95,7 @@ class Result:
     note: str = ""  # why nothing was timed, where that is no error
     conditions: Conditions = field(default_factory=Conditions)
     date: str = field(default_factory=utc)  # when it began
+    facts: dict[str, dict[str, float]] = field(default_factory=dict)  # what else the samples showed
 
     @property
     def own(self) -> list[float]:
@@ -201,6 +202,8 @@ def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = Fal
     own, *others = contestants
     result.ratios = {other.name: speed_ratio(own, other) for other in others}
     result.samples = {contestant.name: contestant.seconds for contestant in contestants}
+    for contestant in filter(lambda each: each.facts is not None, contestants):
+        result.facts |= contestant.facts()
     return result
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator
 
-from benchmarks import cases_models, cases_ops, cases_transformers
+from benchmarks import cases_models, cases_ops, cases_ranks, cases_transformers
 from benchmarks.case import Case
 from benchmarks.peers import Peers, torch_threads
 from benchmarks.timing import Contestant
@@ -29,10 +29,10 @@ NAMES = (  # of cases of other suites
 
 
 def cases(quick: bool = False) -> list[Case]:
-    """Some cases of the other suites, each on every number of threads that is a power of two, and on all."""
+    """Some cases of the other suites, each on every number of threads that is a power of two, and on all; ranks by threads."""
     known = {case.name: case for module in (cases_ops, cases_models, cases_transformers) for case in module.cases(quick)}
     chosen = [known[name] for name in NAMES if name in known] if not quick else list(known.values())[:2]
-    return [
+    by_threads = [
         dataclasses.replace(
             case,
             name=f"scaling {case.name}",
@@ -43,6 +43,7 @@ def cases(quick: bool = False) -> list[Case]:
         )
         for case in chosen
     ]
+    return by_threads + cases_ranks.cases(quick)
 
 
 def numbers(most: int) -> list[int]:

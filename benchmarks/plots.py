@@ -25,9 +25,12 @@ def draw(folder: str, content: dict[str, Any]) -> list[str]:
     placed = [row for row in rows if row["roof"] and row["rates"].get("GFLOP/s") and row["rates"].get("GB/s")]
     if placed:
         paths.append(roofline(os.path.join(folder, "roofline.png"), machine, placed))
-    scaled = [row for row in rows if row["suite"] == "scaling"]
+    scaled = [row for row in rows if row["suite"] == "scaling" and not row["facts"]]
     if scaled:
         paths.append(scaling(os.path.join(folder, "scaling.png"), machine, scaled))
+    for row in rows:
+        if row["subject"] == "ranks" and row["facts"]:
+            paths.append(efficiency(os.path.join(folder, "ranks.png"), machine, row["facts"]))
     return paths
 
 
@@ -155,3 +158,26 @@ def by_threads(row: dict[str, Any], machine: dict) -> dict[str, list[tuple[int, 
     if curves["minilm"][0][0] != 1:
         curves["minilm"].insert(0, (1, curves["minilm"][0][1]))
     return {library: sorted(points) for library, points in curves.items()}
+
+
+def efficiency(path: str, machine: dict, facts: dict[str, dict[str, float]]) -> str:
+    """Speed a core beside one rank's, by ranks: measured, and as the model has it beyond this machine."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6.4, 4), layout="constrained")
+    measured: dict[str, list[tuple[int, float]]] = {}
+    for name, numbers in facts.items():
+        if name.startswith("modelled"):
+            axes.plot([int(ranks) for ranks in numbers], list(numbers.values()), "--", label=name)
+        else:
+            ranks, threads = name.split(" ranks x ")
+            measured.setdefault(f"measured, {threads} a rank", []).append((int(ranks), numbers["efficiency"]))
+    for name, points in measured.items():
+        axes.plot(*zip(*sorted(points), strict=True), "o-", label=name)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(0, 1.1)
+    axes.set_xlabel("ranks")
+    axes.set_ylabel("efficiency")
+    axes.legend(fontsize=7)
+    _titled(figure, machine, "one global batch by ranks", axes)
+    return _saved(figure, path)

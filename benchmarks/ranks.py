@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.fresh import surroundings
+
 SHARDS, ROWS, TIME = 4, 8, 128  # of the global batch
 MODEL = {"n_layer": 4, "n_head": 8, "n_embd": 256, "vocab_size": 2048, "n_positions": TIME}
 MOST = 1024  # ranks of the modelled curve
@@ -81,18 +83,23 @@ def _times(reduction: Any, begin: float, end: float) -> tuple[float, float, floa
     return end - begin, at["backward over"] - begin, at["finished"] - at["backward over"], early / sum(sizes)
 
 
+def launcher() -> str | None:
+    """The mpiexec of the path, or of this environment."""
+    return shutil.which("mpiexec") or shutil.which("mpiexec", path=os.path.dirname(sys.executable))
+
+
 def measured(ranks: int, threads: int, steps: int) -> Row:
     """Start so many ranks and take what they measured."""
     with tempfile.TemporaryDirectory() as folder:
         out = os.path.join(folder, "row.json")
         command = [sys.executable, "-m", "benchmarks.ranks", "--child", out, "--steps", str(steps)]
         if ranks > 1:
-            launcher = shutil.which("mpiexec") or shutil.which("mpiexec", path=os.path.dirname(sys.executable))
-            if launcher is None:
+            program = launcher()
+            if program is None:
                 raise SystemExit("there is no mpiexec: pip install 'minilm[mpi]'")
-            command = [launcher, "-n", str(ranks), *command]
+            command = [program, "-n", str(ranks), *command]
         pools = dict.fromkeys(("OPENBLAS_NUM_THREADS", "MINILM_THREADS"), str(threads))
-        subprocess.run(command, env={**os.environ, **pools}, check=True)
+        subprocess.run(command, env={**surroundings(), **pools}, stdin=subprocess.DEVNULL, check=True)
         with open(out, encoding="utf-8") as file:
             return Row(*json.load(file))
 

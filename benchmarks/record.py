@@ -6,7 +6,8 @@
 ``date``       when the run began (UTC); each row has its own
 ``peers``      name to version of those that took part; ``missing``: name to reason of those that did not
 ``results``    a row a case: ``ratios`` (times as fast as each contestant), ``samples`` (seconds a run), ``rates``, ``roof``,
-               ``conditions`` (load, other processes, the host, control kernels, and the verdict)
+               ``facts`` (what else the samples showed: numbers by name), ``conditions`` (load, other processes, the host,
+               control kernels, and the verdict)
 =============  ======================================================================================================
 
 Records of before format 2 hold ratios and roofs only; `read` fills in what they lack.
@@ -30,6 +31,7 @@ FORMAT = 2
 LACKING = {
     "suite": "", "subject": "", "unit": "s", "ratios": {}, "samples": {}, "rates": {}, "roof": None, "bound": None, "rounds": 0,
     "target": None, "against": "torch", "reached": None, "dropped": {}, "error": None, "note": None, "conditions": {}, "date": "",
+    "facts": {},
 }  # fmt: skip
 
 
@@ -54,6 +56,7 @@ def row(result: Result) -> dict[str, Any]:
         "dropped": result.dropped,
         "error": result.error or None,
         "note": result.note or None,
+        "facts": result.facts,
         "conditions": {**dataclasses.asdict(result.conditions), "verdict": result.conditions.verdict},
     }
 

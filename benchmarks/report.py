@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from typing import Any
 
@@ -112,7 +113,11 @@ class Table:
         disturbed = row["conditions"].get("reasons")
         remarks = [row["error"] or row["note"], *(f"without {name}: {reason}" for name, reason in row["dropped"].items())]
         remarks.append(f"disturbed: {', '.join(disturbed)}" if disturbed else "")
-        return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, remarks)])
+        facts = [
+            f"{name}: {', '.join(f'{key} {number(each)}' for key, each in numbers.items())}"
+            for name, numbers in row["facts"].items()
+        ]
+        return "\n    ".join([self.line(row["name"], cells(row)), *filter(None, remarks), *facts])
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
@@ -144,7 +149,7 @@ def write_csv(path: str, rows: list[dict[str, Any]]) -> None:
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         head = ["suite", "subject", "name", "contestant", "unit", *Spread._fields, "rounds"]
-        writer.writerow([*head, "minilm_times_as_fast", "roof", "bound", "target", "reached", "machine", "error"])
+        writer.writerow([*head, "minilm_times_as_fast", "roof", "bound", "target", "reached", "machine", "error", "facts"])
         for row in rows:
             first = next(iter(row["samples"]), None)
             for name, each in row["samples"].items() or [("", {})]:
@@ -163,6 +168,7 @@ def write_csv(path: str, rows: list[dict[str, Any]]) -> None:
                     roof,
                     row["bound"],
                     *judged,
+                    json.dumps(row["facts"]) if row["facts"] and name == first else None,
                 ]
                 writer.writerow(["" if cell is None else cell for cell in line])
 

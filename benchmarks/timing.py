@@ -48,6 +48,8 @@ class Contestant:
         something else than time) and returns the number, of which less is better.
     tolerance : float or None
         Largest difference of its arrays from the others', relative to their scale; None is that of float32.
+    facts : callable or None
+        What else the samples showed, called when all are taken: numbers by name, for each thing that they are about.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Contestant:
     around: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext
     sample: Callable[[], float] | None = None
     tolerance: float | None = None
+    facts: Callable[[], dict[str, dict[str, float]]] | None = None
     seconds: list[float] = field(default_factory=list)  # a call, one value a round (or what `sample` gives)
 
 

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -145,6 +146,30 @@ def written_whole(path):
     flush_folder(folder)
 
 
+@contextlib.contextmanager
+def staged_folder(parent, name: str):
+    """A new folder .NAME.XXXXXXXX.tmp in `parent`, in which files wait until all are whole. At the end it is removed.
+
+    Those that killed processes have left are removed at first; one of a process that is at work has a lock.
+    """
+    for each in os.listdir(parent):
+        if re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{8}}\.tmp", each):
+            with contextlib.suppress(OSError, ValueError):
+                lock = locked_folder(os.path.join(parent, each))
+                if lock is not None:
+                    shutil.rmtree(os.path.join(parent, each))
+                    os.close(lock)
+    staged = os.path.join(parent, f".{name}.{os.urandom(4).hex()}.tmp")
+    os.mkdir(staged)
+    lock = locked_folder(staged)
+    try:
+        yield staged
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
 def flush_folder(path) -> None:
     """Make new names in a folder last: a rename itself lives there. Not every system can flush one, and the content stands."""
     with contextlib.suppress(OSError):
@@ -205,6 +230,19 @@ def open_in_place(path):
         os.remove(path)
         descriptor = os.open(path, flags | os.O_EXCL, 0o666)
     return open(descriptor, "r+b")
+
+
+def under_its_name(file, path):
+    """An open file, or where somebody has removed its name `path`, a copy of that name which goes on with it."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+            return file
+    with contextlib.closing(file):
+        copy = open_in_place(path)
+        copy.truncate(0)
+        file.seek(0)
+        shutil.copyfileobj(file, copy)
+    return copy
 
 
 def _is_no_file(path: str) -> bool:

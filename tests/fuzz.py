@@ -61,13 +61,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="readers whose names hold one of these (all)")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     rng, end = random.Random(args.seed), time.monotonic() + 60 * args.minutes
     changes, refused, wrong = collections.Counter(), collections.Counter(), collections.Counter()
     with tempfile.TemporaryDirectory() as scratch:
-        subjects = {name: Folder(name, pathlib.Path(scratch, f"folder {name}")) for name in folders.READERS}
-        subjects |= {f"file: {name}": File(name, pathlib.Path(scratch, f"file {name}")) for name in files.LOADERS}
+        subjects: dict[str, Folder | File] = {}
+        for kind, table, made in (("", folders.READERS, Folder), ("file: ", files.LOADERS, File)):
+            chosen = [name for name in table if not args.names or any(part in kind + name for part in args.names)]
+            subjects |= {kind + name: made(name, pathlib.Path(scratch, f"{made.__name__} {name}")) for name in chosen}
+        if not subjects:
+            parser.error(f"no reader's name holds {' or '.join(args.names)}")
         while time.monotonic() < end:
             for name, subject in subjects.items():
                 for _ in range(ROUND):

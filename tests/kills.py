@@ -210,6 +210,8 @@ class Weights:
     def finish(self) -> str:
         self.models[1].save_pretrained(self.out)
         self.check()
+        left = [name for name in os.listdir(self.out) if name.endswith(".tmp")]
+        assert not left, f"killed processes have left {', '.join(left)}"
         return f"replaced weights were there {self.count} times"
 
 

@@ -8,7 +8,8 @@ import pytest
 from minilm import models, tokenizers
 from minilm.files import written_whole
 from minilm.sequential import Dense, Input, Sequential
-from minilm.training.checkpoint import STATE, Folder
+from minilm.training.checkpoint import STATE
+from minilm.training.run_folder import Folder
 from minilm.training.state import TrainingState
 
 

@@ -181,6 +181,7 @@ def test_recurrent_layers(implementation, kind):
 MASKING = {
     "mean": lambda: (layers.MeanPooling(), "mask"),
     "attention": lambda: (layers.AttentionPooling(D, 3, dtype=np.float64, seed=0), "mask"),
+    "one score": lambda: (layers.DotPooling(D, dtype=np.float64, seed=0), "mask"),
     "bahdanau": lambda: (layers.BahdanauAttention(D, D, dtype=np.float64, seed=0), "key_mask"),
     "luong": lambda: (layers.LuongAttention(D, D, dtype=np.float64, seed=0), "key_mask"),
     "dot": lambda: (layers.LuongAttention(D, D, "dot", dtype=np.float64, seed=0), "key_mask"),

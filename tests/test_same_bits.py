@@ -1,5 +1,11 @@
 """The same bits: for any number of threads, in every layer, model and training step; and for a row, whatever stands beside it."""
 
+import json
+import os
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -116,6 +122,36 @@ def test_training(name, steps):
         devices.set_threads(count)
         results.append(trained(name, steps))
     assert len(set(results)) == 1
+
+
+# --- processes of which each has other threads, NumPy's BLAS's among them ------------------------------------------------------
+
+# Where `np.matmul` still stands, bits are those of a BLAS's kernels: `minilm info` says so too.
+BY_BLAS = ("model MemoryNetwork", "model Reader", "model RecurrentClassifier, mean", "model BERTClassifier", "model Sequential")
+SETTINGS = [{"MINILM_THREADS": str(own), "OPENBLAS_NUM_THREADS": str(blas)} for own, blas in ((1, 1), (2, 3), (3, 2), (4, 4))]
+
+
+def hashes(environment, steps):
+    """What `tests.same_bits` prints in a process of its own."""
+    command = [sys.executable, "-m", "tests.same_bits", "--steps", str(steps)]
+    run = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout)
+
+
+@pytest.mark.slow
+def test_every_op_layer_and_model_in_processes_with_other_threads():
+    first, *others = (hashes(setting, 200) for setting in SETTINGS)
+    assert len(first) > 400
+    for setting, other in zip(SETTINGS[1:], others, strict=True):
+        assert [label for label in first if first[label] != other[label]] == [], setting
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="forces a kernel of OpenBLAS's for x86")
+def test_another_blas_changes_nothing_but_what_is_said():
+    first, other = (hashes({**SETTINGS[0], **more}, 3) for more in ({}, {"OPENBLAS_CORETYPE": "Nehalem"}))
+    assert [label for label in first if first[label] != other[label] and not label.startswith(BY_BLAS)] == []
 
 
 # --- a row and its neighbours ----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ Bytes are changed, and values of JSON and of TOML; in a folder with checksums th
 would. Whatever is refused only because so much memory is not there, or after a long time, fails.
 """
 
+import base64
 import contextlib
 import functools
 import hashlib
@@ -19,14 +20,16 @@ import time
 import numpy as np
 import pytest
 
-from minilm import checksums, models, recipes, sequential, tokenizers, training
+from minilm import checksums, data, models, recipes, sequential, tokenizers, training
 from minilm.compiled import kernel_cache
+from minilm.models import lora
 from minilm.planner.hardware import Machine
 from minilm.recipes import folder as recipe_folder
 from minilm.training import publish, replay
 from minilm.training.settings import read_toml
 from minilm.training.state import checksum
 from tests.data.test_damaged_files import mutated
+from tests.weights import test_gguf
 
 TIMES = 40  # for each file
 SECONDS = 5  # of the processor, for one reading
@@ -169,6 +172,48 @@ def read_bert(folder):
     tokenizers.load(folder)
 
 
+def one_file(folder):
+    models.save(models.Tagger(7, 3, embedding_size=4, hidden_size=5, seed=0), folder / "tagger.safetensors")
+
+
+def llama():
+    sizes = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return models.Llama(models.LlamaConfig(**sizes, num_key_value_heads=1, max_position_embeddings=16), seed=0)
+
+
+def a_llama(folder):
+    llama().save_pretrained(folder)
+
+
+def adapters(folder):
+    model = llama()
+    lora.add(model, rank=2)
+    lora.save(model, folder)
+
+
+def a_gguf(folder):
+    _, settings, arrays = test_gguf.small_model()
+    (folder / "model.gguf").write_bytes(test_gguf.gguf(settings, arrays))
+
+
+def a_gpt1(folder):
+    words = ["<unk>", *(c + end for c in "abcht" for end in ("", "</w>")), "th", "e</w>", "the</w>"]
+    (folder / "vocab.json").write_text(json.dumps({word: place for place, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\nt h\nth e</w>\n")
+
+
+def ranks(folder):
+    lines = [f"{base64.b64encode(bytes([byte])).decode()} {byte}" for byte in range(256)]
+    (folder / "cl100k_base.tiktoken").write_text("\n".join([*lines, "dGg= 256"]) + "\n")
+
+
+def token_files(folder):
+    for number in range(2):
+        text = folder.parent / "text.txt"
+        text.write_text("\n".join(TEXTS) * (number + 1))
+        data.tokens(text, tokenizers.Character.train_from_chunks([*TEXTS, "\n"]), folder)
+
+
 def trained_tokenizer(kind, **options):
     def make(folder):
         (folder / "tokenizer.json").write_text(kind.train_from_chunks(TEXTS, **options).to_json())
@@ -227,7 +272,7 @@ def kernel(folder):
 
 
 def machine(folder):
-    fields = {name: 2 if field.type in ("int", "float") else "x" for name, field in Machine.__dataclass_fields__.items()}
+    fields = {name: 1 if field.type in ("int", "float") else "x" for name, field in Machine.__dataclass_fields__.items()}
     (folder / "machine.json").write_text(json.dumps(fields))
 
 
@@ -253,6 +298,13 @@ READERS = {
     "GPT, by the command": (a_gpt, training.load_run),
     "GPT in several files": (shards, models.GPT.from_pretrained),
     "BERT": (a_bert, read_bert),
+    "Llama": (a_llama, models.Llama.from_pretrained),
+    "adapters": (adapters, lambda folder: lora.load(llama(), folder)),
+    "GGUF": (a_gguf, lambda folder: models.Llama.from_gguf(folder / "model.gguf")),
+    "model in one file": (one_file, lambda folder: models.load(folder / "tagger.safetensors")),
+    "GPT-1's tokenizer": (a_gpt1, lambda folder: tokenizers.GPT1BPE.from_files(folder / "vocab.json", folder / "merges.txt")),
+    "tiktoken's ranks": (ranks, lambda folder: tokenizers.load(folder / "cl100k_base.tiktoken")),
+    "token files": (token_files, data.shards),
     "characters": (trained_tokenizer(tokenizers.Character), tokenizers.load),
     "words": (trained_tokenizer(tokenizers.WordLevel), tokenizers.load),
     "pieces of bytes": (trained_tokenizer(tokenizers.ByteLevelBPE, vocab_size=280), tokenizers.load),

@@ -39,6 +39,7 @@ CHAPTERS = (
     "crf",
     "word2vec",
     "fast-kernels",
+    "weights",
     "checkpoints",
     "planning",
     "data-parallel",

@@ -13,7 +13,9 @@ from minilm.cli.texts import add_text, text_of
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
 and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; of a recurrent
-model its gates and cells; what heads and networks, or gates, cause; and the nearest tokens in the embedding.
+model its gates and cells; what heads and networks, or gates, cause; and the nearest tokens in the embedding. Of a run of
+`minilm recipe`: what each word did for each decision, a label, a tag, a word of a translation, a span, an answer, and what else
+the decision is made of.
 """
 
 
@@ -42,10 +44,20 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--top", type=int, default=10, metavar="N", help="expected tokens to show (10)")
     parser.add_argument("--neighbours", type=int, default=8, metavar="N", help="nearest tokens to show (8)")
-    parser.add_argument("--answer", metavar="TOKEN", help="the last prediction that causes are found for (the most probable)")
-    parser.add_argument("--foil", metavar="TOKEN", help="why the answer and not this token")
+    parser.add_argument(
+        "--answer",
+        metavar="TOKEN",
+        help="the last prediction that causes are found for (the most probable); of a recipe's run an answer (its own)",
+    )
+    parser.add_argument("--foil", metavar="TOKEN", help="why the answer and not this: a token, label, tag, target or span")
     parser.add_argument("--corrupted", metavar="TEXT", help="another text of as many tokens, to patch activations into")
     parser.add_argument("--against", metavar="DIR", help="another model with the same tokenizer, to compare with")
+    parser.add_argument(
+        "--along",
+        action="store_true",
+        help="follow head scores and linear probes through the checkpoints that the run kept (train with --set keep_every=N): a "
+        "table; --out FILE.csv, --json FILE and --png FOLDER write it, --text names other text than the validation part",
+    )
     parser.set_defaults(run=run)
 
 
@@ -54,11 +66,14 @@ def run(args) -> int:
     import numpy as np
 
     from minilm import interpret
-    from minilm.files import written_whole
     from minilm.ops import checks
 
     folder = folder_of(args)
     text = text_of(args, "text")
+    if args.along:
+        from minilm.cli.along import explain_along
+
+        return explain_along(args, folder, text)
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
@@ -71,7 +86,7 @@ def run(args) -> int:
     if args.png and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
     if _is_recipe(folder):
-        raise ValueError(f"{folder} is a run of `minilm recipe`: explain takes those of `minilm train`")
+        return _explain_recipe(args, folder, text, out)
     loaded = load_model(args)
     explanation = interpret.explain(
         loaded.model,
@@ -86,10 +101,8 @@ def run(args) -> int:
         corrupted=args.corrupted,
         against=_other(args.against, loaded),
     )
-    written = []
-    if out:
-        interpret.write_page(explanation, out)
-        written.append(out)
+    numbers = None if args.json == "-" else args.json
+    written = _written(explanation, out, numbers, interpret.write_page)
     if args.png:
         try:
             written += interpret.write_plots(explanation, args.png)
@@ -98,10 +111,6 @@ def run(args) -> int:
     if args.json == "-":
         print(explanation.to_json())
         return 0
-    if args.json:
-        with written_whole(args.json) as file:
-            file.write(explanation.to_json().encode("utf-8", "replace"))
-        written.append(args.json)
     surprisal, complete = explanation.surprisal, explanation.integrated_gradients
     count = int(np.isfinite(surprisal.bits).sum())
     print(f"tokens      {len(explanation.ids)}, of which {count} predicted")
@@ -125,6 +134,46 @@ def run(args) -> int:
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
+    """The decisions of a recipe's model about a text."""
+    from minilm import interpret, recipes
+
+    options = {"corrupted": None, "against": None, "png": None, "steps": None, "attribute": "auto", "top": 10, "neighbours": 8}
+    for name, default in options.items():
+        if getattr(args, name) != default:
+            raise ValueError(f"--{name} is for a language model, and {folder} is a run of `minilm recipe`")
+    decisions = recipes.open_run(folder).explain(text, answer=args.answer, foil=args.foil)
+    if args.json == "-":
+        print(decisions.to_json())
+        return 0
+    written = _written(decisions, out, args.json, interpret.write_page)
+    print(f"answer      {decisions.answer}")
+    for label, decision in zip(
+        decisions.labels or [each.answer for each in decisions.decisions], decisions.decisions, strict=True
+    ):
+        strongest = max(range(len(decision.values)), key=lambda s, values=decision.values: abs(values[s]))
+        most = f"most by {decisions.pieces[strongest].strip()!r} {decision.values[strongest]:+.3f}"
+        print(f"decision    {label}: {decision.measure} = {decision.output:.3f}, {most}")
+    errors = [abs(decision.error) for decision in decisions.decisions if decision.steps]
+    if errors:
+        print(f"integrated  attributions sum to the difference of outputs within {max(errors):.1e}")
+    for path in written:
+        print(f"wrote       {path}")
+    return 0
+
+
+def _written(explanation, out: str | None, numbers: str | None, write_page) -> list[str]:
+    """Write the page and the numbers where they are wanted; the paths."""
+    from minilm.files import written_whole
+
+    if out:
+        write_page(explanation, out)
+    if numbers:
+        with written_whole(numbers) as file:
+            file.write(explanation.to_json().encode("utf-8", "replace"))
+    return [path for path in (out, numbers) if path]
 
 
 def _other(folder: str | None, loaded):

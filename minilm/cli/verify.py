@@ -11,7 +11,8 @@ import sys
 DESCRIPTION = """\
 Hold PATH against its checksums: a run's folder, a folder of weights (SHA256SUMS), a token file (.npy), or a file with NAME.sha256
 beside it. A run of `minilm train` is then replayed, from its last kept checkpoint (--set keep_every=N) or from its first weights,
-and losses, norms and weights are compared with the run's own, bit for bit. Exit status 1: something differs.
+and losses, norms and weights are compared with the run's own, bit for bit; a recipe's run from its first weights to its last
+checkpoint, unless its budget was in minutes. Exit status 1: something differs.
 """
 
 
@@ -34,15 +35,19 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Verify and tell; 1 where something differs."""
     from minilm.mistaken import existing_folder
-    from minilm.training.checkpoint import STATE
+    from minilm.training.checkpoint import RECIPE_STATE, STATE
 
     path = existing_folder(args.path) if os.path.isdir(args.path) else args.path
     if os.path.isfile(os.path.join(path, STATE)):
         return _run(args)
     options = {"--steps": args.steps, "--start": args.start, "--publish": args.publish or None, "--against": args.against}
+    if os.path.isfile(os.path.join(path, RECIPE_STATE)) and args.steps == 0:
+        del options["--steps"]
     unused = [name for name, value in options.items() if value is not None]
     if unused:
         raise ValueError(f"{unused[0]} is for runs of `minilm train`: {path} has no {STATE}")
+    if os.path.isfile(os.path.join(path, RECIPE_STATE)):
+        return _recipe(path, args.steps != 0)
     names, faults = _files(path)
     for fault in faults:
         print(fault)
@@ -131,11 +136,8 @@ def _against(own: dict, other: dict, compare) -> bool:
 def _files(path: str) -> tuple[list[str], list[str]]:
     """The files that were held against a checksum, and what is wrong with them."""
     from minilm import checksums, data
-    from minilm.training.checkpoint import RECIPE_STATE
 
     if os.path.isdir(path):
-        if os.path.isfile(os.path.join(path, RECIPE_STATE)):
-            return _recipe(path)
         sums = [os.path.join(path, checksums.SUMS), *sorted(glob.glob(os.path.join(glob.escape(path), f"*{checksums.SUFFIX}")))]
         tokens = sorted(glob.glob(os.path.join(glob.escape(path), "*.npy")))
     else:
@@ -163,11 +165,22 @@ def _tell_left(path: str, covered: set[str]) -> None:
         print(f"{path}: without a checksum: {', '.join(left)}", file=sys.stderr)
 
 
-def _recipe(path: str) -> tuple[list[str], list[str]]:
-    """A recipe's run: its files; its steps are not replayed."""
+def _recipe(path: str, replayed: bool) -> int:
+    """A recipe's run: its files, and its steps again."""
     from minilm.recipes import folder
+    from minilm.recipes.replay import replay
     from minilm.training.checkpoint import Checkpoint
 
-    names = list(Checkpoint.read(path, layout=folder.LAYOUT).files)
-    print(f"{path}: a recipe's run keeps no trace of its steps and is not replayed; `minilm train` runs are", file=sys.stderr)
-    return names, []
+    checkpoint = Checkpoint.read(path, layout=folder.LAYOUT)
+    print(f"files    as they were written: {', '.join(checkpoint.files)}")
+    _tell_left(path, {*checkpoint.files, folder.LAYOUT.state})
+    if not replayed:
+        return 0
+    print("replay   training from the first weights", file=sys.stderr)
+    result = replay(path)
+    if result.fault is not None:
+        print(f"replay   differs. {result.fault}")
+        return 1
+    rows = f"{result.rows:,} rows of the log; " if result.rows else ""
+    print(f"replay   bit for bit: {rows}{' and '.join(result.arrays)} of step {result.step:,}")
+    return 0

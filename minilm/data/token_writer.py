@@ -15,6 +15,7 @@ import json
 import multiprocessing
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def write_token_file(path: str, source: Text, tokenizer: Tokenizer, dtype: np.dt
     Raises
     ------
     ValueError, OSError
-        Nothing is left then. After Ctrl-C or a kill the next call goes on.
+        Nothing is left then. After Ctrl-C or a kill, and after a ChildProcessError (a worker was killed), the next call goes on.
     """
     folder, name = os.path.split(path)
     partial, notes = (os.path.join(folder, f".{name}.{end}") for end in ("partial", "progress"))
@@ -62,6 +63,8 @@ def write_token_file(path: str, source: Text, tokenizer: Tokenizer, dtype: np.dt
             file.flush()
             os.fsync(file.fileno())
             os.replace(partial, path)
+        except ChildProcessError:
+            raise
         except Exception as error:
             _remove(partial, notes)
             if isinstance(error, OSError) and error.errno is not None and error.filename in (None, partial, notes):
@@ -176,11 +179,18 @@ def _pieces(source: Text, tokenizer: Tokenizer, processes: int) -> Iterator[tupl
         for start, text in tokenizer.safe_pieces(source):
             waiting.append((start + len(text), pool.submit(_encode, text, start)))
             if len(waiting) >= AHEAD * processes:
-                end, future = waiting.popleft()
-                yield end, future.result()
+                yield _result(*waiting.popleft(), source)
         while waiting:
-            end, future = waiting.popleft()
-            yield end, future.result()
+            yield _result(*waiting.popleft(), source)
+
+
+def _result(end: int, future: concurrent.futures.Future, source: Text) -> tuple[int, np.ndarray]:
+    try:
+        return end, future.result()
+    except concurrent.futures.BrokenExecutor:
+        raise ChildProcessError(
+            f"{source}: a process that encoded was killed, perhaps for want of memory; the next call goes on with what there is"
+        ) from None
 
 
 def _pool(processes: int, tokenizer: Tokenizer, source: str) -> concurrent.futures.ProcessPoolExecutor:
@@ -195,6 +205,15 @@ _worker: tuple = ()  # of a process of the pool: the tokenizer, and what the tex
 def _begin(tokenizer: Tokenizer, source: str) -> None:
     global _worker
     _worker = tokenizer, source
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its workers, which would wait for ever, and hold the lock on the partial file."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _encode(text: str, start: int) -> np.ndarray:

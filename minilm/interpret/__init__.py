@@ -14,10 +14,13 @@ and each by itself, from ids: `surprisal`, `attention_weights`, `rollout`, `grad
 `logit_lens`, `nearest`.
 
 What a part of a model causes, a head, a neuron, a gate or a unit: `ablate`, `patch`, `attribution_patching`; of a Transformer
-also `logit_attribution`, `head_scores`; what can be read off its activations (`minilm.hooks`): `linear_probe`. Two models side by
-side: `compare`.
+also `logit_attribution`, `head_scores`; what can be read off its activations (`minilm.hooks`): `linear_probe`. Both along a run's
+checkpoints: `along`. Two models side by side: `compare`. Models of tasks, their labels, tags, translations and answers:
+`minilm.interpret.tasks`.
 """
 
+from minilm.interpret import tasks
+from minilm.interpret.along import Along, along, write_along_plot
 from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
@@ -36,6 +39,7 @@ from minilm.interpret.traces import Traces, traces
 
 __all__ = [
     "Ablation",
+    "Along",
     "Attribution",
     "Causes",
     "Comparison",
@@ -48,6 +52,7 @@ __all__ = [
     "Surprisal",
     "Traces",
     "ablate",
+    "along",
     "attention_weights",
     "attribution_patching",
     "causes",
@@ -64,7 +69,9 @@ __all__ = [
     "patch",
     "rollout",
     "surprisal",
+    "tasks",
     "traces",
+    "write_along_plot",
     "write_page",
     "write_plots",
 ]

@@ -7,10 +7,7 @@ x (T, E); positions and segments stay as they are::
     integrated gradients     a[j] = sum_e (x - x0)[j, e] ∫_0^1 ∂F(x0 + s (x - x0))/∂x[j, e] ds     from a baseline x0
 
 By the chain rule and the fundamental theorem of calculus the second is complete: sum_j a[j] = F(x) - F(x0). This is checked
-for every prediction, and the difference reported. The integral is a Gauss-Legendre sum, exact for polynomials up to degree
-2n - 1: where F is smooth, n = 16 or 32 reach what a Riemann sum does not with a thousand steps. A recurrent model may leap on
-the way from one of its attractors to another, within a millionth of the path, between all nodes. Since F is known at both ends of
-any part of the path, the part that misses such a leap shows it, and is halved until the leap is found.
+for every prediction, and the difference reported; `minilm.interpret.path` computes the integral.
 
 References: K. Simonyan, A. Vedaldi, A. Zisserman, Deep inside convolutional networks, ICLR workshop 2014, and A. Shrikumar,
 P. Greenside, A. Shcherbina, A. Kundaje, Not just a black box, arXiv:1605.01713 (gradient times input); M. Sundararajan, A. Taly,
@@ -24,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from minilm.interpret.path import Path, integral
 from minilm.interpret.probes import Explained, Probe, probe_of, untouched
 from minilm.interpret.surprisal import chunks, log_probabilities
 from minilm.ops import checks
@@ -33,9 +31,6 @@ __all__ = ["Attribution", "gradient_x_input", "integrated_gradients"]
 
 OUTPUTS = ("log_probability", "logit")
 BASELINES = ("zero", "mean")
-FIRST_STEPS, FURTHER_STEPS = 16, 8  # nodes on the whole path, and on each half of a part that is not complete
-MOST_STEPS = 2048  # of a prediction, about
-NARROWEST = 2.0**-26  # of a part: float32 knows no smaller step on the path
 
 
 class Attribution(NamedTuple):
@@ -131,26 +126,16 @@ def integrated_gradients(
     x0 = _baseline(probe, baseline, len(ids))  # (T, E)
     tolerance = checks.number("tolerance", tolerance, 0, np.inf)
     steps = None if steps is None else checks.whole("steps", steps, 1, 2**20)
-    N, T = len(predictions.places), len(ids)
-    result = Attribution(
-        predictions.places, predictions.targets, np.zeros((N, T)), *(np.zeros(N) for _ in range(3)), np.zeros(N, np.int64)
+    path = Path(
+        (len(predictions.places), len(ids)),
+        lambda rows: _ends(x0, probe.embed(predictions.rows[rows])),
+        lambda x, rows: _gradient(probe, x, predictions.of(rows), output, gradient=False)[0],
+        lambda x, rows: _gradient(probe, x, predictions.of(rows), output)[1],
+        lambda count: chunks(probe, count, len(ids)),
     )
     with untouched(probe.model):
-        for part in chunks(probe, N, T):
-            chunk = predictions.of(part)
-            x = probe.embed(chunk.rows)  # (n, T, E)
-            result.outputs[part] = _gradient(probe, x, chunk, output, gradient=False)[0]
-            result.baselines[part] = _gradient(probe, np.broadcast_to(x0, x.shape), chunk, output, gradient=False)[0]
-        if steps is not None:
-            for part in chunks(probe, N, T):
-                chunk = predictions.of(part)
-                zeros = np.zeros(len(chunk.places))  # (n,)
-                result.values[part] = _integral(probe, chunk, x0, output, zeros, zeros + 1, steps)
-            result.steps[:] = steps
-        else:
-            _refined(probe, predictions, x0, output, tolerance, result)
-    result.errors[:] = result.values.sum(axis=1) - (result.outputs - result.baselines)
-    return result
+        whole = integral(path, steps=steps, tolerance=tolerance)
+    return Attribution(predictions.places, predictions.targets, *whole)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------
@@ -212,82 +197,8 @@ def _baseline(probe: Probe, baseline, T: int) -> np.ndarray:
     return np.broadcast_to(row, (T, table.shape[1])).astype(table.dtype)
 
 
-class _Panels(NamedTuple):
-    """Parts [a, b] of the path for some predictions, P together."""
-
-    of: np.ndarray  # (P,) the number of the prediction
-    a: np.ndarray  # (P,)
-    b: np.ndarray  # (P,)
-    F_a: np.ndarray  # (P,) F there
-    F_b: np.ndarray  # (P,)
-    values: np.ndarray  # (P, T) the integral over [a, b], times x - x0
-
-    @property
-    def errors(self) -> np.ndarray:
-        """What is missing for completeness over each, (P,): F at both ends is known, so no part can hide its error."""
-        return np.abs(self.values.sum(axis=1) - (self.F_b - self.F_a))
-
-
-def _refined(probe: Probe, predictions: _Predictions, x0, output: str, tolerance: float, result: Attribution) -> None:
-    """Fill `result` by halving the parts of the path that are not complete yet."""
-    N, T = len(predictions.places), predictions.rows.shape[1]
-    ends = np.zeros(N), np.ones(N)  # (N,) each
-    panels = _Panels(np.arange(N), *ends, result.baselines, result.outputs, np.zeros((N, T)))
-    panels = panels._replace(values=_summed(probe, predictions, x0, output, *ends, FIRST_STEPS))
-    result.steps[:] = FIRST_STEPS
-    allowed = tolerance * np.maximum(1, np.abs(result.outputs - result.baselines))  # (N,)
-    while True:
-        errors = panels.errors  # (P,)
-        missing = np.bincount(panels.of, errors, minlength=N)  # (N,)
-        count = np.bincount(panels.of, minlength=N)  # (N,)
-        unfinished = (missing > allowed) & (result.steps < MOST_STEPS)  # (N,)
-        worth = np.maximum(0.5 * allowed / count, 0.05 * missing)  # (N,): the worst parts first
-        split = unfinished[panels.of] & (errors > worth[panels.of]) & (panels.b - panels.a > NARROWEST)  # (P,)
-        if not split.any():
-            break
-        old = _Panels(*(each[split] for each in panels))
-        chunk, middle = predictions.of(old.of), (old.a + old.b) / 2  # (P',)
-        F = _values(probe, chunk, x0, output, middle)  # (P',)
-        halves = []
-        for a, b, F_a, F_b in ((old.a, middle, old.F_a, F), (middle, old.b, F, old.F_b)):
-            halves.append(_Panels(old.of, a, b, F_a, F_b, _summed(probe, chunk, x0, output, a, b, FURTHER_STEPS)))
-        kept = _Panels(*(each[~split] for each in panels))
-        panels = _Panels(*(np.concatenate(each) for each in zip(kept, *halves, strict=True)))
-        result.steps[:] += 2 * FURTHER_STEPS * np.bincount(old.of, minlength=N)
-    np.add.at(result.values, panels.of, panels.values)
-
-
-def _summed(probe: Probe, predictions: _Predictions, x0, output: str, a, b, steps: int) -> np.ndarray:
-    """`_integral`, so many side by side as memory is meant to hold."""
-    parts = [
-        _integral(probe, predictions.of(part), x0, output, a[part], b[part], steps)
-        for part in chunks(probe, *predictions.rows.shape)
-    ]
-    return np.concatenate(parts)
-
-
-def _values(probe: Probe, predictions: _Predictions, x0, output: str, s) -> np.ndarray:
-    """F at the places s (N,) of the path."""
-    parts = []
-    for part in chunks(probe, *predictions.rows.shape):
-        x = probe.embed(predictions.rows[part])  # (n, T, E)
-        parts.append(_gradient(probe, _point(x0, x, s[part]), predictions.of(part), output, gradient=False)[0])
-    return np.concatenate(parts)
-
-
-def _point(x0, x, s):
-    """x0 + s (x - x0), in x's dtype."""
-    return (x0 + s[:, None, None] * (x - x0)).astype(x.dtype)  # (N, T, E)
-
-
-def _integral(probe: Probe, predictions: _Predictions, x0, output: str, a, b, steps: int) -> np.ndarray:
-    """The attributions (N, T) over the parts [a, b] (N,) of the path, by `steps` nodes of Gauss and Legendre."""
-    nodes, weights = np.polynomial.legendre.leggauss(steps)  # (n,) each, for [-1, 1]
-    x = probe.embed(predictions.rows)  # (N, T, E)
-    total = np.zeros(x.shape)  # (N, T, E)
-    for node, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
-        total += weight * _gradient(probe, _point(x0, x, a + node * (b - a)), predictions, output)[1]
-    return ((x - x0) * total).sum(axis=2) * (b - a)[:, None]
+def _ends(x0, x):
+    return np.broadcast_to(x0, x.shape), x  # (n, T, E) each
 
 
 def _gradient(probe: Probe, x, predictions: _Predictions, output: str, gradient: bool = True):

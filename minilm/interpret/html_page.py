@@ -19,6 +19,7 @@ import numpy as np
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
 from minilm.interpret.plain import plain
+from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
 __all__ = ["page", "write_page"]
@@ -26,38 +27,49 @@ __all__ = ["page", "write_page"]
 # Characters that turn the direction of the text around them: what is read would not be what is there.
 DIRECTIONS = {code: f"[U+{code:04X}]" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 MOST_UNITS = 512  # of a layer: more rows than a map has pixels
-SECTIONS = (
-    ("surprisal", "Surprisal"),
-    ("comparison", "Comparison"),
-    ("attribution", "Attribution"),
-    ("attention", "Attention"),
-    ("rollout", "Attention rollout"),
-    ("traces", "Gates and cells"),
-    ("lens", "Logit lens"),
-    ("causes", "Causes"),
-    ("neighbours", "Nearest tokens"),
-)
+SECTIONS = {
+    "surprisal": "Surprisal",
+    "comparison": "Comparison",
+    "attribution": "Attribution",
+    "attention": "Attention",
+    "rollout": "Attention rollout",
+    "traces": "Gates and cells",
+    "lens": "Logit lens",
+    "causes": "Causes",
+    "neighbours": "Nearest tokens",
+}
+TASK_SECTIONS = {"decisions": "Decisions", "shares": "Shares", "table": "All decisions", "looked": "Where it looked"}
 
 
-def page(explanation: Explanation) -> str:
+def page(explanation: Explanation | Decisions) -> str:
     """The HTML of an explanation."""
+    if isinstance(explanation, Decisions):
+        return _filled("task", explanation, TASK_SECTIONS, _decisions_data(explanation))
+    return _filled("page", explanation, SECTIONS, _data(explanation))
+
+
+def _filled(kind: str, explanation: Explanation | Decisions, sections: dict[str, str], data: dict) -> str:
+    """The shell with the sections, the script and the data of one kind of page."""
     resources = importlib.resources.files("minilm.interpret")
-    style, script, body = (resources.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
+
+    def read(name):
+        return resources.joinpath(name).read_text("utf-8")
+
     title = _shown(" ".join(explanation.text.split()))
     title = title if len(title) <= 60 else f"{title[:59]}…"
-    links = "".join(f'<a href="#{name}">{label}</a>' for name, label in SECTIONS)
     values = {
         "title": html.escape(f"minilm explain: {title}"),
-        "style": style,
-        "script": script,
+        "style": read("page.css"),
+        "main": read(f"{kind}.html"),
+        "script": read("tools.js") + read(f"{kind}.js"),
         "model": html.escape(_shown(explanation.model)),
-        "links": links,
-        "data": _inside_script(_data(explanation)),
+        "links": "".join(f'<a href="#{name}">{label}</a>' for name, label in sections.items()),
+        "data": _inside_script(data),
     }
-    return re.sub("@@([a-z]+)@@", lambda place: values[place[1]], body)  # one pass: what is put in is not looked at again
+    return re.sub("@@([a-z]+)@@", lambda place: values[place[1]], read("shell.html"))  # one pass: what is put in stays as it is
 
 
-def write_page(explanation: Explanation, path: PathLike) -> None:
+def write_page(explanation: Explanation | Decisions, path: PathLike) -> None:
     """Write the page to a file, whole or not at all."""
     text = page(explanation)
     with written_whole(os.fspath(path)) as file:
@@ -105,6 +117,20 @@ def _data(explanation: Explanation) -> dict:
         "neighbours": {str(id): plain(each) for id, each in near.items()},
         "lacks": explanation.lacks,
     }
+
+
+def _decisions_data(decisions: Decisions) -> dict:
+    """What the script of the tasks' page reads."""
+    return _all_shown({**decisions.to_dict(), "labels": decisions.labels or [each.answer for each in decisions.decisions]})
+
+
+def _all_shown(value):
+    """`_shown` of every text."""
+    if isinstance(value, str):
+        return _shown(value)
+    if isinstance(value, dict):
+        return {_shown(name): _all_shown(each) for name, each in value.items()}
+    return [_all_shown(each) for each in value] if isinstance(value, list) else value
 
 
 def _traces(traces) -> dict | None:

@@ -1,35 +1,11 @@
-"use strict";
 document.addEventListener("DOMContentLoaded", () => {
   const D = JSON.parse(document.getElementById("data").textContent);
-  const T = D.tokens.length, root = document.documentElement, $ = (id) => document.getElementById(id);
+  const T = D.tokens.length;
   const places = D.surprisal.places, last = places[places.length - 1];
   const state = { selected: first(), hover: -1, method: 0, layer: 0, head: 0, gate: 0, cell: 0, unit: 0, deep: null };
   if (D.methods[0].places.length < places.length) state.method = 1;
-  const redraw = []; // what follows the selection
 
   // --- small tools ---------------------------------------------------------------------------------------------------
-  function el(tag, attributes, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes || {})) {
-      if (name === "class") node.className = value;
-      else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-      else node.setAttribute(name, value);
-    }
-    node.append(...children); // strings become text: no token is read as markup
-    return node;
-  }
-  function svg(tag, attributes, text) {
-    const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    if (text !== undefined) node.textContent = text;
-    return node;
-  }
-  const colour = (name, alpha) => `rgba(${getComputedStyle(root).getPropertyValue("--" + name)}, ${Math.max(0, Math.min(1, alpha)).toFixed(3)})`;
-  const plain = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
-  const digits = (x, n) => (x === null || x === undefined ? "–" : Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(1) : x.toFixed(n));
-  const percent = (p) => (p >= 0.9995 ? "100%" : p >= 0.0095 ? (100 * p).toFixed(p >= 0.0995 ? 0 : 1) + "%" : (100 * p).toPrecision(2) + "%");
-  const visible = (s) => s.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/ /g, "␣").replace(/[\u0000-\u001f\u007f]/g, "�");
-  const edged = (s) => visible(s.match(/^\s*/)[0]) + s.trim() + (s.trim() ? visible(s.match(/\s*$/)[0]) : "");
   const spelled = (id) => edged(D.spellings[id] ?? "#" + id);
   const name = (t) => (t >= T ? "the next token" : edged(D.tokens[t]));
   function first() {
@@ -37,19 +13,6 @@ document.addEventListener("DOMContentLoaded", () => {
     for (const t of places) if (t < T && t > 1 && D.surprisal.bits[t] > most) { most = D.surprisal.bits[t]; best = t; }
     return best;
   }
-  function unpack(map) {
-    const raw = atob(map.data), levels = new Uint8Array(raw.length);
-    for (let i = 0; i < raw.length; i++) levels[i] = raw.charCodeAt(i);
-    return { ...map, levels, value: (i) => map.low + (levels[i] / 255) * (map.high - map.low) };
-  }
-  const tip = $("tip");
-  function say(event, text) {
-    tip.textContent = text; tip.hidden = false;
-    const box = tip.getBoundingClientRect();
-    tip.style.left = Math.max(4, Math.min(innerWidth - box.width - 6, event.clientX + 14)) + "px";
-    tip.style.top = (event.clientY + box.height + 24 > innerHeight ? event.clientY - box.height - 12 : event.clientY + 18) + "px";
-  }
-  const hush = () => { tip.hidden = true; };
 
   // --- the selection -------------------------------------------------------------------------------------------------
   function select(t) {
@@ -71,123 +34,7 @@ document.addEventListener("DOMContentLoaded", () => {
   });
   const short = D.tokens.filter((s) => s.length <= 1).length > T / 2;
 
-  // A line of tokens: `paint(t)` gives [colour, tooltip].
-  function strip(id, paint, next) {
-    const host = $(id), nodes = [];
-    host.classList.toggle("words", !short);
-    for (let t = 0; t < T + (next && last === T ? 1 : 0); t++) {
-      const node = el("span", { class: "tok" + (t === T ? " next" : ""), role: "button", tabindex: "0", "data-t": t });
-      if (t === T) node.textContent = "next?";
-      else for (const piece of D.tokens[t].split(/(\s)/)) {
-        if (!piece) continue;
-        if (/\s/.test(piece)) {
-          const shown = el("span", { class: "faint" }, piece === " " && !short ? " " : visible(piece));
-          node.append(shown);
-          if (piece === "\n") node.dataset.end = "1";
-        } else node.append(piece);
-      }
-      node.addEventListener("click", () => select(t));
-      node.addEventListener("keydown", (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); select(t); } });
-      node.addEventListener("pointerenter", (event) => { hover(t); say(event, paint(t)[1]); });
-      node.addEventListener("pointerleave", () => { hover(-1); hush(); });
-      nodes.push(node); host.append(node);
-      host.append(el(node.dataset.end ? "br" : /\s$/.test(D.tokens[t] ?? "") ? "wbr" : "span"));
-    }
-    redraw.push(() => nodes.forEach((node, t) => {
-      const [background, text] = paint(t);
-      node.style.background = background || "transparent";
-      node.setAttribute("aria-label", text);
-      node.classList.toggle("selected", t === state.selected);
-      node.setAttribute("aria-pressed", t === state.selected);
-    }));
-  }
-  function meters(host, rows) {
-    host.replaceChildren(...rows.map(([label, part, value, actual]) => {
-      const bar = el("i"); bar.style.width = Math.max(0, Math.min(100, 100 * part)) + "%";
-      return el("div", { class: "row" + (actual ? " actual" : "") }, el("code", { title: label }, label), el("div", { class: "meter" }, bar), el("output", {}, value));
-    }));
-  }
-  function choices(id, labels, get, set) {
-    const nodes = labels.map((label, i) => el("button", { type: "button", onclick: () => { set(i); for (const draw of redraw) draw(); } }, label));
-    $(id).replaceChildren(...nodes);
-    redraw.push(() => nodes.forEach((node, i) => node.setAttribute("aria-pressed", get() === i)));
-  }
-  function legend(id, low, high, from, to) {
-    redraw.push(() => {
-      const line = el("i"); line.style.background = `linear-gradient(90deg, ${from()}, ${to()})`;
-      $(id).replaceChildren(low, line, high);
-    });
-  }
-
-  // A map of numbers on a canvas, with tokens at its edges: cell(r, c) is [colour name, strength] or null.
-  function map(id, { rows, cols, cell, says, click, rowNames, colNames, marked, size, high, version }) {
-    const host = $(id), canvas = el("canvas", { tabindex: "0", role: "img" });
-    host.append(canvas);
-    const letters = (names, n, most) => { let long = 1; for (let i = 0; i < n; i++) long = Math.max(long, [...names(i)].length); return Math.min(most, long); };
-    const NAME = 12, FEW = 80; // pixels that a name takes; as many tokens are all named, and the map is scrolled where it is wide
-    let left = 0, top = 0, long = 1;
-    function geometry() {
-      left = rowNames ? 12 + 7.4 * letters(rowNames, rows(), 12) : 0;
-      long = colNames ? letters(colNames, cols(), 9) : 0;
-      top = long ? 14 + 6.6 * long : 0;
-      const found = cellSize();
-      if (!rowNames || found.w >= NAME || Math.max(rows(), cols()) > FEW) return found;
-      return { w: NAME, h: NAME };
-    }
-    function cellSize() {
-      const room = host.clientWidth - left - 2 || 700, fits = high ? room / cols() : Math.min(room / cols(), 600 / rows());
-      const w = Math.max(size?.least ?? 3, Math.min(size?.most ?? 26, Math.floor(fits)));
-      const h = high ? Math.max(1, Math.floor(high / rows())) : w;
-      return { w, h };
-    }
-    let kept = null, known = "";
-    function cells(R, C, w, h) { // the numbers alone, kept until they change: a selection only moves the frame over them
-      const key = [R, C, w, h, plain("map"), version ? version() : ""].join();
-      if (key === known) return kept;
-      kept = document.createElement("canvas"); known = key;
-      const g = kept.getContext("2d"), gap = w > 6 && h > 3 ? 1 : 0, fine = !gap; // small cells: a pixel each, made larger later
-      kept.width = fine ? C : w * C; kept.height = fine ? R : h * R;
-      for (let r = 0; r < R; r++) for (let c = 0; c < C; c++) {
-        const found = cell(r, c);
-        if (!found || found[1] <= 0.002) continue;
-        g.fillStyle = found[0] + Math.min(1, found[1]).toFixed(3) + ")";
-        if (fine) g.fillRect(c, r, 1, 1); else g.fillRect(c * w, r * h, w - gap, h - gap);
-      }
-      return kept;
-    }
-    function draw() {
-      const { w, h } = geometry(), R = rows(), C = cols(), scale = Math.min(2, devicePixelRatio || 1);
-      const W = left + w * C + 1, H = top + h * R + 1;
-      canvas.width = W * scale; canvas.height = H * scale; canvas.style.width = W + "px"; canvas.style.height = H + "px";
-      const g = canvas.getContext("2d"); g.scale(scale, scale);
-      g.fillStyle = plain("raised"); g.fillRect(left, top, w * C, h * R);
-      g.imageSmoothingEnabled = false;
-      g.drawImage(cells(R, C, w, h), left, top, w * C, h * R);
-      g.font = "12px ui-monospace, 'DejaVu Sans Mono', monospace"; g.textBaseline = "middle"; g.fillStyle = plain("soft");
-      const each = Math.ceil(NAME / w); // where cells are small, not every one has its name
-      if (rowNames) { g.textAlign = "right"; for (let r = 0; r < R; r += Math.ceil(NAME / h)) g.fillText(cut(rowNames(r), 12), left - 6, top + r * h + h / 2, left - 8); }
-      if (colNames) for (let c = 0; c < C; c += each) {
-        g.save(); g.translate(left + c * w + w / 2, top - (long > 1 ? 5 : 8)); g.textAlign = long > 1 ? "left" : "center";
-        if (long > 1) g.rotate(-Math.PI / 2.6);
-        g.fillText(cut(colNames(c), 9), 0, 0); g.restore();
-      }
-      const [row, col] = marked ? marked() : [-1, -1];
-      g.strokeStyle = plain("mark"); g.lineWidth = 1.5;
-      if (row >= 0) g.strokeRect(left + 0.5, top + row * h - 0.5, w * C - 1, Math.max(2, h));
-      if (col >= 0) g.strokeRect(left + col * w - 0.5, top + 0.5, w, h * R - 1);
-    }
-    function at(event) {
-      const box = canvas.getBoundingClientRect(), { w, h } = geometry();
-      const c = Math.floor((event.clientX - box.left - left) / w), r = Math.floor((event.clientY - box.top - top) / h);
-      return r >= 0 && r < rows() && c >= 0 && c < cols() ? [r, c] : null;
-    }
-    canvas.addEventListener("pointermove", (event) => { const where = at(event); if (where) { say(event, says(...where)); } else hush(); });
-    canvas.addEventListener("pointerleave", hush);
-    canvas.addEventListener("click", (event) => { const where = at(event); if (where) click(...where); });
-    redraw.push(draw);
-  }
-  const cut = (s, n) => ([...s].length > n ? [...s].slice(0, n - 1).join("") + "…" : s);
-  const ink = (which) => `rgba(${plain(which)}, `;
+  const tokens = (id, paint, next) => strip(id, D.tokens, { paint, click: select, selected: () => state.selected, hover, short, next: next && last === T });
   function missing(id, why) { // no section that says only what the model has not: a line at the end of the page
     const title = $(id).querySelector("h2").textContent;
     $(id).remove();
@@ -198,11 +45,6 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // --- head of the page ----------------------------------------------------------------------------------------------
   $("quote").textContent = D.text;
-  $("theme").addEventListener("click", () => {
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
-    for (const draw of redraw) draw();
-  });
   const S = D.surprisal, numberOf = new Map(places.map((t, n) => [t, n]));
   redraw.push(() => {
     const t = state.selected, n = numberOf.get(t), parts = [el("span", {}, t < T ? `token ${t} of ${T}` : "after the end"), el("b", {}, name(t))];
@@ -219,7 +61,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const predicted = S.bits.filter((b) => b !== null), high = Math.max(4, ...predicted);
   $("totals").append(...[["bits in all", digits(S.total, 1)], ["bits a token", digits(S.mean, 3)], ["perplexity", digits(S.perplexity, 2)], ["tokens", T]]
     .map(([label, value]) => el("div", {}, el("b", {}, String(value)), label)));
-  strip("strip-surprisal", (t) => (t >= T || S.bits[t] === null ? ["", t >= T ? "what comes next" : `${name(t)}: not predicted`]
+  tokens("strip-surprisal", (t) => (t >= T || S.bits[t] === null ? ["", t >= T ? "what comes next" : `${name(t)}: not predicted`]
     : [colour("heat", (0.85 * S.bits[t]) / high), `${name(t)}: ${digits(S.bits[t], 2)} bits, rank ${S.rank[t]}`]), true);
   legend("legend-surprisal", "0 bits", digits(high, 1) + " bits", () => colour("heat", 0), () => colour("heat", 0.85));
   redraw.push(() => {
@@ -254,7 +96,7 @@ document.addEventListener("DOMContentLoaded", () => {
     $("about-comparison").textContent = `The same text with another model: ${C.model}. Blue tokens cost the other model fewer bits, red ones more.`;
     $("totals-comparison").append(...[["bits, this model", digits(S.total, 1)], ["bits, the other", digits(C.other.total_bits, 1)], ["bits a token", digits(S.mean, 3)], ["the other", digits(C.other.mean_bits, 3)]]
       .map(([label, value]) => el("div", {}, el("b", {}, String(value)), label)));
-    strip("strip-comparison", (t) => {
+    tokens("strip-comparison", (t) => {
       const n = numberOf.get(t), apart = n === undefined ? "" : `, predictions ${digits(C.divergence[n], 3)} bits apart`;
       if (t >= T || C.gain[t] === null) return ["", t >= T ? `what comes next${apart}` : `${name(t)}: not predicted`];
       return [colour(C.gain[t] >= 0 ? "up" : "down", (0.8 * Math.abs(C.gain[t])) / most), `${name(t)}: ${digits(S.bits[t], 2)} and ${digits(C.other.bits[t], 2)} bits${apart}`];
@@ -273,8 +115,7 @@ document.addEventListener("DOMContentLoaded", () => {
   choices("method", D.methods.map((m) => m.name), () => state.method, (i) => { state.method = i; });
   const rowIn = D.methods.map((m) => new Map(m.places.map((t, n) => [t, n])));
   const largest = D.methods.map((m) => m.values.map((row) => Math.max(1e-12, ...row.map(Math.abs))));
-  const signed = (v, most) => [v >= 0 ? "up" : "down", Math.abs(v) / most];
-  strip("strip-attribution", (t) => {
+  tokens("strip-attribution", (t) => {
     const m = D.methods[state.method], n = rowIn[state.method].get(state.selected);
     if (n === undefined || t >= T) return ["", t >= T ? "explain the next token" : name(t)];
     const [which, strength] = signed(m.values[n][t], largest[state.method][n]);
@@ -301,7 +142,7 @@ document.addEventListener("DOMContentLoaded", () => {
   // --- attention -----------------------------------------------------------------------------------------------------
   function square(id, stripId, value, version) {
     const most = (r) => { let m = 1e-9; for (let c = 0; c < T; c++) m = Math.max(m, value(r, c)); return m; };
-    strip(stripId, (t) => { const r = Math.min(state.selected, T - 1); return [colour("map", (0.8 * value(r, t)) / most(r)), `${name(r)} → ${name(t)}: ${percent(value(r, t))}`]; });
+    tokens(stripId, (t) => { const r = Math.min(state.selected, T - 1); return [colour("map", (0.8 * value(r, t)) / most(r)), `${name(r)} → ${name(t)}: ${percent(value(r, t))}`]; });
     map(id, { rows: () => T, cols: () => T, cell: (r, c) => [ink("map"), Math.sqrt(value(r, c))], says: (r, c) => `${name(r)} → ${name(c)}: ${percent(value(r, c))}`,
       click: (r) => select(r), rowNames: name, colNames: name, version, marked: () => [Math.min(state.selected, T - 1), -1] });
   }
@@ -353,7 +194,7 @@ document.addEventListener("DOMContentLoaded", () => {
     state.unit = liveliest();
     if (L > 1) choices("layers", Array.from({ length: L }, (_, l) => `layer ${l + 1}`), () => state.cell, (i) => { state.cell = i; state.unit = liveliest(); });
     choices("gates", names, () => state.gate, (i) => { state.gate = i; });
-    strip("strip-traces", (t) => { const v = value(state.gate, state.unit, t), [which, s] = painted(state.gate, v); return [colour(which, 0.8 * s), `${name(t)}: ${digits(v, 2)}`]; });
+    tokens("strip-traces", (t) => { const v = value(state.gate, state.unit, t), [which, s] = painted(state.gate, v); return [colour(which, 0.8 * s), `${name(t)}: ${digits(v, 2)}`]; });
     redraw.push(() => {
       const g = state.gate, line = el("i"), m = maps[g];
       line.style.background = isGate(g) ? `linear-gradient(90deg, ${colour("map", 0)}, ${colour("map", 0.8)})` : `linear-gradient(90deg, ${colour("down", 0.8)}, transparent, ${colour("up", 0.8)})`;
@@ -426,16 +267,12 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   // --- nearest tokens ------------------------------------------------------------------------------------------------
-  strip("strip-neighbours", (t) => ["", name(t)]);
+  tokens("strip-neighbours", (t) => ["", name(t)]);
   redraw.push(() => {
     const near = state.selected < T ? D.neighbours[D.ids[state.selected]] : null;
     if (!near) $("near").replaceChildren(el("p", { class: "note" }, "Select a token of the text."));
     else meters($("near"), near.map(([id, cosine]) => [spelled(id), Math.max(0, cosine), digits(cosine, 3)]));
   });
 
-  for (const draw of redraw) draw();
-  let waiting = 0;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { for (const draw of redraw) draw(); }, 120); });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { for (const draw of redraw) draw(); });
-  root.dataset.ready = "1";
+  drawn();
 });

@@ -21,7 +21,7 @@ from minilm.layers.linear import Linear
 from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.lstm import LSTM
 from minilm.layers.parameters import Parameter, Parameters
-from minilm.layers.pooling import AttentionPooling, MeanPooling
+from minilm.layers.pooling import AttentionPooling, DotPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rnn import RNN
@@ -34,6 +34,7 @@ __all__ = [
     "RNN",
     "AttentionPooling",
     "BahdanauAttention",
+    "DotPooling",
     "Dropout",
     "Embedding",
     "FeedForward",

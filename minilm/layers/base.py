@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilm import devices
+from minilm.layers import changes
 from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameters import Parameter, Parameters
@@ -124,6 +125,16 @@ class Layer:
         layer = super().__new__(cls)
         layer.construction = functools.partial(cls, *args, **kwargs)
         return layer
+
+    if not TYPE_CHECKING:  # to a checker of types it would say that any attribute may be set
+
+        def __setattr__(self, name, value):
+            object.__setattr__(self, name, value)
+            changes.count()
+
+        def __delattr__(self, name):
+            object.__delattr__(self, name)
+            changes.count()
 
     def __init__(self, *, dtype: DType = np.float32, seed: Seed = None):
         self._dtype = np.dtype(dtype)

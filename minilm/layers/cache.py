@@ -13,7 +13,7 @@ counted from the first token that is none.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class _Store:
         self.keys = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each: pages come with their first use
         self.values = [module.empty(shape, dtype) for _ in range(layers)]  # (B, T_max, H, K) each
         self.filled = 0
+        self.memo: dict[str, Any] = {}
 
     def on_device(self, array):
         """An array of the host where the keys are."""
@@ -169,6 +170,11 @@ class KeyValueCache:
 
     def __getitem__(self, layer: int) -> LayerCache:
         return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
+
+    @property
+    def memo(self) -> dict[str, Any]:
+        """What a reader keeps from one token to the next, for as long as the arrays are the same."""
+        return self._store.memo
 
     @property
     def layers(self) -> int:

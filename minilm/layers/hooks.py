@@ -155,7 +155,8 @@ def _instead(layer: Layer, **methods: Callable) -> Iterator[None]:
         yield
     finally:
         for name, previous in before.items():
-            vars(layer).pop(name, None)
+            if name in vars(layer):
+                delattr(layer, name)
             if previous is not None:  # hooks around these
                 setattr(layer, name, previous)
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 
 from minilm import devices
+from minilm.layers import changes
 from minilm.layers.residual import added
 from minilm.ops import checks
 from minilm.ops.checks import describe
@@ -123,6 +124,7 @@ class Parameter:
         if self._buffer is not None:
             self._buffer.members.discard(self)
         self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
+        changes.count()
 
     @property
     def device(self) -> str:
@@ -136,6 +138,7 @@ class Parameter:
         self._value = change(self._value)
         self._gradient = None if self._gradient is None else change(self._gradient)
         self._buffer, self._offset = None, 0
+        changes.count()
 
     def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
         return {"value": devices.to_host(self._value), "gradient": devices.to_host(self._gradient)}
@@ -145,6 +148,7 @@ class Parameter:
         self._value = np.array(state["value"], order="C")
         self._span = _padded(self.size)
         self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
+        changes.count()
 
     def __repr__(self):
         return f"Parameter{self.shape} {self.dtype}"

@@ -10,7 +10,7 @@ from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
-from minilm.ops import additive_attention, checks, padding
+from minilm.ops import additive_attention, attention, checks, padding
 from minilm.ops.workspace import empty, release_after
 from minilm.random import Key
 from minilm.typing import Array, DType, Seed
@@ -114,3 +114,55 @@ class AttentionPooling(Layer):
     def settings(self) -> str:
         A, D = self.key.weight.shape
         return f"{D}, {A}"
+
+
+class DotPooling(Layer):
+    """A mean of the steps, weighted by one linear score of each.
+
+    ::
+
+        a[b, t] = softmax over t of w · x[b, t]    over the steps that count
+        y[b]    = sum_t a[b, t] x[b, t]            (D,)
+
+    Parameters
+    ----------
+    input_size : int
+        D.
+    dtype : {float32, float64}
+    seed : int, Generator or None
+
+    Notes
+    -----
+    Parameter: ``weight`` (D,), which is w. It is attention (`minilm.ops.attention`) with one query that is learned, whose keys
+    and values are the steps themselves; x has the sum of what comes back through both.
+
+    References
+    ----------
+    B. Felbo, A. Mislove, A. Søgaard, I. Rahwan, S. Lehmann, Using millions of emoji occurrences to learn any-domain
+    representations for detecting sentiment, emotion and sarcasm, EMNLP 2017.
+    """
+
+    def __init__(self, input_size: int, *, dtype: DType = np.float32, seed: Seed = None):
+        super().__init__(dtype=dtype, seed=seed)
+        D = checks.whole("input_size", input_size, 1, 2**31)
+        self.parameter("weight", (D,), initialisers.kaiming_uniform(D))
+
+    def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
+        """Returns y (B, D) for x (B, T, D) and mask (B, T) of bool, True where a step counts; and what `backward` needs."""
+        x = checks.floating("x", x, (None, None, self.weight.size), self.dtype, "(B, T, D)")
+        if mask is not None:
+            x = padding.zeroed(x, checks.booleans("mask", mask, x.shape[:2], "(B, T)"))
+        query = empty((len(x), 1, 1, self.weight.size), self.dtype, like=x)  # (B, 1, 1, D)
+        query[...] = self.weight.value
+        steps = x[:, :, None]  # (B, T, 1, D)
+        y, saved = attention.forward(query, steps, steps, key_mask=mask, scale=1.0)
+        return y[:, 0, 0], saved
+
+    def backward(self, dy: Array, saved: Any) -> Array:
+        """Returns dx (B, T, D)."""
+        dquery, dkeys, dvalues = attention.backward(dy[:, None, None], saved)
+        self.weight.accumulate(dquery.sum(axis=(0, 1, 2)))
+        return np.add(dkeys[:, :, 0], dvalues[:, :, 0])
+
+    def settings(self) -> str:
+        return str(self.weight.size)

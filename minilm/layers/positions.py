@@ -107,15 +107,26 @@ class PositionalEmbedding(Layer):
         return f"{self.num_positions}, {self.embed_dim}"
 
 
-def sinusoids(num_positions: int, embed_dim: int) -> np.ndarray:
+def sinusoids(num_positions: int, embed_dim: int, kind: str = "sinusoidal") -> np.ndarray:
     """Sines and cosines of geometrically growing wavelengths, from 2π to 10000 · 2π.
 
     .. math:: W_{p,2i} = \\sin(p / 10000^{2i/D}), \\qquad W_{p,2i+1} = \\cos(p / 10000^{2i/D})
+
+    So says the paper. "tensor2tensor" is what its program does, and OpenNMT and CTranslate2 with it: all sines, then all cosines,
+    the longest wavelength 10000 · 2π itself, and positions counted from 1.
+
+    .. math:: W_{p,i} = \\sin((p + 1) / 10000^{i/(D/2-1)}), \\qquad W_{p,D/2+i} = \\cos((p + 1) / 10000^{i/(D/2-1)})
 
     Returns
     -------
     ndarray, shape (P, D), float64
     """
+    if kind == "tensor2tensor":
+        half = embed_dim // 2
+        angles = np.arange(1, num_positions + 1)[:, None] * np.exp(
+            np.arange(half) * (-math.log(10000) / max(1, half - 1))
+        )  # (P, D/2)
+        return np.concatenate([np.sin(angles), np.cos(angles), np.zeros((num_positions, embed_dim % 2))], axis=1)  # (P, D)
     even = np.arange(0, embed_dim, 2)  # (ceil(D / 2),) 2i
     angles = np.arange(num_positions)[:, None] * np.exp(even * (-math.log(10000) / embed_dim))  # (P, ceil(D / 2))
     W = np.empty((num_positions, embed_dim))  # (P, D)
@@ -131,6 +142,7 @@ class SinusoidalPositions(Layer):
     ----------
     embed_dim : int
         D.
+    kind : {"sinusoidal", "tensor2tensor"}
     dtype : {float32, float64}
 
     References
@@ -138,8 +150,10 @@ class SinusoidalPositions(Layer):
     A. Vaswani et al., Attention is all you need, NIPS 2017, section 3.5.
     """
 
-    def __init__(self, embed_dim: int, *, dtype: DType = np.float32):
+    def __init__(self, embed_dim: int, kind: str = "sinusoidal", *, dtype: DType = np.float32):
         super().__init__(dtype=dtype)
+        checks.option("kind", kind, ("sinusoidal", "tensor2tensor"))
+        self.kind = kind
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
         self._table = np.empty((0, embed_dim), self.dtype)  # (P, D) as many as were ever asked for
 
@@ -148,7 +162,7 @@ class SinusoidalPositions(Layer):
         x = checks.floating("x", x, (None, None, self.embed_dim), letters="(B, T, D)")
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
         if stop > len(self._table) or self._table.dtype != x.dtype:
-            self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim).astype(x.dtype)
+            self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim, self.kind).astype(x.dtype)
         self._table = devices.to_device_of(x, self._table)
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         return np.add(x, self._table[offset:stop], out=y), None

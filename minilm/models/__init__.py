@@ -15,6 +15,7 @@ from minilm.models.bert_pretraining import BERTForPreTraining
 from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification
 from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
+from minilm.models.converting import Converted, convert_from
 from minilm.models.gpt import GPT
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.intent_tagger import IntentTagger
@@ -30,6 +31,7 @@ from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
 from minilm.models.storing import load, save
 from minilm.models.tagger import Tagger
 from minilm.models.transformer import Transformer
+from minilm.models.window_lm import WindowLanguageModel, WindowLanguageModelConfig
 from minilm.models.word2vec import Word2Vec, Word2VecConfig
 from minilm.models.word_vectors import WordVectors
 from minilm.typing import DType, Seed
@@ -44,6 +46,7 @@ __all__ = [
     "BERTForSequenceClassification",
     "BERTForTokenClassification",
     "Config",
+    "Converted",
     "GPTConfig",
     "IntentTagger",
     "Llama",
@@ -60,10 +63,13 @@ __all__ = [
     "Seq2SeqConfig",
     "Transformer",
     "TransformerConfig",
+    "WindowLanguageModel",
+    "WindowLanguageModelConfig",
     "Word2Vec",
     "Word2VecConfig",
     "WordVectors",
     "config_of",
+    "convert_from",
     "from_config",
     "from_torch",
     "load",
@@ -74,6 +80,7 @@ __all__ = [
 
 FAMILIES = {
     RNNLanguageModelConfig.model_type: (RNNLanguageModelConfig, RNNLanguageModel),
+    WindowLanguageModelConfig.model_type: (WindowLanguageModelConfig, WindowLanguageModel),
     GPTConfig.model_type: (GPTConfig, GPT),
     LlamaConfig.model_type: (LlamaConfig, Llama),
     BERTConfig.model_type: (BERTConfig, BERTForPreTraining),
@@ -90,7 +97,7 @@ def config_of(settings: Mapping[str, Any]) -> Config:
 
 def from_config(
     config: Config | Mapping[str, Any], *, seed: Seed = 0, dtype: DType = np.float32
-) -> RNNLanguageModel | GPT | Llama | BERTForPreTraining:
+) -> RNNLanguageModel | WindowLanguageModel | GPT | Llama | BERTForPreTraining:
     """The model of a configuration, or of what config.json holds; see `config_of`."""
     if isinstance(config, Mapping):
         config = config_of(config)

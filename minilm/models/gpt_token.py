@@ -22,6 +22,7 @@ from minilm.layers import (
     MultiHeadAttention,
     PositionalEmbedding,
     TransformerBlock,
+    changes,
 )
 from minilm.layers.cache import KeyValueCache
 from minilm.quantized.layers import QuantizedLinear
@@ -73,15 +74,23 @@ class TokenReader:
         self._then = [dict(part) for part in self._parts]
         self._parameters = [(each, each.value) for _, each in model.named_parameters()]
         self._ends = model.ln_f, model.lm_head
+        self._changes = changes.number()
         self.fits = self._simple(model, layers)
         if self.fits:
             self._gather(model)
 
     def holds(self, model: GPT) -> bool:
         """Whether every layer and parameter is the one it was; a hook stands among a layer's attributes."""
-        if self._blocks != model.h or self._ends != (model.ln_f, model.lm_head):
+        if self._blocks != model.h:
             return False
-        return self._parts == self._then and all(each.value is value for each, value in self._parameters)
+        now = changes.number()
+        if now != self._changes:  # of this model, or of another
+            if self._ends != (model.ln_f, model.lm_head) or self._parts != self._then:
+                return False
+            if any(each.value is not value for each, value in self._parameters):
+                return False
+            self._changes = now
+        return True
 
     def _simple(self, model, layers) -> bool:
         config, linear = model.config, [layer for layer in layers if isinstance(layer, (Linear, QuantizedLinear))]
@@ -95,18 +104,24 @@ class TokenReader:
         for block in model.h:
             halves = (block.ln_1, block.attn.c_attn, block.attn.c_proj), (block.ln_2, block.mlp.c_fc, block.mlp.c_proj)
             blocks.append([address for half in halves for layer in half for address in _addresses(layer)])
-        self.table = np.array(blocks, np.int64).reshape(len(blocks), 16)  # (L, 16)
-        self.final = np.array([*_addresses(model.ln_f), *_addresses(model.lm_head)], np.int64)  # (5,)
+        from minilm.quantized.token_call import Weights  # compiles
+
+        table = np.array(blocks, np.int64).reshape(len(blocks), 16)  # (L, 16)
+        final = np.array([*_addresses(model.ln_f), *_addresses(model.lm_head)], np.int64)  # (5,)
+        tables = (each.weight.value.ctypes.data for each in (model.wte, model.wpe))
         head = model.lm_head
-        self.form = head.kind if isinstance(head, QuantizedLinear) else "float32"
-        self.group = head.group if isinstance(head, QuantizedLinear) else None
+        form = (head.kind, head.group) if isinstance(head, QuantizedLinear) else ("float32", None)
+        self.weights = Weights(table, final, *tables, *form)
 
-    def read(self, model: GPT, x: np.ndarray, cache: KeyValueCache) -> np.ndarray:
-        """Logits (B, V) after tokens whose embeddings are x (B, 1, D), which is written over; `cache` has room for them."""
-        from minilm.quantized import token_call  # compiles
+    def read(self, model: GPT, ids: np.ndarray, cache: KeyValueCache) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room."""
+        call = cache.memo.get("token_call")
+        if call is None or not call.fits(self.weights):
+            from minilm.quantized.token_call import TokenCall  # compiles
 
-        weights = token_call.Weights(self.table, self.final, self.form, self.group)
-        return token_call.read_token(weights, model.config, x.reshape(len(x), -1), cache)
+            call = cache.memo["token_call"] = TokenCall(self.weights, model.config, cache)
+        positions = np.full(len(ids), cache.start) if cache.key_mask is None else cache.positions()[:, 0]  # (B,)
+        return call(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(positions), cache)
 
 
 def _addresses(layer) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,8 +16,10 @@ from minilm.layers.base import blank
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
+from minilm.quantized.storing import fill, refuse_quantized, stored_as
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import SPELLED
+from minilm.weights.loose import LooseArrays
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -101,21 +104,65 @@ class Pretrained:
         """
         folder = model_folder(folder)
         settings = weights.read_config(folder, tuple(cls.hugging_face))
-        family = settings["family"]
-        if family not in cls.hugging_face:
-            families = " or ".join(map(repr, cls.hugging_face))
-            raise ValueError(f"{folder}: {cls.__name__} reads model_type {families}, got {family!r}")
         published = weights.read_published(folder)
-        config = config_from(settings).replace(**changes)
-        with weights.WeightFolder(folder) as stored, blank(stored):
-            model = cls(config, seed=seed, dtype=dtype)
-        keymap = weights.KEYMAPS[family]
-        done = weights.load_weights(model, folder, keymap, may_lack=cls.may_lack, may_exceed=cls.may_exceed)
+        with weights.WeightFolder(folder) as stored:
+            with blank(stored):
+                model = cls(cls._config(folder, settings, changes), seed=seed, dtype=dtype)
+            file = stored.alone
+            if file is not None and stored_as(file) is not None:
+                model.published = published
+                return fill(model, file)
+        return model._filled(folder, published, settings["family"], seed)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        config: Mapping[str, Any],
+        arrays: Mapping[str, Any],
+        *,
+        path: str = "the arrays",
+        dtype: DType = np.float32,
+        seed: Seed = 0,
+    ) -> Self:
+        """The model of a config.json's content and of weights by Hugging Face's names, wherever they came from.
+
+        Parameters
+        ----------
+        config : mapping
+            What a config.json would hold.
+        arrays : mapping of str to array
+            See `minilm.weights.loose.LooseArrays`.
+        path : str
+            What to call them in errors.
+        dtype, seed
+            As in `from_pretrained`.
+
+        Raises
+        ------
+        ValueError
+        """
+        settings = weights.settings_of(config, tuple(cls.hugging_face))
+        with blank(arrays):
+            model = cls(cls._config(path, settings, {}), seed=seed, dtype=dtype)
+        return model._filled(LooseArrays(arrays, path), weights.Published(dict(config), None), settings["family"], seed)
+
+    @classmethod
+    def _config(cls, place: str, settings: dict, changes: Mapping[str, Any]):
+        if settings["family"] not in cls.hugging_face:
+            families = " or ".join(map(repr, cls.hugging_face))
+            raise ValueError(f"{place}: {cls.__name__} reads model_type {families}, got {settings['family']!r}")
+        return config_from(settings).replace(**changes)
+
+    def _filled(self, source: PathLike | LooseArrays, published: weights.Published, family: str, seed: Seed) -> Self:
+        """This model with the weights of a folder, or of arrays."""
+        options = {"may_lack": self.may_lack, "may_exceed": self.may_exceed}
+        done = weights.load_weights(self, source, weights.KEYMAPS[family], **options)
         if done.missing:
-            _start(model, done.missing, config.initializer_range, seed)
-            warnings.warn(f"{folder} lacks {', '.join(done.missing)}: they start anew", stacklevel=2)
-        model.published, model.new_parameters = published, done.missing
-        return model
+            _start(self, done.missing, self.config.initializer_range, seed)
+            place = source.path if isinstance(source, LooseArrays) else source
+            warnings.warn(f"{place} lacks {', '.join(done.missing)}: they start anew", stacklevel=3)
+        self.published, self.new_parameters = published, done.missing
+        return self
 
     def save_pretrained(self, folder: PathLike, *, shard_bytes: int = 5 * 10**9) -> None:
         """Write config.json and model.safetensors as transformers reads them; see `minilm.weights.save_weights`.
@@ -126,9 +173,10 @@ class Pretrained:
         Raises
         ------
         ValueError
-            For a model that transformers has no class for.
+            For a model that transformers has no class for, or with quantized weights, which `minilm.quantized.save` writes.
         OSError
         """
+        refuse_quantized(self)
         settings = settings_from(self.config)
         family = settings["family"]
         config, generation_config = weights.config_of(settings, self.hugging_face[family]), None

@@ -7,7 +7,7 @@ Three kinds, by where attention stands; p is the encoder's last state, which onl
 
     AttendingDecoder        s_t = rnn([x_t; p; h_{t-1}], s_{t-1})        h_{t-1} with input feeding
                             c_t = attention(s_t, memory)                 (B, H)
-                            h_t = tanh(W_c [s_t; c_t; p] + b_c)          (B, H)
+                            h_t = tanh(W_c [s_t; c_t; p] + b_c)          (B, H); [s_t; c_t; p] with combine=False
 
     AttendFirstDecoder      c_t = attention(s_{t-1}, memory)             Bahdanau's own order, whatever the score
                             s_t = rnn([x_t; p; c_t], s_{t-1})
@@ -245,7 +245,8 @@ class AttendingDecoder(RecurrentDecoder):
             self.attention = BahdanauAttention(H, H, **options)
         else:
             self.attention = LuongAttention(H, H, {"luong": "general", "dot": "dot"}[config.attention], **options)
-        self.combine, self.width = Linear(H * (2 + self.peeky), H, **options), H
+        self.combine = Linear(H * (2 + self.peeky), H, **options) if config.combine else None
+        self.width = H if config.combine else H * (2 + self.peeky)
 
     def start(self, state: tuple[Array, ...], memory: Array | None = None, mask: Array | None = None) -> Any:
         """As `RecurrentDecoder.start`, with the memory, projected for the attention."""
@@ -291,15 +292,19 @@ class AttendingDecoder(RecurrentDecoder):
 
     def _combine(self, s, c, source: Source):
         """h = tanh(W_c [s; c; p] + b_c), (B, t, H)."""
-        a, combined = self.combine.forward(side_by_side(s, c, _every_step(source.peek)))  # (B, t, H)
+        both = side_by_side(s, c, _every_step(source.peek))  # (B, t, 2H, and H of p)
+        if self.combine is None:
+            return both, None
+        a, combined = self.combine.forward(both)  # (B, t, H)
         h, curve = tanh.forward(a)
         return h, (combined, curve)
 
     def _combine_backward(self, dh, saved, dsource: SourceGradient):
         """Gradients by s and c, (B, t, H) each; adds to `dsource`."""
-        combined, curve = saved
-        dboth = self._without_peek(self.combine.backward(tanh.backward(dh, curve), combined), dsource)  # (B, t, 2H)
-        H = self.hidden_size
+        if self.combine is not None:
+            combined, curve = saved
+            dh = self.combine.backward(tanh.backward(dh, curve), combined)
+        dboth, H = self._without_peek(dh, dsource), self.hidden_size  # (B, t, 2H)
         return dboth[:, :, :H], contiguous(dboth[:, :, H:])
 
     def _source_backward(self, dsource, projected):

@@ -191,11 +191,15 @@ class Seq2Seq(EncoderDecoder):
         if self.config.attention is not None:
             memory = contiguous(out.y.transpose(1, 0, 2))  # (B, S, H)
         state = tuple(map(self._together, out[1:]))  # (L, B, H) each
+        if not self.config.carry_cell:
+            state = (state[0], np.zeros_like(state[1]))
         return (state, memory, mask_of(lengths, source.shape[1])), (embedded, encoded)
 
     def _read_backward(self, dstate, dmemory, saved) -> None:
         embedded, encoded = saved
         dy = None if dmemory is None else contiguous(dmemory.transpose(1, 0, 2))  # (S, B, H)
+        if not self.config.carry_cell:
+            dstate = (dstate[0], np.zeros_like(dstate[1]))
         dx, _ = self.encoder.backward((dy, *map(self._apart, dstate)), encoded)  # (S, B, E)
         self._embedded_backward(self.source_embedding, dx, embedded)
 

@@ -31,11 +31,14 @@ class TransformerConfig(Config):
     activation : {"relu", "gelu_tanh", "gelu_erf"}
     norm_first : bool
         Pre-norm, with one more normalisation after the last layer of either stack; post-norm, as in the paper, without.
-    positions : {"sinusoidal", "learned"}
+    positions : {"sinusoidal", "tensor2tensor", "learned"}
+        Both sinusoids: those of the paper's formula, and those of its program, see `minilm.layers.positions.sinusoids`.
     max_positions : int
         Most positions of either text, where they are learned.
     tied : bool
         Let the output layer use the target's table of embeddings.
+    output_bias : bool
+        Whether the output layer has a bias.
     shared : bool
         One table for source and target, which then have one vocabulary.
     label_smoothing : float
@@ -55,9 +58,10 @@ class TransformerConfig(Config):
     attention_dropout: float = rate(0.0)
     activation: str = choice("relu", "relu", "gelu_tanh", "gelu_erf")
     norm_first: bool = flag(False)
-    positions: str = choice("sinusoidal", "sinusoidal", "learned")
+    positions: str = choice("sinusoidal", "sinusoidal", "tensor2tensor", "learned")
     max_positions: int = size(512)
     tied: bool = flag(True)
+    output_bias: bool = flag(False)
     shared: bool = flag(False)
     label_smoothing: float = rate(0.1)
 
@@ -99,6 +103,11 @@ class Seq2SeqConfig(Config):
     attend_first : bool
         Bahdanau's own order: attention asks with the state before a step, and what it gives goes into that step. Steps then
         follow one another, as with input feeding, in whose place it stands.
+    combine : bool
+        Let the output layer read tanh(W_c [s; c]), of the decoder's state s and of what attention gave, c (Luong et al.); else
+        the two side by side.
+    carry_cell : bool
+        Let the decoder of an LSTM begin with the encoder's last cell as well as with its last h; else with a cell of zeros.
     dropout : float
         Of embeddings, between recurrent layers, and of what the output layer reads.
     tied : bool
@@ -123,6 +132,8 @@ class Seq2SeqConfig(Config):
     attention: str | None = setting("luong", lambda name, value: checks.option(name, value, (None, "bahdanau", "luong", "dot")))
     input_feeding: bool = flag(False)
     attend_first: bool = flag(False)
+    combine: bool = flag(True)
+    carry_cell: bool = flag(True)
     dropout: float = rate(0.0)
     tied: bool = flag(False)
     shared: bool = flag(False)
@@ -136,6 +147,11 @@ class Seq2SeqConfig(Config):
                 raise ValueError(f"{name} brings what attention gives into the decoder: it wants attention, got attention=None")
         if self.input_feeding and self.attend_first:
             raise ValueError("input_feeding and attend_first are two ways into the decoder: only one of them may be True")
+        if not self.combine and (self.attention is None or self.input_feeding):
+            what = "attention=None" if self.attention is None else "input_feeding=True"
+            raise ValueError(f"combine=False puts state and context side by side for the output layer alone, got {what}")
+        if not self.carry_cell and self.cell != "lstm":
+            raise ValueError(f"carry_cell is for cell='lstm', got cell={self.cell!r}")
         _check_shared(self)
 
     @property

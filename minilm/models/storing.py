@@ -26,6 +26,7 @@ from minilm.files import written_whole
 from minilm.layers.base import Layer, blank
 from minilm.models.config import Config
 from minilm.ops import checks
+from minilm.quantized.storing import refuse_quantized
 from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 
@@ -52,6 +53,7 @@ def save(model: Layer, path: PathLike) -> None:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a Layer, got {checks.describe(model)}")
+    refuse_quantized(model)
     arguments = {name: _plain(model, name, value) for name, value in _arguments(model).items() if name not in LEFT_OUT}
     content = {"class": type(model).__name__, "arguments": arguments}
     metadata = {"format": "np", KEY: json.dumps(content, sort_keys=True)}

@@ -110,7 +110,7 @@ class Transformer(EncoderDecoder):
         if config.positions == "learned":
             tables = [PositionalEmbedding(config.max_positions, D, initialise=start, **options) for _ in range(2)]
         else:
-            tables = [SinusoidalPositions(D, dtype=dtype)] * 2
+            tables = [SinusoidalPositions(D, config.positions, dtype=dtype)] * 2
         self.source_positions, self.target_positions = tables
         self.dropout = Dropout(config.dropout)
         block = {
@@ -130,7 +130,7 @@ class Transformer(EncoderDecoder):
         self.encoder_norm = LayerNorm(D, dtype=dtype) if config.norm_first else None
         self.decoder_norm = LayerNorm(D, dtype=dtype) if config.norm_first else None
         weight = self.target_embedding.weight if config.tied else None
-        self.output = Linear(D, config.outputs, bias=False, weight=weight, initialise=start, **options)
+        self.output = Linear(D, config.outputs, config.output_bias, weight=weight, initialise=start, **options)
 
     # --- training ----------------------------------------------------------------------------------------------------
 

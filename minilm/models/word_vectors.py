@@ -127,7 +127,7 @@ class WordVectors:
 
     def calculate(self, text: str, most: int = 10) -> list[tuple[str, float]]:
         """The words nearest to a sum and difference of words, such as ``king - man + woman``, or to one word."""
-        terms = _terms(text)
+        terms = terms_of(text)
         if not terms:
             raise ValueError(f"wanted a word, or a sum such as 'king - man + woman', got {text!r}")
         total = sum(sign * self.unit[self.id(word)] for sign, word in terms)
@@ -221,7 +221,7 @@ class WordVectors:
         return f"WordVectors({len(self.words):,} words, {self.vectors.shape[1]} numbers each)"
 
 
-def _terms(text: str) -> list[tuple[int, str]]:
+def terms_of(text: str) -> list[tuple[int, str]]:
     """The signs and words of a sum; a minus within a word belongs to it."""
     terms, sign = [], 1
     for part in text.replace("+", " + ").split():

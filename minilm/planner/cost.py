@@ -5,7 +5,8 @@ A step reads N = B T tokens. With a product's rate F, a recurrent layer's F_r, m
     seconds = products / F + recurrent / F_r + bytes / R + exponentials / E + calls c
 
 where a product whose sums have few terms, K, runs at a part of F: K / (K + 70), and K / (K + 45) of F_r in a recurrent layer.
-These, and what a layer keeps, were measured on one processor (AVX-512, two cores).
+These, and what a layer keeps, were measured on one processor (AVX-512, two cores). On a GPU a product's own bytes come while it
+multiplies (`Machine.overlaps`): of these two times the longer one counts.
 
 forward and backward together: a product has two products of its size in its backward. The parts that a processor can do at once
 are added all the same, so that the estimate is rather too long than too short. The optimizer is a pass over parameters, their
@@ -50,13 +51,14 @@ class Cost(NamedTuple):
     parameters: int = 0
     products: float = 0.0  # operations
     recurrent: float = 0.0  # operations
-    moved: float = 0.0  # bytes
+    moved: float = 0.0  # bytes, but for those of products
     exponentials: float = 0.0
     calls: float = 0.0
     questions: float = 0.0  # word2vec's, each 64 numbers wide
     activations: float = 0.0  # bytes that are kept for the backward
     short: float = 0.0  # operations that could have been done while products of few terms a sum began and ended
     recurrent_short: float = 0.0  # the same of recurrent layers
+    operands: float = 0.0  # bytes that products read and write
     working: float = 0.0  # bytes that a part needs while it computes, and the next one has again
 
     def __add__(self, other: Cost) -> Cost:  # type: ignore[override]
@@ -72,8 +74,10 @@ class Cost(NamedTuple):
     def seconds(self, machine: Machine, update: bool = True) -> float:
         """Of a whole step; without `update` the optimizer's part is left out."""
         passes = 8 * F32 * self.parameters if update and not self.questions else 0  # word2vec updates as it goes
+        products = (self.products + self.short) / (machine.matmul * (1 + TERMS / LARGE[1]))
+        operands = self.operands / machine.bandwidth
         return (
-            (self.products + self.short) / (machine.matmul * (1 + TERMS / LARGE[1]))
+            (max(products, operands) if machine.overlaps else products + operands)
             + (self.recurrent + self.recurrent_short) / (machine.recurrent * (1 + RECURRENT_TERMS / RECURRENT["H"]))
             + (self.moved + passes) / machine.bandwidth
             + self.exponentials / machine.exponentials
@@ -100,7 +104,8 @@ def linear(N: int, I: int, O: int, shared: bool = False, bias: bool = True) -> C
     weights = I * O
     moved = F32 * (4 * N * (I + O) + 3 * weights)
     short = 2.0 * N * weights * TERMS * (1 / I + 1 / O + 1 / N)  # forward, and the two products of the backward
-    return Cost((0 if shared else weights) + bias * O, 6.0 * N * weights, 0, moved, 0, 4, 0, F32 * N * O, short)
+    parameters = (0 if shared else weights) + bias * O
+    return Cost(parameters, 6.0 * N * weights, calls=4, activations=F32 * N * O, short=short, operands=moved)
 
 
 def embedding(N: int, V: int, D: int) -> Cost:
@@ -121,7 +126,7 @@ def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: 
         packed = min(PACKED, 1.5 * F32 * T * B * max(D, H))
         working = F32 * (T * B * (GRADIENTS[kind] * H + 3 * D) + 0.3 * weights) + packed
         short = RECURRENT_TERMS * 3 * 2.0 * T * rows * G * H * 2  # the two products' terms are `width` and H
-        cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept, 0, short, working)
+        cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept, recurrent_short=short, working=working)
     return cost
 
 

@@ -60,6 +60,9 @@ class Machine:
     name : str
     measured : str
         When, or where the numbers come from.
+    overlaps : int
+        1 where a product's bytes come while it multiplies, as on a GPU. A processor's rate of products has their bytes within
+        caches only: 0.
     """
 
     matmul: float
@@ -72,11 +75,14 @@ class Machine:
     memory: int
     name: str = ""
     measured: str = ""
+    overlaps: int = 0
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type in ("float", "int"):
+            if field.name == "overlaps":
+                checks.whole(field.name, value, 0, 2)
+            elif field.type in ("float", "int"):
                 checks.number(field.name, value, 0, float("inf"), low_open=True, high_open=True)
             elif not isinstance(value, str):
                 raise TypeError(f"{field.name} must be a text, got {value!r}")

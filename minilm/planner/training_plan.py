@@ -163,6 +163,7 @@ def _cost(model: Mapping[str, Any], V: int, B: int, T: int) -> Cost:
             products=layers * block.products * 4 / 3,
             short=layers * block.short * 4 / 3,
             moved=layers * block.moved * 4 / 3,
+            operands=layers * block.operands * 4 / 3,
             exponentials=layers * block.exponentials * 1.5,
             activations=layers * float(F32) * N * D + block.activations,
         )

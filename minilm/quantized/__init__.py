@@ -6,6 +6,9 @@
     quantized.quantize(model, "int8")            # in place; then generate, evaluate, encode as before
     generation.generate(model, tokenizer, "Once upon a time")
 
+`minilm export DIR --int8 OUT` writes such a model into a folder, from which `training.load_run`, `GPT.from_pretrained` and
+`recipes.open_run` read it: `minilm.quantized.storing`.
+
 Formulas, and how far off they are: `minilm.quantized.spec`.
 """
 
@@ -15,8 +18,9 @@ from minilm.quantized.conversion import quantize
 from minilm.quantized.layers import QuantizedLinear
 from minilm.quantized.recurrent import QuantizedRecurrent
 from minilm.quantized.spec import FORMATS, GROUP
+from minilm.quantized.storing import save
 
-__all__ = ["FORMATS", "GROUP", "QuantizedLinear", "QuantizedRecurrent", "quantize"]
+__all__ = ["FORMATS", "GROUP", "QuantizedLinear", "QuantizedRecurrent", "quantize", "save"]
 
 
 def __dir__() -> list[str]:

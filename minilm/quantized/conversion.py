@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -13,11 +14,12 @@ from minilm.layers.linear import Linear
 from minilm.layers.lstm import LSTM
 from minilm.layers.rnn import RNN
 from minilm.ops import checks
-from minilm.quantized.layers import QuantizedLinear
+from minilm.quantized.layers import Packed, QuantizedLinear
 from minilm.quantized.recurrent import QuantizedRecurrent
 from minilm.quantized.spec import FORMATS, GROUP
 
 KINDS = {Linear: QuantizedLinear, LSTM: QuantizedRecurrent, GRU: QuantizedRecurrent, RNN: QuantizedRecurrent}
+QUANTIZED = tuple(set(KINDS.values()))
 Model = TypeVar("Model", bound=Layer)
 
 
@@ -27,7 +29,8 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
     Parameters
     ----------
     model : Layer
-        On the CPU, in float32. It is changed in place: embeddings, biases and normalisations stay as they are.
+        On the CPU, in float32. It is changed in place: biases, normalisations and embeddings stay as they are, but for an
+        embedding that an affine map shares, whose vectors become the rounded ones.
     kind : {"int8", "bf16"}
         8 bits and a scale for every group, with inputs quantised at every call; or bfloat16, with float32 arithmetic.
     group : int or None
@@ -36,7 +39,7 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
     Returns
     -------
     model
-        The same. It generates, evaluates and encodes; it cannot be trained or saved.
+        The same. It generates, evaluates and encodes; it cannot be trained. `save` writes it into a folder.
 
     Raises
     ------
@@ -53,21 +56,51 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
     >>> bool(np.abs(rounded - exact).max() < 0.02 * np.abs(exact).max())
     True
     """
+    from minilm.quantized.layers import packed
+
     checks.option("kind", kind, FORMATS)
     if group is not None and checks.whole("group", group, 4, 2**31 - 4) % 4:
         raise ValueError(f"group must be a multiple of 4, got {group}")
+    if any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers()):
+        raise ValueError(f"the weights of this {type(model).__name__} are quantized already")
     if model.dtype != np.float32:
         raise TypeError(f"quantized weights are made of float32 ones, got a model of {model.dtype}")
     if model.device != "cpu":
         raise ValueError(f"quantized weights multiply on the CPU, got a model on the device {model.device!r}")
-    owners = [(layer, name, part) for _, layer in list(model.named_layers()) for name, part in vars(layer).items()]
-    maps = [(layer, name, part) for layer, name, part in owners if type(part) in KINDS]
-    if not maps:
+    if not maps_of(model):
         raise ValueError(f"a {type(model).__name__} has no affine map or recurrent layer whose weights could be quantized")
-    rounded = [KINDS[type(part)](part, kind, group) for _, _, part in maps]
-    _in_one_buffer([part for part in rounded if isinstance(part, QuantizedLinear)])
-    for (layer, name, _), part in zip(maps, rounded, strict=True):
-        setattr(layer, name, part)
+    return rebuilt(model, kind, group, lambda _, W: packed(W, kind, group))
+
+
+def maps_of(model: Layer) -> dict[str, tuple[Layer, str, Layer]]:
+    """Each layer whose weights can be quantised, by its dotted name: what holds it, as which attribute, and itself."""
+    return {
+        f"{path}.{name}" if path else name: (layer, name, part)
+        for path, layer in model.named_layers()
+        for name, part in vars(layer).items()
+        if type(part) in KINDS
+    }
+
+
+def rebuilt(model: Model, kind: str, group: int | None, source: Callable[[str, np.ndarray], Packed]) -> Model:
+    """The model with quantised layers in the places of its own.
+
+    Parameters
+    ----------
+    source : callable
+        The packed weight for a parameter's dotted name and its value.
+    """
+    rounded = []
+    for path, (layer, name, part) in maps_of(model).items():
+        own = KINDS[type(part)](part, kind, group, lambda weight, W, path=path: source(f"{path}.{weight}", W))
+        rounded.append((layer, name, part, own))
+    _in_one_buffer([own for *_, own in rounded if isinstance(own, QuantizedLinear)])
+    for layer, name, _, own in rounded:
+        setattr(layer, name, own)
+    left = {id(parameter) for _, parameter in model.named_parameters()}
+    for *_, part, own in rounded:
+        if isinstance(part, Linear) and id(part.weight) in left:  # an embedding's too
+            own.share(part.weight)
     return model
 
 

@@ -70,11 +70,34 @@ def to_int8(W: np.ndarray, group: int | None) -> Int8:
 
 def to_bfloat16(W: np.ndarray) -> BFloat16:
     """W (O, K) rounded and packed."""
-    O, K = W.shape
+    return pack_bfloat16(oracle.to_bfloat16(W))
+
+
+def pack_bfloat16(bits: np.ndarray) -> BFloat16:
+    """`BFloat16` of bits (O, K) uint16."""
+    O, K = bits.shape
     P = -(-O // WIDTH)
     halves = np.zeros((P * WIDTH, K), np.uint16)
-    halves[:O] = oracle.to_bfloat16(W)
+    halves[:O] = bits
     return BFloat16(np.ascontiguousarray(halves.reshape(P, WIDTH, K).transpose(0, 2, 1)), (O, K))
+
+
+def unpacked(packed: Int8 | BFloat16) -> tuple[np.ndarray, ...]:
+    """Codes (O, K) and scales (O, G), as the oracle makes them; or bfloat16's bits (O, K)."""
+    O, K = packed.shape
+    panels = packed.panels
+    if isinstance(packed, BFloat16):
+        return (np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(-1, K)[:O]),)
+    stored = panels.transpose(0, 2, 1, 3).reshape(len(panels) * WIDTH, -1)[:O, :K]  # (O, K)
+    scales = packed.scales.transpose(0, 2, 1).reshape(len(panels) * WIDTH, -1)[:O]  # (O, G)
+    return (stored ^ OFFSET).view(np.int8), np.ascontiguousarray(scales)  # in 8 bits q + 128 is q with its first bit changed
+
+
+def rounded(packed: Int8 | BFloat16) -> np.ndarray:
+    """The weights (O, K) float32 that are multiplied by."""
+    if isinstance(packed, BFloat16):
+        return oracle.from_bfloat16(*unpacked(packed))
+    return oracle.dequantize(*unpacked(packed), packed.group)
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from minilm import devices
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
+from minilm.layers.parameters import Parameter
 from minilm.ops import checks
 from minilm.ops.contract import fold
 from minilm.ops.workspace import empty
@@ -19,8 +21,11 @@ from minilm.typing import Array
 if TYPE_CHECKING:  # which brings Numba
     from minilm.quantized import cpu
 
+Packed: TypeAlias = "cpu.Int8 | cpu.BFloat16"
+Source: TypeAlias = Callable[[str, np.ndarray], Packed]  # a layer's packed weight, for its name there and the weight itself
 
-def packed(W: np.ndarray, kind: str, group: int | None) -> cpu.Int8 | cpu.BFloat16:
+
+def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
     """W (O, K) in a format of `FORMATS`."""
     from minilm.quantized import cpu
 
@@ -37,19 +42,34 @@ class QuantizedLinear(Layer):
     kind : {"int8", "bf16"}
     group : int or None
         Of int8: numbers that share a scale, a multiple of 4; None for a whole row.
+    source : callable, optional
+        Where packed weights come from, if they are not to be made of the layer's.
 
     Notes
     -----
     Parameter: ``bias``, the linear layer's own. Formulas: `minilm.quantized.spec`.
     """
 
-    def __init__(self, linear: Linear, kind: str = "int8", group: int | None = 64):
+    def __init__(self, linear: Linear, kind: str = "int8", group: int | None = 64, source: Source | None = None):
         super().__init__(dtype=np.float32)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.kind = checks.option("kind", kind, FORMATS)
         self.group = group
-        self.packed = packed(linear.weight.value, kind, group)
+        W = linear.weight.value
+        self.packed = packed(W, kind, group) if source is None else source("weight", W)
         self.bias = linear.bias
+        self.shared: tuple[Parameter, ...] = ()  # in a tuple, so as to be no parameter of this layer
+
+    def share(self, table: Parameter) -> None:
+        """Round an embedding's table that is the same parameter, so that it stays the same numbers."""
+        from minilm.quantized import cpu
+
+        table.value[...] = cpu.rounded(self.packed)  # (O, K)
+        self.shared = (table,)
+
+    def weights(self) -> dict[str, Packed]:
+        """The packed weights, by the names that they had as parameters."""
+        return {"weight": self.packed}
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and None: there is no way back."""

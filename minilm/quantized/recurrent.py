@@ -12,7 +12,7 @@ from minilm.layers.recurrent import Recurrent
 from minilm.layers.sequences import side_by_side, time_first
 from minilm.ops import checks
 from minilm.ops.contract import fold
-from minilm.quantized.layers import packed
+from minilm.quantized.layers import Packed, Source, packed
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
 from minilm.typing import Array, Ids, State
@@ -29,6 +29,7 @@ class QuantizedRecurrent(Recurrent):
         On the host, in float32.
     kind : {"int8", "bf16"}
     group : int or None
+    source : callable, optional
         See `minilm.quantized.layers.QuantizedLinear`.
 
     Notes
@@ -36,20 +37,26 @@ class QuantizedRecurrent(Recurrent):
     Parameters: the layer's biases. Formulas: `minilm.quantized.spec` and those of the op.
     """
 
-    def __init__(self, layer: Recurrent, kind: str = "int8", group: int | None = 64):
+    def __init__(self, layer: Recurrent, kind: str = "int8", group: int | None = 64, source: Source | None = None):
         Layer.__init__(self, dtype=np.float32)
         for name in SETTINGS:
             setattr(self, name, getattr(layer, name))
         self.kind, self.group = checks.option("kind", kind, FORMATS), group
         self.relu = layer._options.get("nonlinearity") == "relu"
+        source = source or (lambda _, W: packed(W, kind, group))
         self.packed = {}
         self._like = (Parameter(np.zeros(1, np.float32)),)  # where states lie: in a tuple, so as to be no parameter of this layer
         for suffix in (suffix for number in range(self.num_layers) for suffix in self._suffixes(number)):
             W_ih, W_hh, *biases = layer._own(suffix)
-            self.packed[suffix] = packed(W_ih.value, kind, group), packed(W_hh.value, kind, group)
+            self.packed[suffix] = source(f"weight_ih_{suffix}", W_ih.value), source(f"weight_hh_{suffix}", W_hh.value)
             for name, bias in zip(("bias_ih", "bias_hh"), biases, strict=True):
                 if bias is not None:
                     setattr(self, f"{name}_{suffix}", bias)
+
+    def weights(self) -> dict[str, Packed]:
+        """The packed weights, by the names that they had as parameters."""
+        pairs = self.packed.items()
+        return {f"weight_{which}_{suffix}": pair[i] for suffix, pair in pairs for i, which in enumerate(("ih", "hh"))}
 
     def forward(
         self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None

@@ -1,4 +1,8 @@
-"""The call of `minilm.quantized.token_step`: what the threads share, and what each has for itself."""
+"""The call of `minilm.quantized.token_step`: what does not change from one token of a text to the next is made once.
+
+The weights of a token push everything out of the caches that Python needs, so a line of it takes five times as long here as
+elsewhere: the arguments are a few arrays, and a token changes three numbers in them.
+"""
 
 from __future__ import annotations
 
@@ -7,78 +11,69 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from minilm import threads
+from minilm import devices, threads
 from minilm.compiled.waiting import LINE
-from minilm.ops.attention.scratch import task_of
 from minilm.ops.memory import place
-from minilm.ops.workspace import empty, scratch
-from minilm.quantized.cpu import group_of
-from minilm.quantized.token_step import COLUMNS, FOLLOWS, FORMS, KEYS, Own, Sizes, Team, token_step
+from minilm.ops.workspace import empty
+from minilm.quantized.token_products import TAGS
+from minilm.quantized.token_step import COLUMNS, FOLLOWS, KEYS, Sizes, own_size, shared_size, token_step
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
 
 LONGEST = 2**31 - 4  # of a group: a whole row
+MASK, TK = Sizes._fields.index("mask"), Sizes._fields.index("Tk")
 
 
 class Weights(NamedTuple):
-    """Where the weights lie: addresses, in the order of `token_step`'s columns."""
+    """Where the weights lie: addresses, in the order of `token_step`'s columns. Whoever holds them keeps the arrays alive."""
 
     table: np.ndarray  # (L, 16) int64, of each block
     final: np.ndarray  # (5,) int64, of the last normalisation and lm_head
+    tokens: int  # of the table of tokens
+    positions: int
     form: str  # "float32" or one of FORMATS
     group: int | None  # of int8
 
 
-def read_token(weights: Weights, config, x: np.ndarray, cache: KeyValueCache) -> np.ndarray:
-    """Logits (B, V) after one more token of each text, whose embeddings are x (B, D); x is written over.
+class TokenCall:
+    """Reads one more token of each of some texts at a time.
 
     Parameters
     ----------
     weights : Weights
-        Whoever calls keeps them alive.
     config : GPTConfig
     cache : KeyValueCache
-        With room for the token, which is put in.
+        Of the texts; those that are `extended` from it have the same arrays.
     """
-    (B, D), H, V = x.shape, config.n_head, config.vocab_size
-    F, K = 4 * D if config.n_inner is None else config.n_inner, D // H
-    keys, number = cache[0].keys, threads.threads()
-    group = LONGEST if weights.group is None else weights.group
-    sizes = Sizes(
-        B, D, F, H, V, FORMS[weights.form], group, FOLLOWS[config.activation], config.layer_norm_epsilon, *keys.strides[:2]
-    )
-    logits = empty((B, V), np.float32)  # (B, V)
-    with scratch():
-        table = np.empty((len(weights.table), COLUMNS), np.int64)  # (L, COLUMNS)
-        table[:, :KEYS] = weights.table
-        table[:, KEYS:] = [[place(part)[0] for part in cache[layer][:2]] for layer in range(len(table))]
-        team, own = _shared(sizes, number), _own(sizes, number)
-        query = team.qkv.reshape(B, 1, 3, H, K)[:, :, 0]  # (B, 1, H, K)
-        task = task_of(query, keys[:, : cache.length], cache.key_mask, True, None, 1 / math.sqrt(K), None, 0.0, None)
-        threads.together(token_step, table, weights.final, sizes, task, place(query), team, own, x, logits)
-    return logits
 
+    def __init__(self, weights: Weights, config, cache: KeyValueCache):
+        keys = cache[0].keys  # (B, T_max, H, K)
+        B, D, H, V = len(keys), config.n_embd, config.n_head, config.vocab_size
+        F = 4 * D if config.n_inner is None else config.n_inner
+        group = LONGEST if weights.group is None else weights.group
+        self.weights, self.vocab_size, self.threads = weights, V, threads.threads()
+        self._tag, activation = TAGS[weights.form], FOLLOWS[config.activation]
+        places = *keys.strides[:2], weights.tokens, weights.positions
+        self._sizes = np.array(Sizes(B, D, F, H, V, group, activation, *places, 0, 0), np.int64)
+        self._reals = np.array([config.layer_norm_epsilon, 1 / math.sqrt(D // H)])
+        self._table = np.empty((len(weights.table), COLUMNS), np.int64)  # (L, COLUMNS)
+        self._table[:, :KEYS] = weights.table
+        self._table[:, KEYS:] = [[place(part)[0] for part in cache[layer][:2]] for layer in range(len(self._table))]
+        self._reached = np.zeros(self.threads * LINE, np.int64)
+        self._shared = devices.aligned_zeros(shared_size(B, D, F, H), np.float32)
+        self._rooms = devices.aligned_zeros(self.threads * own_size(B, D, F, group), np.float32).reshape(self.threads, -1)
 
-def _shared(sizes, number: int) -> Team:
-    B, D, F, H = sizes[:4]
-    return Team(
-        reached=np.zeros(number * LINE, np.int64),
-        raw=empty((B * max(3 * D, F),), np.float32),
-        qkv=empty((B, 3 * D), np.float32),
-        y=empty((B, 1, H, D // H), np.float32),
-        logsumexp=empty((B, H, 1), np.float32),
-        hidden=empty((B, F), np.float32),
-    )
+    def fits(self, weights: Weights) -> bool:
+        """Whether it reads with these weights, and as many threads as there are now."""
+        return self.weights is weights and self.threads == threads.threads()
 
-
-def _own(sizes, number: int) -> Own:
-    B, D, F = sizes[:3]
-    groups = max(-(-width // group_of(sizes.group, width)) for width in (D, F))
-    codes = max(-(-width // group_of(sizes.group, width)) * group_of(sizes.group, width) for width in (D, F))
-    return Own(
-        u=empty((number, B, D), np.float32),
-        moments=empty((number, 2, B), np.float32),
-        codes=empty((number, B * codes), np.int8),
-        scales=empty((number, 2, B * groups), np.float32),
-    )
+    def __call__(self, ids: np.ndarray, positions: np.ndarray, cache: KeyValueCache) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B,) at positions (B,); `cache` has room for them."""
+        self._sizes[MASK] = 0 if cache.key_mask is None else place(cache.key_mask)[0]
+        self._sizes[TK] = cache.length
+        self._reached[:] = 0
+        logits = empty((len(ids), self.vocab_size), np.float32)  # (B, V)
+        scratch = self._reached, self._table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
+        threads.together(token_step, self._tag, *scratch, ids, positions, logits)
+        return logits

@@ -4,6 +4,7 @@ A token of GPT-2 is 49 products, each of which reads its weights once; with int8
 between them as long. Here each thread goes through all blocks, with its share of the outputs of every product and of the heads,
 and waits for the others where it wants what they have written (`minilm.compiled.waiting.meet`)::
 
+    x   = wte[id] + wpe[position]                     shared out by columns
     u   = ln_1(x)                                     every thread for itself
     qkv = u W_qkvᵀ + b                                shared out by outputs
     y   = attention(q, k, v of the cache and new)     shared out by heads
@@ -25,47 +26,46 @@ from minilm.compiled.jit import jit
 from minilm.compiled.waiting import meet
 from minilm.ops.activations.cpu import gelu_erf, gelu_tanh, relu
 from minilm.ops.attention.rows import few_forward
+from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.layer_norm.cpu import normalise_rows
-from minilm.ops.memory import numbers
-from minilm.ops.panels import pack_transposed
-from minilm.ops.product import DEPTH
-from minilm.ops.row import multiply_transposed
-from minilm.ops.tile import ROWS, WIDTH32, multiply_panel
-from minilm.quantized.cpu import multiply_bfloat16, multiply_int8, quantize_rows
+from minilm.ops.memory import address, numbers
+from minilm.quantized.token_products import product
 
-FLOAT32, BFLOAT16, INT8 = range(3)  # how weights are stored
-NONE, GELU_TANH, GELU_ERF, RELU = range(4)  # what follows a product
-FORMS = {"float32": FLOAT32, "bf16": BFLOAT16, "int8": INT8}
+GELU_TANH, GELU_ERF, RELU = range(3)  # what follows a product
 FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
 # columns of the table of addresses: a row for each block
 LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
 KEYS, VALUES = 16, 17
+BIAS = 2  # of a product, from its first column on
 COLUMNS = (
     18  # a normalisation has gamma and beta, a product weights, scales (0 without) and bias; then the cache's keys and values
 )
-_REAL, _CODE, _HALF = np.float32(0), np.uint8(0), np.uint16(0)
+_REAL = np.float32(0)
 
 
 class Sizes(NamedTuple):
-    """Of the model and of the call."""
+    """Of the model and of the call: `token_call` passes them as numbers of int64 in this order."""
 
     B: int  # texts
     D: int
     F: int  # width of the position-wise network
     H: int
     V: int
-    form: int  # FLOAT32, BFLOAT16 or INT8
-    group: int  # of INT8
+    group: int  # of int8
     activation: int
-    eps: float
     text: int  # bytes from a text of the cache to the next
     row: int  # bytes from a position to the next
+    tokens: int  # address of the table of tokens (V, D)
+    positions: int  # and of that of positions
+    mask: int  # of key_mask (B, Tk), or 0
+    Tk: int  # positions in the cache, the new one among them
 
 
 class Team(NamedTuple):
     """What the threads share of a call."""
 
     reached: np.ndarray  # (parts * LINE,) int64, see `meet`
+    x: np.ndarray  # (B, D) the residual stream
     raw: np.ndarray  # (B * widest,) products before the bias
     qkv: np.ndarray  # (B, 3D)
     y: np.ndarray  # (B, 1, H, K) what the heads give
@@ -74,86 +74,140 @@ class Team(NamedTuple):
 
 
 class Own(NamedTuple):
-    """What each thread has for itself."""
+    """What a thread has for itself."""
 
-    u: np.ndarray  # (parts, B, D) normalised
-    moments: np.ndarray  # (parts, 2, B)
-    codes: np.ndarray  # (parts, B * widest in whole groups) int8
-    scales: np.ndarray  # (parts, 2, B * groups) scales, and as int32 where sums begin
-
-
-@jit
-def _multiply_panels(start, stop, a, W, out):
-    # panels [start, stop) of columns of out (B, O) = a (B, K) Wᵀ, W (O, K)
-    K = a.shape[1]
-    panel, edge = np.empty((DEPTH, WIDTH32), np.float32), np.empty((ROWS, WIDTH32), np.float32)
-    for p in range(start, stop):
-        for k in range(0, K, DEPTH):
-            depth = min(DEPTH, K - k)
-            pack_transposed(W, p * WIDTH32, k, depth, panel)
-            multiply_panel(a[:, k : k + depth], panel[:depth], edge, out, p * WIDTH32, k > 0)
+    u: np.ndarray  # (B, D) normalised
+    moments: np.ndarray  # (2, B)
+    codes: np.ndarray  # (B * widest in whole groups,) int8
+    scales: np.ndarray  # (2, B * groups) scales, and as int32 where sums begin
 
 
-@jit
-def _product(part, number, a, weights, O, sizes, own, out):
-    """This part's columns [first, last) of out (B, O) = a (B, K) Wᵀ, by the addresses of W and its scales; returns the two."""
-    (B, K), panels = a.shape, -(-O // WIDTH32)
-    start, stop = part * panels // number, (part + 1) * panels // number
-    if sizes.form == FLOAT32:
-        W = numbers(weights[0], O * K, _REAL).reshape(O, K)
-        if B == 1:
-            multiply_transposed(2 * start, min(2 * stop, -(-2 * O // WIDTH32)), a[0], W, out[0])
-        else:
-            _multiply_panels(start, stop, a, W, out)
-    elif sizes.form == BFLOAT16:
-        multiply_bfloat16(start, stop, a, numbers(weights[0], panels * K * WIDTH32, _HALF).reshape(panels, K, WIDTH32), out)
-    else:
-        group = min(sizes.group, -(-K // 4) * 4)
-        G = -(-K // group)
-        codes = own.codes[part][: B * G * group].reshape(B, G * group)
-        scales = own.scales[part, 0][: G * B].reshape(G, B)
-        begin = own.scales[part, 1].view(np.int32)[: G * B].reshape(G, B)
-        quantize_rows(0, B, a, group, codes, scales, begin)
-        packed = numbers(weights[0], panels * G * group * WIDTH32, _CODE).reshape(panels, G * group // 4, WIDTH32, 4)
-        factors = numbers(weights[1], panels * G * WIDTH32, _REAL).reshape(panels, G, WIDTH32)
-        multiply_int8(start, stop, codes, scales, begin, packed, factors, out)
-    return start * WIDTH32, min(O, stop * WIDTH32)
+def shared_size(B: int, D: int, F: int, H: int) -> int:
+    """Numbers of float32 of a `Team`."""
+    return B * (D + max(3 * D, F) + 3 * D + D + H + F)
+
+
+def own_size(B: int, D: int, F: int, group: int) -> int:
+    """Numbers of float32 of an `Own`, in whole cache lines."""
+    codes, groups = _widest.py_func(D, F, group)
+    return -(-(B * (D + 2 + 2 * groups) + B * codes // 4) // 16) * 16
 
 
 @jit
-def _affine(part, number, a, weights, sizes, activation, team, own, out, add):
-    """This part's columns of out (B, O) = f(a Wᵀ + b), or with `add` of out += a Wᵀ + b."""
-    B, O = out.shape
-    raw, bias = team.raw[: B * O].reshape(B, O), numbers(weights[2], O, _REAL)
-    first, last = _product(part, number, a, weights, O, sizes, own, raw)
-    for n in range(B):
-        row, target, shift = raw[n, first:last], out[n, first:last], bias[first:last]
-        if add:
-            for o in range(len(row)):
-                target[o] += row[o] + shift[o]
-        else:
-            for o in range(len(row)):
-                target[o] = row[o] + shift[o]
+def _widest(D, F, group):
+    """The longest row in whole groups, a multiple of 4, and the most groups of a row."""
+    short, long = min(group, -(-D // 4) * 4), min(group, -(-F // 4) * 4)
+    return max(-(-D // short) * short, -(-F // long) * long), max(-(-D // short), -(-F // long))
+
+
+@jit(inline="always")
+def _team(reached, shared, sizes):
+    B, D, F, H = sizes.B, sizes.D, sizes.F, sizes.H
+    x = 0
+    raw = x + B * D
+    qkv = raw + B * max(3 * D, F)
+    y = qkv + B * 3 * D
+    logsumexp = y + B * D
+    hidden = logsumexp + B * H
+    return Team(
+        reached,
+        shared[x:raw].reshape(B, D),
+        shared[raw:qkv],
+        shared[qkv:y].reshape(B, 3 * D),
+        shared[y:logsumexp].reshape(B, 1, H, D // H),
+        shared[logsumexp:hidden].reshape(B, H, 1),
+        shared[hidden : hidden + B * F].reshape(B, F),
+    )
+
+
+@jit(inline="always")
+def _own(room, sizes):
+    B, D = sizes.B, sizes.D
+    codes, groups = _widest(D, sizes.F, sizes.group)
+    moments = B * D
+    scales = moments + 2 * B
+    code = scales + 2 * B * groups
+    return Own(
+        room[:moments].reshape(B, D),
+        room[moments:scales].reshape(2, B),
+        room[code : code + B * codes // 4].view(np.int8),
+        room[scales:code].reshape(2, B * groups),
+    )
+
+
+@jit(inline="always")
+def _task(sizes, scale):
+    """Causal attention of one new token of each text."""
+    K, end = sizes.D // sizes.H, sizes.Tk - 1
+    drop = np.zeros(5, np.uint32), np.uint32(0), np.float32(1)
+    real = np.float32(scale)
+    return Task(1, sizes.Tk, sizes.H, 1, K, K, (end - FAR + 1, end), sizes.mask, real, np.float32(0), drop)
+
+
+@jit(inline="always")
+def _multiplied(part, number, tag, a, weights, O, sizes, team, own):
+    """a Wᵀ (B, O), of which this part's columns [first, last) are there."""
+    raw = team.raw[: sizes.B * O].reshape(sizes.B, O)
+    first, last = product(tag, part, number, a, weights, O, sizes.group, own, raw)
+    return raw, first, last
+
+
+@jit
+def _shifted(raw, first, last, bias, out):
+    # columns [first, last) of out (B, O) = raw + bias
+    shift = numbers(bias, out.shape[1], _REAL)
+    for n in range(len(out)):
+        for o in range(first, last):
+            out[n, o] = raw[n, o] + shift[o]
+
+
+@jit
+def _added(raw, first, last, bias, out):
+    # columns [first, last) of out (B, O) += raw + bias
+    shift = numbers(bias, out.shape[1], _REAL)
+    for n in range(len(out)):
+        for o in range(first, last):
+            out[n, o] += raw[n, o] + shift[o]
+
+
+@jit
+def _activated(first, last, activation, out):
+    # columns [first, last) of out (B, O), in place
+    for n in range(len(out)):
+        row = out[n, first:last]
         if activation == GELU_TANH:
-            gelu_tanh(0, len(row), target, target)
+            gelu_tanh(0, len(row), row, row)
         elif activation == GELU_ERF:
-            gelu_erf(0, len(row), target, target)
+            gelu_erf(0, len(row), row, row)
         elif activation == RELU:
-            relu(0, len(row), target, target)
+            relu(0, len(row), row, row)
 
 
-@jit
-def _normalised(part, x, weights, sizes, own):
-    u, moments, D = own.u[part], own.moments[part], sizes.D
+@jit(inline="always")
+def _embed(part, number, ids, positions, sizes, x):
+    """This part's columns of x (B, D): each text's new token and its position."""
+    D = sizes.D
+    first, last = part * D // number, (part + 1) * D // number
+    for b in range(sizes.B):
+        token = numbers(sizes.tokens + ids[b] * D * 4, D, _REAL)
+        place = numbers(sizes.positions + positions[b] * D * 4, D, _REAL)
+        for d in range(first, last):
+            x[b, d] = token[d] + place[d]
+
+
+@jit(inline="always")
+def _normalised(x, weights, eps, own):
+    (B, D), moments = x.shape, own.moments
     gamma, beta = numbers(weights[0], D, _REAL), numbers(weights[1], D, _REAL)
-    normalise_rows(0, sizes.B, x, gamma, beta, sizes.eps, moments[0], moments[1], u)
-    return u
+    normalise_rows(0, B, x, gamma, beta, eps, moments[0], moments[1], own.u)
+    return own.u
 
 
-@jit
-def _attend(part, number, block, sizes, task, places, team):
+@jit(inline="always")
+def _attend(part, number, block, sizes, task, team):
     """Put this part's heads' keys and values into the cache, and let them attend."""
     H, K, D, at = sizes.H, task.K, sizes.D, task.Tk - 1
+    query = address(team.qkv), 3 * D * 4, 3 * D * 4, K * 4
     start, stop = part * sizes.B * H // number, (part + 1) * sizes.B * H // number
     for n in range(start, stop):
         b, h = n // H, n % H
@@ -163,33 +217,45 @@ def _attend(part, number, block, sizes, task, places, team):
         for k in range(K):
             key[k], value[k] = qkv[D + h * K + k], qkv[2 * D + h * K + k]
     cached = sizes.text, sizes.row, K * 4
-    few_forward(start, stop, places, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
+    few_forward(start, stop, query, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
 
 
 @jit
-def token_step(part, number, states, table, final, sizes, task, places, team, own, x, logits):
-    # blocks' addresses: table (L, COLUMNS); of ln_f and lm_head: final (5,); x (B, D) -> logits (B, V). x is written over
-    reached, turn, B, D = team.reached, 0, sizes.B, sizes.D
-    y = team.y.reshape(B, D)
+def token_step(part, number, states, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, positions, logits):
+    # ids, positions (B,) -> logits (B, V); addresses of the blocks: table (L, COLUMNS), of ln_f and lm_head: final (5,);
+    # numbers in the order of Sizes, reals: eps and the scale of scores; shared (shared_size,), rooms (number, own_size) float32;
+    # tag: a number of the dtype in which weights are stored, for which alone the kernel is compiled
+    n, turn = sizes_of_call, 1
+    sizes = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12])
+    eps, task, own, team = reals[0], _task(sizes, reals[1]), _own(rooms[part], sizes), _team(reached, shared, sizes)
+    D, x, y = sizes.D, team.x, team.y.reshape(sizes.B, sizes.D)
+    _embed(part, number, ids, positions, sizes, x)
+    if not meet(reached, part, number, turn, states):
+        return
     for layer in range(len(table)):
         block = table[layer]
-        u = _normalised(part, x, block[LN_1:], sizes, own)
-        _affine(part, number, u, block[C_ATTN:], sizes, NONE, team, own, team.qkv, False)
+        u = _normalised(x, block[LN_1:], eps, own)
+        raw, first, last = _multiplied(part, number, tag, u, block[C_ATTN:], 3 * D, sizes, team, own)
+        _shifted(raw, first, last, block[C_ATTN + BIAS], team.qkv)
         if not meet(reached, part, number, turn + 1, states):
             return
-        _attend(part, number, block, sizes, task, places, team)
+        _attend(part, number, block, sizes, task, team)
         if not meet(reached, part, number, turn + 2, states):
             return
-        _affine(part, number, y, block[C_PROJ:], sizes, NONE, team, own, x, True)
+        raw, first, last = _multiplied(part, number, tag, y, block[C_PROJ:], D, sizes, team, own)
+        _added(raw, first, last, block[C_PROJ + BIAS], x)
         if not meet(reached, part, number, turn + 3, states):
             return
-        u = _normalised(part, x, block[LN_2:], sizes, own)
-        _affine(part, number, u, block[MLP_C_FC:], sizes, sizes.activation, team, own, team.hidden, False)
+        u = _normalised(x, block[LN_2:], eps, own)
+        raw, first, last = _multiplied(part, number, tag, u, block[MLP_C_FC:], sizes.F, sizes, team, own)
+        _shifted(raw, first, last, block[MLP_C_FC + BIAS], team.hidden)
+        _activated(first, last, sizes.activation, team.hidden)
         if not meet(reached, part, number, turn + 4, states):
             return
-        _affine(part, number, team.hidden, block[MLP_C_PROJ:], sizes, NONE, team, own, x, True)
+        raw, first, last = _multiplied(part, number, tag, team.hidden, block[MLP_C_PROJ:], D, sizes, team, own)
+        _added(raw, first, last, block[MLP_C_PROJ + BIAS], x)
         if not meet(reached, part, number, turn + 5, states):
             return
         turn += 5
-    u = _normalised(part, x, final, sizes, own)
-    _product(part, number, u, final[2:], sizes.V, sizes, own, logits)
+    u = _normalised(x, final, eps, own)
+    product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from minilm.recipes.reading import BERTReading, LSTMReading
 from minilm.recipes.squad import Question, of_story, read_squad, words
 from minilm.recipes.stories import Story, words_of
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["Answer"]
 
@@ -49,8 +52,8 @@ class Answer(Recipe):
 
     Real data: a file in bAbI's form (`3 Where is Mary?<tab>bathroom<tab>1`), or a JSON file in SQuAD's form, for the reader.
     With "train" in its name, the file beside it that has "test", "dev" or "valid" there instead is the validation part; without
-    one, the last tenth is. --set model=bert reads with a BERT, from scratch or from a folder in Hugging Face's layout:
-    --set weights=FOLDER.
+    one, the last tenth is. Stories are learned from in a hundred passes. --set model=bert reads with a BERT, from scratch or from
+    a folder in Hugging Face's layout: --set weights=FOLDER.
     """
 
     name = "answer"
@@ -251,18 +254,36 @@ class Answer(Recipe):
 
     def answer(self, text: str) -> str:
         """The answer to the last sentence of a text, from all before it."""
+        story, passage, question = self._parted(text)
+        if self.facts["kind"] != "memory":
+            return self._answers([Question(passage, question, ("",), 0)])[0][0]
+        return self._answers([Story(story, question, "", ())])[0][0]
+
+    def _parted(self, text: str) -> tuple[tuple[str, ...], str, str]:
+        """The sentences of a story, the same as a passage, and the question behind them; ValueError for words not known."""
         sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *story, question = sentences
+        passage = text[: text.rindex(question)].strip()
         if self.facts["kind"] != "memory":
-            passage = text[: text.rindex(question)].strip()
-            return self._answers([Question(passage, question, ("",), 0)])[0][0]
+            return tuple(story), passage, question
         known = self.vocabularies["words"]
         unknown = dict.fromkeys(word for each in sentences for word in words_of(each) if known.token_to_id(word) is None)
         if unknown:
             raise ValueError(f"the model knows no {', '.join(map(repr, unknown))}; it learned {len(known.vocabulary)} words")
-        return self._answers([Story(tuple(story), question, "", ())])[0][0]
+        return tuple(story), passage, question
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        story, passage, question = self._parted(text)
+        if self.facts["kind"] != "memory":
+            return self._reading.explained(self.model, Question(passage, question, ("",), 0), text, answer, foil)
+        from minilm.interpret.tasks import explain_story
+
+        story = story[-self.options["memory_size"] :]
+        arrays = (each[0] for each in self._arrays([Story(story, question, "", ())]))
+        answers = [(word, self._id(word)) for word in self.facts["answers"]]
+        return explain_story(self.model, *arrays, story, answers, text=text, answer=answer, foil=foil)
 
     def ask(self, read: Callable[[str], str]) -> str:
         lines: list[str] = []

@@ -30,6 +30,7 @@ from minilm.training.loop import Callback
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
     from minilm.recipes.kept import Kept
 
 __all__ = ["Recipe", "Result"]
@@ -226,6 +227,23 @@ class Recipe:
     def answer(self, text: str) -> str:
         """What `minilm try` prints for a text that somebody typed."""
         raise NotImplementedError(f"{type(self).__name__} has no answer")
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        """Why the model answers a text as it does: what `minilm explain` shows.
+
+        Parameters
+        ----------
+        text : str
+            What `answer` takes.
+        answer, foil : str, optional
+            What is explained in the place of the model's own answer; and why not this.
+
+        Raises
+        ------
+        ValueError
+            For a recipe, text, answer or foil that cannot be explained.
+        """
+        raise ValueError(f"the recipe {self.name} has no explanation of its answers")
 
     def ask(self, read: Callable[[str], str]) -> str:
         """One input of `minilm try`; ``read(prompt)`` reads a line and raises EOFError at the end."""

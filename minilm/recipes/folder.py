@@ -32,9 +32,10 @@ from minilm.files import json_bytes, json_object, read_json, written_whole
 from minilm.layers.base import blank
 from minilm.recipes import registry
 from minilm.recipes.state import RecipeState, Row
-from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Folder, Layout
+from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Layout
 from minilm.training.log import NO_PLOTS
 from minilm.training.run import load_weights, open_weights, tokenizer_of
+from minilm.training.run_folder import Folder
 from minilm.typing import PathLike
 from minilm.weights import tensor_writer
 

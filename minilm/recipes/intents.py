@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -103,6 +104,11 @@ class Intents(Tag):
     def answer(self, text: str) -> str:
         words = cutting.words(text)
         return self._line(self.read_requests([words])[0]) if words else ""
+
+    def _of_whole(self, foil: str | None) -> tuple[dict[str, Any], str | None]:
+        intents = self.facts["intents"]
+        is_intent = foil in intents
+        return {"classes": intents, "other_class": intents.index(foil) if is_intent else None}, None if is_intent else foil
 
     def _line(self, request: Request) -> str:
         return f"{request.intent}: {self.shown(request.words, request.tags)}"

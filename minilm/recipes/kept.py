@@ -13,8 +13,9 @@ from minilm.recipes import folder as files
 from minilm.recipes.state import RecipeState
 from minilm.training import snapshot
 from minilm.training.callbacks import Stop
-from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.checkpoint import Checkpoint
 from minilm.training.run import load_weights
+from minilm.training.run_folder import Folder
 
 if TYPE_CHECKING:
     from minilm.recipes.base import Recipe
@@ -66,7 +67,8 @@ class Kept:
         if self._folder is None:
             return False
         metadata = {"format": "np", "step": str(state.step)}
-        writers = files.writers(recipe) if self._first else {}
+        missing = self._folder.renew()  # somebody may have removed the folder, or files
+        writers = files.writers(recipe) if self._first or missing else {}
         if optimizer is None:
             writers |= files.weights_writer(recipe, metadata)
         else:

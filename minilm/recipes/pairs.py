@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.layers.base import Layer
 from minilm.ops import checks
 from minilm.recipes.base import Recipe
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["PairRecipe"]
 
@@ -229,6 +232,16 @@ class PairRecipe(Recipe):
 
     def answer(self, text: str) -> str:
         return self.write([text.strip()])[0]
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_target
+
+        source, written = self._ids("source", text.strip()), self.write([text.strip()])[0] if answer is None else answer
+        begin, end = self._special((BEGIN, END))
+        target, other = (None if each is None else np.append(self._ids("target", each), end) for each in (written, foil))
+        spell = lambda id: "(end)" if id == end else self._pieces("target", [id])[0] or self._tokenizer("target").id_to_token(id)  # noqa: E731
+        pieces = {"source_pieces": self._pieces("source", source), "spell": spell, "foil": other}
+        return explain_target(self.model, source, target, begin=int(begin), text=text, answer=written, **pieces)
 
     # --- pictures -----------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
 from minilm.weights import read_config
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["BERTReading", "LSTMReading"]
 
@@ -81,6 +84,34 @@ class _Reading:
             place += len(pieces)
         return answers
 
+    def explained(self, model: Layer, example: Question, text: str, answer: str | None, foil: str | None) -> Decisions:
+        """Why the answer, or another part of the passage, and not a third one; in the window that has the best answer."""
+        from minilm.interpret.tasks import explain_span
+
+        windows = self._windows(example)
+        spans, scores = self._scored(model, windows)
+        best = int(np.argmax(scores))
+        window, span = windows[best], tuple(int(i) for i in spans[best])
+        if answer is not None:
+            span = self._place_of(example, window, answer)
+        else:
+            answer = example.passage[window.places[span[0]][0] : window.places[span[1]][1]]
+        other = None if foil is None else self._place_of(example, window, foil)
+        arrays, pieces = self._padded([window])[:3], self._pieces(example, window)
+        return explain_span(model, arrays, span, pieces, text=text, answer=answer, foil=other, foil_text=foil)
+
+    def _place_of(self, example: Question, window: _Window, text: str) -> tuple[int, int]:
+        """The first and the last place of a part of the passage."""
+        start = example.passage.find(text)
+        span = None if start < 0 or not text else span_of(window.places, start, start + len(text))
+        if span is None:
+            raise ValueError(f"{text!r} is no part of the passage as it is read")
+        return span
+
+    def _pieces(self, example: Question, window: _Window) -> list[str]:
+        """What the places of the arrays stand for, as `minilm.interpret.tasks.explain_span` wants them."""
+        raise NotImplementedError
+
 
 class LSTMReading(_Reading):
     """For `minilm.models.Reader`."""
@@ -122,6 +153,9 @@ class LSTMReading(_Reading):
             features = np.array([[w.text in exact, w.text.lower() in lower] for w in part], np.float32)  # (T, 2)
             result.append(_Window((self._ids(part), question, features), [(w.start, w.end) for w in part]))
         return result
+
+    def _pieces(self, example, window):
+        return [*(word.text for word in words(example.question)), *(example.passage[a:b] for a, b in window.places)]
 
     def batch(self, examples: Sequence) -> tuple:
         windows, spans = zip(*map(self._training, examples), strict=True)
@@ -180,6 +214,9 @@ class BERTReading(_Reading):
             places = [(int(a) + offset, int(b) + offset) if i else (0, 0) for (a, b), i in zip(pair.offsets, inside, strict=True)]
             result.append(_Window(arrays, places))
         return result
+
+    def _pieces(self, example, window):
+        return [self.vocabularies["pieces"].id_to_token(int(id)) for id in window.arrays[0]]
 
     def batch(self, examples: Sequence) -> tuple:
         windows, spans = zip(*map(self._training, examples), strict=True)

@@ -17,17 +17,17 @@ from minilm.recipes import folder, resuming
 from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
-from minilm.training.checkpoint import Folder, ReadFolder
 from minilm.training.device import active
 from minilm.training.log import Progress
 from minilm.training.loop import Callback
 from minilm.training.parallel import usual_shards
+from minilm.training.run_folder import Folder, ReadFolder
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
     from minilm.recipes.base import Recipe
 
-__all__ = ["run"]
+__all__ = ["examples", "run"]
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
         state = RecipeState(seed or 0) if checkpoint is None else checkpoint.state
         if checkpoint is not None:
             resuming.take_settings(recipe, checkpoint, seed)
-        train, validation = _examples(recipe, data, state, place)
+        train, validation = examples(recipe, data, state, place)
         recipe.adapt(train)
         if checkpoint is None:
             _settle(recipe)
@@ -117,7 +117,7 @@ def _resumed(recipe, state: RecipeState) -> str:
     return f"the run has had its budget, {state.step:,} steps, and is measured; more steps or minutes train it further"
 
 
-def _examples(recipe, data, state: RecipeState, place) -> tuple:
+def examples(recipe, data, state: RecipeState, place) -> tuple:
     """The examples to train on, and those to validate on; `state` keeps what they are, and a run that goes on has the same."""
     if data is not None:
         data = on_disk(data)
@@ -125,8 +125,8 @@ def _examples(recipe, data, state: RecipeState, place) -> tuple:
     source = state.data if data is None else data
     parts = recipe.generate(state.seed) if source is None else recipe.read_real(source)
     named = source or "the built-in data"
-    for name, examples in zip(("training", "validation"), parts, strict=True):
-        if not examples:
+    for name, part in zip(("training", "validation"), parts, strict=True):
+        if not part:
             raise ValueError(f"{named}: there are no {name} examples")
     if place is not None:
         digest = resuming.fingerprint(*parts)

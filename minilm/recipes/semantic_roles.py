@@ -81,6 +81,17 @@ class SemanticRoles(Tag):
 
     def answer(self, text: str) -> str:
         """A line a predicate."""
+        examples = self._propositions(text)
+        return "\n".join(self.shown(each.words, tags) for each, tags in zip(examples, self._tags(examples), strict=True))
+
+    def _example_of(self, text: str) -> Proposition:
+        examples = self._propositions(text)
+        if len(examples) != 1:
+            raise ValueError(f"wanted one predicate, got {len(examples)}: mark it, as in 'The cook *gave* her a plum'")
+        return examples[0]
+
+    def _propositions(self, text: str) -> list[Proposition]:
+        """A sentence with each of its predicates."""
         marked = text.split("*")
         if len(marked) > 1 and len(marked) % 2 == 0:
             raise ValueError("asterisks come in pairs, as in 'The cook *gave* her a plum'")
@@ -90,8 +101,7 @@ class SemanticRoles(Tag):
         chosen = [tuple(range(ends[i], ends[i + 1])) for i in range(1, len(parts), 2) if parts[i]]
         if len(parts) == 1:
             chosen = [(place,) for place, word in enumerate(words) if key_of(word) in set(self.facts["predicates"])]
-        examples = [Proposition(words, (), predicate) for predicate in chosen]
-        return "\n".join(self.shown(words, tags) for tags in self._tags(examples))
+        return [Proposition(words, (), predicate) for predicate in chosen]
 
 
 def _without_predicate(tags: Sequence[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,10 +12,14 @@ from minilm import devices, models, tokenizers
 from minilm.hub import model_folder
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
+from minilm.mistaken import did_you_mean
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["Sentiment"]
 
@@ -191,6 +195,20 @@ class Sentiment(Recipe):
             heaviest = sorted(weights, key=lambda each: -each[1])[:3]
             summary += "   by " + ", ".join(f"{word} {weight:.0%}" for word, weight in heaviest)
         return summary
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_label
+
+        ids, labels, words = self._ids(text), self.facts["labels"], self.vocabularies["words"]
+        is_bert = self.options["model"] == "bert"
+        pieces = [words.id_to_token(int(id)) for id in ids] if is_bert else (cutting.words(text) or [text])[: len(ids)]
+        numbers = {name: self._label(name) for name in (answer, foil) if name is not None}
+        return explain_label(self.model, ids, pieces, labels, text=text, answer=numbers.get(answer), foil=numbers.get(foil))
+
+    def _label(self, name: str) -> int:
+        if name not in self.facts["labels"]:
+            raise ValueError(f"there is no label {name!r}; {did_you_mean(name, self.facts['labels'])}")
+        return self.facts["labels"].index(name)
 
     def weights(self, text: str) -> list[tuple[str, float]]:
         """The words of a text, and how much the attention took of each."""

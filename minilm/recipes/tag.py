@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,15 +12,20 @@ from minilm import devices, models, tokenizers
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
+from minilm.mistaken import did_you_mean
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Sentence
 from minilm.typing import PathLike
 
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
+
 __all__ = ["Tag", "bracketed", "key_of"]
 
 TRAIN, VALIDATION = 3000, 400  # sentences made
+SOME, MANY = 1000, 8000  # real sentences, from which on there is more to learn
 LONGEST = 30  # characters of a word that are read
 
 
@@ -78,11 +83,14 @@ class Tag(Recipe):
         return Sentence(words, roles_)
 
     def read(self, path: PathLike) -> tuple[list, list]:
-        return conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
+        train, validation = conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
+        if len(train) >= SOME:
+            self.suggest(hidden_size=100, embedding_size=100, steps=2000, dropout=0.5, word_dropout=0.3, average=0.998)
+        return train, validation
 
     def adapt(self, train: Sequence) -> None:
-        if len(train) >= 8000:
-            self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, average=0.998)
+        if len(train) >= MANY:
+            self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, word_dropout=0.1, average=0.998)
 
     def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
@@ -206,6 +214,32 @@ class Tag(Recipe):
             (" ".join(example.words), self.shown(example.words, example.tags), self.shown(example.words, tags))
             for example, tags in zip(some, self._tags(some), strict=True)
         ]
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_tags
+
+        example, names = self._example_of(text), self.facts["tags"]
+        words, (more, foil) = example.words, self._of_whole(foil)
+        tags = self._tags([example])[0] if answer is None else answer.split()
+        for tag in (*tags, *([] if foil is None else [foil])):
+            if tag not in names:
+                raise ValueError(f"there is no tag {tag!r}; {did_you_mean(tag, names)}")
+        if len(tags) != len(words):
+            raise ValueError(f"the answer must be a tag for each of the {len(words)} words, got {len(tags)}")
+        best = np.array([names.index(tag) for tag in tags])
+        more |= {"answer": self.shown(words, tags), "foil": None if foil is None else names.index(foil)}
+        return explain_tags(self.model, self._inputs([example]), words, names, best=best, text=text, **more)
+
+    def _example_of(self, text: str) -> Any:
+        """What the model is to read of a text; ValueError for one without a word."""
+        words = cutting.words(text)
+        if not words:
+            raise ValueError("wanted a sentence, got a text without a word")
+        return Sentence(tuple(words), ())
+
+    def _of_whole(self, foil: str | None) -> tuple[dict[str, Any], str | None]:
+        """What `explain_tags` is to know beside the tags, and the foil if it is a tag's."""
+        return {}, foil
 
     def shown(self, words: Sequence[str], tags: Sequence[str]) -> str:
         """A sentence with its tags."""

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from minilm.recipes.relations import Question
 from minilm.training.callbacks import Stop
 from minilm.training.loop import Callback
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["Pair", "Vectors"]
 
@@ -274,6 +277,11 @@ class Vectors(Recipe):
 
     def answer(self, text: str) -> str:
         return ", ".join(f"{word} {cosine:.2f}" for word, cosine in self.vectors.calculate(text.lower(), most=8))
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_words
+
+        return explain_words(self.vectors, text.lower(), answer=answer, foil=foil)
 
     def pictures(self, folder: str, examples: Sequence) -> list[str]:
         """vectors.txt in word2vec's text format, which other programs read; relations.png where there are relations."""

@@ -17,7 +17,6 @@ import contextlib
 import io
 import json
 import zipfile
-from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -29,6 +28,7 @@ from minilm.sequential.base import snake_case
 from minilm.sequential.bidirectional import Bidirectional
 from minilm.sequential.recurrence import Recurrent
 from minilm.sequential.steps import TimeDistributed
+from minilm.weights.hdf5 import at, library, numbers, text
 
 if TYPE_CHECKING:
     from minilm.sequential.model import Sequential
@@ -50,17 +50,6 @@ class Stored(NamedTuple):
     arrays: dict  # all of them by name, for their shapes
     state: dict  # of our optimizer
     unread: bool = False  # whether there is a state of Keras's, of an optimizer that has stepped
-
-
-def library() -> ModuleType:
-    """h5py; ValueError that says how to get it."""
-    try:
-        import h5py
-    except ImportError:
-        raise ValueError(
-            "Keras's files want h5py: pip install h5py; a name that ends in neither .h5, .hdf5 nor .keras does without"
-        ) from None
-    return h5py
 
 
 # --- where Keras 3 keeps the weights ---------------------------------------------------------------------------------
@@ -99,8 +88,8 @@ def _read_nested(file, model) -> list[list[np.ndarray]]:
     for layer, name in _groups(model):
         weights = []
         for path, _ in _parts(layer):
-            group = _at(file, f"layers/{name}/{path}")
-            weights += [] if group is None else [_array(_at(group, key)) for key in sorted(group, key=int)]
+            group = at(file, f"layers/{name}/{path}")
+            weights += [] if group is None else [numbers(at(group, key)) for key in sorted(group, key=int)]
         every.append(weights)
     return every
 
@@ -118,37 +107,8 @@ def _write_flat(group, model) -> None:
 
 
 def _read_flat(group) -> list[list[np.ndarray]]:
-    layers = [_text(name) for name in group.attrs["layer_names"]]
-    return [
-        [_array(_at(group, f"{layer}/{_text(name)}")) for name in _at(group, layer).attrs["weight_names"]] for layer in layers
-    ]
-
-
-def _text(value) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _at(group, path: str):
-    """What lies at a path, or None; ValueError for a link, which may lead into another file."""
-    for name in path.split("/"):
-        link = group.get(name, getlink=True)
-        if link is None:
-            return None
-        if not isinstance(link, library().HardLink):
-            raise ValueError(f"{path} is a link, which is not followed")
-        group = group[name]
-    return group
-
-
-def _array(dataset) -> np.ndarray:
-    """The numbers of a dataset that lie in the file itself; ValueError for others, and for more than a file of its size holds."""
-    if not isinstance(dataset, library().Dataset):
-        raise ValueError("a weight is missing, or is no array")
-    if dataset.is_virtual or dataset.external:
-        raise ValueError(f"{dataset.name} lies in another file, which is not read")
-    if dataset.nbytes > unpacked_limit(dataset.id.get_storage_size()):
-        raise ValueError(f"{dataset.name} tells of {dataset.nbytes:,} bytes and holds {dataset.id.get_storage_size():,}")
-    return np.array(dataset)
+    layers = [text(name) for name in group.attrs["layer_names"]]
+    return [[numbers(at(group, f"{layer}/{text(name)}")) for name in at(group, layer).attrs["weight_names"]] for layer in layers]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -252,10 +212,10 @@ def _read_hdf5(file, described, own_config) -> Stored:
         training = _json(attributes, "training_config") if "training_config" in attributes else None
     if own_config is None and OWN in attributes:
         own_config = _json(attributes, OWN)
-    state = {name: _array(_at(file, f"{STATE}/{name}")) for name in _at(file, STATE) or ()}
+    state = {name: numbers(at(file, f"{STATE}/{name}")) for name in at(file, STATE) or ()}
 
     def weights(model):
-        group = _at(file, "model_weights") or file
+        group = at(file, "model_weights") or file
         with _sound("HDF5 file"):
             layers = _read_flat(group) if "layer_names" in group.attrs else _read_nested(file, model)
         return [each for each in layers if each]
@@ -264,7 +224,7 @@ def _read_hdf5(file, described, own_config) -> Stored:
 
 
 def _json(attributes, name: str) -> dict:
-    return json_object(name, _text(attributes[name]).encode())
+    return json_object(name, text(attributes[name]).encode())
 
 
 def _datasets(file) -> dict:
@@ -276,7 +236,7 @@ def _datasets(file) -> dict:
 
 def _optimizer_has_stepped(file) -> bool:
     """Whether there is a state of an optimizer of Keras's: its first array counts the steps."""
-    group = _at(file, "optimizer_weights")
+    group = at(file, "optimizer_weights")
     names = [] if group is None else list(group.attrs.get("weight_names", ()))
-    steps = _at(group, _text(names[0])) if names else _at(file, "optimizer/vars/0")
-    return steps is not None and bool(_array(steps).any())
+    steps = at(group, text(names[0])) if names else at(file, "optimizer/vars/0")
+    return steps is not None and bool(numbers(steps).any())

@@ -16,8 +16,8 @@ Several files cannot be replaced at one stroke, but one can. So a checkpoint is 
 
 Killed before 2, training.json still describes the files in use, and the ``.next`` ones are of no account. Killed after it,
 a file is the one of the two whose sha256 training.json has: `Checkpoint.read` looks for it under both names, and whoever
-opens the folder to write, or writes next, first completes step 3. So weights and optimizer are always of one step, and the plain
-names always hold whole files.
+opens the folder to write (`minilm.training.run_folder`), or writes next, first completes step 3. So weights and optimizer are
+always of one step, and the plain names always hold whole files.
 
 A new run in a folder follows the same steps, which means that with ``--overwrite`` the old run stays until the new one stands.
 
@@ -38,14 +38,24 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from minilm import __version__
 from minilm.checksums import file_hash, open_file_hash
-from minilm.files import Hashed, flush_folder, locked_folder, written_whole
 from minilm.training.state import TrainingState
 from minilm.typing import PathLike
 from minilm.weights import TensorFile
 
-__all__ = ["FILES", "RECIPE_STATE", "STATE", "Checkpoint", "Folder", "Layout", "ReadFolder", "holds_run"]
+__all__ = [
+    "FILES",
+    "RECIPE_STATE",
+    "STATE",
+    "STATES",
+    "TRAINING",
+    "UNFINISHED",
+    "Checkpoint",
+    "Layout",
+    "holds_run",
+    "pending",
+    "read_state",
+]
 
 STATE, RECIPE_STATE = STATES = "training.json", "recipe.json"  # of `minilm train`, and of a recipe
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "optimizer.safetensors")
@@ -116,7 +126,7 @@ class Checkpoint:
             A file is damaged; says which, what it is and what was wanted.
         """
         folder = os.fspath(folder)
-        content = _read_state(folder, layout.state)
+        content = read_state(folder, layout.state)
         for _ in range(ATTEMPTS):
             try:
                 state, files = layout.read(content)
@@ -128,7 +138,7 @@ class Checkpoint:
                 wrong = f"it lacks {error}" if isinstance(error, KeyError) else error
                 raise ValueError(f"{os.path.join(folder, layout.state)} is damaged: {wrong}") from None
             contents = {name: _find(folder, name, files[name]) for name in requested}
-            before, content = content, _read_state(folder, layout.state)
+            before, content = content, read_state(folder, layout.state)
             if None not in contents.values():
                 return cls(folder, state, files, contents)
             if content == before:  # nobody replaced the checkpoint meanwhile
@@ -145,7 +155,7 @@ def _check_entry(name: str, entry, layout: Layout) -> None:
         raise TypeError(f"files.{name} must be a JSON object with bytes and sha256, got {entry!r}")
 
 
-def _read_state(folder: str, state: str) -> bytes:
+def read_state(folder: str, state: str) -> bytes:
     if not os.path.isdir(folder):
         raise FileNotFoundError(f"there is no folder {folder}")
     try:
@@ -178,159 +188,3 @@ def _fault(folder: str, name: str, entry: Mapping, step: int) -> str:
         return f"{path} is damaged or not of this run: {size:,} bytes, wanted the {entry['bytes']:,} of step {step}"
     digest = file_hash(path)
     return f"{path} is damaged or not of this run: sha256 {digest[:16]}..., wanted {entry['sha256'][:16]}... of step {step}"
-
-
-class Folder:
-    """A run's folder as the process that trains sees it: it alone writes, and holds a lock until `close`.
-
-    Parameters
-    ----------
-    path : path
-        Made if it is not there.
-    created : bool
-        Whether the caller has just created it.
-    layout : Layout
-
-    Raises
-    ------
-    ValueError
-        If another process trains there.
-    """
-
-    def __init__(self, path: PathLike, created: bool = False, layout: Layout = TRAINING):
-        self.path, self.layout = os.fspath(path), layout
-        self._created = created or not os.path.isdir(self.path)
-        os.makedirs(self.path, exist_ok=True)
-        self._lock = locked_folder(self.path)
-        self.files: dict[str, dict] = {}
-        self._complete()
-        self._clean()
-
-    def read(self) -> Checkpoint:
-        """The checkpoint to go on from."""
-        self._complete()
-        checkpoint = Checkpoint.read(self.path, layout=self.layout)
-        self.files = checkpoint.files
-        return checkpoint
-
-    def save(self, state: Any, writers: Mapping[str, Callable]) -> None:
-        """Write a checkpoint.
-
-        Parameters
-        ----------
-        state : TrainingState, or what the layout reads
-        writers : mapping of str to callable
-            For each file that changes, ``write(file)``; the others stay.
-
-        Raises
-        ------
-        OSError
-            With the file's name. The checkpoint before is still there, or this one is.
-        """
-        files, content = dict(self.files), None
-        self._complete()
-        try:
-            for name, write in writers.items():
-                files[name] = self._write_next(name, write)
-            flush_folder(self.path)
-            content = state.to_json(files, __version__)
-            with written_whole(os.path.join(self.path, self.layout.state)) as file:
-                file.write(content)
-        except BaseException:
-            if content is None or not self._committed(content):
-                for name in writers:
-                    with contextlib.suppress(OSError):
-                        os.remove(os.path.join(self.path, pending(name)))
-            raise
-        self.files = files
-        self._rename(writers)
-
-    def close(self) -> None:
-        """Let other processes train here."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def discard(self) -> None:
-        """Close it, and remove the folder if it was made here and nothing was put into it."""
-        self.close()
-        if self._created:
-            with contextlib.suppress(OSError):
-                os.rmdir(self.path)
-
-    def _complete(self) -> None:
-        """The third step, where what wrote the checkpoint came to its end before it."""
-        names = {name[1:].removesuffix(".next"): name for name in os.listdir(self.path)}
-        waiting = [name for name, shown in names.items() if shown == pending(name) and self.layout.keeps(name)]
-        if not waiting:
-            return
-        try:
-            _, files = self.layout.read(_read_state(self.path, self.layout.state))
-        except (OSError, ValueError, TypeError, KeyError, OverflowError):  # no checkpoint: none of them is committed
-            return
-        paths = {name: os.path.join(self.path, pending(name)) for name in waiting if name in files}
-        self._rename([name for name, path in paths.items() if not os.path.islink(path) and _same(path, files[name])])
-
-    def _clean(self) -> None:
-        """Remove what processes that were killed have left: files that were never committed, or not whole.
-
-        A run of the other kind is left alone, whose committed files may still wait for their names.
-        """
-        if any(os.path.lexists(os.path.join(self.path, state)) for state in STATES if state != self.layout.state):
-            return
-        for name in os.listdir(self.path):
-            left = UNFINISHED.fullmatch(name)
-            if left and self.layout.makes(left[1]):
-                with contextlib.suppress(OSError):
-                    os.remove(os.path.join(self.path, name))
-
-    def _write_next(self, name: str, write) -> dict:
-        path = os.path.join(self.path, pending(name))
-        try:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(path)
-            with open(path, "xb") as file:  # a file of this process's own, not one that a link leads to
-                hashed = Hashed(file)
-                write(hashed)
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, os.path.join(self.path, name)) from None
-        return {"bytes": hashed.bytes, "sha256": hashed.digest.hexdigest()}
-
-    def _committed(self, content: bytes) -> bool:
-        """Whether the rename that commits took place before whatever was raised, such as Ctrl-C."""
-        with contextlib.suppress(OSError), open(os.path.join(self.path, self.layout.state), "rb") as file:
-            return file.read() == content
-        return False
-
-    def _rename(self, names) -> None:
-        """The third step: committed files get their names."""
-        for name in names:
-            os.replace(os.path.join(self.path, pending(name)), os.path.join(self.path, name))
-        flush_folder(self.path)
-
-
-class ReadFolder:
-    """A run's folder as those ranks of a job see it that leave the writing to another one.
-
-    Parameters
-    ----------
-    path : path
-    """
-
-    def __init__(self, path: PathLike, layout: Layout = TRAINING):
-        self.path, self.layout = os.fspath(path), layout
-
-    def read(self) -> Checkpoint:
-        """The checkpoint to go on from."""
-        return Checkpoint.read(self.path, layout=self.layout)
-
-    def close(self) -> None:
-        """Nothing was taken."""
-
-    discard = close
-
-
-def _same(path: str, entry: Mapping) -> bool:
-    return os.path.getsize(path) == entry["bytes"] and file_hash(path) == entry["sha256"]

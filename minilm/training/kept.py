@@ -15,7 +15,7 @@ from minilm.training.checkpoint import STATE
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
-    from minilm.training.checkpoint import Folder
+    from minilm.training.run_folder import Folder
 
 __all__ = ["folder_of", "forget", "keep", "kept_steps"]
 

@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from minilm import bars
-from minilm.files import open_in_place, written_whole
+from minilm.files import open_in_place, under_its_name, written_whole
 from minilm.streams import Guarded
 from minilm.training.trace import Mark
 from minilm.typing import PathLike
@@ -65,8 +65,10 @@ class Log:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def flush(self) -> Mark:
-        """Make the rows last, and say how many bytes there are."""
+        """Make the rows last, and say how many bytes there are; where somebody has removed the file, it is written again."""
         try:
+            self._file = under_its_name(self._file, self.path)
+            self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.path) from None

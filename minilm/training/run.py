@@ -11,6 +11,7 @@ from minilm import models, tokenizers
 from minilm.files import json_object
 from minilm.hub import model_folder
 from minilm.layers.base import blank
+from minilm.quantized.storing import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
 from minilm.training.config import RunConfig
@@ -83,8 +84,8 @@ def load_run(folder: PathLike) -> Run:
     weights = contents["model.safetensors"]
     model = model_of(folder, contents["config.json"], weights)
     load_weights(model, weights)
-    padded = config is not None and config.init_from is not None and tokenizer.vocab_size < model.config.vocab_size
-    if tokenizer.vocab_size != model.config.vocab_size and not padded:  # a pretrained model may have more ids
+    pretrained = stored_as(weights) is not None if config is None else config.init_from is not None  # it may have more ids
+    if tokenizer.vocab_size > model.config.vocab_size or (tokenizer.vocab_size < model.config.vocab_size and not pretrained):
         raise ValueError(
             f"{os.path.join(folder, 'tokenizer.json')} has {tokenizer.vocab_size} tokens, "
             f"the model in config.json {model.config.vocab_size}: they are not of one run"
@@ -101,15 +102,20 @@ def model_of(folder: str, content: bytes, weights: TensorFile):
             model = models.from_config(settings)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    with _of_one_model(weights):
-        model.parameters.fitting(weights.arrays())
+    if stored_as(weights) is None:
+        with _of_one_model(weights):
+            model.parameters.fitting(weights.arrays())
     return model
 
 
 def load_weights(model: LanguageModel, file: TensorFile) -> None:
     """Put the weights of a safetensors file into the model, and close it; ValueError, naming it, if they do not fit."""
-    with file, _of_one_model(file):
-        model.parameters.load_state_dict(file.arrays())
+    with file:
+        if stored_as(file) is not None:
+            fill(model, file)
+            return
+        with _of_one_model(file):
+            model.parameters.load_state_dict(file.arrays())
 
 
 @contextlib.contextmanager

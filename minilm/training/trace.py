@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minilm.files import open_in_place
+from minilm.files import open_in_place, under_its_name
 from minilm.typing import PathLike
 
 __all__ = ["NAME", "Mark", "Trace", "read_trace"]
@@ -71,8 +71,9 @@ class Trace:
         self._digest.update(row)
 
     def flush(self) -> Mark:
-        """Make what there is last, and say how much it is."""
+        """Make what there is last, and say how much it is; where somebody has removed the file, it is written again."""
         try:
+            self._file = under_its_name(self._file, self.path)
             self._file.flush()
             os.fsync(self._file.fileno())
             return Mark(self._file.tell(), self._digest.hexdigest())

@@ -14,7 +14,7 @@ from minilm.files import new_folder, written_whole
 from minilm.hub import model_folder
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
-from minilm.training.checkpoint import STATE, Checkpoint, Folder, ReadFolder, holds_run
+from minilm.training.checkpoint import STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.evaluation import Evaluation
 from minilm.training.initial import start_of
@@ -22,6 +22,7 @@ from minilm.training.log import NO_PLOTS, Progress, plot
 from minilm.training.loop import Callback
 from minilm.training.parallel import settled
 from minilm.training.run import model_of, tokenizer_of
+from minilm.training.run_folder import Folder, ReadFolder
 from minilm.training.settings import check_resumed, configuration
 from minilm.training.state import TrainingState
 from minilm.training.trainer import Trainer

@@ -37,7 +37,7 @@ from minilm.tokenizers import Tokenizer
 from minilm.training import kept, provenance, snapshot
 from minilm.training.build import Parts, make_batches, make_optimizer, make_schedule
 from minilm.training.callbacks import Bar, Checkpoints, Kept, Rows, Signals, Stopped, Validation
-from minilm.training.checkpoint import Checkpoint, Folder
+from minilm.training.checkpoint import Checkpoint
 from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
@@ -45,6 +45,7 @@ from minilm.training.log import Log, NoLog, Progress
 from minilm.training.loop import Callback, Loop, quiet
 from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
+from minilm.training.run_folder import Folder
 from minilm.training.state import TrainingState
 from minilm.training.step import NoLoss, NotFinite, Step, counts, restarted, rows_of
 from minilm.training.trace import Trace
@@ -340,15 +341,26 @@ class Trainer(Loop):
             check_weights(self)
         self.state.schedule = self.schedule.state_dict()
         self.state.machine = provenance.machine()
+        missing = not first and distributed.first_alone(self._renew)
         if not first:
             self.state.log_bytes, self.state.log_sha256 = self.log.flush()
             self.state.trace_bytes, self.state.trace_sha256 = self.trace.flush()
-        writers = snapshot.writers(self, first) if weights else {}  # which may gather what the ranks have in pieces
+        # These may gather what the ranks have in pieces.
+        writers = snapshot.writers(self, first or missing) if weights or missing else {}
         if self.leads:
             self.folder.save(self.state, writers)
         self.saved = self.state.step
         if weights and not first:
             self.notify("on_checkpoint")
+
+    def _renew(self) -> bool:
+        """Make the folder again if somebody removed it; whether all files of the checkpoint must be written."""
+        missing = self.folder.renew()
+        if missing:
+            self._shown.say(
+                f"files of {self.folder.path} were removed: they are written again, but for checkpoints that were kept"
+            )
+        return missing
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         """Everything as it was when the checkpoint was written."""

@@ -83,6 +83,11 @@ class WeightFolder(Mapping):
         except KeyError:
             raise KeyError(f"{self.path} has no array {name!r}") from None
 
+    @property
+    def alone(self) -> TensorFile | None:
+        """The file that holds all arrays; None where several do."""
+        return next(iter(self._files.values())) if len(self._files) == 1 else None
+
     def __getitem__(self, name: str) -> Entry:
         return self.file_of(name)[name]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from minilm.layers.base import Layer
 from minilm.typing import PathLike
 from minilm.weights.folder import WeightFolder
 from minilm.weights.keymap import KeyMap
+from minilm.weights.loose import LooseArrays
 from minilm.weights.tensor_file import FLOATS
 
 
@@ -34,7 +34,7 @@ class Loaded(NamedTuple):
 
 
 def load_weights(
-    model: Layer, folder: PathLike, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()
+    model: Layer, folder: PathLike | LooseArrays, keymap: KeyMap, *, may_lack: Iterable[str] = (), may_exceed: Iterable[str] = ()
 ) -> Loaded:
     """Copy a folder's weights into a model's parameters, rounded or widened to their dtype.
 
@@ -42,8 +42,9 @@ def load_weights(
     ----------
     model : object
         With ``model.parameters``, a `minilm.layers.Parameters`.
-    folder : str or os.PathLike
-        With model.safetensors, or with several files and their index; or one safetensors file.
+    folder : str, os.PathLike or LooseArrays
+        With model.safetensors, or with several files and their index; or one safetensors file. Or arrays by name, as
+        `minilm.weights.loose.LooseArrays`.
     keymap : KeyMap
         Of the model's family.
     may_lack : iterable of str
@@ -68,12 +69,12 @@ def load_weights(
     weights.
     """
     parameters = model.parameters
-    with WeightFolder(folder) as weights:
+    with folder if isinstance(folder, LooseArrays) else WeightFolder(folder) as weights:
         plan, problems = _plan(parameters, weights, keymap, tuple(may_lack), tuple(may_exceed))
         if not problems:
             problems = _untied(plan, weights, keymap)
         if problems:
-            raise ValueError(f"{os.fspath(folder)} does not fit the model: " + "; ".join(problems))
+            raise ValueError(f"{weights.path} does not fit the model: " + "; ".join(problems))
         for name, source in plan.sources.items():
             value = parameters.entry(name).value
             weights.file_of(source).copy(source, value.T if keymap.is_transposed(keymap.canonical(name)) else value)
@@ -87,7 +88,7 @@ class _Plan(NamedTuple):
     unused: list[str]
 
 
-def _plan(parameters, weights: WeightFolder, keymap: KeyMap, may_lack, may_exceed) -> tuple[_Plan, list[str]]:
+def _plan(parameters, weights: WeightFolder | LooseArrays, keymap: KeyMap, may_lack, may_exceed) -> tuple[_Plan, list[str]]:
     """Which array goes where, and everything that does not fit."""
     # a parameter goes before an alias of the same name
     parameter_of = {keymap.canonical(name): name for name in (*parameters.aliases, *parameters)}
@@ -140,7 +141,7 @@ def _fit(source: str, entry, shape: tuple[int, ...], transposed: bool) -> list[s
     return [] if entry.shape == expected else [f"{source} has shape {entry.shape}, wanted {expected}"]
 
 
-def _untied(plan: _Plan, weights: WeightFolder, keymap: KeyMap) -> list[str]:
+def _untied(plan: _Plan, weights: WeightFolder | LooseArrays, keymap: KeyMap) -> list[str]:
     """The arrays that differ from what they are tied to, compared block by block."""
     problems = []
     for name, main in plan.tied.items():

@@ -9,14 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from minilm import checksums, devices
-from minilm.files import flush_folder, written_whole
+from minilm.files import flush_folder, staged_folder, written_whole
 from minilm.layers.base import Layer
 from minilm.typing import PathLike
 from minilm.weights.folder import INDEX, WEIGHTS, weight_files
@@ -82,10 +81,7 @@ def save_weights(
     shards = split(items(model.parameters, keymap), shard_bytes)
     is_new = not os.path.lexists(folder)
     os.makedirs(os.path.dirname(folder) if is_new else folder, exist_ok=True)
-    token = os.urandom(4).hex()
-    staged = f"{folder}.{token}.tmp" if is_new else os.path.join(folder, f".{token}.tmp")
-    os.mkdir(staged)
-    try:
+    with staged_folder(*(os.path.split(folder) if is_new else (folder, "weights"))) as staged:
         names = _write_all(staged, shards, {CONFIG: config, GENERATION: generation_config})
         _write_sums(staged, folder, names)
         names.append(checksums.SUMS)
@@ -99,8 +95,6 @@ def save_weights(
         flush_folder(folder)
         for name in older - set(names):
             os.remove(os.path.join(folder, name))
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def items(parameters, keymap: KeyMap) -> list[Item]:

@@ -109,3 +109,12 @@ def test_wrong_arguments_end_with_2(arguments, says, capsys):
     except SystemExit as error:
         status = error.code
     assert status == 2 and says in capsys.readouterr().err
+
+
+def test_every_row_can_be_run_and_published_parts_are_those_of_the_row():
+    for name, row in ROWS.items():
+        assert (row.board is not None) != bool(row.command), name
+        assert not row.command or "{data}" in row.command and "{seed}" in row.command, name
+        for each in row.published:
+            assert set(each.figures) <= set(row.metrics) and type(each.pretrained) is bool, name
+            assert len(each.parts) in (0, len(row.parts)), name

@@ -1,7 +1,10 @@
 """Token files: whole or not there, mapped and not loaded."""
 
+import contextlib
 import errno
 import os
+import signal
+import time
 import tracemalloc
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from minilm import data, files, tokenizers
 from minilm.data import token_files, token_writer
+from tests import clocks
 
 
 @pytest.fixture
@@ -90,6 +94,39 @@ def test_errors_leave_nothing_behind(path, folder, monkeypatch):
         data.tokens(path, tokenizer, errors="ignore")
 
 
+def wait_for_lock(folder):
+    fcntl = pytest.importorskip("fcntl")
+    (partial,) = folder.glob(".*.partial")
+    end = time.monotonic() + clocks.PATIENCE
+    with open(partial, "rb") as file:
+        while time.monotonic() < end:
+            with contextlib.suppress(BlockingIOError):
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            time.sleep(0.01)
+    raise AssertionError("a worker of a process that has ended still holds its lock")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_worker_that_is_killed_is_one_line_and_the_next_call_goes_on(path, folder, tmp_path, monkeypatch):
+    path.write_text("to be or not to be\n" * 200_000)
+    text, tokenizer = data.text(path), tokenizer_of(path)
+    expected = np.array(data.tokens(text, tokenizer, tmp_path / "whole"))
+    monkeypatch.setattr(token_writer, "SAVED", 1 << 20)
+    real = tokenizers.Character._encode
+
+    def killed(self, text, start, source):  # by a worker
+        if start > 2 << 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(self, text, start, source)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizers.Character, "_encode", killed)
+        with pytest.raises(ChildProcessError, match="was killed, perhaps for want of memory; the next call goes on") as error:
+            data.tokens(text, tokenizer, folder, processes=2)
+    assert "\n" not in str(error.value) and list(folder.glob(".*.partial"))
+    assert np.array_equal(data.tokens(text, tokenizer, folder, processes=2), expected)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("processes", [1, 2])
 def test_what_a_killed_process_has_written_is_gone_on_with(path, folder, tmp_path, monkeypatch, processes):
@@ -108,9 +145,10 @@ def test_what_a_killed_process_has_written_is_gone_on_with(path, folder, tmp_pat
     child = os.fork()
     if child == 0:
         monkeypatch.setattr(token_writer, "_save", dies)
-        data.tokens(text, tokenizer, folder)
+        data.tokens(text, tokenizer, folder, processes=processes)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    wait_for_lock(folder)  # the workers end with their parent, a moment later
     assert sorted(name.rpartition(".")[2] for name in os.listdir(folder)) == ["partial", "progress"]
     (folder / f"{next(name for name in os.listdir(folder) if name.endswith('.progress'))}.next").write_text("{")
     monkeypatch.setattr(token_writer, "_save", lambda file, notes, progress: saves.append(progress))

@@ -71,12 +71,6 @@ def test_published_weights(tmp_path, capsys):
     assert "The cat sat" in (tmp_path / "page.html").read_text()
 
 
-def test_a_recipes_run_is_told_apart(tmp_path, capsys):
-    (tmp_path / "config.json").write_text('{"recipe": "answer"}')
-    status, _, err = run(capsys, tmp_path, "--text", "a")
-    assert status == 2 and "minilm recipe" in err and err.count("\n") == 1
-
-
 @pytest.mark.parametrize(
     ("argv", "says"),
     [

@@ -46,7 +46,8 @@ def test_gradients(cell, label):
 
 
 def test_every_option_is_checked():
-    tried = {name for options in encoder_decoders._SEQ2SEQ.values() for name in options} | {"vocab_size", "cell", "model_type"}
+    tried = {name for options in encoder_decoders._SEQ2SEQ.values() for name in options}
+    tried |= {"vocab_size", "cell", "model_type", "carry_cell"}
     assert set(models.Seq2SeqConfig.__dataclass_fields__) <= tried | {"embedding_size", "hidden_size"}
 
 

@@ -1,12 +1,13 @@
 """Plans of runs: against models that are made, steps that are taken, published figures, and what settings change."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from minilm import Workspace, cli, models
-from minilm.planner import cluster, training_plan
+from minilm.planner import cluster, cost, training_plan
 from minilm.planner.training_plan import plan, planned_config, split, variants
 from minilm.random import Key
 from tests.planner.test_planner import TWO_CORES
@@ -57,6 +58,33 @@ def test_published_figures():
     config, vocabulary = planned_config("gpt2")
     result = plan(config, vocabulary, cluster.cluster("a100", 8, "bf16"))
     assert result.parameters == 124_439_808 and result.tokens == 2**19
+
+
+D20 = ["model.n_layer=20", "model.n_embd=1280", "model.n_head=10", "time=2048", "model.n_positions=2048", "batch=256"]
+D20 += ["model.tie_word_embeddings=false"]
+# (preset, changes, vocabulary, device, tokens a step, seconds of a step): the sources stand in the book's chapter on planning
+PUBLISHED = {
+    "llm.c, GPT-2 124M, A100": ("gpt2", [], 50_257, "a100", 2**19, 5400 / 19_073),
+    "llm.c, GPT-2 124M, H100": ("gpt2", [], 50_257, "h100", 2**19, 2700 / 19_073),
+    "nanochat, d20, A100": ("gpt2-large", D20, 65_536, "a100", 2**19, 0.991),
+    "nanochat, d20, H100": ("gpt2-large", D20, 65_536, "h100", 2**19, 10_800 / 21_400),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_steps_lie_within_a_quarter_of_the_plan(name):
+    preset, sets, vocabulary, device, tokens, seconds = PUBLISHED[name]
+    config, _ = planned_config(preset, ["precision=bf16", *sets], 8)
+    result = plan(config, vocabulary, cluster.cluster(device, 8, "bf16"))
+    assert result.tokens == tokens and result.step == pytest.approx(seconds, rel=0.25)
+
+
+def test_products_hide_their_bytes_on_a_gpu():
+    part = cost.linear(4096, 768, 768)
+    gpu = cluster.cluster("a100", 1, "bf16").machine
+    cpu = dataclasses.replace(gpu, overlaps=0)
+    products, operands = part.products / gpu.matmul, part.operands / gpu.bandwidth
+    assert part.seconds(cpu, update=False) - part.seconds(gpu, update=False) == pytest.approx(min(products, operands), rel=0.2)
 
 
 def test_gpt_sizes_are_the_models_own():

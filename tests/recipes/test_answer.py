@@ -280,3 +280,14 @@ def test_the_command(tmp_path, capsys):
     (tmp_path / "bad.txt").write_text("1 x\n2 Where?\tthe house\t1\n")
     assert cli.main(["recipe", "answer", "--data", str(tmp_path / "bad.txt"), "--out", str(tmp_path / "other")]) == 2
     assert "bad.txt:2: got the answer" in capsys.readouterr().err
+
+
+def test_real_stories_are_learned_from_in_a_hundred_passes_unless_steps_are_set(tmp_path):
+    path = tmp_path / "stories.txt"
+    path.write_text("1 Ada went home.\n2 Where is Ada?\thome\t1\n" * 640)
+    recipe = Answer()
+    recipe.read(path)
+    assert recipe.options["steps"] == 100 * 640 // 32
+    chosen = Answer(steps=7)
+    chosen.read(path)
+    assert chosen.options["steps"] == 7

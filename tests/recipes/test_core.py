@@ -14,8 +14,8 @@ from minilm.files import new_folder
 from minilm.recipes import fit
 from minilm.training import loop
 from minilm.training.callbacks import SIGNALS
-from minilm.training.checkpoint import Folder
 from minilm.training.log import Progress
+from minilm.training.run_folder import Folder
 from minilm.weights import tensor_writer
 from tests import clocks
 from tests.recipes.toy import Toy

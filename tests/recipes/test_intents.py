@@ -29,7 +29,7 @@ def test_intents_and_slots_are_learned(tmp_path):
     result = recipe.run(out=tmp_path, steps=300, progress=False)
     assert result.metrics["f1"] > 0.85 > 0.8 > result.chance
     assert result.metrics["intent_accuracy"] > 0.98
-    assert result.metrics["whole_accuracy"] <= min(result.metrics["f1"], result.metrics["intent_accuracy"])
+    assert 0.6 < result.metrics["whole_accuracy"] <= min(result.metrics["f1"], result.metrics["intent_accuracy"])
     again = recipes.open_run(tmp_path)
     assert again.answer("put on the jazz album Moka") == "PlayMusic: put on the [genre jazz] album [title Moka]"
     assert again.answer("is it cold in Bramiko").startswith("GetWeather: is it cold in [city ")

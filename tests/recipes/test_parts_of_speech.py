@@ -9,7 +9,7 @@ from minilm.recipes.parts_of_speech import PartsOfSpeech, part_of
 SMALL = {"embedding_size": 24, "hidden_size": 24, "character_size": 8, "lr": 8e-3, "dropout": 0.1}
 CONLLU = """\
 # sent_id = 1
-# text = a b c d e f g h i
+# text = as many fields as there are columns
 1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
 1\tLet\tlet\tVERB\tVB\t_\t0\troot\t_\t_
 2\tus\twe\tPRON\tPRP\t_\t1\tobj\t_\t_

@@ -9,7 +9,7 @@ import signal
 import numpy as np
 import pytest
 
-from minilm import cli, recipes
+from minilm import cli, recipes, training
 from minilm.models import word2vec
 from minilm.ops import negative_sampling
 from minilm.optimizers import AdamW, WeightAverage
@@ -160,6 +160,18 @@ def test_the_last_checkpoint_of_a_run_that_died_is_gone_on_with(tmp_path, monkey
     assert (state.step, state.seconds) == (5, 50)  # of the seven that were taken, and the call that compiles
     recipes.open_run(tmp_path / "run").answer("abc")
     assert Toy().run(out=tmp_path / "run", resume=True, progress=False).steps == 12
+    same_run(tmp_path / "run", tmp_path / "whole")
+
+
+def test_a_folder_that_somebody_removes_in_mid_run_is_made_again(tmp_path, monkeypatch):
+    class Removes(training.Callback):
+        def on_step_begin(self, loop):
+            if loop.state.step == 20:
+                shutil.rmtree(tmp_path / "run")
+
+    monkeypatch.setattr("minilm.recipes.kept.SECONDS", 0.0)  # a checkpoint after every step
+    for name, callbacks in (("whole", []), ("run", [Removes()])):
+        Toy(steps=25).run(out=tmp_path / name, callbacks=callbacks)
     same_run(tmp_path / "run", tmp_path / "whole")
 
 

@@ -228,3 +228,12 @@ def test_real_files():
         conll.read(os.path.join(folder, "ewt", "dev.conllu.gz"))
     with pytest.raises(ValueError, match=r"dev\.conll\.gz:1: 9 columns, wanted 11"):
         conll.read(os.path.join(folder, "srl", "dev.conll.gz"))
+
+
+@pytest.mark.parametrize(("count", "steps", "word_dropout"), [(40, 500, 0.1), (1200, 2000, 0.3), (9000, 3000, 0.1)])
+def test_more_sentences_are_learned_from_for_longer(tmp_path, count, steps, word_dropout):
+    (tmp_path / "one.txt").write_text("a B-X\n\n" * count)
+    recipe = Tag()
+    train, _ = recipe.read(tmp_path / "one.txt")
+    recipe.adapt(train)
+    assert (recipe.options["steps"], recipe.options["word_dropout"]) == (steps, word_dropout)

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from minilm import cli, training
+from minilm.training.replay import read_record
 from minilm.training.train import _new
 from tests import clocks
 from tests.training.helpers import contents
@@ -88,11 +89,41 @@ def test_a_slow_disk_and_a_clock_that_is_set_back(corpus, whole, tmp_path, monke
     assert contents(tmp_path / "run") == whole
 
 
-def test_a_folder_that_goes_in_mid_run(corpus, tmp_path):
-    gone = At(7, lambda: shutil.rmtree(tmp_path / "run"))
-    with pytest.raises(FileNotFoundError, match=f"No such file or directory: '{tmp_path}/run") as error:
+REMOVED = {
+    "the folder": shutil.rmtree,
+    "the folder above it": lambda run: shutil.rmtree(run.parent),
+    "all that is in it": lambda run: [path.unlink() for path in run.iterdir()],
+    "the tokenizer and the log": lambda run: [(run / name).unlink() for name in ("tokenizer.json", "log.csv")],
+    "its name": lambda run: run.rename(run.parent / "aside"),
+}
+
+
+@pytest.mark.parametrize("step", [7, 23])
+@pytest.mark.parametrize("what", REMOVED)
+def test_what_somebody_removes_in_mid_run_is_written_again(what, step, corpus, whole, tmp_path, capsys):
+    run = tmp_path / "runs" / "one"
+    training.train(configuration(corpus), out=run, callbacks=[At(step, lambda: REMOVED[what](run))], progress=True)
+    assert contents(run) == whole and read_record(run).rows.keys() == set(range(1, 25))
+    assert capsys.readouterr().err.count("were removed: they are written again") == 1
+
+
+def test_a_signal_after_the_folder_went(corpus, whole, tmp_path):
+    """What was learned since the last checkpoint is there all the same."""
+    gone = At(7, lambda: (shutil.rmtree(tmp_path / "run"), signal.raise_signal(signal.SIGTERM)))
+    with pytest.raises(training.Stopped):
         training.train(configuration(corpus), out=tmp_path / "run", callbacks=[gone])
-    assert "\n" not in cli.one_line(error.value) and not os.path.exists(tmp_path / "run")
+    assert training.load_run(tmp_path / "run").state.step == 8
+    resumed(tmp_path / "run", whole)
+
+
+def test_another_run_in_the_place_of_one_that_went(corpus, tmp_path, capsys):
+    def replaced():
+        shutil.rmtree(tmp_path / "run")
+        training.train(configuration(corpus, steps=1), out=tmp_path / "run")
+
+    with pytest.raises(FileExistsError, match=r"was removed while a run trained there, and holds training\.json of another one"):
+        training.train(configuration(corpus), out=tmp_path / "run", callbacks=[At(7, replaced)])
+    assert training.load_run(tmp_path / "run").state.step == 1
 
 
 def test_out_of_memory(corpus, whole, tmp_path):

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from minilm import training
-from minilm.training import checkpoint as protocol
+from minilm.training import run_folder as protocol
 from minilm.training.train import _new
 from tests.training.helpers import contents
 

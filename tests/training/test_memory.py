@@ -10,7 +10,8 @@ import pytest
 from minilm import models, optimizers, sequential, training
 from minilm.random import DROPOUT_KEYS
 from minilm.training import snapshot
-from minilm.training.checkpoint import Folder, Layout
+from minilm.training.checkpoint import Layout
+from minilm.training.run_folder import Folder
 from minilm.weights import tensor_file
 
 FILES = (snapshot.WEIGHTS, snapshot.REST)

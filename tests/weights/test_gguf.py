@@ -105,9 +105,8 @@ def neighbours(values, heads):
     return values.reshape(heads, 2, -1, values.shape[1]).swapaxes(1, 2).reshape(values.shape)
 
 
-@pytest.fixture
-def content():
-    """A small model, and its file."""
+def small_model():
+    """A small model, its settings and its arrays as a file has them."""
     sizes = {"vocab_size": 13, "hidden_size": 8, "intermediate_size": 12, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = models.LlamaConfig(**sizes, num_key_value_heads=1, max_position_embeddings=16, rms_norm_eps=0.125, rope_theta=64.0)
     model = models.Llama(config, seed=1)
@@ -117,6 +116,12 @@ def content():
             name = f"blk.{layer}.attn_{part}.weight"
             arrays[name] = neighbours(arrays[name], heads)
     return model, settings_of(config), arrays
+
+
+@pytest.fixture
+def content():
+    """A small model, and its file."""
+    return small_model()
 
 
 def test_a_model_comes_out_as_it_went_in(content, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from minilm.files import locked_folder
 from minilm.weights import GPT2, WeightFolder, load_weights, save_weights
 from minilm.weights import saving as module
 
@@ -85,6 +86,22 @@ def test_a_full_disk(tmp_path, monkeypatch, function):
     monkeypatch.undo()
     assert names(tmp_path) == ["old"]
     assert {name: (tmp_path / "old" / name).read_bytes() for name in names(tmp_path / "old")} == before
+
+
+def test_what_killed_processes_left_goes_with_the_next_save(tmp_path):
+    """What another process is at work in stays, and so does what only looks alike."""
+    save_weights(model(gpt2_shapes()), tmp_path / "old", GPT2)
+    left, alike = (".new.0123abcd.tmp", "old/.weights.deadbeef.tmp"), (".other.0123abcd.tmp", ".new.mine.tmp", "old/.weights.tmp")
+    for name in (*left, *alike, ".new.ffffffff.tmp"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    lock = locked_folder(tmp_path / ".new.ffffffff.tmp")
+    for name in ("old", "new"):
+        save_weights(model(gpt2_shapes()), tmp_path / name, GPT2)
+    assert not any((tmp_path / name).exists() for name in left)
+    assert all((tmp_path / name).exists() for name in (*alike, *[".new.ffffffff.tmp"] * (lock is not None)))
+    if lock is not None:
+        os.close(lock)
 
 
 def test_wrong_arguments(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, mask_of, randomised, table
-from minilm.layers import CRF, AttentionPooling, MeanPooling
+from minilm.layers import CRF, AttentionPooling, DotPooling, MeanPooling
 from minilm.models import BERTClassifier, BERTConfig, IntentTagger, MeanClassifier, RecurrentClassifier, Tagger
 from minilm.models.tagger import Spelling
 
@@ -40,6 +40,7 @@ LAYERS = {
     ),
     "MeanPooling": table(_pooling, _POOLS, kind=MeanPooling),
     "AttentionPooling": table(_pooling, {**_POOLS, "narrow": {"attention_size": 2, "D": 5}}, kind=AttentionPooling),
+    "DotPooling": table(_pooling, _POOLS, kind=DotPooling),
 }
 
 # --- models ----------------------------------------------------------------------------------------------------------
@@ -129,7 +130,7 @@ MODELS = {
         {
             "words": {},
             "whole rows": {"lengths": None, "cell": "gru"},
-            "dropout": {**_DROPPED, "characters": 4, "num_layers": 2},
+            "dropout": _DROPPED,
         },
         classes=3,
     ),

@@ -55,6 +55,8 @@ _SEQ2SEQ = {
     "attention first": {"attention": "bahdanau", "attend_first": True, "num_layers": 2},
     "attention first, peeky": {"attention": "dot", "attend_first": True, "peeky": True, "tied": True},
     "two layers": {"num_layers": 2, "bidirectional": True, "peeky": True},
+    "side by side, peeky": {"attention": "luong", "combine": False, "peeky": True},
+    "side by side, attention first": {"attention": "dot", "combine": False, "attend_first": True},
     "tied": {"tied": True, "embedding_size": 4, "target_vocab_size": 6},
     "tied, projected, shared": {"tied": True, "shared": True},
     "label smoothing": {"label_smoothing": 0.2},
@@ -73,6 +75,7 @@ _TRANSFORMER = {
     "post-norm": {},
     "pre-norm": {"norm_first": True},
     "learned positions, not tied": {"positions": "learned", "tied": False, "max_positions": 5, "label_smoothing": 0.0},
+    "positions of tensor2tensor, output bias": {"positions": "tensor2tensor", "output_bias": True, "norm_first": True},
     "two vocabularies": {"target_vocab_size": 6, "lengths": None, "ignored": False},
     "shared": {"shared": True},
     "dropout": {"dropout": 0.3, "attention_dropout": 0.3, "key": KEY},
@@ -88,18 +91,22 @@ _SIZES = {
 
 MODELS = {
     "Seq2Seq": {
-        f"{cell}, {label}": build
-        for cell in ("lstm", "gru")
-        for label, build in table(
-            _model, _SEQ2SEQ, Seq2Seq, Seq2SeqConfig, {"embedding_size": 3, "hidden_size": 4, "cell": cell}
-        ).items()
+        **table(_model, {"no cell": {"carry_cell": False}}, Seq2Seq, Seq2SeqConfig, {"embedding_size": 3, "hidden_size": 4}),
+        **{
+            f"{cell}, {label}": build
+            for cell in ("lstm", "gru")
+            for label, build in table(
+                _model, _SEQ2SEQ, Seq2Seq, Seq2SeqConfig, {"embedding_size": 3, "hidden_size": 4, "cell": cell}
+            ).items()
+        },
     },
     "PointerGenerator": table(
         _model,
         {
             "bahdanau": {"tied": True},
             "luong, bidirectional": {"attention": "luong", "bidirectional": True, "lengths": None, "cell": "gru"},
-            "input feeding, dropout": {"input_feeding": True, "peeky": True, "dropout": 0.3, "key": KEY, "V": 4},
+            "input feeding": {"input_feeding": True, "peeky": True},
+            "dropout": {"dropout": 0.3, "key": KEY, "V": 4, "tied": True},
         },
         PointerGenerator,
         Seq2SeqConfig,

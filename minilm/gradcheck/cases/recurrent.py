@@ -8,7 +8,7 @@ import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, KINK, draw, randomised, table
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, LayerNorm, Linear
-from minilm.models import RNNLanguageModel, RNNLanguageModelConfig
+from minilm.models import RNNLanguageModel, RNNLanguageModelConfig, WindowLanguageModel, WindowLanguageModelConfig
 from minilm.random import Key
 
 __all__ = ["LAYERS", "MODELS"]
@@ -169,7 +169,24 @@ _LANGUAGE_MODELS = {
     },
 }  # fmt: skip
 
+
+def _window_lm(*, B=2, T=4, V=5, state=False, **settings):
+    rng = np.random.default_rng(8)
+    sizes = {"embedding_size": 3, "hidden_size": 2, "window": 3, **settings}
+    model = randomised(WindowLanguageModel(WindowLanguageModelConfig(vocab_size=V, **sizes), dtype=F64), rng)
+    more = {"state": rng.integers(0, V, (sizes["window"] - 1, B, 1))} if state else {}
+    return model, (rng.integers(0, V, (B, T)), rng.integers(0, V, (B, T))), more
+
+
+_WINDOWS = {
+    "plain": {},
+    "carried tokens": {"state": True, "num_layers": 1},
+    "a window of one": {"window": 1},
+    "larger": {"B": 3, "T": 7, "V": 11, "window": 5, "num_layers": 3, "hidden_size": 4, "state": True},
+}
+
 MODELS = {
+    "WindowLanguageModel": table(_window_lm, _WINDOWS),
     "RNNLanguageModel": {
         f"{cell}, {label}": build
         for cell in ("rnn", "lstm", "gru")

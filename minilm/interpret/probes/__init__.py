@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minilm import models
 from minilm.interpret.probes.base import Explained, Probe, Queries, untouched
-from minilm.interpret.probes.recurrent import RecurrentProbe
+from minilm.interpret.probes.recurrent import RecurrentProbe, WindowProbe
 from minilm.interpret.probes.transformers import BERTProbe, GPTProbe, LlamaProbe, TransformerProbe
 from minilm.tokenizers import Tokenizer
 
@@ -44,6 +44,8 @@ def _probe_of(model, tokenizer) -> Probe:
         raise ValueError(f"model must be on the CPU to be explained, got one on {model.device}: model.to('cpu') moves it")
     if isinstance(model, models.RNNLanguageModel):
         return RecurrentProbe(model)
+    if isinstance(model, models.WindowLanguageModel):
+        return WindowProbe(model)
     if isinstance(model, models.GPT):
         return GPTProbe(model)
     if isinstance(model, models.Llama):

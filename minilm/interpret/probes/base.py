@@ -29,7 +29,9 @@ __all__ = ["Explained", "Probe", "Queries", "untouched"]
 MOST = 1024  # tokens: maps of T by T numbers grow beyond what a page can show
 
 
-LanguageModel: TypeAlias = models.RNNLanguageModel | models.GPT | models.Llama | models.BERTForPreTraining
+LanguageModel: TypeAlias = (
+    models.RNNLanguageModel | models.WindowLanguageModel | models.GPT | models.Llama | models.BERTForPreTraining
+)
 Explained: TypeAlias = "LanguageModel | Probe"  # what every explanation takes
 
 

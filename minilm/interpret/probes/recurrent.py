@@ -10,7 +10,7 @@ from minilm.layers import GRU, LSTM
 from minilm.layers.gates import GATES
 from minilm.ops.recurrence import states_after
 
-__all__ = ["RecurrentProbe"]
+__all__ = ["RecurrentProbe", "WindowProbe"]
 
 NAMES = {
     LSTM: ("input gate i", "forget gate f", "candidate g", "output gate o"),
@@ -83,3 +83,37 @@ class RecurrentProbe(Probe):
             traces["cell c"] = np.stack([states_after(run.c, False)[:, 0] for run in runs])
         traces["state h"] = np.stack([states_after(run.h, False)[:, 0] for run in runs])
         return traces
+
+
+class WindowProbe(Probe):
+    """Of `minilm.models.WindowLanguageModel`, whose windows begin with the padding's vector.
+
+    Its gates and states are (W, N, H), of every place of every window: a gate held at its mean is held at that of each window.
+    """
+
+    gates = GATES["lstm"]
+    kinds = gates
+    ablated = "h"
+
+    def components(self, kind):
+        return [Component(f"recurrent.{number}.l0.{kind}", "outputs", 1, True) for number in range(len(self.model.recurrent))]
+
+    @property
+    def lacks(self):
+        reason = "this model reads a window of tokens anew for each prediction: its states are of a window, not of the text"
+        return {**super().lacks, "traces": reason}
+
+    @property
+    def table(self):
+        return self.model.embedding.weight.value
+
+    def body(self, x):
+        before = np.full((len(x), self.model.config.window - 1), self.model.config.pad_token_id)  # (B, W - 1)
+        return self.model.pooled(np.concatenate([self.table[before], x], axis=1))
+
+    def body_backward(self, dh, saved):
+        return self.model.pooled_backward(dh, saved)[:, self.model.config.window - 1 :]
+
+    @property
+    def head(self):
+        return self.model.output

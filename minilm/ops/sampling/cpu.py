@@ -77,12 +77,13 @@ def _rows(start, stop, x, e, peak, u, top_k, top_p, ids, probability):
 def forward(logits, key, temperature=1.0, top_k=None, top_p=None):
     B, V = logits.shape
     ids, probability = empty((B,), np.int64), empty((B,), logits.dtype)  # (B,) each
-    peak = logits.max(axis=1)  # (B,) NaN where the row has one
     if temperature == 0:
-        fine = np.isfinite(peak)  # (B,)
-        ids[...] = np.where(fine, logits.argmax(axis=1), -1)
+        best = logits.argmax(axis=1)  # (B,) a NaN counts as the largest
+        fine = np.isfinite(logits[np.arange(B), best])  # (B,)
+        ids[...] = np.where(fine, best, -1)
         probability[...] = np.where(fine, 1, np.nan)
         return Drawn(ids, probability)
+    peak = logits.max(axis=1)  # (B,) NaN where the row has one
     u = philox.uniform(key, B, np.float64)  # (B,)
     with scratch(), np.errstate(invalid="ignore", over="ignore"):
         x, e = empty((B, V), np.float64), empty((B, V), np.float64)  # (B, V) each

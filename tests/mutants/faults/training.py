@@ -36,7 +36,7 @@ FAULTS = area(
     ("masked evaluation weighs batches alike", "minilm/training/evaluation.py",
      "np.dot([score.loss for score in scores], [score.masked for score in scores])) / count",
      "np.mean([score.loss for score in scores]))", f"{TRAINER} -k masked"),
-    ("a checkpoint's folder is not flushed after its rename", "minilm/training/checkpoint.py",
+    ("a checkpoint's folder is not flushed after its rename", "minilm/training/run_folder.py",
      "os.path.join(self.path, name))\n"
      "        flush_folder(self.path)\n", "os.path.join(self.path, name))\n", "tests/test_flushing.py"),
     ("a file's folder is not flushed after its rename", "minilm/files.py", "    flush_folder(folder)\n", "",
@@ -46,7 +46,7 @@ FAULTS = area(
      "        os.replace", "        os.replace", "tests/test_flushing.py"),
     ("saved weights: the folder is not flushed", "minilm/weights/saving.py", "        flush_folder(folder)\n", "",
      "tests/test_flushing.py"),
-    ("a checkpoint's hash is not looked at", "minilm/training/checkpoint.py",
+    ("a checkpoint's hash is not looked at", "minilm/training/run_folder.py",
      'os.path.getsize(path) == entry["bytes"] and file_hash(path) == entry["sha256"]',
      'os.path.getsize(path) == entry["bytes"]', "tests/training/test_killed.py -k every_call"),
     ("two processes train in one folder", "minilm/files.py", "fcntl.LOCK_EX | fcntl.LOCK_NB",

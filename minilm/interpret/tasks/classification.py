@@ -1,0 +1,121 @@
+"""Why a text got its label: what each word did for it.
+
+F = log p(label), or with a foil log p(label) - log p(foil), the difference of their scores. A bag of words reads n-grams: what
+one did is shared out equally among its words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minilm.interpret.surprisal import log_probabilities
+from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
+from minilm.layers import AttentionPooling
+from minilm.models import BERTClassifier, MeanClassifier, RecurrentClassifier
+from minilm.models.classifier import Classifier
+from minilm.ops import checks
+
+__all__ = ["explain_label"]
+
+ABOUT = "What each word did for the label, from vectors of zeros to the words' own: blue made it more probable, red less."
+
+
+def explain_label(
+    model: Classifier,
+    ids: np.ndarray,
+    pieces: Sequence[str],
+    labels: Sequence[str],
+    *,
+    text: str = "",
+    answer: int | None = None,
+    foil: int | None = None,
+) -> Decisions:
+    """Explain a classifier's label.
+
+    Parameters
+    ----------
+    model : MeanClassifier, RecurrentClassifier or BERTClassifier
+    ids : ndarray of integers, shape (S,)
+    pieces, labels : list of str
+        What the ids stand for, S; the labels' names, C.
+    text : str
+        As it is to be shown.
+    answer : int, optional
+        The label that is explained; the most probable one without it.
+    foil : int, optional
+        Why not this one.
+    """
+    check_device(model)
+    place, ids = _place(model), np.asarray(ids)
+    rows_of = lambda rows: np.repeat(ids[None], len(rows), axis=0)  # noqa: E731
+    log_p = log_probabilities(model.logits(ids[None]))[0]  # (C,)
+    answer = int(log_p.argmax()) if answer is None else checks.whole("answer", answer, 0, len(labels))
+    if foil is not None and checks.whole("foil", foil, 0, len(labels)) == answer:
+        raise ValueError(f"the foil must be another label than the answer, got {labels[foil]!r} for both")
+
+    def value(rows):
+        log_p = log_probabilities(model.logits(rows_of(rows)))  # (n, C)
+        return log_p[:, answer] - (0 if foil is None else log_p[:, foil])
+
+    def losses(rows):
+        terms = [(answer, -1)] + ([] if foil is None else [(foil, 1)])
+        return [Loss((rows_of(rows), np.full(len(rows), label)), sign) for label, sign in terms]
+
+    start = _without_words(model, ids)
+    result = attributed(model, place, start, 1, value, losses)
+    values = _by_words(model, result.values[0], len(ids))
+    name = f"log p({labels[answer]})" + ("" if foil is None else f" − log p({labels[foil]})")
+    choices = [(labels[c], float(np.exp(log_p[c]))) for c in np.argsort(-log_p, kind="stable")]
+    output, baseline, error, steps = (float(each[0]) for each in result[1:])
+    decision = Decision(
+        "label",
+        labels[answer],
+        None if foil is None else labels[foil],
+        name,
+        output,
+        baseline,
+        values,
+        error,
+        int(steps),
+        choices,
+        [],
+    )
+    maps = {}
+    if isinstance(model, RecurrentClassifier) and isinstance(model.pooling, AttentionPooling):
+        maps = {"attention over the words": np.asarray(model.attention(ids[None]))}
+    shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
+    return Decisions(text, labels[answer], shown, list(pieces), [decision], maps, about=ABOUT)
+
+
+def _place(model) -> Place:
+    """Where the words' vectors enter."""
+    if isinstance(model, MeanClassifier):
+        return Place.of("pooling")
+    if isinstance(model, RecurrentClassifier):
+        return Place.of("recurrent", time_first=True)
+    if isinstance(model, BERTClassifier):
+        return Place.of("bert.embeddings.LayerNorm")
+    raise TypeError(f"model must be a MeanClassifier, RecurrentClassifier or BERTClassifier, got {type(model).__name__}")
+
+
+def _without_words(model, ids):
+    """x (S, E) -> x without the words' vectors: what a BERT adds to them, positions and segments, stays."""
+    if not isinstance(model, BERTClassifier):
+        return np.zeros_like
+    table = model.bert.embeddings.word_embeddings.weight.value
+    return lambda x: x - table[ids]
+
+
+def _by_words(model, values, S: int) -> np.ndarray:
+    """(S,) of a bag's n-grams (G,): those of the words come first, then those of the pairs, and so on."""
+    if not isinstance(model, MeanClassifier):
+        return values
+    words, start = np.zeros(S), 0  # (S,)
+    for n in range(1, min(model.ngrams, S) + 1):
+        grams = values[start : start + S - n + 1]  # (S - n + 1,)
+        start += len(grams)
+        for offset in range(n):
+            words[offset : offset + len(grams)] += grams / n
+    return words

@@ -1,0 +1,90 @@
+"""The products of `minilm.quantized.token_step`: a part's share of the outputs, by weights of float32, bfloat16 or int8.
+
+The way follows from the type of a tag, so that a kernel holds and compiles its own products alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+from numba.extending import overload
+
+from minilm.compiled.jit import jit
+from minilm.ops.memory import numbers
+from minilm.ops.panels import pack_transposed
+from minilm.ops.product import DEPTH
+from minilm.ops.row import multiply_transposed
+from minilm.ops.tile import ROWS, WIDTH32, multiply_panel
+from minilm.quantized.cpu import multiply_bfloat16, multiply_int8, quantize_rows
+
+TAGS = {"float32": np.float32(0), "bf16": np.uint16(0), "int8": np.uint8(0)}
+_REAL, _HALF, _CODE = TAGS.values()
+
+
+@jit(inline="always")
+def _share(part, number, O):
+    """This part's panels [start, stop) of O outputs."""
+    panels = -(-O // WIDTH32)
+    return part * panels // number, (part + 1) * panels // number
+
+
+@jit
+def _multiply_panels(start, stop, a, W, out):
+    # panels [start, stop) of columns of out (B, O) = a (B, K) Wᵀ, W (O, K)
+    K = a.shape[1]
+    panel, edge = np.empty((DEPTH, WIDTH32), np.float32), np.empty((ROWS, WIDTH32), np.float32)
+    for p in range(start, stop):
+        for k in range(0, K, DEPTH):
+            depth = min(DEPTH, K - k)
+            pack_transposed(W, p * WIDTH32, k, depth, panel)
+            multiply_panel(a[:, k : k + depth], panel[:depth], edge, out, p * WIDTH32, k > 0)
+
+
+@jit
+def _by_float32(start, stop, a, weights, O, group, own, out):
+    B, K = a.shape
+    W = numbers(weights[0], O * K, _REAL).reshape(O, K)
+    if B == 1:
+        multiply_transposed(2 * start, min(2 * stop, -(-2 * O // WIDTH32)), a[0], W, out[0])
+    else:
+        _multiply_panels(start, stop, a, W, out)
+
+
+@jit
+def _by_bfloat16(start, stop, a, weights, O, group, own, out):
+    K, panels = a.shape[1], -(-O // WIDTH32)
+    multiply_bfloat16(start, stop, a, numbers(weights[0], panels * K * WIDTH32, _HALF).reshape(panels, K, WIDTH32), out)
+
+
+@jit
+def _by_int8(start, stop, a, weights, O, group, own, out):
+    (B, K), panels = a.shape, -(-O // WIDTH32)
+    group = min(group, -(-K // 4) * 4)
+    G = -(-K // group)
+    codes = own.codes[: B * G * group].reshape(B, G * group)
+    scales = own.scales[0, : G * B].reshape(G, B)
+    begin = own.scales[1].view(np.int32)[: G * B].reshape(G, B)
+    quantize_rows(0, B, a, group, codes, scales, begin)
+    packed = numbers(weights[0], panels * G * group * WIDTH32, _CODE).reshape(panels, G * group // 4, WIDTH32, 4)
+    factors = numbers(weights[1], panels * G * WIDTH32, _REAL).reshape(panels, G, WIDTH32)
+    multiply_int8(start, stop, codes, scales, begin, packed, factors, out)
+
+
+WAYS = {types.float32: _by_float32, types.uint16: _by_bfloat16, types.uint8: _by_int8}
+
+
+def product(tag, part, number, a, weights, O, group, own, out):
+    """This part's columns [first, last) of out (B, O) = a (B, K) Wᵀ, by the addresses of W and its scales; returns the two."""
+    raise NotImplementedError("for kernels only")
+
+
+@overload(product)
+def _product(tag, part, number, a, weights, O, group, own, out):
+    multiply = WAYS[tag]
+
+    def way(tag, part, number, a, weights, O, group, own, out):
+        start, stop = _share(part, number, O)
+        multiply(start, stop, a, weights, O, group, own, out)
+        return start * WIDTH32, min(O, stop * WIDTH32)
+
+    return way
