@@ -19,8 +19,8 @@ HEAD = """\
 Written by `python -m benchmarks results` from the records in benchmarks/records/results. A row is measured anew by `python -m
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
-weights or vectors of others are used unless a row says so. The difference is ours less the best published figure of a model
-that was not pretrained.
+weights or vectors of others are used unless a row says so. The difference is ours less the best published figure, but for
+those of pretrained models and of other data.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
@@ -79,7 +79,7 @@ def _lines(row: Row, figures: Mapping[str, list[float]], record: Record | None) 
         reported = [each for each in row.published if metric in each.figures]
         others = "; ".join(f"{each.figures[metric]:.{row.digits}f} {each.model}" for each in reported) or "none known"
         values = figures.get(metric, [])
-        best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.pretrained), default=None)
+        best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.aside), default=None)
         seeds = str(len(values)) if values else ""
         left = [row.task, row.data] if number == 0 else ["", ""]
         lines.append(

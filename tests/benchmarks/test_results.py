@@ -66,6 +66,13 @@ def test_a_row_says_how_far_it_is_from_the_best(one, values, says):
     assert "published, somebody's model: a paper (with more data)" in text and "published, another: a page\n" in text
 
 
+def test_a_figure_of_other_data_is_named_and_not_the_measure(monkeypatch):
+    row = ROW._replace(published=(*ROW.published, Published({"f1": 99.9}, "pretrained", "a page", aside=True)))
+    monkeypatch.setattr(results_page, "ROWS", {"mine": row})
+    text = results_page.page({"mine": record_of(0.996)})
+    assert "99.90 pretrained | 99.60 | +0.10 |" in text
+
+
 def test_less_is_better_where_a_row_says_so(monkeypatch):
     row = ROW._replace(lower=True, scale=1.0)
     monkeypatch.setattr(results_page, "ROWS", {"mine": row})
@@ -116,5 +123,5 @@ def test_every_row_can_be_run_and_published_parts_are_those_of_the_row():
         assert (row.board is not None) != bool(row.command), name
         assert not row.command or "{data}" in row.command and "{seed}" in row.command, name
         for each in row.published:
-            assert set(each.figures) <= set(row.metrics) and type(each.pretrained) is bool, name
+            assert set(each.figures) <= set(row.metrics) and type(each.aside) is bool, name
             assert len(each.parts) in (0, len(row.parts)), name
