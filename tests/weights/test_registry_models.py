@@ -158,7 +158,8 @@ def test_g2p_on_words_of_cmudict(tmp_path_factory):
     model, own = models.convert_from(os.path.join(weights, "gru-g2p"))
     letters, phonemes = own["source.json"], own["target.json"]
     begin, end = (phonemes.token_to_id(token) for token in ("<s>", "</s>"))
-    words = [sorted(spoken)[place] for place in np.random.default_rng(0).permutation(len(spoken))[:1000]]
+    every = sorted(spoken)
+    words = [every[place] for place in np.random.default_rng(0).permutation(len(every))[:1000]]
     lengths = np.array([len(word) + 1 for word in words])
     source = np.zeros((len(words), lengths.max()), np.int64)  # (N, S)
     for row, word in zip(source, words, strict=True):
