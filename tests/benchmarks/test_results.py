@@ -40,6 +40,7 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
     record = json.loads((one / "records" / "mine.json").read_text())
     assert [run["seed"] for run in record["runs"]] == [0, 1] and record["runs"][0]["steps"] == 2
     assert record["command"].startswith("minilm recipe tag --data tags.txt --seed SEED --steps 2 --set hidden_size=4")
+    assert set(record["runs"][0]["guesses"]) == {"f1"}
     assert {"f1", "precision"} <= set(record["runs"][0]["metrics"]) and record["runs"][0]["cpu_seconds"] > 0
     assert main(["results", "--records", str(one / "records"), "--out", str(one / "page.md")]) == 0
     page = (one / "page.md").read_text()
@@ -55,7 +56,7 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ((), "| 90.00 somebody's model; 99.50 another | not measured yet |  |  |  |"),
+        ((), "|  | 90.00 somebody's model; 99.50 another | not measured yet |  |  |  |"),
         ((0.98,), "| 98.00 | -1.50, **behind** | 1 | 1.5 |"),
         ((0.996, 0.998, 0.997), "| 99.70 ± 0.10 | +0.20 | 3 | 1.5 |"),
     ],
@@ -86,9 +87,9 @@ def test_parts_have_a_table_and_their_mean_a_row(monkeypatch):
     row = ROW._replace(files=files, archive="x.tar.gz", published=(other,))
     monkeypatch.setattr(results_page, "ROWS", {"mine": row})
     record = record_of(0.0)
-    record["runs"][0]["metrics"] = {"1 one f1": 0.4, "2 two f1": 0.8}
+    record["runs"][0] |= {"metrics": {"1 one f1": 0.4, "2 two f1": 0.8}, "guesses": {"1 one f1": 0.1, "2 two f1": 0.3}}
     text = results_page.page({"mine": record})
-    assert "| 60.00 | -15.00, **behind** |" in text
+    assert "| 20.00 | 75.00 theirs | 60.00 | -15.00, **behind** |" in text
     assert "| 1 one | 50.00 | 40.00 | 40.00 |" in text and "| 2 two | 100.00 | 80.00 | 80.00 |" in text
 
 
