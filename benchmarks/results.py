@@ -122,9 +122,10 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str]) -> dict
     """Train once, or once for each part of the row; what a record keeps of it."""
     from benchmarks import record
     from benchmarks.case import utc
-    from minilm import devices
+    from minilm import devices, recipes
 
-    metrics, steps, seconds, begun = {}, 0, 0.0, time.process_time()
+    metrics, guesses, steps, seconds, begun = {}, {}, 0, 0.0, time.process_time()
+    main_metric = recipes.load(row.command[1]).metric
     for part, path in paths.items():
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "run")
@@ -132,10 +133,11 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str]) -> dict
             content = measured(out)
         names = {f"{part}{name}": value for name, value in content["metrics"].items() if not part or name in row.metrics}
         metrics |= names
+        guesses[f"{part}{main_metric}"] = round(content["chance"], 6)
         steps, seconds = steps + content["steps"], seconds + content["seconds"]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     times = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time() - begun, 1), "threads": devices.threads()}
-    return {"seed": seed, "metrics": metrics, "steps": steps, **times, "date": utc()[:10], **record.commit()}
+    return {"seed": seed, "metrics": metrics, "guesses": guesses, "steps": steps, **times, "date": utc()[:10], **record.commit()}
 
 
 @contextlib.contextmanager

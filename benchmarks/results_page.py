@@ -19,13 +19,13 @@ HEAD = """\
 Written by `python -m benchmarks results` from the records in benchmarks/records/results. A row is measured anew by `python -m
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
-weights or vectors of others are used unless a row says so. The difference is ours less the best published figure of a model
-that was not pretrained.
+weights or vectors of others are used unless a row says so. The difference is ours less the best published figure, but for
+those of pretrained models and of other data. A guess is the commonest answer, or the first words of a text.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
 """
-COLUMNS = ("task", "data and split", "metric", "published", "ours", "difference", "seeds", "processor minutes")
+COLUMNS = ("task", "data and split", "metric", "a guess", "published", "ours", "difference", "seeds", "processor minutes")
 
 
 def page(records: Mapping[str, Record | None]) -> str:
@@ -79,13 +79,20 @@ def _lines(row: Row, figures: Mapping[str, list[float]], record: Record | None) 
         reported = [each for each in row.published if metric in each.figures]
         others = "; ".join(f"{each.figures[metric]:.{row.digits}f} {each.model}" for each in reported) or "none known"
         values = figures.get(metric, [])
-        best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.pretrained), default=None)
+        best = (min if row.lower else max)((each.figures[metric] for each in reported if not each.aside), default=None)
         seeds = str(len(values)) if values else ""
         left = [row.task, row.data] if number == 0 else ["", ""]
-        lines.append(
-            _cells([*left, title, others, _spread(values, row.digits), _difference(row, values, best), seeds, _minutes(record)])
-        )
+        figures_of_row = (others, _spread(values, row.digits), _difference(row, values, best), seeds, _minutes(record))
+        lines.append(_cells([*left, title, _guess(row, metric, record), *figures_of_row]))
     return lines
+
+
+def _guess(row: Row, metric: str, record: Record | None) -> str:
+    """What a guess reaches, as the recipe means it; of a row with parts the mean over them."""
+    guesses = [run.get("guesses", {}) for run in record["runs"]] if record and row.guess else []
+    names = [f"{part} {metric}" if part else metric for part in row.parts or ("",)]
+    values = [row.scale * statistics.fmean(each[name] for name in names) for each in guesses if set(names) <= set(each)]
+    return f"{statistics.fmean(values):.{row.digits}f}" if values else ""
 
 
 def _spread(values: list[float], digits: int) -> str:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:  # which imports NumPy, and the command's help needs none
 
 __all__ = ["did_you_mean", "existing_folder", "mistaken_for", "nearest", "refuse_mistaken"]
 
-PICKLE = "a Python pickle, which is not read: save the model with safetensors first"
+PICKLE = "a Python pickle, which is not read here: if torch.save wrote it, `minilm convert` reads it, and runs nothing of it"
 PAGE = "an HTML page that a server gave in the file's place: download the file again"
 BEGINNINGS = (  # of files, those of HTML in any case; what they then are
     (b"version https://git-lfs", "a Git LFS pointer that stands for the file: `git lfs pull` fetches the file itself"),
     (b"<!doctype html", PAGE),
     (b"<html", PAGE),
     (b"Entry not found", "a server's message that there is no such file: download it again, by its right name"),
-    (b"PK\x03\x04", "a zip archive such as torch.save writes: save the model with safetensors first"),
+    (b"PK\x03\x04", "a zip archive such as torch.save writes: `minilm convert` reads it"),
     *((bytes([0x80, protocol]), PICKLE) for protocol in range(2, 6)),
-    (b"\x89HDF", "an HDF5 file: save the model with safetensors first"),
-    (b"GGUF", "a GGUF file: save the model with safetensors first"),
+    (b"\x89HDF", "an HDF5 file: `minilm convert` and sequential.load_model read Keras's"),
+    (b"GGUF", "a GGUF file: `minilm convert` reads it"),
     (b"\x1f\x8b", "compressed by gzip: unpack it first"),
 )
 

@@ -29,7 +29,7 @@ ORDER = (  # each may import those before it; those of one line not each other
     ("recipes",),
     ("planner",),
     ("gradcheck",),
-    ("book",),
+    ("book", "examples"),
     ("cli",),
 )
 

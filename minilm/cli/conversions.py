@@ -54,10 +54,11 @@ def table() -> str:
 
 
 def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
-    """The model of a file or folder; ValueError or FileNotFoundError in one line where nothing reads it."""
+    """The model of a file, a folder, or a name on the Hub; ValueError or FileNotFoundError in one line where nothing reads it."""
+    from minilm.hub import model_folder
+
     path = os.path.expanduser(path)
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no file or folder {path}")
+    path = path if os.path.exists(path) else model_folder(path)
     kind = kind or _recognised(path)
     if kind is None:
         raise ValueError(f"{path} is of no kind that is recognised: --from says which of {', '.join(sources())} it is")

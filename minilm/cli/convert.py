@@ -19,7 +19,7 @@ def add_parser(subparsers) -> None:
         epilog=conversions.table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("source", metavar="FROM", help="a file or folder, or a run of `minilm train`")
+    parser.add_argument("source", metavar="FROM", help="a file or folder, a run of `minilm train`, or a name on the Hub")
     parser.add_argument("target", metavar="TO", help="a new file or folder")
     parser.add_argument("--from", dest="from_kind", metavar="KIND", choices=conversions.sources(), help="what FROM is")
     parser.add_argument("--to", dest="to_kind", metavar="KIND", choices=tuple(conversions.TARGETS), help="what TO is to be")

@@ -7,6 +7,7 @@ import pathlib
 
 from minilm import ops
 from minilm.cli import pager, sources
+from minilm.examples import EXAMPLES
 from minilm.pages import PAGES
 
 LANGUAGES = {".py": "python", ".cu": "cuda", ".h": "cuda"}
@@ -18,10 +19,12 @@ def add_parser(subparsers) -> None:
         "show",
         help="print the formulas and the source of an op, or a model on one page",
         description="Print the page of formulas of one op and its implementation in plain NumPy, or one of its implementations "
-        "whole; a model on one page (gpt), or the source of a layer or of the full model (GPT). Without a name, list them. On a "
-        "terminal the text is shown by $PAGER (less), in colour where pygments is installed.",
+        "whole; a model on one page (gpt), an example (own_op), or the source of a layer or of the full model (GPT). Without a "
+        "name, list them. On a terminal the text is shown by $PAGER (less), in colour where pygments is installed.",
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), a layer (LSTM) or a model (GPT)")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", help="an op (lstm), a page (gpt), an example (own_op), a layer (LSTM) or a model (GPT)"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--spec", action="store_const", dest="which", const="spec", help="formulas, shapes, what is saved")
     which.add_argument("--cases", action="store_const", dest="which", const="cases", help="sizes and arguments of the tests")
@@ -70,6 +73,10 @@ def _list() -> None:
     print("\npages: a model on one page")
     for name in PAGES:
         title = _docstring(sources.PACKAGE / "pages" / f"{name}.py").strip().partition(" on one page")[0]
+        print(f"{name:<48} {title}")
+    print("\nexamples: a script each, run by python -m minilm.examples.NAME")
+    for name in EXAMPLES:
+        title = _docstring(sources.PACKAGE / "examples" / f"{name}.py").strip().splitlines()[0].removesuffix(".")
         print(f"{name:<48} {title}")
     for package in ("layers", "models"):
         print(f"\n{package}")

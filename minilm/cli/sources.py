@@ -9,6 +9,7 @@ import re
 import sys
 
 from minilm import ops
+from minilm.examples import EXAMPLES
 from minilm.mistaken import nearest
 from minilm.pages import PAGES
 
@@ -38,7 +39,7 @@ def classes(package: str) -> dict[str, pathlib.Path]:
 
 
 def unit(name: str) -> pathlib.Path:
-    """The folder of the op, or the file of the page, layer or model, that has this name.
+    """The folder of the op, or the file of the page, example, layer or model, that has this name.
 
     A page's name is in small letters (``gpt``), a layer's and model's that of its class (``GPT``). Classes are known in any case
     where no op and no page has the name.
@@ -50,7 +51,8 @@ def unit(name: str) -> pathlib.Path:
     """
     folders = {each: OPS / folder for folder in ops.FOLDERS for each in (folder, *names(folder))}
     pages = {name: PACKAGE / "pages" / f"{name}.py" for name in PAGES}
-    exact = {**pages, **classes("layers"), **classes("models")}
+    scripts = {name: PACKAGE / "examples" / f"{name}.py" for name in EXAMPLES}
+    exact = {**pages, **scripts, **classes("layers"), **classes("models")}
     loose = {path.stem: path for path in classes("models").values()} | {each.lower(): path for each, path in exact.items()}
     for known in (exact, folders):
         if name in known:
@@ -61,7 +63,7 @@ def unit(name: str) -> pathlib.Path:
     near = [each for each in folders if each.startswith(name.lower())]
     near = near or nearest(name, every)
     hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"there are {', '.join([*folders, *exact])}"
-    raise ValueError(f"there is no op, page, layer or model {name!r}; {hint}")
+    raise ValueError(f"there is no op, page, example, layer or model {name!r}; {hint}")
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

@@ -9,26 +9,29 @@ ChatML, the form of Qwen's and SmolLM's models::
     <|im_start|>assistant
     ...
 
-Folders and files say their form as a program in the language Jinja. It is not run here: a program that means ChatML is
-recognised, and any other refused.
+Folders and files say their form as a program in the language Jinja. One that means ChatML is recognised, and needs no more; any
+other is run in a sandbox: see `minilm.generation.jinja`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from minilm.files import read_json
+from minilm.generation.jinja import JinjaFormat, compiled
 from minilm.hub import model_folder
 from minilm.tokenizers import Tokenizer
+from minilm.tokenizers.config_files import read
 from minilm.typing import PathLike
 
-__all__ = ["ChatML", "chat_format", "chat_template", "training_ids"]
+__all__ = ["ChatML", "JinjaFormat", "chat_format", "chat_template", "chat_tokens", "training_ids"]
 
+GGUF_ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding"}
 BEGIN, END = "<|im_start|>", "<|im_end|>"
 ROLES = ("system", "user", "assistant")
 PROGRAM = re.compile(
@@ -90,15 +93,35 @@ class ChatML(NamedTuple):
             yield "\n", False
 
 
-def chat_format(template: str) -> ChatML:
-    """The form that a template means; ValueError where it is none that is known here."""
+def chat_format(template: str, tokens: Mapping[str, str] | None = None, marks: Iterable[str] = ()) -> ChatML | JinjaFormat:
+    """The form that a template means.
+
+    Parameters
+    ----------
+    template : str
+        As `chat_template` gives it.
+    tokens : mapping of str to str, optional
+        Special tokens that it may name, as `chat_tokens` gives them.
+    marks : iterable of str
+        Special tokens that no message may spell: the tokenizer's.
+
+    Raises
+    ------
+    ValueError
+        It is not ChatML, and Jinja is not here to run it; or it is no program.
+    """
     match = PROGRAM.fullmatch(template.replace("\\n", "\n"))
-    if match is None:
-        raise ValueError(f"the chat template is not the plain ChatML, the only form that is known here: {template[:60]!r} ...")
-    return ChatML(match["system"])
+    if match is not None:
+        return ChatML(match["system"])
+    if not template.strip():
+        raise ValueError("the chat template is empty")
+    compiled(template)
+    return JinjaFormat(template, dict(tokens or {}), tuple(marks))
 
 
-def training_ids(tokenizer: Tokenizer, form: ChatML, messages: Sequence[Mapping[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+def training_ids(
+    tokenizer: Tokenizer, form: ChatML | JinjaFormat, messages: Sequence[Mapping[str, str]]
+) -> tuple[np.ndarray, np.ndarray]:
     """What a model reads of a chat and what it is to predict, for supervised fine-tuning: the assistant's messages alone.
 
     Returns
@@ -134,6 +157,24 @@ def chat_template(path: PathLike) -> str:
             template = file.read()
     elif os.path.exists(config := os.path.join(path, "tokenizer_config.json")):
         template = read_json(config).get("chat_template")
+        if isinstance(template, list):  # several, with names
+            named = {each.get("name"): each.get("template") for each in template if isinstance(each, dict)}
+            template = named.get("default")
     if not isinstance(template, str):
         raise ValueError(f"{path} has no chat template: it is no model for chats")
     return template
+
+
+def chat_tokens(path: PathLike) -> dict[str, str]:
+    """The special tokens that a folder or a GGUF file names, ``{"bos_token": "<s>"}``: what its chat template may name."""
+    path = os.path.expanduser(os.fspath(path))
+    if os.path.isfile(path):
+        from minilm.weights.gguf import GGUFFile
+
+        with GGUFFile(path) as file:
+            settings = file.settings
+            tokens = settings.get("tokenizer.ggml.tokens", [])
+            ids = {f"{role}_token": settings.get(f"tokenizer.ggml.{key}_token_id") for role, key in GGUF_ROLES.items()}
+        return {role: tokens[id] for role, id in ids.items() if id is not None and 0 <= id < len(tokens)}
+    roles = read(model_folder(path)).roles
+    return {role: token.content for role, token in roles.items() if token is not None}

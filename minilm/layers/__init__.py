@@ -20,6 +20,7 @@ from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.linear import Linear
 from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.lstm import LSTM
+from minilm.layers.mixture_of_experts import MixtureOfExperts
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.layers.pooling import AttentionPooling, DotPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
@@ -47,6 +48,7 @@ __all__ = [
     "LlamaBlock",
     "LuongAttention",
     "MeanPooling",
+    "MixtureOfExperts",
     "MultiHeadAttention",
     "Parameter",
     "Parameters",

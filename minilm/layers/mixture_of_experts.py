@@ -24,7 +24,7 @@ class Saved(NamedTuple):
     gate: Any  # what the router saved
     weights: Any  # what the softmax saved
     chosen: np.ndarray  # (N, k) experts of each position
-    experts: list[tuple]  # of each expert: its positions, their places in `chosen`, what it gave, what it saved
+    experts: list[tuple]  # of each expert: its positions, their weights, what it gave, what it saved
     shape: tuple[int, ...]  # of x
 
 
@@ -50,7 +50,8 @@ class MixtureOfExperts(Layer):
 
     Notes
     -----
-    Sub-layers by Mixtral's names: ``gate`` (E, D) and ``experts``. It computes on the CPU, expert by expert.
+    Sub-layers by Mixtral's names: ``gate`` (E, D) and ``experts``. On the CPU an expert computes the positions that have chosen
+    it, and on a GPU all of them, the others with weight 0: E / k times the arithmetic, but the host need not wait for how many.
 
     **The router's gradient.** Which experts are chosen is a step, whose derivative is 0 but where two are equal. How much each
     counts is smooth: with dw[n, j] = dy[n] · expert_{chosen[n, j]}(x[n]) and the gradient of a softmax,
@@ -86,37 +87,62 @@ class MixtureOfExperts(Layer):
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Saved]:
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
-        if devices.on_gpu(x):
-            raise TypeError("a MixtureOfExperts computes on the CPU, got an array of the GPU")
-        rows, k = x.reshape(-1, x.shape[-1]), self.experts_per_token  # (N, D)
+        rows = x.reshape(-1, x.shape[-1])  # (N, D)
         r, saved_gate = self.gate.forward(rows)  # (N, E)
-        chosen = np.argsort(-r, axis=1, kind="stable")[:, :k]  # (N, k)
+        chosen = _largest(r, self.experts_per_token)  # (N, k)
         w, saved_weights = softmax.forward(np.take_along_axis(r, chosen, axis=1))  # (N, k)
         y, experts = np.zeros_like(rows), []  # (N, D)
         for e, expert in enumerate(self.experts):
-            positions, places = np.nonzero(chosen == e)  # (M,) each
-            if not positions.size:
-                experts.append((positions, places, None, None))
+            part, weight = _part(chosen == e, w)
+            if part is not None and not part.size:
+                experts.append((part, weight, None, None))
                 continue
-            out, saved = expert.forward(rows[positions])  # (M, D)
-            y[positions] += w[positions, places, None] * out
-            experts.append((positions, places, out, saved))
-        return y.reshape(x.shape), Saved(saved_gate, (w, saved_weights), chosen, experts, x.shape)
+            out, saved = expert.forward(rows if part is None else rows[part])  # (M, D)
+            y = _plus(y, part, weight[:, None] * out)
+            experts.append((part, weight, out, saved))
+        return y.reshape(x.shape), Saved(saved_gate, saved_weights, chosen, experts, x.shape)
 
     def backward(self, dy: Array, saved: Saved) -> Array:
         """Returns dx (..., D)."""
         dy = dy.reshape(-1, dy.shape[-1])  # (N, D)
-        w, saved_weights = saved.weights
-        dx, dw = np.zeros_like(dy), np.zeros_like(w)  # (N, D), (N, k)
-        for expert, (positions, places, out, saved_expert) in zip(self.experts, saved.experts, strict=True):
-            if positions.size:
-                d = dy[positions]  # (M, D)
-                dw[positions, places] = (d * out).sum(axis=1)
-                dx[positions] += expert.backward(w[positions, places, None] * d, saved_expert)
-        dr = np.zeros((len(dy), len(self.experts)), dy.dtype)  # (N, E)
-        np.put_along_axis(dr, saved.chosen, softmax.backward(dw, saved_weights), axis=1)
+        dx = np.zeros_like(dy)  # (N, D)
+        dr = np.zeros_like(saved.chosen, shape=(len(dy), len(self.experts)), dtype=dy.dtype)  # (N, E); first what weights get
+        for e, (expert, (part, weight, out, saved_expert)) in enumerate(zip(self.experts, saved.experts, strict=True)):
+            if saved_expert is not None:
+                d = dy if part is None else dy[part]  # (M, D)
+                dr[:, e] = _plus(dr[:, e], part, (d * out).sum(axis=1))
+                dx = _plus(dx, part, expert.backward(weight[:, None] * d, saved_expert))
+        dchosen = softmax.backward(np.take_along_axis(dr, saved.chosen, axis=1), saved.weights)  # (N, k)
+        dr.fill(0)
+        for e in range(len(self.experts)):
+            dr[:, e] = (dchosen * (saved.chosen == e)).sum(axis=1)
         return (dx + self.gate.backward(dr, saved.gate)).reshape(saved.shape)
 
     def settings(self) -> str:
         expert = self.experts[0].settings()
         return f"{expert}, {len(self.experts)} experts, {self.experts_per_token} a token"
+
+
+def _largest(r, k: int):
+    """The numbers (N, k) of the k largest of each row of r (N, E), the largest first, and of equal ones the first."""
+    return np.argsort(-r, axis=1, kind="stable")[:, :k]
+
+
+def _part(is_chosen, w):
+    """Which rows an expert computes, (M,) or None for all, and its weight for each, (M,).
+
+    How many there are a GPU knows, and not the host, which would have to wait to be told: there all rows are computed.
+    """
+    weight = (w * is_chosen).sum(axis=1)  # (N,): 0 where it was not chosen
+    if devices.on_gpu(w):
+        return None, weight
+    part = np.flatnonzero(is_chosen.any(axis=1))  # (M,)
+    return part, weight[part]
+
+
+def _plus(y, part, more):
+    """y with `more` added to some rows, each at most once, or to all; y may be written over."""
+    if part is None:
+        return y + more
+    y[part] += more
+    return y

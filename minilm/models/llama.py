@@ -8,8 +8,8 @@
     logits = y W_headᵀ                             (B, T, V)      c tanh(logits / c): Gemma 2
     loss   = mean over all b, t of -log softmax(logits)[targets]
 
-What Mistral, Qwen2, Qwen3, Gemma and Gemma 2 have otherwise is a word each in `LlamaConfig`. Names and layout of the parameters
-are Hugging Face's, without the "model." before them.
+What Mistral, Mixtral, Qwen2, Qwen3, Gemma and Gemma 2 have otherwise is a word each in `LlamaConfig`. Names and layout of the
+parameters are Hugging Face's, without the "model." before them; of Mixtral's experts they are a Llama's network's.
 
 References: H. Touvron et al., LLaMA: open and efficient foundation language models, arXiv:2302.13971; A. Dubey et al., The
 Llama 3 herd of models, arXiv:2407.21783; and those of `LlamaConfig`.
@@ -28,6 +28,7 @@ from minilm.layers.base import generator_of
 from minilm.layers.gated_feed_forward import GatedFeedForward
 from minilm.layers.grouped_attention import GroupedQueryAttention
 from minilm.layers.llama_block import LlamaBlock
+from minilm.layers.mixture_of_experts import MixtureOfExperts
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models.gguf import llama_of_gguf
@@ -41,7 +42,7 @@ from minilm.typing import Array, DType, Ids, PathLike, Scalar, Seed
 
 __all__ = ["Llama", "Saved"]
 
-CLASSES = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3", "gemma": "Gemma", "gemma2": "Gemma2"}
+CLASSES = {family: family.capitalize() for family in LLAMA_FAMILIES}  # in the names of transformers' classes
 
 
 class Hidden(NamedTuple):
@@ -260,7 +261,11 @@ def _block(config: LlamaConfig, layer: int, options: dict) -> LlamaBlock:
         dropout=config.attention_dropout,
         **options,
     )
-    mlp = GatedFeedForward(config.hidden_size, config.intermediate_size, config.activation, bias=config.mlp_bias, **options)
+    sizes = config.hidden_size, config.intermediate_size
+    if config.traits.mixed:
+        mlp = MixtureOfExperts(*sizes, config.experts, config.num_experts_per_tok, config.activation, **options)
+    else:
+        mlp = GatedFeedForward(*sizes, config.activation, bias=config.mlp_bias, **options)
     dtype = options["dtype"]
     return LlamaBlock(
         attention, mlp, _norm(config, dtype), sandwich=config.traits.sandwich, recompute=config.recompute, dtype=dtype

@@ -24,11 +24,13 @@ class Traits(NamedTuple):
     sandwich: bool = False  # what a half adds to the stream is normalised, too
     capped: bool = False  # softcaps, a scale of the scores of its own
     windowed: bool = False  # there may be a sliding window
+    mixed: bool = False  # a mixture of experts stands in the gated network's place
 
 
 LLAMA_FAMILIES = {
     "llama": Traits(),
     "mistral": Traits(windowed=True),
+    "mixtral": Traits(windowed=True, mixed=True),
     "qwen2": Traits(qkv_bias=True, windowed=True),
     "qwen3": Traits(qk_norm=True, windowed=True),
     "gemma": Traits(gemma=True),
@@ -49,7 +51,7 @@ class LlamaConfig(Config):
 
     Parameters
     ----------
-    family : {"llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"}
+    family : {"llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2"}
         Hugging Face's ``model_type``. What differs between them stands in `Traits`. SmolLM2 is of "llama".
     vocab_size : int
         V.
@@ -84,6 +86,10 @@ class LlamaConfig(Config):
         The scores are divided by its square root; by that of K without it.
     attn_logit_softcapping, final_logit_softcapping : float, optional
         Softcaps of the scores and of the logits.
+    num_local_experts : int, optional
+        E, of a Mixtral: gated networks side by side; 8 without it.
+    num_experts_per_tok : int
+        k, of a Mixtral: how many of them compute a position. See `minilm.layers.MixtureOfExperts`.
     recompute : bool
         See `minilm.layers.LlamaBlock`.
 
@@ -122,6 +128,8 @@ class LlamaConfig(Config):
     query_pre_attn_scalar: float | None = number(None, 0, 1e30, low_open=True)
     attn_logit_softcapping: float | None = number(None, 0, 1e30, low_open=True)
     final_logit_softcapping: float | None = number(None, 0, 1e30, low_open=True)
+    num_local_experts: int | None = size(None)
+    num_experts_per_tok: int = size(2)
     recompute: bool = flag(False, minilm_only=True)
 
     def check(self) -> None:
@@ -136,12 +144,19 @@ class LlamaConfig(Config):
         if self.width % 2:
             raise ValueError(f"heads must have an even width for their rotation, got {self.width}")
         wants = {"capped": ("query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping")}
-        wants["windowed"] = ("sliding_window",)
+        wants |= {"windowed": ("sliding_window",), "mixed": ("num_local_experts",)}
         for trait, names in wants.items():
             chosen = [name for name in names if getattr(self, name) is not None]
             if chosen and not getattr(self.traits, trait):
                 families = ", ".join(repr(family) for family, traits in LLAMA_FAMILIES.items() if getattr(traits, trait))
                 raise ValueError(f"{chosen[0]} is for family {families}, got it with {self.family!r}")
+
+        if self.traits.mixed and self.num_experts_per_tok > self.experts:
+            raise ValueError(
+                f"num_experts_per_tok must be at most num_local_experts = {self.experts}, got {self.num_experts_per_tok}"
+            )
+        if self.traits.mixed and self.mlp_bias:
+            raise ValueError("mlp_bias is for a network that is no mixture of experts, got it with 'mixtral'")
 
     # --- published models --------------------------------------------------------------------------------------------
 
@@ -179,6 +194,16 @@ class LlamaConfig(Config):
         return cls(**{**same, "sliding_window": 4096, "rms_norm_eps": 1e-5, **changes})
 
     @classmethod
+    def mixtral(cls, size: str = "8x7B", **changes: Any) -> LlamaConfig:
+        """Mixtral: "8x7B" or "8x22B" (A. Q. Jiang et al., Mixtral of experts, arXiv:2401.04088): 2 of 8 experts a token."""
+        same = {"family": "mixtral", "num_local_experts": 8, "rope_theta": 1e6, "rms_norm_eps": 1e-5}
+        more = {
+            "max_position_embeddings": 65_536 if size == "8x22B" else 32_768,
+            "vocab_size": 32_768 if size == "8x22B" else 32_000,
+        }
+        return cls(**{**same, **more, **_sized(MIXTRAL, size), **changes})
+
+    @classmethod
     def qwen2(cls, size: str = "0.5B", **changes: Any) -> LlamaConfig:
         """Qwen2.5: "0.5B", "1.5B" or "7B" (Qwen Team, Qwen2.5 technical report, arXiv:2412.15115)."""
         same = {"family": "qwen2", "max_position_embeddings": 32_768 if size == "0.5B" else 131_072, "rope_theta": 1e6}
@@ -212,6 +237,11 @@ class LlamaConfig(Config):
     def traits(self) -> Traits:
         """What the family has."""
         return LLAMA_FAMILIES[self.family]
+
+    @property
+    def experts(self) -> int:
+        """E, of a mixture; 0 without one."""
+        return (self.num_local_experts or 8) if self.traits.mixed else 0
 
     @property
     def groups(self) -> int:
@@ -252,7 +282,7 @@ class LlamaConfig(Config):
             V D                                             tokens
             + V D                                           output, where it does not share the tokens' table
             + num_hidden_layers (2 (H K) D + 2 (G K) D      q and the last map, k and v
-                                 + 3 F D                    the gated network
+                                 + 3 F D                    the gated network, or E times that + E D for the router
                                  + 2 D, or 4 D sandwiched)  normalisations
             + D                                             last normalisation
 
@@ -260,7 +290,8 @@ class LlamaConfig(Config):
         """
         V, D, F, K = self.vocab_size, self.hidden_size, self.intermediate_size, self.width
         H, G, traits = self.num_attention_heads, self.groups, self.traits
-        layer = 2 * (H + G) * K * D + 3 * F * D + (4 if traits.sandwich else 2) * D + 2 * K * traits.qk_norm
+        network = 3 * F * D * (self.experts or 1) + self.experts * D
+        layer = 2 * (H + G) * K * D + network + (4 if traits.sandwich else 2) * D + 2 * K * traits.qk_norm
         layer += (H + 2 * G) * K * (traits.qkv_bias or self.attention_bias) + D * self.attention_bias
         layer += (2 * F + D) * self.mlp_bias
         return V * D * (2 - self.tie_word_embeddings) + self.num_hidden_layers * layer + D
@@ -274,6 +305,7 @@ LLAMA3 = {
     "8B": (4096, 14336, 32, 32, 8),
     "70B": (8192, 28672, 80, 64, 8),
 }
+MIXTRAL = {"8x7B": (4096, 14336, 32, 32, 8), "8x22B": (6144, 16384, 56, 48, 8)}
 SMOLLM2 = {"135M": (576, 1536, 30, 9, 3), "360M": (960, 2560, 32, 15, 5), "1.7B": (2048, 8192, 24, 32, 32)}
 QWEN2 = {"0.5B": (896, 4864, 24, 14, 2), "1.5B": (1536, 8960, 28, 12, 2), "7B": (3584, 18944, 28, 28, 4)}
 QWEN3 = {"0.6B": (1024, 3072, 28, 16, 8), "1.7B": (2048, 6144, 28, 16, 8), "8B": (4096, 12288, 36, 32, 8)}

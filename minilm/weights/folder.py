@@ -124,7 +124,7 @@ def instead(folder: str) -> str:
         return f"; if {other} is the model's, name it {WEIGHTS}"
     foreign = next((name for name in names if name.endswith(FOREIGN)), None)
     if foreign is not None:
-        return f"; {foreign} is another format: save the model with safetensors first"
+        return f"; {foreign} is another format: `minilm convert` reads some"
     if "snapshots" in names:
         return f"; it is of the Hub's cache: give the folder in {os.path.join(folder, 'snapshots')} that holds config.json"
     return ""

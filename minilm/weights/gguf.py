@@ -79,7 +79,7 @@ class GGUFFile(Mapping):
             self.settings, self._arrays = _Reader(self._bytes).header()
         except ValueError as error:
             self.close()
-            raise ValueError(f"{self.path}: {error}") from None
+            raise ValueError(f"{self.path}: {' '.join(str(error).split())}") from None  # a name may hold line ends
 
     def read(self, name: str) -> Array:
         """An array's numbers as float32, in NumPy's shape: rows of the matrix are rows of the array."""

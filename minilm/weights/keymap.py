@@ -131,4 +131,21 @@ LLAMA = KeyMap(
 # Relatives of Llama's, whose weights are called alike.
 LLAMAS = tuple(LLAMA._replace(family=family) for family in ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2"))
 
-KEYMAPS = {each.family: each for each in (GPT2, OPENAI_GPT, BERT, *LLAMAS)}
+MIXTRAL = LLAMA._replace(
+    family="mixtral",
+    # The experts are Llama's networks by other names.
+    renewed=(
+        (r"^(layers\.\d+)\.block_sparse_moe\.", r"\1.mlp."),
+        (r"(\.experts\.\d+)\.w1\.", r"\1.gate_proj."),
+        (r"(\.experts\.\d+)\.w2\.", r"\1.down_proj."),
+        (r"(\.experts\.\d+)\.w3\.", r"\1.up_proj."),
+    ),
+    spelled=(
+        (r"^(layers\.\d+)\.mlp\.", r"\1.block_sparse_moe."),
+        (r"(\.experts\.\d+)\.gate_proj\.", r"\1.w1."),
+        (r"(\.experts\.\d+)\.down_proj\.", r"\1.w2."),
+        (r"(\.experts\.\d+)\.up_proj\.", r"\1.w3."),
+    ),
+)
+
+KEYMAPS = {each.family: each for each in (GPT2, OPENAI_GPT, BERT, *LLAMAS, MIXTRAL)}

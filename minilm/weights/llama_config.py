@@ -34,9 +34,16 @@ SAME: dict[str, Any] = {
 }
 GEMMA = {"hidden_act": "gelu_pytorch_tanh", "tie_word_embeddings": True, "head_dim": 256}
 CAPS = {"query_pre_attn_scalar": 256.0, "attn_logit_softcapping": 50.0, "final_logit_softcapping": 30.0}
+EXPERTS = {"num_local_experts": 8, "num_experts_per_tok": 2}
 LLAMAS = {
     "llama": Family("Llama", (32000, 4096, 11008, 32, 32, 32)),
     "mistral": Family("Mistral", (32000, 4096, 14336, 32, 32, 8), 131_072, {"sliding_window": 4096}),
+    "mixtral": Family(
+        "Mixtral",
+        (32000, 4096, 14336, 32, 32, 8),
+        131_072,
+        {"sliding_window": None, "rope_theta": 1e6, "rms_norm_eps": 1e-5, **EXPERTS},
+    ),
     "qwen2": Family("Qwen2", (151936, 4096, 22016, 32, 32, 32), 32_768, {"sliding_window": 4096, "max_window_layers": 28}),
     "qwen3": Family(
         "Qwen3", (151936, 4096, 22016, 32, 32, 32), 32_768, {"sliding_window": 4096, "max_window_layers": 28, "head_dim": 128}
@@ -45,9 +52,15 @@ LLAMAS = {
     "gemma2": Family("Gemma2", (256000, 2304, 9216, 26, 8, 4), 8192, {**GEMMA, **CAPS, "sliding_window": 4096}),
 }
 # Fields that change what a model computes, and the one value of each that is supported.
-ONLY = {"pretraining_tp": 1, "partial_rotary_factor": 1.0, "use_bidirectional_attention": None}
+ONLY = {
+    "pretraining_tp": 1,
+    "partial_rotary_factor": 1.0,
+    "use_bidirectional_attention": None,
+    "router_jitter_noise": 0.0,
+    "output_router_logits": False,  # True: the loss has a part for the balance of the experts
+}
 NO_BIAS: dict[str, tuple[str, ...]] = {family: () if family == "llama" else ("mlp_bias",) for family in LLAMAS}
-NO_BIAS |= {family: ("mlp_bias", "attention_bias") for family in ("mistral", "qwen2")}
+NO_BIAS |= {family: ("mlp_bias", "attention_bias") for family in ("mistral", "mixtral", "qwen2")}
 
 
 def llama_settings(config: Mapping[str, Any], family: str) -> dict[str, Any]:
@@ -140,6 +153,8 @@ def llama_config(settings: Mapping[str, Any], architecture: str | None = None) -
     for name in NO_BIAS[family]:
         if config.pop(name, False):
             raise ValueError(f"no model of family {family!r} has {name} in transformers")
+    if family == "mixtral":
+        config |= {name: settings.get(name) or default for name, default in EXPERTS.items()}
     if family == "gemma2":
         config |= {name: settings.get(name) for name in CAPS}
         if config["query_pre_attn_scalar"] is None:
@@ -151,9 +166,11 @@ def llama_config(settings: Mapping[str, Any], architecture: str | None = None) -
 def _write_window(config: dict, family: str, settings: Mapping) -> None:
     window, where = settings.get("sliding_window"), settings.get("window_layers", "all")
     first = settings.get("max_window_layers", 0) if where == "upper" else 0
-    if family == "mistral":
+    if family in ("mistral", "mixtral"):
         if window is not None and where != "all":
-            raise ValueError(f"Mistral in transformers has its window in all layers, and this model window_layers = {where!r}")
+            raise ValueError(
+                f"{LLAMAS[family].name} in transformers has its window in all layers, and this model window_layers = {where!r}"
+            )
         config["sliding_window"] = window
     elif family.startswith("qwen") or family == "gemma2":
         has = {"all": lambda _: True, "even": lambda layer: layer % 2 == 0, "upper": lambda layer: layer >= first}[where]

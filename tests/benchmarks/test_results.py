@@ -40,6 +40,7 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
     record = json.loads((one / "records" / "mine.json").read_text())
     assert [run["seed"] for run in record["runs"]] == [0, 1] and record["runs"][0]["steps"] == 2
     assert record["command"].startswith("minilm recipe tag --data tags.txt --seed SEED --steps 2 --set hidden_size=4")
+    assert set(record["runs"][0]["guesses"]) == {"f1"}
     assert {"f1", "precision"} <= set(record["runs"][0]["metrics"]) and record["runs"][0]["cpu_seconds"] > 0
     assert main(["results", "--records", str(one / "records"), "--out", str(one / "page.md")]) == 0
     page = (one / "page.md").read_text()
@@ -55,7 +56,7 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
 @pytest.mark.parametrize(
     ("values", "says"),
     [
-        ((), "| 90.00 somebody's model; 99.50 another | not measured yet |  |  |  |"),
+        ((), "|  | 90.00 somebody's model; 99.50 another | not measured yet |  |  |  |"),
         ((0.98,), "| 98.00 | -1.50, **behind** | 1 | 1.5 |"),
         ((0.996, 0.998, 0.997), "| 99.70 ± 0.10 | +0.20 | 3 | 1.5 |"),
     ],
@@ -64,6 +65,13 @@ def test_a_row_says_how_far_it_is_from_the_best(one, values, says):
     text = results_page.page({"mine": record_of(*values) if values else None})
     assert says in text
     assert "published, somebody's model: a paper (with more data)" in text and "published, another: a page\n" in text
+
+
+def test_a_figure_of_other_data_is_named_and_not_the_measure(monkeypatch):
+    row = ROW._replace(published=(*ROW.published, Published({"f1": 99.9}, "pretrained", "a page", aside=True)))
+    monkeypatch.setattr(results_page, "ROWS", {"mine": row})
+    text = results_page.page({"mine": record_of(0.996)})
+    assert "99.90 pretrained | 99.60 | +0.10 |" in text
 
 
 def test_less_is_better_where_a_row_says_so(monkeypatch):
@@ -79,9 +87,9 @@ def test_parts_have_a_table_and_their_mean_a_row(monkeypatch):
     row = ROW._replace(files=files, archive="x.tar.gz", published=(other,))
     monkeypatch.setattr(results_page, "ROWS", {"mine": row})
     record = record_of(0.0)
-    record["runs"][0]["metrics"] = {"1 one f1": 0.4, "2 two f1": 0.8}
+    record["runs"][0] |= {"metrics": {"1 one f1": 0.4, "2 two f1": 0.8}, "guesses": {"1 one f1": 0.1, "2 two f1": 0.3}}
     text = results_page.page({"mine": record})
-    assert "| 60.00 | -15.00, **behind** |" in text
+    assert "| 20.00 | 75.00 theirs | 60.00 | -15.00, **behind** |" in text
     assert "| 1 one | 50.00 | 40.00 | 40.00 |" in text and "| 2 two | 100.00 | 80.00 | 80.00 |" in text
 
 
@@ -116,5 +124,5 @@ def test_every_row_can_be_run_and_published_parts_are_those_of_the_row():
         assert (row.board is not None) != bool(row.command), name
         assert not row.command or "{data}" in row.command and "{seed}" in row.command, name
         for each in row.published:
-            assert set(each.figures) <= set(row.metrics) and type(each.pretrained) is bool, name
+            assert set(each.figures) <= set(row.metrics) and type(each.aside) is bool, name
             assert len(each.parts) in (0, len(row.parts)), name

@@ -137,7 +137,7 @@ def test_what_is_refused_in_one_line(gpt, tmp_path, capsys):
     (tmp_path / "full" / "file").touch()
     models.save(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), tmp_path / "m.safetensors")
     for words, message in [
-        (("nothing", "x"), "there is no file or folder nothing"),
+        (("./nothing", "x"), "there is no folder ./nothing"),
         ((tmp_path / "text.txt", tmp_path / "x"), "of no kind that is recognised: --from says which of minilm, gguf, nanogpt"),
         ((tmp_path / "gpt", tmp_path / "full"), "is there already: TO must be new"),
         ((tmp_path / "gpt", tmp_path / "text.txt"), "is there already: TO must be new"),

@@ -229,7 +229,7 @@ def test_a_folder_without_what_a_command_needs(gpt, bert, word_pieces, tmp_path,
 )
 def test_folders_that_hold_something_else(command, gpt, tmp_path, capsys):
     for files, says in (
-        (["ckpt.pt"], "ckpt.pt is another format: save the model with safetensors first"),
+        (["ckpt.pt"], "ckpt.pt is another format: `minilm convert` reads some"),
         (["adapter_config.json", "adapter_model.safetensors"], "of an adapter (LoRA)"),
         (["config.json"], "config.json: not valid JSON"),
         ([], "there is no"),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minilm import cli, devices, ops
 from minilm.cli import pager
+from minilm.examples import EXAMPLES
 from minilm.pages import PAGES
 
 ROOT = pathlib.Path(ops.__file__).parent
@@ -70,7 +71,9 @@ def test_helpers_of_helpers(folder, capsys):
 
 def test_the_list(capsys):
     listed, _, rest = show(capsys).partition("\n\npages: a model on one page\n")
-    pages, _, rest = rest.partition("\n\nlayers\n")
+    pages, _, rest = rest.partition("\n\nexamples: a script each, run by python -m minilm.examples.NAME\n")
+    scripts, _, rest = rest.partition("\n\nlayers\n")
+    assert [line.split()[0] for line in scripts.splitlines()] == list(EXAMPLES)
     assert [line.split()[0] for line in pages.splitlines()] == list(PAGES)
     assert {name for line in listed.splitlines() for name in line.split("  ")[0].split(", ")} == set(ops.registry())
     layers, _, models = rest.partition("\n\nmodels\n")
@@ -188,7 +191,7 @@ def test_the_pager(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     "words, says",
     [
-        (["lst"], "there is no op, page, layer or model 'lst'; did you mean 'lstm'"),
+        (["lst"], "there is no op, page, example, layer or model 'lst'; did you mean 'lstm'"),
         (["GTP"], "did you mean 'gpt'?"),
         (["gpt", "--cpu"], "--cpu is of an op, 'gpt' is a page, layer or model"),
         (["gelu"], "did you mean 'gelu_erf' or 'gelu_tanh'?"),

@@ -1,8 +1,10 @@
 """Loaders of data on damaged files: drawn mutations of a small right file give a result, or ValueError or OSError in one line."""
 
 import gzip
+import io
 import json
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from minilm.data import lines, manifest, pairs
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import conll, labelled, squad, stories, vectors
 from minilm.recipes.answer import Answer
+from minilm.weights import torch_file as torch_files
 
 TIMES = 150
 
@@ -28,6 +31,22 @@ def npy() -> bytes:
     from minilm.data.token_writer import header
 
     return header(np.dtype("<u2"), 20) + np.arange(20, dtype="<u2").tobytes()
+
+
+def torch_file() -> bytes:
+    from minilm.weights import torch_writer
+
+    memory = io.BytesIO()
+    with zipfile.ZipFile(memory, "w") as archive:
+        arrays = {"w": np.arange(6, dtype="<f4").reshape(2, 3), "b": np.arange(2)}
+        archive.writestr("x/data.pkl", torch_writer._pickled(arrays))
+        for number, array in enumerate(arrays.values()):
+            archive.writestr(f"x/data/{number}", array.tobytes())
+    return memory.getvalue()
+
+
+def read_torch(path):
+    return {name: tensor.numpy() for name, tensor in torch_files.arrays_of(torch_files.read_torch_file(path)).items()}
 
 
 # name -> (a right file, what reads it)
@@ -53,6 +72,7 @@ LOADERS = {
     "vectors, GloVe": (b"the 0.1 0.2\nof 1e-3 -4\ncat 5 6\n", WordVectors.load),
     "vectors, binary": (b"2 3\nthe " + NUMBERS[:12] + b"\nof " + NUMBERS[12:] + b"\n", WordVectors.load),
     "vectors, packed": (gzip.compress(b"2 1\nthe 0.1\nof 0.2\n"), WordVectors.load),
+    "torch file": (torch_file(), read_torch),
     "counts of a text": (b"a text\n\nof two\n", lambda path: planner.data_of("language-model", path)),
     "counts of questions": (SQUAD, lambda path: planner.data_of("answer", path)),
 }

@@ -234,3 +234,11 @@ def test_a_probe_of_a_layer():
     with hooks(model, "wte") as seen:
         model.loss(ids, ids)
     assert interpret.linear_probe(seen["wte"].reshape(-1, 8), labels).accuracy > 0.95
+
+
+def test_a_mixture_of_experts_has_no_neurons():
+    sizes = {"hidden_size": 8, "intermediate_size": 6, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = models.Llama(models.LlamaConfig(vocab_size=9, family="mixtral", num_local_experts=3, **sizes))
+    assert interpret.ablate(model, np.arange(5)).effects.shape == (1, 2)
+    with pytest.raises(ValueError, match="mixture of experts"):
+        interpret.ablate(model, np.arange(5), component="neurons")

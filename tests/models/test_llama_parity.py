@@ -26,6 +26,7 @@ FAMILIES = {
     "Llama, scaled, biased": ("Llama", {"rope_scaling": SCALED, "attention_bias": True}),
     "Llama, tied": ("Llama", {"tie_word_embeddings": True, "rope_theta": 500.0, "mlp_bias": True}),
     "Mistral": ("Mistral", {"sliding_window": 7, "head_dim": 8}),
+    "Mixtral": ("Mixtral", {"num_local_experts": 5, "num_experts_per_tok": 2, "experts_implementation": "eager"}),
     "Qwen2": ("Qwen2", {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1}),
     "Qwen3": ("Qwen3", {"head_dim": 8}),
     "Gemma": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1}),
@@ -69,11 +70,26 @@ def test_logits_and_gradients(pair):
     theirs_loss.backward()
     assert loss == pytest.approx(theirs_loss.item(), rel=1e-5)
     assert ours.loss(ids[:, :-1], targets) == pytest.approx(loss, rel=1e-6)
-    assert {name.removeprefix("model.") for name, _ in theirs.named_parameters()} == set(ours.parameters)
+    gradients = gradients_of(theirs)
+    assert set(gradients) == set(ours.parameters)
     assert ours.parameters.count == ours.config.parameter_count
-    for name, parameter in theirs.named_parameters():
-        gradient, expected = ours.parameters.gradients[name.removeprefix("model.")], parameter.grad.numpy()
-        assert np.abs(gradient - expected).max() <= 1e-3 * np.abs(expected).max(), name
+    for name, expected in gradients.items():
+        assert np.abs(ours.parameters.gradients[name] - expected).max() <= 1e-3 * np.abs(expected).max(), name
+
+
+def gradients_of(theirs):
+    """Name -> gradient; of a mixture, whose experts transformers 5 keeps in one array, each expert's maps by themselves."""
+    gradients = {name.removeprefix("model."): parameter.grad.numpy() for name, parameter in theirs.named_parameters()}
+    for name in [name for name in gradients if "experts." in name]:
+        for e, gradient in enumerate(gradients.pop(name)):
+            stem = name.replace("experts.", f"experts.{e}.")
+            if name.endswith("gate_up_proj"):
+                gate, up = np.split(gradient, 2)
+                gradients[stem.replace("gate_up_proj", "gate_proj.weight")] = gate
+                gradients[stem.replace("gate_up_proj", "up_proj.weight")] = up
+            else:
+                gradients[f"{stem}.weight"] = gradient
+    return gradients
 
 
 def test_a_folder_of_ours_is_read_by_transformers(pair, tmp_path):
@@ -129,6 +145,8 @@ def test_configurations_of_2023_are_read(tmp_path):
         ({"model_type": "qwen2", "layer_types": ["full_attention", "sliding_attention", "full_attention"]}, "layer_types"),
         ({"model_type": "mistral", "mlp_bias": True}, "mlp_bias = True is not supported in family 'mistral'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor = 0.5 is not supported"),
+        ({"model_type": "mixtral", "router_jitter_noise": 0.1}, "router_jitter_noise = 0.1 is not supported"),
+        ({"model_type": "mixtral", "num_experts_per_tok": 9}, "num_experts_per_tok must be at most num_local_experts = 8, got 9"),
     ],
 )
 def test_what_no_model_here_can_do_is_refused(tmp_path, change, message):

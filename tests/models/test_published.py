@@ -292,7 +292,7 @@ def test_what_is_no_file_of_a_tokenizer_is_named(name, tmp_path):
 @pytest.mark.parametrize(
     ("files", "says"),
     [
-        (["ckpt.pt"], "ckpt.pt is another format: save the model with safetensors first"),
+        (["ckpt.pt"], "ckpt.pt is another format: `minilm convert` reads some"),
         (["pytorch_model.bin"], "pytorch_model.bin is another format"),
         (["model.gguf"], "model.gguf is another format"),
         (["model.fp16.safetensors"], "if model.fp16.safetensors is the model's, name it model.safetensors"),

@@ -27,25 +27,24 @@ def resident() -> float:
 
 
 class Watch(training.Callback):
-    """Looks at the memory after a tenth of the steps."""
+    """Looks at the memory after a tenth of the steps, and after the last one: what follows, such as a plot, is no step."""
 
     def __init__(self, steps: int):
-        self.early, self.begun = steps // 10, 0.0
+        self.sizes, self._steps = [], (steps // 10, steps)
 
     def on_step_end(self, loop) -> None:
-        if loop.state.step == self.early:
+        if loop.state.step in self._steps:
             gc.collect()
-            self.begun = resident()
+            self.sizes.append(resident())
 
 
-def grown(name: str, steps: int) -> tuple[float, float]:
+def sizes(name: str, steps: int) -> list[float]:
     """MiB after a tenth of a run's steps, and after all of them."""
     watch = Watch(steps)
     with tempfile.TemporaryDirectory() as folder:
         options = {"corpus": "stories", "steps": steps, **SMALL, "model": MODELS[name], "schedule": {"name": "constant"}}
         training.train(training.configuration(options=options), out=os.path.join(folder, "run"), callbacks=[watch])
-    gc.collect()
-    return watch.begun, resident()
+    return watch.sizes
 
 
 def main() -> None:
@@ -54,7 +53,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20_000)
     args = parser.parse_args()
     for name in MODELS:
-        early, late = grown(name, args.steps)
+        early, late = sizes(name, args.steps)
         print(f"{name:<6}{early:8.1f} MiB after {args.steps // 10:,} steps{late:8.1f} MiB after {args.steps:,}", flush=True)
 
 

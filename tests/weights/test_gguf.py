@@ -177,15 +177,6 @@ def test_chatml():
 
 
 @pytest.mark.parametrize(
-    "program",
-    ["", PROGRAM + "{{ bos_token }}", PROGRAM.replace("message['content']", "message['content'] | trim"), "{{ 7 * 7 }}"],
-)
-def test_other_forms_are_refused(program):
-    with pytest.raises(ValueError, match="not the plain ChatML"):
-        chat_format(program)
-
-
-@pytest.mark.parametrize(
     "messages, named",
     [
         ([], "at least one"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.gradcheck.cases.building import F64, KEY, mask_of, randomised, table
-from minilm.layers import GatedFeedForward, GroupedQueryAttention, Layer, LlamaBlock, RMSNorm
+from minilm.layers import GatedFeedForward, GroupedQueryAttention, Layer, LlamaBlock, MixtureOfExperts, RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models import Llama, LlamaConfig
 
@@ -20,6 +20,11 @@ def _norm(unit_offset):
 def _feed_forward(**options):
     rng = np.random.default_rng(42)
     return randomised(GatedFeedForward(4, 5, dtype=F64, **options), rng), (rng.standard_normal((2, 3, 4)),), {}
+
+
+def _mixture(**options):
+    rng = np.random.default_rng(47)
+    return randomised(MixtureOfExperts(4, 5, 4, dtype=F64, **options), rng), (rng.standard_normal((2, 5, 4)),), {}
 
 
 def _attention(*, B=2, T=5, D=6, heads=4, groups=2, width=4, mask=None, key=None, **options):
@@ -62,6 +67,14 @@ def _llama(*, B=2, T=4, V=5, mask=None, key=None, ignored=False, **settings):
 LAYERS = {
     "RMSNorm": table(_norm, {"plain": {"unit_offset": False}, "1 + weight": {"unit_offset": True}}),
     "GatedFeedForward": table(_feed_forward, {"silu": {}, "gelu_tanh, biased": {"activation": "gelu_tanh", "bias": True}}),
+    "MixtureOfExperts": table(
+        _mixture,
+        {
+            "two of four": {},
+            "one": {"experts_per_token": 1},
+            "gelu_tanh, all": {"experts_per_token": 4, "activation": "gelu_tanh"},
+        },
+    ),
     "GroupedQueryAttention": table(
         _attention,
         {
@@ -86,6 +99,7 @@ MODELS = {
             "padding, ignored targets": {"mask": ("0011", "0111"), "ignored": True},
             "biased, tied, dropout": {**BIASED, "tie_word_embeddings": True, "attention_dropout": 0.3, "key": KEY},
             "mistral, recompute": {"family": "mistral", "sliding_window": 2, "recompute": True},
+            "mixtral": {"family": "mixtral", "num_local_experts": 3, "num_experts_per_tok": 2},
             "qwen3": {"family": "qwen3", "head_dim": 4},
             "gemma2": {"family": "gemma2", **GEMMA, **CAPS, "sliding_window": 2, "window_layers": "even"},
         },

@@ -44,7 +44,7 @@ def forward(x: Array, W: Array, b: Array | None = None) -> tuple[Array, Saved]:
     return call(__name__, "forward", x, W, b)
 
 
-def backward(dy: Array, saved: Saved) -> tuple[Array, Array | None, Array | None]:
+def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array | None]:
     """Gradients of `forward`.
 
     Parameters

@@ -13,6 +13,7 @@ from minilm.typing import PathLike
 from .byte_level import ByteLevelBPE
 from .gpt1 import GPT1BPE, SUFFIX
 from .hugging_face import TYPE, from_folder, is_vocabulary, missing
+from .stored import StoredBPE
 
 __all__ = ["TYPE", "AnyBPE", "ByteLevelBPE", "GPT1BPE", "is_vocabulary", "missing"]
 
@@ -24,7 +25,11 @@ class AnyBPE:
     def _from_fields(fields: dict, *folder_config):
         model = fields.get("model")
         suffix = model.get("end_of_word_suffix") if isinstance(model, dict) else None
-        return (GPT1BPE if suffix == SUFFIX else ByteLevelBPE)._from_fields(fields, *folder_config)
+        kind = GPT1BPE if suffix == SUFFIX else ByteLevelBPE
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        if kind is ByteLevelBPE and isinstance(vocabulary, dict) and StoredBPE.is_of(vocabulary):
+            kind = StoredBPE
+        return kind._from_fields(fields, *folder_config)
 
     @staticmethod
     def like(merges: Iterable[tuple[str, str]]) -> type:

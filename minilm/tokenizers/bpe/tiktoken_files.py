@@ -21,6 +21,7 @@ SPECIAL = {  # of the published files: token, id
     "cl100k_base": {_TEXT: 100257, **{token: 100258 + k for k, token in enumerate(_FILL)}, "<|endofprompt|>": 100276},
     "o200k_base": {_TEXT: 199999, "<|endofprompt|>": 200018},
 }
+SPARE = 1 << 18  # ids without a token, at most: a file of few ranks has the special tokens of its encoding
 
 
 def name_of(path) -> str:
@@ -59,12 +60,15 @@ def vocabulary(ranks: dict[bytes, int], special: dict[str, int], path) -> list[s
     Raises
     ------
     ValueError
-        Two tokens have one id.
+        Two tokens have one id, or an id lies so high that more than `SPARE` below it would have no token.
     """
-    tokens: list = [None] * (1 + max(*ranks.values(), *special.values(), 0))
-    for token, id in [*((alphabet.spelled(content), rank) for content, rank in ranks.items()), *special.items()]:
-        if isinstance(id, bool) or not isinstance(id, int) or id < 0:
-            raise ValueError(f"{path}: the id of {token!r} must be a whole number of at least 0, got {id!r}")
+    ids = [*((alphabet.spelled(content), rank) for content, rank in ranks.items()), *special.items()]
+    most = len(ids) + SPARE
+    for token, id in ids:
+        if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < most:
+            raise ValueError(f"{path}: the id of {token!r} must be a whole number in [0, {most}), got {id!r:.40}")
+    tokens: list = [None] * (1 + max(id for _, id in ids))
+    for token, id in ids:
         if tokens[id] is not None:
             raise ValueError(f"{path}: id {id} belongs to {tokens[id]!r} and to {token!r}")
         tokens[id] = token

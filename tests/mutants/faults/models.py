@@ -106,6 +106,27 @@ FAULTS = area(
         f"{KEYS} -k Tagger",
     ),
     (
+        "IntentTagger: states and their mean share a key",
+        "minilm/models/intent_tagger.py",
+        'key=at(key, "pooled")',
+        'key=at(key, "output")',
+        f"{KEYS} -k IntentTagger",
+    ),
+    (
+        "Tagger: marks have no gradient",
+        "minilm/models/tagger.py",
+        "        if marked is not None:\n            self.mark_embedding.backward(contiguous(dx[..., E:C]), marked)\n",
+        "",
+        f"{GRADIENTS} -k Tagger",
+    ),
+    (
+        "PointerGenerator: writing is credited for what was copied",
+        "minilm/models/pointer_generator.py",
+        "        du[..., -1] -= by_writing\n",
+        "",
+        f"{GRADIENTS} -k PointerGenerator",
+    ),
+    (
         "classifier: body and head share a key",
         "minilm/models/classifier.py",
         'x, dropped = self.dropout.forward(x, key=at(key, "dropout"))\n        logits',
