@@ -6,7 +6,7 @@
     GPT-2's 124 million parameters write one text, with the cache of keys and values. Every weight is read once a token, so the
     roof is the memory's: parameters, 4 bytes each (1 in int8, 2 in bf16), over its bandwidth.
 ``encode``
-    A BERT of MiniLM's size reads sentences.
+    A BERT of MiniLM's size reads sentences, in float32 and with int8 weights.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def cases(quick: bool = False) -> list[Case]:
     return [
         recurrent_case(recurrent, 4 if quick else TOKENS["generate"]),
         *(gpt_case(gpt, 4 if quick else TOKENS["gpt_generate"], precision) for precision in BYTES),
-        encode_case(bert, *((2, 5) if quick else (16, 64))),
+        *(encode_case(bert, *((2, 5) if quick else (16, 64)), precision) for precision in ("float32", "int8")),
     ]
 
 
@@ -129,31 +129,56 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
     return contestants
 
 
-def encode_case(config, B: int, T: int) -> Case:
+def encode_case(config, B: int, T: int, precision: str) -> Case:
     """An encoder reads B sentences of T tokens."""
     D, F, L = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    flops = L * (2 * B * T * (4 * D * D + 2 * D * F) + 4 * B * T * T * D)
+    name = f"encode bert B {B} T {T} D {D} x {L}"
+    return Case(
+        name=name if precision == "float32" else f"{name}, {precision}",
+        suite="generation",
+        subject="encode",
+        build=functools.partial(encoders, config, B, T, precision),
+        flops=flops,
+        tokens=B * T,
+        target=1.3 if precision == "float32" else 1.0,
+        against="transformers" if precision == "float32" else "onnxruntime-int8",
+        precision=precision,
+    )
 
-    def build(peers: Peers) -> list[Contestant]:
-        model = models.BERT(config, pooler=False, seed=0)
-        ids = np.random.default_rng(0).integers(0, config.vocab_size, (B, T))
-        workspace = minilm.Workspace()
 
-        def run():
-            with workspace.step():
-                return model.forward(ids)[0].hidden
-
-        contestants = [Contestant(name, under(name, run), lambda y: [y], rounds=aside(name)) for name in ("minilm", "oracle")]
+def encoders(config, B: int, T: int, precision: str, peers: Peers) -> list[Contestant]:
+    """All start from the same weights."""
+    model = models.BERT(config, pooler=False, seed=0)
+    weights, ids = model.parameters.state_dict(), np.random.default_rng(0).integers(0, config.vocab_size, (B, T))
+    if precision == "float32":
+        contestants = [
+            Contestant(name, under(name, encoder(model, ids)), lambda y: [y], rounds=aside(name)) for name in ("minilm", "oracle")
+        ]
         if (transformers := peers.get("transformers")) is not None and (torch := peers.get("torch")) is not None:
-            peer = peer_tasks.bert(transformers, torch, config, model.parameters.state_dict()).eval()
-            tensor = torch.from_numpy(ids)
+            peer, tensor = peer_tasks.bert(transformers, torch, config, weights).eval(), torch.from_numpy(ids)
 
             @torch.inference_mode()
             def read():
                 return peer(input_ids=tensor).last_hidden_state
 
             contestants.append(Contestant("transformers", read, lambda y: [y.numpy()]))
-        return contestants
+    else:
+        rounded = precisions.quantized(models.BERT(config, pooler=False, seed=0), precision)
+        contestants = [Contestant("minilm", encoder(rounded, ids)), Contestant("float32", encoder(model, ids))]
+    suffix = "" if precision == "float32" else f"-{precision}"
+    if (onnxruntime := peers.get(f"onnxruntime{suffix}")) is not None and peers.get("onnx") is not None:
+        run = peer_generation.onnx_reader(onnxruntime, config, weights, ids, peers.threads or 1, precision)
+        contestants.append(Contestant(f"onnxruntime{suffix}", run, (lambda y: [y]) if precision == "float32" else None))
+    return contestants
 
-    flops = L * (2 * B * T * (4 * D * D + 2 * D * F) + 4 * B * T * T * D)
-    name = f"encode bert B {B} T {T} D {D} x {L}"
-    return Case(name, "generation", "encode", build, flops=flops, tokens=B * T, target=1.3, against="transformers")
+
+def encoder(model, ids: np.ndarray):
+    """The last hidden states of sentences ids (B, T)."""
+    workspace = minilm.Workspace()
+
+    def run():
+        with workspace.step():
+            return model.forward(ids)[0].hidden
+
+    return run

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable
 
 import numpy as np
+
+from benchmarks import onnx_graph
 
 
 def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads: int, kind: str) -> Callable:
@@ -54,35 +55,12 @@ def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads:
 
 def onnx_model(onnx, config, weights: dict):
     """One step of GPT-2 as an ONNX model: ids (1, 1), position (1,), each block's keys and values so far (1, H, T, K)."""
-    from onnx import TensorProto, helper, numpy_helper
-
     D, H, L = config.n_embd, config.n_head, config.n_layer
-    nodes, constants = [], []
-
-    def constant(name, value):
-        constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
-        return name
-
-    def node(kind, *inputs, outputs=1, **attributes):
-        names = [f"{kind}_{len(nodes)}_{i}" for i in range(outputs)]
-        nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
-
-    def norm(x, name):
-        gamma, beta = (constant(f"{name}.{kind}", weights[f"{name}.{kind}"]) for kind in ("weight", "bias"))
-        return node("LayerNormalization", x, gamma, beta, axis=-1, epsilon=1e-5)
-
-    def linear(x, name):
-        product = node("MatMul", x, constant(f"{name}.weight", weights[f"{name}.weight"].T))
-        return node("Add", product, constant(f"{name}.bias", weights[f"{name}.bias"]))
-
-    heads, merged = constant("heads", np.array([1, 1, H, D // H])), constant("merged", np.array([1, 1, D]))
-    scale = constant("scale", np.float32((D // H) ** -0.5))
-    x = node(
-        "Add",
-        node("Gather", constant("wte", weights["wte.weight"]), "ids"),
-        node("Gather", constant("wpe", weights["wpe.weight"]), "position"),
-    )
+    graph = onnx_graph.Graph(onnx, weights, 1e-5)
+    node, linear, norm = graph.node, graph.linear, graph.norm
+    heads, merged = graph.constant("heads", np.array([1, 1, H, D // H])), graph.constant("merged", np.array([1, 1, D]))
+    scale = graph.constant("scale", np.float32((D // H) ** -0.5))
+    x = node("Add", graph.table("wte.weight", "ids"), graph.table("wpe.weight", "position"))
     presents = []
     for i in range(L):
         parts = node("Split", linear(norm(x, f"h.{i}.ln_1"), f"h.{i}.attn.c_attn"), outputs=3, axis=-1, num_outputs=3)
@@ -94,16 +72,10 @@ def onnx_model(onnx, config, weights: dict):
         x = node("Add", x, linear(node("Reshape", node("Transpose", y, perm=[0, 2, 1, 3]), merged), f"h.{i}.attn.c_proj"))
         hidden = node("Gelu", linear(norm(x, f"h.{i}.ln_2"), f"h.{i}.mlp.c_fc"), approximate="tanh")
         x = node("Add", x, linear(hidden, f"h.{i}.mlp.c_proj"))
-    logits = node("MatMul", norm(x, "ln_f"), constant("lm_head", weights["wte.weight"].T))
+    logits = node("MatMul", norm(x, "ln_f"), graph.constant("lm_head", weights["wte.weight"].T))
     cache = [f"past_{kind}_{i}" for i in range(L) for kind in ("k", "v")]
-    inputs = [
-        helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 1]),
-        helper.make_tensor_value_info("position", TensorProto.INT64, [1]),
-    ]
-    inputs += [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, H, "T", D // H]) for name in cache]
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (logits, *presents)]
-    graph = helper.make_graph(nodes, "gpt2", inputs, outputs, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), cache, [logits, *presents]
+    inputs = {"ids": ((1, 1), True), "position": ((1,), True), **{name: ((1, H, "T", D // H), False) for name in cache}}
+    return graph.model(inputs, [logits, *presents]), cache, [logits, *presents]
 
 
 def onnx_writer(onnxruntime, config, weights: dict, tokens: int, threads: int, kind: str) -> Callable:
@@ -111,18 +83,7 @@ def onnx_writer(onnxruntime, config, weights: dict, tokens: int, threads: int, k
     import onnx
 
     model, cache, outputs = onnx_model(onnx, config, weights)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "gpt2.onnx")
-        onnx.save(model, path)
-        if kind == "int8":
-            from onnxruntime.quantization import QuantType, quantize_dynamic
-
-            small = os.path.join(folder, "int8.onnx")
-            quantize_dynamic(path, small, weight_type=QuantType.QInt8)
-            path = small
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnx_graph.session(onnxruntime, model, threads, kind)
     value = onnxruntime.OrtValue.ortvalue_from_numpy
     empty = np.zeros((1, config.n_head, 0, config.n_embd // config.n_head), np.float32)
 
@@ -137,3 +98,12 @@ def onnx_writer(onnxruntime, config, weights: dict, tokens: int, threads: int, k
         return last
 
     return run
+
+
+def onnx_reader(onnxruntime, config, weights: dict, ids: np.ndarray, threads: int, kind: str) -> Callable:
+    """A BERT's last hidden states of sentences (B, T)."""
+    import onnx
+
+    model, output = onnx_graph.bert(onnx, config, weights, *ids.shape)
+    session = onnx_graph.session(onnxruntime, model, threads, kind)
+    return lambda: session.run([output], {"ids": ids})[0]

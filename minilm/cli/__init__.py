@@ -30,6 +30,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "explain": "see what a model expected and where it looked",
     "recipe": "train and measure a model for a task",
     "try": "put your own input to a recipe's model",
+    "serve": "a local page to let a model write, explain and answer",
     "choose": "which model fits a task, data and this machine",
     "plan": "memory, time and traffic of a training run, before it is begun",
     "tokenizer": "train and try tokenizers",

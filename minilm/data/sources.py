@@ -83,8 +83,8 @@ def _texts(source: Any, column: str) -> Iterator[Any]:
     """What `source` holds; of a table its column, of rows their entry for it."""
     if isinstance(source, Mapping):
         raise TypeError(f"source must hold texts, got a mapping of {', '.join(map(str, source))}: give one of them")
-    if hasattr(source, "read") or not isinstance(source, Iterable):
-        hint = ": give its path" if hasattr(source, "read") else ""
+    if hasattr(source, "read") or isinstance(source, bytes | bytearray) or not isinstance(source, Iterable):
+        hint = ": give its path" if hasattr(source, "read") else _hint(source)
         raise TypeError(f"source must be a text, a path, or an iterable of them, got {checks.describe(source)}{hint}")
     names = next((list(getattr(source, name)) for name in ROW if getattr(source, name, None) is not None), None)
     if names is not None and column not in names:

@@ -224,9 +224,12 @@ class WindowLanguageModel(Layer):
 
     def _with_state(self, ids, state):
         """The tokens before, and ids: (B, W - 1 + T)."""
-        state = self.initial_state(len(ids)) if state is None else state
-        before = (state[..., 0].T + self.config.pad_token_id).astype(ids.dtype)  # (B, W - 1)
-        return devices.array_module(ids).concatenate([before, ids], axis=1)
+        if state is None:
+            state = self.initial_state(len(ids))
+        shape = (self.config.window - 1, len(ids), 1)
+        before = checks.integers("state", state, shape, "(W - 1, B, 1)") + self.config.pad_token_id
+        before = checks.ids("state", before, self.config.vocab_size, shape, "(W - 1, B, 1)")[..., 0].T  # (B, W - 1)
+        return devices.array_module(ids).concatenate([before, ids], axis=1).astype(np.int64)
 
     def _state(self, tokens):
         last = tokens[:, tokens.shape[1] - self.config.window + 1 :].T[..., None]  # (W - 1, B, 1)

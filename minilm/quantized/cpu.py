@@ -10,11 +10,12 @@ from numba.extending import intrinsic
 
 from minilm import devices
 from minilm.compiled.jit import jit
+from minilm.ops.memory import address
 from minilm.ops.tile import ROWS as TILE_ROWS
 from minilm.ops.tile import multiply_panel
 from minilm.ops.workspace import empty, scratch
 from minilm.quantized import oracle
-from minilm.quantized.dot import OFFSET, WIDTH, add_group
+from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows
 from minilm.quantized.widened import multiply_row
 
 ROWS = 4  # of a tile
@@ -145,21 +146,22 @@ def _bits_of(typingctx, number):
 def multiply_int8(start, stop, codes, scales, begin, panels, factors, y):
     # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W)
     (N, O), (_, G, _) = y.shape, factors.shape
-    fours = panels.shape[1] // G
+    length, fours = codes.shape[1], panels.shape[1] // G
     totals = np.empty((ROWS, WIDTH), np.float32)
     for p in range(start, stop):
         column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
+        panel, factor = address(panels) + p * length * WIDTH, address(factors) + p * G * WIDTH * 4
         for row in range(0, N, ROWS):
-            count = min(ROWS, N - row)
-            totals[:] = 0
-            for g in range(G):
-                panel, factor = panels[p, g * fours : (g + 1) * fours], factors[p, g]
-                if count == ROWS:
-                    add_group(ROWS, codes[row:, 4 * fours * g :], panel, begin[g, row:], scales[g, row:], factor, totals)
-                else:
-                    for n in range(row, row + count):
-                        add_group(1, codes[n:, 4 * fours * g :], panel, begin[g, n:], scales[g, n:], factor, totals[n - row :])
-            y[row : row + count, column : column + columns] = totals[:count, :columns]
+            own, first, number = address(codes) + row * length, address(begin) + row * 4, address(scales) + row * 4
+            if N - row >= ROWS:
+                multiply_rows(ROWS, own, length, panel, fours, G, first, number, N * 4, factor, address(totals))
+                for n in range(ROWS):
+                    y[row + n, column : column + columns] = totals[n, :columns]
+            else:
+                for n in range(N - row):
+                    one = own + n * length
+                    multiply_rows(1, one, length, panel, fours, G, first + n * 4, number + n * 4, N * 4, factor, address(totals))
+                    y[row + n, column : column + columns] = totals[0, :columns]
 
 
 @jit

@@ -1,4 +1,4 @@
-"""The register tile of int8 products: R rows of codes by a panel of weights, a group at a time.
+"""The register tile of int8 products: R rows of codes by a panel of weights, one group of numbers after the other.
 
 A register of 4 W bytes holds four codes, k to k + 3, of each of W outputs. Four codes of a row of x are one number of 32 bits,
 which is copied to all W places; one instruction then multiplies 4 W pairs of bytes and adds each four products to a sum of 32
@@ -18,7 +18,6 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
-from numba.np.arrayobj import make_array
 
 from minilm.ops import target
 from minilm.ops.vectors import VECTOR, emit_copies, emit_fetch, emit_multiply_add
@@ -63,66 +62,90 @@ def _emit_dot(builder, way, total, weights, codes):
     return total
 
 
-def _emit(builder, way, R, codes, code_step, panel, count, begin, factor, scales, totals):
-    """Addresses of the rows' codes of the group and the bytes from row to row, of the group's weights, how many fours it has, of
-    the numbers where the rows' sums begin (R,), of the rows' scales (R,), of the outputs' scales (2W,), of totals (R, 2W)."""
+def _emit(builder, way, R, codes, code_step, panel, fours, groups, begin, factor, group_step, scales, out):
+    """Addresses of the rows' codes and the bytes from row to row, of the weights, how many fours a group has and how many groups
+    there are, of the numbers where the rows' sums begin (G, R...) and of the rows' scales, the bytes from group to group of
+    both, of the outputs' scales (G, 2W), of the result (R, 2W)."""
 
     def load(address, offset, kind):
         return builder.load(builder.inttoptr(builder.add(address, _INDEX(offset)), kind.as_pointer()), align=4)
 
-    rows = [builder.add(codes, builder.mul(_INDEX(r), code_step)) for r in range(R)]
-    start = [emit_copies(builder, load(begin, 4 * r, _INT), _SUMS) for r in range(R)]
-    before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("scale")
+    zero = ir.Constant(_REALS, [0.0] * W)
+    before, group, loop, end, done = builder.block, *(builder.append_basic_block(name) for name in ("g", "k", "scale", "store"))
+    builder.branch(group)
+
+    builder.position_at_end(group)
+    g = builder.phi(_INDEX)
+    totals = [[builder.phi(_REALS) for _ in range(2)] for _ in range(R)]
+    first, own = builder.mul(g, fours), builder.mul(g, group_step)
+    start = [emit_copies(builder, load(builder.add(begin, own), 4 * r, _INT), _SUMS) for r in range(R)]
     builder.branch(loop)
 
     builder.position_at_end(loop)
     k = builder.phi(_INDEX)
     sums = [[builder.phi(_SUMS) for _ in range(2)] for _ in range(R)]
-    place = builder.add(panel, builder.mul(k, _INDEX(2 * VECTOR)))
+    position = builder.add(first, k)
+    place = builder.add(panel, builder.mul(position, _INDEX(2 * VECTOR)))
     weights = [load(place, half * VECTOR, _SUMS) for half in range(2)]
-    for half in range(2):
-        emit_fetch(builder, builder.add(place, _INDEX(AHEAD + half * VECTOR)))
+    if R == 1:  # more rows read a panel from the caches
+        for half in range(2):
+            emit_fetch(builder, builder.add(place, _INDEX(AHEAD + half * VECTOR)))
     after = []
     for r in range(R):
-        four = emit_copies(builder, load(builder.add(rows[r], builder.mul(k, _INDEX(4))), 0, _INT), _SUMS)
+        row = builder.add(codes, builder.mul(_INDEX(r), code_step))
+        four = emit_copies(builder, load(builder.add(row, builder.mul(position, _INDEX(4))), 0, _INT), _SUMS)
         after.append([_emit_dot(builder, way, sums[r][half], weights[half], four) for half in range(2)])
     following = builder.add(k, _INDEX(1))
-    builder.cbranch(builder.icmp_signed("<", following, count), loop, end)
-    k.add_incoming(_INDEX(0), before)
+    builder.cbranch(builder.icmp_signed("<", following, fours), loop, end)
+    k.add_incoming(_INDEX(0), group)
     k.add_incoming(following, loop)
     for r in range(R):
         for half in range(2):
-            sums[r][half].add_incoming(start[r], before)
+            sums[r][half].add_incoming(start[r], group)
             sums[r][half].add_incoming(after[r][half], loop)
 
     builder.position_at_end(end)
-    for half in range(2):
-        scale = load(scales, half * VECTOR, _REALS)
-        for r in range(R):
-            both = builder.fmul(scale, emit_copies(builder, load(factor, 4 * r, ir.FloatType()), _REALS))
-            total = load(totals, (2 * r + half) * VECTOR, _REALS)
-            total = emit_multiply_add(builder, builder.sitofp(after[r][half], _REALS), both, total)
-            pointer = builder.inttoptr(builder.add(totals, _INDEX((2 * r + half) * VECTOR)), _REALS.as_pointer())
-            builder.store(total, pointer, align=4)
+    larger = []
+    for r in range(R):
+        copies = emit_copies(builder, load(builder.add(factor, own), 4 * r, ir.FloatType()), _REALS)
+        larger.append([])
+        for half in range(2):
+            scale = load(builder.add(scales, builder.mul(g, _INDEX(2 * VECTOR))), half * VECTOR, _REALS)
+            both = builder.fmul(scale, copies)
+            larger[r].append(emit_multiply_add(builder, builder.sitofp(after[r][half], _REALS), both, totals[r][half]))
+    further = builder.add(g, _INDEX(1))
+    builder.cbranch(builder.icmp_signed("<", further, groups), group, done)
+    g.add_incoming(_INDEX(0), before)
+    g.add_incoming(further, end)
+    for r in range(R):
+        for half in range(2):
+            totals[r][half].add_incoming(zero, before)
+            totals[r][half].add_incoming(larger[r][half], end)
+
+    builder.position_at_end(done)
+    for r in range(R):
+        for half in range(2):
+            place = builder.inttoptr(builder.add(out, _INDEX((2 * r + half) * VECTOR)), _REALS.as_pointer())
+            builder.store(larger[r][half], place, align=4)
 
 
 @intrinsic(prefer_literal=True)
-def add_group(typingctx, rows, codes, panel, begin, factor, scales, totals):
-    """totals (R, 2W) += the products of R rows' codes (R, g) int8 with a group of a panel (g/4, 2W, 4) uint8, times both scales.
+def multiply_rows(typingctx, rows, codes, code_step, panel, fours, groups, begin, factor, group_step, scales, out):
+    """out (R, 2W) = R rows' codes (R, K') int8 by a panel (K'/4, 2W, 4) uint8, times both scales.
 
-    begin (R,) int32 is -128 times the sum of each row's codes, factor (R,) the rows' scales, scales (2W,) the outputs'. The
-    codes of a row lie side by side, those of the next ``codes.strides[0]`` bytes further on.
+    All but `rows`, a constant, are addresses and numbers of int64: a row has `groups` groups, at least one, of `fours` fours.
+    begin and factor are (G, .), -128 times the sum of each row's codes, int32, and the rows' scales, `group_step` bytes from a
+    group to the next; scales (G, 2W) the outputs'. The codes of a row lie side by side, those of the next `code_step` bytes
+    further on.
     """
     if not isinstance(rows, types.IntegerLiteral):
         return None
-    signature = types.void(rows, codes, panel, begin, factor, scales, totals)
+    numbers = codes, code_step, panel, fours, groups, begin, factor, group_step, scales, out
+    signature = types.void(rows, *(types.int64 for _ in numbers))
     R = rows.literal_value
 
     def codegen(context, builder, signature, arguments):
-        arrays = [make_array(signature.args[i])(context, builder, arguments[i]) for i in range(1, 7)]
-        places = [builder.ptrtoint(array.data, _INDEX) for array in arrays]
-        step, count = builder.extract_value(arrays[0].strides, 0), builder.extract_value(arrays[1].shape, 0)
-        _emit(builder, instructions(), R, places[0], step, places[1], count, *places[2:])
+        _emit(builder, instructions(), R, *arguments[1:])
         return context.get_dummy_value()
 
     return signature, codegen

@@ -15,6 +15,7 @@ from minilm import devices, threads
 from minilm.compiled.waiting import LINE
 from minilm.ops.memory import place
 from minilm.ops.workspace import empty
+from minilm.quantized.cpu import WORTH
 from minilm.quantized.token_products import TAGS
 from minilm.quantized.token_step import COLUMNS, FOLLOWS, KEYS, Sizes, own_size, shared_size, token_step
 
@@ -53,6 +54,7 @@ class TokenCall:
         F = 4 * D if config.n_inner is None else config.n_inner
         group = LONGEST if weights.group is None else weights.group
         self.weights, self.vocab_size, self.threads = weights, V, threads.threads()
+        self._alone = len(weights.table) * D * (4 * D + 2 * F) + V * D < 2 * WORTH
         self._tag, activation = TAGS[weights.form], FOLLOWS[config.activation]
         places = *keys.strides[:2], weights.tokens, weights.positions
         self._sizes = np.array(Sizes(B, D, F, H, V, group, activation, *places, 0, 0), np.int64)
@@ -75,5 +77,9 @@ class TokenCall:
         self._reached[:] = 0
         logits = empty((len(ids), self.vocab_size), np.float32)  # (B, V)
         scratch = self._reached, self._table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
-        threads.together(token_step, self._tag, *scratch, ids, positions, logits)
+        arguments = self._tag, *scratch, ids, positions, logits
+        if self._alone:
+            token_step(0, 1, np.zeros(1, np.int64), *arguments)
+        else:
+            threads.together(token_step, *arguments)
         return logits

@@ -7,10 +7,11 @@ A `RunConfig` is frozen and whole: defaults are filled in, and every value was c
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
-from minilm import devices, models
+from minilm import data, devices, models
 from minilm.mistaken import nearest
 from minilm.ops import checks
 from minilm.ops.precision import PRECISIONS
@@ -39,8 +40,8 @@ class RunConfig:
     ----------
     recipe : str
         Where the settings started from; for the record.
-    corpus : str
-        A text file, or the name of a corpus.
+    corpus : str, path or Text
+        A text file, or the name of a corpus; or what `minilm.data.text` gave, whose path is kept.
     errors : {"strict", "replace", "ignore"}
         What invalid UTF-8 in it becomes.
     validation : float
@@ -142,6 +143,8 @@ class RunConfig:
     cuda_graphs: bool = False
 
     def __post_init__(self):
+        if isinstance(self.corpus, data.Text | os.PathLike):
+            fill(self, corpus=_path(self.corpus))
         for name in ("recipe", "corpus"):
             text(name, getattr(self, name))
         if self.init_from is not None:
@@ -225,6 +228,15 @@ class RunConfig:
     def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
+
+
+def _path(corpus: data.Text | os.PathLike) -> str:
+    """The path of a whole text: what training.json can keep."""
+    if not isinstance(corpus, data.Text):
+        return os.fspath(corpus)
+    if corpus.start or corpus.stop is not None:
+        raise ValueError(f"corpus must be a whole text, of which `validation` is the last part, got a part of one: {corpus!r}")
+    return corpus.path
 
 
 # family -> the setting that bounds a text's length

@@ -91,6 +91,7 @@ def test_several_files(tmp_path):
         (["\ud800"], ValueError, r"text 0 holds a lone surrogate, U\+D800"),
         ({"train": ["a"], "test": ["b"]}, TypeError, "a mapping of train, test: give one of them"),
         (io.StringIO("a"), TypeError, "give its path"),
+        (b"abc", TypeError, "or an iterable of them, got bytes .*: decode it first"),
         (3, TypeError, "source must be a text, a path, or an iterable of them, got int 3"),
         ("Once upon a time there was a text.", ValueError, r"if that is the text, put it in a list"),
     ],

@@ -8,6 +8,7 @@ import pytest
 import minilm
 from minilm import devices, layers, models, quantized
 from minilm.models import gpt_token
+from minilm.quantized import token_call
 
 V = 67
 SIZES = {"n_layer": 2, "n_head": 3, "n_embd": 48, "n_positions": 24, "vocab_size": V}
@@ -80,8 +81,9 @@ def test_a_token_by_one_kernel_is_a_token_by_layers(kind, changes, monkeypatch):
     if kind is not None:
         quantized.quantize(model, kind)
     quick = []
-    for threads in (1, 2):
+    for threads, worth in ((1, token_call.WORTH), (2, 0)):  # 0: too little work for a second thread, but it shall have one
         devices.set_threads(threads)
+        monkeypatch.setattr(token_call, "WORTH", worth)
         quick.append([written(model, IDS[:B]) for B in (1, 3)])
     with monkeypatch.context() as patch:
         patch.setattr("minilm.models.gpt.reader_of", lambda model, cache: None)
@@ -119,6 +121,14 @@ def test_the_kernel_sees_every_change_of_the_model():
     assert np.array_equal(model.step(token, state)[0], trained)
     other = copy.deepcopy(model)
     other.parameters["wte.weight"][...] += 1
+    assert np.array_equal(model.step(token, state)[0], trained)
+    old = model.parameters["ln_f.weight"]
+    model.to("float64").to("float32")  # into other arrays
+    old[...] = np.nan
+    assert np.array_equal(model.step(token, state)[0], trained)
+    old = model.parameters["ln_f.weight"]
+    assert model.parameters.flat.base is not old.base  # into others once more
+    old[...] = np.nan
     assert np.array_equal(model.step(token, state)[0], trained)
     model.h[1] = copy.deepcopy(model.h[0])
     replaced = model.step(token, state)[0]

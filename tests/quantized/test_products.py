@@ -9,6 +9,7 @@ from numba import njit
 import minilm
 from minilm import devices
 from minilm.ops import product as products
+from minilm.ops.memory import address
 from minilm.quantized import cpu, dot, oracle
 
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 31, 32, 33, 64, 65, 130])
@@ -102,14 +103,21 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
     rng = np.random.default_rng(0)
     codes = rng.integers(-127, 128, (4, 64)).astype(np.int8)
     panel = rng.integers(0, 256, (16, dot.WIDTH, 4)).astype(np.uint8)
-    begin = -128 * codes.sum(axis=1, dtype=np.int32)
-    ones = np.ones(4, np.float32), np.ones(dot.WIDTH, np.float32)
+    begin = -128 * codes.astype(np.int32).reshape(4, 2, 32).sum(axis=2, dtype=np.int32).T.copy()  # (G, 4), of two groups
+    factor, scales = np.array([[1.0] * 4, [2.0] * 4], np.float32), np.array([[1.0], [4.0]] * np.ones(dot.WIDTH), np.float32)
     weights = panel.transpose(1, 0, 2).reshape(dot.WIDTH, 64).astype(np.int32) - 128
-    expected = codes.astype(np.int32) @ weights.T
+    parts = [codes[:, half].astype(np.int32) @ weights[:, half].T for half in (slice(32), slice(32, 64))]
+    expected = parts[0] + 8 * parts[1]
     seen = []
     for way in ways:
         monkeypatch.setattr(dot, "instructions", lambda way=way: seen.append(way) or way)
-        totals = np.zeros((4, dot.WIDTH), np.float32)
-        njit(lambda a, b, c, d, e, f: dot.add_group(4, a, b, c, d, e, f))(codes, panel, begin, *ones, totals)
-        assert np.array_equal(totals, expected), way
+        out = np.zeros((4, dot.WIDTH), np.float32)
+
+        @njit
+        def multiply(a, b, c, d, e, f):
+            step = a.strides[0]
+            dot.multiply_rows(4, address(a), step, address(b), 8, 2, address(c), address(d), 16, address(e), address(f))
+
+        multiply(codes, panel, begin, factor, scales, out)
+        assert np.array_equal(out, expected), way
     assert tuple(seen) == ways

@@ -90,3 +90,15 @@ def test_dropout_may_differ_and_the_command_says_where_it_starts(parents, tmp_pa
     assert f"from       {parents / 'gpt'}" in capsys.readouterr().err
     run = load_run(tmp_path / "run")
     assert run.config.model["resid_pdrop"] == 0.5 and run.config.init_from == str(parents / "gpt")
+
+
+def test_a_text_of_ones_own_is_a_corpus(tmp_path, monkeypatch):
+    monkeypatch.setattr("minilm.data.sources.cache_folder", lambda *parts: str(tmp_path))
+    text = data.text(["one two", "three"])
+    assert (
+        configuration(options={"corpus": text}).corpus
+        == text.path
+        == configuration(options={"corpus": tmp_path / "a"}).replace(corpus=text).corpus
+    )
+    with pytest.raises(ValueError, match="corpus must be a whole text.*got a part of one"):
+        configuration(options={"corpus": text.split(0.5)[0]})
