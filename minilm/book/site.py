@@ -38,6 +38,7 @@ CHAPTERS = (
     "seq2seq",
     "crf",
     "word2vec",
+    "explaining",
     "fast-kernels",
     "weights",
     "checkpoints",

@@ -73,6 +73,8 @@ def run(args) -> int:
     if args.along:
         from minilm.cli.along import explain_along
 
+        if _is_recipe(folder):
+            raise ValueError(f"--along follows a run of `minilm train`, and {folder} is one of `minilm recipe`")
         return explain_along(args, folder, text)
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")

@@ -7,7 +7,8 @@ import os
 import sys
 
 from minilm.cli.requeue import add_requeue, requeued
-from minilm.training.settings import CELLS, MODELS, RECIPES
+from minilm.training.settings import CELLS, MODELS
+from minilm.training.starting_points import RECIPES
 
 DESCRIPTION = """\
 Train a language model on a text. Without any option: a character LSTM on the built-in corpus, which takes about a minute.

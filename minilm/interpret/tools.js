@@ -21,7 +21,7 @@ function svg(tag, attributes, text) {
 const colour = (name, alpha) => `rgba(${getComputedStyle(root).getPropertyValue("--" + name)}, ${Math.max(0, Math.min(1, alpha)).toFixed(3)})`;
 const plain = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
 const digits = (x, n) => (x === null || x === undefined ? "–" : Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-3) ? x.toExponential(1) : x.toFixed(n));
-const percent = (p) => (p >= 0.9995 ? "100%" : p >= 0.0095 ? (100 * p).toFixed(p >= 0.0995 ? 0 : 1) + "%" : (100 * p).toPrecision(2) + "%");
+const percent = (p) => (p >= 0.9995 ? "100%" : p > 0 && p < 1e-5 ? "<0.001%" : p >= 0.0095 ? (100 * p).toFixed(p >= 0.0995 ? 0 : 1) + "%" : (100 * p).toPrecision(2) + "%");
 const visible = (s) => s.replace(/\n/g, "⏎").replace(/\t/g, "⇥").replace(/ /g, "␣").replace(/[\u0000-\u001f\u007f]/g, "�");
 const edged = (s) => visible(s.match(/^\s*/)[0]) + s.trim() + (s.trim() ? visible(s.match(/\s*$/)[0]) : "");
 function unpack(map) {

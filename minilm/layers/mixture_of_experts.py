@@ -87,6 +87,7 @@ class MixtureOfExperts(Layer):
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Saved]:
         """Returns y (..., D) for x (..., D), and what `backward` needs."""
+        x = checks.floats("x", x, self.dtype)
         rows = x.reshape(-1, x.shape[-1])  # (N, D)
         r, saved_gate = self.gate.forward(rows)  # (N, E)
         chosen = _largest(r, self.experts_per_token)  # (N, k)

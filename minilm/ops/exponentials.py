@@ -8,7 +8,7 @@ from minilm.ops import simd
 SHORT = 64  # numbers: rows from this length on are as long as the widest step of a vectorised loop, 256 bytes
 
 
-@jit(fastmath=REASSOC, part=True)
+@jit(fastmath=REASSOC, part=True, counted=False)
 def exponentials(row, m, out):
     """``out = exp(row - m)``; returns the sum of `out`.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from minilm import recipes
 from minilm.planner import cost
 from minilm.planner.cost import Cost
-from minilm.training.settings import RECIPES
+from minilm.training.starting_points import RECIPES
 
 __all__ = ["TASKS", "Candidate", "Data", "candidates"]
 

@@ -84,8 +84,8 @@ def _emit(builder, way, R, codes, code_step, panel, fours, groups, begin, factor
     builder.position_at_end(loop)
     k = builder.phi(_INDEX)
     sums = [[builder.phi(_SUMS) for _ in range(2)] for _ in range(R)]
-    fours_before = builder.add(first, k)
-    place = builder.add(panel, builder.mul(fours_before, _INDEX(2 * VECTOR)))
+    position = builder.add(first, k)
+    place = builder.add(panel, builder.mul(position, _INDEX(2 * VECTOR)))
     weights = [load(place, half * VECTOR, _SUMS) for half in range(2)]
     if R == 1:  # more rows read a panel from the caches
         for half in range(2):
@@ -93,7 +93,7 @@ def _emit(builder, way, R, codes, code_step, panel, fours, groups, begin, factor
     after = []
     for r in range(R):
         row = builder.add(codes, builder.mul(_INDEX(r), code_step))
-        four = emit_copies(builder, load(builder.add(row, builder.mul(fours_before, _INDEX(4))), 0, _INT), _SUMS)
+        four = emit_copies(builder, load(builder.add(row, builder.mul(position, _INDEX(4))), 0, _INT), _SUMS)
         after.append([_emit_dot(builder, way, sums[r][half], weights[half], four) for half in range(2)])
     following = builder.add(k, _INDEX(1))
     builder.cbranch(builder.icmp_signed("<", following, fours), loop, end)

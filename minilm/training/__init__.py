@@ -27,7 +27,8 @@ from minilm.training.protocol import LanguageModel, Trainable
 from minilm.training.rate_finder import RateTest, find_lr
 from minilm.training.run import Run, load_run
 from minilm.training.sections import OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
-from minilm.training.settings import RECIPES, configuration
+from minilm.training.settings import configuration
+from minilm.training.starting_points import RECIPES
 from minilm.training.state import LoopState, TrainingState
 from minilm.training.train import Result, train
 from minilm.training.trainer import Trainer

@@ -20,13 +20,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from minilm.files import DEPTH, shallow
-from minilm.mistaken import did_you_mean
 from minilm.models import FAMILIES, RNNLanguageModelConfig
 from minilm.training.config import BUDGETS, RunConfig
 from minilm.training.sections import SECTIONS, OptimizerConfig, ScheduleConfig, TokenizerConfig
+from minilm.training.starting_points import recipe
 from minilm.typing import PathLike
 
-__all__ = ["RECIPES", "configuration", "parse_set", "read_toml", "recipe", "resumed"]
+__all__ = ["configuration", "parse_set", "read_toml", "resumed"]
 
 KINDS = {  # section -> the key that names its kind, and the kind of a recipe that does not say
     "model": ("model_type", RNNLanguageModelConfig.model_type),
@@ -285,114 +285,3 @@ def _toml(text: str) -> dict[str, Any]:
         return shallow(tomllib.loads(text))
     except RecursionError:
         raise ValueError("nested too deeply") from None
-
-
-# Configurations to start from. Every key is one of `minilm.training.RunConfig`; what is missing has its default.
-RECIPES: dict[str, dict[str, Any]] = {
-    # What `minilm train` alone does: a character LSTM that learns to spell, and how a story goes, in less than a minute.
-    "default": {
-        "steps": 6000,
-        "batch": 8,  # small batches, many steps: 0.70 nats a character where 32 rows give 1.29 in the same time
-        "time": 64,
-        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 256, "forget_bias": 1.0},
-        "optimizer": {"name": "adam", "lr": 6e-3, "clip_norm": 1.0},
-        "schedule": {"name": "cosine", "warmup": 0.02},
-    },
-    # What a budget in minutes starts from: wider than the default, with dropout, since minutes may be many epochs.
-    "minutes": {
-        "minutes": 3,
-        "batch": 16,
-        "time": 64,
-        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 384, "forget_bias": 1.0, "dropout": 0.15},
-        "optimizer": {"name": "adam", "lr": 4e-3, "clip_norm": 1.0},
-        "schedule": {"name": "cosine", "warmup": 0.02},
-    },
-    # A word-level LSTM in the manner of Zaremba et al. (dropout between the layers, rate divided when validation stalls)
-    # with tied weights (Press and Wolf; Merity et al.).
-    "words": {
-        "epochs": 10,
-        "batch": 20,
-        "time": 35,
-        "tokenizer": {"kind": "word", "vocab_size": 10_000},
-        "model": {"cell": "lstm", "embedding_size": 200, "hidden_size": 200, "num_layers": 2, "tied": True, "dropout": 0.3},
-        "optimizer": {"name": "adam", "lr": 2e-3, "clip_norm": 0.5},
-        "schedule": {"name": "plateau", "factor": 4.0},
-        "sample": {"tokens": 120, "temperature": 0.9},
-    },
-    # nanoGPT's recipe for a character GPT on a CPU, but for the first weights: of deviation 0.02, which is right for GPT-2's
-    # width of 768, they give 1.89 nats a character on Shakespeare, of 0.06 they give 1.74.
-    "gpt": {
-        "steps": 2000,
-        "batch": 12,
-        "time": 64,
-        "model": {
-            "model_type": "gpt",
-            "n_layer": 4,
-            "n_head": 4,
-            "n_embd": 128,
-            "initializer_range": 0.06,
-            "resid_pdrop": 0.0,
-            "embd_pdrop": 0.0,
-            "attn_pdrop": 0.0,
-        },
-        "optimizer": {
-            "name": "adamw",
-            "lr": 1e-3,
-            "betas": [0.9, 0.99],
-            "weight_decay": 0.1,
-            "decay": "matrices",
-            "clip_norm": 1.0,
-        },
-        "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
-    },
-    # The same budget for Llama's block, with a network of 8/3 D, so that a layer has as many numbers as GPT's, and two heads of
-    # keys and values for four of queries.
-    "llama": {
-        "steps": 2000,
-        "batch": 12,
-        "time": 64,
-        "model": {
-            "model_type": "llama",
-            "hidden_size": 128,
-            "intermediate_size": 352,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "num_key_value_heads": 2,
-            "initializer_range": 0.06,
-            "rms_norm_eps": 1e-5,
-        },
-        "optimizer": {
-            "name": "adamw",
-            "lr": 1e-3,
-            "betas": [0.9, 0.99],
-            "weight_decay": 0.1,
-            "decay": "matrices",
-            "clip_norm": 1.0,
-        },
-        "schedule": {"name": "cosine", "warmup": 0.05, "final": 0.1},
-    },
-    # A small BERT: masked words and next sentences, as in the paper.
-    "bert": {
-        "steps": 2000,
-        "batch": 32,
-        "time": 64,
-        "tokenizer": {"kind": "wordpiece", "vocab_size": 2000, "lower": True},
-        "model": {
-            "model_type": "bert",
-            "hidden_size": 128,
-            "num_hidden_layers": 4,
-            "num_attention_heads": 4,
-            "hidden_dropout_prob": 0.1,
-            "attention_probs_dropout_prob": 0.1,
-        },
-        "optimizer": {"name": "adamw", "lr": 1e-3, "weight_decay": 0.01, "decay": "matrices", "clip_norm": 1.0},
-        "schedule": {"name": "cosine", "warmup": 0.1, "final": 0.0},
-    },
-}
-
-
-def recipe(name: str) -> dict[str, Any]:
-    """The settings of a recipe; ValueError with the nearest name if there is none."""
-    if name not in RECIPES:
-        raise ValueError(f"there is no recipe {name!r}; {did_you_mean(name, RECIPES)}")
-    return RECIPES[name]

@@ -79,6 +79,7 @@ def test_every_recipe_is_among_them():
         (["--corrupted", "x"], "--corrupted is for a language model"),
         (["--against", "x"], "--against is for a language model"),
         (["--png", "x"], "--png is for a language model"),
+        (["--along"], "--along follows a run of `minilm train`"),
         (["--steps", "9"], "--steps is for a language model"),
         (["--foil", "bad"], "there is no label 'bad'"),
         (["--answer", "positive", "--foil", "positive"], "another label"),

@@ -8,7 +8,7 @@ import pytest
 
 from minilm import models, training
 from minilm.training import parallel, settings
-from minilm.training.settings import RECIPES
+from minilm.training.starting_points import RECIPES
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -95,7 +95,7 @@ BAD = [
     ("step=1", "unknown key 'step' .* did you mean 'steps'"),
     ("model.hiden_size=1", "unknown key 'hiden_size' .* did you mean 'hidden_size'"),
     ("model.vocab_size=7", "model.vocab_size follows from the tokenizer: set tokenizer.vocab_size"),
-    ("model.model_type=gtp", "model_type must be one of 'rnn_lm', 'gpt'.*, got 'gtp'"),
+    ("model.model_type=gtp", "model_type must be one of 'rnn_lm', .*'gpt'.*, got 'gtp'"),
     ("zzz.zz=1", "unknown key 'zzz.zz' .* there are recipe, corpus"),
     ("optimizer=adam", "optimizer must be a table of keys such as optimizer.name, got str 'adam'"),
     ("model=lstm", "model must be a table of settings, got str 'lstm'"),

@@ -21,7 +21,7 @@ from minilm.ops.exponentials import exponentials
 from minilm.ops.workspace import empty, scratch
 
 
-@jit(fastmath=REASSOC)
+@jit(fastmath=REASSOC, counted=False)
 def _rows(start, stop, logits, targets, weight, ignore_index, smoothing, weight_sum, normaliser, losses, dlogits):
     # logits (N, V), targets (N,), weight (V,) or None -> losses (N,) float64, dlogits (N, V) or None
     V = logits.shape[1]
@@ -103,7 +103,7 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
     with scratch():
         losses = empty((N,), np.float64)  # (N,)
         arguments = (x, t, weight, ignore_index, label_smoothing, weight_sum, normaliser, losses, out)
-        devices.parallel(_rows, N, *arguments, grain=max(1, 2**17 // V))
+        devices.parallel(_rows, N, *arguments, grain=max(1, 2**16 // V))
         if reduction == "none":
             loss.reshape(-1)[...] = losses
         else:

@@ -21,7 +21,7 @@ def _by_rows(kernel, *inputs):
     return out
 
 
-@jit(fastmath=REASSOC)
+@jit(fastmath=REASSOC, counted=False)
 def _softmax(start, stop, x, y):
     # x (N, V) -> y (N, V)
     for n in range(start, stop):
@@ -33,7 +33,7 @@ def _softmax(start, stop, x, y):
             out[v] *= r
 
 
-@jit(fastmath=REASSOC)
+@jit(fastmath=REASSOC, counted=False)
 def _dsoftmax(start, stop, y, dy, dx):
     # y, dy (N, V) -> dx (N, V)
     for n in range(start, stop):
@@ -45,7 +45,7 @@ def _dsoftmax(start, stop, y, dy, dx):
             out[v] = row[v] * (grad[v] - inner)
 
 
-@jit(fastmath=REASSOC)
+@jit(fastmath=REASSOC, counted=False)
 def _log_softmax(start, stop, x, y):
     # x (N, V) -> y (N, V)
     for n in range(start, stop):
@@ -60,7 +60,7 @@ def _log_softmax(start, stop, x, y):
             out[v] = shifted - log_s
 
 
-@jit(fastmath=REASSOC)
+@jit(fastmath=REASSOC, counted=False)
 def _dlog_softmax(start, stop, y, dy, dx):
     # y, dy (N, V) -> dx (N, V)
     for n in range(start, stop):
