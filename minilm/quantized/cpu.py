@@ -104,7 +104,7 @@ def rounded(packed: Int8 | BFloat16) -> np.ndarray:
 # --- kernels ----------------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit(counted=False)
 def quantize_rows(start, stop, x, group, codes, scales, begin):
     # rows [start, stop) of x (N, K) -> codes (N, K') int8, scales (G, N), begin (G, N) int32: -128 times the codes' sum
     K = x.shape[1]
