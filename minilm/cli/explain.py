@@ -67,8 +67,10 @@ def run(args) -> int:
 
     from minilm import interpret
     from minilm.ops import checks
+    from minilm.quantized.storing import refuse_quantized_folder
 
     folder = folder_of(args)
+    refuse_quantized_folder(folder, "explained")
     text = text_of(args, "text")
     if args.along:
         from minilm.cli.along import explain_along
