@@ -159,3 +159,9 @@ def test_mistakes_are_one_line(words, says, capsys):
     assert cli.main(["plan", *words]) == 2
     error = capsys.readouterr().err
     assert says in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--model", "llama"], ["--model", "gpt", "--set", "model.model_type=llama"]])
+def test_a_kind_without_a_plan_is_refused_in_one_line(words, capsys):
+    assert cli.main(["plan", *words, "--device", "a100"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
