@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minilm.weights.converters import CONVERTERS
 
 TARGETS = {  # kind -> what it is, and the endings of names that ask for it
-    "minilm": ("a folder that minilm's commands and models.load read", ()),
+    "minilm": ("a folder that models.load reads, and minilm's commands where it is a language model with its tokenizer", ()),
     "huggingface": ("a folder as Hugging Face lays it out: GPT, GPT-2, Llama and relatives, BERT", ()),
     "pytorch": ("a state dict by PyTorch's names", (".pt", ".pth", ".bin")),
     "safetensors": ("the same in safetensors", (".safetensors",)),

@@ -140,7 +140,7 @@ def plan(config: RunConfig, vocabulary: int, cluster: Cluster) -> Plan:
     tokens = config.batch * config.time
     flops = (part.products + part.recurrent) * n * config.accumulate / tokens
     rate, available = cluster.machine, cluster.machine.memory
-    products = config.accumulate * (part.products / rate.matmul + part.recurrent / rate.recurrent)
+    products = config.accumulate * part.least(rate)
     fits, cache = sum(memory.values()) <= available, _cache(model, config.time)
     return Plan(config, P, tokens, flops, memory, available, cache, wire, seconds, products, fits)
 
