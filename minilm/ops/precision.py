@@ -12,8 +12,8 @@ The bits are those of the significand; weights stay in float32, and the loss nee
 exponents. Products of float64 are float64 under every setting.
 
 Products are those of linear and recurrent layers and those inside attention, forward and backward; on a CPU those of attention by
-one or two queries stay float32. `minilm.ops.cuda.products`, `minilm.ops.bfloat16` and `minilm.ops.attention` make them; what cannot
-be made so is refused, never made otherwise.
+one or two queries stay float32. `minilm.ops.cuda.products`, `minilm.ops.bfloat16` and `minilm.ops.attention` make them; what
+cannot be made so is refused, never made otherwise.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class ForwardScratch(NamedTuple):
     q: int  # (QUERIES / WIDTH, words, WIDTH) panels
     S: int  # (KEYS, QUERIES) scores, then weights
     k: int  # (KEYS, QUERIES) dropout's factors
-    turned: int  # (QUERIES, KEYS / 2) rows of Pᵀ
+    transposed: int  # (QUERIES, KEYS / 2) rows of Pᵀ
     o: int  # (QUERIES, N)
     m: int  # (QUERIES,)
     l: int  # (QUERIES,)
@@ -77,10 +77,10 @@ def forward_scratch(start, size, width, Tk, K, Kv):
     q = v + N * pairs * size
     S = q + words * row
     k = S + KEYS * row
-    turned = k + KEYS * row
-    o = turned + KEYS // 2 * row
+    transposed = k + KEYS * row
+    o = transposed + KEYS // 2 * row
     m = o + N * row
-    return ForwardScratch(words, pairs, N, start, v, q, S, k, turned, o, m, m + row, m + 2 * row, m + 3 * row, m + 4 * row)
+    return ForwardScratch(words, pairs, N, start, v, q, S, k, transposed, o, m, m + row, m + 2 * row, m + 3 * row, m + 4 * row)
 
 
 class BackwardScratch(NamedTuple):
@@ -103,7 +103,7 @@ class BackwardScratch(NamedTuple):
     dy: int  # (N / WIDTH, QUERIES / 2, WIDTH) panels
     dS: int  # (KEYS, QUERIES)
     k: int  # (KEYS, QUERIES) dropout's factors
-    turned: int  # (QUERIES, KEYS / 2) rows of dSᵀ
+    transposed: int  # (QUERIES, KEYS / 2) rows of dSᵀ
     P: int  # (ROWS, QUERIES) weights of a strip
     dP: int  # (ROWS, QUERIES)
     slope: int  # (ROWS, QUERIES) of the softcap
@@ -128,13 +128,13 @@ def backward_scratch(start, size, width, Tk, K, Kv):
     dy = query + M * row // 2
     dS = dy + N * row // 2
     k = dS + KEYS * row
-    turned = k + KEYS * row
-    P = turned + KEYS // 2 * row
+    transposed = k + KEYS * row
+    P = transposed + KEYS // 2 * row
     dP = P + ROWS * row
     slope = dP + ROWS * row
     strip = slope + ROWS * row
     shift = strip + ROWS * row // 2
-    parts = dkey, dvalue, dquery, query_panels, dy_panels, query, dy, dS, k, turned, P, dP, slope, strip, shift, shift + row
+    parts = dkey, dvalue, dquery, query_panels, dy_panels, query, dy, dS, k, transposed, P, dP, slope, strip, shift, shift + row
     return BackwardScratch(words, value_words, pairs, M, N, start, value, key_panels, *parts, shift + 2 * row)
 
 
@@ -170,13 +170,13 @@ def _pack_keys(x, b, h, first, last, K, pairs, panels, task):
 
 
 @jit
-def _round_transpose(tile, count, queries, turned):
+def _round_transpose(tile, count, queries, transposed):
     """Of a tile (KEYS, QUERIES) with `count` keys, rows (QUERIES, KEYS / 2) of its transpose."""
     if count % 2:  # of the last pair
         clear(tile + count * QUERIES * BYTES, QUERIES, np.float32(0))
     for r in range(0, count, DEPTH):
         for c in range(0, queries, LANES):
-            transpose(0, tile + (r * QUERIES + c) * BYTES, QUERIES * BYTES, turned + c * HALF + r // 2 * BYTES, HALF)
+            transpose(0, tile + (r * QUERIES + c) * BYTES, QUERIES * BYTES, transposed + c * HALF + r // 2 * BYTES, HALF)
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -207,12 +207,12 @@ def _keys_product(strip, rounded, few, low, high, panels, N, out):
 
 
 @jit
-def _queries_product(turned, count, j, block, task, panels, pairs, N, out):
+def _queries_product(transposed, count, j, block, task, panels, pairs, N, out):
     """out (queries, N) += the transpose of a tile, whose `count` keys count from j, by panels of pairs of keys."""
     for c in range(0, block.count, ROWS):
         few, i = min(ROWS, block.count - c), block.i + c
         first, last = max(0, i + task.see[0] - j) // 2, -(-min(count, i + few + task.see[1] - j) // 2)  # words
-        rows, panel = turned + c * HALF + first * BYTES, panels + (j // 2 + first) * PANEL_ROW
+        rows, panel = transposed + c * HALF + first * BYTES, panels + (j // 2 + first) * PANEL_ROW
         _add_product(rows, few, panel, pairs * PANEL_ROW, last - first, N, out + c * N * BYTES)
 
 
@@ -241,8 +241,8 @@ def forward(start, stop, rows, query, key, value, y, task, logsumexp):
             _scores(w, block, j, count, task)
             steps.shrink(w, block.count if j > begin else 0, task)
             steps.exponentials(w, block, j, count, task)
-            _round_transpose(w.S, count, block.count, w.turned)
-            _queries_product(w.turned, count, j, block, task, w.v, w.pairs, w.N, w.o)
+            _round_transpose(w.S, count, block.count, w.transposed)
+            _queries_product(w.transposed, count, j, block, task, w.v, w.pairs, w.N, w.o)
         steps.finish(w, y, block, task, logsumexp[block.b, block.h])
 
 
@@ -315,8 +315,8 @@ def _block(w, inputs, gradients, block, first, last, task, logsumexp):
             steps.score_gradients(w, w.k + strip, w.dS + strip, block, j + r, few, low, high, task)
             _keys_product(w.P, w.strip, few, low, high, w.dy, w.N, w.dvalue + (j + r) * w.N * BYTES)
             _keys_product(w.dS + strip, w.strip, few, low, high, w.query, w.M, w.dkey + (j + r) * w.M * BYTES)
-        _round_transpose(w.dS, count, block.count, w.turned)
-        _queries_product(w.turned, count, j, block, task, w.key_panels, w.pairs, w.M, w.dquery)
+        _round_transpose(w.dS, count, block.count, w.transposed)
+        _queries_product(w.transposed, count, j, block, task, w.key_panels, w.pairs, w.M, w.dquery)
     dquery = place_of(gradients[0])
     to = at(dquery, block.b, block.i, block.h)
     unpack_rows(w.dquery, w.M, block.count, task.K, task.scale, to, step(dquery))
