@@ -42,6 +42,7 @@ COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name
     "corpus": "list, download and check the texts that have a name",
     "info": "what minilm runs on: versions, BLAS, threads, caches",
 }
+PATHS = re.compile(r"\b(DIR|FILE|FOLDER|PATH|OUT|FROM|TO)\b")  # in the name of an argument that is a path
 FULL = (errno.ENOSPC, errno.EFBIG)
 INTERRUPTED, BROKEN_PIPE = 130, 141  # 128 + the number of the signal, as shells report it
 
@@ -127,9 +128,18 @@ class Parser(argparse.ArgumentParser):
             return super().parse_known_args(args, namespace)
         self._intermixed = True  # the method below calls this one
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            parsed, unknown = self.parse_known_intermixed_args(args, namespace)
         finally:
             self._intermixed = False
+        self._refuse_empty_paths(parsed)
+        return parsed, unknown
+
+    def _refuse_empty_paths(self, parsed: argparse.Namespace) -> None:
+        """An empty path, as an unset variable of a shell gives it, is no folder: not the one where the command runs."""
+        for action in self._actions:
+            named = isinstance(action.metavar, str) and PATHS.search(action.metavar)
+            if named and getattr(parsed, action.dest, None) == "":
+                self.error(f"argument {'/'.join(action.option_strings) or action.metavar}: a path is wanted, got an empty one")
 
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minilm.weights.converters import CONVERTERS
 
 TARGETS = {  # kind -> what it is, and the endings of names that ask for it
-    "minilm": ("a folder that minilm's commands and models.load read", ()),
+    "minilm": ("a folder that models.load reads, and minilm's commands where it is a language model with its tokenizer", ()),
     "huggingface": ("a folder as Hugging Face lays it out: GPT, GPT-2, Llama and relatives, BERT", ()),
     "pytorch": ("a state dict by PyTorch's names", (".pt", ".pth", ".bin")),
     "safetensors": ("the same in safetensors", (".safetensors",)),
@@ -56,9 +56,11 @@ def table() -> str:
 def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     """The model of a file, a folder, or a name on the Hub; ValueError or FileNotFoundError in one line where nothing reads it."""
     from minilm.hub import model_folder
+    from minilm.quantized.storing import refuse_quantized_folder
 
     path = os.path.expanduser(path)
     path = path if os.path.exists(path) else model_folder(path)
+    refuse_quantized_folder(path, "converted")
     kind = kind or _recognised(path)
     if kind is None:
         raise ValueError(f"{path} is of no kind that is recognised: --from says which of {', '.join(sources())} it is")
@@ -152,7 +154,9 @@ def write(source: Source, path: str, kind: str | None) -> str:
     path = os.path.expanduser(path)
     if (kind == "keras") != isinstance(source.model, Sequential):
         name = type(source.model).__name__
-        raise ValueError(f"{path}: a Sequential, and nothing else, is written as m.keras or m.h5, got a {name}")
+        if kind == "keras":
+            raise ValueError(f"{path}: of a Sequential alone a file of Keras's is written, got a {name}")
+        raise ValueError(f"{path}: a {name} is written as a file of Keras's: TO.keras or TO.h5")
     kind = kind or ("huggingface" if isinstance(source.model, Pretrained) else "minilm")
     writer = globals()[f"_write_{kind}"]
     writer(source, path)

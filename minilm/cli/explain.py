@@ -67,13 +67,15 @@ def run(args) -> int:
 
     from minilm import interpret
     from minilm.ops import checks
+    from minilm.quantized.storing import refuse_quantized_folder
 
     folder = folder_of(args)
+    refuse_quantized_folder(folder, "explained")
     text = text_of(args, "text")
     if args.along:
         from minilm.cli.along import explain_along
 
-        if _is_recipe(folder):
+        if is_recipe(folder):
             raise ValueError(f"--along follows a run of `minilm train`, and {folder} is one of `minilm recipe`")
         return explain_along(args, folder, text)
     if text is None:
@@ -87,7 +89,7 @@ def run(args) -> int:
             raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
     if args.png and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
-    if _is_recipe(folder):
+    if is_recipe(folder):
         return _explain_recipe(args, folder, text, out)
     loaded = load_model(args)
     explanation = interpret.explain(
@@ -200,7 +202,8 @@ def _token(tokenizer, option: str, text: str | None) -> int | None:
     return int(ids[0])
 
 
-def _is_recipe(folder: str) -> bool:
+def is_recipe(folder: str) -> bool:
+    """Whether a folder is a run of `minilm recipe`, or one that was exported."""
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return "recipe" in json.load(file)

@@ -28,7 +28,9 @@ def add_parser(subparsers) -> None:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--model", required=True, metavar="NAME", help="gpt2, gpt2-xl, gpt3-175b, ..., or as of `minilm train`")
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="gpt2, gpt2-xl, gpt3-175b, ..., or as of `minilm train`, but for llama"
+    )
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="devices, or processes of this machine (1)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, this machine (the default), or a100, h100, h200")
     parser.add_argument(

@@ -112,12 +112,16 @@ def _print(recipe, result) -> None:
     from minilm.recipes.folder import sample_lines
 
     print("\n".join(sample_lines(result.samples)), end="\n\n")
+    rows = {}
     for name, value in result.metrics.items():
         beside = f"   (a guess: {result.chance:.4f})" if name == recipe.metric else ""
-        print(f"{name.replace('_', ' '):<14}{value:.4f}{beside}")
-    print(f"{'training':<14}{result.steps:,} steps, {result.seconds:.1f} s")
-    print(f"{'run':<14}{result.folder}")
-    print(f"{'try it':<14}minilm try {result.folder}")
+        rows[name.replace("_", " ")] = f"{value:.4f}{beside}"
+    rows["training"] = f"{result.steps:,} steps, {result.seconds:.1f} s"
+    rows["run"] = result.folder
+    rows["try it"] = f"minilm try {result.folder}"
+    width = max(14, 2 + max(map(len, rows)))
+    for name, value in rows.items():
+        print(f"{name:<{width}}{value}")
 
 
 def _settings(sets) -> dict:

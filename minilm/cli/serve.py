@@ -51,9 +51,9 @@ def run(args) -> int:
 
 def _actions(folder: str, args) -> tuple[dict, dict]:
     """What the folder's model can do with a text: as text, and as a page."""
-    from minilm.training.checkpoint import RECIPE_STATE
+    from minilm.cli.explain import is_recipe
 
-    if os.path.lexists(os.path.join(folder, RECIPE_STATE)):
+    if is_recipe(folder):
         from minilm import recipes
 
         return {"answer": recipes.open_run(folder, args.device).answer}, {}

@@ -133,9 +133,9 @@ def along(
     scores: list[HeadScores] = []
     accuracies, majority = [], 0.0
     for step, model in checkpoints:
-        probe = probe_of(model)
-        if not probe.causal:
+        if getattr(model, "objective", "next") == "masked":
             raise ValueError("heads and layers are followed through the training of causal models, got a BERT")
+        probe = probe_of(model)
         if probe.attends:
             scores.append(head_scores(probe, texts=texts, seed=seed))
         results = [linear_probe(h[:, back:].reshape(-1, h.shape[2]), labels.ravel(), seed=seed) for h in _layers(probe, ids)]

@@ -20,6 +20,7 @@ from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
 from minilm.ops import checks
+from minilm.quantized.storing import refuse_quantized
 from minilm.tokenizers import Tokenizer
 
 __all__ = ["Explanation", "explain"]
@@ -171,6 +172,7 @@ def explain(
     if not isinstance(text, str):
         raise TypeError(f"text must be a str, got {checks.describe(text)}")
     probe = probe_of(model, tokenizer)
+    refuse_quantized(probe.model, "they have no gradients, of which an explanation is made")
     ids = probe.checked(_ids(probe, tokenizer, text))  # (T,)
     surprisals = surprisal(probe, ids, top=top)
     if not len(surprisals.places):

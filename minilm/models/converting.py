@@ -27,6 +27,7 @@ from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig
 from minilm.models.transformer import Transformer
 from minilm.models.window_lm import WindowLanguageModel, WindowLanguageModelConfig
+from minilm.quantized.storing import refuse_quantized_folder
 from minilm.tokenizers import Tokenizer
 from minilm.typing import DType, PathLike
 from minilm.weights.config import family_of
@@ -80,6 +81,7 @@ def convert_from(
     path = os.path.expanduser(os.fspath(path))
     if not os.path.exists(path):
         raise FileNotFoundError(f"there is no file or folder {path}")
+    refuse_quantized_folder(path, "converted")
     kind = recognised(path) if kind is None else kind
     if kind is None:
         raise ValueError(f"{path} is of no format that is converted: there are {', '.join(CONVERTERS)}")

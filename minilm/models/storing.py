@@ -29,6 +29,7 @@ from minilm.ops import checks
 from minilm.quantized.storing import refuse_quantized
 from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
+from minilm.weights.folder import WEIGHTS
 
 __all__ = ["load", "save"]
 
@@ -67,6 +68,7 @@ def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
     Parameters
     ----------
     path : str or os.PathLike
+        The file, or a folder with it as model.safetensors.
     kind : type, optional
         Its class, if that is not one of `minilm.models` or `minilm.layers`.
 
@@ -81,6 +83,7 @@ def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
         For a file that `save` has not written, one of another class, or one that is damaged.
     """
     path = os.path.expanduser(os.fspath(path))
+    path = os.path.join(path, WEIGHTS) if os.path.isdir(path) else path
     with TensorFile(path) as file:
         name, arguments = _content(path, file)
         if kind is None:

@@ -11,8 +11,9 @@ bf16        7 bits            float32       GPU; CPU with AMX or AVX512-BF16: op
 The bits are those of the significand; weights stay in float32, and the loss needs no scaling, since bfloat16 has float32's
 exponents. Products of float64 are float64 under every setting.
 
-Products are those of linear and recurrent layers, forward and backward, and on a GPU those inside attention, which stay float32
-on a CPU. `minilm.ops.cuda.products` and `minilm.ops.bfloat16` make them; what cannot be made so is refused, never made otherwise.
+Products are those of linear and recurrent layers and those inside attention, forward and backward; on a CPU those of attention by
+one or two queries stay float32. `minilm.ops.cuda.products`, `minilm.ops.bfloat16` and `minilm.ops.attention` make them; what
+cannot be made so is refused, never made otherwise.
 """
 
 from __future__ import annotations

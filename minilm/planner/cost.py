@@ -85,6 +85,11 @@ class Cost(NamedTuple):
             + self.questions / machine.questions
         )
 
+    def least(self, machine: Machine) -> float:
+        """Seconds of the products alone, if their sums had so many terms that beginning and ending them took no time."""
+        of_maps = self.products / (machine.matmul * (1 + TERMS / LARGE[1]))
+        return of_maps + self.recurrent / (machine.recurrent * (1 + RECURRENT_TERMS / RECURRENT["H"]))
+
     def memory(self) -> float:
         """Bytes while training: weights, gradients, the optimizer's two means, activations, and what a part works in."""
         copies = 1 if self.questions else 4

@@ -41,7 +41,7 @@ from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 from minilm.weights.folder import WEIGHTS
 
-__all__ = ["Stored", "fill", "refuse_quantized", "save", "stored_as", "write"]
+__all__ = ["Stored", "fill", "refuse_quantized", "refuse_quantized_folder", "save", "stored_as", "write"]
 
 KEY, VERSION = "minilm_quantized", 1
 CODES, SCALES = ".codes", ".scales"
@@ -102,8 +102,12 @@ def write(model: Layer, file: BinaryIO) -> None:
     if not layers:
         raise ValueError(f"the weights of this {type(model).__name__} are not quantized: quantized.quantize does it")
     first = next(iter(layers.values()))
-    shared = {id(table) for layer in layers.values() for table in getattr(layer, "shared", ())}
-    arrays = {name: each.value for name, each in model.named_parameters() if id(each) not in shared}
+    written = {id(table) for layer in layers.values() for table in getattr(layer, "shared", ())}  # as a map's
+    arrays = {}
+    for name, each in model.named_parameters():
+        if id(each) not in written:  # one that two layers share has two names, and is there by the first
+            written.add(id(each))
+            arrays[name] = each.value
     for path, layer in layers.items():
         for name, weight in layer.weights().items():
             arrays.update(_arrays(f"{path}.{name}", weight))
@@ -111,10 +115,22 @@ def write(model: Layer, file: BinaryIO) -> None:
     tensor_writer.write(file, arrays, {"format": "np", KEY: json.dumps(about)})
 
 
-def refuse_quantized(model: Layer) -> None:
-    """ValueError if a model's weights are quantised: for a format that has none."""
+def refuse_quantized(model: Layer, instead: str = "minilm.quantized.save writes such models") -> None:
+    """ValueError if a model's weights are quantised: for a format that has none, or what needs gradients."""
     if any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers()):
-        raise ValueError(f"the weights of this {type(model).__name__} are quantized: minilm.quantized.save writes such models")
+        raise ValueError(f"the weights of this {type(model).__name__} are quantized: {instead}")
+
+
+def refuse_quantized_folder(path: PathLike, purpose: str) -> None:
+    """ValueError, with what they are wanted for, if the weights in a folder or file of safetensors are quantised."""
+    path = os.path.expanduser(os.fspath(path))
+    path = os.path.join(path, WEIGHTS) if os.path.isdir(path) else path
+    if not path.endswith(".safetensors") or not os.path.isfile(path):
+        return
+    with TensorFile(path) as file:
+        stored = stored_as(file)
+    if stored is not None:
+        raise ValueError(f"{path} holds {stored.kind} weights, which cannot be {purpose}: take what it was exported from")
 
 
 def _arrays(name: str, weight: Packed) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ from minilm import models, tokenizers
 from minilm.files import read_json
 from minilm.hub import model_folder
 from minilm.models.pretrained import config_from
+from minilm.quantized.storing import refuse_quantized_folder
 from minilm.tokenizers import Tokenizer
 from minilm.training.build import make_model
 from minilm.training.config import RunConfig
@@ -77,7 +78,9 @@ def start_of(config: RunConfig) -> Start | None:
     """
     if config.init_from is None:
         return None
-    parent = load_run(model_folder(config.init_from))
+    folder = model_folder(config.init_from)
+    refuse_quantized_folder(folder, "trained further")
+    parent = load_run(folder)
     if config.tokenizer != TokenizerConfig(_kind(parent.folder, parent.tokenizer)):
         raise ValueError(f"the tokenizer is that of init_from, {config.init_from}: leave out tokenizer.*, got {config.tokenizer}")
     model = make_model(config, parent.model.config.vocab_size)

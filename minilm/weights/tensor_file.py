@@ -16,6 +16,7 @@ would count as memory of this process page by page, and end it by a signal where
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -116,6 +117,8 @@ class TensorFile(Mapping):
     def __init__(self, path: PathLike, descriptor: int | None = None):
         self.path = os.fspath(path)
         if descriptor is None:
+            if os.path.isdir(self.path):
+                raise IsADirectoryError(errno.EISDIR, "wanted a file of safetensors, got a folder", self.path)
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self.close = weakref.finalize(self, os.close, descriptor)
         self._file = open(descriptor, "rb", buffering=0, closefd=False)

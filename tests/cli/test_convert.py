@@ -143,7 +143,7 @@ def test_what_is_refused_in_one_line(gpt, tmp_path, capsys):
         ((tmp_path / "gpt", tmp_path / "text.txt"), "is there already: TO must be new"),
         ((tmp_path / "gpt", tmp_path / "m.gguf"), "GGUF is written of Llama's families llama, qwen2, qwen3, got GPT"),
         ((tmp_path / "gpt", tmp_path / "m.onnx"), "ONNX is written of BERT's encoders, got a GPT"),
-        ((tmp_path / "gpt", tmp_path / "m.keras"), "a Sequential, and nothing else, is written as m.keras or m.h5, got a GPT"),
+        ((tmp_path / "gpt", tmp_path / "m.keras"), "of a Sequential alone a file of Keras's is written, got a GPT"),
         ((tmp_path / "m.safetensors", tmp_path / "x", "--to", "huggingface"), "transformers has no class for a RNNLanguageModel"),
         ((tmp_path / "gpt", tmp_path / "x", "--from", "llmc"), "is no model of llm.c"),
         ((tmp_path / "gpt", tmp_path / "x", "--vocabulary", tmp_path / "text.txt"), "has 1 tokens, and the model 270"),
@@ -162,3 +162,26 @@ def test_the_help_names_every_form(capsys):
     printed = capsys.readouterr().out
     for kind in (*conversions.sources(), *conversions.TARGETS):
         assert f"  {kind} " in printed
+
+
+def test_an_empty_path_is_no_folder(gpt, tmp_path, capsys, monkeypatch):
+    """An unset variable of a shell is not the folder where the command runs."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for words in (
+        ["convert", "../gpt", ""],
+        ["export", "../gpt", "", "--int8"],
+        ["explain", "../gpt", "--text", "a", "--json", ""],
+    ):
+        with pytest.raises(SystemExit) as exit:
+            cli.main(words)
+        assert exit.value.code == 2 and "a path is wanted, got an empty one" in capsys.readouterr().err
+    assert not list((tmp_path / "here").iterdir())
+
+
+def test_a_folder_of_our_own_is_loaded_by_its_name(tmp_path, capsys):
+    model = models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=9, hidden_size=4, num_layers=1), seed=0)
+    models.save(model, tmp_path / "model.safetensors")
+    assert convert(capsys, tmp_path / "model.safetensors", tmp_path / "folder")[0] == 0
+    again = models.load(tmp_path / "folder")
+    assert all(np.array_equal(again.parameters[name], value) for name, value in model.parameters.items())

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from minilm import cli, models, quantized, recipes, tokenizers, training
+from minilm import cli, interpret, models, quantized, recipes, tokenizers, training
 
 TEXT = "the cat sat on the mat. the dog sat, too. a cat and a dog ate the fish on the mat.\n" * 12
 
@@ -111,6 +111,42 @@ def test_a_recipe_answers_and_a_classifier_labels(tmp_path, capsys):
     expected = quantized.quantize(bert, "bf16").logits(ids)
     assert np.array_equal(models.BERTForSequenceClassification.from_pretrained(tmp_path / "small").logits(ids), expected)
     assert "quantization_config" in json.loads((tmp_path / "small" / "config.json").read_text())
+
+
+def test_parameters_of_two_names(tmp_path, capsys):
+    """A BERT's bias of its output, and a memory network's first table, are each one parameter of two layers."""
+    tokenizer = tokenizers.WordPiece.train_from_chunks(TEXT, vocab_size=90)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 24}
+    bert = models.BERTForPreTraining(models.BERTConfig(**sizes, vocab_size=tokenizer.vocab_size), seed=0)
+    bert.parameters["cls.predictions.bias"][...] = np.arange(tokenizer.vocab_size)
+    bert.save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    recipes.load("answer")(steps=1).run(None, out=tmp_path / "answer", progress=False)
+    for name, command, text in (
+        ("bert", ("fill-mask", "--text"), "the [MASK] sat"),
+        ("answer", ("try",), "Anna went to the attic. Where is Anna?"),
+    ):
+        assert minilm(capsys, "export", tmp_path / name, tmp_path / f"{name}-small", "--bf16")[0] == 0
+        first, *options = command
+        expected = minilm(capsys, first, tmp_path / name, *options, text)
+        assert expected[0] == 0 and minilm(capsys, first, tmp_path / f"{name}-small", *options, text) == expected
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gpt"])
+def test_what_needs_gradients_or_all_bits_is_refused(cell, tmp_path, capsys):
+    KINDS[cell](tmp_path / "model")
+    out = tmp_path / "out"
+    assert minilm(capsys, "export", tmp_path / "model", out, "--int8")[0] == 0
+    for words in (
+        ("explain", out, "--text", "the cat"),
+        ("convert", out, tmp_path / "again"),
+        ("train", "--init-from", out, "--steps", 1, "--set", "time=16", "--quiet", "--out", tmp_path / "further"),
+    ):
+        status, _, error = minilm(capsys, *words)
+        assert status == 2 and error.count("\n") == 1 and "holds int8 weights, which cannot be" in error, words
+    small = training.load_run(out)
+    with pytest.raises(ValueError, match="are quantized"):
+        interpret.explain(small.model, small.tokenizer, "the cat")
 
 
 def _metadata(path, change):

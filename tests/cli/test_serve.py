@@ -1,5 +1,6 @@
 """The local page: what its buttons do, that texts are text, and that no page from elsewhere can use it."""
 
+import argparse
 import contextlib
 import http.client
 import threading
@@ -7,7 +8,7 @@ import urllib.parse
 
 import pytest
 
-from minilm import cli, training
+from minilm import cli, recipes, training
 from minilm.cli import serve
 from minilm.cli.page_server import LIMIT, PageServer
 
@@ -85,3 +86,9 @@ def test_a_language_model_writes_and_explains(tmp_path, monkeypatch, capsys):
     with PageServer(0, "x", {}) as other:
         assert cli.main(["serve", str(tmp_path), "--port", str(other.server_port)]) == 2
         assert f"port {other.server_port} of 127.0.0.1 is not free" in capsys.readouterr().err
+
+
+def test_an_exported_recipe_answers(tmp_path):
+    recipes.load("translate")(steps=1).run(None, out=tmp_path / "run", progress=False)
+    assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "small"), "--int8"]) == 0
+    assert list(serve._actions(str(tmp_path / "small"), argparse.Namespace(device="cpu"))[0]) == ["answer"]

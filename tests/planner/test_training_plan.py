@@ -159,3 +159,18 @@ def test_mistakes_are_one_line(words, says, capsys):
     assert cli.main(["plan", *words]) == 2
     error = capsys.readouterr().err
     assert says in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize("words", [["--model", "llama"], ["--model", "gpt", "--set", "model.model_type=llama"]])
+def test_a_kind_without_a_plan_is_refused_in_one_line(words, capsys):
+    assert cli.main(["plan", *words, "--device", "a100"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("device", ["a100", "h100"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-xl", "lstm", "bert"])
+def test_no_step_is_quicker_than_its_products(name, device):
+    for precision in ("float32", "bf16"):
+        config, vocabulary = planned_config(name, [f"precision={precision}"])
+        result = plan(config, vocabulary, cluster.cluster(device, 1, precision))
+        assert 0 < result.products <= result.seconds["forward and backward"]

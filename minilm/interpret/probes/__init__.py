@@ -6,6 +6,7 @@ from minilm import models
 from minilm.interpret.probes.base import Explained, Probe, Queries, untouched
 from minilm.interpret.probes.recurrent import RecurrentProbe, WindowProbe
 from minilm.interpret.probes.transformers import BERTProbe, GPTProbe, LlamaProbe, TransformerProbe
+from minilm.quantized.storing import refuse_quantized
 from minilm.tokenizers import Tokenizer
 
 __all__ = ["Explained", "Probe", "Queries", "TransformerProbe", "probe_of", "untouched"]
@@ -42,6 +43,8 @@ def probe_of(model: Explained, tokenizer: Tokenizer | None = None) -> Probe:
 def _probe_of(model, tokenizer) -> Probe:
     if getattr(model, "device", "cpu") != "cpu":
         raise ValueError(f"model must be on the CPU to be explained, got one on {model.device}: model.to('cpu') moves it")
+    if isinstance(model, models.RNNLanguageModel | models.WindowLanguageModel):
+        refuse_quantized(model, "a layer of them does not keep its gates, which are explained")
     if isinstance(model, models.RNNLanguageModel):
         return RecurrentProbe(model)
     if isinstance(model, models.WindowLanguageModel):

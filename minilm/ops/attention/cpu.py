@@ -6,13 +6,16 @@ Versions, naive to fast:
 2. Here: tiles of the scores, which are never whole in memory. A thread takes a block of queries past all keys that they see, in
    backward all blocks of a head. What is done with a tile stands in steps.py. A tile of very few queries would be mostly empty:
    rows.py takes them row by row.
+
+Under ``minilm.precision("bf16")`` the tiles' products are those of rounded.py; few queries stay float32, as memory bounds them.
 """
 
 from __future__ import annotations
 
 from minilm import devices
 from minilm.compiled.jit import jit
-from minilm.ops.attention import steps
+from minilm.ops import precision
+from minilm.ops.attention import rounded, steps
 from minilm.ops.attention.rows import FEW, few_backward, few_forward, weights_of
 from minilm.ops.attention.scratch import (
     KEYS,
@@ -27,6 +30,7 @@ from minilm.ops.attention.scratch import (
     served,
     step,
     task_of,
+    unit_of,
 )
 from minilm.ops.attention.spec import Output, Saved
 from minilm.ops.attention.tiles import blank, columns, drops, ends, factors, keys_product, mask_from, queries_product, seen
@@ -49,10 +53,7 @@ def _forward(start, stop, rows, query, key, value, y, task, logsumexp):
     w = forward_scratch(own_row(rows, start, units), size, panel_width(task.scale), task.Tk, task.K, task.Kv)
     head = -1
     for unit in range(start, stop):
-        n, turn = unit // blocks, unit % blocks
-        # blocks 0, last, 1, last - 1, ...: a late block of a causal head sees more keys: so half of the units are half the work
-        part = turn // 2 if turn % 2 == 0 else blocks - 1 - turn // 2
-        block = block_of(n, part, task)
+        n, block = unit // blocks, unit_of(unit, task)
         first, last = ends(task, block.b)
         if n // task.share != head:
             head = n // task.share
@@ -183,6 +184,11 @@ def _store_keys(w, gradients, b, g, begin, end, task):
 # --- calls ------------------------------------------------------------------------------------------------------------
 
 
+def _is_rounded(query, value) -> bool:
+    """Whether products are made in bfloat16."""
+    return precision.bfloat16(query.dtype) and query.shape[1] > FEW and value.shape[3] > 0
+
+
 def forward(
     query,
     key,
@@ -203,15 +209,19 @@ def forward(
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
     task = task_of(query, value, key_mask, causal, band, scale, softcap, dropout, rng)
     arguments = place(query), place(key), place(value), y, task, logsumexp
+    is_rounded = _is_rounded(query, value)
     work = max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
     if Tq <= FEW:
         devices.parallel(few_forward, B * H, *arguments, grain=max(1, WORTH_FEW // work))
     else:
         blocks = -(-Tq // QUERIES)
-        _run(_forward, forward_scratch, B * H * blocks, WORTH * blocks // work, *arguments)
+        kernel, layout = (rounded.forward, rounded.forward_scratch) if is_rounded else (_forward, forward_scratch)
+        _run(kernel, layout, B * H * blocks, WORTH * blocks // work, *arguments)
     if not return_weights:
         return y, saved
     weights = empty((B, H, Tq, Tk), query.dtype)  # (B, H, Tq, Tk)
+    if is_rounded:
+        query, key = rounded.nearest(query), rounded.nearest(key)
     devices.parallel(weights_of, B * H, place(query), place(key), task, logsumexp, weights)
     return Output(y, weights), saved
 
@@ -228,6 +238,8 @@ def backward(dy, saved):
     threads = devices.threads()
     if Tq <= FEW:
         devices.parallel(few_backward, heads, *arguments, grain=max(1, WORTH_FEW // (2 * shared_work)))
+    elif _is_rounded(query, value):
+        _run(rounded.backward, rounded.backward_scratch, heads, WORTH // shared_work, *arguments)
     elif 7.3 * heads / threads >= 5 * -(-heads // threads):
         _run(_backward, backward_scratch, heads, WORTH // shared_work, *arguments)
     else:  # with fewer heads than threads, two passes are quicker: seven products spread evenly against five that are not

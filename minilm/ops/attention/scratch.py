@@ -83,6 +83,17 @@ def block_of(number, part, task):
     return Block(number // task.H, number % task.H, i, min(QUERIES, task.Tq - i))
 
 
+@jit
+def unit_of(unit, task):
+    """Block number `unit` of all heads: of a head blocks 0, last, 1, last - 1, ...
+
+    A late block of a causal head sees more keys: so half of the units are half the work.
+    """
+    blocks = -(-task.Tq // QUERIES)
+    n, turn = unit // blocks, unit % blocks
+    return block_of(n, turn // 2 if turn % 2 == 0 else blocks - 1 - turn // 2, task)
+
+
 def task_of(query, value, key_mask, causal, band, scale, softcap, dropout, rng) -> Task:
     """From the arguments of the op."""
     (_, Tq, H, K), (_, Tk, G, Kv), real = query.shape, value.shape, query.dtype.type

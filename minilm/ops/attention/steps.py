@@ -32,9 +32,15 @@ from minilm.ops.tile import ROWS
 
 @jit
 def begin(w, query, block, task):
-    """The block's queries, m = -inf, and l = o = 0."""
-    one = number(1, task.scale)
+    """The block's queries, and what `reset` sets."""
     pack_transposed(at(query, block.b, block.i, block.h), step(query), block.count, task.K, task.scale, w.q)
+    reset(w, task)
+
+
+@jit
+def reset(w, task):
+    """m = -inf, and l = o = 0."""
+    one = number(1, task.scale)
     clear(w.l, QUERIES, one)
     clear(w.o, QUERIES * w.N, one)
     m = numbers(w.m, QUERIES, one)
@@ -46,22 +52,36 @@ def begin(w, query, block, task):
 def scores(w, key, block, j, count, task):
     """S of `count` keys from number j on, -inf where one is not seen; m = the largest so far, and shrink what it was."""
     size, minus = size_of(task.scale), number(-np.inf, task.scale)
-    m, before = numbers(w.m, QUERIES, minus), numbers(w.shrink, QUERIES, minus)
-    for c in range(QUERIES):
-        before[c] = m[c]
+    keep_largest(w, task)
     for r in range(0, count, ROWS):
         few, strip = min(ROWS, count - r), w.S + r * QUERIES * size
         low, high = columns(block, j + r, few, task)
         keys = at(key, block.b, j + r, served(block, task))
         strip_product(keys, step(key), few, w.q, task.K, low, high, strip, minus)
-        if task.softcap > 0:
-            cap(strip, few, low, high, task.softcap)
-        hide(strip, block, j + r, few, low, high, task, minus)
-        largest = numbers(w.m + low * size, high - low, minus)
-        for i in range(few):
-            row = numbers(strip + (i * QUERIES + low) * size, high - low, minus)
-            for c in range(len(row)):
-                largest[c] = row[c] if row[c] > largest[c] else largest[c]
+        strip_scores(w, strip, block, j + r, few, low, high, task)
+
+
+@jit(part=True)
+def keep_largest(w, task):
+    """What m was before a tile, for `shrink`."""
+    zero = number(0, task.scale)
+    m, before = numbers(w.m, QUERIES, zero), numbers(w.shrink, QUERIES, zero)
+    for c in range(QUERIES):
+        before[c] = m[c]
+
+
+@jit(fastmath=REASSOC, part=True)
+def strip_scores(w, strip, block, j, few, low, high, task):
+    """Scores of `few` keys from number j on, from their products with the queries; m = the largest so far."""
+    size, minus = size_of(task.scale), number(-np.inf, task.scale)
+    if task.softcap > 0:
+        cap(strip, few, low, high, task.softcap)
+    hide(strip, block, j, few, low, high, task, minus)
+    largest = numbers(w.m + low * size, high - low, minus)
+    for i in range(few):
+        row = numbers(strip + (i * QUERIES + low) * size, high - low, minus)
+        for c in range(len(row)):
+            largest[c] = row[c] if row[c] > largest[c] else largest[c]
 
 
 @jit(fastmath=REASSOC, part=True)
@@ -118,13 +138,20 @@ def finish(w, y, block, task, logsumexp):
 
 @jit(fastmath=REASSOC, part=True)
 def load_queries(w, query, y, dy, block, task, logsumexp):
-    """The block's queries and dy, as rows and as panels; of each query D = dy · y, and what to subtract from its scores."""
+    """The block's queries and dy, as rows and as panels, and what `load_sums` computes."""
     one, count = number(1, task.scale), block.count
     queries, gradients = at(query, block.b, block.i, block.h), at(dy, block.b, block.i, block.h)
     pack_transposed(queries, step(query), count, task.K, task.scale, w.query_panels)
     pack_rows(queries, step(query), count, task.K, task.scale, w.M, w.query)
     pack_transposed(gradients, step(dy), count, task.Kv, one, w.dy_panels)
     pack_rows(gradients, step(dy), count, task.Kv, one, w.N, w.dy)
+    load_sums(w, y, dy, block, task, logsumexp)
+
+
+@jit(fastmath=REASSOC, part=True)
+def load_sums(w, y, dy, block, task, logsumexp):
+    """Of each query of the block D = dy · y, and what to subtract from its scores."""
+    one, count, gradients = number(1, task.scale), block.count, at(dy, block.b, block.i, block.h)
     clear(w.shift, QUERIES, one)
     clear(w.D, QUERIES, one)
     shift, D = numbers(w.shift, QUERIES, one), numbers(w.D, QUERIES, one)
@@ -142,10 +169,17 @@ def load_queries(w, query, y, dy, block, task, logsumexp):
 @jit(fastmath=REASSOC, part=True)
 def strip_gradients(w, key, value, dS, k, block, j, few, low, high, task):
     """Of `few` keys from number j on: P k, and dS = P (k dP - D), in columns [low, high); addresses of k and dS."""
-    one, size, minus = number(1, task.scale), size_of(task.scale), number(-np.inf, task.scale)
+    one = number(1, task.scale)
     keys, values = at(key, block.b, j, served(block, task)), at(value, block.b, j, served(block, task))
     strip_product(keys, step(key), few, w.query_panels, task.K, low, high, w.P, one)
     strip_product(values, step(value), few, w.dy_panels, task.Kv, low, high, w.dP, one)
+    score_gradients(w, k, dS, block, j, few, low, high, task)
+
+
+@jit(fastmath=REASSOC, part=True)
+def score_gradients(w, k, dS, block, j, few, low, high, task):
+    """The same from the products with queries and dy, which lie in P and dP."""
+    one, size, minus = number(1, task.scale), size_of(task.scale), number(-np.inf, task.scale)
     if task.softcap > 0:
         cap(w.P, few, low, high, task.softcap)
         slopes(w.P, few, low, high, task.softcap, w.slope)

@@ -112,7 +112,7 @@ def _pack_across(typingctx, source, step, target):
 
 
 @intrinsic(prefer_literal=True)
-def _transpose(typingctx, along, source, source_step, target, target_step):
+def transpose(typingctx, along, source, source_step, target, target_step):
     """A block of 16 by 16 words, target[i] = all words number i of the source's rows.
 
     With `along` = 1 the source is 16 rows of 32 numbers, pairs along a row; with 0 it is 32 rows of 16, pairs of rows. In stage
@@ -192,10 +192,10 @@ def pack_panels_transposed(W, step, depth, columns, panels, panel_step):
             target = panel + k // 2 * WIDTH * BYTES
             source, count = W + j * step + k * BYTES, min(DEPTH, depth - k)
             if rows == LANES and count == DEPTH:
-                _transpose(1, source, step, target, WIDTH * BYTES)
+                transpose(1, source, step, target, WIDTH * BYTES)
             else:
                 _filled(source, step, rows, count, block)
-                _transpose(1, address(block), DEPTH * BYTES, target, WIDTH * BYTES)
+                transpose(1, address(block), DEPTH * BYTES, target, WIDTH * BYTES)
     block[0, 0] = 0  # in use until here
 
 
@@ -229,10 +229,10 @@ def _round_columns(start, stop, a, step, K, M, out):
             source, columns = a + k * step + m * BYTES, min(LANES, M - m)
             target = address(out) + m * out_step + k // 2 * BYTES
             if columns == LANES and depth == DEPTH:
-                _transpose(0, source, step, target, out_step)
+                transpose(0, source, step, target, out_step)
             else:
                 _filled(source, step, depth, columns, block)
-                _transpose(0, address(block), LANES * BYTES, target, out_step)
+                transpose(0, address(block), LANES * BYTES, target, out_step)
     block[0, 0] = out[0, 0]  # in use until here
 
 
