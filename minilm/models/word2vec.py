@@ -204,7 +204,7 @@ class Word2Vec(Layer):
         progress: Callable[[Progress], bool | None] | None = None,
         place: Place | None = None,
     ) -> list[float]:
-        """Read the sentences `epochs` times, with a step of gradient descent at every prediction.
+        """Read the sentences `epochs` times, with a step of gradient descent at every word.
 
         On a GPU, too, one warp takes one word after the other: the same vectors as on a CPU, and no sooner, unless `streams` is
         given. The GPU is waited for where `progress` is called, at every look at the clock with `minutes`, and at the end.
@@ -339,14 +339,14 @@ def alias_tables(counts: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarr
     weights = np.where(counts > 0, counts**power, 0)
     if not weights.sum() > 0:
         raise ValueError("counts are all zero: there is no word to draw")
-    left = weights * (len(weights) / weights.sum())  # (V,), 1 on average
-    accept, alias = np.ones(len(weights)), np.arange(len(weights))
-    small = [int(i) for i in np.flatnonzero(left < 1)]
-    large = [int(i) for i in np.flatnonzero(left >= 1)]
+    left = (weights * (len(weights) / weights.sum())).tolist()  # (V,), 1 on average; Python is quicker at numbers of a list
+    accept, alias = [1.0] * len(left), list(range(len(left)))
+    small = [i for i, part in enumerate(left) if part < 1]
+    large = [i for i, part in enumerate(left) if part >= 1]
     while small and large:
         i, j = small.pop(), large[-1]
         accept[i], alias[i] = left[i], j  # place i is i's own as far as it goes, the rest j's
         left[j] -= 1 - left[i]
         if left[j] < 1:
             small.append(large.pop())
-    return accept, alias
+    return np.array(accept), np.array(alias)

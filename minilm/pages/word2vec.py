@@ -8,7 +8,7 @@ A vocabulary of V words, vectors of D numbers; N pairs of a word and a neighbour
 A word's vector is pulled towards the words that stand near it and pushed from those that do not, so that words of like company
 come to lie near each other. Negatives are drawn in proportion to count^(3/4), frequent words are left out at times.
 
-The full model is `minilm.models.Word2Vec`, which makes a step of gradient descent at every pair. Reference: T. Mikolov et al.,
+The full model is `minilm.models.Word2Vec`, which makes a step of gradient descent at every word. Reference: T. Mikolov et al.,
 Distributed representations of words and phrases and their compositionality, NIPS 2013.
 """
 

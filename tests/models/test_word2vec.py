@@ -68,6 +68,36 @@ def test_the_kernel_is_the_oracle(cbow, dtype, tolerance):
 
 
 @pytest.mark.parametrize("cbow", [False, True])
+@pytest.mark.parametrize("width, negatives", [(1, 0), (31, 8), (100, 5), (64, 20)])
+@pytest.mark.parametrize("dtype, tolerance", [(np.float64, 1e-11), (np.float32, 2e-5)])
+def test_rows_of_any_width_and_any_number_of_negatives(cbow, width, negatives, dtype, tolerance):
+    """Rows that are cut into vectors and parts of them; a few words of which most are drawn again and again; and many words."""
+    rng = np.random.default_rng(width)
+    starts, rest = (
+        np.array([0, 1, 9, 40]),
+        {"cbow": cbow, "window": 9, "negatives": negatives, "lr": 0.05, "lr_end": 0.05, "seed": 4},
+    )
+    for words in (3, 500):
+        W = [(rng.standard_normal((words, width)) / width**0.5).astype(dtype) for _ in range(2)]
+        text_and_tables = (
+            rng.integers(0, words, 40),
+            starts,
+            np.ones(words),
+            rng.uniform(0, 1, words),
+            rng.integers(0, words, words),
+        )
+        results = []
+        for implementation in ("oracle", "cpu"):
+            moved = [each.copy() for each in W]
+            with minilm.implementation(implementation):
+                results.append((*moved, negative_sampling.train(*moved, *text_and_tables, **rest)))
+        (*expected, wanted), (*actual, trained) = results
+        assert trained[1:] == wanted[1:] and trained.loss == pytest.approx(wanted.loss, rel=tolerance * 10)
+        for a, b in zip(actual, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * 10)
+
+
+@pytest.mark.parametrize("cbow", [False, True])
 def test_a_step_is_the_gradient(cbow):
     """Two words, one prediction each way: what the kernel adds is -lr times the gradient that the pair computes."""
     config = models.Word2VecConfig(V, size=D, algorithm="cbow" if cbow else "skip-gram")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import REASSOC, jit
 from minilm.ops import simd
+from minilm.ops.negative_sampling.rows import AT_ONCE, add_rows, add_to_row, dots, step
 from minilm.ops.negative_sampling.spec import GOLDEN, MIX1, MIX2, Saved, Trained
 from minilm.ops.workspace import empty, scratch
 
@@ -92,18 +94,38 @@ _30, _27, _31, _32, _11 = (np.uint64(n) for n in (30, 27, 31, 32, 11))
 _LOW, _UNIT32, _UNIT53 = np.uint64(0xFFFFFFFF), 2.0**-32, 2.0**-53
 
 
+_PLACES = 16  # for numbers of questions: AT_ONCE of them, and as many as make a loop over them one of vectors
+
+
+class _Scratch(NamedTuple):
+    """What the questions of a word are written to."""
+
+    left: np.ndarray  # (longest sentence + AT_ONCE,) words that subsampling leaves
+    inputs: np.ndarray  # the same, the words whose mean is h
+    h: np.ndarray  # (D,)
+    dh: np.ndarray  # (D,)
+    words: np.ndarray  # (AT_ONCE,) the questions
+    s: np.ndarray  # (_PLACES,) scores, then the probabilities of the right answers
+    g: np.ndarray  # (_PLACES,) gradients by the scores
+
+
 def train(W_in, W_out, ids, starts, task):
     task = task._replace(lr=float(task.lr), lr_end=float(task.lr_end), seed=np.uint64(task.seed))
-    left, sums = np.empty(np.diff(starts).max(initial=0), np.int64), np.zeros(2)  # (longest sentence,), (2,)
-    h, dh = np.empty((2, W_in.shape[1]), W_in.dtype)  # (D,) each
-    _train(W_in, W_out, ids, starts, task, left, h, dh, sums)
-    return W_in, W_out, Trained(float(sums[0]), int(sums[1]), int(starts[-1] - starts[0]))
+    # (2, V): whether a draw is kept is a row's number, since a processor that jumped would guess wrong every other time
+    task = task._replace(alias=np.stack([np.arange(len(task.alias)), task.alias]))
+    longest, D = np.diff(starts).max(initial=0), W_in.shape[1]
+    left, inputs = np.zeros((2, longest + AT_ONCE), np.int64)
+    h, dh, s, g = (devices.aligned_zeros(size, W_in.dtype) for size in (D, D, _PLACES, _PLACES))
+    scratch = _Scratch(left, inputs, h, dh, np.zeros(AT_ONCE, np.int64), s, g)
+    sums = np.array([0.0, 0.0, 1.0])  # losses and predictions; a product of probabilities whose logarithm the loss still lacks
+    _train(W_in, W_out, ids, starts, task, scratch, sums)
+    return W_in, W_out, Trained(float(sums[0] - np.log(sums[2])), int(sums[1]), int(starts[-1] - starts[0]))
 
 
 @jit(fastmath=REASSOC, counted=False)
-def _train(W_in, W_out, ids, starts, task, left, h, dh, sums):
-    # W_in, W_out (V, D), ids (n,), starts (S + 1,); sums (2,) of losses and predictions; scratch: left, h (D,), dh (D,)
-    real, done = h.dtype.type, task.done
+def _train(W_in, W_out, ids, starts, task, scratch, sums):
+    # W_in, W_out (V, D), ids (n,), starts (S + 1,), sums (3,)
+    real, done, left = W_in.dtype.type, task.done, scratch.left
     for s in range(len(starts) - 1):
         words = ids[starts[s] : starts[s + 1]]
         state = task.seed + np.uint64(task.first + s + 1) * _MIX1 + _GOLDEN
@@ -114,10 +136,8 @@ def _train(W_in, W_out, ids, starts, task, left, h, dh, sums):
             state += _GOLDEN
             b = 1 + np.int64((_mixed(state) >> _32) * np.uint64(task.window) >> _32)
             low, high = max(0, i - b), min(count, i + b + 1)
-            if task.cbow and high - low > 1:
-                state = _neighbours_predict(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums)
-            elif not task.cbow:
-                state = _word_predicts(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums)
+            if high - low > 1:
+                state = _word(W_in, W_out, i, low, high, task, rate, state, scratch, sums)
         done += len(words)
 
 
@@ -129,7 +149,7 @@ def _mixed(state):
     return z ^ (z >> _31)
 
 
-@jit(counted=False)
+@jit(counted=False, part=True)
 def _subsample(words, keep, left, state):
     """left = the words that stay; returns how many, and the state."""
     count = 0
@@ -141,71 +161,88 @@ def _subsample(words, keep, left, state):
     return count, state
 
 
-@jit(fastmath=REASSOC, counted=False)
-def _word_predicts(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums):
-    """Skip-gram: word i of a sentence predicts each of its neighbours [low, high)."""
-    row = W_in[left[i]]
-    for j in range(low, high):
-        if j != i:
-            for d in range(len(row)):
-                h[d] = row[d]
-            state = _predict(W_out, left[j], task, rate, state, h, dh, sums)
-            for d in range(len(row)):
-                row[d] -= rate * dh[d]
+@jit(fastmath=REASSOC, counted=False, part=True)
+def _word(W_in, W_out, i, low, high, task, rate, state, scratch, sums):
+    """A step: word i of a sentence predicts its neighbours [low, high), or they predict it (CBOW); returns the state."""
+    h, dh, left, inputs = scratch.h, scratch.dh, scratch.left, scratch.inputs
+    inputs[0], count = left[i], 1
+    if task.cbow:
+        count = 0
+        for j in range(low, high):
+            inputs[count] = left[j]
+            count += j != i  # word i is written over by the next
+    h[:], dh[:] = 0, 0
+    share = h.dtype.type(1) / h.dtype.type(count)
+    for c in range(0, count, AT_ONCE):
+        add_rows(h, share, W_in, inputs[c:], min(count - c, AT_ONCE))
+    state = _predict(W_out, i, low, high, task, rate, state, scratch, sums)
+    for c in range(count):
+        add_to_row(W_in, inputs[c], -rate * share, dh)
     return state
 
 
-@jit(fastmath=REASSOC, counted=False)
-def _neighbours_predict(W_in, W_out, left, i, low, high, task, rate, state, h, dh, sums):
-    """CBOW: the mean of the neighbours [low, high) of word i predicts it."""
-    share = h.dtype.type(1) / h.dtype.type(high - low - 1)
-    h[:] = 0
+@jit(fastmath=REASSOC, counted=False, part=True)
+def _predict(W_out, i, low, high, task, rate, state, scratch, sums):
+    """h predicts word i (CBOW), or its neighbours [low, high): adds to dh and to the loss, moves W_out; returns the state."""
+    V, words, left = np.uint64(len(W_out)), scratch.words, scratch.left
+    # questions wait until there are enough, or until a word comes up again: the second time it has moved
+    count = 0
+    targets = 0  # bit k: question k is on a target
+    seen = 0  # bit w % 64: word w may be among them
+    if task.cbow:
+        low, high = i, i + 1
     for j in range(low, high):
-        if j != i:
-            row = W_in[left[j]]
-            for d in range(len(h)):
-                h[d] += row[d]
-    for d in range(len(h)):
-        h[d] *= share
-    state = _predict(W_out, left[i], task, rate, state, h, dh, sums)
-    step = rate * share
-    for j in range(low, high):
-        if j != i:
-            row = W_in[left[j]]
-            for d in range(len(h)):
-                row[d] -= step * dh[d]
+        if j == i and not task.cbow:
+            continue
+        target = left[j]
+        for k in range(-1, task.negatives):
+            word = target
+            if k >= 0:
+                state += _GOLDEN
+                z = _mixed(state)
+                word = np.int64(((z >> _32) * V) >> _32)
+                other = np.int64(np.float64(z & _LOW) * _UNIT32 >= task.accept[word])
+                word = task.alias[other, word]
+                if word == target:
+                    continue
+            if count == AT_ONCE or (seen >> (word & 63) & 1 and _occurs(word, words, count)):
+                _ask(W_out, rate, scratch, count, targets, sums)
+                count = targets = seen = 0
+            words[count] = word
+            seen |= 1 << (word & 63)
+            targets |= np.int64(k < 0) << count
+            count += 1
+        sums[1] += 1
+    _ask(W_out, rate, scratch, count, targets, sums)
     return state
 
 
-@jit(fastmath=REASSOC, counted=False)
-def _predict(W_out, target, task, rate, state, h, dh, sums):
-    """h (D,) predicts the target: dh (D,), one step of W_out for each question, and the loss in `sums`; returns the state."""
-    real, V = h.dtype.type, np.uint64(len(W_out))
-    dh[:] = 0
-    right = _question(h, W_out[target], real(1), rate, dh)
-    for _ in range(task.negatives):
-        state += _GOLDEN
-        z = _mixed(state)
-        word = np.int64(((z >> _32) * V) >> _32)
-        if np.float64(z & _LOW) * _UNIT32 >= task.accept[word]:
-            word = task.alias[word]
-        if word != target:
-            right *= _question(h, W_out[word], real(0), rate, dh)
-    sums[0] -= math.log(max(right, 1e-300))  # one logarithm for all questions
-    sums[1] += 1
-    return state
+@jit(counted=False, part=True)
+def _occurs(word, words, count):
+    """Whether a word is among the first `count` words."""
+    for k in range(count):
+        if words[k] == word:
+            return True
+    return False
 
 
-@jit(fastmath=REASSOC, counted=False)
-def _question(h, other, y, rate, dh):
-    """One question: returns the probability of the right answer; adds to dh, moves the output vector."""
-    s = h.dtype.type(0)
-    for d in range(len(h)):
-        s += h[d] * other[d]
-    p = simd.sigmoid(s)
-    g = p - y
-    step = rate * g
-    for d in range(len(h)):
-        dh[d] += g * other[d]
-        other[d] -= step * h[d]
-    return np.float64(simd.sigmoid(s if y > 0 else -s))
+@jit(fastmath=REASSOC, counted=False, part=True)
+def _ask(W_out, rate, scratch, count, targets, sums):
+    """The questions on `count` different words at once: adds to dh and to the loss, moves their output vectors."""
+    words, s, g = scratch.words, scratch.s, scratch.g
+    real = s.dtype.type
+    dots(scratch.h, W_out, words, count, s)
+    one, number, bits = real(1), np.int32(count), np.int32(targets)
+    for k in range(np.int32(len(s))):
+        e = simd.exp(-abs(s[k]))
+        likely = one / (one + e)
+        y = (bits >> k) & np.int32(1)
+        p = likely if s[k] >= 0 else e * likely
+        g[k] = p - real(y) if k < number else real(0)
+        s[k] = likely if (s[k] >= 0) == (y > 0) else e * likely
+    step(scratch.h, scratch.dh, W_out, words, count, g, rate)
+    for k in range(count):
+        sums[2] *= np.float64(s[k])
+    if sums[2] < 1e-30:  # one logarithm for many questions
+        sums[0] -= math.log(max(sums[2], 1e-300))
+        sums[2] = 1

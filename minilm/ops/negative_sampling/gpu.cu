@@ -162,15 +162,15 @@ extern "C" __global__ void negative_sampling_train(
             i64 b = 1 + i64((next_random(state) >> 32) * u64(window) >> 32), low = max(i64(0), i - b), high = min(count, i + b + 1);
             if (high - low < 2) continue;
             REAL share = 1 / REAL(cbow ? high - low - 1 : 1);
-            for (i64 j = low; j < (cbow ? low + 1 : high); ++j) {
+            for (i64 d = lane(); d < D; d += 32) {
+                REAL sum = 0;
+                for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
+                    if (!cbow || o != i) sum += seen(W_in + left[o] * D + d, alone);
+                h[d] = sum * share, dh[d] = 0;
+            }
+            for (i64 j = cbow ? i : low; j < (cbow ? i + 1 : high); ++j) {
                 if (j == i && !cbow) continue;
-                i64 target = cbow ? left[i] : left[j];
-                for (i64 d = lane(); d < D; d += 32) {
-                    REAL sum = 0;
-                    for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
-                        if (!cbow || o != i) sum += seen(W_in + left[o] * D + d, alone);
-                    h[d] = sum * share, dh[d] = 0;
-                }
+                i64 target = left[j];
                 loss += question(h, W_out + target * D, REAL(1), rate, dh, D, alone);
                 for (i64 k = 0; k < negatives; ++k) {
                     u64 z = next_random(state);
@@ -179,10 +179,10 @@ extern "C" __global__ void negative_sampling_train(
                     if (word != target) loss += question(h, W_out + word * D, REAL(0), rate, dh, D, alone);
                 }
                 predictions += 1;
-                for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
-                    if (!cbow || o != i)
-                        for (i64 d = lane(); d < D; d += 32) moved(W_in + left[o] * D + d, -rate * share * dh[d], alone);
             }
+            for (i64 o = cbow ? low : i; o < (cbow ? high : i + 1); ++o)
+                if (!cbow || o != i)
+                    for (i64 d = lane(); d < D; d += 32) moved(W_in + left[o] * D + d, -rate * share * dh[d], alone);
         }
         __syncwarp();  // left has been read
     }

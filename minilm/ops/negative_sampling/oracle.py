@@ -69,31 +69,30 @@ def train(W_in, W_out, ids, starts, task):
         random = _Random(task.seed, task.first + s)
         sentence = ids[starts[s] : starts[s + 1]]
         left = [w for w in sentence if random.uniform() < task.keep[w]]
-        for i, word in enumerate(left):
+        for i in range(len(left)):
             read = done + len(sentence) * (i + 1) / len(left)
             rate = W_in.dtype.type(task.lr + (task.lr_end - task.lr) * min(1.0, read / max(1, task.total)))
             b = 1 + ((random.next() >> 32) * task.window >> 32)
             around = [j for j in range(max(0, i - b), min(len(left), i + b + 1)) if j != i]
-            if task.cbow and around:
-                steps = [([left[j] for j in around], word)]
-            else:
-                steps = [([word], left[j]) for j in around]
-            for inputs, target in steps:
-                h = W_in[inputs].sum(axis=0, keepdims=True) / W_in.dtype.type(len(inputs))  # (1, D)
-                drawn = np.array([[random.word(task.accept, task.alias) for _ in range(task.negatives)]], np.int64)  # (1, K)
-                # questions are asked one after the other: a negative that is drawn twice sees its first step
-                dh = np.zeros_like(h)
-                for k in range(-1, task.negatives):
-                    other = target if k < 0 else drawn[0, k]
-                    if k >= 0 and other == target:
+            if not around:
+                continue
+            inputs, targets = (around, [i]) if task.cbow else ([i], around)
+            inputs, targets = [left[j] for j in inputs], [left[j] for j in targets]
+            h = W_in[inputs].sum(axis=0) / W_in.dtype.type(len(inputs))  # (D,)
+            dh = np.zeros_like(h)
+            for target in targets:
+                drawn = [random.word(task.accept, task.alias) for _ in range(task.negatives)]
+                # questions are asked one after the other: a word that is drawn twice sees its first step
+                for k, other in enumerate([target, *drawn]):
+                    if k > 0 and other == target:
                         continue
-                    score = (h[0] * W_out[other]).sum()
-                    loss += float(_softplus(-score if k < 0 else score))
-                    g = _sigmoid(score).astype(h.dtype) - h.dtype.type(k < 0)
-                    dh[0] += g * W_out[other]
-                    W_out[other] -= rate * g * h[0]
+                    score = (h * W_out[other]).sum()
+                    loss += float(_softplus(-score if k == 0 else score))
+                    g = _sigmoid(score).astype(h.dtype) - h.dtype.type(k == 0)
+                    dh += g * W_out[other]
+                    W_out[other] -= rate * g * h
                 predictions += 1
-                for word_in in inputs:
-                    W_in[word_in] -= rate / h.dtype.type(len(inputs)) * dh[0]
+            for word_in in inputs:
+                W_in[word_in] -= rate / h.dtype.type(len(inputs)) * dh
         done += len(sentence)
     return W_in, W_out, Trained(loss, predictions, done - task.done)

@@ -27,16 +27,20 @@ Backward. From (log σ)' = 1 - σ, with y = 1 for the target and 0 for a negativ
 
 Saved: h and W, the words, and g, which forward has at hand: backward needs no dot product again.
 
-Training (`train`) does not batch: each pair of words is a step of gradient descent of its own, as in Mikolov's program. With
-vectors of a hundred numbers its cost is that of two dot products and two sums a question. A pass over sentences::
+Training (`train`) batches no more than a word's window: each word is a step of gradient descent. A pass over sentences::
 
     word w is left out with probability 1 - keep[w]                subsampling: a frequent word teaches little each time
     around each word left, b = 1 .. window is drawn                dynamic windows: near words count more often
-    skip-gram:  for each neighbour j up to b away:  h = W_in[word]                    target = neighbour
-    CBOW:                                           h = mean of W_in[neighbours]      target = word
-    draw K negatives;  W_out -= lr g h;  then  W_in -= lr dh       CBOW: lr dh / C to each of C neighbours, the mean's gradient
+    skip-gram:  h = W_in[word]                    targets = neighbours up to b away, one after the other
+    CBOW:       h = mean of W_in[neighbours]      target = word
+    for each target: draw K negatives;  dh += g W_out;  W_out -= lr g h             word after word: W_out[v] moves at once
+    then, with the sum over all targets:  W_in -= lr dh                             CBOW: lr dh / C to each of C neighbours
     lr falls in a line with the words that have been read: at number i = 0 .. m - 1 of the m words left of a sentence of n, before
     which `done` words of `total` were read, it is lr + (lr_end - lr) min(1, (done + n (i + 1) / m) / total)
+
+So h stays the same while a word predicts its neighbours; Mikolov's program moves W_in[word] after each of them. Questions on
+different words then have nothing in common but the sum dh, and a processor asks several at once: none waits for the result of the
+one before. Analogies come out as well as with a step for each neighbour.
 
 Random numbers come from SplitMix64, seeded for every sentence by its number, so that results do not depend on how a corpus is
 cut into calls; one thread does it all, so that they do not depend on a race either, unless a GPU is allowed several `streams`:
