@@ -1,4 +1,4 @@
-"""What all tests share: a deterministic hypothesis, and the number of threads put back after each test."""
+"""What all tests share: a deterministic hypothesis, slow tests left out, the number of threads put back after each test."""
 
 import os
 
@@ -18,6 +18,15 @@ hypothesis.settings.register_profile(
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 hypothesis.settings.load_profile("minilm")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is marked slow, unless -m speaks of it."""
+    if "slow" in (config.getoption("-m") or ""):
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="takes a minute or more: pytest -m slow"))
 
 
 @pytest.fixture(autouse=True)

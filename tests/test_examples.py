@@ -47,8 +47,6 @@ def test_it_does_what_it_says(name, capsys, tmp_path, tmp_path_factory, monkeypa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_as_a_user_runs_it(name, tmp_path, request):
-    if "slow" not in (request.config.getoption("-m") or ""):
-        pytest.skip("trains for a while: pytest -m slow")
+def test_as_a_user_runs_it(name, tmp_path):
     done = subprocess.run([sys.executable, "-m", f"minilm.examples.{name}"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout, done.stderr

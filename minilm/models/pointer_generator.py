@@ -133,7 +133,7 @@ class PointerGenerator(Seq2Seq):
         written = pointed.a[..., -1] * np.take_along_axis(v, y, axis=2)[..., 0]  # (B, T): a[S+1] softmax(z)[y]
         copied = pointed.a[..., :-1] * (source[:, None] == y)  # (B, T, S): a[i] [x_i = y]
         p = np.maximum(written + copied.sum(axis=2), FLOOR)  # (B, T)
-        N = max(1, int(counts.sum()))
+        N = np.maximum(counts.sum(), 1)  # stays on the device
         loss = -(np.log(p) * counts).sum(dtype=np.float64) / N
         share = (counts / N).astype(self.dtype)  # (B, T)
         du = pointed.a * share[..., None]  # (B, T, S + 1)

@@ -23,9 +23,7 @@ SOME = (
 
 
 @pytest.mark.slow
-def test_the_whole_command_runs(tmp_path, capsys, request):
-    if "slow" not in (request.config.getoption("-m") or ""):
-        pytest.skip("takes a minute: pytest -m slow")
+def test_the_whole_command_runs(tmp_path, capsys):
     run(tmp_path, capsys, [], {*ops.registry(), "gpt", "nanogpt"})
 
 

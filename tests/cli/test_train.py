@@ -67,10 +67,8 @@ def test_what_it_prints(capsys):
 
 
 @pytest.mark.slow
-def test_without_options_from_a_cold_cache(place, request):
+def test_without_options_from_a_cold_cache(place):
     """A newcomer's first command: from compiling to a sample in less than 90 s on two cores."""
-    if "slow" not in (request.config.getoption("-m") or ""):
-        pytest.skip("trains for a minute: pytest -m slow")
     environment = {**os.environ, "MINILM_CACHE": str(place / "cache")}
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-m", "minilm", "train"], env=environment, capture_output=True, text=True, check=True)

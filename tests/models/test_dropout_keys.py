@@ -48,6 +48,7 @@ WITHOUT |= {
     "Word2Vec",
     "RMSNorm",
     "GatedFeedForward",
+    "MixtureOfExperts",
 }
 
 
