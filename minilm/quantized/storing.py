@@ -24,14 +24,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
 from minilm import checksums
-from minilm.files import flush_folder, written_whole
+from minilm.files import flush_folder, staged_folder, written_whole
 from minilm.layers.base import Layer
 from minilm.layers.parameters import Parameter, Parameters
 from minilm.quantized.conversion import QUANTIZED, maps_of, rebuilt
@@ -81,9 +80,7 @@ def save(model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = No
     if os.path.lexists(folder) and (not os.path.isdir(folder) or os.listdir(folder)):
         raise FileExistsError(f"{folder} is there already: a quantized model wants a new folder")
     os.makedirs(os.path.dirname(folder), exist_ok=True)
-    staged = f"{folder}.{os.urandom(4).hex()}.tmp"
-    os.mkdir(staged)
-    try:
+    with staged_folder(*os.path.split(folder)) as staged:
         for name, content in (beside or {}).items():
             with written_whole(os.path.join(staged, name)) as file:
                 file.write(content)
@@ -92,8 +89,6 @@ def save(model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = No
         checksums.record(staged, os.listdir(staged))
         os.rename(staged, folder)
         flush_folder(os.path.dirname(folder))
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
 
 
 def write(model: Layer, file: BinaryIO) -> None:

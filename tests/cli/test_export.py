@@ -89,6 +89,15 @@ def test_the_file_is_as_small_as_its_bits(tmp_path, capsys):
         assert 4 * others + share * maps < size < 4 * others + 1.1 * share * maps + 4000
 
 
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path, capsys):
+    gpt(tmp_path / "plain")
+    left = tmp_path / ".small.0123abcd.tmp"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    assert minilm(capsys, "export", tmp_path / "plain", tmp_path / "small", "--int8")[0] == 0
+    assert sorted(os.listdir(tmp_path)) == ["plain", "small"]
+
+
 def test_a_recipe_answers_and_a_classifier_labels(tmp_path, capsys):
     recipe = recipes.load("translate")(model="transformer", steps=1)
     recipe.run(None, out=tmp_path / "model", progress=False)
