@@ -28,6 +28,7 @@ from minilm.interpret.components import components_of
 from minilm.interpret.head_scores import HeadScores, head_scores
 from minilm.interpret.linear_probe import linear_probe
 from minilm.interpret.plain import plain
+from minilm.interpret.plots import figure_class
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.layers.hooks import hooks
 from minilm.ops import checks
@@ -157,10 +158,7 @@ def write_along_plot(result: Along, path: PathLike) -> None:
     ImportError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
+    Figure = figure_class()
     panels = [_probe_panel] if result.scores is None else [_heads_panel("previous"), _heads_panel("induction"), _probe_panel]
     figure = Figure(figsize=(7, 2.6 * len(panels)), dpi=120, layout="constrained")
     every = figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]

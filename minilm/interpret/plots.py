@@ -34,10 +34,7 @@ def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
     ImportError
         matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
+    Figure = figure_class()
     folder = os.fspath(folder)
     os.makedirs(folder, exist_ok=True)
     names = [_printable(token) for token in explanation.tokens]
@@ -188,6 +185,15 @@ def _label(axis, names) -> None:
         for label in axis.get_ticklabels():
             label.set_parse_math(False)  # a dollar is a dollar
             label.set_rotation(90 if axis.axis_name == "x" and max(map(len, names)) > 1 else 0)
+
+
+def figure_class() -> type:
+    """matplotlib's Figure; ImportError, which says how to get it, where it is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
+    return Figure
 
 
 def _printable(token: str) -> str:
