@@ -26,6 +26,7 @@ class Peer(NamedTuple):
     distribution: str | None = None  # of the registry, where it has another name
     of: str | None = None  # the peer of which it is another way to run
     about: str = ""
+    needs: str | None = None  # another peer, without which this one has nothing to run
     optional: bool = False  # takes part only where it is named by --with: its preparation takes minutes
 
 
@@ -38,7 +39,7 @@ PEERS = {
     "keras": Peer("keras", about="on TensorFlow, or on what KERAS_BACKEND names"),
     "ctranslate2": Peer("ctranslate2", about="float32"),
     "ctranslate2-int8": Peer(None, of="ctranslate2", about="int8"),
-    "onnxruntime": Peer("onnxruntime", about="float32"),
+    "onnxruntime": Peer("onnxruntime", about="float32", needs="onnx"),
     "onnxruntime-int8": Peer(None, of="onnxruntime", about="int8, dynamic"),
     "onnx": Peer("onnx", about="which writes ONNX Runtime's models"),
     "gensim": Peer("gensim", about="word2vec"),
@@ -102,6 +103,8 @@ class Peers:
             if module is None:
                 raise LookupError(f"{peer.of}: {self.missing[peer.of]}")
             return module
+        if peer.needs is not None and self.get(peer.needs) is None:
+            raise LookupError(f"{peer.needs}: {self.missing[peer.needs]}")
         if peer.module is None:
             path = os.environ.get(LLM_C)
             if not path:
