@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
+from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
 __all__ = ["write_plots"]
@@ -15,12 +16,13 @@ __all__ = ["write_plots"]
 MOST_LABELS = 80  # tokens that are written at an axis
 
 
-def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
+def write_plots(explanation: Explanation | Decisions, folder: PathLike) -> list[str]:
     """Write a plot for every part of the explanation that there is.
 
     Parameters
     ----------
-    explanation : Explanation
+    explanation : Explanation, or Decisions
+        The second as `minilm.interpret.task_plots` draws it.
     folder : str or os.PathLike
         Made if it is not there.
 
@@ -35,6 +37,10 @@ def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
         matplotlib is not installed.
     """
     Figure = figure_class()
+    if isinstance(explanation, Decisions):
+        from minilm.interpret.task_plots import write_task_plots
+
+        return write_task_plots(explanation, folder)
     folder = os.fspath(folder)
     os.makedirs(folder, exist_ok=True)
     names = [_printable(token) for token in explanation.tokens]
