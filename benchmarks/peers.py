@@ -46,6 +46,8 @@ PEERS = {
     "crfsuite": Peer("pycrfsuite", "python-crfsuite", about="conditional random fields"),
     "tiktoken": Peer("tiktoken"),
     "tokenizers": Peer("tokenizers"),
+    "blingfire": Peer("blingfire", about="WordPiece of the vocabulary that it brings, bert-base-uncased's"),
+    "flash-tokenizer": Peer("flash_tokenizer", "flash-tokenizer", about="WordPiece"),
     "gigatoken": Peer("gigatoken"),
     "tokie": Peer("tokie"),
     "rustbpe": Peer("rustbpe"),
