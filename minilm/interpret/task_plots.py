@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.interpret.plots import _label, _printable, _wide, figure_class
+from minilm.interpret.figures import figure_class, label_axis, printable, wide
 from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
@@ -43,12 +43,12 @@ def _decisions(figure, decisions: Decisions) -> bool:
         return False
     values = np.array([each.values for each in decisions.decisions])  # (N, S)
     most = np.maximum(np.abs(values).max(axis=1, keepdims=True), 1e-12)  # (N, 1)
-    figure.set_size_inches(_wide(values.shape[1]), _high(len(values)))
+    figure.set_size_inches(wide(values.shape[1]), _high(len(values)))
     axes = figure.subplots()
     picture = axes.imshow(values / most, cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     axes.set_title("what each piece did: each row divided by its largest", loc="left", fontsize=10)
-    _label(axes.xaxis, [_printable(piece) for piece in decisions.pieces])
-    _label(axes.yaxis, _names(decisions))
+    label_axis(axes.xaxis, [printable(piece) for piece in decisions.pieces])
+    label_axis(axes.yaxis, _names(decisions))
     figure.colorbar(picture, ax=axes, pad=0.01).set_label("red: against, blue: for", fontsize=8)
     return True
 
@@ -75,20 +75,20 @@ def _looked(figure, decisions: Decisions) -> bool:
     if not decisions.maps:
         return False
     maps = {name: np.atleast_2d(each) for name, each in decisions.maps.items()}  # (N, S) or (K, S) each
-    figure.set_size_inches(_wide(len(decisions.pieces)), sum(_high(len(each)) for each in maps.values()))
+    figure.set_size_inches(wide(len(decisions.pieces)), sum(_high(len(each)) for each in maps.values()))
     every = figure.subplots(len(maps), 1, squeeze=False, height_ratios=[_high(len(each)) for each in maps.values()])
     for axes, (name, each) in zip(every[:, 0], maps.items(), strict=True):
         picture = axes.imshow(each, cmap="Purples", vmin=0, aspect="auto", interpolation="nearest")
         axes.set_title(name, loc="left", fontsize=10)
         rows = decisions.map_rows or _names(decisions)
-        _label(axes.xaxis, [_printable(piece) for piece in decisions.pieces])
-        _label(axes.yaxis, rows if len(rows) == len(each) else [str(row + 1) for row in range(len(each))])
+        label_axis(axes.xaxis, [printable(piece) for piece in decisions.pieces])
+        label_axis(axes.yaxis, rows if len(rows) == len(each) else [str(row + 1) for row in range(len(each))])
         figure.colorbar(picture, ax=axes, pad=0.01, label="weight")
     return True
 
 
 def _names(decisions: Decisions) -> list[str]:
-    return [_printable(name) for name in decisions.labels or [each.answer for each in decisions.decisions]]
+    return [printable(name) for name in decisions.labels or [each.answer for each in decisions.decisions]]
 
 
 def _high(rows: int) -> float:
