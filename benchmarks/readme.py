@@ -147,8 +147,7 @@ def markdown(rows: list[Row]) -> list[str]:
     lines = ["| case | minilm | of roof | times as fast as its peer | others | target |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratios = dict(row["ratios"])
-        against = row["against"] if row["against"] in ratios else next(iter(ratios), None)
-        first = f"{report.number(ratios.pop(against))} {against}" if against else "-"
+        first = _peer(row, ratios)
         others = ", ".join(f"{name} {report.number(ratio)}" for name, ratio in ratios.items())
         own = report.amount(row["own"], row["unit"]) if row["own"] is not None else "-"
         for name in ("tokens/s", "MB/s"):
@@ -160,3 +159,12 @@ def markdown(rows: list[Row]) -> list[str]:
     if any(row["star"] for row in rows):
         lines += ["", "\\* the machine was disturbed in most of the runs."]
     return lines
+
+
+def _peer(row: Row, ratios: dict[str, float]) -> str:
+    """The ratio to the peer that the target names, taken out of `ratios`; else why there is none, else the first other."""
+    against, without = row["against"], row["dropped"].get(row["against"])
+    if against not in ratios and without:
+        return f"without {against}: {without}"
+    name = against if against in ratios else next(iter(ratios), None)
+    return f"{report.number(ratios.pop(name))} {name}" if name else "-"

@@ -203,7 +203,11 @@ def _token(tokenizer, option: str, text: str | None) -> int | None:
 
 
 def is_recipe(folder: str) -> bool:
-    """Whether a folder is a run of `minilm recipe`, or one that was exported."""
+    """Whether a folder is a run of `minilm recipe`, one that was exported, or an encoder-decoder of `minilm convert`."""
+    from minilm.recipes.converted import is_converted
+
+    if is_converted(folder):
+        return True
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return "recipe" in json.load(file)

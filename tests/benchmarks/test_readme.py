@@ -28,6 +28,16 @@ def test_the_newest_day_and_the_median_of_its_runs(tmp_path):
     assert "**Q**" in text and "one run" in text and "| gpt B 1* |" in text and "disturbed in most" in text
 
 
+def test_a_row_without_its_peer_says_why_and_names_no_other_as_its_peer(tmp_path):
+    write(tmp_path, "a.json", "P", "2026-11-01", 2.0)
+    content = json.loads((tmp_path / "a.json").read_text())
+    row = content["results"][0]
+    row |= {"against": "onnxruntime-int8", "dropped": {"onnxruntime-int8": "onnx: not installed"}}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    (line,) = (line for line in readme.block("models", readme.records_of(str(tmp_path))) if line.startswith("| gpt"))
+    assert "| without onnxruntime-int8: onnx: not installed | torch 2.00, oracle 9.00 |" in line
+
+
 def test_blocks_are_written_between_their_lines(tmp_path, capsys):
     write(tmp_path, "a.json", "P", "2026-11-01", 2.0)
     page = tmp_path / "README.md"
