@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from minilm.metrics.rouge import rouge, rouge_l
 from minilm.recipes import abstracts, cutting, reports
 from minilm.recipes.base import Recipe
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
 
 __all__ = ["Extract", "Passage"]
 
@@ -162,7 +165,25 @@ class Extract(Recipe):
         return [(" ".join(each.sentences), each.summaries[0], taken) for each, taken in zip(some, self.take(some), strict=True)]
 
     def answer(self, text: str) -> str:
-        return self.take([Passage.of([" ".join(text.split())], ())])[0]
+        return self.take([_passage(text)])[0]
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        from minilm.interpret.tasks import explain_label
+
+        if foil is not None:
+            raise ValueError("the recipe extract judges each sentence by itself: there is no foil, and answer names another one")
+        passage = _passage(text)
+        taken = self.answer(text) if answer is None else answer
+        if taken not in passage.sentences:
+            raise ValueError(f"the answer must be a sentence of the text, such as {passage.sentences[0]!r}, got {taken!r}")
+        place = passage.sentences.index(taken)
+        ids = self._ids(passage)[place]
+        return explain_label(self.model, ids, _words(passage)[place][: len(ids)], ["left", "taken"], text=text, answer=1)
+
+
+def _passage(text: str) -> Passage:
+    """A text that somebody typed."""
+    return Passage.of([" ".join(text.split())], ())
 
 
 def _words(passage: Passage) -> list[list[str]]:

@@ -35,6 +35,9 @@ def test_a_run_takes_the_sentence_and_opens_again(tmp_path):
     again = recipes.open_run(tmp_path / "run")
     text = "There was a bee. We propose a yak 2.5 times. People like the owl."
     assert again.answer(text) == recipe.answer(text) == "We propose a yak 2.5 times."
+    assert again.explain(text).answer and again.explain(text, answer="People like the owl.").pieces[:2] == ["first+2", "last-0"]
+    with pytest.raises(ValueError, match="a sentence of the text, such as 'There was a bee.', got 'x'"):
+        again.explain(text, answer="x")
     assert again.answer("") == "" and cli.main(["try", str(tmp_path / "run"), text]) == 0
 
 
