@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices, distributed
 from minilm.checksums import file_hash
-from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.hub import model_folder
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
+from minilm.training.corpora import with_text
 from minilm.training.evaluation import Evaluation
 from minilm.training.initial import start_of
 from minilm.training.log import NO_PLOTS, Progress, plot
@@ -123,13 +123,11 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
 
 def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
     _require(config)
-    config = settled(config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus))))
+    config = settled(with_text(config))
     folder = _shared(lambda: _claimed(config) if out is None else _opened(out))
     try:
         if isinstance(folder, Folder):
             _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
-        if os.path.isfile(config.corpus):
-            config = config.replace(corpus=os.path.abspath(config.corpus))
         if config.init_from is not None:
             config = config.replace(init_from=distributed.first_alone(lambda: os.path.abspath(model_folder(config.init_from))))
         start = start_of(config)
@@ -176,9 +174,7 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
-            config = config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus)))
-            if os.path.isfile(config.corpus):
-                config = config.replace(corpus=os.path.abspath(config.corpus))
+            config = with_text(config)
             check_resumed(state.config, config)
         now = settled(config or state.config)
         _require(now)
