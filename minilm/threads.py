@@ -85,11 +85,10 @@ def _start_workers(number: int) -> None:
     with _lock:
         if _board is None:
             with forks.importing:
-                from minilm.compiled import team, waiting
+                from minilm.compiled import team
 
-            _turns = waiting.turns_in(AWAKE)
-            team.serve(board := team.board(), 0)  # compiled before it is wanted
-            _team, _board = team, board
+            _turns = team.turns_in(AWAKE)
+            _team, _board = team, team.board()
         while _workers < number:
             threading.Thread(target=_work, args=(_board,), name=f"minilm-{_workers + 1}", daemon=True).start()
             _workers += 1

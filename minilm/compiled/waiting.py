@@ -7,9 +7,7 @@ takes less. So a thread looks at a counter for a while, in compiled code that le
 from __future__ import annotations
 
 import os
-import time
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -110,20 +108,3 @@ def meet(reached, part, number, turn, states):
                 _yield()
             pause()
     return True
-
-
-@jit(counted=False)
-def _turns(counter, limit):
-    turns = 0
-    while turns < limit and peek(counter) == 0:
-        pause()
-        turns += 1
-
-
-def turns_in(seconds: float) -> int:
-    """Turns of a waiting loop on this machine: one takes 5 to 40 ns, which is measured."""
-    counter = np.zeros(1, np.int64)
-    _turns(counter, 10)  # compiled before it is timed
-    start = time.perf_counter()
-    _turns(counter, 2000)
-    return int(2000 * seconds / max(2e-6, time.perf_counter() - start))
