@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import sys
 import types
 
 import numpy as np
 import pytest
 
-from benchmarks import peers, record, report
+from benchmarks import cases_generation, peers, record, report
 from benchmarks.case import Case, Result, Unavailable, WrongResult, compare, measure
 from benchmarks.machine import Machine
 from benchmarks.timing import Contestant, Spread
@@ -176,6 +177,17 @@ def test_what_the_machine_lacks_is_no_error():
     ran = measure(case, peers.none(), seconds=0.01, quick=True)
     assert ran.note == "no AMX" and not ran.error
     assert "not here" in report.Table(["c"]).row(record.row(ran))
+
+
+def test_a_row_says_why_it_lacks_the_peer_of_its_target(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as where it is not installed
+    (case,) = (case for case in cases_generation.cases(quick=True) if case.name.startswith("encode") and case.precision == "int8")
+    row = record.row(measure(case, peers.Peers(threads=2), quick=True))
+    assert row["dropped"] == {"onnxruntime-int8": "onnxruntime: onnx: not installed"}
+    assert "\n    without onnxruntime-int8: onnxruntime: onnx: not installed" in report.Table([]).row(row)
+    left_out = record.row(measure(case, peers.Peers(without=("onnxruntime",)), quick=True))
+    assert left_out["dropped"] == {}
 
 
 def test_peers_are_missing_by_name():
