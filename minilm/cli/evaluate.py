@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from minilm.cli.device import add_device, require
@@ -28,6 +29,13 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
     add_quantize(parser)
+    parser.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="dynamic evaluation: after each few tokens the weights learn from them; the folder stays as it is. It says "
+        "something else than the loss, and stands by itself",
+    )
+    parser.add_argument("--dynamic-lr", type=float, metavar="LR", help="the learning rate of --dynamic (0.1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -38,6 +46,7 @@ def run(args) -> int:
     from minilm.checksums import file_hash
 
     require(args.device)
+    dynamic = _dynamic(args)
     loaded = load_model(args)
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
@@ -50,10 +59,10 @@ def run(args) -> int:
     split = args.split or ("validation" if own else "all")
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
-    result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+    result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
     step = None if state is None else state.step
     if args.json:
-        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split}
+        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split, "dynamic": args.dynamic}
         print(json.dumps({**about, **result.to_dict()}, indent=2))
         return 0
     if result.accuracy is not None:
@@ -62,7 +71,21 @@ def run(args) -> int:
     unit = "character" if result.tokens == result.characters else "token"
     which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
     print(f"text        {source}, {which}: {result.tokens:,} {unit}s predicted")
-    print(f"loss        {result.loss:.4f} nats a {unit}")
+    print(f"loss        {result.loss:.4f} nats a {unit}" + ", by dynamic evaluation" * args.dynamic)
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")
     return 0
+
+
+def _dynamic(args):
+    """What measures the loss instead of `training.evaluate`, with --dynamic; ValueError where it cannot."""
+    from minilm import training
+
+    if not args.dynamic:
+        if args.dynamic_lr is not None:
+            raise ValueError(f"--dynamic-lr is for --dynamic, got --dynamic-lr {args.dynamic_lr:g} alone")
+        return None
+    if args.quantize:
+        raise ValueError(f"--dynamic moves float32 weights, and --quantize {args.quantize} has none: give one of them")
+    options = {} if args.dynamic_lr is None else {"lr": args.dynamic_lr}
+    return functools.partial(training.evaluate_dynamic, **options)
