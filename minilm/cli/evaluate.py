@@ -35,7 +35,7 @@ def add_parser(subparsers) -> None:
         help="dynamic evaluation: after each few tokens the weights learn from them; the folder stays as it is. It says "
         "something else than the loss, and stands by itself",
     )
-    parser.add_argument("--dynamic-lr", type=float, metavar="LR", help="the learning rate of --dynamic (0.1)")
+    parser.add_argument("--dynamic-lr", type=float, metavar="LR", help="the learning rate of --dynamic (0.3)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 

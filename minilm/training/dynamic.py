@@ -29,7 +29,7 @@ from minilm.training.protocol import LanguageModel
 
 __all__ = ["evaluate_dynamic"]
 
-LR, DECAY, TIME = 0.1, 1e-3, 32
+LR, DECAY, TIME = 0.3, 1e-3, 32
 CLIP_NORM = 1.0  # of a segment's gradient: one that surprises is not to undo what was learned
 
 
