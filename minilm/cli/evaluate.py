@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 
+from minilm.cli import targets
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, add_quantize, load_model
+from minilm.cli.targets import is_encoder_decoder
 
 SPLITS = ("validation", "train", "all")
 
@@ -16,7 +18,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="a model's loss, perplexity and bits a character",
-        description="How well a trained model predicts a text: every token but the first is predicted once, from all before it.",
+        description="How well a trained model predicts a text: every token but the first is predicted once, from all before it. "
+        "An encoder-decoder that `minilm convert` wrote is measured on a file of pairs, source<TAB>target a line.",
     )
     add_model(parser)
     parser.add_argument("--corpus", metavar="FILE|NAME", help="the text, or - for stdin; the run's own without it")
@@ -25,6 +28,14 @@ def add_parser(subparsers) -> None:
         choices=SPLITS,
         help="which part of it: that kept for validation (without --split, of the run's own text), that for training, or all "
         "(without --split, of another text)",
+    )
+    parser.add_argument(
+        "--lines",
+        nargs="?",
+        const="\n",
+        metavar="TOKEN",
+        help="read every line by itself, between two of this token (a new line): for models of names, titles, sentences, which "
+        "no text before a line helps",
     )
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
@@ -47,6 +58,8 @@ def run(args) -> int:
 
     require(args.device)
     dynamic = _dynamic(args)
+    if is_encoder_decoder(args):
+        return targets.evaluate(args)
     loaded = load_model(args)
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
@@ -59,7 +72,10 @@ def run(args) -> int:
     split = args.split or ("validation" if own else "all")
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
-    result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
+    if args.lines is None:
+        result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
+    else:
+        result = training.evaluate_lines(loaded.model, loaded.tokenizer, part, args.lines)
     step = None if state is None else state.step
     if args.json:
         about = {"run": loaded.folder, "step": step, "corpus": source, "split": split, "dynamic": args.dynamic}
@@ -70,7 +86,8 @@ def run(args) -> int:
         return 0
     unit = "character" if result.tokens == result.characters else "token"
     which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
-    print(f"text        {source}, {which}: {result.tokens:,} {unit}s predicted")
+    lines = "" if args.lines is None else ", line by line"
+    print(f"text        {source}, {which}{lines}: {result.tokens:,} {unit}s predicted")
     print(f"loss        {result.loss:.4f} nats a {unit}" + ", by dynamic evaluation" * args.dynamic)
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")
@@ -85,6 +102,8 @@ def _dynamic(args):
         if args.dynamic_lr is not None:
             raise ValueError(f"--dynamic-lr is for --dynamic, got --dynamic-lr {args.dynamic_lr:g} alone")
         return None
+    if args.lines is not None or is_encoder_decoder(args):
+        raise ValueError("--dynamic is for language models that read a text on and on, not for lines or pairs")
     if args.quantize:
         raise ValueError(f"--dynamic moves float32 weights, and --quantize {args.quantize} has none: give one of them")
     options = {} if args.dynamic_lr is None else {"lr": args.dynamic_lr}

@@ -143,3 +143,4 @@ def test_dynamic_evaluation_stands_by_itself(place, capsys):
     assert json.loads(evaluate(capsys, "run", "--json")[1]) == plain
     assert "--dynamic-lr is for --dynamic" in fails(capsys, "run", "--dynamic-lr", 0.1)
     assert "--quantize int8 has none" in fails(capsys, "run", "--dynamic", "--quantize", "int8")
+    assert "--dynamic is for language models" in fails(capsys, "run", "--dynamic", "--lines")

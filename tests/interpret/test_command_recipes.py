@@ -78,7 +78,6 @@ def test_every_recipe_is_among_them():
     [
         (["--corrupted", "x"], "--corrupted is for a language model"),
         (["--against", "x"], "--against is for a language model"),
-        (["--png", "x"], "--png is for a language model"),
         (["--along"], "--along follows a run of `minilm train`"),
         (["--steps", "9"], "--steps is for a language model"),
         (["--foil", "bad"], "there is no label 'bad'"),
@@ -88,6 +87,27 @@ def test_every_recipe_is_among_them():
 def test_what_cannot_be_is_said_in_one_line(argv, says, runs, capsys):
     status, _, err = run(capsys, runs("words"), "--text", "a film", *argv)
     assert status == 2 and says in err and err.count("\n") == 1
+
+
+def test_plots_of_decisions(runs, tmp_path, capsys):
+    """What each piece did; the parts of a decision where it has some; where the model looked."""
+    pytest.importorskip("matplotlib")
+    for name, files in {"tag": {"decisions", "shares"}, "transformer": {"decisions", "looked"}}.items():
+        status, out, _ = run(capsys, runs(name), "--text", RUNS[name][2], "--png", tmp_path / name)
+        assert status == 0 and {path.stem for path in (tmp_path / name).iterdir()} == files
+        assert all(path.read_bytes().startswith(b"\x89PNG") and str(path) in out for path in (tmp_path / name).iterdir())
+
+
+def test_a_foil_that_every_word_has(runs, tmp_path, capsys):
+    """It was replaced by the nearest tag in silence."""
+    tags = json.loads((runs("tag") / "config.json").read_text())["facts"]["tags"]
+    words = [runs("tag"), "--text", "the cook ate soup", "--json", tmp_path / "n.json", "--answer"]
+    mixed = [*words, f"{tags[0]} {tags[1]} {tags[0]} {tags[1]}", "--foil", tags[1]]
+    assert run(capsys, *mixed)[0] == 0
+    decisions = json.loads((tmp_path / "n.json").read_text())["decisions"]
+    assert [each["name"] for each in decisions] == ["the", "ate"] and {each["foil"] for each in decisions} == {tags[1]}
+    status, _, err = run(capsys, *words, " ".join(tags[:1] * 4), "--foil", tags[0])
+    assert status == 2 and f"another tag than the answer, got {tags[0]!r} for every word" in err and err.count("\n") == 1
 
 
 def test_texts_that_cannot_be_explained(runs, capsys):
