@@ -21,6 +21,7 @@ RUNS = {  # name -> recipe, settings, a text, other options of explain
     "translate": ("translate", {"hidden_size": 16, "examples": 100}, "May 2, 1999", DATES),
     "transformer": ("translate", {"model": "transformer", "hidden_size": 16, "heads": 2, "examples": 100}, "May 2, 1999", []),
     "summarise": ("summarise", {"hidden_size": 16, "examples": 100, "vocab_size": 300}, "Storm hits the coast .", []),
+    "extract": ("extract", {"hidden_size": 8, "embedding_size": 8, "examples": 40}, "Trains were late. It rained.", []),
     "intents": ("intents", {"hidden_size": 8, "embedding_size": 8}, "play some jazz", []),
     "pos": ("pos", {"hidden_size": 8, "embedding_size": 8}, "the cook ate soup", ["--foil", "NOUN"]),
     "roles": ("roles", {"hidden_size": 8, "embedding_size": 8}, "the cook *ate* soup", []),
@@ -113,12 +114,13 @@ def test_a_foil_that_every_word_has(runs, tmp_path, capsys):
 def test_texts_that_cannot_be_explained(runs, capsys):
     for name, text, says in (
         ("tag", " ", "without a word"),
+        ("extract", "It rained.", "there is no foil"),
         ("memory", "Where is Anna?", "a story and then a question"),
         ("reader", "Anna moved. Where is Anna?", "no part of the passage"),
         ("roles", "the the", "wanted one predicate, got 0"),
         ("vectors", "zzzz", "no vector of 'zzzz'"),
     ):
-        more = ["--foil", "kitchen"] if name == "reader" else []
+        more = ["--foil", "kitchen"] if name in ("reader", "extract") else []
         status, _, err = run(capsys, runs(name), "--text", text, *more)
         assert status == 2 and says in err and err.count("\n") == 1
 
