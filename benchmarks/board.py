@@ -182,11 +182,11 @@ def table(rows: list[Row]) -> list[str]:
 
 def missing(rows: list[Row]) -> list[str]:
     """The tasks and budgets without a row, each with the command that makes one here and what it takes."""
-    made = {(row["task"], row["minutes"]) for row in rows if not (row["pretrained"] or row["dynamic"])}
+    filled = {(row["task"], row["minutes"]) for row in rows if not (row["pretrained"] or row["dynamic"])}
     lines = []
     for task, (_, _, budgets) in TASKS.items():
         for minutes in budgets:
-            if (task, minutes) not in made:
+            if (task, minutes) not in filled:
                 out = os.path.join("benchmarks", "records", "board", f"{task}-{minutes}.json")
                 command = f"python -m benchmarks board run {task} {minutes} --out {out}"
                 lines.append(f"  {command:<96}{minutes * LEAST_SEEDS:>4} minutes on {CORES} quiet cores")
