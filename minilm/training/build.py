@@ -25,7 +25,7 @@ OPTIMIZERS: dict[str, tuple[Any, tuple[str, ...]]] = {  # name -> class, and the
     "sgd": (optimizers.SGD, ("momentum", "dampening", "nesterov")),
     "rmsprop": (optimizers.RMSprop, ("alpha", "eps", "momentum", "centered")),
     "lion": (optimizers.Lion, ("betas",)),
-    "muon": (optimizers.Muon, ("momentum", "betas", "eps")),
+    "muon": (optimizers.Muon, ("momentum", "ns_steps", "betas", "eps")),
 }
 
 

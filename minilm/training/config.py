@@ -106,9 +106,10 @@ class RunConfig:
         Steps a row of log.csv.
     sample : SampleConfig
     device : {"cpu", "cuda"}
-    precision : {"float32", "tf32", "bf16"}
+    precision : {"float32", "tf32", "bf16", "auto"}
         How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
         float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
+        "auto" is "bf16" on a CPU that has one of them and else "float32": `train` puts what it chose in its place, and says so.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
         host. Without effect on a CPU.
@@ -201,7 +202,7 @@ class RunConfig:
                 raise ValueError(f"evaluate_every must be a number of steps or 'epoch', got {self.evaluate_every!r}")
             checks.whole("evaluate_every", self.evaluate_every, 1, MANY)
         checks.option("device", self.device, devices.DEVICES)
-        checks.option("precision", self.precision, PRECISIONS)
+        checks.option("precision", self.precision, (*PRECISIONS, "auto"))
         checks.flag("cuda_graphs", self.cuda_graphs)
         budgets = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) != 1:
