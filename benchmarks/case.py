@@ -143,8 +143,8 @@ def compare(contestants: list[Contestant]) -> dict[str, str]:
         try:
             with contestant.around():
                 output = contestant.run()  # also where nothing is compared: what compiles, compiles here
-                if contestant.arrays is not None:
-                    results.append((contestant, contestant.arrays(output)))
+                if contestant.arrays is not None:  # copies: what writes in place may run again before the comparison
+                    results.append((contestant, [np.array(array) for array in contestant.arrays(output)]))
         except Exception as error:
             if contestant is contestants[0] or contestant.name in devices.IMPLEMENTATIONS + devices.VERSIONS:
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -35,7 +36,7 @@ PEERS = {
     "torch-compile": Peer(None, of="torch", about="torch.compile", optional=True),
     "torch-bf16": Peer(None, of="torch", about="autocast(bfloat16)"),
     "transformers": Peer("transformers", about="on PyTorch, with its cache"),
-    "keras": Peer("keras", about="Keras, on the backend that it chooses"),
+    "keras": Peer("keras", about="on TensorFlow, or on what KERAS_BACKEND names"),
     "ctranslate2": Peer("ctranslate2", about="float32"),
     "ctranslate2-int8": Peer(None, of="ctranslate2", about="int8"),
     "onnxruntime": Peer("onnxruntime", about="float32", needs="onnx"),
@@ -45,6 +46,8 @@ PEERS = {
     "crfsuite": Peer("pycrfsuite", "python-crfsuite", about="conditional random fields"),
     "tiktoken": Peer("tiktoken"),
     "tokenizers": Peer("tokenizers"),
+    "blingfire": Peer("blingfire", about="WordPiece of the vocabulary that it brings, bert-base-uncased's"),
+    "flash-tokenizer": Peer("flash_tokenizer", "flash-tokenizer", about="WordPiece"),
     "gigatoken": Peer("gigatoken"),
     "tokie": Peer("tokie"),
     "rustbpe": Peer("rustbpe"),
@@ -113,6 +116,9 @@ class Peers:
             self.versions[name] = os.path.basename(path)
             return path
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of its deprecations, which would stand between the rows
+        if name == "keras":  # on TensorFlow as by itself, or on what is here
+            os.environ.setdefault("KERAS_BACKEND", "tensorflow" if importlib.util.find_spec("tensorflow") else "torch")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of what it says of the processor
         try:
             module = importlib.import_module(peer.module)
         except ImportError as error:
@@ -123,6 +129,8 @@ class Peers:
         self.versions.setdefault(name, getattr(module, "__version__", "unknown"))
         if name == "torch" and self.threads:
             module.set_num_threads(self.threads)
+        if name == "keras":
+            self.versions[name] += f" on {module.backend.backend()}"
         return module
 
 
