@@ -28,8 +28,8 @@ from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.gated.cpu import _geglu, _swiglu
 from minilm.ops.memory import address, numbers
-from minilm.ops.rms_norm.cpu import _forward as normalise_rows
-from minilm.ops.rotary.cpu import _turn
+from minilm.ops.rms_norm.cpu import normalise
+from minilm.ops.rotary.cpu import turn_head
 from minilm.quantized.token_products import product
 
 SILU, GELU_TANH = range(2)  # of the gate
@@ -82,7 +82,6 @@ class Own(NamedTuple):
     u: np.ndarray  # (B, D) normalised
     head: np.ndarray  # (1, K)
     gamma: np.ndarray  # (D or K,)
-    rrms: np.ndarray  # (B,)
     codes: np.ndarray  # (B * widest in whole groups,) int8
     scales: np.ndarray  # (2, B * groups) scales, and as int32 where sums begin
 
@@ -95,7 +94,7 @@ def shared_size(s: Sizes) -> int:
 def own_size(s: Sizes) -> int:
     """Numbers of float32 of an `Own`, in whole cache lines."""
     codes, groups = _widest.py_func(s.D, s.H * s.K, s.F, s.group)
-    return -(-(s.B * (s.D + 1 + 2 * groups) + s.K + max(s.D, s.K) + s.B * codes // 4) // 16) * 16
+    return -(-(s.B * (s.D + 2 * groups) + s.K + max(s.D, s.K) + s.B * codes // 4) // 16) * 16
 
 
 @jit
@@ -141,14 +140,12 @@ def _own(room, s):
     codes, groups = _widest(D, s.H * K, s.F, s.group)
     head = B * D
     gamma = head + K
-    rrms = gamma + max(D, K)
-    scales = rrms + B
+    scales = gamma + max(D, K)
     code = scales + 2 * B * groups
     return Own(
         room[:head].reshape(B, D),
         room[head:gamma].reshape(1, K),
-        room[gamma:rrms],
-        room[rrms:scales],
+        room[gamma:scales],
         room[code : code + B * codes // 4].view(np.int8),
         room[scales:code].reshape(2, B * groups),
     )
@@ -170,7 +167,8 @@ def _normalised(x, weight, offset, eps, own, y):
     gamma, stored = own.gamma[:D], numbers(weight, D, _REAL)
     for d in range(D):
         gamma[d] = stored[d] + np.float32(offset)
-    normalise_rows(0, len(x), x, gamma, eps, own.rrms, y)
+    for n in range(len(x)):
+        normalise(x[n], gamma, eps, y[n])
 
 
 @jit
@@ -196,14 +194,13 @@ def _add_product(part, number, tag, a, weights, s, own, team):
 
 
 @jit
-def _head(x, norm, cos, sin, positions, s, eps, own, y):
-    # y (1, 1, K) = a head x (1, K), normalised where it is, and rotated
-    K = x.shape[1]
+def _head(x, norm, c, s, sizes, eps, own, y):
+    # y (K,) = a head x (1, K), normalised where it is, and rotated
     row = x
     if norm != 0:
-        _normalised(x, norm, s.offset, eps, own, own.head)
+        _normalised(x, norm, sizes.offset, eps, own, own.head)
         row = own.head
-    _turn(0, 1, row.reshape(1, 1, K), cos, sin, positions, False, _ONE, y)
+    turn_head(row[0], c, s, False, _ONE, y)
 
 
 @jit
@@ -212,16 +209,15 @@ def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
     H, K, each = s.H, s.K, s.H + s.G
     for n in range(part * s.B * each // number, (part + 1) * s.B * each // number):
         b, h = n // each, n % each
-        place = positions[b : b + 1]
+        c, sine = cos[positions[b]], sin[positions[b]]
         if h < H:
-            x, y = team.q[b, h * K : (h + 1) * K].reshape(1, K), team.rotated[b, h * K : (h + 1) * K].reshape(1, 1, K)
-            _head(x, block[Q_NORM], cos, sin, place, s, eps, own, y)
+            x, y = team.q[b, h * K : (h + 1) * K], team.rotated[b, h * K : (h + 1) * K]
+            _head(x.reshape(1, K), block[Q_NORM], c, sine, s, eps, own, y)
             continue
         g = h - H
-        offset = b * s.text + (s.Tk - 1) * s.row + g * K * 4
+        x, v, offset = team.k[b, g * K : (g + 1) * K], team.v[b, g * K : (g + 1) * K], b * s.text + (s.Tk - 1) * s.row + g * K * 4
         key, value = numbers(block[KEYS] + offset, K, _REAL), numbers(block[VALUES] + offset, K, _REAL)
-        x, v = team.k[b, g * K : (g + 1) * K].reshape(1, K), team.v[b, g * K : (g + 1) * K]
-        _head(x, block[K_NORM], cos, sin, place, s, eps, own, key.reshape(1, 1, K))
+        _head(x.reshape(1, K), block[K_NORM], c, sine, s, eps, own, key)
         for k in range(K):
             value[k] = v[k]
 
