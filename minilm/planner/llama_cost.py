@@ -39,12 +39,12 @@ def _layer(config: LlamaConfig, B: int, T: int, window: int | None) -> Cost:
     HK, GK = config.num_attention_heads * config.width, config.groups * config.width
     sandwich, experts = config.traits.sandwich, config.experts
     maps = linear(N, D, HK) + 2 * linear(N, D, GK) + linear(N, HK, D)
-    turned = Cost(moved=PASSES * F32 * N * (HK + GK), calls=4)  # rotary positions of q and k
+    rotations = Cost(moved=PASSES * F32 * N * (HK + GK), calls=4)  # rotary positions of q and k
     k = config.num_experts_per_tok if experts else 1
     network = 2 * linear(k * N, D, F) + linear(k * N, F, D)
     network += Cost(moved=PASSES * 1.5 * F32 * k * N * F, exponentials=0.5 * k * N * F)  # act(gate) * up
     router = linear(N, D, experts) if experts else Cost()
-    parts = maps + turned + _attention(config, B, T, window) + network + router + _norms(N, D, 4 if sandwich else 2)
+    parts = maps + rotations + _attention(config, B, T, window) + network + router + _norms(N, D, 4 if sandwich else 2)
     # kept: two sums, their norms and what maps read (6 D); q, k, v, turned too, and their mixture; both maps and their product
     kept = F32 * N * ((6.0 + 2 * sandwich) * D + 3 * HK + 3 * GK + config.num_attention_heads + 3 * k * F)
     return parts._replace(parameters=0, activations=kept, working=F32 * N * (10.0 * D + 2 * HK + 2 * k * F))

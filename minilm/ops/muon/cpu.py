@@ -13,7 +13,7 @@ from minilm.ops.muon.spec import COEFFICIENTS, step_size
 from minilm.ops.product import product
 from minilm.ops.workspace import empty, scratch
 
-GRAIN = 2**18  # elements worth a thread
+GRAIN = 2**16  # elements worth a thread
 WIDE = 2  # I / O from which the iteration of squares has fewer operations
 
 

@@ -8,7 +8,7 @@ from minilm.ops.rotary.spec import Saved
 from minilm.ops.vectors import multiply_add
 from minilm.ops.workspace import empty
 
-WORTH = 2**16  # numbers worth a thread
+WORTH = 2**14  # numbers worth a thread
 
 
 @jit(part=True)
