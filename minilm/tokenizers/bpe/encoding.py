@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.merging import SHORT, make_scratch, merge_long, merge_ranked, set_rank, work_size
-from minilm.tokenizers.bpe.pieces import ROOM, load64, piece_ends
+from minilm.tokenizers.bpe.intrinsics import copy_four, load64
+from minilm.tokenizers.bpe.merging import KEYS, LANE_BITS, SHORT, SYMBOLS, make_scratch, merge_keyed, merge_long, work_size
+from minilm.tokenizers.bpe.pair_ranks import NO_RANK
+from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
 from minilm.tokenizers.bpe.tables import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, Tables, hash_of, key_of, word_of
 
 KEY_IDS, ROW_BITS = 12, 16  # of the table of short pieces
@@ -75,33 +73,26 @@ def _enter_words(rows, row_ids, slots):
                 rows[row, 0], rows[row, 1], row_ids[row, 4] = first, second | np.uint64(1) << _COUNT_SHIFT, token
 
 
-@intrinsic
-def copy_four(typingctx, row_ids, row, column, out, count):
-    """out[count : count + 4] = row_ids[row, column : column + 4]."""
-
-    def codegen(context, builder, signature, arguments):
-        rows, out = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
-        place = arguments[1:3]
-        source = cgutils.get_item_pointer(context, builder, signature.args[0], rows, place, wraparound=False)
-        target = builder.gep(out.data, [arguments[4]], inbounds=True)
-        four = ir.VectorType(ir.IntType(32), 4).as_pointer()
-        builder.store(builder.load(builder.bitcast(source, four), align=8), builder.bitcast(target, four), align=4)
-        return context.get_dummy_value()
-
-    return types.void(row_ids, types.intp, types.intp, out, types.intp), codegen
+@jit(part=True, counted=False)
+def _key_pairs(text, i, length, tables, scratch, lanes):
+    """Write the symbols of bytes and the keys of their pairs down for `merge_keyed`: a fixed number, which is a literal."""
+    for k in range(lanes):
+        byte, next_byte = np.uint64(text[i + k]), np.uint64(text[i + k + 1])
+        scratch[SYMBOLS, k + 1] = tables.byte_ids[byte]
+        rank = tables.byte_ranks[byte << np.uint64(8) | next_byte] if k < length - 1 else NO_RANK
+        scratch[KEYS, k] = np.int32(rank << LANE_BITS | k)
 
 
 @jit(part=True, counted=False)
 def _merge_piece(text, i, length, tables, scratch, out, count):
     """Ids of a piece of at most SHORT bytes by its merges, into out[count:]; returns how many."""
-    for k in range(length):
-        scratch[0, k] = tables.byte_ids[text[i + k]]
-    for k in range(length - 1):
-        set_rank(scratch, k, tables.byte_ranks[np.intp(text[i + k]) << 8 | np.intp(text[i + k + 1])])
-    n = merge_ranked(scratch, length, tables.merges)
-    for k in range(n):
-        out[count + k] = scratch[0, k]
-    return n
+    if length <= 17:
+        _key_pairs(text, i, length, tables, scratch, 17)
+    elif length <= 33:
+        _key_pairs(text, i, length, tables, scratch, 33)
+    else:
+        _key_pairs(text, i, length, tables, scratch, 64)
+    return merge_keyed(scratch, length, tables.merges, out, count)
 
 
 @jit(part=True, counted=False)
@@ -120,8 +111,6 @@ def _long_piece(text, i, length, tables, state, out, count):
     """Ids of a piece that is no row of the table of short ones."""
     if length > SHORT:
         return _merge_long_piece(text, i, length, tables.byte_ids, tables.merges, state.work, out, count)
-    if length > LONG_BYTES:
-        return _merge_piece(text, i, length, tables, state.scratch, out, count)
     mixed = np.uint64(length)
     words = (length + 7) // 8
     last = ~np.uint64(0) >> np.uint64(8 * (8 * words - length))

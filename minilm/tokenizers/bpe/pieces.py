@@ -21,16 +21,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe import patterns
+from minilm.tokenizers.bpe.intrinsics import BLOCK, byte_at, bytes_in, put, trailing_zeros, word_at
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
 PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
-BLOCK = 64  # bytes of ASCII looked at together
 ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
 PAGE_BITS = 7  # 128 code points share a page
 ROOM = 1024  # ends of pieces that are written down together
@@ -83,86 +80,6 @@ def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, p
         automaton.steps + steps,
     ]
     return Cutter(np.concatenate(table, dtype=np.uint32), steps, automaton.end, expressions == (patterns.GPT2,))
-
-
-@intrinsic
-def load64(typingctx, array, index):
-    """Eight bytes of a uint8 array from `index` on, aligned or not, the first one lowest."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        word = ir.IntType(64)
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), word.as_pointer())
-        return builder.load(pointer, align=1)
-
-    return types.uint64(array, types.intp), codegen
-
-
-@intrinsic
-def word_at(typingctx, array, index):
-    """array[index] of a uint32 array, as an int64; `index` is not negative, which Numba would look at first."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        word = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
-        return builder.zext(word, ir.IntType(64))
-
-    return types.int64(array, types.intp), codegen
-
-
-@intrinsic
-def put(typingctx, array, index, value):
-    """array[index] = value of an int64 array; `index` is not negative."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.int64), codegen
-
-
-@intrinsic
-def byte_at(typingctx, array, index):
-    """array[index] of a uint8 array, as an int64; `index` is not negative."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.zext(builder.load(builder.gep(data, [arguments[1]], inbounds=True)), ir.IntType(64))
-
-    return types.int64(array, types.intp), codegen
-
-
-@intrinsic(prefer_literal=True)
-def bytes_in(typingctx, array, index, case, first, count):
-    """Bit k is set if byte b = array[index + k] | case is one of the `count` bytes from `first` on; 64 bytes, as a uint64.
-
-    The last three are literals. One load, one subtraction and one unsigned comparison of 64 lanes, then a bit a lane.
-    """
-    literals = (case, first, count)
-    if not all(isinstance(each, types.IntegerLiteral) for each in literals):
-        return None
-    values = [each.literal_value for each in literals]
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        lanes = ir.VectorType(ir.IntType(8), BLOCK)
-        case, first, count = (ir.Constant(lanes, [value] * BLOCK) for value in values)
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), lanes.as_pointer())
-        character = builder.sub(builder.or_(builder.load(pointer, align=1), case), first)
-        return builder.bitcast(builder.icmp_unsigned("<", character, count), ir.IntType(64))
-
-    return types.uint64(array, types.intp, *literals), codegen
-
-
-@intrinsic
-def trailing_zeros(typingctx, value):
-    """Zero bits below the lowest one bit of a uint64; 64 for zero."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), codegen
 
 
 @jit(part=True, counted=False)

@@ -7,9 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe.intrinsics import load64
 from minilm.tokenizers.bpe.joins import cutter_of
-from minilm.tokenizers.bpe.merging import NO_RANK, SHORT, Merges, make_merges, make_scratch, merge_short
-from minilm.tokenizers.bpe.pieces import PADDING, Cutter, load64
+from minilm.tokenizers.bpe.merging import merge_long, work_size
+from minilm.tokenizers.bpe.pair_ranks import NO_RANK, Merges, make_merges
+from minilm.tokenizers.bpe.pieces import PADDING, Cutter
 
 KEY_BYTES = 15  # of a piece that is its own key
 WORD_BYTES = 12  # of a token that is looked up by its bytes
@@ -68,7 +70,8 @@ def make_tables(
     words = Words(np.zeros((1 << bits, 2), np.uint64), np.uint64(64 - bits))
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
-    unmerged = _fill(words, content, starts, byte_ids, table, make_scratch(), whole)
+    work = np.empty(work_size(int(np.diff(starts).max(initial=0))), np.int64)
+    unmerged = _fill(words, content, starts, byte_ids, table, work, whole)
     if whole and unmerged >= 0 and len(tokens[unmerged]) > WORD_BYTES:
         raise ValueError(
             f"ignore_merges with a token of over {WORD_BYTES} bytes that no merges give, {tokens[unmerged]!r}, is not supported"
@@ -101,7 +104,7 @@ def hash_of(first, second):
 
 
 @jit(counted=False)
-def _fill(words, tokens, starts, byte_ids, merges, scratch, whole):
+def _fill(words, tokens, starts, byte_ids, merges, work, whole):
     """Enter every token that its own bytes merge to; another would not be what the merges give for that piece.
 
     With `whole` the others, too. Returns the longest of these, or -1.
@@ -110,9 +113,9 @@ def _fill(words, tokens, starts, byte_ids, merges, scratch, whole):
     unmerged = -1
     for token in range(starts.size - 1):
         begin, length = starts[token], starts[token + 1] - starts[token]
-        if not 0 < length <= SHORT:
+        if not length:
             continue
-        if not _is_merged(tokens, begin, length, token, byte_ids, merges, scratch):
+        if not _is_merged(tokens, begin, length, token, byte_ids, merges, work):
             if not whole:
                 continue
             if unmerged < 0 or length > starts[unmerged + 1] - starts[unmerged]:
@@ -128,13 +131,13 @@ def _fill(words, tokens, starts, byte_ids, merges, scratch, whole):
 
 
 @jit(part=True, counted=False)
-def _is_merged(tokens, begin, length, token, byte_ids, merges, scratch):
+def _is_merged(tokens, begin, length, token, byte_ids, merges, work):
     """Whether the bytes of a token merge to it."""
     for k in range(length):
-        scratch[0, k] = byte_ids[tokens[begin + k]]
-        if scratch[0, k] < 0:
+        work[k] = byte_ids[tokens[begin + k]]
+        if work[k] < 0:
             return False
-    return merge_short(scratch, length, merges) == 1 and scratch[0, 0] == token
+    return merge_long(work, length, merges) == 1 and work[0] == token
 
 
 @jit(part=True, counted=False)
