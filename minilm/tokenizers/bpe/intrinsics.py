@@ -7,6 +7,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
 BLOCK = 64  # bytes of text looked at together
 
 
