@@ -91,7 +91,7 @@ class Result:
     bound: str = ""  # which of the roofs it is
     target: float | None = None
     error: str = ""
-    dropped: dict[str, str] = field(default_factory=dict)  # peers that raised an error instead of computing -> what they said
+    dropped: dict[str, str] = field(default_factory=dict)  # peers that raised an error, and the target's if it is missing -> why
     note: str = ""  # why nothing was timed, where that is no error
     conditions: Conditions = field(default_factory=Conditions)
     date: str = field(default_factory=utc)  # when it began
@@ -143,8 +143,8 @@ def compare(contestants: list[Contestant]) -> dict[str, str]:
         try:
             with contestant.around():
                 output = contestant.run()  # also where nothing is compared: what compiles, compiles here
-                if contestant.arrays is not None:
-                    results.append((contestant, contestant.arrays(output)))
+                if contestant.arrays is not None:  # copies: what writes in place may run again before the comparison
+                    results.append((contestant, [np.array(array) for array in contestant.arrays(output)]))
         except Exception as error:
             if contestant is contestants[0] or contestant.name in devices.IMPLEMENTATIONS + devices.VERSIONS:
                 raise
@@ -186,7 +186,7 @@ def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = Fal
         watch.begin()
     try:
         contestants = with_one_thread(case.build(peers), peers)
-        result.dropped = compare(contestants)
+        result.dropped = _absent(case, peers) | compare(contestants)
         seconds, rounds = (0.0, min(2, case.rounds)) if quick else (seconds, case.rounds)
         interleave(contestants, seconds=seconds, least=rounds, quick=quick)
     except Unavailable as reason:
@@ -205,6 +205,12 @@ def measure(case: Case, peers: Peers, *, seconds: float = 3.0, quick: bool = Fal
     for contestant in filter(lambda each: each.facts is not None, contestants):
         result.facts |= contestant.facts()
     return result
+
+
+def _absent(case: Case, peers: Peers) -> dict[str, str]:
+    """The peer that the target names, and why there is none; what was left out on purpose needs no word a row."""
+    reason = peers.missing.get(case.against, "left out")
+    return {} if reason.endswith("left out") else {case.against: reason}
 
 
 def with_one_thread(contestants: list[Contestant], peers: Peers) -> list[Contestant]:

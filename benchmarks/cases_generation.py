@@ -122,7 +122,7 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
     if (ctranslate2 := peers.get(f"ctranslate2{suffix}")) is not None:
         run = peer_generation.ctranslate2_writer(ctranslate2, config, weights, tokens, threads, kind)
         contestants.append(Contestant(f"ctranslate2{suffix}", run))
-    if (onnxruntime := peers.get(f"onnxruntime{suffix}")) is not None and peers.get("onnx") is not None:
+    if (onnxruntime := peers.get(f"onnxruntime{suffix}")) is not None:
         run = peer_generation.onnx_writer(onnxruntime, config, weights, tokens, threads, kind)
         arrays = (lambda logits: [logits]) if precision == "float32" else None
         contestants.append(Contestant(f"onnxruntime{suffix}", run, arrays))
@@ -167,7 +167,7 @@ def encoders(config, B: int, T: int, precision: str, peers: Peers) -> list[Conte
         rounded = precisions.quantized(models.BERT(config, pooler=False, seed=0), precision)
         contestants = [Contestant("minilm", encoder(rounded, ids)), Contestant("float32", encoder(model, ids))]
     suffix = "" if precision == "float32" else f"-{precision}"
-    if (onnxruntime := peers.get(f"onnxruntime{suffix}")) is not None and peers.get("onnx") is not None:
+    if (onnxruntime := peers.get(f"onnxruntime{suffix}")) is not None:
         run = peer_generation.onnx_reader(onnxruntime, config, weights, ids, peers.threads or 1, precision)
         contestants.append(Contestant(f"onnxruntime{suffix}", run, (lambda y: [y]) if precision == "float32" else None))
     return contestants

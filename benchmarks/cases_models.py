@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import minilm
-from benchmarks import cases_tasks, cases_transformers, cases_translation, peer_models, peer_ops
+from benchmarks import cases_sequential, cases_tasks, cases_transformers, cases_translation, peer_models, peer_ops
 from benchmarks.case import Case, twice
 from benchmarks.cases_ops import aside, under
 from benchmarks.peers import Peers
@@ -44,7 +44,8 @@ def cases(quick: bool = False) -> list[Case]:
             settings = {**settings, "vocab_size": 7, "embedding_size": 4, "hidden_size": 4}
         config = models.RNNLanguageModelConfig(**settings)
         all_cases.append(step_case(subject, config, *((2, 3) if quick else (B, T)), target))
-    return [*all_cases, *(case for part in (cases_transformers, cases_translation, cases_tasks) for case in part.cases(quick))]
+    others = (cases_transformers, cases_translation, cases_tasks, cases_sequential)
+    return [*all_cases, *(case for part in others for case in part.cases(quick))]
 
 
 def work(*parts: tuple[str, dict]) -> dict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -25,6 +26,7 @@ class Peer(NamedTuple):
     distribution: str | None = None  # of the registry, where it has another name
     of: str | None = None  # the peer of which it is another way to run
     about: str = ""
+    needs: str | None = None  # another peer, without which this one has nothing to run
     optional: bool = False  # takes part only where it is named by --with: its preparation takes minutes
 
 
@@ -34,16 +36,18 @@ PEERS = {
     "torch-compile": Peer(None, of="torch", about="torch.compile", optional=True),
     "torch-bf16": Peer(None, of="torch", about="autocast(bfloat16)"),
     "transformers": Peer("transformers", about="on PyTorch, with its cache"),
-    "keras": Peer("keras", about="Keras, on the backend that it chooses"),
+    "keras": Peer("keras", about="on TensorFlow, or on what KERAS_BACKEND names"),
     "ctranslate2": Peer("ctranslate2", about="float32"),
     "ctranslate2-int8": Peer(None, of="ctranslate2", about="int8"),
-    "onnxruntime": Peer("onnxruntime", about="float32"),
+    "onnxruntime": Peer("onnxruntime", about="float32", needs="onnx"),
     "onnxruntime-int8": Peer(None, of="onnxruntime", about="int8, dynamic"),
     "onnx": Peer("onnx", about="which writes ONNX Runtime's models"),
     "gensim": Peer("gensim", about="word2vec"),
     "crfsuite": Peer("pycrfsuite", "python-crfsuite", about="conditional random fields"),
     "tiktoken": Peer("tiktoken"),
     "tokenizers": Peer("tokenizers"),
+    "blingfire": Peer("blingfire", about="WordPiece of the vocabulary that it brings, bert-base-uncased's"),
+    "flash-tokenizer": Peer("flash_tokenizer", "flash-tokenizer", about="WordPiece"),
     "gigatoken": Peer("gigatoken"),
     "tokie": Peer("tokie"),
     "rustbpe": Peer("rustbpe"),
@@ -101,6 +105,8 @@ class Peers:
             if module is None:
                 raise LookupError(f"{peer.of}: {self.missing[peer.of]}")
             return module
+        if peer.needs is not None and self.get(peer.needs) is None:
+            raise LookupError(f"{peer.needs}: {self.missing[peer.needs]}")
         if peer.module is None:
             path = os.environ.get(LLM_C)
             if not path:
@@ -110,6 +116,9 @@ class Peers:
             self.versions[name] = os.path.basename(path)
             return path
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # of its deprecations, which would stand between the rows
+        if name == "keras":  # on TensorFlow as by itself, or on what is here
+            os.environ.setdefault("KERAS_BACKEND", "tensorflow" if importlib.util.find_spec("tensorflow") else "torch")
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of what it says of the processor
         try:
             module = importlib.import_module(peer.module)
         except ImportError as error:
@@ -120,6 +129,8 @@ class Peers:
         self.versions.setdefault(name, getattr(module, "__version__", "unknown"))
         if name == "torch" and self.threads:
             module.set_num_threads(self.threads)
+        if name == "keras":
+            self.versions[name] += f" on {module.backend.backend()}"
         return module
 
 

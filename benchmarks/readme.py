@@ -7,8 +7,10 @@ A table stands between two lines, of which the first says what it holds::
     ...
     <!-- end of benchmarks -->
 
-For each processor it takes the newest date on which the suite was recorded, and of that day all runs, up to three: the median of
-their medians. Nothing is picked: a row that was disturbed in most of them is marked with a star.
+For each processor and case it takes the newest commit that has a record of the case, and of that commit the last three runs: the
+median of their medians. Cases of one commit stand in one table, which says how many runs its rows are made of; cases that only an
+older commit has on record follow in a table of that commit. Nothing is picked: a row that was disturbed in most of its runs has a
+star.
 """
 
 from __future__ import annotations
@@ -87,40 +89,57 @@ def block(contents_of: str, contents: list[dict[str, Any]]) -> list[str]:
 
 
 def machine_lines(own: list[dict[str, Any]], suites: list[str], words: list[str]) -> list[str]:
-    """The tables of one processor: a heading, and the rows of its newest runs."""
+    """The tables of one processor: for each suite and commit a heading, and the rows."""
     lines = []
     for suite in suites:
-        runs = newest(own, suite)
-        rows = [row for row in merged(runs, suite) if not words or any(word in row["name"].lower() for word in words)]
-        if not rows:
-            continue
-        machine = runs[-1]["machine"]
-        kind = f" ({machine['kind']})" if machine.get("kind") else ""
-        commit = f", commit {runs[-1]['commit'][:10]}" if runs[-1].get("commit") else ""
-        count = "one run" if len(runs) == 1 else f"the median of {len(runs)} runs"
-        title = f"**{machine['cpu']}**{kind}, {machine.get('cores', '?')} cores, {runs[-1]['date'][:10]}{commit}: {count} of"
-        lines += ["", f"{title} `python -m benchmarks {suite}`", "", *markdown(rows), ""]
+        for content, runs_of in newest(own, suite).values():
+            chosen = [name for name in runs_of if not words or any(word in name.lower() for word in words)]
+            rows = [_median_row(runs_of[name]) for name in chosen]
+            if rows:
+                lines += ["", heading(content, {row["runs"] for row in rows}, suite), "", *markdown(rows), ""]
     return lines
 
 
-def newest(own: list[dict[str, Any]], suite: str) -> list[dict[str, Any]]:
-    """The runs of the newest date that have rows of a suite, the last three."""
-    having = [content for content in own if any(row["suite"] == suite for row in content["results"])]
-    dates = [content["date"][:10] for content in having]
-    return [content for content, date in zip(having, dates, strict=True) if date == max(dates)][-RUNS:]
+def heading(content: dict[str, Any], counts: set[int], suite: str) -> str:
+    """Of what machine, date and commit a table is, and of how many runs."""
+    machine = content["machine"]
+    kind = f" ({machine['kind']})" if machine.get("kind") else ""
+    changed = " with changes" if content.get("changed") else ""
+    commit = f", commit {content['commit'][:10]}{changed}" if content.get("commit") else ""
+    count = "one run" if counts == {1} else f"the median of {' or '.join(map(str, sorted(counts)))} runs"
+    place = f"**{machine['cpu']}**{kind}, {machine.get('cores', '?')} cores, {content['date'][:10]}{commit}"
+    return f"{place}: {count} of `python -m benchmarks {suite}`"
 
 
-def merged(runs: list[dict[str, Any]], suite: str) -> list[Row]:
-    """One row a case: the median over the runs of each ratio, time, rate and share."""
-    by_name: dict[str, list[Row]] = {}
-    for content in runs:
-        for row in content["results"]:
-            if row["suite"] == suite and not row["error"] and (row["samples"] or row["ratios"]):
-                by_name.setdefault(row["name"], []).append(row)
-    return [_median_row(rows) for rows in by_name.values()]
+def newest(own: list[dict[str, Any]], suite: str) -> dict[str, tuple[dict[str, Any], dict[str, list[Row]]]]:
+    """By commit, the newest first: its newest record, and of each case that no newer commit has, the rows of its last runs.
+
+    A record without a commit is of its day.
+    """
+    commit_of: dict[str, str] = {}  # of a case
+    tables: dict[str, tuple[dict[str, Any], dict[str, list[Row]]]] = {}
+    by_date = sorted(own, key=lambda content: content["date"])
+    for content in reversed(by_date):
+        commit = content.get("commit") or content["date"][:10]
+        for row in measured(content, suite):
+            if commit_of.setdefault(row["name"], commit) == commit:
+                runs = tables.setdefault(commit, (content, {}))[1].setdefault(row["name"], [])
+                if len(runs) < RUNS:
+                    runs.insert(0, row)
+    names = dict.fromkeys(row["name"] for content in by_date for row in measured(content, suite))  # in the suite's order
+    return {
+        commit: (content, {name: runs_of[name] for name in names if name in runs_of})
+        for commit, (content, runs_of) in tables.items()
+    }
+
+
+def measured(content: dict[str, Any], suite: str) -> list[Row]:
+    """The rows of a suite that a record has figures of."""
+    return [row for row in content["results"] if row["suite"] == suite and not row["error"] and (row["samples"] or row["ratios"])]
 
 
 def _median_row(rows: list[Row]) -> Row:
+    """One row of a case's runs: the median of each ratio, time, rate and share."""
     names = dict.fromkeys(name for row in rows for name in row["ratios"])
     ratios = {name: _median(row["ratios"][name]["median"] for row in rows if name in row["ratios"]) for name in names}
     last = rows[-1]
@@ -135,6 +154,7 @@ def _median_row(rows: list[Row]) -> Row:
         "rates": rates,
         "share": _median(shares) if shares else None,
         "star": 2 * disturbed > len(rows),
+        "runs": len(rows),
     }
 
 
@@ -147,8 +167,7 @@ def markdown(rows: list[Row]) -> list[str]:
     lines = ["| case | minilm | of roof | times as fast as its peer | others | target |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratios = dict(row["ratios"])
-        against = row["against"] if row["against"] in ratios else next(iter(ratios), None)
-        first = f"{report.number(ratios.pop(against))} {against}" if against else "-"
+        first = _peer(row, ratios)
         others = ", ".join(f"{name} {report.number(ratio)}" for name, ratio in ratios.items())
         own = report.amount(row["own"], row["unit"]) if row["own"] is not None else "-"
         for name in ("tokens/s", "MB/s"):
@@ -160,3 +179,12 @@ def markdown(rows: list[Row]) -> list[str]:
     if any(row["star"] for row in rows):
         lines += ["", "\\* the machine was disturbed in most of the runs."]
     return lines
+
+
+def _peer(row: Row, ratios: dict[str, float]) -> str:
+    """The ratio to the peer that the target names, taken out of `ratios`; else why there is none, else the first other."""
+    against, without = row["against"], row["dropped"].get(row["against"])
+    if against not in ratios and without:
+        return f"without {against}: {without}"
+    name = against if against in ratios else next(iter(ratios), None)
+    return f"{report.number(ratios.pop(name))} {name}" if name else "-"

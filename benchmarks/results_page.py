@@ -20,7 +20,7 @@ Written by `python -m benchmarks results` from the records in benchmarks/records
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
 weights or vectors of others are used unless a row says so. The difference is ours less the best published figure, but for
-those of pretrained models and of other data. A guess is the commonest answer, or the first words of a text.
+those of pretrained models and of other data. A guess is the commonest answer, or the first words or sentence of a text.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minilm.weights.converters import CONVERTERS
 
 TARGETS = {  # kind -> what it is, and the endings of names that ask for it
-    "minilm": ("a folder that models.load reads, and minilm's commands where it is a language model with its tokenizer", ()),
+    "minilm": ("a folder that models.load reads, and minilm's commands where its tokenizer is there", ()),
     "huggingface": ("a folder as Hugging Face lays it out: GPT, GPT-2, Llama and relatives, BERT", ()),
     "pytorch": ("a state dict by PyTorch's names", (".pt", ".pth", ".bin")),
     "safetensors": ("the same in safetensors", (".safetensors",)),
@@ -21,6 +21,7 @@ OWN = {  # what is read beside CONVERTERS, first
     "gguf": "a GGUF file of Llama's family: F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q6_K",
 }
 WITH_TOKENIZER = ("minilm", "huggingface")
+GENERATION = "generation_config.json"
 
 
 class Source(NamedTuple):
@@ -29,6 +30,7 @@ class Source(NamedTuple):
     kind: str
     model: Any  # a Layer, or a Sequential
     tokenizers: dict[str, Any]
+    generation: dict[str, Any] = {}  # how texts come in and go out, of an encoder-decoder
 
     @property
     def parameters(self) -> int:
@@ -67,7 +69,7 @@ def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     if kind in OWN:
         if vocabulary is not None:
             raise ValueError(f"--vocabulary is for files without tokens, and {path} is of kind {kind}")
-        return Source(kind, *(_gguf(path) if kind == "gguf" else _own(path)))
+        return Source(kind, *(_gguf(path) if kind == "gguf" else _own(path)), _generation(path))
     return _converted(path, kind, vocabulary)
 
 
@@ -111,6 +113,14 @@ def _own(path: str) -> tuple[Any, dict[str, Any]]:
     return model, {name: tokenizers.load(os.path.join(path, name)) for name in names}
 
 
+def _generation(path: str) -> dict[str, Any]:
+    from minilm.files import read_json
+    from minilm.recipes.converted import is_converted
+
+    file = os.path.join(path, GENERATION)
+    return read_json(file) if is_converted(path) and os.path.exists(file) else {}
+
+
 def _gguf(path: str) -> tuple[Any, dict[str, Any]]:
     from minilm import models
     from minilm.tokenizers.gguf import tokenizer_of_gguf
@@ -134,7 +144,7 @@ def _converted(path: str, kind: str, vocabulary: str | None) -> Source:
         model = saving.from_config(Sequential, checkpoint.config)
         model.set_weights([checkpoint.arrays[name] for name in checkpoint.arrays])
         return Source(kind, model, {})
-    return Source(kind, model_of(checkpoint, path), checkpoint.tokenizers)
+    return Source(kind, model_of(checkpoint, path), checkpoint.tokenizers, checkpoint.generation)
 
 
 # --- writing -----------------------------------------------------------------------------------------------------------
@@ -168,15 +178,17 @@ def _write_keras(source: Source, path: str) -> None:
 
 
 def _write_minilm(source: Source, path: str) -> None:
+    import json
+
     from minilm import models
-    from minilm.files import written_whole
+    from minilm.files import json_bytes, written_whole
 
     os.makedirs(path, exist_ok=True)
-    if hasattr(source.model, "config"):
-        import json
-
-        with written_whole(os.path.join(path, "config.json")) as file:
-            file.write((json.dumps(source.model.config.to_dict(), indent=2) + "\n").encode())
+    about = {"config.json": source.model.config.to_dict()} if hasattr(source.model, "config") else {}
+    about |= {GENERATION: source.generation} if source.generation else {}
+    for name, content in about.items():
+        with written_whole(os.path.join(path, name)) as file:
+            file.write(json_bytes(json.dumps(content, indent=2) + "\n"))
     models.save(source.model, os.path.join(path, "model.safetensors"))
     for name, tokenizer in source.tokenizers.items():
         tokenizer.save(os.path.join(path, name))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from minilm.cli import targets
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, add_quantize, load_model
+from minilm.cli.targets import is_encoder_decoder
 
 SPLITS = ("validation", "train", "all")
 
@@ -15,7 +17,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "evaluate",
         help="a model's loss, perplexity and bits a character",
-        description="How well a trained model predicts a text: every token but the first is predicted once, from all before it.",
+        description="How well a trained model predicts a text: every token but the first is predicted once, from all before it. "
+        "An encoder-decoder that `minilm convert` wrote is measured on a file of pairs, source<TAB>target a line.",
     )
     add_model(parser)
     parser.add_argument("--corpus", metavar="FILE|NAME", help="the text, or - for stdin; the run's own without it")
@@ -24,6 +27,14 @@ def add_parser(subparsers) -> None:
         choices=SPLITS,
         help="which part of it: that kept for validation (without --split, of the run's own text), that for training, or all "
         "(without --split, of another text)",
+    )
+    parser.add_argument(
+        "--lines",
+        nargs="?",
+        const="\n",
+        metavar="TOKEN",
+        help="read every line by itself, between two of this token (a new line): for models of names, titles, sentences, which "
+        "no text before a line helps",
     )
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
@@ -38,6 +49,8 @@ def run(args) -> int:
     from minilm.checksums import file_hash
 
     require(args.device)
+    if is_encoder_decoder(args):
+        return targets.evaluate(args)
     loaded = load_model(args)
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
@@ -50,7 +63,10 @@ def run(args) -> int:
     split = args.split or ("validation" if own else "all")
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
-    result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+    if args.lines is None:
+        result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+    else:
+        result = training.evaluate_lines(loaded.model, loaded.tokenizer, part, args.lines)
     step = None if state is None else state.step
     if args.json:
         about = {"run": loaded.folder, "step": step, "corpus": source, "split": split}
@@ -61,7 +77,8 @@ def run(args) -> int:
         return 0
     unit = "character" if result.tokens == result.characters else "token"
     which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
-    print(f"text        {source}, {which}: {result.tokens:,} {unit}s predicted")
+    lines = "" if args.lines is None else ", line by line"
+    print(f"text        {source}, {which}{lines}: {result.tokens:,} {unit}s predicted")
     print(f"loss        {result.loss:.4f} nats a {unit}")
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")

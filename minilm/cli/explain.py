@@ -14,8 +14,9 @@ DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
 and integrated gradients; of a Transformer every head's attention map, attention rollout and the logit lens; of a recurrent
 model its gates and cells; what heads and networks, or gates, cause; and the nearest tokens in the embedding. Of a run of
-`minilm recipe`: what each word did for each decision, a label, a tag, a word of a translation, a span, an answer, and what else
-the decision is made of.
+`minilm recipe`, of an encoder-decoder that was converted, of a published BERT that labels texts or tokens or answers questions:
+what each word did for each decision, a label, a tag, a word of a translation, a span, an answer, and what else the decision is
+made of.
 """
 
 
@@ -66,17 +67,19 @@ def run(args) -> int:
     import numpy as np
 
     from minilm import interpret
+    from minilm.hub import model_folder
     from minilm.ops import checks
     from minilm.quantized.storing import refuse_quantized_folder
 
     folder = folder_of(args)
+    folder = folder if os.path.exists(os.path.expanduser(folder)) else model_folder(folder)  # a name on the Hub
     refuse_quantized_folder(folder, "explained")
     text = text_of(args, "text")
     if args.along:
         from minilm.cli.along import explain_along
 
         if is_recipe(folder):
-            raise ValueError(f"--along follows a run of `minilm train`, and {folder} is one of `minilm recipe`")
+            raise ValueError(f"--along follows a run of `minilm train`, and {folder} holds a model of a task")
         return explain_along(args, folder, text)
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
@@ -144,15 +147,17 @@ def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
     """The decisions of a recipe's model about a text."""
     from minilm import interpret, recipes
 
-    options = {"corrupted": None, "against": None, "png": None, "steps": None, "attribute": "auto", "top": 10, "neighbours": 8}
+    options = {"corrupted": None, "against": None, "steps": None, "attribute": "auto", "top": 10, "neighbours": 8}
     for name, default in options.items():
         if getattr(args, name) != default:
-            raise ValueError(f"--{name} is for a language model, and {folder} is a run of `minilm recipe`")
+            raise ValueError(f"--{name} is for a language model, and {folder} holds a model of a task")
     decisions = recipes.open_run(folder).explain(text, answer=args.answer, foil=args.foil)
+    numbers = None if args.json == "-" else args.json
+    written = _written(decisions, out, numbers, interpret.write_page)
+    written += [] if args.png is None else interpret.write_plots(decisions, args.png)
     if args.json == "-":
         print(decisions.to_json())
         return 0
-    written = _written(decisions, out, args.json, interpret.write_page)
     print(f"answer      {decisions.answer}")
     for label, decision in zip(
         decisions.labels or [each.answer for each in decisions.decisions], decisions.decisions, strict=True
@@ -203,7 +208,12 @@ def _token(tokenizer, option: str, text: str | None) -> int | None:
 
 
 def is_recipe(folder: str) -> bool:
-    """Whether a folder is a run of `minilm recipe`, or one that was exported."""
+    """Whether a folder answers texts: a recipe's run, an encoder-decoder of `minilm convert`, a published model of a task."""
+    from minilm.recipes.converted import is_converted
+    from minilm.recipes.published import is_task
+
+    if is_converted(folder) or is_task(folder):
+        return True
     try:
         with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
             return "recipe" in json.load(file)

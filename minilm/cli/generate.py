@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 
+from minilm.cli import targets
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, add_quantize, load_model
+from minilm.cli.targets import is_encoder_decoder
 from minilm.cli.texts import add_text, text_of
 
 
@@ -17,7 +19,8 @@ def add_parser(subparsers) -> None:
         help="let a trained model write",
         description="Continue a prompt with the model in a run's folder, or with published weights. The same seed gives the same "
         "text, on a GPU as on the CPU but for what rounding decides. Of the options that shape the distribution, the temperature "
-        "acts first, then top-k, then top-p.",
+        "acts first, then top-k, then top-p. Of an encoder-decoder that `minilm convert` wrote, --prompt is the "
+        "source, and its target is printed, greedy or by --beam.",
     )
     add_model(parser)
     add_text(parser, "prompt", "what the text begins with (a new line without it)")
@@ -58,6 +61,8 @@ def run(args) -> int:
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
     require(args.device)
+    if is_encoder_decoder(args):
+        return targets.generate(args)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):
         raise ValueError("--cuda-graphs wants --device cuda, and draws: it goes without --beam")
     args.prompt = text_of(args, "prompt") or ""

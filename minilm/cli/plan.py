@@ -29,7 +29,7 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--model", required=True, metavar="NAME", help="gpt2, gpt2-xl, gpt3-175b, ..., or as of `minilm train`, but for llama"
+        "--model", required=True, metavar="NAME", help="gpt2, gpt3-175b, llama3-8b, mixtral-8x7b, ..., or as of `minilm train`"
     )
     parser.add_argument("--gpus", type=int, default=1, metavar="N", help="devices, or processes of this machine (1)")
     parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu, this machine (the default), or a100, h100, h200")

@@ -51,13 +51,12 @@ def run(args) -> int:
 
 def _actions(folder: str, args) -> tuple[dict, dict]:
     """What the folder's model can do with a text: as text, and as a page."""
+    from minilm import generation, interpret, recipes
     from minilm.cli.explain import is_recipe
 
     if is_recipe(folder):
-        from minilm import recipes
-
-        return {"answer": recipes.open_run(folder, args.device).answer}, {}
-    from minilm import generation, interpret
+        recipe = recipes.open_run(folder, args.device)
+        return {"answer": recipe.answer}, {"explain": lambda text: interpret.page(recipe.explain(text))}
     from minilm.training import load_run
 
     loaded = load_run(folder)

@@ -25,10 +25,10 @@ from numpy.typing import ArrayLike
 
 from minilm.files import written_whole
 from minilm.interpret.components import components_of
+from minilm.interpret.figures import figure_class
 from minilm.interpret.head_scores import HeadScores, head_scores
 from minilm.interpret.linear_probe import linear_probe
 from minilm.interpret.plain import plain
-from minilm.interpret.plots import figure_class
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.layers.hooks import hooks
 from minilm.ops import checks

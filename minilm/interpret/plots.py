@@ -8,19 +8,20 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
+from minilm.interpret.figures import MOST_LABELS, figure_class, label_axis, printable, wide
+from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
 __all__ = ["write_plots"]
 
-MOST_LABELS = 80  # tokens that are written at an axis
 
-
-def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
+def write_plots(explanation: Explanation | Decisions, folder: PathLike) -> list[str]:
     """Write a plot for every part of the explanation that there is.
 
     Parameters
     ----------
-    explanation : Explanation
+    explanation : Explanation, or Decisions
+        The second as `minilm.interpret.task_plots` draws it.
     folder : str or os.PathLike
         Made if it is not there.
 
@@ -35,9 +36,13 @@ def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
         matplotlib is not installed.
     """
     Figure = figure_class()
+    if isinstance(explanation, Decisions):
+        from minilm.interpret.task_plots import write_task_plots
+
+        return write_task_plots(explanation, folder)
     folder = os.fspath(folder)
     os.makedirs(folder, exist_ok=True)
-    names = [_printable(token) for token in explanation.tokens]
+    names = [printable(token) for token in explanation.tokens]
     parts = {"surprisal": _surprisal, "attribution": _attribution, "attention": _attention, "rollout": _rollout}
     parts |= {"lens": _lens, "traces": _traces}
     written = []
@@ -54,20 +59,20 @@ def write_plots(explanation: Explanation, folder: PathLike) -> list[str]:
 
 def _surprisal(figure, explanation, names):
     T = len(names)
-    figure.set_size_inches(_wide(T), 3)
+    figure.set_size_inches(wide(T), 3)
     axes = figure.subplots()
     axes.bar(range(T), np.nan_to_num(explanation.surprisal.bits), color="C1")
     axes.set(ylabel="surprisal (bits)", xlim=(-0.7, T - 0.3))
     axes.set_title(f"{explanation.surprisal.total:.1f} bits, {explanation.surprisal.mean:.3f} a token", loc="left", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    _label(axes.xaxis, names)
+    label_axis(axes.xaxis, names)
 
 
 def _attribution(figure, explanation, names):
     both = (("integrated gradients", explanation.integrated_gradients), ("gradient x input", explanation.gradient_x_input))
     rows = [len(each.places) for _, each in both]
     T = len(names)
-    figure.set_size_inches(_wide(T), sum(min(8, 1.2 + 0.2 * n) for n in rows))
+    figure.set_size_inches(wide(T), sum(min(8, 1.2 + 0.2 * n) for n in rows))
     every = figure.subplots(2, 1, height_ratios=[min(8, 1.2 + 0.2 * n) for n in rows])
     for axes, (title, each) in zip(every, both, strict=True):
         most = np.maximum(np.abs(each.values).max(axis=1, keepdims=True), 1e-12)  # (N, 1)
@@ -76,8 +81,8 @@ def _attribution(figure, explanation, names):
         complete = "" if np.isnan(worst) else f", complete within {worst:.1e} nats"
         axes.set_title(f"{title}: each row divided by its largest{complete}", loc="left", fontsize=10)
         axes.set_ylabel("predicted")
-        _label(axes.xaxis, names)
-        _label(axes.yaxis, [names[place] if place < T else "next" for place in each.places])
+        label_axis(axes.xaxis, names)
+        label_axis(axes.yaxis, [names[place] if place < T else "next" for place in each.places])
     bar = figure.colorbar(picture, ax=list(every), pad=0.01, shrink=0.5 if sum(rows) > 40 else 0.9)
     bar.set_label("red: less probable, blue: more", fontsize=8)
 
@@ -107,8 +112,8 @@ def _rollout(figure, explanation, names):
     picture = axes.imshow(explanation.rollout, cmap="Purples", norm=_weights(), interpolation="nearest")
     figure.colorbar(picture, ax=axes, pad=0.01, shrink=0.5, label="share")
     axes.set_title("attention rollout: row from columns", loc="left", fontsize=10)
-    _label(axes.xaxis, names)
-    _label(axes.yaxis, names)
+    label_axis(axes.xaxis, names)
+    label_axis(axes.yaxis, names)
     return True
 
 
@@ -117,7 +122,7 @@ def _lens(figure, explanation, names):
         return False
     lens = explanation.lens
     L, T = lens.final_probability.shape
-    words = [[_printable(explanation.spellings[int(id)])[:9] for id in row] for row in lens.top_ids[..., 0]]  # L + 1 rows of T
+    words = [[printable(explanation.spellings[int(id)])[:9] for id in row] for row in lens.top_ids[..., 0]]  # L + 1 rows of T
     letters = max(len(word) for row in words for word in row)
     figure.set_size_inches(min(30, max(6, 1.5 + (0.16 + 0.075 * letters) * T)), 1.2 + 0.36 * L)
     axes = figure.subplots()
@@ -138,7 +143,7 @@ def _lens(figure, explanation, names):
             )
     axes.set_yticks(range(L), lens.layers, fontsize=8)
     axes.set_title("logit lens: probability of the last layer's choice", loc="left", fontsize=10)
-    _label(axes.xaxis, names)
+    label_axis(axes.xaxis, names)
     return True
 
 
@@ -147,7 +152,7 @@ def _traces(figure, explanation, names):
         return False
     values = explanation.traces.values
     L, T, _ = next(iter(values.values())).shape
-    figure.set_size_inches(_wide(T) * min(2, L), 1.9 * len(values))
+    figure.set_size_inches(wide(T) * min(2, L), 1.9 * len(values))
     every = figure.subplots(len(values), L, squeeze=False)
     for row, (name, value) in enumerate(values.items()):
         for layer in range(L):
@@ -161,15 +166,8 @@ def _traces(figure, explanation, names):
             axes.set_title(f"{name}, layer {layer + 1}", loc="left", fontsize=9)
             axes.set_ylabel("unit", fontsize=8)
             figure.colorbar(picture, ax=axes, pad=0.01)
-            _label(axes.xaxis, names if row == len(values) - 1 else [""] * T)
+            label_axis(axes.xaxis, names if row == len(values) - 1 else [""] * T)
     return True
-
-
-# --- pieces ----------------------------------------------------------------------------------------------------------
-
-
-def _wide(T: int) -> float:
-    return min(30, max(6, 1.5 + 0.17 * T))
 
 
 def _weights():
@@ -177,26 +175,3 @@ def _weights():
     from matplotlib.colors import PowerNorm
 
     return PowerNorm(0.5, 0, 1)
-
-
-def _label(axis, names) -> None:
-    if len(names) <= MOST_LABELS:
-        axis.set_ticks(range(len(names)), names, fontsize=7)
-        for label in axis.get_ticklabels():
-            label.set_parse_math(False)  # a dollar is a dollar
-            label.set_rotation(90 if axis.axis_name == "x" and max(map(len, names)) > 1 else 0)
-
-
-def figure_class() -> type:
-    """matplotlib's Figure; ImportError, which says how to get it, where it is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
-    return Figure
-
-
-def _printable(token: str) -> str:
-    shown = token.strip(" ") or "␣"
-    shown = shown.replace("\n", "⏎").replace("\t", "⇥")
-    return "".join(c if c.isprintable() else "�" for c in shown)[:12]

@@ -59,6 +59,8 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
+        if not self.weight.trainable:
+            return
         with scratch():
             self.weight.accumulate(embedding.backward(dy, saved))
 

@@ -79,6 +79,13 @@ class OpenRun:
             seen.record(name, None, values[gate])
         return output, saved
 
+    def cell_forward(self, x: Array, *arguments: Any, **options: Any) -> tuple[Any, Any]:
+        """The op's ``cell_forward``: x (B, D), as a sequence of one step; a gate is then (1, B, H)."""
+        if not self.replaced and not self.kept:
+            return self.op.cell_forward(x, *arguments, **options)
+        output, saved = self.forward(x[None], *arguments, None, **options)
+        return output[1] if len(output) == 2 else output[1:], saved
+
     def backward(self, dy: Any, saved: Any) -> tuple[Array, ...]:
         """The op's ``backward``."""
         for gate, value in self.replaced.items():

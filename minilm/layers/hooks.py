@@ -19,8 +19,13 @@ and x', y' and dy are kept, so that an experiment needs no line in the model it 
 
 The input of ``attn.c_proj`` (B, T, H K) is what the heads give, side by side; that of ``mlp.c_proj`` (B, T, 4D) the neurons.
 Gates and states of a recurrent layer have names, too, for patterns that no layer matches: ``recurrent.l0.f`` is the forget gate
-(T, B, H) of its first layer, ``*.c`` every cell; `minilm.layers.gates` has the formulas with what replaces them. A recurrent
-layer's ``step``, which generation calls, is not hooked.
+(T, B, H) of its first layer, ``*.c`` every cell; `minilm.layers.gates` has the formulas with what replaces them.
+
+Where a layer runs once a token, in generation or in a decoder that feeds back what attention gave, `every` keeps each call::
+
+    with minilm.hooks(model, "*.recurrent.l0.f", every=True) as seen:
+        text = generation.generate(model, tokenizer, "The ", tokens=20)
+    len(seen["recurrent.l0.f"])                                         # a forget gate (1, B, H) for each token
 """
 
 from __future__ import annotations
@@ -40,7 +45,7 @@ from minilm.ops import checks
 if TYPE_CHECKING:
     from minilm.layers.base import Layer
 
-__all__ = ["Activations", "hooks"]
+__all__ = ["Activations", "EveryCall", "hooks"]
 
 Replacement: TypeAlias = "float | np.ndarray | Callable[[Any], Any]"
 
@@ -95,6 +100,22 @@ class Activations(Mapping[str, Any]):
         return f"Activations({', '.join(shapes)})"
 
 
+class EveryCall(Activations):
+    """`Activations` with a list in the place of each array: one entry a call, in the order of the calls, also of gradients."""
+
+    def record(self, name: str, x: Any, y: Any) -> None:
+        self.inputs.setdefault(name, []).append(_copy(x))
+        self.outputs.setdefault(name, []).append(_copy(y))
+        self.calls[name] = self.calls.get(name, 0) + 1
+
+    def record_gradient(self, name: str, dy: Any, dx: Any) -> None:
+        self.gradients.setdefault(name, []).insert(0, dy)  # backward goes from the last call to the first
+        self.input_gradients.setdefault(name, []).insert(0, _copy(dx))
+
+    def __repr__(self) -> str:
+        return f"EveryCall({', '.join(f'{name} x {count}' for name, count in self.calls.items())})"
+
+
 @contextlib.contextmanager
 def hooks(
     model: Layer,
@@ -103,6 +124,7 @@ def hooks(
     inputs: Mapping[str, Replacement] | None = None,
     outputs: Mapping[str, Replacement] | None = None,
     into: Activations | None = None,
+    every: bool = False,
 ) -> Iterator[Activations]:
     """Keep, and where asked replace, what the layers below `model` compute inside this block.
 
@@ -117,6 +139,8 @@ def hooks(
         ``f(value (B, H), t) -> (B, H)``.
     into : Activations, optional
         What keeps them; a new one without it.
+    every : bool
+        Keep what every call gave, in lists, instead of the last one's.
 
     Yields
     ------
@@ -133,12 +157,15 @@ def hooks(
     gates = {gate: (layer, *where) for name, layer in layers.items() for gate, where in gates_of(name, layer).items()}
     kept = _matching([names] if isinstance(names, str) else list(names), layers, gates)
     replaced_inputs, replaced_outputs = _by_name(inputs or {}, layers, {}), _by_name(outputs or {}, layers, gates)
-    seen = Activations() if into is None else into
+    if into is not None and every:
+        raise ValueError("every=True makes what keeps them, and into gives it: one of the two")
+    seen = (EveryCall() if every else Activations()) if into is None else into
     with contextlib.ExitStack() as stack:
         for name in dict.fromkeys(name for name in [*kept, *replaced_inputs, *replaced_outputs] if name in layers):
             layer = layers[name]
             hooked = _Hooked(name, layer, seen if name in kept else None, replaced_inputs.get(name), replaced_outputs.get(name))
-            stack.enter_context(_instead(layer, forward=hooked.forward, backward=hooked.backward))
+            steps = {"step": hooked.step} if hasattr(layer, "_op_of") else {}  # of a recurrent layer, which generation calls
+            stack.enter_context(_instead(layer, forward=hooked.forward, backward=hooked.backward, **steps))
         for layer, runs in _open_runs(gates, kept, replaced_outputs, seen):
             around = layer._op_of
             stack.enter_context(_instead(layer, _op_of=lambda run, runs=runs, around=around: runs.get(run) or around(run)))
@@ -184,6 +211,7 @@ class _Hooked:
     def __init__(self, name: str, layer: Layer, seen: Activations | None, new_input: Any, new_output: Any):
         self.name, self.seen = name, seen
         self.plain_forward, self.plain_backward = layer.forward, layer.backward
+        self.plain_step = getattr(layer, "step", None)
         self.new_input, self.new_output = new_input, new_output
 
     def forward(self, x, *others, **options):
@@ -195,6 +223,16 @@ class _Hooked:
         if self.seen is not None:
             self.seen.record(self.name, x, y)
         return y, saved
+
+    def step(self, x, *others, **options):
+        if self.new_input is not None:
+            x = _replaced(f"the input of {self.name}", x, self.new_input)
+        y, state = self.plain_step(x, *others, **options)
+        if self.new_output is not None:
+            y = _replaced(f"the output of {self.name}", y, self.new_output)
+        if self.seen is not None:
+            self.seen.record(self.name, x, (y, *(state if isinstance(state, tuple) else (state,))))
+        return y, state
 
     def backward(self, dy, saved, *others, **options):
         for what, replacement in (("input", self.new_input), ("output", self.new_output)):

@@ -16,6 +16,7 @@ from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.sequences import half, side_by_side, time_first
 from minilm.ops import checks, dropout
+from minilm.ops.recurrence import frozen_weights
 from minilm.ops.workspace import empty, release_after, scratch
 from minilm.random import Key
 from minilm.typing import Array, DType, Ids, Seed, State
@@ -234,7 +235,8 @@ class Recurrent(Layer, Generic[Outputs]):
                 row = layer * self.directions + direction
                 half_dy = dy if dy is None or self.directions == 1 else half(dy, direction)  # (T, B, H)
                 finals = (None if part is None else part[row] for part in dfinals)
-                dx, *rest = self._op_of(suffix).backward((half_dy, *finals), saved.runs[row])
+                with frozen_weights(not any(each.trainable for each in self._own(suffix) if each is not None)):
+                    dx, *rest = self._op_of(suffix).backward((half_dy, *finals), saved.runs[row])
                 for i in range(len(names)):
                     if dstates is not None:
                         dstates[i][row] = rest[i]
@@ -266,8 +268,8 @@ class Recurrent(Layer, Generic[Outputs]):
         states = self._states(state, len(x))
         after = [np.empty_like(part) for part in states]
         for layer in range(self.num_layers):
-            weights = self._weights(f"l{layer}")
-            output, _ = self._op.cell_forward(x, *(part[layer] for part in states), *weights, **self._options)
+            op, weights = self._op_of(f"l{layer}"), self._weights(f"l{layer}")
+            output, _ = op.cell_forward(x, *(part[layer] for part in states), *weights, **self._options)
             parts = output if isinstance(output, tuple) else (output,)
             for final, part in zip(after, parts, strict=True):
                 final[layer] = part

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["fits", "read"]
 
 PLAIN = (Dropout, Embedding, GRU, LSTM, Linear, RNN)
+HOOKED = {"forward", "_op_of"}  # what `minilm.hooks` puts into a layer
 FEW = 3  # texts up to which reading the weights for each anew takes less time than packing them
 MOST = 2**20  # numbers of weights that one thread reads in less time than others take to begin
 
@@ -33,7 +34,7 @@ def fits(model: RNNLanguageModel, ids: Ids) -> bool:
     if model.norm is not None or model.projection is not None:
         return False
     parts = model.embedding, model.dropout, model.recurrent, model.output
-    if not all(type(part) in PLAIN and "forward" not in vars(part) for part in parts):
+    if not all(type(part) in PLAIN and HOOKED.isdisjoint(vars(part)) for part in parts):
         return False
     recurrent, output = model.recurrent, model.output.weight.value
     numbers = recurrent.num_layers * recurrent.gates * recurrent.hidden_size * (recurrent.hidden_size + recurrent.input_size)

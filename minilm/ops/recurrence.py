@@ -11,11 +11,31 @@ others its state stays as it is and its y is zero, as in PyTorch's packed sequen
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from minilm.ops import checks, padding
+
+_weights_learn = contextvars.ContextVar("weights_learn", default=True)
+
+
+def weights_learn() -> bool:
+    """Whether a backward need compute the gradients of the weights."""
+    return _weights_learn.get()
+
+
+@contextlib.contextmanager
+def frozen_weights(frozen: bool) -> Iterator[None]:
+    """Where `frozen`, a backward inside may leave any numbers in the weights' gradients, which nobody reads."""
+    token = _weights_learn.set(not frozen)
+    try:
+        yield
+    finally:
+        _weights_learn.reset(token)
 
 
 class Order(NamedTuple):

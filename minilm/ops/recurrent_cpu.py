@@ -13,7 +13,7 @@ from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.linear.cpu import column_sums
 from minilm.ops.product import WORTH, product, transposed_product
-from minilm.ops.recurrence import active
+from minilm.ops.recurrence import active, weights_learn
 from minilm.ops.recurrent_product import packed
 from minilm.ops.workspace import empty, scratch
 
@@ -69,6 +69,8 @@ class Gradients:
         """
         da, h = fold(da), fold(h)  # (N, G), (N, H)
         product(da, self._W_ih, fold(self.dx), transposed=False)
+        if not weights_learn():
+            return
         transposed_product(da, fold(self._x), self.dW_ih)
         column_sums(da, out=self.db_ih)
         self.db_hh[...] = self.db_ih

@@ -15,7 +15,7 @@ vectors with them::
             c[r, W:] += s * b1
 
 Two sums a row would leave a processor waiting, as each addition takes four cycles; 2 R independent ones keep it busy. R is
-as large as the registers allow: AVX-512 has 32 of 16 float32 (R = 8 with room to spare), AVX2 16 of 8 (R = 6), NEON 32 of 4.
+as large as the registers allow: AVX-512 has 32 of 16 float32 and NEON 32 of 4 (R = 8 with room to spare), AVX2 16 of 8 (R = 6).
 Measured on an AMD EPYC (Zen 5), one thread, everything in the first cache, GFLOP/s of float32 by R rows and vectors a row::
 
     rows by vectors      1 by 1    1 by 2    2 by 2    4 by 2    6 by 2    8 by 2    12 by 2    14 by 2
@@ -49,16 +49,20 @@ R. A. van de Geijn, BLIS: a framework for rapidly instantiating BLAS functionali
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from minilm.compiled.isa import X86
 from minilm.compiled.jit import jit
 from minilm.ops.vectors import VECTOR, emit_copies, emit_multiply_add, kind
 
-ROWS = 8 if VECTOR == 64 else 6  # of a tile, R: AVX-512 has 32 registers, AVX 16
+REGISTERS = 16 if platform.machine() in X86 and VECTOR < 64 else 32  # of vectors: AVX has 16, AVX-512 and NEON have 32
+ROWS = 8 if REGISTERS == 32 else 6  # of a tile, R
 FEW = ROWS // 2  # rows of the tile for what is left over
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 

@@ -17,26 +17,36 @@ The gradients' sum goes round as :math:`2 (n-1)/n \cdot 4P` bytes from each devi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from minilm import models
 from minilm.mistaken import did_you_mean
-from minilm.planner import cost
+from minilm.planner import cost, llama_cost
 from minilm.planner.cluster import Cluster
 from minilm.planner.cost import F32, Cost
 from minilm.training import RunConfig
 from minilm.training.settings import CELLS, configuration
 
-__all__ = ["PRESETS", "Plan", "Variant", "plan", "planned_config", "split", "variants"]
+__all__ = ["LLAMAS", "PRESETS", "Plan", "Variant", "plan", "planned_config", "split", "variants"]
 
 GPT2 = {"gpt2": "small", "gpt2-medium": "medium", "gpt2-large": "large", "gpt2-xl": "xl"}
 # Tokens of a batch, in millions: T. Brown et al., Language models are few-shot learners, 2020, table 2.1.
 GPT3 = {"125M": 0.5, "350M": 0.5, "760M": 0.5, "1.3B": 1, "2.7B": 1, "6.7B": 2, "13B": 2, "175B": 3.2}
 PRESETS = {name: ("gpt2", size, 0.5) for name, size in GPT2.items()}
 PRESETS |= {f"gpt3-{size.lower()}": ("gpt3", size, millions) for size, millions in GPT3.items()}
-PLANNED = ("gpt", "bert")  # families beside the cells: a Llama's blocks are not counted yet
-VOCABULARY = {"rnn_lm": 100, "gpt": 100, "bert": 30_522}  # where nothing says how many tokens there are
+# Of `LlamaConfig`: name -> constructor, size, tokens of a text, and of a batch, in millions. H. Touvron et al., Llama 2, 2023,
+# table 1; A. Dubey et al., The Llama 3 herd of models, 2024, section 3.4.1; of the others these are a choice of our own.
+LLAMAS = {f"llama2-{size.lower()}": ("llama2", size, 4096, 4) for size in ("7B", "13B", "70B")}
+LLAMAS |= {f"llama3-{size.lower()}": ("llama3", size, 8192, 8) for size in ("1B", "3B", "8B", "70B")}
+LLAMAS |= {f"smollm2-{size.lower()}": ("smollm2", size, 2048, 0.5) for size in ("135M", "360M", "1.7B")}
+LLAMAS |= {f"mixtral-{size.lower()}": ("mixtral", size, 4096, 0.5) for size in ("8x7B", "8x22B")}
+LLAMAS |= {"qwen2-0.5b": ("qwen2", "0.5B", 4096, 0.5), "qwen3-0.6b": ("qwen3", "0.6B", 4096, 0.5)}
+LLAMAS |= {"gemma2-2b": ("gemma2", "2B", 4096, 0.5)}
+LEFT_OUT = ("model_type", "vocab_size", "rope_scaling")  # of a LlamaConfig, said otherwise or of no weight in a plan
+PLANNED = ("gpt", "llama", "bert")  # families beside the cells
+VOCABULARY = {"rnn_lm": 100, "gpt": 100, "llama": 100, "bert": 30_522}  # where nothing says how many tokens there are
 
 
 class Variant(NamedTuple):
@@ -80,7 +90,7 @@ def planned_config(name: str, sets: Iterable[str] = (), devices: int = 1) -> tup
     Parameters
     ----------
     name : str
-        One of `PRESETS`, or what ``minilm train --model`` says, but for a Llama.
+        One of `PRESETS` or `LLAMAS`, or what ``minilm train --model`` says.
     sets : iterable of str
         ``key=value`` each, as of ``minilm train --set``.
     devices : int
@@ -91,22 +101,30 @@ def planned_config(name: str, sets: Iterable[str] = (), devices: int = 1) -> tup
         config = getattr(models.GPTConfig, family)(size)
         sizes = {key: getattr(config, key) for key in ("n_layer", "n_embd", "n_head", "band", "resid_pdrop")}
         settings = {f"model.{key}": value for key, value in sizes.items()}
-        settings |= {"model.model_type": "gpt", "time": config.n_positions, "batch": _rows(millions, config, devices)}
+        settings |= {"model.model_type": "gpt", "time": config.n_positions}
+        settings["batch"] = _rows(millions, config.n_positions, devices)
         preset = [f"{key}={value}" for key, value in settings.items() if value is not None]
         return configuration(sets=[*preset, *sets]), config.vocab_size
+    if name in LLAMAS:
+        kind, size, time, millions = LLAMAS[name]
+        llama = getattr(models.LlamaConfig, kind)(size)
+        settings = {f"model.{key}": value for key, value in llama.to_dict().items() if key not in LEFT_OUT and value is not None}
+        settings |= {"time": time, "batch": _rows(millions, time, devices)}
+        preset = [f"{key}={json.dumps(value) if isinstance(value, bool) else value}" for key, value in settings.items()]
+        return configuration(sets=["model.model_type=llama", *preset, *sets]), llama.vocab_size
     if name not in (*CELLS, *PLANNED):
-        raise ValueError(f"there is no model {name!r} to plan; {did_you_mean(name, (*CELLS, *PLANNED, *PRESETS))}")
+        raise ValueError(f"there is no model {name!r} to plan; {did_you_mean(name, (*CELLS, *PLANNED, *PRESETS, *LLAMAS))}")
     model = {"model_type": "rnn_lm", "cell": name} if name in CELLS else {"model_type": name}
     config = configuration(sets=[*(f"model.{key}={value}" for key, value in model.items()), *sets])
     kind = config.model["model_type"]
     if kind not in VOCABULARY:  # from --set model.model_type
-        raise ValueError(f"there is no plan for a model of the kind {kind!r}: wanted rnn_lm, gpt or bert")
+        raise ValueError(f"there is no plan for a model of the kind {kind!r}: wanted {', '.join(VOCABULARY)}")
     return config, VOCABULARY[kind]
 
 
-def _rows(millions: float, config: models.GPTConfig, devices: int) -> int:
-    """Rows of a batch of so many million tokens."""
-    return devices * max(1, round(millions * 2**20 / config.n_positions / devices))
+def _rows(millions: float, time: int, devices: int) -> int:
+    """Rows of `time` tokens of a batch of so many million."""
+    return devices * max(1, round(millions * 2**20 / time / devices))
 
 
 def plan(config: RunConfig, vocabulary: int, cluster: Cluster) -> Plan:
@@ -152,6 +170,8 @@ def _cost(model: Mapping[str, Any], V: int, B: int, T: int) -> Cost:
         E, H, tied = model["embedding_size"], model["hidden_size"], model["tied"]
         body = cost.recurrent(model["cell"], T, B, E, H, model["num_layers"])
         return cost.total([cost.embedding(N, V, E), body, cost.linear(N, H, V, shared=tied), cost.softmax(N, V)])
+    if kind == "llama":
+        return llama_cost.llama(models.LlamaConfig.from_dict({**model, "vocab_size": V}), B, T)
     if kind == "gpt":
         D, heads, layers, inner, causal = model["n_embd"], model["n_head"], model["n_layer"], model["n_inner"], True
         places, tied, masked = model["n_positions"], model["tie_word_embeddings"], 1.0
@@ -159,7 +179,7 @@ def _cost(model: Mapping[str, Any], V: int, B: int, T: int) -> Cost:
         D, heads, layers, causal = model["hidden_size"], model["num_attention_heads"], model["num_hidden_layers"], False
         inner, places, tied, masked = model["intermediate_size"], model["max_position_embeddings"], True, 0.15
     else:
-        raise ValueError(f"there is no plan for a model of the kind {kind!r}: wanted rnn_lm, gpt or bert")
+        raise ValueError(f"there is no plan for a model of the kind {kind!r}: wanted {', '.join(VOCABULARY)}")
     block = cost.block(B, T, D, heads, causal, inner)
     blocks = layers * block
     if model["recompute"]:  # the forward again, a third of all; kept is what goes into each block, and one block's activations
@@ -190,6 +210,8 @@ def _cache(model: Mapping[str, Any], T: int) -> float:
     """Bytes that a text of T tokens needs while it is written: keys and values of a GPT, the state of a recurrent model."""
     if model["model_type"] == "gpt":
         return 2.0 * F32 * model["n_layer"] * T * model["n_embd"]
+    if model["model_type"] == "llama":
+        return llama_cost.cache(models.LlamaConfig.from_dict({**model, "vocab_size": 2}), T)
     if model["model_type"] == "rnn_lm":
         return float(F32) * model["num_layers"] * model["hidden_size"] * (2 if model["cell"] == "lstm" else 1)
     return 0.0

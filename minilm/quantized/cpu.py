@@ -12,14 +12,15 @@ from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.memory import address
 from minilm.ops.tile import ROWS as TILE_ROWS
-from minilm.ops.tile import multiply_panel
+from minilm.ops.tile import copy_corner, multiply_panel
+from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
 from minilm.quantized import oracle
 from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows
 from minilm.quantized.widened import multiply_row
 
-ROWS = 4  # of a tile
-FEW = 2  # rows that read a panel of bfloat16 as it is
+ROWS = 6 if VECTOR == 64 else 4  # of a tile of int8, see `minilm.quantized.dot`
+FEW = 2  # rows that read a panel one by one
 WORTH = 2**20  # multiply-adds that are worth a thread
 DEPTH = 128  # numbers of a row of bfloat16 that are widened at a time
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: added to a small number it leaves the nearest whole one in the sum's low bits
@@ -143,45 +144,52 @@ def _bits_of(typingctx, number):
 
 
 @jit
-def multiply_int8(start, stop, codes, scales, begin, panels, factors, y):
-    # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W)
+def multiply_int8(start, stop, codes, scales, begin, panels, factors, bias, y):
+    # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W),
+    # bias (O,), or empty for none
     (N, O), (_, G, _) = y.shape, factors.shape
     length, fours = codes.shape[1], panels.shape[1] // G
-    totals = np.empty((ROWS, WIDTH), np.float32)
+    edge, shift = np.empty((ROWS, WIDTH), np.float32), np.zeros(WIDTH, np.float32)
     for p in range(start, stop):
         column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
         panel, factor = address(panels) + p * length * WIDTH, address(factors) + p * G * WIDTH * 4
-        for row in range(0, N, ROWS):
+        shift[: len(bias[column : column + columns])] = bias[column : column + columns]
+        whole = columns == WIDTH
+        to, step = address(shift), y.strides[0] if whole else WIDTH * 4
+        row = 0
+        while row < N:
+            count = min(ROWS, N - row) if N - row > FEW else 1
             own, first, number = address(codes) + row * length, address(begin) + row * 4, address(scales) + row * 4
-            if N - row >= ROWS:
-                multiply_rows(ROWS, own, length, panel, fours, G, first, number, N * 4, factor, address(totals))
-                for n in range(ROWS):
-                    y[row + n, column : column + columns] = totals[n, :columns]
+            out = address(y) + row * step + column * 4 if whole else address(edge)
+            if count > 1:
+                multiply_rows(ROWS, own, length, count, panel, fours, G, first, number, N * 4, factor, to, out, step)
             else:
-                for n in range(N - row):
-                    one = own + n * length
-                    multiply_rows(1, one, length, panel, fours, G, first + n * 4, number + n * 4, N * 4, factor, address(totals))
-                    y[row + n, column : column + columns] = totals[0, :columns]
+                multiply_rows(1, own, length, 1, panel, fours, G, first, number, N * 4, factor, to, out, step)
+            if not whole:
+                copy_corner(edge, 0, 0, y, row, column, count, columns)
+            row += count
 
 
 @jit
-def multiply_bfloat16(start, stop, x, panels, y):
-    # panels [start, stop) of y (N, O); x (N, K), panels (P, K, 2W): few rows one by one, for more the panel becomes float32
+def multiply_bfloat16(start, stop, x, panels, bias, y):
+    # panels [start, stop) of y (N, O); x (N, K), panels (P, K, 2W), bias (O,), or empty for none: few rows one by one, for more
+    # the panel becomes float32
     N, O = y.shape
     if N > FEW:
-        return _multiply_widened(start, stop, x, panels, y)
+        return _multiply_widened(start, stop, x, panels, bias, y)
     out = np.empty(WIDTH, np.float32)
     for p in range(start, stop):
         column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
         for n in range(N):
             multiply_row(x[n], panels[p], out)
             y[n, column : column + columns] = out[:columns]
+        _shift(column, columns, bias, y)
 
 
 @jit
-def _multiply_widened(start, stop, x, panels, y):
+def _multiply_widened(start, stop, x, panels, bias, y):
     # the same by float32 of some rows of a panel at a time
-    K = x.shape[1]
+    K, O = x.shape[1], y.shape[1]
     panel = np.empty((DEPTH, WIDTH), np.float32)
     bits = panel.view(np.uint32)
     edge = np.empty((TILE_ROWS, WIDTH), np.float32)
@@ -193,24 +201,36 @@ def _multiply_widened(start, stop, x, panels, y):
                 for j in range(WIDTH):
                     bits[k, j] = np.uint32(halves[j]) << np.uint32(16)
             multiply_panel(x[:, first : first + depth], panel[:depth], edge, y, p * WIDTH, first > 0)
+        _shift(p * WIDTH, min(WIDTH, O - p * WIDTH), bias, y)
+
+
+@jit
+def _shift(column, columns, bias, y):
+    # columns [column, column + columns) of y (N, O) += bias (O,), which may be empty
+    for n in range(len(y) if len(bias) else 0):
+        for o in range(column, column + columns):
+            y[n, o] += bias[o]
 
 
 # --- calls ------------------------------------------------------------------------------------------------------------
 
 
-def product(x: np.ndarray, W: Int8 | BFloat16, out: np.ndarray) -> None:
-    """out (N, O) ≈ x (N, K) Wᵀ, all float32."""
+NO_BIAS = np.empty(0, np.float32)
+
+
+def product(x: np.ndarray, W: Int8 | BFloat16, out: np.ndarray, bias: np.ndarray = NO_BIAS) -> None:
+    """out (N, O) ≈ x (N, K) Wᵀ + bias, all float32; bias is (O,), or empty for none."""
     rows, K = x.shape
     if not out.size or not K:
-        out[...] = 0
+        out[...] = bias if len(bias) else 0
         return
     grain = max(1, WORTH // (rows * K * WIDTH))
     if isinstance(W, BFloat16):
-        devices.parallel(multiply_bfloat16, len(W.panels), x, W.panels, out, grain=grain)
+        devices.parallel(multiply_bfloat16, len(W.panels), x, W.panels, bias, out, grain=grain)
         return
     G = W.scales.shape[1]
     with scratch():
         codes = empty((rows, G * W.group), np.int8)  # (N, K')
         scales, begin = empty((G, rows), np.float32), empty((G, rows), np.int32)  # (G, N) each
         devices.parallel(quantize_rows, rows, x, W.group, codes, scales, begin, grain=max(1, 2**16 // K))
-        devices.parallel(multiply_int8, len(W.panels), codes, scales, begin, W.panels, W.scales, out, grain=grain)
+        devices.parallel(multiply_int8, len(W.panels), codes, scales, begin, W.panels, W.scales, bias, out, grain=grain)

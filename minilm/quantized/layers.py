@@ -79,9 +79,7 @@ class QuantizedLinear(Layer):
             raise TypeError(f"{self.kind} weights multiply on the CPU, got an array on the device")
         x = checks.floating("x", x, (..., self.in_features), self.dtype, "(..., in_features)")
         y = empty((*x.shape[:-1], self.out_features), np.float32)  # (..., O)
-        cpu.product(fold(x), self.packed, fold(y))
-        if self.bias is not None:
-            y += self.bias.value
+        cpu.product(fold(x), self.packed, fold(y), cpu.NO_BIAS if self.bias is None else self.bias.value)
         return y, None
 
     def backward(self, dy: Array, saved: Any) -> NoReturn:

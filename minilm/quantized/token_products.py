@@ -53,7 +53,8 @@ def _by_float32(start, stop, a, weights, O, group, own, out):
 @jit
 def _by_bfloat16(start, stop, a, weights, O, group, own, out):
     K, panels = a.shape[1], -(-O // WIDTH32)
-    multiply_bfloat16(start, stop, a, numbers(weights[0], panels * K * WIDTH32, _HALF).reshape(panels, K, WIDTH32), out)
+    packed = numbers(weights[0], panels * K * WIDTH32, _HALF).reshape(panels, K, WIDTH32)
+    multiply_bfloat16(start, stop, a, packed, own.scales[0, :0], out)
 
 
 @jit
@@ -67,7 +68,7 @@ def _by_int8(start, stop, a, weights, O, group, own, out):
     quantize_rows(0, B, a, group, codes, scales, begin)
     packed = numbers(weights[0], panels * G * group * WIDTH32, _CODE).reshape(panels, G * group // 4, WIDTH32, 4)
     factors = numbers(weights[1], panels * G * WIDTH32, _REAL).reshape(panels, G, WIDTH32)
-    multiply_int8(start, stop, codes, scales, begin, packed, factors, out)
+    multiply_int8(start, stop, codes, scales, begin, packed, factors, own.scales[0, :0], out)
 
 
 WAYS = {types.float32: _by_float32, types.uint16: _by_bfloat16, types.uint8: _by_int8}

@@ -27,15 +27,18 @@ def open_run(folder: PathLike, device: str = "cpu") -> Any:
     """What a folder holds, with its trained model on "cpu" or "cuda", ready to ``answer``.
 
     A run's is its recipe, see `minilm.recipes.folder.read`; a published model's answers for the task that the model is for, see
-    `minilm.recipes.published`.
+    `minilm.recipes.published`; an encoder-decoder that was converted writes targets, see `minilm.recipes.converted`.
     """
     from minilm import devices
     from minilm.hub import model_folder
+    from minilm.recipes.converted import is_converted, open_converted
     from minilm.training.checkpoint import RECIPE_STATE
     from minilm.training.run import is_published
 
     devices.require(device)
     folder = model_folder(folder)
+    if is_converted(folder):
+        return open_converted(folder, device)
     if not os.path.lexists(os.path.join(folder, RECIPE_STATE)) and is_published(folder):
         from minilm.recipes.published import open_published
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
@@ -27,8 +27,13 @@ class Abstract(NamedTuple):
     target: str
     others: tuple[str, ...] = ()
 
+    @classmethod
+    def of(cls, source: Sequence[str], target: Sequence[str]) -> Abstract:
+        """From the sentences of a text, and its summaries."""
+        return cls(" ".join(source), target[0], tuple(target[1:]))
 
-def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Abstract], list[Abstract]]:
+
+def read(path: PathLike, bad_rows: BadRows = REFUSE, kind: Any = Abstract) -> tuple[list, list]:
     """The training and the validation part.
 
     Parameters
@@ -37,6 +42,8 @@ def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Abstract], li
         A file, every tenth line of which is for validation; or a folder with train and dev (valid, test) and the ending .jsonl or
         .json, also with .gz.
     bad_rows : BadRows
+    kind : class
+        What an example is: made by ``kind.of(sentences, summaries)``, as `Abstract` is.
 
     Raises
     ------
@@ -45,31 +52,30 @@ def read(path: PathLike, bad_rows: BadRows = REFUSE) -> tuple[list[Abstract], li
         With file and line: no JSON object, or one without a source or a target.
     """
     first, second = parts_of(path, ENDINGS)
-    train = list(_read_file(first, bad_rows))
+    train = list(_read_file(first, bad_rows, kind))
     bad_rows.require(train, f"{os.fspath(first)}: there are no lines in it")
     if second is not None:
-        return train, list(_read_file(second, bad_rows))
+        return train, list(_read_file(second, bad_rows, kind))
     return [each for place, each in enumerate(train) if place % 10 != 9], train[9::10]
 
 
-def _read_file(path: PathLike, bad_rows: BadRows) -> Iterator[Abstract]:
+def _read_file(path: PathLike, bad_rows: BadRows, kind: Any) -> Iterator[Any]:
     for line in lines(path):
-        abstract = None
+        parts = None
         with bad_rows:
-            abstract = _abstract(line.text, line.where)
-        if abstract is not None:
-            yield abstract
+            parts = _source_and_target(line.text, line.where)
+        if parts is not None:
+            yield kind.of(*parts)
 
 
-def _abstract(text: str, where: str) -> Abstract:
+def _source_and_target(text: str, where: str) -> tuple[list[str], list[str]]:
     try:
         content = json.loads(text)
     except ValueError:
         content = None
     if not isinstance(content, dict):
         raise BadRow(f"{where}: {text[:60]!r} is no JSON object; wanted one with source and target")
-    source, target = (_texts(content.get(name), name, where) for name in ("source", "target"))
-    return Abstract(" ".join(source), target[0], tuple(target[1:]))
+    return _texts(content.get("source"), "source", where), _texts(content.get("target"), "target", where)
 
 
 def _texts(value: Any, name: str, where: str) -> list[str]:

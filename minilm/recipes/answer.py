@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from minilm.files import written_whole
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.metrics.squad import exact_match, scores
-from minilm.recipes import stories
+from minilm.recipes import cutting, stories
 from minilm.recipes.base import Recipe
 from minilm.recipes.reading import BERTReading, LSTMReading
 from minilm.recipes.squad import Question, of_story, read_squad, words
@@ -35,7 +34,6 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 PASSES = 100  # over real stories, where nobody says how long to train
 CHUNK = 100  # questions that are answered side by side
-SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
 PARTS = ("train", "test"), ("train", "dev"), ("train", "valid")  # names of parts that belong together
 
 
@@ -261,7 +259,7 @@ class Answer(Recipe):
 
     def _parted(self, text: str) -> tuple[tuple[str, ...], str, str]:
         """The sentences of a story, the same as a passage, and the question behind them; ValueError for words not known."""
-        sentences = [each.strip() for each in SENTENCE.findall(text) if words(each)]
+        sentences = [each for each in cutting.sentences(text) if words(each)]
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *story, question = sentences

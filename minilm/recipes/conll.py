@@ -22,7 +22,7 @@ from minilm.ops import checks
 from minilm.recipes.labelled import parts_of
 from minilm.typing import PathLike
 
-__all__ = ["Sentence", "blocks", "read"]
+__all__ = ["Featured", "Sentence", "blocks", "read"]
 
 ENDINGS = (".txt", ".conll", ".conllu", ".bio", ".iob", ".iob2", ".tsv", "")
 RANGE = re.compile(r"\d+[-.:]\d+")  # of a multiword token, or an empty node
@@ -37,6 +37,14 @@ class Sentence(NamedTuple):
     tags: tuple[str, ...]
 
 
+class Featured(NamedTuple):
+    """Words, their tags, and what else is known of each word: a feature, such as its part of speech."""
+
+    words: tuple[str, ...]
+    tags: tuple[str, ...]
+    features: tuple[str, ...]
+
+
 class Columns(NamedTuple):
     """Where words and tags stand in a file."""
 
@@ -44,6 +52,7 @@ class Columns(NamedTuple):
     line: int  # where they were counted
     word: int  # from 0
     tag: int
+    feature: int | None  # None where there is no such column
     numbered: bool  # whether the first column numbers the words
     spans: bool  # whether tags are those of spans
 
@@ -68,7 +77,7 @@ def blocks(rows: Iterable[Line]) -> Iterator[list[Line]]:
         yield block
 
 
-def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: int | None, spans: bool) -> Columns:
+def _columns(rows: Sequence[Line], path, chosen: dict[str, int | None], spans: bool) -> Columns:
     """The columns that most lines of a file have."""
     counts: Counter[int] = Counter()
     firsts: dict[int, int] = {}
@@ -82,7 +91,8 @@ def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: in
                 kinds["number" if fields[0].isdecimal() else "range" if RANGE.fullmatch(fields[0]) else "word"] += 1
     count = counts.most_common(1)[0][0] if counts else 2
     line = firsts.get(count, 1)
-    for name, column in (("word_column", word_column), ("tag_column", tag_column)):
+    word_column, tag_column, feature_column = chosen.values()
+    for name, column in chosen.items():
         if column is not None and not 1 <= checks.whole(name, column, 0, 2**31) <= count:
             raise ValueError(f"{os.fspath(path)}:{line}: {count} columns, so {name} must lie in [1, {count}], got {column}")
     numbered = word_column != 1 and count > 2 and 2 * kinds["number"] > kinds.total()
@@ -93,7 +103,11 @@ def _columns(rows: Sequence[Line], path, word_column: int | None, tag_column: in
     tag = last if tag_column is None else tag_column - 1
     if word == tag and count > 1:
         raise ValueError(f"{os.fspath(path)}:{line}: word_column and tag_column must differ, got {word + 1} for both")
-    return Columns(count, line, word, tag, numbered, spans)
+    feature = None if feature_column is None else feature_column - 1
+    if feature in (word, tag):
+        which = "words" if feature == word else "tags"
+        raise ValueError(f"{os.fspath(path)}:{line}: feature_column must be another than that of the {which}, got {feature + 1}")
+    return Columns(count, line, word, tag, feature, numbered, spans)
 
 
 def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
@@ -117,9 +131,9 @@ def _refuse_levels(rows: Iterable[Line], columns: Columns) -> None:
         )
 
 
-def _sentence(block: Sequence[Line], columns: Columns) -> tuple[list[int], Sentence]:
+def _sentence(block: Sequence[Line], columns: Columns) -> tuple[list[int], Sentence | Featured]:
     """The words and tags of a block, with the numbers of their lines."""
-    numbers, words, tags = [], [], []
+    numbers, words, tags, features = [], [], [], []
     for line in block:
         text = line.text
         fields = _fields(text)
@@ -129,7 +143,17 @@ def _sentence(block: Sequence[Line], columns: Columns) -> tuple[list[int], Sente
         numbers.append(line.number)
         words.append(word)
         tags.append(tag)
-    return numbers, Sentence(tuple(words), tuple(tags))
+        if columns.feature is not None:
+            features.append(_feature(fields, columns, line.where))
+    sentence = Sentence(tuple(words), tuple(tags))
+    return numbers, sentence if columns.feature is None else Featured(*sentence, tuple(features))
+
+
+def _feature(fields: Sequence[str], columns: Columns, where: str) -> str:
+    feature = fields[columns.feature]
+    if not feature:
+        raise BadRow(f"{where}: column {columns.feature + 1} is empty; wanted a feature, as feature_column says")
+    return feature
 
 
 def _is_comment(fields: Sequence[str], columns: Columns) -> bool:
@@ -163,7 +187,7 @@ def _word_and_tag(text: str, fields: Sequence[str], columns: Columns, where: str
     return word, tag
 
 
-def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Iterator[tuple[list[int], Sentence]]:
+def _read_rows(rows: Iterable[Line], columns: Columns, bad_rows: BadRows) -> Iterator[tuple[list[int], Sentence | Featured]]:
     """The sentences of a file, each with the numbers of its lines."""
     for block in blocks(rows):
         numbers: list[int] = []
@@ -180,7 +204,8 @@ def read(
     bad_rows: BadRows = REFUSE,
     *,
     spans: bool = True,
-) -> tuple[list[Sentence], list[Sentence]]:
+    feature_column: int | None = None,
+) -> tuple[list, list]:
     """The training and the validation part of tagged sentences.
 
     Parameters
@@ -195,6 +220,8 @@ def read(
         A row is a sentence.
     spans : bool
         Whether tags are O, and B- or I- with a type; else any are.
+    feature_column : int, optional
+        Where something else that is known of each word stands: sentences are `Featured` then.
 
     Raises
     ------
@@ -205,7 +232,8 @@ def read(
     """
     train_file, validation_file = parts_of(path, ENDINGS)
     rows = list(lines(train_file))
-    columns = _columns(rows, train_file, word_column, tag_column, spans)
+    chosen = {"word_column": word_column, "tag_column": tag_column, "feature_column": feature_column}
+    columns = _columns(rows, train_file, chosen, spans)
     if spans and tag_column is None and columns.tag > columns.word + 1:
         _refuse_levels(rows, columns)
     train = list(_read_rows(rows, columns, bad_rows))
@@ -214,6 +242,6 @@ def read(
         validation, train = train[9::10], [each for place, each in enumerate(train) if place % 10 != 9]
     else:
         rows = list(lines(validation_file))
-        columns = _columns(rows, validation_file, word_column, tag_column, spans)
+        columns = _columns(rows, validation_file, chosen, spans)
         validation = list(_read_rows(rows, columns, bad_rows))
     return [sentence for _, sentence in train], [sentence for _, sentence in validation]

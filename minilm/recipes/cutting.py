@@ -6,7 +6,7 @@ import re
 
 from minilm.tokenizers.word_level import punctuation
 
-__all__ = ["word_pattern", "words"]
+__all__ = ["sentences", "word_pattern", "words"]
 
 # Combining marks belong to words: the vowel signs of Hindi and the accents of decomposed text are no letters to Python's \w.
 # Soft hyphens, directions and blanks of no width do not.
@@ -31,6 +31,17 @@ _WORD = re.compile(
     r"|\S",
     re.IGNORECASE,
 )
+
+_SENTENCE = re.compile(r"(?:[^.?!\n]|(?<=\d)\.(?=\d))+[.?!]*")  # a point within a number ends none
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text, each with the marks that end it.
+
+    >>> sentences("Anna has 2.5 apples. Where is Anna?")
+    ['Anna has 2.5 apples.', 'Where is Anna?']
+    """
+    return [each.strip() for each in _SENTENCE.findall(text) if each.strip()]
 
 
 def words(text: str) -> list[str]:

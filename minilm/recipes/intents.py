@@ -15,7 +15,7 @@ from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import is_tag
 from minilm.recipes import cutting, labelled, requests
 from minilm.recipes.requests import Request
-from minilm.recipes.tag import Tag
+from minilm.recipes.tag import OPTIONS, Tag
 from minilm.typing import PathLike
 
 __all__ = ["Intents"]
@@ -37,6 +37,8 @@ class Intents(Tag):
     """
 
     name, summary, metric, prompt = "intents", "what a request wants, and the slots that its words fill", "f1", "request"
+    options = OPTIONS
+    least = {"min_count": 1}
 
     # --- data --------------------------------------------------------------------------------------------------------
 

@@ -148,6 +148,10 @@ class PairRecipe(Recipe):
             ids = tokenizer.encode(text)
         return ids[: self.options["longest"]] if len(ids) else self._special([UNKNOWN], side)
 
+    def _ended(self, text: str) -> np.ndarray:
+        """Tokens of a target and of its end, (n,)."""
+        return np.append(self._ids("target", text), self._special([END]))
+
     def _known(self, side: str, text: str) -> np.ndarray:
         """`_ids`, kept for the next pass over the examples."""
         ids = self._encoded.get((side, text))
@@ -238,7 +242,7 @@ class PairRecipe(Recipe):
 
         source, written = self._ids("source", text.strip()), self.write([text.strip()])[0] if answer is None else answer
         begin, end = self._special((BEGIN, END))
-        target, other = (None if each is None else np.append(self._ids("target", each), end) for each in (written, foil))
+        target, other = (None if each is None else self._ended(each) for each in (written, foil))
         spell = lambda id: "(end)" if id == end else self._pieces("target", [id])[0] or self._tokenizer("target").id_to_token(id)  # noqa: E731
         pieces = {"source_pieces": self._pieces("source", source), "spell": spell, "foil": other}
         return explain_target(self.model, source, target, begin=int(begin), text=text, answer=written, **pieces)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.recipes import conll, roles
 from minilm.recipes.conll import Sentence
-from minilm.recipes.tag import Tag, key_of
+from minilm.recipes.tag import OPTIONS, Tag, key_of
 from minilm.typing import PathLike
 
 __all__ = ["PartsOfSpeech", "part_of"]
@@ -45,6 +45,8 @@ class PartsOfSpeech(Tag):
     """
 
     name, summary, metric = "pos", "the part of speech of each word", "accuracy"
+    options = OPTIONS
+    least = {"min_count": 1}
 
     def _example(self, words: tuple[str, ...], roles_: tuple[str, ...]) -> Sentence:
         return Sentence(words, tuple(map(part_of, words)))

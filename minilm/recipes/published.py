@@ -11,19 +11,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm import devices, generation, models
 from minilm.metrics.entities import is_tag
+from minilm.mistaken import did_you_mean
 from minilm.ops import sigmoid, softmax
 from minilm.recipes import cutting, registry
 from minilm.recipes.tag import bracketed
 from minilm.training.run import checked_tokenizer, language_model, without_warnings
 from minilm.weights import config_content
 
-__all__ = ["open_published"]
+if TYPE_CHECKING:
+    from minilm.interpret.tasks import Decisions
+
+__all__ = ["is_task", "open_published"]
 
 TOKENS = 100  # of a continuation
 
@@ -43,6 +47,14 @@ class Trial:
     def answer(self, text: str) -> str:
         """What the model says."""
         raise NotImplementedError(f"{type(self).__name__} has no answer")
+
+    def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
+        """Why the model answers so; see `minilm.recipes.Recipe.explain`."""
+        raise ValueError("`minilm explain` takes a language model's folder itself")
+
+    def _names(self, count: int) -> list[str]:
+        """The labels' names."""
+        return self.model.published.labels or [f"LABEL_{i}" for i in range(count)]
 
     def _logits(self, pair) -> np.ndarray:
         """The model's logits for what ``encode_pair`` gave, (C,) or (T, C)."""
@@ -76,7 +88,7 @@ class Labelled(Trial):
 
     def answer(self, text):
         x, published = self._logits(self._encoded(text)), self.model.published  # (C,)
-        names, problem = published.labels or [f"LABEL_{i}" for i in range(len(x))], published.config.get("problem_type")
+        names, problem = self._names(len(x)), published.config.get("problem_type")
         if problem == "regression":
             return "   ".join(f"{value:.4g}" for value in x)
         several = problem == "multi_label_classification" or len(x) == 1
@@ -85,23 +97,67 @@ class Labelled(Trial):
         shown = [i for i in order if p[i] >= 0.5] or order[:1] if several else order[:1]
         return "   ".join(f"{names[i]} ({p[i]:.1%})" for i in shown)
 
+    def explain(self, text, *, answer=None, foil=None):
+        from minilm.interpret.tasks import explain_label
+
+        pair, names = self._encoded(text), self._names(self.model.config.num_labels)
+        problem = self.model.published.config.get("problem_type")
+        if problem in ("regression", "multi_label_classification") or len(names) == 1:
+            raise ValueError(f"a model with one label a text is explained, got one of {problem or 'one output'}")
+        numbers = {name: _number(names, name) for name in (answer, foil) if name is not None}
+        pieces = [self.tokenizer.id_to_token(int(id)) for id in pair.input_ids]
+        options = {"answer": numbers.get(answer), "foil": numbers.get(foil)}
+        return explain_label(self.model, pair.input_ids.astype(np.int64), pieces, names, text=text, **options)
+
 
 class Tagged(Trial):
     """Of a BERT that labels tokens: a word has the label of its first piece."""
 
     def answer(self, text):
+        if not cutting.words(text):
+            return ""
+        pair, words, places = self._read(text)
+        x = self._logits(pair)  # (T, C)
+        names = self._names(x.shape[1])
+        return _shown(words, [names[i] for i in x[places].argmax(axis=1)])
+
+    def _read(self, text):
+        """The text's pieces, the words that they hold, and the place of each one's first piece."""
         words = cutting.words(text)
         if not words:
-            return ""
+            raise ValueError("wanted a sentence, got a text without a word")
         pair = self._encoded(words)
-        x = self._logits(pair)  # (T, C)
-        names = self.model.published.labels or [f"LABEL_{i}" for i in range(x.shape[1])]
         numbers, first = np.unique(pair.word_ids, return_index=True)
-        tags = [names[i] for i in x[first[numbers >= 0]].argmax(axis=1)]
-        words = [words[number] for number in numbers[numbers >= 0]]
-        if all(map(is_tag, tags)):
-            return bracketed(words, tags)
-        return " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
+        return pair, [words[number] for number in numbers[numbers >= 0]], first[numbers >= 0]
+
+    def explain(self, text, *, answer=None, foil=None):
+        from minilm.interpret.tasks import explain_token_labels
+
+        pair, words, places = self._read(text)
+        names = self._names(self.model.config.num_labels)
+        tags = [names[i] for i in self._logits(pair)[places].argmax(axis=1)] if answer is None else answer.split()
+        if len(tags) != len(words):
+            raise ValueError(f"the answer must be a label for each of the {len(words)} words, got {len(tags)}")
+        chosen = [_number(names, tag) for tag in tags]
+        pieces = [self.tokenizer.id_to_token(int(id)) for id in pair.input_ids]
+        options = {"chosen": chosen, "foil": None if foil is None else _number(names, foil)}
+        ids = pair.input_ids.astype(np.int64)
+        return explain_token_labels(
+            self.model, ids, pieces, words, places, names, text=text, answer=_shown(words, tags), **options
+        )
+
+
+def _number(names: list[str], name: str) -> int:
+    if name not in names:
+        raise ValueError(f"there is no label {name!r}; {did_you_mean(name, names)}")
+    return names.index(name)
+
+
+def _shown(words: list[str], tags: list[str]) -> str:
+    """Words with their tags: entities in brackets, or each word's tag behind it."""
+    if all(map(is_tag, tags)):
+        return bracketed(words, tags)
+    return " ".join(f"{word}/{tag}" for word, tag in zip(words, tags, strict=True))
 
 
 def _answering(model, tokenizer):
@@ -117,6 +173,14 @@ TASKS: dict[str, tuple[Any, Any]] = {  # class of transformers -> ours, and what
     "BertForTokenClassification": (models.BERTForTokenClassification, Tagged),
     "BertForQuestionAnswering": (models.BERTForQuestionAnswering, _answering),
 }
+
+
+def is_task(folder: str) -> bool:
+    """Whether a folder holds a published model that answers a task: a label, tags, a span."""
+    try:
+        return next(iter(config_content(folder).get("architectures") or ()), None) in TASKS
+    except (OSError, ValueError, TypeError):
+        return False  # what is wrong, what reads the folder says
 
 
 def open_published(folder: str, device: str = "cpu") -> Any:

@@ -14,6 +14,7 @@ __all__ = ["RECIPES", "load"]
 
 RECIPES: dict[str, tuple[str, str]] = {  # name -> (module, class); a recipe is imported only when it is asked for
     "answer": ("minilm.recipes.answer", "Answer"),
+    "extract": ("minilm.recipes.extract", "Extract"),
     "intents": ("minilm.recipes.intents", "Intents"),
     "pos": ("minilm.recipes.parts_of_speech", "PartsOfSpeech"),
     "roles": ("minilm.recipes.semantic_roles", "SemanticRoles"),

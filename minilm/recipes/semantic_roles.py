@@ -10,7 +10,7 @@ import numpy as np
 
 from minilm.recipes import cutting, propositions
 from minilm.recipes.propositions import VERB, Proposition
-from minilm.recipes.tag import Tag, key_of
+from minilm.recipes.tag import OPTIONS, Tag, key_of
 from minilm.typing import PathLike
 
 __all__ = ["SemanticRoles"]
@@ -36,8 +36,8 @@ class SemanticRoles(Tag):
     """
 
     name, summary = "roles", "who does what to whom: the roles around a predicate"
-    options = {**Tag.options, "mark_size": 16}
-    least = {**Tag.least, "mark_size": 1}
+    options = {**OPTIONS, "mark_size": 16}
+    least = {"min_count": 1, "mark_size": 1}
 
     # --- data --------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from minilm.mistaken import did_you_mean
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
-from minilm.recipes.conll import Sentence
+from minilm.recipes.conll import Featured, Sentence
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -28,6 +28,23 @@ TRAIN, VALIDATION = 3000, 400  # sentences made
 SOME, MANY = 1000, 8000  # real sentences, from which on there is more to learn
 LONGEST = 30  # characters of a word that are read
 
+OPTIONS: dict[str, Any] = {  # of all recipes that tag words
+    "cell": "lstm",
+    "embedding_size": 64,
+    "hidden_size": 64,  # of one direction
+    "num_layers": 1,
+    "characters": True,
+    "character_size": 24,
+    "dropout": 0.3,
+    "word_dropout": 0.1,
+    "min_count": 2,  # words that occur less often are known by their characters alone
+    "lr": 4e-3,
+    "steps": 500,
+    "batch": 32,
+    "word_column": None,  # of real data, from 1: the first, or the second where the first numbers the words
+    "tag_column": None,  # the last
+}
+
 
 class Tag(Recipe):
     """Entities or roles in sentences: a tag for each word.
@@ -38,7 +55,8 @@ class Tag(Recipe):
     blanks or tabs, an empty line between sentences; a file, of which every tenth sentence is for validation, or a folder with
     train and dev (or valid, test) and the ending .txt, .conll, .conllu, .bio, .iob, .iob2, .tsv, or none, also with .gz. Tags are
     O, and B- and I- with a type or without one; E, S, L, U, M and W are understood too. Where the first column numbers the words,
-    they are in the second; word_column and tag_column name other columns.
+    they are in the second; word_column and tag_column name other columns. feature_column names one that the model is to read
+    beside the words, such as their parts of speech; a sentence to try then has them too: Ada/NNP Lovelace/NNP wrote/VBD.
 
         Ada     B-PER
         Lovelace  I-PER
@@ -48,24 +66,9 @@ class Tag(Recipe):
     """
 
     name, summary, metric, prompt = "tag", "roles or entities in a sentence: a tag for each word", "f1", "sentence"
-    options = {
-        "cell": "lstm",
-        "embedding_size": 64,
-        "hidden_size": 64,  # of one direction
-        "num_layers": 1,
-        "characters": True,
-        "character_size": 24,
-        "dropout": 0.3,
-        "word_dropout": 0.1,
-        "min_count": 2,  # words that occur less often are known by their characters alone
-        "lr": 4e-3,
-        "steps": 500,
-        "batch": 32,
-        "word_column": None,  # of real data, from 1: the first, or the second where the first numbers the words
-        "tag_column": None,  # the last
-    }
+    options = {**OPTIONS, "feature_column": None, "feature_size": 24}  # of real data, another column that the model reads
     choices = {"cell": ("lstm", "gru")}
-    least = {"min_count": 1}
+    least = {"min_count": 1, "feature_size": 1}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -83,7 +86,8 @@ class Tag(Recipe):
         return Sentence(words, roles_)
 
     def read(self, path: PathLike) -> tuple[list, list]:
-        train, validation = conll.read(path, self.options["word_column"], self.options["tag_column"], self.bad_rows)
+        columns = [self.options[name] for name in ("word_column", "tag_column")]
+        train, validation = conll.read(path, *columns, self.bad_rows, feature_column=self.options["feature_column"])
         if len(train) >= SOME:
             self.suggest(hidden_size=100, embedding_size=100, steps=2000, dropout=0.5, word_dropout=0.3, average=0.998)
         return train, validation
@@ -107,6 +111,8 @@ class Tag(Recipe):
         characters = sorted({letter for sentence in train for word in sentence.words for letter in word})
         seen = {(before, tag) for sentence in train for before, tag in zip(("", *sentence.tags), sentence.tags, strict=False)}
         self.facts = {"tags": tags, "characters": characters, "seen": sorted(map(list, seen))}
+        if isinstance(train[0], Featured):
+            self.facts["features"] = sorted({feature for sentence in train for feature in sentence.features})
 
     # --- model -------------------------------------------------------------------------------------------------------
 
@@ -119,7 +125,10 @@ class Tag(Recipe):
         """What the settings say of the model."""
         names = ("cell", "embedding_size", "hidden_size", "num_layers", "character_size", "dropout", "word_dropout")
         characters = len(self.facts["characters"]) + 1 if self.options["characters"] else None  # 0 is one that is unknown
-        return {**{name: self.options[name] for name in names}, "characters": characters}
+        options = {**{name: self.options[name] for name in names}, "characters": characters}
+        if "features" in self.facts:
+            options |= {"marks": len(self.facts["features"]) + 1, "mark_size": self.options["feature_size"]}  # 0: unknown
+        return options
 
     def _inputs(self, examples: Sequence) -> tuple:
         """What the model reads of examples: ids (B, T), lengths (B,), spelling; a recipe of its own may add more."""
@@ -129,7 +138,16 @@ class Tag(Recipe):
         ids = np.zeros((len(sentences), lengths.max()), np.int64)  # (B, T)
         for row, words in zip(ids, sentences, strict=True):
             row[: len(words)] = [rows.get(key_of(word), unknown) for word in words]
-        return ids, lengths, self._spelling(sentences, ids.shape) if self.options["characters"] else None
+        spelling = self._spelling(sentences, ids.shape) if self.options["characters"] else None
+        return ids, lengths, spelling, *([self._marks(examples, ids.shape)] if "features" in self.facts else [])
+
+    def _marks(self, examples: Sequence, shape) -> np.ndarray:
+        """The features of the words as numbers, (B, T)."""
+        numbers = {feature: number for number, feature in enumerate(self.facts["features"], 1)}
+        marks = np.zeros(shape, np.int64)  # (B, T)
+        for row, example in zip(marks, examples, strict=True):
+            row[: len(example.features)] = [numbers.get(feature, 0) for feature in example.features]
+        return marks
 
     def _known(self) -> dict[str, int]:
         """The words that the model knows by themselves, in lower case, with their ids."""
@@ -166,6 +184,8 @@ class Tag(Recipe):
 
     def tags(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """The tags that the model gives to sentences, each a sequence of words."""
+        if "features" in self.facts:
+            raise ValueError("this model reads a feature of each word besides (feature_column); answer() takes them")
         return self._tags([Sentence(tuple(words), ()) for words in sentences])
 
     def _tags(self, examples: Sequence) -> list[list[str]]:
@@ -232,6 +252,8 @@ class Tag(Recipe):
 
     def _example_of(self, text: str) -> Any:
         """What the model is to read of a text; ValueError for one without a word."""
+        if "features" in self.facts:
+            return _featured(text)
         words = cutting.words(text)
         if not words:
             raise ValueError("wanted a sentence, got a text without a word")
@@ -246,8 +268,18 @@ class Tag(Recipe):
         return bracketed(words, tags)
 
     def answer(self, text: str) -> str:
-        words = cutting.words(text)
-        return self.shown(words, self.tags([words])[0]) if words else ""
+        if not text.strip():
+            return ""
+        example = self._example_of(text)
+        return self.shown(example.words, self._tags([example])[0])
+
+
+def _featured(text: str) -> Featured:
+    """A sentence of words with their features, as in "Ada/NNP wrote/VBD"; ValueError for one of another form."""
+    parts = [each.rpartition("/") for each in text.split()]
+    if not parts or not all(map(all, parts)):
+        raise ValueError(f"wanted each word with its feature, as in 'Ada/NNP wrote/VBD', got {text.strip()[:60]!r}")
+    return Featured(tuple(word for word, _, _ in parts), (), tuple(feature for _, _, feature in parts))
 
 
 def key_of(word: str) -> str:

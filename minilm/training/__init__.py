@@ -20,6 +20,7 @@ from minilm.training.callbacks import Stopped
 from minilm.training.config import RunConfig
 from minilm.training.divergence import NonFiniteError
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.line_evaluation import evaluate_lines
 from minilm.training.log import plot, read_log
 from minilm.training.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from minilm.training.loop import Callback, Loop
@@ -59,6 +60,7 @@ __all__ = [
     "WandbLogger",
     "configuration",
     "evaluate",
+    "evaluate_lines",
     "evaluate_text",
     "find_lr",
     "load_run",

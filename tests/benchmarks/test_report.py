@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import sys
 import types
 
 import numpy as np
 import pytest
 
-from benchmarks import peers, record, report
+from benchmarks import cases_generation, peers, record, report
 from benchmarks.case import Case, Result, Unavailable, WrongResult, compare, measure
 from benchmarks.machine import Machine
 from benchmarks.timing import Contestant, Spread
@@ -136,6 +137,20 @@ def test_what_disagrees_is_not_timed(wrong):
     assert ran.error.startswith("wrong result") and not ran.ratios and not ran.own
 
 
+def test_what_writes_in_place_may_run_again_before_the_comparison():
+    """PyTorch on one thread is the same function once more, and an optimizer's step goes one step further."""
+    first, second = np.zeros(2), np.zeros(2)
+
+    def step(array):
+        array += 1
+        return array
+
+    once = Contestant("minilm", lambda: step(first), lambda array: [array])
+    peer = Contestant("torch", lambda: step(second), lambda array: [array])
+    again = Contestant("torch-1", peer.run)
+    assert compare([once, peer, again]) == {}
+
+
 def raising(error):
     def run(*_):
         raise error
@@ -162,6 +177,17 @@ def test_what_the_machine_lacks_is_no_error():
     ran = measure(case, peers.none(), seconds=0.01, quick=True)
     assert ran.note == "no AMX" and not ran.error
     assert "not here" in report.Table(["c"]).row(record.row(ran))
+
+
+def test_a_row_says_why_it_lacks_the_peer_of_its_target(monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.ModuleType("onnxruntime"))
+    monkeypatch.setitem(sys.modules, "onnx", None)  # as where it is not installed
+    (case,) = (case for case in cases_generation.cases(quick=True) if case.name.startswith("encode") and case.precision == "int8")
+    row = record.row(measure(case, peers.Peers(threads=2), quick=True))
+    assert row["dropped"] == {"onnxruntime-int8": "onnxruntime: onnx: not installed"}
+    assert "\n    without onnxruntime-int8: onnxruntime: onnx: not installed" in report.Table([]).row(row)
+    left_out = record.row(measure(case, peers.Peers(without=("onnxruntime",)), quick=True))
+    assert left_out["dropped"] == {}
 
 
 def test_peers_are_missing_by_name():

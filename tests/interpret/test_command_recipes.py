@@ -21,6 +21,7 @@ RUNS = {  # name -> recipe, settings, a text, other options of explain
     "translate": ("translate", {"hidden_size": 16, "examples": 100}, "May 2, 1999", DATES),
     "transformer": ("translate", {"model": "transformer", "hidden_size": 16, "heads": 2, "examples": 100}, "May 2, 1999", []),
     "summarise": ("summarise", {"hidden_size": 16, "examples": 100, "vocab_size": 300}, "Storm hits the coast .", []),
+    "extract": ("extract", {"hidden_size": 8, "embedding_size": 8, "examples": 40}, "Trains were late. It rained.", []),
     "intents": ("intents", {"hidden_size": 8, "embedding_size": 8}, "play some jazz", []),
     "pos": ("pos", {"hidden_size": 8, "embedding_size": 8}, "the cook ate soup", ["--foil", "NOUN"]),
     "roles": ("roles", {"hidden_size": 8, "embedding_size": 8}, "the cook *ate* soup", []),
@@ -78,7 +79,6 @@ def test_every_recipe_is_among_them():
     [
         (["--corrupted", "x"], "--corrupted is for a language model"),
         (["--against", "x"], "--against is for a language model"),
-        (["--png", "x"], "--png is for a language model"),
         (["--along"], "--along follows a run of `minilm train`"),
         (["--steps", "9"], "--steps is for a language model"),
         (["--foil", "bad"], "there is no label 'bad'"),
@@ -90,15 +90,37 @@ def test_what_cannot_be_is_said_in_one_line(argv, says, runs, capsys):
     assert status == 2 and says in err and err.count("\n") == 1
 
 
+def test_plots_of_decisions(runs, tmp_path, capsys):
+    """What each piece did; the parts of a decision where it has some; where the model looked."""
+    pytest.importorskip("matplotlib")
+    for name, files in {"tag": {"decisions", "shares"}, "transformer": {"decisions", "looked"}}.items():
+        status, out, _ = run(capsys, runs(name), "--text", RUNS[name][2], "--png", tmp_path / name)
+        assert status == 0 and {path.stem for path in (tmp_path / name).iterdir()} == files
+        assert all(path.read_bytes().startswith(b"\x89PNG") and str(path) in out for path in (tmp_path / name).iterdir())
+
+
+def test_a_foil_that_every_word_has(runs, tmp_path, capsys):
+    """It was replaced by the nearest tag in silence."""
+    tags = json.loads((runs("tag") / "config.json").read_text())["facts"]["tags"]
+    words = [runs("tag"), "--text", "the cook ate soup", "--json", tmp_path / "n.json", "--answer"]
+    mixed = [*words, f"{tags[0]} {tags[1]} {tags[0]} {tags[1]}", "--foil", tags[1]]
+    assert run(capsys, *mixed)[0] == 0
+    decisions = json.loads((tmp_path / "n.json").read_text())["decisions"]
+    assert [each["name"] for each in decisions] == ["the", "ate"] and {each["foil"] for each in decisions} == {tags[1]}
+    status, _, err = run(capsys, *words, " ".join(tags[:1] * 4), "--foil", tags[0])
+    assert status == 2 and f"another tag than the answer, got {tags[0]!r} for every word" in err and err.count("\n") == 1
+
+
 def test_texts_that_cannot_be_explained(runs, capsys):
     for name, text, says in (
         ("tag", " ", "without a word"),
+        ("extract", "It rained.", "there is no foil"),
         ("memory", "Where is Anna?", "a story and then a question"),
         ("reader", "Anna moved. Where is Anna?", "no part of the passage"),
         ("roles", "the the", "wanted one predicate, got 0"),
         ("vectors", "zzzz", "no vector of 'zzzz'"),
     ):
-        more = ["--foil", "kitchen"] if name == "reader" else []
+        more = ["--foil", "kitchen"] if name in ("reader", "extract") else []
         status, _, err = run(capsys, runs(name), "--text", text, *more)
         assert status == 2 and says in err and err.count("\n") == 1
 

@@ -71,7 +71,7 @@ def test_without_its_vector_a_word_does_nothing():
     np.testing.assert_allclose(values, table[IDS] @ (W[2] - W[0]) / 5, atol=1e-10)
     with pytest.raises(ValueError, match="another label"):
         explain_label(linear, IDS, PIECES, LABELS, answer=1, foil=1)
-    with pytest.raises(TypeError, match="must be a MeanClassifier"):
+    with pytest.raises(TypeError, match="must be a classifier of texts"):
         explain_label(models.Tagger(5, 3), IDS, PIECES, LABELS)
 
 

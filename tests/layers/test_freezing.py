@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import minilm
-from minilm import models, optimizers
+from minilm import layers, models, optimizers
 from minilm.layers import Linear
 from minilm.models import lora
 from minilm.ops import linear
@@ -34,6 +34,9 @@ def gradients(model):
 
 
 def made(kind):
+    if kind in ("lstm", "gru", "rnn"):
+        config = models.RNNLanguageModelConfig(vocab_size=11, cell=kind, embedding_size=6, hidden_size=8, num_layers=2)
+        return models.RNNLanguageModel(config, seed=0)
     if kind == "gpt":
         return models.GPT(models.GPTConfig(vocab_size=11, n_positions=8, n_embd=8, n_layer=2, n_head=2), seed=0)
     return models.Llama(
@@ -41,7 +44,7 @@ def made(kind):
     )
 
 
-@pytest.mark.parametrize("kind", ["gpt", "llama"])
+@pytest.mark.parametrize("kind", ["gpt", "llama", "lstm", "gru", "rnn"])
 def test_what_is_frozen_has_no_gradient_and_the_rest_its_bits(kind):
     free, frozen = gradients(made(kind)), made(kind)
 
@@ -73,6 +76,32 @@ def test_a_frozen_linear_does_not_multiply(monkeypatch):
         y, saved = layer.forward(x)
         layer.backward(y, saved)
         assert len(products) == count
+
+
+@pytest.mark.parametrize("kind", [layers.LSTM, layers.GRU, layers.RNN])
+def test_a_frozen_recurrent_layer_multiplies_for_dx_alone(kind, monkeypatch):
+    from minilm.ops import recurrent_cpu
+
+    products = []
+    plain = recurrent_cpu.transposed_product
+    monkeypatch.setattr(recurrent_cpu, "transposed_product", lambda *arguments: (products.append(1), plain(*arguments)))
+    layer, x, inputs = kind(3, 4, num_layers=2, seed=0), np.ones((2, 5, 3), np.float32), []
+    for chosen in (lambda name: True, lambda name: name.endswith("l0"), lambda name: False):
+        products.clear()
+        out, saved = layer.freeze(chosen).forward(x)
+        inputs.append((layer.backward(out, saved)[0].copy(), len(products)))
+    assert (inputs[0][0] == inputs[2][0]).all() and (inputs[1][0] == inputs[2][0]).all()
+    counts = [count for _, count in inputs]
+    assert counts[0] == 0 and 2 * counts[1] == counts[2] > 0
+
+
+def test_a_frozen_table_adds_no_rows(monkeypatch):
+    from minilm.layers import embedding
+
+    layer = layers.Embedding(5, 3, seed=0).freeze()
+    y, saved = layer.forward(np.array([1, 1, 4]))
+    monkeypatch.setattr(embedding.embedding, "backward", None)
+    assert layer.backward(y, saved) is None and not layer.weight.gradient.any()
 
 
 def test_lora_multiplies_for_its_adapters_alone(monkeypatch):

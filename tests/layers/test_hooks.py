@@ -125,6 +125,56 @@ def test_a_recurrent_model_step_by_step():
     assert not nothing and loss != model.loss(IDS, IDS)
 
 
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_every_token_of_generation(cell):
+    """A recurrent layer's ``step``: its gates are read and replaced, of each token one."""
+    config = models.RNNLanguageModelConfig(vocab_size=7, cell=cell, embedding_size=8, hidden_size=8, num_layers=2)
+    model = models.RNNLanguageModel(config, seed=0)
+    ids = np.array([[1, 4, 2]])
+    with minilm.hooks(model, "recurrent.l1.h") as whole:
+        model.logits(ids, model.initial_state(1))
+    state = model.initial_state(1)
+    with minilm.hooks(model, ["recurrent.l1.h", "recurrent"], every=True) as seen:
+        for t in range(3):
+            _, state = model.step(ids[:, t], state)
+    states = np.concatenate(seen["recurrent.l1.h"])  # (T, B, H)
+    assert np.abs(states - whole["recurrent.l1.h"]).max() < 1e-6 and seen.calls == {"recurrent.l1.h": 3, "recurrent": 3}
+    assert np.array_equal(seen["recurrent"][2][0], states[2])
+    with minilm.hooks(model, [], outputs={"recurrent.l1.h": 0}):
+        logits, _ = model.step(ids[:, 0], model.initial_state(1))
+    assert np.array_equal(logits[0], model.output.bias.value)
+    with minilm.hooks(model, [], outputs={"recurrent": 0}):
+        assert np.array_equal(model.step(ids[:, 0], model.initial_state(1))[0], logits)
+    assert untouched(model) and model.step(ids[:, 0], model.initial_state(1))[0].any()
+
+
+@pytest.mark.parametrize("options", [{"input_feeding": True}, {"attend_first": True, "attention": "bahdanau"}], ids=str)
+def test_every_step_of_a_decoder_that_feeds_back(options):
+    """Its cells run a step at a time; the gradient by h_t is that of the target's loss."""
+    sizes = {"vocab_size": 9, "hidden_size": 4, "embedding_size": 3}
+    model = models.Seq2Seq(models.Seq2SeqConfig(**sizes, **options), seed=0, dtype=np.float64)
+    source, inputs, targets = np.array([[1, 2, 3]]), np.array([[1, 5, 6]]), np.array([[5, 6, 2]])
+    name = "decoder.recurrent.l0.o"
+    with minilm.hooks(model, [name], every=True) as seen:
+        _, saved = model.forward(source, inputs, targets)
+        model.backward(saved)
+    assert [value.shape for value in seen[name]] == [(1, 1, 4)] * 3 and len(seen.gradients[name]) == 3
+    losses = []
+    for sign in (1, -1):
+        calls = []
+
+        def moved(o, t, sign=sign, calls=calls):
+            calls.append(t)
+            return o + sign * 1e-6 * (np.arange(4) == 2) * (len(calls) == 2)  # of the second step
+
+        with minilm.hooks(model, [], outputs={name: moved}):
+            losses.append(float(model.loss(source, inputs, targets)))
+    assert (losses[0] - losses[1]) / 2e-6 == pytest.approx(seen.gradients[name][1][0, 0, 2], abs=1e-8)
+    with pytest.raises(ValueError, match="one of the two"):
+        with minilm.hooks(model, into=type(seen)(), every=True):
+            pass
+
+
 def test_one_inside_another():
     model = gpt()
     with minilm.hooks(model) as outer:

@@ -32,3 +32,68 @@ def test_what_does_not_fit():
         models.from_torch(layer, [1])
     with pytest.raises(TypeError, match="model must be a Layer, got int"):
         models.to_torch(3)
+
+
+PEERS = {
+    "GPT2LMHeadModel": ("GPT2Config", {"vocab_size": 40, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 16}),
+    "GPT2Model": ("GPT2Config", {"vocab_size": 40, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 16}),
+    "LlamaForCausalLM": (
+        "LlamaConfig",
+        {"vocab_size": 40, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 3},
+    ),
+    "BertModel": (
+        "BertConfig",
+        {"vocab_size": 40, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 3},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+def test_transformers_classes_there_and_back(name):
+    """Conv1D's orientation is turned: GPT2Model has our names, so that names alone would not say so."""
+    transformers = pytest.importorskip("transformers")
+    kind, sizes = PEERS[name]
+    peer = getattr(transformers, name)(getattr(transformers, kind)(**sizes)).eval()
+    if kind == "GPT2Config":
+        model = models.GPT(models.GPTConfig.gpt2(**sizes), seed=1)
+    elif kind == "LlamaConfig":
+        model = models.Llama(models.LlamaConfig(**sizes), seed=1)
+    else:
+        model = models.BERT(models.BERTConfig(**sizes), seed=1)
+    ids = np.random.default_rng(0).integers(0, 40, (2, 7))
+    for source in (peer, peer.state_dict()):
+        assert models.from_torch(model, source) is model
+        with torch.no_grad():
+            theirs = peer(torch.from_numpy(ids))
+        if name == "BertModel":
+            ours, theirs = model.forward(ids)[0].hidden, theirs.last_hidden_state
+        elif name == "GPT2Model":
+            ours, theirs = model.logits(ids)[0], theirs.last_hidden_state @ peer.wte.weight.detach().T
+        else:
+            ours, theirs = model.logits(ids)[0], theirs.logits
+        np.testing.assert_allclose(ours, theirs.detach().numpy(), atol=1e-5)
+        model.parameters.flat[...] = 0
+    models.from_torch(model, peer)
+    other = getattr(transformers, name)(getattr(transformers, kind)(**sizes)).eval()
+    state = models.to_torch(model, names="huggingface")
+    state = {key.removeprefix("transformer.").removeprefix("bert.") if name.endswith("Model") and "LM" not in name else key: value
+             for key, value in state.items()}  # fmt: skip
+    done = other.load_state_dict(state, strict=False)
+    other.tie_weights()
+    assert not done.unexpected_keys and set(done.missing_keys) <= {"lm_head.weight"}
+    for key, value in peer.state_dict().items():
+        assert torch.equal(other.state_dict()[key], value), key
+    own = models.to_torch(model)
+    again = models.from_torch(type(model)(model.config, seed=5), own)
+    assert np.array_equal(again.parameters.flat, model.parameters.flat)
+
+
+def test_a_state_dict_of_transformers_that_does_not_fit():
+    transformers = pytest.importorskip("transformers")
+    _, sizes = PEERS["GPT2LMHeadModel"]
+    model = models.GPT(models.GPTConfig.gpt2(**sizes), seed=1)
+    peer = transformers.GPT2LMHeadModel(transformers.GPT2Config(**{**sizes, "n_layer": 3}))
+    with pytest.raises(ValueError, match=r"the state dict does not fit the model: unexpected transformer.h.2"):
+        models.from_torch(model, peer)
+    with pytest.raises(ValueError, match="transformers has no class for a RNNLanguageModel"):
+        models.to_torch(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), names="huggingface")

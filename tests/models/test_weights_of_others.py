@@ -120,6 +120,9 @@ def test_the_commands_read_the_models_of_characters(tmp_path, capsys):
     assert 3 < len(capsys.readouterr().out.strip()) < 15
     assert cli.main(["explain", "--weights", names, "--text", "\nEmma", "--out", str(tmp_path / "e.html")]) == 0
     assert "4 predicted" in capsys.readouterr().out
+    corpus = place("gpt2-makemore-names", "names.txt")
+    assert cli.main(["evaluate", "--weights", names, "--corpus", corpus, "--lines", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(1.497, abs=0.001)
 
 
 # --- recurrent language models ----------------------------------------------------------------------------------------------
@@ -198,7 +201,7 @@ def test_the_words_of_chars2vec(tmp_path, capsys):
     pytest.importorskip("h5py")
     from minilm.sequential import load_model
 
-    assert cli.main(["convert", place("lstm-chars2vec", "weights.h5"), str(tmp_path / "words.keras")]) == 0
+    assert cli.main(["convert", place("lstm-chars2vec"), str(tmp_path / "words.keras")]) == 0
     model = load_model(tmp_path / "words.keras")
     with open(place("lstm-chars2vec", "char_to_ix.json"), encoding="utf-8") as file:
         number = json.load(file)
@@ -240,6 +243,33 @@ def test_the_phonemes_of_g2p():
     begin, end = (phonemes.token_to_id(token) for token in ("<s>", "</s>"))
     drawn = greedy(model, letters.encode(" ".join("transformer") + " </s>")[None], begin, 20)[0].tolist()
     assert phonemes.decode(drawn[: drawn.index(end)]) == "T R AE0 N S F AO1 R M ER0"
+
+
+@needs_corpora
+@pytest.mark.parametrize(
+    "name, source, target",
+    [
+        ("transformer-aren", "آتزمون", "a t z m o n"),
+        ("seq2seq-dates-book", "september 27, 1994", "1994-09-27"),
+        ("gru-g2p", "transformer", "T R AE0 N S F AO1 R M ER0"),
+    ],
+)
+def test_the_commands_take_encoder_decoders(name, source, target, tmp_path, capsys):
+    """Their tokens, where a target begins and ends, and blanks behind a date: convert writes what it knows of them."""
+    folder = str(tmp_path / "model")
+    assert cli.main(["convert", place(name), folder]) == 0
+    capsys.readouterr()
+    for command in (["generate", "--weights", folder, "--prompt", source], ["try", folder, source]):
+        assert cli.main(command) == 0
+        assert capsys.readouterr().out == f"{target}\n"
+    assert cli.main(["explain", folder, "--text", source, "--out", str(tmp_path / "e.html")]) == 0
+    if name == "seq2seq-dates-book":
+        with open(os.path.join(CORPORA, "date.txt"), encoding="utf-8") as file:
+            (tmp_path / "dates.txt").write_text("".join(line for _, line in zip(range(100), file, strict=False)))
+        capsys.readouterr()
+        assert cli.main(["evaluate", folder, "--corpus", str(tmp_path / "dates.txt"), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        assert result["exact"] == 1 and result["tokens"] == 1000 and result["loss"] < 0.001
 
 
 def test_the_names_of_ctranslate2(tmp_path):

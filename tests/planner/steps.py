@@ -14,6 +14,7 @@ from minilm.training.build import make_optimizer
 from minilm.training.step import Step, counts
 
 SECONDS = 2.0  # for each
+LAYERS = ["model.num_hidden_layers=6", "model.num_attention_heads=8", "model.num_key_value_heads=4"]
 CASES = {
     "lstm 256": ("lstm", 100, ["batch=32", "time=64", "model.hidden_size=256"]),
     "lstm 512, 2 layers": ("lstm", 100, ["batch=32", "time=64", "model.hidden_size=512", "model.num_layers=2"]),
@@ -21,6 +22,8 @@ CASES = {
     "gpt 128, 4 blocks": ("gpt", 100, []),
     "gpt 256, 6 blocks": ("gpt", 100, ["time=128", "model.n_embd=256", "model.n_layer=6", "model.n_head=8"]),
     "gpt 128, V 50,257": ("gpt", 50_257, []),
+    "llama 128, 4 layers": ("llama", 100, []),
+    "llama 256, 6 layers": ("llama", 100, ["time=128", "model.hidden_size=256", "model.intermediate_size=704", *LAYERS]),
 }
 
 

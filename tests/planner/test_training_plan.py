@@ -17,6 +17,7 @@ SMALL = {
     "lstm": ["model.embedding_size=48", "model.hidden_size=96", "model.num_layers=2"],
     "gru": ["model.embedding_size=64", "model.hidden_size=96"],
     "gpt": ["model.n_layer=3", "model.n_embd=96", "model.n_head=4"],
+    "llama": ["model.num_hidden_layers=3", "model.hidden_size=96", "model.intermediate_size=256"],
     "bert": ["model.hidden_size=96", "model.num_hidden_layers=3", "model.intermediate_size=200"],
 }
 
@@ -33,9 +34,9 @@ def test_parameters_are_counted_exactly(name):
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-@pytest.mark.parametrize("name", ["lstm", "gru", "gpt"])
+@pytest.mark.parametrize("name", ["lstm", "gru", "gpt", "llama"])
 def test_memory_is_within_15_percent_of_a_step_that_is_taken(name, recompute):
-    if recompute and name != "gpt":
+    if recompute and name not in ("gpt", "llama"):
         pytest.skip("recurrent models recompute nothing")
     result, config = planned(name, *["model.recompute=true"] * recompute)
     model, workspace = models.from_config({**config.model, "vocab_size": V}, seed=0), Workspace()
@@ -161,14 +162,43 @@ def test_mistakes_are_one_line(words, says, capsys):
     assert says in error and len(error.splitlines()) == 1
 
 
-@pytest.mark.parametrize("words", [["--model", "llama"], ["--model", "gpt", "--set", "model.model_type=llama"]])
-def test_a_kind_without_a_plan_is_refused_in_one_line(words, capsys):
-    assert cli.main(["plan", *words, "--device", "a100"]) == 2
+def test_a_kind_without_a_plan_is_refused_in_one_line(capsys):
+    assert cli.main(["plan", "--model", "transformer", "--device", "a100"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("family", ["gemma2", "qwen3", "mixtral"])
+def test_relatives_of_llamas(family):
+    """Parameters exactly; of a mixture k of E experts compute, and the others weigh all the same."""
+    result, config = planned("llama", f"model.family={family}", "model.head_dim=32")
+    assert result.parameters == models.from_config({**config.model, "vocab_size": V}, seed=0).parameters.count
+    if family == "mixtral":
+        fewer, _ = planned("llama", f"model.family={family}", "model.head_dim=32", "model.num_experts_per_tok=1")
+        assert fewer.flops < result.flops and fewer.parameters == result.parameters
+
+
+def test_published_llamas():
+    for name, parameters, keys in (("llama2-7b", 6_738_415_616, 32 * 128), ("llama3-8b", 8_030_261_248, 8 * 128)):
+        config, vocabulary = planned_config(name)
+        result = plan(config, vocabulary, cluster.cluster("h100", 64, "bf16"))
+        assert result.parameters == parameters
+        assert result.cache == 2 * 4 * 32 * keys * config.time  # keys and values in float32, 32 layers
+        maps = parameters - 4096 * vocabulary  # all but the table, which is looked up
+        attention = 12 * 32 * 4096 * config.time / 2  # of a token, forward and backward, half of the keys on average
+        assert result.flops == pytest.approx(6 * maps + attention * 7 / 6, rel=0.01)  # with the scores' recomputation
+    config, vocabulary = planned_config("mixtral-8x7b")
+    result = plan(config, vocabulary, cluster.cluster("h100", 64, "bf16"))
+    assert result.parameters == 46_702_792_704 and 12.5e9 < result.flops / 6 < 13.5e9  # "13B active", and attention
+
+
+def test_a_window_bounds_keys_and_work():
+    sets = ["model.family=mistral", "time=512", "model.max_position_embeddings=512"]
+    whole, near = planned("llama", *sets)[0], planned("llama", *sets, "model.sliding_window=32")[0]
+    assert near.flops < whole.flops and near.cache == whole.cache / 16
+
+
 @pytest.mark.parametrize("device", ["a100", "h100"])
-@pytest.mark.parametrize("name", ["gpt2", "gpt2-xl", "lstm", "bert"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-xl", "llama3-1b", "lstm", "bert"])
 def test_no_step_is_quicker_than_its_products(name, device):
     for precision in ("float32", "bf16"):
         config, vocabulary = planned_config(name, [f"precision={precision}"])

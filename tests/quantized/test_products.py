@@ -107,17 +107,18 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
     factor, scales = np.array([[1.0] * 4, [2.0] * 4], np.float32), np.array([[1.0], [4.0]] * np.ones(dot.WIDTH), np.float32)
     weights = panel.transpose(1, 0, 2).reshape(dot.WIDTH, 64).astype(np.int32) - 128
     parts = [codes[:, half].astype(np.int32) @ weights[:, half].T for half in (slice(32), slice(32, 64))]
-    expected = parts[0] + 8 * parts[1]
+    shift = np.arange(dot.WIDTH, dtype=np.float32)
+    expected = parts[0] + 8 * parts[1] + shift
     seen = []
     for way in ways:
         monkeypatch.setattr(dot, "instructions", lambda way=way: seen.append(way) or way)
         out = np.zeros((4, dot.WIDTH), np.float32)
 
         @njit
-        def multiply(a, b, c, d, e, f):
-            step = a.strides[0]
-            dot.multiply_rows(4, address(a), step, address(b), 8, 2, address(c), address(d), 16, address(e), address(f))
+        def multiply(a, b, c, d, e, f, g):
+            codes, panel, begin, factor, scales = address(a), address(b), address(c), address(d), address(e)
+            dot.multiply_rows(4, codes, 64, 4, panel, 8, 2, begin, factor, 16, scales, address(f), address(g), 4 * dot.WIDTH)
 
-        multiply(codes, panel, begin, factor, scales, out)
+        multiply(codes, panel, begin, factor, scales, shift, out)
         assert np.array_equal(out, expected), way
     assert tuple(seen) == ways

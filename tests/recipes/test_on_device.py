@@ -24,6 +24,7 @@ RECIPES = {
     "answer memory": ("answer", STORIES),
     "answer reader": ("answer", {**STORIES, "model": "reader", "embedding_size": 8}),
     "summarise copy": ("summarise", {**PAIRS, "model": "lstm", "vocab_size": 300, "copy": True}),
+    "extract": ("extract", {**QUICK, "hidden_size": 8, "embedding_size": 6, "examples": 40}),
     "roles": ("roles", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),
     "intents": ("intents", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),
     "tag": ("tag", {**QUICK, "hidden_size": 8, "embedding_size": 6, "character_size": 5}),

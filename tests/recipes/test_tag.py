@@ -237,3 +237,49 @@ def test_more_sentences_are_learned_from_for_longer(tmp_path, count, steps, word
     train, _ = recipe.read(tmp_path / "one.txt")
     recipe.adapt(train)
     assert (recipe.options["steps"], recipe.options["word_dropout"]) == (steps, word_dropout)
+
+
+# --- features of words -----------------------------------------------------------------------------------------------
+
+
+def featured(folder, count=60):
+    """Sentences of words that say nothing, whose second column alone tells the tag."""
+    rng, lines = np.random.default_rng(0), []
+    for _ in range(count):
+        pairs = zip("abc", rng.choice(["N", "V"], 3), strict=True)
+        lines += [*(f"{word} {feature} {'B-X' if feature == 'N' else 'O'}" for word, feature in pairs), ""]
+    (folder / "data.txt").write_text("\n".join(lines))
+    return folder / "data.txt"
+
+
+def test_a_column_of_features_is_read(tmp_path):
+    data = featured(tmp_path)
+    recipe = Tag(**{**SMALL, "steps": 60}, feature_column=2, feature_size=6, characters=False)
+    result = recipe.run(data, out=tmp_path / "run", progress=False)
+    assert result.metrics["f1"] == 1 and recipe.facts["features"] == ["N", "V"]
+    assert Tag(**{**SMALL, "steps": 60}).run(data, progress=False).metrics["f1"] < 0.9  # the words alone do not tell
+    again = recipes.open_run(tmp_path / "run")
+    assert again.answer("a/V b/N c/?") == recipe.answer("a/V b/N c/?") and again.answer(" ") == ""
+    assert again.answer("x/V and/or/N").endswith("[X and/or]")
+    assert again.explain("a/V b/N").answer
+    for text in ("a b", "a/V /N", "a/"):
+        with pytest.raises(ValueError, match="wanted each word with its feature, as in 'Ada/NNP wrote/VBD', got"):
+            again.answer(text)
+    with pytest.raises(ValueError, match="feature_column"):
+        again.tags([["a"]])
+
+
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        (1, "another than that of the words, got 1"),
+        (3, "another than that of the tags, got 3"),
+        (4, "must lie in \\[1, 3\\], got 4"),
+    ],
+)
+def test_a_wrong_column_of_features(tmp_path, column, says):
+    with pytest.raises(ValueError, match=f"data.txt:1: .*feature_column.*{says}"):
+        Tag(feature_column=column).read(featured(tmp_path))
+    (tmp_path / "data.txt").write_text("a\tN\tO\nb\t\tO\n")
+    with pytest.raises(ValueError, match="data.txt:2: column 2 is empty; wanted a feature, as feature_column says"):
+        Tag(feature_column=2).read(tmp_path / "data.txt")

@@ -13,17 +13,18 @@ import numpy as np
 from minilm.interpret.surprisal import log_probabilities
 from minilm.interpret.tasks.decisions import Decision, Decisions, Loss, Place, attributed, check_device
 from minilm.layers import AttentionPooling
-from minilm.models import BERTClassifier, MeanClassifier, RecurrentClassifier
+from minilm.models import BERTClassifier, BERTForSequenceClassification, MeanClassifier, RecurrentClassifier
 from minilm.models.classifier import Classifier
 from minilm.ops import checks
 
 __all__ = ["explain_label"]
 
+BERTS = (BERTClassifier, BERTForSequenceClassification)
 ABOUT = "What each word did for the label, from vectors of zeros to the words' own: blue made it more probable, red less."
 
 
 def explain_label(
-    model: Classifier,
+    model: Classifier | BERTForSequenceClassification,
     ids: np.ndarray,
     pieces: Sequence[str],
     labels: Sequence[str],
@@ -36,7 +37,7 @@ def explain_label(
 
     Parameters
     ----------
-    model : MeanClassifier, RecurrentClassifier or BERTClassifier
+    model : MeanClassifier, RecurrentClassifier, BERTClassifier or BERTForSequenceClassification
     ids : ndarray of integers, shape (S,)
     pieces, labels : list of str
         What the ids stand for, S; the labels' names, C.
@@ -95,14 +96,14 @@ def _place(model) -> Place:
         return Place.of("pooling")
     if isinstance(model, RecurrentClassifier):
         return Place.of("recurrent", time_first=True)
-    if isinstance(model, BERTClassifier):
+    if isinstance(model, BERTS):
         return Place.of("bert.embeddings.LayerNorm")
-    raise TypeError(f"model must be a MeanClassifier, RecurrentClassifier or BERTClassifier, got {type(model).__name__}")
+    raise TypeError(f"model must be a classifier of texts, got a {type(model).__name__}")
 
 
 def _without_words(model, ids):
     """x (S, E) -> x without the words' vectors: what a BERT adds to them, positions and segments, stays."""
-    if not isinstance(model, BERTClassifier):
+    if not isinstance(model, BERTS):
         return np.zeros_like
     table = model.bert.embeddings.word_embeddings.weight.value
     return lambda x: x - table[ids]

@@ -61,7 +61,7 @@ def explain_tags(
         The tags that were given: what `Tagger.decode` returns.
     text, answer : str
     foil : int, optional
-        Why not this tag; without it, at each word, the one that comes nearest. A word that has it is compared with the nearest.
+        Why not this tag; without it, at each word, the one that comes nearest. Words that have it are left out.
     classes : list of str
         Of an `IntentTagger`.
     other_class : int, optional
@@ -80,36 +80,41 @@ def explain_tags(
     differences = shares[np.arange(T), best][:, None] - shares  # (T, K, 3)
     nearest = differences.sum(axis=2)  # (T, K)
     nearest[np.arange(T), best] = np.inf
-    foils = nearest.argmin(axis=1) if foil is None else np.where(best == foil, nearest.argmin(axis=1), foil)  # (T,)
+    foils = nearest.argmin(axis=1) if foil is None else np.full(T, foil)  # (T,)
+    words = np.flatnonzero(best != foils)  # (N,) that are asked about
+    if not len(words):
+        raise ValueError(f"the foil must be another tag than the answer, got {tags[foils[0]]!r} for every word")
     shares = differences[np.arange(T), foils]  # (T, 3)
 
     def value(rows):
+        rows = words[rows]  # (n,)
         e = model.emissions(*_repeated(inputs, len(rows)))[np.arange(len(rows)), rows].astype(np.float64)  # (n, K)
         n = np.arange(len(rows))
         return e[n, best[rows]] - e[n, foils[rows]] + shares[rows, 1:].sum(axis=1)
 
-    def losses(rows):  # -log p(y) = log Z - s(y)
+    def losses(rows):
+        rows = words[rows]  # (n,); -log p(y) = log Z - s(y)
         chosen = np.repeat(best[None], len(rows), axis=0)  # (n, T)
         other = chosen.copy()
         other[np.arange(len(rows)), rows] = foils[rows]
         return [Loss(_arguments(model, inputs, chosen), -1), Loss(_arguments(model, inputs, other), 1)]
 
-    result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, T, value, losses)
+    result = attributed(model, Place.of("recurrent", time_first=True), np.zeros_like, len(words), value, losses)
     marginals = np.asarray(model.crf.marginals(emissions[None].astype(model.dtype)))[0]  # (T, K)
     decisions = [] if not classes else [_of_class(model, inputs, best, classes, other_class)]
-    for t in range(T):
+    for n, t in enumerate(words):
         names = ["emission: the words", f"tag before: {tags[best[t - 1]]}" if t else "start"]
         names.append(f"tag after: {tags[best[t + 1]]}" if t + 1 < T else "end")
         choices = [(tags[k], float(marginals[t, k])) for k in np.argsort(-marginals[t], kind="stable")[:8]]
         chosen, other = tags[best[t]], tags[foils[t]]
-        output, baseline, error, steps = (float(each[t]) for each in result[1:])
+        output, baseline, error, steps = (float(each[n]) for each in result[1:])
         parts = list(zip(names, map(float, shares[t]), strict=True))
         measure = f"score({chosen}) − score({other})"
         decisions.append(
-            Decision(pieces[t], chosen, other, measure, output, baseline, result.values[t], error, int(steps), choices, parts)
+            Decision(pieces[t], chosen, other, measure, output, baseline, result.values[n], error, int(steps), choices, parts)
         )
-    labels = [decision.answer for decision in decisions[: len(decisions) - T]]
-    labels += [f"{piece}/{tags[tag]}" for piece, tag in zip(pieces, best, strict=True)]
+    labels = [decision.answer for decision in decisions[: len(decisions) - len(words)]]
+    labels += [f"{pieces[t]}/{tags[best[t]]}" for t in words]
     shown = f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters"
     return Decisions(text, answer, shown, list(pieces), decisions, labels=labels, about=ABOUT)
 

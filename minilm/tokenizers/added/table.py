@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .matching import Matcher, code_points
+from .matching import SPACES, Matcher, code_points
 from .token import AddedToken, to_json
 
 CHOICES = 16  # sets of allowed special tokens whose matchers are kept
@@ -107,6 +108,11 @@ class AddedTokens:
     def margin(self) -> int:
         """How much of the text on both sides of a place `touched` needs to know that nothing is touched there."""
         return max(self.raw.margin, self.normalized.margin)
+
+    @functools.cached_property
+    def white_space(self) -> bool:
+        """Whether one of the tokens spells or takes in white space, so that it may reach over the end of a line."""
+        return any(each.lstrip or each.rstrip or any(ord(letter) in SPACES for letter in each.content) for each in self.tokens)
 
     def written(self, vocabulary: Iterable[str]) -> list[str]:
         """The vocabulary as `decode` writes it: normalised tokens as they are looked for."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 
+from ..added.holder import WithAddedTokens
 from ..character import code_points
-from ..checks import check_text
+from ..checks import check_text, several
 from ..cuts import safe_cut
 from .basic import after_blanks
 
+TOGETHER = 1 << 18  # characters of several texts that one call cuts
 
-class Cutting:
+
+class Cutting(WithAddedTokens):
     """The part of `WordPiece` that cuts texts."""
 
     def basic_tokens(self, text: str) -> list[str]:
@@ -73,6 +79,27 @@ class Cutting:
                 parts.append(np.array([token], np.int32) if token >= 0 else self._match(out, size)[0])
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
 
+    def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
+        """Encode several texts, each on its own: a list of arrays (T_i,), int32.
+
+        Many are cut in one call, with the end of a line between them, over which no word reaches: a call costs more than cutting
+        a sentence does.
+        """
+        texts, arrays = several(texts), []
+        for text in texts:
+            check_text(text)
+        if self._added.white_space:
+            return super().encode_batch(texts)
+        for begin, end in _groups(texts):
+            try:
+                ids, offsets, _ = self._places("\n".join(texts[begin:end]))
+            except ValueError:  # a lone surrogate, whose place in its own text the error must name
+                return super().encode_batch(texts)
+            ends = np.cumsum([len(text) + 1 for text in texts[begin:end]])  # (B,)
+            bounds = [0, *np.searchsorted(offsets[:, 0], ends).tolist()]
+            arrays += [ids[first:last] for first, last in itertools.pairwise(bounds)]
+        return arrays if self.post_processor is None else [self._joined([array], True) for array in arrays]
+
     def _safe_cut(self, text):
         return safe_cut(text, after_blanks, lambda part: self._basic.touched(part, self._added), self._added.margin)
 
@@ -86,3 +113,15 @@ class Cutting:
             out, size, self._trie, self._ids[self.unk_token], self.max_word_chars, ids, first, last, word, places
         )
         return ids[:count].copy(), first[:count], last[:count], word[:count], words
+
+
+def _groups(texts: list[str]) -> Iterator[tuple[int, int]]:
+    """Texts [begin, end) that have about `TOGETHER` characters in all."""
+    begin, size = 0, 0
+    for index, text in enumerate(texts):
+        size += len(text) + 1
+        if size >= TOGETHER:
+            yield begin, index + 1
+            begin, size = index + 1, 0
+    if begin < len(texts):
+        yield begin, len(texts)

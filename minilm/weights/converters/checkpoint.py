@@ -30,11 +30,14 @@ class Checkpoint(NamedTuple):
         By the names of the parameters, or of Hugging Face's where the configuration is. See `minilm.weights.loose.LooseArrays`.
     tokenizers : dict of str to Tokenizer
         By the names of their files: tokenizer.json; of an encoder-decoder source.json and target.json.
+    generation : dict
+        Of an encoder-decoder with tokenizers, how texts come in and go out: see `minilm.recipes.converted`.
     """
 
     config: dict[str, Any]
     arrays: Mapping[str, Any]
     tokenizers: dict[str, Tokenizer] = {}
+    generation: dict[str, Any] = {}
 
 
 def weights_file(path: str) -> str:

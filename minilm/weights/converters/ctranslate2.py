@@ -33,13 +33,14 @@ import numpy as np
 
 from minilm.files import shallow
 from minilm.weights.converters.checkpoint import Checkpoint, arrays_in, names_in
-from minilm.weights.converters.vocabularies import lines_of, words
+from minilm.weights.converters.vocabularies import lines_of, spelled_rules, words
 
 __all__ = ["read", "read_model", "recognises"]
 
 TYPES = {0: "<f4", 1: "i1", 2: "<i2", 3: "<i4", 4: "<f2"}
 MOST_ARRAYS = 1 << 16
 HEADS = 8
+MOST = 256  # tokens of a target, as CTranslate2's translator has it
 ACTIVATIONS = {0: "relu", 1: "gelu_tanh", 3: "gelu_erf"}
 ONLY = {"pre_norm": 1, "scale_embeddings": 1, "multi_query_attention": 0, "start_from_zero_embedding": 0}  # of a file's settings
 IGNORED = ("alignment_layer", "alignment_heads", "embeddings_merge")
@@ -90,7 +91,7 @@ def read(path: str, vocabulary: str | None = None) -> Checkpoint:
             if len(tokens) != size:
                 raise ValueError(f"{folder}: the {side}'s vocabulary has {len(tokens):,} tokens, and the model {size:,}")
             tokenizers[f"{side}.json"], _ = words(tokens, None, None)
-    return Checkpoint(config, arrays, tokenizers)
+    return Checkpoint(config, arrays, tokenizers, spelled_rules(tokenizers, MOST))
 
 
 def _tokens(folder: str, side: str) -> list[str] | None:

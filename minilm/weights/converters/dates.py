@@ -22,6 +22,7 @@ from minilm.weights.converters.vocabularies import beside, characters, read_toke
 
 __all__ = ["read", "recognises"]
 
+DIGITS, BLANKS = 10, 29  # 1994-09-27; and the source, with the blanks behind it
 PARTS = {"weight_ih": "weight_ih_l0", "weight_hh": "weight_hh_l0", "bias": "bias_ih_l0"}
 
 
@@ -55,4 +56,7 @@ def read(path: str, vocabulary: str | None = None) -> Checkpoint:
     tokenizer, order = characters(read_tokens(file, V))
     tables = ("source_embedding.weight", "target_embedding.weight", "output.weight", "output.bias")
     arrays = reordered(arrays, order, tables)
-    return Checkpoint(config, arrays, {"source.json": tokenizer, "target.json": tokenizer})
+    begin = tokenizer.token_to_id("_")
+    generation = {"decoder_start_token_id": begin, "eos_token_id": None, "max_new_tokens": DIGITS, "source_length": BLANKS}
+    own = {"source.json": tokenizer, "target.json": tokenizer}
+    return Checkpoint(config, arrays, own, {} if begin is None else generation)

@@ -17,10 +17,11 @@ from typing import Any
 
 from minilm.files import read_json
 from minilm.weights.converters.checkpoint import Checkpoint, arrays_in, checked, names_in
-from minilm.weights.converters.vocabularies import beside, words
+from minilm.weights.converters.vocabularies import beside, spelled_rules, words
 
 __all__ = ["read", "recognises"]
 
+MOST = 20  # phonemes that g2p_en writes
 PARTS = {"w_ih": "weight_ih_l0", "w_hh": "weight_hh_l0", "b_ih": "bias_ih_l0", "b_hh": "bias_hh_l0"}
 SIDES = {"enc": ("encoder", "source", "graphemes"), "dec": ("decoder.recurrent", "target", "phonemes")}
 
@@ -47,7 +48,8 @@ def read(path: str, vocabulary: str | None = None) -> Checkpoint:
         arrays |= {f"{target}.{name}": stored[f"{side}_{old}"] for old, name in PARTS.items()}
     sizes = {"vocab_size": letters, "target_vocab_size": phonemes, "embedding_size": E, "hidden_size": H}
     config = {"model_type": "seq2seq", **sizes, "cell": "gru", "attention": None}
-    return Checkpoint(config, arrays, _tokenizers(path, vocabulary, {"source": letters, "target": phonemes}))
+    tokenizers = _tokenizers(path, vocabulary, {"source": letters, "target": phonemes})
+    return Checkpoint(config, arrays, tokenizers, spelled_rules(tokenizers, MOST, source_end="</s>"))
 
 
 def _tokenizers(path: str, vocabulary: str | None, sizes: dict[str, int]):

@@ -34,7 +34,7 @@ PARTS = {"kernel": "weight_ih", "recurrent_kernel": "weight_hh", "bias": "bias_i
 
 def recognises(path: str) -> bool:
     """Whether the file is HDF5 and holds weights alone."""
-    path = weights_file(path)
+    path = _file(path)
     if not os.path.isfile(path):
         return False
     with open(path, "rb") as file:
@@ -45,7 +45,7 @@ def recognises(path: str) -> bool:
 
 def read(path: str, vocabulary: str | None = None) -> Checkpoint:
     """The `minilm.models.WindowLanguageModel` of textgenrnn's file, or the `Sequential` of chars2vec's."""
-    path = weights_file(path)
+    path = _file(path)
     if _described(path):
         raise ValueError(f"{path} holds a whole model of Keras: it needs no conversion, minilm.sequential.load_model reads it")
     arrays = read_arrays(path)
@@ -63,6 +63,15 @@ def read(path: str, vocabulary: str | None = None) -> Checkpoint:
         else:
             raise ValueError(f"{path}: {name[:80]!r} is no weight of textgenrnn's")
     return recurrent.from_arrays(path, renamed, vocabulary)
+
+
+def _file(path: str) -> str:
+    """The file itself; of a folder its only HDF5, where no other file there is a language model's."""
+    if not os.path.isdir(path):
+        return path
+    files = [name for name in os.listdir(path) if name.endswith((".h5", ".hdf5"))]
+    other = os.path.isfile(os.path.join(path, "model.safetensors")) and recurrent.recognises(path)
+    return weights_file(path) if other or len(files) != 1 else os.path.join(path, files[0])
 
 
 def read_arrays(path: str) -> dict[str, Array]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,7 +20,7 @@ from minilm.tokenizers import Character, Tokenizer, WordLevel
 from minilm.typing import Array
 from minilm.weights.loose import as_array
 
-__all__ = ["beside", "characters", "lines_of", "read_tokens", "reordered", "words"]
+__all__ = ["beside", "characters", "lines_of", "read_tokens", "reordered", "spelled_rules", "words"]
 
 NAMES = ("vocab.json", "ptb_vocab.json", "date_vocab.json", "textgenrnn_vocab.json", "vocab.txt")
 MOST_BYTES = 1 << 26
@@ -93,6 +94,22 @@ def words(tokens: list[str], unk_token: str | None = "<unk>", eos_token: str | N
     plain = [token for token in tokens if token not in (unk_token, eos_token)]
     tokenizer = WordLevel(plain, split="spaces", unk_token=unk_token, eos_token=eos_token)
     return tokenizer, _order(tokenizer, tokens)
+
+
+def spelled_rules(tokenizers: dict[str, WordLevel], most: int, source_end: str | None = None) -> dict[str, Any]:
+    """What generation_config.json says of an encoder-decoder whose targets begin with <s> and end with </s>.
+
+    Nothing, {}, where the target's list lacks one of these, so that it is not known how a target begins.
+    """
+    if not {"source.json", "target.json"} <= set(tokenizers):
+        return {}
+    source, target = tokenizers["source.json"], tokenizers["target.json"]
+    begin, end = (target.token_to_id(each) for each in ("<s>", "</s>"))
+    if begin is None or end is None:
+        return {}
+    plain = [token for token in source.vocabulary if not re.fullmatch(r"<.+>", token)]
+    rules = {"decoder_start_token_id": begin, "eos_token_id": end, "max_new_tokens": most}
+    return {**rules, "spelled": all(len(token) == 1 for token in plain), "source_end": source_end}
 
 
 def _order(tokenizer: Tokenizer, tokens: list[str]) -> Array:

@@ -4,7 +4,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minilm.tokenizers import WordPiece
+from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.word_piece import basic as module
+from minilm.tokenizers.word_piece import encoding
 
 from ..test_word_level import PLACES, cut
 from .helpers import TEXTS, VOCABULARY
@@ -157,3 +159,26 @@ def test_wrong_arguments():
     for method in (LOWER.encode, LOWER.encode_with_offsets, LOWER.basic_tokens):
         with pytest.raises(TypeError, match="text must be a str, got bytes"):
             method(b"a")
+
+
+@pytest.mark.parametrize("options", [{}, {"lower": False, "strip_accents": True}, {"clean_text": False}, {"max_word_chars": 4}])
+@given(texts=st.lists(TEXTS, max_size=6))
+@settings(max_examples=60)
+def test_a_batch_is_each_text_by_itself(options, texts):
+    tokenizer = WordPiece(VOCABULARY, **options)
+    for array, text in zip(tokenizer.encode_batch(iter(texts)), texts, strict=True):
+        np.testing.assert_array_equal(array, tokenizer.encode(text))
+
+
+def test_batches_in_groups_and_tokens_that_take_in_white_space(monkeypatch):
+    texts = ["the dog", "", "a[MASK]", "\n", "é un", "[MASK]"] * 3
+    wanted = [LOWER.encode(text).tolist() for text in texts]
+    monkeypatch.setattr(encoding, "TOGETHER", 10)
+    assert [array.tolist() for array in LOWER.encode_batch(texts)] == wanted
+    greedy = WordPiece([*VOCABULARY, "<x>"], added_tokens=[AddedToken("<x>", rstrip=True), AddedToken("[MASK]", lstrip=True)])
+    texts = ["a<x>", "\nthe", "a", "[MASK]"]
+    assert [array.tolist() for array in greedy.encode_batch(texts)] == [greedy.encode(text).tolist() for text in texts]
+    with pytest.raises(ValueError, match="character 1: lone surrogate"):
+        LOWER.encode_batch(["the dog", "a\ud800"])
+    with pytest.raises(TypeError, match="text must be a str, got int"):
+        LOWER.encode_batch(["the dog", 3])

@@ -1,0 +1,37 @@
+"""What plots share: matplotlib's Figure without its global state, sizes, and labels of axes."""
+
+from __future__ import annotations
+
+__all__ = ["figure_class", "label_axis", "printable", "wide"]
+
+MOST_LABELS = 80  # tokens that are written at an axis
+
+
+def figure_class() -> type:
+    """matplotlib's Figure; ImportError, which says how to get it, where it is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
+    return Figure
+
+
+def wide(T: int) -> float:
+    """Inches for a row of T tokens."""
+    return min(30, max(6, 1.5 + 0.17 * T))
+
+
+def label_axis(axis, names) -> None:
+    """Write names at an axis, where they are not too many to be read."""
+    if len(names) <= MOST_LABELS:
+        axis.set_ticks(range(len(names)), names, fontsize=7)
+        for label in axis.get_ticklabels():
+            label.set_parse_math(False)  # a dollar is a dollar
+            label.set_rotation(90 if axis.axis_name == "x" and max(map(len, names)) > 1 else 0)
+
+
+def printable(token: str) -> str:
+    """A token as a label: white space by signs, at most 12 characters."""
+    shown = token.strip(" ") or "␣"
+    shown = shown.replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if c.isprintable() else "�" for c in shown)[:12]
