@@ -66,7 +66,7 @@ def test_merges_in_registers_are_the_definition(length):
 
 def test_characters_have_the_ids_that_merges_give_them():
     tokenizer = small()
-    for code in [*range(128), *range(0x80, 0x10000, 97), 0x7FF, 0x800, 0xFFFF]:
+    for code in [*range(128), *range(0x80, 0x10000, 997), 0x7FF, 0x800, 0xFFFF]:
         if not 0xD800 <= code < 0xE000:
             assert tokenizer.encode(chr(code)).tolist() == merged(tokenizer, chr(code)), hex(code)
 
