@@ -59,7 +59,8 @@ def main(arguments: list[str]) -> int:
         return run_command(args)
     if args.names:
         raise ValueError(f"board takes run, check or nothing, got {args.names[0]!r}")
-    print("\n".join(table(rows_of(ROWS))))
+    rows = rows_of(ROWS)
+    print("\n".join([*table(rows), "", *missing(rows)]))
     return 0
 
 
@@ -177,6 +178,19 @@ def table(rows: list[Row]) -> list[str]:
             cells.append([row["title"], *numbers, place, row["processor"], row["commit"][:10], row["by"]])
         lines += [*report.aligned(head, cells), ""]
     return [*lines, f"places by p <= {SIGNIFICANT}, one-sided permutation of the seeds' results; the rules: benchmarks/board.md"]
+
+
+def missing(rows: list[Row]) -> list[str]:
+    """The tasks and budgets without a row, each with the command that makes one here and what it takes."""
+    filled = {(row["task"], row["minutes"]) for row in rows if not (row["pretrained"] or row["dynamic"])}
+    lines = []
+    for task, (_, _, budgets) in TASKS.items():
+        for minutes in budgets:
+            if (task, minutes) not in filled:
+                out = os.path.join("benchmarks", "records", "board", f"{task}-{minutes}.json")
+                command = f"python -m benchmarks board run {task} {minutes} --out {out}"
+                lines.append(f"  {command:<96}{minutes * LEAST_SEEDS:>4} minutes on {CORES} quiet cores")
+    return ["no row yet:", *lines] if lines else ["every task and budget has a row"]
 
 
 def check_command(names: list[str]) -> int:

@@ -95,12 +95,13 @@ ROWS = {
         "chunks of sentences",
         "CoNLL-2000, 8,936 sentences; its test part, 2,012",
         CHUNKS,
-        recipe("tag"),
+        recipe("tag", "--set", "feature_column=2"),
         {"f1": "F1"},
         (
             Published({"f1": 94.46}, "BiLSTM-CRF", "Huang, Xu, Yu, 2015, arXiv:1508.01991", "with others' word vectors"),
             Published({"f1": 95.06}, "NCRF++", f"Yang, Zhang, ACL 2018 demonstrations, {UNVERIFIED}", "with GloVe"),
         ),
+        notes=("the data's parts of speech, which a tagger gave, are read beside the words, as the shared task has it",),
         guess=False,
     ),
     "wnut17": Row(

@@ -1,16 +1,20 @@
 """Choice of implementation, and the threads."""
 
 import contextvars
+import gc
+import math
 import os
 import signal
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 
 import minilm
-from minilm import devices, ops
+from minilm import devices, ops, threads
+from minilm.compiled.jit import jit
 
 
 def test_the_array_chooses_and_a_context_forces():
@@ -69,65 +73,77 @@ def test_no_fall_back(monkeypatch):
 # --- threads ---------------------------------------------------------------------------------------------------------
 
 
+@jit
+def add(start, stop, rows, amount):
+    rows[start:stop] += amount
+
+
+@jit
+def present(part, number, states, rows):
+    rows[part] += 1
+
+
+@jit
+def begun_at(start, stop, seen):
+    seen[start:stop] = start
+
+
+@jit
+def take_a_while(start, stop, turns, rows):
+    # every row, one after the other, written all over: what still runs after the call is seen in them
+    for i in range(start, stop):
+        for turn in range(turns):
+            rows[i] += math.sqrt(turn)
+
+
+@jit
+def refuse_one(start, stop, which, rows):
+    for i in range(start, stop):
+        if i == which:
+            raise ZeroDivisionError("here")
+        rows[i] += 1
+
+
 def test_parallel_covers_every_row_once():
     for number in (1, 2, 3, 5):
         devices.set_threads(number)
         for count in (0, 1, 2, 3, 7, 64, 101):
             rows = np.zeros(count, np.int64)
-
-            def kernel(start, stop, rows, amount):
-                rows[start:stop] += amount
-
-            devices.parallel(kernel, count, rows, 3)
+            devices.parallel(add, count, rows, 3)
             assert (rows == 3).all()
 
 
-def test_grain_keeps_small_work_on_the_caller():
+def test_arguments_of_other_types_call_other_code():
+    devices.set_threads(2)
+    for dtype, amount in ((np.int64, 3), (np.float32, 0.5), (np.float64, np.float32(2)), (np.int64, 4)):
+        rows = np.zeros(10, dtype)
+        devices.parallel(add, 10, rows, amount)
+        assert (rows == amount).all()
+
+
+def test_grain_cuts_the_work():
     devices.set_threads(4)
-    seen = []
-
-    def kernel(start, stop):
-        seen.append((start, stop, threading.current_thread()))
-
-    devices.parallel(kernel, 10, grain=10)
-    assert seen == [(0, 10, threading.current_thread())]
-    seen.clear()
-    devices.parallel(kernel, 30, grain=10)
-    assert sorted(s[:2] for s in seen) == [(0, 10), (10, 20), (20, 30)]
-    assert (0, 10, threading.current_thread()) in seen, "the first part is the caller's"
+    for count, cuts in ((10, [0]), (19, [0]), (30, [0, 10, 20]), (80, [0, 20, 40, 60])):
+        seen = np.full(count, -1)
+        devices.parallel(begun_at, count, seen, grain=10)
+        assert np.unique(seen).tolist() == cuts
 
 
 @pytest.mark.parametrize("fails", [0, 1, 2])
-def test_an_error_in_any_part_is_raised_after_all_have_ended(fails):
+def test_an_error_in_any_part_is_raised(fails):
     devices.set_threads(3)
-    ended = []
-
-    def kernel(start, stop):
-        if start == fails:
-            raise ZeroDivisionError("here")
-        threading.Event().wait(0.05)
-        ended.append(start)
-
+    rows = np.zeros(3)
     with pytest.raises(ZeroDivisionError, match="here"):
-        devices.parallel(kernel, 3)
-    assert sorted(ended) == sorted({0, 1, 2} - {fails})
-    devices.parallel(lambda start, stop: ended.append(start), 3)  # the threads live on
-    assert len(ended) == 5
-
-
-def test_parallel_inside_parallel():
-    devices.set_threads(2)
-    rows = np.zeros((4, 6))
-
-    def inner(start, stop, row):
-        row[start:stop] += 1
-
-    def outer(start, stop, rows):
-        for i in range(start, stop):
-            devices.parallel(inner, rows.shape[1], rows[i])
-
-    devices.parallel(outer, 4, rows)
+        devices.parallel(refuse_one, 3, fails, rows)
+    rows = np.zeros(3)
+    devices.parallel(refuse_one, 3, -1, rows)  # the threads live on
     assert (rows == 1).all()
+
+
+def test_a_kernel_returns_nothing():
+    devices.set_threads(2)
+    with pytest.raises(TypeError, match="returns"):
+        devices.parallel(jit(lambda start, stop: stop), 4)
 
 
 def test_many_callers_at_once():
@@ -177,15 +193,11 @@ def test_number_of_threads(monkeypatch):
 def test_threads_after_a_fork():
     """A forked child has none of its parent's threads and must start its own."""
     devices.set_threads(2)
-    devices.parallel(lambda start, stop: None, 2)
+    rows = np.zeros(8)
+    devices.parallel(add, 8, rows, 0)
     pid = os.fork()
     if pid == 0:
-        rows = np.zeros(8)
-
-        def kernel(start, stop):
-            rows[start:stop] += 1
-
-        devices.parallel(kernel, 8)
+        devices.parallel(add, 8, rows, 1)
         os._exit(0 if (rows == 1).all() else 1)
     for _ in range(100):  # 10 s
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -257,82 +269,46 @@ def test_a_fork_while_another_thread_imports_kernels(tmp_path, monkeypatch):
 # --- interrupts ------------------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_waits_for_the_parts_that_run():
-    """The caller's own part has ended, and it waits for that of a thread: its arrays are written to until the call raises."""
-    devices.set_threads(2)
-    begun, sent, rows = threading.Event(), threading.Event(), np.zeros(2)
-
-    def kernel(start, stop, rows):
-        if start == 1:
-            begun.set()
-            sent.wait(10)  # however busy the machine is, this part ends after the interrupt
-            time.sleep(0.3)
-        rows[start:stop] = 1
-
-    def interrupt():
-        begun.wait()
-        time.sleep(0.05)  # by now the caller sleeps
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        sent.set()
-
-    thread = threading.Thread(target=interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started with it ignored
-    thread.start()
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            devices.parallel(kernel, 2, rows)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert rows[1] == 1
-    thread.join()
-    devices.parallel(kernel, 2, rows)  # the threads live on
-
-
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers with signals on this system")
-def test_nothing_is_written_after_an_interrupt_at_any_line():
+def test_nothing_is_written_after_an_interrupt():
     """Signals at all times, each of which raises once: in the calling, in the kernel, in the waiting."""
     devices.set_threads(3)
-    armed, written, raised = [0], [], 0
+    armed, raised, rows = [0], 0, np.zeros(3)
 
     def handler(*_):
         if armed[0]:
             armed[0] = 0
             raise InterruptedError
 
-    def kernel(start, stop):
-        until = time.perf_counter() + 4e-4 * start
-        while time.perf_counter() < until:
-            pass
-        written.append(start)
-
+    devices.parallel(take_a_while, 3, 1, rows)
     before = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 1e-4, 3.7e-4)
     try:
-        for _ in range(300):
+        for turn in range(300):
             try:
                 armed[0] = 1
-                devices.parallel(kernel, 3)
+                devices.parallel(take_a_while, 3, 1000 * (turn % 100), rows)
                 armed[0] = 0
             except InterruptedError:
                 raised += 1
-            count = len(written)
+            written = rows.copy()
             time.sleep(1e-3)
-            assert len(written) == count
+            assert (rows == written).all()
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert raised > 30
+    rows[:] = 0
+    devices.parallel(add, 3, rows, 1)  # the threads live on
+    threads.together(present, rows)  # and none sleeps for ever: here all are waited for
+    assert set(rows) <= {1, 2}
 
 
 def test_idle_threads_hold_no_arrays():
-    import gc
-    import weakref
-
     devices.set_threads(2)
     array = np.zeros(100)
     gone = weakref.ref(array)
-    devices.parallel(lambda start, stop, a: None, 2, array)
+    devices.parallel(add, 100, array, 1)
     del array
-    threading.Event().wait(0.05)
     gc.collect()
     assert gone() is None

@@ -1,11 +1,11 @@
-"""Parts of a team run at the same time and wait for one another; with a caller that gave up they end."""
+"""Parts of a team run at the same time and wait for one another."""
 
 import numpy as np
 import pytest
 
 from minilm import devices, threads
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import ABANDONED, LINE, meet
+from minilm.compiled.waiting import LINE, meet
 
 
 @jit
@@ -44,9 +44,3 @@ def test_no_more_parts_than_cores(monkeypatch):
     numbers = np.ones((3, 4), np.int64)
     threads.together(_sums, np.zeros(4 * LINE, np.int64), 2, numbers)
     assert numbers[:, 0].tolist() == [1, 1, 1]
-
-
-def test_a_part_whose_caller_gave_up_ends():
-    states, numbers = np.array([ABANDONED, 1]), np.ones((3, 2), np.int64)
-    _sums(1, 2, states, np.zeros(2 * LINE, np.int64), 2, numbers)
-    assert (numbers == -1).all()

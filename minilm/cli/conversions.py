@@ -61,7 +61,7 @@ def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     from minilm.quantized.storing import refuse_quantized_folder
 
     path = os.path.expanduser(path)
-    path = path if os.path.exists(path) else model_folder(path)
+    path = path if os.path.exists(path) or os.path.exists(f"{path}.index") else model_folder(path)
     refuse_quantized_folder(path, "converted")
     kind = kind or _recognised(path)
     if kind is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from minilm.cli import targets
@@ -39,6 +40,13 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
     add_device(parser)
     add_quantize(parser)
+    parser.add_argument(
+        "--dynamic",
+        action="store_true",
+        help="dynamic evaluation: after each few tokens the weights learn from them; the folder stays as it is. It says "
+        "something else than the loss, and stands by itself",
+    )
+    parser.add_argument("--dynamic-lr", type=float, metavar="LR", help="the learning rate of --dynamic (0.3)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
 
@@ -49,6 +57,7 @@ def run(args) -> int:
     from minilm.checksums import file_hash
 
     require(args.device)
+    dynamic = _dynamic(args)
     if is_encoder_decoder(args):
         return targets.evaluate(args)
     loaded = load_model(args)
@@ -64,12 +73,12 @@ def run(args) -> int:
     fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
     if args.lines is None:
-        result = training.evaluate_text(loaded.model, loaded.tokenizer, part)
+        result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
     else:
         result = training.evaluate_lines(loaded.model, loaded.tokenizer, part, args.lines)
     step = None if state is None else state.step
     if args.json:
-        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split}
+        about = {"run": loaded.folder, "step": step, "corpus": source, "split": split, "dynamic": args.dynamic}
         print(json.dumps({**about, **result.to_dict()}, indent=2))
         return 0
     if result.accuracy is not None:
@@ -79,7 +88,23 @@ def run(args) -> int:
     which = {"all": "all", "train": "the part for training", "validation": f"the last {fraction:g} for validation"}[split]
     lines = "" if args.lines is None else ", line by line"
     print(f"text        {source}, {which}{lines}: {result.tokens:,} {unit}s predicted")
-    print(f"loss        {result.loss:.4f} nats a {unit}")
+    print(f"loss        {result.loss:.4f} nats a {unit}" + ", by dynamic evaluation" * args.dynamic)
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")
     return 0
+
+
+def _dynamic(args):
+    """What measures the loss instead of `training.evaluate`, with --dynamic; ValueError where it cannot."""
+    from minilm import training
+
+    if not args.dynamic:
+        if args.dynamic_lr is not None:
+            raise ValueError(f"--dynamic-lr is for --dynamic, got --dynamic-lr {args.dynamic_lr:g} alone")
+        return None
+    if args.lines is not None or is_encoder_decoder(args):
+        raise ValueError("--dynamic is for language models that read a text on and on, not for lines or pairs")
+    if args.quantize:
+        raise ValueError(f"--dynamic moves float32 weights, and --quantize {args.quantize} has none: give one of them")
+    options = {} if args.dynamic_lr is None else {"lr": args.dynamic_lr}
+    return functools.partial(training.evaluate_dynamic, **options)

@@ -22,6 +22,7 @@ EPILOG = """\
 Settings, later ones win: the recipe, then --config, then --set, then the options. Examples:
 
   minilm train --corpus book.txt --minutes 3
+  minilm train --corpus book.txt,letters.txt --mixture 3,1
   minilm train --corpus book.txt --recipe words --set tokenizer.vocab_size=5000
   minilm train --model gru --set model.hidden_size=512 --set optimizer.lr=0.002 --steps 2000
   minilm train --init-from openai-community/gpt2 --corpus book.txt --steps 200
@@ -43,7 +44,14 @@ def add_parser(subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--corpus", metavar="FILE|NAME", help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories)"
+        "--corpus",
+        action="append",
+        metavar="FILE|NAME",
+        help="a UTF-8 text, - for standard input, or a name of `minilm corpus list` (stories); several with a comma between "
+        "them, or by repeating the option",
+    )
+    parser.add_argument(
+        "--mixture", metavar="W,W", help="how often each of several texts is drawn, such as 3,1; as one text without it"
     )
     parser.add_argument("--model", choices=MODELS, help="lstm without it; gpt, llama and bert start from their recipes")
     parser.add_argument(
@@ -138,6 +146,14 @@ def _options(args) -> dict:
     """The options that were given, as settings."""
     names = ("corpus", "init_from", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    if args.corpus is not None:
+        corpora = [name for each in args.corpus for name in ([each] if os.path.exists(each) else each.split(","))]
+        options["corpus"] = corpora[0] if len(corpora) == 1 else corpora
+    if args.mixture is not None:
+        try:
+            options["mixture"] = [float(weight) for weight in args.mixture.split(",")]
+        except ValueError:
+            raise ValueError(f"--mixture wants numbers with a comma between them, such as 3,1, got {args.mixture!r}") from None
     if args.model is not None:
         options["model"] = {"model_type": "rnn_lm", "cell": args.model} if args.model in CELLS else {"model_type": args.model}
     return options

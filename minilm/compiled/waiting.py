@@ -1,16 +1,13 @@
-"""Waiting for another thread without going to sleep: for `minilm.threads`.
+"""Waiting for another thread without going to sleep: for `minilm.compiled.team` and for kernels whose parts wait for one another.
 
 A thread that sleeps is woken by the operating system within some 20 µs, on a virtual machine 50, and a kernel of a small model
-takes less. So a thread that has just worked looks at a counter for a while, in compiled code that lets go of the interpreter,
-before it sleeps: the next kernel then begins within some 10 µs.
+takes less. So a thread looks at a counter for a while, in compiled code that lets go of the interpreter, before it sleeps.
 """
 
 from __future__ import annotations
 
 import os
-import time
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -21,7 +18,7 @@ from minilm.compiled.jit import jit
 
 
 @intrinsic
-def _peek(typingctx, counter):
+def peek(typingctx, counter):
     """The first number of an int64 array, read from memory every time."""
 
     def codegen(context, builder, signature, arguments):
@@ -32,7 +29,7 @@ def _peek(typingctx, counter):
 
 
 @intrinsic
-def _pause(typingctx):
+def pause(typingctx):
     """Tells an x86 processor that this loop waits; elsewhere nothing."""
 
     def codegen(context, builder, signature, arguments):
@@ -44,26 +41,13 @@ def _pause(typingctx):
     return types.void(), codegen
 
 
-@jit
-def _turns(counter, seen, limit, after):
-    turns = 0
-    while turns < limit and _peek(counter) == seen:
-        _pause()
-        turns += 1
-    if turns < limit:
-        for _ in range(after):
-            _peek(counter)
-            _pause()
-    return turns < limit
-
-
-RUNNING, ABANDONED = 1, 3  # of a part of a call, in `threads.parallel`; the second stands in the first part's place
 PATIENCE = 1000  # turns of a loop after which a waiting part lets others have its core
 LINE = 8  # numbers of int64 in a cache line
+NAP = 50  # µs that a thread sleeps which has waited for long
 
 
 @intrinsic
-def _put(typingctx, counter, number):
+def put(typingctx, counter, number):
     """Write the first number of an int64 array; whoever reads it also sees what this thread wrote before."""
 
     def codegen(context, builder, signature, arguments):
@@ -75,7 +59,7 @@ def _put(typingctx, counter, number):
 
 
 @intrinsic
-def _let_others_run(typingctx):
+def _yield(typingctx):
     """Give the core to another thread that wants it, where the system has POSIX's call for that."""
 
     def codegen(context, builder, signature, arguments):
@@ -87,45 +71,40 @@ def _let_others_run(typingctx):
     return types.void(), codegen
 
 
+@intrinsic
+def _sleep(typingctx, microseconds):
+    """Sleep, where the system has POSIX's call for that: whoever waits for a core may have this one."""
+
+    def codegen(context, builder, signature, arguments):
+        if os.name == "posix":
+            kind = ir.FunctionType(ir.IntType(32), [ir.IntType(32)])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "usleep"), arguments)
+        return context.get_dummy_value()
+
+    return types.void(types.int32), codegen
+
+
+@jit(counted=False)
+def let_others_run(for_long):
+    """Give the core to others once, or for `NAP`."""
+    if for_long:
+        _sleep(NAP)
+    else:
+        _yield()
+
+
 @jit
 def meet(reached, part, number, turn, states):
-    """Wait until all parts of a team (`threads.together`) have reached this turn; False where the caller has given up.
+    """Wait until all parts of a team (`threads.together`) have reached this turn; always True.
 
     reached : ndarray of int64, shape (number * LINE,), zeros at first; turn counts up from 1.
     """
-    _put(reached[part * LINE :], turn)
+    put(reached[part * LINE :], turn)
     for other in range(number):
         turns = 0
-        while _peek(reached[other * LINE :]) < turn:
-            if _peek(states) == ABANDONED:
-                return False
+        while peek(reached[other * LINE :]) < turn:
             turns += 1
             if turns > PATIENCE:
-                _let_others_run()
-            _pause()
+                _yield()
+            pause()
     return True
-
-
-@jit
-def until_none_runs(states):
-    """Wait until no part is running; the interpreter gets no chance to raise anything meanwhile."""
-    for part in range(1, len(states)):
-        while _peek(states[part:]) == RUNNING:
-            _pause()
-
-
-class Waiting:
-    """How to wait on this machine: a turn of the loop takes 5 to 40 ns, which is measured once."""
-
-    def __init__(self):
-        counter = np.zeros(1, np.int64)
-        until_none_runs(counter)  # compiled before it is wanted
-        _turns(counter, 0, 10, 1)
-        start = time.perf_counter()
-        _turns(counter, 0, 2000, 0)
-        self._turn = max(1e-9, (time.perf_counter() - start) / 2000)  # seconds
-
-    def __call__(self, counter, seen: int, longest: float, after: float) -> bool:
-        """Wait until `counter` holds another number than `seen`, `longest` seconds at most; then `after` seconds more, in
-        which the thread that changed it lets go of the interpreter. Returns whether it has changed."""
-        return _turns(counter, seen, int(longest / self._turn), int(after / self._turn))

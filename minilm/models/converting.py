@@ -79,7 +79,7 @@ def convert_from(
         In one line: nothing recognises the file, it is damaged, or its arrays do not fit.
     """
     path = os.path.expanduser(os.fspath(path))
-    if not os.path.exists(path):
+    if not os.path.exists(path) and not os.path.exists(f"{path}.index"):
         raise FileNotFoundError(f"there is no file or folder {path}")
     refuse_quantized_folder(path, "converted")
     kind = recognised(path) if kind is None else kind

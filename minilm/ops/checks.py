@@ -198,6 +198,8 @@ def option(name: str, value, choices: tuple):
 
 def number(name: str, value, low: float, high: float, *, low_open: bool = False, high_open: bool = False) -> float:
     """`value` as a float within the interval."""
+    if type(value) is float and low < value < high:  # the usual case: an optimizer's step asks five times
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name} must be a number, got {describe(value)}")
     inside = (low < value if low_open else low <= value) and (value < high if high_open else value <= high)
@@ -220,6 +222,8 @@ def non_empty(name: str, array: np.ndarray, letters: str) -> np.ndarray:
 
 def in_place(name: str, array, shape: tuple | None = None, dtype=None, letters: str = "") -> np.ndarray:
     """An array of floats that an update writes: as `floating`, but it must be what the kernel writes itself, not a copy of it."""
+    if type(array) is np.ndarray and array.dtype in FLOATS and array.flags.carray:  # then the first question need not be asked
+        return floating(name, array, shape, dtype, letters)
     if is_array(array) and array.dtype.newbyteorder("=") in FLOATS and not _written_itself(array):
         expected = "C-contiguous, aligned, writable and in this machine's byte order"
         raise ValueError(f"{name} is written in place and must be {expected}, got {describe(array)}")
@@ -265,6 +269,8 @@ def flag(name: str, value) -> bool:
 
 def whole(name: str, value, low: int, high: int) -> int:
     """`value` as an int in [low, high)."""
+    if type(value) is int and low <= value < high:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be a whole number, got {describe(value)}")
     if not low <= value < high:

@@ -21,7 +21,7 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
-__all__ = ["PRECISIONS", "chosen", "precision", "require"]
+__all__ = ["PRECISIONS", "chosen", "fastest", "precision", "require"]
 
 PRECISIONS = ("float32", "tf32", "bf16")
 _chosen: contextvars.ContextVar[str] = contextvars.ContextVar("minilm_precision", default="float32")
@@ -63,6 +63,15 @@ def require(device: str, name: str) -> None:
     from minilm.ops import target
 
     target.bfloat16_unit()
+
+
+def fastest(device: str) -> str:
+    """What ``precision="auto"`` of a run stands for: ``"bf16"`` on a CPU that can multiply so, else ``"float32"``."""
+    try:
+        require(device, "bf16")
+    except ValueError:
+        return "float32"
+    return "bf16" if device == "cpu" else "float32"
 
 
 def bfloat16(dtype) -> bool:

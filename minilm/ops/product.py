@@ -32,7 +32,7 @@ DEPTH = max(64, caches.size(1) * 2 // 3 // (2 * VECTOR) // 64 * 64)  # rows k of
 CHUNK = max(64, caches.size(2) // 2 // (DEPTH * 4) // 64 * 64)  # rows of a that fill half of the second, DEPTH of each
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
-WORTH = 2**15 * VECTOR  # multiply-adds that are worth a thread: some 10 µs
+WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 
 
 @jit

@@ -34,7 +34,7 @@ from minilm.ops import caches
 from minilm.ops.vectors import VECTOR, emit_copies, emit_fetch, emit_multiply_add, emit_transposed, kind, multiply_add
 
 LANES32, LANES64 = VECTOR // 4, VECTOR // 8  # L: float32, float64
-WORTH = 2**18  # numbers of W that are worth a thread
+WORTH = 2**16  # numbers of W that are worth a thread
 CACHE = caches.size(2)  # bytes of W up to which two strips take turns
 
 

@@ -12,8 +12,6 @@ from minilm.layers.parameters import Parameters
 from minilm.ops import checks
 from minilm.typing import Array
 
-_BLOCK = 16384  # elements that stay in the cache between two passes of NumPy
-
 
 class WeightAverage:
     """Exponential moving average of all parameters, without bias towards the first ones.
@@ -70,7 +68,8 @@ class WeightAverage:
             with np.errstate(invalid="ignore"):  # infinite numbers, which forbid tags, have no mean
                 self._flat[...] = np.where(np.isinf(flat), flat, self._flat + rate * (flat - self._flat))
             return
-        devices.parallel(_move_towards, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 16)
+        kernel = devices.load("minilm.ops", "sums").move_towards
+        devices.parallel(kernel, self._flat.size, self._flat, self.parameters.flat, rate, grain=1 << 15)
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -114,12 +113,3 @@ class WeightAverage:
         for name, view in views.items():
             devices.copy_into(view, state[name])
         self.updates = int(state["updates"])
-
-
-def _move_towards(start, stop, average, target, rate):
-    # (P,) each
-    for first in range(start, stop, _BLOCK):
-        a, p = average[first : min(first + _BLOCK, stop)], target[first : min(first + _BLOCK, stop)]
-        with np.errstate(invalid="ignore"):  # infinite numbers, which forbid tags, have no mean
-            a += rate * (p - a)
-        np.copyto(a, p, where=np.isinf(p))

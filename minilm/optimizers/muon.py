@@ -31,8 +31,8 @@ class Muon(Optimizer):
     momentum : float
         In [0, 1).
     nesterov : bool
-    steps : int
-        Iterations that make a matrix orthogonal.
+    ns_steps : int
+        Iterations (of Newton and Schulz) that make a matrix orthogonal.
     size : {"match_rms_adamw", "original"}
         "match_rms_adamw" makes steps as large as AdamW's, so that one `lr` serves all parameters.
     matrices : callable, optional
@@ -56,7 +56,7 @@ class Muon(Optimizer):
         *,
         momentum: float = 0.95,
         nesterov: bool = True,
-        steps: int = 5,
+        ns_steps: int = 5,
         size: str = "match_rms_adamw",
         matrices: Callable[[str], bool] | None = None,
         betas: tuple[float, float] = (0.9, 0.95),
@@ -73,7 +73,7 @@ class Muon(Optimizer):
         self._rule = {
             "momentum": momentum,
             "nesterov": checks.flag("nesterov", nesterov),
-            "steps": checks.whole("steps", steps, 0, 100),
+            "steps": checks.whole("ns_steps", ns_steps, 0, 100),
             "size": checks.option("size", size, muon.SIZES),
         }
         self._matrices = inner_matrices if matrices is None else matrices

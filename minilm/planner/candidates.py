@@ -59,13 +59,15 @@ def _batch(task: str) -> int:
 
 def language_models(data: Data, where: str) -> list[Candidate]:
     """LSTM, GRU and GPT."""
-    candidates, V = [], data.vocabulary
+    candidates, V, optimizer = [], data.vocabulary, RECIPES["minutes"]["optimizer"]
     for kind, remark in (("lstm", "learns fast from little text"), ("gru", "a quarter less work than an LSTM of its width")):
         for H, layers in ((64, 1), (128, 1), (256, 1), (512, 1), (512, 2), (1024, 2), (1536, 2)):
             T, B, E = RECIPES["minutes"]["time"], RECIPES["minutes"]["batch"], min(H, 512)
             N = T * B
             body = cost.recurrent(kind, T, B, E, H, layers)
             parts = [cost.embedding(N, V, E), body, cost.linear(N, H, V), cost.softmax(N, V)]
+            if optimizer["name"] == "muon":
+                parts.append(cost.muon(kind, E, H, layers, optimizer["ns_steps"]))
             settings = {"model.hidden_size": H, "model.num_layers": layers, "model.embedding_size": E}
             command = f"minilm train --corpus {where} --model {kind}" + _sets(settings)
             order = 0 if kind == "lstm" else 1

@@ -63,6 +63,8 @@ def cluster(name: str, count: int, precision: str = "float32") -> Cluster:
     if name not in DEVICES:
         raise ValueError(f"there is no device {name!r}; {did_you_mean(name, (*DEVICES, 'cpu'))}")
     device = DEVICES[name]
+    if precision not in device.products:
+        raise ValueError(f"precision of {name} must be one of {', '.join(device.products)}, got {precision!r}")
     machine = Machine(
         matmul=PRODUCTS * device.products[precision],
         recurrent=0.3 * device.products["float32"],  # a recurrent step's products are small

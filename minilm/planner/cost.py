@@ -27,6 +27,7 @@ __all__ = [
     "decoder_attention",
     "embedding",
     "linear",
+    "muon",
     "norm",
     "recurrent",
     "softmax",
@@ -133,6 +134,15 @@ def recurrent(kind: str, T: int, B: int, D: int, H: int, layers: int = 1, both: 
         short = RECURRENT_TERMS * 3 * 2.0 * T * rows * G * H * 2  # the two products' terms are `width` and H
         cost += directions * Cost(weights, 0, work, moved, 0, 12, 0, kept, recurrent_short=short, working=working)
     return cost
+
+
+def muon(kind: str, D: int, H: int, layers: int, ns_steps: int) -> Cost:
+    """What Muon makes orthogonal in a step, of recurrent layers; by squares, as `minilm.ops.muon.cpu` does in float32."""
+    products, GH = 0.0, GATES[kind] * H
+    for I in [D] + [H] * (2 * layers - 1):  # W_ih of the first layer, and W_hh and the later W_ih
+        short, long = min(GH, I), max(GH, I)
+        products += 4.0 * short**2 * long + (4 * ns_steps - 3) * 2.0 * short**3
+    return Cost(products=products, calls=20 * layers)
 
 
 def attention(B: int, Tq: int, Tk: int, D: int, heads: int, causal: bool) -> Cost:

@@ -19,6 +19,7 @@ survives being killed at any moment.
 from minilm.training.callbacks import Stopped
 from minilm.training.config import RunConfig
 from minilm.training.divergence import NonFiniteError
+from minilm.training.dynamic import evaluate_dynamic
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
 from minilm.training.line_evaluation import evaluate_lines
 from minilm.training.log import plot, read_log
@@ -60,6 +61,7 @@ __all__ = [
     "WandbLogger",
     "configuration",
     "evaluate",
+    "evaluate_dynamic",
     "evaluate_lines",
     "evaluate_text",
     "find_lr",

@@ -11,6 +11,7 @@ from minilm.layers.parameters import Parameters
 from minilm.optimizers import schedules
 from minilm.tokenizers import Tokenizer
 from minilm.training.config import RunConfig
+from minilm.training.corpora import training_streams
 
 if TYPE_CHECKING:
     from minilm.training.protocol import LanguageModel
@@ -24,7 +25,7 @@ OPTIMIZERS: dict[str, tuple[Any, tuple[str, ...]]] = {  # name -> class, and the
     "sgd": (optimizers.SGD, ("momentum", "dampening", "nesterov")),
     "rmsprop": (optimizers.RMSprop, ("alpha", "eps", "momentum", "centered")),
     "lion": (optimizers.Lion, ("betas",)),
-    "muon": (optimizers.Muon, ("momentum", "betas", "eps")),
+    "muon": (optimizers.Muon, ("momentum", "ns_steps", "betas", "eps")),
 }
 
 
@@ -90,6 +91,9 @@ def make_batches(config: RunConfig, parts: Parts, tokenizer: Tokenizer | None) -
             return data.PretrainingBatches(
                 parts.train_tokens, config.batch, config.time, data.MaskingIds.of(tokenizer), seed=config.seed
             )
+        if config.mixture is not None:
+            streams = training_streams(config, parts.train, tokenizer)
+            return data.mixture(streams, config.mixture, batch=config.batch, time=config.time, seed=config.seed)
         return data.batches(parts.train_tokens, config.batch, config.time, config.seed, config.carried)
     except ValueError as error:
         raise ValueError(f"{parts.whole}, its part for training: {error}") from None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minilm import data, devices, models
@@ -41,7 +41,13 @@ class RunConfig:
     recipe : str
         Where the settings started from; for the record.
     corpus : str, path or Text
-        A text file, or the name of a corpus; or what `minilm.data.text` gave, whose path is kept.
+        A text file, or the name of a corpus; or what `minilm.data.text` gave, whose path is kept. Several of them, in a list, are
+        one text of which each gives its last part for validation: see `minilm.data.joined`.
+    mixture : list of float, optional
+        Of several texts, how often each is drawn, in any unit: see `minilm.data.mixture`. Rows are then windows from anywhere, so
+        that no state is carried. Without it several texts are read as one.
+    parts : list of int, optional
+        Set by training: the characters that each of several texts has in the part for training.
     errors : {"strict", "replace", "ignore"}
         What invalid UTF-8 in it becomes.
     validation : float
@@ -100,16 +106,19 @@ class RunConfig:
         Steps a row of log.csv.
     sample : SampleConfig
     device : {"cpu", "cuda"}
-    precision : {"float32", "tf32", "bf16"}
+    precision : {"float32", "tf32", "bf16", "auto"}
         How matrix products are computed, on a GPU attention's among them: see `minilm.ops.precision`. Weights and sums are
         float32 always. "tf32" is for a GPU; "bf16" on a CPU wants AMX or AVX512-BF16. What cannot be computed so is refused.
+        "auto" is "bf16" on a CPU that has one of them and else "float32": `train` puts what it chose in its place, and says so.
     cuda_graphs : bool
         Launch steps on a GPU as CUDA graphs: see `minilm.training.device.GraphedStep`. The same numbers, for less work of the
         host. Without effect on a CPU.
     """
 
     recipe: str = "default"
-    corpus: str = "stories"
+    corpus: str | Sequence[str] = "stories"
+    mixture: Sequence[float] | None = None
+    parts: Sequence[int] | None = None
     errors: str = "strict"
     validation: float = 0.1
     init_from: str | None = None
@@ -145,8 +154,12 @@ class RunConfig:
     def __post_init__(self):
         if isinstance(self.corpus, data.Text | os.PathLike):
             fill(self, corpus=_path(self.corpus))
-        for name in ("recipe", "corpus"):
-            text(name, getattr(self, name))
+        text("recipe", self.recipe)
+        if isinstance(self.corpus, list | tuple):
+            fill(self, corpus=tuple(_path(each) if isinstance(each, data.Text | os.PathLike) else each for each in self.corpus))
+        for name in self.corpora:
+            text("corpus", name)
+        _check_mixture(self)
         if self.init_from is not None:
             text("init_from", self.init_from)
         checks.option("errors", self.errors, ("strict", "replace", "ignore"))
@@ -164,7 +177,12 @@ class RunConfig:
         checks.option("wire", self.wire, ("float32", "bf16"))
         fill(self, model=_model(self.model, self.time))
         recurrent = self.model["model_type"] == "rnn_lm"
-        fill(self, carried=recurrent if self.carried is None else checks.flag("carried", self.carried))
+        carried = recurrent and self.mixture is None if self.carried is None else checks.flag("carried", self.carried)
+        if carried and self.mixture is not None:
+            raise ValueError("carried wants texts that are read in order, and mixture draws windows: carried=false")
+        fill(self, carried=carried)
+        if self.mixture is not None and self.model["model_type"] == "bert":
+            raise ValueError("mixture is for models of the next token: a bert's pairs of segments are drawn from one text")
         if self.carried and not recurrent:
             raise ValueError(f"carried is for recurrent models: a {self.kind} has no state to carry")
         checks.option("non_finite", self.non_finite, ("stop", "skip"))
@@ -184,12 +202,17 @@ class RunConfig:
                 raise ValueError(f"evaluate_every must be a number of steps or 'epoch', got {self.evaluate_every!r}")
             checks.whole("evaluate_every", self.evaluate_every, 1, MANY)
         checks.option("device", self.device, devices.DEVICES)
-        checks.option("precision", self.precision, PRECISIONS)
+        checks.option("precision", self.precision, (*PRECISIONS, "auto"))
         checks.flag("cuda_graphs", self.cuda_graphs)
         budgets = [name for name in BUDGETS if getattr(self, name) is not None]
         if len(budgets) != 1:
             came = " and ".join(f"{name}={getattr(self, name)!r}" for name in budgets) or "none"
             raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
+
+    @property
+    def corpora(self) -> tuple[str, ...]:
+        """The texts' paths or names: one, or several that are not joined yet."""
+        return self.corpus if isinstance(self.corpus, tuple) else (self.corpus,)  # type: ignore[return-value]
 
     @property
     def shards(self) -> int:
@@ -205,6 +228,8 @@ class RunConfig:
         """Plain nested values: what training.json keeps and `from_dict` reads."""
         settings = dataclasses.asdict(self)
         settings["optimizer"]["betas"] = list(self.optimizer.betas)
+        for name in ("corpus", "mixture", "parts"):
+            settings[name] = list(settings[name]) if isinstance(settings[name], tuple) else settings[name]
         return settings
 
     @classmethod
@@ -228,6 +253,24 @@ class RunConfig:
     def replace(self, **changes: Any) -> RunConfig:
         """A copy with some settings changed."""
         return dataclasses.replace(self, **changes)
+
+
+def _check_mixture(config: RunConfig) -> None:
+    """Several texts, and their weights."""
+    for name, kind in (("mixture", float), ("parts", int)):
+        values = getattr(config, name)
+        if values is not None:
+            if not isinstance(values, list | tuple) or not all(type(each) in (int, kind) for each in values):
+                raise TypeError(f"{name} must be a list of numbers, got {values!r}")
+            fill(config, **{name: tuple(map(kind, values))})
+    count = len(config.parts) if config.parts is not None else len(config.corpora)
+    if not count:
+        raise ValueError("corpus must name a text, got none")
+    if config.mixture is not None:
+        for weight in config.mixture:
+            checks.number("mixture", weight, 0, float("inf"), high_open=True)
+        if count == 1 or len(config.mixture) != count or not sum(config.mixture):
+            raise ValueError(f"mixture must have a weight for each of several texts, got {len(config.mixture)} for {count}")
 
 
 def _path(corpus: data.Text | os.PathLike) -> str:

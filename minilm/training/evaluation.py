@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -124,7 +125,7 @@ def evaluate(
     total = 0.0
     for ids, targets in batches:  # (B, T) each
         with workspace.step():
-            loss, state = model.loss(*_on_device(model, ids, targets), state)
+            loss, state = model.loss(*on_device(model, ids, targets), state)
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -138,7 +139,7 @@ def _evaluate_windows(model, tokens, rows: int | None, time: int | None) -> Eval
     workspace, total = Workspace(), 0.0
     for ids, targets in batches:  # (B, T) each
         with workspace.step():
-            loss = model.loss(*_on_device(model, ids, targets))
+            loss = model.loss(*on_device(model, ids, targets))
         total += float(loss) * int((targets != data.IGNORE).sum())
     return Evaluation(total / batches.total_targets, batches.total_targets, None)
 
@@ -157,13 +158,13 @@ def _read_context(model, tokens, rows: int, time: int, context: int, workspace: 
         for row, start in enumerate(starts[1:], 1):
             ids[row] = tokens[start - context + begin : start - context + stop]
         with workspace.step():
-            _, state = model.logits(*_on_device(model, ids), state, last=True)
+            _, state = model.logits(*on_device(model, ids), state, last=True)
     for part in state if isinstance(state, tuple) else (state,):
         part[:, 0] = 0  # (layers, B, H): nothing stands before the first row
     return state
 
 
-def _on_device(model, *arrays):
+def on_device(model, *arrays):
     """The arrays on the model's device."""
     return devices.to_device(arrays) if model.device == "cuda" else arrays
 
@@ -209,7 +210,14 @@ def evaluate_masked(model: LanguageModel, tokens: ArrayLike, tokenizer: Tokenize
     return Evaluation(loss, count, None, hits / count, next_hits / (MASKED_ROWS * len(scores)) if judges else None)
 
 
-def evaluate_text(model: LanguageModel, tokenizer: Tokenizer, text: Text, tokens: ArrayLike | None = None) -> Evaluation:
+def evaluate_text(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: Text,
+    tokens: ArrayLike | None = None,
+    *,
+    by: Callable[[LanguageModel, ArrayLike], Evaluation] | None = None,
+) -> Evaluation:
     """Mean loss of a model over a text.
 
     Parameters
@@ -220,6 +228,8 @@ def evaluate_text(model: LanguageModel, tokenizer: Tokenizer, text: Text, tokens
         From `minilm.data.text`, or a part of it from ``split``.
     tokens : ndarray, shape (N,), optional
         Its ids, where they are at hand.
+    by : callable, optional
+        ``by(model, tokens)``: another measure than `evaluate`, such as `evaluate_dynamic`.
 
     Returns
     -------
@@ -234,5 +244,5 @@ def evaluate_text(model: LanguageModel, tokenizer: Tokenizer, text: Text, tokens
     if tokens.size < 2:
         raise ValueError(f"{text}: it has {tokens.size} token, and to predict one needs at least 2")
     characters = max(text.length - len(tokenizer.decode(tokens[:1])), 1)
-    evaluation = evaluate(model, tokens, tokenizer=tokenizer)
+    evaluation = evaluate(model, tokens, tokenizer=tokenizer) if by is None else by(model, tokens)
     return evaluation if model.objective == "masked" else evaluation._replace(characters=characters)

@@ -99,6 +99,8 @@ class OptimizerConfig:
         Of "sgd".
     alpha, centered
         Of "rmsprop".
+    ns_steps : int
+        Of "muon": iterations that make a matrix orthogonal.
     weight_decay : float
     decay : {"all", "matrices"}
         What the weight decay is applied to.
@@ -116,6 +118,7 @@ class OptimizerConfig:
     nesterov: bool = False
     alpha: float = 0.99
     centered: bool = False
+    ns_steps: int = 5
     weight_decay: float = 0.0
     decay: str = "all"
     clip_norm: float | None = None
@@ -133,6 +136,7 @@ class OptimizerConfig:
         fill(self, lr=positive("optimizer.lr", lr), betas=betas, weight_decay=least("optimizer.weight_decay", self.weight_decay))
         least("optimizer.eps", self.eps)
         checks.number("optimizer.alpha", self.alpha, 0, 1, high_open=True)
+        checks.whole("optimizer.ns_steps", self.ns_steps, 1, 100)
         for name in ("momentum", "dampening"):
             checks.number(f"optimizer.{name}", getattr(self, name), 0, 1)
         for name in ("amsgrad", "nesterov", "centered"):
@@ -143,6 +147,7 @@ class OptimizerConfig:
         owners = {"betas": ("adam", "adamw", "lion", "muon"), "eps": ("adam", "adamw", "rmsprop", "muon")}
         owners |= {"amsgrad": ("adam", "adamw"), "momentum": ("sgd", "rmsprop", "muon")}
         owners |= dict.fromkeys(("dampening", "nesterov"), ("sgd",)) | dict.fromkeys(("alpha", "centered"), ("rmsprop",))
+        owners |= {"ns_steps": ("muon",)}
         _only_for("optimizer", "name", self.name, owners, self)
 
 

@@ -18,14 +18,19 @@ RECIPES: dict[str, dict[str, Any]] = {
         "optimizer": {"name": "adam", "lr": 6e-3, "clip_norm": 1.0},
         "schedule": {"name": "cosine", "warmup": 0.02},
     },
-    # What a budget in minutes starts from: wider than the default, with dropout, since minutes may be many epochs.
+    # What a budget in minutes starts from: wider than the default, with dropout and decay, since minutes may be many epochs.
+    # Three minutes of two cores are limited by steps until the text has been read some ten times, and by the text from then on.
+    # Muon needs half of Adam's steps: after 2.6 million characters of tinyshakespeare 1.50 nats where Adam has 1.58, also with 32
+    # rows in the place of 16, which make its matrices cheap; three of its iterations learn as well as five. Measured on an AMD
+    # EPYC (Zen 5, two cores), where products in bfloat16 make a step 1.5 times as fast and the loss no worse.
     "minutes": {
         "minutes": 3,
-        "batch": 16,
+        "batch": 32,
         "time": 64,
-        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 384, "forget_bias": 1.0, "dropout": 0.15},
-        "optimizer": {"name": "adam", "lr": 4e-3, "clip_norm": 1.0},
+        "model": {"cell": "lstm", "embedding_size": 64, "hidden_size": 384, "forget_bias": 1.0, "dropout": 0.35},
+        "optimizer": {"name": "muon", "lr": 0.008, "ns_steps": 3, "weight_decay": 0.1, "clip_norm": 1.0},
         "schedule": {"name": "cosine", "warmup": 0.02},
+        "precision": "auto",  # bfloat16 where the processor has it; said when training starts
     },
     # A word-level LSTM in the manner of Zaremba et al. (dropout between the layers, rate divided when validation stalls)
     # with tied weights (Press and Wolf; Merity et al.).

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from minilm import data, devices, distributed
 from minilm.checksums import file_hash
-from minilm.data.pipes import on_disk
 from minilm.files import new_folder, written_whole
 from minilm.hub import model_folder
 from minilm.ops import checks, precision
 from minilm.training.build import corpus_parts, make_batches, make_model
 from minilm.training.checkpoint import STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
+from minilm.training.corpora import with_text
 from minilm.training.evaluation import Evaluation
 from minilm.training.initial import start_of
 from minilm.training.log import NO_PLOTS, Progress, plot
@@ -97,13 +97,17 @@ def train(
         return _run(trainer, progress)
 
 
-def _require(config: RunConfig) -> None:
+def _require(config: RunConfig) -> RunConfig:
+    """The configuration, "auto" resolved; ValueError where its device or precision is not to be had here."""
     try:
         devices.require(config.device)
         distributed.current().on(config.device)  # before anything is put there: each rank has a GPU of its own
     except RuntimeError as error:
         raise ValueError(f"device {config.device!r}: {error}") from None
+    if config.precision == "auto":
+        config = config.replace(precision=precision.fastest(config.device))
     precision.require(config.device, config.precision)
+    return config
 
 
 def stored_config(out: PathLike | None) -> RunConfig:
@@ -122,14 +126,11 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
 
 
 def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
-    _require(config)
-    config = settled(config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus))))
+    config = settled(with_text(_require(config)))
     folder = _shared(lambda: _claimed(config) if out is None else _opened(out))
     try:
         if isinstance(folder, Folder):
             _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
-        if os.path.isfile(config.corpus):
-            config = config.replace(corpus=os.path.abspath(config.corpus))
         if config.init_from is not None:
             config = config.replace(init_from=distributed.first_alone(lambda: os.path.abspath(model_folder(config.init_from))))
         start = start_of(config)
@@ -176,12 +177,9 @@ def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) 
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
-            config = config.replace(corpus=distributed.first_alone(lambda: on_disk(config.corpus)))
-            if os.path.isfile(config.corpus):
-                config = config.replace(corpus=os.path.abspath(config.corpus))
+            config = with_text(config)
             check_resumed(state.config, config)
-        now = settled(config or state.config)
-        _require(now)
+        now = _require(settled(config or state.config))
         text = data.text(now.corpus, now.errors)
         digest = file_hash(text.path)
         if digest != state.corpus_sha256:
@@ -249,10 +247,11 @@ def describe(trainer: Trainer) -> list[str]:
         f"text       {config.corpus}: {parts.whole.length:,} characters, the last {parts.validation.length:,} for validation",
         f"tokenizer  {config.tokenizer.kind}, {trainer.tokenizer.vocab_size:,} tokens",
         f"model      {kind}, {model.parameters.count:,} parameters",
+        f"products   in {config.precision}",
         f"run        {trainer.folder.path}",
     ]
     if config.init_from is not None:
-        lines.insert(3, f"from       {config.init_from}")
+        lines.insert(4, f"from       {config.init_from}")
     ranks, shards = trainer.agreement.communicator.size, config.shards
     if ranks > 1 or shards > 1:
         lines.append(f"ranks      {ranks}, which share {shards} micro-shards of {config.batch // shards} rows")

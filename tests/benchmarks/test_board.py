@@ -103,3 +103,14 @@ def test_a_run_writes_a_row(tmp_path, monkeypatch, capsys):
     row = json.loads(out.read_text())
     assert row["seeds"] == [0, 1, 2] and len(set(row["losses"])) == 3 and all(1 < loss < 4 for loss in row["losses"])
     assert "--set model.hidden_size=8" in row["command"] and board.fault({**row, "cores": 2, "commit": "1234567"}) is None
+
+
+def test_what_has_no_row_is_named_with_its_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(board, "ROWS", str(tmp_path))
+    (tmp_path / "dynamic.json").write_text(json.dumps({**ROW, "minutes": 15, "dynamic": True}))
+    (tmp_path / "row.json").write_text(json.dumps(ROW))
+    assert main(["board"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    commands = [line.split("board run ")[1].split(" --out")[0] for line in lines if "board run" in line]
+    assert commands == ["shakespeare 15", "shakespeare 60", "words 3", "words 15", "words 60", "sst2 3", "sst2 15", "dates 3"]
+    assert any(line.split()[-5:] == ["minutes", "on", "2", "quiet", "cores"] and " 45 " in line for line in lines)

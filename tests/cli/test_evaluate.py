@@ -133,3 +133,14 @@ def test_rounded_weights(place, capsys):
     assert len(set(losses)) == 3 and max(losses) - min(losses) < 0.01
     status, _, err = evaluate(capsys, "run", "--quantize", "int8", "--device", "cuda")
     assert status == 2 and err.count("\n") == 1
+
+
+def test_dynamic_evaluation_stands_by_itself(place, capsys):
+    plain, dynamic = (json.loads(evaluate(capsys, "run", *words, "--json")[1]) for words in ([], ["--dynamic"]))
+    assert plain["dynamic"] is False and dynamic["dynamic"] is True and dynamic["loss"] != plain["loss"]
+    assert json.loads(evaluate(capsys, "run", "--dynamic", "--dynamic-lr", 1, "--json")[1])["loss"] != dynamic["loss"]
+    assert f"loss        {dynamic['loss']:.4f} nats a character, by dynamic evaluation" in evaluate(capsys, "run", "--dynamic")[1]
+    assert json.loads(evaluate(capsys, "run", "--json")[1]) == plain
+    assert "--dynamic-lr is for --dynamic" in fails(capsys, "run", "--dynamic-lr", 0.1)
+    assert "--quantize int8 has none" in fails(capsys, "run", "--dynamic", "--quantize", "int8")
+    assert "--dynamic is for language models" in fails(capsys, "run", "--dynamic", "--lines")

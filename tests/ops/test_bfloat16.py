@@ -287,3 +287,16 @@ def test_no_rows():
     with minilm.precision("bf16"):
         transposed_product(np.zeros((0, 4), np.float32), np.zeros((0, 3), np.float32), out)
     assert not out.any()
+
+
+@pairs
+@pytest.mark.parametrize("shape", [(160, 20), (20, 160)])
+def test_muon_bounds_the_singular_values_of_a_gradient_of_low_rank(shape):
+    # by squares of its singular values, which float32 may, the small ones would be lost, and the step as long as any
+    left, right = numbers(shape[0], 3), numbers(3, shape[1])
+    gradient = left @ right + 0.01 * numbers(*shape)
+    W, momentum = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    with minilm.precision("bf16"):
+        ops.muon.step(W, gradient, momentum, step=1, lr=1.0, weight_decay=0.0, size="original")
+    singular = np.linalg.svd(W, compute_uv=False) / max(1, shape[0] / shape[1]) ** 0.5
+    assert 0.6 < singular[2] <= singular[0] < 1.3

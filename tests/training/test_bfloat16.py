@@ -88,3 +88,24 @@ def test_what_cannot_be_is_refused_before_anything_is_read(tmp_path, capsys, mon
     assert cli.main(["train", "--corpus", "nowhere.txt", "--out", str(out), "--set", sets, "--quiet"]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and not out.exists()
+
+
+@pytest.mark.parametrize("setting", ["bf16", "float32"])
+def test_auto_is_what_the_processor_has_and_is_said_and_kept(tmp_path, monkeypatch, capsys, setting):
+    def unit():
+        if setting == "float32":
+            raise ValueError("neither")
+        return target.UNITS[0]
+
+    monkeypatch.setattr(target, "bfloat16_unit", unit)
+    config = settings.configuration(None, sets=[*SMALL, *MODELS["lstm"], "precision=auto", "steps=1"])
+    monkeypatch.setattr(training.trainer.Trainer, "warm_up", lambda trainer: (_ for _ in ()).throw(InterruptedError))
+    with pytest.raises(InterruptedError):  # before the first product, which this processor may not be able to make
+        training.train(config, out=tmp_path / "run", progress=True)
+    assert f"products   in {setting}\n" in capsys.readouterr().err
+    assert stored_config(tmp_path / "run").precision == setting
+
+
+def test_a_plan_for_a_named_device_wants_a_precision_by_name(capsys):
+    assert cli.main(["plan", "--model", "gpt2", "--device", "a100", "--set", "precision=auto"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

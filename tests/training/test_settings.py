@@ -4,10 +4,12 @@ import json
 import types
 import warnings
 
+import numpy as np
 import pytest
 
-from minilm import models, training
+from minilm import layers, models, training
 from minilm.training import parallel, settings
+from minilm.training.build import make_optimizer
 from minilm.training.starting_points import RECIPES
 
 
@@ -110,7 +112,7 @@ BAD = [
     ("steps=none", "exactly one of them is wanted, got none"),
     ("errors=ignor", "errors must be one of 'strict', 'replace', 'ignore', got 'ignor'"),
     ("device=tpu", "device must be one of 'cpu', 'cuda', got 'tpu'"),
-    ("precision=half", "precision must be one of 'float32', 'tf32', 'bf16', got 'half'"),
+    ("precision=half", "precision must be one of 'float32', 'tf32', 'bf16', 'auto', got 'half'"),
     ("evaluate_every=often", "evaluate_every must be a number of steps or 'epoch', got 'often'"),
     ("optimizer.name=adagrad", "optimizer.name must be one of 'adam', 'adamw', 'sgd', 'rmsprop', 'lion', 'muon', got 'adagrad'"),
     ("optimizer.lr=fast", "optimizer.lr must be a number, got str 'fast'"),
@@ -354,3 +356,16 @@ def test_what_several_processes_cannot_do(options, message, monkeypatch):
     assert parallel.settled(config).micro_shards == 4
     with pytest.raises(ValueError, match=message):
         parallel.settled(config.replace(**options))
+
+
+def test_muon_has_as_many_iterations_as_the_settings_say():
+    muon = ["optimizer.name=muon", "optimizer.clip_norm=none"]
+    weights = []
+    for sets in ([], ["optimizer.ns_steps=5"], ["optimizer.ns_steps=2"]):
+        linear = layers.Linear(4, 6, seed=0)
+        linear.parameters.gradient_flat[...] = np.arange(linear.parameters.flat.size) % 5 - 1.5
+        make_optimizer(training.configuration("default", sets=[*muon, *sets]), linear.parameters).step(0.1)
+        weights.append(linear.weight.value.copy())
+    assert (weights[0] == weights[1]).all() and (weights[0] != weights[2]).any()
+    with pytest.raises(ValueError, match="optimizer.ns_steps is for optimizer.name 'muon', got 'adam'"):
+        training.configuration("default", sets=["optimizer.ns_steps=3"])

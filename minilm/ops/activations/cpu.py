@@ -10,7 +10,7 @@ from minilm.ops import simd
 from minilm.ops.activations.spec import SavedInput, SavedOutput
 from minilm.ops.workspace import empty
 
-GRAIN = 2**17  # elements worth a thread
+GRAIN = 2**15  # elements worth a thread
 SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
 CUBIC = 0.044715
 PDF_AT_0 = 1 / math.sqrt(2 * math.pi)

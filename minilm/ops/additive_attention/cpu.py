@@ -10,7 +10,7 @@ from minilm.ops import simd
 from minilm.ops.additive_attention.spec import Saved
 from minilm.ops.workspace import empty, scratch
 
-WORTH = 2**17  # tanh that are worth a thread
+WORTH = 2**15  # tanh that are worth a thread
 
 
 @jit(part=True)

@@ -35,7 +35,7 @@ from minilm.ops.tile import ROWS
 from minilm.ops.workspace import empty, scratch
 
 SHARE = 4 * KEYS  # keys of a unit, where a head's are divided
-WORTH = 2**22  # multiply-adds that are worth a thread
+WORTH = 2**20  # multiply-adds that are worth a thread
 WORTH_FEW = 2**19  # where few queries read much memory
 
 # --- forward ----------------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ def _squares(start, stop, grad, partial):
 def squares(grad):
     """The sums of squares of grad's chunks: (chunks,) float64."""
     partial = empty((-(-grad.size // CHUNK),), np.float64)
-    devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=32)
+    devices.parallel(_squares, len(partial), grad.reshape(-1), partial, grain=4)
     return partial
 
 

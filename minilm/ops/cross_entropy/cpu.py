@@ -103,7 +103,7 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
     with scratch():
         losses = empty((N,), np.float64)  # (N,)
         arguments = (x, t, weight, ignore_index, label_smoothing, weight_sum, normaliser, losses, out)
-        devices.parallel(_rows, N, *arguments, grain=max(1, 2**16 // V))
+        devices.parallel(_rows, N, *arguments, grain=max(1, 2**14 // V))
         if reduction == "none":
             loss.reshape(-1)[...] = losses
         else:
@@ -116,5 +116,5 @@ def forward(logits, targets, weight=None, *, ignore_index=-100, label_smoothing=
 def backward(dloss, saved):
     dlogits = empty(saved.dlogits.shape, saved.dlogits.dtype)  # (..., V)
     rows, out = fold(saved.dlogits), fold(dlogits)  # (N, V)
-    devices.parallel(_scale, len(rows), dloss.reshape(-1), rows, out, grain=max(1, 2**18 // max(1, out.shape[1])))
+    devices.parallel(_scale, len(rows), dloss.reshape(-1), rows, out, grain=max(1, 2**16 // max(1, out.shape[1])))
     return dlogits

@@ -50,7 +50,7 @@ def _draw(x, saved, y):
     """x (N,) or None times the factors -> y (N,)."""
     threshold, scale = threshold_and_scale(saved.p)
     arguments = (x, words(saved.key), np.uint32(threshold), y.dtype.type(scale), y)
-    devices.parallel(_dropout, -(-y.size // CHUNK), *arguments, grain=64)
+    devices.parallel(_dropout, -(-y.size // CHUNK), *arguments, grain=16)
 
 
 def _apply(x, saved):
@@ -66,7 +66,7 @@ def _apply(x, saved):
         _draw(None, saved, k.reshape(-1))
         if y.size:
             rows = (N * S, I)
-            devices.parallel(_multiply, N * S, x.reshape(rows), k, y.reshape(rows), grain=max(1, 2**18 // I))
+            devices.parallel(_multiply, N * S, x.reshape(rows), k, y.reshape(rows), grain=max(1, 2**16 // I))
     return y
 
 

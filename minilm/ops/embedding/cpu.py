@@ -37,7 +37,7 @@ def _scatter_add(start, stop, ids, dy, padding_idx, dW):
 def forward(ids, W, padding_idx=None):
     D = W.shape[1]
     y = empty((*ids.shape, D), W.dtype)  # (..., D)
-    devices.parallel(_gather, ids.size, ids.reshape(-1), W, y.reshape(ids.size, D), grain=max(1, 2**19 // max(1, D)))
+    devices.parallel(_gather, ids.size, ids.reshape(-1), W, y.reshape(ids.size, D), grain=max(1, 2**16 // max(1, D)))
     return y, Saved(ids, W.shape, W.dtype, padding_idx)
 
 
@@ -45,9 +45,9 @@ def backward(dy, saved):
     ids, (V, D), dtype, padding_idx = saved
     skipped = -1 if padding_idx is None else padding_idx
     dW = empty((V, D), dtype)  # (V, D)
-    devices.parallel(_zero, V, dW, grain=max(1, 2**20 // max(1, D)))
+    devices.parallel(_zero, V, dW, grain=max(1, 2**17 // max(1, D)))
     # Here threads share the columns, not the rows: ids are anything but evenly spread, and every column is summed in the
     # same order whatever the cut.
     arguments = (ids.reshape(-1), dy.reshape(ids.size, D), skipped, dW)
-    devices.parallel(_scatter_add, D, *arguments, grain=max(16, 2**20 // max(1, ids.size)))
+    devices.parallel(_scatter_add, D, *arguments, grain=max(16, 2**17 // max(1, ids.size)))
     return dW

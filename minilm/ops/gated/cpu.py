@@ -10,7 +10,7 @@ from minilm.ops import simd
 from minilm.ops.gated.spec import Saved
 from minilm.ops.workspace import empty
 
-GRAIN = 2**17  # elements worth a thread
+GRAIN = 2**15  # elements worth a thread
 LINEAR = 2 * math.sqrt(2 / math.pi)  # (1 + tanh u) / 2 = σ(2u), and 2u = LINEAR a + CUBIC a³
 CUBIC = LINEAR * 0.044715
 

@@ -85,7 +85,7 @@ def forward(x, gamma=None, beta=None, *, eps=1e-5):
     mean = empty(x.shape[:-1], x.dtype)  # (...)
     rstd = empty(x.shape[:-1], x.dtype)  # (...)
     arguments = (fold(x), gamma, beta, eps, mean.reshape(-1), rstd.reshape(-1), fold(y))
-    devices.parallel(normalise_rows, mean.size, *arguments, grain=max(1, 2**17 // x.shape[-1]))
+    devices.parallel(normalise_rows, mean.size, *arguments, grain=max(1, 2**15 // x.shape[-1]))
     return y, Saved(x, gamma, mean, rstd, beta is not None)
 
 
@@ -100,7 +100,7 @@ def gradients(dy, around, saved):
         partial = empty((-(-N // CHUNK), 2, D), x.dtype)  # (chunks, 2, D)
         past = None if around is None else fold(around)
         arguments = (fold(dy), past, fold(x), gamma, mean.reshape(-1), rstd.reshape(-1), fold(dx), partial)
-        devices.parallel(_backward, len(partial), *arguments, grain=max(1, 2**17 // (CHUNK * D)))
+        devices.parallel(_backward, len(partial), *arguments, grain=max(1, 2**15 // (CHUNK * D)))
         for index, total in enumerate((dgamma, dbeta)):
             if total is not None:
                 partial[:, index].sum(axis=0, out=total)

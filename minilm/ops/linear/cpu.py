@@ -44,7 +44,7 @@ def column_sums(dy, out=None):
     total = empty((O,), dy.dtype) if out is None else out  # (O,)
     with scratch():
         partial = empty((max(1, -(-N // CHUNK)), O), dy.dtype)  # (chunks, O)
-        devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 2**18 // (CHUNK * max(O, 1))))
+        devices.parallel(_column_sums, len(partial), dy, partial, grain=max(1, 2**16 // (CHUNK * max(O, 1))))
         partial.sum(axis=0, out=total)
     return total
 
@@ -54,7 +54,7 @@ def forward(x, W, b=None):
     rows = fold(y)  # (N, O)
     product(fold(x), W, rows, transposed=True)
     if b is not None:
-        devices.parallel(_add_bias, len(rows), rows, b, grain=max(1, 2**18 // max(1, len(W))))
+        devices.parallel(_add_bias, len(rows), rows, b, grain=max(1, 2**16 // max(1, len(W))))
     return y, Saved(x, W, b is not None)
 
 

@@ -8,12 +8,13 @@ import numpy as np
 
 from minilm import devices
 from minilm.compiled.jit import jit
+from minilm.ops import precision
 from minilm.ops.clip.cpu import norm
 from minilm.ops.muon.spec import COEFFICIENTS, step_size
 from minilm.ops.product import product
 from minilm.ops.workspace import empty, scratch
 
-GRAIN = 2**18  # elements worth a thread
+GRAIN = 2**16  # elements worth a thread
 WIDE = 2  # I / O from which the iteration of squares has fewer operations
 
 
@@ -56,8 +57,8 @@ def orthogonal(G, steps, coefficients, eps):
     """Near U Vᵀ of G (O, I) = U S Vᵀ, with O <= I; G is written over, and its place holds the result."""
     coefficients = tuple(G.dtype.type(each) for each in coefficients)
     G *= G.dtype.type(1 / max(norm(G), eps))
-    iterate = _iterate_squares if G.shape[1] >= WIDE * len(G) and steps else _iterate
-    iterate(G, steps, *coefficients)
+    wide = G.shape[1] >= WIDE * len(G) and steps and not precision.bfloat16(G.dtype)
+    (_iterate_squares if wide else _iterate)(G, steps, *coefficients)
 
 
 def _iterate(G, steps, a, b, c):
@@ -77,7 +78,8 @@ def _iterate_squares(G, steps, a, b, c):
 
     With p = a 1 + b A + c A² an iteration is X = p X, so A = X Xᵀ becomes p A p, and after all of them X = P G, where P is the
     product of the p's. All are polynomials of the first A, so their order is free. A has the squares of the singular values: of
-    those below 1e-3 of the largest, float32 keeps fewer digits than X itself would.
+    those below 1e-3 of the largest, float32 keeps fewer digits than X itself would; in bfloat16 nothing would be left of those
+    below 1/16, and what is in their place makes the iteration diverge.
     """
     square = (len(G), len(G))  # of A, p, P
     A, p, P, spare = (empty(square, G.dtype) for _ in range(4))

@@ -68,7 +68,7 @@ def forward(h, W, targets, negatives, *, reduction="mean"):
     with scratch():
         losses = empty((N,), np.float64)  # (N,)
         arguments = (h, W, targets, negatives, h.dtype.type(normaliser), losses, g)
-        devices.parallel(_rows, N, *arguments, grain=max(1, 2**16 // max(1, (K + 1) * D)))
+        devices.parallel(_rows, N, *arguments, grain=max(1, 2**14 // max(1, (K + 1) * D)))
         with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 where there are no rows
             loss = h.dtype.type(losses.sum() / np.float64(normaliser))
     return loss, Saved(h, W, targets, negatives, g)
@@ -79,7 +79,7 @@ def backward(dloss, saved):
     (N, D), K = h.shape, negatives.shape[1]
     dloss = h.dtype.type(dloss)
     dh, dW = empty(h.shape, h.dtype), empty(W.shape, h.dtype)  # (N, D), (V, D)
-    devices.parallel(_inputs, N, dloss, g, W, targets, negatives, dh, grain=max(1, 2**17 // max(1, (K + 1) * D)))
+    devices.parallel(_inputs, N, dloss, g, W, targets, negatives, dh, grain=max(1, 2**15 // max(1, (K + 1) * D)))
     dW.fill(0)
     # threads share the columns: words are anything but evenly spread, and every column is summed in the same order
     grain = max(16, 2**19 // max(1, N * (K + 1)))

@@ -57,5 +57,5 @@ def _bits(start, stop, key, out):
 
 def bits(key, shape):
     out = empty(shape, np.uint32)  # (...)
-    devices.parallel(_bits, -(-out.size // CHUNK), words(key), out.reshape(-1), grain=64)
+    devices.parallel(_bits, -(-out.size // CHUNK), words(key), out.reshape(-1), grain=16)
     return out

@@ -33,7 +33,7 @@ def forward(x, residual, gamma=None, beta=None, *, eps=1e-5):
     mean, rstd = empty(x.shape[:-1], x.dtype), empty(x.shape[:-1], x.dtype)  # (...)
     inputs = (fold(x), fold(residual), gamma, beta, eps)
     outputs = (fold(total), mean.reshape(-1), rstd.reshape(-1), fold(y))
-    devices.parallel(_forward, mean.size, *inputs, *outputs, grain=max(1, 2**17 // x.shape[-1]))
+    devices.parallel(_forward, mean.size, *inputs, *outputs, grain=max(1, 2**15 // x.shape[-1]))
     return Output(total, y), Saved(total, gamma, mean, rstd, beta is not None)
 
 

@@ -11,7 +11,7 @@ from minilm.ops.rms_norm.spec import Saved
 from minilm.ops.workspace import empty, scratch
 
 CHUNK = 64  # rows a partial sum of dgamma covers: fixed, so that the bits do not depend on the number of threads
-WORTH = 2**17  # numbers worth a thread
+WORTH = 2**15  # numbers worth a thread
 
 
 @jit(fastmath=REASSOC)

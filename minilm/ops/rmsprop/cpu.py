@@ -9,7 +9,7 @@ import numpy as np
 from minilm import devices
 from minilm.compiled.jit import jit
 
-GRAIN = 2**18  # elements worth a thread
+GRAIN = 2**16  # elements worth a thread
 
 
 @jit

@@ -7,7 +7,7 @@ from minilm.compiled.jit import jit
 from minilm.ops.rotary.spec import Saved
 from minilm.ops.workspace import empty
 
-WORTH = 2**16  # numbers worth a thread
+WORTH = 2**14  # numbers worth a thread
 
 
 @jit

@@ -17,7 +17,7 @@ def _by_rows(kernel, *inputs):
     """One array of the inputs' shape (..., V), written by the kernel row by row."""
     out = empty(inputs[0].shape, inputs[0].dtype)  # (..., V)
     rows = [fold(a) for a in (*inputs, out)]  # (N, V) each
-    devices.parallel(kernel, len(rows[0]), *rows, grain=max(1, 2**16 // out.shape[-1]))
+    devices.parallel(kernel, len(rows[0]), *rows, grain=max(1, 2**14 // out.shape[-1]))
     return out
 
 

@@ -27,7 +27,7 @@ CONVERTERS = {  # kind -> what it is; the module of the kind's name reads it. Th
     "huggingface": "a folder of config.json and model.safetensors or pytorch_model.bin: GPT, GPT-2, Llama and relatives, BERT",
     "llmc": "a model's .bin of llm.c, in float32 or bfloat16",
     "ctranslate2": "an encoder-decoder Transformer of CTranslate2: model.bin, or its arrays by name",
-    "tensorflow": "a language model of TensorFlow's BasicLSTMCell: its variables by name, in .npz or .safetensors",
+    "tensorflow": "a language model of TensorFlow's BasicLSTMCell: NAME.ckpt.index with its data, .npz or .safetensors",
     "keras": "textgenrnn's and chars2vec's weights in Keras's HDF5 (needs h5py)",
     "recurrent": "a language model of LSTM, GRU or RNN by PyTorch's names, in .safetensors or a state dict",
     "dates": "the date translator of Deep Learning from Scratch 2, by its parts' names, in .safetensors",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -12,11 +13,12 @@ import numpy as np
 from minilm.tokenizers import Tokenizer
 from minilm.typing import Array
 from minilm.weights.tensor_file import StoredArray, TensorFile
+from minilm.weights.tensorflow_file import TensorFlowFile
 from minilm.weights.torch_file import arrays_of, is_torch_file, read_torch_file
 
 __all__ = ["Checkpoint", "arrays_in", "checked", "names_in", "weights_file"]
 
-ENDINGS = (".safetensors", ".npz", ".pt", ".pth", ".bin", ".ckpt", ".h5", ".hdf5")
+ENDINGS = (".safetensors", ".npz", ".pt", ".pth", ".bin", ".ckpt", ".index", ".h5", ".hdf5")
 
 
 class Checkpoint(NamedTuple):
@@ -43,7 +45,8 @@ class Checkpoint(NamedTuple):
 def weights_file(path: str) -> str:
     """The file of weights that a path is, or that is the only one in a folder; ValueError where that is not clear."""
     if not os.path.isdir(path):
-        return path
+        stem = re.sub(r"\.data-\d{5}-of-\d{5}$", "", path)  # of TensorFlow's checkpoints one may be given by its name alone
+        return f"{stem}.index" if (stem != path or not os.path.exists(path)) and os.path.isfile(f"{stem}.index") else path
     files = sorted(name for name in os.listdir(path) if name.endswith(ENDINGS))
     if "model.safetensors" in files:
         files = ["model.safetensors"]
@@ -58,6 +61,8 @@ def names_in(path: str) -> set[str]:
     if path.endswith(".safetensors"):
         with TensorFile(path) as file:
             return set(file)
+    if path.endswith(".index"):
+        return set(TensorFlowFile(path))
     if is_npz(path):
         with zipfile.ZipFile(path) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
@@ -65,11 +70,14 @@ def names_in(path: str) -> set[str]:
 
 
 def arrays_in(path: str) -> dict[str, Any]:
-    """The arrays of a safetensors file, an .npz or a state dict of PyTorch's, by name."""
+    """The arrays of a safetensors file, an .npz, a state dict of PyTorch's or a checkpoint of TensorFlow's, by name."""
     path = weights_file(path)
     if path.endswith(".safetensors"):
         with TensorFile(path) as file:
             return {name: np.asarray(StoredArray(file, name)) for name in file}
+    if path.endswith(".index"):
+        stored = TensorFlowFile(path)
+        return {name: stored.read(name) for name in stored}
     if is_npz(path):
         return _npz(path)
     try:

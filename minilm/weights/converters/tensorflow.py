@@ -9,8 +9,10 @@ what others call g. The cell adds 1 to the forget gate, which no variable says: 
     .../embedding (V, E)                                                   without it the input is one-hot
     .../softmax_w (H, V)    .../softmax_b (V,)
 
-``numpy.savez("model.npz", **{name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})`` writes them, of a
-``tf.train.load_checkpoint``. The slashes stay in the names.
+They come as a checkpoint, model.ckpt.index with its data beside it, which is read without TensorFlow
+(`minilm.weights.tensorflow_file`); or in an .npz, which TensorFlow's own reader fills, the slashes staying in the names::
+
+    numpy.savez("model.npz", **{name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()})
 """
 
 from __future__ import annotations

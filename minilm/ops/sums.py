@@ -1,0 +1,34 @@
+"""Passes over flat arrays that no op is made of: sums of two arrays (`minilm.layers.residual`), and a running mean of weights."""
+
+from __future__ import annotations
+
+import math
+
+from minilm.compiled.jit import jit
+
+__all__ = ["add", "add_to", "move_towards"]
+
+
+@jit(counted=False)
+def add(start, stop, x, y, out):
+    """out = x + y, (N,) each."""
+    x, y, out = x[start:stop], y[start:stop], out[start:stop]
+    for n in range(len(out)):
+        out[n] = x[n] + y[n]
+
+
+@jit(counted=False)
+def add_to(start, stop, out, x):
+    """out += x, (N,) each: with `add` a compiler does not know that the two it is given as one are no others that overlap."""
+    x, out = x[start:stop], out[start:stop]
+    for n in range(len(out)):
+        out[n] += x[n]
+
+
+@jit(fastmath=frozenset(), counted=False)
+def move_towards(start, stop, average, target, rate):
+    """average += rate (target - average), (N,) each; infinite numbers, which forbid tags, have no mean."""
+    average, target = average[start:stop], target[start:stop]
+    for n in range(len(average)):
+        moved = average[n] + rate * (target[n] - average[n])
+        average[n] = target[n] if abs(target[n]) == math.inf else moved
