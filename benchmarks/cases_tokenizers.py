@@ -2,9 +2,9 @@
 
 GPT-2's vocabulary and real texts come from the folder that the environment variable MINILM_TEST_CORPORA names, as far as they are
 there (the vocabulary also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe); else a vocabulary is trained on the
-built-in stories. The other texts are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has its
-tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are compiled
-before, and ids compared.
+built-in stories. The other texts are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has
+its tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are
+compiled before, and ids compared.
 
 A new text is one more entry of what `texts` returns, a new encoder one more line of `peer_tokenizers.ENCODERS`.
 """
