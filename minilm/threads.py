@@ -152,10 +152,10 @@ def parallel(kernel: Callable, count: int, *arguments: Any, grain: int = 1) -> N
 
 
 def together(kernel: Callable, *arguments: Any) -> None:
-    """Run ``kernel(part, number, states, *arguments)`` as parts 0 ... number - 1 of a team that runs at the same time.
+    """Run ``kernel(part, number, *arguments)`` as parts 0 ... number - 1 of a team that runs at the same time.
 
-    The parts may wait for one another (`minilm.compiled.waiting.meet`, which takes ``states``), so a step of many small kernels
-    can be one call. There are no more of them than cores, and one team at a time.
+    The parts may wait for one another (`minilm.compiled.waiting.meet`), so a step of many small kernels can be one call.
+    There are no more of them than cores, and one team at a time.
 
     Parameters
     ----------
@@ -164,7 +164,6 @@ def together(kernel: Callable, *arguments: Any) -> None:
     """
     global _needed
     number = min(parts(threads()), _cores())
-    arguments = (np.zeros(number, np.int64), *arguments)
     if number == 1:
         kernel(0, 1, *arguments)
         return

@@ -79,7 +79,7 @@ def add(start, stop, rows, amount):
 
 
 @jit
-def present(part, number, states, rows):
+def present(part, number, rows):
     rows[part] += 1
 
 

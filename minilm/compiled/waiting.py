@@ -94,8 +94,8 @@ def let_others_run(for_long):
 
 
 @jit
-def meet(reached, part, number, turn, states):
-    """Wait until all parts of a team (`threads.together`) have reached this turn; always True.
+def meet(reached, part, number, turn):
+    """Wait until all parts of a team (`threads.together`) have reached this turn.
 
     reached : ndarray of int64, shape (number * LINE,), zeros at first; turn counts up from 1.
     """
@@ -107,4 +107,3 @@ def meet(reached, part, number, turn, states):
             if turns > PATIENCE:
                 _yield()
             pause()
-    return True

@@ -255,7 +255,7 @@ def _embed(part, number, ids, s, factor, x):
 
 
 @jit
-def llama_step(part, number, states, tag, reached, table, final, sizes, reals, shared, rooms, ids, positions, cos, sin, logits):
+def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, positions, cos, sin, logits):
     # ids, positions (B,), cos, sin (P, K/2) -> logits (B, V); addresses of the blocks: table (L, 28), of norm and lm_head:
     # final (4,); numbers in the order of Sizes, reals: eps, the scale of scores, what embeddings are multiplied by;
     # shared (shared_size,), rooms (number, own_size) float32; tag: a number of the dtype in which weights are stored
@@ -264,32 +264,25 @@ def llama_step(part, number, states, tag, reached, table, final, sizes, reals, s
     eps, scale, own, team = reals[0], reals[1], _own(rooms[part], s), _team(shared, s)
     u, x, y = own.u, team.x, team.y.reshape(s.B, s.H * s.K)
     _embed(part, number, ids, s, reals[2], x)
-    if not meet(reached, part, number, turn, states):
-        return
+    meet(reached, part, number, turn)
     for layer in range(len(table)):
         block = table[layer]
         _normalised(x, block[INPUT_NORM], s.offset, eps, own, u)
         _multiplied(part, number, tag, u, block[Q_PROJ:], s, own, team.q)
         _multiplied(part, number, tag, u, block[K_PROJ:], s, own, team.k)
         _multiplied(part, number, tag, u, block[V_PROJ:], s, own, team.v)
-        if not meet(reached, part, number, turn + 1, states):
-            return
+        meet(reached, part, number, turn + 1)
         _rotate(part, number, block, cos, sin, positions, s, eps, own, team)
-        if not meet(reached, part, number, turn + 2, states):
-            return
+        meet(reached, part, number, turn + 2)
         _attend(part, number, block, s, scale, team)
-        if not meet(reached, part, number, turn + 3, states):
-            return
+        meet(reached, part, number, turn + 3)
         _add_product(part, number, tag, y, block[O_PROJ:], s, own, team)
-        if not meet(reached, part, number, turn + 4, states):
-            return
+        meet(reached, part, number, turn + 4)
         _normalised(x, block[POST_NORM], s.offset, eps, own, u)
         _gated(part, number, tag, u, block, s, own, team)
-        if not meet(reached, part, number, turn + 5, states):
-            return
+        meet(reached, part, number, turn + 5)
         _add_product(part, number, tag, team.gate, block[DOWN:], s, own, team)
-        if not meet(reached, part, number, turn + 6, states):
-            return
+        meet(reached, part, number, turn + 6)
         turn += 6
     _normalised(x, final[0], s.offset, eps, own, u)
     product(tag, part, number, u, final[1:], s.V, s.group, own, logits)

@@ -81,7 +81,7 @@ class TokenCall:
         scratch = self._reached, self._table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
         arguments = self._tag, *scratch, ids, positions, *tables, logits
         if self._alone:
-            self.kernel(0, 1, np.zeros(1, np.int64), *arguments)
+            self.kernel(0, 1, *arguments)
         else:
             threads.together(self.kernel, *arguments)
         return logits

@@ -221,7 +221,7 @@ def _attend(part, number, block, sizes, task, team):
 
 
 @jit
-def token_step(part, number, states, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, positions, logits):
+def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, positions, logits):
     # ids, positions (B,) -> logits (B, V); addresses of the blocks: table (L, COLUMNS), of ln_f and lm_head: final (5,);
     # numbers in the order of Sizes, reals: eps and the scale of scores; shared (shared_size,), rooms (number, own_size) float32;
     # tag: a number of the dtype in which weights are stored, for which alone the kernel is compiled
@@ -230,32 +230,26 @@ def token_step(part, number, states, tag, reached, table, final, sizes_of_call, 
     eps, task, own, team = reals[0], _task(sizes, reals[1]), _own(rooms[part], sizes), _team(reached, shared, sizes)
     D, x, y = sizes.D, team.x, team.y.reshape(sizes.B, sizes.D)
     _embed(part, number, ids, positions, sizes, x)
-    if not meet(reached, part, number, turn, states):
-        return
+    meet(reached, part, number, turn)
     for layer in range(len(table)):
         block = table[layer]
         u = _normalised(x, block[LN_1:], eps, own)
         raw, first, last = _multiplied(part, number, tag, u, block[C_ATTN:], 3 * D, sizes, team, own)
         _shifted(raw, first, last, block[C_ATTN + BIAS], team.qkv)
-        if not meet(reached, part, number, turn + 1, states):
-            return
+        meet(reached, part, number, turn + 1)
         _attend(part, number, block, sizes, task, team)
-        if not meet(reached, part, number, turn + 2, states):
-            return
+        meet(reached, part, number, turn + 2)
         raw, first, last = _multiplied(part, number, tag, y, block[C_PROJ:], D, sizes, team, own)
         _added(raw, first, last, block[C_PROJ + BIAS], x)
-        if not meet(reached, part, number, turn + 3, states):
-            return
+        meet(reached, part, number, turn + 3)
         u = _normalised(x, block[LN_2:], eps, own)
         raw, first, last = _multiplied(part, number, tag, u, block[MLP_C_FC:], sizes.F, sizes, team, own)
         _shifted(raw, first, last, block[MLP_C_FC + BIAS], team.hidden)
         _activated(first, last, sizes.activation, team.hidden)
-        if not meet(reached, part, number, turn + 4, states):
-            return
+        meet(reached, part, number, turn + 4)
         raw, first, last = _multiplied(part, number, tag, team.hidden, block[MLP_C_PROJ:], D, sizes, team, own)
         _added(raw, first, last, block[MLP_C_PROJ + BIAS], x)
-        if not meet(reached, part, number, turn + 5, states):
-            return
+        meet(reached, part, number, turn + 5)
         turn += 5
     u = _normalised(x, final, eps, own)
     product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)

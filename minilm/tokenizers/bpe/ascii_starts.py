@@ -78,8 +78,8 @@ def word_starts(text, i, triples):
     white = space | bytes_in(text, i, 0, 0x09, 5)
     beyond = bytes_in(text, i, 0, 0x80, 128)
     other = ~(letter | number | white | beyond)
-    taken = ~(line + (line & other << _ONE)) & line  # line ends behind other characters
-    white, line = white & ~taken, line & ~taken
+    ends = ~(line + (line & other << _ONE)) & line  # line ends behind other characters
+    white, line = white & ~ends, line & ~ends
     begin, blank = white & ~(white << _ONE), white & ~line
     behind_line = blank & line << _ONE
     alone = other & ~((other | space) << _ONE)  # or the first of several, none of which is then a letter
