@@ -132,7 +132,8 @@ def suites_command(args) -> int:
     cases = suites.choose(cases, names, args.filter)
     if args.list:
         for case in cases:
-            target = f"   target: {case.target:g} x {case.against}" if case.target else ""
+            wanted = {case.against: case.target, **case.also} if case.target else {}
+            target = "   target: " + ", ".join(f"{least:.3g} x {name}" for name, least in wanted.items()) if wanted else ""
             print(f"{case.suite:10} {case.name}{target}")
         return 0
     from minilm import devices

@@ -56,6 +56,8 @@ class Case:
         Least ratio of minilm's speed to that of `against` that the project asks for.
     against : str
         The contestant that the target names, or "roof" for a share of it.
+    also : dict of str to float
+        Targets against further contestants: name -> least ratio.
     unit : {"s", "MiB"}
         Of what is measured; less is better.
     rounds : int
@@ -78,6 +80,7 @@ class Case:
     precision: str = "float32"
     working: float | None = None
     text_bytes: float = 0
+    also: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,9 +110,13 @@ class Result:
         """Whether the target is reached; None without a target or without the peer."""
         if self.target is not None and self.case.against == "roof" and self.roof is not None:
             return self.roof.median >= self.target
-        if self.target is None or self.case.against not in self.ratios:
-            return None
-        return self.ratios[self.case.against].median >= self.target
+        targets = {name: least for name, least in self.targets.items() if name in self.ratios}
+        return all(self.ratios[name].median >= least for name, least in targets.items()) if targets else None
+
+    @property
+    def targets(self) -> dict[str, float]:
+        """Least ratio by contestant."""
+        return {} if self.target is None else {self.case.against: self.target, **self.case.also}
 
     def hold_against(self, machine: Machine) -> None:
         """Fill in `roof` and `bound`."""

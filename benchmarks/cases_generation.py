@@ -5,6 +5,9 @@
 ``gpt_generate``
     GPT-2's 124 million parameters write one text, with the cache of keys and values. Every weight is read once a token, so the
     roof is the memory's: parameters, 4 bytes each (1 in int8, 2 in bf16), over its bandwidth.
+``decode_share``
+    GPT-2 and SmolLM2 (135 million) write, beside reading their weights alone, right before and after: the share of the
+    read bandwidth of that moment.
 ``encode``
     A BERT of MiniLM's size reads sentences, in float32 and with int8 weights.
 """
@@ -16,7 +19,7 @@ import functools
 import numpy as np
 
 import minilm
-from benchmarks import peer_generation, peer_models, peer_ops, peer_tasks, peer_transformers, precisions
+from benchmarks import peer_generation, peer_models, peer_ops, peer_tasks, peer_transformers, precisions, read_share
 from benchmarks.case import Case
 from benchmarks.cases_models import CHARACTERS
 from benchmarks.cases_ops import aside, under
@@ -25,9 +28,13 @@ from benchmarks.cases_transformers import NO_DROPOUT, TINY
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import models
+from minilm.quantized import GROUP
 
 TOKENS = {"generate": 64, "gpt_generate": 32}  # written in one run
 BYTES = {"float32": 4, "bf16": 2, "int8": 1}  # of a weight
+TINY_LLAMA = {"vocab_size": 7, "hidden_size": 8, "intermediate_size": 9, "num_hidden_layers": 1}
+TINY_LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 1}
+SHARED = {"float32": 6, "bf16": 10, "int8": 16}  # tokens of a repetition: some 50 ms
 ENCODER = {"vocab_size": 30_522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 
 
@@ -35,10 +42,17 @@ def cases(quick: bool = False) -> list[Case]:
     """All of them; `quick` shrinks every size to what a test can afford."""
     recurrent = models.RNNLanguageModelConfig(**({**CHARACTERS, "hidden_size": 4} if quick else CHARACTERS))
     gpt = models.GPTConfig.gpt2(**(TINY if quick else {}), **NO_DROPOUT)
+    read = gpt.parameter_count - gpt.n_positions * gpt.n_embd  # numbers that every token needs
+    llama = models.LlamaConfig.smollm2(max_position_embeddings=1024, **(TINY_LLAMA if quick else {}))
     bert = models.BERTConfig(**(TINY_BERT if quick else ENCODER))
     return [
         recurrent_case(recurrent, 4 if quick else TOKENS["generate"]),
         *(gpt_case(gpt, 4 if quick else TOKENS["gpt_generate"], precision) for precision in BYTES),
+        *(share_case(models.GPT, gpt, read, 2 if quick else SHARED[precision], precision) for precision in BYTES),
+        *(
+            share_case(models.Llama, llama, llama.parameter_count, 2 if quick else SHARED[precision], precision)
+            for precision in BYTES
+        ),
         *(encode_case(bert, *((2, 5) if quick else (16, 64)), precision) for precision in ("float32", "int8")),
     ]
 
@@ -127,6 +141,21 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
         arrays = (lambda logits: [logits]) if precision == "float32" else None
         contestants.append(Contestant(f"onnxruntime{suffix}", run, arrays))
     return contestants
+
+
+def share_case(make, config, numbers: int, tokens: int, precision: str) -> Case:
+    """A model writes, beside reading the `numbers` weights that a token wants."""
+    size = numbers * BYTES[precision] + (numbers // GROUP * 4 if precision == "int8" else 0)  # and scales
+
+    def build(peers: Peers) -> list[Contestant]:
+        model = make(config, seed=0)
+        if precision != "float32":
+            precisions.quantized(model, precision)
+        return read_share.contestants(writer(model, tokens), tokens, size, peers.threads or 1)
+
+    name = f"decode_share {make.__name__} B 1 V {config.vocab_size:,}, {config.parameter_count / 1e6:.0f}M, {precision}"
+    share = {"target": 0.8, "against": read_share.RIVAL, "rounds": 15, "precision": precision}
+    return Case(name, "generation", "decode_share", build, tokens=tokens, **share)
 
 
 def encode_case(config, B: int, T: int, precision: str) -> Case:

@@ -173,7 +173,7 @@ def markdown(rows: list[Row]) -> list[str]:
         for name in ("tokens/s", "MB/s"):
             own += f", {report.number(row['rates'][name])} {name}" if row["rates"].get(name) else ""
         share = f"{row['share']:.0%} {row['bound']}" if row["share"] is not None and row["share"] <= 1 else "-"
-        target = report.number(row["target"]) if row["target"] is not None else ""
+        target = report.targets(row) if row["target"] is not None else ""
         star = "*" if row["star"] else ""
         lines.append(f"| {row['name']}{star} | {own} | {share} | {first} | {others} | {target} |")
     if any(row["star"] for row in rows):

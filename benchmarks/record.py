@@ -31,7 +31,7 @@ FORMAT = 2
 LACKING = {
     "suite": "", "subject": "", "unit": "s", "ratios": {}, "samples": {}, "rates": {}, "roof": None, "bound": None, "rounds": 0,
     "target": None, "against": "torch", "reached": None, "dropped": {}, "error": None, "note": None, "conditions": {}, "date": "",
-    "facts": {},
+    "facts": {}, "also": {},
 }  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def row(result: Result) -> dict[str, Any]:
         "rounds": len(result.own),
         "target": result.target,
         "against": case.against,
+        "also": case.also,
         "reached": result.reached,
         "dropped": result.dropped,
         "error": result.error or None,

@@ -49,7 +49,12 @@ def verdict(row: dict[str, Any]) -> str:
     if row["target"] is None:
         return ""
     word = {True: "reached", False: "MISSED", None: "no peer"}[row["reached"]]
-    return f"{word} (>= {number(row['target'])})"
+    return f"{word} (>= {targets(row)})"
+
+
+def targets(row: dict[str, Any]) -> str:
+    """Least ratios: to the peer that the row names first, and to others by name."""
+    return ", ".join([number(row["target"]), *(f"{name} {number(least)}" for name, least in row["also"].items())])
 
 
 def share(row: dict[str, Any]) -> str:

@@ -108,10 +108,10 @@ def test_an_unknown_device():
 def test_gradcheck_on_the_gpu(capsys, monkeypatch):
     from minilm.cli import main
 
-    with gpu.emulated():
-        assert main(["gradcheck", "linear", "cross_entropy", "attention", "Linear", "--implementation", "gpu"]) == 0
+    with gpu.emulated():  # ops that are quick there: tests/ops/test_gpu.py checks the gradients of all
+        assert main(["gradcheck", "linear", "embedding", "Linear", "--implementation", "gpu"]) == 0
         out = capsys.readouterr().out
-        assert "4 of 4 passed" in out and " gpu " in out
+        assert "3 of 3 passed" in out and " gpu " in out
     monkeypatch.setitem(sys.modules, "cupy", None)
     devices.gpu_status.cache_clear()
     assert main(["gradcheck", "linear", "--implementation", "gpu"]) == 2

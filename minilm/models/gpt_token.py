@@ -1,4 +1,4 @@
-"""How a GPT on the CPU reads one more token of each text: by the one kernel of `minilm.quantized.token_step`.
+"""How a GPT on the CPU reads one more token of each text: by the one kernel of `minilm.quantized.token_step`; what a reader is.
 
 The kernel wants the addresses of all weights. They are gathered once, and again whenever a layer or a parameter is no longer the
 one it was. It computes what `minilm.models.GPT` says for dense causal attention, in float32 or with quantised weights; a model of
@@ -25,41 +25,33 @@ from minilm.layers import (
     changes,
 )
 from minilm.layers.cache import KeyValueCache
+from minilm.layers.rms_norm import RMSNorm
 from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from minilm.models.gpt import GPT
+    from minilm.models.gpt_state import Generating
+    from minilm.quantized.token_call import Weights
 
-__all__ = ["TokenReader", "reader_of"]
+__all__ = ["GPTReader", "TokenReader", "addresses", "reader_of"]
 
-KINDS = (
-    Dropout,
-    Embedding,
-    FeedForward,
-    LayerNorm,
-    Linear,
-    MultiHeadAttention,
-    PositionalEmbedding,
-    QuantizedLinear,
-    TransformerBlock,
-)
+_readers: weakref.WeakKeyDictionary[Generating, TokenReader] = weakref.WeakKeyDictionary()
 
 
-_readers: weakref.WeakKeyDictionary[GPT, TokenReader] = weakref.WeakKeyDictionary()
-
-
-def reader_of(model: GPT, cache: object) -> TokenReader | None:
-    """The model's reader, made anew where the model has changed; None where it has to go the way of its layers."""
+def reader_of(model, cache: object, kind: type[TokenReader] | None = None) -> TokenReader | None:
+    """The model's reader of a class, made anew where the model has changed; None where it has to go the way of its layers."""
     if model.dtype != np.float32 or not isinstance(cache, KeyValueCache) or devices.implementation_for() != "cpu":
         return None
     reader = _readers.get(model)
     if reader is None or not reader.holds(model):
-        reader = _readers[model] = TokenReader(model)
+        reader = _readers[model] = (kind or GPTReader)(model)
     return reader if reader.fits else None
 
 
 class TokenReader:
     """The addresses of a model's weights, and what they were gathered from.
+
+    A family has its `kinds` of layers, the names of its list of `blocks` and of the `ends` after it, and `plain` and `gather`.
 
     Attributes
     ----------
@@ -67,25 +59,30 @@ class TokenReader:
         Whether the kernel computes what this model's layers would.
     """
 
-    def __init__(self, model: GPT):
-        self._blocks = list(model.h)
+    kinds: tuple[type, ...]
+    blocks: str
+    ends: tuple[str, str]
+    weights: Weights
+
+    def __init__(self, model):
+        self._blocks = list(getattr(model, self.blocks))
         layers = [layer for _, layer in model.named_layers() if layer is not model]
         self._parts = [vars(layer) for layer in layers]
         self._then = [dict(part) for part in self._parts]
         self._parameters = [(each, each.value) for _, each in model.named_parameters()]
-        self._ends = model.ln_f, model.lm_head
+        self._ends = [getattr(model, name) for name in self.ends]
         self._changes = changes.number()
         self.fits = self._simple(model, layers)
         if self.fits:
-            self._gather(model)
+            self.gather(model)
 
-    def holds(self, model: GPT) -> bool:
+    def holds(self, model) -> bool:
         """Whether every layer and parameter is the one it was; a hook stands among a layer's attributes."""
-        if self._blocks != model.h:
+        if self._blocks != getattr(model, self.blocks):
             return False
         now = changes.number()
         if now != self._changes:  # of this model, or of another
-            if self._ends != (model.ln_f, model.lm_head) or self._parts != self._then:
+            if self._ends != [getattr(model, name) for name in self.ends] or self._parts != self._then:
                 return False
             if any(each.value is not value for each, value in self._parameters):
                 return False
@@ -93,40 +90,81 @@ class TokenReader:
         return True
 
     def _simple(self, model, layers) -> bool:
-        config, linear = model.config, [layer for layer in layers if isinstance(layer, (Linear, QuantizedLinear))]
-        plain = all(type(layer) in KINDS and "forward" not in vars(layer) for layer in layers)
-        if not plain or not config.norm_first or config.band is not None or devices.on_gpu(model.wte.weight.value):
+        linear = [layer for layer in layers if isinstance(layer, (Linear, QuantizedLinear))]
+        simple = all(type(layer) in self.kinds and "forward" not in vars(layer) for layer in layers)
+        if not simple or not self.plain(model) or devices.on_gpu(model._tokens_table):
             return False
-        return len({(layer.kind, layer.group) if isinstance(layer, QuantizedLinear) else "float32" for layer in linear}) == 1
+        return len({self.form(layer) for layer in linear}) == 1
 
-    def _gather(self, model) -> None:
+    @staticmethod
+    def plain(model) -> bool:
+        """Whether the kernel has what this model wants."""
+        raise NotImplementedError
+
+    def gather(self, model) -> None:
+        """Fill in `weights`."""
+        raise NotImplementedError
+
+    @staticmethod
+    def form(layer) -> tuple[str, int | None]:
+        """How an affine map's weights are stored, and the group of int8."""
+        return (layer.kind, layer.group) if isinstance(layer, QuantizedLinear) else ("float32", None)
+
+    def call(self, maker, model, ids: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B, 1) by the kernel whose call `maker` makes, once for a cache."""
+        call = cache.memo.get("token_call")
+        if call is None or not call.fits(self.weights):
+            call = cache.memo["token_call"] = maker(self.weights, model.config, cache)
+        positions = np.full(len(ids), cache.start) if cache.key_mask is None else cache.positions()[:, 0]  # (B,)
+        return call(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(positions), cache, *tables)
+
+
+class GPTReader(TokenReader):
+    """The addresses of a GPT's weights."""
+
+    kinds = (
+        Dropout,
+        Embedding,
+        FeedForward,
+        LayerNorm,
+        Linear,
+        MultiHeadAttention,
+        PositionalEmbedding,
+        QuantizedLinear,
+        TransformerBlock,
+    )
+    blocks, ends = "h", ("ln_f", "lm_head")
+
+    @staticmethod
+    def plain(model: GPT) -> bool:
+        """Whether attention is dense, and normalisation comes first."""
+        return model.config.norm_first and model.config.band is None
+
+    def gather(self, model: GPT) -> None:
+        """Collect the addresses."""
         blocks = []
         for block in model.h:
             halves = (block.ln_1, block.attn.c_attn, block.attn.c_proj), (block.ln_2, block.mlp.c_fc, block.mlp.c_proj)
-            blocks.append([address for half in halves for layer in half for address in _addresses(layer)])
+            blocks.append([address for half in halves for layer in half for address in addresses(layer)])
         from minilm.quantized.token_call import Weights  # compiles
 
         table = np.array(blocks, np.int64).reshape(len(blocks), 16)  # (L, 16)
-        final = np.array([*_addresses(model.ln_f), *_addresses(model.lm_head)], np.int64)  # (5,)
+        final = np.array([*addresses(model.ln_f), *addresses(model.lm_head)], np.int64)  # (5,)
         tables = (each.weight.value.ctypes.data for each in (model.wte, model.wpe))
-        head = model.lm_head
-        form = (head.kind, head.group) if isinstance(head, QuantizedLinear) else ("float32", None)
-        self.weights = Weights(table, final, *tables, *form)
+        self.weights = Weights(table, final, *tables, *self.form(model.lm_head))
 
     def read(self, model: GPT, ids: np.ndarray, cache: KeyValueCache) -> np.ndarray:
         """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room."""
-        call = cache.memo.get("token_call")
-        if call is None or not call.fits(self.weights):
-            from minilm.quantized.token_call import TokenCall  # compiles
+        from minilm.quantized.token_call import gpt_call  # compiles
 
-            call = cache.memo["token_call"] = TokenCall(self.weights, model.config, cache)
-        positions = np.full(len(ids), cache.start) if cache.key_mask is None else cache.positions()[:, 0]  # (B,)
-        return call(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(positions), cache)
+        return self.call(gpt_call, model, ids, cache)
 
 
-def _addresses(layer) -> list[int]:
-    """Of gamma and beta; or of weights, scales and bias, 0 for those there are not."""
-    if isinstance(layer, LayerNorm):
+def addresses(layer) -> list[int]:
+    """Of gamma and beta, or gamma alone, or weights, scales and bias; 0 for what there is not."""
+    if isinstance(layer, RMSNorm) or layer is None:
+        arrays = [None if layer is None else layer.weight.value]
+    elif isinstance(layer, LayerNorm):
         arrays = [layer.weight.value, layer.bias.value]
     else:
         bias = None if layer.bias is None else layer.bias.value

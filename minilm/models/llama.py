@@ -33,7 +33,9 @@ from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models.gguf import llama_of_gguf
 from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
+from minilm.models.gpt_token import reader_of
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
+from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained
 from minilm.ops import activations, checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
@@ -234,6 +236,9 @@ class Llama(Pretrained, Generating, Layer):
 
     def _logits(self, x):
         return self.head(x)
+
+    def _token_reader(self, cache):
+        return reader_of(self, cache, LlamaReader)
 
     def settings(self) -> str:
         config = self.config

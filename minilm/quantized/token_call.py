@@ -1,4 +1,5 @@
-"""The call of `minilm.quantized.token_step`: what does not change from one token of a text to the next is made once.
+"""The call of a kernel that reads one token (`minilm.quantized.token_step`, `llama_step`): what does not change from one token of
+a text to the next is made once.
 
 The weights of a token push everything out of the caches that Python needs, so a line of it takes five times as long here as
 elsewhere: the arguments are a few arrays, and a token changes three numbers in them.
@@ -15,24 +16,23 @@ from minilm import devices, threads
 from minilm.compiled.waiting import LINE
 from minilm.ops.memory import place
 from minilm.ops.workspace import empty
+from minilm.quantized import llama_step, token_step
 from minilm.quantized.cpu import WORTH
 from minilm.quantized.token_products import TAGS
-from minilm.quantized.token_step import COLUMNS, FOLLOWS, KEYS, Sizes, own_size, shared_size, token_step
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
 
 LONGEST = 2**31 - 4  # of a group: a whole row
-MASK, TK = Sizes._fields.index("mask"), Sizes._fields.index("Tk")
 
 
 class Weights(NamedTuple):
-    """Where the weights lie: addresses, in the order of `token_step`'s columns. Whoever holds them keeps the arrays alive."""
+    """Where the weights lie: addresses, in the order of the kernel's columns. Whoever holds them keeps the arrays alive."""
 
-    table: np.ndarray  # (L, 16) int64, of each block
-    final: np.ndarray  # (5,) int64, of the last normalisation and lm_head
+    table: np.ndarray  # (L, columns but for the cache's two) int64, of each block
+    final: np.ndarray  # int64, of the last normalisation and lm_head
     tokens: int  # of the table of tokens
-    positions: int
+    positions: int  # of the table of positions, 0 without one
     form: str  # "float32" or one of FORMATS
     group: int | None  # of int8
 
@@ -42,44 +42,77 @@ class TokenCall:
 
     Parameters
     ----------
+    kernel : callable
     weights : Weights
-    config : GPTConfig
+    sizes : NamedTuple
+        The kernel's ``Sizes``, with any mask and Tk.
+    reals : list of float
+    room : tuple (int, int)
+        Numbers of float32 that the threads share, and that each has for itself.
+    work : int
+        Multiply-adds of a text's token.
     cache : KeyValueCache
         Of the texts; those that are `extended` from it have the same arrays.
     """
 
-    def __init__(self, weights: Weights, config, cache: KeyValueCache):
-        keys = cache[0].keys  # (B, T_max, H, K)
-        B, D, H, V = len(keys), config.n_embd, config.n_head, config.vocab_size
-        F = 4 * D if config.n_inner is None else config.n_inner
-        group = LONGEST if weights.group is None else weights.group
-        self.weights, self.vocab_size, self.threads = weights, V, threads.threads()
-        self._alone = len(weights.table) * D * (4 * D + 2 * F) + V * D < 2 * WORTH
-        self._tag, activation = TAGS[weights.form], FOLLOWS[config.activation]
-        places = *keys.strides[:2], weights.tokens, weights.positions
-        self._sizes = np.array(Sizes(B, D, F, H, V, group, activation, *places, 0, 0), np.int64)
-        self._reals = np.array([config.layer_norm_epsilon, 1 / math.sqrt(D // H)])
-        self._table = np.empty((len(weights.table), COLUMNS), np.int64)  # (L, COLUMNS)
-        self._table[:, :KEYS] = weights.table
-        self._table[:, KEYS:] = [[place(part)[0] for part in cache[layer][:2]] for layer in range(len(self._table))]
+    def __init__(self, kernel, weights: Weights, sizes, reals, room: tuple[int, int], work: int, cache: KeyValueCache):
+        self.kernel, self.weights, self.vocab_size, self.threads = kernel, weights, sizes.V, threads.threads()
+        self._alone, self._tag = work < 2 * WORTH, TAGS[weights.form]
+        self._sizes, self._reals = np.array(sizes, np.int64), np.array(reals, np.float64)
+        self._mask, self._length = sizes._fields.index("mask"), sizes._fields.index("Tk")
+        layers, columns = weights.table.shape
+        self._table = np.empty((layers, columns + 2), np.int64)
+        self._table[:, :columns] = weights.table
+        self._table[:, columns:] = [[place(part)[0] for part in cache[layer][:2]] for layer in range(layers)]
         self._reached = np.zeros(self.threads * LINE, np.int64)
-        self._shared = devices.aligned_zeros(shared_size(B, D, F, H), np.float32)
-        self._rooms = devices.aligned_zeros(self.threads * own_size(B, D, F, group), np.float32).reshape(self.threads, -1)
+        self._shared = devices.aligned_zeros(room[0], np.float32)
+        self._rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
 
     def fits(self, weights: Weights) -> bool:
         """Whether it reads with these weights, and as many threads as there are now."""
         return self.weights is weights and self.threads == threads.threads()
 
-    def __call__(self, ids: np.ndarray, positions: np.ndarray, cache: KeyValueCache) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B,) at positions (B,); `cache` has room for them."""
-        self._sizes[MASK] = 0 if cache.key_mask is None else place(cache.key_mask)[0]
-        self._sizes[TK] = cache.length
+    def __call__(self, ids: np.ndarray, positions: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B,) at positions (B,); `cache` has room for them. `tables` are the kernel's."""
+        self._sizes[self._mask] = 0 if cache.key_mask is None else place(cache.key_mask)[0]
+        self._sizes[self._length] = cache.length
         self._reached[:] = 0
         logits = empty((len(ids), self.vocab_size), np.float32)  # (B, V)
         scratch = self._reached, self._table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
-        arguments = self._tag, *scratch, ids, positions, logits
+        arguments = self._tag, *scratch, ids, positions, *tables, logits
         if self._alone:
-            token_step(0, 1, np.zeros(1, np.int64), *arguments)
+            self.kernel(0, 1, np.zeros(1, np.int64), *arguments)
         else:
-            threads.together(token_step, *arguments)
+            threads.together(self.kernel, *arguments)
         return logits
+
+
+def _group(weights: Weights) -> int:
+    return LONGEST if weights.group is None else weights.group
+
+
+def gpt_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
+    """The call of a GPT of a `GPTConfig`."""
+    keys = cache[0].keys  # (B, T_max, H, K)
+    B, D, H, V = len(keys), config.n_embd, config.n_head, config.vocab_size
+    F, group = 4 * D if config.n_inner is None else config.n_inner, _group(weights)
+    places = *keys.strides[:2], weights.tokens, weights.positions
+    sizes = token_step.Sizes(B, D, F, H, V, group, token_step.FOLLOWS[config.activation], *places, 0, 0)
+    reals = [config.layer_norm_epsilon, 1 / math.sqrt(D // H)]
+    room = token_step.shared_size(B, D, F, H), token_step.own_size(B, D, F, group)
+    work = len(weights.table) * D * (4 * D + 2 * F) + V * D
+    return TokenCall(token_step.token_step, weights, sizes, reals, room, work, cache)
+
+
+def llama_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
+    """The call of a Llama of a `LlamaConfig`."""
+    keys = cache[0].keys  # (B, T_max, G, K)
+    D, F, H, G, K = config.hidden_size, config.intermediate_size, config.num_attention_heads, config.groups, config.width
+    numbers = len(keys), D, F, H, G, K, config.vocab_size, _group(weights)
+    kinds = llama_step.GATES[config.activation], int(config.traits.gemma)
+    sizes = llama_step.Sizes(*numbers, *kinds, *keys.strides[:2], weights.tokens, 0, 0)
+    factor = math.sqrt(D) if config.traits.gemma else 1
+    reals = [config.rms_norm_eps, config.scale, factor]
+    room = llama_step.shared_size(sizes), llama_step.own_size(sizes)
+    work = len(weights.table) * D * (2 * (H + G) * K + 3 * F) + config.vocab_size * D
+    return TokenCall(llama_step.llama_step, weights, sizes, reals, room, work, cache)

@@ -162,7 +162,7 @@ class Extract(Recipe):
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         some = examples[:6]
-        return [(" ".join(each.sentences), each.summaries[0], taken) for each, taken in zip(some, self.take(some), strict=True)]
+        return [(" ".join(each.sentences), each.summaries[0], chosen) for each, chosen in zip(some, self.take(some), strict=True)]
 
     def answer(self, text: str) -> str:
         return self.take([_passage(text)])[0]
@@ -173,10 +173,10 @@ class Extract(Recipe):
         if foil is not None:
             raise ValueError("the recipe extract judges each sentence by itself: there is no foil, and answer names another one")
         passage = _passage(text)
-        taken = self.answer(text) if answer is None else answer
-        if taken not in passage.sentences:
-            raise ValueError(f"the answer must be a sentence of the text, such as {passage.sentences[0]!r}, got {taken!r}")
-        place = passage.sentences.index(taken)
+        sentence = self.answer(text) if answer is None else answer
+        if sentence not in passage.sentences:
+            raise ValueError(f"the answer must be a sentence of the text, such as {passage.sentences[0]!r}, got {sentence!r}")
+        place = passage.sentences.index(sentence)
         ids = self._ids(passage)[place]
         return explain_label(self.model, ids, _words(passage)[place][: len(ids)], ["left", "taken"], text=text, answer=1)
 

@@ -136,6 +136,7 @@ class Loop:
     """
 
     shares = False  # whether the ranks of a job share its batches
+    concludes = False  # whether a last validation follows `run`: then `close_callbacks` closes the callbacks, and not `run`
 
     def __init__(
         self,
@@ -206,7 +207,8 @@ class Loop:
         self.clock, self.ending = self.agreement.stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
             for callback in watching:
-                closing.callback(callback.close)
+                if not (self.concludes and callback in self.callbacks):
+                    closing.callback(callback.close)
             batches = closing.enter_context(contextlib.closing(self.stream()))
             self.notify("on_train_begin")
             for batch in batches:
@@ -217,6 +219,12 @@ class Loop:
                 self.notify("on_step_end")
             self.read()
             self.notify("on_train_end")
+
+    def close_callbacks(self) -> None:
+        """Let the callbacks that the loop was made with let go, where a loop `concludes`."""
+        with contextlib.ExitStack() as closing:
+            for callback in self.callbacks:
+                closing.callback(callback.close)
 
     def stream(self) -> Generator[tuple]:
         """The batches to train on, until the budget is used up."""

@@ -214,6 +214,7 @@ def _run(trainer: Trainer, progress: bool | None) -> Result:
             trainer.run(shown)
             evaluation = trainer.conclude()
         finally:
+            trainer.close_callbacks()
             if trainer.leads:
                 _draw(trainer, shown)
     finally:

@@ -70,7 +70,7 @@ class Trainer(Loop):
     """
 
     state: TrainingState
-    shares = True
+    shares, concludes = True, True
 
     def __init__(
         self,

@@ -226,3 +226,12 @@ def test_torch_on_one_thread_stands_beside_torch():
 def test_a_target_may_be_a_share_of_the_roof():
     assert row(against="roof", target=0.4)["reached"] is True  # it reaches half
     assert row(against="roof", target=0.6)["reached"] is False
+
+
+@pytest.mark.parametrize(("other", "reached"), [(0.7, True), (0.6, False)])
+def test_a_row_may_have_targets_against_several(other, reached):
+    case = Case("bpe", "tokenizers", "bpe", lambda peers: [], target=10.0, against="tiktoken", also={"gigatoken": 0.667})
+    ratios = {"tiktoken": Spread(12, 11, 13), "gigatoken": Spread(other, other, other)}
+    judged = record.row(Result(case, ratios, {"minilm": [0.02]}, target=10.0))
+    assert judged["reached"] is reached
+    assert report.verdict(judged) == f"{'reached' if reached else 'MISSED'} (>= 10.0, gigatoken 0.67)"

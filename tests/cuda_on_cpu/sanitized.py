@@ -22,6 +22,7 @@ OPTIONS = {
     # growth tells which kernel gave it; each kernel is a library of its own, so that no stack equals that of another kernel
     "thread": {"TSAN_OPTIONS": "exitcode=0:halt_on_error=0:suppress_equal_stacks=1:suppress_equal_addresses=0"},
 }
+REPORTED = 66  # exit status of a program that ends with the first report
 
 
 class Outcome(NamedTuple):
@@ -44,14 +45,18 @@ def _runtime(name: str) -> str:
     return subprocess.run(["g++", f"-print-file-name={name}"], text=True, capture_output=True, check=True).stdout.strip()
 
 
-def run(sanitizer: str, *arguments: str, seconds: float = 600, lines: bool = True) -> Outcome:
-    """``python arguments`` under a sanitizer, from the root of the checkout; without `lines`, quickly, races are counted."""
+def run(sanitizer: str, *arguments: str, seconds: float = 600, first: bool = False) -> Outcome:
+    """``python arguments`` under a sanitizer, from the root of the checkout.
+
+    ThreadSanitizer tells all races with their lines, or, quickly, ends the program at the `first`, with status `REPORTED`.
+    """
     environment = {**os.environ, "LD_PRELOAD": " ".join(map(_runtime, RUNTIMES[sanitizer])), **OPTIONS[sanitizer]}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment["OMP_NUM_THREADS"] = environment["OPENBLAS_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         if sanitizer == "thread":
-            environment["TSAN_OPTIONS"] += f":symbolize={int(lines)}:log_path={folder}/report"
+            environment["TSAN_OPTIONS"] += f":log_path={folder}/report"
+            environment["TSAN_OPTIONS"] += f":symbolize=0:halt_on_error=1:exitcode={REPORTED}" if first else ""
             environment["MINILM_TSAN_REPORTS"] = folder
         command = ["setarch", os.uname().machine, "-R", sys.executable, *arguments]  # gcc 12's runtime fears random addresses
         done = subprocess.run(

@@ -1,10 +1,12 @@
 """Runs so small that they take a fraction of a second."""
 
+import importlib
+import os
 import random
 
 import pytest
 
-from minilm import training
+from minilm import files, training
 
 WORDS = "the a small old red fox hen barn ran sat saw and then under over by near said night day".split()
 
@@ -27,6 +29,20 @@ TINY = {
     "log_every": 3,
     "checkpoint_seconds": "none",
 }
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """loss.png is written as ever, after the log was read, but nothing is drawn in it: that takes half the time of a tiny run."""
+
+    def plot(folder):
+        training.read_log(folder)
+        path = os.path.join(os.fspath(folder), "loss.png")
+        with files.written_whole(path) as file:
+            file.write(b"\x89PNG")
+        return path
+
+    monkeypatch.setattr(importlib.import_module("minilm.training.train"), "plot", plot)
 
 
 @pytest.fixture

@@ -51,8 +51,8 @@ def test_events_of_a_run_in_their_order(tiny, tmp_path):
         *[(name, number + 3) for name, number in step],
         ("on_train_end", 4),
         ("on_checkpoint", 4),
-        ("close", 4),
         ("on_validation_end", 4),
+        ("close", 4),
     ]
 
 

@@ -20,6 +20,8 @@ from minilm.training.train import _new, _run
 from minilm.weights import TensorFile, tensor_writer
 from tests.training.helpers import contents
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def run(tiny, tmp_path):

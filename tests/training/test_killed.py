@@ -19,7 +19,10 @@ from tests.disk_faults import HOW, in_child
 from tests.training.helpers import contents, log_without_times
 
 COMMAND = [sys.executable, "-m", "minilm", "train", "--quiet"]
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
+    pytest.mark.usefixtures("undrawn"),
+]
 
 
 def as_sets(config):

@@ -72,8 +72,9 @@ def test_a_whole_run_logs_its_validation(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("abcdefg\n" * 400)
     config = training.configuration(options={"corpus": str(text), "steps": 3, "time": 8, "batch": 2, "model.hidden_size": 8})
-    kept = Kept()
-    result = training.train(config, out=tmp_path / "run", callbacks=[kept])
+    kept, logger = Kept(), training.CSVLogger(tmp_path / "log.csv")
+    result = training.train(config, out=tmp_path / "run", callbacks=[kept, logger])
+    assert float(read(tmp_path / "log.csv")[-1]["validation_loss"]) == result.evaluation.loss and logger._file is None
     assert kept.rows[-1] == (3, {"validation_loss": result.evaluation.loss})
     assert [step for step, values in kept.rows if "loss" in values] == [1, 2, 3]
 

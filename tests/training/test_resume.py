@@ -38,6 +38,8 @@ KINDS = {
     "words": {"tokenizer": {"kind": "word", "lower": True}, "model": {"tied": True}, "batch": 2, "time": 8},
 }
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 class Killed(Exception):
     """Stands for a process that ends between two steps, without a word."""

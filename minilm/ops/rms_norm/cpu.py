@@ -14,20 +14,24 @@ CHUNK = 64  # rows a partial sum of dgamma covers: fixed, so that the bits do no
 WORTH = 2**15  # numbers worth a thread
 
 
+@jit(fastmath=REASSOC, part=True)
+def normalise(row, gamma, eps, out):
+    # out (D,) = a row (D,) normalised, times gamma (D,) where that is not None; returns the inverse of its root mean square
+    D, real = len(row), row.dtype.type
+    squares = real(0)
+    for d in range(D):
+        squares += row[d] * row[d]
+    r = real(1) / math.sqrt(squares / real(D) + real(eps))
+    for d in range(D):
+        out[d] = row[d] * r if gamma is None else row[d] * r * gamma[d]
+    return r
+
+
 @jit(fastmath=REASSOC)
 def _forward(start, stop, x, gamma, eps, rrms, y):
     # x (N, D), gamma (D,) or None -> rrms (N,), y (N, D)
-    D = x.shape[1]
-    real = x.dtype.type
     for n in range(start, stop):
-        row, out = x[n], y[n]
-        squares = real(0)
-        for d in range(D):
-            squares += row[d] * row[d]
-        r = real(1) / math.sqrt(squares / real(D) + real(eps))
-        rrms[n] = r
-        for d in range(D):
-            out[d] = row[d] * r if gamma is None else row[d] * r * gamma[d]
+        rrms[n] = normalise(x[n], gamma, eps, y[n])
 
 
 @jit(fastmath=REASSOC)

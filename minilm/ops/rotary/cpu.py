@@ -5,32 +5,33 @@ from __future__ import annotations
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops.rotary.spec import Saved
+from minilm.ops.vectors import multiply_add
 from minilm.ops.workspace import empty
 
 WORTH = 2**14  # numbers worth a thread
 
 
+@jit(part=True)
+def turn_head(row, c, s, interleaved, sign, out):
+    # out (K,) = a head (K,) turned by the angles of cos c and sin s (R/2,), back with sign -1. Which product is rounded stands
+    # here, since a compiler chooses by what is around
+    half = len(c)
+    for r in range(half):
+        i, j = (2 * r, 2 * r + 1) if interleaved else (r, r + half)
+        a, b, sine = row[i], row[j], sign * s[r]
+        out[i] = multiply_add(a, c[r], -(b * sine))
+        out[j] = multiply_add(a, sine, b * c[r])
+    for k in range(2 * half, len(row)):
+        out[k] = row[k]
+
+
 @jit
 def _turn(start, stop, x, cos, sin, positions, interleaved, sign, y):
     # tokens [start, stop) of x, y (N, H, K); cos, sin (P, R/2); positions (N,)
-    half, K = cos.shape[1], x.shape[2]
     for n in range(start, stop):
-        p = positions[n]
-        c, s = cos[p], sin[p]
+        c, s = cos[positions[n]], sin[positions[n]]
         for h in range(x.shape[1]):
-            row, out = x[n, h], y[n, h]
-            if interleaved:
-                for r in range(half):
-                    a, b = row[2 * r], row[2 * r + 1]
-                    out[2 * r] = a * c[r] - b * (sign * s[r])
-                    out[2 * r + 1] = a * (sign * s[r]) + b * c[r]
-            else:
-                for r in range(half):
-                    a, b = row[r], row[r + half]
-                    out[r] = a * c[r] - b * (sign * s[r])
-                    out[r + half] = a * (sign * s[r]) + b * c[r]
-            for k in range(2 * half, K):
-                out[k] = row[k]
+            turn_head(x[n, h], c, s, interleaved, sign, y[n, h])
 
 
 def _rotated(x, cos, sin, positions, interleaved, sign):

@@ -64,7 +64,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
     Ids that cut a character in two, which `encode` gives for rare ones and models make by mistake, decode to U+FFFD where no
     character comes of them; a `DecodeStream` waits for the rest.
 
-    Speed: see `bpe.encoding`, whose tables of recent pieces take 5 MB a thread and never grow.
+    Speed: see `bpe.encoding`, whose tables of recent pieces take 8 MB a thread and never grow.
 
     References
     ----------

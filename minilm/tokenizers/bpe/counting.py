@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.pieces import PADDING, ROOM, Cutter, load64, padded, piece_ends
+from minilm.tokenizers.bpe.intrinsics import load64
+from minilm.tokenizers.bpe.pieces import PADDING, ROOM, Cutter, padded, piece_ends
 
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 

@@ -1,32 +1,35 @@
 """The hot loop of byte-level BPE: pieces of UTF-8 bytes to ids.
 
-A piece of at most 15 bytes is its own key, two 64-bit words, and one look into a table of recent pieces answers for most of a
-text. What that lacks is looked up among the vocabulary's tokens, and only what is no token either is merged. Longer pieces, and
-those of more than 12 ids, have a smaller table of their own. Neither table ever grows: a piece takes the row that its hash names
-from whatever was there (5 MB a thread in all), so that a text of any kind and length costs the same memory."""
+A piece of at most 15 bytes is its own key, two words of 64 bits, and one look into a table of recent pieces answers for most of a
+text. What that lacks is looked up by its code point if it is one character, then among the vocabulary's tokens, and only what is
+neither is merged. Pieces of 16 to 62 bytes have a table of recent pieces of their own. Neither table ever grows: a piece takes
+the row that its hash names, what was there the row beside it (8 MB a thread in all), so that a text of any kind and length costs
+the same memory."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe.merging import SHORT, make_scratch, merge_long, merge_ranked, set_rank, work_size
-from minilm.tokenizers.bpe.pieces import ROOM, load64, piece_ends
-from minilm.tokenizers.bpe.tables import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, Tables, hash_of, key_of, word_of
+from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
+from minilm.tokenizers.bpe.characters import copy_character, width_of
+from minilm.tokenizers.bpe.intrinsics import copy_four, load64
+from minilm.tokenizers.bpe.merging import make_scratch, work_size
+from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
+from minilm.tokenizers.bpe.tables import Tables
+from minilm.tokenizers.bpe.words import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, hash_of, key_of, word_of
 
 KEY_IDS, ROW_BITS = 12, 16  # of the table of short pieces
-LONG_BYTES, LONG_IDS, LONG_ROW_BITS = 64, 30, 13  # of the table of long ones
+LONG_ROW_BITS = 15  # of the table of long pieces
+LONG_COLUMNS = 32  # of 32 bits: in the first a long piece's length and number of ids, from the third on its bytes, then the ids
 WORK_BYTES = 4096  # of pieces that need no room of their own
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 _ROW_SHIFT, _LONG_ROW_SHIFT = np.uint64(64 - ROW_BITS), np.uint64(64 - LONG_ROW_BITS)
 _COUNT_SHIFT = np.uint64(60)  # in a row's second word: above the piece's length stands the number of ids
 _KEY = ~np.uint64(0) >> np.uint64(4)
+_ONE = np.uint64(1)
 
 
 class State(NamedTuple):
@@ -34,8 +37,8 @@ class State(NamedTuple):
 
     rows: np.ndarray  # (2**ROW_BITS, 8) uint64: two words of key with the number of ids on top, and room for twelve ids
     row_ids: np.ndarray  # (2**ROW_BITS, 16) int32, the same memory: four words of key, and the ids
-    long_keys: np.ndarray  # (2**LONG_ROW_BITS, 8) uint64
-    long_ids: np.ndarray  # (2**LONG_ROW_BITS, 32) int32: bytes of the piece, number of ids, ids
+    long_rows: np.ndarray  # (2**LONG_ROW_BITS, 16) uint64: length and number of ids, the bytes, the ids
+    long_ids: np.ndarray  # (2**LONG_ROW_BITS, 32) int32, the same memory
     ends: np.ndarray  # (E,) int64
     scratch: np.ndarray  # see `merging.make_scratch`
     work: np.ndarray  # (W,) int64, see `merging.work_size`
@@ -43,18 +46,17 @@ class State(NamedTuple):
 
 def make_state(tables: Tables) -> State:
     """Tables for one thread. What text is likely to hold, the vocabulary's first tokens, is in them from the start."""
-    rows = _aligned(1 << ROW_BITS)
-    long_keys = np.full((1 << LONG_ROW_BITS, LONG_BYTES // 8), 0, np.uint64)
-    long_ids = np.full((1 << LONG_ROW_BITS, LONG_IDS + 2), 0, np.int32)
-    _enter_words(rows, rows.view(np.int32), tables.words.slots)
-    return State(rows, rows.view(np.int32), long_keys, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
+    rows, long_rows = _aligned(1 << ROW_BITS, 8), _aligned(1 << LONG_ROW_BITS, LONG_COLUMNS // 2)
+    row_ids, long_ids = rows.view(np.int32), long_rows.view(np.int32)
+    _enter_words(rows, row_ids, tables.words.slots)
+    return State(rows, row_ids, long_rows, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
 
 
-def _aligned(rows: int) -> np.ndarray:
-    """Zeros, (rows, 8) uint64, a row a line of the cache."""
-    memory = np.full(8 * rows + 8, 0, np.uint64)
+def _aligned(rows: int, words: int) -> np.ndarray:
+    """Zeros, (rows, words) uint64; each row begins with a line of the cache."""
+    memory = np.full(words * rows + 8, 0, np.uint64)
     start = -memory.ctypes.data % 64 // 8
-    return memory[start : start + 8 * rows].reshape(rows, 8)
+    return memory[start : start + words * rows].reshape(rows, words)
 
 
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
@@ -75,106 +77,111 @@ def _enter_words(rows, row_ids, slots):
                 rows[row, 0], rows[row, 1], row_ids[row, 4] = first, second | np.uint64(1) << _COUNT_SHIFT, token
 
 
-@intrinsic
-def copy_four(typingctx, row_ids, row, column, out, count):
-    """out[count : count + 4] = row_ids[row, column : column + 4]."""
-
-    def codegen(context, builder, signature, arguments):
-        rows, out = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 3))
-        place = arguments[1:3]
-        source = cgutils.get_item_pointer(context, builder, signature.args[0], rows, place, wraparound=False)
-        target = builder.gep(out.data, [arguments[4]], inbounds=True)
-        four = ir.VectorType(ir.IntType(32), 4).as_pointer()
-        builder.store(builder.load(builder.bitcast(source, four), align=8), builder.bitcast(target, four), align=4)
-        return context.get_dummy_value()
-
-    return types.void(row_ids, types.intp, types.intp, out, types.intp), codegen
-
-
 @jit(part=True, counted=False)
-def _merge_piece(text, i, length, tables, scratch, out, count):
-    """Ids of a piece of at most SHORT bytes by its merges, into out[count:]; returns how many."""
-    for k in range(length):
-        scratch[0, k] = tables.byte_ids[text[i + k]]
-    for k in range(length - 1):
-        set_rank(scratch, k, tables.byte_ranks[np.intp(text[i + k]) << 8 | np.intp(text[i + k + 1])])
-    n = merge_ranked(scratch, length, tables.merges)
-    for k in range(n):
-        out[count + k] = scratch[0, k]
-    return n
-
-
-@jit(part=True, counted=False)
-def _merge_long_piece(text, i, length, byte_ids, merges, work, out, count):
-    """The same for a longer piece, for which there is room in `work`."""
-    for k in range(length):
-        work[k] = byte_ids[text[i + k]]
-    n = merge_long(work, length, merges)
-    for k in range(n):
-        out[count + k] = work[k]
-    return n
-
-
-@jit(part=True, counted=False)
-def _long_piece(text, i, length, tables, state, out, count):
-    """Ids of a piece that is no row of the table of short ones."""
-    if length > SHORT:
-        return _merge_long_piece(text, i, length, tables.byte_ids, tables.merges, state.work, out, count)
-    if length > LONG_BYTES:
-        return _merge_piece(text, i, length, tables, state.scratch, out, count)
-    mixed = np.uint64(length)
-    words = (length + 7) // 8
-    last = ~np.uint64(0) >> np.uint64(8 * (8 * words - length))
+def _copy_row(rows, row, beside, words):
+    """What a row of `words` words, a literal, holds goes to the one beside it too."""
     for k in range(words):
-        word = load64(text, i + 8 * k) & (last if k == words - 1 else ~np.uint64(0))
-        mixed = (mixed ^ word) * _SPREAD
-        mixed ^= mixed >> np.uint64(29)
-    row = mixed * _STIR >> _LONG_ROW_SHIFT
-    keys, ids = state.long_keys, state.long_ids
-    same = ids[row, 0] == length
-    for k in range(words):
-        word = load64(text, i + 8 * k) & (last if k == words - 1 else ~np.uint64(0))
-        same = same and keys[row, k] == word
-        keys[row, k] = word
-    if same:
-        for k in range(ids[row, 1]):
-            out[count + k] = ids[row, 2 + k]
-        return np.intp(ids[row, 1])
-    n = _merge_piece(text, i, length, tables, state.scratch, out, count)
-    ids[row, 0] = length if n <= LONG_IDS else 0  # no piece has length 0
-    ids[row, 1] = n
-    for k in range(min(n, LONG_IDS)):
-        ids[row, 2 + k] = out[count + k]
-    return n
+        rows[beside, k] = rows[row, k]
 
 
 @jit(part=True, counted=False)
-def _new_piece(text, i, length, first, second, hashed, tables, state, out, count):
-    """Ids of a short piece that its row does not hold; the row then holds them, unless there are too many.
+def _token(text, i, length, first, second, hashed, tables, state, out, count):
+    """The ids of a short piece that are known without merges, into out[count:]; returns how many, or -1.
 
-    What the row held goes to the one beside it, so that two frequent pieces of one row do not drive each other out.
+    Where the row is empty nothing has ever gone from it to the row beside it, which need not be read then.
     """
-    row = hashed >> _ROW_SHIFT
-    beside = row ^ np.uint64(1)
-    rows, row_ids = state.rows, state.row_ids
-    if rows[beside, 0] == first and rows[beside, 1] & _KEY == second:
+    rows, row_ids, row = state.rows, state.row_ids, hashed >> _ROW_SHIFT
+    beside = row ^ _ONE
+    if rows[row, 1] and rows[beside, 0] == first and rows[beside, 1] & _KEY == second:
         n = np.intp(rows[beside, 1] >> _COUNT_SHIFT)
         for k in range(n):
             out[count + k] = row_ids[beside, 4 + k]
-        for k in range(rows.shape[1]):
-            rows[row, k], rows[beside, k] = rows[beside, k], rows[row, k]
         return n
+    if length == width_of(first):
+        return copy_character(tables.characters, first, length, out, count)
     token = word_of(tables.words, first, second, hashed) if length <= WORD_BYTES else -1
-    if token >= 0:
-        out[count], n = token, 1
-    else:
-        n = _long_piece(text, i, length, tables, state, out, count)
-    if n <= KEY_IDS:
-        for k in range(rows.shape[1]):
-            rows[beside, k] = rows[row, k]
-        rows[row, 0], rows[row, 1] = first, second | np.uint64(n) << _COUNT_SHIFT
+    out[count] = token
+    return 1 if token >= 0 else -1
+
+
+@jit(part=True, counted=False)
+def _keep_short(first, second, hashed, state, out, count, n):
+    """The row of a short piece holds its n ids out[count : count + n], and the row beside it what the row held."""
+    rows, row_ids, row = state.rows, state.row_ids, hashed >> _ROW_SHIFT
+    if rows[row, 1]:
+        _copy_row(rows, row, row ^ _ONE, 8)
+    rows[row, 0], rows[row, 1] = first, second | np.uint64(n) << _COUNT_SHIFT
+    for k in range(n):
+        row_ids[row, 4 + k] = out[count + k]
+
+
+@jit(part=True, counted=False)
+def _word(text, i, length, k):
+    """Eight bytes of a piece from its byte 8 k on, with zeros where it ends."""
+    beyond = max(8 * (k + 1) - length, 0)
+    return load64(text, i + 8 * k) & ~np.uint64(0) >> np.uint64(8 * beyond)
+
+
+@jit(part=True, counted=False)
+def _long_hash(text, i, length):
+    """Of a piece of more than KEY_BYTES bytes."""
+    mixed = np.uint64(length)
+    for k in range((length + 7) // 8):
+        mixed = (mixed ^ _word(text, i, length, k)) * _SPREAD
+        mixed ^= mixed >> np.uint64(29)
+    return mixed * _STIR
+
+
+@jit(part=True, counted=False)
+def _long(text, i, length, hashed, state, out, count):
+    """Ids of a piece of KEY_BYTES + 1 to SHORT bytes that one of its two rows holds, or -1."""
+    rows, ids = state.long_rows, state.long_ids
+    row = hashed >> _LONG_ROW_SHIFT
+    words = (length + 7) // 8
+    for place in (row, row ^ _ONE):
+        same = ids[place, 0] == length
+        for k in range(words):
+            same = same and rows[place, 1 + k] == _word(text, i, length, k)
+        if same:
+            n = np.intp(ids[place, 1])
+            for k in range(n):
+                out[count + k] = ids[place, 2 + 2 * words + k]
+            return n
+    return -1
+
+
+@jit(part=True, counted=False)
+def _keep_long(text, i, length, hashed, state, out, count, n):
+    """A row holds the n ids out[count : count + n] of a long piece, unless they are too many."""
+    rows, ids = state.long_rows, state.long_ids
+    row = hashed >> _LONG_ROW_SHIFT
+    words = (length + 7) // 8
+    if 2 + 2 * words + n <= LONG_COLUMNS:
+        if ids[row, 0]:
+            _copy_row(rows, row, row ^ _ONE, LONG_COLUMNS // 2)
+        ids[row, 0], ids[row, 1] = length, n
+        for k in range(words):
+            rows[row, 1 + k] = _word(text, i, length, k)
         for k in range(n):
-            row_ids[row, 4 + k] = out[count + k]
+            ids[row, 2 + 2 * words + k] = out[count + k]
+
+
+@jit(part=True, counted=False)
+def _piece(text, i, length, first, second, hashed, tables, state, out, count):
+    """Ids of a piece of at most SHORT bytes that is not the one in its row, into out[count:]; returns how many."""
+    if length <= KEY_BYTES:
+        n = _token(text, i, length, first, second, hashed, tables, state, out, count)
+    else:
+        hashed = _long_hash(text, i, length)
+        n = _long(text, i, length, hashed, state, out, count)
+    known = n >= 0
+    if not known:
+        n = merge_bytes(text, i, length, tables.bytes, state.scratch, out, count)
+    if length > KEY_BYTES:
+        if not known:
+            _keep_long(text, i, length, hashed, state, out, count, n)
+    elif n <= KEY_IDS:
+        _keep_short(first, second, hashed, state, out, count, n)
     return n
 
 
@@ -216,9 +223,11 @@ def encode(text, i, stop, tables, state, out):
                         copy_four(row_ids, row, 12, out, count + 8)
                     count += n
                 else:
-                    count += _new_piece(text, i, length, first, second, hashed, tables, state, out, count)
+                    count += _piece(text, i, length, first, second, hashed, tables, state, out, count)
+            elif length <= SHORT:
+                count += _piece(text, i, length, _ONE, _ONE, _ONE, tables, state, out, count)
             elif 6 * length < state.work.size:
-                count += _long_piece(text, i, length, tables, state, out, count)
+                count += merge_many_bytes(text, i, length, tables.bytes, state.work, out, count)
             else:
                 return i, count
             i = ends[k]

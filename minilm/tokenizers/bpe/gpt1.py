@@ -149,11 +149,11 @@ class GPT1BPE(WithAddedTokens):
 
     def _merged(self, words: np.ndarray) -> np.ndarray:
         """Ids (T,) of words (N,), a blank between them."""
-        from minilm.tokenizers.bpe import merging
+        from minilm.tokenizers.bpe import pair_ranks
         from minilm.tokenizers.bpe.gpt1_merging import BLANK, merge_words
 
         if self._table is None:
-            self._table = merging.make_merges(*np.ascontiguousarray(self._merge_ids.T))
+            self._table = pair_ranks.make_merges(*np.ascontiguousarray(self._merge_ids.T))
         blank = words == 0x20  # (N,)
         last = np.append(blank[1:], True)  # (N,)
         symbols = np.where(last, self._lookup(self._last, words), self._lookup(self._first, words))  # (N,)

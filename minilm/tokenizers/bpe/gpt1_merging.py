@@ -25,11 +25,7 @@ def _merge_words(symbols, merges, scratch, work, out):
             for k in range(n):
                 out[count + k] = work[k]
         elif n > 0:
-            for k in range(n):
-                scratch[0, k] = symbols[begin + k]
-            n = merge_short(scratch, n, merges)
-            for k in range(n):
-                out[count + k] = scratch[0, k]
+            n = merge_short(symbols, begin, n, merges, scratch, out, count)
         count += n
         begin = end + 1
     return count

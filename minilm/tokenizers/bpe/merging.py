@@ -6,8 +6,9 @@ With ranks r(a, b), for symbols s_1 ... s_n ::
         i = the leftmost of those with the lowest rank
         replace s_i, s_i+1 by the symbol of that rank
 
-Short sequences (n <= SHORT) look for the lowest rank among all n, sixteen at once; long ones keep the candidates in a heap, so
-that n symbols take O(n log n) steps whatever they are.
+Short sequences (n <= SHORT) keep the ranks of all their pairs in registers, where the lowest is one instruction or a few, and
+which symbols are left in the bits of one word; long ones keep the candidates in a heap, so that n symbols take O(n log n) steps
+whatever they are.
 
 References
 ----------
@@ -16,49 +17,25 @@ R. Sennrich, B. Haddow, A. Birch, Neural machine translation of rare words with 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe.intrinsics import leading_zeros, trailing_zeros
+from minilm.tokenizers.bpe.lanes import load_lanes, lowest, replaced
+from minilm.tokenizers.bpe.pair_ranks import NO_RANK, NO_SYMBOL, rank_of
 
-ID_BITS, RANK_BITS = 21, 22  # two ids and a rank fit into 64 bits
-SHORT = 128  # symbols
-_GROUP = 16  # ranks compared at once
-_PLACE_BITS = 7  # of a short sequence; with a rank they fit into 31 bits
-NO_RANK = 2**23
-_NONE = np.int64(NO_RANK)  # above every rank
-_NO_KEY = np.int32(2**30)  # above every rank and place
-_SYMBOL, _KEY, _NEXT, _BEFORE = range(4)  # rows of the scratch of a short sequence
-_EMPTY = np.uint64(2**64 - 1)
-_SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: products spread small keys over the high bits
-_ID_BITS, _RANK_BITS, _RANK_MASK = np.uint64(ID_BITS), np.uint64(RANK_BITS), np.uint64(2**RANK_BITS - 1)
-
-
-class Merges(NamedTuple):
-    """The merges, as kernels look them up."""
-
-    pairs: np.ndarray  # (S,) uint64: left id, right id and rank in one word, hashed by the ids; S a power of two
-    shift: np.uint64  # 64 - log2(S)
-    merged: np.ndarray  # (M,) int32: the symbol that the merge of every rank makes
-
-
-def make_merges(left: np.ndarray, right: np.ndarray, merged: np.ndarray) -> Merges:
-    """The table of M merges in the order of their ranks: three arrays of ids, (M,) int32 each."""
-    bits = max(int(2 * len(merged)).bit_length(), 6)
-    pairs = np.full(1 << bits, _EMPTY, np.uint64)  # (S,)
-    shift = np.uint64(64 - bits)
-    _fill(pairs, shift, left, right)
-    return Merges(pairs, shift, merged)
+SHORT = 62  # symbols: with one more before and one behind them, a bit each in a word of 64
+LANE_BITS = 6  # of a pair's place; with a rank they fit into 31 bits
+NO_KEY = NO_RANK << LANE_BITS  # no key of a pair that has a rank is as large
+SYMBOLS, KEYS = range(2)  # rows of the scratch of a short sequence
+_LANE = (1 << LANE_BITS) - 1
+_NONE = np.int64(NO_RANK)
+_ONE = np.uint64(1)
 
 
 def make_scratch() -> np.ndarray:
-    """Room of one thread for a short sequence, (4, SHORT + 16) int32: symbols, and by place rank and neighbours."""
-    return np.empty((4, SHORT + _GROUP), np.int32)
+    """Room of one thread for a short sequence, (2, 66) int32: its symbols from column 1 on, and keys of its pairs from 0 on."""
+    return np.empty((2, SHORT + 4), np.int32)
 
 
 def work_size(n: int) -> int:
@@ -66,99 +43,64 @@ def work_size(n: int) -> int:
     return 6 * n + 1
 
 
-@intrinsic
-def lowest16(typingctx, array, row, column):
-    """The lowest of array[row, column : column + 16], int32."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0])
-        start = cgutils.get_item_pointer(context, builder, signature.args[0], data, arguments[1:], wraparound=False)
-        lanes = ir.VectorType(ir.IntType(32), _GROUP)
-        reduce = ir.FunctionType(ir.IntType(32), [lanes])
-        function = cgutils.get_or_insert_function(builder.module, reduce, f"llvm.vector.reduce.smin.v{_GROUP}i32")
-        return builder.call(function, [builder.load(builder.bitcast(start, lanes.as_pointer()), align=4)])
-
-    return types.int32(array, types.intp, types.intp), codegen
-
-
-@jit(counted=False)
-def _fill(pairs, shift, left, right):
-    mask = np.uint64(pairs.size - 1)
-    for rank in range(left.size):
-        key = np.uint64(left[rank]) << _ID_BITS | np.uint64(right[rank])
-        slot = key * _SPREAD >> shift
-        while pairs[slot] != _EMPTY:
-            slot = slot + np.uint64(1) & mask
-        pairs[slot] = key << _RANK_BITS | np.uint64(rank)
-
-
 @jit(part=True, counted=False)
-def rank_of(merges, left, right):
-    """The rank of a pair, or _NONE."""
-    key = np.uint64(left) << _ID_BITS | np.uint64(right)
-    mask = np.uint64(merges.pairs.size - 1)
-    slot = key * _SPREAD >> merges.shift
+def _merge_lanes(keys, scratch, n, merges):
+    """Merge scratch[SYMBOLS, 1 : n + 1], the keys of whose pairs are in lanes 0 ... n - 2; returns a bit for each that is left.
+
+    A key is rank * 2**LANE_BITS + lane, so the lowest is the leftmost of the lowest rank. Bit p of `left` stands for column p; a
+    symbol that has no rank with any other stands before and behind all, so that none of the steps asks for a border.
+    """
+    scratch[SYMBOLS, 0] = scratch[SYMBOLS, n + 1] = NO_SYMBOL
+    left = (_ONE << np.uint64(n + 2)) - _ONE
     while True:
-        entry = merges.pairs[slot]
-        if entry >> _RANK_BITS == key:
-            return np.int64(entry & _RANK_MASK)
-        if entry == _EMPTY:
-            return _NONE
-        slot = slot + np.uint64(1) & mask
+        key = lowest(keys)
+        if key >= NO_KEY:
+            return left & (_ONE << np.uint64(n + 1)) - np.uint64(2)
+        first = (key & _LANE) + 1
+        symbol = merges.merged[np.uint64(key >> LANE_BITS)]
+        behind = ~np.uint64(1) << np.uint64(first)
+        second = np.int64(trailing_zeros(left & behind))
+        left ^= _ONE << np.uint64(second)
+        third = trailing_zeros(left & behind)
+        before = 63 - leading_zeros(left & (_ONE << np.uint64(first)) - _ONE)
+        rank_behind = rank_of(merges, symbol, scratch[SYMBOLS, third])
+        rank_before = rank_of(merges, scratch[SYMBOLS, np.uint64(before)], symbol)
+        scratch[SYMBOLS, np.uint64(first)] = symbol
+        keys = replaced(keys, second - 1, NO_KEY)
+        keys = replaced(keys, first - 1, rank_behind << LANE_BITS | first - 1)
+        keys = replaced(keys, before - 1, rank_before << LANE_BITS | before - 1)
 
 
 @jit(part=True, counted=False)
-def _key(merges, scratch, left, right):
-    """Rank and place of the pair of the symbols at two places."""
-    return np.int32(rank_of(merges, scratch[_SYMBOL, left], scratch[_SYMBOL, right]) << _PLACE_BITS | left)
+def merge_keyed(scratch, n, merges, out, count):
+    """Merge scratch[SYMBOLS, 1 : n + 1], 0 < n <= SHORT, into out[count:]; returns how many symbols are left.
+
+    scratch[KEYS, i], i < n - 1, is the key of pair i, and NO_KEY or more up to the next multiple of 16.
+    """
+    if n <= 17:
+        left = _merge_lanes(load_lanes(scratch, KEYS, 16), scratch, n, merges)
+    elif n <= 33:
+        left = _merge_lanes(load_lanes(scratch, KEYS, 32), scratch, n, merges)
+    else:
+        left = _merge_lanes(load_lanes(scratch, KEYS, 64), scratch, n, merges)
+    k = 0
+    while left:
+        out[count + k] = scratch[SYMBOLS, trailing_zeros(left)]
+        left &= left - _ONE
+        k += 1
+    return k
 
 
 @jit(part=True, counted=False)
-def merge_short(scratch, n, merges):
-    """Merge scratch[0, :n] in place, 0 < n <= SHORT; returns how many symbols remain."""
-    for i in range(n - 1):
-        set_rank(scratch, i, rank_of(merges, scratch[_SYMBOL, i], scratch[_SYMBOL, i + 1]))
-    return merge_ranked(scratch, n, merges)
-
-
-@jit(part=True, counted=False)
-def set_rank(scratch, i, rank):
-    """Tell the rank of the pair at a place, for `merge_ranked`."""
-    scratch[_KEY, i] = np.int32(rank << _PLACE_BITS | i)
-
-
-@jit(part=True, counted=False)
-def merge_ranked(scratch, n, merges):
-    """As `merge_short`, where the ranks of the n - 1 pairs are set."""
-    groups = (n + _GROUP - 2) // _GROUP
-    for i in range(max(n - 1, 0), groups * _GROUP):
-        scratch[_KEY, i] = _NO_KEY
+def merge_short(symbols, begin, n, merges, scratch, out, count):
+    """Merge symbols[begin : begin + n], 0 < n <= SHORT, into out[count:]; returns how many are left."""
     for i in range(n):
-        scratch[_NEXT, i] = i + 1
-        scratch[_BEFORE, i + 1] = i
-    while True:
-        lowest = _NO_KEY
-        for group in range(groups):
-            lowest = min(lowest, lowest16(scratch, _KEY, group * _GROUP))
-        if lowest >= _NO_KEY:
-            break
-        i = np.intp(lowest) & ((1 << _PLACE_BITS) - 1)
-        second = np.intp(scratch[_NEXT, i])
-        third = np.intp(scratch[_NEXT, second])
-        scratch[_SYMBOL, i] = merges.merged[np.intp(lowest) >> _PLACE_BITS]
-        scratch[_NEXT, i] = third
-        scratch[_BEFORE, third] = i
-        scratch[_KEY, second] = _NO_KEY
-        scratch[_KEY, i] = _key(merges, scratch, i, third) if third < n else _NO_KEY
-        if i > 0:
-            previous = np.intp(scratch[_BEFORE, i])
-            scratch[_KEY, previous] = _key(merges, scratch, previous, i)
-    count = i = 0
-    while i < n:
-        scratch[_SYMBOL, count] = scratch[_SYMBOL, i]
-        count += 1
-        i = np.intp(scratch[_NEXT, i])
-    return count
+        scratch[SYMBOLS, i + 1] = symbols[begin + i]
+    for i in range(64):
+        scratch[KEYS, i] = NO_KEY
+    for i in range(n - 1):
+        scratch[KEYS, i] = rank_of(merges, symbols[begin + i], symbols[begin + i + 1]) << LANE_BITS | i
+    return merge_keyed(scratch, n, merges, out, count)
 
 
 @jit(part=True, counted=False)

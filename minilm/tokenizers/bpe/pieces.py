@@ -5,8 +5,7 @@ without a branch, since what costs time in a scan is that the length of the next
 
     's|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+
 
-`ascii_starts` finds the pieces of 64 bytes of ASCII at once: a piece ends where the class of its characters changes, and a run of
-white space gives its last character back if something follows it.
+`ascii_starts` finds the pieces of 64 bytes of ASCII at once, for the patterns of most models.
 
 Within a piece the scan may also cut where no token joins the characters on both sides (see `joins`): the merges of both parts are
 then those of the whole.
@@ -21,16 +20,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe import patterns
+from minilm.tokenizers.bpe import ascii_starts, patterns
+from minilm.tokenizers.bpe.ascii_starts import class_starts, word_starts
+from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, put, trailing_zeros, word_at
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
-PADDING = 32  # zero bytes after a text, so that a kernel may load whole words up to its last byte
-BLOCK = 64  # bytes of ASCII looked at together
 ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
 PAGE_BITS = 7  # 128 code points share a page
 ROOM = 1024  # ends of pieces that are written down together
@@ -38,6 +34,11 @@ CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry 
 PAIR_BITS = 17  # of the table of pairs that tokens join
 PAIRS = 0x110000 >> PAGE_BITS  # where that begins in `Cutter.table`, in words of 32 bits
 PAGES = PAIRS + (1 << PAIR_BITS) // 32  # and where the pages do
+_ASCII = {
+    (patterns.GPT2,): ascii_starts.BY_CLASS,
+    (patterns.QWEN2,): ascii_starts.SINGLE_DIGITS,
+    (patterns.CL100K,): ascii_starts.THREE_DIGITS,
+}
 _ONE = np.uint64(1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
 _PAIR_SHIFT = np.uint64(64 - PAIR_BITS)
@@ -55,7 +56,7 @@ class Cutter(NamedTuple):
     table: np.ndarray  # (PAGES + P * 128 + S * W,) uint32
     start: int  # the state at the begin of a piece: where its row begins in `table`
     end: int  # the class of the text's end
-    ascii: bool  # whether `ascii_starts` cuts as the automaton does
+    ascii: int  # what of `ascii_starts` cuts as the automaton does
 
 
 def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, pairs: np.ndarray | None = None) -> Cutter:
@@ -82,87 +83,7 @@ def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, p
         np.frombuffer(b"".join(numbers), np.uint32),
         automaton.steps + steps,
     ]
-    return Cutter(np.concatenate(table, dtype=np.uint32), steps, automaton.end, expressions == (patterns.GPT2,))
-
-
-@intrinsic
-def load64(typingctx, array, index):
-    """Eight bytes of a uint8 array from `index` on, aligned or not, the first one lowest."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        word = ir.IntType(64)
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), word.as_pointer())
-        return builder.load(pointer, align=1)
-
-    return types.uint64(array, types.intp), codegen
-
-
-@intrinsic
-def word_at(typingctx, array, index):
-    """array[index] of a uint32 array, as an int64; `index` is not negative, which Numba would look at first."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        word = builder.load(builder.gep(data, [arguments[1]], inbounds=True))
-        return builder.zext(word, ir.IntType(64))
-
-    return types.int64(array, types.intp), codegen
-
-
-@intrinsic
-def put(typingctx, array, index, value):
-    """array[index] = value of an int64 array; `index` is not negative."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        builder.store(arguments[2], builder.gep(data, [arguments[1]], inbounds=True))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, types.int64), codegen
-
-
-@intrinsic
-def byte_at(typingctx, array, index):
-    """array[index] of a uint8 array, as an int64; `index` is not negative."""
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.zext(builder.load(builder.gep(data, [arguments[1]], inbounds=True)), ir.IntType(64))
-
-    return types.int64(array, types.intp), codegen
-
-
-@intrinsic(prefer_literal=True)
-def bytes_in(typingctx, array, index, case, first, count):
-    """Bit k is set if byte b = array[index + k] | case is one of the `count` bytes from `first` on; 64 bytes, as a uint64.
-
-    The last three are literals. One load, one subtraction and one unsigned comparison of 64 lanes, then a bit a lane.
-    """
-    literals = (case, first, count)
-    if not all(isinstance(each, types.IntegerLiteral) for each in literals):
-        return None
-    values = [each.literal_value for each in literals]
-
-    def codegen(context, builder, signature, arguments):
-        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        lanes = ir.VectorType(ir.IntType(8), BLOCK)
-        case, first, count = (ir.Constant(lanes, [value] * BLOCK) for value in values)
-        pointer = builder.bitcast(builder.gep(data, [arguments[1]], inbounds=True), lanes.as_pointer())
-        character = builder.sub(builder.or_(builder.load(pointer, align=1), case), first)
-        return builder.bitcast(builder.icmp_unsigned("<", character, count), ir.IntType(64))
-
-    return types.uint64(array, types.intp, *literals), codegen
-
-
-@intrinsic
-def trailing_zeros(typingctx, value):
-    """Zero bits below the lowest one bit of a uint64; 64 for zero."""
-
-    def codegen(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), codegen
+    return Cutter(np.concatenate(table, dtype=np.uint32), steps, automaton.end, _ASCII.get(expressions, ascii_starts.NONE))
 
 
 @jit(part=True, counted=False)
@@ -184,50 +105,6 @@ def code_point(text, i):
 def pair_bit(before, after):
     """Which bit of the table of pairs stands for two neighbouring code points."""
     return np.intp((np.uint64(before) << np.uint64(21) | np.uint64(after)) * _SPREAD >> _PAIR_SHIFT)
-
-
-@jit(part=True, counted=False)
-def contraction(text, i, stop):
-    """Bytes of 's 't 'm 'd 're 've 'll at i, where text[i] is an apostrophe; else 0."""
-    if i + 1 < stop:
-        first = text[i + 1]
-        if first == ord("s") or first == ord("t") or first == ord("m") or first == ord("d"):
-            return 2
-        if i + 2 < stop:
-            second = text[i + 2]
-            if second == ord("e") and (first == ord("r") or first == ord("v")):
-                return 3
-            if second == ord("l") and first == ord("l"):
-                return 3
-    return 0
-
-
-@jit(part=True, counted=False)
-def ascii_starts(text, i):
-    """Bit k is set where a piece begins at byte i + k, if one begins at i: as far as the text is ASCII there, and 0 < k < 63.
-
-    With one bit a byte, a piece begins at what is not white space and differs in class from the byte before, unless that is a
-    space, which goes with what follows; and at the first and at the last byte of every run of white space.
-    """
-    letter = bytes_in(text, i, 0x20, 0x61, 26)
-    number = bytes_in(text, i, 0, 0x30, 10)
-    space = bytes_in(text, i, 0, 0x20, 1)
-    white = space | bytes_in(text, i, 0, 0x09, 5)
-    beyond = bytes_in(text, i, 0, 0x80, 128)
-    other = ~(letter | number | white | beyond)
-    like_before = letter & letter << _ONE | number & number << _ONE | other & other << _ONE
-    starts = ~white & ~like_before & ~(space << _ONE) | white & ~(white << _ONE) | white & ~(white >> _ONE)
-    apostrophes = bytes_in(text, i, 0, 0x27, 1) & (starts | _ONE)
-    while apostrophes:
-        k = np.intp(trailing_zeros(apostrophes))
-        length = contraction(text, i + k, i + k + 3)
-        if length:
-            starts &= ~(_ONE << np.uint64(k) << _ONE)
-            starts |= _ONE << np.uint64(k) << np.uint64(length)  # a shift by less than 64 each, so what falls off is gone
-        apostrophes &= apostrophes - _ONE
-    # What begins at k may depend on byte k + 1, so the last byte that is known to be ASCII says nothing of itself.
-    known = trailing_zeros(beyond | _ONE << np.uint64(63))
-    return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known else np.uint64(0)
 
 
 @jit(part=True, counted=False)
@@ -297,7 +174,10 @@ def piece_ends(text, i, stop, cutter, parts, ends):
     while i < stop and count + 2 * BLOCK <= ends.size:
         starts = np.uint64(0)
         if cutter.ascii and stop - i >= BLOCK and byte_at(text, i) < 0x80 and byte_at(text, i + 1) < 0x80:
-            starts = ascii_starts(text, i)
+            if cutter.ascii == ascii_starts.BY_CLASS:
+                starts = class_starts(text, i)
+            else:
+                starts = word_starts(text, i, cutter.ascii == ascii_starts.THREE_DIGITS)
         if starts:
             begin = i
             while starts:

@@ -90,4 +90,10 @@ FAULTS = area(
      "            copy_corner(edge, 0, 0, c, row, column, count, columns)\n", "", "tests/ops/test_tile.py"),
     ("tanh: one from 7 on", "minilm/ops/simd.py", "y = F(1.0) if x > F(8.3) else y", "y = F(1.0) if x > F(7.0) else y",
      "tests/ops/test_simd.py"),
+    ("threads: a call is put over another's", "minilm/compiled/team.py", "if not _swap(board, OWNER, 0, 1):", "if False:",
+     "tests/compiled/test_team.py -k takes_no_other"),
+    ("threads: the caller does not wait for parts that run", "minilm/compiled/team.py",
+     "while peek(board[ENDED:]) < number:", "while number < 0:", "tests/test_devices.py -k interrupt"),
+    ("threads: code for arguments of other types is run", "minilm/compiled/team.py", "if addresses[i, 0] == own:", "if True:",
+     "tests/compiled/test_team.py -k without_code"),
 )  # fmt: skip

@@ -61,6 +61,18 @@ def test_each_file_is_read(tmp_path, kind):
         assert ("<s>" in tokenizer.special_tokens) == special, beside
 
 
+@pytest.mark.parametrize("kind", ["bpe", "wordpiece"])
+def test_flags_of_tokenizer_json_go_before_added_tokens_json(tmp_path, kind):
+    tokens = vocabulary(kind)
+    token = {"content": "<s>", "lstrip": False, "rstrip": True, "single_word": False, "normalized": False, "special": True}
+    config = {"tokenizer_config": {"added_tokens_decoder": {str(len(tokens)): token}}}
+    tokenizers.load(write(tmp_path / "x", kind, tokens, **config)).save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved" / "tokenizer_config.json").unlink()
+    (tmp_path / "saved" / "added_tokens.json").write_text(json.dumps({"<s>": len(tokens)}))  # which knows no flags
+    (read,) = (each for each in tokenizers.load(tmp_path / "saved").added_tokens if each.content == "<s>")
+    assert read.rstrip and read.special and not read.normalized
+
+
 def test_the_end_of_a_text_is_the_one_that_is_named(tmp_path):
     tokens = [*vocabulary("bpe"), "</s>", "<s>"]
     config = {"eos_token": "</s>", "bos_token": {"content": "<s>", "__type": "AddedToken"}, "unk_token": None}

@@ -86,7 +86,7 @@ def test_long_pieces_by_the_heap_and_short_ones_by_scanning_agree(n):
             assert expected is None or ids.tolist() == expected
             assert tokenizer.decode(ids) == text
         if n > 128:
-            table = tokenizer._encoder.tables.merges
+            table = tokenizer._encoder.tables.bytes.merges
             symbols = np.array([tokenizer._encoder.byte_ids[byte] for byte in text.encode()], np.int64)
             work = np.empty(merging.work_size(symbols.size), np.int64)
             work[: symbols.size] = symbols

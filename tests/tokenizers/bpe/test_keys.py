@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from minilm.tokenizers.bpe import counting, encoding, patterns, pieces, tables
+from minilm.tokenizers.bpe import byte_merging, counting, patterns, pieces, words
 
 from .helpers import merged, small
 
 # By how many bytes the tables' keys are cut: one word, two, the long table's eight, and pieces that no table holds.
-LENGTHS = [1, 2, 7, 8, 9, 14, tables.KEY_BYTES, tables.KEY_BYTES + 1, 17, 24, 25, 63, encoding.LONG_BYTES, 65, 70]
+LENGTHS = [1, 2, 7, 8, 9, 14, words.KEY_BYTES, words.KEY_BYTES + 1, 17, 24, 25, 61, byte_merging.SHORT, 63, 64, 65, 70]
 
 
 def variants(piece):
@@ -35,19 +35,19 @@ def test_a_piece_that_differs_in_one_byte_is_another(length):
             assert tokenizer.decode(tokenizer.encode(variant)) == variant
 
 
-@pytest.mark.parametrize("length", range(tables.KEY_BYTES + 1))
+@pytest.mark.parametrize("length", range(words.KEY_BYTES + 1))
 def test_a_short_piece_s_key_has_all_its_bytes_and_its_length(length):
     """And none of what follows it."""
-    content = np.full(tables.KEY_BYTES + pieces.PADDING + 1, 65, np.uint8)
-    key = tables.key_of(content, 0, length)
-    for i in range(tables.KEY_BYTES + 1):
+    content = np.full(words.KEY_BYTES + pieces.PADDING + 1, 65, np.uint8)
+    key = words.key_of(content, 0, length)
+    for i in range(words.KEY_BYTES + 1):
         changed = content.copy()
         changed[i] = 66
-        assert (tables.key_of(changed, 0, length) != key) == (i < length)
+        assert (words.key_of(changed, 0, length) != key) == (i < length)
     assert length == 0 or key[1] != 0
-    zeros = np.zeros(tables.KEY_BYTES + pieces.PADDING, np.uint8)  # bytes that the key of a shorter piece has too
+    zeros = np.zeros(words.KEY_BYTES + pieces.PADDING, np.uint8)  # bytes that the key of a shorter piece has too
     for bytes_ in (content, zeros):
-        keys = [tables.key_of(bytes_, 0, other) for other in range(tables.KEY_BYTES + 1)]
+        keys = [words.key_of(bytes_, 0, other) for other in range(words.KEY_BYTES + 1)]
         assert keys.count(keys[length]) == 1
 
 

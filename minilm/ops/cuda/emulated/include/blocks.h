@@ -76,7 +76,10 @@ SHIM inline bool begin(Block& block, std::uint64_t number, std::size_t shared, b
 SHIM inline void end(Block& block) {
     if (!block.fibres) return;  // it never began
 #if defined(__SANITIZE_THREAD__)
-    for (unsigned i = 0; i < threads; ++i) __tsan_destroy_fiber(block.fibres[i].tsan);
+    for (unsigned i = 0; i < threads; ++i) {
+        Fibre& fibre = block.fibres[i];
+        if (fibre.state != EXITED) __tsan_destroy_fiber(fibre.tsan), fibre.tsan = nullptr;  // it has functions to return from
+    }
 #endif
     forget(block.doorman);
     free(block.dynamic_shared);

@@ -184,7 +184,8 @@ SHIM inline void start(Fibre& fibre, unsigned number) {
     makecontext(&fibre.context, entry, 0);
 #endif
 #if defined(__SANITIZE_THREAD__)
-    fibre.tsan = __tsan_create_fiber(0);
+    // One name for all blocks: they run one after the other in an order that is told, and a new name costs 0.4 ms.
+    if (!fibre.tsan) fibre.tsan = __tsan_create_fiber(0);
 #endif
 }
 

@@ -1,0 +1,295 @@
+"""One token of Llama and its relatives as one kernel, as `minilm.quantized.token_step` is for GPT-2.
+
+::
+
+    x       = embed_tokens[id]                                shared out by columns
+    u       = input_layernorm(x)                              every thread for itself
+    q, k, v = u W_qᵀ, u W_kᵀ, u W_vᵀ                          shared out by outputs
+    q, k    = rotated(q_norm(q)), rotated(k_norm(k))          shared out by heads; k and v go into the cache
+    y       = attention(q, k, v of the cache)                 shared out by heads of queries
+    x       = x + y W_oᵀ                                      shared out by outputs
+    u       = post_attention_layernorm(x)                     every thread for itself
+    h       = f(u W_gateᵀ) * (u W_upᵀ)                        shared out by outputs
+    x       = x + h W_downᵀ                                   shared out by outputs
+
+with biases and normalisations of heads where the model has them. As there, each number has the order of sums that it has in the
+layers, so it is the same bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from minilm.compiled.jit import jit
+from minilm.compiled.waiting import meet
+from minilm.ops.attention.rows import few_forward
+from minilm.ops.attention.scratch import FAR, Task
+from minilm.ops.gated.cpu import _geglu, _swiglu
+from minilm.ops.memory import address, numbers
+from minilm.ops.rms_norm.cpu import normalise
+from minilm.ops.rotary.cpu import turn_head
+from minilm.quantized.token_products import product
+
+SILU, GELU_TANH = range(2)  # of the gate
+GATES = {"silu": SILU, "gelu_tanh": GELU_TANH}
+# columns of the table of addresses: a row for each block; a product has weights, scales (0 without) and bias (0 without)
+INPUT_NORM, Q_PROJ, K_PROJ, V_PROJ, O_PROJ, Q_NORM, K_NORM, POST_NORM, GATE, UP, DOWN = 0, 1, 4, 7, 10, 13, 14, 15, 16, 19, 22
+WINDOW, KEYS, VALUES = 25, 26, 27
+BIAS = 2
+_REAL, _ONE = np.float32(0), np.float32(1)
+
+
+class Sizes(NamedTuple):
+    """Of the model and of the call, in the order in which the kernel gets them."""
+
+    B: int  # texts
+    D: int
+    F: int
+    H: int  # heads of queries
+    G: int  # of keys and values
+    K: int  # width of a head
+    V: int
+    group: int  # of int8
+    gate: int
+    offset: int  # what is added to the weights of normalisations
+    text: int  # bytes from a text of the cache to the next
+    row: int  # bytes from a position to the next
+    tokens: int  # address of the table of tokens (V, D)
+    mask: int  # of key_mask (B, Tk), or 0
+    Tk: int  # positions in the cache, the new one among them
+
+
+class Team(NamedTuple):
+    """What the threads share of a call."""
+
+    x: np.ndarray  # (B, D) the residual stream
+    raw: np.ndarray  # (B, D) products that are added to it
+    q: np.ndarray  # (B, H K)
+    k: np.ndarray  # (B, G K)
+    v: np.ndarray  # (B, G K)
+    rotated: np.ndarray  # (B, H K)
+    y: np.ndarray  # (B, 1, H, K) what the heads give
+    logsumexp: np.ndarray  # (B, H, 1)
+    gate: np.ndarray  # (B, F)
+    up: np.ndarray  # (B, F)
+
+
+class Own(NamedTuple):
+    """What a thread has for itself."""
+
+    u: np.ndarray  # (B, D) normalised
+    head: np.ndarray  # (1, K)
+    gamma: np.ndarray  # (D or K,)
+    codes: np.ndarray  # (B * widest in whole groups,) int8
+    scales: np.ndarray  # (2, B * groups) scales, and as int32 where sums begin
+
+
+def shared_size(s: Sizes) -> int:
+    """Numbers of float32 of a `Team`."""
+    return s.B * (2 * s.D + 3 * s.H * s.K + 2 * s.G * s.K + s.H + 2 * s.F)
+
+
+def own_size(s: Sizes) -> int:
+    """Numbers of float32 of an `Own`, in whole cache lines."""
+    codes, groups = _widest.py_func(s.D, s.H * s.K, s.F, s.group)
+    return -(-(s.B * (s.D + 2 * groups) + s.K + max(s.D, s.K) + s.B * codes // 4) // 16) * 16
+
+
+@jit
+def _widest(D, HK, F, group):
+    """The longest row in whole groups, a multiple of 4, and the most groups of a row."""
+    codes = groups = 0
+    for width in (D, HK, F):
+        short = min(group, -(-width // 4) * 4)
+        number = -(-width // short)
+        codes, groups = max(codes, number * short), max(groups, number)
+    return codes, groups
+
+
+@jit(inline="always")
+def _team(shared, s):
+    B, D, HK, GK = s.B, s.D, s.H * s.K, s.G * s.K
+    raw = B * D
+    q = raw + B * D
+    k = q + B * HK
+    v = k + B * GK
+    rotated = v + B * GK
+    y = rotated + B * HK
+    logsumexp = y + B * HK
+    gate = logsumexp + B * s.H
+    up = gate + B * s.F
+    return Team(
+        shared[:raw].reshape(B, D),
+        shared[raw:q].reshape(B, D),
+        shared[q:k].reshape(B, HK),
+        shared[k:v].reshape(B, GK),
+        shared[v:rotated].reshape(B, GK),
+        shared[rotated:y].reshape(B, HK),
+        shared[y:logsumexp].reshape(B, 1, s.H, s.K),
+        shared[logsumexp:gate].reshape(B, s.H, 1),
+        shared[gate:up].reshape(B, s.F),
+        shared[up : up + B * s.F].reshape(B, s.F),
+    )
+
+
+@jit(inline="always")
+def _own(room, s):
+    B, D, K = s.B, s.D, s.K
+    codes, groups = _widest(D, s.H * K, s.F, s.group)
+    head = B * D
+    gamma = head + K
+    scales = gamma + max(D, K)
+    code = scales + 2 * B * groups
+    return Own(
+        room[:head].reshape(B, D),
+        room[head:gamma].reshape(1, K),
+        room[gamma:scales],
+        room[code : code + B * codes // 4].view(np.int8),
+        room[scales:code].reshape(2, B * groups),
+    )
+
+
+@jit(inline="always")
+def _task(s, window, scale):
+    """Causal attention of one new token of each text, to the last `window` positions; 0 for all."""
+    end, reach = s.Tk - 1, window if window > 0 else FAR
+    drop = np.zeros(5, np.uint32), np.uint32(0), _ONE
+    see = end - reach + 1, end
+    return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, drop)
+
+
+@jit
+def _normalised(x, weight, offset, eps, own, y):
+    # y (N, D) of x (N, D), by the address of a normalisation's weight
+    D = x.shape[1]
+    gamma, stored = own.gamma[:D], numbers(weight, D, _REAL)
+    for d in range(D):
+        gamma[d] = stored[d] + np.float32(offset)
+    for n in range(len(x)):
+        normalise(x[n], gamma, eps, y[n])
+
+
+@jit
+def _multiplied(part, number, tag, a, weights, s, own, out):
+    """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns."""
+    O = out.shape[1]
+    first, last = product(tag, part, number, a, weights, O, s.group, own, out)
+    if weights[BIAS] != 0:
+        bias = numbers(weights[BIAS], O, _REAL)
+        for n in range(len(out)):
+            for o in range(first, last):
+                out[n, o] += bias[o]
+    return first, last
+
+
+@jit
+def _add_product(part, number, tag, a, weights, s, own, team):
+    # this part's columns of x += a Wᵀ + b
+    first, last = _multiplied(part, number, tag, a, weights, s, own, team.raw)
+    for n in range(s.B):
+        for o in range(first, last):
+            team.x[n, o] += team.raw[n, o]
+
+
+@jit
+def _head(x, norm, c, s, sizes, eps, own, y):
+    # y (K,) = a head x (1, K), normalised where it is, and rotated
+    row = x
+    if norm != 0:
+        _normalised(x, norm, sizes.offset, eps, own, own.head)
+        row = own.head
+    turn_head(row[0], c, s, False, _ONE, y)
+
+
+@jit
+def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
+    """Rotate this part's heads of queries and of keys, and put those keys and their values into the cache."""
+    H, K, each = s.H, s.K, s.H + s.G
+    for n in range(part * s.B * each // number, (part + 1) * s.B * each // number):
+        b, h = n // each, n % each
+        c, sine = cos[positions[b]], sin[positions[b]]
+        if h < H:
+            x, y = team.q[b, h * K : (h + 1) * K], team.rotated[b, h * K : (h + 1) * K]
+            _head(x.reshape(1, K), block[Q_NORM], c, sine, s, eps, own, y)
+            continue
+        g = h - H
+        x, v, offset = team.k[b, g * K : (g + 1) * K], team.v[b, g * K : (g + 1) * K], b * s.text + (s.Tk - 1) * s.row + g * K * 4
+        key, value = numbers(block[KEYS] + offset, K, _REAL), numbers(block[VALUES] + offset, K, _REAL)
+        _head(x.reshape(1, K), block[K_NORM], c, sine, s, eps, own, key)
+        for k in range(K):
+            value[k] = v[k]
+
+
+@jit
+def _attend(part, number, block, s, scale, team):
+    """What this part's heads of queries see."""
+    task, row = _task(s, block[WINDOW], scale), s.K * 4
+    query, cached = (address(team.rotated), s.H * row, s.H * row, row), (s.text, s.row, row)
+    start, stop = part * s.B * s.H // number, (part + 1) * s.B * s.H // number
+    few_forward(start, stop, query, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
+
+
+@jit
+def _gated(part, number, tag, u, block, s, own, team):
+    """This part's columns of gate (B, F) = f(u W_gateᵀ) * (u W_upᵀ)."""
+    first, last = _multiplied(part, number, tag, u, block[GATE:], s, own, team.gate)
+    _multiplied(part, number, tag, u, block[UP:], s, own, team.up)
+    for n in range(s.B):
+        gate, up = team.gate[n, first:last], team.up[n, first:last]
+        if s.gate == SILU:
+            _swiglu(0, len(gate), gate, up, gate)
+        else:
+            _geglu(0, len(gate), gate, up, gate)
+
+
+@jit
+def _embed(part, number, ids, s, factor, x):
+    """This part's columns of x (B, D): each text's new token."""
+    first, last = part * s.D // number, (part + 1) * s.D // number
+    for b in range(s.B):
+        token = numbers(s.tokens + ids[b] * s.D * 4, s.D, _REAL)
+        for d in range(first, last):
+            x[b, d] = token[d] * np.float32(factor)
+
+
+@jit
+def llama_step(part, number, states, tag, reached, table, final, sizes, reals, shared, rooms, ids, positions, cos, sin, logits):
+    # ids, positions (B,), cos, sin (P, K/2) -> logits (B, V); addresses of the blocks: table (L, 28), of norm and lm_head:
+    # final (4,); numbers in the order of Sizes, reals: eps, the scale of scores, what embeddings are multiplied by;
+    # shared (shared_size,), rooms (number, own_size) float32; tag: a number of the dtype in which weights are stored
+    n, turn = sizes, 1
+    s = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14])
+    eps, scale, own, team = reals[0], reals[1], _own(rooms[part], s), _team(shared, s)
+    u, x, y = own.u, team.x, team.y.reshape(s.B, s.H * s.K)
+    _embed(part, number, ids, s, reals[2], x)
+    if not meet(reached, part, number, turn, states):
+        return
+    for layer in range(len(table)):
+        block = table[layer]
+        _normalised(x, block[INPUT_NORM], s.offset, eps, own, u)
+        _multiplied(part, number, tag, u, block[Q_PROJ:], s, own, team.q)
+        _multiplied(part, number, tag, u, block[K_PROJ:], s, own, team.k)
+        _multiplied(part, number, tag, u, block[V_PROJ:], s, own, team.v)
+        if not meet(reached, part, number, turn + 1, states):
+            return
+        _rotate(part, number, block, cos, sin, positions, s, eps, own, team)
+        if not meet(reached, part, number, turn + 2, states):
+            return
+        _attend(part, number, block, s, scale, team)
+        if not meet(reached, part, number, turn + 3, states):
+            return
+        _add_product(part, number, tag, y, block[O_PROJ:], s, own, team)
+        if not meet(reached, part, number, turn + 4, states):
+            return
+        _normalised(x, block[POST_NORM], s.offset, eps, own, u)
+        _gated(part, number, tag, u, block, s, own, team)
+        if not meet(reached, part, number, turn + 5, states):
+            return
+        _add_product(part, number, tag, team.gate, block[DOWN:], s, own, team)
+        if not meet(reached, part, number, turn + 6, states):
+            return
+        turn += 6
+    _normalised(x, final[0], s.offset, eps, own, u)
+    product(tag, part, number, u, final[1:], s.V, s.group, own, logits)

@@ -1,0 +1,83 @@
+"""What encoding looks up: ranks in a perfect hash, merges in registers, characters by code point, begins of pieces by bits."""
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe import ascii_starts, byte_merging, merging, pair_ranks, patterns, pieces
+
+from .helpers import merged, small
+
+PATTERNS = {
+    patterns.GPT2: ascii_starts.BY_CLASS,
+    patterns.QWEN2: ascii_starts.SINGLE_DIGITS,
+    patterns.CL100K: ascii_starts.THREE_DIGITS,
+}
+LETTERS = ("ab1 \n'!s", "aB1 \t\n\r!'.sSlLrReEvVdDmMtT", "  \n\n\ta!", "'sé a1\n ", "123 a", "".join(map(chr, range(1, 128))))
+
+
+@jit(counted=False)
+def _ranks(merges, left, right, out):
+    for k in range(left.size):
+        out[k] = pair_ranks.rank_of(merges, left[k], right[k])
+
+
+@jit(counted=False)
+def _merge(text, length, table, scratch, out):
+    return byte_merging.merge_bytes(text, 0, length, table, scratch, out, 0)
+
+
+def cut(cutter, text):
+    """Where whole pieces of a short text end."""
+    content, stop = pieces.padded(text)
+    ends = np.empty(pieces.ROOM, np.int64)
+    return ends[: pieces.piece_ends(content, 0, stop, cutter, 0, ends)].tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 3000), st.integers(2, 2**21 - 1), st.integers(0, 2**32))
+def test_every_pair_has_its_rank_and_no_other_pair_has_one(count, ids, seed):
+    rng = np.random.default_rng(seed)
+    pairs = np.unique(rng.integers(0, ids, (count + 500, 2), dtype=np.int32), axis=0)
+    pairs = pairs[rng.permutation(len(pairs))]
+    known = pairs[: max(len(pairs) - 500, 0)]
+    merges = pair_ranks.make_merges(*known.T, np.zeros(len(known), np.int32))
+    ranks = np.empty(len(pairs), np.int64)
+    _ranks(merges, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), ranks)
+    assert ranks[: len(known)].tolist() == list(range(len(known)))
+    assert (ranks[len(known) :] == pair_ranks.NO_RANK).all()
+
+
+@pytest.mark.parametrize("length", [*range(1, 20), 31, 32, 33, 34, 35, 47, 60, 61, 62])
+def test_merges_in_registers_are_the_definition(length):
+    """At every size of vectors; what stands behind the piece does not count."""
+    tokenizer, rng = small(), np.random.default_rng(length)
+    table, out = tokenizer._encoder.tables.bytes, np.empty(64, np.int32)
+    for letters in ("a", "the ", "esano"):
+        piece = "".join(rng.choice(list(letters), length))
+        text = np.frombuffer((piece + "thethe").encode() + bytes(64), np.uint8)
+        count = _merge(text, length, table, merging.make_scratch(), out)
+        assert out[:count].tolist() == merged(tokenizer, piece)
+
+
+def test_characters_have_the_ids_that_merges_give_them():
+    tokenizer = small()
+    for code in [*range(128), *range(0x80, 0x10000, 997), 0x7FF, 0x800, 0xFFFF]:
+        if not 0xD800 <= code < 0xE000:
+            assert tokenizer.encode(chr(code)).tolist() == merged(tokenizer, chr(code)), hex(code)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_blocks_of_ascii_are_cut_as_the_automaton_cuts(pattern):
+    fast = pieces.make_cutter((pattern,))
+    assert fast.ascii == PATTERNS[pattern]
+    slow = fast._replace(ascii=ascii_starts.NONE)
+    rng = random.Random(0)
+    for _ in range(3000):
+        letters = rng.choice(LETTERS)
+        text = "".join(rng.choices(letters, k=rng.choice((66, 90, 130, 200))))
+        assert cut(fast, text) == cut(slow, text), ascii(text)
