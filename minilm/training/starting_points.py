@@ -21,8 +21,8 @@ RECIPES: dict[str, dict[str, Any]] = {
     # What a budget in minutes starts from: wider than the default, with dropout and decay, since minutes may be many epochs.
     # Three minutes of two cores are limited by steps until the text has been read some ten times, and by the text from then on.
     # After 2.6 million characters of tinyshakespeare Muon has 1.500 nats with 16 rows and 1.504 with 32, which halve the cost of
-    # its products, where Adam has 1.582. Three of its iterations gave 1.508 (in bfloat16), five 1.504 (in float32), which is about
-    # the noise of a seed, for 12 % less time; then embeddings of 128 numbers 1.498, since dropout takes a part of them; twice the
+    # its products, where Adam has 1.582. Three of its iterations gave 1.508 (in bfloat16), five 1.504 (in float32), which is
+    # a seed's noise, for 12 % less time; then embeddings of 128 numbers 1.498, since dropout takes some of them; twice the
     # learning rate 1.523. One seed each, on an AMD EPYC (Zen 5, two cores), where bfloat16 makes a step some 1.5 times as fast.
     "minutes": {
         "minutes": 3,
