@@ -263,7 +263,7 @@ ROWS = {
                 "1,000 sentences for testing",
             ),
         ),
-        notes=("an earlier run, of which no record was kept here, gave 40.3: see benchmarks/README.md",),
+        notes=("an earlier run in float32, of which no record was kept here, gave 40.3: see benchmarks/README.md",),
         scale=1.0,
     ),
     "dates": Row(
