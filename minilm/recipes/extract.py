@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Extract", "Passage"]
 
 PASSES = 4  # over real texts, where nobody says how long to train
-NEAR = 6  # sentences from either end of a text whose place is told apart
+NEAR = 6  # sentences from either end of a text, each of which has a word of its own for its place
 CHUNK = 64  # sentences that are scored side by side
 
 
