@@ -152,7 +152,9 @@ def compare(contestants: list[Contestant]) -> dict[str, str]:
                 output = contestant.run()  # also where nothing is compared: what compiles, compiles here
                 if contestant.arrays is not None:  # copies: what writes in place may run again before the comparison
                     results.append((contestant, [np.array(array) for array in contestant.arrays(output)]))
-        except Exception as error:
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of a peer's Rust is no Exception
             if contestant is contestants[0] or contestant.name in devices.IMPLEMENTATIONS + devices.VERSIONS:
                 raise
             dropped[contestant.name] = f"{type(error).__name__}: {error}".splitlines()[0][:200]

@@ -163,13 +163,18 @@ def test_a_broken_case_costs_itself_only():
     assert measure(case, peers.none(), seconds=0.01, quick=True).error == "failed: RuntimeError: no such kernel"
 
 
-def test_a_broken_peer_costs_its_column_only():
+class Panic(BaseException):
+    """As what an extension in Rust raises where it is at its wits' end."""
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, Panic])
+def test_a_broken_peer_costs_its_column_only(kind):
     x = np.ones(2)
-    broken = Contestant("torch", raising(RuntimeError("out of luck")), lambda v: [v])
+    broken = Contestant("torch", raising(kind("out of luck")), lambda v: [v])
     case = Case("c", "ops", "c", lambda peers: [*contestants(x, x), broken])
     ran = measure(case, peers.none(), seconds=0.01, quick=True)
-    assert not ran.error and ran.dropped == {"torch": "RuntimeError: out of luck"} and set(ran.ratios) == {"oracle"}
-    assert "without torch: RuntimeError: out of luck" in report.Table(["c"]).row(record.row(ran))
+    assert not ran.error and ran.dropped == {"torch": f"{kind.__name__}: out of luck"} and set(ran.ratios) == {"oracle"}
+    assert f"without torch: {kind.__name__}: out of luck" in report.Table(["c"]).row(record.row(ran))
 
 
 def test_what_the_machine_lacks_is_no_error():

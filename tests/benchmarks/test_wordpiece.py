@@ -10,7 +10,7 @@ def test_every_case_runs_and_agrees():
     for case in cases_wordpiece.cases(quick=True):
         result = measure(case, peers, seconds=0.01, quick=True)
         assert not result.error, f"{case.name}: {result.error}"
-        assert set(result.ratios) == ({"tokenizers"} if peers.get("tokenizers") else set())
+        assert "tokenizers" in result.ratios or not peers.get("tokenizers")
 
 
 def test_a_wrong_result_is_not_timed():
