@@ -9,12 +9,13 @@ A table stands between two lines, of which the first says what it holds::
 
 For each processor and case it takes the newest commit that has a record of the case, and of that commit the last three runs: the
 median of their medians. Cases of one commit stand in one table, which says how many runs its rows are made of; cases that only an
-older commit has on record follow in a table of that commit. Nothing is picked: a row that was disturbed in most of its runs has a
-star.
+older commit has on record follow in a table of that commit. Cases that a suite has no more, by their names, stand in the records
+alone. Nothing is picked: a row that was disturbed in most of its runs has a star.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import statistics
@@ -22,7 +23,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from benchmarks import record, report
-from benchmarks.suites import SUITES
+from benchmarks.suites import SUITES, cases
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 RECORDS = os.path.join(ROOT, "benchmarks", "records")
@@ -92,12 +93,19 @@ def machine_lines(own: list[dict[str, Any]], suites: list[str], words: list[str]
     """The tables of one processor: for each suite and commit a heading, and the rows."""
     lines = []
     for suite in suites:
+        known = listed(suite)
         for content, runs_of in newest(own, suite).values():
-            chosen = [name for name in runs_of if not words or any(word in name.lower() for word in words)]
+            chosen = [name for name in runs_of if name in known and (not words or any(word in name.lower() for word in words))]
             rows = [_median_row(runs_of[name]) for name in chosen]
             if rows:
                 lines += ["", heading(content, {row["runs"] for row in rows}, suite), "", *markdown(rows), ""]
     return lines
+
+
+@functools.cache
+def listed(suite: str) -> frozenset[str]:
+    """The names of the cases that a suite has now."""
+    return frozenset(case.name for case in cases([suite]))
 
 
 def heading(content: dict[str, Any], counts: set[int], suite: str) -> str:

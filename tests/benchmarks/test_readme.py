@@ -8,6 +8,14 @@ from benchmarks import readme, record
 from benchmarks.__main__ import main
 
 
+@pytest.fixture(autouse=True)
+def cases_of_today(monkeypatch):
+    monkeypatch.setattr(readme, "listed", lambda suite: {"gpt B 1", "LSTM", "GRU", "RNN", *LISTED(suite)})
+
+
+LISTED = readme.listed
+
+
 def write(folder, name, cpu, date, ratio, disturbed=False, suite="models", case="gpt B 1", commit="c" * 40):
     row = {"name": case, "suite": suite, "against": "torch", "ratios": {"torch": {"median": ratio}, "oracle": {"median": 9}}}
     row |= {"samples": {"minilm": {"median": 0.01 / ratio}}, "rates": {"tokens/s": 1e4}, "bound": "arithmetic", "target": 1.3}
@@ -42,6 +50,13 @@ def test_partial_records_of_several_commits(tmp_path):
     assert rows == [["| gpt B 1", "5.00 torch"], ["| LSTM", "4.00 torch"], ["| GRU", "3.00 torch"], ["| RNN", "7.00 torch"]]
     titles = [line.partition("2026-11-0")[2].partition(" of `")[0] for line in lines if line.startswith("**P**")]
     assert titles == ["3, commit cccccccccc: one run", "2, commit bbbbbbbbbb: the median of 1 or 2 runs", "1: one run"]
+
+
+def test_a_case_that_a_suite_has_no_more_stands_in_the_records_alone(tmp_path):
+    write(tmp_path, "a.json", "P", "2026-11-01", 3.0, case="LSTM of last year", commit=None)
+    write(tmp_path, "b.json", "P", "2026-11-02", 5.0)
+    text = "\n".join(readme.block("models", readme.records_of(str(tmp_path))))
+    assert "5.00 torch" in text and "of last year" not in text and "2026-11-01" not in text
 
 
 def test_a_row_without_its_peer_says_why_and_names_no_other_as_its_peer(tmp_path):
