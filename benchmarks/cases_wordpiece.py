@@ -54,7 +54,12 @@ def _encoding(name: str, texts: list[str], target: float | None, encoders: Calla
 
 
 def _tokenizer():
-    if folder := os.environ.get("MINILM_TEST_MINILM_L6"):
+    return _tokenizer_of(os.environ.get("MINILM_TEST_MINILM_L6"))
+
+
+@functools.cache
+def _tokenizer_of(folder: str | None):
+    if folder:
         return tokenizers.load(folder)
     return tokenizers.WordPiece.train_from_chunks(data.text("stories"), vocab_size=8000)
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs Python with minilm on an emulated ARM processor (64 bits, NEON): tests/on_arm.sh FOLDER ARGUMENTS OF PYTHON...
 #
-#     tests/on_arm.sh /tmp/arm -m minilm gradcheck --implementation cpu
-#     tests/on_arm.sh /tmp/arm -m pytest tests/ops/test_linear.py
+#     tests/on_arm.sh FOLDER -m minilm gradcheck --implementation cpu
+#     tests/on_arm.sh FOLDER -m pytest tests/ops/test_exact_numbers.py
 #
 # The first run fills FOLDER, about 1.5 GB, with Debian's QEMU and ARM packages and with wheels; nothing is installed, and no rights
 # but those of a user are needed. QEMU translates instructions, so numbers are those of the processor, and times say nothing.

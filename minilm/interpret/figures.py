@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["figure_class", "label_axis", "printable", "wide"]
+import os
+from collections.abc import Callable, Mapping
+
+from minilm.files import written_whole
+from minilm.typing import PathLike
+
+__all__ = ["figure_class", "label_axis", "printable", "wide", "write_figures"]
 
 MOST_LABELS = 80  # tokens that are written at an axis
 
@@ -14,6 +20,29 @@ def figure_class() -> type:
     except ImportError:
         raise ImportError("plots need matplotlib: pip install 'minilm[plots]'") from None
     return Figure
+
+
+def write_figures(folder: PathLike, parts: Mapping[str, Callable], *arguments) -> list[str]:
+    """Write NAME.png for each part whose ``draw(figure, *arguments)`` did not return False; the paths of what was written.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    """
+    Figure = figure_class()
+    folder = os.fspath(folder)
+    os.makedirs(folder, exist_ok=True)
+    written = []
+    for name, draw in parts.items():
+        figure = Figure(layout="constrained", dpi=130)
+        if draw(figure, *arguments) is False:
+            continue
+        path = os.path.join(folder, f"{name}.png")
+        with written_whole(path) as file:
+            figure.savefig(file, format="png")
+        written.append(path)
+    return written
 
 
 def wide(T: int) -> float:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from minilm.files import written_whole
 from minilm.interpret.explanation import Explanation
-from minilm.interpret.figures import MOST_LABELS, figure_class, label_axis, printable, wide
+from minilm.interpret.figures import MOST_LABELS, label_axis, printable, wide, write_figures
 from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
@@ -35,26 +32,14 @@ def write_plots(explanation: Explanation | Decisions, folder: PathLike) -> list[
     ImportError
         matplotlib is not installed.
     """
-    Figure = figure_class()
     if isinstance(explanation, Decisions):
         from minilm.interpret.task_plots import write_task_plots
 
         return write_task_plots(explanation, folder)
-    folder = os.fspath(folder)
-    os.makedirs(folder, exist_ok=True)
     names = [printable(token) for token in explanation.tokens]
     parts = {"surprisal": _surprisal, "attribution": _attribution, "attention": _attention, "rollout": _rollout}
     parts |= {"lens": _lens, "traces": _traces}
-    written = []
-    for name, draw in parts.items():
-        figure = Figure(layout="constrained", dpi=130)
-        if draw(figure, explanation, names) is False:
-            continue
-        path = os.path.join(folder, f"{name}.png")
-        with written_whole(path) as file:
-            figure.savefig(file, format="png")
-        written.append(path)
-    return written
+    return write_figures(folder, parts, explanation, names)
 
 
 def _surprisal(figure, explanation, names):

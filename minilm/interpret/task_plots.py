@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 
-from minilm.files import written_whole
-from minilm.interpret.figures import figure_class, label_axis, printable, wide
+from minilm.interpret.figures import label_axis, printable, wide, write_figures
 from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
 
@@ -22,19 +19,7 @@ def write_task_plots(decisions: Decisions, folder: PathLike) -> list[str]:
     ImportError
         matplotlib is not installed.
     """
-    Figure = figure_class()
-    folder = os.fspath(folder)
-    os.makedirs(folder, exist_ok=True)
-    written = []
-    for name, draw in {"decisions": _decisions, "shares": _shares, "looked": _looked}.items():
-        figure = Figure(layout="constrained", dpi=130)
-        if draw(figure, decisions) is False:
-            continue
-        path = os.path.join(folder, f"{name}.png")
-        with written_whole(path) as file:
-            figure.savefig(file, format="png")
-        written.append(path)
-    return written
+    return write_figures(folder, {"decisions": _decisions, "shares": _shares, "looked": _looked}, decisions)
 
 
 def _decisions(figure, decisions: Decisions) -> bool:

@@ -215,24 +215,22 @@ class _Hooked:
         self.new_input, self.new_output = new_input, new_output
 
     def forward(self, x, *others, **options):
-        if self.new_input is not None:
-            x = _replaced(f"the input of {self.name}", x, self.new_input)
-        y, saved = self.plain_forward(x, *others, **options)
-        if self.new_output is not None:
-            y = _replaced(f"the output of {self.name}", y, self.new_output)
-        if self.seen is not None:
-            self.seen.record(self.name, x, y)
-        return y, saved
+        return self._call(self.plain_forward, x, others, options, lambda y, _: y)
 
     def step(self, x, *others, **options):
+        seen = lambda y, state: (y, *(state if isinstance(state, tuple) else (state,)))  # noqa: E731
+        return self._call(self.plain_step, x, others, options, seen)
+
+    def _call(self, plain, x, others, options, what_is_seen):
+        """The layer's own function, with the input and the output that stand in their places."""
         if self.new_input is not None:
             x = _replaced(f"the input of {self.name}", x, self.new_input)
-        y, state = self.plain_step(x, *others, **options)
+        y, kept = plain(x, *others, **options)  # kept: what backward saves, or a step's state
         if self.new_output is not None:
             y = _replaced(f"the output of {self.name}", y, self.new_output)
         if self.seen is not None:
-            self.seen.record(self.name, x, (y, *(state if isinstance(state, tuple) else (state,))))
-        return y, state
+            self.seen.record(self.name, x, what_is_seen(y, kept))
+        return y, kept
 
     def backward(self, dy, saved, *others, **options):
         for what, replacement in (("input", self.new_input), ("output", self.new_output)):

@@ -38,8 +38,9 @@ from minilm.layers import (
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
-from minilm.models.gpt_token import reader_of
+from minilm.models.gpt_token import GPTReader
 from minilm.models.pretrained import Pretrained
+from minilm.models.token_reader import reader_of
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -142,7 +143,7 @@ class GPT(Pretrained, Generating, Layer):
         return self.wte.weight.value
 
     def _token_reader(self, cache):
-        return reader_of(self, cache)
+        return reader_of(self, cache, GPTReader)
 
     # --- training ----------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ class Generating:
         return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
 
     def _token_reader(self, cache):
-        """What reads one token by a kernel of its own, see `minilm.models.gpt_token`; None where layers do."""
+        """What reads one token by a kernel of its own, see `minilm.models.token_reader`; None where layers do."""
         return None
 
     def _logits(self, x):

@@ -33,10 +33,10 @@ from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models.gguf import llama_of_gguf
 from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
-from minilm.models.gpt_token import reader_of
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained
+from minilm.models.token_reader import reader_of
 from minilm.ops import activations, checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at

@@ -16,7 +16,7 @@ from minilm.layers.grouped_attention import GroupedQueryAttention
 from minilm.layers.linear import Linear
 from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.rms_norm import RMSNorm
-from minilm.models.gpt_token import TokenReader, addresses
+from minilm.models.token_reader import TokenReader, addresses
 from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from minilm.layers.base import Layer
 from minilm.metrics.rouge import rouge, rouge_l
 from minilm.recipes import abstracts, cutting, reports
 from minilm.recipes.base import Recipe
+from minilm.recipes.padding import side_by_side
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -113,16 +114,8 @@ class Extract(Recipe):
             self._cut[passage] = [encode(" ".join(words))[:most] for words in _words(passage)]
         return self._cut[passage]
 
-    def _padded(self, sentences: Sequence[np.ndarray]):
-        """ids (N, T), lengths (N,)."""
-        lengths = np.array([ids.size for ids in sentences])
-        padded = np.zeros((len(sentences), lengths.max()), np.int64)
-        for row, ids in zip(padded, sentences, strict=True):
-            row[: ids.size] = ids
-        return padded, lengths
-
     def batch(self, examples: Sequence) -> tuple:
-        ids, lengths = self._padded([ids for passage in examples for ids in self._ids(passage)])
+        ids, lengths = side_by_side([ids for passage in examples for ids in self._ids(passage)])
         labels = [place == self.best(passage) for passage in examples for place in range(len(passage.sentences))]
         return ids, np.array(labels, np.int64), lengths
 
@@ -145,7 +138,7 @@ class Extract(Recipe):
         p = np.empty(len(sentences))
         for start in range(0, len(order), CHUNK):
             some = order[start : start + CHUNK]
-            inputs = self.on_device(self._padded([sentences[i] for i in some]))
+            inputs = self.on_device(side_by_side([sentences[i] for i in some]))
             p[some] = devices.to_host(self.model.probabilities(*inputs))[:, 1]
         return np.split(p, np.cumsum([len(passage.sentences) for passage in passages])[:-1])
 

@@ -14,6 +14,7 @@ from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.layers.base import Layer
 from minilm.ops import checks
 from minilm.recipes.base import Recipe
+from minilm.recipes.padding import side_by_side
 
 if TYPE_CHECKING:
     from minilm.interpret.tasks import Decisions
@@ -190,11 +191,7 @@ class PairRecipe(Recipe):
 
     def _sources(self, texts: Sequence[np.ndarray]):
         """Ids side by side, (B, S), and how many of each count, (B,)."""
-        lengths = np.array([len(ids) for ids in texts])
-        source = np.full((len(texts), lengths.max()), self._special([PAD], "source")[0])
-        for row, ids in enumerate(texts):
-            source[row, : len(ids)] = ids
-        return source, lengths
+        return side_by_side(texts, self._special([PAD], "source")[0])
 
     # --- what the model writes ----------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from minilm.mistaken import did_you_mean
 from minilm.recipes import cutting, labelled, reviews
 from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
+from minilm.recipes.padding import side_by_side
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -147,12 +148,7 @@ class Sentiment(Recipe):
 
     def _padded(self, texts: Sequence[str]):
         """ids (B, T), lengths (B,)."""
-        encoded = [self._ids(text) for text in texts]
-        lengths = np.array([ids.size for ids in encoded])
-        padded = np.zeros((len(encoded), lengths.max()), np.int64)
-        for row, ids in zip(padded, encoded, strict=True):
-            row[: ids.size] = ids
-        return padded, lengths
+        return side_by_side([self._ids(text) for text in texts])
 
     def batch(self, examples: Sequence) -> tuple:
         ids, lengths = self._padded([example.text for example in examples])

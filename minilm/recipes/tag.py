@@ -17,6 +17,7 @@ from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
 from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Featured, Sentence
+from minilm.recipes.padding import side_by_side
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -134,10 +135,7 @@ class Tag(Recipe):
         """What the model reads of examples: ids (B, T), lengths (B,), spelling; a recipe of its own may add more."""
         sentences = [example.words for example in examples]
         rows, unknown = self._known(), self.vocabularies["words"].unk_token_id
-        lengths = np.array([len(words) for words in sentences])
-        ids = np.zeros((len(sentences), lengths.max()), np.int64)  # (B, T)
-        for row, words in zip(ids, sentences, strict=True):
-            row[: len(words)] = [rows.get(key_of(word), unknown) for word in words]
+        ids, lengths = side_by_side([[rows.get(key_of(word), unknown) for word in words] for words in sentences])  # (B, T)
         spelling = self._spelling(sentences, ids.shape) if self.options["characters"] else None
         return ids, lengths, spelling, *([self._marks(examples, ids.shape)] if "features" in self.facts else [])
 
@@ -162,11 +160,7 @@ class Tag(Recipe):
         places = np.zeros(shape, np.int64)  # (B, T)
         for row, words in zip(places, sentences, strict=True):
             row[: len(words)] = [different.setdefault(word, len(different)) for word in words]
-        spelled = [[self._letters.get(letter, 0) for letter in word[:LONGEST]] for word in different]
-        lengths = np.array([len(letters) for letters in spelled])
-        ids = np.zeros((len(spelled), lengths.max()), np.int64)  # (U, W)
-        for row, letters in zip(ids, spelled, strict=True):
-            row[: len(letters)] = letters
+        ids, lengths = side_by_side([[self._letters.get(letter, 0) for letter in word[:LONGEST]] for word in different])  # (U, W)
         return Spelling(ids, lengths, places)
 
     def batch(self, examples: Sequence) -> tuple:

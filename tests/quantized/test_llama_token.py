@@ -5,8 +5,8 @@ import pytest
 
 import minilm
 from minilm import devices, models, quantized
-from minilm.models import gpt_token
 from minilm.models.llama_token import LlamaReader
+from minilm.models.token_reader import reader_of
 from minilm.quantized import token_call
 
 V = 67
@@ -65,7 +65,7 @@ def test_the_same_bits_as_by_layers(name, monkeypatch):
 def test_the_kernel_is_what_reads():
     model = llama()
     cache = model.initial_state(1).cache
-    assert gpt_token.reader_of(model, cache, LlamaReader) is model._token_reader(cache) is not None
+    assert reader_of(model, cache, LlamaReader) is model._token_reader(cache) is not None
     for family in ("gemma2", "mixtral"):
         assert models.Llama(models.LlamaConfig(family=family, **SIZES), seed=0)._token_reader(cache) is None
     with minilm.implementation("oracle"):

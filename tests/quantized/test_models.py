@@ -7,7 +7,8 @@ import pytest
 
 import minilm
 from minilm import devices, layers, models, quantized
-from minilm.models import gpt_token
+from minilm.models.gpt_token import GPTReader
+from minilm.models.token_reader import reader_of
 from minilm.quantized import token_call
 
 V = 67
@@ -86,7 +87,7 @@ def test_a_token_by_one_kernel_is_a_token_by_layers(kind, changes, monkeypatch):
         monkeypatch.setattr(token_call, "WORTH", worth)
         quick.append([written(model, IDS[:B]) for B in (1, 3)])
     with monkeypatch.context() as patch:
-        patch.setattr("minilm.models.gpt.reader_of", lambda model, cache: None)
+        patch.setattr("minilm.models.gpt.reader_of", lambda model, cache, kind: None)
         plain = [written(model, IDS[:B]) for B in (1, 3)]
     for some in quick:
         assert all(np.array_equal(one, other) for one, other in zip(some, plain, strict=True))
@@ -139,13 +140,13 @@ def test_the_kernel_sees_every_change_of_the_model():
 
 def test_no_other_kind_of_model_takes_the_kernel():
     cache = gpt().initial_state(1).cache
-    assert gpt_token.reader_of(gpt(), cache) is not None
+    assert reader_of(gpt(), cache, GPTReader) is not None
     for changes in ({"norm_first": False}, {"band": 4}):
-        assert gpt_token.reader_of(gpt(**changes), cache) is None
-    assert gpt_token.reader_of(gpt().to("float64"), cache) is None
+        assert reader_of(gpt(**changes), cache, GPTReader) is None
+    assert reader_of(gpt().to("float64"), cache, GPTReader) is None
     mixed = gpt()
     mixed.lm_head = quantized.QuantizedLinear(mixed.lm_head)
-    assert gpt_token.reader_of(mixed, cache) is None
+    assert reader_of(mixed, cache, GPTReader) is None
 
 
 def test_what_is_refused():
