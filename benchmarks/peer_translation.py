@@ -152,8 +152,8 @@ def _specification(config, weights: dict):
 
     def fill(part, names, kinds=("weight", "bias")):
         names = (names,) if isinstance(names, str) else names
-        for ours, theirs in zip(("weight", "bias"), kinds, strict=True):
-            setattr(part, theirs, np.concatenate([weights[f"{name}.{ours}"] for name in names]))
+        for kind, field in zip(("weight", "bias"), kinds, strict=True):
+            setattr(part, field, np.concatenate([weights[f"{name}.{kind}"] for name in names]))
 
     norm = ("gamma", "beta")
     for side, stack, table in (("encoder", spec.encoder, "source"), ("decoder", spec.decoder, "target")):

@@ -10,7 +10,7 @@ import os
 DESCRIPTION = """\
 Write the model in DIR into the new folder OUT, its weights rounded to 8 or 16 bits (`minilm.quantized.spec` has the formulas, and
 how far off they are). `minilm generate`, `evaluate`, `chat`, `fill-mask` and `try` read OUT as they read DIR, and give what
---quantize gives with DIR, an encoder-decoder's too; it has no gradients, so that it can be neither trained further nor explained. Weights that a product
+--quantize gives with DIR; it has no gradients, so that it can be neither trained further nor explained. Weights that a product
 and an embedding share are stored once, other embeddings in 32 bits.
 """
 # What a folder holds beside its weights: settings, tokenizers, the form of a chat.
@@ -40,8 +40,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument(
         "folder",
         metavar="DIR",
-        help="a run of `minilm train` or `minilm recipe`, a model in Hugging Face's layout, what `minilm convert` wrote, or a GGUF "
-        "file",
+        help="a run of `minilm train` or `minilm recipe`, a model in Hugging Face's layout or minilm convert's, or a GGUF file",
     )
     parser.add_argument("out", metavar="OUT", help="the new folder")
     kinds = parser.add_mutually_exclusive_group(required=True)
