@@ -32,7 +32,8 @@ import numpy as np
 from minilm import checksums
 from minilm.files import flush_folder, staged_folder, written_whole
 from minilm.layers.base import Layer
-from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.parameter import Parameter
+from minilm.layers.parameters import Parameters
 from minilm.quantized.conversion import QUANTIZED, maps_of, rebuilt
 from minilm.quantized.layers import Packed
 from minilm.quantized.spec import FORMATS

@@ -41,8 +41,9 @@ from minilm.training.checkpoint import Checkpoint
 from minilm.training.device import GraphedStep, active
 from minilm.training.divergence import MANY, NonFiniteError, check_weights, non_finite
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.events import Callback
 from minilm.training.log import Log, NoLog, Progress
-from minilm.training.loop import Callback, Loop, quiet
+from minilm.training.loop import Loop, quiet
 from minilm.training.parallel import ParallelStep
 from minilm.training.protocol import LanguageModel
 from minilm.training.run_folder import Folder
