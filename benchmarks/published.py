@@ -97,8 +97,8 @@ ROWS = {
             Published(
                 {"exact_match": 100 - sum(MEMN2N_PAPER) / len(MEMN2N_PAPER)},
                 "the same, the paper",
-                f"Sukhbaatar et al., NIPS 2015, table 1, 3 hops, PE LS RN; its tasks one by one {UNVERIFIED}, their mean is the paper's",
-                "of ten trainings the one with the least training error",
+                f"Sukhbaatar et al., NIPS 2015, table 1, 3 hops, PE LS RN; task by task {UNVERIFIED}",
+                "of ten trainings the one of least training error",
                 parts=tuple(100 - each for each in MEMN2N_PAPER),
             ),
             Published(
