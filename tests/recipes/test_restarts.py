@@ -1,5 +1,6 @@
 """Restarts: the model of least training loss is kept, a stopped run goes on, and what cannot be restarted says so."""
 
+import json
 import os
 import signal
 
@@ -50,17 +51,19 @@ def test_the_restart_of_least_training_loss_is_kept(tmp_path):
 
 def test_a_stopped_run_goes_on_with_its_restart(tmp_path, monkeypatch):
     options = {**SHORT, "restarts": 3, "steps": 18}
-    Toy(**options).run(out=tmp_path / "whole", seed=1, progress=False)
+    Toy(**options).run(out=tmp_path / "whole", seed=2, progress=False)
+    losses = json.loads((tmp_path / "whole" / "recipe.json").read_text())["place"]["losses"]
+    assert min(losses) != losses[2], "the best one is of before the stop"
     calls, real = [], fit.RecipeLoop.gradients
 
     def stopped(self, batch):
         calls.append(0)
-        if len(calls) == 12:  # each restart takes a step to compile beside its six
+        if len(calls) == 19:  # in the third: each takes a step to compile beside its six
             os.kill(os.getpid(), signal.SIGTERM)
         return real(self, batch)
 
     monkeypatch.setattr(fit.RecipeLoop, "gradients", stopped)
-    assert Toy(**options).run(out=tmp_path / "run", seed=1, progress=False).stopped == signal.SIGTERM
+    assert Toy(**options).run(out=tmp_path / "run", seed=2, progress=False).stopped == signal.SIGTERM
     monkeypatch.undo()
     monkeypatch.setitem(recipes.RECIPES, "toy", ("tests.recipes.toy", "Toy"))
     Toy().run(out=tmp_path / "run", resume=True, progress=False)
