@@ -19,7 +19,17 @@ from numba.core import codegen, config
 
 from minilm.compiled import isa
 
-__all__ = ["bfloat16_unit", "bfloat16_units", "chosen", "described", "features", "has_fma", "int8_instructions", "vector_bytes"]
+__all__ = [
+    "bfloat16_unit",
+    "bfloat16_units",
+    "chosen",
+    "described",
+    "features",
+    "has_fma",
+    "int8_instructions",
+    "int8_tiles",
+    "vector_bytes",
+]
 
 isa.apply()
 
@@ -94,7 +104,7 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_
 
 
 def int8_instructions() -> str:
-    """What multiplies bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; all give the same numbers."""
+    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; the numbers are the same."""
     has = set(features().split(","))
     if config.CPU_FEATURES is not None:  # a level that is forced has what its processor's name says
         has |= {"haswell": {"+avx2"}, "skylake-avx512": {"+avx2", "+avx512bw"}}.get(chosen(), set())
@@ -104,6 +114,13 @@ def int8_instructions() -> str:
         vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
         return "vnni" if vnni else "madd" if "+avx2" in has and "-avx2" not in has else "plain"
     return "plain"
+
+
+def int8_tiles() -> bool:
+    """Whether AMX multiplies the bytes of many rows: the processor has it, and MINILM_ISA allows it. The numbers are the same."""
+    if os.environ.get("MINILM_ISA") not in (None, "", "amx") or llvmlite.binding.llvm_version_info[0] < 20:
+        return False
+    return {"+amx-tile", "+amx-int8"} <= set(features().split(",")) and vector_bytes() == 64 and _tiles_are_permitted()
 
 
 @functools.cache
@@ -118,6 +135,7 @@ def bfloat16_units() -> tuple[str, ...]:
     return UNITS if {"+amx-tile", "+amx-bf16"} <= has and _tiles_are_permitted() else UNITS[:1]
 
 
+@functools.cache
 def _tiles_are_permitted() -> bool:
     """Ask Linux, once for the process, for the registers of AMX: it saves their 8 KiB only for who has asked."""
     if not sys.platform.startswith("linux"):

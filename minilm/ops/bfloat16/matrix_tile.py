@@ -65,7 +65,7 @@ _real, _word = ir.FloatType(), ir.IntType(32)
 
 
 class Instructions:
-    """The four operations on tiles, as LLVM's intrinsics."""
+    """The operations on tiles, as LLVM's intrinsics."""
 
     def __init__(self, builder):
         self._builder = builder
@@ -81,6 +81,10 @@ class Instructions:
     def load(self, address, step):
         """16 rows of 64 bytes, `step` bytes apart."""
         return self._call("tileloadd64", TILE, self._builder.inttoptr(address, _byte), step)
+
+    def begin(self, address, step):
+        """What sums begin with: those that are there."""
+        return self.load(address, step)
 
     def dot(self, c, a, b):
         """c + a b."""
@@ -115,11 +119,19 @@ class Loops:
             read, written = (b.inttoptr(b.add(start, offset), _word.as_pointer()) for start in starts)
             b.store(b.load(read), written)
 
+    def _room(self):
+        """The address of a new tile."""
+        return self._builder.ptrtoint(cgutils.alloca_once(self._builder, _word, size=SIDE * SIDE), _index)
+
     def load(self, address, step):
         """16 rows of 64 bytes, `step` bytes apart."""
-        tile = self._builder.ptrtoint(cgutils.alloca_once(self._builder, _word, size=SIDE * SIDE), _index)
+        tile = self._room()
         self._copy(address, step, tile, _index(ROW))
         return tile
+
+    def begin(self, address, step):
+        """What sums begin with: those that are there."""
+        return self.load(address, step)
 
     def dot(self, c, a, b):
         """c + a b, written where c is."""
@@ -157,7 +169,7 @@ def emit(builder, unit, a, a_step, b, c, c_step, steps):
         return start, builder.add(start, builder.mul(_index(SIDE), step))
 
     sums = [[(row, builder.add(row, _index(ROW)))[half] for half in range(2)] for row in corners(c, c_step)]
-    started = [[unit.load(place, c_step) for place in row] for row in sums]
+    started = [[unit.begin(place, c_step) for place in row] for row in sums]
     before, loop = builder.block, builder.append_basic_block("tiles")
     builder.branch(loop)
     builder.position_at_end(loop)
