@@ -34,7 +34,7 @@ SUGGESTED: dict[int, dict] = {  # for the built-in tasks
 }
 PACE = 150  # steps a second, about, where a budget in minutes must be split before anything is known
 PASSES = 100  # over real stories, where nobody says how long to train
-REAL = {  # for real stories, as their authors train: steepest descent, small vectors, and hops that can read nothing
+REAL = {  # for real stories, nearly as the network's authors train: the linear start and the restarts rest on these
     "optimizer": "sgd",
     "lr": 0.32,
     "hidden_size": 20,
