@@ -94,7 +94,8 @@ def _place(stack: contextlib.ExitStack, out, overwrite: bool, resume: bool) -> F
 
 
 def _settle(recipe: Recipe) -> None:
-    """Settle the micro-shards of a new run, and whether several ranks can train it."""
+    """Settle the micro-shards of a new run, and whether its settings have an effect and several ranks can train it."""
+    recipe.refuse_idle()
     communicator, options = distributed.current(), recipe.options
     if communicator.size > 1 and not recipe.shared:
         raise ValueError(f"the recipe {recipe.name} trains in one process, got {communicator.size}: {recipe.why_alone}")
