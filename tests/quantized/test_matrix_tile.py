@@ -81,6 +81,7 @@ def test_when_it_is_chosen(monkeypatch):
     monkeypatch.setattr(target, "features", lambda: "+avx512vnni,+avx512bw,+amx-tile,+amx-int8")
     monkeypatch.setattr(target, "vector_bytes", lambda: 64)
     monkeypatch.setattr(target, "_tiles_are_permitted", lambda: True)
+    monkeypatch.setattr(target.trial, "passes", lambda module: module == "minilm.quantized.trial")
     assert target.int8_tiles() and target.int8_instructions() == "vnni"
     assert info.collect()["processor"]["int8"] == "products by tdpbsud (AMX), of what is less than 32 rows by VNNI (vpdpbusd)"
     for level in ("avx512", "avx512_bf16"):
@@ -88,5 +89,6 @@ def test_when_it_is_chosen(monkeypatch):
         assert not target.int8_tiles()
     monkeypatch.setenv("MINILM_ISA", "amx")
     assert target.int8_tiles()
-    monkeypatch.setattr(target, "_tiles_are_permitted", lambda: False)
+    monkeypatch.setattr(target.trial, "passes", lambda module: False)
     assert not target.int8_tiles()
+    monkeypatch.undo()
