@@ -7,8 +7,8 @@
     generation.generate(model, tokenizer, "Once upon a time")
 
 `minilm export DIR OUT --int8` writes such a model into a folder, from which `training.load_run`, `GPT.from_pretrained` and
-`recipes.open_run` read it: `minilm.quantized.storing`. Of a GGUF file, `training.load_run(path, quantize="int4")` keeps the blocks
-of 4 bits as they are: `minilm.quantized.gguf`.
+`recipes.open_run` read it: `minilm.quantized.storing`. Of a GGUF file `training.load_run(path, quantize="int4")` keeps the
+blocks of 4 bits as they are: `minilm.quantized.gguf`.
 
 Formulas, and how far off they are: `minilm.quantized.spec`.
 """

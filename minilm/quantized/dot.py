@@ -6,10 +6,11 @@ bits::
 
     AVX512-VNNI, AVX-VNNI    vpdpbusd                          unsigned by signed bytes, four products a sum
     AVX-512BW, AVX2          two vpmaddwd of even and odd bytes, widened to 16 bits by a mask and a shift
+    ARM with dotprod         sdot                              signed by signed bytes, four products a sum
     others                   four products of 32 bits
 
-vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes. All
-three give the same whole numbers.
+vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes.
+sdot wants both signed: q + 128 with its first bit changed is q, and sums begin at 0. All give the same whole numbers.
 
 For each group of numbers a tile has sums of 32 bits and totals in float32, so R rows by two registers take 4 R of the 32 that
 AVX-512 has, and 2 R sums have to hide the four cycles of a product. Measured on an AMD EPYC (Zen 5), one thread, 1,024 rows of
@@ -46,8 +47,11 @@ _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
 
 
 def instructions() -> str:
-    """Which of the three ways this processor takes: ``"vnni"``, ``"madd"`` or ``"plain"``."""
+    """Which of the ways this processor takes: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``."""
     return target.int8_instructions()
+
+
+SIGNED = ("sdot", "signed")  # ways that want weights with a sign; "signed" is sdot's in plain code, for tests
 
 
 def _constant(number):
@@ -55,7 +59,7 @@ def _constant(number):
 
 
 def _emit_dot(builder, way, total, weights, codes):
-    """total + the four products of each place; weights (W of four unsigned bytes), codes (W of four signed ones)."""
+    """total + the four products of each place; weights (W of four bytes, as `way` wants them), codes (W of four signed ones)."""
     if way == "vnni":
         name = f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [_SUMS] * 3), name)
@@ -69,8 +73,17 @@ def _emit_dot(builder, way, total, weights, codes):
         even = builder.and_(weights, ir.Constant(halves, [255] * (2 * W))), builder.ashr(builder.shl(codes, eight), eight)
         odd = builder.lshr(weights, eight), builder.ashr(codes, eight)
         return builder.add(total, builder.add(builder.call(madd, even), builder.call(madd, odd)))
+    if way == "sdot":
+        count = total.type.count
+        eights = ir.VectorType(ir.IntType(8), 4 * count)
+        name = f"llvm.aarch64.neon.sdot.v{count}i32.v{4 * count}i8"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(total.type, [total.type, eights, eights]), name)
+        return builder.call(function, [total, builder.bitcast(weights, eights), builder.bitcast(codes, eights)])
     for byte in range(4):
-        weight = builder.and_(builder.lshr(weights, _constant(8 * byte)), _constant(255))
+        if way == "signed":
+            weight = builder.ashr(builder.shl(weights, _constant(24 - 8 * byte)), _constant(24))
+        else:
+            weight = builder.and_(builder.lshr(weights, _constant(8 * byte)), _constant(255))
         code = builder.ashr(builder.shl(codes, _constant(24 - 8 * byte)), _constant(24))
         total = builder.add(total, builder.mul(weight, code))
     return total
@@ -82,14 +95,14 @@ class Bytes:
     parts = 1  # fours of a register
 
     @staticmethod
-    def codes(builder, register):
-        """The codes of each of the `parts`."""
-        return [register]
+    def codes(builder, way, register):
+        """The codes of each of the `parts`, as `way` wants them."""
+        return [builder.xor(register, _constant(-0x7F7F7F80)) if way in SIGNED else register]
 
     @staticmethod
-    def begin(builder, total):
+    def begin(builder, way, total):
         """What sums begin with, of a row's -128 times the sum of its codes."""
-        return emit_copies(builder, total, _SUMS)
+        return ir.Constant(_SUMS, [0] * W) if way in SIGNED else emit_copies(builder, total, _SUMS)
 
     @staticmethod
     def scaled(builder, sums, words, begin, factor, total):
@@ -104,13 +117,13 @@ class Nibbles:
     parts = 2
 
     @staticmethod
-    def codes(builder, register):
-        """The codes of each of the `parts`."""
+    def codes(builder, way, register):
+        """The codes of each of the `parts`: of 0 to 15, with a sign or without."""
         low = _constant(0x0F0F0F0F)
         return [builder.and_(register, low), builder.and_(builder.lshr(register, _constant(4)), low)]
 
     @staticmethod
-    def begin(builder, total):
+    def begin(builder, way, total):
         """What sums begin with: codes are unsigned as they are."""
         return ir.Constant(_SUMS, [0] * W)
 
@@ -162,7 +175,7 @@ def _emit(
     totals = [[builder.phi(_REALS) for _ in halves] for _ in range(R)]
     first, own = builder.mul(g, steps), builder.mul(g, group_step)
     begins = [load(builder.add(place, own), 0, _INT) for place in of_begin]
-    start = [form.begin(builder, each) for each in begins]
+    start = [form.begin(builder, way, each) for each in begins]
     builder.branch(loop)
 
     builder.position_at_end(loop)
@@ -176,7 +189,7 @@ def _emit(
         return builder.mul(number, _INDEX(4))
 
     place = builder.add(panel, builder.mul(position, _INDEX(2 * VECTOR)))
-    weights = [form.codes(builder, load(place, half * VECTOR, _SUMS)) for half in halves]
+    weights = [form.codes(builder, way, load(place, half * VECTOR, _SUMS)) for half in halves]
     if R == 1:  # more rows read a panel from the caches
         for half in halves:
             emit_fetch(builder, builder.add(place, _INDEX(AHEAD + half * VECTOR)))

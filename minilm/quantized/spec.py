@@ -41,8 +41,8 @@ int4: a group of 32 has a scale d and a least number m, both float16, as blocks 
     w[k] ≈ d q[k] + m
     y[n, o] = sum_γ  n[γ] (t[n, γ] d[o, γ])  +  m[o, γ] (t[n, γ] sum_{k ∈ γ} p[n, k])            n[γ] as above
 
-five bits a weight, all told. The table of logits, lm_head, which most models share with the embedding and are most sensitive to,
-has int8 with the same groups. So blocks of the types Q4_0 (m = -8 d), Q4_1 and, of lm_head, Q8_0 are taken as they are.
+five bits a weight, all told. The table of logits, which most models share with the embedding and are most sensitive to, has int8
+with the same groups. So blocks of the types Q4_0 (m = -8 d), Q4_1 and, of lm_head, Q8_0 are taken as they are.
 
 Sources: T. Dettmers et al., LLM.int8(): 8-bit matrix multiplication for transformers at scale, NeurIPS 2022 (scales of rows of
 x); A. Karpathy, llama2.c, runq.c, 2023 (groups of both); Z. Yao et al., ZeroQuant, NeurIPS 2022 (groups); G. Gerganov et al.,
@@ -54,8 +54,9 @@ from __future__ import annotations
 GROUP = 64  # numbers that share a scale, unless another is chosen
 SMALL_GROUP = 32  # of int4
 FORMATS = ("int8", "bf16", "int4")
+LOGITS = ("lm_head.weight", "output.weight")  # what language models and encoder-decoders call their table of logits
 
 
 def form_of(name: str, kind: str, group: int | None) -> tuple[str, int | None]:
     """Format and group of one weight, by its dotted name, of a model in a format: the table of logits of an int4 one has int8."""
-    return ("int8", SMALL_GROUP) if kind == "int4" and name == "lm_head.weight" else (kind, group)
+    return ("int8", SMALL_GROUP) if kind == "int4" and name in LOGITS else (kind, group)

@@ -1,9 +1,11 @@
 """Quantisation and its products: the NumPy oracle against the formulas, the kernels against the oracle."""
 
+import llvmlite.binding
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llvmlite import ir
 from numba import njit
 
 import minilm
@@ -116,8 +118,9 @@ def test_what_is_not_finite_stays_so(bad):
 
 
 def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
-    """AVX512-VNNI, AVX2 and plain: each compiled here without the cache, where this processor has it."""
-    ways = {"vnni": ("vnni", "madd", "plain"), "madd": ("madd", "plain"), "plain": ("plain",)}[dot.instructions()]
+    """AVX512-VNNI, AVX2, sdot and plain: each compiled here without the cache, where this processor has it."""
+    ways = {"vnni": ("vnni", "madd"), "madd": ("madd",), "sdot": ("sdot",), "plain": ()}[dot.instructions()]
+    ways += ("plain", "signed")
     rng = np.random.default_rng(0)
     codes = rng.integers(-127, 128, (4, 64)).astype(np.int8)
     panel = rng.integers(0, 256, (16, dot.WIDTH, 4)).astype(np.uint8)
@@ -152,3 +155,17 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
         multiply_int4(codes, small.panels, begin, factor, small.scales, shift, out)
         assert np.array_equal(out, expected_int4), way
     assert tuple(seen) == tuple(way for way in ways for _ in range(2))
+
+
+def test_sdot_is_one_instruction():
+    """Compiled for an ARM processor that has it; "signed" above is its arithmetic in plain code."""
+    llvmlite.binding.initialize_all_targets()
+    llvmlite.binding.initialize_all_asmprinters()
+    words, module = ir.VectorType(ir.IntType(32), 4), ir.Module()
+    function = ir.Function(module, ir.FunctionType(words, [words] * 3), "products")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(dot._emit_dot(builder, "sdot", *function.args))
+    triple = llvmlite.binding.Target.from_triple("aarch64-unknown-linux-gnu")
+    machine = triple.create_target_machine(cpu="neoverse-n1", opt=3)
+    lines = machine.emit_assembly(llvmlite.binding.parse_assembly(str(module))).splitlines()
+    assert [line.split() for line in lines if "v0." in line] == [["sdot", "v0.4s,", "v1.16b,", "v2.16b"]]
