@@ -10,6 +10,8 @@
     read bandwidth of that moment.
 ``encode``
     A BERT of MiniLM's size reads sentences, in float32 and with int8 weights.
+``translate``
+    See `benchmarks.cases_translate`.
 """
 
 from __future__ import annotations
@@ -19,7 +21,16 @@ import functools
 import numpy as np
 
 import minilm
-from benchmarks import peer_generation, peer_models, peer_ops, peer_tasks, peer_transformers, precisions, read_share
+from benchmarks import (
+    cases_translate,
+    peer_generation,
+    peer_models,
+    peer_ops,
+    peer_tasks,
+    peer_transformers,
+    precisions,
+    read_share,
+)
 from benchmarks.case import Case
 from benchmarks.cases_models import CHARACTERS
 from benchmarks.cases_ops import aside, under
@@ -54,6 +65,7 @@ def cases(quick: bool = False) -> list[Case]:
             for precision in BYTES
         ),
         *(encode_case(bert, *((2, 5) if quick else (16, 64)), precision) for precision in ("float32", "int8")),
+        *cases_translate.cases(quick),
     ]
 
 

@@ -35,13 +35,19 @@ def load_model(args):
     --quantize says."""
     from minilm.training import load_run
 
-    kind, device = getattr(args, "quantize", None), getattr(args, "device", "cpu")
-    if kind is not None and device != "cpu":
-        raise ValueError(f"--quantize {kind} is for --device cpu, got --device {device}")
     loaded = load_run(folder_of(args))
-    loaded.model.to(device)
-    if kind is not None:
-        from minilm import quantized
-
-        quantized.quantize(loaded.model, kind)
+    loaded.model.to(getattr(args, "device", "cpu"))
+    quantize(loaded.model, args)
     return loaded
+
+
+def quantize(model, args) -> None:
+    """Store the model's weights as --quantize says, in place; ValueError where it cannot be."""
+    kind, device = getattr(args, "quantize", None), getattr(args, "device", "cpu")
+    if kind is None:
+        return
+    if device != "cpu":
+        raise ValueError(f"--quantize {kind} is for --device cpu, got --device {device}")
+    from minilm import quantized
+
+    quantized.quantize(model, kind)

@@ -10,6 +10,7 @@ from numba.extending import intrinsic
 
 from minilm import devices
 from minilm.compiled.jit import jit
+from minilm.ops import target
 from minilm.ops.memory import address
 from minilm.ops.tile import ROWS as TILE_ROWS
 from minilm.ops.tile import copy_corner, multiply_panel
@@ -17,6 +18,7 @@ from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
 from minilm.quantized import oracle
 from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows
+from minilm.quantized.matrix_tile import by_instructions, no_tiles
 from minilm.quantized.widened import multiply_row
 
 ROWS = 6 if VECTOR == 64 else 4  # of a tile of int8, see `minilm.quantized.dot`
@@ -143,31 +145,41 @@ def _bits_of(typingctx, number):
     return types.int32(types.float32), codegen
 
 
-@jit
-def multiply_int8(start, stop, codes, scales, begin, panels, factors, bias, y):
-    # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W),
-    # bias (O,), or empty for none
-    (N, O), (_, G, _) = y.shape, factors.shape
-    length, fours = codes.shape[1], panels.shape[1] // G
-    edge, shift = np.empty((ROWS, WIDTH), np.float32), np.zeros(WIDTH, np.float32)
-    for p in range(start, stop):
-        column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
-        panel, factor = address(panels) + p * length * WIDTH, address(factors) + p * G * WIDTH * 4
-        shift[: len(bias[column : column + columns])] = bias[column : column + columns]
-        whole = columns == WIDTH
-        to, step = address(shift), y.strides[0] if whole else WIDTH * 4
-        row = 0
-        while row < N:
-            count = min(ROWS, N - row) if N - row > FEW else 1
-            own, first, number = address(codes) + row * length, address(begin) + row * 4, address(scales) + row * 4
-            out = address(y) + row * step + column * 4 if whole else address(edge)
-            if count > 1:
-                multiply_rows(ROWS, own, length, count, panel, fours, G, first, number, N * 4, factor, to, out, step)
-            else:
-                multiply_rows(1, own, length, 1, panel, fours, G, first, number, N * 4, factor, to, out, step)
-            if not whole:
-                copy_corner(edge, 0, 0, y, row, column, count, columns)
-            row += count
+def int8_kernel(whole_tiles):
+    """The kernel whose whole tiles of rows, where there are such, a function of `minilm.quantized.matrix_tile` multiplies."""
+
+    @jit
+    def multiply_int8(start, stop, codes, scales, begin, panels, factors, bias, y):
+        # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W),
+        # bias (O,), or empty for none
+        (N, O), (_, G, _) = y.shape, factors.shape
+        length, fours = codes.shape[1], panels.shape[1] // G
+        edge, shift = np.empty((ROWS, WIDTH), np.float32), np.zeros(WIDTH, np.float32)
+        for p in range(start, stop):
+            column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
+            panel, factor = address(panels) + p * length * WIDTH, address(factors) + p * G * WIDTH * 4
+            shift[: len(bias[column : column + columns])] = bias[column : column + columns]
+            whole = columns == WIDTH
+            to, step = address(shift), y.strides[0] if whole else WIDTH * 4
+            own, first, number = address(codes), address(begin), address(scales)
+            place = address(y) + column * 4
+            row = whole_tiles(own, length, N, panel, fours, G, first, number, N * 4, factor, to, columns, place, y.strides[0])
+            while row < N:
+                count = min(ROWS, N - row) if N - row > FEW else 1
+                own, first, number = address(codes) + row * length, address(begin) + row * 4, address(scales) + row * 4
+                out = address(y) + row * step + column * 4 if whole else address(edge)
+                if count > 1:
+                    multiply_rows(ROWS, own, length, count, panel, fours, G, first, number, N * 4, factor, to, out, step)
+                else:
+                    multiply_rows(1, own, length, 1, panel, fours, G, first, number, N * 4, factor, to, out, step)
+                if not whole:
+                    copy_corner(edge, 0, 0, y, row, column, count, columns)
+                row += count
+
+    return multiply_int8
+
+
+multiply_int8 = int8_kernel(by_instructions if target.int8_tiles() else no_tiles)
 
 
 @jit

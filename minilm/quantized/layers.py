@@ -10,7 +10,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
-from minilm.layers.parameters import Parameter
+from minilm.layers.parameter import Parameter
 from minilm.ops import checks
 from minilm.ops.contract import fold
 from minilm.ops.workspace import empty

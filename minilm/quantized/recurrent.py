@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minilm.layers.base import Layer
-from minilm.layers.parameters import Parameter
+from minilm.layers.parameter import Parameter
 from minilm.layers.recurrent import Recurrent
 from minilm.layers.sequences import side_by_side, time_first
 from minilm.ops import checks

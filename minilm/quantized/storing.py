@@ -32,7 +32,8 @@ import numpy as np
 from minilm import checksums
 from minilm.files import flush_folder, staged_folder, written_whole
 from minilm.layers.base import Layer
-from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.parameter import Parameter
+from minilm.layers.parameters import Parameters
 from minilm.quantized.conversion import QUANTIZED, maps_of, rebuilt
 from minilm.quantized.layers import Packed
 from minilm.quantized.spec import FORMATS
@@ -40,7 +41,17 @@ from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 from minilm.weights.folder import WEIGHTS
 
-__all__ = ["Stored", "fill", "refuse_quantized", "refuse_quantized_folder", "save", "stored_as", "write"]
+__all__ = [
+    "Stored",
+    "contents",
+    "fill",
+    "is_quantized",
+    "refuse_quantized",
+    "refuse_quantized_folder",
+    "save",
+    "stored_as",
+    "write",
+]
 
 KEY, VERSION = "minilm_quantized", 1
 CODES, SCALES = ".codes", ".scales"
@@ -57,7 +68,9 @@ class Stored(NamedTuple):
 # --- writing ------------------------------------------------------------------------------------------------------------
 
 
-def save(model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = None) -> None:
+def save(
+    model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = None, metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a quantised model into a new folder, which appears whole or not at all.
 
     Parameters
@@ -67,6 +80,8 @@ def save(model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = No
     folder : str or os.PathLike
     beside : mapping of str to bytes, optional
         Name and content of the other files: config.json and the tokenizer's.
+    metadata : mapping of str to str, optional
+        What the file of weights says of itself besides.
 
     Raises
     ------
@@ -85,14 +100,25 @@ def save(model: Layer, folder: PathLike, beside: Mapping[str, bytes] | None = No
             with written_whole(os.path.join(staged, name)) as file:
                 file.write(content)
         with written_whole(os.path.join(staged, WEIGHTS)) as file:
-            write(model, file)
+            write(model, file, metadata)
         checksums.record(staged, os.listdir(staged))
         os.rename(staged, folder)
         flush_folder(os.path.dirname(folder))
 
 
-def write(model: Layer, file: BinaryIO) -> None:
+def write(model: Layer, file: BinaryIO, metadata: Mapping[str, str] | None = None) -> None:
     """Write the weights of a quantised model into an open file."""
+    arrays, about = contents(model)
+    tensor_writer.write(file, arrays, {"format": "np", **(metadata or {}), **about})
+
+
+def is_quantized(model: Layer) -> bool:
+    """Whether weights of a model are quantised."""
+    return any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers())
+
+
+def contents(model: Layer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """What a file of a quantised model holds: the arrays, and what its metadata say of them."""
     layers = {path: layer for path, layer in model.named_layers() if isinstance(layer, QUANTIZED)}
     if not layers:
         raise ValueError(f"the weights of this {type(model).__name__} are not quantized: quantized.quantize does it")
@@ -107,12 +133,12 @@ def write(model: Layer, file: BinaryIO) -> None:
         for name, weight in layer.weights().items():
             arrays.update(_arrays(f"{path}.{name}", weight))
     about = {"version": VERSION, "kind": first.kind, "group": first.group if first.kind == "int8" else None}
-    tensor_writer.write(file, arrays, {"format": "np", KEY: json.dumps(about)})
+    return arrays, {KEY: json.dumps(about)}
 
 
 def refuse_quantized(model: Layer, instead: str = "minilm.quantized.save writes such models") -> None:
     """ValueError if a model's weights are quantised: for a format that has none, or what needs gradients."""
-    if any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers()):
+    if is_quantized(model):
         raise ValueError(f"the weights of this {type(model).__name__} are quantized: {instead}")
 
 

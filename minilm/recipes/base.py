@@ -26,7 +26,7 @@ from minilm.layers.base import Layer
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.recipes.result import Result
-from minilm.training.loop import Callback
+from minilm.training.events import Callback
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:

@@ -34,8 +34,9 @@ from minilm.random import Key
 from minilm.recipes.kept import Kept
 from minilm.recipes.state import RecipeState, Row
 from minilm.training.callbacks import Bar, Signals
+from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Callback, Loop, quiet
+from minilm.training.loop import Loop, quiet
 from minilm.training.parallel import SharedGradients, check_ranks
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from minilm.recipes.state import RecipeState, Row
 from minilm.training import snapshot
 from minilm.training.checkpoint import Checkpoint
 from minilm.training.device import active
+from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Callback
 from minilm.typing import PathLike
 
 __all__ = ["Replayed", "replay"]

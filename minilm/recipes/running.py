@@ -18,8 +18,8 @@ from minilm.recipes.kept import Kept
 from minilm.recipes.result import Result
 from minilm.recipes.state import RecipeState
 from minilm.training.device import active
+from minilm.training.events import Callback
 from minilm.training.log import Progress
-from minilm.training.loop import Callback
 from minilm.training.parallel import usual_shards
 from minilm.training.run_folder import Folder, ReadFolder
 from minilm.typing import PathLike

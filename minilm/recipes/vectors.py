@@ -22,7 +22,7 @@ from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
 from minilm.training.callbacks import Stop
-from minilm.training.loop import Callback
+from minilm.training.events import Callback
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
