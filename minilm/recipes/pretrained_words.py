@@ -173,7 +173,7 @@ class WordRecipe(Recipe):
             words, n = self.vocabularies["words"], len(start.known)
             V, E = self.word_sizes()[0], embedding.embedding_dim
             deviation = start.vectors[:n].std()
-            others = np.random.default_rng([seed, len(UNKNOWN)]).normal(0, deviation, (V, E))  # (V, E)
+            others = np.random.default_rng([seed, 0x70D5]).normal(0, deviation, (V, E))  # (V, E)
             others[words.unk_token_id] = 0
             embedding.weight.value[:V] = others
             ids = np.array([words.token_to_id(word) for word in start.known])  # (n,)

@@ -99,6 +99,8 @@ class Sentiment(WordRecipe):
             self.suggest(lr=1e-3 if self.options["freeze"] else 1e-4, steps=800, max_length=128)
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
+            if self.options["vectors"] is not None and self.options["model"] != "words":
+                self.suggest(**WITH_VECTORS)
 
     def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
         labels = ((example.label for example in part) for part in (train, validation))
@@ -230,6 +232,7 @@ class Sentiment(WordRecipe):
 
 
 _RECURRENT = {"embedding_size": 100, "hidden_size": 100, "dropout": 0.5, "word_dropout": 0.3, "average": 0.998}
+WITH_VECTORS = {"hidden_size": 150, "word_dropout": 0.15}  # of a recurrent model besides, where words start from vectors
 LARGER = {  # settings for real data, where they are large
     "lstm": {**_RECURRENT, "batch": 64, "steps": 6000},
     "gru": {**_RECURRENT, "batch": 64, "steps": 6000},
