@@ -174,3 +174,10 @@ def test_a_resumed_run_keeps_its_vectors(glove, data, tmp_path, capsys):
     assert config["options"]["vectors"] == str(glove) and config["facts"]["vectors"]["further"] == 3
     with pytest.raises(ValueError, match="vectors is"):
         recipes.load("sentiment")(vectors=str(data)).run(out=tmp_path / "run", resume=True, progress=False)
+
+
+def test_large_data_are_read_by_more_states_where_words_start_from_vectors(glove):
+    for options, size in (({"vectors": str(glove)}, 150), ({}, 100), ({"vectors": str(glove), "hidden_size": 7}, 7)):
+        recipe = recipes.load("sentiment")(**options)
+        recipe.adapt(range(20_000))
+        assert recipe.options["hidden_size"] == size
