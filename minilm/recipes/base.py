@@ -202,6 +202,9 @@ class Recipe:
         """Fill ``vocabularies`` and ``facts`` from the training part."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare")
 
+    def recall(self, facts: Mapping[str, Any], vocabularies: Mapping[str, Any]) -> None:
+        """Take what `prepare` made in the run that goes on, as far as the data alone do not say it."""
+
     def make_model(self, seed: int) -> Layer:
         """The model, from ``options``, ``vocabularies`` and ``facts`` alone."""
         raise NotImplementedError(f"{type(self).__name__} has no make_model")
