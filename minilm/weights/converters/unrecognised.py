@@ -25,8 +25,8 @@ def _folder(path: str) -> str:
     inner = [name for name in names if os.path.isfile(os.path.join(path, name, "config.json"))]
     if "config.json" in names or (not inner and any(name.endswith(ENDINGS) for name in names)):
         return UNKNOWN
-    there = f"; {os.path.join(path, inner[0])} has one" if inner else " or a file of weights"
-    return f"is a folder without a config.json{there}"
+    hint = f"; {os.path.join(path, inner[0])} has one" if inner else " or a file of weights"
+    return f"is a folder without a config.json{hint}"
 
 
 def _file(path: str) -> str:
