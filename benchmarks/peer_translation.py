@@ -1,8 +1,12 @@
-"""Encoder-decoders in PyTorch: torch.nn.Transformer, and torch.nn.LSTM with Bahdanau's attention over all steps at once."""
+"""Encoder-decoders in PyTorch: torch.nn.Transformer, and torch.nn.LSTM with Bahdanau's attention over all steps at once; and a
+Transformer in CTranslate2, which writes targets."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
+
+import numpy as np
 
 
 def transformer(torch, config, weights: dict):
@@ -109,3 +113,65 @@ def training_step(
         return loss.item(), norm.item()
 
     return step
+
+
+def writer(ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, threads: int, kind: str) -> Callable:
+    """`tokens` of the target of each source (B, S), greedily. To `kind`, "float32" or "int8", weights are rounded when loaded."""
+    names = [f"t{i}" for i in range(config.vocab_size)]
+    spec = _specification(config, weights)
+    for register in (spec.register_source_vocabulary, spec.register_target_vocabulary):
+        register(names)
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = names[1], names[2], names[0]
+    spec.config.decoder_start_token = names[1]
+    spec.config.add_source_bos = spec.config.add_source_eos = False
+    spec.validate()
+    spec.optimize()
+    with tempfile.TemporaryDirectory() as folder:
+        spec.save(folder)
+        translator = ctranslate2.Translator(folder, device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1)
+    sentences = [[names[id] for id in row] for row in source]
+    length = {"min_decoding_length": tokens, "max_decoding_length": tokens}
+
+    def run():
+        results = translator.translate_batch(sentences, beam_size=1, **length)
+        if any(len(result.hypotheses[0]) != tokens for result in results):
+            raise RuntimeError("CTranslate2 ended a target early")
+        return [np.array([int(name[1:]) for name in result.hypotheses[0]]) for result in results]
+
+    return run
+
+
+def _specification(config, weights: dict):
+    """CTranslate2's description of a `minilm.models.Transformer`."""
+    from ctranslate2.specs import TransformerSpec
+
+    from minilm.layers.positions import sinusoids
+
+    spec = TransformerSpec.from_config((config.encoder_layers, config.decoder_layers), config.num_heads, pre_norm=True)
+    places = sinusoids(256, config.d_model).astype(np.float32)
+
+    def fill(part, names, kinds=("weight", "bias")):
+        names = (names,) if isinstance(names, str) else names
+        for kind, field in zip(("weight", "bias"), kinds, strict=True):
+            setattr(part, field, np.concatenate([weights[f"{name}.{kind}"] for name in names]))
+
+    norm = ("gamma", "beta")
+    for side, stack, table in (("encoder", spec.encoder, "source"), ("decoder", spec.decoder, "target")):
+        embeddings = stack.embeddings[0] if side == "encoder" else stack.embeddings
+        embeddings.weight, stack.position_encodings.encodings = weights[f"{table}_embedding.weight"], places
+        fill(stack.layer_norm, f"{side}_norm", norm)
+        for number, layer in enumerate(stack.layer):
+            own, cross = f"{side}.{number}", f"{side}.{number}.crossattention"
+            fill(layer.self_attention.layer_norm, f"{own}.ln_1", norm)
+            fill(layer.self_attention.linear[0], f"{own}.attn.c_attn")
+            fill(layer.self_attention.linear[1], f"{own}.attn.c_proj")
+            fill(layer.ffn.layer_norm, f"{own}.ln_2", norm)
+            fill(layer.ffn.linear_0, f"{own}.mlp.c_fc")
+            fill(layer.ffn.linear_1, f"{own}.mlp.c_proj")
+            if side == "decoder":
+                fill(layer.attention.layer_norm, f"{own}.ln_cross_attn", norm)
+                fill(layer.attention.linear[0], f"{cross}.query")
+                fill(layer.attention.linear[1], (f"{cross}.key", f"{cross}.value"))
+                fill(layer.attention.linear[2], f"{cross}.c_proj")
+    spec.decoder.projection.weight = weights["target_embedding.weight" if config.tied else "output.weight"]
+    return spec

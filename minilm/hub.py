@@ -12,7 +12,7 @@ from minilm.mistaken import existing_folder
 if TYPE_CHECKING:
     from minilm.typing import PathLike
 
-__all__ = ["model_folder", "tokenizer_folder"]
+__all__ = ["checkpoint_folder", "model_folder", "tokenizer_folder"]
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")  # gpt2, openai-community/gpt2
 FILES = (".gguf", ".json", ".txt", ".npz", ".npy", ".safetensors")  # ends of names of files, which no model has
@@ -26,7 +26,11 @@ TOKENIZER = (
     "vocab.txt",
     "chat_template.jinja",
 )
-MODEL = ("config.json", "generation_config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
+SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")  # one of them is there
+PYTORCH = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+CONFIG = ("config.json", "generation_config.json")
+MODEL = (*CONFIG, *SAFETENSORS, "model-*-of-*.safetensors", *TOKENIZER)
+OLDER = (*CONFIG, *PYTORCH, "pytorch_model-*-of-*.bin", *TOKENIZER)
 
 
 def model_folder(name: PathLike) -> str:
@@ -44,13 +48,30 @@ def model_folder(name: PathLike) -> str:
     FileNotFoundError, NotADirectoryError
         In one line that says what helps.
     """
-    return _folder(name, (*MODEL, *TOKENIZER))
+    folder = _folder(name, MODEL)
+    if not os.path.exists(os.path.expanduser(os.fspath(name))) and not _holds(folder, SAFETENSORS):
+        raise FileNotFoundError(
+            f"{name} on the Hugging Face Hub has no safetensors: `minilm convert {name} FOLDER` reads PyTorch's files"
+        )
+    return folder
+
+
+def checkpoint_folder(name: PathLike) -> str:
+    """The same for a converter: of a model without safetensors come PyTorch's files, of which no code is run."""
+    folder = _folder(name, MODEL)
+    if os.path.exists(os.path.expanduser(os.fspath(name))) or _holds(folder, SAFETENSORS):
+        return folder
+    return _folder(name, OLDER)
 
 
 def tokenizer_folder(name: PathLike) -> str:
     """The same without the weights. What is not spelled like a name is given back as it is, and may be a file's path."""
     path = os.path.expanduser(os.fspath(name))
     return path if os.path.exists(path) or not _like_a_name(path) else _folder(path, TOKENIZER)
+
+
+def _holds(folder: str, names: tuple[str, ...]) -> bool:
+    return any(os.path.exists(os.path.join(folder, name)) for name in names)
 
 
 def _like_a_name(path: str) -> bool:

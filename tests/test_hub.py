@@ -9,10 +9,12 @@ import sys
 import threading
 import types
 
+import numpy as np
 import pytest
 
-from minilm import hub, models, tokenizers
+from minilm import hub, models, tokenizers, weights
 from minilm.tokenizers import ByteLevelBPE
+from minilm.weights.torch_writer import write_torch_file
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = """
@@ -41,7 +43,6 @@ def repository(tmp_path_factory):
 @pytest.fixture
 def server(repository):
     """What of the Hub's web interface the library calls: the list of files, and each file with its size and hash."""
-    names = [path.relative_to(repository).as_posix() for path in sorted(repository.rglob("*")) if path.is_file()]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         fetched: list[str] = []
@@ -54,6 +55,7 @@ def server(repository):
 
         def answer(self, body):
             path, kind = self.path.split("?")[0], "application/json"
+            names = [each.relative_to(repository).as_posix() for each in sorted(repository.rglob("*")) if each.is_file()]
             if not path.startswith(("/api/models/somebody/tiny", "/somebody/tiny/resolve/")):
                 self.send_response(404)
                 self.send_header("X-Error-Code", "RepoNotFound")
@@ -86,11 +88,15 @@ def server(repository):
     serving.shutdown()
 
 
+def environment_of(endpoint, cache):
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
+    return environment | {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
 def test_a_model_is_fetched_once_and_only_what_is_read(server, tmp_path):
     pytest.importorskip("huggingface_hub")
     endpoint, fetched = server
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "NO_PROXY": "*"}
-    environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = environment_of(endpoint, tmp_path)
 
     def run(program=PROGRAM, **more):
         done = subprocess.run([sys.executable, "-c", program], env={**environment, **more}, capture_output=True, text=True)
@@ -106,6 +112,33 @@ def test_a_model_is_fetched_once_and_only_what_is_read(server, tmp_path):
     assert err.count("\n") == 1 and "no folder somebody/other, nor a model of that name on the Hugging Face Hub" in err
     _, err = run("from minilm.cli import main; main(['chat', 'somebody/other'])", HF_HUB_OFFLINE="1")
     assert err.count("\n") == 1 and "cannot be reached (HF_HUB_OFFLINE is set)" in err
+
+
+def test_a_model_without_safetensors_is_converted(server, repository, tmp_path, monkeypatch):
+    pytest.importorskip("huggingface_hub")
+    endpoint, fetched = server
+    with weights.WeightFolder(repository) as arrays:
+        write_torch_file(repository / "pytorch_model.bin", {name: arrays.file_of(name).read(name) for name in arrays})
+    hidden = (repository / "model.safetensors").rename(tmp_path / "hidden")
+    environment = environment_of(endpoint, tmp_path)
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "minilm", *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+
+    try:
+        refused = run("generate", "somebody/tiny")
+        assert refused.returncode == 2 and "Traceback" not in refused.stderr
+        assert "no safetensors: `minilm convert somebody/tiny FOLDER` reads PyTorch's files" in refused.stderr
+        converted = run("convert", "somebody/tiny", "converted")
+    finally:
+        hidden.rename(repository / "model.safetensors")
+    assert converted.returncode == 0, converted.stderr
+    assert fetched.count("pytorch_model.bin") == 1 and "onnx/model.safetensors" not in fetched
+    before, after = (
+        models.GPT.from_pretrained(folder).parameters.state_dict() for folder in (repository, tmp_path / "converted")
+    )
+    assert before.keys() == after.keys() and all(np.array_equal(before[name], after[name]) for name in before)
 
 
 @pytest.fixture

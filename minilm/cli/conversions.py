@@ -57,11 +57,11 @@ def table() -> str:
 
 def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     """The model of a file, a folder, or a name on the Hub; ValueError or FileNotFoundError in one line where nothing reads it."""
-    from minilm.hub import model_folder
+    from minilm.hub import checkpoint_folder
     from minilm.quantized.storing import refuse_quantized_folder
 
     path = os.path.expanduser(path)
-    path = path if os.path.exists(path) or os.path.exists(f"{path}.index") else model_folder(path)
+    path = path if os.path.exists(path) or os.path.exists(f"{path}.index") else checkpoint_folder(path)
     refuse_quantized_folder(path, "converted")
     kind = kind or _recognised(path)
     if kind is None:

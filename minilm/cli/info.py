@@ -14,8 +14,8 @@ import numpy as np
 import minilm
 from minilm import devices, files, ops
 
-FEATURES = ("sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bf16", "amx-bf16", "neon", "sve", "sve2", "bf16")
-BYTES = {"vnni": "VNNI (vpdpbusd)", "madd": "vpmaddwd", "plain": "plain multiplications"}
+FEATURES = "sse4.2 avx avx2 fma f16c avx512f avx512bf16 amx-bf16 amx-int8 neon dotprod sve sve2 bf16".split()
+BYTES = {"vnni": "VNNI (vpdpbusd)", "madd": "vpmaddwd", "sdot": "sdot", "plain": "plain multiplications"}
 INSTRUCTIONS = {"avx512_bf16": "vdpbf16ps (AVX512-BF16)", "amx": "tdpbf16ps (AMX)"}
 OPTIONAL = {  # distribution -> what it is for
     "cupy-cuda13x": "GPU",
@@ -106,7 +106,8 @@ def _processor() -> dict:
         facts["vector"] = f"{target.vector_bytes()} bytes, {target.vector_bytes() // 4} float32"
         facts["multiply-add"] = "rounded once (FMA)" if target.has_fma() else "rounded twice (no FMA), so other last bits"
         facts["bfloat16"] = _bfloat16(target)
-        facts["int8"] = f"products by {BYTES[target.int8_instructions()]}"
+        tiles = "tdpbsud (AMX), of what is less than 32 rows by " if target.int8_tiles() else ""
+        facts["int8"] = f"products by {tiles}{BYTES[target.int8_instructions()]}"
     facts["cores"] = os.cpu_count()
     return facts
 

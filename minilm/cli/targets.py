@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from minilm.cli.model import folder_of
+from minilm.cli.model import folder_of, quantize
 from minilm.cli.texts import text_of
 
 __all__ = ["evaluate", "generate", "is_encoder_decoder"]
@@ -101,6 +101,6 @@ def evaluate(args) -> int:
 def _opened(args):
     from minilm.recipes.converted import open_converted
 
-    if args.quantize is not None:
-        raise ValueError(f"--quantize {args.quantize} is for language models, and {folder_of(args)} holds an encoder-decoder")
-    return open_converted(folder_of(args), args.device)
+    pairs = open_converted(folder_of(args), args.device)
+    quantize(pairs.model, args)
+    return pairs

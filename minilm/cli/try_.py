@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from minilm.cli.device import add_device, require
-from minilm.cli.model import add_model, folder_of
+from minilm.cli.model import add_model, add_quantize, folder_of, quantize
 from minilm.cli.texts import read_argument
 
 
@@ -19,6 +19,7 @@ def add_parser(subparsers) -> None:
     )
     add_model(parser, "a run of `minilm recipe`, or a model in Hugging Face's layout with its tokenizer")
     add_device(parser)
+    add_quantize(parser)
     parser.add_argument("text", nargs="*", metavar="TEXT", help="- is all of the standard input")
     parser.set_defaults(run=run)
 
@@ -31,6 +32,7 @@ def run(args) -> int:
     if args.weights is not None and args.folder is not None:  # then the first of the words is a text
         args.folder, args.text = None, [args.folder, *args.text]
     recipe = recipes.open_run(folder_of(args), args.device)
+    quantize(recipe.model, args)
     if args.text:
         for text in args.text:
             print(recipe.answer(read_argument(text, "TEXT")))

@@ -1,15 +1,15 @@
 """The instructions that kernels are compiled for: this processor's, or those of a lower level that MINILM_ISA names.
 
-===========  =======================  ================  =============================
+===========  =======================  ================  ================================================================
 level        as LLVM's processor      numbers a vector  multiply-add rounded once
-===========  =======================  ================  =============================
+===========  =======================  ================  ================================================================
 baseline     x86-64                   4 float32         no
 avx          sandybridge              8                 no
 avx2         haswell                  8                 yes
 avx512       skylake-avx512           16                yes
 avx512_bf16  this processor           16                yes; and products of bfloat16
-amx          this processor           16                yes; and products of bfloat16
-===========  =======================  ================  =============================
+amx          this processor           16                yes; and products of bfloat16, and of bytes, by a matrix unit
+===========  =======================  ================  ================================================================
 
 A level has what those before it have. Up to avx512 it is the same code on every machine that can run it, so a run on one machine
 can be gone on with on another and have the same bits. Between levels the last bits differ: with a multiply-add that is rounded

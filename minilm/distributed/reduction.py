@@ -26,7 +26,8 @@ import numpy as np
 
 from minilm.distributed.communicator import Communicator, Pending, wait_until
 from minilm.distributed.tree import Node, Tree
-from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.parameter import Parameter
+from minilm.layers.parameters import Parameters
 from minilm.layers.residual import added
 from minilm.typing import Array
 

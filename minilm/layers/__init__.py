@@ -21,7 +21,8 @@ from minilm.layers.linear import Linear
 from minilm.layers.llama_block import LlamaBlock
 from minilm.layers.lstm import LSTM
 from minilm.layers.mixture_of_experts import MixtureOfExperts
-from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.parameter import Parameter
+from minilm.layers.parameters import Parameters
 from minilm.layers.pooling import AttentionPooling, DotPooling, MeanPooling
 from minilm.layers.positions import PositionalEmbedding, SinusoidalPositions
 from minilm.layers.rms_norm import RMSNorm

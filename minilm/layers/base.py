@@ -27,7 +27,8 @@ from minilm import devices
 from minilm.layers import changes
 from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
-from minilm.layers.parameters import Parameter, Parameters
+from minilm.layers.parameter import Parameter
+from minilm.layers.parameters import Parameters
 from minilm.layers.summary import summary, summary_html
 from minilm.random import Key
 from minilm.typing import DType, Seed

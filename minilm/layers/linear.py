@@ -9,7 +9,7 @@ import numpy as np
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.initialisers import Initialiser
-from minilm.layers.parameters import Parameter
+from minilm.layers.parameter import Parameter
 from minilm.ops import checks, linear
 from minilm.ops.workspace import release_after
 from minilm.random import Key

@@ -5,7 +5,7 @@ All parameters of a model are views into one array, and their gradients are view
     flat           [ embedding.weight | 0 | lstm.weight_ih_l0 | lstm.weight_hh_l0 | ... ]
     gradient_flat  [        ...       | 0 |        ...        |        ...        | ... ]
 
-So an optimizer's step is one kernel, clipping is one pass, and an all-reduce will be one call. Every parameter starts at
+So an optimizer's step is one kernel, clipping is one pass, and an all-reduce sends slices of one array. Every parameter starts at
 a multiple of 64 bytes; the gaps hold zeros, with zero gradients, so that an optimizer may run over them.
 
 The buffer is made when it is first asked for, at whichever layer is asked. A layer inside a larger one that has a buffer
@@ -16,142 +16,16 @@ views over. Nothing else may hold these arrays across such a move, which is why 
 from __future__ import annotations
 
 import contextlib
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
 from minilm import devices
-from minilm.layers import changes
-from minilm.layers.residual import added
-from minilm.ops import checks
+from minilm.layers.parameter import Buffer, Parameter
 from minilm.ops.checks import describe
 from minilm.typing import DType
 
-_STEP = 16  # elements: 64 bytes of float32, 128 of float64, so that both dtypes have the same layout
-
-
-def _padded(size: int) -> int:
-    return -(-size // _STEP) * _STEP
-
-
-class _Buffer:
-    """Two flat arrays, and the parameters in use that lie in them."""
-
-    def __init__(self, size: int, dtype, members: Iterable[Parameter] = (), like=None):
-        self.values = devices.aligned_zeros(size, dtype, like)
-        self.gradients = devices.aligned_zeros(size, dtype, like)
-        self.members = weakref.WeakSet(members)
-
-
-class Parameter:
-    """One array that is learned, and its gradient.
-
-    Two layers that hold the same Parameter object share it (tied weights): it is stored once, and the gradients of both
-    uses add up.
-
-    Parameters
-    ----------
-    value : ndarray of float32 or float64
-        The numbers to start from; copied.
-    """
-
-    watch: Callable[[Parameter], None] | None = None  # called when something was added to the gradient
-    trainable = True  # see `Layer.freeze`
-
-    def __init__(self, value: np.ndarray):
-        if not isinstance(value, np.ndarray) or value.dtype not in (np.float32, np.float64):
-            raise TypeError(f"value must be an array of float32 or float64, got {describe(value)}")
-        self._buffer: _Buffer | None = None
-        self._offset = 0
-        self._value = np.array(value, order="C")
-        self._span = _padded(value.size)  # numbers of the buffer that it takes, the gap after it included
-        self._gradient: np.ndarray | None = None
-
-    @classmethod
-    def zeros(cls, shape: tuple[int, ...], dtype: DType) -> Parameter:
-        """A parameter of zeros, whose memory the system hands out only where something is written."""
-        parameter = cls(np.zeros(0, dtype))
-        parameter._value = np.zeros(shape, dtype)
-        parameter._span = _padded(parameter.size)
-        return parameter
-
-    @property
-    def value(self) -> np.ndarray:
-        """The numbers: a view into the flat buffer. Assignment copies into it."""
-        return self._value
-
-    @value.setter
-    def value(self, array) -> None:
-        array = checks.as_array(array)
-        if array.shape != self.shape:
-            raise ValueError(f"value must have shape {self.shape}, got {describe(array)}")
-        devices.copy_into(self._value, array)
-
-    @property
-    def gradient(self) -> np.ndarray:
-        """The sum of the gradients since it was last cleared, in the value's shape."""
-        if self._gradient is None:
-            self._gradient = devices.array_module(self._value).zeros(self.shape, self.dtype)
-        return self._gradient
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._value.shape
-
-    @property
-    def size(self) -> int:
-        return self._value.size
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self._value.dtype
-
-    def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
-        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero."""
-        if self.trainable:
-            total = self.gradient[rows]
-            added(total, gradient, total)
-        if self.watch is not None:
-            self.watch(self)
-
-    def _move(self, buffer: _Buffer, offset: int) -> None:
-        value = buffer.values[offset : offset + self.size].reshape(self.shape)
-        gradient = buffer.gradients[offset : offset + self.size].reshape(self.shape)
-        value[...] = self._value
-        if self._gradient is not None:
-            gradient[...] = self._gradient
-        if self._buffer is not None:
-            self._buffer.members.discard(self)
-        self._buffer, self._offset, self._value, self._gradient = buffer, offset, value, gradient
-        changes.count()
-
-    @property
-    def device(self) -> str:
-        """``"cpu"`` or ``"cuda"``."""
-        return devices.device_of(self._value)
-
-    def _convert(self, change) -> None:
-        """Leave the buffer, with ``change(array)`` in place of each array."""
-        if self._buffer is not None:
-            self._buffer.members.discard(self)
-        self._value = change(self._value)
-        self._gradient = None if self._gradient is None else change(self._gradient)
-        self._buffer, self._offset = None, 0
-        changes.count()
-
-    def __getstate__(self):  # copies and pickles stand alone: they have left the buffer
-        return {"value": devices.to_host(self._value), "gradient": devices.to_host(self._gradient)}
-
-    def __setstate__(self, state):
-        self._buffer, self._offset = None, 0
-        self._value = np.array(state["value"], order="C")
-        self._span = _padded(self.size)
-        self._gradient = None if state["gradient"] is None else np.array(state["gradient"], order="C")
-        changes.count()
-
-    def __repr__(self):
-        return f"Parameter{self.shape} {self.dtype}"
+__all__ = ["Parameters"]
 
 
 class _Views(Mapping):
@@ -282,8 +156,8 @@ class Parameters(Mapping):
         """Where each parameter lies in `flat`, the gap after it included."""
         slices, offset = {}, 0
         for name, parameter in self._entries.items():
-            slices[name] = slice(offset, offset + parameter._span)
-            offset += parameter._span
+            slices[name] = slice(offset, offset + parameter.span)
+            offset += parameter.span
         return slices
 
     def split(self, flat: np.ndarray) -> dict[str, np.ndarray]:
@@ -293,36 +167,36 @@ class Parameters(Mapping):
             for (name, parameter), where in zip(self._entries.items(), self.slices().values(), strict=True)
         }
 
-    def _bound(self) -> tuple[_Buffer, int, int]:
+    def _bound(self) -> tuple[Buffer, int, int]:
         """The buffer, and the part of it that is ours; made first where the parameters do not lie in one."""
         entries = self._entries.values()
         if not entries:
-            return _Buffer(0, np.float32), 0, 0
+            return Buffer(0, np.float32), 0, 0
         first = next(iter(entries))
-        buffer, start = first._buffer, first._offset
+        buffer, start = first.buffer, first.offset
         stop = start
         for parameter in entries:
-            if buffer is None or parameter._buffer is not buffer or parameter._offset != stop:
+            if buffer is None or parameter.buffer is not buffer or parameter.offset != stop:
                 break
-            stop += parameter._span
+            stop += parameter.span
         else:
             return buffer, start, stop  # type: ignore[return-value]
         return self._bind()
 
-    def _bind(self) -> tuple[_Buffer, int, int]:
+    def _bind(self) -> tuple[Buffer, int, int]:
         entries = list(self._entries.values())
         dtype = self.dtype
-        for buffer in {parameter._buffer for parameter in entries} - {None}:
+        for buffer in {parameter.buffer for parameter in entries} - {None}:
             if not self._shared and not buffer.members <= set(entries):
                 raise ValueError(
                     "these parameters are scattered in the buffer of a larger model (tied weights): "
                     "ask the model for .parameters, or copy.deepcopy this layer"
                 )
-        size = sum(parameter._span for parameter in entries)
-        buffer, offset = _Buffer(size, dtype, entries, entries[0].value), 0
+        size = sum(parameter.span for parameter in entries)
+        buffer, offset = Buffer(size, dtype, entries, entries[0].value), 0
         for parameter in entries:
-            parameter._move(buffer, offset)
-            offset += parameter._span
+            parameter.move_to(buffer, offset)
+            offset += parameter.span
         return buffer, 0, size
 
     # --- saving and loading ------------------------------------------------------------------------------------------
@@ -390,7 +264,7 @@ class Parameters(Mapping):
         devices.require(device)
         for parameter in self._entries.values():
             if parameter.device != device:
-                parameter._convert(devices.to_device if device == "cuda" else devices.to_host)
+                parameter.replace(devices.to_device if device == "cuda" else devices.to_host)
 
     def convert(self, dtype: DType) -> None:
         """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
@@ -399,4 +273,4 @@ class Parameters(Mapping):
             raise TypeError(f"dtype must be float32 or float64, got {dtype}")
         for parameter in self._entries.values():
             if parameter.dtype != dtype:
-                parameter._convert(lambda array: array.astype(dtype))
+                parameter.replace(lambda array: array.astype(dtype))

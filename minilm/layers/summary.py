@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from minilm.layers.parameters import Parameter
+from minilm.layers.parameter import Parameter
 
 SIDES = ("left", "left", "right")  # of the columns
 

@@ -26,12 +26,12 @@ from minilm.files import written_whole
 from minilm.layers.base import Layer, blank
 from minilm.models.config import Config
 from minilm.ops import checks
-from minilm.quantized.storing import refuse_quantized
+from minilm.quantized.storing import contents, fill, is_quantized, stored_as
 from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 from minilm.weights.folder import WEIGHTS
 
-__all__ = ["load", "save"]
+__all__ = ["description", "load", "save"]
 
 KEY = "minilm_model"
 LEFT_OUT = ("seed", "dtype", "initialise", "residual_initialise")  # first values, and what the weights themselves say
@@ -43,7 +43,8 @@ def save(model: Layer, path: PathLike) -> None:
     Parameters
     ----------
     model : Layer
-        Of minilm or of one's own. Its constructor's arguments must be numbers, strings, None, lists, dictionaries or a `Config`.
+        Of minilm or of one's own, also with quantised weights. Its constructor's arguments must be numbers, strings, None, lists,
+        dictionaries or a `Config`.
     path : str or os.PathLike
 
     Raises
@@ -54,12 +55,16 @@ def save(model: Layer, path: PathLike) -> None:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a Layer, got {checks.describe(model)}")
-    refuse_quantized(model)
-    arguments = {name: _plain(model, name, value) for name, value in _arguments(model).items() if name not in LEFT_OUT}
-    content = {"class": type(model).__name__, "arguments": arguments}
-    metadata = {"format": "np", KEY: json.dumps(content, sort_keys=True)}
+    arrays, about = contents(model) if is_quantized(model) else (dict(model.parameters), {})
+    metadata = {"format": "np", **description(model), **about}
     with written_whole(os.path.expanduser(path)) as file:
-        tensor_writer.write(file, dict(model.parameters), metadata)
+        tensor_writer.write(file, arrays, metadata)
+
+
+def description(model: Layer) -> dict[str, str]:
+    """What a file's metadata say of the model: its class, and its constructor's arguments."""
+    arguments = {name: _plain(model, name, value) for name, value in _arguments(model).items() if name not in LEFT_OUT}
+    return {KEY: json.dumps({"class": type(model).__name__, "arguments": arguments}, sort_keys=True)}
 
 
 def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
@@ -97,6 +102,8 @@ def load(path: PathLike, kind: type[Layer] | None = None) -> Any:
                 model = kind(**arguments, **({"dtype": dtype} if "dtype" in inspect.signature(kind).parameters else {}))
             if model.dtype != dtype:
                 model.to(dtype)
+            if stored_as(file) is not None:
+                return fill(model, file)
             model.parameters.load_state_dict(stored)
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(f"{path} does not hold a whole {name}: {error}") from None

@@ -21,10 +21,11 @@ from minilm.training.config import RunConfig
 from minilm.training.divergence import NonFiniteError
 from minilm.training.dynamic import evaluate_dynamic
 from minilm.training.evaluation import Evaluation, evaluate, evaluate_text
+from minilm.training.events import Callback
 from minilm.training.line_evaluation import evaluate_lines
 from minilm.training.log import plot, read_log
 from minilm.training.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
-from minilm.training.loop import Callback, Loop
+from minilm.training.loop import Loop
 from minilm.training.protocol import LanguageModel, Trainable
 from minilm.training.rate_finder import RateTest, find_lr
 from minilm.training.run import Run, load_run

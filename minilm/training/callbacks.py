@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from minilm.training import kept
-from minilm.training.loop import Callback
+from minilm.training.events import Callback
 
 if TYPE_CHECKING:
     from minilm.training.evaluation import Evaluation

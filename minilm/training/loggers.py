@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from minilm.ops import checks
-from minilm.training.loop import Callback, Loop
+from minilm.training.events import Callback
+from minilm.training.loop import Loop
 from minilm.typing import PathLike
 
 __all__ = ["CSVLogger", "Logger", "TensorBoardLogger", "WandbLogger"]

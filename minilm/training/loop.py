@@ -1,4 +1,4 @@
-"""The training loop, and the events that it sends to callbacks.
+"""The training loop.
 
 All training in minilm is this loop::
 
@@ -8,7 +8,7 @@ All training in minilm is this loop::
 `Loop` is the loop itself, for any model that keeps the protocol of `minilm.training.Trainable`. `minilm.training.Trainer` is the
 one of language models, which keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and
 of ``Sequential.fit``. What is done between two steps (validation, the log, the progress bar, checkpoints, signals) is each a
-small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind.
+small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind (`minilm.training.events`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from minilm import devices, distributed
-from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 from minilm.ops.workspace import Workspace
 from minilm.optimizers import Optimizer, WeightAverage
@@ -30,72 +29,12 @@ from minilm.random import Key
 from minilm.training.agreement import Agreement
 from minilm.training.device import Unread, uploader
 from minilm.training.divergence import check_step
+from minilm.training.events import Callback, checked, listeners
 from minilm.training.protocol import Trainable
 from minilm.training.state import Budget, LoopState, Stopwatch
 from minilm.typing import Scalar
 
-__all__ = ["Callback", "Loop", "forward_backward", "quiet"]
-
-
-class Callback:
-    """What watches a training loop: each method is called at its time, and does nothing unless it is overridden.
-
-    A method may look at the loop (``loop.state.step``, ``loop.loss``, ``loop.model``, ...: see `Loop`), end training after the
-    step with ``loop.stop()``, or raise, which ends it at once, without another checkpoint. The callbacks that a loop is given are
-    called before those of its own, in their order: a stop that they ask for is in the log and the checkpoint of that step.
-
-    Examples
-    --------
-    Keep the losses, and end training when the first is halved:
-
-    >>> import numpy as np
-    >>> from minilm import data, models, optimizers, training
-    >>> class Halved(training.Callback):
-    ...     def on_train_begin(self, loop):
-    ...         self.losses = []
-    ...
-    ...     def on_step_end(self, loop):
-    ...         self.losses.append(loop.loss)
-    ...         if self.losses[-1] < self.losses[0] / 2:
-    ...             loop.stop()
-    >>> tokens = np.arange(1000) % 7
-    >>> model = models.RNNLanguageModel(models.RNNLanguageModelConfig(7, hidden_size=16), seed=0)
-    >>> batches = data.batches(tokens, batch=4, time=10, seed=0)
-    >>> halved = Halved()
-    >>> loop = training.Loop(model, optimizers.Adam(model.parameters, lr=0.03), batches, steps=500, callbacks=[halved])
-    >>> loop.run()
-    >>> len(halved.losses) == loop.state.step < 100
-    True
-
-    ``training.train(config, callbacks=[...])`` takes them too.
-    """
-
-    def on_train_begin(self, loop: Loop) -> None:
-        """Before the first step, kernels having been compiled."""
-
-    def on_step_begin(self, loop: Loop) -> None:
-        """Before each step; ``loop.lr``, its learning rate, may be changed here (of ``Sequential.fit`` that of its optimizer)."""
-
-    def on_step_end(self, loop: Loop) -> None:
-        """After each step. ``loop.loss`` is the loss before it; on a GPU to look at that is to wait for the GPU."""
-
-    def on_validation_end(self, loop: Loop, evaluation: Any) -> None:
-        """After each validation, the last one, which follows `on_train_end`, among them.
-
-        `evaluation` is a `minilm.training.Evaluation`; of a recipe it is the main metric, a number; of ``Sequential.fit`` a dict.
-        """
-
-    def on_checkpoint(self, loop: Loop) -> None:
-        """After each checkpoint of training: the folder holds it."""
-
-    def on_train_end(self, loop: Loop) -> None:
-        """After the last step, also where a callback or a signal asked for the stop; not where something was raised."""
-
-    def close(self) -> None:
-        """Let go of what was taken, however training ended."""
-
-
-EVENTS = {name: method for name, method in vars(Callback).items() if name.startswith("on_")}
+__all__ = ["Loop", "forward_backward", "quiet"]
 
 
 class Loop:
@@ -170,7 +109,7 @@ class Loop:
                 raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
-        self.callbacks = _checked(callbacks)
+        self.callbacks = checked(callbacks)
         self.state = LoopState() if state is None else state
         self.lr: float = optimizer.lr
         self.ending = False
@@ -185,7 +124,7 @@ class Loop:
             )
         self._upload, self._unread = uploader(model.device), Unread(model.device)
         self._loss, self._norm = math.nan, None
-        self._listeners = _listeners(self.callbacks)
+        self._listeners = listeners(self.callbacks)
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -202,8 +141,8 @@ class Loop:
         NonFiniteError
             The loss, or the norm of the gradients, is not finite. On a GPU that shows when they are read.
         """
-        watching = [*self.callbacks, *_checked(callbacks)]
-        self._listeners = _listeners(watching)
+        watching = [*self.callbacks, *checked(callbacks)]
+        self._listeners = listeners(watching)
         self.clock, self.ending = self.agreement.stopwatch(self.state.seconds), False
         with contextlib.ExitStack() as closing, self.model.parameters.clean_after_error():
             for callback in watching:
@@ -336,26 +275,6 @@ class Loop:
         """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
         if self.average is not None:
             self.average.put_in()
-
-
-def _checked(callbacks: Iterable[Callback]) -> list[Callback]:
-    """The callbacks in a list; TypeError for what is none, and for a method on_... that no event calls."""
-    if isinstance(callbacks, Callback):
-        raise TypeError(f"callbacks must be a list of them, got {type(callbacks).__name__} alone")
-    callbacks = list(callbacks)
-    for callback in callbacks:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks must hold instances of minilm.training.Callback, got {callback!r:.60}")
-        for name in dir(type(callback)):
-            if name.startswith("on_") and name not in EVENTS:
-                raise TypeError(f"{type(callback).__name__} has {name}, which is no event: {did_you_mean(name, EVENTS)}")
-    return callbacks
-
-
-def _listeners(callbacks: Iterable[Callback]) -> dict[str, list[Callable]]:
-    """For each event the methods to call: those of the callbacks that override it."""
-    methods = {name: [getattr(callback, name) for callback in callbacks] for name in EVENTS}
-    return {name: [each for each in methods[name] if getattr(each, "__func__", None) is not EVENTS[name]] for name in EVENTS}
 
 
 def quiet() -> AbstractContextManager:

@@ -23,7 +23,8 @@ import numpy as np
 from minilm.ops import checks
 from minilm.optimizers import Optimizer
 from minilm.training.divergence import NonFiniteError
-from minilm.training.loop import Callback, Loop
+from minilm.training.events import Callback
+from minilm.training.loop import Loop
 from minilm.training.protocol import Trainable
 
 __all__ = ["RateTest", "find_lr"]

@@ -169,7 +169,7 @@ def _trainer(record: Record, start: int, scratch: str) -> Trainer:
 
 def _compared(record: Record, trainer: Trainer, start: int, last: int) -> Replayed:
     weights, compared, rows = record.weights(), [], 0
-    with trainer._gpu(), quiet():
+    with trainer.on_gpu(), quiet():
         for step in range(start + 1, last + 1):
             expected = record.rows.get(step)
             trainer.lr = trainer.rate() if expected is None else expected[0]

@@ -17,9 +17,9 @@ from minilm.training.checkpoint import STATE, Checkpoint, holds_run
 from minilm.training.config import RunConfig
 from minilm.training.corpora import with_text
 from minilm.training.evaluation import Evaluation
+from minilm.training.events import Callback
 from minilm.training.initial import start_of
 from minilm.training.log import NO_PLOTS, Progress, plot
-from minilm.training.loop import Callback
 from minilm.training.parallel import settled
 from minilm.training.run import model_of, tokenizer_of
 from minilm.training.run_folder import Folder, ReadFolder

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from minilm import cli, recipes
+from minilm import cli, models, quantized, recipes
+from minilm.data.pairs import Pair
 
 LETTERS = ["<pad>", "<unk>", "</s>", "a", "b", "c"]
 PHONEMES = ["<pad>", "<unk>", "<s>", "</s>", "AA", "BB", "CC"]
@@ -101,6 +102,26 @@ def test_a_target_is_explained(folder, tmp_path, capsys):
     assert status == 0 and "log p(BB) − log p(CC)" in out and (tmp_path / "e.html").exists()
 
 
+@pytest.mark.parametrize("kind", ["int8", "bf16"])
+def test_weights_in_fewer_bits(folder, kind, tmp_path, capsys):
+    """By --quantize, and in a folder of their own: the model that `quantized.quantize` makes, in all three commands."""
+    (tmp_path / "pairs.tsv").write_text("abca\tAA BB CC AA\nb\tBB\n")
+    pairs, out = recipes.open_run(folder), tmp_path / "small"
+    quantized.quantize(pairs.model, kind)
+    assert run(capsys, "export", folder, out, f"--{kind}")[0] == 0
+    for options in ((folder, "--quantize", kind), (out,)):
+        assert run(capsys, "generate", *options, "--prompt", "abca") == (0, pairs.answer("abca") + "\n", "")
+        assert run(capsys, "try", *options, "abca") == (0, pairs.answer("abca") + "\n", "")
+        result = json.loads(run(capsys, "evaluate", *options, "--corpus", tmp_path / "pairs.tsv", "--json")[1])
+        assert result["loss"] == pairs.measure([Pair("abca", "AA BB CC AA"), Pair("b", "BB")]).loss
+    assert result["loss"] != recipes.open_run(folder).measure([Pair("abca", "AA BB CC AA"), Pair("b", "BB")]).loss
+    assert run(capsys, "explain", out, "--text", "ab", "--out", tmp_path / "e.html")[0] == 2
+    models.save(pairs.model, tmp_path / "model.safetensors")
+    ids = np.array([[3, 4, 5]])
+    again = models.load(tmp_path / "model.safetensors")
+    assert np.array_equal(again.logits(ids, ids), pairs.model.logits(ids, ids))
+
+
 def test_the_rules_go_with_the_folder(folder, tmp_path, capsys):
     assert run(capsys, "convert", folder, tmp_path / "again")[0] == 0
     assert run(capsys, "try", tmp_path / "again", "cab")[1] == run(capsys, "try", folder, "cab")[1]
@@ -114,7 +135,6 @@ def test_what_is_refused_in_one_line(folder, tmp_path, capsys):
         (("generate", folder, "--prompt", "a?"), "word '?' is not in the vocabulary"),
         (("generate", folder, "--prompt", "a", "--temperature", "0.5"), "--temperature is for a text that is drawn"),
         (("generate", folder, "--prompt", "a", "--samples", "2"), "the best targets of a search: --beam B"),
-        (("generate", folder, "--prompt", "a", "--quantize", "int8"), "--quantize int8 is for language models"),
         (("evaluate", folder), "--corpus FILE is missing"),
         (("evaluate", folder, "--corpus", tmp_path / "text.txt"), "no tab and no"),
         (("evaluate", folder, "--corpus", tmp_path / "text.txt", "--lines"), "--lines is for language models"),

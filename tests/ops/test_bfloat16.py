@@ -179,23 +179,27 @@ def test_the_instruction_rounds_as_the_manual_says():
 # --- AMX --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_matrix_tile_is_made_of_amx_instructions():
-    """Four products a step of four loads, in all eight registers, which are configured once."""
+def assembled(module):
+    """Assembly of LLVM's code for a processor with AMX, and its instructions' names in order."""
     llvmlite.binding.initialize_all_targets()
     llvmlite.binding.initialize_all_asmprinters()
+    triple = llvmlite.binding.Target.from_triple("x86_64-unknown-linux-gnu")
+    machine = triple.create_target_machine(cpu="sapphirerapids", opt=3)
+    assembly = machine.emit_assembly(llvmlite.binding.parse_assembly(str(module)))
+    return assembly, [line.split()[0] for line in assembly.splitlines() if line.startswith("\t")]
+
+
+def test_the_matrix_tile_is_made_of_amx_instructions():
+    """Four products a step of four loads, in all eight registers, which are configured once."""
     module, index = ir.Module(), ir.IntType(64)
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [index] * 6), "tiles")
     builder = ir.IRBuilder(function.append_basic_block())
     matrix_tile.emit(builder, matrix_tile.Instructions(builder), *function.args)
     builder.ret_void()
-    triple = llvmlite.binding.Target.from_triple("x86_64-unknown-linux-gnu")
-    machine = triple.create_target_machine(cpu="sapphirerapids", opt=3)
-    assembly = machine.emit_assembly(llvmlite.binding.parse_assembly(str(module)))
-    lines = [line.split() for line in assembly.splitlines() if line.startswith("\t")]
-    counts = {name: sum(line[0] == name for line in lines) for name in ("ldtilecfg", "tileloadd", "tdpbf16ps", "tilestored")}
+    assembly, body = assembled(module)
+    counts = {name: body.count(name) for name in ("ldtilecfg", "tileloadd", "tdpbf16ps", "tilestored")}
     assert counts == {"ldtilecfg": 1, "tileloadd": 8, "tdpbf16ps": 4, "tilestored": 4}
     assert all(f"%tmm{i}" in assembly for i in range(8))
-    body = [line[0] for line in lines]
     first, last = body.index("tdpbf16ps"), len(body) - body[::-1].index("tdpbf16ps")
     assert "tileloadd" not in body[first:last] and "tilestored" not in body[:first]  # nothing is spilled
 

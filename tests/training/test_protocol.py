@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from minilm import layers, models, optimizers, training
-from minilm.training import callbacks, log, loop, protocol
+from minilm.training import callbacks, events, log, protocol
 
 
-@pytest.mark.parametrize("written", [protocol, loop.Callback], ids=["a model of one's own", "a callback of one's own"])
+@pytest.mark.parametrize("written", [protocol, events.Callback], ids=["a model of one's own", "a callback of one's own"])
 def test_the_example_of_the_page(written):
     runner = doctest.DocTestRunner()
     for example in doctest.DocTestFinder(recurse=False).find(written, written.__name__, globs={}):

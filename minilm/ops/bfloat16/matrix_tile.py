@@ -35,9 +35,10 @@ is left of rows and columns goes through a buffer of 32 by 32, so that all tiles
 its intrinsics ending in ``.internal`` take the shape as arguments, and it writes the configuration before the first of them.
 The registers are 8 KiB of state that Linux saves for a process only after it has asked (`minilm.ops.target`).
 
-**Rates.** Measured on an Emerald Rapids, one core, for the issue that asked for this file: 2.0 TFLOP/s from registers, 0.39 where
-each tile was loaded anew; PyTorch's 2048³ product 0.67 on two cores, where float32 made 0.20 to 0.24. The kernel of this file has
-been compiled for such a processor, and its arithmetic tested through `Loops`, on a machine without AMX; it has not been timed.
+**Rates.** Measured on one core of an Emerald Rapids by a probe: 2.0 TFLOP/s from registers, 0.39 where each tile was loaded anew;
+PyTorch's 2048³ product 0.67 on two cores, where float32 made 0.20 to 0.24. The kernel of this file has been compiled for such a
+processor, and its arithmetic tested through `Loops`, on a machine without AMX. It has not been timed, and a processor that has
+AMX tries it in a process of its own first (`minilm.compiled.trial`).
 
 Denormals are read and written as zeros. Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter
 "Programming with Intel AMX", and volume 2, TDPBF16PS; Intel 64 and IA-32 Architectures Optimization Reference Manual, chapter
@@ -65,7 +66,7 @@ _real, _word = ir.FloatType(), ir.IntType(32)
 
 
 class Instructions:
-    """The four operations on tiles, as LLVM's intrinsics."""
+    """The operations on tiles, as LLVM's intrinsics."""
 
     def __init__(self, builder):
         self._builder = builder
@@ -81,6 +82,10 @@ class Instructions:
     def load(self, address, step):
         """16 rows of 64 bytes, `step` bytes apart."""
         return self._call("tileloadd64", TILE, self._builder.inttoptr(address, _byte), step)
+
+    def begin(self, address, step):
+        """What sums begin with: those that are there."""
+        return self.load(address, step)
 
     def dot(self, c, a, b):
         """c + a b."""
@@ -115,11 +120,19 @@ class Loops:
             read, written = (b.inttoptr(b.add(start, offset), _word.as_pointer()) for start in starts)
             b.store(b.load(read), written)
 
+    def _room(self):
+        """The address of a new tile."""
+        return self._builder.ptrtoint(cgutils.alloca_once(self._builder, _word, size=SIDE * SIDE), _index)
+
     def load(self, address, step):
         """16 rows of 64 bytes, `step` bytes apart."""
-        tile = self._builder.ptrtoint(cgutils.alloca_once(self._builder, _word, size=SIDE * SIDE), _index)
+        tile = self._room()
         self._copy(address, step, tile, _index(ROW))
         return tile
+
+    def begin(self, address, step):
+        """What sums begin with: those that are there."""
+        return self.load(address, step)
 
     def dot(self, c, a, b):
         """c + a b, written where c is."""
@@ -157,7 +170,7 @@ def emit(builder, unit, a, a_step, b, c, c_step, steps):
         return start, builder.add(start, builder.mul(_index(SIDE), step))
 
     sums = [[(row, builder.add(row, _index(ROW)))[half] for half in range(2)] for row in corners(c, c_step)]
-    started = [[unit.load(place, c_step) for place in row] for row in sums]
+    started = [[unit.begin(place, c_step) for place in row] for row in sums]
     before, loop = builder.block, builder.append_basic_block("tiles")
     builder.branch(loop)
     builder.position_at_end(loop)

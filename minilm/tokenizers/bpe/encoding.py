@@ -14,8 +14,9 @@ import numpy as np
 
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
-from minilm.tokenizers.bpe.characters import copy_character, width_of
+from minilm.tokenizers.bpe.characters import copy_character, is_of_characters, merge_characters, width_of
 from minilm.tokenizers.bpe.intrinsics import copy_four, load64
+from minilm.tokenizers.bpe.large_pages import zeros
 from minilm.tokenizers.bpe.merging import make_scratch, work_size
 from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
 from minilm.tokenizers.bpe.tables import Tables
@@ -46,17 +47,10 @@ class State(NamedTuple):
 
 def make_state(tables: Tables) -> State:
     """Tables for one thread. What text is likely to hold, the vocabulary's first tokens, is in them from the start."""
-    rows, long_rows = _aligned(1 << ROW_BITS, 8), _aligned(1 << LONG_ROW_BITS, LONG_COLUMNS // 2)
+    rows, long_rows = zeros((1 << ROW_BITS, 8)), zeros((1 << LONG_ROW_BITS, LONG_COLUMNS // 2))
     row_ids, long_ids = rows.view(np.int32), long_rows.view(np.int32)
     _enter_words(rows, row_ids, tables.words.slots)
     return State(rows, row_ids, long_rows, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
-
-
-def _aligned(rows: int, words: int) -> np.ndarray:
-    """Zeros, (rows, words) uint64; each row begins with a line of the cache."""
-    memory = np.full(words * rows + 8, 0, np.uint64)
-    start = -memory.ctypes.data % 64 // 8
-    return memory[start : start + words * rows].reshape(rows, words)
 
 
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
@@ -176,7 +170,10 @@ def _piece(text, i, length, first, second, hashed, tables, state, out, count):
         n = _long(text, i, length, hashed, state, out, count)
     known = n >= 0
     if not known:
-        n = merge_bytes(text, i, length, tables.bytes, state.scratch, out, count)
+        if is_of_characters(text, i, length):
+            n = merge_characters(text, i, length, tables.bytes, tables.characters, state.scratch, out, count)
+        else:
+            n = merge_bytes(text, i, length, tables.bytes, state.scratch, out, count)
     if length > KEY_BYTES:
         if not known:
             _keep_long(text, i, length, hashed, state, out, count, n)

@@ -8,6 +8,10 @@ A pair's key is its two ids side by side, 42 bits. With h = key A mod 2^64, A od
 The numbers d are chosen when the table is made, the largest group first: the first d that puts all of its pairs on free places. A
 place holds key and rank in one word, so a look costs two reads, and no branch that a processor would have to guess.
 
+Most pairs that are looked up have no rank, and the places are too many for the near caches. So beside d[group] stand sixteen
+bits, of which each pair of the group sets one, that of the next four bits of its h: where a pair's bit is not set, place 0 is
+read instead, which is near.
+
 References
 ----------
 D. Belazzougui, F. C. Botelho, M. Dietzfelbinger, Hash, displace, and compress, ESA 2009.
@@ -25,11 +29,12 @@ ID_BITS, RANK_BITS = 21, 22  # two ids and a rank fit into 64 bits
 NO_RANK = 2**23  # above every rank
 NO_SYMBOL = 2**ID_BITS - 1  # no id; no pair with it has a rank
 _GROUP = 4  # pairs in a group, about
-_MOST = 2**16  # numbers d that are tried
+_BITS_FROM = 16  # in the word of a group, below which d stands
+_MOST = 2**_BITS_FROM  # numbers d that are tried
 _EMPTY = np.uint64(2**64 - 1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio: products spread small keys over the high bits
 _ID_BITS, _RANK_BITS, _RANK_MASK = np.uint64(ID_BITS), np.uint64(RANK_BITS), np.uint64(2**RANK_BITS - 1)
-_ONE = np.uint64(1)
+_ONE, _LAST_BIT, _DISPLACEMENT = np.uint64(1), np.uint64(15), np.uint64(_MOST - 1)
 
 
 class Merges(NamedTuple):
@@ -37,8 +42,9 @@ class Merges(NamedTuple):
 
     pairs: np.ndarray  # (2**s,) uint64: left id, right id and rank in one word
     shift: np.uint64  # 64 - s
-    displacements: np.ndarray  # (2**g,) uint16: the numbers d
+    groups: np.ndarray  # (2**g,) uint32: the numbers d, and above them the bits of the groups' pairs
     group_shift: np.uint64  # 64 - g
+    bit_shift: np.uint64  # 60 - g
     merged: np.ndarray  # (M,) int32: the symbol that the merge of every rank makes
 
 
@@ -58,7 +64,11 @@ def make_merges(left: np.ndarray, right: np.ndarray, merged: np.ndarray) -> Merg
         displacements = np.zeros(1 << group_bits, np.uint16)  # (2**g,)
         shift = np.uint64(64 - bits)
         if _placed(hashes[order], entries[order], starts, largest_first, shift, pairs, displacements):
-            return Merges(pairs, shift, displacements, np.uint64(64 - group_bits), merged)
+            bit_shift = np.uint64(60 - group_bits)
+            bits_set = np.uint32(1) << (hashes >> bit_shift & _LAST_BIT).astype(np.uint32)  # (M,)
+            words = displacements.astype(np.uint32)  # (2**g,)
+            np.bitwise_or.at(words, groups, bits_set << np.uint32(_BITS_FROM))
+            return Merges(pairs, shift, words, np.uint64(64 - group_bits), bit_shift, merged)
         bits += 1
 
 
@@ -93,5 +103,7 @@ def rank_of(merges, left, right):
     """The rank of a pair, or NO_RANK."""
     key = np.uint64(left) << _ID_BITS | np.uint64(right)
     hashed = key * _SPREAD
-    entry = merges.pairs[_place(hashed, merges.displacements[hashed >> merges.group_shift], merges.shift)]
+    group = np.uint64(merges.groups[hashed >> merges.group_shift])
+    known = group >> np.uint64(_BITS_FROM) >> (hashed >> merges.bit_shift & _LAST_BIT) & _ONE
+    entry = merges.pairs[_place(hashed, group & _DISPLACEMENT, merges.shift) * known]
     return np.int64(entry & _RANK_MASK) if entry >> _RANK_BITS == key else np.int64(NO_RANK)

@@ -17,6 +17,7 @@ A. Radford et al., Language models are unsupervised multitask learners, 2019, se
 
 from __future__ import annotations
 
+import ctypes
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +30,15 @@ from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
 ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
 PAGE_BITS = 7  # 128 code points share a page
+LONG = 4096  # characters of a text whose UTF-8 is worth asking for by address
 ROOM = 1024  # ends of pieces that are written down together
 CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
 PAIR_BITS = 17  # of the table of pairs that tokens join
 PAIRS = 0x110000 >> PAGE_BITS  # where that begins in `Cutter.table`, in words of 32 bits
 PAGES = PAIRS + (1 << PAIR_BITS) // 32  # and where the pages do
+_utf8 = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))(
+    ("PyUnicode_AsUTF8AndSize", ctypes.pythonapi)
+)
 _ASCII = {
     (patterns.GPT2,): ascii_starts.BY_CLASS,
     (patterns.QWEN2,): ascii_starts.SINGLE_DIGITS,
@@ -196,6 +201,16 @@ def piece_ends(text, i, stop, cutter, parts, ends):
 
 
 def padded(text: str) -> tuple[np.ndarray, int]:
-    """UTF-8 of a text, (N + PADDING,) uint8, and N. UnicodeEncodeError for a lone surrogate."""
-    content = text.encode("utf-8")
-    return np.frombuffer(content + b"\0" * PADDING, np.uint8), len(content)
+    """UTF-8 of a text, (N + PADDING,) uint8, and N. UnicodeEncodeError for a lone surrogate.
+
+    A str keeps its UTF-8 once it was asked for it by address; `encode` writes it anew each time, as slowly as pieces are cut.
+    """
+    if len(text) < LONG:
+        content = text.encode("utf-8")
+        return np.frombuffer(content + b"\0" * PADDING, np.uint8), len(content)
+    size = ctypes.c_ssize_t()
+    address = _utf8(text, ctypes.byref(size))
+    array = np.empty(size.value + PADDING, np.uint8)  # (N + PADDING,)
+    ctypes.memmove(array.ctypes.data, address, size.value)
+    array[size.value :] = 0
+    return array, size.value

@@ -53,4 +53,5 @@ def make_tables(
             f"ignore_merges with a token of over {WORD_BYTES} bytes that no merges give, {tokens[unmerged]!r}, is not supported"
         )
     parts = int(not whole or unmerged < 0)
-    return Tables(cutter_of(expressions, tokens), parts, table, words, make_characters(table, words))
+    characters = make_characters(table, words, merges, tokens)
+    return Tables(cutter_of(expressions, tokens), parts, table, words, characters)

@@ -9,6 +9,7 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.byte_merging import ByteMerges
 from minilm.tokenizers.bpe.intrinsics import PADDING, load64
+from minilm.tokenizers.bpe.large_pages import zeros
 from minilm.tokenizers.bpe.merging import merge_long, work_size
 
 KEY_BYTES = 15  # of a piece that is its own key
@@ -31,7 +32,7 @@ class Words(NamedTuple):
 def make_words(table: ByteMerges, tokens: list[bytes], whole: bool) -> tuple[Words, int]:
     """The tokens that merges give, with `whole` the others too, and the longest of these others, or -1."""
     bits = max((2 * len(tokens)).bit_length(), 10)
-    words = Words(np.zeros((1 << bits, 2), np.uint64), np.uint64(64 - bits))
+    words = Words(zeros((1 << bits, 2)), np.uint64(64 - bits))
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
     work = np.empty(work_size(int(np.diff(starts).max(initial=0))), np.int64)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe import ascii_starts, byte_merging, merging, pair_ranks, patterns, pieces
+from minilm.tokenizers.bpe import ascii_starts, byte_merging, characters, merging, pair_ranks, patterns, pieces, words
 
 from .helpers import merged, small
 
@@ -29,6 +29,11 @@ def _ranks(merges, left, right, out):
 @jit(counted=False)
 def _merge(text, length, table, scratch, out):
     return byte_merging.merge_bytes(text, 0, length, table, scratch, out, 0)
+
+
+@jit(counted=False)
+def _merge_characters(text, length, table, by_code, scratch, out):
+    return characters.merge_characters(text, 0, length, table, by_code, scratch, out, 0)
 
 
 def cut(cutter, text):
@@ -62,6 +67,43 @@ def test_merges_in_registers_are_the_definition(length):
         text = np.frombuffer((piece + "thethe").encode() + bytes(64), np.uint8)
         count = _merge(text, length, table, merging.make_scratch(), out)
         assert out[:count].tolist() == merged(tokenizer, piece)
+
+
+def shuffled_merges(rng, count):
+    """Tokens and merges (M, 3) of 256 bytes, over a few characters of several bytes, in an order that no training gives."""
+    letters = "中丮书あいабa é😀"
+    tokens, merges, pairs = [bytes([byte]) for byte in range(256)], [], set()
+    while len(merges) < count:
+        text = "".join(rng.choices(letters, k=3)).encode()
+        begin = rng.randrange(len(text) - 1)
+        parts = [token for token in range(len(tokens)) if text[begin:].startswith(tokens[token])]
+        left = rng.choice(parts)
+        behind = text[begin + len(tokens[left]) :]
+        parts = [token for token in range(len(tokens)) if behind.startswith(tokens[token])]
+        pair = (left, rng.choice(parts)) if parts else None
+        if pair and pair not in pairs and len(both := tokens[pair[0]] + tokens[pair[1]]) < 13:
+            pairs.add(pair)
+            merges.append((*pair, len(tokens)))
+            tokens.append(both)
+    order = rng.sample(range(count), count)  # the merges' ranks
+    return tokens, np.array([merges[k] for k in order], np.int32), letters
+
+
+def test_settled_characters_merge_as_their_bytes_do():
+    """Whether a character is settled or not, and whatever stands beside it."""
+    rng, kinds = random.Random(0), set()
+    for count in (12, 40, 90) * 8:
+        tokens, merges, letters = shuffled_merges(rng, count)
+        table = byte_merging.make_byte_merges(np.arange(256, dtype=np.int32), merges)
+        by_code = characters.make_characters(table, words.make_words(table, tokens, False)[0], merges, tokens)
+        kinds |= {(letter, by_code[ord(letter), 3] >= characters.SETTLED) for letter in letters[:7]}
+        for _ in range(100):
+            content = "".join(rng.choices(letters, k=rng.choice((1, 2, 3, 9)))).encode()
+            text, out = np.frombuffer(content + bytes(pieces.PADDING), np.uint8), np.empty((2, 64), np.int32)
+            n = _merge_characters(text, len(content), table, by_code, merging.make_scratch(), out[0])
+            m = _merge(text, len(content), table, merging.make_scratch(), out[1])
+            assert out[0, :n].tolist() == out[1, :m].tolist(), content
+    assert len(kinds) == 14  # each of the seven was settled in some vocabulary and not in another
 
 
 def test_characters_have_the_ids_that_merges_give_them():

@@ -1,0 +1,78 @@
+"""Translation: a Transformer of the size that `minilm recipe translate` trains on sentences writes targets, greedily.
+
+One sentence, and a batch of them; in float32, bfloat16 and int8, beside CTranslate2, an engine made for it. All start from the
+same random weights, with which no target ends before its last token.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from benchmarks import peer_translation, precisions
+from benchmarks.case import Case
+from benchmarks.cases_translation import TINY_TRANSFORMER, TRANSFORMER
+from benchmarks.peers import Peers
+from benchmarks.timing import Contestant
+from minilm import generation, models
+
+SOURCE, TARGET = 16, 16  # tokens of a sentence, as in Multi30k
+PRECISIONS = {"float32": "ctranslate2", "bf16": "ctranslate2", "int8": "ctranslate2-int8"}  # and the rival
+
+
+def cases(quick: bool = False) -> list[Case]:
+    """Of each number of sentences and precision; `quick` shrinks every size to what a test can afford."""
+    sizes = {**TINY_TRANSFORMER, "vocab_size": 67} if quick else TRANSFORMER
+    config = models.TransformerConfig(**sizes, tied=False)  # of random weights a tied one repeats its input
+    tokens = 4 if quick else TARGET
+    return [translate_case(config, B, tokens, precision) for B in ((2,) if quick else (1, 32)) for precision in PRECISIONS]
+
+
+def translate_case(config, B: int, tokens: int, precision: str) -> Case:
+    """B sources are read, and `tokens` of each target written."""
+    D, F, N = config.d_model, config.hidden_dim, config.decoder_layers
+    decoder = N * (6 * D * D + 2 * D * F) + D * config.outputs  # weights that a token meets
+    encoder = config.encoder_layers * (4 * D * D + 2 * D * F) + N * 2 * D * D
+    name = f"translate B {B} S {SOURCE} T {tokens} V {config.vocab_size:,} D {D}"
+    return Case(
+        name=name if precision == "float32" else f"{name}, {precision}",
+        suite="generation",
+        subject="translate",
+        build=functools.partial(contestants, config, B, tokens, precision),
+        flops=2 * B * (SOURCE * encoder + tokens * decoder),
+        tokens=B * tokens,
+        target=1.0,
+        against=PRECISIONS[precision],
+        precision=precision,
+    )
+
+
+def contestants(config, B: int, tokens: int, precision: str, peers: Peers) -> list[Contestant]:
+    """All start from the same weights."""
+    model, threads = models.Transformer(config, seed=0), peers.threads or 1
+    weights = model.parameters.state_dict()
+    source = np.random.default_rng(0).integers(3, config.vocab_size, (B, SOURCE))
+    arrays = (lambda targets: targets) if precision == "float32" else None
+    own = [Contestant("minilm", writer(model, source, tokens), arrays)]
+    if precision != "float32":
+        rounded = precisions.quantized(models.Transformer(config, seed=0), precision)
+        own = [Contestant("minilm", writer(rounded, source, tokens)), Contestant("float32", own[0].run)]
+    rival = PRECISIONS[precision]
+    if (ctranslate2 := peers.get(rival)) is not None:
+        kind = "int8" if precision == "int8" else "float32"
+        run = peer_translation.writer(ctranslate2, config, weights, source, tokens, threads, kind)
+        own.append(Contestant(rival, run, arrays))
+    return own
+
+
+def writer(model, source: np.ndarray, tokens: int):
+    """The targets of sources (B, S)."""
+
+    def run():
+        targets = generation.greedy_targets(model, source, begin=1, end=2, tokens=tokens)
+        if any(len(target) != tokens for target in targets):
+            raise RuntimeError("a target ended early: choose other random weights")
+        return targets
+
+    return run

@@ -1,0 +1,22 @@
+"""Memory for tables that are read here and there, in large pages.
+
+A processor keeps the addresses of some thousand pages at hand, and looks for any other in memory, which in a virtual machine
+costs several reads. A page has 4 kB unless the system is asked for one of 2 MB, which NumPy does for arrays of 4 MB and more; a
+page begins at a multiple of its size.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_PAGE, _ASKED = 2**21, 2**22
+
+
+def zeros(shape: tuple[int, ...], dtype=np.uint64) -> np.ndarray:
+    """As `numpy.zeros`. What is taken beyond the array, so that it begins with a page, is never written to, and is no memory."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(max(size, _ASKED) + _PAGE, np.uint8)
+    start = -memory.ctypes.data % _PAGE
+    array = memory[start : start + size].view(dtype).reshape(shape)
+    array.fill(0)
+    return array
