@@ -1,8 +1,9 @@
 """Normalisation form C, fast where little changes: a character and the marks behind it become one where Unicode has one for both.
 
 A text is in NFC if no character of it is one that `unicodedata` rewrites or that may join what is before it, and no mark stands
-behind one of a higher combining class. `nfc_scan` looks for such places in the text's UTF-8. Only where there is one is `unicodedata` asked, for the characters from the last starter, which nothing changes or joins, up
-to the next. Which version of Unicode decides is Python's; texts of characters that it knows are the same in every later one.
+behind one of a higher combining class; `nfc_scan` looks for such places in a text's UTF-8. Only where there is one is
+`unicodedata` asked, for the characters from the last starter, which nothing changes or joins, up to the next. Which version of
+Unicode decides is Python's; texts of characters that it knows are the same in every later one.
 
 References
 ----------

@@ -29,7 +29,7 @@ def _is_normal(text, size, kinds):
             if lead >= 0xF0:
                 code, width = code << 6 | byte_at(text, i + 3) & 0x3F, 4
         kind = kinds[np.uint64(code)]
-        if kind >= DOUBTFUL:
+        if kind >= DOUBTFUL or 0 < kind < before:
             return False
         i, before = i + width, kind
     return True
