@@ -17,7 +17,7 @@ import llvmlite
 import llvmlite.binding
 from numba.core import codegen, config
 
-from minilm.compiled import isa
+from minilm.compiled import isa, trial
 
 __all__ = [
     "bfloat16_unit",
@@ -104,7 +104,10 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_
 
 
 def int8_instructions() -> str:
-    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; the numbers are the same."""
+    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``.
+
+    The numbers are the same.
+    """
     has = set(features().split(","))
     if config.CPU_FEATURES is not None:  # a level that is forced has what its processor's name says
         has |= {"haswell": {"+avx2"}, "skylake-avx512": {"+avx2", "+avx512bw"}}.get(chosen(), set())
@@ -113,14 +116,15 @@ def int8_instructions() -> str:
     if vector_bytes() == 32:
         vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
         return "vnni" if vnni else "madd" if "+avx2" in has and "-avx2" not in has else "plain"
-    return "plain"
+    return "sdot" if "+dotprod" in has else "plain"  # of ARM
 
 
 def int8_tiles() -> bool:
     """Whether AMX multiplies the bytes of many rows: the processor has it, and MINILM_ISA allows it. The numbers are the same."""
     if os.environ.get("MINILM_ISA") not in (None, "", "amx") or llvmlite.binding.llvm_version_info[0] < 20:
         return False
-    return {"+amx-tile", "+amx-int8"} <= set(features().split(",")) and vector_bytes() == 64 and _tiles_are_permitted()
+    has = {"+amx-tile", "+amx-int8"} <= set(features().split(",")) and vector_bytes() == 64
+    return has and _tiles_are_permitted() and trial.passes("minilm.quantized.trial")
 
 
 @functools.cache
@@ -132,7 +136,8 @@ def bfloat16_units() -> tuple[str, ...]:
     if "vcvtneps2bf16" not in assembly or "zmm" not in assembly:
         return ()
     has = {feature for feature in features().split(",") if feature.startswith("+")}
-    return UNITS if {"+amx-tile", "+amx-bf16"} <= has and _tiles_are_permitted() else UNITS[:1]
+    tiles = {"+amx-tile", "+amx-bf16"} <= has and _tiles_are_permitted() and trial.passes("minilm.ops.bfloat16.trial")
+    return UNITS if tiles else UNITS[:1]
 
 
 @functools.cache

@@ -212,7 +212,7 @@ class LanguageModelLoop(Loop):
         self.carried = rows_of(state, self._rows)
 
     @contextlib.contextmanager
-    def on_gpu(self):
+    def on_gpu(self) -> Iterator[None]:
         """What holds for steps on a GPU; those that are CUDA graphs want a stream of their own."""
         with (
             active(self.config.device, self.config.precision),

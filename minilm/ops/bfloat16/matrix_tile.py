@@ -35,9 +35,10 @@ is left of rows and columns goes through a buffer of 32 by 32, so that all tiles
 its intrinsics ending in ``.internal`` take the shape as arguments, and it writes the configuration before the first of them.
 The registers are 8 KiB of state that Linux saves for a process only after it has asked (`minilm.ops.target`).
 
-**Rates.** Measured on an Emerald Rapids, one core, for the issue that asked for this file: 2.0 TFLOP/s from registers, 0.39 where
-each tile was loaded anew; PyTorch's 2048³ product 0.67 on two cores, where float32 made 0.20 to 0.24. The kernel of this file has
-been compiled for such a processor, and its arithmetic tested through `Loops`, on a machine without AMX; it has not been timed.
+**Rates.** Measured on one core of an Emerald Rapids by a probe: 2.0 TFLOP/s from registers, 0.39 where each tile was loaded anew;
+PyTorch's 2048³ product 0.67 on two cores, where float32 made 0.20 to 0.24. The kernel of this file has been compiled for such a
+processor, and its arithmetic tested through `Loops`, on a machine without AMX. It has not been timed, and a processor that has
+AMX tries it in a process of its own first (`minilm.compiled.trial`).
 
 Denormals are read and written as zeros. Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, chapter
 "Programming with Intel AMX", and volume 2, TDPBF16PS; Intel 64 and IA-32 Architectures Optimization Reference Manual, chapter
