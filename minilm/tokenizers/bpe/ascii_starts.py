@@ -137,9 +137,9 @@ def word_starts(text, i, kind):
     begin, blank = white & ~(white << _ONE), white & ~line
     behind_line = blank & line << _ONE
     alone = other & ~((other | space) << _ONE)  # or the first of several, none of which is then a letter
-    taken = blank | alone | (alone & signs) << np.uint64(2)  # by the letters behind; of a sign its last byte
+    prefixes = blank | alone | (alone & signs) << np.uint64(2)  # of words; of a sign its last byte
     starts = begin | behind_line | blank & ~(white >> _ONE)
-    starts |= other & ~((other | space) << _ONE) | letter & ~((letter | taken) << _ONE)
+    starts |= other & ~((other | space) << _ONE) | letter & ~((letter | prefixes) << _ONE)
     if kind == SINGLE_DIGITS:
         starts |= number
     else:

@@ -51,7 +51,8 @@ def make_state(tables: Tables) -> State:
     rows, long_rows = zeros((1 << ROW_BITS, 8)), zeros((1 << LONG_ROW_BITS, LONG_COLUMNS // 2))
     row_ids, long_ids = rows.view(np.int32), long_rows.view(np.int32)
     _enter_words(rows, row_ids, tables.words.slots)
-    return State(rows, row_ids, long_rows, long_ids, np.empty(ROOM, np.int64), np.empty(ROOM, np.uint64), make_scratch(), make_work())
+    ends, hashes = np.empty(ROOM, np.int64), np.empty(ROOM, np.uint64)
+    return State(rows, row_ids, long_rows, long_ids, ends, hashes, make_scratch(), make_work())
 
 
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
