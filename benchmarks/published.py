@@ -5,7 +5,7 @@ Figures of others stand here with where they were read. Ours stand in records al
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["ROWS", "Published", "Row"]
 
@@ -37,6 +37,7 @@ class Row(NamedTuple):
     lower: bool = False  # whether less is better
     board: tuple[str, int] | None = None  # task and minutes of the board's row that has our figure
     archive: str = ""  # a tar file within the corpora, whose files are tasks of their own
+    beside: str = ""  # the row of the same task and data that this one stands below, with others' vectors or weights
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -50,6 +51,7 @@ def recipe(name: str, *more: str) -> tuple[str, ...]:
 
 
 UNVERIFIED = "not verified by us"
+GLOVE = "its words from GloVe's vectors"
 CHUNKS = {f"{part}.txt.gz": f"conll2000/{part}.txt.gz" for part in ("train", "test")}
 WNUT = {"train.conll": "wnut17/train.conll", "dev.conll": "wnut17/emerging.dev.conll"}
 EWT = {f"{part}.conllu.gz": f"ewt/{part}.conllu.gz" for part in ("train", "dev")}
@@ -79,7 +81,7 @@ MEMN2N_PROGRAM = (
     0.1, 8.2, 41.8, 4.4, 13.7, 7.9, 20.3, 11.7, 13.6, 9.7, 0.7, 0, 0.3, 0.9, 0, 0.4, 51.0, 10.5, 81.4, 0,
 )  # fmt: skip
 
-ROWS = {
+TASKS = {
     "babi": Row(
         "questions about stories: 20 tasks, a model each",
         "bAbI 1.1 in English, 1,000 questions a task; its test parts, 1,000 each",
@@ -323,3 +325,25 @@ ROWS = {
         board=("shakespeare", 3),
     ),
 }
+
+
+def with_others(name: str, how: str, *settings: str, **more: Any) -> Row:
+    """A row below that of a task, whose model starts from vectors or weights of others."""
+    row = TASKS[name]
+    sets = [word for each in settings for word in ("--set", each)]
+    return row._replace(task=how, data="the same", command=(*row.command, *sets), notes=(), beside=name, **more)
+
+
+BESIDE = {
+    "chunking_glove": with_others("chunking", GLOVE, "vectors={vectors}"),
+    "wnut17_glove": with_others("wnut17", GLOVE, "vectors={vectors}"),
+    "snips_glove": with_others("snips", GLOVE, "vectors={vectors}"),
+    "pos_glove": with_others("pos", GLOVE, "vectors={vectors}"),
+    "xpos_glove": with_others("xpos", GLOVE, "vectors={vectors}"),
+    "roles_glove": with_others("roles", GLOVE, "vectors={vectors}"),
+    "sst2_glove": with_others("sst2", GLOVE, "vectors={vectors}"),
+    "sst2_encoder": with_others("sst2", "its words read by all-MiniLM-L6-v2", "model=bert", "encoder={encoder}", published=()),
+}
+ROWS = {}  # each row, and below it those of the same task
+for _name, _row in TASKS.items():
+    ROWS |= {_name: _row, **{name: row for name, row in BESIDE.items() if row.beside == _name}}

@@ -4,6 +4,7 @@
 
     python -m benchmarks results                              write the page from the records
     python -m benchmarks results run chunking --seeds 0 1 2   train, and keep each seed's figures
+    python -m benchmarks results run sst2_glove --others vectors=FILE      where the row's command names vectors or weights
     python -m benchmarks results list                         the rows
 
 A record is a JSON file of benchmarks/records/results: the command, and a run for each seed. Nothing of ours is typed by hand.
@@ -14,10 +15,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import string
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from benchmarks import results_page
@@ -38,6 +40,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="rows of `run`")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="S", help="of `run` (0)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting of minilm")
+    parser.add_argument(
+        "--others",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="of `run`: others' vectors=FILE, encoder=FOLDER",
+    )
     parser.add_argument("--corpora", metavar="FOLDER", help=f"of the texts (the environment variable {FOLDER})")
     parser.add_argument("--records", metavar="FOLDER", default=RECORDS, help="where records are kept")
     parser.add_argument("--out", metavar="FILE", default=PAGE, help="of `write`")
@@ -100,25 +109,35 @@ def keep(folder: str, name: str, command: str, run: dict[str, Any]) -> None:
 
 def run_command(args) -> None:
     """Train each row once a seed."""
+    others = dict(each.partition("=")[::2] for each in args.others)
     corpora = args.corpora or os.environ.get(FOLDER)
     if not corpora:
         raise ValueError(f"--corpora, or {FOLDER}, names the folder of the texts")
     for name in args.names:
         if name not in ROWS or not ROWS[name].command:
             raise ValueError(f"there is nothing to run for {name!r}; rows are {', '.join(n for n in ROWS if ROWS[n].command)}")
+        if missing := sorted({"vectors", "encoder"} & set(fields(ROWS[name].command)) - set(others)):
+            raise ValueError(f"{name} needs --others {missing[0]}=PATH")
     for name in args.names:
         row = ROWS[name]
         more = [word for each in args.sets for word in ("--set", each)]
-        shown = " ".join(["minilm", *row.command, *more]).format(data=results_page.shown(row), seed="SEED")
+        shown = " ".join(["minilm", *row.command, *more]).format(
+            data=results_page.shown(row), seed="SEED", **{key: os.path.basename(path) for key, path in others.items()}
+        )
         with data_of(row, corpora) as paths:
             for seed in args.seeds:
-                run = one_run(row, paths, seed, more)
+                run = one_run(row, paths, seed, more, others)
                 keep(args.records, name, shown, run)
                 figures = ", ".join(f"{key} {results_page.of_run(row, run, key):.4f}" for key in row.metrics)
                 print(f"{name}, seed {seed}: {figures}; {run['cpu_seconds'] / 60:.1f} processor minutes", flush=True)
 
 
-def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str]) -> dict[str, Any]:
+def fields(words: Iterable[str]) -> Iterator[str]:
+    """What is to be filled into the words of a command: the names in braces."""
+    return (name for word in words for _, name, _, _ in string.Formatter().parse(word) if name)
+
+
+def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others: dict[str, str]) -> dict[str, Any]:
     """Train once, or once for each part of the row; what a record keeps of it."""
     from benchmarks import record
     from benchmarks.case import utc
@@ -129,7 +148,7 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str]) -> dict
     for part, path in paths.items():
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "run")
-            trained([*(word.format(data=path, seed=seed) for word in row.command), *more, "--out", out, "--quiet"])
+            trained([*(word.format(data=path, seed=seed, **others) for word in row.command), *more, "--out", out, "--quiet"])
             content = measured(out)
         names = {f"{part}{name}": value for name, value in content["metrics"].items() if not part or name in row.metrics}
         metrics |= names

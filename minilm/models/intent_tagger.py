@@ -48,7 +48,8 @@ class IntentTagger(Tagger):
     vocab_size, num_tags : int
     num_classes : int
         C.
-    cell, embedding_size, hidden_size, num_layers, characters, character_size, unk_id, word_dropout, dropout, seed, dtype
+    cell, embedding_size, hidden_size, num_layers, characters, character_size, unk_id, fixed_words, word_dropout,
+    dropout, seed, dtype
         As `Tagger`'s.
     """
 
@@ -65,6 +66,7 @@ class IntentTagger(Tagger):
         characters: int | None = None,
         character_size: int = 24,
         unk_id: int | None = None,
+        fixed_words: int = 0,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         seed: Seed = 0,
@@ -80,6 +82,7 @@ class IntentTagger(Tagger):
             characters=characters,
             character_size=character_size,
             unk_id=unk_id,
+            fixed_words=fixed_words,
             word_dropout=word_dropout,
             dropout=dropout,
             seed=seed,

@@ -24,6 +24,7 @@ import numpy as np
 from minilm.layers import CRF, GRU, LSTM, Dropout, Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.layers.sequences import contiguous, side_by_side
+from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import empty
 from minilm.random import Key, at
@@ -68,6 +69,9 @@ class Tagger(Layer):
         M, width of a mark's vector.
     unk_id : int, optional
         The id of unknown words: its vector is zero, as that of a word that is dropped, and is not learned.
+    fixed_words : int
+        How many further words there are, with ids from `vocab_size` on, whose vectors are not learned: see
+        `minilm.models.word_embedding`.
     word_dropout : float
         Probability with which the vector of a word is zero, but not that of its characters: so that these learn to do without.
     dropout : float
@@ -90,6 +94,7 @@ class Tagger(Layer):
         marks: int | None = None,
         mark_size: int = 16,
         unk_id: int | None = None,
+        fixed_words: int = 0,
         word_dropout: float = 0.0,
         dropout: float = 0.0,
         seed: Seed = 0,
@@ -101,7 +106,7 @@ class Tagger(Layer):
         self.vocab_size = checks.whole("vocab_size", vocab_size, 1, 2**31)
         self.num_tags = checks.whole("num_tags", num_tags, 1, 2**31)
         start = initialisers.normal(0.3)
-        self.embedding = Embedding(vocab_size, embedding_size, unk_id, initialise=start, **more)
+        self.embedding = WordEmbedding(vocab_size, embedding_size, unk_id, fixed_words=fixed_words, initialise=start, **more)
         self.word_dropout = Dropout(word_dropout, shared_axis=2)
         self.character_embedding = self.speller = None
         width = embedding_size
@@ -136,7 +141,7 @@ class Tagger(Layer):
         Parameters
         ----------
         ids : ndarray of integers, shape (B, T)
-            Each in [0, V).
+            Each in [0, V), or below V + `fixed_words`.
         tags : ndarray of integers, shape (B, T)
             Each in [0, K); beyond a sentence's end also -100.
         lengths : ndarray of integers, shape (B,), optional
@@ -207,7 +212,7 @@ class Tagger(Layer):
 
     def _states(self, ids, lengths, spelling, marks, key):
         """h (T, B, 2H) with dropout, what backward needs of it, and the lengths, checked."""
-        ids = checks.ids("ids", ids, self.vocab_size, (None, None), "(B, T)")
+        ids = checks.ids("ids", ids, self.embedding.words, (None, None), "(B, T)")
         if ids.size == 0:
             raise ValueError(f"ids must hold at least one sentence and one word, got shape {ids.shape}")
         lengths = checks.lengths("lengths", lengths, *ids.shape)

@@ -20,7 +20,7 @@ import gzip
 import itertools
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -33,19 +33,28 @@ __all__ = ["read"]
 CHUNK = 1 << 20
 WIDEST = 1 << 20  # numbers of a vector: more is no file of vectors
 NUMBERS = frozenset(b"0123456789+-.eEnaifNAIFty \t\r\n")  # bytes of numbers as text
+NOT_YET = np.zeros(0, np.float32)  # in the place of a vector
+BLOCK = 4096  # lines that are read at once
 ERRORS = ("strict", "replace", "ignore")
 
 
 def read(
-    path: PathLike, most: int | None = None, binary: bool | None = None, errors: str = "strict"
+    path: PathLike,
+    most: int | None = None,
+    binary: bool | None = None,
+    errors: str = "strict",
+    chosen: Callable[[int, str], bool] | None = None,
 ) -> tuple[list[str], np.ndarray]:
-    """Words and vectors of a file; see `minilm.models.WordVectors.load`."""
+    """Words and vectors of a file; see `minilm.models.WordVectors.load`.
+
+    `chosen(number, word)` says of each word, numbered from 0, whether it is wanted: the numbers of others are not looked at.
+    """
     if errors not in ERRORS:
         raise ValueError(f"errors must be one of {', '.join(map(repr, ERRORS))}, got {errors!r}")
     path = on_disk(path)
     try:
         binary = _is_binary(path) if binary is None else binary
-        collected = _Collected(path, errors)
+        collected = _Collected(path, errors, chosen)
         (_read_binary if binary else _read_text)(path, collected, most)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{path}: not a whole gzip file: {error}") from None
@@ -55,24 +64,29 @@ def read(
 class _Collected:
     """What has been read."""
 
-    def __init__(self, path: str, errors: str):
-        self.path, self.errors = path, errors
+    def __init__(self, path: str, errors: str, chosen: Callable[[int, str], bool] | None):
+        self.path, self.errors, self.chosen = path, errors, chosen
         self.rows: dict[str, np.ndarray] = {}  # word -> (D,)
+        self.width = 0
         self.read = 0  # words, those that came twice too
         self.twice = 0
         self.first_twice = ""
 
-    def add(self, word: bytes, row: np.ndarray, where: str) -> None:
+    def wants(self, word: bytes, where: str) -> str | None:
+        """The next word as text; None where its vector is not wanted, or is there."""
         try:
             text = word.decode("utf-8", self.errors)
         except UnicodeDecodeError as error:
             raise ValueError(f'{where}: not UTF-8 ({error.reason}); errors="replace" reads U+FFFD in its place') from None
         self.read += 1
+        if self.chosen is not None and not self.chosen(self.read - 1, text):
+            return None
         if text in self.rows:
             self.twice += 1
             self.first_twice = self.first_twice or f"{text!r} at {where}"
-        else:
-            self.rows[text] = row
+            return None
+        self.rows[text] = NOT_YET
+        return text
 
     def require(self, count: int | None, most: int | None, more: bool) -> None:
         """Compare with the first line's count; `more` says whether something follows."""
@@ -85,12 +99,13 @@ class _Collected:
             warnings.warn(f"{self.path}: the first line tells of {count} words, what follows them is left out", stacklevel=5)
 
     def result(self) -> tuple[list[str], np.ndarray]:
-        if not self.rows:
+        if not self.read:
             raise ValueError(f"{self.path}: there are no vectors in it")
         if self.twice:
             times = f"{self.twice:,} words come again, first {self.first_twice}; the first vector of each is kept"
             warnings.warn(f"{self.path}: {times}", stacklevel=4)
-        return list(self.rows), np.stack(list(self.rows.values()))
+        rows = list(self.rows.values())
+        return list(self.rows), np.stack(rows) if rows else np.zeros((0, self.width), np.float32)
 
 
 def _header(content: bytes) -> tuple[int, int] | None:
@@ -115,10 +130,42 @@ def _read_text(path: str, collected: _Collected, most: int | None) -> None:
     if not 1 <= width <= WIDEST:
         raise ValueError(f"{first.where}: {width} numbers for each word, wanted between 1 and {WIDEST:,}")
     ends = [end for end in (count, most) if end is not None]
-    for line in itertools.islice(rows, min(ends) if ends else None):
-        word, numbers = _fields(line, width)
-        collected.add(word, _row(numbers, line, width), line.where)
+    collected.width, counted = width, itertools.islice(rows, min(ends) if ends else None)
+    while block := list(itertools.islice(counted, BLOCK)):
+        _add_lines(block, collected)
     collected.require(count, most, next(rows, None) is not None)
+
+
+def _add_lines(block: list[Line], collected: _Collected) -> None:
+    """Add the words of some lines, their numbers read at once, or line by line to say which is none."""
+    kept = []
+    for line in block:
+        word, numbers = _word_and_numbers(line, collected.width)
+        if (text := collected.wants(word, line.where)) is not None:
+            kept.append((line, text, numbers))
+    vectors = _numbers([numbers for _, _, numbers in kept], collected.width)
+    if vectors is None:
+        vectors = [_row(numbers.split(b" "), line, collected.width) for line, _, numbers in kept]
+    for (_, text, _), row in zip(kept, vectors, strict=True):
+        collected.rows[text] = row
+
+
+def _word_and_numbers(line: Line, width: int) -> tuple[bytes, bytes]:
+    """The word of a line, and its numbers with a blank between two."""
+    content = line.content.rstrip(b" \r")
+    if content.count(b" ") == width and b"\t" not in content and b"  " not in content:
+        word, _, numbers = content.partition(b" ")
+        return word, numbers
+    word, fields = _fields(line, width)
+    return word, b" ".join(fields)
+
+
+def _numbers(rows: list[bytes], width: int) -> np.ndarray | None:
+    """The numbers of some lines, (len(rows), width); None where something is no number."""
+    try:
+        return np.array(b" ".join(rows).split(b" ") if rows else [], np.float32).reshape(-1, width)
+    except ValueError:
+        return None
 
 
 def _split(content: bytes) -> list[bytes]:
@@ -178,9 +225,12 @@ def _read_binary(path: str, collected: _Collected, most: int | None) -> None:
         if header is None or not 1 <= header[1] <= WIDEST:
             raise ValueError(f'{path}: wanted a first line "V D": how many words, and how many numbers of each, up to {WIDEST:,}')
         count, width = header
+        collected.width = width
         rows = _binary_rows(file, path, width)
         for number, (word, content) in enumerate(itertools.islice(rows, count if most is None else min(count, most)), 1):
-            collected.add(word.lstrip(b"\n"), np.frombuffer(content, "<f4").astype(np.float32), f"{path}, word {number:,}")
+            text = collected.wants(word.lstrip(b"\n"), f"{path}, word {number:,}")
+            if text is not None:
+                collected.rows[text] = np.frombuffer(content, "<f4").astype(np.float32)
         collected.require(count, most, next(rows, None) is not None)
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minilm import devices, models, tokenizers
+from minilm import devices, models
 from minilm.data import pairs
 from minilm.layers.base import Layer
 from minilm.metrics.rouge import rouge, rouge_l
 from minilm.recipes import abstracts, cutting, reports
-from minilm.recipes.base import Recipe
 from minilm.recipes.padding import side_by_side
+from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Passage(NamedTuple):
         return cls(tuple(cut), tuple(target))
 
 
-class Extract(Recipe):
+class Extract(WordRecipe):
     """The sentence of a text that says the most of it: a summary that is taken, not written.
 
     Built-in data: the reports of the recipe summarise, with their headlines.
@@ -49,8 +50,9 @@ class Extract(Recipe):
     lines in the form of SciTLDR, whose lists are sentences; other texts are cut into theirs.
 
     The model: each sentence is read by itself, behind two words that say how far it is from the text's beginning and its end, by
-    both directions of an LSTM with attention. It learns which sentence of a text has the highest ROUGE-L with a summary; of a new
-    text the likeliest is taken. The metric is ROUGE-L (F, with ROUGE-1 and ROUGE-2 beside it); a guess takes the first sentence.
+    both directions of an LSTM with attention; vectors=FILE lets the words start from vectors of word2vec, GloVe or fastText. It
+    learns which sentence of a text has the highest ROUGE-L with a summary; of a new text the likeliest is taken. The metric is
+    ROUGE-L (F, with ROUGE-1 and ROUGE-2 beside it); a guess takes the first sentence.
     """
 
     name, summary, metric, prompt = "extract", "the sentence of a text that says the most of it", "rouge_l", "text"
@@ -67,6 +69,7 @@ class Extract(Recipe):
         "batch": 8,  # texts
         "lr": 2e-3,
         "steps": 400,
+        **VECTORS,
     }
     choices = {"cell": ("lstm", "gru")}
     least = {"min_count": 1, "max_length": 3, "examples": 2}
@@ -95,17 +98,20 @@ class Extract(Recipe):
 
     def prepare(self, train: Sequence) -> None:
         self._cut, self.facts = {}, {}
-        lines = (" ".join(words) + "\n" for passage in train for words in _words(passage))
-        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": self.options["min_count"]}
-        self.vocabularies = {"words": tokenizers.WordLevel.train_from_chunks(lines, **options)}
+        counts = Counter(key_of(word) for passage in train for word in self.words_of(passage))
+        self.vocabularies = {"words": self.word_level(counts)}
+        self.facts = self.vector_facts()
+
+    def words_of(self, example: Any) -> Iterator[str]:
+        return (word for words in _words(example) for word in words)
 
     # --- model -------------------------------------------------------------------------------------------------------
 
     def make_model(self, seed: int) -> Layer:
-        words = self.vocabularies["words"]
         names = ("cell", "embedding_size", "hidden_size", "num_layers", "dropout", "word_dropout")
         options = {name: self.options[name] for name in names}
-        return models.RecurrentClassifier(words.vocab_size, 2, unk_id=words.unk_token_id, seed=seed, **options)
+        V, words = self.word_sizes()
+        return self.started(models.RecurrentClassifier(V, 2, seed=seed, **words, **options), seed)
 
     def _ids(self, passage: Passage) -> list[np.ndarray]:
         """The ids (T,) of each sentence, behind its place."""

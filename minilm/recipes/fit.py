@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from minilm import devices, distributed
+from minilm.layers.base import Layer
 from minilm.layers.parameters import Parameters
 from minilm.optimizers import SGD, AdamW, Optimizer, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
@@ -78,6 +79,13 @@ def stream(examples: Sequence, size: int, length, seed: int, step: int) -> Itera
         place = 0
 
 
+def learned_of(model: Layer) -> Parameters:
+    """What is trained: frozen ones at the model's beginning, such as words' vectors, cost no work and no state."""
+    named = list(getattr(model, "learned", model).named_parameters())
+    first = next((place for place, (_, parameter) in enumerate(named) if parameter.trainable), 0)
+    return Parameters(named[first:])
+
+
 class RecipeLoop(Loop):
     """The loop of a recipe that learns by batches.
 
@@ -93,7 +101,7 @@ class RecipeLoop(Loop):
 
     def __init__(self, recipe, train: Sequence, kept: Kept, seed: int, callbacks: Iterable[Callback] = ()):
         options, model = recipe.options, recipe.model
-        learned = getattr(model, "learned", model).parameters  # less than all of them where a part is frozen
+        learned = learned_of(model)
         optimizer = _optimizer(learned, options)
         super().__init__(
             model,

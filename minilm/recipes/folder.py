@@ -23,7 +23,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import minilm
@@ -42,7 +42,18 @@ from minilm.weights import tensor_writer
 if TYPE_CHECKING:
     from minilm.recipes.base import Recipe
 
-__all__ = ["LAYOUT", "is_old", "opened", "read", "remove_stale", "weights_writer", "write_log", "write_results", "writers"]
+__all__ = [
+    "LAYOUT",
+    "is_old",
+    "opened",
+    "read",
+    "remove_stale",
+    "vocabularies",
+    "weights_writer",
+    "write_log",
+    "write_results",
+    "writers",
+]
 
 CONFIG, WEIGHTS, METRICS, LOG, SAMPLES = "config.json", "model.safetensors", "metrics.json", "log.csv", "samples.txt"
 NO_RECIPE = "it is no recipe's run, so nothing in it is replaced"
@@ -179,12 +190,7 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     try:
         recipe = registry.load(config["recipe"])(**config["options"])
         recipe.facts = config["facts"]
-        for name in config["vocabularies"]:
-            file = _own(VOCABULARIES.replace("*", name))
-            known = file in contents
-            recipe.vocabularies[name] = (
-                tokenizer_of(folder, contents[file], file) if known else tokenizers.load(os.path.join(folder, file))
-            )
+        recipe.vocabularies = vocabularies(folder, config, contents)
         with blank(contents[WEIGHTS]):
             recipe.model = recipe.make_model(0)
     except (ValueError, TypeError, KeyError) as error:
@@ -192,6 +198,16 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     load_weights(recipe.model, contents[WEIGHTS])
     recipe.model.to(device)
     return recipe
+
+
+def vocabularies(folder: str, config: Mapping[str, Any], contents: Mapping[str, Any]) -> dict[str, Any]:
+    """The vocabularies that config.json names, from what has been read of a run; an earlier minilm's from its folder."""
+    read = {}
+    for name in config["vocabularies"]:
+        file = _own(VOCABULARIES.replace("*", name))
+        known = file in contents
+        read[name] = tokenizer_of(folder, contents[file], file) if known else tokenizers.load(os.path.join(folder, file))
+    return read
 
 
 def config_of(folder: str, content: bytes) -> dict:

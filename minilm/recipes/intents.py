@@ -33,7 +33,7 @@ class Intents(Tag):
     SNIPS and ATIS come: seq.in (the words), seq.out (their slots: O, and B- or I- with a type) and label (the intent). The metric
     is the F1 of slots; beside it the accuracy of intents, and of whole requests: the intent and all slots.
 
-    The model: as the recipe tag's, with attention over the same states for the intent.
+    The model: as the recipe tag's, with attention over the same states for the intent; vectors=FILE too.
     """
 
     name, summary, metric, prompt = "intents", "what a request wants, and the slots that its words fill", "f1", "request"
@@ -67,9 +67,9 @@ class Intents(Tag):
     # --- model -------------------------------------------------------------------------------------------------------
 
     def make_model(self, seed: int) -> Layer:
-        words = self.vocabularies["words"]
-        options = {"unk_id": words.unk_token_id, "seed": seed, **self._model_options()}
-        return models.IntentTagger(words.vocab_size, len(self.facts["tags"]), len(self.facts["intents"]), **options)
+        V, words = self.word_sizes()
+        sizes = V, len(self.facts["tags"]), len(self.facts["intents"])
+        return self.started(models.IntentTagger(*sizes, seed=seed, **words, **self._model_options()), seed)
 
     def batch(self, examples: Sequence) -> tuple:
         ids, tags, *more = super().batch(examples)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.recipes import conll, roles
 from minilm.recipes.conll import Sentence
-from minilm.recipes.tag import OPTIONS, Tag, key_of
+from minilm.recipes.pretrained_words import key_of
+from minilm.recipes.tag import OPTIONS, Tag
 from minilm.typing import PathLike
 
 __all__ = ["PartsOfSpeech", "part_of"]
@@ -39,9 +40,10 @@ class PartsOfSpeech(Tag):
 
     Real data: in the form of CoNLL, as for the recipe tag: a word a line, its tag in the last column. Of CoNLL-U (a treebank
     of Universal Dependencies) the universal tags are read; --set tag_column=5 takes the language's own. The metric is
-    accuracy of all words; accuracy_unknown is that of words that occur in the training part less often than min_count.
+    accuracy of all words; accuracy_unknown is that of words that the training part does not have, or less often than
+    min_count (and without a vector, where vectors=FILE has some).
 
-    The model: as the recipe tag's.
+    The model: as the recipe tag's; vectors=FILE too.
     """
 
     name, summary, metric = "pos", "the part of speech of each word", "accuracy"
@@ -61,7 +63,8 @@ class PartsOfSpeech(Tag):
         words = [word for example in examples for word in example.words]
         expected, predicted = [tag for e in examples for tag in e.tags], [tag for tags in predictions for tag in tags]
         scores = {"accuracy": accuracy(expected, predicted)}
-        unknown = [i for i, word in enumerate(words) if key_of(word) not in self._known()]
+        known, V = self._known(), self.word_sizes()[0]
+        unknown = [i for i, word in enumerate(words) if known.get(key_of(word), V) >= V]
         if unknown:
             scores["accuracy_unknown"] = accuracy([expected[i] for i in unknown], [predicted[i] for i in unknown])
         return scores

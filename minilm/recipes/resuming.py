@@ -64,6 +64,7 @@ def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> N
     if "steps" in budget:
         budget = {"minutes": None, **budget}
     recipe.__init__(**{**stored, **budget})  # all are given now: what the data suggest has been settled
+    recipe.recall(config["facts"], files.vocabularies(checkpoint.folder, config, checkpoint.contents))
 
 
 def check_data(state: RecipeState, examples: str, named: str, path: str) -> None:

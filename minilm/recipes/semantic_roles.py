@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from minilm.recipes import cutting, propositions
+from minilm.recipes.pretrained_words import key_of
 from minilm.recipes.propositions import VERB, Proposition
-from minilm.recipes.tag import OPTIONS, Tag, key_of
+from minilm.recipes.tag import OPTIONS, Tag
 from minilm.typing import PathLike
 
 __all__ = ["SemanticRoles"]
@@ -29,7 +30,7 @@ class SemanticRoles(Tag):
     given, and F1 counts the roles but not the predicates themselves, as the shared tasks do; phrases that go on (C-ARG1)
     count by themselves.
 
-    The model: as the recipe tag's, which reads a mark of the predicate beside each word.
+    The model: as the recipe tag's, which reads a mark of the predicate beside each word; vectors=FILE too.
 
     A text to try may name predicates by asterisks, as in "The cook *gave* her a plum"; else they are the words that mostly were
     one in training.

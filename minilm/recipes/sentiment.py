@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy, commonest
 from minilm.mistaken import did_you_mean
 from minilm.recipes import cutting, labelled, reviews
-from minilm.recipes.base import Recipe
 from minilm.recipes.labelled import Labelled
 from minilm.recipes.padding import side_by_side
+from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ TRAIN, VALIDATION = 4000, 500  # reviews made
 LARGE = 20_000  # examples, from which on real data want more training
 
 
-class Sentiment(Recipe):
+class Sentiment(WordRecipe):
     """A label for each text: what a review says of a film.
 
     Built-in data: reviews made by a grammar, with denials and concessions ("not dull at all", "lovely music, but I was bored").
@@ -41,8 +42,9 @@ class Sentiment(Recipe):
 
     Labels may be of any number and spelling.
 
-    Models: "lstm" and "gru" (both directions, attention), "words" (mean of words and n-grams), and "bert", which wants
-    encoder=FOLDER of a BERT in Hugging Face's layout; freeze=true then trains no more than the map to the labels.
+    Models: "lstm" and "gru" (both directions, attention), "words" (mean of words and n-grams), whose words may start from
+    vectors=FILE in the form of word2vec, GloVe or fastText, text or binary; and "bert", which wants encoder=FOLDER of a BERT in
+    Hugging Face's layout; freeze=true then trains no more than the map to the labels.
     """
 
     name, summary, metric, prompt = "sentiment", "is a review for or against: a label for each text", "accuracy", "review"
@@ -63,9 +65,16 @@ class Sentiment(Recipe):
         "freeze": False,
         "lr": 2e-3,
         "steps": 600,
+        **VECTORS,
     }
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
     least = {"min_count": 1, "max_length": 2}
+    needs = {
+        **dict.fromkeys(("ngrams", "buckets"), ("model", ("words",))),
+        **dict.fromkeys(("embedding_size", "hidden_size", "word_dropout", "min_count"), ("model", ("words", "lstm", "gru"))),
+        "num_layers": ("model", ("lstm", "gru")),
+        "pooling": ("model", ("bert",)),
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -75,7 +84,11 @@ class Sentiment(Recipe):
             )
         if self.options["model"] != "bert" and (self.options["encoder"] is not None or self.options["freeze"]):
             raise ValueError(f"encoder and freeze are for model='bert', got model={self.options['model']!r}")
-        self._pretrained = False  # whether the encoder's weights are still to be read
+        if self.options["model"] == "bert" and self.options["vectors"] is not None:
+            raise ValueError("vectors are of words, and model='bert' has its encoder's pieces of words: leave them out")
+        if self.options["model"] == "words" and self.options["freeze_vectors"] and self.options["ngrams"] > 1:
+            raise ValueError("freeze_vectors with model='words' needs ngrams=1: the n-grams have no vectors to stay")
+        self._fresh_encoder = False  # whether the encoder's weights are still to be read
         self._cut: dict[str, np.ndarray] = {}
 
     # --- data --------------------------------------------------------------------------------------------------------
@@ -92,12 +105,15 @@ class Sentiment(Recipe):
             self.suggest(lr=1e-3 if self.options["freeze"] else 1e-4, steps=800, max_length=128)
         elif len(train) >= LARGE:
             self.suggest(**LARGER[self.options["model"]])
+            if self.options["vectors"] is not None and self.options["model"] != "words":
+                self.suggest(**WITH_VECTORS)
 
     def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
-        return labelled.unlearnable("label", (e.label for e in train), (e.label for e in validation))
+        labels = ((example.label for example in part) for part in (train, validation))
+        return super().remarks(train, validation) + labelled.unlearnable("label", *labels)
 
     def prepare(self, train: Sequence) -> None:
-        self.facts = {"labels": sorted({example.label for example in train})}
+        self._cut, self.facts = {}, {"labels": sorted({example.label for example in train})}
         if self.options["model"] == "bert":
             folder = model_folder(self.options["encoder"])
             self.vocabularies = {"words": tokenizers.WordPiece.load(folder)}
@@ -105,11 +121,14 @@ class Sentiment(Recipe):
             from minilm.models.pretrained import config_from
 
             self.facts["encoder"] = config_from(weights.read_config(folder, ["bert"])).to_dict()
-            self._pretrained = True
+            self._fresh_encoder = True
             return
-        lines = (" ".join(cutting.words(example.text)) + "\n" for example in train)
-        options = {"split": "spaces", "lower": True, "eos_token": None, "min_count": self.options["min_count"]}
-        self.vocabularies = {"words": tokenizers.WordLevel.train_from_chunks(lines, **options)}
+        counts = Counter(key_of(word) for example in train for word in self.words_of(example))
+        self.vocabularies = {"words": self.word_level(counts)}
+        self.facts |= self.vector_facts()
+
+    def words_of(self, example: Any) -> Sequence[str]:
+        return cutting.words(example.text)
 
     # --- model -------------------------------------------------------------------------------------------------------
 
@@ -118,21 +137,16 @@ class Sentiment(Recipe):
         shared = {"dropout": options["dropout"], "label_smoothing": options["label_smoothing"], "seed": seed}
         if options["model"] == "bert":
             shared |= {"pooling": options["pooling"], "frozen": options["freeze"]}
-            if self._pretrained:
+            if self._fresh_encoder:
                 return models.BERTClassifier.from_pretrained(options["encoder"], C, **shared)
             return models.BERTClassifier(models.BERTConfig.from_dict(self.facts["encoder"]), C, **shared)
-        words = self.vocabularies["words"]
-        shared |= {
-            "embedding_size": options["embedding_size"],
-            "word_dropout": options["word_dropout"],
-            "unk_id": words.unk_token_id,
-        }
-        V = words.vocab_size
+        V, words = self.word_sizes()
+        shared |= {"embedding_size": options["embedding_size"], "word_dropout": options["word_dropout"], **words}
         if options["model"] == "words":
             more = {"ngrams": options["ngrams"], "buckets": options["buckets"], "hidden_size": options["hidden_size"] or None}
-            return models.MeanClassifier(V, C, **more, **shared)
+            return self.started(models.MeanClassifier(V, C, **more, **shared), seed)
         more = {"cell": options["model"], "hidden_size": options["hidden_size"], "num_layers": options["num_layers"]}
-        return models.RecurrentClassifier(V, C, **more, **shared)
+        return self.started(models.RecurrentClassifier(V, C, **more, **shared), seed)
 
     def _ids(self, text: str) -> np.ndarray:
         """A text's ids (T,), at least one and at most max_length."""
@@ -224,6 +238,7 @@ class Sentiment(Recipe):
 
 
 _RECURRENT = {"embedding_size": 100, "hidden_size": 100, "dropout": 0.5, "word_dropout": 0.3, "average": 0.998}
+WITH_VECTORS = {"hidden_size": 150, "word_dropout": 0.15}  # of a recurrent model besides, where words start from vectors
 LARGER = {  # settings for real data, where they are large
     "lstm": {**_RECURRENT, "batch": 64, "steps": 6000},
     "gru": {**_RECURRENT, "batch": 64, "steps": 6000},

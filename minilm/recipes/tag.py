@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minilm import devices, models, tokenizers
+from minilm import devices, models
 from minilm.layers.base import Layer
 from minilm.metrics.accuracy import accuracy
 from minilm.metrics.entities import entity_scores, followers, spans
 from minilm.mistaken import did_you_mean
 from minilm.models.tagger import Spelling
 from minilm.recipes import conll, cutting, labelled, roles
-from minilm.recipes.base import Recipe
 from minilm.recipes.conll import Featured, Sentence
 from minilm.recipes.padding import side_by_side
+from minilm.recipes.pretrained_words import VECTORS, WordRecipe, key_of
 from minilm.typing import PathLike
 
 if TYPE_CHECKING:
     from minilm.interpret.tasks import Decisions
 
-__all__ = ["Tag", "bracketed", "key_of"]
+__all__ = ["Tag", "bracketed"]
 
 TRAIN, VALIDATION = 3000, 400  # sentences made
 SOME, MANY = 1000, 8000  # real sentences, from which on there is more to learn
@@ -44,10 +44,11 @@ OPTIONS: dict[str, Any] = {  # of all recipes that tag words
     "batch": 32,
     "word_column": None,  # of real data, from 1: the first, or the second where the first numbers the words
     "tag_column": None,  # the last
+    **VECTORS,
 }
 
 
-class Tag(Recipe):
+class Tag(WordRecipe):
     """Entities or roles in sentences: a tag for each word.
 
     Built-in data: sentences made by a grammar, with the roles of their phrases: who does what to whom, with what, where and when.
@@ -64,11 +65,13 @@ class Tag(Recipe):
         wrote   O
 
     The model: embeddings of words and of their characters, both directions of an LSTM or GRU, a conditional random field.
+    vectors=FILE lets the words start from vectors in the form of word2vec, GloVe or fastText, text or binary.
     """
 
     name, summary, metric, prompt = "tag", "roles or entities in a sentence: a tag for each word", "f1", "sentence"
     options = {**OPTIONS, "feature_column": None, "feature_size": 24}  # of real data, another column that the model reads
     choices = {"cell": ("lstm", "gru")}
+    needs = {"feature_size": ("feature_column", None), "character_size": ("characters", (True,))}
     least = {"min_count": 1, "feature_size": 1}
 
     def __init__(self, **options: Any) -> None:
@@ -98,29 +101,27 @@ class Tag(Recipe):
             self.suggest(hidden_size=128, embedding_size=100, steps=3000, dropout=0.5, word_dropout=0.1, average=0.998)
 
     def remarks(self, train: Sequence, validation: Sequence) -> list[str]:
-        return labelled.unlearnable("tag", *((tag for e in part for tag in e.tags) for part in (train, validation)))
+        tags = ((tag for e in part for tag in e.tags) for part in (train, validation))
+        return super().remarks(train, validation) + labelled.unlearnable("tag", *tags)
+
+    def words_of(self, example: Any) -> Sequence[str]:
+        return example.words
 
     def prepare(self, train: Sequence) -> None:
         counts = Counter(key_of(word) for sentence in train for word in sentence.words)
-        least = self.options["min_count"]
-        known = sorted(
-            (word for word, count in counts.items() if count >= least and word != "<unk>"), key=lambda w: (-counts[w], w)
-        )
-        options = {"split": "spaces", "lower": True, "eos_token": None}
-        self.vocabularies = {"words": tokenizers.WordLevel(known or ["a"], **options)}
+        self.vocabularies = {"words": self.word_level(counts)}
         tags = sorted({tag for sentence in train for tag in sentence.tags}, key=lambda tag: (tag != "O", tag[2:], tag))
         characters = sorted({letter for sentence in train for word in sentence.words for letter in word})
         seen = {(before, tag) for sentence in train for before, tag in zip(("", *sentence.tags), sentence.tags, strict=False)}
-        self.facts = {"tags": tags, "characters": characters, "seen": sorted(map(list, seen))}
+        self.facts = {"tags": tags, "characters": characters, "seen": sorted(map(list, seen)), **self.vector_facts()}
         if isinstance(train[0], Featured):
             self.facts["features"] = sorted({feature for sentence in train for feature in sentence.features})
 
     # --- model -------------------------------------------------------------------------------------------------------
 
     def make_model(self, seed: int) -> Layer:
-        words = self.vocabularies["words"]
-        options = {"unk_id": words.unk_token_id, "seed": seed, **self._model_options()}
-        return models.Tagger(words.vocab_size, len(self.facts["tags"]), **options)
+        V, words = self.word_sizes()
+        return self.started(models.Tagger(V, len(self.facts["tags"]), seed=seed, **words, **self._model_options()), seed)
 
     def _model_options(self) -> dict[str, Any]:
         """What the settings say of the model."""
@@ -274,11 +275,6 @@ def _featured(text: str) -> Featured:
     if not parts or not all(map(all, parts)):
         raise ValueError(f"wanted each word with its feature, as in 'Ada/NNP wrote/VBD', got {text.strip()[:60]!r}")
     return Featured(tuple(word for word, _, _ in parts), (), tuple(feature for _, _, feature in parts))
-
-
-def key_of(word: str) -> str:
-    """A word as the vocabulary has it: in lower case, without white space."""
-    return "_".join(word.lower().split()) or "_"
 
 
 def bracketed(words: Sequence[str], tags: Sequence[str]) -> str:

@@ -53,6 +53,21 @@ def test_a_run_is_kept_and_stands_on_the_page(one, capsys):
     assert len(json.loads((one / "records" / "mine.json").read_text())["runs"]) == 1
 
 
+def test_a_row_with_others_vectors_stands_below_its_task_and_names_their_file(one, monkeypatch, capsys):
+    (one / "v.txt").write_text("ada 1 2\nis 3 4\n")
+    below = ROW._replace(command=(*ROW.command, "--set", "vectors={vectors}"), task="with vectors", beside="mine")
+    for module in (results, results_page):
+        monkeypatch.setattr(module, "ROWS", {"mine": ROW, "theirs": below})
+    arguments = ["results", "run", "theirs", "--corpora", str(one), "--records", str(one / "records")]
+    assert main(arguments) == 2
+    assert "theirs needs --others vectors=PATH" in capsys.readouterr().err
+    assert main([*arguments, "--others", f"vectors={one / 'v.txt'}"]) == 0, capsys.readouterr().err
+    record = results.read(one / "records", "theirs")
+    assert record["command"].endswith("--set vectors=v.txt")
+    text = results_page.page({"mine": None, "theirs": record})
+    assert text.index("| a task |") < text.index("| with vectors |") and "  - published: as of mine" in text
+
+
 @pytest.mark.parametrize(
     ("values", "says"),
     [
