@@ -39,13 +39,13 @@ from benchmarks.cases_transformers import NO_DROPOUT, TINY
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import models
-from minilm.quantized import GROUP
+from minilm.quantized.spec import GROUP, SMALL_GROUP
 
 TOKENS = {"generate": 64, "gpt_generate": 32}  # written in one run
 BYTES = {"float32": 4, "bf16": 2, "int8": 1}  # of a weight
-TINY_LLAMA = {"vocab_size": 7, "hidden_size": 8, "intermediate_size": 9, "num_hidden_layers": 1}
+TINY_LLAMA = {"vocab_size": 7, "hidden_size": 32, "intermediate_size": 33, "num_hidden_layers": 1}
 TINY_LLAMA |= {"num_attention_heads": 2, "num_key_value_heads": 1}
-SHARED = {"float32": 6, "bf16": 10, "int8": 16}  # tokens of a repetition: some 50 ms
+SHARED = {"float32": 6, "bf16": 10, "int8": 16, "int4": 24}  # tokens of a repetition: some 50 ms
 ENCODER = {"vocab_size": 30_522, "hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
 
 
@@ -59,10 +59,10 @@ def cases(quick: bool = False) -> list[Case]:
     return [
         recurrent_case(recurrent, 4 if quick else TOKENS["generate"]),
         *(gpt_case(gpt, 4 if quick else TOKENS["gpt_generate"], precision) for precision in BYTES),
-        *(share_case(models.GPT, gpt, read, 2 if quick else SHARED[precision], precision) for precision in BYTES),
+        *(share_case(models.GPT, gpt, read, 2 if quick else SHARED[precision], precision) for precision in SHARED),
         *(
             share_case(models.Llama, llama, llama.parameter_count, 2 if quick else SHARED[precision], precision)
-            for precision in BYTES
+            for precision in SHARED
         ),
         *(encode_case(bert, *((2, 5) if quick else (16, 64)), precision) for precision in ("float32", "int8")),
         *cases_translate.cases(quick),
@@ -155,9 +155,16 @@ def gpt_contestants(config, tokens: int, precision: str, peers: Peers) -> list[C
     return contestants
 
 
+def weight_bytes(numbers: int, logits: int, precision: str) -> int:
+    """Of so many weights, `logits` of which are lm_head's, with their scales."""
+    if precision == "int4":  # lm_head in 8 bits
+        return (numbers - logits) * (SMALL_GROUP // 2 + 4) // SMALL_GROUP + logits * (SMALL_GROUP + 4) // SMALL_GROUP
+    return numbers * BYTES[precision] + (numbers // GROUP * 4 if precision == "int8" else 0)
+
+
 def share_case(make, config, numbers: int, tokens: int, precision: str) -> Case:
     """A model writes, beside reading the `numbers` weights that a token wants."""
-    size = numbers * BYTES[precision] + (numbers // GROUP * 4 if precision == "int8" else 0)  # and scales
+    size = weight_bytes(numbers, config.vocab_size * (config.n_embd if make is models.GPT else config.hidden_size), precision)
 
     def build(peers: Peers) -> list[Contestant]:
         model = make(config, seed=0)

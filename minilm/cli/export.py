@@ -45,6 +45,7 @@ def add_parser(subparsers) -> None:
     parser.add_argument("out", metavar="OUT", help="the new folder")
     kinds = parser.add_mutually_exclusive_group(required=True)
     kinds.add_argument("--int8", dest="kind", action="store_const", const="int8", help="8 bits, and a scale for every 64 weights")
+    kinds.add_argument("--int4", dest="kind", action="store_const", const="int4", help="4 bits, and two numbers for every 32")
     kinds.add_argument("--bf16", dest="kind", action="store_const", const="bf16", help="bfloat16: 16 bits")
     parser.set_defaults(run=run)
 
@@ -53,13 +54,19 @@ def run(args) -> int:
     """Export, and print how large the weights were and are."""
     from minilm import quantized
     from minilm.models.storing import description
+    from minilm.training import load_run
 
     if os.path.lexists(args.out) and (not os.path.isdir(args.out) or os.listdir(args.out)):
         raise FileExistsError(f"{args.out} is there already: OUT must be a new folder")
-    model, files = _opened(args.folder)
+    if args.folder.endswith(".gguf") and os.path.isfile(os.path.expanduser(args.folder)):
+        model, files = _of_gguf(load_run(args.folder, quantize=args.kind))  # blocks of this format stay as they are
+        before = 4 * model.config.parameter_count
+    else:
+        model, files = _opened(args.folder)
+        before = 4 * model.parameters.count
+        quantized.quantize(model, args.kind)
     files["config.json"] = _marked(files["config.json"], args.kind)
-    before = 4 * model.parameters.count
-    quantized.save(quantized.quantize(model, args.kind), args.out, files, description(model))
+    quantized.save(model, args.out, files, description(model))
     after = os.path.getsize(os.path.join(args.out, "model.safetensors"))
     print(f"{args.out}  {args.kind}, {after:,} bytes of weights ({after / before:.0%} of their {before:,} in float32)")
     return 0
@@ -74,8 +81,6 @@ def _opened(path: str):
     from minilm.training.checkpoint import STATE
     from minilm.training.run import is_published
 
-    if path.endswith(".gguf") and os.path.isfile(os.path.expanduser(path)):
-        return _of_gguf(load_run(path))
     folder = model_folder(path)
     files = {os.path.basename(name): _content(name) for pattern in CARRIED for name in _matching(folder, pattern)}
     if os.path.exists(os.path.join(folder, STATE)) or "config.json" not in files:

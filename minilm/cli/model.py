@@ -18,8 +18,9 @@ def add_quantize(parser) -> None:
     """Add the option that stores the model's weights in fewer bits."""
     parser.add_argument(
         "--quantize",
-        choices=("int8", "bf16"),
-        help="round the weights to so many bits, on the CPU: less to read for a token, and a little less accurate",
+        choices=("int8", "bf16", "int4"),
+        help="round the weights to so many bits, on the CPU: less to read for a token, and a little less accurate; a GGUF "
+        "file's blocks of 4 bits (int4) and 8 (int8) are kept as they are",
     )
 
 
@@ -35,19 +36,23 @@ def load_model(args):
     --quantize says."""
     from minilm.training import load_run
 
-    loaded = load_run(folder_of(args))
+    loaded = load_run(folder_of(args), quantize=format_of_weights(args))
     loaded.model.to(getattr(args, "device", "cpu"))
-    quantize(loaded.model, args)
     return loaded
 
 
 def quantize(model, args) -> None:
     """Store the model's weights as --quantize says, in place; ValueError where it cannot be."""
-    kind, device = getattr(args, "quantize", None), getattr(args, "device", "cpu")
-    if kind is None:
-        return
-    if device != "cpu":
-        raise ValueError(f"--quantize {kind} is for --device cpu, got --device {device}")
-    from minilm import quantized
+    kind = format_of_weights(args)
+    if kind is not None:
+        from minilm import quantized
 
-    quantized.quantize(model, kind)
+        quantized.quantize(model, kind)
+
+
+def format_of_weights(args) -> str | None:
+    """Of the weights, as --quantize says; ValueError where --device has none such."""
+    kind, device = getattr(args, "quantize", None), getattr(args, "device", "cpu")
+    if kind is not None and device != "cpu":
+        raise ValueError(f"--quantize {kind} is for --device cpu, got --device {device}")
+    return kind

@@ -10,6 +10,9 @@ import numpy as np
 
 from minilm.layers.base import blank
 from minilm.models.llama_config import LlamaConfig
+from minilm.ops import checks
+from minilm.quantized.conversion import rebuilt
+from minilm.quantized.spec import FORMATS, SMALL_GROUP, form_of
 from minilm.typing import Array, DType, PathLike
 from minilm.weights import Published
 from minilm.weights.gguf import GGUFFile
@@ -95,7 +98,9 @@ def config_of_gguf(file: GGUFFile) -> LlamaConfig:
     return config
 
 
-def llama_of_gguf(kind: type[Llama], path: PathLike, *, dtype: DType = np.float32, **changes: Any) -> Llama:
+def llama_of_gguf(
+    kind: type[Llama], path: PathLike, *, dtype: DType = np.float32, quantize: str | None = None, **changes: Any
+) -> Llama:
     """See `Llama.from_gguf`."""
     with GGUFFile(path) as file:
         config = config_of_gguf(file).replace(**changes)
@@ -111,10 +116,30 @@ def llama_of_gguf(kind: type[Llama], path: PathLike, *, dtype: DType = np.float3
         ]
         if problems:
             raise ValueError(f"{file.path} does not fit the model: {'; '.join(sorted(problems)[:20])}")
+        if quantize is not None:
+            _quantized(model, file, quantize)
+        left = model.parameters
         for name, parameter in names.items():
-            model.parameters[parameter][...] = _arranged(file.read(name), parameter, config)
+            if parameter in left and not (quantize and parameter == "embed_tokens.weight" and config.tie_word_embeddings):
+                left[parameter][...] = _arranged(file.read(name), parameter, config)
         model.published = Published(_content(config, file.settings), None)
     return model
+
+
+def _quantized(model: Llama, file: GGUFFile, kind: str) -> None:
+    """Give the affine maps weights in a format, from the file."""
+    from minilm.quantized.gguf import packed  # compiles
+
+    checks.option("quantize", kind, FORMATS)
+    if model.dtype != np.float32:
+        raise ValueError(f"quantized weights go with float32, got dtype={model.dtype}")
+
+    def source(name, _):
+        stored = "embed_tokens.weight" if name == "lm_head.weight" and model.config.tie_word_embeddings else name
+        weight, rounding = name_in_gguf(stored), form_of(name, kind, SMALL_GROUP)[0]
+        return packed(file, weight, rounding, lambda rows: _arranged(rows, name, model.config))
+
+    rebuilt(model, kind, SMALL_GROUP, source)
 
 
 def _arranged(values: Array, name: str, config: LlamaConfig) -> Array:

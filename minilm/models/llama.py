@@ -132,13 +132,16 @@ class Llama(Pretrained, Generating, Layer):
         self.rotary = RotaryPositions(config.width, **scaling, dtype=dtype)
 
     @classmethod
-    def from_gguf(cls, path: PathLike, *, dtype: DType = np.float32, **changes: Any) -> Llama:
-        """The model in a GGUF file of architecture "llama", "qwen2" or "qwen3", its weights as float numbers.
+    def from_gguf(cls, path: PathLike, *, dtype: DType = np.float32, quantize: str | None = None, **changes: Any) -> Llama:
+        """The model in a GGUF file of architecture "llama", "qwen2" or "qwen3".
 
         Parameters
         ----------
         path : str or os.PathLike
         dtype : {float32, float64}
+        quantize : {"int8", "bf16", "int4"}, optional
+            The format in which affine maps have their weights, see `minilm.quantized`, with groups of 32. Blocks that have it in
+            the file (Q4_0 and Q4_1 are int4, Q8_0 is int8) stay as they are, others are rounded. Without it all are floats.
         **changes
             Settings of the configuration that are to differ, such as ``max_position_embeddings=1024``.
 
@@ -148,7 +151,7 @@ class Llama(Pretrained, Generating, Layer):
         ValueError
             The file is damaged, of another architecture, quantised in a way that is not read, or does not fit itself.
         """
-        return llama_of_gguf(cls, path, dtype=dtype, **changes)
+        return llama_of_gguf(cls, path, dtype=dtype, quantize=quantize, **changes)
 
     @property
     def context(self) -> int:

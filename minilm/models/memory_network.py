@@ -17,6 +17,10 @@ and a sentence of the story gets a vector of its age, counted from the last one,
     logits  = W u_{K+1}                            (B, V)
     loss    = mean over the batch of -log softmax(logits)[answer]
 
+With an empty place p_k is over one more row, m_k = S_k[none] and c_k = R_k[none], learned as those of the ages are: a hop to
+which no sentence matters can look there, and need not read one. (The authors' program has such places, of zeros, wherever a story
+is shorter than the longest.)
+
 Tied "adjacent", a hop's output table is the next one's input table: A_{k+1} = C_k, S_{k+1} = R_k, B = A_1, W = C_K. Tied
 "layerwise", all hops have the same A, C, S and R, and there is a matrix H, as in a recurrent network.
 
@@ -52,11 +56,11 @@ class Reading(NamedTuple):
     """What the network makes of a batch of questions."""
 
     logits: np.ndarray  # (B, V)
-    attention: np.ndarray  # (B, K, M) how much each hop took of each sentence
+    attention: np.ndarray  # (B, K, M) how much each hop took of each sentence; the empty place has the rest
 
 
 class Hop(NamedTuple):
-    """What backward needs of a hop."""
+    """What backward needs of a hop; with an empty place M is one more than there are sentences."""
 
     u: np.ndarray  # (B, D)
     m: np.ndarray  # (B, M, D)
@@ -72,7 +76,7 @@ class Saved(NamedTuple):
     sentences: tuple  # the story's bags, and what the embedding of the ages saved for each table
     question: Counts | Rows
     hops: list[Hop]
-    mask: np.ndarray  # (B, M)
+    mask: np.ndarray  # (B, M), likewise
     output: Any = None
     loss: Any = None
 
@@ -94,6 +98,10 @@ class MemoryNetwork(Layer):
     position_encoding : bool
     time_noise : float
         Probability of an empty place before each sentence, where `forward` is given a key: ages then differ from pass to pass.
+    empty_place : bool
+        Whether a hop can read nothing.
+    initializer_range : float
+        Standard deviation of the first weights.
     linear_steps : int
         Steps without a softmax over the memories, counted by the key: a linear start. It keeps training from a poor minimum.
     dtype : {float32, float64}
@@ -102,7 +110,8 @@ class MemoryNetwork(Layer):
     Notes
     -----
     Parameters: ``tables.K.weight`` (V, D) and ``times.K.weight`` (memory_size, D), one more than hops where "adjacent"; else
-    those of A and C, and ``question.weight``, ``hop.weight`` and ``output.weight``. All normal(0, 0.1) at first.
+    those of A and C, and ``question.weight``, ``hop.weight`` and ``output.weight``. The last row of ``times`` is one more, the
+    empty place's, where there is one. All normal(0, initializer_range) at first.
 
     Examples
     --------
@@ -124,6 +133,8 @@ class MemoryNetwork(Layer):
         tying: str = "adjacent",
         position_encoding: bool = True,
         time_noise: float = 0.1,
+        empty_place: bool = False,
+        initializer_range: float = 0.1,
         linear_steps: int = 0,
         dtype: DType = np.float32,
         seed: Seed = None,
@@ -137,11 +148,14 @@ class MemoryNetwork(Layer):
         self.tying = checks.option("tying", tying, TYINGS)
         self.position_encoding = checks.flag("position_encoding", position_encoding)
         self.time_noise = checks.number("time_noise", time_noise, 0, 1)
+        self.empty_place = checks.flag("empty_place", empty_place)
+        initializer_range = checks.number("initializer_range", initializer_range, 0, float("inf"), low_open=True, high_open=True)
         self.linear_steps = checks.whole("linear_steps", linear_steps, 0, 2**62)
-        options = {"initialise": initialisers.normal(0.1), "dtype": dtype, "seed": generator}
+        options = {"initialise": initialisers.normal(initializer_range), "dtype": dtype, "seed": generator}
         tables = hops + 1 if tying == "adjacent" else 2
         self.tables = [Embedding(vocab_size, embed_dim, **options) for _ in range(tables)]
-        self.times = [Embedding(memory_size, embed_dim, **options) for _ in range(tables)]
+        rows = memory_size + self.empty_place
+        self.times = [Embedding(rows, embed_dim, **options) for _ in range(tables)]
         if tying == "adjacent":
             self.question, self.hop = self.tables[0], None
             self.output = Linear(embed_dim, vocab_size, bias=False, weight=self.tables[-1].weight, dtype=dtype)
@@ -200,7 +214,8 @@ class MemoryNetwork(Layer):
     def read(self, story: Ids, question: Ids) -> Reading:
         """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
         u, saved = self._read(story, question, None, False)  # (B, D)
-        return Reading(self.output(u), np.stack([hop.p for hop in saved.hops], axis=1))
+        attention = np.stack([hop.p for hop in saved.hops], axis=1)  # (B, K, M)
+        return Reading(self.output(u), attention[:, :, :-1] if self.empty_place else attention)
 
     # --- halves ------------------------------------------------------------------------------------------------------
 
@@ -212,7 +227,10 @@ class MemoryNetwork(Layer):
         if not len(story) or not (checks.trusted(mask) or mask.any(axis=1).all()):
             empty = "there is none" if not len(story) else f"story {int(np.argmin(mask.any(axis=1)))} has none"
             raise ValueError(f"story must have a sentence at least in each row, {empty}")
-        sentences, saved_sentences = self._sentences(story, mask, key)  # (B, M, D) each
+        ages = self._ages(mask, key)  # (B, M)
+        if self.empty_place:  # M is one more from here on
+            story, mask, ages = _with_column(story, 0), _with_column(mask, True), _with_column(ages, self.memory_size)
+        sentences, saved_sentences = self._sentences(story, mask, ages)  # (B, M, D) each
         bags = bags_of(question, self.position_encoding, self.dtype)
         u, hops = bags.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):
@@ -221,9 +239,9 @@ class MemoryNetwork(Layer):
             hops.append(hop)
         return u, Saved(saved_sentences, bags, hops, mask)
 
-    def _sentences(self, story, mask, key):
+    def _sentences(self, story, mask, ages):
         """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
-        (B, M, J), ages = story.shape, self._ages(mask, key)  # (B, M)
+        B, M, J = story.shape
         bags, sentences, aged = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype), [], []
         for table, time in zip(self.tables, self.times, strict=True):
             x, saved = time.forward(ages)  # (B, M, D)
@@ -276,3 +294,9 @@ class MemoryNetwork(Layer):
 
     def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, hops={self.hops}, memory_size={self.memory_size}, tying={self.tying!r}"
+
+
+def _with_column(rows, value):
+    """One more place for each story, of `value`: (B, M + 1, ...)."""
+    module = devices.array_module(rows)
+    return module.concatenate([rows, module.full_like(rows[:, :1], value)], axis=1)

@@ -104,7 +104,10 @@ _ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18  # Linux: system call, ARCH_
 
 
 def int8_instructions() -> str:
-    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"`` or ``"plain"``; the numbers are the same."""
+    """What multiplies vectors of bytes in `minilm.quantized`: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``.
+
+    The numbers are the same.
+    """
     has = set(features().split(","))
     if config.CPU_FEATURES is not None:  # a level that is forced has what its processor's name says
         has |= {"haswell": {"+avx2"}, "skylake-avx512": {"+avx2", "+avx512bw"}}.get(chosen(), set())
@@ -113,7 +116,7 @@ def int8_instructions() -> str:
     if vector_bytes() == 32:
         vnni = "+avxvnni" in has or has >= {"+avx512vnni", "+avx512vl"}
         return "vnni" if vnni else "madd" if "+avx2" in has and "-avx2" not in has else "plain"
-    return "plain"
+    return "sdot" if "+dotprod" in has else "plain"  # of ARM
 
 
 def int8_tiles() -> bool:

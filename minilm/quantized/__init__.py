@@ -1,4 +1,4 @@
-"""Inference with weights in fewer bits: int8, a quarter of the bytes to read for a token, and bfloat16, half of them.
+"""Inference with weights in fewer bits: bfloat16, half of the bytes to read for a token, int8, a quarter, int4, a sixth.
 
 ::
 
@@ -6,8 +6,9 @@
     quantized.quantize(model, "int8")            # in place; then generate, evaluate, encode as before
     generation.generate(model, tokenizer, "Once upon a time")
 
-`minilm export DIR --int8 OUT` writes such a model into a folder, from which `training.load_run`, `GPT.from_pretrained` and
-`recipes.open_run` read it: `minilm.quantized.storing`.
+`minilm export DIR OUT --int8` writes such a model into a folder, from which `training.load_run`, `GPT.from_pretrained` and
+`recipes.open_run` read it: `minilm.quantized.storing`. Of a GGUF file `training.load_run(path, quantize="int4")` keeps the
+blocks of 4 bits as they are: `minilm.quantized.gguf`.
 
 Formulas, and how far off they are: `minilm.quantized.spec`.
 """

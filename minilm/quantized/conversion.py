@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,12 @@ from minilm.layers.linear import Linear
 from minilm.layers.lstm import LSTM
 from minilm.layers.rnn import RNN
 from minilm.ops import checks
-from minilm.quantized.layers import Packed, QuantizedLinear
+from minilm.quantized.layers import QuantizedLinear
 from minilm.quantized.recurrent import QuantizedRecurrent
-from minilm.quantized.spec import FORMATS, GROUP
+from minilm.quantized.spec import FORMATS, GROUP, SMALL_GROUP, form_of
+
+if TYPE_CHECKING:  # which brings Numba
+    from minilm.quantized.packing import Packed
 
 KINDS = {Linear: QuantizedLinear, LSTM: QuantizedRecurrent, GRU: QuantizedRecurrent, RNN: QuantizedRecurrent}
 QUANTIZED = tuple(set(KINDS.values()))
@@ -31,10 +34,11 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
     model : Layer
         On the CPU, in float32. It is changed in place: biases, normalisations and embeddings stay as they are, but for an
         embedding that an affine map shares, whose vectors become the rounded ones.
-    kind : {"int8", "bf16"}
-        8 bits and a scale for every group, with inputs quantised at every call; or bfloat16, with float32 arithmetic.
+    kind : {"int8", "bf16", "int4"}
+        8 bits and a scale for every group, with inputs quantised at every call; bfloat16, with float32 arithmetic; or 4 bits,
+        a scale and a least number for every 32 of a row, with inputs in 8 bits.
     group : int or None
-        Of int8: how many numbers of a row share a scale, a multiple of 4; None for whole rows.
+        Of int8: how many numbers of a row share a scale, a multiple of 4; None for whole rows. Of int4 it is 32.
 
     Returns
     -------
@@ -61,6 +65,10 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
     checks.option("kind", kind, FORMATS)
     if group is not None and checks.whole("group", group, 4, 2**31 - 4) % 4:
         raise ValueError(f"group must be a multiple of 4, got {group}")
+    if kind == "int4":
+        if group not in (GROUP, SMALL_GROUP):
+            raise ValueError(f"the groups of int4 have {SMALL_GROUP} numbers, got group={group}")
+        group = SMALL_GROUP
     if any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers()):
         raise ValueError(f"the weights of this {type(model).__name__} are quantized already")
     if model.dtype != np.float32:
@@ -69,7 +77,7 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
         raise ValueError(f"quantized weights multiply on the CPU, got a model on the device {model.device!r}")
     if not maps_of(model):
         raise ValueError(f"a {type(model).__name__} has no affine map or recurrent layer whose weights could be quantized")
-    return rebuilt(model, kind, group, lambda _, W: packed(W, kind, group))
+    return rebuilt(model, kind, group, lambda name, W: packed(W, *form_of(name, kind, group)))
 
 
 def maps_of(model: Layer) -> dict[str, tuple[Layer, str, Layer]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
@@ -16,9 +14,9 @@ from minilm.ops.tile import ROWS as TILE_ROWS
 from minilm.ops.tile import copy_corner, multiply_panel
 from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
-from minilm.quantized import oracle
-from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows
+from minilm.quantized.dot import OFFSET, WIDTH, multiply_rows, multiply_rows_int4
 from minilm.quantized.matrix_tile import by_instructions, no_tiles
+from minilm.quantized.packing import BFloat16, Int4, Packed
 from minilm.quantized.widened import multiply_row
 
 ROWS = 6 if VECTOR == 64 else 4  # of a tile of int8, see `minilm.quantized.dot`
@@ -26,82 +24,6 @@ FEW = 2  # rows that read a panel one by one
 WORTH = 2**20  # multiply-adds that are worth a thread
 DEPTH = 128  # numbers of a row of bfloat16 that are widened at a time
 _MAGIC = np.float32(12582912.0)  # 1.5 * 2**23: added to a small number it leaves the nearest whole one in the sum's low bits
-
-
-class Int8(NamedTuple):
-    """W (O, K) in codes: for each panel of 2W outputs what is read together side by side."""
-
-    panels: np.ndarray  # (P, K'/4, 2W, 4) uint8, q + 128; K' is K in whole groups, what fills up holds 128
-    scales: np.ndarray  # (P, G, 2W) float32
-    shape: tuple[int, int]  # (O, K)
-    group: int  # a multiple of 4
-
-
-class BFloat16(NamedTuple):
-    """W (O, K) rounded to bfloat16."""
-
-    panels: np.ndarray  # (P, K, 2W) uint16, zeros where P 2W is more than O
-    shape: tuple[int, int]
-
-
-# --- packing ----------------------------------------------------------------------------------------------------------
-
-
-def group_of(group: int | None, K: int) -> int:
-    """Numbers of a group of a row of K: `group`, all of them for None; in fours."""
-    longest = -(-K // 4) * 4
-    return longest if group is None else min(group, longest)
-
-
-def pack_int8(codes: np.ndarray, scales: np.ndarray, group: int) -> Int8:
-    """`Int8` of codes (O, K) and scales (O, G), in groups of `group`."""
-    O, K = codes.shape
-    P, G = -(-O // WIDTH), scales.shape[1]
-    stored = np.full((P * WIDTH, G * group), OFFSET, np.uint8)
-    stored[:O, :K] = codes.astype(np.int16) + OFFSET
-    stored = stored.reshape(P, WIDTH, G * group // 4, 4).transpose(0, 2, 1, 3)  # (P, K'/4, 2W, 4)
-    factors = np.zeros((P * WIDTH, G), np.float32)
-    factors[:O] = scales
-    factors = factors.reshape(P, WIDTH, G).transpose(0, 2, 1)  # (P, G, 2W)
-    return Int8(np.ascontiguousarray(stored), np.ascontiguousarray(factors), (O, K), group)
-
-
-def to_int8(W: np.ndarray, group: int | None) -> Int8:
-    """W (O, K) quantised and packed."""
-    group = group_of(group, W.shape[1])
-    return pack_int8(*oracle.quantize(W, group), group)
-
-
-def to_bfloat16(W: np.ndarray) -> BFloat16:
-    """W (O, K) rounded and packed."""
-    return pack_bfloat16(oracle.to_bfloat16(W))
-
-
-def pack_bfloat16(bits: np.ndarray) -> BFloat16:
-    """`BFloat16` of bits (O, K) uint16."""
-    O, K = bits.shape
-    P = -(-O // WIDTH)
-    halves = np.zeros((P * WIDTH, K), np.uint16)
-    halves[:O] = bits
-    return BFloat16(np.ascontiguousarray(halves.reshape(P, WIDTH, K).transpose(0, 2, 1)), (O, K))
-
-
-def unpacked(packed: Int8 | BFloat16) -> tuple[np.ndarray, ...]:
-    """Codes (O, K) and scales (O, G), as the oracle makes them; or bfloat16's bits (O, K)."""
-    O, K = packed.shape
-    panels = packed.panels
-    if isinstance(packed, BFloat16):
-        return (np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(-1, K)[:O]),)
-    stored = panels.transpose(0, 2, 1, 3).reshape(len(panels) * WIDTH, -1)[:O, :K]  # (O, K)
-    scales = packed.scales.transpose(0, 2, 1).reshape(len(panels) * WIDTH, -1)[:O]  # (O, G)
-    return (stored ^ OFFSET).view(np.int8), np.ascontiguousarray(scales)  # in 8 bits q + 128 is q with its first bit changed
-
-
-def rounded(packed: Int8 | BFloat16) -> np.ndarray:
-    """The weights (O, K) float32 that are multiplied by."""
-    if isinstance(packed, BFloat16):
-        return oracle.from_bfloat16(*unpacked(packed))
-    return oracle.dequantize(*unpacked(packed), packed.group)
 
 
 # --- kernels ----------------------------------------------------------------------------------------------------------
@@ -145,41 +67,43 @@ def _bits_of(typingctx, number):
     return types.int32(types.float32), codegen
 
 
-def int8_kernel(whole_tiles):
-    """The kernel whose whole tiles of rows, where there are such, a function of `minilm.quantized.matrix_tile` multiplies."""
+def kernel_of(multiply_rows, whole_tiles):
+    """The kernel of a form of weights: its register tile, and what multiplies whole tiles of rows before, where there is such
+    (`minilm.quantized.matrix_tile`)."""
 
     @jit
-    def multiply_int8(start, stop, codes, scales, begin, panels, factors, bias, y):
-        # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4, 2W, 4), factors (P, G, 2W),
-        # bias (O,), or empty for none
+    def multiply(start, stop, codes, scales, begin, panels, factors, bias, y):
+        # panels [start, stop) of y (N, O); codes (N, K'), scales and begin (G, N), panels (P, K'/4 or K'/8, 2W, 4), factors
+        # (P, G, 2W), bias (O,), or empty for none
         (N, O), (_, G, _) = y.shape, factors.shape
-        length, fours = codes.shape[1], panels.shape[1] // G
+        length, steps, panel_step = codes.shape[1], panels.shape[1] // G, panels.shape[1] * WIDTH * 4
         edge, shift = np.empty((ROWS, WIDTH), np.float32), np.zeros(WIDTH, np.float32)
         for p in range(start, stop):
             column, columns = p * WIDTH, min(WIDTH, O - p * WIDTH)
-            panel, factor = address(panels) + p * length * WIDTH, address(factors) + p * G * WIDTH * 4
+            panel, factor = address(panels) + p * panel_step, address(factors) + p * G * WIDTH * 4
             shift[: len(bias[column : column + columns])] = bias[column : column + columns]
             whole = columns == WIDTH
             to, step = address(shift), y.strides[0] if whole else WIDTH * 4
             own, first, number = address(codes), address(begin), address(scales)
             place = address(y) + column * 4
-            row = whole_tiles(own, length, N, panel, fours, G, first, number, N * 4, factor, to, columns, place, y.strides[0])
+            row = whole_tiles(own, length, N, panel, steps, G, first, number, N * 4, factor, to, columns, place, y.strides[0])
             while row < N:
                 count = min(ROWS, N - row) if N - row > FEW else 1
                 own, first, number = address(codes) + row * length, address(begin) + row * 4, address(scales) + row * 4
                 out = address(y) + row * step + column * 4 if whole else address(edge)
                 if count > 1:
-                    multiply_rows(ROWS, own, length, count, panel, fours, G, first, number, N * 4, factor, to, out, step)
+                    multiply_rows(ROWS, own, length, count, panel, steps, G, first, number, N * 4, factor, to, out, step)
                 else:
-                    multiply_rows(1, own, length, 1, panel, fours, G, first, number, N * 4, factor, to, out, step)
+                    multiply_rows(1, own, length, 1, panel, steps, G, first, number, N * 4, factor, to, out, step)
                 if not whole:
                     copy_corner(edge, 0, 0, y, row, column, count, columns)
                 row += count
 
-    return multiply_int8
+    return multiply
 
 
-multiply_int8 = int8_kernel(by_instructions if target.int8_tiles() else no_tiles)
+multiply_int8 = kernel_of(multiply_rows, by_instructions if target.int8_tiles() else no_tiles)
+multiply_int4 = kernel_of(multiply_rows_int4, no_tiles)
 
 
 @jit
@@ -230,7 +154,7 @@ def _shift(column, columns, bias, y):
 NO_BIAS = np.empty(0, np.float32)
 
 
-def product(x: np.ndarray, W: Int8 | BFloat16, out: np.ndarray, bias: np.ndarray = NO_BIAS) -> None:
+def product(x: np.ndarray, W: Packed, out: np.ndarray, bias: np.ndarray = NO_BIAS) -> None:
     """out (N, O) ≈ x (N, K) Wᵀ + bias, all float32; bias is (O,), or empty for none."""
     rows, K = x.shape
     if not out.size or not K:
@@ -245,4 +169,5 @@ def product(x: np.ndarray, W: Int8 | BFloat16, out: np.ndarray, bias: np.ndarray
         codes = empty((rows, G * W.group), np.int8)  # (N, K')
         scales, begin = empty((G, rows), np.float32), empty((G, rows), np.int32)  # (G, N) each
         devices.parallel(quantize_rows, rows, x, W.group, codes, scales, begin, grain=max(1, 2**16 // K))
-        devices.parallel(multiply_int8, len(W.panels), codes, scales, begin, W.panels, W.scales, bias, out, grain=grain)
+        multiply = multiply_int4 if isinstance(W, Int4) else multiply_int8
+        devices.parallel(multiply, len(W.panels), codes, scales, begin, W.panels, W.scales, bias, out, grain=grain)

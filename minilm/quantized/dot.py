@@ -6,10 +6,11 @@ bits::
 
     AVX512-VNNI, AVX-VNNI    vpdpbusd                          unsigned by signed bytes, four products a sum
     AVX-512BW, AVX2          two vpmaddwd of even and odd bytes, widened to 16 bits by a mask and a shift
+    ARM with dotprod         sdot                              signed by signed bytes, four products a sum
     others                   four products of 32 bits
 
-vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes. All
-three give the same whole numbers.
+vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes.
+sdot wants both signed: q + 128 with its first bit changed is q, and sums begin at 0. All give the same whole numbers.
 
 For each group of numbers a tile has sums of 32 bits and totals in float32, so R rows by two registers take 4 R of the 32 that
 AVX-512 has, and 2 R sums have to hide the four cycles of a product. Measured on an AMD EPYC (Zen 5), one thread, 1,024 rows of
@@ -20,6 +21,10 @@ AVX-512 has, and 2 R sums have to hide the four cycles of a product. Measured on
     totals in the first cache                                                                   387    383
 
 The peak is 576; each group's conversion to float32, with its two scales, costs an eighth of it.
+
+Of weights of 4 bits (int4) a byte holds two codes of one output: of the low halves of a register's bytes are the codes of four
+numbers k, of the high ones those of four that stand half a group further on. The rest is the same, but that codes are unsigned as
+they are, and each group has a least number beside its scale.
 """
 
 from __future__ import annotations
@@ -42,8 +47,11 @@ _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
 
 
 def instructions() -> str:
-    """Which of the three ways this processor takes: ``"vnni"``, ``"madd"`` or ``"plain"``."""
+    """Which of the ways this processor takes: ``"vnni"``, ``"madd"``, ``"sdot"`` or ``"plain"``."""
     return target.int8_instructions()
+
+
+SIGNED = ("sdot", "signed")  # ways that want weights with a sign; "signed" is sdot's in plain code, for tests
 
 
 def _constant(number):
@@ -51,7 +59,7 @@ def _constant(number):
 
 
 def _emit_dot(builder, way, total, weights, codes):
-    """total + the four products of each place; weights (W of four unsigned bytes), codes (W of four signed ones)."""
+    """total + the four products of each place; weights (W of four bytes, as `way` wants them), codes (W of four signed ones)."""
     if way == "vnni":
         name = f"llvm.x86.avx512.vpdpbusd.{8 * VECTOR}"
         function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_SUMS, [_SUMS] * 3), name)
@@ -65,15 +73,84 @@ def _emit_dot(builder, way, total, weights, codes):
         even = builder.and_(weights, ir.Constant(halves, [255] * (2 * W))), builder.ashr(builder.shl(codes, eight), eight)
         odd = builder.lshr(weights, eight), builder.ashr(codes, eight)
         return builder.add(total, builder.add(builder.call(madd, even), builder.call(madd, odd)))
+    if way == "sdot":
+        count = total.type.count
+        eights = ir.VectorType(ir.IntType(8), 4 * count)
+        name = f"llvm.aarch64.neon.sdot.v{count}i32.v{4 * count}i8"
+        function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(total.type, [total.type, eights, eights]), name)
+        return builder.call(function, [total, builder.bitcast(weights, eights), builder.bitcast(codes, eights)])
     for byte in range(4):
-        weight = builder.and_(builder.lshr(weights, _constant(8 * byte)), _constant(255))
+        if way == "signed":
+            weight = builder.ashr(builder.shl(weights, _constant(24 - 8 * byte)), _constant(24))
+        else:
+            weight = builder.and_(builder.lshr(weights, _constant(8 * byte)), _constant(255))
         code = builder.ashr(builder.shl(codes, _constant(24 - 8 * byte)), _constant(24))
         total = builder.add(total, builder.mul(weight, code))
     return total
 
 
+class Bytes:
+    """Weights of 8 bits: a register of a panel holds four codes of each output, as q + 128."""
+
+    parts = 1  # fours of a register
+
+    @staticmethod
+    def codes(builder, way, register):
+        """The codes of each of the `parts`, as `way` wants them."""
+        return [builder.xor(register, _constant(-0x7F7F7F80)) if way in SIGNED else register]
+
+    @staticmethod
+    def begin(builder, way, total):
+        """What sums begin with, of a row's -128 times the sum of its codes."""
+        return ir.Constant(_SUMS, [0] * W) if way in SIGNED else emit_copies(builder, total, _SUMS)
+
+    @staticmethod
+    def scaled(builder, sums, words, begin, factor, total):
+        """total + the group's sums times both scales."""
+        both = builder.fmul(builder.bitcast(words, _REALS), emit_copies(builder, factor, _REALS))
+        return emit_multiply_add(builder, builder.sitofp(sums, _REALS), both, total)
+
+
+class Nibbles:
+    """Weights of 4 bits: a register holds two fours of each output, the second half a group after the first."""
+
+    parts = 2
+
+    @staticmethod
+    def codes(builder, way, register):
+        """The codes of each of the `parts`: of 0 to 15, with a sign or without."""
+        low = _constant(0x0F0F0F0F)
+        return [builder.and_(register, low), builder.and_(builder.lshr(register, _constant(4)), low)]
+
+    @staticmethod
+    def begin(builder, way, total):
+        """What sums begin with: codes are unsigned as they are."""
+        return ir.Constant(_SUMS, [0] * W)
+
+    @staticmethod
+    def scaled(builder, sums, words, begin, factor, total):
+        """total + the group's sums times both scales, + the least number times the sum of the row's numbers.
+
+        A word holds an output's scale in its lower half and the least number in its upper one, as float16.
+        """
+        scale = _emit_half(builder, builder.shl(words, _constant(16)))
+        least = _emit_half(builder, words)
+        number = builder.fmul(factor, ir.Constant(ir.FloatType(), -1 / OFFSET))
+        number = builder.fmul(builder.sitofp(begin, ir.FloatType()), number)  # t times the sum of the codes
+        both = builder.fmul(scale, emit_copies(builder, factor, _REALS))
+        total = emit_multiply_add(builder, builder.sitofp(sums, _REALS), both, total)
+        return emit_multiply_add(builder, least, emit_copies(builder, number, _REALS), total)
+
+
+def _emit_half(builder, words):
+    """The float32 of the float16 in the upper half of each word: its bits moved by the difference of the exponents' biases."""
+    bits = builder.lshr(builder.and_(words, _constant(0x7FFF0000)), _constant(3))
+    number = builder.fmul(builder.bitcast(bits, _REALS), ir.Constant(_REALS, [2.0**112] * W))
+    return builder.bitcast(builder.or_(builder.bitcast(number, _SUMS), builder.and_(words, _constant(-(2**31)))), _REALS)
+
+
 def _emit(
-    builder, way, R, codes, code_step, count, panel, fours, groups, begin, factor, group_step, scales, shift, out, out_step
+    builder, form, R, codes, code_step, count, panel, steps, groups, begin, factor, group_step, scales, shift, out, out_step
 ):
     """The tile's code; what the numbers are says `multiply_rows`."""
 
@@ -86,7 +163,7 @@ def _emit(
         r = builder.select(builder.icmp_signed("<", _INDEX(r), last), _INDEX(r), last)
         return builder.add(address, builder.mul(r, step))
 
-    halves, zero = range(2), ir.Constant(_REALS, [0.0] * W)
+    way, halves, zero = instructions(), range(2), ir.Constant(_REALS, [0.0] * W)
     of_codes, of_begin, of_factor = (
         [row(at, step, r) for r in range(R)] for at, step in ((codes, code_step), (begin, _INDEX(4)), (factor, _INDEX(4)))
     )
@@ -96,25 +173,35 @@ def _emit(
     builder.position_at_end(group)
     g = builder.phi(_INDEX)
     totals = [[builder.phi(_REALS) for _ in halves] for _ in range(R)]
-    first, own = builder.mul(g, fours), builder.mul(g, group_step)
-    start = [emit_copies(builder, load(builder.add(place, own), 0, _INT), _SUMS) for place in of_begin]
+    first, own = builder.mul(g, steps), builder.mul(g, group_step)
+    begins = [load(builder.add(place, own), 0, _INT) for place in of_begin]
+    start = [form.begin(builder, way, each) for each in begins]
     builder.branch(loop)
 
     builder.position_at_end(loop)
     k = builder.phi(_INDEX)
     sums = [[builder.phi(_SUMS) for _ in halves] for _ in range(R)]
     position = builder.add(first, k)
+
+    def four(part):
+        """Where the codes of a part stand, in bytes."""
+        number = builder.add(builder.mul(first, _INDEX(form.parts)), builder.add(k, builder.mul(steps, _INDEX(part))))
+        return builder.mul(number, _INDEX(4))
+
     place = builder.add(panel, builder.mul(position, _INDEX(2 * VECTOR)))
-    weights = [load(place, half * VECTOR, _SUMS) for half in halves]
+    weights = [form.codes(builder, way, load(place, half * VECTOR, _SUMS)) for half in halves]
     if R == 1:  # more rows read a panel from the caches
         for half in halves:
             emit_fetch(builder, builder.add(place, _INDEX(AHEAD + half * VECTOR)))
-    after, at = [], builder.mul(position, _INDEX(4))
-    for r in range(R):
-        four = emit_copies(builder, load(builder.add(of_codes[r], at), 0, _INT), _SUMS)
-        after.append([_emit_dot(builder, way, sums[r][half], weights[half], four) for half in halves])
+    after = [list(row) for row in sums]
+    for part in range(form.parts):
+        at = four(part)
+        for r in range(R):
+            copies = emit_copies(builder, load(builder.add(of_codes[r], at), 0, _INT), _SUMS)
+            for half in halves:
+                after[r][half] = _emit_dot(builder, way, after[r][half], weights[half][part], copies)
     following = builder.add(k, _INDEX(1))
-    builder.cbranch(builder.icmp_signed("<", following, fours), loop, end)
+    builder.cbranch(builder.icmp_signed("<", following, steps), loop, end)
     k.add_incoming(_INDEX(0), group)
     k.add_incoming(following, loop)
     for r in range(R):
@@ -125,11 +212,9 @@ def _emit(
     builder.position_at_end(end)
     larger, outputs = [], builder.add(scales, builder.mul(g, _INDEX(2 * VECTOR)))
     for r in range(R):
-        copies = emit_copies(builder, load(builder.add(of_factor[r], own), 0, ir.FloatType()), _REALS)
-        larger.append([])
-        for half in halves:
-            both = builder.fmul(load(outputs, half * VECTOR, _REALS), copies)
-            larger[r].append(emit_multiply_add(builder, builder.sitofp(after[r][half], _REALS), both, totals[r][half]))
+        scale = load(builder.add(of_factor[r], own), 0, ir.FloatType())
+        words = [load(outputs, half * VECTOR, _SUMS) for half in halves]
+        larger.append([form.scaled(builder, after[r][half], words[half], begins[r], scale, totals[r][half]) for half in halves])
     further = builder.add(g, _INDEX(1))
     builder.cbranch(builder.icmp_signed("<", further, groups), group, done)
     g.add_incoming(_INDEX(0), before)
@@ -146,25 +231,32 @@ def _emit(
             builder.store(builder.fadd(larger[r][half], load(shift, half * VECTOR, _REALS)), to, align=4)
 
 
-@intrinsic(prefer_literal=True)
-def multiply_rows(
-    typingctx, rows, codes, code_step, count, panel, fours, groups, begin, factor, group_step, scales, shift, out, out_step
-):
-    """out[r] (2W,) = codes[r] (K',) int8 by a panel (K'/4, 2W, 4) uint8, times both scales, plus a shift, for r < count <= rows.
+def _intrinsic(form):
+    """`_emit` of weights in a form, for kernels."""
 
-    All but `rows`, a constant, are addresses and numbers of int64: a row of codes has `groups` groups, at least one, of `fours`
-    fours; the next row is `code_step` bytes further on. begin and factor are (G, .), -128 times the sum of each row's codes,
-    int32, and the rows' scales, `group_step` bytes from a group to the next; scales (G, 2W) are the outputs', and shift (2W,) is
-    added in the end. A row of out follows `out_step` bytes after the last. The rows from `count` on repeat the last one.
-    """
-    if not isinstance(rows, types.IntegerLiteral):
-        return None
-    numbers = codes, code_step, count, panel, fours, groups, begin, factor, group_step, scales, shift, out, out_step
-    signature = types.void(rows, *(types.int64 for _ in numbers))
-    R = rows.literal_value
+    def multiply_rows(
+        typingctx, rows, codes, code_step, count, panel, steps, groups, begin, factor, group_step, scales, shift, out, out_step
+    ):
+        if not isinstance(rows, types.IntegerLiteral):
+            return None
+        numbers = codes, code_step, count, panel, steps, groups, begin, factor, group_step, scales, shift, out, out_step
+        signature = types.void(rows, *(types.int64 for _ in numbers))
+        R = rows.literal_value
 
-    def codegen(context, builder, signature, arguments):
-        _emit(builder, instructions(), R, *arguments[1:])
-        return context.get_dummy_value()
+        def codegen(context, builder, signature, arguments):
+            _emit(builder, form, R, *arguments[1:])
+            return context.get_dummy_value()
 
-    return signature, codegen
+        return signature, codegen
+
+    return intrinsic(prefer_literal=True)(multiply_rows)
+
+
+# out[r] (2W,) = codes[r] (K',) int8 by a panel of weights, plus a shift, for r < count <= rows.
+#
+# All but `rows`, a constant, are addresses and numbers of int64: a panel has `groups` groups, at least one, of `steps` rows of 2W
+# words, by `parts` fours of codes each; the next row of codes is `code_step` bytes further on. begin and factor are (G, .), -128
+# times the sum of each row's codes, int32, and the rows' scales, `group_step` bytes from a group to the next; scales (G, 2W) are
+# the outputs', and shift (2W,) is added in the end. A row of out follows `out_step` bytes after the last. The rows from `count`
+# on repeat the last one.
+multiply_rows, multiply_rows_int4 = _intrinsic(Bytes), _intrinsic(Nibbles)

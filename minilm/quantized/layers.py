@@ -19,17 +19,16 @@ from minilm.random import Key
 from minilm.typing import Array
 
 if TYPE_CHECKING:  # which brings Numba
-    from minilm.quantized import cpu
+    from minilm.quantized.packing import Packed
 
-Packed: TypeAlias = "cpu.Int8 | cpu.BFloat16"
-Source: TypeAlias = Callable[[str, np.ndarray], Packed]  # a layer's packed weight, for its name there and the weight itself
+Source: TypeAlias = "Callable[[str, np.ndarray], Packed]"  # a layer's packed weight, for its name there and the weight itself
 
 
 def packed(W: np.ndarray, kind: str, group: int | None) -> Packed:
     """W (O, K) in a format of `FORMATS`."""
-    from minilm.quantized import cpu
+    from minilm.quantized import packing
 
-    return cpu.to_int8(W, group) if kind == "int8" else cpu.to_bfloat16(W)
+    return packing.packed(W, kind, group)
 
 
 class QuantizedLinear(Layer):
@@ -39,7 +38,7 @@ class QuantizedLinear(Layer):
     ----------
     linear : Linear
         On the host, in float32.
-    kind : {"int8", "bf16"}
+    kind : {"int8", "bf16", "int4"}
     group : int or None
         Of int8: numbers that share a scale, a multiple of 4; None for a whole row.
     source : callable, optional
@@ -62,9 +61,9 @@ class QuantizedLinear(Layer):
 
     def share(self, table: Parameter) -> None:
         """Round an embedding's table that is the same parameter, so that it stays the same numbers."""
-        from minilm.quantized import cpu
+        from minilm.quantized import packing
 
-        table.value[...] = cpu.rounded(self.packed)  # (O, K)
+        table.value[...] = packing.rounded(self.packed)  # (O, K)
         self.shared = (table,)
 
     def weights(self) -> dict[str, Packed]:

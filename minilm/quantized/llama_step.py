@@ -30,7 +30,7 @@ from minilm.ops.gated.cpu import _geglu, _swiglu
 from minilm.ops.memory import address, numbers
 from minilm.ops.rms_norm.cpu import normalise
 from minilm.ops.rotary.cpu import turn_head
-from minilm.quantized.token_products import product
+from minilm.quantized.token_products import head_product, product
 
 SILU, GELU_TANH = range(2)  # of the gate
 GATES = {"silu": SILU, "gelu_tanh": GELU_TANH}
@@ -285,4 +285,4 @@ def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, r
         meet(reached, part, number, turn + 6)
         turn += 6
     _normalised(x, final[0], s.offset, eps, own, u)
-    product(tag, part, number, u, final[1:], s.V, s.group, own, logits)
+    head_product(tag, part, number, u, final[1:], s.V, s.group, own, logits)

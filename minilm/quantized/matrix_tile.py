@@ -12,7 +12,7 @@ here. Only the product of two registers differs::
                     c[m, n] += a[m, i].byte * b[i, n].byte
 
 **Layout.** A row of a is 64 codes of a row of x, k after k, as they lie; a row of b four codes of each of 16 outputs. That is
-what ``vpdpbusd`` takes, so both multiply by the same panels (`minilm.quantized.cpu.Int8`).
+what ``vpdpbusd`` takes, so both multiply by the same panels (`minilm.quantized.packing.Int8`).
 
 **Groups.** A group of g numbers has a sum of whole numbers of its own, which then becomes float32 and is multiplied by its two
 scales. So after g / 64 instructions a tile's sums leave the unit, for a buffer in the nearest cache, and vectors take them in::

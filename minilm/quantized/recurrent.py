@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -12,10 +12,13 @@ from minilm.layers.recurrent import Recurrent
 from minilm.layers.sequences import side_by_side, time_first
 from minilm.ops import checks
 from minilm.ops.contract import fold
-from minilm.quantized.layers import Packed, Source, packed
+from minilm.quantized.layers import Source, packed
 from minilm.quantized.spec import FORMATS
 from minilm.random import Key
 from minilm.typing import Array, Ids, State
+
+if TYPE_CHECKING:  # which brings Numba
+    from minilm.quantized.packing import Packed
 
 SETTINGS = ("input_size", "hidden_size", "num_layers", "batch_first", "bidirectional", "bias", "op_name", "gates", "Output")
 
@@ -27,7 +30,7 @@ class QuantizedRecurrent(Recurrent):
     ----------
     layer : Recurrent
         On the host, in float32.
-    kind : {"int8", "bf16"}
+    kind : {"int8", "bf16", "int4"}
     group : int or None
     source : callable, optional
         See `minilm.quantized.layers.QuantizedLinear`.

@@ -8,6 +8,7 @@ W         (O, K)      weights, float32 (PyTorch's orientation)
 q         (O, K)      int8 codes of W, -127 ... 127
 s         (O, G)      scales of W, float32: one for every group of g numbers of a row
 p, t      (N, K/G)    the same of x, made anew at every call: codes p, scales t
+d, m      (O, G)      of int4, scales and least numbers, float16
 y         (N, O)      outputs, float32
 ========  ==========  =================================================================
 
@@ -33,11 +34,29 @@ nor on the instructions.
 bf16: W is rounded to bfloat16, the upper half of a float32, to the nearest, halves to the even one; |w - bf16(w)| <= 2^-8 |w|.
 y is what float32 arithmetic gives with these weights, bit for bit: they are widened in registers.
 
+int4: a group of 32 has a scale d and a least number m, both float16, as blocks of GGUF's type Q4_1; a byte holds two codes::
+
+    m    = float16(min_k w[k]),   d = float16((max_k w[k] - m) / 15)
+    q[k] = round((w[k] - m) / d)                        0 ... 15
+    w[k] ≈ d q[k] + m
+    y[n, o] = sum_γ  n[γ] (t[n, γ] d[o, γ])  +  m[o, γ] (t[n, γ] sum_{k ∈ γ} p[n, k])            n[γ] as above
+
+five bits a weight, all told. The table of logits, which most models share with the embedding and are most sensitive to, has int8
+with the same groups. So blocks of the types Q4_0 (m = -8 d), Q4_1 and, of lm_head, Q8_0 are taken as they are.
+
 Sources: T. Dettmers et al., LLM.int8(): 8-bit matrix multiplication for transformers at scale, NeurIPS 2022 (scales of rows of
-x); A. Karpathy, llama2.c, runq.c, 2023 (groups of both); Z. Yao et al., ZeroQuant, NeurIPS 2022 (groups).
+x); A. Karpathy, llama2.c, runq.c, 2023 (groups of both); Z. Yao et al., ZeroQuant, NeurIPS 2022 (groups); G. Gerganov et al.,
+llama.cpp, ggml-quants.c (Q4_1, and x in 8 bits).
 """
 
 from __future__ import annotations
 
 GROUP = 64  # numbers that share a scale, unless another is chosen
-FORMATS = ("int8", "bf16")
+SMALL_GROUP = 32  # of int4
+FORMATS = ("int8", "bf16", "int4")
+LOGITS = ("lm_head.weight", "output.weight")  # what language models and encoder-decoders call their table of logits
+
+
+def form_of(name: str, kind: str, group: int | None) -> tuple[str, int | None]:
+    """Format and group of one weight, by its dotted name, of a model in a format: the table of logits of an int4 one has int8."""
+    return ("int8", SMALL_GROUP) if kind == "int4" and name in LOGITS else (kind, group)

@@ -14,6 +14,8 @@ kind   arrays
 =====  ==================  ==============================================================
 int8   W.codes I8 (O, K)   and W.scales F32 (O, G), a scale for every `group` of a row
 bf16   W BF16 (O, K)
+int4   W.codes U8          (O, K / 2), number 2i of a row in the low half of byte i, number 2i + 1 in the high one; W.scales
+                           and W.least F16 (O, G), G groups of 32; lm_head as int8 with groups of 32
 =====  ==================  ==============================================================
 
 in the order of rows, which no processor prefers: each packs them as its registers want them (`minilm.quantized.cpu`). A table
@@ -25,7 +27,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -35,11 +37,13 @@ from minilm.layers.base import Layer
 from minilm.layers.parameter import Parameter
 from minilm.layers.parameters import Parameters
 from minilm.quantized.conversion import QUANTIZED, maps_of, rebuilt
-from minilm.quantized.layers import Packed
-from minilm.quantized.spec import FORMATS
+from minilm.quantized.spec import FORMATS, SMALL_GROUP, form_of
 from minilm.typing import PathLike
 from minilm.weights import TensorFile, tensor_writer
 from minilm.weights.folder import WEIGHTS
+
+if TYPE_CHECKING:  # which brings Numba
+    from minilm.quantized.packing import Packed
 
 __all__ = [
     "Stored",
@@ -54,7 +58,7 @@ __all__ = [
 ]
 
 KEY, VERSION = "minilm_quantized", 1
-CODES, SCALES = ".codes", ".scales"
+CODES, SCALES, LEAST = ".codes", ".scales", ".least"
 Model = TypeVar("Model", bound=Layer)
 
 
@@ -132,7 +136,7 @@ def contents(model: Layer) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     for path, layer in layers.items():
         for name, weight in layer.weights().items():
             arrays.update(_arrays(f"{path}.{name}", weight))
-    about = {"version": VERSION, "kind": first.kind, "group": first.group if first.kind == "int8" else None}
+    about = {"version": VERSION, "kind": first.kind, "group": None if first.kind == "bf16" else first.group}
     return arrays, {KEY: json.dumps(about)}
 
 
@@ -155,10 +159,21 @@ def refuse_quantized_folder(path: PathLike, purpose: str) -> None:
 
 
 def _arrays(name: str, weight: Packed) -> dict[str, np.ndarray]:
-    from minilm.quantized import cpu
+    from minilm.quantized import packing
 
-    parts = cpu.unpacked(weight)
-    return dict(zip((name,) if len(parts) == 1 else (name + CODES, name + SCALES), parts, strict=True))
+    parts = packing.unpacked(weight)
+    if len(parts) == 1:
+        return {name: parts[0]}
+    codes = _in_bytes(parts[0]) if isinstance(weight, packing.Int4) else parts[0]
+    return dict(zip((name + CODES, name + SCALES, name + LEAST), (codes, *parts[1:]), strict=False))
+
+
+def _in_bytes(codes: np.ndarray) -> np.ndarray:
+    """Codes (O, K) of 4 bits, two a byte."""
+    even, odd = codes[:, ::2], codes[:, 1::2]
+    both = even.copy()
+    both[:, : odd.shape[1]] |= odd << 4
+    return both
 
 
 # --- reading ------------------------------------------------------------------------------------------------------------
@@ -180,6 +195,8 @@ def stored_as(file: TensorFile) -> Stored | None:
         raise ValueError(f"{file.path}: {KEY} has kind {kind!r}, wanted one of {', '.join(FORMATS)}")
     if group is not None and (type(group) is not int or group < 4 or group % 4 or group >= 2**31):
         raise ValueError(f"{file.path}: {KEY} has group {group!r}, wanted a multiple of 4, or null")
+    if kind == "int4" and group != SMALL_GROUP:
+        raise ValueError(f"{file.path}: {KEY} has group {group!r}, wanted {SMALL_GROUP}, the groups of int4")
     return Stored(kind, group)
 
 
@@ -230,24 +247,36 @@ def _plain(model: Layer) -> dict[str, Parameter]:
 
 
 def _expected(model: Layer, stored: Stored) -> Iterator[tuple[str, tuple[str, tuple[int, ...]]]]:
-    from minilm.quantized.cpu import group_of
+    from minilm.quantized.packing import group_of
 
     for name, (O, K), _ in _quantized_names(model):
-        if stored.kind == "bf16":
+        kind, group = form_of(name, *stored)
+        if kind == "bf16":
             yield name, ("BF16", (O, K))
-        else:
-            yield name + CODES, ("I8", (O, K))
-            yield name + SCALES, ("F32", (O, -(-K // group_of(stored.group, K))))
+            continue
+        groups = O, -(-K // group_of(group, K))
+        yield name + CODES, ("I8", (O, K)) if kind == "int8" else ("U8", (O, -(-K // 2)))
+        yield name + SCALES, ("F32" if kind == "int8" else "F16", groups)
+        if kind == "int4":
+            yield name + LEAST, ("F16", groups)
 
 
 def _packed(file: TensorFile, name: str, stored: Stored, K: int) -> Packed:
-    from minilm.quantized import cpu, oracle
+    from minilm.quantized import oracle, packing
 
-    if stored.kind == "bf16":
-        return cpu.pack_bfloat16(oracle.to_bfloat16(file.read(name)))
-    codes, scales = file.read(name + CODES, np.int8), file.read(name + SCALES)
+    kind, group = form_of(name, *stored)
+    if kind == "bf16":
+        return packing.pack_bfloat16(oracle.to_bfloat16(file.read(name)))
+    scales = file.read(name + SCALES)
+    if kind == "int4":
+        both, least = file.read(name + CODES, np.uint8), file.read(name + LEAST)
+        if not (np.isfinite(scales) & np.isfinite(least)).all():
+            raise ValueError(f"{file.path}: {name} is damaged: scales and least numbers are finite")
+        codes = np.stack([both & 15, both >> 4], axis=-1).reshape(len(both), -1)[:, :K]
+        return packing.pack_int4(codes, scales.astype(np.float16), least.astype(np.float16))
+    codes = file.read(name + CODES, np.int8)
     if codes.min(initial=0) < -127:
         raise ValueError(f"{file.path}: {name}{CODES} is damaged: -128 is no code")
     if not (np.isfinite(scales) & (scales >= 0)).all():
         raise ValueError(f"{file.path}: {name}{SCALES} is damaged: scales are finite and at least 0")
-    return cpu.pack_int8(codes, scales, cpu.group_of(stored.group, K))
+    return packing.pack_int8(codes, scales, packing.group_of(group, K))

@@ -15,10 +15,11 @@ from minilm.ops.panels import pack_transposed
 from minilm.ops.product import DEPTH
 from minilm.ops.row import multiply_transposed
 from minilm.ops.tile import ROWS, WIDTH32, multiply_panel
-from minilm.quantized.cpu import multiply_bfloat16, multiply_int8, quantize_rows
+from minilm.quantized.cpu import multiply_bfloat16, multiply_int4, multiply_int8, quantize_rows
 
-TAGS = {"float32": np.float32(0), "bf16": np.uint16(0), "int8": np.uint8(0)}
-_REAL, _HALF, _CODE = TAGS.values()
+TAGS = {"float32": np.float32(0), "bf16": np.uint16(0), "int8": np.uint8(0), "int4": np.int8(0)}
+_REAL, _HALF, _CODE = np.float32(0), np.uint16(0), np.uint8(0)
+_WORD = np.uint32(0)
 
 
 @jit(inline="always")
@@ -57,21 +58,38 @@ def _by_bfloat16(start, stop, a, weights, O, group, own, out):
     multiply_bfloat16(start, stop, a, packed, own.scales[0, :0], out)
 
 
-@jit
-def _by_int8(start, stop, a, weights, O, group, own, out):
-    (B, K), panels = a.shape, -(-O // WIDTH32)
+@jit(inline="always")
+def _quantized(a, group, own):
+    """Codes, scales and where sums begin, of a (B, K)."""
+    B, K = a.shape
     group = min(group, -(-K // 4) * 4)
     G = -(-K // group)
     codes = own.codes[: B * G * group].reshape(B, G * group)
     scales = own.scales[0, : G * B].reshape(G, B)
     begin = own.scales[1].view(np.int32)[: G * B].reshape(G, B)
     quantize_rows(0, B, a, group, codes, scales, begin)
-    packed = numbers(weights[0], panels * G * group * WIDTH32, _CODE).reshape(panels, G * group // 4, WIDTH32, 4)
+    return codes, scales, begin
+
+
+@jit
+def _by_int8(start, stop, a, weights, O, group, own, out):
+    codes, scales, begin = _quantized(a, group, own)
+    panels, G, length = -(-O // WIDTH32), len(scales), codes.shape[1]
+    packed = numbers(weights[0], panels * length * WIDTH32, _CODE).reshape(panels, length // 4, WIDTH32, 4)
     factors = numbers(weights[1], panels * G * WIDTH32, _REAL).reshape(panels, G, WIDTH32)
     multiply_int8(start, stop, codes, scales, begin, packed, factors, own.scales[0, :0], out)
 
 
-WAYS = {types.float32: _by_float32, types.uint16: _by_bfloat16, types.uint8: _by_int8}
+@jit
+def _by_int4(start, stop, a, weights, O, group, own, out):
+    codes, scales, begin = _quantized(a, group, own)
+    panels, G, length = -(-O // WIDTH32), len(scales), codes.shape[1]
+    packed = numbers(weights[0], panels * length // 2 * WIDTH32, _CODE).reshape(panels, length // 8, WIDTH32, 4)
+    factors = numbers(weights[1], panels * G * WIDTH32, _WORD).reshape(panels, G, WIDTH32)
+    multiply_int4(start, stop, codes, scales, begin, packed, factors, own.scales[0, :0], out)
+
+
+WAYS = {types.float32: _by_float32, types.uint16: _by_bfloat16, types.uint8: _by_int8, types.int8: _by_int4}
 
 
 def product(tag, part, number, a, weights, O, group, own, out):
@@ -79,10 +97,22 @@ def product(tag, part, number, a, weights, O, group, own, out):
     raise NotImplementedError("for kernels only")
 
 
+def head_product(tag, part, number, a, weights, O, group, own, out):
+    """The same by the table of logits: `minilm.quantized.spec.form_of` says how it is stored."""
+    raise NotImplementedError("for kernels only")
+
+
 @overload(product)
 def _product(tag, part, number, a, weights, O, group, own, out):
-    multiply = WAYS[tag]
+    return _way(WAYS[tag])
 
+
+@overload(head_product)
+def _head_product(tag, part, number, a, weights, O, group, own, out):
+    return _way(_by_int8 if tag == types.int8 else WAYS[tag])
+
+
+def _way(multiply):
     def way(tag, part, number, a, weights, O, group, own, out):
         start, stop = _share(part, number, O)
         multiply(start, stop, a, weights, O, group, own, out)

@@ -29,7 +29,7 @@ from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.layer_norm.cpu import normalise_rows
 from minilm.ops.memory import address, numbers
-from minilm.quantized.token_products import product
+from minilm.quantized.token_products import head_product, product
 
 GELU_TANH, GELU_ERF, RELU = range(3)  # what follows a product
 FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
@@ -252,4 +252,4 @@ def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, s
         meet(reached, part, number, turn + 5)
         turn += 5
     u = _normalised(x, final, eps, own)
-    product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)
+    head_product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)

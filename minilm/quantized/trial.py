@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.quantized import cpu
+from minilm.quantized import cpu, packing
 
 SHAPES = ((70, 130, 65), (32, 64, 32), (33, 640, 96))  # (N, K, O): whole tiles, and what is left of them
 GROUPS = (64, 128, None)
@@ -19,7 +19,7 @@ def main() -> None:
     for N, K, O in SHAPES:
         x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((N, K), (O, K)))
         for group in GROUPS:
-            W = cpu.to_int8(weight, group)
+            W = packing.packed(weight, "int8", group)
             out, alone = np.empty((N, O), np.float32), np.empty((N, O), np.float32)
             cpu.product(x, W, out)
             for n in range(N):

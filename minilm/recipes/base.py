@@ -42,9 +42,11 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "minutes": None,  # the budget instead of `steps`, where it is given
     "warmup": 0.05,  # part of the budget
     "final": 0.0,  # learning rate at the end, as a part of `lr`
+    "optimizer": "adam",
     "beta2": 0.999,  # Adam's, of the mean of squares
     "clip_norm": 1.0,
     "weight_decay": 0.0,
+    "restarts": 1,  # trainings from other first weights, which share the budget: see `minilm.recipes.restarts`
     "average": None,  # decay of the running mean of the weights, which are the result's where it is given
     "micro_shards": None,  # parts of a batch that processes share: see `minilm.training.parallel`
     "evaluate_every": None,  # steps; ten times in a run without it, or less often where that takes long
@@ -53,10 +55,18 @@ COMMON: dict[str, Any] = {  # what `minilm.recipes.fit` reads
     "bad_rows": "refuse",  # what becomes of real data's rows that cannot be read
 }
 CHOICES: dict[str, tuple] = {
+    "optimizer": ("adam", "sgd"),
     "precision": ("float32", "tf32", "bf16"),  # of minilm.ops.precision
     "bad_rows": ("refuse", "skip"),
 }
-LEAST = {"batch": 1, "micro_shards": 1, "steps": 1, "evaluate_every": 1, "evaluate_examples": 1}  # of whole numbers; of others 0
+LEAST = {
+    "batch": 1,
+    "micro_shards": 1,
+    "steps": 1,
+    "restarts": 1,
+    "evaluate_every": 1,
+    "evaluate_examples": 1,
+}  # of whole numbers; of others 0
 POSITIVE = ("lr", "minutes")
 SHARES = {"warmup": "[)", "final": "[]", "beta2": "[)", "average": "[)"}  # in [0, 1] or [0, 1)
 
@@ -271,7 +281,12 @@ class Recipe:
         It saves what `kept`, a `minilm.recipes.kept.Kept`, is to keep of the run, at its end at least.
         """
         from minilm.recipes.fit import fit
+        from minilm.recipes.restarts import best_of
 
+        if self.options["restarts"] > 1:
+            if callbacks:
+                raise ValueError(f"callbacks watch one training, got restarts={self.options['restarts']}")
+            return best_of(self, train, validation, seed=seed, progress=progress, kept=kept)
         return fit(self, train, validation, seed=seed, progress=progress, kept=kept, callbacks=callbacks)
 
     # --- running it ---------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ One step::
                                                                once in a pass over the data
     loss, saved = model.forward(*recipe.batch(examples), key=Key(seed, step))
     model.backward(saved)                                      fills the gradient buffer
-    norm        = adam.step(schedule(progress))                clips, updates, clears
+    norm        = optimizer.step(schedule(progress))           clips, updates, clears
 
 On a GPU the batches are copied there ahead, and losses are read back only where a row of the log, the bar or an evaluation wants
 them, and every fifty steps: see `minilm.training.device`.
@@ -28,7 +28,7 @@ import numpy as np
 from minilm import devices, distributed
 from minilm.layers.base import Layer
 from minilm.layers.parameters import Parameters
-from minilm.optimizers import AdamW, WeightAverage
+from minilm.optimizers import SGD, AdamW, Optimizer, WeightAverage
 from minilm.optimizers.schedules import WarmupCosine
 from minilm.random import Key
 from minilm.recipes.kept import Kept
@@ -102,14 +102,7 @@ class RecipeLoop(Loop):
     def __init__(self, recipe, train: Sequence, kept: Kept, seed: int, callbacks: Iterable[Callback] = ()):
         options, model = recipe.options, recipe.model
         learned = learned_of(model)
-        optimizer = AdamW(
-            learned,
-            lr=options["lr"],
-            betas=(0.9, options["beta2"]),
-            clip_norm=options["clip_norm"] or None,
-            weight_decay=options["weight_decay"],
-            decay="matrices",
-        )
+        optimizer = _optimizer(learned, options)
         super().__init__(
             model,
             optimizer,
@@ -190,6 +183,14 @@ class RecipeLoop(Loop):
             written = self.kept.save(self.optimizer, self.average)
         if written:
             self.notify("on_checkpoint")
+
+
+def _optimizer(learned: Parameters, options: dict[str, Any]) -> Optimizer:
+    shared = {"lr": options["lr"], "clip_norm": options["clip_norm"] or None}
+    shared |= {"weight_decay": options["weight_decay"], "decay": "matrices"}
+    if options["optimizer"] == "sgd":
+        return SGD(learned, **shared)
+    return AdamW(learned, betas=(0.9, options["beta2"]), **shared)
 
 
 class Glances(Callback):

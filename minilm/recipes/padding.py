@@ -14,6 +14,5 @@ def side_by_side(rows: Sequence[ArrayLike], filling: int = 0) -> tuple[np.ndarra
     """Ids of N rows in one array, (N, T), int64, filled up with `filling`, and how many of each count, (N,)."""
     lengths = np.array([len(row) for row in rows])
     ids = np.full((len(rows), lengths.max()), filling, np.int64)
-    for padded, row in zip(ids, rows, strict=True):
-        padded[: len(row)] = row
+    ids[np.arange(ids.shape[1]) < lengths[:, None]] = np.concatenate(rows)
     return ids, lengths

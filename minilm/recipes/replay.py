@@ -88,7 +88,7 @@ def replay(folder: PathLike) -> Replayed:
     recipe.prepare(train)
     resuming.check_prepared(recipe, checkpoint)
     recipe.model = recipe.make_model(state.seed)
-    watching = {"callbacks": [Until(state.step)]} if recipe.shared else {}
+    watching = {"callbacks": [Until(state.step)]} if _in_steps(recipe) else {}
     with active("cpu", recipe.options["precision"]):
         recipe.fit(train, validation, seed=state.seed, progress=Progress(False, "examples"), kept=again, **watching)
     compared = sorted(set(again.hashes) & set(checkpoint.files))
@@ -103,10 +103,14 @@ def _check(folder: str, recipe: Any, state: RecipeState) -> None:
     minutes = recipe.options["minutes"]
     if minutes is not None:
         raise ValueError(f"{folder} cannot be replayed: its budget is {minutes:g} minutes, so its rates followed the clock")
-    if not recipe.shared and state.done(recipe.options) < 1:
-        raise ValueError(
-            f"{folder} cannot be replayed before it has ended: the recipe {recipe.name} trains in a loop of the kernel"
-        )
+    if not _in_steps(recipe) and state.done(recipe.options) < 1:
+        loop = "in restarts" if recipe.shared else "in a loop of the kernel"
+        raise ValueError(f"{folder} cannot be replayed before it has ended: the recipe {recipe.name} trains {loop}")
+
+
+def _in_steps(recipe: Any) -> bool:
+    """Whether a run can be trained up to any of its steps."""
+    return recipe.shared and recipe.options["restarts"] == 1
 
 
 def _differing_rows(rows: list[Row], expected: list[Row]) -> str | None:

@@ -94,8 +94,10 @@ def _place(stack: contextlib.ExitStack, out, overwrite: bool, resume: bool) -> F
 
 
 def _settle(recipe: Recipe) -> None:
-    """Settle the micro-shards of a new run, and whether several ranks can train it."""
+    """Settle the micro-shards of a new run, and whether several ranks, and its restarts, can train it."""
     communicator, options = distributed.current(), recipe.options
+    if options["minutes"] is None and options["steps"] < options["restarts"]:
+        raise ValueError(f"restarts share the steps: wanted {options['restarts']} steps at least, got {options['steps']}")
     if communicator.size > 1 and not recipe.shared:
         raise ValueError(f"the recipe {recipe.name} trains in one process, got {communicator.size}: {recipe.why_alone}")
     if communicator.name != "none" and options["micro_shards"] is None:

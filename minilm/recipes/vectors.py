@@ -78,7 +78,7 @@ class Vectors(Recipe):
         "questions": "",
         "streams": 1,  # sentences that a GPU may train at a time; only 1 repeats bit for bit
     }
-    choices = {"algorithm": models.word2vec.ALGORITHMS}
+    choices = {"algorithm": models.word2vec.ALGORITHMS, "restarts": (1,)}
     least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
     def __init__(self, **options: Any) -> None:

@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minilm import models, tokenizers
+from minilm import models, quantized, tokenizers
 from minilm.files import json_object
 from minilm.hub import model_folder
 from minilm.layers.base import blank
@@ -39,7 +39,7 @@ class Run(NamedTuple):
     state: TrainingState | None
 
 
-def load_run(folder: PathLike) -> Run:
+def load_run(folder: PathLike, *, quantize: str | None = None) -> Run:
     """Load the model and tokenizer of a run, whether it has ended or not.
 
     Parameters
@@ -48,6 +48,9 @@ def load_run(folder: PathLike) -> Run:
         What ``minilm train --out`` named. Also a folder with config.json, model.safetensors and tokenizer.json alone; and a
         published language model's, in Hugging Face's layout, or its name on the Hub (see `minilm.hub`); and a GGUF file of
         Llama's family. ``~`` is one's home.
+    quantize : {"int8", "bf16", "int4"}, optional
+        The format in which the model shall have its weights, see `minilm.quantized`; of a GGUF file its own blocks, where they
+        have that format. Without it they are as the folder has them, of a GGUF file float32.
 
     Returns
     -------
@@ -62,7 +65,15 @@ def load_run(folder: PathLike) -> Run:
         A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
     """
     if os.fspath(folder).endswith(".gguf") and os.path.isfile(os.path.expanduser(folder)):
-        return _gguf(os.path.expanduser(os.fspath(folder)))
+        return _gguf(os.path.expanduser(os.fspath(folder)), quantize)
+    run = _load(folder)
+    if quantize is not None:
+        quantized.quantize(run.model, quantize)
+    return run
+
+
+def _load(folder: PathLike) -> Run:
+    """`load_run` of a folder, as it is."""
     folder = model_folder(folder)
     trained = os.path.exists(os.path.join(folder, STATE))
     if not trained and not os.path.exists(os.path.join(folder, "config.json")):
@@ -162,7 +173,7 @@ def _other_model(folder: str) -> str:
     return ""
 
 
-def _gguf(path: str) -> Run:
+def _gguf(path: str, quantize: str | None) -> Run:
     """The model of a GGUF file, and its tokenizer."""
     from minilm.tokenizers.gguf import tokenizer_of_gguf
     from minilm.weights.gguf import GGUFFile
@@ -172,7 +183,7 @@ def _gguf(path: str) -> Run:
             tokenizer = tokenizer_of_gguf(file.settings)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-    return Run(path, models.Llama.from_gguf(path), tokenizer, None, None)
+    return Run(path, models.Llama.from_gguf(path, quantize=quantize), tokenizer, None, None)
 
 
 # --- models that others trained -------------------------------------------------------------------------------------------

@@ -93,6 +93,12 @@ class GGUFFile(Mapping):
             part[...] = dequantised(self._bytes[start : start + len(part) * row_bytes], stored.type).reshape(part.shape)
         return values
 
+    def blocks(self, name: str) -> Array:
+        """An array's bytes as they lie, (..., blocks of a row, bytes of a block) uint8."""
+        stored = self._arrays[name]
+        content = self._bytes[stored.begin : stored.begin + stored.nbytes]
+        return np.frombuffer(content, np.uint8).reshape(*stored.shape[:-1], -1, TYPES[stored.type].nbytes)
+
     def close(self) -> None:
         """Let go of the file."""
         self._bytes.close()

@@ -18,7 +18,7 @@ import numpy as np
 
 from minilm.typing import Array
 
-__all__ = ["TYPES", "Block", "dequantised"]
+__all__ = ["TYPES", "Block", "dequantised", "parts"]
 
 
 class Block(NamedTuple):
@@ -51,22 +51,41 @@ def dequantised(content: bytes, kind: int) -> Array:
     return {"Q4_0": _q4_0, "Q4_1": _q4_1, "Q8_0": _q8_0, "Q6_K": _q6_k}[block.name](blocks).reshape(-1)
 
 
+def parts(blocks: Array, kind: int) -> tuple[Array | None, Array | None, Array | None]:
+    """What blocks (O, G, bytes) of a matrix hold: codes (O, K), scales and least numbers (O, G), float16.
+
+    Codes are uint8 of Q4_0, whose least number is -8 d, and Q4_1, int8 of Q8_0, without least numbers; None of other types.
+    """
+    name, rows = TYPES[kind].name, len(blocks)
+    if name not in ("Q4_0", "Q4_1", "Q8_0"):
+        return None, None, None
+    d = _stored_half(blocks, 0)[..., 0]  # (O, G)
+    if name == "Q8_0":
+        return np.ascontiguousarray(blocks[..., 2:]).view(np.int8).reshape(rows, -1), d, None
+    m = _stored_half(blocks, 2)[..., 0] if name == "Q4_1" else -8 * d
+    return _nibbles(blocks[..., 4 if name == "Q4_1" else 2 :]).reshape(rows, -1), d, m
+
+
+def _stored_half(blocks, first: int):
+    """The float16 at some byte of each block, (..., 1)."""
+    return np.ascontiguousarray(blocks[..., first : first + 2]).view("<f2")
+
+
 def _half(blocks, first: int):
-    """The float16 at some byte of each block, (n, 1)."""
-    return np.ascontiguousarray(blocks[:, first : first + 2]).view("<f2").astype(np.float32)
+    return _stored_half(blocks, first).astype(np.float32)
 
 
 def _nibbles(quarters):
-    """Low halves of all bytes, then high halves: (n, k) -> (n, 2k)."""
-    return np.concatenate([quarters & 15, quarters >> 4], axis=1).astype(np.float32)
+    """Low halves of all bytes, then high halves: (..., k) -> (..., 2k)."""
+    return np.concatenate([quarters & 15, quarters >> 4], axis=-1)
 
 
 def _q4_0(blocks):
-    return _half(blocks, 0) * (_nibbles(blocks[:, 2:]) - 8)  # (n, 32)
+    return _half(blocks, 0) * (_nibbles(blocks[:, 2:]).astype(np.float32) - 8)  # (n, 32)
 
 
 def _q4_1(blocks):
-    return _half(blocks, 0) * _nibbles(blocks[:, 4:]) + _half(blocks, 2)  # (n, 32)
+    return _half(blocks, 0) * _nibbles(blocks[:, 4:]).astype(np.float32) + _half(blocks, 2)  # (n, 32)
 
 
 def _q8_0(blocks):

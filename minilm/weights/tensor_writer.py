@@ -20,7 +20,8 @@ from minilm import devices
 __all__ = ["write"]
 
 # NumPy has no bfloat16: arrays of uint16 hold its bits.
-_DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint16": "BF16", "uint8": "U8", "int8": "I8"}
+_DTYPES = {"float64": "F64", "float32": "F32", "int64": "I64", "int32": "I32", "uint16": "BF16", "float16": "F16"}
+_DTYPES |= {"uint8": "U8", "int8": "I8"}
 
 
 def write(file: BinaryIO, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

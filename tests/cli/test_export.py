@@ -57,7 +57,7 @@ def folder(request, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("kind", ["int8", "bf16"])
+@pytest.mark.parametrize("kind", ["int8", "bf16", "int4"])
 def test_the_folder_does_what_the_option_does(folder, kind, tmp_path, capsys):
     out, text = tmp_path / "out", tmp_path / "text.txt"
     text.write_text(TEXT[:200])
@@ -78,12 +78,13 @@ def test_the_folder_does_what_the_option_does(folder, kind, tmp_path, capsys):
 
 
 def test_the_file_is_as_small_as_its_bits(tmp_path, capsys):
-    """Of weights that products use: int8 takes (1 + 4/64)/4 of float32, bfloat16 a half."""
+    """Of weights that products use: int8 takes (1 + 4/64)/4 of float32, bfloat16 a half, int4 5/8 of a byte."""
     gpt(tmp_path / "model")
     model = models.GPT.from_pretrained(tmp_path / "model")
     maps = sum(value.size for name, value in model.parameters.items() if value.ndim == 2 and name != "wpe.weight")
     others = model.parameters.count - maps
-    for kind, share in {"int8": 1 + 4 / 64, "bf16": 2.0}.items():
+    head = model.parameters["wte.weight"].size * 4 / 9  # of int4: it has int8 with groups of 32, 9/8 bytes, and the rest 5/8
+    for kind, share in {"int8": 1 + 4 / 64, "bf16": 2.0, "int4": 5 / 8 + head / maps}.items():
         assert minilm(capsys, "export", tmp_path / "model", f"--{kind}", tmp_path / kind)[0] == 0
         size = os.path.getsize(tmp_path / kind / "model.safetensors")
         assert 4 * others + share * maps < size < 4 * others + 1.1 * share * maps + 4000
@@ -188,7 +189,7 @@ def _overwritten(name, content):
 DAMAGES = {
     "truncated": (lambda path: path.write_bytes(path.read_bytes()[:-9]), "not a whole|bytes"),
     "newer": (_about(version=2), "version 2, wanted 1"),
-    "kind": (_about(kind="int4"), "kind 'int4', wanted one of int8, bf16"),
+    "kind": (_about(kind="int2"), "kind 'int2', wanted one of int8, bf16, int4"),
     "group": (_about(group=6), "group 6, wanted a multiple of 4"),
     "other group": (_about(group=32), "scales is F32 of shape"),
     "huge group": (_about(group=2**40), "group 1099511627776"),
@@ -234,7 +235,7 @@ def test_what_is_refused(exported, tmp_path, capsys):
     assert os.listdir(tmp_path) == []
     with pytest.raises(SystemExit):
         cli.main(["export", str(exported), str(tmp_path / "new")])
-    assert "one of the arguments --int8 --bf16 is required" in capsys.readouterr().err
+    assert "one of the arguments --int8 --int4 --bf16 is required" in capsys.readouterr().err
     model = models.GPT.from_pretrained(exported)
     with pytest.raises(ValueError, match="minilm.quantized.save writes such models"):
         model.save_pretrained(tmp_path / "new")

@@ -212,9 +212,9 @@ def test_a_span_of_a_bert():
     assert decision.output == pytest.approx(log_p(logits[:, 0])[2] + log_p(logits[:, 1])[3]) and not decision.shares
 
 
-@pytest.mark.parametrize("tying", ["adjacent", "layerwise"])
-def test_what_each_hop_read_adds_up_exactly(tying):
-    model = randomised(models.MemoryNetwork(9, 6, hops=3, tying=tying, dtype=F64), 0.5)
+@pytest.mark.parametrize(("tying", "empty_place"), [("adjacent", False), ("layerwise", False), ("adjacent", True)])
+def test_what_each_hop_read_adds_up_exactly(tying, empty_place):
+    model = randomised(models.MemoryNetwork(9, 6, hops=3, tying=tying, empty_place=empty_place, dtype=F64), 0.5)
     story, question = np.array([[1, 2, 0], [3, 4, 5], [6, 2, 0]]), np.array([7, 3])
     answers = [("two", 2), ("five", 5), ("six", 6)]
     decisions = explain_story(model, story, question, list("abc"), answers)
@@ -224,9 +224,11 @@ def test_what_each_hop_read_adds_up_exactly(tying):
     assert [decision.answer, decision.foil] == ranked[:2]
     assert decision.output == pytest.approx(logits[ranked[0]] - logits[ranked[1]])
     assert sum(share for _, share in decision.shares) == pytest.approx(decision.output)
-    of_question = dict(decision.shares)["the question"]
-    assert decision.values.sum() == pytest.approx(decision.output - of_question) and decision.steps == 0
-    np.testing.assert_allclose(decisions.maps["where each hop looked"].sum(axis=1), 1)
+    shares, looked = dict(decision.shares), decisions.maps["where each hop looked"].sum(axis=1)
+    rest = shares["the question"] + shares.get("the empty place", 0.0)
+    assert decision.values.sum() == pytest.approx(decision.output - rest) and decision.steps == 0
+    assert ("the empty place" in shares) == empty_place
+    assert (looked < 1).all() if empty_place else np.allclose(looked, 1)
     chosen = explain_story(model, story, question, list("abc"), answers, answer="six", foil="two").decisions[0]
     assert chosen.output == pytest.approx(logits["six"] - logits["two"])
     for options, message in (({"answer": "ten"}, "no answer that"), ({"answer": "two", "foil": "two"}, "another")):

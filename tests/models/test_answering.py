@@ -34,6 +34,8 @@ def by_hand(model, sentences, question):
         ages = [min(len(sentences) - 1 - i, model.memory_size - 1) for i in range(len(sentences))]
         m = np.array([bag(ids, tables[A]) + times[A][age] for ids, age in zip(sentences, ages, strict=True)])
         c = np.array([bag(ids, tables[C]) + times[C][age] for ids, age in zip(sentences, ages, strict=True)])
+        if model.empty_place:
+            m, c = np.vstack([m, times[A][-1:]]), np.vstack([c, times[C][-1:]])
         p = softmax(m @ u)
         u = (u if model.hop is None else model.hop.weight.value @ u) + p @ c
         looked.append(p)
@@ -41,11 +43,10 @@ def by_hand(model, sentences, question):
 
 
 @pytest.mark.parametrize("tying", ["adjacent", "layerwise"])
-@pytest.mark.parametrize("position_encoding", [True, False])
-def test_the_memory_network_is_the_papers(tying, position_encoding):
-    model = MemoryNetwork(
-        11, 6, hops=3, memory_size=3, tying=tying, position_encoding=position_encoding, dtype=np.float64, seed=1
-    )
+@pytest.mark.parametrize(("position_encoding", "empty_place"), [(True, False), (False, False), (True, True)])
+def test_the_memory_network_is_the_papers(tying, position_encoding, empty_place):
+    options = {"tying": tying, "position_encoding": position_encoding, "empty_place": empty_place}
+    model = MemoryNetwork(11, 6, hops=3, memory_size=3, **options, dtype=np.float64, seed=1)
     for value in model.parameters.values():
         value *= 8
     stories = [[[1, 2, 3, 4], [5, 2], [7, 8, 9], [10, 1, 1]], [[3, 4, 5]]]
@@ -59,8 +60,9 @@ def test_the_memory_network_is_the_papers(tying, position_encoding):
     for b in range(2):
         logits, looked = by_hand(model, stories[b], questions[b])
         np.testing.assert_allclose(found.logits[b], logits, rtol=1e-9)
-        np.testing.assert_allclose(found.attention[b, :, : len(stories[b])], looked, rtol=1e-9)
-    np.testing.assert_allclose(found.attention.sum(axis=2), 1, rtol=1e-12)
+        np.testing.assert_allclose(found.attention[b, :, : len(stories[b])], looked[:, : len(stories[b])], rtol=1e-9)
+    total = found.attention.sum(axis=2)  # (B, K)
+    assert total.min() < 0.99 if empty_place else np.allclose(total, 1, rtol=1e-12)
     loss, _ = model.forward(story, question, np.array([3, 4]))
     wanted = [-np.log(softmax(found.logits[b])[answer]) for b, answer in enumerate((3, 4))]
     np.testing.assert_allclose(loss, np.mean(wanted), rtol=1e-9)
@@ -91,6 +93,23 @@ def test_noise_in_time_and_linear_start_belong_to_training_alone():
     assert (np.diff(ages[0], axis=1) <= -1).all() and (ages[0] > np.arange(12)[::-1]).any(), "later sentences are younger"
     assert model.forward(story, question, answers, key=Key(0, 9))[1].hops[0].attention is None
     assert model.forward(story, question, answers, key=Key(0, 10))[1].hops[0].attention is not None
+
+
+def test_a_hop_that_looks_at_the_empty_place_reads_no_sentence():
+    """Its row is longer than all others, along u: the story no longer matters."""
+    model = MemoryNetwork(9, 4, hops=1, memory_size=5, empty_place=True, initializer_range=0.5, seed=0, dtype=np.float64)
+    question = np.array([[3, 4]])
+    u = model._read(np.array([[[1, 2]]]), question, None, False)[1].hops[0].u[0]  # (D,)
+    logits = []
+    for row in (0.0, 1e4 * u):
+        model.times[0].weight.value[5] = row
+        logits.append([model.read(story, question).logits for story in (np.array([[[1, 2]]]), np.array([[[5, 6], [7, 8]]]))])
+    assert not np.allclose(*logits[0]) and np.allclose(*logits[1])
+
+
+def test_initializer_range_is_the_deviation_of_the_first_weights():
+    model = MemoryNetwork(400, 30, initializer_range=0.3, seed=0)
+    assert all(abs(weight.std() - 0.3) < 0.02 for weight in model.parameters.values())
 
 
 def test_best_spans_by_brute_force():
@@ -131,6 +150,8 @@ STORY, QUESTION, ANSWER = np.array([[[1, 2]]]), np.array([[3]]), np.array([1])
         (lambda: MemoryNetwork(5, hops=0), ValueError, "hops"),
         (lambda: MemoryNetwork(5, tying="both"), ValueError, "tying"),
         (lambda: MemoryNetwork(5, time_noise=2.0), ValueError, "time_noise"),
+        (lambda: MemoryNetwork(5, empty_place=1), TypeError, "empty_place"),
+        (lambda: MemoryNetwork(5, initializer_range=0.0), ValueError, "initializer_range"),
         (lambda: MemoryNetwork(5).forward(STORY[0], QUESTION, ANSWER), ValueError, "story"),
         (lambda: MemoryNetwork(5).forward(STORY * 9, QUESTION, ANSWER), ValueError, "story"),
         (lambda: MemoryNetwork(5).forward(STORY * 0, QUESTION, ANSWER), ValueError, "story 0 has none"),

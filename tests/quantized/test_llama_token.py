@@ -51,7 +51,8 @@ def by_layers(model, *arguments, **options):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_same_bits_as_by_layers(name, monkeypatch):
     """For any number of texts and threads, and past the end of the context."""
-    for kind in (None, "int8", "bf16") if name in ("llama", "biased") else (None, "int8"):
+    kinds = {"llama": (None, "int8", "bf16", "int4"), "biased": (None, "int8", "bf16")}
+    for kind in kinds.get(name, (None, "int8")):
         model = llama(name)
         if kind is not None:
             quantized.quantize(model, kind, **({"group": 32} if kind == "int8" else {}))

@@ -8,7 +8,7 @@ from llvmlite import ir
 
 from minilm.cli import info
 from minilm.ops import target
-from minilm.quantized import cpu, dot, matrix_tile
+from minilm.quantized import cpu, dot, matrix_tile, packing
 from tests.ops.test_bfloat16 import assembled
 from tests.quantized.test_products import numbers
 
@@ -18,7 +18,7 @@ wide = pytest.mark.skipif(dot.WIDTH != matrix_tile.WIDTH, reason="panels of the 
 @pytest.fixture(scope="module")
 def by_loops():
     """The kernel whose tiles are loops."""
-    return cpu.int8_kernel(matrix_tile.by_loops)
+    return cpu.kernel_of(dot.multiply_rows, matrix_tile.by_loops)
 
 
 def multiplied(kernel, x, packed):
@@ -44,7 +44,7 @@ def multiplied(kernel, x, packed):
 )
 def test_tiles_give_the_bits_of_the_processors_kernel(by_loops, N, O, K, group):
     """That of vectors; on a processor with AMX, that of its instructions."""
-    x, packed = numbers(N, K), cpu.to_int8(numbers(O, K, seed=1), group)
+    x, packed = numbers(N, K), packing.packed(numbers(O, K, seed=1), "int8", group)
     assert np.array_equal(multiplied(by_loops, x, packed), multiplied(cpu.multiply_int8, x, packed))
 
 
@@ -53,7 +53,7 @@ def test_the_sums_are_those_of_whole_numbers(by_loops):
     """Of the largest codes and weights too: whole groups of 64 leave the kernel as exact integers where scales are one."""
     rng = np.random.default_rng(0)
     codes, q = (rng.choice([-127, 127, -1, 3], size).astype(np.int8) for size in ((32, 192), (32, 192)))
-    packed = cpu.pack_int8(q, np.ones((32, 3), np.float32), 64)
+    packed = packing.pack_int8(q, np.ones((32, 3), np.float32), 64)
     begin = -128 * codes.astype(np.int32).reshape(32, 3, 64).sum(axis=2, dtype=np.int32).T.copy()
     y = np.empty((32, 32), np.float32)
     none, ones = np.empty(0, np.float32), np.ones((3, 32), np.float32)

@@ -1,6 +1,7 @@
 """Models with quantised weights: close to what they were, refused where they cannot serve; a token by one kernel is the same."""
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def written(model, ids, tokens=30):
     return np.stack(every, axis=1)
 
 
-@pytest.mark.parametrize("kind, most", [("int8", 0.03), ("bf16", 0.01)])
+@pytest.mark.parametrize("kind, most", [("int8", 0.03), ("bf16", 0.01), ("int4", 0.3)])
 @pytest.mark.parametrize("name", MODELS)
 def test_logits_stay_close(name, kind, most):
     model = MODELS[name]()
@@ -72,11 +73,11 @@ def test_recurrent_layers_both_ways_with_lengths(cell, options):
         assert np.allclose(one, other, atol=2e-6)
 
 
-@pytest.mark.parametrize("kind", [None, "bf16", "int8"])
-@pytest.mark.parametrize(
-    "changes", [{}, {"n_embd": 10, "n_head": 1, "n_inner": 7, "activation_function": "relu", "tie_word_embeddings": False}]
-)
-def test_a_token_by_one_kernel_is_a_token_by_layers(kind, changes, monkeypatch):
+OTHER = {"n_embd": 10, "n_head": 1, "n_inner": 7, "activation_function": "relu", "tie_word_embeddings": False}
+
+
+@pytest.mark.parametrize("changes, kind", [*itertools.product([{}, OTHER], [None, "bf16", "int8"]), ({}, "int4")])
+def test_a_token_by_one_kernel_is_a_token_by_layers(changes, kind, monkeypatch):
     """The same bits, for any number of texts and threads, and past the end of the context."""
     model = gpt(**changes)
     if kind is not None:
@@ -150,8 +151,16 @@ def test_no_other_kind_of_model_takes_the_kernel():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="kind must be one of 'int8', 'bf16', got 'int4'"):
-        quantized.quantize(gpt(), "int4")
+    with pytest.raises(ValueError, match="kind must be one of 'int8', 'bf16', 'int4', got 'int2'"):
+        quantized.quantize(gpt(), "int2")
+    with pytest.raises(ValueError, match="the groups of int4 have 32 numbers, got group=128"):
+        quantized.quantize(gpt(), "int4", group=128)
+    with pytest.raises(ValueError, match=r"int4 wants rows of at least 32 numbers, got a weight of shape \(36, 12\)"):
+        quantized.quantize(gpt(n_embd=12), "int4")
+    huge = gpt()
+    huge.parameters["h.0.mlp.c_fc.weight"][0, 0] = 1e6
+    with pytest.raises(ValueError, match="weights that float16 can hold, up to 65504, got 1e"):
+        quantized.quantize(huge, "int4")
     with pytest.raises(ValueError, match="group must be a multiple of 4, got 6"):
         quantized.quantize(gpt(), group=6)
     with pytest.raises(TypeError, match="float64"):

@@ -1,16 +1,18 @@
 """Quantisation and its products: the NumPy oracle against the formulas, the kernels against the oracle."""
 
+import llvmlite.binding
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from llvmlite import ir
 from numba import njit
 
 import minilm
 from minilm import devices
 from minilm.ops import product as products
 from minilm.ops.memory import address
-from minilm.quantized import cpu, dot, oracle
+from minilm.quantized import cpu, dot, oracle, packing
 
 SIZES = st.sampled_from([1, 2, 3, 5, 8, 31, 32, 33, 64, 65, 130])
 GROUPS = st.sampled_from([4, 32, 64, None])
@@ -36,7 +38,7 @@ def multiplied(x, W):
 def test_codes_are_within_half_a_step(K, group):
     W = numbers(7, K)
     W[3] = 0
-    group = cpu.group_of(group, K)
+    group = packing.group_of(group, K)
     codes, scales = oracle.quantize(W, group)
     assert codes.dtype == np.int8 and np.abs(codes.astype(int)).max() <= 127
     assert (np.abs(codes.astype(int)).max(axis=1)[np.arange(7) != 3] == 127).all()
@@ -49,7 +51,7 @@ def test_codes_are_within_half_a_step(K, group):
 @given(N=SIZES, O=SIZES, K=SIZES, group=GROUPS)
 def test_int8_products(N, O, K, group):
     x, W = numbers(N, K), numbers(O, K, seed=1)
-    packed = cpu.to_int8(W, group)
+    packed = packing.packed(W, "int8", group)
     codes, scales = oracle.quantize(W, packed.group)
     y, expected = multiplied(x, packed), oracle.product(x, codes, scales, packed.group)
     terms = np.abs(x) @ np.abs(W).T + 1e-30
@@ -60,6 +62,23 @@ def test_int8_products(N, O, K, group):
     assert (np.abs(y - x @ W.T) <= 1.0001 * bound + 1e-5 * terms).all()
 
 
+@given(N=SIZES, O=SIZES, K=st.sampled_from([32, 33, 63, 64, 65, 130]))
+def test_int4_products(N, O, K):
+    x, W = numbers(N, K), numbers(O, K, seed=1) - np.float32(0.3)
+    codes, scales, least = oracle.quantize_int4(W)
+    weight = packing.packed(W, "int4", None)
+    for one, other in zip(packing.unpacked(weight), (codes, scales, least), strict=True):
+        assert np.array_equal(one, other)
+    rounded = packing.rounded(weight)
+    assert np.array_equal(rounded, oracle.dequantize_int4(codes, scales, least)) and codes.max() <= 15
+    steps = np.repeat(scales.astype(np.float32), 32, axis=1)[:, :K]
+    float16 = 2.0**-11 * (np.abs(W) + 16 * steps)  # of the scale, fifteen times, and of the least number
+    assert (np.abs(rounded - W) <= 0.5001 * steps + float16).all()
+    y, expected = multiplied(x, weight), oracle.product_int4(x, codes, scales, least)
+    m = np.repeat(np.abs(least.astype(np.float32)), 32, axis=1)[:, :K]
+    assert (np.abs(y - expected) <= 2e-6 * (np.abs(x) @ (np.abs(rounded) + 2 * m).T + 1e-30)).all()
+
+
 @given(N=SIZES, O=SIZES, K=SIZES)
 def test_bfloat16_products_are_those_of_the_rounded_weights(N, O, K):
     x, W = numbers(N, K), numbers(O, K, seed=1)
@@ -67,7 +86,7 @@ def test_bfloat16_products_are_those_of_the_rounded_weights(N, O, K):
     assert (np.abs(rounded - W) <= 2.0**-8 * np.abs(W)).all()
     expected = np.empty((N, O), np.float32)
     products.product(x, rounded, expected, transposed=True)
-    assert np.array_equal(multiplied(x, cpu.to_bfloat16(W)), expected)
+    assert np.array_equal(multiplied(x, packing.packed(W, "bf16", None)), expected)
 
 
 def test_bfloat16_rounds_halves_to_even_and_keeps_nan():
@@ -77,9 +96,9 @@ def test_bfloat16_rounds_halves_to_even_and_keeps_nan():
     assert np.isnan(oracle.from_bfloat16(halves[5:6])).all() and halves[6] == 0x7F80
 
 
-@pytest.mark.parametrize("pack", [lambda W: cpu.to_int8(W, 32), cpu.to_bfloat16])
-def test_bits_of_a_row_are_its_own(pack):
-    x, W = numbers(37, 70), pack(numbers(100, 70, seed=1))
+@pytest.mark.parametrize("kind", ["int8", "bf16", "int4"])
+def test_bits_of_a_row_are_its_own(kind):
+    x, W = numbers(37, 70), packing.packed(numbers(100, 70, seed=1), kind, 32)
     devices.set_threads(1)
     whole = multiplied(x, W)
     for threads in (1, 2, 3):
@@ -92,14 +111,16 @@ def test_bits_of_a_row_are_its_own(pack):
 def test_what_is_not_finite_stays_so(bad):
     x, W = numbers(2, 70), numbers(40, 70, seed=1)
     x[1, 69] = bad
-    for packed in (cpu.to_int8(W, 32), cpu.to_int8(W, None), cpu.to_bfloat16(W)):
+    for kind, group in (("int8", 32), ("int8", None), ("bf16", None), ("int4", 32)):
+        packed = packing.packed(W, kind, group)
         y = multiplied(x, packed)
         assert np.isfinite(y[0]).all() and not np.isfinite(y[1]).any()
 
 
 def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
-    """AVX512-VNNI, AVX2 and plain: each compiled here without the cache, where this processor has it."""
-    ways = {"vnni": ("vnni", "madd", "plain"), "madd": ("madd", "plain"), "plain": ("plain",)}[dot.instructions()]
+    """AVX512-VNNI, AVX2, sdot and plain: each compiled here without the cache, where this processor has it."""
+    ways = {"vnni": ("vnni", "madd"), "madd": ("madd",), "sdot": ("sdot",), "plain": ()}[dot.instructions()]
+    ways += ("plain", "signed")
     rng = np.random.default_rng(0)
     codes = rng.integers(-127, 128, (4, 64)).astype(np.int8)
     panel = rng.integers(0, 256, (16, dot.WIDTH, 4)).astype(np.uint8)
@@ -109,6 +130,10 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
     parts = [codes[:, half].astype(np.int32) @ weights[:, half].T for half in (slice(32), slice(32, 64))]
     shift = np.arange(dot.WIDTH, dtype=np.float32)
     expected = parts[0] + 8 * parts[1] + shift
+    fours = rng.integers(0, 16, (dot.WIDTH, 64)).astype(np.uint8)  # of int4, with scales 1 and 4 as above, and 8 taken off
+    small = packing.pack_int4(fours, *(np.tile(np.array(pair, np.float16), (dot.WIDTH, 1)) for pair in ([1, 4], [-8, -32])))
+    parts = [codes[:, half].astype(np.int32) @ (fours[:, half].T - 8.0) for half in (slice(32), slice(32, 64))]
+    expected_int4 = parts[0] + 8 * parts[1] + shift
     seen = []
     for way in ways:
         monkeypatch.setattr(dot, "instructions", lambda way=way: seen.append(way) or way)
@@ -119,6 +144,28 @@ def test_every_way_of_multiplying_gives_the_same_numbers(monkeypatch):
             codes, panel, begin, factor, scales = address(a), address(b), address(c), address(d), address(e)
             dot.multiply_rows(4, codes, 64, 4, panel, 8, 2, begin, factor, 16, scales, address(f), address(g), 4 * dot.WIDTH)
 
+        @njit
+        def multiply_int4(a, b, c, d, e, f, g):
+            codes, panel, begin, factor, scales = address(a), address(b), address(c), address(d), address(e)
+            step = 4 * dot.WIDTH
+            dot.multiply_rows_int4(4, codes, 64, 4, panel, 4, 2, begin, factor, 16, scales, address(f), address(g), step)
+
         multiply(codes, panel, begin, factor, scales, shift, out)
         assert np.array_equal(out, expected), way
-    assert tuple(seen) == ways
+        multiply_int4(codes, small.panels, begin, factor, small.scales, shift, out)
+        assert np.array_equal(out, expected_int4), way
+    assert tuple(seen) == tuple(way for way in ways for _ in range(2))
+
+
+def test_sdot_is_one_instruction():
+    """Compiled for an ARM processor that has it; "signed" above is its arithmetic in plain code."""
+    llvmlite.binding.initialize_all_targets()
+    llvmlite.binding.initialize_all_asmprinters()
+    words, module = ir.VectorType(ir.IntType(32), 4), ir.Module()
+    function = ir.Function(module, ir.FunctionType(words, [words] * 3), "products")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(dot._emit_dot(builder, "sdot", *function.args))
+    triple = llvmlite.binding.Target.from_triple("aarch64-unknown-linux-gnu")
+    machine = triple.create_target_machine(cpu="neoverse-n1", opt=3)
+    lines = machine.emit_assembly(llvmlite.binding.parse_assembly(str(module))).splitlines()
+    assert [line.split() for line in lines if "v0." in line] == [["sdot", "v0.4s,", "v1.16b,", "v2.16b"]]

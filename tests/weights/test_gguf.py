@@ -9,6 +9,7 @@ import pytest
 from minilm import models
 from minilm.generation.chat import ChatML, chat_format, chat_template
 from minilm.models.gguf import name_in_gguf
+from minilm.quantized import QuantizedLinear, packing
 from minilm.tokenizers.gguf import tokenizer_of_gguf
 from minilm.weights.gguf import GGUFFile
 from minilm.weights.gguf_blocks import TYPES, dequantised
@@ -74,14 +75,15 @@ def value(x):
     return struct.pack("<If", 6, x) if isinstance(x, float) else struct.pack("<II", 4, x)
 
 
-def gguf(settings, arrays):
-    """The bytes of a file of float32 arrays."""
+def gguf(settings, arrays, blocks=None):
+    """The bytes of a file of float32 arrays, or of the type and blocks (rows, ., bytes) that `blocks` has for a name."""
     head = b"GGUF" + struct.pack("<IQQ", 3, len(arrays), len(settings))
     head += b"".join(string(key) + value(x) for key, x in settings.items())
     data = b""
     for name, array in arrays.items():
-        head += string(name) + struct.pack(f"<I{array.ndim}QIQ", array.ndim, *array.shape[::-1], 0, len(data))
-        data += array.astype("<f4").tobytes()
+        kind, content = (blocks or {}).get(name, (0, array.astype("<f4")))
+        head += string(name) + struct.pack(f"<I{array.ndim}QIQ", array.ndim, *array.shape[::-1], kind, len(data))
+        data += content.tobytes()
         data += bytes(-len(data) % 32)
     return head + bytes(-len(head) % 32) + data
 
@@ -131,6 +133,50 @@ def test_a_model_comes_out_as_it_went_in(content, tmp_path):
     assert again.config == model.config and again.parameters.flat.tobytes() == model.parameters.flat.tobytes()
     again.save_pretrained(tmp_path / "folder")
     assert models.Llama.from_pretrained(tmp_path / "folder").config == model.config
+
+
+def quantised_blocks(shape, kind):
+    """Random blocks of a matrix."""
+    rng, block = np.random.default_rng([kind, *shape]), TYPES[kind]
+    content = rng.integers(0, 256, (shape[0], shape[1] // 32, block.nbytes), dtype=np.uint8)
+    if block.name == "Q8_0":
+        content[content == 128] = 127  # -128 is no code
+    for first in (0, 2) if block.name == "Q4_1" else (0,):
+        content[..., first : first + 2] = (0.01 * rng.normal(size=(*content.shape[:2], 1))).astype("<f2").view(np.uint8)
+    return kind, content
+
+
+@pytest.mark.parametrize("quantize", ["int4", "int8", "bf16"])
+def test_blocks_of_a_few_bits_stay_as_they_are(quantize, tmp_path):
+    """int4 takes Q4_0 and Q4_1 as they are, and Q8_0 for logits; int8 takes Q8_0; what has another type is rounded."""
+    sizes = {"vocab_size": 40, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = models.LlamaConfig(**sizes, num_key_value_heads=2, max_position_embeddings=16, tie_word_embeddings=True)
+    arrays = {name_in_gguf(name): value for name, value in models.Llama(config, seed=1).parameters.items()}
+    matrices = [name for name, value in arrays.items() if value.ndim == 2]
+    kinds = {
+        "token_embd.weight": "Q8_0",
+        "blk.0.ffn_up.weight": "Q4_0",
+        "blk.1.attn_k.weight": "Q8_0",
+        "blk.1.ffn_up.weight": "F32",
+    }
+    kinds = {name: BLOCKED.get(kinds.get(name, "Q4_1"), 0) for name in matrices}
+    blocks = {name: quantised_blocks(arrays[name].shape, kind) for name, kind in kinds.items() if kind}
+    (tmp_path / "model.gguf").write_bytes(gguf(settings_of(config), arrays, blocks))
+    plain, model = (models.Llama.from_gguf(tmp_path / "model.gguf", quantize=kind) for kind in (None, quantize))
+    same = {"int4": ("Q4_0", "Q4_1"), "int8": ("Q8_0",), "bf16": ()}[quantize]
+    for name, layer in model.named_layers():
+        if not isinstance(layer, QuantizedLinear):
+            continue
+        exact = plain.parameters["embed_tokens.weight" if name == "lm_head" else f"{name}.weight"]
+        stored = TYPES[kinds["token_embd.weight" if name == "lm_head" else name_in_gguf(f"{name}.weight")]].name
+        kept = stored in same or (name == "lm_head" and quantize == "int4")
+        assert np.array_equal(packing.rounded(layer.packed), exact) is kept, (name, stored)
+    assert np.array_equal(model.parameters["norm.weight"], plain.parameters["norm.weight"])
+    assert np.array_equal(model.parameters["embed_tokens.weight"], packing.rounded(model.lm_head.packed))
+    ids = np.arange(12).reshape(1, 12)
+    assert np.abs(model.logits(ids)[0] - plain.logits(ids)[0]).max() < 0.2 * np.abs(plain.logits(ids)[0]).max()
+    with pytest.raises(ValueError, match="quantized weights go with float32, got dtype=float64"):
+        models.Llama.from_gguf(tmp_path / "model.gguf", quantize=quantize, dtype=np.float64)
 
 
 def test_files_that_lie_are_refused_in_one_line(content, tmp_path):

@@ -6,7 +6,8 @@ The last state is a sum, and the scores are linear in it, so that the parts are 
     F   = w · u_K        w = W[answer] - W[foil]
         = w · H^K u_0    (the question)    + sum_i sum_k p_ki w · H^(K-1-k) c_ki    (sentence i, read by hop k)
 
-Where a hop looks (p) depends on the question and on what the hops before it read: that counts as theirs here.
+Where a hop looks (p) depends on the question and on what the hops before it read: that counts as theirs here. An empty place
+counts as one more sentence, which has no words.
 """
 
 from __future__ import annotations
@@ -63,14 +64,16 @@ def explain_story(
     W = model.output.weight.value  # (V, D)
     w = (W[ids[chosen]] - W[ids[other]]).astype(np.float64)  # (D,)
     H = None if model.hop is None else model.hop.weight.value.astype(np.float64)  # (D, D)
-    read, looked = np.zeros((len(hops), len(sentences))), np.zeros((len(hops), len(sentences)))  # (K, M) each
+    looked = np.stack([hop.p[0] for hop in hops])  # (K, M), with an empty place (K, M + 1)
+    read = np.zeros(looked.shape)  # likewise
     for k in reversed(range(len(hops))):
-        looked[k] = hops[k].p[0]
         read[k] = looked[k] * (hops[k].c[0].astype(np.float64) @ w)
         w = w if H is None else w @ H
     of_question = float(w @ hops[0].u[0])
     output = of_question + float(read.sum())
+    looked, read, empty = looked[:, : len(sentences)], read[:, : len(sentences)], read[:, len(sentences) :]
     shares = [("the question", of_question), *((f"hop {k + 1}", float(row.sum())) for k, row in enumerate(read))]
+    shares += [("the empty place", float(empty.sum()))] * model.empty_place
     choices = [(names[i], float(np.exp(log_p[i]))) for i in order[:8]]
     measure = f"score({names[chosen]}) − score({names[other]})"
     decision = Decision(
