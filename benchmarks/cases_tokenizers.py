@@ -1,12 +1,14 @@
 """Byte-level BPE beside tiktoken, tokenizers, gigatoken and tokie, its training beside rustbpe and tokenizers, and WordPiece.
 
-GPT-2's vocabulary and real texts come from the folder that the environment variable MINILM_TEST_CORPORA names, as far as they are
-there (the vocabulary also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe); else a vocabulary is trained on the
-built-in stories. The other texts are drawn letter by letter. All encode one text on one thread. "cold" is a tokenizer that has
-its tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are
+`VOCABULARIES` and real texts come from the folder that the environment variable MINILM_TEST_CORPORA names, as far as they are
+there (GPT-2's also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe); without GPT-2's, a vocabulary is trained on
+the built-in stories. A row says which vocabulary and which text it is about (see `texts`).
+
+All encode one text on one thread: `peer_tokenizers` holds those to one that would take more. "cold" is a tokenizer that has its
+tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are
 compiled before, and ids compared.
 
-A new text is one more entry of what `texts` returns, a new encoder one more line of `peer_tokenizers.ENCODERS`.
+A new text is one more entry of `texts`, a new encoder one more line of `peer_tokenizers.ENCODERS`.
 """
 
 from __future__ import annotations
@@ -17,87 +19,66 @@ import os
 import tempfile
 import time
 
-import numpy as np
-
-from benchmarks import cases_wordpiece, peer_tokenizers
+from benchmarks import cases_wordpiece, peer_tokenizers, texts
 from benchmarks.case import Case
+from benchmarks.corpora import FOLDER
 from benchmarks.peers import Peers
 from benchmarks.timing import SETTLE, Contestant
 from minilm import data
 from minilm.tokenizers import ByteLevelBPE
 from minilm.tokenizers.bpe import encoding
 
+HEATS = ("cold", "warm")
 WORST = {"letters": "a", "spaces": " ", "digits": "7", "emoji": "😀"}
 TARGET, TEN_TIMES = 10.0, ("Chinese", "Japanese", "Korean", "Thai", "Arabic", "Hindi", "code")  # times tiktoken's speed, cold
 LEAST = 1 / 1.5  # of gigatoken's speed, on every text, cold and warm
-FILES = {"tinyshakespeare": "tinyshakespeare.txt", "German": "multi30k/train.de.gz"}
-SCRIPTS = {  # name -> first and last letter, letters a word, what stands between words
-    "Chinese": (0x4E00, 0x5200, 0, "。,\n"),
-    "Japanese": (0x3041, 0x3096, 0, "、。\n"),
-    "Thai": (0x0E01, 0x0E2E, 12, " "),
-    "Korean": (0xAC00, 0xB000, 3, " "),
-    "Arabic": (0x0621, 0x064A, 6, " "),
-    "Hindi": (0x0905, 0x0939, 5, " "),
-    "Cyrillic": (0x0430, 0x044F, 6, " "),
+GPT2 = "gpt2"
+VOCABULARIES = {  # name -> file in the folder's "vocabularies", and the pattern where the file has none
+    GPT2: ("gpt2.tokenizer.json.gz", None),
+    "cl100k": ("cl100k_base.tiktoken.gz", "cl100k"),
+    "qwen3": ("qwen3.tokenizer.json.gz", None),
+    "cl100k cut as o200k": ("cl100k_base.tiktoken.gz", "o200k"),  # o200k's own ranks are not among the files
 }
+SOME = ("stories", "code", "English", "German of XQuAD", "Chinese", "Japanese")  # texts for vocabularies but the first
 
 
 @functools.cache
-def tokenizer() -> ByteLevelBPE:
-    """GPT-2's, or one of our own."""
+def tokenizer(name: str = GPT2) -> ByteLevelBPE:
+    """One of VOCABULARIES; for GPT-2's, where it is not here, one of our own."""
     folder = os.environ.get("MINILM_TEST_GPT2")
-    if folder:
+    if folder and name == GPT2:
         return ByteLevelBPE.from_pretrained(folder)
-    packed = os.path.join(os.environ.get("MINILM_TEST_CORPORA", ""), "vocabularies", "gpt2.tokenizer.json.gz")
-    if os.path.exists(packed):
-        with gzip.open(packed) as source, tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "tokenizer.json")
-            with open(path, "wb") as file:
-                file.write(source.read())
-            return ByteLevelBPE.load(path)
-    return ByteLevelBPE.train_from_chunks(data.text("stories"), vocab_size=8000)
+    if (packed := _packed(name)) is None:
+        return ByteLevelBPE.train_from_chunks(data.text("stories"), vocab_size=8000)
+    pattern = VOCABULARIES[name][1]
+    with gzip.open(packed) as source, tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, ".tiktoken" if pattern else "tokenizer.json")
+        with open(path, "wb") as file:
+            file.write(source.read())
+        return ByteLevelBPE.from_tiktoken(path, pattern=pattern) if pattern else ByteLevelBPE.load(path)
 
 
-@functools.cache
-def texts(size: int) -> dict[str, str]:
-    """Real texts and drawn ones, at most `size` characters each."""
-    texts_by_name = {"stories": "".join(data.text("stories")) * 10}
-    folder = os.environ.get("MINILM_TEST_CORPORA", "")
-    for name, file in FILES.items():
-        path = os.path.join(folder, file)
-        if folder and os.path.exists(path):
-            with (gzip.open if path.endswith(".gz") else open)(path, "rt", encoding="utf-8") as text:
-                texts_by_name[name] = text.read()
-    with open(__file__, encoding="utf-8") as source:
-        texts_by_name["code"] = source.read() * (1 + size // 5000)
-    for name, (first, last, length, between) in SCRIPTS.items():
-        texts_by_name[name] = _drawn([chr(code) for code in range(first, last + 1)], length, between, size)
-    rng = np.random.default_rng(0)
-    texts_by_name["emoji"] = "".join(rng.choice([*map(chr, range(0x1F600, 0x1F650)), " ", "a", "\u200d"], size // 4))
-    return {name: text[:size] for name, text in texts_by_name.items()}
-
-
-def _drawn(letters: list[str], length: int, between: str, size: int) -> str:
-    """Text in words of about `length` letters, the frequent ones much more frequent; without words where `length` is 0."""
-    rng = np.random.default_rng(0)
-    rank = 1 / np.arange(1, len(letters) + 1)
-    if not length:
-        units = [*letters, *between]
-        weights = np.append(rank / rank.sum() * 0.9, np.full(len(between), 0.1 / len(between)))
-        return "".join(rng.choice(units, size // 3, p=weights))
-    words = ["".join(rng.choice(letters, max(1, rng.poisson(length)))) for _ in range(8000)]
-    rank = 1 / np.arange(10, len(words) + 10)
-    return between.join(rng.choice(words, size // (length + 1), p=rank / rank.sum()))
+def _packed(name: str) -> str | None:
+    """The path of a vocabulary, or None where it is not here."""
+    path = os.path.join(os.environ.get(FOLDER, ""), "vocabularies", VOCABULARIES[name][0])
+    return path if os.path.exists(path) else None
 
 
 def cases(quick: bool = False) -> list[Case]:
     """Encoding, cold and warm, the worst inputs, and training; then WordPiece."""
     size = 3_000 if quick else 1_200_000
-    all_texts = texts(size)
-    all_cases = [_text(name, text, heat) for name, text in all_texts.items() for heat in ("cold", "warm")]
+    written, drawn = texts.written(size), texts.drawn(size)
+    own = "gpt2" if _packed(GPT2) or os.environ.get("MINILM_TEST_GPT2") else "own vocabulary"
+    all_cases = [_text(GPT2, own, *each, heat) for each in (written | drawn).items() for heat in HEATS]
+    some = {name: text for name, text in written.items() if name.startswith(SOME)}
+    for name in VOCABULARIES:
+        if name != GPT2 and _packed(name):
+            all_cases += [_text(name, name, *each, heat) for each in some.items() for heat in HEATS]
     # Without peers, some of which take minutes where time is quadratic in the length of a piece.
-    all_cases += [_case(f"bpe {size:,} {name}, warm", unit * size, "warm", alone=True) for name, unit in WORST.items()]
-    book = "".join(all_texts.values()) * (1 if quick else 2)
+    all_cases += [
+        _case(f"bpe {own}, {size:,} {name}, warm", GPT2, unit * size, "warm", alone=True) for name, unit in WORST.items()
+    ]
+    book = "".join((written | drawn).values())
     vocabulary = 300 if quick else 30_000
     training = functools.partial(_training, book, vocabulary)
     name, moved = f"bpe training, {len(book.encode()) / 1e6:.1f} MB", len(book.encode())
@@ -107,20 +88,22 @@ def cases(quick: bool = False) -> list[Case]:
     return [*all_cases, *cases_wordpiece.cases(quick)]
 
 
-def _text(name: str, text: str, heat: str) -> Case:
-    """A text that people write, with what is asked for it."""
-    if heat == "cold" and name in TEN_TIMES:
-        return _case(f"bpe {name}, {heat}", text, heat, target=TARGET, against="tiktoken", also={"gigatoken": LEAST})
-    return _case(f"bpe {name}, {heat}", text, heat, target=LEAST, against="gigatoken")
+def _text(vocabulary: str, label: str, name: str, text: str, heat: str) -> Case:
+    """A text of `texts`, with what is asked for it."""
+    full = f"bpe {label}, {name}, {heat}"
+    if heat == "cold" and vocabulary == GPT2 and name.startswith(TEN_TIMES):
+        return _case(full, vocabulary, text, heat, target=TARGET, against="tiktoken", also={"gigatoken": LEAST})
+    return _case(full, vocabulary, text, heat, target=LEAST, against="gigatoken")
 
 
-def _case(name: str, text: str, heat: str, alone: bool = False, **targets) -> Case:
-    build = functools.partial(_encoders, text, heat, alone)
+def _case(name: str, vocabulary: str, text: str, heat: str, alone: bool = False, **targets) -> Case:
+    build = functools.partial(_encoders, vocabulary, text, heat, alone)
     return Case(name, "tokenizers", "bpe", build, text_bytes=len(text.encode()), **{"against": "tiktoken", **targets})
 
 
-def _encoders(text: str, heat: str, alone: bool, peers: Peers) -> list[Contestant]:
-    bpe = tokenizer()
+def _encoders(vocabulary: str, text: str, heat: str, alone: bool, peers: Peers) -> list[Contestant]:
+    bpe = tokenizer(vocabulary)
+    text = bpe._encoder.normalized(text)  # which tiktoken does not
     encode = functools.partial(bpe.encode, text)
 
     def sample() -> float:

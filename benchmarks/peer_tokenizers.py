@@ -1,4 +1,8 @@
-"""The tokenizers beside which minilm's are timed, with its vocabulary: each as its users call it for one text, on one thread."""
+"""The tokenizers beside which minilm's are timed, with its vocabulary: each as its users call it for one text, on one thread.
+
+Those that are written in Rust share their work out to a pool of as many threads as there are processors, gigatoken and tokie also
+the encoding of one text; the pool reads RAYON_NUM_THREADS when it is first used.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,18 @@ import time
 import numpy as np
 
 from benchmarks.timing import SETTLE, Contestant
+from minilm.tokenizers.bpe import patterns
 
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
 PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"""  # GPT-2's, as tiktoken writes it
+_CL100K = (
+    r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}DIGITS| ?[^\s\p{L}\p{N}]++[\r\n]*+|\s++$|\s*[\r\n]|\s+(?!\S)|\s"""
+)
+PATTERNS = {  # as tiktoken writes those that it does not backtrack in
+    (patterns.GPT2,): PATTERN,
+    (patterns.CL100K,): _CL100K.replace("DIGITS", "{1,3}+"),
+    (patterns.QWEN2,): _CL100K.replace("DIGITS", ""),
+}
 RUSTBPE_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 
 
@@ -34,7 +48,9 @@ def numbered(bpe) -> np.ndarray:
 def _tiktoken(peer, bpe):
     """It keeps no pieces: cold and warm are the same."""
     ranks = {content: rank for rank, content in enumerate(ranked(bpe))}
-    encoding = peer.Encoding("benchmark", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+    encoding = peer.Encoding(
+        "benchmark", pat_str=PATTERNS.get(bpe.pattern, "|".join(bpe.pattern)), mergeable_ranks=ranks, special_tokens={}
+    )
     return lambda: encoding.encode_ordinary, lambda ids: [numbered(bpe)[np.array(ids)]]
 
 

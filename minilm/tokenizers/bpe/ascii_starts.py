@@ -1,10 +1,12 @@
-"""Where pieces of ASCII begin, 64 bytes at once: a bit a byte, and a class of characters a word of 64 bits.
+"""Where pieces of ASCII and Latin letters begin, 64 bytes at once: a bit a byte, and a class of characters a word of 64 bits.
 
 ``x << 1`` moves what is said of each byte to the byte behind it, so ``letter & ~(letter << 1)`` are the first letters of words. A
 sum carries through a run of ones: with s the lowest bits of some runs of r, ``~(r + s) & r`` are those runs, whole.
 
 Both functions return a word with bit k set where a piece begins at byte i + k, if one begins at i: for 0 < k < 63, as far as the
-text is ASCII and no more need be known. The tests check them against the automaton, which decides where they say nothing.
+text is known and no more need be. Known are ASCII, most letters of Latin with marks on them (U+00C0 to U+02BF, U+1E00 to U+1EFF)
+and the dashes and quotation marks of U+2010 to U+203F, if all their bytes are among the 64; all bytes of a character have the bit
+of its class. The tests check them against the automaton, which decides where they say nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +16,34 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.intrinsics import bytes_in, leading_zeros, trailing_zeros
 
-NONE, BY_CLASS, SINGLE_DIGITS, THREE_DIGITS = range(4)  # which function, and how many digits a piece of `word_starts` has at most
+# Which function, and for `word_starts` how many digits a piece has; CASED: three, and a word ends before a capital.
+NONE, BY_CLASS, SINGLE_DIGITS, THREE_DIGITS, CASED = range(5)
 _ONE = np.uint64(1)
+
+
+@jit(part=True, counted=False)
+def may_begin(byte):
+    """Whether text that begins with this byte may be known."""
+    return byte < 0xCB or byte == 0xE1 or byte == 0xE2
+
+
+@jit(part=True, counted=False)
+def _letters(text, i):
+    """The bytes of letters of two and three bytes.
+
+    Of two: those that begin with C3 ... CA, but for ones with 97, B7 or BF, among which are two signs and an old form of s.
+    """
+    not_these = bytes_in(text, i, 0x20, 0xB7, 1) | bytes_in(text, i, 0, 0xBF, 1)
+    two = bytes_in(text, i, 0, 0xC3, 8) & ~(not_these >> _ONE) & ~np.uint64(0) >> _ONE
+    three = bytes_in(text, i, 0, 0xE1, 1) & bytes_in(text, i, 0, 0xB8, 4) >> _ONE & ~np.uint64(0) >> np.uint64(2)
+    return two | two << _ONE | three | three << _ONE | three << np.uint64(2)
+
+
+@jit(part=True, counted=False)
+def _signs(text, i):
+    """The first bytes of U+2010 ... U+2027 and U+2030 ... U+203F, which are neither letters nor numbers nor white space."""
+    third = bytes_in(text, i, 0, 0x90, 24) | bytes_in(text, i, 0, 0xB0, 16)
+    return bytes_in(text, i, 0, 0xE2, 1) & bytes_in(text, i, 0, 0x80, 1) >> _ONE & third >> np.uint64(2)
 
 
 @jit(part=True, counted=False)
@@ -43,6 +71,21 @@ def _with_contractions(text, i, starts, apostrophes, case):
 
 
 @jit(part=True, counted=False)
+def _with_suffixes(text, i, starts, apostrophes):
+    """The begins of pieces where contractions at `apostrophes`, behind letters, end the words before them."""
+    while apostrophes:
+        k = np.intp(trailing_zeros(apostrophes))
+        length = _contraction(text, i + k, 0x20)
+        apostrophes &= apostrophes - _ONE
+        if length:
+            at = _ONE << np.uint64(k)
+            behind = at << np.uint64(length)
+            starts = starts & ~(behind - at) | behind
+            apostrophes &= ~behind  # a word has one
+    return starts
+
+
+@jit(part=True, counted=False)
 def class_starts(text, i):
     """By GPT-2's pattern.
 
@@ -54,6 +97,10 @@ def class_starts(text, i):
     space = bytes_in(text, i, 0, 0x20, 1)
     white = space | bytes_in(text, i, 0, 0x09, 5)
     beyond = bytes_in(text, i, 0, 0x80, 128)
+    if beyond:
+        more, signs = _letters(text, i), _signs(text, i)
+        letter |= more
+        beyond &= ~(more | signs | signs << _ONE | signs << np.uint64(2))
     other = ~(letter | number | white | beyond)
     like_before = letter & letter << _ONE | number & number << _ONE | other & other << _ONE
     starts = ~white & ~like_before & ~(space << _ONE) | white & ~(white << _ONE) | white & ~(white >> _ONE)
@@ -64,8 +111,8 @@ def class_starts(text, i):
 
 
 @jit(part=True, counted=False)
-def word_starts(text, i, triples):
-    """By the patterns of cl100k (`triples`: up to three digits a piece) and of Qwen (a digit a piece).
+def word_starts(text, i, kind):
+    """By the patterns of Qwen (SINGLE_DIGITS), cl100k (THREE_DIGITS) and o200k (CASED).
 
     Letters take the one character before them along, if it is a blank (white space that ends no line) or another character that
     stands alone and has no space before it; other characters take a space before and the line ends behind them. Of a run of white
@@ -77,23 +124,38 @@ def word_starts(text, i, triples):
     line = bytes_in(text, i, 0, 0x0A, 1) | bytes_in(text, i, 0, 0x0D, 1)
     white = space | bytes_in(text, i, 0, 0x09, 5)
     beyond = bytes_in(text, i, 0, 0x80, 128)
+    signs = np.uint64(0)
+    if beyond:
+        more, signs = np.uint64(0), _signs(text, i)
+        if kind != CASED:
+            more = _letters(text, i)
+        letter |= more
+        beyond &= ~(more | signs | signs << _ONE | signs << np.uint64(2))
     other = ~(letter | number | white | beyond)
     ends = ~(line + (line & other << _ONE)) & line  # line ends behind other characters
     white, line = white & ~ends, line & ~ends
     begin, blank = white & ~(white << _ONE), white & ~line
     behind_line = blank & line << _ONE
     alone = other & ~((other | space) << _ONE)  # or the first of several, none of which is then a letter
+    prefixes = blank | alone | (alone & signs) << np.uint64(2)  # of words; of a sign its last byte
     starts = begin | behind_line | blank & ~(white >> _ONE)
-    starts |= other & ~((other | space) << _ONE) | letter & ~((letter | blank | alone) << _ONE)
-    if triples:
+    starts |= other & ~((other | space) << _ONE) | letter & ~((letter | prefixes) << _ONE)
+    if kind == SINGLE_DIGITS:
+        starts |= number
+    else:
         group, later = number & ~(number << _ONE), number & number << _ONE
         later &= later << np.uint64(2)  # digits with three before them
         while group:
             starts |= group
             group = group << np.uint64(3) & later
+    apostrophes = bytes_in(text, i, 0, 0x27, 1) & alone
+    if kind == CASED:
+        lower = bytes_in(text, i, 0, 0x61, 26)
+        starts |= letter & ~lower & lower << _ONE
+        starts = _with_suffixes(text, i, starts, apostrophes & letter << _ONE)
+        beyond |= bytes_in(text, i, 0, 0x2F, 1) & ends << _ONE  # goes on with what is before the line's end
     else:
-        starts |= number
-    starts = _with_contractions(text, i, starts, bytes_in(text, i, 0, 0x27, 1) & alone, 0x20)
+        starts = _with_contractions(text, i, starts, apostrophes, 0x20)
     # A run of white space that is not seen to its end, or has blanks between line ends, is known to begin and no more.
     known = trailing_zeros(beyond | _ONE << np.uint64(63))
     seen = (_ONE << known) - _ONE

@@ -54,10 +54,13 @@ class Encoder:
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
-        from minilm.tokenizers.bpe import encoding, pieces
+        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
 
         tables = self.tables
-        content, size = pieces.padded(self.normalized(text))  # (N + PADDING,)
+        content, size = pieces.padded(text)  # (N + PADDING,)
+        if self.normalizer and not (text.isascii() or nfc_scan.is_normal(content, size)):
+            normal = nfc.normalized(text)
+            content, size = (content, size) if normal is text else pieces.padded(normal)
         try:
             state = self.states.pop()
         except IndexError:

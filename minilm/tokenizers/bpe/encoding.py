@@ -15,7 +15,7 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
 from minilm.tokenizers.bpe.characters import copy_character, is_of_characters, merge_characters, width_of
-from minilm.tokenizers.bpe.intrinsics import copy_four, load64
+from minilm.tokenizers.bpe.intrinsics import copy_four, load64, prefetch_row
 from minilm.tokenizers.bpe.large_pages import zeros
 from minilm.tokenizers.bpe.merging import make_scratch, work_size
 from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
@@ -40,7 +40,8 @@ class State(NamedTuple):
     row_ids: np.ndarray  # (2**ROW_BITS, 16) int32, the same memory: four words of key, and the ids
     long_rows: np.ndarray  # (2**LONG_ROW_BITS, 16) uint64: length and number of ids, the bytes, the ids
     long_ids: np.ndarray  # (2**LONG_ROW_BITS, 32) int32, the same memory
-    ends: np.ndarray  # (E,) int64
+    ends: np.ndarray  # (ROOM,) int64
+    hashes: np.ndarray  # (ROOM,) uint64: of the short ones among the pieces that end there
     scratch: np.ndarray  # see `merging.make_scratch`
     work: np.ndarray  # (W,) int64, see `merging.work_size`
 
@@ -50,7 +51,8 @@ def make_state(tables: Tables) -> State:
     rows, long_rows = zeros((1 << ROW_BITS, 8)), zeros((1 << LONG_ROW_BITS, LONG_COLUMNS // 2))
     row_ids, long_ids = rows.view(np.int32), long_rows.view(np.int32)
     _enter_words(rows, row_ids, tables.words.slots)
-    return State(rows, row_ids, long_rows, long_ids, np.empty(ROOM, np.int64), make_scratch(), make_work())
+    ends, hashes = np.empty(ROOM, np.int64), np.empty(ROOM, np.uint64)
+    return State(rows, row_ids, long_rows, long_ids, ends, hashes, make_scratch(), make_work())
 
 
 def make_work(length: int = WORK_BYTES) -> np.ndarray:
@@ -182,6 +184,19 @@ def _piece(text, i, length, first, second, hashed, tables, state, out, count):
     return n
 
 
+@jit(part=True, counted=False)
+def _hash_pieces(text, i, count, state):
+    """Hashes of the short pieces that end at ends[:count], the first of which begins at i; their rows are on their way then."""
+    for k in range(count):
+        length = state.ends[k] - i
+        if length <= KEY_BYTES:
+            first, second = key_of(text, i, length)
+            hashed = hash_of(first, second)
+            state.hashes[k] = hashed
+            prefetch_row(state.rows, np.intp(hashed >> _ROW_SHIFT))
+        i = state.ends[k]
+
+
 @jit(counted=False)
 def encode(text, i, stop, tables, state, out):
     """Encode text[i:stop].
@@ -206,11 +221,13 @@ def encode(text, i, stop, tables, state, out):
     rows, row_ids, ends = state.rows, state.row_ids, state.ends
     count = 0
     while i < stop:
-        for k in range(piece_ends(text, i, stop, tables.cutter, tables.parts, ends)):
+        together = piece_ends(text, i, stop, tables.cutter, tables.parts, ends)
+        _hash_pieces(text, i, together, state)
+        for k in range(together):
             length = ends[k] - i
             if length <= KEY_BYTES:
                 first, second = key_of(text, i, length)
-                hashed = hash_of(first, second)
+                hashed = state.hashes[k]
                 row = hashed >> _ROW_SHIFT
                 if rows[row, 0] == first and rows[row, 1] & _KEY == second:
                     copy_four(row_ids, row, 4, out, count)  # all four, so that nothing depends on how many there are

@@ -102,6 +102,23 @@ def leading_zeros(typingctx, value):
 
 
 @intrinsic
+def prefetch_row(typingctx, rows, row):
+    """Ask for the line of the cache where a row of an array (R, C) begins, and do not wait for it."""
+
+    def codegen(context, builder, signature, arguments):
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = [arguments[1], context.get_constant(types.intp, 0)]
+        pointer = cgutils.get_item_pointer(context, builder, signature.args[0], array, place, wraparound=False)
+        number, address = ir.IntType(32), ir.IntType(8).as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [address, number, number, number])
+        prefetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        builder.call(prefetch, [builder.bitcast(pointer, address), number(0), number(3), number(1)])  # to read, near, data
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp), codegen
+
+
+@intrinsic
 def copy_four(typingctx, row_ids, row, column, out, count):
     """out[count : count + 4] = row_ids[row, column : column + 4]."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-_PAGE, _ASKED = 2**21, 2**22
+_PAGE, _LEAST_BYTES = 2**21, 2**22
 
 
 def zeros(shape: tuple[int, ...], dtype=np.uint64) -> np.ndarray:
     """As `numpy.zeros`. What is taken beyond the array, so that it begins with a page, is never written to, and is no memory."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.empty(max(size, _ASKED) + _PAGE, np.uint8)
+    memory = np.empty(max(size, _LEAST_BYTES) + _PAGE, np.uint8)
     start = -memory.ctypes.data % _PAGE
     array = memory[start : start + size].view(dtype).reshape(shape)
     array.fill(0)

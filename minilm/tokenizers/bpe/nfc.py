@@ -1,9 +1,9 @@
 """Normalisation form C, fast where little changes: a character and the marks behind it become one where Unicode has one for both.
 
 A text is in NFC if no character of it is one that `unicodedata` rewrites or that may join what is before it, and no mark stands
-behind one of a higher combining class. Only where one of these fails is `unicodedata` asked, for the characters from the last
-starter, which nothing changes or joins, up to the next. Which version of Unicode decides is Python's; texts of characters that it
-knows are the same in every later one.
+behind one of a higher combining class; `nfc_scan` looks for such places in a text's UTF-8. Only where there is one is
+`unicodedata` asked, for the characters from the last starter, which nothing changes or joins, up to the next. Which version of
+Unicode decides is Python's; texts of characters that it knows are the same in every later one.
 
 References
 ----------
@@ -19,12 +19,12 @@ import numpy as np
 
 _LAST = 0x30000  # no character from here on is changed, or changes another
 _VOWELS, _FINALS = range(0x1161, 0x1176), range(0x11A8, 0x11C3)  # parts of Hangul's syllables
-_DOUBTFUL = 0x80  # above the number of the combining class
+DOUBTFUL = 0x80  # above the number of the combining class
 
 
 @functools.cache
-def _kinds() -> np.ndarray:
-    """Of every code point its combining class by number, and _DOUBTFUL if it may change or join: (0x110000,) uint8."""
+def kinds_of_characters() -> np.ndarray:
+    """Of every code point its combining class by number, and DOUBTFUL if it may change or join: (0x110000,) uint8."""
     classes = np.zeros(0x110000, np.uint8)
     doubtful = np.zeros(0x110000, bool)
     doubtful[[*_VOWELS, *_FINALS]] = True
@@ -35,7 +35,7 @@ def _kinds() -> np.ndarray:
         if written and written[0][0] != "<":
             doubtful[code] |= not unicodedata.is_normalized("NFC", character)
             doubtful[[int(part, 16) for part in written[1:]]] = True
-    return (np.unique(classes, return_inverse=True)[1] | np.where(doubtful, _DOUBTFUL, 0)).astype(np.uint8)
+    return (np.unique(classes, return_inverse=True)[1] | np.where(doubtful, DOUBTFUL, 0)).astype(np.uint8)
 
 
 def normalized(text: str) -> str:
@@ -43,9 +43,9 @@ def normalized(text: str) -> str:
     if text.isascii():
         return text
     codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")  # (N,)
-    kinds = _kinds()[codes]  # (N,)
-    doubtful = kinds >= _DOUBTFUL  # (N,)
-    doubtful[1:] |= (kinds[:-1] & ~np.uint8(_DOUBTFUL)) > kinds[1:]
+    kinds = kinds_of_characters()[codes]  # (N,)
+    doubtful = kinds >= DOUBTFUL  # (N,)
+    doubtful[1:] |= (kinds[:-1] & ~np.uint8(DOUBTFUL)) > kinds[1:]
     doubtful &= kinds > 0
     places = np.flatnonzero(doubtful)  # (D,)
     if not places.size:

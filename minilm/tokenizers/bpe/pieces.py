@@ -24,7 +24,7 @@ import numpy as np
 
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe import ascii_starts, patterns
-from minilm.tokenizers.bpe.ascii_starts import class_starts, word_starts
+from minilm.tokenizers.bpe.ascii_starts import class_starts, may_begin, word_starts
 from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, put, trailing_zeros, word_at
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
@@ -43,6 +43,7 @@ _ASCII = {
     (patterns.GPT2,): ascii_starts.BY_CLASS,
     (patterns.QWEN2,): ascii_starts.SINGLE_DIGITS,
     (patterns.CL100K,): ascii_starts.THREE_DIGITS,
+    (patterns.O200K,): ascii_starts.CASED,
 }
 _ONE = np.uint64(1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
@@ -178,11 +179,11 @@ def piece_ends(text, i, stop, cutter, parts, ends):
     count = 0
     while i < stop and count + 2 * BLOCK <= ends.size:
         starts = np.uint64(0)
-        if cutter.ascii and stop - i >= BLOCK and byte_at(text, i) < 0x80 and byte_at(text, i + 1) < 0x80:
+        if cutter.ascii and stop - i >= BLOCK and may_begin(byte_at(text, i)) and may_begin(byte_at(text, i + 1)):
             if cutter.ascii == ascii_starts.BY_CLASS:
                 starts = class_starts(text, i)
             else:
-                starts = word_starts(text, i, cutter.ascii == ascii_starts.THREE_DIGITS)
+                starts = word_starts(text, i, cutter.ascii)
         if starts:
             begin = i
             while starts:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minilm import tokenizers
 from minilm.tokenizers import ByteLevelBPE
-from minilm.tokenizers.bpe import cuts, nfc, patterns, pieces, tiktoken_files
+from minilm.tokenizers.bpe import cuts, nfc, nfc_scan, patterns, pieces, tiktoken_files
 
 from .helpers import MIXED, TEXT, learnt, small
 
@@ -178,7 +178,25 @@ def test_files_keep_the_pattern(tmp_path, name):
     | MIXED
 )
 def test_normalisation_form_c(text):
+    """And what the scan lets pass needs none: a text as it is, and behind ASCII that is looked at eight bytes at a time."""
     assert nfc.normalized(text) == unicodedata.normalize("NFC", text)
+    for whole in (text, "abcdefg" + text + "hij" + text):
+        if nfc_scan.is_normal(*pieces.padded(whole)):
+            assert unicodedata.is_normalized("NFC", whole)
+
+
+def test_texts_of_letters_alone_are_let_pass():
+    for text in (
+        "Übermäßig schöne Straßen",
+        "наука и жизнь",
+        "東京は日本の首都です。",
+        "서울에서",
+        "😀 façade ‘naïve’ – 𝒳",
+        "ไทย",
+    ):
+        assert nfc_scan.is_normal(*pieces.padded(text)), text
+    in_order = "\u05d0\u05b0\u0591"  # two marks that join no letter
+    assert nfc_scan.is_normal(*pieces.padded(in_order)) and not nfc_scan.is_normal(*pieces.padded(in_order[::2] + in_order[1]))
 
 
 def test_every_character_is_normalised_behind_a_letter():

@@ -16,8 +16,11 @@ PATTERNS = {
     patterns.GPT2: ascii_starts.BY_CLASS,
     patterns.QWEN2: ascii_starts.SINGLE_DIGITS,
     patterns.CL100K: ascii_starts.THREE_DIGITS,
+    patterns.O200K: ascii_starts.CASED,
 }
 LETTERS = ("ab1 \n'!s", "aB1 \t\n\r!'.sSlLrReEvVdDmMtT", "  \n\n\ta!", "'sé a1\n ", "123 a", "".join(map(chr, range(1, 128))))
+LATIN = ("aéß' ", "aB ‘’“s1\n", "‘é’ “ả”.\n a", "ſ×÷ÿėķ'sA a", "'ſa sß’ –1", "".join(map(chr, (*range(0xC0, 0x300), 32, 39))))
+CAMEL = ("aB's ", "aBé/.\n", "don'tS'sLl ", "./\n\r a", "AbC1/\n'’")
 
 
 @jit(counted=False)
@@ -119,7 +122,7 @@ def test_blocks_of_ascii_are_cut_as_the_automaton_cuts(pattern):
     assert fast.ascii == PATTERNS[pattern]
     slow = fast._replace(ascii=ascii_starts.NONE)
     rng = random.Random(0)
-    for _ in range(3000):
-        letters = rng.choice(LETTERS)
+    for _ in range(4000):
+        letters = rng.choice(LETTERS + LATIN + CAMEL)
         text = "".join(rng.choices(letters, k=rng.choice((66, 90, 130, 200))))
         assert cut(fast, text) == cut(slow, text), ascii(text)
