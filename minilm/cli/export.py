@@ -8,7 +8,7 @@ import json
 import os
 
 DESCRIPTION = """\
-Write the model in DIR into the new folder OUT, its weights rounded to 8 or 16 bits (`minilm.quantized.spec` has the formulas, and
+Write the model in DIR into the new folder OUT, weights rounded to 4, 8 or 16 bits (`minilm.quantized.spec` has the formulas and
 how far off they are). `minilm generate`, `evaluate`, `chat`, `fill-mask` and `try` read OUT as they read DIR, and give what
 --quantize gives with DIR; it has no gradients, so that it can be neither trained further nor explained. Weights that a product
 and an embedding share are stored once, other embeddings in 32 bits.

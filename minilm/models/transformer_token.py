@@ -75,7 +75,7 @@ class TransformerReader(TokenReader):
         from minilm.quantized.token_call import decoder_call  # compiles
 
         memo = cache.memo.get("token_call")
-        if memo is None or memo[1] is not state.memory or not memo[0].fits(self.weights):
+        if memo is None or memo[1] is not state.memory or memo[2] is not state.mask or not memo[0].fits(self.weights):
             call = decoder_call(self.weights, model, state, cache)
             memo = cache.memo["token_call"] = call, state.memory, state.mask  # which keeps the source's arrays
         D = model.config.d_model

@@ -36,7 +36,7 @@ y is what float32 arithmetic gives with these weights, bit for bit: they are wid
 
 int4: a group of 32 has a scale d and a least number m, both float16, as blocks of GGUF's type Q4_1; a byte holds two codes::
 
-    m    = float16(min_k w[k]),   d = float16((max_k w[k] - m) / 15)
+    m    = float16(min_k w[k]),   d = float16((max_k w[k] - m) / 15), at least 0
     q[k] = round((w[k] - m) / d)                        0 ... 15
     w[k] ≈ d q[k] + m
     y[n, o] = sum_γ  n[γ] (t[n, γ] d[o, γ])  +  m[o, γ] (t[n, γ] sum_{k ∈ γ} p[n, k])            n[γ] as above

@@ -11,6 +11,7 @@ from numba import njit
 import minilm
 from minilm import devices
 from minilm.ops import product as products
+from minilm.ops import target
 from minilm.ops.memory import address
 from minilm.quantized import cpu, dot, oracle, packing
 
@@ -169,3 +170,10 @@ def test_sdot_is_one_instruction():
     machine = triple.create_target_machine(cpu="neoverse-n1", opt=3)
     lines = machine.emit_assembly(llvmlite.binding.parse_assembly(str(module))).splitlines()
     assert [line.split() for line in lines if "v0." in line] == [["sdot", "v0.4s,", "v1.16b,", "v2.16b"]]
+
+
+def test_sdot_is_chosen_where_there_is_dotprod(monkeypatch):
+    monkeypatch.setattr(target, "vector_bytes", lambda: 16)
+    for features, way in (("+neon,+dotprod", "sdot"), ("+neon", "plain"), ("+sse4.2", "plain")):
+        monkeypatch.setattr(target, "features", lambda features=features: features)
+        assert target.int8_instructions() == way
