@@ -13,7 +13,6 @@ from minilm.models.bert_classifier import BERTClassifier
 from minilm.models.bert_config import BERTConfig
 from minilm.models.bert_pretraining import BERTForPreTraining
 from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification
-from minilm.models.classifier import MeanClassifier, RecurrentClassifier
 from minilm.models.config import Config, RNNLanguageModelConfig
 from minilm.models.converting import Converted, convert_from
 from minilm.models.gpt import GPT
@@ -22,9 +21,11 @@ from minilm.models.intent_tagger import IntentTagger
 from minilm.models.interchange import from_torch, to_torch
 from minilm.models.llama import Llama
 from minilm.models.llama_config import LlamaConfig
+from minilm.models.mean_classifier import MeanClassifier
 from minilm.models.memory_network import MemoryNetwork
 from minilm.models.pointer_generator import PointerGenerator
 from minilm.models.reader import Reader
+from minilm.models.recurrent_classifier import RecurrentClassifier
 from minilm.models.rnn_lm import RNNLanguageModel
 from minilm.models.seq2seq import Seq2Seq
 from minilm.models.seq2seq_config import Seq2SeqConfig, TransformerConfig

@@ -303,14 +303,14 @@ FAULTS = area(
     ),
     (
         "classifier: n-grams that reach beyond a text's end",
-        "minilm/models/classifier.py",
+        "minilm/models/mean_classifier.py",
         "masks.append(module.arange(n - 1, T) < lengths[:, None])",
         "masks.append(module.arange(T - n + 1) < lengths[:, None])",
         "tests/models/test_classifiers.py",
     ),
     (
         "classifier: unknown words are learned",
-        "minilm/models/classifier.py",
+        "minilm/models/recurrent_classifier.py",
         "Embedding(vocab_size, embedding_size, unk_id, **start",
         "Embedding(vocab_size, embedding_size, None, **start",
         "tests/models/test_padding_rows.py",
