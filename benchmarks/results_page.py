@@ -32,15 +32,16 @@ COLUMNS = ("task", "data and split", "metric", "a guess", "published", "ours", "
 
 
 def page(records: Mapping[str, Record | None]) -> str:
-    """The whole page."""
+    """The whole page; rows with others' vectors or weights stand there when they have been measured."""
+    rows = {name: row for name, row in ROWS.items() if records[name] or not row.beside}
     lines = [*HEAD.splitlines(), "", _cells(COLUMNS), _cells(["---"] * len(COLUMNS))]
-    for name, row in ROWS.items():
+    for name, row in rows.items():
         lines += _lines(row, _figures(row, records[name]), records[name])
-    for name, row in ROWS.items():
+    for name, row in rows.items():
         if row.parts and records[name]:
             lines += ["", *_parts(row, records[name])]
     lines += ["", "## Commands, and where the published figures stand", ""]
-    for name, row in ROWS.items():
+    for name, row in rows.items():
         lines += _notes(name, row, records[name])
     return "\n".join(lines) + "\n"
 

@@ -66,6 +66,7 @@ def test_a_row_with_others_vectors_stands_below_its_task_and_names_their_file(on
     assert record["command"].endswith("--set vectors=v.txt")
     text = results_page.page({"mine": None, "theirs": record})
     assert text.index("| a task |") < text.index("| with vectors |") and "  - published: as of mine" in text
+    assert "with vectors" not in results_page.page({"mine": None, "theirs": None})
 
 
 @pytest.mark.parametrize(
