@@ -87,7 +87,10 @@ def evaluate(args) -> int:
     if not examples:
         raise ValueError(f"{args.corpus}: no pair is left for --split {split}")
     pairs = _opened(args)
-    result = pairs.measure(examples)
+    try:
+        result = pairs.measure(examples)
+    except ValueError as error:  # such as a word that the vocabulary lacks
+        raise ValueError(f"{args.corpus}: {error}") from None
     if args.json:
         about = {"run": folder_of(args), "corpus": args.corpus, "split": split}
         print(json.dumps({**about, **result._asdict()}, indent=2))

@@ -129,6 +129,7 @@ def test_the_rules_go_with_the_folder(folder, tmp_path, capsys):
 
 def test_what_is_refused_in_one_line(folder, tmp_path, capsys):
     (tmp_path / "text.txt").write_text("a text\n")
+    (tmp_path / "unknown.tsv").write_text("a?\ta\n")
     for words, message in [
         (("generate", folder), "--prompt TEXT is missing: the source"),
         (("generate", folder, "--prompt", ""), "the source is empty"),
@@ -137,6 +138,7 @@ def test_what_is_refused_in_one_line(folder, tmp_path, capsys):
         (("generate", folder, "--prompt", "a", "--samples", "2"), "the best targets of a search: --beam B"),
         (("evaluate", folder), "--corpus FILE is missing"),
         (("evaluate", folder, "--corpus", tmp_path / "text.txt"), "no tab and no"),
+        (("evaluate", folder, "--corpus", tmp_path / "unknown.tsv"), f"{tmp_path / 'unknown.tsv'}: "),
         (("evaluate", folder, "--corpus", tmp_path / "text.txt", "--lines"), "--lines is for language models"),
     ]:
         status, out, err = run(capsys, *words)
