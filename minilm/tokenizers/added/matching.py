@@ -44,6 +44,7 @@ class Matcher:
         self.patterns = [pattern for pattern in patterns if pattern]
         self._ids = [token.id for token in self.tokens]
         self._few = self.patterns if len(self.patterns) <= FEW else None
+        self._firsts = sorted({pattern[0] for pattern in self.patterns})
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 
@@ -58,6 +59,10 @@ class Matcher:
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name != "_automaton"}
+
+    def may_occur(self, text: str) -> bool:
+        """Whether a token may stand in the text, by the characters that tokens begin with: no, for certain, or perhaps."""
+        return len(self._firsts) > FEW or any(first in text for first in self._firsts)
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.
