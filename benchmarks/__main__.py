@@ -17,10 +17,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 
-from minilm.cli import Parser, one_line  # which brings no NumPy: the pools are set before it is imported
+from minilm.cli import Parser, exit_status  # which brings no NumPy: the pools are set before it is imported
 
 POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "MINILM_THREADS")
 COMMANDS = ("compare", "readme", "board", "results")  # the module of that name has main(arguments) -> exit status
@@ -81,19 +82,14 @@ def writable(*paths: str | None) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status: 0, 1 if a result was wrong or a comparison found a loss, 2 for a wrong argument."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    try:
-        if arguments and arguments[0] in COMMANDS:
-            import importlib
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_status("benchmarks", lambda: _run(words), interrupted="interrupted; the record holds the rows that were printed")
 
-            return importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
-        return suites_command(parser().parse_args(arguments))
-    except (ValueError, OSError) as error:
-        print(f"benchmarks: {one_line(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the record holds the rows that were printed", file=sys.stderr)
-        return 130
+
+def _run(words: list[str]) -> int:
+    if words and words[0] in COMMANDS:
+        return importlib.import_module(f"benchmarks.{words[0]}").main(words[1:])
+    return suites_command(parser().parse_args(words))
 
 
 def no_gpu() -> str | None:

@@ -30,7 +30,7 @@ import numpy as np
 
 from minilm import forks
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal's handler that calls a kernel may find it held by its own thread; so with `_teams`
 _workers = 0
 _threads: int | None = None
 
@@ -76,7 +76,7 @@ _turns = 0  # of the loop that looks out for AWAKE
 _awake = 0  # threads that may be awake at once: the cores there were when the last thread was started
 _asleep: list[queue.SimpleQueue] = []  # what wakes each thread that sleeps
 _needed = False  # whether there is a call that all threads must be awake for
-_teams = threading.Lock()  # one such call at a time
+_teams = threading.RLock()  # one such call at a time
 
 
 def _start_workers(number: int) -> None:
@@ -90,9 +90,24 @@ def _start_workers(number: int) -> None:
             _turns = team.turns_in(AWAKE)
             _team, _board = team, team.board()
         while _workers < number:
-            threading.Thread(target=_work, args=(_board,), name=f"minilm-{_workers + 1}", daemon=True).start()
-            _workers += 1
+            _start_worker()
         _awake = _cores()
+
+
+def _start_worker() -> None:
+    global _workers
+    _workers += 1  # first: a signal's handler that calls a kernel in the middle of `start` needs no other
+    try:
+        threading.Thread(target=_work, args=(_board,), name=f"minilm-{_workers}", daemon=True).start()
+    except (
+        BaseException
+    ) as error:  # perhaps it runs all the same: one too many does no harm, and for one too few a team would wait
+        _workers -= 1
+        if not isinstance(error, RuntimeError):
+            raise
+        raise OSError(
+            f"the system starts no thread beside the {_workers + 1} there are: wanted {threads()}, MINILM_THREADS says how many"
+        ) from None
 
 
 def _work(board):
@@ -115,7 +130,7 @@ def _wake() -> None:
 def _forget_workers():
     """In a forked child the parent's threads do not exist."""
     global _workers, _lock, _teams, _board, _needed
-    _workers, _lock, _teams, _board, _needed = 0, threading.Lock(), threading.Lock(), None, False
+    _workers, _lock, _teams, _board, _needed = 0, threading.RLock(), threading.RLock(), None, False
     _asleep.clear()
 
 
@@ -168,12 +183,13 @@ def together(kernel: Callable, *arguments: Any) -> None:
         kernel(0, 1, *arguments)
         return
     with _teams:
+        before = _needed  # True in a signal's handler that runs in the middle of a call
         try:
             _needed = True
             while not _share(kernel, number, -1, arguments):
                 time.sleep(1e-4)  # another caller's kernel is in the threads
         finally:
-            _needed = False
+            _needed = before
 
 
 def _share(kernel, number, count, arguments) -> bool:

@@ -11,14 +11,14 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import minilm
 from minilm import streams
 from minilm.mistaken import nearest
 
-__all__ = ["COMMANDS", "Parser", "main"]
+__all__ = ["COMMANDS", "Parser", "exit_status", "main"]
 
 COMMANDS = {  # name -> what `minilm --help` says of it; the module of that name has add_parser(subparsers) and run(args)
     "train": "train a model on a text",
@@ -66,29 +66,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     SystemExit
         For ``--help`` (status 0) and wrong usage (status 2), as argparse does.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    return exit_status("minilm", lambda: _run(words))
+
+
+def exit_status(program: str, command: Callable[[], int | None], interrupted: str = "interrupted") -> int:
+    """Run a command of this repository; its exit status, as `main` has it. Errors are one line on stderr.
+
+    Parameters
+    ----------
+    program : str
+        What the line begins with.
+    command : callable
+        Takes nothing, returns its exit status, or None for 0.
+    interrupted : str, optional
+        What is said after Ctrl-C.
+    """
     with streams.usable():
-        return _run(list(sys.argv[1:] if argv is None else argv))
+        _any_text_can_be_printed()
+        try:
+            status = command()
+            sys.stdout.flush()
+            return status or 0
+        except KeyboardInterrupt:
+            print(f"\n{program}: {interrupted}", file=sys.stderr)
+            return INTERRUPTED
+        except BrokenPipeError:  # `minilm corpus list | head -1`
+            streams.discard(sys.stdout)
+            return BROKEN_PIPE
+        except (ValueError, TypeError, OSError, MemoryError, ArithmeticError, RecursionError) as error:
+            if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
+                raise
+            print(f"{program}: {one_line(error)}", file=sys.stderr)
+            return 2
 
 
-def _run(argv: list[str]) -> int:
-    _any_text_can_be_printed()
-    try:
-        args = _parse(argv)
-        with _warnings_in_one_line():
-            status = args.run(args)
-        sys.stdout.flush()
-        return status or 0
-    except KeyboardInterrupt:
-        print("\nminilm: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:  # `minilm corpus list | head -1`
-        streams.discard(sys.stdout)
-        return BROKEN_PIPE
-    except (ValueError, TypeError, OSError, MemoryError, ArithmeticError, RecursionError) as error:
-        if os.environ.get("MINILM_DEBUG", "0") not in ("", "0"):
-            raise
-        print(f"minilm: {one_line(error)}", file=sys.stderr)
-        return 2
+def _run(argv: list[str]) -> int | None:
+    args = _parse(argv)
+    with _warnings_in_one_line():
+        return args.run(args)
 
 
 def module_of(name: str) -> str:

@@ -59,13 +59,15 @@ def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     """The model of a file, a folder, or a name on the Hub; ValueError or FileNotFoundError in one line where nothing reads it."""
     from minilm.hub import checkpoint_folder
     from minilm.quantized.storing import refuse_quantized_folder
+    from minilm.weights.converters.unrecognised import why
 
     path = os.path.expanduser(path)
     path = path if os.path.exists(path) or os.path.exists(f"{path}.index") else checkpoint_folder(path)
     refuse_quantized_folder(path, "converted")
     kind = kind or _recognised(path)
     if kind is None:
-        raise ValueError(f"{path} is of no kind that is recognised: --from says which of {', '.join(sources())} it is")
+        kinds = ", ".join(sources())
+        raise ValueError(f"{path} {why(path, f'--from says which of {kinds} it is')}")
     if kind in OWN:
         if vocabulary is not None:
             raise ValueError(f"--vocabulary is for files without tokens, and {path} is of kind {kind}")

@@ -8,6 +8,7 @@ import json
 from minilm.cli import targets
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, add_quantize, load_model
+from minilm.cli.several import several
 from minilm.cli.targets import is_encoder_decoder
 
 SPLITS = ("validation", "train", "all")
@@ -22,7 +23,11 @@ def add_parser(subparsers) -> None:
         "An encoder-decoder that `minilm convert` wrote is measured on a file of pairs, source<TAB>target a line.",
     )
     add_model(parser)
-    parser.add_argument("--corpus", metavar="FILE|NAME", help="the text, or - for stdin; the run's own without it")
+    parser.add_argument(
+        "--corpus",
+        metavar="FILE|NAME",
+        help="the text, or - for stdin, or several with a comma between them; the run's own without it",
+    )
     parser.add_argument(
         "--split",
         choices=SPLITS,
@@ -53,7 +58,7 @@ def add_parser(subparsers) -> None:
 
 def run(args) -> int:
     """Evaluate, and print the numbers."""
-    from minilm import data, training
+    from minilm import training
     from minilm.checksums import file_hash
 
     require(args.device)
@@ -64,13 +69,12 @@ def run(args) -> int:
     config, state = loaded.config, loaded.state
     if config is None and args.corpus is None:
         raise ValueError(f"{loaded.folder} does not say what text its model was trained on: --corpus FILE|NAME")
-    source = config.corpus if args.corpus is None else args.corpus
-    text = data.text(source, args.errors or (config.errors if config else "strict"))
+    fraction = config.validation if config else 0.1
+    source, text = _text(args, config, fraction)
     own = state is not None and file_hash(text.path) == state.corpus_sha256
     if args.corpus is None and not own:
         raise ValueError(f"{text.path} is no longer the text that {loaded.folder} was trained on; --corpus names another one")
     split = args.split or ("validation" if own else "all")
-    fraction = config.validation if config else 0.1
     part = text if split == "all" else text.split(fraction)[SPLITS[:2][::-1].index(split)]
     if args.lines is None:
         result = training.evaluate_text(loaded.model, loaded.tokenizer, part, by=dynamic)
@@ -92,6 +96,18 @@ def run(args) -> int:
     print(f"perplexity  {result.perplexity:.3f}")
     print(f"bits        {result.bits_per_character:.4f} a character")
     return 0
+
+
+def _text(args, config, fraction):
+    """What the text is called, and the text: several are joined as in training."""
+    from minilm import data, training
+
+    source = config.corpus if args.corpus is None else args.corpus
+    errors = args.errors or (config.errors if config else "strict")
+    names = several(source)
+    return source, data.text(names[0], errors) if len(names) == 1 else data.text(
+        training.corpora.as_one(names, errors, fraction).path
+    )
 
 
 def _dynamic(args):

@@ -7,6 +7,7 @@ import os
 import sys
 
 from minilm.cli.requeue import add_requeue, requeued
+from minilm.cli.several import several
 from minilm.training.settings import CELLS, MODELS
 from minilm.training.starting_points import RECIPES
 
@@ -147,7 +148,7 @@ def _options(args) -> dict:
     names = ("corpus", "init_from", "steps", "minutes", "epochs", "seed", "device", "errors")
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     if args.corpus is not None:
-        corpora = [name for each in args.corpus for name in ([each] if os.path.exists(each) else each.split(","))]
+        corpora = [name for each in args.corpus for name in several(each)]
         options["corpus"] = corpora[0] if len(corpora) == 1 else corpora
     if args.mixture is not None:
         try:

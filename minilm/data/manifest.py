@@ -124,7 +124,7 @@ def corpus(name_or_path: PathLike) -> str:
     if os.path.isdir(path) and path not in corpora():
         raise ValueError(f"{path} is a folder, wanted a text file or the name of a corpus")
     if os.path.basename(path) != path or os.path.splitext(path)[1]:  # it was meant as a path
-        raise ValueError(f"there is no file {path}")
+        raise ValueError(f"there is no file {path}{_was_kept(path)}")
     entry = named(path)
     fault = entry.fault()
     if fault is None:
@@ -134,3 +134,10 @@ def corpus(name_or_path: PathLike) -> str:
     if fault == "missing":
         raise ValueError(f"corpus {entry.name} is not here yet: `minilm corpus fetch {entry.name}`, or {entry.by_hand()}")
     raise ValueError(f"{entry.path} is not {entry.name} ({fault}): `minilm corpus fetch {entry.name}` puts the right one there")
+
+
+def _was_kept(path: str) -> str:
+    """What to do where a file is gone that minilm made of several texts or of a pipe."""
+    if os.path.dirname(path) not in map(cache_folder, ("texts", "streams")):
+        return ""
+    return " in minilm's cache any more: --corpus with what it was made of, such as --corpus A,B, makes it again"

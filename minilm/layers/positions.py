@@ -155,17 +155,18 @@ class SinusoidalPositions(Layer):
         checks.option("kind", kind, ("sinusoidal", "tensor2tensor"))
         self.kind = kind
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
-        self._table = np.empty((0, embed_dim), self.dtype)  # (P, D) as many as were ever asked for
+        self._table = [np.empty((0, embed_dim), self.dtype)]  # (P, D) as many as were ever asked for: in a list, which stays
 
     def forward(self, x: Array, *, offset: int = 0, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (B, T, D) for x (B, T, D), and nothing saved."""
         x = checks.floating("x", x, (None, None, self.embed_dim), letters="(B, T, D)")
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
-        if stop > len(self._table) or self._table.dtype != x.dtype:
-            self._table = sinusoids(max(stop, 2 * len(self._table)), self.embed_dim, self.kind).astype(x.dtype)
-        self._table = devices.to_device_of(x, self._table)
+        (table,) = self._table
+        if stop > len(table) or table.dtype != x.dtype:
+            table = sinusoids(max(stop, 2 * len(table)), self.embed_dim, self.kind).astype(x.dtype)
+        table = self._table[0] = devices.to_device_of(x, table)
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
-        return np.add(x, self._table[offset:stop], out=y), None
+        return np.add(x, table[offset:stop], out=y), None
 
     def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D), which is dy itself."""

@@ -32,6 +32,7 @@ from minilm.tokenizers import Tokenizer
 from minilm.typing import DType, PathLike
 from minilm.weights.config import family_of
 from minilm.weights.converters import CONVERTERS, Checkpoint, converter, recognised
+from minilm.weights.converters.unrecognised import why
 from minilm.weights.loose import as_array
 
 __all__ = ["Converted", "convert_from", "model_of"]
@@ -84,7 +85,7 @@ def convert_from(
     refuse_quantized_folder(path, "converted")
     kind = recognised(path) if kind is None else kind
     if kind is None:
-        raise ValueError(f"{path} is of no format that is converted: there are {', '.join(CONVERTERS)}")
+        raise ValueError(f"{path} {why(path, 'converted are ' + ', '.join(CONVERTERS))}")
     checkpoint = converter(kind).read(path, None if vocabulary is None else os.fspath(vocabulary))
     return Converted(model_of(checkpoint, path, dtype=dtype), checkpoint.tokenizers)
 

@@ -41,6 +41,8 @@ from minilm.layers.base import generator_of
 from minilm.layers.cache import KeyValueCache
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
+from minilm.models.token_reader import reader_of
+from minilm.models.transformer_token import TransformerReader
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import at
@@ -182,6 +184,9 @@ class Transformer(EncoderDecoder):
         """
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
+        reader = reader_of(self, cache, TransformerReader) if len(ids) else None
+        if reader is not None:
+            return reader.write(self, ids, state, cache), state._replace(cache=cache)
         y, _ = self._embedded("target", ids[:, None], offset=state.cache.length)  # (N, 1, D)
         for layer, block in enumerate(self.decoder):
             y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
@@ -207,6 +212,10 @@ class Transformer(EncoderDecoder):
         y = y + block.attn(block.ln_1(y) if block.norm_first else y)  # (B, T, D)
         y = block.ln_cross_attn(y) if block.norm_first else block.ln_1(y)
         return block.crossattention(y, memory, key_mask=mask, return_weights=True).weights
+
+    @property
+    def _tokens_table(self):
+        return self.target_embedding.weight.value
 
     # --- halves ------------------------------------------------------------------------------------------------------
 

@@ -335,18 +335,13 @@ def alias_tables(counts: np.ndarray, power: float) -> tuple[np.ndarray, np.ndarr
 
     A place i drawn evenly is kept with probability accept[i], else it becomes alias[i].
     """
+    from minilm.ops.negative_sampling.tables import pair  # compiles
+
     counts = np.asarray(counts, np.float64)
     weights = np.where(counts > 0, counts**power, 0)
     if not weights.sum() > 0:
         raise ValueError("counts are all zero: there is no word to draw")
-    left = (weights * (len(weights) / weights.sum())).tolist()  # (V,), 1 on average; Python is quicker at numbers of a list
-    accept, alias = [1.0] * len(left), list(range(len(left)))
-    small = [i for i, part in enumerate(left) if part < 1]
-    large = [i for i, part in enumerate(left) if part >= 1]
-    while small and large:
-        i, j = small.pop(), large[-1]
-        accept[i], alias[i] = left[i], j  # place i is i's own as far as it goes, the rest j's
-        left[j] -= 1 - left[i]
-        if left[j] < 1:
-            small.append(large.pop())
-    return np.array(accept), np.array(alias)
+    left = weights * (len(weights) / weights.sum())  # (V,), 1 on average
+    accept, alias = np.empty(len(left)), np.empty(len(left), np.int64)  # (V,) each
+    pair(left, accept, alias)
+    return accept, alias

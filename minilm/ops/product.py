@@ -22,25 +22,36 @@ from minilm.compiled.jit import jit
 from minilm.ops import bfloat16, caches, precision
 from minilm.ops.panels import copy_numbers, pack_rows, pack_transposed, packed
 from minilm.ops.row import row_product
-from minilm.ops.tile import FEW, ROWS, WIDTH32, WIDTH64, copy_corner, multiply_panel, multiply_tile, width_of
+from minilm.ops.tile import (
+    FEW,
+    ROWS,
+    WIDTH32,
+    WIDTH64,
+    copy_corner,
+    fetch_numbers,
+    fetch_tile,
+    multiply_panel,
+    multiply_tile,
+    width_of,
+)
 from minilm.ops.vectors import VECTOR
 from minilm.ops.workspace import empty, scratch
 
-__all__ = ["packed", "product", "transposed_product"]
+__all__ = ["packed", "product", "transposed_product", "transposed_products"]
 
 DEPTH = max(64, caches.size(1) * 2 // 3 // (2 * VECTOR) // 64 * 64)  # rows k of a panel that fill two thirds of the first cache
 CHUNK = max(64, caches.size(2) // 2 // (DEPTH * 4) // 64 * 64)  # rows of a that fill half of the second, DEPTH of each
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
+GROUPED = GROUP * ROWS  # numbers of a row that are packed at a time where it is read across them
+AHEAD = 16  # rows further on that are fetched where a matrix is read across its rows, of which a processor guesses nothing
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
 WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 
 
 @jit
-def _multiply(start, stop, a, W, c, transposed, chunk, rooms):
+def _multiply(start, stop, a, W, c, transposed, strips, chunk, rooms):
     # units [start, stop) of c (M, N) = a (M, K) by Wᵀ or W: number u is panel u % strips by rows of chunk u // strips
-    (M, K), N = a.shape, c.shape[1]
-    width = WIDTH32 if a.itemsize == 4 else WIDTH64
-    strips = -(-N // width)
+    (M, K), width = a.shape, WIDTH32 if a.itemsize == 4 else WIDTH64
     together = 1 if transposed else GROUP
     room = rooms[-(-start * len(rooms) // (-(-M // chunk) * strips))]  # this thread's
     panels = room[: together * min(DEPTH, K) * width].reshape(together, min(DEPTH, K), width)
@@ -62,11 +73,10 @@ def _multiply(start, stop, a, W, c, transposed, chunk, rooms):
 
 
 @jit
-def _multiply_transposed(start, stop, a, b, c, chunk, rooms):
-    # units [start, stop), as above, of c (M, N) = aᵀ b; a (K, M), b (K, N); left: a in the order that tiles read it in
-    (K, M), N = a.shape, b.shape[1]
-    width = WIDTH32 if a.itemsize == 4 else WIDTH64
-    strips = -(-N // width)
+def _multiply_transposed(start, stop, a, bs, cs, strips, chunk, rooms):
+    # units [start, stop), as above, of all c (M, N) = aᵀ b, whose strips are counted through; a (K, M), each b (K, N); left: a in
+    # the order that tiles read it in
+    (K, M), width = a.shape, WIDTH32 if a.itemsize == 4 else WIDTH64
     together = GROUP if K > SHALLOW else strips
     room = rooms[-(-start * len(rooms) // (-(-M // chunk) * strips))]  # this thread's
     left = room[: chunk * min(DEPTH, K)].reshape(chunk // ROWS, min(DEPTH, K), ROWS)
@@ -78,10 +88,16 @@ def _multiply_transposed(start, stop, a, b, c, chunk, rooms):
         for k in range(0, K, DEPTH):
             depth = min(DEPTH, K - k)
             _pack_left(a, row, last, k, depth, left)
-            for group in range(begin, end, together):
-                few = min(together, end - group)
-                pack_rows(b, group * width, k, depth, panels[:few])
-                _multiply_left(left, panels[:few, :depth], edge, c[row:last], group * width, k > 0)
+            first = 0  # strip of the next b
+            for i in range(len(bs)):
+                b, c = bs[i], cs[i][row:last]
+                own = -(-b.shape[1] // width)
+                stop_group = min(end - first, own)
+                for group in range(max(begin - first, 0), stop_group, together):
+                    few = min(together, stop_group - group)
+                    pack_rows(b, group * width, k, depth, panels[:few])
+                    _multiply_left(left, panels[:few, :depth], edge, c, group * width, k > 0)
+                first += own
         start += end - begin
 
 
@@ -91,6 +107,7 @@ def _pack_left(a, row, last, first, depth, left):
     whole = (last - row) // ROWS
     for group in range(0, whole, GROUP):
         for k in range(depth):
+            fetch_numbers(GROUPED, a, first + k + AHEAD, row + group * ROWS)
             for i in range(group, min(whole, group + GROUP)):
                 copy_numbers(ROWS, a, first + k, row + i * ROWS, left[i], k)
     for r in range(row + whole * ROWS, last):
@@ -104,6 +121,8 @@ def _multiply_left(left, panels, edge, c, column, add):
     tiles, width, deep = -(-len(c) // ROWS), panels.shape[2], panels.shape[1] > SHALLOW
     for p in range(len(panels) if deep else 0):
         for i in range(tiles):
+            following = i + 1 < tiles
+            fetch_tile(c, (i + 1) * ROWS if following else 0, column + (p if following else p + 1) * width)
             _multiply_left_tile(left[i], panels[p], edge, c, i * ROWS, column + p * width, add)
     for i in range(0 if deep else tiles):  # c is what takes the time: it is written along the memory
         for p in range(len(panels)):
@@ -122,17 +141,18 @@ def _multiply_left_tile(left, panel, edge, c, row, column, add):
 
 
 def _run(kernel, a, b, c, K, *options, left=0) -> None:
-    """Run a kernel over all units of c (M, N), with room for what each thread packs: of a too, where `left` is 1."""
-    (M, N), width = c.shape, width_of(c.dtype)
-    strips = -(-N // width)
+    """Run a kernel over all units of c (M, N), or of several, with room for what a thread packs: of a too, where `left` is 1."""
+    every = c if isinstance(c, tuple) else (c,)
+    M, N, width = len(every[0]), sum(out.shape[1] for out in every), width_of(every[0].dtype)
+    strips = sum(-(-out.shape[1] // width) for out in every)
     chunks = max(-(-M // CHUNK), min(M // 64, -(-4 * devices.threads() // strips)), 1)  # some units a thread where strips are few
     chunk = -(-M // (chunks * ROWS)) * ROWS
     units = -(-M // chunk) * strips
     grain = max(1, WORTH * units // (max(M, FEW) * N * K))
     with scratch():
         numbers = left * chunk + max(GROUP, strips if K <= SHALLOW else 0) * width  # a k
-        rooms = empty((devices.parts(units, grain), numbers * min(DEPTH, K)), c.dtype)
-        devices.parallel(kernel, units, a, b, c, *options, chunk, rooms, grain=grain)
+        rooms = empty((devices.parts(units, grain), numbers * min(DEPTH, K)), every[0].dtype)
+        devices.parallel(kernel, units, a, b, c, *options, strips, chunk, rooms, grain=grain)
 
 
 def product(a, W, out, *, transposed: bool) -> None:
@@ -159,10 +179,17 @@ def product(a, W, out, *, transposed: bool) -> None:
 
 def transposed_product(a, b, out) -> None:
     """out (M, N) = aᵀ b for a (K, M), b (K, N), on minilm's own threads, in the precision that `product` has."""
+    transposed_products(a, (b,), (out,))
+
+
+def transposed_products(a, bs: tuple, outs: tuple) -> None:
+    """`transposed_product` of each b (K, N) and its out, for which a is packed once; all b lie in memory in one way."""
     if precision.bfloat16(a.dtype):
-        bfloat16.transposed_product(a, b, out)
+        for b, out in zip(bs, outs, strict=True):
+            bfloat16.transposed_product(a, b, out)
         return
-    if len(a) == 0 or out.size == 0:
-        out[...] = 0
+    if len(a) == 0 or all(out.size == 0 for out in outs):
+        for out in outs:
+            out[...] = 0
         return
-    _run(_multiply_transposed, a, b, out, len(a), left=1)
+    _run(_multiply_transposed, a, bs, outs, len(a), left=1)

@@ -12,7 +12,7 @@ import numpy as np
 from minilm import devices
 from minilm.ops.contract import fold
 from minilm.ops.linear.cpu import column_sums
-from minilm.ops.product import WORTH, product, transposed_product
+from minilm.ops.product import WORTH, product, transposed_product, transposed_products
 from minilm.ops.recurrence import active, weights_learn
 from minilm.ops.recurrent_product import packed
 from minilm.ops.workspace import empty, scratch
@@ -71,12 +71,12 @@ class Gradients:
         product(da, self._W_ih, fold(self.dx), transposed=False)
         if not weights_learn():
             return
-        transposed_product(da, fold(self._x), self.dW_ih)
         column_sums(da, out=self.db_ih)
         self.db_hh[...] = self.db_ih
         if du is None:
-            transposed_product(da, h, self.dW_hh)
+            transposed_products(da, (fold(self._x), h), (self.dW_ih, self.dW_hh))
             return
+        transposed_product(da, fold(self._x), self.dW_ih)
         du, common = fold(du), da.shape[1] - h.shape[1]
         transposed_product(da[:, :common], h, self.dW_hh[:common])
         transposed_product(du, h, self.dW_hh[common:])

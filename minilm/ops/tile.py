@@ -59,10 +59,11 @@ from numba.np.arrayobj import make_array
 
 from minilm.compiled.isa import X86
 from minilm.compiled.jit import jit
-from minilm.ops.vectors import VECTOR, emit_copies, emit_multiply_add, kind
+from minilm.ops.vectors import VECTOR, emit_copies, emit_fetch, emit_multiply_add, kind
 
 REGISTERS = 16 if platform.machine() in X86 and VECTOR < 64 else 32  # of vectors: AVX has 16, AVX-512 and NEON have 32
 ROWS = 8 if REGISTERS == 32 else 6  # of a tile, R
+LINE = 64  # bytes of a cache line
 FEW = ROWS // 2  # rows of the tile for what is left over
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
@@ -160,6 +161,29 @@ def multiply_tile(typingctx, rows, transposed, a, first, count, b, c, column, ad
 
 
 @intrinsic(prefer_literal=True)
+def fetch_numbers(typingctx, count, a, row, column):
+    """Fetch a[row, column : column + count] into the first cache; `count` is a constant, and nothing need stand there."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    signature = types.void(count, a, types.intp, types.intp)
+
+    def codegen(context, builder, signature, arguments):
+        _, a_value, row, column = arguments
+        A, index, size = (
+            make_array(signature.args[1])(context, builder, a_value),
+            ir.IntType(64),
+            kind(signature.args[1].dtype)[1],
+        )
+        place = builder.add(builder.mul(row, builder.extract_value(A.strides, 0)), builder.mul(column, index(size)))
+        place = builder.add(builder.ptrtoint(A.data, index), place)
+        for line in range(0, count.literal_value * size, LINE):
+            emit_fetch(builder, builder.add(place, index(line)), cache=1)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic(prefer_literal=True)
 def tile_at(typingctx, transposed, a, a_step, b, b_step, c, c_step, K, count, add, like):
     """`_tile` of ROWS rows by addresses and steps in bytes, see `_emit`; `like` is a number of the dtype."""
     if not isinstance(transposed, types.IntegerLiteral):
@@ -191,6 +215,8 @@ def multiply_panel(a, panel, edge, c, column, add):
     columns = min(panel.shape[1], c.shape[1] - column)
     for row in range(0, len(a), ROWS):
         count = min(ROWS, len(a) - row)
+        following = row + ROWS < len(a)
+        fetch_tile(c, row + ROWS if following else 0, column if following else column + columns)
         if columns < panel.shape[1]:
             copy_corner(c, row, column, edge, 0, 0, count, columns)
             multiply_tile(ROWS, 0, a[row:], 0, count, panel, edge, 0, add)
@@ -199,6 +225,20 @@ def multiply_panel(a, panel, edge, c, column, add):
             multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
         else:
             multiply_tile(FEW, 0, a, row, count, panel, c, column, add)
+
+
+@jit(counted=False)
+def fetch_tile(c, row, column):
+    """Fetch c[row : row + ROWS, column : column + 2W], which the next tile adds to.
+
+    A tile begins with loads of c, and where c lies beyond the second cache it would wait for them as long as a tenth of its
+    products takes.
+    """
+    for r in range(ROWS):
+        if c.itemsize == 4:
+            fetch_numbers(WIDTH32, c, row + r, column)
+        else:
+            fetch_numbers(WIDTH64, c, row + r, column)
 
 
 @jit(counted=False)

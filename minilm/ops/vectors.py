@@ -47,11 +47,14 @@ def emit_copies(builder, number, vector):
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(PLACE, vector.count), [0] * vector.count))
 
 
-def emit_fetch(builder, address):
-    """Code that tells the processor that what stands at an address will be read soon; nothing need stand there."""
+def emit_fetch(builder, address, cache: int = 2):
+    """Code that tells the processor that what stands at an address will be read soon, into the first cache or the second.
+
+    Nothing need stand there.
+    """
     byte = ir.IntType(8).as_pointer()
     fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [PLACE] * 3))
-    builder.call(fetch, [builder.inttoptr(address, byte), PLACE(0), PLACE(2), PLACE(1)])  # to read, into the second cache, data
+    builder.call(fetch, [builder.inttoptr(address, byte), PLACE(0), PLACE(4 - cache), PLACE(1)])  # 0: to read, 1: data
 
 
 def emit_transposed(builder, block):

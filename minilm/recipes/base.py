@@ -100,6 +100,8 @@ class Recipe:
     choices: dict[str, tuple] = {}  # see `among`
     shared, why_alone = True, ""  # whether the processes of a job can share a batch, or why not
     least: dict[str, int] = {}  # smallest values of whole numbers that may not be 0
+    needs: dict[str, tuple[str, tuple | None]] = {}  # a setting -> another, and its values without which the first does nothing
+    idle: tuple[str, ...] = ()  # settings of `COMMON` that the recipe's own way of training does not use
 
     def __init__(self, **options: Any) -> None:
         defaults = self.defaults()
@@ -149,6 +151,17 @@ class Recipe:
             raise TypeError(f"{key} must be a number or a text, got {value!r}")
         elif isinstance(value, (int, float)):
             checks.number(key, value, 0, float("inf"), high_open=True)
+
+    def refuse_idle(self) -> None:
+        """ValueError for a setting that the user has set, and that changes nothing with the others; for a new run."""
+        for key in sorted(key for key in self.chosen if self.options[key] != self.defaults()[key]):
+            if key in self.idle:
+                raise ValueError(f"the recipe {self.name} makes no use of {key}, got {key}={self.options[key]!r}")
+            other, values = self.needs.get(key, (key, (self.options[key],)))
+            if values is None and self.options[other] is None:
+                raise ValueError(f"{key} is for what {other} names, got {key}={self.options[key]!r} alone")
+            if values is not None and self.options[other] not in values:
+                raise ValueError(f"{key} is for {other}={' or '.join(map(repr, values))}, got {other}={self.options[other]!r}")
 
     def limit(self, *, minutes: float | None = None, steps: int | None = None) -> None:
         """Set the budget, if one is given, in the place of the other."""

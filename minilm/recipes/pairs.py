@@ -64,6 +64,11 @@ class PairRecipe(Recipe):
     options = OPTIONS
     choices = CHOICES
     least = {"beams": 1, "longest": 1}
+    needs = {
+        **dict.fromkeys(("heads", "feed_forward", "norm_first", "attention_dropout"), ("model", ("transformer",))),
+        "attention": ("model", ("lstm", "gru")),
+        "vocab_size": ("tokens", ("bpe",)),
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

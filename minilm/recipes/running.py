@@ -94,7 +94,8 @@ def _place(stack: contextlib.ExitStack, out, overwrite: bool, resume: bool) -> F
 
 
 def _settle(recipe: Recipe) -> None:
-    """Settle the micro-shards of a new run, and whether several ranks, and its restarts, can train it."""
+    """Settle the micro-shards of a new run; ValueError where a setting has no effect, or ranks or restarts cannot be had."""
+    recipe.refuse_idle()
     communicator, options = distributed.current(), recipe.options
     if options["minutes"] is None and options["steps"] < options["restarts"]:
         raise ValueError(f"restarts share the steps: wanted {options['restarts']} steps at least, got {options['steps']}")

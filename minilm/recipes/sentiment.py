@@ -69,6 +69,12 @@ class Sentiment(WordRecipe):
     }
     choices = {"model": ("words", "lstm", "gru", "bert"), "pooling": ("mean", "cls")}
     least = {"min_count": 1, "max_length": 2}
+    needs = {
+        **dict.fromkeys(("ngrams", "buckets"), ("model", ("words",))),
+        **dict.fromkeys(("embedding_size", "hidden_size", "word_dropout", "min_count"), ("model", ("words", "lstm", "gru"))),
+        "num_layers": ("model", ("lstm", "gru")),
+        "pooling": ("model", ("bert",)),
+    }
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

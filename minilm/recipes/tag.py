@@ -71,6 +71,7 @@ class Tag(WordRecipe):
     name, summary, metric, prompt = "tag", "roles or entities in a sentence: a tag for each word", "f1", "sentence"
     options = {**OPTIONS, "feature_column": None, "feature_size": 24}  # of real data, another column that the model reads
     choices = {"cell": ("lstm", "gru")}
+    needs = {"feature_size": ("feature_column", None), "character_size": ("characters", (True,))}
     least = {"min_count": 1, "feature_size": 1}
 
     def __init__(self, **options: Any) -> None:

@@ -79,6 +79,8 @@ class Vectors(Recipe):
         "streams": 1,  # sentences that a GPU may train at a time; only 1 repeats bit for bit
     }
     choices = {"algorithm": models.word2vec.ALGORITHMS, "restarts": (1,)}
+    idle = ("batch", "warmup", "beta2", "clip_norm", "weight_decay", "average", "micro_shards", "evaluate_every")
+    idle += ("evaluate_examples", "optimizer", "precision")
     least = {"size": 1, "window": 1, "negatives": 1, "min_count": 1, "most_words": 2, "sentences": 1, "streams": 1}
 
     def __init__(self, **options: Any) -> None:

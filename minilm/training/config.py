@@ -269,7 +269,9 @@ def _check_mixture(config: RunConfig) -> None:
     if config.mixture is not None:
         for weight in config.mixture:
             checks.number("mixture", weight, 0, float("inf"), high_open=True)
-        if count == 1 or len(config.mixture) != count or not sum(config.mixture):
+        if config.mixture and not sum(config.mixture):
+            raise ValueError(f"mixture must have a weight that is not 0, got {list(config.mixture)}")
+        if count == 1 or len(config.mixture) != count:
             raise ValueError(f"mixture must have a weight for each of several texts, got {len(config.mixture)} for {count}")
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from minilm import data, distributed
-from minilm.data.joined import joined
+from minilm.data.joined import Joined, joined
 from minilm.data.pipes import on_disk
 from minilm.training.config import RunConfig
 
-__all__ = ["with_text", "training_streams"]
+__all__ = ["as_one", "training_streams", "with_text"]
 
 
 def with_text(config: RunConfig) -> RunConfig:
@@ -23,12 +24,16 @@ def with_text(config: RunConfig) -> RunConfig:
 
 
 def _on_disk(config: RunConfig) -> dict[str, Any]:
-    names = config.corpora
-    if len(names) == 1:
-        path = on_disk(names[0])
+    if len(config.corpora) == 1:
+        path = on_disk(config.corpora[0])
         return {"corpus": os.path.abspath(path) if os.path.isfile(path) else path}
-    whole = joined([data.text(on_disk(name), config.errors) for name in names], config.validation)
+    whole = as_one(config.corpora, config.errors, config.validation)
     return {"corpus": whole.path, "errors": "strict", "parts": list(whole.parts)}
+
+
+def as_one(names: Sequence[str], errors: str, fraction: float) -> Joined:
+    """Several texts, joined to one of which `fraction` is for validation."""
+    return joined([data.text(on_disk(name), errors) for name in names], fraction)
 
 
 def training_streams(config: RunConfig, train: data.Text, tokenizer) -> list:

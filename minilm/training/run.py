@@ -82,6 +82,7 @@ def _load(folder: PathLike) -> Run:
     if not trained and is_published(folder):
         return Run(folder, *language_model(folder), None, None)
     if not trained and _plain_model(folder):
+        _refuse_others(folder)
         contents, config, state = {"config.json": _content(folder, "config.json")}, None, None
         contents["model.safetensors"] = open_weights(os.path.join(folder, "model.safetensors"))
         tokenizer = tokenizers.load(os.path.join(folder, "tokenizer.json"))
@@ -152,6 +153,19 @@ def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
         return tokenizers.load(path)
     return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)
+
+
+def _refuse_others(folder: str) -> None:
+    """ValueError where a folder holds a recipe's model, or an encoder-decoder: it says what takes it."""
+    recipe = config_content(folder).get("recipe")
+    if recipe is not None:
+        raise ValueError(
+            f"{folder} holds a model of the recipe {recipe}: wanted a language model; `minilm try {folder}` takes it"
+        )
+    if os.path.exists(os.path.join(folder, "source.json")):
+        raise ValueError(
+            f"{folder} holds an encoder-decoder: wanted a language model; generate, evaluate, try, explain and serve take it"
+        )
 
 
 def _plain_model(folder: str) -> bool:

@@ -13,7 +13,7 @@ The format: https://github.com/python/cpython/blob/main/Lib/pickletools.py
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 __all__ = ["Bounded", "Name", "paired", "read_pickle"]
@@ -73,7 +73,7 @@ def read_pickle(file: Bounded, calls: Mapping[str, Callable[..., Any] | None], p
     """
     machine = _Machine(calls, persistent)
     try:
-        for number, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        for number, (opcode, argument, _) in enumerate(_opcodes(file)):
             if number > MOST_OPCODES:
                 raise ValueError(f"the pickle has more than {MOST_OPCODES:,} opcodes")
             machine.step(opcode.name, argument)
@@ -82,6 +82,13 @@ def read_pickle(file: Bounded, calls: Mapping[str, Callable[..., Any] | None], p
         raise ValueError(str(error).partition("\n")[0]) from None
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"the pickle is damaged ({type(error).__name__})") from None
+
+
+def _opcodes(file: Bounded) -> Iterator[tuple[Any, Any, Any]]:
+    try:
+        yield from pickletools.genops(file)
+    except ValueError as error:
+        raise ValueError(f"no whole pickle, as PyTorch's files have it ({str(error).partition(chr(10))[0]})") from None
 
 
 class _Machine:

@@ -1,5 +1,6 @@
 """The command, on tiny sizes and without peers."""
 
+import contextlib
 import csv
 import importlib.util
 import json
@@ -206,3 +207,15 @@ def test_from_the_sources_without_installation(tmp_path):
     environment = {**os.environ, "PYTHONPATH": root}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and "relu N" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("words", [["readme"], ["board"], ["results", "--help"], ["ops", "--list"]])
+def test_a_reader_that_has_seen_enough(words, monkeypatch, capsys):
+    """`python -m benchmarks board | head -1` ends as other programs do."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w") as nobody, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", nobody)
+        with contextlib.suppress(SystemExit):  # --help
+            assert main(words) == 141
+    assert capsys.readouterr().err == ""

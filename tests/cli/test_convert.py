@@ -135,10 +135,26 @@ def test_what_is_refused_in_one_line(gpt, tmp_path, capsys):
     (tmp_path / "text.txt").write_text("a text")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
+    (tmp_path / "empty").touch()
+    np.savez(tmp_path / "whole.npz", w=np.zeros(99))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:200])
+    (tmp_path / "whole.npz").unlink()
+    (tmp_path / "cut.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(50))
+    np.save(tmp_path / "one.npy", np.zeros(3))
     models.save(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), tmp_path / "m.safetensors")
     for words, message in [
         (("./nothing", "x"), "there is no folder ./nothing"),
         ((tmp_path / "text.txt", tmp_path / "x"), "of no kind that is recognised: --from says which of minilm, gguf, nanogpt"),
+        ((tmp_path / "empty", tmp_path / "x"), "empty is empty"),
+        (
+            (tmp_path / "cut.npz", tmp_path / "x"),
+            "cut.npz begins as a zip archive, such as PyTorch's files and .npz, and is cut short",
+        ),
+        ((tmp_path / "cut.h5", tmp_path / "x"), "cut.h5 begins as HDF5, and is damaged or cut short"),
+        ((tmp_path / "one.npy", tmp_path / "x"), "one.npy is one array of NumPy's: wanted all arrays of a model"),
+        ((tmp_path, tmp_path / "x"), f"is a folder without a config.json; {tmp_path / 'gpt'} has one"),
+        ((tmp_path / "full", tmp_path / "x"), "full is a folder without a config.json or a file of weights"),
+        ((tmp_path / "empty", tmp_path / "x", "--from", "dates"), "empty: no whole pickle, as PyTorch's files have it"),
         ((tmp_path / "gpt", tmp_path / "full"), "is there already: TO must be new"),
         ((tmp_path / "gpt", tmp_path / "text.txt"), "is there already: TO must be new"),
         ((tmp_path / "gpt", tmp_path / "m.gguf"), "GGUF is written of Llama's families llama, qwen2, qwen3, got GPT"),

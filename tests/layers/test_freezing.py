@@ -83,8 +83,9 @@ def test_a_frozen_recurrent_layer_multiplies_for_dx_alone(kind, monkeypatch):
     from minilm.ops import recurrent_cpu
 
     products = []
-    plain = recurrent_cpu.transposed_product
-    monkeypatch.setattr(recurrent_cpu, "transposed_product", lambda *arguments: (products.append(1), plain(*arguments)))
+    for name in ("transposed_product", "transposed_products"):
+        plain = getattr(recurrent_cpu, name)
+        monkeypatch.setattr(recurrent_cpu, name, lambda *arguments, plain=plain: (products.append(1), plain(*arguments)))
     layer, x, inputs = kind(3, 4, num_layers=2, seed=0), np.ones((2, 5, 3), np.float32), []
     for chosen in (lambda name: True, lambda name: name.endswith("l0"), lambda name: False):
         products.clear()

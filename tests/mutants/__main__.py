@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from tqdm import tqdm
 
+from minilm.cli import exit_status
 from tests.mutants.fault import Fault, stale
 from tests.mutants.faults import AREAS, FAULTS
 from tests.mutants.planting import Outcome, copied_tree, failing, try_fault
@@ -75,6 +76,10 @@ def report(outcomes: dict[Fault, Outcome]) -> tuple[str, bool]:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0 where all is well."""
+    return exit_status("mutants", lambda: _run(words))
+
+
+def _run(words: Sequence[str] | None) -> int:
     args = arguments(words)
     faults = chosen(args)
     if args.list:

@@ -51,6 +51,22 @@ def test_transposed_product(dtype, M, N, K, strided):
     assert np.isnan(around[:N]).all() and np.isnan(around[-N:]).all()
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@given(
+    M=SIZES, widths=st.lists(st.just(0) | SIZES, min_size=1, max_size=3), K=st.just(0) | SIZES | st.just(2 * products.DEPTH + 1)
+)
+def test_transposed_products_are_each_what_it_is_alone(threads, M, widths, K):
+    """Their panels are counted through, so parts of threads begin and end within one of them; one may be empty."""
+    devices.set_threads(threads)
+    a = numbers(K, M, dtype=np.float32)
+    bs = tuple(numbers(K, N, dtype=np.float32, seed=1 + i) for i, N in enumerate(widths))
+    outs, alone = (tuple(np.full((M, N), np.nan, np.float32) for N in widths) for _ in range(2))
+    products.transposed_products(a, bs, outs)
+    for b, out, one in zip(bs, outs, alone, strict=True):
+        products.transposed_product(a, b, one)
+        assert np.array_equal(out, one)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 3])
 def test_more_than_the_caches_hold(dtype, threads):

@@ -1,5 +1,7 @@
 """A run on several texts: as one, or in proportions of one's own."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -60,10 +62,29 @@ def test_by_the_command(texts, tmp_path, capsys):
     assert (whole / "model.safetensors").read_bytes() == (parted / "model.safetensors").read_bytes()
     state = training.load_run(whole).config
     assert state.mixture == (3.0, 1.0) and len(state.parts) == 2
-    assert cli.main(["evaluate", str(whole)]) == 0 and cli.main(["verify", str(whole), "--steps", "2"]) == 0
+    assert cli.main(["verify", str(whole), "--steps", "2"]) == 0
     capsys.readouterr()
     assert run(capsys, "--corpus", ",".join(texts), "--steps", 2, "--out", tmp_path / "one")[0] == 0
     assert training.load_run(tmp_path / "one").config.carried
+
+
+def test_what_is_joined_can_be_made_again(texts, tmp_path, capsys, monkeypatch):
+    """A run's text that lies in the cache alone is named by its parts, where it is gone."""
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path / "cache"))
+    both = ["--corpus", ",".join(texts)]
+    assert run(capsys, *both, "--mixture", "3,1", "--steps", 2, "--out", tmp_path / "run")[0] == 0
+    assert cli.main(["evaluate", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr().out.splitlines()[1:]
+    shutil.rmtree(tmp_path / "cache" / "texts")
+    for command in ("evaluate", "verify"):
+        assert cli.main([command, str(tmp_path / "run")]) == 2
+        assert "--corpus with what it was made of" in capsys.readouterr().err
+    assert run(capsys, "--out", tmp_path / "run", "--resume", "--steps", 3)[0] == 2
+    assert cli.main(["evaluate", str(tmp_path / "run"), *both]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == printed  # the same part of the same text
+    shutil.rmtree(tmp_path / "cache" / "texts")
+    assert run(capsys, "--out", tmp_path / "run", "--resume", "--steps", 3, *both)[0] == 0
+    assert cli.main(["verify", str(tmp_path / "run")]) == 0
 
 
 def test_what_is_refused_in_one_line(texts, tmp_path, capsys):
@@ -74,7 +95,7 @@ def test_what_is_refused_in_one_line(texts, tmp_path, capsys):
         (["--corpus", a, "--mixture", "1"], "got 1 for 1"),
         (["--corpus", f"{a},{b}", "--mixture", "1,x"], "--mixture wants numbers with a comma between them"),
         (["--corpus", f"{a},{b}", "--mixture", "1,-1"], "mixture must"),
-        (["--corpus", f"{a},{b}", "--mixture", "0,0"], "mixture must have a weight"),
+        (["--corpus", f"{a},{b}", "--mixture", "0,0"], "mixture must have a weight that is not 0"),
         (["--corpus", f"{a},{b}", "--mixture", "1,1", "--set", "carried=true"], "carried=false"),
         (["--corpus", f"{a},{tmp_path / 'nothing.txt'}"], "nothing.txt"),
         (["--corpus", f"{a},{tmp_path / 'short.txt'}"], "short.txt"),

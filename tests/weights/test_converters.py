@@ -374,7 +374,7 @@ def test_changed_files_give_a_model_or_one_line(gpt, translator, tmp_path):
 
 def test_what_is_not_recognised(tmp_path):
     (tmp_path / "text.txt").write_text("a text")
-    with pytest.raises(ValueError, match="is of no format that is converted: there are nanogpt"):
+    with pytest.raises(ValueError, match="is of no kind that is recognised: converted are nanogpt"):
         models.convert_from(tmp_path / "text.txt")
     with pytest.raises(FileNotFoundError, match="there is no file or folder"):
         models.convert_from(tmp_path / "nothing")

@@ -211,7 +211,7 @@ def padded(text: str) -> tuple[np.ndarray, int]:
         return np.frombuffer(content + b"\0" * PADDING, np.uint8), len(content)
     size = ctypes.c_ssize_t()
     address = _utf8(text, ctypes.byref(size))
-    content = np.empty(size.value + PADDING, np.uint8)  # (N + PADDING,)
-    ctypes.memmove(content.ctypes.data, address, size.value)
-    content[size.value :] = 0
-    return content, size.value
+    array = np.empty(size.value + PADDING, np.uint8)  # (N + PADDING,)
+    ctypes.memmove(array.ctypes.data, address, size.value)
+    array[size.value :] = 0
+    return array, size.value
