@@ -72,7 +72,7 @@ class Matcher:
         segments : iterator of (start, stop, id)
             A token text[start:stop], or with id -1 a stretch, perhaps empty, without any.
         """
-        if not self.tokens or (self._few is not None and not any(pattern in text for pattern in self._few)):
+        if not self.may_occur(text) or (self._few is not None and not any(pattern in text for pattern in self._few)):
             return iter(((0, len(text), -1),))
         return self.segments_of(code_points(text))
 
