@@ -111,6 +111,10 @@ TASKS = {
                 parts=tuple(100 - each for each in MEMN2N_PROGRAM),
             ),
         ),
+        notes=(
+            "settings were chosen on a tenth of the training parts of tasks 4, 6, 7, 9 and 16; that task 16 fails with first "
+            "weights twice as large in the place of position_scale=2 was first seen on its test part, in an earlier run",
+        ),
         archive="babi-v1.1.tar.gz",
         digits=1,
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from minilm.weights.converters import CONVERTERS
@@ -171,8 +172,24 @@ def write(source: Source, path: str, kind: str | None) -> str:
         raise ValueError(f"{path}: a {name} is written as a file of Keras's: TO.keras or TO.h5")
     kind = kind or ("huggingface" if isinstance(source.model, Pretrained) else "minilm")
     writer = globals()[f"_write_{kind}"]
-    writer(source, path)
+    if kind not in WITH_TOKENIZER:
+        writer(source, path)
+        return kind
+    if kind == "huggingface" and not hasattr(source.model, "save_pretrained"):
+        raise ValueError(f"{path}: transformers has no class for a {type(source.model).__name__}; --to minilm writes it")
+    _write_folder(writer, source, os.path.abspath(path))
     return kind
+
+
+def _write_folder(writer: Callable[[Source, str], None], source: Source, folder: str) -> None:
+    """The folder stands when all its files do: what stops in the middle, as on a full disk, leaves none."""
+    from minilm.files import flush_folder, staged_folder
+
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with staged_folder(*os.path.split(folder)) as staged:
+        writer(source, staged)
+        os.rename(staged, folder)
+        flush_folder(os.path.dirname(folder))
 
 
 def _write_keras(source: Source, path: str) -> None:
@@ -185,7 +202,6 @@ def _write_minilm(source: Source, path: str) -> None:
     from minilm import models
     from minilm.files import json_bytes, written_whole
 
-    os.makedirs(path, exist_ok=True)
     about = {"config.json": source.model.config.to_dict()} if hasattr(source.model, "config") else {}
     about |= {GENERATION: source.generation} if source.generation else {}
     for name, content in about.items():
@@ -197,8 +213,6 @@ def _write_minilm(source: Source, path: str) -> None:
 
 
 def _write_huggingface(source: Source, path: str) -> None:
-    if not hasattr(source.model, "save_pretrained"):
-        raise ValueError(f"{path}: transformers has no class for a {type(source.model).__name__}; --to minilm writes it")
     source.model.save_pretrained(path)
     tokenizer = source.tokenizers.get("tokenizer.json")
     if tokenizer is not None:

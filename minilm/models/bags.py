@@ -2,10 +2,10 @@
 
 ::
 
-    bag(E)[d] = sum_j l[j, d] E[w_j, d]     l[j, d] = (1 - j/J) - (d/D)(1 - 2j/J)     without position encoding l is 1
+    bag(E)[d] = sum_j l[j, d] E[w_j, d]     l[j, d] = s (1 - j/J) - s (d/D)(1 - 2j/J)     without position encoding l is 1
 
-l is linear in d: with p_j = 1 - j/J and q_j = 2j/J - 1 a bag is (sum_j p_j E[w_j]) + (sum_j q_j E[w_j]) · d/D. There are two ways
-to compute that for N sentences.
+l is linear in d: with p_j = s (1 - j/J) and q_j = s (2j/J - 1) a bag is (sum_j p_j E[w_j]) + (sum_j q_j E[w_j]) · d/D.
+There are two ways to compute that for N sentences.
 
 `Counts`, on the CPU: two products with matrices of word counts, P and Q (N, U), which hold p and q summed over each word of the U
 that the batch holds, and do not depend on the table::
@@ -32,9 +32,9 @@ from minilm.typing import Array, DType, Ids
 __all__ = ["Counts", "Rows", "bags_of"]
 
 
-def bags_of(ids: Ids, position_encoding: bool, dtype: DType) -> Counts | Rows:
-    """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`."""
-    return {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)].of(ids, position_encoding, dtype)
+def bags_of(ids: Ids, scale: float, dtype: DType) -> Counts | Rows:
+    """N sentences, ids (N, J) with 0 for padding, as `Counts` or `Rows`; `scale` is s, or 0 without position encoding."""
+    return {"cpu": Counts, "cuda": Rows}[devices.device_of(ids)].of(ids, scale, dtype)
 
 
 class Counts(NamedTuple):
@@ -45,7 +45,7 @@ class Counts(NamedTuple):
     Q: np.ndarray | None  # (N, U), None without position encoding
 
     @classmethod
-    def of(cls, ids: Ids, position_encoding: bool, dtype: DType) -> Counts:
+    def of(cls, ids: Ids, scale: float, dtype: DType) -> Counts:
         """The counts of ids (N, J)."""
         N = len(ids)
         rows, places = np.nonzero(ids)  # (W,) of each word: its sentence, its place
@@ -56,10 +56,10 @@ class Counts(NamedTuple):
             flat = np.bincount(cells, weights, minlength=N * len(words))  # (N U,)
             return flat.reshape(N, len(words)).astype(dtype)
 
-        if not position_encoding:
+        if not scale:
             return cls(words, counted(None), None)
         part = (places + 1) / (ids != 0).sum(axis=1)[rows]  # (W,) j / J
-        return cls(words, counted(1 - part), counted(2 * part - 1))
+        return cls(words, counted(scale * (1 - part)), counted(scale * (2 * part - 1)))
 
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
@@ -85,14 +85,14 @@ class Rows(NamedTuple):
     q: np.ndarray | None  # (N, J), None without position encoding
 
     @classmethod
-    def of(cls, ids: Ids, position_encoding: bool, dtype: DType) -> Rows:
+    def of(cls, ids: Ids, scale: float, dtype: DType) -> Rows:
         """The shares of ids (N, J)."""
         module, present = devices.array_module(ids), ids != 0  # (N, J)
-        if not position_encoding:
+        if not scale:
             return cls(ids, present.astype(dtype), None)
         words = module.maximum(1, present.sum(axis=1))[:, None]  # (N, 1) J, or 1 for no sentence
         part = module.arange(1, ids.shape[1] + 1) / words  # (N, J) j / J
-        return cls(ids, ((1 - part) * present).astype(dtype), ((2 * part - 1) * present).astype(dtype))
+        return cls(ids, (scale * (1 - part) * present).astype(dtype), (scale * (2 * part - 1) * present).astype(dtype))
 
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""

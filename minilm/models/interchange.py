@@ -74,7 +74,7 @@ def from_torch(model: Model, source: Any) -> Model:
     Raises
     ------
     ValueError
-        Names or shapes differ: all that do are named, and nothing is changed.
+        Names or shapes differ: all that do are named, and nothing is changed. Or a tensor has no numbers (PyTorch's device meta).
     """
     _require_model(model)
     state = source.state_dict() if hasattr(source, "state_dict") else source
@@ -112,6 +112,8 @@ def _require_model(model: Any) -> None:
 
 def _on_host(value: Any) -> Any:
     """A tensor in the CPU's memory, in a type that NumPy has."""
+    if getattr(value, "is_meta", False):
+        raise ValueError("a tensor of the source is on PyTorch's device meta, which holds no numbers: load the weights first")
     value = value.detach().cpu() if hasattr(value, "detach") else value
     value = value.float() if str(getattr(value, "dtype", "")) == "torch.bfloat16" else value
     return value.numpy() if hasattr(value, "numpy") else value

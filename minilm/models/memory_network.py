@@ -3,8 +3,9 @@
 A sentence of J words w_1 ... w_J, and so the question, becomes one vector by a table E (V, D). Where its words stand is kept by
 the position encoding, in which word j and dimension d (1 ... D) have the weight
 
-.. math:: l_{jd} = (1 - j/J) - (d/D)(1 - 2j/J)
+.. math:: l_{jd} = s (1 - j/J) - s (d/D)(1 - 2j/J)
 
+(s is 1 in the paper and 2 in its authors' program, where a word has the weight 1 in the mean, as it has without the encoding),
 and a sentence of the story gets a vector of its age, counted from the last one, besides::
 
     bag(E)[d] = sum_j l[j, d] E[w_j, d]            (D,)           without position encoding all weights are 1
@@ -96,12 +97,12 @@ class MemoryNetwork(Layer):
         Of ages: sentences that are older share the last one.
     tying : {"adjacent", "layerwise"}
     position_encoding : bool
+    position_scale : float
+        s, more than 0.
     time_noise : float
         Probability of an empty place before each sentence, where `forward` is given a key: ages then differ from pass to pass.
     empty_place : bool
         Whether a hop can read nothing.
-    initializer_range : float
-        Standard deviation of the first weights.
     linear_steps : int
         Steps without a softmax over the memories, counted by the key: a linear start. It keeps training from a poor minimum.
     dtype : {float32, float64}
@@ -111,7 +112,7 @@ class MemoryNetwork(Layer):
     -----
     Parameters: ``tables.K.weight`` (V, D) and ``times.K.weight`` (memory_size, D), one more than hops where "adjacent"; else
     those of A and C, and ``question.weight``, ``hop.weight`` and ``output.weight``. The last row of ``times`` is one more, the
-    empty place's, where there is one. All normal(0, initializer_range) at first.
+    empty place's, where there is one. All normal(0, 0.1) at first.
 
     Examples
     --------
@@ -132,9 +133,9 @@ class MemoryNetwork(Layer):
         memory_size: int = 50,
         tying: str = "adjacent",
         position_encoding: bool = True,
+        position_scale: float = 1.0,
         time_noise: float = 0.1,
         empty_place: bool = False,
-        initializer_range: float = 0.1,
         linear_steps: int = 0,
         dtype: DType = np.float32,
         seed: Seed = None,
@@ -147,11 +148,12 @@ class MemoryNetwork(Layer):
         self.memory_size = checks.whole("memory_size", memory_size, 1, 2**31)
         self.tying = checks.option("tying", tying, TYINGS)
         self.position_encoding = checks.flag("position_encoding", position_encoding)
+        scale = checks.number("position_scale", position_scale, 0, float("inf"), low_open=True, high_open=True)
+        self._scale = scale if position_encoding else 0.0
         self.time_noise = checks.number("time_noise", time_noise, 0, 1)
         self.empty_place = checks.flag("empty_place", empty_place)
-        initializer_range = checks.number("initializer_range", initializer_range, 0, float("inf"), low_open=True, high_open=True)
         self.linear_steps = checks.whole("linear_steps", linear_steps, 0, 2**62)
-        options = {"initialise": initialisers.normal(initializer_range), "dtype": dtype, "seed": generator}
+        options = {"initialise": initialisers.normal(0.1), "dtype": dtype, "seed": generator}
         tables = hops + 1 if tying == "adjacent" else 2
         self.tables = [Embedding(vocab_size, embed_dim, **options) for _ in range(tables)]
         rows = memory_size + self.empty_place
@@ -231,7 +233,7 @@ class MemoryNetwork(Layer):
         if self.empty_place:  # M is one more from here on
             story, mask, ages = _with_column(story, 0), _with_column(mask, True), _with_column(ages, self.memory_size)
         sentences, saved_sentences = self._sentences(story, mask, ages)  # (B, M, D) each
-        bags = bags_of(question, self.position_encoding, self.dtype)
+        bags = bags_of(question, self._scale, self.dtype)
         u, hops = bags.forward(self.question.weight.value), []  # (B, D)
         for number in range(self.hops):
             before, after = self._places(number)
@@ -242,7 +244,7 @@ class MemoryNetwork(Layer):
     def _sentences(self, story, mask, ages):
         """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
         B, M, J = story.shape
-        bags, sentences, aged = bags_of(story.reshape(B * M, J), self.position_encoding, self.dtype), [], []
+        bags, sentences, aged = bags_of(story.reshape(B * M, J), self._scale, self.dtype), [], []
         for table, time in zip(self.tables, self.times, strict=True):
             x, saved = time.forward(ages)  # (B, M, D)
             sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))

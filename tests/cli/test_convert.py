@@ -1,6 +1,7 @@
 """`minilm convert`: every form that is written, read again by minilm and by the programs that it is for; and what is refused."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -118,6 +119,29 @@ def test_models_of_minilm_in_a_folder_of_their_own(tmp_path, capsys):
     assert convert(capsys, *words)[0] == 0
     assert cli.main(["generate", "--weights", str(tmp_path / "lstm"), "--prompt", "vut", "--tokens", "3"]) == 0
     assert capsys.readouterr().out.startswith("vut")
+
+
+@pytest.mark.parametrize("fails", ["model", "tokenizer"])
+@pytest.mark.parametrize("family", ["minilm", "huggingface"])
+def test_a_full_disk_leaves_no_half_of_a_folder(family, fails, gpt, tmp_path, capsys, monkeypatch):
+    """And TO may be given again."""
+    models.save(models.Seq2Seq(models.Seq2SeqConfig(vocab_size=11, hidden_size=6, embedding_size=4)), tmp_path / "m.safetensors")
+    source = conversions.read(str(tmp_path / ("gpt" if family == "huggingface" else "m.safetensors")), None, None)
+    letters = tokenizers.Character(list("abc"))
+    source = source._replace(tokenizers={"tokenizer.json": letters})
+
+    def full(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*{"model": (models, "save"), "tokenizer": (tokenizers.Character, "save")}[fails], full)
+        if (family, fails) == ("huggingface", "model"):
+            patch.setattr(type(source.model), "save_pretrained", full)
+        with pytest.raises(OSError, match="No space left"):
+            conversions.write(source, str(tmp_path / "out"), None)
+    assert not [name for name in os.listdir(tmp_path) if "out" in name]
+    assert conversions.write(source, str(tmp_path / "out"), None) == family
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(os.listdir(tmp_path / "out"))
 
 
 def test_a_run_is_converted(tmp_path, capsys):

@@ -30,6 +30,8 @@ def test_what_does_not_fit():
     assert (layer.weight.value == before).all()
     with pytest.raises(TypeError, match="source must be a module of PyTorch or its state dict, got list"):
         models.from_torch(layer, [1])
+    with pytest.raises(ValueError, match="PyTorch's device meta, which holds no numbers"):
+        models.from_torch(layer, torch.nn.Linear(3, 4, device="meta"))
     with pytest.raises(TypeError, match="model must be a Layer, got int"):
         models.to_torch(3)
 

@@ -199,8 +199,23 @@ def test_babi_files(tmp_path):
     assert (len(train), len(validation)) == (2, 1)
     (tmp_path / "qa1_test.txt").write_text(BABI)
     assert [len(part) for part in Answer().read(path)] == [3, 3]
-    result = Answer(steps=30, batch=2, hidden_size=8).run(path, progress=False)
+    recipe = Answer(steps=30, batch=2, hidden_size=8, restarts=2)
+    result = recipe.run(path, progress=False)
     assert set(result.metrics) == {"exact_match", "support_seen"}
+    assert (recipe.options["optimizer"], recipe.model.embed_dim, recipe.model.empty_place) == ("sgd", 8, True)
+
+
+def test_settings_of_real_stories_are_no_readers_and_grow_with_the_restarts(tmp_path):
+    path = tmp_path / "qa1_train.txt"
+    path.write_text(BABI[: BABI.index("1 Sandra")])
+    wanted = {"auto": ("sgd", 1000), "memory": ("sgd", 1000), "reader": ("adam", 1000)}
+    for model, expected in wanted.items():
+        recipe = Answer(model=model)
+        recipe.read(path)
+        assert (recipe.options["optimizer"], recipe.options["steps"]) == expected
+    recipe = Answer(restarts=3, lr=0.1)
+    recipe.read(path)
+    assert (recipe.options["steps"], recipe.options["lr"]) == (3000, 0.1)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ MODELS = {
             "noise in time": {"hops": 2, "time_noise": 0.5, "key": KEY},
             "linear start": {"hops": 2, "linear_steps": 3, "key": KEY},
             "linear start, layerwise": {"hops": 2, "linear_steps": 3, "tying": "layerwise", "key": KEY},
-            "empty place": {"hops": 2, "empty_place": True},
+            "empty place": {"hops": 2, "empty_place": True, "position_scale": 2.0},
             "empty place, linear start": {"hops": 2, "empty_place": True, "linear_steps": 3, "key": KEY},
             "larger": {"hops": 3, "B": 5, "M": 9, "J": 6, "V": 31},
         },
