@@ -44,6 +44,7 @@ class Matcher:
         self.patterns = [pattern for pattern in patterns if pattern]
         self._ids = [token.id for token in self.tokens]
         self._few = self.patterns if len(self.patterns) <= FEW else None
+        self._firsts = sorted({pattern[0] for pattern in self.patterns})
         self._plain = not any(token.single_word or token.lstrip or token.rstrip for token in self.tokens)
         self.margin = max(map(len, self.patterns), default=0) + 1
 
@@ -59,6 +60,10 @@ class Matcher:
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name != "_automaton"}
 
+    def may_occur(self, text: str) -> bool:
+        """Whether a token may stand in the text, by the characters that tokens begin with: no, for certain, or perhaps."""
+        return len(self._firsts) > FEW or any(first in text for first in self._firsts)
+
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.
 
@@ -67,7 +72,7 @@ class Matcher:
         segments : iterator of (start, stop, id)
             A token text[start:stop], or with id -1 a stretch, perhaps empty, without any.
         """
-        if not self.tokens or (self._few is not None and not any(pattern in text for pattern in self._few)):
+        if not self.may_occur(text) or (self._few is not None and not any(pattern in text for pattern in self._few)):
             return iter(((0, len(text), -1),))
         return self.segments_of(code_points(text))
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..added import AddedTokens
 from ..added.matching import Matcher
 from ..added.matching import code_points as all_code_points
-from .characters import PAGE, Basic, Characters
+from .characters import PAGE, Basic, Characters, Table
 
 BLOCK = 1 << 15  # characters that are worked on at a time, so that what lies between the two kernels stays in the cache
 REORDERED = 1 << 12  # marks in a row that are put in order; no text has so many
@@ -29,6 +29,11 @@ class BasicTokenizer:
     def __init__(self, settings: Basic, reordered: int = REORDERED):
         self.settings, self.reordered = settings, reordered
         self._characters = Characters(settings)
+
+    @property
+    def table(self) -> Table:
+        """What becomes of characters, as kernels read it, as far as it has been computed."""
+        return self._characters.table
 
     def words(self, codes: np.ndarray) -> Iterator[tuple[np.ndarray, int, np.ndarray, int]]:
         """The words of a text (N,), block by block: characters with a blank between words, how many, where in the block each is

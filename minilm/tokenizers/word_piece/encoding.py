@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
 
@@ -13,6 +14,7 @@ from ..checks import check_text, several
 from ..cuts import safe_cut
 from .basic import after_blanks
 
+SHORT_TEXT = 512  # characters of a text that one compiled call encodes
 TOGETHER = 1 << 18  # characters of several texts that one call cuts
 
 
@@ -70,6 +72,10 @@ class Cutting(WithAddedTokens):
 
     def _encode(self, text, start, source):
         codes = code_points(text, start, source)  # (T,)
+        if len(text) <= SHORT_TEXT and not self._added.normalized and not self._added.raw.may_occur(text):
+            ids = self._encode_short(codes)
+            if ids is not None:
+                return ids
         parts = []
         for begin, end, token in self._added.raw.segments(text):
             if token >= 0:
@@ -78,6 +84,25 @@ class Cutting(WithAddedTokens):
             for token, out, size, *_ in self._basic.cut(codes[begin:end], self._added.normalized):
                 parts.append(np.array([token], np.int32) if token >= 0 else self._match(out, size)[0])
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
+
+    def _encode_short(self, codes: np.ndarray) -> np.ndarray | None:
+        """Ids (T,) of a short text without added tokens, in one compiled call; None where the long way knows more."""
+        try:
+            call, rooms, reordered, trie, unknown = self._short
+            work, orders = rooms.pop()
+        except IndexError:  # another thread has it
+            work, orders = np.empty((3, 4 * SHORT_TEXT), np.int32), np.empty(4 * SHORT_TEXT, np.uint8)
+        count = call(codes, self._basic.table, reordered, trie, unknown, self.max_word_chars, work, orders)
+        ids = work[2, :count].copy() if count >= 0 else None
+        rooms.append((work, orders))
+        return ids
+
+    @functools.cached_property
+    def _short(self):
+        """The kernel for short texts, and what does not change from call to call; rooms that no thread writes to now."""
+        from . import kernels
+
+        return kernels.encode_short, [], self._basic.reordered, self._trie, self._ids[self.unk_token]
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32.

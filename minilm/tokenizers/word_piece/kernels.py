@@ -244,3 +244,28 @@ def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
         word += 1
         begin = end + 1
     return n, word
+
+
+@jit
+def encode_short(codes, table, reordered, trie, unknown, limit, work, orders):
+    """`split` and `match` in one call, for a text whose call would cost more than its work.
+
+    Parameters
+    ----------
+    codes, table, reordered, trie, unknown, limit
+        As theirs.
+    work : (3, N) int32
+        Is written to: characters, their places, and the ids.
+    orders : (N,) uint8
+        Scratch.
+
+    Returns
+    -------
+    count : int
+        The ids are work[2, :count]; -1 where there is no room, or a page of the table is missing.
+    """
+    status, size, _ = split(codes, 0, codes.size, table, reordered, work[0], work[1], orders)
+    if status != DONE:
+        return -1
+    ids = work[2]
+    return match(work[0], size, trie, unknown, limit, ids, ids, ids, ids, False)[0]

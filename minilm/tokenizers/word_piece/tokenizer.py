@@ -127,7 +127,7 @@ class WordPiece(Pairs, Cutting, Learning):
             raise ValueError(f"outside holds {token!r}, which is neither a special nor an added token")
 
     def __getstate__(self):  # what is made at the first use does not travel to another process
-        return {name: value for name, value in self.__dict__.items() if name not in ("_trie", "_spelled", "_written")}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_trie", "_spelled", "_written", "_short")}
 
     @property
     def cls_token_id(self) -> int | None:

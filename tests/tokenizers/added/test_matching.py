@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minilm.tokenizers import AddedToken, ByteLevelBPE, cuts, files
 from minilm.tokenizers.added import AddedTokens
-from minilm.tokenizers.added.matching import code_points, in_word
+from minilm.tokenizers.added.matching import Matcher, code_points, in_word
 
 from .cases import KINDS, TEXTS, some_added, tokenizer_with
 
@@ -152,3 +152,14 @@ def test_equal_patterns():
         added = [AddedToken(each, normalized=True, special=each == "new") for each in order]
         tokenizer = tokenizer_with("wordpiece", added)
         assert tokenizer.encode("nEw").tolist() == [tokenizer.token_to_id("new")]
+
+
+@pytest.mark.parametrize("contents", [["[A]", "[B]"], [f"<|{letter}|>" for letter in "abcdefghijkl"], [*"abcdefghijkl"]])
+def test_what_tokens_begin_with_tells_texts_without_them(contents):
+    """Of few tokens, of many that begin alike, and of many that do not; a text with a begin alone has no token."""
+    matcher = Matcher([AddedToken(content, id=id) for id, content in enumerate(contents)], contents)
+    for text in ("", "PLAIN", "[ ] <| |>", *(f"XY {content}{content} Z" for content in contents)):
+        expected = re.findall("|".join(map(re.escape, contents)), text)
+        assert [text[begin:end] for begin, end, id in matcher.segments(text) if id >= 0] == expected
+        assert matcher.may_occur(text) or not expected
+    assert matcher.may_occur("PLAIN") == (len(contents[0]) == 1)  # what begins in too many ways is always looked for

@@ -44,6 +44,26 @@ def test_tokens(text, wanted):
     assert tokens(LOWER, text) == wanted
 
 
+@settings(max_examples=150)
+@given(TEXTS)
+def test_short_texts_are_encoded_as_long_ones(text):
+    """In one compiled call or in several: the same ids, whatever was encoded before, and where a page of characters is new."""
+    long = " " * encoding.SHORT_TEXT + text
+    for tokenizer in (LOWER, WordPiece(VOCABULARY)):
+        ids = tokenizer.encode(text).tolist()
+        assert ids == tokenizer.encode(long).tolist() == tokenizer.encode(text).tolist()
+
+
+def test_short_texts_that_need_room_or_a_token():
+    """Characters that become many, the longest short text, tokens that the text spells, and ids that later calls leave alone."""
+    for text in ("\ufdfa" * encoding.SHORT_TEXT, "a" * encoding.SHORT_TEXT, "a [MASK] b", "[ MASK]", "ΐ" * 400):
+        assert LOWER.encode(text).tolist() == LOWER.encode_with_offsets(text)[0].tolist()
+    first = LOWER.encode("the dog")
+    kept = first.tolist()
+    LOWER.encode("un a b")
+    assert first.tolist() == kept
+
+
 def test_cased():
     assert tokens(CASED, "The the café\u0301") == ["The", "the", "[UNK]"]
     assert tokens(WordPiece(VOCABULARY, lower=False, strip_accents=True), "The É café") == ["The", "[UNK]", "cafe"]
