@@ -152,7 +152,7 @@ class Recipe:
         elif isinstance(value, (int, float)):
             checks.number(key, value, 0, float("inf"), high_open=True)
 
-    def refuse_idle(self) -> None:
+    def refuse_idle(self, device: str = "cpu") -> None:
         """ValueError for a setting that the user has set, and that changes nothing with the others; for a new run."""
         for key in sorted(key for key in self.chosen if self.options[key] != self.defaults()[key]):
             if key in self.idle:

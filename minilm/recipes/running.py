@@ -59,7 +59,7 @@ def run(
         train, validation = examples(recipe, data, state, place)
         recipe.adapt(train)
         if checkpoint is None:
-            _settle(recipe)
+            _settle(recipe, device)
         recipe.prepare(train)
         if checkpoint is not None:
             resuming.check_prepared(recipe, checkpoint)
@@ -93,9 +93,9 @@ def _place(stack: contextlib.ExitStack, out, overwrite: bool, resume: bool) -> F
     return place
 
 
-def _settle(recipe: Recipe) -> None:
+def _settle(recipe: Recipe, device: str) -> None:
     """Settle the micro-shards of a new run; ValueError where a setting has no effect, or ranks or restarts cannot be had."""
-    recipe.refuse_idle()
+    recipe.refuse_idle(device)
     communicator, options = distributed.current(), recipe.options
     if options["minutes"] is None and options["steps"] < options["restarts"]:
         raise ValueError(f"restarts share the steps: wanted {options['restarts']} steps at least, got {options['steps']}")

@@ -88,6 +88,11 @@ class Vectors(Recipe):
         self._numbers: dict[str, int] = {}  # of all words of the data, before any is left out
         self._vectors: WordVectors | None = None
 
+    def refuse_idle(self, device: str = "cpu") -> None:
+        super().refuse_idle(device)
+        if device == "cpu" and self.options["streams"] > 1:
+            raise ValueError(f"streams is for a GPU (device='cuda'), got streams={self.options['streams']} on a CPU")
+
     # --- data ------------------------------------------------------------------------------------------------------------
 
     def generate(self, seed: int) -> tuple[list, list]:

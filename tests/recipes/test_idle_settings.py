@@ -43,3 +43,10 @@ def test_defaults_and_what_is_needed_pass(name):
         assert key not in kind.defaults() or other in kind.defaults(), (key, other)
         assert values is None or set(values) <= set(kind.among().get(other, values))
     assert set(kind.idle) <= set(kind.defaults())
+
+
+def test_streams_are_for_a_gpu():
+    vectors = recipes.load("vectors")(streams=2)
+    vectors.refuse_idle("cuda")
+    with pytest.raises(ValueError, match=r"streams is for a GPU \(device='cuda'\), got streams=2 on a CPU"):
+        vectors.refuse_idle("cpu")

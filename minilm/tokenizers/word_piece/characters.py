@@ -71,16 +71,16 @@ class Characters:
 
     def __init__(self, settings: Basic):
         self.settings = settings
-        self._lock = threading.Lock()
-        self._entries = self._parts = 0  # how much of the arrays is in use
-        self.table = Table(
-            np.full(PAGES, -1, np.int32),
-            np.empty(0, np.uint8),
-            np.empty(0, np.int32),
-            np.empty(0, np.uint8),
-            np.empty((0, 3), np.int32),
-        )
+        self._lock = threading.RLock()
+        nothing = (np.empty(0, dtype) for dtype in (np.uint8, np.int32, np.uint8))
+        empty = Table(np.full(PAGES, -1, np.int32), *nothing, np.empty((0, 3), np.int32))
+        self._state = empty, 0, 0  # the table, and how many entries and parts of its arrays are in use: replaced together
         self.add_pages([0])
+
+    @property
+    def table(self) -> Table:
+        """What the kernels read."""
+        return self._state[0]
 
     def __reduce__(self):  # a lock does not travel, and pages are soon computed
         return Characters, (self.settings,)
@@ -91,29 +91,29 @@ class Characters:
         Another thread may be reading the old one, so of what that one uses nothing is changed: new entries lie behind the old.
         """
         with self._lock:
-            page = self.table.page.copy()
+            table, entries, used = self._state
+            page = table.page.copy()
             rows, parts = [], []
             for number in numbers:
                 if page[number] >= 0:
                     continue
-                page[number] = (self._entries + len(rows)) // PAGE
+                page[number] = (entries + len(rows)) // PAGE
                 for code in range(number * PAGE, (number + 1) * PAGE):
                     expansion = parts_of(code, self.settings)
                     if len(expansion) <= 1:
                         rows.append(expansion[0] if expansion else (0, DROP, 0))
                     else:
-                        rows.append((self._parts + len(parts), SEVERAL, 0))
+                        rows.append((used + len(parts), SEVERAL, 0))
                         parts += [*expansion, (0, DROP, 0)]
             new = np.array(rows, np.int32).reshape(-1, 3)  # (256 * pages, 3)
-            self.table = Table(
+            table = Table(
                 page,
-                _longer(self.table.kind, self._entries, new[:, 1]),
-                _longer(self.table.becomes, self._entries, new[:, 0]),
-                _longer(self.table.order, self._entries, new[:, 2]),
-                _longer(self.table.pool, self._parts, np.array(parts, np.int32).reshape(-1, 3)),
+                _longer(table.kind, entries, new[:, 1]),
+                _longer(table.becomes, entries, new[:, 0]),
+                _longer(table.order, entries, new[:, 2]),
+                _longer(table.pool, used, np.array(parts, np.int32).reshape(-1, 3)),
             )
-            self._entries += len(rows)
-            self._parts += len(parts)
+            self._state = table, entries + len(rows), used + len(parts)
 
 
 def _longer(array: np.ndarray, used: int, more: np.ndarray) -> np.ndarray:

@@ -25,15 +25,15 @@ def test_an_older_table_stays_as_it_was():
     characters = Characters(Basic())
     for number in (1, 3, 172):
         before = characters.table
-        used = characters._entries
+        used = characters._state[1]
         kept = [before.kind[:used].copy(), before.becomes[:used].copy(), before.page.copy()]
         characters.add_pages([number])
         for array, copy in zip([before.kind[:used], before.becomes[:used], before.page], kept, strict=True):
             np.testing.assert_array_equal(array, copy)
         assert before.page[number] == -1 and characters.table.page[number] >= 0
-    table, entries = characters.table, characters._entries
+    table, entries, _ = characters._state
     characters.add_pages([0, 1])
-    assert characters._entries == entries and np.array_equal(table.page, characters.table.page)
+    assert characters._state[1] == entries and np.array_equal(table.page, characters.table.page)
     entry = characters.table.page[172] * 256
     assert characters.table.kind[entry] == SEVERAL  # U+AC00 becomes two
 
