@@ -9,7 +9,7 @@ A table stands between two lines, of which the first says what it holds::
 
 For each processor and case it takes the newest commit that has a record of the case, and of that commit the last three runs: the
 median of their medians. Cases of one commit stand in one table, which says how many runs its rows are made of; cases that only an
-older commit has on record follow in a table of that commit. Cases that a suite has no more, by their names, stand in the records
+older commit has on record follow in a table of that commit; those that a suite has no more, by their names, stand in the records
 alone. Nothing is picked: a row that was disturbed in most of its runs has a star.
 """
 
@@ -93,8 +93,8 @@ def machine_lines(own: list[dict[str, Any]], suites: list[str], words: list[str]
     """The tables of one processor: for each suite and commit a heading, and the rows."""
     lines = []
     for suite in suites:
-        known = listed(suite)
-        for content, runs_of in newest(own, suite).values():
+        for place, (content, runs_of) in enumerate(newest(own, suite).values()):
+            known = listed(suite) if place else runs_of  # of the newest commit all cases, also those of texts that are not here
             chosen = [name for name in runs_of if name in known and (not words or any(word in name.lower() for word in words))]
             rows = [_median_row(runs_of[name]) for name in chosen]
             if rows:
