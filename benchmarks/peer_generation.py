@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks import onnx_graph
+from benchmarks.peers import quickest
 
 
 def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads: int, kind: str) -> Callable:
@@ -39,18 +40,21 @@ def ctranslate2_writer(ctranslate2, config, weights: dict, tokens: int, threads:
     spec.config.bos_token = spec.config.eos_token = spec.config.unk_token = "t0"
     spec.validate()
     spec.optimize()
-    with tempfile.TemporaryDirectory() as folder:
-        spec.save(folder)
-        generator = ctranslate2.Generator(folder, device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1)
 
-    def run():
-        (result,) = generator.generate_batch(
-            [["t0"]], beam_size=1, sampling_topk=1, min_length=tokens, max_length=tokens, include_prompt_in_result=False
-        )
-        if len(result.sequences_ids[0]) != tokens:
-            raise RuntimeError(f"CTranslate2 wrote {len(result.sequences_ids[0])} tokens, not {tokens}")
+    def loaded(number: int) -> Callable:
+        with tempfile.TemporaryDirectory() as folder:
+            spec.save(folder)
+            generator = ctranslate2.Generator(folder, device="cpu", compute_type=kind, intra_threads=number, inter_threads=1)
+        options = {"min_length": tokens, "max_length": tokens, "include_prompt_in_result": False}
 
-    return run
+        def run():
+            (result,) = generator.generate_batch([["t0"]], beam_size=1, sampling_topk=1, **options)
+            if len(result.sequences_ids[0]) != tokens:
+                raise RuntimeError(f"CTranslate2 wrote {len(result.sequences_ids[0])} tokens, not {tokens}")
+
+        return run
+
+    return quickest(loaded, threads)
 
 
 def onnx_model(onnx, config, weights: dict):

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from benchmarks.peers import quickest
+
 
 def transformer(torch, config, weights: dict):
     """torch.nn.Transformer with the numbers of a `minilm.models.Transformer`, and what maps (source, inputs) to logits."""
@@ -126,19 +128,22 @@ def writer(ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, 
     spec.config.add_source_bos = spec.config.add_source_eos = False
     spec.validate()
     spec.optimize()
-    with tempfile.TemporaryDirectory() as folder:
-        spec.save(folder)
-        translator = ctranslate2.Translator(folder, device="cpu", compute_type=kind, intra_threads=threads, inter_threads=1)
     sentences = [[names[id] for id in row] for row in source]
-    length = {"min_decoding_length": tokens, "max_decoding_length": tokens}
 
-    def run():
-        results = translator.translate_batch(sentences, beam_size=1, **length)
-        if any(len(result.hypotheses[0]) != tokens for result in results):
-            raise RuntimeError("CTranslate2 ended a target early")
-        return [np.array([int(name[1:]) for name in result.hypotheses[0]]) for result in results]
+    def loaded(number: int) -> Callable:
+        with tempfile.TemporaryDirectory() as folder:
+            spec.save(folder)
+            translator = ctranslate2.Translator(folder, device="cpu", compute_type=kind, intra_threads=number, inter_threads=1)
 
-    return run
+        def run():
+            results = translator.translate_batch(sentences, beam_size=1, min_decoding_length=tokens, max_decoding_length=tokens)
+            if any(len(result.hypotheses[0]) != tokens for result in results):
+                raise RuntimeError("CTranslate2 ended a target early")
+            return [np.array([int(name[1:]) for name in result.hypotheses[0]]) for result in results]
+
+        return run
+
+    return quickest(loaded, threads)
 
 
 def _specification(config, weights: dict):
