@@ -152,12 +152,12 @@ def torch_threads(torch, number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def quickest(made: Callable[[int], Callable[[], Any]], threads: int, calls: int = 5) -> Callable[[], Any]:
-    """What `made` gives for one thread or for `threads`, whichever is quicker here: the median of some calls.
+def quickest(build: Callable[[int], Callable[[], Any]], threads: int, calls: int = 5) -> Callable[[], Any]:
+    """What `build` gives for one thread or for `threads`, whichever is quicker here: the median of some calls.
 
     An engine whose threads wait asleep may take ten times as long with two as with one; beside one's own it stands with its best.
     """
-    runs = [made(number) for number in sorted({1, threads})]
+    runs = [build(number) for number in sorted({1, threads})]
     return min(runs, key=lambda run: _median_seconds(run, calls))
 
 

@@ -10,7 +10,7 @@ def test_an_engine_stands_with_the_threads_that_serve_it_best():
     """Of two engines the one whose calls take less time, by medians: one slow call decides nothing."""
     pauses = {1: [0.0, 0.0, 0.05, 0.001, 0.001], 2: [0.0, 0.0, 0.01, 0.01, 0.01]}
 
-    def made(number):
+    def build(number):
         waits = itertools.cycle(pauses[number])
 
         def run():
@@ -19,6 +19,6 @@ def test_an_engine_stands_with_the_threads_that_serve_it_best():
 
         return run
 
-    assert peers.quickest(made, 2, calls=3)() == 1 and peers.quickest(made, 1, calls=3)() == 1
+    assert peers.quickest(build, 2, calls=3)() == 1 and peers.quickest(build, 1, calls=3)() == 1
     pauses[1] = [0.05] * 3
-    assert peers.quickest(made, 2, calls=3)() == 2
+    assert peers.quickest(build, 2, calls=3)() == 2
