@@ -83,7 +83,7 @@ class Recipe:
     ----------
     options : dict
         All settings.
-    given : set of str
+    chosen : set of str
         The names of those that the user has set.
     vocabularies : dict of str to Tokenizer
         Saved beside the model.
