@@ -253,7 +253,6 @@ TASKS = {
                 "with GloVe, on the test part",
             ),
         ),
-        notes=("a fine-tuned all-MiniLM-L6-v2 gave 88.9 in an earlier run without a record here: see benchmarks/README.md",),
     ),
     "scitldr": Row(
         "abstracts to one sentence",
