@@ -11,9 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from minilm.mistaken import did_you_mean
@@ -150,21 +148,3 @@ def torch_threads(torch, number: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def quickest(build: Callable[[int], Callable[[], Any]], threads: int, calls: int = 5) -> Callable[[], Any]:
-    """What `build` gives for one thread or for `threads`, whichever is quicker here: the median of some calls.
-
-    An engine whose threads wait asleep may take ten times as long with two as with one; beside one's own it stands with its best.
-    """
-    runs = [build(number) for number in sorted({1, threads})]
-    return min(runs, key=lambda run: _median_seconds(run, calls))
-
-
-def _median_seconds(run: Callable[[], Any], calls: int) -> float:
-    seconds = []
-    for _ in range(calls + 2):  # the first two warm it up
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds[2:])

@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minilm.layers import (
-    Dropout,
-    Embedding,
-    FeedForward,
-    LayerNorm,
-    Linear,
-    MultiHeadAttention,
-    PositionalEmbedding,
-    SinusoidalPositions,
-    TransformerBlock,
-)
+from minilm.layers import SinusoidalPositions
+from minilm.models.gpt_token import GPTReader
 from minilm.models.token_reader import TokenReader, addresses
-from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
@@ -33,18 +23,7 @@ __all__ = ["TransformerReader"]
 class TransformerReader(TokenReader):
     """The addresses of a decoder's weights."""
 
-    kinds = (
-        Dropout,
-        Embedding,
-        FeedForward,
-        LayerNorm,
-        Linear,
-        MultiHeadAttention,
-        PositionalEmbedding,
-        QuantizedLinear,
-        SinusoidalPositions,
-        TransformerBlock,
-    )
+    kinds = (*GPTReader.kinds, SinusoidalPositions)
     blocks, ends = "decoder", ("decoder_norm", "output")
 
     @staticmethod

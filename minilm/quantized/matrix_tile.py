@@ -39,9 +39,7 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic
 
 from minilm.compiled.jit import jit
 from minilm.ops.bfloat16 import matrix_tile
@@ -105,20 +103,7 @@ def emit(builder, unit, a, a_step, b, c, groups, steps):
         matrix_tile.emit(builder, unit, left, a_step, right, to, _index(WIDTH * BYTES), steps)
 
 
-def _intrinsic(unit):
-    """`emit` by the operations of `unit`, for kernels."""
-
-    def byte_tiles(typingctx, a, a_step, b, c, groups, steps):
-        def codegen(context, builder, signature, arguments):
-            emit(builder, unit(builder), *arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 6), codegen
-
-    return intrinsic(byte_tiles)
-
-
-_by_instructions, _by_loops = _intrinsic(Instructions), _intrinsic(Loops)
+_by_instructions, _by_loops = (matrix_tile.tile_intrinsic(emit, unit) for unit in (Instructions, Loops))
 
 
 @jit

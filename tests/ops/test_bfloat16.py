@@ -179,8 +179,13 @@ def test_the_instruction_rounds_as_the_manual_says():
 # --- AMX --------------------------------------------------------------------------------------------------------------
 
 
-def assembled(module):
-    """Assembly of LLVM's code for a processor with AMX, and its instructions' names in order."""
+def assembled(page):
+    """Assembly of a page's tile for a processor with AMX, and its instructions' names in order."""
+    module, index = ir.Module(), ir.IntType(64)
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [index] * 6), "tiles")
+    builder = ir.IRBuilder(function.append_basic_block())
+    page.emit(builder, page.Instructions(builder), *function.args)
+    builder.ret_void()
     llvmlite.binding.initialize_all_targets()
     llvmlite.binding.initialize_all_asmprinters()
     triple = llvmlite.binding.Target.from_triple("x86_64-unknown-linux-gnu")
@@ -191,12 +196,7 @@ def assembled(module):
 
 def test_the_matrix_tile_is_made_of_amx_instructions():
     """Four products a step of four loads, in all eight registers, which are configured once."""
-    module, index = ir.Module(), ir.IntType(64)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [index] * 6), "tiles")
-    builder = ir.IRBuilder(function.append_basic_block())
-    matrix_tile.emit(builder, matrix_tile.Instructions(builder), *function.args)
-    builder.ret_void()
-    assembly, body = assembled(module)
+    assembly, body = assembled(matrix_tile)
     counts = {name: body.count(name) for name in ("ldtilecfg", "tileloadd", "tdpbf16ps", "tilestored")}
     assert counts == {"ldtilecfg": 1, "tileloadd": 8, "tdpbf16ps": 4, "tilestored": 4}
     assert all(f"%tmm{i}" in assembly for i in range(8))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from llvmlite import ir
 
 from minilm.cli import info
 from minilm.ops import target
@@ -63,12 +62,7 @@ def test_the_sums_are_those_of_whole_numbers(by_loops):
 
 def test_it_is_made_of_amx_instructions():
     """Four products a step of four loads, sums that begin as zeros, and one configuration for all groups."""
-    module, index = ir.Module(), ir.IntType(64)
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [index] * 6), "tiles")
-    builder = ir.IRBuilder(function.append_basic_block())
-    matrix_tile.emit(builder, matrix_tile.Instructions(builder), *function.args)
-    builder.ret_void()
-    assembly, body = assembled(module)
+    assembly, body = assembled(matrix_tile)
     names = ("ldtilecfg", "tilezero", "tileloadd", "tdpbsud", "tilestored")
     assert {name: body.count(name) for name in names} == dict(zip(names, (1, 4, 4, 4, 4), strict=True))
     assert all(f"%tmm{i}" in assembly for i in range(8))

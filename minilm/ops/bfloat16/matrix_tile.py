@@ -195,20 +195,20 @@ def emit(builder, unit, a, a_step, b, c, c_step, steps):
             unit.store(after[r][h], sums[r][h], c_step)
 
 
-def _intrinsic(unit):
-    """`emit` by the operations of `unit`, for kernels."""
+def tile_intrinsic(emit, unit):
+    """For kernels: code of six numbers that `emit` makes by the operations of `unit`, of which the last is at least 1."""
 
-    def matrix_tiles(typingctx, a, a_step, b, c, c_step, steps):
+    def tiles(typingctx, a, a_step, b, c, c_step, steps):
         def codegen(context, builder, signature, arguments):
             emit(builder, unit(builder), *arguments)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), codegen
 
-    return intrinsic(matrix_tiles)
+    return intrinsic(tiles)
 
 
-_by_instructions, _by_loops = _intrinsic(Instructions), _intrinsic(Loops)
+_by_instructions, _by_loops = tile_intrinsic(emit, Instructions), tile_intrinsic(emit, Loops)
 
 
 @jit
