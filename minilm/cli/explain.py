@@ -9,6 +9,7 @@ import os
 
 from minilm.cli.model import add_model, folder_of, load_model
 from minilm.cli.texts import add_text, text_of
+from minilm.cli.unused import refuse_unused
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
@@ -18,6 +19,7 @@ model its gates and cells; what heads and networks, or gates, cause; and the nea
 what each word did for each decision, a label, a tag, a word of a translation, a span, an answer, and what else the decision is
 made of.
 """
+OF_LANGUAGE_MODELS = ("corrupted", "against", "steps", "attribute", "top", "neighbours")  # options
 
 
 def add_parser(subparsers) -> None:
@@ -147,10 +149,7 @@ def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
     """The decisions of a recipe's model about a text."""
     from minilm import interpret, recipes
 
-    options = {"corrupted": None, "against": None, "steps": None, "attribute": "auto", "top": 10, "neighbours": 8}
-    for name, default in options.items():
-        if getattr(args, name) != default:
-            raise ValueError(f"--{name} is for a language model, and {folder} holds a model of a task")
+    refuse_unused(args, OF_LANGUAGE_MODELS, f"is for a language model, and {folder} holds a model of a task")
     decisions = recipes.open_run(folder).explain(text, answer=args.answer, foil=args.foil)
     numbers = None if args.json == "-" else args.json
     written = _written(decisions, out, numbers, interpret.write_page)
