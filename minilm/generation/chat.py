@@ -54,9 +54,12 @@ class ChatML(NamedTuple):
     ----------
     system : str or None
         The system's message of chats that begin with another's.
+    marks : tuple of str
+        Special tokens, which no message may spell, beside the form's own: it would speak for another.
     """
 
     system: str | None = None
+    marks: tuple[str, ...] = ()
 
     def text(self, messages: Sequence[Mapping[str, str]], *, reply: bool = True) -> str:
         """The chat as one text.
@@ -88,6 +91,8 @@ class ChatML(NamedTuple):
                 raise ValueError(f"message {number} must have a role of {', '.join(ROLES)} and a content, got {dict(message)!r}")
             if BEGIN in content or END in content:
                 raise ValueError(f"message {number} spells a mark of the chat's form, {BEGIN} or {END}")
+            if (mark := next((mark for mark in self.marks if mark in content), None)) is not None:
+                raise ValueError(f"message {number} spells {mark}, a special token of the model")
             yield f"{BEGIN}{role}\n", False
             yield f"{content}{END}", role == "assistant"
             yield "\n", False
@@ -112,7 +117,7 @@ def chat_format(template: str, tokens: Mapping[str, str] | None = None, marks: I
     """
     match = PROGRAM.fullmatch(template.replace("\\n", "\n"))
     if match is not None:
-        return ChatML(match["system"])
+        return ChatML(match["system"], tuple(marks))
     if not template.strip():
         raise ValueError("the chat template is empty")
     compiled(template)
