@@ -50,6 +50,7 @@ PARTS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+ENDS = ("eos", "eot", "eom")  # roles of tokens that end a text: of all, of a turn, of a message
 OUTSIDE = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
 
 
@@ -152,6 +153,9 @@ def _arranged(values: Array, name: str, config: LlamaConfig) -> Array:
 
 def _content(config: LlamaConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """config.json as transformers would have it, with the ids of special tokens."""
-    ids = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
+    ids = {"bos_token_id": "bos_token_id", "pad_token_id": "padding_token_id"}
     content = llama_config({name: getattr(config, name) for name in ("family", "window_layers", *config.hugging_face_names())})
-    return content | {name: settings.get(f"tokenizer.ggml.{key}") for name, key in ids.items()}
+    content |= {name: settings.get(f"tokenizer.ggml.{key}") for name, key in ids.items()}
+    ends = dict.fromkeys(settings.get(f"tokenizer.ggml.{key}_token_id") for key in ENDS)
+    several = [id for id in ends if id is not None]
+    return content | {"eos_token_id": several[0] if len(several) == 1 else several or None}
