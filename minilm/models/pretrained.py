@@ -13,6 +13,7 @@ import numpy as np
 from minilm import weights
 from minilm.hub import model_folder
 from minilm.layers.base import blank
+from minilm.layers.lora import refuse_adapters
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
@@ -177,6 +178,7 @@ class Pretrained:
         OSError
         """
         refuse_quantized(self)
+        refuse_adapters(self)
         settings = settings_from(self.config)
         family = settings["family"]
         config, generation_config = weights.config_of(settings, self.hugging_face[family]), None
