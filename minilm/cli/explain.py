@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
     )
     add_model(parser)
     add_text(parser, "text", "what is explained")
-    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
+    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html without --png and --json)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
     parser.add_argument(
