@@ -106,12 +106,10 @@ def test_a_run_writes_a_row(tmp_path, monkeypatch, capsys):
 
 
 def test_sentiment_is_judged_on_the_development_part(tmp_path, monkeypatch, capsys):
-    """The parts have opposite labels: what is learned from one is wrong on the other, and right on a part held out of the first."""
+    """The parts have opposite labels: what is learned from one is wrong on the other, and right on the rest of the first."""
     (tmp_path / "sst2").mkdir()
     for part, labels in (("train", (0, 1)), ("dev", (1, 0))):
-        lines = [
-            f"a {word} film number {i}\t{label}" for i in range(40) for word, label in zip(("bad", "good"), labels, strict=True)
-        ]
+        lines = [f"a bad film number {i}\t{labels[0]}\na good film number {i}\t{labels[1]}" for i in range(40)]
         (tmp_path / "sst2" / f"{part}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
     command = ["recipe", "sentiment", "--data", "{corpus}", "--steps", "30", "--seed", "{seed}"]
     monkeypatch.setitem(board.COMMANDS, "sst2", command)
