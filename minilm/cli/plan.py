@@ -84,7 +84,7 @@ def _print(args, plan, variants, devices, tokens: float) -> None:
     from minilm.planner import training_plan
 
     config, steps = plan.config, tokens / plan.tokens
-    print(f"{args.model} on {devices.count} of {devices.machine.name or 'this machine'}")
+    print(f"{args.model} on {devices.count} × {devices.machine.name or 'this machine'}")
     print(f"  rates: {devices.machine.summary()}")
     print(f"  from: {devices.source}; a link {devices.link / 1e9:.0f} GB/s")
     rows = config.batch // (devices.count * config.accumulate)

@@ -87,7 +87,7 @@ class Machine:
         return (
             f"{self.matmul / 1e9:.0f} GFLOP/s in matrix products, {self.recurrent / 1e9:.0f} in an LSTM, "
             f"{self.bandwidth / 1e9:.1f} GB/s, {self.exponentials / 1e6:.0f} M exponentials/s, {self.call * 1e6:.0f} µs a call, "
-            f"{self.threads} threads, {self.memory / 2**30:.1f} GiB of memory"
+            f"{self.threads} thread{'s' * (self.threads > 1)}, {self.memory / 2**30:.1f} GiB of memory"
         )
 
     def save(self, path: PathLike) -> None:
