@@ -5,7 +5,7 @@ model                           its formulas on one page    what it predicts
 ==============================  ==========================  ==================================================================
 `RNNLanguageModel`              `minilm.pages.rnn_lm`       the next token, by an RNN, LSTM or GRU
 `GPT`                           `minilm.pages.gpt`          the next token, by attention
-`Llama`                         `minilm.pages.llama`        the same, with all that came after GPT-3
+`Llama`                         `minilm.pages.llama`        the same, with rotary positions and gated networks
 `WindowLanguageModel`                                       the next token, from a window of the last few
 `BERTForPreTraining`            `minilm.pages.bert`         masked tokens, and whether sentences follow; `BERT` is its encoder
 `BERTClassifier`, `BERTFor...`                              labels, tags and answers, by a BERT
