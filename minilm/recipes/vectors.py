@@ -254,6 +254,9 @@ class Vectors(Recipe):
             raise ValueError("no validation example has all its words in the vocabulary: a lower min_count, or more text")
         return known
 
+    def measurable(self, train: Sequence) -> list:
+        return []  # they are sentences, and what is measured are questions
+
     def evaluate(self, examples: Sequence) -> dict[str, float]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
