@@ -77,6 +77,7 @@ def run(args) -> int:
     folder = folder if os.path.exists(os.path.expanduser(folder)) else model_folder(folder)  # a name on the Hub
     refuse_quantized_folder(folder, "explained")
     text = text_of(args, "text")
+    _check_places(args.out, args.json, args.png)
     if args.along:
         from minilm.cli.along import explain_along
 
@@ -89,9 +90,6 @@ def run(args) -> int:
         if value is not None:
             checks.whole(name, value, 1, 2**20)
     out = args.out if args.out or args.png or args.json else "explain.html"
-    for path in (out, args.json):  # told now, not when all is computed
-        if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-            raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
     if args.png and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
     if is_recipe(folder):
@@ -170,6 +168,19 @@ def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _check_places(out: str | None, numbers: str | None, png: str | None) -> None:
+    """OSError or ValueError where the page, the numbers or the plots cannot be written: now, not when all is computed."""
+    for path in (out, numbers):
+        if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
+        if path and os.path.isdir(path):
+            raise IsADirectoryError(f"{path} is a folder, and a file is to be written")
+    if out and numbers and os.path.abspath(out) == os.path.abspath(numbers):
+        raise ValueError(f"--out and --json both name {out}: one of them would replace the other")
+    if png and os.path.isfile(png):
+        raise NotADirectoryError(f"--png: {png} is a file, wanted a folder for the plots")
 
 
 def _written(explanation, out: str | None, numbers: str | None, write_page) -> list[str]:

@@ -34,7 +34,7 @@ def run(args) -> int:
     from minilm.ops import checks
     from minilm.ops.sampling import checked_options
 
-    checks.whole("port", args.port, 0, 65535)
+    checks.whole("port", args.port, 0, 1 << 16)
     checks.whole("tokens", args.tokens, 1, 2**31)
     checked_options(args.temperature, None, None)
     require(args.device)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm.data.lines import whole_text
 from minilm.files import read_json
 from minilm.generation.jinja import JinjaFormat, compiled
 from minilm.hub import model_folder
@@ -158,8 +159,7 @@ def chat_template(path: PathLike) -> str:
         with GGUFFile(path) as file:
             template = file.settings.get("tokenizer.chat_template")
     elif os.path.exists(own := os.path.join(path, "chat_template.jinja")):
-        with open(own, encoding="utf-8") as file:
-            template = file.read()
+        template = whole_text(own)
     elif os.path.exists(config := os.path.join(path, "tokenizer_config.json")):
         template = read_json(config).get("chat_template")
         if isinstance(template, list):  # several, with names

@@ -17,6 +17,7 @@ from minilm.typing import Array, DType, PathLike
 from minilm.weights import Published
 from minilm.weights.gguf import GGUFFile
 from minilm.weights.llama_config import llama_config
+from minilm.weights.loading import check_finite
 
 if TYPE_CHECKING:
     from minilm.models.llama import Llama
@@ -105,8 +106,11 @@ def llama_of_gguf(
     """See `Llama.from_gguf`."""
     with GGUFFile(path) as file:
         config = config_of_gguf(file).replace(**changes)
-        with blank(dict(file)):
-            model = kind(config, dtype=dtype)
+        try:
+            with blank(dict(file)):
+                model = kind(config, dtype=dtype)
+        except ValueError as error:
+            raise ValueError(f"{file.path}: {error}") from None
         names = {name_in_gguf(name): name for name in model.parameters}
         problems = [f"missing {name}" for name in names if name not in file]
         problems += [f"unexpected {name}" for name in file if name not in names]
@@ -122,7 +126,9 @@ def llama_of_gguf(
         left = model.parameters
         for name, parameter in names.items():
             if parameter in left and not (quantize and parameter == "embed_tokens.weight" and config.tie_word_embeddings):
-                left[parameter][...] = _arranged(file.read(name), parameter, config)
+                values = file.read(name)
+                check_finite(file.path, name, values)
+                left[parameter][...] = _arranged(values, parameter, config)
         model.published = Published(_content(config, file.settings), None)
     return model
 

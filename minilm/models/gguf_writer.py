@@ -46,9 +46,11 @@ def write_gguf(model: Llama, path: PathLike, tokenizer: Tokenizer | None = None)
         raise ValueError(f"GGUF is written of Llama's families {', '.join(FAMILIES)}, got {kind}")
     refuse_quantized(model, "GGUF is written from float weights")
     refuse_adapters(model)
-    for name, wanted in {"rope_scaling": None, "sliding_window": None, "mlp_bias": False, "hidden_act": "silu"}.items():
-        if getattr(config, name) != wanted:
+    for name, usual in {"rope_scaling": None, "sliding_window": None, "mlp_bias": False, "hidden_act": "silu"}.items():
+        if getattr(config, name) != usual:
             raise ValueError(f"a model with {name} = {getattr(config, name)!r} is not written as GGUF")
+    if config.attention_bias and config.family != "llama":
+        raise ValueError(f"a {config.family} with attention_bias = True is not written as GGUF")
     settings: dict[str, Any] = {"general.architecture": config.family, "general.file_type": 0}
     stated = {name: getattr(config, name) for name in KEYS} | {"num_key_value_heads": config.groups}
     stated = {KEYS[name]: value for name, value in stated.items() if value is not None}

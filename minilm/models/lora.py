@@ -238,9 +238,9 @@ def load(model: Layer, folder: PathLike) -> list[str]:
         arrays = {place: file.read(key, np.float32) for key, place in places.items()}
         for key, (name, part) in places.items():
             inner, shape = linear[name][2], file[key].shape
-            wanted = (rank, inner.in_features) if part == "lora_A" else (inner.out_features, rank)
-            if shape != wanted:
-                raise ValueError(f"{folder}: {key} has shape {shape}, wanted {wanted}")
+            fitting = (rank, inner.in_features) if part == "lora_A" else (inner.out_features, rank)
+            if shape != fitting:
+                raise ValueError(f"{folder}: {key} has shape {shape}, wanted {fitting}")
     _put_in({name: linear[name] for name in names}, rank, alpha)
     added = dict(adapters(model))
     for (name, part), values in arrays.items():

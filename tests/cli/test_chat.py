@@ -50,6 +50,13 @@ def test_an_answer_that_spells_a_mark_is_forgotten(chat, monkeypatch):
     assert err.count("\n") == 1 and "without this question and its answer" in err
 
 
+def test_a_form_that_is_no_utf8_is_named(chat, tmp_path, capsys):
+    chat([])
+    (tmp_path / "llama" / "chat_template.jinja").write_bytes(b"a\xff")
+    assert cli.main(["chat", str(tmp_path / "llama")]) == 2
+    assert "chat_template.jinja: byte 1 is not UTF-8" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "program", "says"),
     [

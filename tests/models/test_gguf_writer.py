@@ -1,8 +1,9 @@
 """GGUF files of a model and its tokenizer: what is read again is what was written, and what GGUF has no words for is refused."""
 
+import numpy as np
 import pytest
 
-from minilm import models
+from minilm import cli, models, training
 from minilm.cli import conversions
 from minilm.models.gguf_writer import write_gguf
 from minilm.tokenizers import AddedToken, ByteLevelBPE
@@ -71,8 +72,21 @@ def test_models_that_gguf_has_no_words_for(tmp_path):
     for model, says in [
         (llama(hidden_act="gelu_pytorch_tanh"), "a model with hidden_act = 'gelu_pytorch_tanh' is not written as GGUF"),
         (llama(vocab_size=267), "the tokenizer has 268 tokens, and the model vectors for 267"),
+        (llama(family="qwen3", attention_bias=True), "a qwen3 with attention_bias = True is not written as GGUF"),
         (four, "at most 3 tokens that end a text, and the model has 4"),
     ]:
         with pytest.raises(ValueError, match=says):
             write_gguf(model, tmp_path / "m.gguf", tokenizer())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_is_known_by_its_content_and_not_by_its_name(tmp_path, capsys):
+    model = llama()
+    write_gguf(model, tmp_path / "sha256-1234", tokenizer())
+    for name in ("a.gguf", "b"):
+        assert cli.main(["export", str(tmp_path / "sha256-1234"), str(tmp_path / name), "--int8"]) == 0
+    loaded = training.load_run(tmp_path / "sha256-1234")
+    assert np.array_equal(loaded.model.parameters.flat, model.parameters.flat)
+    (tmp_path / "text.gguf").write_text("no such file, but long enough to be one")
+    assert cli.main(["generate", str(tmp_path / "text.gguf")]) == 2
+    assert "text.gguf: this is no GGUF file: it does not begin with GGUF" in capsys.readouterr().err
