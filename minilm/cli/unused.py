@@ -33,7 +33,7 @@ def refuse_unused_of_writing(args) -> None:
     if args.greedy:
         refuse_unused(args, DRAWING, "is for a text that is drawn, and --greedy draws none")
     if args.beam is None:
-        refuse_unused(args, ("length_penalty",), "is for a search: --beam B")
+        refuse_unused(args, ("length_penalty",), "is for a search: it goes with --beam B")
         return
     refuse_unused(args, (*DRAWING, "greedy"), "is for a text that is written token by token, and --beam searches one")
     checks.whole("beams", args.beam, 1, 2**31)
