@@ -135,7 +135,7 @@ def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] 
             config = config.replace(init_from=distributed.first_alone(lambda: os.path.abspath(model_folder(config.init_from))))
         start = start_of(config)
         tokenizer, parts = corpus_parts(config, None if start is None else start.tokenizer)
-        make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
+        make_batches(config, parts, tokenizer)  # a text that is too short is refused before anything is made
         model = make_model(config, tokenizer.vocab_size) if start is None else start.model
         state = TrainingState(config, file_hash(parts.whole.path))
         return Trainer(folder, state, model, tokenizer, parts, callbacks=callbacks)
@@ -171,7 +171,7 @@ def _claimed(config: RunConfig) -> Folder:
 def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) -> Trainer:
     if out is None:
         raise ValueError("resume needs out, the run's folder")
-    stored_config(out)  # a folder without a run is told, not made
+    stored_config(out)  # a folder without a run is refused, not made
     folder = _shared(lambda: Folder(out))
     try:
         checkpoint = folder.read()
