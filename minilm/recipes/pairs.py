@@ -85,6 +85,12 @@ class PairRecipe(Recipe):
             raise ValueError(f"source_column and target_column must differ, got {columns[0]} for both")
         return tuple(columns)
 
+    def refuse_idle(self, device: str = "cpu") -> None:
+        super().refuse_idle(device)
+        penalty = self.options["length_penalty"]
+        if self.options["beams"] == 1 and penalty != self.defaults()["length_penalty"]:
+            raise ValueError(f"length_penalty is for a search of several beams, got length_penalty={penalty!r} and beams=1")
+
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
     def prepare(self, train: Sequence) -> None:
