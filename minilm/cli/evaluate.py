@@ -48,7 +48,11 @@ def add_parser(subparsers) -> None:
         help="read every line by itself, between two of this token (a new line): for models of names, titles, sentences, which "
         "no text before a line helps",
     )
-    parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
+    parser.add_argument(
+        "--errors",
+        choices=("strict", "replace", "ignore"),
+        help="invalid UTF-8: refuse it, replace it, leave it out (as in training)",
+    )
     add_device(parser)
     add_quantize(parser)
     parser.add_argument(

@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
     )
     add_model(parser)
     add_text(parser, "text", "what is explained")
-    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
+    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html without --png and --json)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
     parser.add_argument(
@@ -132,7 +132,7 @@ def run(args) -> int:
     causes = explanation.causes
     layer, column = np.unravel_index(np.abs(causes.ablation).argmax(), causes.ablation.shape)  # of (L, C)
     lost, how = -causes.ablation[layer, column], "held at its mean" if explanation.attention is None else "without it"
-    print(f"cause       of the last prediction most {causes.columns[column]} of layer {layer + 1}: {lost:+.3f} nats {how}")
+    print(f"cause       {causes.columns[column]} of layer {layer + 1} does most for the last prediction: {lost:+.3f} nats {how}")
     if explanation.comparison is not None:
         other = explanation.comparison.other
         print(f"against     {other.total:.2f} bits, {other.mean:.4f} a token, perplexity {other.perplexity:.3f}: {args.against}")

@@ -35,10 +35,12 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe; without it: what there is")
     parser.add_argument("--data", metavar="PATH", help="real data, as `minilm recipe NAME --keys` tells; - is the standard input")
     parser.add_argument(
-        "--bad-rows", choices=("refuse", "skip"), help="of --data: end at the first (refuse), or leave them out and count them"
+        "--bad-rows",
+        choices=("refuse", "skip"),
+        help="rows of --data that cannot be read: end at the first (refuse), or leave out and count them",
     )
     budget = parser.add_argument_group("when to stop (one of them)")
     budget.add_argument("--minutes", type=float, metavar="M")
@@ -51,7 +53,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     add_requeue(parser)
-    parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of built-in data, first weights and dropout (0)")
     add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
     parser.add_argument("--keys", action="store_true", help="print what the recipe does and its settings, and end")

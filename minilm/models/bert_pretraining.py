@@ -80,7 +80,7 @@ class Predictions(Layer):
 
 
 class Heads(Layer):
-    """Both heads."""
+    """Both heads of pretraining: masked tokens, and the next sentence."""
 
     def __init__(self, config: BERTConfig, word, **options):
         super().__init__(**options)

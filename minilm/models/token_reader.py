@@ -109,7 +109,7 @@ class TokenReader:
 
 
 def addresses(layer) -> list[int]:
-    """Of gamma and beta, or gamma alone, or weights, scales and bias; 0 for what there is not."""
+    """Addresses of gamma and beta, or gamma alone, or weights, scales and bias; 0 for what there is not."""
     if isinstance(layer, RMSNorm) or layer is None:
         arrays = [None if layer is None else layer.weight.value]
     elif isinstance(layer, LayerNorm):

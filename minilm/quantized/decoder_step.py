@@ -39,7 +39,7 @@ _REAL = np.float32(0)
 
 
 class Sizes(NamedTuple):
-    """Of the model and of the call, in the order in which the kernel gets them; see `minilm.quantized.token_step.Sizes`."""
+    """Sizes of the model and of the call, in the order in which the kernel gets them; see `minilm.quantized.token_step.Sizes`."""
 
     B: int
     D: int

@@ -93,7 +93,7 @@ class TokenCall:
 
 
 def addresses_of(pairs) -> list[list[int]]:
-    """Of the keys and values of each layer."""
+    """The addresses of the keys and values of each layer."""
     return [[place(part)[0] for part in pair] for pair in pairs]
 
 

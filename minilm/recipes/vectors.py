@@ -13,7 +13,7 @@ import numpy as np
 from minilm import devices, models, tokenizers
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
 from minilm.layers.base import Layer
-from minilm.models.word2vec import LONGEST, Place, alias_tables
+from minilm.models.word2vec_training import LONGEST, Place, alias_tables
 from minilm.models.word_vectors import WordVectors
 from minilm.recipes import relations
 from minilm.recipes.base import Recipe

@@ -44,7 +44,7 @@ class Record(NamedTuple):
 
     @property
     def state(self) -> TrainingState:
-        """Of the last checkpoint."""
+        """The state of the last checkpoint."""
         return self.checkpoint.state
 
     def weights(self) -> dict[int, dict[str, str]]:

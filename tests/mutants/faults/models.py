@@ -345,7 +345,7 @@ FAULTS = area(
     ),
     (
         "word2vec: the power of the counts is always the same",
-        "minilm/models/word2vec.py",
+        "minilm/models/word2vec_training.py",
         "*alias_tables(counts, config.power))",
         "*alias_tables(counts, 0.75))",
         "tests/models/test_word2vec.py -k power",
