@@ -178,8 +178,8 @@ FAULTS = area(
     (
         "reader: padding's row is learned",
         "minilm/models/reader.py",
-        "Embedding(vocab_size, embed_dim, 0, initialise",
-        "Embedding(vocab_size, embed_dim, None, initialise",
+        "Embedding(vocab_size, embed_dim, 0, **start",
+        "Embedding(vocab_size, embed_dim, None, **start",
         "tests/models/test_padding_rows.py",
     ),
     (
