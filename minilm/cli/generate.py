@@ -61,6 +61,8 @@ def run(args) -> int:
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
     require(args.device)
+    if args.length_penalty != 0 and args.beam is None:
+        raise ValueError("--length-penalty is for a search: it goes with --beam B")
     if is_encoder_decoder(args):
         return targets.generate(args)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):

@@ -77,11 +77,6 @@ class PairRecipe(Recipe):
         super().__init__(**options)
         self._encoded: dict[tuple[str, str], np.ndarray] = {}
 
-    def refuse_idle(self, device: str = "cpu") -> None:
-        super().refuse_idle(device)
-        if self.options["no_repeat"] and self.options["beams"] == 1:
-            raise ValueError(f"no_repeat is of a search, got no_repeat={self.options['no_repeat']} and beams=1")
-
     def columns(self) -> tuple[int, int] | None:
         """Which columns of a file are source and target, where the settings say so; for `minilm.data.pairs.read_file`."""
         columns = [self.options[name] for name in ("source_column", "target_column")]
@@ -92,6 +87,13 @@ class PairRecipe(Recipe):
         if columns[0] == columns[1]:
             raise ValueError(f"source_column and target_column must differ, got {columns[0]} for both")
         return tuple(columns)
+
+    def refuse_idle(self, device: str = "cpu") -> None:
+        super().refuse_idle(device)
+        for key in ("length_penalty", "no_repeat"):
+            value = self.options[key]
+            if key in self.chosen and self.options["beams"] == 1 and value != self.defaults()[key]:
+                raise ValueError(f"{key} is for a search of several beams, got {key}={value!r} and beams=1")
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
