@@ -55,6 +55,7 @@ def search(
     beams: int,
     length_penalty: float,
     ends: tuple[int, ...],
+    no_repeat: int = 0,
 ) -> list[tuple[list[Hypothesis], list[Hypothesis]]]:
     """Beam search from each of B states.
 
@@ -74,6 +75,8 @@ def search(
         α.
     ends : tuple of int
         The tokens that end a text.
+    no_repeat : int
+        No text holds any run of so many tokens twice; 0: it may. log P remains the model's own.
 
     Returns
     -------
@@ -100,7 +103,10 @@ def search(
                 logits, state = model.step(ids, state)  # (M k, V)
         M, k = totals.shape
         count = min(k * V, beams + len(ends) * k)  # C: for each text that might end one more that does not
-        sums, parents, drawn = _continuations(totals, log_probabilities(logits), count, n)  # (M, C) each
+        log_p = log_probabilities(logits)  # (M k, V)
+        if no_repeat:
+            log_p[devices.to_device_of(log_p, _repeats(texts.reshape(M * k, n - 1), no_repeat))] = -np.inf
+        sums, parents, drawn = _continuations(totals, log_p, count, n)  # (M, C) each
         longer = np.concatenate([_columns(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
 
         over = np.isin(drawn, ends)  # (M, C)
@@ -164,6 +170,16 @@ def _on_device(totals, log_p, count: int) -> tuple[np.ndarray, np.ndarray]:
     together = np.concatenate([np.take_along_axis(sums, best, axis=1), best, broken], axis=1)  # (M, 2C + 1) of float64
     sums, best, broken = np.split(devices.to_host(together), [count, 2 * count], axis=1)  # the one wait of a step
     return np.where(broken > 0, np.nan, sums), best.astype(np.int64)
+
+
+def _repeats(texts, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which texts (N, n), and the tokens that would complete in each a run of `size` tokens that it has already."""
+    N, n = texts.shape
+    if n < size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    runs = np.lib.stride_tricks.sliding_window_view(texts, size, axis=1)  # (N, n - size + 1, size)
+    rows, places = np.nonzero((runs[:, :, :-1] == texts[:, None, n - size + 1 :]).all(axis=2))
+    return rows, runs[rows, places, -1]
 
 
 def _columns(array, columns):

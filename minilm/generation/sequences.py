@@ -76,6 +76,7 @@ def beam_targets(
     tokens: int = 256,
     beams: int = 4,
     length_penalty: float = 1.0,
+    no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:
     """The best targets that a beam search finds of each source, best first.
 
@@ -87,6 +88,8 @@ def beam_targets(
         K, targets of each source that are followed.
     length_penalty : float
         α: a score is log P / n^α, n counting `end`.
+    no_repeat : int
+        No target holds any run of so many tokens twice; 0: it may.
 
     Returns
     -------
@@ -105,6 +108,7 @@ def beam_targets(
     with devices.ids_are_checked():
         logits, state = model.step(ids, state)  # (B, V)
     options = {"tokens": tokens, "beams": beams, "length_penalty": alpha, "ends": (end,)}
+    options["no_repeat"] = checks.whole("no_repeat", no_repeat, 0, 2**31)
     both = search(model, logits, state, lambda logits: softmax.log_forward(logits)[0], **options)
     return [([each._replace(ids=each.ids[:-1]) for each in ended] + living)[:beams] for ended, living in both]
 

@@ -86,10 +86,14 @@ class Seq2Seq(EncoderDecoder):
     >>> model.backward(saved)
     """
 
+    copies = False  # whether tokens may be taken from the source
+
     def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
+        if config.follow and not self.copies:
+            raise ValueError("follow is of a model that copies, models.PointerGenerator")
         options = {"dtype": dtype, "seed": generator}
         E, H = config.embedding_size, config.hidden_size
         start = initialisers.uniform(0.1) if config.tied else None  # logits of a tied table of normal(0, 1) are far too large

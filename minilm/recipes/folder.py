@@ -158,8 +158,8 @@ def write_results(recipe: Recipe, result: Any, rows: list, validation: Sequence,
     if rows and rows[-1].metric is None:
         rows = [*rows[:-1], rows[-1]._replace(metric=result.metrics[recipe.metric])]
         _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
-    measured = {"metrics": result.metrics, "chance": result.chance, "steps": result.steps, "seconds": result.seconds}
-    _write_json(os.path.join(folder, METRICS), measured)
+    measured = {name: getattr(result, name) for name in ("metrics", "chance", "steps", "seconds")}
+    _write_json(os.path.join(folder, METRICS), {"metric": recipe.metric, **measured})
     _write_text(os.path.join(folder, SAMPLES), "\n".join(sample_lines(result.samples)) + "\n")
     drawn = True
     for draw in (lambda: _plot(os.path.join(folder, PLOT), rows, recipe.metric), lambda: recipe.pictures(folder, validation)):

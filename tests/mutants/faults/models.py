@@ -127,6 +127,13 @@ FAULTS = area(
         f"{GRADIENTS} -k PointerGenerator",
     ),
     (
+        "PointerGenerator: what places behind the last tokens have more is not traced back to the state",
+        "minilm/models/pointer_generator.py",
+        "self.query.backward(dq, pointed.query) + through",
+        "self.query.backward(dq, pointed.query)",
+        f"{GRADIENTS} -k PointerGenerator",
+    ),
+    (
         "classifier: body and head share a key",
         "minilm/models/classifier.py",
         'x, dropped = self.dropout.forward(x, key=at(key, "dropout"))\n        logits',
