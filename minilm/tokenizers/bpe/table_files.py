@@ -51,8 +51,8 @@ def tables_of(
 
 
 def _name(expressions, byte_ids, merges, tokens, whole) -> str:
-    made_by = kernel_cache.VERSIONS, kernel_cache.ingredients(make_tables)
-    digest = hashlib.sha256(repr((made_by, expressions, whole, merges.shape)).encode())
+    versions = kernel_cache.VERSIONS, kernel_cache.ingredients(make_tables)  # of the libraries, and of our source code
+    digest = hashlib.sha256(repr((versions, expressions, whole, merges.shape)).encode())
     for content in (byte_ids, np.ascontiguousarray(merges), marshal.dumps(tokens, 2)):  # version 2: the same bytes for equal ones
         digest.update(content)
     return digest.hexdigest()[:32]

@@ -25,7 +25,7 @@ FAULTS = area(
     ("WordPiece: a short text's characters whose page is missing are left out", "minilm/tokenizers/word_piece/kernels.py",
      "    if status != DONE:\n        return -1\n", "", "tests/tokenizers/word_piece/test_encode.py -k short"),
     ("WordPiece: a short text's ids are the room that the next call writes to", "minilm/tokenizers/word_piece/encoding.py",
-     "ids[:count].copy()", "ids[:count]", "tests/tokenizers/word_piece/test_encode.py -k short"),
+     "result = ids[:count].copy()", "result = ids[:count]", "tests/tokenizers/word_piece/test_encode.py -k short"),
     ("BPE: marks in the wrong order are let pass as normal", "minilm/tokenizers/bpe/nfc_scan.py",
      "if kind >= DOUBTFUL or 0 < kind < before:", "if kind >= DOUBTFUL:", f"{BPE}/test_patterns.py -k let_pass"),
     ("BPE: a pair's bit is the next pair's", "minilm/tokenizers/bpe/pair_ranks.py",
