@@ -78,11 +78,10 @@ def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
 
 def _recognised(path: str) -> str | None:
     from minilm.weights.converters import recognised
+    from minilm.weights.gguf import is_gguf
 
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            if file.read(4) == b"GGUF":
-                return "gguf"
+    if is_gguf(path):
+        return "gguf"
     return "minilm" if _is_own(path) else recognised(path)
 
 
