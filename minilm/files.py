@@ -102,8 +102,10 @@ class Hashed:
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def written_whole(path, mode: int = 0o666):
     """A binary file to write into, which takes the name `path` only when all of it is on the disk.
+
+    `mode` is who may read and write a new file, less what the process's umask takes away.
 
     A crash at any moment leaves what was at `path` before, or all of the new content. If anything is raised (a full disk, an
     unwritable folder, Ctrl-C), the temporary file beside `path` is removed and `path` is as it was.
@@ -132,7 +134,7 @@ def written_whole(path):
     folder, name = os.path.split(path)
     temporary = os.path.join(folder, f".{name}.{os.urandom(4).hex()}.tmp")
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

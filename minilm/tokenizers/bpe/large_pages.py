@@ -12,11 +12,16 @@ import numpy as np
 _PAGE, _LEAST_BYTES = 2**21, 2**22
 
 
-def zeros(shape: tuple[int, ...], dtype=np.uint64) -> np.ndarray:
-    """As `numpy.zeros`. What is taken beyond the array, so that it begins with a page, is never written to, and is no memory."""
+def empty(shape: tuple[int, ...], dtype=np.uint64) -> np.ndarray:
+    """As `numpy.empty`. What is taken beyond the array, so that it begins with a page, is never written to, and is no memory."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(max(size, _LEAST_BYTES) + _PAGE, np.uint8)
     start = -memory.ctypes.data % _PAGE
-    array = memory[start : start + size].view(dtype).reshape(shape)
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def zeros(shape: tuple[int, ...], dtype=np.uint64) -> np.ndarray:
+    """As `numpy.zeros`."""
+    array = empty(shape, dtype)
     array.fill(0)
     return array

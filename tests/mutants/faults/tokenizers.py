@@ -50,7 +50,7 @@ FAULTS = area(
      "return starts & ((_ONE << known) >> _ONE) - _ONE & ~_ONE if known",
      "return starts & (_ONE << known) - _ONE & ~_ONE if known", f"{BPE}/test_encode.py -k beyond_ascii"),
     ("BPE: a file of tables is read whatever its sum", "minilm/tokenizers/bpe/table_files.py",
-     "if words[1:].sum(dtype=np.uint64) != words[0]:", "if len(words) < 3:", f"{BPE}/test_table_files.py -k damaged"),
+     "if _checksum(words) != words[0]:", "if len(words) < 3:", f"{BPE}/test_table_files.py -k damaged"),
     ("BPE: tables on disk are named without their merges", "minilm/tokenizers/bpe/table_files.py",
      "(byte_ids, np.ascontiguousarray(merges), marshal", "(byte_ids, marshal", f"{BPE}/test_table_files.py -k other"),
     ("BPE: tables of pieces stay small", "minilm/tokenizers/bpe/encoding.py",

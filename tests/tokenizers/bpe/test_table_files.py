@@ -59,20 +59,46 @@ def test_other_merges_have_other_tables(folder):
     assert len(list(folder.iterdir())) == 3
 
 
-@pytest.mark.parametrize("damage", ["a bit", "half", "empty", "others may write"])
+@pytest.mark.parametrize("damage", ["a bit", "half", "empty", "zeros", "sectors in another order", "others may write"])
 def test_a_damaged_file_is_made_anew(folder, damage):
     new().encode(TEXT)
     (path,) = folder.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "a bit":
         content[len(content) // 2] ^= 1
+    elif damage == "half":
+        content = content[: len(content) // 2 // 512 * 512]
+    elif damage == "sectors in another order":
+        content[-1024:] = content[-512:] + content[-1024:-512]
     elif damage != "others may write":
-        content = content[: len(content) // 2 // 64 * 64] if damage == "half" else b""
+        content = bytes(len(content) * (damage == "zeros"))
     path.write_bytes(content)
     if damage == "others may write":
         os.chmod(path, 0o666)
     assert table_files.read(str(path)) is None
     assert new().encode(TEXT).tolist() == small().encode(TEXT).tolist()
+    assert table_files.read(str(path)) is not None
+
+
+def test_a_file_that_is_shortened_leaves_tables_that_were_read(folder):
+    """A mapped file would end the process."""
+    new().encode(TEXT)
+    (path,) = folder.iterdir()
+    tokenizer = new()
+    before = tokenizer._encoder.tables
+    os.truncate(path, 0)
+    assert tokenizer.encode(TEXT).tolist() == small().encode(TEXT).tolist()
+    assert new()._encoder.tables is not before and path.stat().st_size > 0
+
+
+def test_it_is_read_whatever_the_umask(folder):
+    """Of a group's members too, whose files are the group's by default: no file of tables is."""
+    before = os.umask(0o002)
+    try:
+        new().encode(TEXT)
+    finally:
+        os.umask(before)
+    (path,) = folder.iterdir()
     assert table_files.read(str(path)) is not None
 
 
