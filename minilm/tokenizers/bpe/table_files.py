@@ -16,9 +16,11 @@ to it, since a part of it is unpickled. One that is damaged is made anew.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import marshal
 import os
+import pathlib
 import pickle
 import time
 
@@ -52,11 +54,21 @@ def tables_of(
 
 
 def _name(expressions, byte_ids, merges, tokens, whole) -> str:
-    versions = kernel_cache.VERSIONS, kernel_cache.ingredients(make_tables)  # of the libraries, and of our source code
+    versions = kernel_cache.VERSIONS, sources_hash(os.path.dirname(__file__))  # of the libraries, and of our source code
     digest = hashlib.sha256(repr((versions, expressions, whole, merges.shape)).encode())
     for content in (byte_ids, np.ascontiguousarray(merges), marshal.dumps(tokens, 2)):  # version 2: the same bytes for equal ones
         digest.update(content)
     return digest.hexdigest()[:32]
+
+
+@functools.cache
+def sources_hash(folder: str) -> str:
+    """Hash of all source files in a folder and those inside it: patterns and Unicode's categories decide the tables too."""
+    digest = hashlib.sha256()
+    for path in sorted(pathlib.Path(folder).rglob("*.py")):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def read(path: str) -> Tables | None:

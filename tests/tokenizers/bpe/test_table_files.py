@@ -1,6 +1,7 @@
 """Tables on disk are those that would be made, a file that is not whole is made anew, and short texts have small tables."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -78,6 +79,20 @@ def test_a_damaged_file_is_made_anew(folder, damage):
     assert table_files.read(str(path)) is None
     assert new().encode(TEXT).tolist() == small().encode(TEXT).tolist()
     assert table_files.read(str(path)) is not None
+
+
+def test_other_source_code_has_other_tables(folder, tmp_path, monkeypatch):
+    """That of Unicode's categories too, which is reached through functions whose results are kept."""
+    new().encode(TEXT)
+    package = shutil.copytree(os.path.dirname(table_files.__file__), tmp_path / "bpe", ignore=shutil.ignore_patterns("*.pyc"))
+    real = table_files.sources_hash
+    assert real(str(package)) == real(os.path.dirname(table_files.__file__))
+    with open(package / "unicode16.py", "a") as file:
+        file.write("RUNS += 'T'\n")
+    real.cache_clear()
+    monkeypatch.setattr(table_files, "sources_hash", lambda _: real(str(package)))
+    new().encode(TEXT)
+    assert len(list(folder.iterdir())) == 2
 
 
 def test_a_file_that_is_shortened_leaves_tables_that_were_read(folder):
