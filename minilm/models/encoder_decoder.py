@@ -92,6 +92,7 @@ class EncoderDecoder(Layer):
         state
             After all but the last of them.
         """
+        checks.whole("tokens", tokens, 1, 2**63)
         written, host = [], not devices.on_gpu(ids)
         with devices.ids_are_checked():
             for _ in range(tokens):

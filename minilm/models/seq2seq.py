@@ -169,6 +169,7 @@ class Seq2Seq(EncoderDecoder):
         """As `EncoderDecoder.greedy_steps`, by one kernel for all tokens where the model is small."""
         if type(self).step is not Seq2Seq.step or not seq2seq_token.fits(self, ids):
             return super().greedy_steps(ids, state, tokens, end)
+        checks.whole("tokens", tokens, 1, 2**63)
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         return seq2seq_token.write_greedily(self, ids, state, tokens, end)
 

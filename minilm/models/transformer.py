@@ -200,6 +200,7 @@ class Transformer(EncoderDecoder):
         """As `EncoderDecoder.greedy_steps`, by one kernel for all tokens where the model fits it."""
         if devices.on_gpu(ids):
             return super().greedy_steps(ids, state, tokens, end)
+        checks.whole("tokens", tokens, 1, 2**63)
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
         cache = state.cache.extended(1)
         reader = reader_of(self, cache, TransformerReader) if len(ids) else None

@@ -119,3 +119,14 @@ def test_what_is_refused():
             call(np.array([0, V, 0]), state)
         with pytest.raises(ValueError, match="ids must have shape"):
             call(np.array([0]), state)
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 2.0])
+def test_no_tokens_are_refused_by_kernel_and_layers(tokens):
+    """Rather than a state that has read what nobody wrote."""
+    sizes = {"vocab_size": V, "d_model": 16, "num_heads": 2, "encoder_layers": 1, "decoder_layers": 1}
+    for model in (make("luong"), models.Transformer(models.TransformerConfig(**sizes), seed=0)):
+        state = model.encode(SOURCE, tokens=3)
+        for name in ("cpu", "oracle"):
+            with devices.implementation(name), pytest.raises((ValueError, TypeError), match="tokens must"):
+                model.greedy_steps(np.ones(B, np.int64), state, tokens, -1)
