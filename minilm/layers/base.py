@@ -222,7 +222,7 @@ class Layer:
     @property
     def device(self) -> str:
         """Where the parameters lie: ``"cpu"`` or ``"cuda"``. Arguments must lie there too."""
-        return self.parameters.device
+        return next((parameter.device for _, parameter in self.named_parameters()), "cpu")
 
     def to(self, where: str | DType) -> Self:
         """Move all parameters to a device, or convert them to another precision, in place.

@@ -183,7 +183,10 @@ def test_what_is_refused_in_one_line(gpt, tmp_path, capsys):
     models.save(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), tmp_path / "m.safetensors")
     for words, message in [
         (("./nothing", "x"), "there is no folder ./nothing"),
-        ((tmp_path / "text.txt", tmp_path / "x"), "recognised: --from says which of minilm, gguf, sequential, nanogpt"),
+        (
+            (tmp_path / "text.txt", tmp_path / "x"),
+            "of no kind that is recognised: --from says which of minilm, gguf, sequential, nanogpt",
+        ),
         ((tmp_path / "empty", tmp_path / "x"), "empty is empty"),
         (
             (tmp_path / "cut.npz", tmp_path / "x"),
