@@ -1,7 +1,8 @@
 """Translation: a Transformer of the size that `minilm recipe translate` trains on sentences writes targets, greedily.
 
 One sentence, and a batch of them; in float32, bfloat16 and int8, beside CTranslate2, an engine made for it. All start from the
-same random weights, with which no target ends before its last token.
+same random weights, with which no target ends before its last token. The recurrent encoder-decoder that the recipe trains on
+dates, beside the same in PyTorch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import numpy as np
 
 from benchmarks import peer_translation, precisions
 from benchmarks.case import Case
-from benchmarks.cases_translation import TINY_TRANSFORMER, TRANSFORMER
+from benchmarks.cases_translation import SEQ2SEQ, TINY_SEQ2SEQ, TINY_TRANSFORMER, TRANSFORMER
 from benchmarks.peers import Peers
 from benchmarks.timing import Contestant
 from minilm import generation, models
@@ -26,7 +27,11 @@ def cases(quick: bool = False) -> list[Case]:
     sizes = {**TINY_TRANSFORMER, "vocab_size": 67} if quick else TRANSFORMER
     config = models.TransformerConfig(**sizes, tied=False)  # of random weights a tied one repeats its input
     tokens = 4 if quick else TARGET
-    return [translate_case(config, B, tokens, precision) for B in ((2,) if quick else (1, 32)) for precision in PRECISIONS]
+    batches, recurrent = (2,) if quick else (1, 32), models.Seq2SeqConfig(**(TINY_SEQ2SEQ if quick else SEQ2SEQ))
+    return [
+        *(translate_case(config, B, tokens, precision) for B in batches for precision in PRECISIONS),
+        *(recurrent_case(recurrent, B, *((5, 4) if quick else (24, 11))) for B in batches),
+    ]
 
 
 def translate_case(config, B: int, tokens: int, precision: str) -> Case:
@@ -64,6 +69,30 @@ def contestants(config, B: int, tokens: int, precision: str, peers: Peers) -> li
         run = peer_translation.writer(ctranslate2, config, weights, source, tokens, threads, kind)
         own.append(Contestant(rival, run, arrays))
     return own
+
+
+def recurrent_case(config, B: int, S: int, tokens: int) -> Case:
+    """B sources of S tokens are read, and `tokens` of each target written."""
+    E, H = config.embedding_size, config.hidden_size
+    decoder = 4 * H * (E + H) + H * H + 2 * H * H + H * config.outputs + S * 9 * H  # a tanh counts as eight
+    encoder = 8 * (H // 2) * (E + H // 2) + H * H
+    name = f"translate {config.cell} B {B} S {S} T {tokens} V {config.vocab_size:,} H {H}"
+    build = functools.partial(recurrent_contestants, config, B, S, tokens)
+    flops = 2 * B * (S * encoder + tokens * decoder)
+    return Case(name, "generation", "translate", build, flops=flops, tokens=B * tokens, target=1.0)
+
+
+def recurrent_contestants(config, B: int, S: int, tokens: int, peers: Peers) -> list[Contestant]:
+    """All start from the same weights."""
+    model = models.Seq2Seq(config, seed=0)
+    model.output.bias.value[2] = -100  # the end, which would come at once or never
+    weights = model.parameters.state_dict()
+    source = np.random.default_rng(0).integers(3, config.vocab_size, (B, S))
+    contestants = [Contestant("minilm", writer(model, source, tokens), lambda targets: targets)]
+    if (torch := peers.get("torch")) is not None:
+        run = peer_translation.seq2seq_writer(torch, config, weights, source, tokens)
+        contestants.append(Contestant("torch", run, lambda targets: targets))
+    return contestants
 
 
 def writer(model, source: np.ndarray, tokens: int):

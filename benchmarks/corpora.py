@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 FOLDER = "MINILM_TEST_CORPORA"  # the environment variable that names the folder
-FILES = {  # name -> where it lies in the folder
+FILES = {  # name -> the file in the folder, or the folder of its parts
     "tinyshakespeare": "tinyshakespeare.txt",
     "dates": "date.txt",
-    "sst2": os.path.join("sst2", "train.tsv"),
-    "wikitext": os.path.join("wikitext-2", "train.txt"),
+    "sst2": "sst2",  # train.tsv and dev.tsv
+    "wikitext": "wikitext2-valid.txt",
 }
 NAMED = {"tinyshakespeare": "tinyshakespeare", "dates": "date", "wikitext": "wikitext2-valid"}  # name -> of minilm's manifest
 
@@ -17,7 +17,7 @@ NAMED = {"tinyshakespeare": "tinyshakespeare", "dates": "date", "wikitext": "wik
 def path(name: str, folder: str | None = None) -> str | None:
     """The path of a text: in `folder`, in the one that the environment names, or in minilm's cache; None where it is not."""
     for place in (folder, os.environ.get(FOLDER)):
-        if place and os.path.isfile(file := os.path.join(place, FILES[name])):
+        if place and os.path.exists(file := os.path.join(place, FILES[name])):
             return file
     if folder is not None or name not in NAMED:
         return None

@@ -63,8 +63,9 @@ def seq2seq(torch, config, weights: dict):
             super().__init__()
             self.query, self.memory, self.v = nn.Linear(H, H), nn.Linear(H, H, bias=False), nn.Parameter(torch.zeros(H))
 
-        def forward(self, query, memory):
-            scores = torch.tanh(self.query(query)[:, :, None] + self.memory(memory)[:, None]) @ self.v  # (B, T, S)
+        def forward(self, query, memory, keys=None):
+            keys = self.memory(memory) if keys is None else keys
+            scores = torch.tanh(self.query(query)[:, :, None] + keys[:, None]) @ self.v  # (B, T, S)
             return scores.softmax(-1) @ memory
 
     class Decoder(nn.Module):
@@ -80,12 +81,18 @@ def seq2seq(torch, config, weights: dict):
             self.encoder = nn.LSTM(E, H // 2, batch_first=True, bidirectional=True)
             self.decoder, self.output = Decoder(), nn.Linear(H, config.outputs)
 
-        def forward(self, source, inputs):
+        def read(self, source):
             memory, state = self.encoder(self.source_embedding(source))
-            state = tuple(part.transpose(0, 1).reshape(1, len(source), H) for part in state)
-            y, _ = self.decoder.recurrent(self.target_embedding(inputs), state)
-            context = self.decoder.attention(y, memory)
-            return self.output(torch.tanh(self.decoder.combine(torch.cat([y, context], dim=-1))))
+            return memory, tuple(part.transpose(0, 1).reshape(1, len(source), H) for part in state)
+
+        def write(self, inputs, state, memory, keys=None):
+            y, state = self.decoder.recurrent(self.target_embedding(inputs), state)
+            context = self.decoder.attention(y, memory, keys)
+            return self.output(torch.tanh(self.decoder.combine(torch.cat([y, context], dim=-1)))), state
+
+        def forward(self, source, inputs):
+            memory, state = self.read(source)
+            return self.write(inputs, state, memory)[0]
 
     model = Model()
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in weights.items()})
@@ -115,6 +122,24 @@ def training_step(
         return loss.item(), norm.item()
 
     return step
+
+
+def seq2seq_writer(torch, config, weights: dict, source: np.ndarray, tokens: int) -> Callable:
+    """`tokens` of the target of each source (B, S), greedily, by `seq2seq`; attention's keys are made once."""
+    model, ids = seq2seq(torch, config, weights)[0].eval(), torch.from_numpy(source)
+
+    @torch.inference_mode()
+    def run():
+        memory, state = model.read(ids)
+        keys, y = model.decoder.attention.memory(memory), torch.ones(len(ids), 1, dtype=torch.long)  # (B, S, H), (B, 1)
+        written = []
+        for _ in range(tokens):
+            logits, state = model.write(y, state, memory, keys)
+            y = logits.argmax(-1)  # (B, 1)
+            written.append(y)
+        return list(torch.cat(written, dim=1).numpy())
+
+    return run
 
 
 def writer(ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, threads: int, kind: str) -> Callable:

@@ -141,10 +141,9 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others:
     """Train once, or once for each part of the row; what a record keeps of it."""
     from benchmarks import record
     from benchmarks.case import utc
-    from minilm import devices, recipes
+    from minilm import devices
 
     metrics, guesses, steps, seconds, begun = {}, {}, 0, 0.0, time.process_time()
-    main_metric = recipes.load(row.command[1]).metric
     for part, path in paths.items():
         with tempfile.TemporaryDirectory() as folder:
             out = os.path.join(folder, "run")
@@ -152,7 +151,7 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others:
             content = measured(out)
         names = {f"{part}{name}": value for name, value in content["metrics"].items() if not part or name in row.metrics}
         metrics |= names
-        guesses[f"{part}{main_metric}"] = round(content["chance"], 6)
+        guesses[f"{part}{content['metric']}"] = round(content["chance"], 6)
         steps, seconds = steps + content["steps"], seconds + content["seconds"]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     times = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time() - begun, 1), "threads": devices.threads()}

@@ -22,6 +22,6 @@ def trained(arguments: list[str]) -> None:
 
 
 def measured(folder: str) -> dict[str, Any]:
-    """What metrics.json of a recipe's run holds: ``metrics``, ``chance``, ``steps``, ``seconds``."""
+    """What metrics.json of a run holds: ``metrics``, ``steps``, ``seconds``, and the ``chance`` of a guess in ``metric``."""
     with open(os.path.join(folder, "metrics.json"), encoding="utf-8") as file:
         return json.load(file)

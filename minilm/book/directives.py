@@ -125,9 +125,13 @@ class RatesDirective(Directive):
 
     def run(self):
         subjects = self.arguments[0].split()
-        tables = [table for path in sorted(RECORDS.glob("*.json")) if (table := _rates(path, subjects))]
+        newest: dict[str, str] = {}  # processor -> the table of its last record: files are named by their dates
+        for path in sorted(RECORDS.glob("*.json")):
+            processor, table = _rates(path, subjects)
+            if table:
+                newest[processor] = table
         note = "<p>The measurements stand in the repository, under benchmarks/records, which is not beside this installation.</p>"
-        return [raw(f'<div class="rates">{"".join(tables) or note}</div>')]
+        return [raw(f'<div class="rates">{"".join(newest.values()) or note}</div>')]
 
 
 class ExerciseDirective(Directive):
@@ -222,21 +226,25 @@ def _panel(prefix: str, tabs: list[tuple[str, list[listings.Listing]]]) -> str:
     return f'<div class="panel"><div role="tablist">{"".join(buttons)}</div>{"".join(panels)}</div>'
 
 
-def _rates(path: pathlib.Path, subjects: list[str]) -> str:
+def _rates(path: pathlib.Path, subjects: list[str]) -> tuple[str, str]:
+    """The processor of a record, and a table of what it says of some ops; an empty text if it says nothing of them."""
     record = json.loads(path.read_text(encoding="utf-8"))
+    processor = str(record["machine"].get("cpu") or record["machine"].get("processor") or "")
     rows = [row for row in record["results"] if row["subject"] in subjects and row["ratios"]]
     if not rows:
-        return ""
+        return processor, ""
     peers = [peer for peer in ("oracle", "torch") if any(peer in row["ratios"] for row in rows)]
-    titles = {"oracle": "of the oracle", "torch": "of PyTorch"}
+    titles = {"oracle": "as the oracle", "torch": "as PyTorch"}
     head = "".join(f"<th>{titles[peer]}</th>" for peer in peers)
     body = ""
     for row in rows:
         ratios = "".join(f"<td>{_ratio(row['ratios'].get(peer))}</td>" for peer in peers)
         body += f"<tr><td>{html.escape(row['name'])}</td>{ratios}</tr>"
-    processor = record["machine"].get("cpu") or record["machine"].get("processor") or ""
-    caption = f"Speed of the Numba kernels, forward and backward: {html.escape(str(processor))}, {path.name}"
-    return f"<table><caption>{caption}</caption><thead><tr><th>case</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    caption = (
+        f"How many times as fast as these the Numba kernels are, forward and backward: {html.escape(processor)}, {path.name}"
+    )
+    table = f"<table><caption>{caption}</caption><thead><tr><th>case</th>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return processor, table
 
 
 def _ratio(ratio: dict | None) -> str:

@@ -172,11 +172,12 @@ def suggestion(word: str, known) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
+    argv = [*argv[1:], "--help"] if argv[:1] == ["help"] else argv  # `minilm help train`, as git and pip have it
     parser = Parser(
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",
         description="Neural language models written out in full.",
-        epilog="`minilm COMMAND --help` tells more. MINILM_THREADS, MINILM_ISA, MINILM_CACHE: threads of the kernels, their "
+        epilog="`minilm help COMMAND` tells more. MINILM_THREADS, MINILM_ISA, MINILM_CACHE: threads of the kernels, their "
         "instructions, folder of the caches.",
     )
     parser.add_argument("--version", action="version", version=f"minilm {minilm.__version__}")

@@ -23,12 +23,12 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("model", metavar="DIR|FILE.gguf|NAME")
     parser.add_argument("--system", metavar="TEXT", help="the system's message, in the place of the model's own")
-    parser.add_argument("--tokens", type=int, default=256, metavar="N", help="of an answer at most (256)")
+    parser.add_argument("--tokens", type=int, default=256, metavar="N", help="tokens of an answer, at most (256)")
     parser.add_argument("--temperature", type=float, default=0.2, metavar="T", help="below 1 plays safe, above 1 dares (0.2)")
     parser.add_argument(
         "--top-p", type=float, default=0.9, metavar="P", help="draw from the fewest tokens of probability P (0.9)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the random numbers (0)")
     parser.add_argument("--greedy", action="store_true", help="always take the most probable token")
     add_device(parser)
     parser.set_defaults(run=run)

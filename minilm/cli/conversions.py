@@ -49,7 +49,7 @@ def sources() -> tuple[str, ...]:
 def table() -> str:
     """Both tables, for the command's help."""
     rows = [f"  {kind:<13}{what}" for kind, what in {**OWN, **CONVERTERS}.items()]
-    more = [f"  {kind:<13}{what}{''.join(f' {each}' for each in ends)}" for kind, (what, ends) in TARGETS.items()]
+    more = [f"  {kind:<13}{what}{(' (' + ' '.join(ends) + ')') * bool(ends)}" for kind, (what, ends) in TARGETS.items()]
     return "\n".join(["FROM may be", *rows, "", "TO may be", *more])
 
 

@@ -14,8 +14,8 @@ def add_parser(subparsers) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="weights of other programs in, and out for them",
-        description="Read a model that minilm or another program wrote, and write it in another form. What FROM is, is seen from "
-        "its content, and what TO is to be, from its name; --from and --to say it where they do not. No code of a file is run.",
+        description="Read a model that minilm or another program wrote, and write it in another form. The kind of FROM follows\n"
+        "from its content, and that of TO from its name; where it does not, --from and --to say it. No code of a file is run.",
         epilog=conversions.table(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

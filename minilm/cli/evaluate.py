@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import json
 
-from minilm.cli import targets
+from minilm.cli import recipe_run, targets
 from minilm.cli.device import add_device, require
-from minilm.cli.model import add_model, add_quantize, load_model
+from minilm.cli.model import add_model, add_quantize, folder_of, load_model
 from minilm.cli.several import several
 from minilm.cli.targets import is_encoder_decoder
 
@@ -18,9 +18,10 @@ def add_parser(subparsers) -> None:
     """Add the command to the parser's sub-commands."""
     parser = subparsers.add_parser(
         "evaluate",
-        help="a model's loss, perplexity and bits a character",
+        help="a model's loss, perplexity and bits a character; a recipe's metrics",
         description="How well a trained model predicts a text: every token but the first is predicted once, from all before it. "
-        "An encoder-decoder that `minilm convert` wrote is measured on a file of pairs, source<TAB>target a line.",
+        "An encoder-decoder that `minilm convert` wrote is measured on a file of pairs, source<TAB>target a line. A run of "
+        "`minilm recipe` is measured by its recipe's metrics, on its own data or on those at --data.",
     )
     add_model(parser)
     parser.add_argument(
@@ -32,7 +33,12 @@ def add_parser(subparsers) -> None:
         "--split",
         choices=SPLITS,
         help="which part of it: that kept for validation (without --split, of the run's own text), that for training, or all "
-        "(without --split, of another text)",
+        "(without --split, of another text, or of a file of other data)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        help="of a recipe's run: other data, in the form that `minilm recipe NAME --keys` tells; its own without it",
     )
     parser.add_argument(
         "--lines",
@@ -42,7 +48,11 @@ def add_parser(subparsers) -> None:
         help="read every line by itself, between two of this token (a new line): for models of names, titles, sentences, which "
         "no text before a line helps",
     )
-    parser.add_argument("--errors", choices=("strict", "replace", "ignore"), help="what invalid UTF-8 becomes (as in training)")
+    parser.add_argument(
+        "--errors",
+        choices=("strict", "replace", "ignore"),
+        help="invalid UTF-8: refuse it, replace it, leave it out (as in training)",
+    )
     add_device(parser)
     add_quantize(parser)
     parser.add_argument(
@@ -60,9 +70,14 @@ def run(args) -> int:
     """Evaluate, and print the numbers."""
     from minilm import training
     from minilm.checksums import file_hash
+    from minilm.recipes.folder import is_run
 
     require(args.device)
     dynamic = _dynamic(args)
+    if is_run(folder_of(args)):
+        return recipe_run.evaluate(args)
+    if args.data is not None:
+        raise ValueError(f"--data is for a recipe's run, and {folder_of(args)} holds none; a text is --corpus FILE|NAME")
     if is_encoder_decoder(args):
         return targets.evaluate(args)
     loaded = load_model(args)

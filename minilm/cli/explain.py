@@ -31,7 +31,7 @@ def add_parser(subparsers) -> None:
     )
     add_model(parser)
     add_text(parser, "text", "what is explained")
-    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html where nothing else is asked for)")
+    parser.add_argument("--out", metavar="FILE.html", help="the page (explain.html without --png and --json)")
     parser.add_argument("--png", metavar="FOLDER", help="write plots into this folder (needs matplotlib)")
     parser.add_argument("--json", metavar="FILE", help="write all numbers into this file; - prints them")
     parser.add_argument(
@@ -63,12 +63,8 @@ def add_parser(subparsers) -> None:
 
 
 def run(args) -> int:
-    """Write what was asked for, and print a summary."""
-    import numpy as np
-
-    from minilm import interpret
+    """Write the page, the plots and the numbers, and print a summary."""
     from minilm.hub import model_folder
-    from minilm.ops import checks
     from minilm.quantized.storing import refuse_quantized_folder
 
     folder = folder_of(args)
@@ -83,17 +79,29 @@ def run(args) -> int:
         return explain_along(args, folder, text)
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
+    out = args.out if args.out or args.png or args.json else "explain.html"
+    _check(args, out)
+    return _explain_recipe(args, folder, text, out) if is_recipe(folder) else _explain_language_model(args, text, out)
+
+
+def _check(args, out: str | None) -> None:
+    """Refuse what cannot be done now, not when all is computed."""
+    from minilm.ops import checks
+
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
         if value is not None:
             checks.whole(name, value, 1, 2**20)
-    out = args.out if args.out or args.png or args.json else "explain.html"
-    for path in (out, args.json):  # told now, not when all is computed
+    for path in (out, args.json):
         if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
             raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
     if args.png and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
-    if is_recipe(folder):
-        return _explain_recipe(args, folder, text, out)
+
+
+def _explain_language_model(args, text: str, out: str | None) -> int:
+    """What a language model expected of a text, and why."""
+    from minilm import interpret
+
     loaded = load_model(args)
     explanation = interpret.explain(
         loaded.model,
@@ -118,6 +126,16 @@ def run(args) -> int:
     if args.json == "-":
         print(explanation.to_json())
         return 0
+    _print_summary(explanation, args.against)
+    for path in written:
+        print(f"wrote       {path}")
+    return 0
+
+
+def _print_summary(explanation, against: str | None) -> None:
+    """The explanation in some lines; `against` is the other model's folder."""
+    import numpy as np
+
     surprisal, complete = explanation.surprisal, explanation.integrated_gradients
     count = int(np.isfinite(surprisal.bits).sum())
     print(f"tokens      {len(explanation.ids)}, of which {count} predicted")
@@ -132,15 +150,12 @@ def run(args) -> int:
     causes = explanation.causes
     layer, column = np.unravel_index(np.abs(causes.ablation).argmax(), causes.ablation.shape)  # of (L, C)
     lost, how = -causes.ablation[layer, column], "held at its mean" if explanation.attention is None else "without it"
-    print(f"cause       of the last prediction most {causes.columns[column]} of layer {layer + 1}: {lost:+.3f} nats {how}")
+    print(f"cause       {causes.columns[column]} of layer {layer + 1} does most for the last prediction: {lost:+.3f} nats {how}")
     if explanation.comparison is not None:
         other = explanation.comparison.other
-        print(f"against     {other.total:.2f} bits, {other.mean:.4f} a token, perplexity {other.perplexity:.3f}: {args.against}")
+        print(f"against     {other.total:.2f} bits, {other.mean:.4f} a token, perplexity {other.perplexity:.3f}: {against}")
     for name in sorted(explanation.lacks):
         print(f"without     {name}: {explanation.lacks[name]}")
-    for path in written:
-        print(f"wrote       {path}")
-    return 0
 
 
 def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:

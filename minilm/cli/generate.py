@@ -28,17 +28,17 @@ def add_parser(subparsers) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, metavar="T", help="below 1 plays safe, above 1 dares (1)")
     parser.add_argument("--top-k", type=int, metavar="K", help="draw from the K most probable tokens")
     parser.add_argument("--top-p", type=float, metavar="P", help="draw from the fewest tokens that have probability P together")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the random numbers (0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the random numbers (0)")
     parser.add_argument("--greedy", action="store_true", help="always take the most probable token")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="texts to write, drawn side by side (1)")
     parser.add_argument("--stop", action="append", metavar="TEXT", help="end before this text; may be given several times")
     parser.add_argument(
-        "--ignore-eos", action="store_true", help="go on where a token ends the text, as a pretrained model's folder names it"
+        "--ignore-eos", action="store_true", help="go on after a token that ends texts, as a pretrained model's folder names them"
     )
     parser.add_argument("--no-unk", action="store_true", help="never draw the token for unknown words")
     parser.add_argument("--beam", type=int, metavar="B", help="search the most probable text with B beams; draws nothing")
     parser.add_argument(
-        "--length-penalty", type=float, default=0.0, metavar="A", help="of --beam: divide by the length to this power (0)"
+        "--length-penalty", type=float, default=0.0, metavar="A", help="with --beam: divide log P by the length to this power (0)"
     )
     add_device(parser)
     add_quantize(parser)
@@ -61,6 +61,8 @@ def run(args) -> int:
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
     require(args.device)
+    if args.length_penalty != 0 and args.beam is None:
+        raise ValueError("--length-penalty is for a search: it goes with --beam B")
     if is_encoder_decoder(args):
         return targets.generate(args)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):

@@ -51,7 +51,7 @@ def quantize(model, args) -> None:
 
 
 def format_of_weights(args) -> str | None:
-    """Of the weights, as --quantize says; ValueError where --device has none such."""
+    """The format of the weights, as --quantize says; ValueError where --device has none such."""
     kind, device = getattr(args, "quantize", None), getattr(args, "device", "cpu")
     if kind is not None and device != "cpu":
         raise ValueError(f"--quantize {kind} is for --device cpu, got --device {device}")

@@ -37,7 +37,7 @@ def add_parser(subparsers) -> None:
         "--machine", metavar="FILE", help="rates of another machine, as `minilm choose --save-machine` writes them"
     )
     parser.add_argument("--vocabulary", type=int, metavar="V", help="different tokens (the model's own, or 100)")
-    parser.add_argument("--tokens", type=float, metavar="N", help="to train on; without it 20 a parameter")
+    parser.add_argument("--tokens", type=float, metavar="N", help="tokens to train on; 20 a parameter without it")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(run=run)
@@ -84,7 +84,7 @@ def _print(args, plan, variants, devices, tokens: float) -> None:
     from minilm.planner import training_plan
 
     config, steps = plan.config, tokens / plan.tokens
-    print(f"{args.model} on {devices.count} of {devices.machine.name or 'this machine'}")
+    print(f"{args.model} on {devices.count} × {devices.machine.name or 'this machine'}")
     print(f"  rates: {devices.machine.summary()}")
     print(f"  from: {devices.source}; a link {devices.link / 1e9:.0f} GB/s")
     rows = config.batch // (devices.count * config.accumulate)

@@ -9,6 +9,7 @@ import os
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.recipe_run import metric_rows, print_rows
 from minilm.cli.requeue import add_requeue, requeued
 from minilm.files import new_folder
 
@@ -17,11 +18,12 @@ Train a model for a task and measure it, on built-in data, or on real data with 
 
 The run's folder holds config.json, model.safetensors and the vocabularies, and beside them recipe.json and
 optimizer.safetensors, from which --resume goes on, and metrics.json, log.csv, loss.png, samples.txt and the recipe's own
-pictures. Ctrl-C writes a checkpoint, measures and ends. `minilm try DIR` lets you put your own input to the model.
+pictures. Ctrl-C writes a checkpoint, measures and ends. `minilm try DIR` lets you put your own input to the model, and
+`minilm evaluate DIR` measures it again, on its own data or on those at --data PATH.
 
-sentiment, tag, pos, roles, intents and extract start their words from a file of word2vec, GloVe or fastText with
---set vectors=FILE: embedding_size is the file's; its vectors_most commonest words (100,000) are known beside those of the data;
-freeze_vectors=true keeps the vectors as they are. The model in the run's folder has them, and the file is needed no more.
+sentiment, tag, pos, roles, intents, extract and answer's reader start their words from a file of word2vec, GloVe or fastText
+with --set vectors=FILE: embedding_size is the file's; its vectors_most commonest words (100,000) are known beside those of the
+data; freeze_vectors=true keeps the vectors as they are. The model in the run's folder has them, and the file is needed no more.
 """
 
 
@@ -33,10 +35,12 @@ def add_parser(subparsers) -> None:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="of the recipe")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the recipe; without it: what there is")
     parser.add_argument("--data", metavar="PATH", help="real data, as `minilm recipe NAME --keys` tells; - is the standard input")
     parser.add_argument(
-        "--bad-rows", choices=("refuse", "skip"), help="of --data: end at the first (refuse), or leave them out and count them"
+        "--bad-rows",
+        choices=("refuse", "skip"),
+        help="rows of --data that cannot be read: end at the first (refuse), or leave out and count them",
     )
     budget = parser.add_argument_group("when to stop (one of them)")
     budget.add_argument("--minutes", type=float, metavar="M")
@@ -49,7 +53,7 @@ def add_parser(subparsers) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run in --out")
     add_requeue(parser)
-    parser.add_argument("--seed", type=int, metavar="S", help="of built-in data, first weights and dropout (0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of built-in data, first weights and dropout (0)")
     add_device(parser)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="a setting; may be repeated")
     parser.add_argument("--keys", action="store_true", help="print what the recipe does and its settings, and end")
@@ -116,16 +120,11 @@ def _print(recipe, result) -> None:
     from minilm.recipes.folder import sample_lines
 
     print("\n".join(sample_lines(result.samples)), end="\n\n")
-    rows = {}
-    for name, value in result.metrics.items():
-        beside = f"   (a guess: {result.chance:.4f})" if name == recipe.metric else ""
-        rows[name.replace("_", " ")] = f"{value:.4f}{beside}"
+    rows = metric_rows(recipe, result)
     rows["training"] = f"{result.steps:,} steps, {result.seconds:.1f} s"
     rows["run"] = result.folder
     rows["try it"] = f"minilm try {result.folder}"
-    width = max(14, 2 + max(map(len, rows)))
-    for name, value in rows.items():
-        print(f"{name:<{width}}{value}")
+    print_rows(rows)
 
 
 def _settings(sets) -> dict:

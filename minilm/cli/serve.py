@@ -19,8 +19,8 @@ def add_parser(subparsers) -> None:
         "text and explains it; a recipe's model answers. One request is worked on at a time.",
     )
     add_model(parser)
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="0 takes any that is free (8000)")
-    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="of a continuation at most (200)")
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help="the port; 0 takes one that is free (8000)")
+    parser.add_argument("--tokens", type=int, default=200, metavar="N", help="tokens of a continuation, at most (200)")
     parser.add_argument("--temperature", type=float, default=0.8, metavar="T", help="below 1 plays safe, above 1 dares (0.8)")
     add_device(parser)
     parser.set_defaults(run=run)

@@ -107,7 +107,9 @@ def _add_train(actions) -> None:
 
 
 def _add_errors(parser) -> None:
-    parser.add_argument("--errors", choices=("strict", "replace", "ignore"), default="strict", help="what invalid UTF-8 becomes")
+    parser.add_argument(
+        "--errors", choices=("strict", "replace", "ignore"), default="strict", help="invalid UTF-8: refuse, replace, leave out"
+    )
 
 
 def run(args) -> int:

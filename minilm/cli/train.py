@@ -69,9 +69,11 @@ def add_parser(subparsers) -> None:
     budget.add_argument("--steps", type=int, metavar="N")
     budget.add_argument("--minutes", type=float, metavar="M")
     budget.add_argument("--epochs", type=float, metavar="E", help="passes over the text")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the first weights, dropout and the order of the text (0)")
+    parser.add_argument("--seed", type=int, metavar="S", help="seed of the first weights, dropout and the order of the text (0)")
     parser.add_argument("--device", metavar="cpu|cuda")
-    parser.add_argument("--errors", metavar="strict|replace|ignore", help="what invalid UTF-8 becomes (strict)")
+    parser.add_argument(
+        "--errors", metavar="strict|replace|ignore", help="invalid UTF-8: refuse it, replace it, leave it out (strict)"
+    )
     parser.add_argument(
         "--resume",
         action="store_true",

@@ -48,7 +48,7 @@ class ShardedUpdate:
         optimizer.shard(reduction.pieces(), reduction.gather)
 
     def norm(self) -> float:
-        """Of all gradients, in which only the own pieces are whole."""
+        """The norm of all gradients, in which only the own pieces are whole."""
         reduction = self._reduction
         gradient = reduction.parameters.gradient_flat  # (P,)
         squares = np.zeros(-(-gradient.size // CHUNK))  # (chunks,)

@@ -26,7 +26,8 @@ def main(steps: int = 100) -> str:
         result = training.train(config, out=os.path.join(folder, "run"))
         digest = hashlib.sha256(result.model.parameters.flat.tobytes()).hexdigest()
         if job.rank == 0:
-            print(f"{job.size} processes, {steps} steps: loss {result.evaluation.loss:.4f}, weights {digest[:16]}")
+            processes = f"{job.size} process{'es' * (job.size > 1)}"
+            print(f"{processes}, {steps} steps: loss {result.evaluation.loss:.4f}, weights {digest[:16]}")
         return digest
 
 

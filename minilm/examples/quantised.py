@@ -24,6 +24,7 @@ def main(steps: int = 300, tokens: int = 200) -> dict[str, float]:
     for kind in ("float32", "int8"):
         chosen = model if kind == "float32" else quantized.quantize(copy.deepcopy(model), kind)
         losses[kind] = training.evaluate(chosen, ids).loss
+        generation.generate(chosen, tokenizer, "The ", tokens=2)  # compiles the kernels, the first time
         begin = time.perf_counter()
         text = generation.generate(chosen, tokenizer, "The ", tokens=tokens, seed=1)
         seconds = time.perf_counter() - begin

@@ -34,6 +34,9 @@ from minilm.typing import Array, Ids
 __all__ = ["Hypothesis", "beam_search", "search"]
 
 
+WORTH = 1 << 17  # continuations that are worth a thread
+
+
 class Hypothesis(NamedTuple):
     """A text that the search found."""
 
@@ -52,6 +55,7 @@ def search(
     beams: int,
     length_penalty: float,
     ends: tuple[int, ...],
+    no_repeat: int = 0,
 ) -> list[tuple[list[Hypothesis], list[Hypothesis]]]:
     """Beam search from each of B states.
 
@@ -71,6 +75,8 @@ def search(
         α.
     ends : tuple of int
         The tokens that end a text.
+    no_repeat : int
+        No text holds any run of so many tokens twice; 0: it may. log P remains the model's own.
 
     Returns
     -------
@@ -97,7 +103,10 @@ def search(
                 logits, state = model.step(ids, state)  # (M k, V)
         M, k = totals.shape
         count = min(k * V, beams + len(ends) * k)  # C: for each text that might end one more that does not
-        sums, parents, drawn = _continuations(totals, log_probabilities(logits), count, n)  # (M, C) each
+        log_p = log_probabilities(logits)  # (M k, V)
+        if no_repeat:
+            log_p[devices.to_device_of(log_p, _repeats(texts.reshape(M * k, n - 1), no_repeat))] = -np.inf
+        sums, parents, drawn = _continuations(totals, log_p, count, n)  # (M, C) each
         longer = np.concatenate([_columns(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
 
         over = np.isin(drawn, ends)  # (M, C)
@@ -139,25 +148,38 @@ def _continuations(totals, log_p, count: int, n: int) -> tuple[np.ndarray, np.nd
         log P, the beam that is continued, and the token.
     """
     (M, k), V = totals.shape, log_p.shape[1]
-    sums = (devices.to_device_of(log_p, totals)[:, :, None] + log_p.reshape(M, k, V)).reshape(M, k * V)
-    best = _largest(sums, count)  # (M, C)
+    if devices.on_gpu(log_p):
+        sums, best = _on_device(totals, log_p.reshape(M, k, V), count)
+    else:
+        kernels = devices.load("minilm.ops", "largest")
+        sums, best = np.empty((M, count)), np.empty((M, count), np.int64)  # (M, C) each
+        parts = np.ascontiguousarray(log_p).reshape(M, k, V)
+        devices.parallel(kernels.largest_sums, M, totals, parts, sums, best, grain=max(1, WORTH // (k * V)))
+    if np.isnan(sums).any():
+        raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
+    return sums, *np.divmod(best, V)
+
+
+def _on_device(totals, log_p, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` largest of totals (M, k) + log_p (M, k, V) of each source, and their places among the k V, on the host: (M, C)
+    each. Sums are NaN where one of a source's is."""
+    M, module = len(log_p), devices.array_module(log_p)
+    sums = (devices.to_device_of(log_p, totals)[:, :, None] + log_p).reshape(M, -1)  # (M, k V)
+    best = module.argsort(-sums, axis=1, kind="stable")[:, :count]  # (M, C)
     broken = np.isnan(sums).any(axis=1)[:, None]  # (M, 1)
     together = np.concatenate([np.take_along_axis(sums, best, axis=1), best, broken], axis=1)  # (M, 2C + 1) of float64
     sums, best, broken = np.split(devices.to_host(together), [count, 2 * count], axis=1)  # the one wait of a step
-    if broken.any():
-        raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
-    return sums, *np.divmod(best.astype(np.int64), V)
+    return np.where(broken > 0, np.nan, sums), best.astype(np.int64)
 
 
-def _largest(x, count: int):
-    """Columns of the `count` largest numbers of each row of x (M, N), the largest first, of equal ones the first: (M, count)."""
-    if devices.on_gpu(x):
-        return devices.array_module(x).argsort(-x, axis=1, kind="stable")[:, :count]
-    columns = np.empty((len(x), count), np.int64)  # (M, count)
-    for row, out in zip(x, columns, strict=True):
-        some = np.flatnonzero(~(row < np.partition(row, -count)[-count]))  # with those that tie with the last among them
-        out[...] = some[np.argsort(-row[some], kind="stable")][:count]
-    return columns
+def _repeats(texts, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which texts (N, n), and the tokens that would complete in each a run of `size` tokens that it has already."""
+    N, n = texts.shape
+    if n < size:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    runs = np.lib.stride_tricks.sliding_window_view(texts, size, axis=1)  # (N, n - size + 1, size)
+    rows, places = np.nonzero((runs[:, :, :-1] == texts[:, None, n - size + 1 :]).all(axis=2))
+    return rows, runs[rows, places, -1]
 
 
 def _columns(array, columns):

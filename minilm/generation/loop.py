@@ -1,4 +1,14 @@
-"""The loop of generation, on ids: read the prompt, then draw a token and feed it back, again and again."""
+"""The loop of generation, on ids: read the prompt, then draw a token and feed it back, again and again.
+
+::
+
+    logits, state = model.logits(ids, model.initial_state(B), last=True)     (B, V)     `read_prompt`
+    id            = a draw from softmax(logits)                              (B,)       `minilm.generation.sampling`
+    logits, state = model.step(id, state)                                    (B, V)     `minilm.generation.writing`
+    ... and the next draw
+
+The draw of token t of text b is a function of the seed, t and b alone. `minilm.generation.text` turns ids into text as they come.
+"""
 
 from __future__ import annotations
 

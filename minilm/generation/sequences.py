@@ -1,8 +1,8 @@
 """Targets that an encoder-decoder writes for many sources at a time: greedily, or by beam search.
 
-The model has ``encode(source, lengths, tokens=...)``, which gives a state of one row a source, and ``step(ids, state)``, which
-gives logits (N, V) after one more token of each row, and the next state; ``state.reorder(rows)`` takes rows, some of them several
-times. Rows whose target has ended leave the batch.
+The model has ``encode(source, lengths, tokens=...)``, which gives a state of one row a source, ``step(ids, state)``, which gives
+logits (N, V) after one more token of each row, and the next state, and ``greedy_steps``, which takes several steps at a time;
+``state.reorder(rows)`` takes rows, some of them several times. Rows whose target has ended leave the batch.
 
 On a GPU the logits and the model's state stay there. A greedy search waits for it once in `LOOK` steps, to see which rows have
 ended, a beam search once a step.
@@ -23,7 +23,7 @@ from minilm.typing import Ids
 
 __all__ = ["beam_targets", "greedy_targets"]
 
-LOOK = 16  # steps of a greedy search on a GPU between two looks at which rows have ended
+LOOK = 16  # steps of a greedy search, at most, between two looks at which rows have ended
 
 
 def greedy_targets(
@@ -49,19 +49,15 @@ def greedy_targets(
         Without `begin` and `end`.
     """
     _check(begin, end, tokens, model)
-    B, every = len(source), 1 if model.device == "cpu" else LOOK
+    B, n = len(source), 0  # tokens so far
     ids, state = _begin(model, source, lengths, begin, tokens)  # (N,): N = B at first
     written = np.full((B, tokens), end, np.int64)  # (B, tokens)
-    rows, unread = np.arange(B), []  # (N,) who still writes, and the tokens of the last few steps, (N,) each
-    for n in range(1, tokens + 1):
-        with devices.ids_are_checked():
-            logits, state = model.step(ids, state)  # (N, V)
-        ids = logits.argmax(axis=-1)  # (N,)
-        unread.append(ids)
-        if len(unread) < every and n < tokens:
-            continue
-        drawn = np.stack(devices.to_host(unread), axis=1)  # (N, n')
-        written[rows, n - len(unread) : n], unread = drawn, []
+    rows = np.arange(B)  # (N,) who still writes
+    while n < tokens:
+        some, state = model.greedy_steps(ids, state, min(LOOK, tokens - n), end)  # (n', N)
+        ids, drawn = some[-1], devices.to_host(some).T  # (N,), (N, n')
+        written[rows, n : n + len(some)] = drawn
+        n += len(some)
         on = np.flatnonzero((drawn != end).all(axis=1))  # (N',)
         if not len(on):
             break
@@ -80,6 +76,7 @@ def beam_targets(
     tokens: int = 256,
     beams: int = 4,
     length_penalty: float = 1.0,
+    no_repeat: int = 0,
 ) -> list[list[Hypothesis]]:
     """The best targets that a beam search finds of each source, best first.
 
@@ -91,6 +88,8 @@ def beam_targets(
         K, targets of each source that are followed.
     length_penalty : float
         α: a score is log P / n^α, n counting `end`.
+    no_repeat : int
+        No target holds any run of so many tokens twice; 0: it may.
 
     Returns
     -------
@@ -109,6 +108,7 @@ def beam_targets(
     with devices.ids_are_checked():
         logits, state = model.step(ids, state)  # (B, V)
     options = {"tokens": tokens, "beams": beams, "length_penalty": alpha, "ends": (end,)}
+    options["no_repeat"] = checks.whole("no_repeat", no_repeat, 0, 2**31)
     both = search(model, logits, state, lambda logits: softmax.log_forward(logits)[0], **options)
     return [([each._replace(ids=each.ids[:-1]) for each in ended] + living)[:beams] for ended, living in both]
 

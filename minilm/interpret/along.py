@@ -38,7 +38,7 @@ __all__ = ["Along", "along", "write_along_plot"]
 
 
 class Along(NamedTuple):
-    """Of N checkpoints with L layers of H heads."""
+    """What N checkpoints of a model of L layers with H heads have learnt."""
 
     steps: list[int]  # N
     scores: list[HeadScores] | None  # N, of a causal Transformer
@@ -75,7 +75,7 @@ class Along(NamedTuple):
         return text.getvalue()
 
     def to_json(self) -> str:
-        """The same by names, with the scores as arrays (L, H)."""
+        """The table as JSON, by names, with the scores as arrays (L, H)."""
         scores = None if self.scores is None else [score._asdict() for score in self.scores]
         return json.dumps(plain({**self._asdict(), "scores": scores}), allow_nan=False)
 

@@ -17,7 +17,7 @@ TITLES = {"g": "candidate g", "n": "candidate n", "c": "cell c", "h": "state h"}
 
 
 class Causes(NamedTuple):
-    """Of the last prediction of a text of T tokens, in L layers with C columns."""
+    """Causes of the last prediction of a text of T tokens, in L layers with C columns."""
 
     place: int  # where it is read
     answer: int  # id of the token

@@ -24,7 +24,7 @@ __all__ = ["Comparison", "compare"]
 
 
 class Comparison(NamedTuple):
-    """Of N predicted tokens of a text."""
+    """How two models predict the N tokens of a text."""
 
     model: str  # the other model in a few words
     other: Surprisal  # what the text costs it

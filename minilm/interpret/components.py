@@ -48,12 +48,12 @@ class Component(NamedTuple):
     stepwise: bool  # a gate: step by step, (T, B, H) in place of (B, T, width)
 
     def slices(self, width: int) -> list[slice]:
-        """Of the last axis, one a part."""
+        """The slices of the last axis, one for each part."""
         size = width // self.parts
         return [slice(size * part, size * (part + 1)) for part in range(self.parts)]
 
     def of(self, seen: Any) -> np.ndarray:
-        """Its activation (B, T, width), from a `minilm.hooks`."""
+        """The component's activation (B, T, width), from a `minilm.hooks`."""
         return self._batch_first(getattr(seen, self.side)[self.hook])
 
     def gradient(self, seen: Any) -> np.ndarray:

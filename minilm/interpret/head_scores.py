@@ -28,7 +28,7 @@ __all__ = ["HeadScores", "head_scores"]
 
 
 class HeadScores(NamedTuple):
-    """Of L layers with H heads: each score between 0 and 1."""
+    """Scores of L layers with H heads, each between 0 and 1."""
 
     previous: np.ndarray  # (L, H)
     duplicate: np.ndarray  # (L, H)

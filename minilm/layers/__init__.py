@@ -1,5 +1,21 @@
 """Layers: parameters and the ops that use them.
 
+::
+
+    y, saved = layer.forward(x, ...)
+    dx       = layer.backward(dy, saved)             adds the parameters' gradients to their buffer
+
+==============  ===========================================================================================================
+maps            `Linear`, `Embedding`, `PositionalEmbedding`, `SinusoidalPositions`, `FeedForward`, `GatedFeedForward`,
+                `MixtureOfExperts`
+recurrent       `RNN`, `LSTM`, `GRU`
+attention       `MultiHeadAttention`, `GroupedQueryAttention`; of a recurrent decoder `BahdanauAttention`, `LuongAttention`
+normalisation   `LayerNorm`, `RMSNorm`
+blocks          `TransformerBlock` (GPT, BERT, Transformer), `LlamaBlock`
+of a text       `MeanPooling`, `DotPooling`, `AttentionPooling`: one vector for all of it; `CRF`: a tag for each word
+beside these    `Dropout`; `KeyValueCache`, which generation keeps; `Layer`, `Parameter`, `Parameters`: what all consist of
+==============  ===========================================================================================================
+
 PyTorch's names throughout, of classes, arguments and parameters, so that weights move over by name. ``print(layer)``
 shows what a layer is made of.
 """

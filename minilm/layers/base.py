@@ -216,7 +216,7 @@ class Layer:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the parameters."""
+        """The parameters' dtype."""
         return self._dtype
 
     @property

@@ -1,7 +1,7 @@
 """The gates of recurrent layers, one by one: to read them, and to put others in their place.
 
-`minilm.hooks` runs a layer through this module where gates are named. R replaces what it is asked to, at step t, and leaves the
-rest as it is; σ is the sigmoid, * goes element by element::
+`minilm.hooks` runs a layer through this module where gates are named. R puts a given value in the place of some gates at step t,
+and leaves the others as they are; σ is the sigmoid, * goes element by element::
 
     LSTM   i, f, o = R(σ(a_i)), R(σ(a_f)), R(σ(a_o)),  g = R(tanh(a_g))      a = W_ih x[t] + W_hh h[t-1] + biases
            c[t] = R(f * c[t-1] + i * g)

@@ -8,9 +8,9 @@ All parameters of a model are views into one array, and their gradients are view
 So an optimizer's step is one kernel, clipping is one pass, and an all-reduce sends slices of one array. Every parameter starts at
 a multiple of 64 bytes; the gaps hold zeros, with zero gradients, so that an optimizer may run over them.
 
-The buffer is made when it is first asked for, at whichever layer is asked. A layer inside a larger one that has a buffer
-uses its slice of that buffer; a larger layer around one that has a buffer makes a larger buffer and moves the
-views over. Nothing else may hold these arrays across such a move, which is why `Parameters` looks them up at each use.
+The buffer is made at the first use of ``flat`` or ``gradient_flat``, of whichever layer. A layer inside a larger one that has a
+buffer uses its slice of that buffer; a larger layer around one that has a buffer makes a larger buffer and moves the views
+over. Nothing else may hold these arrays across such a move, which is why `Parameters` looks them up at each use.
 """
 
 from __future__ import annotations

@@ -155,7 +155,7 @@ class SinusoidalPositions(Layer):
         checks.option("kind", kind, ("sinusoidal", "tensor2tensor"))
         self.kind = kind
         self.embed_dim = checks.whole("embed_dim", embed_dim, 1, 2**31)
-        self._table = [np.empty((0, embed_dim), self.dtype)]  # (P, D) as many as were ever asked for: in a list, which stays
+        self._table = [np.empty((0, embed_dim), self.dtype)]  # (P, D) as many as were ever needed: in a list, which stays
 
     def forward(self, x: Array, *, offset: int = 0, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (B, T, D) for x (B, T, D), and nothing saved."""

@@ -1,7 +1,16 @@
 """What RNN, LSTM and GRU have in common: several layers, both directions, dropout between the layers.
 
-The ops compute one layer in one direction; here they are put together as PyTorch's modules of the same names do it, with
-the same names of parameters. Layer l in direction d reads and writes row ``l * directions + d`` of the states.
+The ops compute one layer in one direction: formulas in `minilm.ops.lstm.spec`, `minilm.ops.gru.spec`, `minilm.ops.rnn.spec`. Here
+they are put together as PyTorch's modules of the same names do it, with the same names of parameters::
+
+    x_0      = x                                             (T, B, D)
+    z_l      = x_l, with dropout from layer 1 on
+    f_l      = op(z_l), from the first step to the last      (T, B, H)
+    b_l      = op(z_l), from the last step to the first      (T, B, H)                   where bidirectional
+    x_(l+1)  = [f_l; b_l], or f_l                            (T, B, directions * H)      y = x_L
+
+Layer l in direction d reads and writes row ``l * directions + d`` of the states. Backward goes from the last layer to the first:
+the halves of dx_(l+1) are df_l and db_l, and dz_l is the sum of what the op gives back for each of them.
 """
 
 from __future__ import annotations
@@ -12,9 +21,9 @@ from typing import Generic, NamedTuple, TypeVar
 import numpy as np
 
 from minilm import devices
-from minilm.layers import initialisers
+from minilm.layers import initialisers, recurrent_arguments
 from minilm.layers.base import Layer
-from minilm.layers.sequences import half, side_by_side, time_first
+from minilm.layers.sequences import half, side_by_side
 from minilm.ops import checks, dropout
 from minilm.ops.recurrence import frozen_weights
 from minilm.ops.workspace import empty, release_after, scratch
@@ -37,7 +46,7 @@ class Output(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    runs: list  # what the op saved, for each layer and direction
+    runs: list  # what the op saved, of each layer and direction: a run
     drops: list  # what dropout saved, for each layer's input; None where there was none
     weight_drops: list  # what dropout saved of each run's W_hh, or None
     shape: tuple[int, int, int]  # of y in time order, (T, B, directions * H)
@@ -102,22 +111,27 @@ class Recurrent(Layer, Generic[Outputs]):
         return importlib.import_module(f"minilm.ops.{self.op_name}")
 
     def _op_of(self, suffix: str):
-        """The op of one run: where `minilm.hooks` comes between, one that keeps or replaces its gates."""
+        """The op of one layer in one direction; under `minilm.hooks` one that keeps or replaces the gates."""
         return self._op
 
     @property
     def _options(self) -> dict:
         return {}
 
+    def _state_shape(self, batch: int) -> tuple[int, int, int]:
+        return self.num_layers * self.directions, batch, self.hidden_size
+
     def _suffixes(self, layer: int) -> list[str]:
+        """What the names of a layer's parameters end with, for each direction."""
         return [f"l{layer}", f"l{layer}_reverse"][: self.directions]
 
     def _own(self, suffix: str) -> list:
-        """The Parameters of one run: W_ih, W_hh, b_ih, b_hh, the last two None without biases."""
+        """The Parameters of one layer in one direction: W_ih, W_hh, b_ih, b_hh, the last two None without biases."""
         named = vars(self)
         return [named.get(f"{part}_{suffix}") for part in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def _weights(self, suffix: str) -> list:
+        """The arrays of `_own`, with zeros for biases that there are not."""
         weights = [None if parameter is None else parameter.value for parameter in self._own(suffix)]
         if not self.bias:
             zeros = empty((self.gates * self.hidden_size,), self.dtype, like=weights[0])  # (G*H,)
@@ -128,28 +142,13 @@ class Recurrent(Layer, Generic[Outputs]):
     def initial_state(self, batch: int) -> State:
         """A state of zeros for `batch` sequences, on the device of the weights."""
         module = devices.array_module(self._own("l0")[0].value)
-        shape = (self.num_layers * self.directions, batch, self.hidden_size)
-        parts = [module.zeros(shape, self.dtype) for _ in self.Output._fields[1:]]
+        parts = [module.zeros(self._state_shape(batch), self.dtype) for _ in self.Output._fields[1:]]
         return parts[0] if len(parts) == 1 else tuple(parts)
 
     def _states(self, state, batch: int) -> list[np.ndarray]:
         """The arrays of a state, each (num_layers * directions, B, H); zeros for None."""
-        names = self.Output._fields[1:]
-        shape = (self.num_layers * self.directions, batch, self.hidden_size)
-        if state is None:
-            zeros = empty(shape, self.dtype, like=self._own("l0")[0].value)
-            zeros.fill(0)
-            return [zeros] * len(names)
-        parts = [state] if checks.is_array(state) else state
-        expected = "an array h" if len(names) == 1 else "a tuple (h, c)"
-        if not isinstance(parts, (tuple, list)) or not all(map(checks.is_array, parts)):
-            raise TypeError(f"state must be {expected}, got {checks.describe(state)}")
-        if len(parts) != len(names):
-            raise ValueError(f"state must be {expected}, got {len(parts)} arrays")
-        letters = "(num_layers * directions, B, H)"
-        return [
-            checks.floating(f"state {name[0]}", part, shape, self.dtype, letters) for name, part in zip(names, parts, strict=True)
-        ]
+        names, shape = self.Output._fields[1:], self._state_shape(batch)
+        return recurrent_arguments.states(state, names, shape, self.dtype, like=self._own("l0")[0].value)
 
     # --- forward and backward ----------------------------------------------------------------------------------------
 
@@ -175,12 +174,10 @@ class Recurrent(Layer, Generic[Outputs]):
             ``y, h_n`` and for LSTM ``c_n``; ``output.state`` is what a next call takes as its state.
         saved : Saved
         """
-        x = checks.floats("x", x, self.dtype)
-        checks.check_shape("x", x, (None, None, self.input_size), self._letters("D"))
-        x = time_first(x, self.batch_first)  # (T, B, D)
+        x = recurrent_arguments.inputs(x, self.input_size, self.dtype, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B)
-        finals = [empty((self.num_layers * self.directions, B, self.hidden_size), self.dtype, like=x) for _ in states]
+        finals = [empty(self._state_shape(B), self.dtype, like=x) for _ in states]
         runs, drops, weight_drops = [], [], []
         for layer in range(self.num_layers):
             x, dropped = self._drop(x, layer, key)
@@ -216,18 +213,8 @@ class Recurrent(Layer, Generic[Outputs]):
         dx : ndarray, of x's shape
         dstate : of the state's form, or None where none was given
         """
-        dy, *dfinals = dy if isinstance(dy, tuple) else (dy,)
-        names = self.Output._fields[1:]
-        dfinals += [None] * (len(names) - len(dfinals))
-        T, B, width = saved.shape
-        shape = (self.num_layers * self.directions, B, self.hidden_size)
-        if dy is not None:
-            dy = checks.floats("dy", dy, self.dtype)
-            checks.check_shape("dy", dy, (B, T, width) if self.batch_first else (T, B, width), self._letters("H"))
-            dy = time_first(dy, self.batch_first)  # (T, B, directions * H)
-        for name, part in zip(names, dfinals, strict=True):
-            if part is not None:
-                checks.floating(f"d{name}", part, shape, self.dtype)
+        names, shape = self.Output._fields[1:], self._state_shape(saved.shape[1])
+        dy, dfinals = recurrent_arguments.cotangents(dy, names, saved.shape, shape, self.dtype, self.batch_first)
         dstates = [empty(shape, self.dtype, like=saved.runs[0].x) for _ in names] if saved.with_state else None
         for layer in reversed(range(self.num_layers)):
             total = None
@@ -277,9 +264,6 @@ class Recurrent(Layer, Generic[Outputs]):
         return x, after[0] if len(after) == 1 else tuple(after)
 
     # --- pieces ------------------------------------------------------------------------------------------------------
-
-    def _letters(self, last: str) -> str:
-        return f"(B, T, {last})" if self.batch_first else f"(T, B, {last})"
 
     def _drop(self, x, layer: int, key):
         """Dropout on the input of every layer but the first; with `variational` the same at every time step."""

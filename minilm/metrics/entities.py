@@ -40,7 +40,7 @@ class Span(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Of a set of entities, each number in [0, 1]; 0 where it would be 0/0."""
+    """Scores of a set of entities, each in [0, 1]; 0 where one would be 0/0."""
 
     precision: float  # of the predicted entities, how many are right
     recall: float  # of the expected entities, how many were predicted

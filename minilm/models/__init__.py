@@ -1,4 +1,27 @@
-"""Models: a file a family. A model's forward gives the loss, and its backward fills the gradient buffer."""
+"""Models: a file a family. A model's forward gives the loss, and its backward fills the gradient buffer.
+
+==============================  ==========================  ==================================================================
+model                           its formulas on one page    what it predicts
+==============================  ==========================  ==================================================================
+`RNNLanguageModel`              `minilm.pages.rnn_lm`       the next token, by an RNN, LSTM or GRU
+`GPT`                           `minilm.pages.gpt`          the next token, by attention
+`Llama`                         `minilm.pages.llama`        the same, with rotary positions and gated networks
+`WindowLanguageModel`                                       the next token, from a window of the last few
+`BERTForPreTraining`            `minilm.pages.bert`         masked tokens, and whether sentences follow; `BERT` is its encoder
+`BERTClassifier`, `BERTFor...`                              labels, tags and answers, by a BERT
+`Seq2Seq`                       `minilm.pages.seq2seq`      translation, by recurrent layers with attention
+`Transformer`                   `minilm.pages.transformer`  translation, by attention alone
+`PointerGenerator`                                          summaries that copy words of their source
+`Tagger`, `IntentTagger`        `minilm.pages.tagger`       a tag for each word; the second also one for the sentence
+`RecurrentClassifier`                                       a label for a text whose words are read in order
+`MeanClassifier`                                            a label for a text as a bag of words
+`Reader`                                                    the part of a passage that answers a question
+`MemoryNetwork`                                             an answer to a question about a story
+`Word2Vec`, `WordVectors`       `minilm.pages.word2vec`     vectors of words
+==============================  ==========================  ==================================================================
+
+Each file begins with the model's formulas; ``minilm show NAME`` prints a page (gpt) or a file (GPT).
+"""
 
 from __future__ import annotations
 

@@ -158,9 +158,9 @@ class Pooler(Layer):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    embedded: tuple
-    layers: list
-    pooled: Any
+    embedded: tuple  # what the embeddings saved
+    layers: list  # what each block saved
+    pooled: Any  # what the pooler saved, or None
     shape: tuple[int, int, int]  # (B, T, D)
 
 
@@ -213,10 +213,10 @@ class BERT(Pretrained, Layer):
         """
         x, embedded = self.embeddings.forward(ids, token_type_ids, key=at(key, "embeddings"))  # (B, T, D)
         y, layers = self.encoder.forward(x, key_mask=key_mask, key=at(key, "encoder"))
-        pooled = kept = None
+        pooled = pooler = None
         if self.pooler is not None:
-            pooled, kept = self.pooler.forward(y)  # (B, D)
-        return Output(y, pooled), Saved(embedded, layers, kept, y.shape)
+            pooled, pooler = self.pooler.forward(y)  # (B, D)
+        return Output(y, pooled), Saved(embedded, layers, pooler, y.shape)
 
     def backward(self, dy: Array, saved: Saved) -> None:
         """Add the gradients with respect to all parameters to their buffer.

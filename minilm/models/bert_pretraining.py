@@ -80,7 +80,7 @@ class Predictions(Layer):
 
 
 class Heads(Layer):
-    """Both heads."""
+    """Both heads of pretraining: masked tokens, and the next sentence."""
 
     def __init__(self, config: BERTConfig, word, **options):
         super().__init__(**options)
@@ -92,7 +92,7 @@ class Heads(Layer):
 class Saved(NamedTuple):
     """What backward needs, and the two losses."""
 
-    body: Any
+    body: Any  # what the encoder saved
     shape: tuple[int, int, int]  # (B, T, D)
     masked: tuple  # what the gather of the masked places, the head and cross_entropy saved
     next: tuple | None  # likewise
@@ -180,26 +180,26 @@ class BERTForPreTraining(Pretrained, Layer):
         (hidden, pooled), body = self.bert.forward(ids, token_type_ids, key_mask, key=at(key, "bert"))
         picked, gather = embedding.forward(rows, hidden.reshape(-1, hidden.shape[2]))  # (M, D)
         logits, head = self.cls.predictions.forward(picked)  # (M, V)
-        loss, saved = cross_entropy.forward(logits, targets)
+        loss, saved_loss = cross_entropy.forward(logits, targets)
         losses, follows = (loss,), None
         if next_sentence is not None:
             labels = checks.ids("next_sentence", next_sentence, 2, (len(hidden),), "(B,)")
             logits, relationship = self.cls.seq_relationship.forward(pooled)  # (B, 2)
-            loss, kept = cross_entropy.forward(logits, labels)
-            losses, follows = (*losses, loss), (relationship, kept)
-        return sum(losses), Saved(body, hidden.shape, (gather, head, saved), follows, losses)  # type: ignore[return-value]
+            loss, saved_next = cross_entropy.forward(logits, labels)
+            losses, follows = (*losses, loss), (relationship, saved_next)
+        return sum(losses), Saved(body, hidden.shape, (gather, head, saved_loss), follows, losses)  # type: ignore[return-value]
 
     def backward(self, saved: Saved, *, dloss: float | tuple[float, float] = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer; two numbers weight the two losses."""
         weights = dloss if isinstance(dloss, tuple) else (dloss, dloss)
-        gather, head, kept = saved.masked
-        dlogits = cross_entropy.backward(weights[0], kept)  # (M, V)
+        gather, head, saved_loss = saved.masked
+        dlogits = cross_entropy.backward(weights[0], saved_loss)  # (M, V)
         dpicked = self.cls.predictions.backward(dlogits, head)  # (M, D)
         dhidden = embedding.backward(dpicked, gather).reshape(saved.shape)  # (B, T, D)
         dpooled = None
         if saved.next is not None:
-            relationship, kept = saved.next
-            dnext = cross_entropy.backward(weights[1], kept)  # (B, 2)
+            relationship, saved_next = saved.next
+            dnext = cross_entropy.backward(weights[1], saved_next)  # (B, 2)
             dpooled = self.cls.seq_relationship.backward(dnext, relationship)  # (B, D)
         self.bert.backward((dhidden, dpooled), saved.body)
 

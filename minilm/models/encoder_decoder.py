@@ -70,6 +70,42 @@ class EncoderDecoder(Layer):
         source, lengths = self._source(source, lengths)
         return self._logits(source, lengths, self._inputs(inputs, len(source)), None, gradient=False)[0]
 
+    def greedy_steps(self, ids: Ids, state: Any, tokens: int, end: int) -> tuple[Ids, Any]:
+        """The most probable tokens, one after another.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (N,)
+            The token before the first, of each target.
+        state
+            After the token before that: see ``step``.
+        tokens : int
+            How many at most, at least 1. On a CPU there may be fewer, and there are none after that with which a target ends; on
+            a GPU, for which nobody waits here, there are as many.
+        end : int
+            The token that ends a target.
+
+        Returns
+        -------
+        written : ndarray of integers, shape (n, N)
+            Where the model is.
+        state
+            After all but the last of them.
+        """
+        written, host = [], not devices.on_gpu(ids)
+        with devices.ids_are_checked():
+            for _ in range(tokens):
+                logits, state = self.step(ids, state)  # (N, V)
+                ids = logits.argmax(axis=-1)  # (N,)
+                written.append(ids)
+                if host and (ids == end).any():
+                    break
+        return devices.array_module(ids).stack(written), state
+
+    def step(self, ids: Ids, state: Any) -> tuple[Array, Any]:
+        """Logits (N, V) after one more token of each target, ids (N,), and the state then; the first state is ``encode``'s."""
+        raise NotImplementedError
+
     def _logits(self, source, lengths, inputs, key, gradient: bool):
         """Logits (B, T, V), and what the parts saved; of arguments that were checked.
 

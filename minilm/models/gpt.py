@@ -134,7 +134,7 @@ class GPT(Pretrained, Generating, Layer):
 
     @property
     def cache_shape(self) -> CacheShape:
-        """Of the keys and values that generation keeps."""
+        """The sizes of the keys and values that generation keeps."""
         config = self.config
         return CacheShape(config.n_layer, config.n_head, config.n_embd // config.n_head)
 

@@ -160,7 +160,7 @@ class Llama(Pretrained, Generating, Layer):
 
     @property
     def cache_shape(self) -> CacheShape:
-        """Of the keys and values that generation keeps."""
+        """The sizes of the keys and values that generation keeps."""
         return CacheShape(self.config.num_hidden_layers, self.config.groups, self.config.width)
 
     @property

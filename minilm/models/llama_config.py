@@ -255,12 +255,12 @@ class LlamaConfig(Config):
 
     @property
     def activation(self) -> str:
-        """Of the gate, as `minilm.layers.GatedFeedForward` calls it."""
+        """The gate's activation, as `minilm.layers.GatedFeedForward` calls it."""
         return ACTIVATIONS[self.hidden_act]
 
     @property
     def scale(self) -> float:
-        """Of the scores."""
+        """What the scores of attention are multiplied by."""
         return 1 / math.sqrt(self.query_pre_attn_scalar or self.width)
 
     @property

@@ -20,9 +20,20 @@ parts, weighted by these responsibilities::
 
 each over the number of targets that count. In generation the logits are log P, whose softmax is P again.
 
+With ``follow`` the pointer is told where the last tokens of the target stand in the source, and learns when to go on behind them:
+what a copy of several tokens does at every one of them, whichever they are::
+
+    n_ti = [x_{i-1} = y_{t-1}]                            whether the token before place i is the last of the target
+    b_ti = n_ti [x_{i-2} = y_{t-2}]                       and the one before that too
+    g_t  = W_g h_t + b_g                                  (2,)
+    u_ti = k_i · q_t / sqrt(A) + g_t1 n_ti + g_t2 b_ti    i = 1 ... S
+
+    dL/dg_t = [sum_i dL/du_ti n_ti;  sum_i dL/du_ti b_ti]
+
 References: A. See, P. J. Liu, C. D. Manning, Get to the point: summarization with pointer-generator networks, ACL 2017 (the
 mixture, with the decoder's own attention for a pointer); S. Merity, C. Xiong, J. Bradbury, R. Socher, Pointer sentinel mixture
-models, ICLR 2017 (the sentinel).
+models, ICLR 2017 (the sentinel); J. Gu, Z. Lu, H. Li, V. O. K. Li, Incorporating copying mechanism in sequence-to-sequence
+learning, ACL 2016 (places of the last token, which its decoder reads).
 """
 
 from __future__ import annotations
@@ -54,6 +65,7 @@ class Pointed(NamedTuple):
     a: np.ndarray  # (B, T, S + 1)
     query: Any
     key: Any
+    behind: Any  # n and b, (B, T, S) each, and what the layer of g saved; None without ``follow``
 
 
 class SavedPointer(NamedTuple):
@@ -71,6 +83,7 @@ class PointerState(NamedTuple):
     model: Seq2SeqState
     source: np.ndarray  # (N, S) ids
     k: np.ndarray  # (N, S, A)
+    last: np.ndarray  # (N,) the token read before the next; -1 where there is none yet
 
     @property
     def sentence(self):
@@ -80,7 +93,7 @@ class PointerState(NamedTuple):
     def reorder(self, rows: Ids) -> PointerState:
         """The state of some of the rows; see `minilm.models.seq2seq.Seq2SeqState.reorder`."""
         order = devices.to_device_of(self.k, rows)
-        return PointerState(self.model.reorder(rows), self.source[order], self.k[order])
+        return PointerState(self.model.reorder(rows), self.source[order], self.k[order], self.last[order])
 
 
 class PointerGenerator(Seq2Seq):
@@ -105,6 +118,8 @@ class PointerGenerator(Seq2Seq):
     >>> model.backward(saved)
     """
 
+    copies = True
+
     def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         for name, required in (("shared", True), ("reverse", False), ("label_smoothing", 0)):
             if getattr(config, name) != required:
@@ -116,6 +131,7 @@ class PointerGenerator(Seq2Seq):
         self.query = Linear(self.decoder.width, A, **more)
         self.key = Linear(config.hidden_size, A, bias=False, **more)
         self.parameter("sentinel", (A,), initialisers.kaiming_uniform(A))
+        self.follow = Linear(self.decoder.width, 2, **more) if config.follow else None
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -160,8 +176,11 @@ class PointerGenerator(Seq2Seq):
         z, output = self._output(h, at(key, "output"))  # (B, T, V)
         k, saved_key = self.key.forward(read[1])  # (B, S, A)
         q, saved_query = self.query.forward(h)  # (B, T, A)
-        a = self._point(q, k, mask_of(lengths, source.shape[1]))  # (B, T, S + 1)
-        return z, Pointed(q, k, a, saved_query, saved_key), Saved(saved_read, written, output)
+        before = devices.array_module(inputs).full(inputs.shape, -1, inputs.dtype)  # (B, T): y_{t-2}
+        before[:, 1:] = inputs[:, :-1]
+        g, behind = self._behind(h, source, inputs, before)  # (B, T, S)
+        a = self._point(q, k, mask_of(lengths, source.shape[1]), g)  # (B, T, S + 1)
+        return z, Pointed(q, k, a, saved_query, saved_key, behind), Saved(saved_read, written, output)
 
     def _logits(self, source, lengths, inputs, key, gradient):
         z, pointed, saved = self._parts(source, lengths, inputs, key)
@@ -173,7 +192,8 @@ class PointerGenerator(Seq2Seq):
         """Read the source: the state before the first token of the target."""
         state = super().encode(source, lengths, tokens=tokens)
         ids = devices.to_device_of(self, self._source(source, lengths)[0])
-        return PointerState(state, ids, self.key(state.source.memory))
+        last = devices.array_module(ids).full(len(ids), -1, ids.dtype)  # (N,)
+        return PointerState(state, ids, self.key(state.source.memory), last)
 
     def step(self, ids: Ids, state: PointerState) -> tuple[Array, PointerState]:
         """log P (N, V) after one more token (N,) of each target, and the next state."""
@@ -181,9 +201,10 @@ class PointerGenerator(Seq2Seq):
         model = state.model
         x, _ = self.target_embedding.forward(ids)  # (N, E)
         h, after = self.decoder.step(x, model.decoder, model.source)  # (N, width)
-        a = self._point(self.query(h)[:, None], state.k, model.source.mask)  # (N, 1, S + 1)
+        g, _ = self._behind(h[:, None], state.source, ids[:, None], state.last[:, None])  # (N, 1, S)
+        a = self._point(self.query(h)[:, None], state.k, model.source.mask, g)  # (N, 1, S + 1)
         log_p = self._log_mixture(self._output(h, None)[0][:, None], a, state.source)  # (N, 1, V)
-        return log_p[:, 0], state._replace(model=model._replace(decoder=after))
+        return log_p[:, 0], state._replace(model=model._replace(decoder=after), last=ids)
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
         """What each position of the target is copied from, of the places of the source: (B, T, S); the rest to 1 is written."""
@@ -192,25 +213,51 @@ class PointerGenerator(Seq2Seq):
 
     # --- the pointer ---------------------------------------------------------------------------------------------------
 
-    def _point(self, q, k, mask):
-        """a (B, T, S + 1) for queries (B, T, A) and keys (B, S, A), of which those count that the mask (B, S) has."""
+    def _point(self, q, k, mask, g=None):
+        """a (B, T, S + 1) for queries (B, T, A) and keys (B, S, A), of which those count that the mask (B, S) has.
+
+        g (B, T, S) is what `_behind` adds to the scores.
+        """
         scale = self.sentinel.size**-0.5
         (B, T, _), S, module = q.shape, k.shape[1], devices.array_module(q)
         u = module.empty((B, T, S + 1), self.dtype)  # (B, T, S + 1)
         u[..., :-1] = scale * (q @ k.transpose(0, 2, 1))
         u[..., -1] = scale * (q @ self.sentinel.value)
+        if g is not None:
+            u[..., :-1] += g
         if mask is not None:
             u[..., :-1] = np.where(mask[:, None], u[..., :-1], -np.inf)
         return softmax.forward(u)[0]
 
+    def _behind(self, h, source, last, before):
+        """What places behind the last tokens of the target have more, (B, T, S), and what backward needs; None without `follow`.
+
+        h (B, T, width), source (B, S); last and before (B, T) are the target's last token and the one before it.
+        """
+        if self.follow is None:
+            return None, None
+        g, saved = self.follow.forward(h)  # (B, T, 2)
+        shifted = devices.array_module(source).full((2, *source.shape), -2, source.dtype)  # (2, B, S): x_{i-1}, x_{i-2}
+        shifted[0, :, 1:], shifted[1, :, 2:] = source[:, :-1], source[:, :-2]
+        one = shifted[0, :, None] == last[:, :, None]  # (B, T, S): n
+        two = one & (shifted[1, :, None] == before[:, :, None])  # (B, T, S): b
+        return g[..., :1] * one + g[..., 1:] * two, (one, two, saved)
+
+    def _behind_backward(self, du, behind):
+        """The gradient by h, (B, T, width), of `_behind`; du (B, T, S)."""
+        one, two, saved = behind
+        dg = np.stack([(du * one).sum(axis=2), (du * two).sum(axis=2)], axis=2)  # (B, T, 2)
+        return self.follow.backward(dg, saved)
+
     def _point_backward(self, du, pointed: Pointed):
         """Gradients by h (B, T, width) and the memory (B, S, H); du (B, T, S + 1) is 0 where there is padding, as a is."""
+        through = 0 if pointed.behind is None else self._behind_backward(du[..., :-1], pointed.behind)  # (B, T, width)
         du = du * self.dtype.type(self.sentinel.size**-0.5)
         places, written = du[..., :-1], du[..., -1:]  # (B, T, S), (B, T, 1)
         self.sentinel.accumulate((written * pointed.q).sum(axis=(0, 1)))
         dq = places @ pointed.k + written * self.sentinel.value  # (B, T, A)
         dk = contiguous(places.transpose(0, 2, 1)) @ pointed.q  # (B, S, A)
-        return self.query.backward(dq, pointed.query), self.key.backward(dk, pointed.key)
+        return self.query.backward(dq, pointed.query) + through, self.key.backward(dk, pointed.key)
 
     def _log_mixture(self, z, a, source):
         """log P (B, T, V) of logits z (B, T, V), the pointer a (B, T, S + 1) and the source (B, S)."""

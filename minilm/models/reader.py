@@ -30,8 +30,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers import LSTM, Dropout, Embedding, Layer, Linear, initialisers
+from minilm.layers import LSTM, Dropout, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import activations, attention, checks, cross_entropy, padding
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
@@ -68,6 +69,9 @@ class Reader(Layer):
         Of both LSTMs.
     features : int
         F: numbers of each word of the passage.
+    fixed_words : int
+        How many further words there are, with ids from `vocab_size` on, whose vectors are not learned: see
+        `minilm.models.word_embedding`.
     dropout : float
     dtype : {float32, float64}
     seed : int, Generator or None
@@ -81,6 +85,7 @@ class Reader(Layer):
         *,
         num_layers: int = 1,
         features: int = 1,
+        fixed_words: int = 0,
         dropout: float = 0.2,
         dtype: DType = np.float32,
         seed: Seed = None,
@@ -92,7 +97,8 @@ class Reader(Layer):
         self.features = checks.whole("features", features, 0, 2**31)
         options = {"dtype": dtype, "seed": generator}
         both = {"num_layers": num_layers, "bidirectional": True, "dropout": dropout, **options}
-        self.embedding = Embedding(vocab_size, embed_dim, 0, initialise=initialisers.normal(0.3), **options)
+        start = {"fixed_words": fixed_words, "initialise": initialisers.normal(0.3)}
+        self.embedding = WordEmbedding(vocab_size, embed_dim, 0, **start, **options)
         self.align = Linear(embed_dim, embed_dim, **options)
         self.passage = LSTM(2 * embed_dim + features, hidden_size, **both)
         self.question = LSTM(embed_dim, hidden_size, **both)
@@ -184,9 +190,9 @@ class Reader(Layer):
         return (s, e), Saved(embedded_p, embedded_q, aligned, read_p, read_q, pooled, start, end)
 
     def _checked(self, passage, question, features):
-        passage = checks.ids("passage", passage, self.vocab_size, (None, None), "(B, T)")
+        passage = checks.ids("passage", passage, self.embedding.words, (None, None), "(B, T)")
         B, T = passage.shape
-        question = checks.ids("question", question, self.vocab_size, (B, None), "(B, Q)")
+        question = checks.ids("question", question, self.embedding.words, (B, None), "(B, Q)")
         for name, ids in (("passage", passage), ("question", question)):
             if not B or not ids.shape[1] or not (checks.trusted(ids) or (ids[:, :1] != 0).all()):
                 raise ValueError(f"{name} must have a word at least in each row, and padding (0) at the ends of rows")

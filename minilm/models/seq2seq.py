@@ -27,6 +27,7 @@ from minilm import devices
 from minilm.layers import GRU, LSTM, Dropout, Embedding, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.layers.sequences import contiguous, time_first_ids
+from minilm.models import seq2seq_token
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.recurrent_decoder import Source, State, decoder_of
 from minilm.models.seq2seq_config import Seq2SeqConfig
@@ -85,10 +86,14 @@ class Seq2Seq(EncoderDecoder):
     >>> model.backward(saved)
     """
 
+    copies = False  # whether tokens may be taken from the source
+
     def __init__(self, config: Seq2SeqConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
         super().__init__(dtype=dtype, seed=generator)
         self.config = config
+        if config.follow and not self.copies:
+            raise ValueError("follow is of a model that copies, models.PointerGenerator")
         options = {"dtype": dtype, "seed": generator}
         E, H = config.embedding_size, config.hidden_size
         start = initialisers.uniform(0.1) if config.tied else None  # logits of a tied table of normal(0, 1) are far too large
@@ -154,9 +159,18 @@ class Seq2Seq(EncoderDecoder):
             The one that was given still holds.
         """
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        if seq2seq_token.fits(self, ids):
+            return seq2seq_token.write(self, ids, state)
         x, _ = self.target_embedding.forward(ids)  # (N, E)
         h, after = self.decoder.step(x, state.decoder, state.source)  # (N, width)
         return self._output(h, None)[0], state._replace(decoder=after)
+
+    def greedy_steps(self, ids: Ids, state: Seq2SeqState, tokens: int, end: int) -> tuple[Ids, Seq2SeqState]:
+        """As `EncoderDecoder.greedy_steps`, by one kernel for all tokens where the model is small."""
+        if type(self).step is not Seq2Seq.step or not seq2seq_token.fits(self, ids):
+            return super().greedy_steps(ids, state, tokens, end)
+        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        return seq2seq_token.write_greedily(self, ids, state, tokens, end)
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None) -> Array:
         """What each position of the target takes of each of the source: (B, T, S), in the source's own order.

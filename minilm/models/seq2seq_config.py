@@ -116,6 +116,8 @@ class Seq2SeqConfig(Config):
         One table for source and target, which then have one vocabulary.
     label_smoothing : float
         How much of each target's probability is spread over all tokens, in training.
+    follow : bool
+        Of `minilm.models.PointerGenerator`: whether the pointer is told where the target's last tokens stand in the source.
     """
 
     model_type: ClassVar[str] = "seq2seq"
@@ -138,6 +140,7 @@ class Seq2SeqConfig(Config):
     tied: bool = flag(False)
     shared: bool = flag(False)
     label_smoothing: float = rate(0.0)
+    follow: bool = flag(False)
 
     def check(self) -> None:
         if self.bidirectional and self.hidden_size % 2:

@@ -16,6 +16,7 @@ from minilm import devices
 from minilm.layers import LayerNorm, Linear, changes
 from minilm.layers.cache import KeyValueCache
 from minilm.layers.rms_norm import RMSNorm
+from minilm.ops import precision
 from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ def reader_of(model, cache: object, kind: type[TokenReader]) -> TokenReader | No
     reader = _readers.get(model)
     if reader is None or not reader.holds(model):
         reader = _readers[model] = kind(model)
-    return reader if reader.fits else None
+    if not reader.fits or (reader.weights.form == "float32" and precision.bfloat16(model.dtype)):
+        return None
+    return reader
 
 
 class TokenReader:
@@ -50,7 +53,7 @@ class TokenReader:
 
     kinds: tuple[type, ...]
     blocks: str
-    ends: tuple[str, str]
+    ends: tuple[str, ...]
     weights: Weights
 
     def __init__(self, model):
@@ -119,7 +122,7 @@ def _side_by_side(model) -> None:
 
 
 def addresses(layer) -> list[int]:
-    """Of gamma and beta, or gamma alone, or weights, scales and bias; 0 for what there is not."""
+    """Addresses of gamma and beta, or gamma alone, or weights, scales and bias; 0 for what there is not."""
     if isinstance(layer, RMSNorm) or layer is None:
         arrays = [None if layer is None else layer.weight.value]
     elif isinstance(layer, LayerNorm):

@@ -42,7 +42,7 @@ from minilm.layers.cache import KeyValueCache
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
 from minilm.models.seq2seq_config import TransformerConfig
 from minilm.models.token_reader import reader_of
-from minilm.models.transformer_token import TransformerReader
+from minilm.models.transformer_token import FEW, TransformerReader
 from minilm.ops import checks, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import at
@@ -159,10 +159,13 @@ class Transformer(EncoderDecoder):
         """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
         source, lengths = devices.to_device_of(self, self._source(source, lengths))
         mask = mask_of(lengths, source.shape[1])
+        B, H = len(source), self.config.num_heads
+        cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=source)
+        reader = reader_of(self, cache, TransformerReader) if 0 < source.size <= FEW else None
+        if reader is not None:
+            return TransformerState(cache, reader.read(self, source, mask), mask, np.arange(B))
         with devices.ids_are_checked():
             memory, _ = self._encode(source, mask)  # (B, S, D)
-        B, H = len(source), self.config.num_heads
-        cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=memory)
         remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
         return TransformerState(cache, remembered, mask, np.arange(B))
 
@@ -192,6 +195,20 @@ class Transformer(EncoderDecoder):
             y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
         y, _ = _normalised(self.decoder_norm, y)
         return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
+
+    def greedy_steps(self, ids: Ids, state: TransformerState, tokens: int, end: int) -> tuple[Ids, TransformerState]:
+        """As `EncoderDecoder.greedy_steps`, by one kernel for all tokens where the model fits it."""
+        if devices.on_gpu(ids):
+            return super().greedy_steps(ids, state, tokens, end)
+        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
+        cache = state.cache.extended(1)
+        reader = reader_of(self, cache, TransformerReader) if len(ids) else None
+        if reader is None:
+            return super().greedy_steps(ids, state, tokens, end)
+        last = self.config.max_positions if self.config.positions == "learned" else cache.capacity
+        tokens = max(1, min(tokens, min(last, cache.capacity) - state.cache.length))
+        written = reader.write_greedily(self, ids, state, cache, tokens, end)  # (n, N)
+        return written, state._replace(cache=cache.extended(len(written) - 1))
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None, *, layer: int = -1) -> Array:
         """What each position of the target takes of each of the source.

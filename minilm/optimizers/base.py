@@ -1,4 +1,12 @@
-"""What all optimizers share: the flat buffers, groups with and without weight decay, clipping, and saving."""
+"""What all optimizers share: the flat buffers, groups with settings of their own, clipping, and saving.
+
+One step, on all parameters in one flat buffer (P,) and their gradients in another::
+
+    norm     = ‖gradients‖                            where there is a clip_norm; see `minilm.ops.clip`
+    scale    = min(1, clip_norm / (norm + 1e-6))
+    param   -= update(scale grad; lr, weight decay)   for each group of neighbours: `minilm.ops.adam.spec` and its siblings
+    grad     = 0
+"""
 
 from __future__ import annotations
 
@@ -124,16 +132,16 @@ class Optimizer:
         elif norm is None:
             norm = clip.norm(gradient)
         scale = 1.0 if norm is None else clip.scale(norm, self.clip_norm)
-        this = self.steps + 1 if number is None else number
+        step = self.steps + 1 if number is None else number
         if devices.on_gpu(flat):  # put there once for all groups
             from minilm.ops.cuda import on_device
 
-            lr, this, scale = on_device(lr, flat.dtype), on_device(this, "int64"), on_device(scale, flat.dtype).reshape(())
+            lr, step, scale = on_device(lr, flat.dtype), on_device(step, "int64"), on_device(scale, flat.dtype).reshape(())
         for where, kept, decay, rate, shape in self._groups:
             state = [array[kept] for array in self.state.values()]
             options = {"lr": lr if rate == 1 else lr * rate, "weight_decay": self.weight_decay * decay}
             options |= {} if shape is None else {"shape": shape}
-            self._update(flat[where], gradient[where], *state, step=this, scale=scale, clear=True, **options)
+            self._update(flat[where], gradient[where], *state, step=step, scale=scale, clear=True, **options)
         if number is None:
             self.steps += 1
         return norm

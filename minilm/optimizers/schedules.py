@@ -5,7 +5,7 @@ A schedule is called with how far training has come, and answers with a learning
     lr = schedule(progress, epoch=3)
 
 `progress` runs from 0 to 1 over the whole run, whether that is measured in steps or in minutes; `epoch` counts passes
-over the text. `PlateauDecay` alone has a memory, which ``state_dict`` gives: it is told of every validation loss.
+over the text. `PlateauDecay` alone has a memory, which ``state_dict`` gives: `observe` hands it every validation loss.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ B pairs, S tokens of the source and T of the target, embeddings of E numbers, st
     logits       = tanh([h ; context] W_cᵀ + b_c) Wᵀ + b    (B, T, V)
     loss         = mean over b, t of -log softmax(logits)[targets]
 
-In training the decoder reads the true target, moved right by one token (teacher forcing); in writing, what it wrote itself. The
-source's sum over s lets the gradient reach every state of the encoder in one step.
+In training the decoder reads the true target, moved right by one token (teacher forcing); in writing, what it wrote itself. By
+the sum over s the gradient reaches every state of the encoder in one step.
 
 The full model is `minilm.models.Seq2Seq`. References: I. Sutskever, O. Vinyals, Q. Le, Sequence to sequence learning with neural
 networks, NIPS 2014; D. Bahdanau, K. Cho, Y. Bengio, Neural machine translation by jointly learning to align and translate, ICLR

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from minilm.planner.hardware import LARGE, RECURRENT, Machine
+from minilm.planner.hardware import Machine
+from minilm.planner.rates import LARGE, RECURRENT
 
 __all__ = [
     "Cost",
@@ -47,7 +48,7 @@ PASSES = 6  # over an activation's bytes for something elementwise, forward and 
 
 
 class Cost(NamedTuple):
-    """Of one training step, the optimizer's part left out."""
+    """What one training step costs, the optimizer's part left out."""
 
     parameters: int = 0
     products: float = 0.0  # operations
@@ -73,7 +74,7 @@ class Cost(NamedTuple):
         return self * times
 
     def seconds(self, machine: Machine, update: bool = True) -> float:
-        """Of a whole step; without `update` the optimizer's part is left out."""
+        """Seconds of a whole step; without `update` the optimizer's part is left out."""
         passes = 8 * F32 * self.parameters if update and not self.questions else 0  # word2vec updates as it goes
         products = (self.products + self.short) / (machine.matmul * (1 + TERMS / LARGE[1]))
         operands = self.operands / machine.bandwidth

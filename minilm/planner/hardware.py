@@ -1,8 +1,8 @@
 """What this machine can do: six rates, measured in a few seconds and kept.
 
 Everything that training does is one of these: products of matrices, passes over memory, exponential functions, the steps of a
-recurrent layer, and calls, of which each costs some microseconds whatever it does. Each rate is the lower quartile of short
-runs of minilm's own ops, so that it holds what they lose.
+recurrent layer, and calls, of which each costs some microseconds whatever it does. `minilm.planner.rates` measures them by
+minilm's own ops, so that a rate includes what these lose.
 """
 
 from __future__ import annotations
@@ -22,16 +22,11 @@ import minilm
 from minilm import devices
 from minilm.files import cache_folder, read_json, written_whole
 from minilm.ops import checks
+from minilm.planner import rates
 from minilm.typing import PathLike
 
 __all__ = ["Machine", "machine"]
 
-LARGE, SMALL = (1024, 512, 512), (128, 64, 64)  # rows, inputs and outputs of the products
-RECURRENT = {"T": 32, "B": 32, "D": 128, "H": 128}
-STREAM = 1 << 24  # numbers in each buffer of the pass over memory: beyond every cache
-CLASSES = (512, 1000)  # rows and classes of the softmax
-SCALARS = 40_000  # words of the text that word2vec is timed on
-SECONDS = 0.4  # for each rate
 FILE = "machine.json"
 BUSY = 0.1  # part of the time that a measurement may wait for the processor
 
@@ -92,7 +87,7 @@ class Machine:
         return (
             f"{self.matmul / 1e9:.0f} GFLOP/s in matrix products, {self.recurrent / 1e9:.0f} in an LSTM, "
             f"{self.bandwidth / 1e9:.1f} GB/s, {self.exponentials / 1e6:.0f} M exponentials/s, {self.call * 1e6:.0f} µs a call, "
-            f"{self.threads} threads, {self.memory / 2**30:.1f} GiB of memory"
+            f"{self.threads} thread{'s' * (self.threads > 1)}, {self.memory / 2**30:.1f} GiB of memory"
         )
 
     def save(self, path: PathLike) -> None:
@@ -117,81 +112,19 @@ class Machine:
     @classmethod
     def measure(cls) -> Machine:
         """Time this machine; some seconds."""
-        from minilm.ops import adam, cross_entropy, linear, lstm, negative_sampling
-
         rng = np.random.default_rng(0)
-
-        def drawn(*shape):
-            return rng.standard_normal(shape).astype(np.float32)
-
-        workspace = minilm.Workspace()
-        N, D, O = LARGE
-        x, W = drawn(N, D), drawn(O, D)
-
-        def multiply():  # by the product that models run on, not by BLAS, which has threads of its own
-            with workspace.step():
-                linear.forward(x, W)
-
-        product = _seconds(multiply)
-
-        T, B, D, H = RECURRENT.values()
-        arguments = [
-            drawn(T, B, D),
-            drawn(B, H),
-            drawn(B, H),
-            drawn(4 * H, D) / 11,
-            drawn(4 * H, H) / 11,
-            drawn(4 * H),
-            drawn(4 * H),
-        ]
-        dy = drawn(T, B, H)
-
-        def recurrent():
-            with workspace.step():
-                _, saved = lstm.forward(*arguments)
-                lstm.backward(dy, saved)
-
-        layer = _seconds(recurrent)
-        buffers = [np.zeros(STREAM, np.float32) for _ in range(4)]
-        stream = _seconds(lambda: adam.step(*buffers, step=1, lr=0.0, clear=True))
-        logits, targets = drawn(*CLASSES), rng.integers(0, CLASSES[1], CLASSES[0])
-
-        def softmax():
-            with workspace.step():
-                cross_entropy.forward(logits, targets)
-
-        classes = _seconds(softmax)
-        small, weights = drawn(1, 8), drawn(8, 8)
-        call = _seconds(lambda: [linear.forward(small, weights) for _ in range(100)]) / 100
-        vectors = [drawn(1000, 64) / 64 for _ in range(2)]
-        text, starts = rng.integers(0, 1000, SCALARS), np.arange(0, SCALARS + 1, 20)
-        ones, identity = np.ones(1000), np.arange(1000)
-        options = {"cbow": False, "window": 1, "negatives": 5, "lr": 1e-3, "lr_end": 1e-3, "seed": 0}
-        result = negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options)
-        words = _seconds(lambda: negative_sampling.train(*vectors, text, starts, ones, ones, identity, **options))
         return cls(
-            matmul=2 * N * LARGE[1] * O / product,
-            recurrent=3 * 2 * T * B * 4 * H * (D + H) / layer,
-            bandwidth=4 * 8 * STREAM / stream,  # param, m, v and gradient, read and written
-            exponentials=CLASSES[0] * CLASSES[1] / classes,
-            call=call,
-            questions=result.predictions * 6 / words,
+            matmul=rates.matmul(rng),
+            recurrent=rates.recurrent(rng),
+            bandwidth=rates.bandwidth(),
+            exponentials=rates.exponentials(rng),
+            call=rates.call(rng),
+            questions=rates.questions(rng),
             threads=devices.threads(),
             memory=_memory(),
             name=_processor(),
             measured=time.strftime("%Y-%m-%d"),
         )
-
-
-def _seconds(run) -> float:
-    """The lower quartile of several runs, after one that compiles and warms up: what else runs can only lengthen them."""
-    run()
-    times, end = [], time.perf_counter() + SECONDS
-    while time.perf_counter() < end or len(times) < 3:
-        begin = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - begin)
-    return float(np.percentile(times, 25))
 
 
 def _memory() -> int:

@@ -14,7 +14,7 @@ __all__ = ["cache", "llama"]
 
 
 def llama(config: LlamaConfig, B: int, T: int) -> Cost:
-    """Of B rows of T tokens, forward and backward."""
+    """The cost of B rows of T tokens, forward and backward."""
     N, V, D = B * T, config.vocab_size, config.hidden_size
     layers = [_layer(config, B, T, config.window_of(layer)) for layer in range(config.num_hidden_layers)]
     body = total(layers)
@@ -45,7 +45,7 @@ def _layer(config: LlamaConfig, B: int, T: int, window: int | None) -> Cost:
     network += Cost(moved=PASSES * 1.5 * F32 * k * N * F, exponentials=0.5 * k * N * F)  # act(gate) * up
     router = linear(N, D, experts) if experts else Cost()
     parts = maps + rotations + _attention(config, B, T, window) + network + router + _norms(N, D, 4 if sandwich else 2)
-    # kept: two sums, their norms and what maps read (6 D); q, k, v, turned too, and their mixture; both maps and their product
+    # kept: two sums, their norms and what maps read (6 D); q, k, v, q and k rotated, their mixture; both maps and their product
     kept = F32 * N * ((6.0 + 2 * sandwich) * D + 3 * HK + 3 * GK + config.num_attention_heads + 3 * k * F)
     return parts._replace(parameters=0, activations=kept, working=F32 * N * (10.0 * D + 2 * HK + 2 * k * F))
 

@@ -164,7 +164,7 @@ def plan(config: RunConfig, vocabulary: int, cluster: Cluster) -> Plan:
 
 
 def _cost(model: Mapping[str, Any], V: int, B: int, T: int) -> Cost:
-    """Of B rows once through the model, forward and backward."""
+    """The cost of B rows once through the model, forward and backward."""
     N, kind = B * T, model["model_type"]
     if kind == "rnn_lm":
         E, H, tied = model["embedding_size"], model["hidden_size"], model["tied"]

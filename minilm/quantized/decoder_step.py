@@ -1,4 +1,4 @@
-"""One token of the decoder of an encoder-decoder as one kernel, as `minilm.quantized.token_step` is for GPT-2.
+"""Tokens of the decoder of an encoder-decoder as one kernel, as `minilm.quantized.token_step` is for GPT-2.
 
 ::
 
@@ -12,9 +12,12 @@
     x       = x + y W_oᵀ + b                                  shared out by outputs
     v       = f(ln_2(x) W_fcᵀ + b)                            shared out by outputs
     x       = x + v W_projᵀ + b                               shared out by outputs
+    logits  = decoder_norm(x) W_outᵀ                          shared out by outputs
+    id      = argmax logits                                   every thread of its outputs, then of all
 
-Keys and values of the source are those that `MultiHeadAttention.remember` made once. As there, each number has the order of sums
-that it has in the layers, so it is the same bit for bit.
+and on with the token that was chosen, until a target ends: a greedy search asks Python once in many tokens. Post-norm:
+`minilm.quantized.half_blocks`. Keys and values of the source are those that `MultiHeadAttention.remember` made once. As in
+`token_step`, each number has the order of sums that it has in the layers, so it is the same bit for bit.
 """
 
 from __future__ import annotations
@@ -24,22 +27,23 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import meet
 from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
+from minilm.ops.largest import largest_of
 from minilm.ops.memory import address, numbers
-from minilm.quantized.token_products import head_product
-from minilm.quantized.token_step import _activated, _added, _attend, _multiplied, _normalised, _own, _shifted, _task, _team
+from minilm.quantized.half_blocks import NOTHING, Thread, enter, leave, logits_of, normalised, wait
+from minilm.quantized.token_step import _attend, _own, _team
 
 # columns of the table of addresses, a row for each block: those of `token_step` to C_PROJ, but for the cache, and behind them
 LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
 LN_CROSS, QUERY, CROSS_PROJ, MEMORY_KEYS, MEMORY_VALUES = 18, 20, 23, 26, 27
-BIAS = 2
+COLUMNS = 28
+TURNS = 8  # of a block: times that the threads wait for one another
 _REAL = np.float32(0)
 
 
 class Sizes(NamedTuple):
-    """Of the model and of the call, in the order in which the kernel gets them; see `minilm.quantized.token_step.Sizes`."""
+    """Sizes of the model and of the call, in the order in which the kernel gets them; see `minilm.quantized.token_step.Sizes`."""
 
     B: int
     D: int
@@ -52,76 +56,121 @@ class Sizes(NamedTuple):
     row: int
     tokens: int
     mask: int
-    Tk: int
+    Tk: int  # after the first token of the call
     S: int  # tokens of a source
     memory_text: int  # bytes from a source's keys to the next one's
     memory_row: int  # and from a position to the next
     memory_mask: int  # address of (B, S), or 0
+    post: int  # whether it is post-norm
+    near: int  # whether the weights lie in a cache that all cores share
+    end: int  # the token that ends a target
 
 
 @jit(fastmath=set())  # the product and the sum are rounded apart, as in the layers
-def _embed(part, number, ids, place, factor, sizes, x):
-    """This part's columns of x (B, D): each target's new token, times √D, and its position's vector."""
-    D = sizes.D
-    for b in range(sizes.B):
-        token = numbers(sizes.tokens + ids[b] * D * 4, D, _REAL)
+def embed(part, number, table, ids, places, factor, x):
+    """This part's columns of x (N, D): each row's token, times √D, and its position's vector; row n has that of n % P in places
+    (P, D)."""
+    N, D = x.shape
+    for n in range(N):
+        token, place = numbers(table + ids[n] * D * 4, D, _REAL), places[n % len(places)]
         for d in range(part * D // number, (part + 1) * D // number):
-            x[b, d] = token[d] * factor + place[d]
+            x[n, d] = token[d] * factor + place[d]
 
 
 @jit(inline="always")
-def _attend_source(part, number, block, sizes, scale, team):
+def _of_target(sizes, Tk, scale):
+    """Causal attention of one new token of each target to Tk."""
+    K, drop = sizes.D // sizes.H, (np.zeros(5, np.uint32), np.uint32(0), np.float32(1))
+    return Task(1, Tk, sizes.H, 1, K, K, (Tk - FAR, Tk - 1), sizes.mask, np.float32(scale), np.float32(0), drop)
+
+
+@jit(inline="always")
+def _of_source(sizes, scale):
+    """Attention of a token to the whole source."""
+    K, drop = sizes.D // sizes.H, (np.zeros(5, np.uint32), np.uint32(0), np.float32(1))
+    see = 1 - FAR, FAR - 1
+    return Task(1, sizes.S, sizes.H, 1, K, K, see, sizes.memory_mask, np.float32(scale), np.float32(0), drop)
+
+
+@jit(inline="always")
+def _attend_source(thread, block, task):
     """Let this part's heads attend to the source."""
+    sizes, team, number = thread.sizes, thread.team, thread.number
     H, K = sizes.H, sizes.D // sizes.H
-    drop = np.zeros(5, np.uint32), np.uint32(0), np.float32(1)
-    task = Task(1, sizes.S, H, 1, K, K, (1 - FAR, FAR - 1), sizes.memory_mask, np.float32(scale), np.float32(0), drop)
     query = address(team.qkv), 3 * sizes.D * 4, 3 * sizes.D * 4, K * 4
     places = sizes.memory_text, sizes.memory_row, K * 4
-    start, stop = part * sizes.B * H // number, (part + 1) * sizes.B * H // number
+    start, stop = thread.part * sizes.B * H // number, (thread.part + 1) * sizes.B * H // number
     few_forward(start, stop, query, (block[MEMORY_KEYS], *places), (block[MEMORY_VALUES], *places), team.y, task, team.logsumexp)
 
 
 @jit
-def decoder_step(part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, place, logits):
-    # ids (B,), place (D,) -> logits (B, V); addresses of the blocks: table (L, 28), of the last norm and the table of logits:
-    # final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
-    n, turn = sizes_of_call, 1
-    sizes = Sizes(
-        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15]
-    )  # fmt: skip
-    eps, task, own, team = reals[0], _task(sizes, reals[1]), _own(rooms[part], sizes), _team(reached, shared, sizes)
-    D, x, y = sizes.D, team.x, team.y.reshape(sizes.B, sizes.D)
-    _embed(part, number, ids, place, np.float32(reals[2]), sizes, x)
-    meet(reached, part, number, turn)
+def _choose(part, number, first, last, logits, best):
+    """This part's best of each target, best (parts, B): of columns [first, last) of logits (B, V)."""
+    for b in range(len(logits)):
+        best[part, b] = largest_of(logits[b], first, last)
+
+
+@jit
+def _best_of_all(logits, best, ids):
+    """The best of all parts, whose columns follow one another: ids (B,)."""
+    for b in range(len(logits)):
+        place = -1
+        for part in range(len(best)):
+            other = best[part, b]
+            if other < 0 or (place >= 0 and logits[b, place] != logits[b, place]):
+                continue
+            if place < 0 or not logits[b, other] <= logits[b, place]:
+                place = other
+        ids[b] = place
+
+
+@jit(inline="always")
+def _blocks(thread, table, to_target, to_source, turn):
+    """x after all blocks; returns the last turn."""
+    sizes, team = thread.sizes, thread.team
+    y = team.y.reshape(sizes.B, sizes.D)
     for layer in range(len(table)):
         block = table[layer]
-        u = _normalised(x, block[LN_1:], eps, own)
-        raw, first, last = _multiplied(part, number, tag, u, block[C_ATTN:], 3 * D, sizes, team, own)
-        _shifted(raw, first, last, block[C_ATTN + BIAS], team.qkv)
-        meet(reached, part, number, turn + 1)
-        _attend(part, number, block, sizes, task, team)
-        meet(reached, part, number, turn + 2)
-        raw, first, last = _multiplied(part, number, tag, y, block[C_PROJ:], D, sizes, team, own)
-        _added(raw, first, last, block[C_PROJ + BIAS], x)
-        meet(reached, part, number, turn + 3)
-        u = _normalised(x, block[LN_CROSS:], eps, own)
-        raw, first, last = _multiplied(part, number, tag, u, block[QUERY:], D, sizes, team, own)
-        _shifted(raw, first, last, block[QUERY + BIAS], team.qkv[:, :D])
-        meet(reached, part, number, turn + 4)
-        _attend_source(part, number, block, sizes, reals[1], team)
-        meet(reached, part, number, turn + 5)
-        raw, first, last = _multiplied(part, number, tag, y, block[CROSS_PROJ:], D, sizes, team, own)
-        _added(raw, first, last, block[CROSS_PROJ + BIAS], x)
-        meet(reached, part, number, turn + 6)
-        u = _normalised(x, block[LN_2:], eps, own)
-        raw, first, last = _multiplied(part, number, tag, u, block[MLP_C_FC:], sizes.F, sizes, team, own)
-        _activated(raw, first, last, block[MLP_C_FC + BIAS], sizes.activation, team.hidden)
-        meet(reached, part, number, turn + 7)
-        raw, first, last = _multiplied(part, number, tag, team.hidden, block[MLP_C_PROJ:], D, sizes, team, own)
-        _added(raw, first, last, block[MLP_C_PROJ + BIAS], x)
-        meet(reached, part, number, turn + 8)
-        turn += 8
-    u = _normalised(x, final, eps, own)
-    first, last = head_product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)
-    if final[2 + BIAS] != 0:
-        _shifted(logits, first, last, final[2 + BIAS], logits)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv, turn + 1)
+        _attend(thread.part, thread.number, block, sizes, to_target, team)
+        wait(thread, turn + 2)
+        leave(thread, y, block[C_PROJ:], base, turn + 3)
+        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D], turn + 4)
+        _attend_source(thread, block, to_source)
+        wait(thread, turn + 5)
+        leave(thread, y, block[CROSS_PROJ:], base, turn + 6)
+        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden, turn + 7)
+        leave(thread, team.hidden, block[MLP_C_PROJ:], base, turn + 8)
+        turn += TURNS
+    return turn
+
+
+@jit
+def decoder_step(
+    part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, places, best, written, logits
+):
+    # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
+    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
+    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
+    n, turn = sizes_of_call, 0
+    sizes = Sizes(
+        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18]
+    )  # fmt: skip
+    own, team = _own(rooms[part], sizes), _team(reached, shared, sizes)
+    thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
+    to_source, chosen = _of_source(sizes, reals[1]), ids.copy()  # (B,) every thread's own
+    for token in range(len(places)):
+        embed(part, number, sizes.tokens, chosen, places[token : token + 1], np.float32(reals[2]), team.x)
+        wait(thread, turn + 1)
+        turn = _blocks(thread, table, _of_target(sizes, sizes.Tk + token, reals[1]), to_source, turn + 1)
+        first, last = logits_of(thread, normalised(thread, final), final[2:], logits)
+        if len(written) == 0:
+            return
+        _choose(part, number, first, last, logits, best)
+        wait(thread, turn + 1)
+        turn += 1
+        _best_of_all(logits, best[:number], chosen)
+        if part == 0:
+            written[token] = chosen
+        if (chosen == sizes.end).any():
+            return

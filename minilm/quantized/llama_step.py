@@ -41,7 +41,7 @@ _REAL, _ONE = np.float32(0), np.float32(1)
 
 
 class Sizes(NamedTuple):
-    """Of the model and of the call, in the order in which the kernel gets them."""
+    """Sizes of the model and of the call, in the order in which the kernel gets them."""
 
     B: int  # texts
     D: int

@@ -69,7 +69,7 @@ def _by_panels(rows: np.ndarray) -> np.ndarray:
 
 
 def _by_rows(panels: np.ndarray, O: int) -> np.ndarray:
-    """The other way."""
+    """The rows (O, n) of panels (P, n, 2W): the inverse of `_by_panels`."""
     P, n, _ = panels.shape
     return np.ascontiguousarray(panels.transpose(0, 2, 1).reshape(P * WIDTH, n)[:O])
 

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from minilm.layers import recurrent_arguments
 from minilm.layers.base import Layer
 from minilm.layers.parameter import Parameter
 from minilm.layers.recurrent import Recurrent
-from minilm.layers.sequences import side_by_side, time_first
+from minilm.layers.sequences import side_by_side
 from minilm.ops import checks
 from minilm.ops.contract import fold
 from minilm.quantized.layers import Source, packed
@@ -65,9 +66,7 @@ class QuantizedRecurrent(Recurrent):
         self, x: Array, state: State | None = None, lengths: Ids | None = None, *, key: Key | None = None
     ) -> tuple[Any, Any]:
         """As `Recurrent.forward`, without dropout; what it saves is None."""
-        x = checks.floats("x", x, self.dtype)
-        checks.check_shape("x", x, (None, None, self.input_size), self._letters("D"))
-        x = time_first(x, self.batch_first)  # (T, B, D)
+        x = recurrent_arguments.inputs(x, self.input_size, self.dtype, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
         states = self._states(state, B)
         finals = [np.empty_like(part) for part in states]

@@ -16,7 +16,7 @@ from minilm import devices, threads
 from minilm.compiled.waiting import LINE
 from minilm.ops.memory import place
 from minilm.ops.workspace import empty
-from minilm.quantized import decoder_step, llama_step, token_step
+from minilm.quantized import llama_step, token_step
 from minilm.quantized.cpu import WORTH
 from minilm.quantized.token_products import TAGS
 
@@ -53,22 +53,17 @@ class TokenCall:
         Multiply-adds of a text's token.
     cache : KeyValueCache
         Of the texts; those that are `extended` from it have the same arrays.
-    places : tuple (int, int)
-        The columns of the table that hold the cache's keys and values; behind all others without it.
     """
 
-    def __init__(
-        self, kernel, weights: Weights, sizes, reals, room: tuple[int, int], work: int, cache: KeyValueCache, places=None
-    ):
+    def __init__(self, kernel, weights: Weights, sizes, reals, room: tuple[int, int], work: int, cache: KeyValueCache):
         self.kernel, self.weights, self.vocab_size, self.threads = kernel, weights, sizes.V, threads.threads()
         self._alone, self._tag = work < 2 * WORTH, TAGS[weights.form]
         self._sizes, self._reals = np.array(sizes, np.int64), np.array(reals, np.float64)
         self._mask, self._length = sizes._fields.index("mask"), sizes._fields.index("Tk")
         layers, columns = weights.table.shape
-        first, last = places or (columns, columns + 2)
-        self.table = np.empty((layers, max(columns, last)), np.int64)
+        self.table = np.empty((layers, columns + 2), np.int64)
         self.table[:, :columns] = weights.table
-        self.table[:, first:last] = addresses_of(cache[layer][:2] for layer in range(layers))
+        self.table[:, columns:] = addresses_of(cache[layer][:2] for layer in range(layers))
         self._reached = np.zeros(self.threads * LINE, np.int64)
         self._shared = devices.aligned_zeros(room[0], np.float32)
         self._rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
@@ -93,23 +88,8 @@ class TokenCall:
 
 
 def addresses_of(pairs) -> list[list[int]]:
-    """Of the keys and values of each layer."""
+    """The addresses of the keys and values of each layer."""
     return [[place(part)[0] for part in pair] for pair in pairs]
-
-
-def decoder_call(weights: Weights, model, state, cache: KeyValueCache) -> TokenCall:
-    """The call of the decoder of a `Transformer` in a `TransformerState`, whose source's keys and values it reads."""
-    config, keys, memory = model.config, cache[0].keys, state.memory[0].key  # (N, T_max, H, K), (N, S, H, K)
-    B, D, H, F, V = len(keys), config.d_model, config.num_heads, config.hidden_dim, config.outputs
-    group, mask = _group(weights), 0 if state.mask is None else place(state.mask)[0]
-    numbers = B, D, F, H, V, group, token_step.FOLLOWS[config.activation], *keys.strides[:2], weights.tokens, 0, 0
-    sizes = decoder_step.Sizes(*numbers, memory.shape[1], *memory.strides[:2], mask)
-    reals = [model.decoder[0].ln_1.eps, 1 / math.sqrt(D // H), math.sqrt(D)]
-    room = token_step.shared_size(B, D, F, H), token_step.own_size(B, D, F, group)
-    work = B * (len(weights.table) * D * (6 * D + 2 * F) + V * D)
-    call = TokenCall(decoder_step.decoder_step, weights, sizes, reals, room, work, cache, (16, 18))
-    call.table[:, decoder_step.MEMORY_KEYS :] = addresses_of(state.memory)
-    return call
 
 
 def _group(weights: Weights) -> int:

@@ -44,7 +44,7 @@ _REAL = np.float32(0)
 
 
 class Sizes(NamedTuple):
-    """Of the model and of the call: `token_call` passes them as numbers of int64 in this order."""
+    """Sizes of the model and of the call: `token_call` passes them as numbers of int64 in this order."""
 
     B: int  # texts
     D: int

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm.metrics.rouge import rouge_l
+from minilm.recipes import cutting
 from minilm.recipes.labelled import parts_of
 from minilm.typing import PathLike
 
-__all__ = ["ENDINGS", "Abstract", "read"]
+__all__ = ["ENDINGS", "Abstract", "Taken", "read"]
 
 ENDINGS = (".jsonl", ".json")
 
@@ -31,6 +33,17 @@ class Abstract(NamedTuple):
     def of(cls, source: Sequence[str], target: Sequence[str]) -> Abstract:
         """From the sentences of a text, and its summaries."""
         return cls(" ".join(source), target[0], tuple(target[1:]))
+
+
+class Taken(Abstract):
+    """A text, and for a summary the sentence of it that is nearest to one, by ROUGE-L: to learn from, not to measure by."""
+
+    @classmethod
+    def of(cls, source: Sequence[str], target: Sequence[str]) -> Taken:
+        """From the sentences of a text, or a text that is still to be cut into them, and its summaries."""
+        sentences = source if len(source) > 1 else cutting.sentences(source[0]) or source
+        nearest = max(sentences, key=lambda sentence: max(rouge_l(sentence, summary).f1 for summary in target))
+        return cls(" ".join(source), nearest)
 
 
 def read(path: PathLike, bad_rows: BadRows = REFUSE, kind: Any = Abstract) -> tuple[list, list]:

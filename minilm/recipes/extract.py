@@ -138,7 +138,7 @@ class Extract(WordRecipe):
     # --- results -----------------------------------------------------------------------------------------------------
 
     def probabilities(self, passages: Sequence[Passage]) -> list[np.ndarray]:
-        """Of each sentence of some texts (S,), how likely it is to be the one; each is judged by itself."""
+        """For each text, (S,): how likely each of its sentences is to be the one; each is judged by itself."""
         sentences = [ids for passage in passages for ids in self._ids(passage)]
         order = sorted(range(len(sentences)), key=lambda i: sentences[i].size)
         p = np.empty(len(sentences))

@@ -266,7 +266,7 @@ def fit(
     Parameters
     ----------
     recipe : Recipe
-        Its options say how; see `minilm.recipes.base.COMMON`. The model lies where it is to be trained, inside of
+        Its options say how; see `minilm.recipes.settings.COMMON`. The model lies where it is to be trained, inside of
         `minilm.training.device.active`.
     train, validation : sequences of examples
     seed : int

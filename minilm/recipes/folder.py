@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LAYOUT",
     "is_old",
+    "is_run",
     "opened",
     "read",
     "remove_stale",
@@ -102,13 +103,14 @@ def opened(path: PathLike, overwrite: bool, resume: bool = False) -> Any:
 
 def _check_free(folder: str, overwrite: bool) -> None:
     if os.listdir(folder):
-        replaceable = _is_run(folder)
+        replaceable = is_run(folder)
         if not overwrite or not replaceable:
             hint = "--resume goes on with it, --overwrite replaces it" if replaceable else NO_RECIPE
             raise FileExistsError(f"{folder} is not empty; {hint}")
 
 
-def _is_run(folder: str) -> bool:
+def is_run(folder: str) -> bool:
+    """Whether the folder holds a recipe's run."""
     try:
         return "recipe" in read_json(os.path.join(folder, CONFIG))
     except (OSError, ValueError):
@@ -117,7 +119,7 @@ def _is_run(folder: str) -> bool:
 
 def is_old(folder: str) -> bool:
     """Whether the folder holds a recipe's run of a minilm that wrote no checkpoints."""
-    return not os.path.lexists(os.path.join(folder, LAYOUT.state)) and _is_run(folder)
+    return not os.path.lexists(os.path.join(folder, LAYOUT.state)) and is_run(folder)
 
 
 def writers(recipe: Recipe) -> dict:
@@ -156,8 +158,8 @@ def write_results(recipe: Recipe, result: Any, rows: list, validation: Sequence,
     if rows and rows[-1].metric is None:
         rows = [*rows[:-1], rows[-1]._replace(metric=result.metrics[recipe.metric])]
         _write_text(os.path.join(folder, LOG), _log(rows, recipe.metric))
-    measured = {"metrics": result.metrics, "chance": result.chance, "steps": result.steps, "seconds": result.seconds}
-    _write_json(os.path.join(folder, METRICS), measured)
+    measured = {name: getattr(result, name) for name in ("metrics", "chance", "steps", "seconds")}
+    _write_json(os.path.join(folder, METRICS), {"metric": recipe.metric, **measured})
     _write_text(os.path.join(folder, SAMPLES), "\n".join(sample_lines(result.samples)) + "\n")
     drawn = True
     for draw in (lambda: _plot(os.path.join(folder, PLOT), rows, recipe.metric), lambda: recipe.pictures(folder, validation)):
@@ -188,7 +190,8 @@ def read(folder: PathLike, device: str = "cpu") -> Any:
     path, contents = os.path.join(folder, CONFIG), _contents(folder)
     config = config_of(folder, contents[CONFIG])
     try:
-        recipe = registry.load(config["recipe"])(**config["options"])
+        kind = registry.load(config["recipe"])
+        recipe = kind(**kind.settled(config["options"]))
         recipe.facts = config["facts"]
         recipe.vocabularies = vocabularies(folder, config, contents)
         with blank(contents[WEIGHTS]):

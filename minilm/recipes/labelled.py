@@ -93,7 +93,7 @@ def _example(line: Line, columns: dict[str, int], width: int) -> Labelled:
 
 
 def read(
-    path: PathLike, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE
+    path: PathLike, *, text: str = "sentence", label: str = "label", bad_rows: BadRows = REFUSE, least: int = 2
 ) -> tuple[list[Labelled], list[Labelled]]:
     """The training and the validation part of labelled texts.
 
@@ -104,6 +104,8 @@ def read(
     text, label : str
         The columns' names in the header; there may be others.
     bad_rows : BadRows
+    least : int
+        Different labels that the training part must have: one alone teaches nothing, but can be measured on.
 
     Raises
     ------
@@ -123,7 +125,7 @@ def read(
     else:
         validation = list(_read_file(second, text, label, bad_rows))
     labels = {example.label for _, example in train}
-    if train and len(labels) < 2:
+    if train and len(labels) < least:
         raise ValueError(f"{first}: every label is {labels.pop()!r}; wanted at least two different ones")
     return [example for _, example in train], [example for _, example in validation]
 

@@ -38,6 +38,7 @@ OPTIONS: dict[str, Any] = {
     "input_feeding": False,
     "attend_first": False,
     "copy": False,  # of recurrent models with attention and pieces of words: tokens may be taken from the source
+    "follow": False,  # of models that copy: whether they are told where the target's last tokens stand in the source
     "heads": 4,  # transformer
     "feed_forward": 4,  # transformer: width of the position-wise networks, in hidden_size
     "norm_first": True,
@@ -47,6 +48,7 @@ OPTIONS: dict[str, Any] = {
     "tied": False,
     "beams": 1,  # of the last evaluation, and of answers
     "length_penalty": 1.0,
+    "no_repeat": 0,  # of a search: no target holds any run of so many tokens twice; 0: it may
     "longest": 256,  # tokens; what is longer is cut
     "source_column": None,  # of files with more than two columns between tabs, from 1
     "target_column": None,
@@ -67,6 +69,7 @@ class PairRecipe(Recipe):
     needs = {
         **dict.fromkeys(("heads", "feed_forward", "norm_first", "attention_dropout"), ("model", ("transformer",))),
         "attention": ("model", ("lstm", "gru")),
+        "follow": ("copy", (True,)),
         "vocab_size": ("tokens", ("bpe",)),
     }
 
@@ -84,6 +87,13 @@ class PairRecipe(Recipe):
         if columns[0] == columns[1]:
             raise ValueError(f"source_column and target_column must differ, got {columns[0]} for both")
         return tuple(columns)
+
+    def refuse_idle(self, device: str = "cpu") -> None:
+        super().refuse_idle(device)
+        for key in ("length_penalty", "no_repeat"):
+            value = self.options[key]
+            if key in self.chosen and self.options["beams"] == 1 and value != self.defaults()[key]:
+                raise ValueError(f"{key} is for a search of several beams, got {key}={value!r} and beams=1")
 
     # --- tokens and model ---------------------------------------------------------------------------------------------
 
@@ -140,7 +150,7 @@ class PairRecipe(Recipe):
             hidden_size=o["hidden_size"],
             num_layers=o["layers"],
             attention=o["attention"],
-            **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first")},
+            **{name: o[name] for name in ("bidirectional", "reverse", "peeky", "input_feeding", "attend_first", "follow")},
             **both,
         )
         return (models.PointerGenerator if o["copy"] else models.Seq2Seq)(config, seed=seed)
@@ -214,7 +224,7 @@ class PairRecipe(Recipe):
             if beams <= 1:
                 outputs = greedy_targets(self.model, source, lengths, **limit)
             else:
-                options = {"beams": beams, "length_penalty": self.options["length_penalty"]}
+                options = {"beams": beams, **{name: self.options[name] for name in ("length_penalty", "no_repeat")}}
                 hypotheses = beam_targets(self.model, source, lengths, **limit, **options)
                 outputs = [each[0].ids if each else [] for each in hypotheses]
             for i, ids in zip(part, outputs, strict=True):

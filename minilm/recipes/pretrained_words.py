@@ -88,6 +88,8 @@ class WordRecipe(Recipe):
     `prepare` calls `word_level`, and keeps `vector_facts` among the facts; `make_model` takes `word_sizes` and ends in `started`.
     """
 
+    first_word = 0  # the model's id of the vocabulary's first word
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._recalled: PretrainedWords | None = None  # of the run that goes on
@@ -108,16 +110,19 @@ class WordRecipe(Recipe):
 
     # --- the vocabulary ------------------------------------------------------------------------------------------------
 
-    def word_level(self, counts: Counter[str]) -> tokenizers.WordLevel:
-        """The vocabulary, from the counts of the words (as `key_of` has them) of the part for training."""
+    def word_level(self, counts: Counter[str], *, lower: bool = True) -> tokenizers.WordLevel:
+        """The vocabulary, from the counts of the words (as `key_of` has them) of the part for training.
+
+        With `lower` it takes words as they are spelled.
+        """
         self._start = start = self._pretrained(counts)
-        least, known = self.options["min_count"], set() if start is None else set(start.known)
+        least, known = self.options.get("min_count", 1), set() if start is None else set(start.known)
         learned = [word for word, count in counts.items() if (count >= least or word in known) and word != UNKNOWN]
         learned.sort(key=lambda word: (-counts[word], word))
         if not learned and not self.options.get("characters"):
             raise ValueError(f"no word occurs {least} times (min_count) in the part for training: there is nothing to learn from")
         words = [*(learned or ["a"]), *([] if start is None else start.further)]
-        return tokenizers.WordLevel(words, split="spaces", lower=True, eos_token=None)
+        return tokenizers.WordLevel(words, split="spaces", lower=lower, eos_token=None)
 
     def vector_facts(self) -> dict[str, Any]:
         """What the model must know of the file of vectors; nothing where there is none."""
@@ -164,7 +169,7 @@ class WordRecipe(Recipe):
         """How many words the model learns, and what else its constructor is to know of words."""
         words = self.vocabularies["words"]
         further = self.facts.get("vectors", {}).get("further", 0)
-        return words.vocab_size - further, {"unk_id": words.unk_token_id, "fixed_words": further}
+        return self.first_word + words.vocab_size - further, {"unk_id": words.unk_token_id, "fixed_words": further}
 
     def started(self, model: Any, seed: int) -> Any:
         """A new model, its words' vectors those of the file."""
@@ -174,9 +179,9 @@ class WordRecipe(Recipe):
             V, E = self.word_sizes()[0], embedding.embedding_dim
             deviation = start.vectors[:n].std()
             others = np.random.default_rng([seed, 0x70D5]).normal(0, deviation, (V, E))  # (V, E)
-            others[words.unk_token_id] = 0
+            others[embedding.padding_idx] = 0
             embedding.weight.value[:V] = others
-            ids = np.array([words.token_to_id(word) for word in start.known])  # (n,)
+            ids = np.array([self.first_word + words.token_to_id(word) for word in start.known])  # (n,)
             embedding.put(ids, start.vectors[:n], start.vectors[n:])
         if self.options["freeze_vectors"]:
             embedding.freeze()

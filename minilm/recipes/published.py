@@ -74,7 +74,7 @@ class Continued(Trial):
 
 
 class Filled(Trial):
-    """Of a BERT that guesses masked tokens."""
+    """The trial of a BERT that guesses masked tokens."""
 
     prompt = "text with [MASK]"
 
@@ -84,7 +84,7 @@ class Filled(Trial):
 
 
 class Labelled(Trial):
-    """Of a BERT that labels texts: by probabilities that sum to one, or, where several labels may hold, each by its own."""
+    """The trial of a BERT that labels texts: by probabilities that sum to one, or each label by its own."""
 
     def answer(self, text):
         x, published = self._logits(self._encoded(text)), self.model.published  # (C,)
@@ -111,7 +111,7 @@ class Labelled(Trial):
 
 
 class Tagged(Trial):
-    """Of a BERT that labels tokens: a word has the label of its first piece."""
+    """The trial of a BERT that labels tokens: a word has the label of its first piece."""
 
     def answer(self, text):
         if not cutting.words(text):

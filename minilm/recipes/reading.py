@@ -15,6 +15,7 @@ import numpy as np
 from minilm import devices, models, tokenizers
 from minilm.hub import model_folder
 from minilm.layers.base import Layer
+from minilm.metrics.squad import exact_match, scores
 from minilm.models.pretrained import config_from
 from minilm.models.reader import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
@@ -84,6 +85,25 @@ class _Reading:
             place += len(pieces)
         return answers
 
+    def metrics(self, model: Layer, examples: Sequence) -> dict[str, float]:
+        """Exact match and F1, as SQuAD's."""
+        return scores(self.answers(model, examples), [example.answers for example in examples])
+
+    def chance(self, examples: Sequence) -> float:
+        """Exact match of any one word of the passage."""
+        hits = []
+        for example in examples:
+            among = words(example.passage)
+            hits.append(sum(exact_match(word.text, example.answers) for word in among) / max(1, len(among)))
+        return float(np.mean(hits))
+
+    def asked(self, sentences: Sequence[str], passage: str, question: str) -> Question:
+        """What somebody typed, as an example."""
+        return Question(passage, question, ("",), 0)
+
+    def pictures(self, model: Layer, folder: str, examples: Sequence) -> list[str]:
+        return []
+
     def explained(self, model: Layer, example: Question, text: str, answer: str | None, foil: str | None) -> Decisions:
         """Why the answer, or another part of the passage, and not a third one; in the window that has the best answer."""
         from minilm.interpret.tasks import explain_span
@@ -116,25 +136,26 @@ class _Reading:
 class LSTMReading(_Reading):
     """For `minilm.models.Reader`."""
 
-    @classmethod
-    def prepared(cls, train: Sequence, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Vocabularies and facts."""
+    @staticmethod
+    def counts(train: Sequence, most: int) -> Counter[str]:
+        """How often the `most` commonest words stand in passages, each read once, and questions."""
         counts: Counter[str] = Counter()
         for passage in {example.passage for example in train}:
             counts.update(word.text.lower() for word in words(passage))
         for example in train:
             counts.update(word.text.lower() for word in words(example.question))
-        common = sorted(counts, key=lambda word: (-counts[word], word))[: options["vocab_size"]]
-        return {"words": tokenizers.WordLevel(common, split="spaces", eos_token=None)}, {}
+        common = sorted(counts, key=lambda word: (-counts[word], word))[:most]
+        return Counter({word: counts[word] for word in common})
 
-    def make_model(self, seed: int) -> Layer:
+    def make_model(self, seed: int, words: int, fixed_words: int) -> Layer:
         options = self.options
         return models.Reader(
-            self.vocabularies["words"].vocab_size + 1,
+            words,
             options["embedding_size"],
             options["hidden_size"],
             num_layers=options["num_layers"],
             features=2,
+            fixed_words=fixed_words,
             dropout=options["dropout"],
             seed=seed,
         )

@@ -79,7 +79,8 @@ def replay(folder: PathLike) -> Replayed:
     checkpoint = Checkpoint.read(folder, layout=files.LAYOUT)
     state: RecipeState = checkpoint.state
     config = files.config_of(folder, checkpoint.contents[files.CONFIG])
-    recipe = registry.load(config["recipe"])(**config["options"])
+    kind = registry.load(config["recipe"])
+    recipe = kind(**kind.settled(config["options"]))
     _check(folder, recipe, state)
     again = Compared(recipe, RecipeState(state.seed, state.data))
     train, validation = running.examples(recipe, state.data and on_disk(state.data), again.state, None)

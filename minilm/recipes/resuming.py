@@ -63,7 +63,7 @@ def take_settings(recipe: Recipe, checkpoint: Checkpoint, seed: int | None) -> N
     budget = {key: chosen[key] for key in BUDGETS if key in chosen}
     if "steps" in budget:
         budget = {"minutes": None, **budget}
-    recipe.__init__(**{**stored, **budget})  # all are given now: what the data suggest has been settled
+    recipe.__init__(**recipe.settled({**stored, **budget}))
     recipe.recall(config["facts"], files.vocabularies(checkpoint.folder, config, checkpoint.contents))
 
 

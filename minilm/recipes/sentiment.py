@@ -98,7 +98,7 @@ class Sentiment(WordRecipe):
         return examples[:TRAIN], examples[TRAIN:]
 
     def read(self, path: PathLike) -> tuple[list, list]:
-        return labelled.read(path, bad_rows=self.bad_rows)
+        return labelled.read(path, bad_rows=self.bad_rows, least=2 if self.model is None else 1)
 
     def adapt(self, train: Sequence) -> None:
         if self.options["model"] == "bert":

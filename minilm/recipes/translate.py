@@ -92,7 +92,7 @@ class Translate(PairRecipe):
         return {"exact_match": exact}
 
     def chance(self, examples: Sequence) -> float:
-        """Of exact match, the commonest target for every source; of BLEU, the source as it is."""
+        """The exact match of the commonest target for every source; or the BLEU of the source as it is."""
         if self.facts["metric"] == "bleu":
             return bleu.corpus_bleu([pair.source for pair in examples], [pair.target for pair in examples])
         return sum(pair.target == self.facts["commonest"] for pair in examples) / len(examples)

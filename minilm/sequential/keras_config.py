@@ -98,7 +98,7 @@ def layers_from_keras(described: list[dict]) -> list:
 
 
 def _dtype(config) -> np.dtype:
-    """Of a name, or of Keras's policy."""
+    """The dtype of a name, or of Keras's policy."""
     name = config["config"]["name"] if isinstance(config, dict) else config or "float32"
     if name not in ("float32", "float64"):
         raise ValueError(f"holds a model of Keras of dtype {name}, wanted float32 or float64")

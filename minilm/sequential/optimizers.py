@@ -1,12 +1,6 @@
 """Optimizers by Keras's names and with its defaults; they are bound to a model's parameters when it is compiled and built.
 
-Two details differ from PyTorch's, which minilm's own optimizers follow. Keras's Adam adds epsilon to √v before v is corrected::
-
-    Keras     w -= lr √(1 - β2^t) / (1 - β1^t)  m / (√v + ε)
-    PyTorch   w -= lr / (1 - β1^t)  m / (√(v / (1 - β2^t)) + ε')        equal with ε' = ε / √(1 - β2^t)
-
-Its RMSprop adds epsilon under the root. Its momentum scales the gradient by the learning rate first, which is the same as
-long as that does not change.
+Keras's Adam and RMSprop are not quite those of `minilm.optimizers`: see `minilm.sequential.update_rules`.
 
 With TensorFlow beneath, Keras's Adam and RMSprop square the gradient of an Embedding's row once for each time that its id stands
 in the batch; with its other backends they square the sum, as is done here.
@@ -23,55 +17,13 @@ import numpy as np
 from minilm import devices, optimizers
 from minilm.layers.parameters import Parameters
 from minilm.mistaken import did_you_mean
-from minilm.ops import adam, checks
+from minilm.ops import checks
+from minilm.sequential.update_rules import KerasAdam, KerasAdamW, KerasRMSprop
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "optimizer_of"]
-
-
-class _Adam(optimizers.Adam):
-    """Adam with Keras's place of epsilon."""
-
-    def _update(self, flat, gradient, *state, **options):
-        correction = math.sqrt(1 - self._rule["beta2"] ** (self.steps + 1))  # the step among the options may lie on a GPU
-        adam.step(flat, gradient, *state, **{**self._rule, "eps": self._rule["eps"] / correction}, **options)
-
-
-class _AdamW(_Adam):
-    """The same with decoupled weight decay."""
-
-    decoupled = True
-
-
-class _RMSprop(optimizers.Optimizer):
-    """v = ρ v + (1 - ρ) g²; the step is lr g / √(v + ε), with momentum b = μ b + step and the step b."""
-
-    def __init__(self, parameters, lr, *, rho, momentum, eps, **options):
-        self.slots = ("v", "momentum_buffer") if momentum else ("v",)
-        self._rho, self._momentum, self._eps = rho, momentum, eps
-        super().__init__(parameters, lr, **options)
-
-    def _update(self, flat, gradient, v, buffer=None, *, step, lr, weight_decay, scale, clear):
-        real = flat.dtype.type
-        lr, scale = (value if devices.on_gpu(value) else real(value) for value in (lr, scale))
-        rho, momentum, moving, left = real(self._rho), real(self._momentum), None, real(0)
-        g = gradient * scale + real(weight_decay) * flat  # (P,)
-        if devices.on_gpu(scale):  # as in the kernels of Adam and SGD, a scale that is not finite changes nothing
-            moving = np.isfinite(scale)
-            g, left = np.where(moving, g, real(0)), np.where(moving, real(0), gradient)
-            rho, momentum = np.where(moving, rho, real(1)), np.where(moving, momentum, real(1))
-        v *= rho
-        v += (1 - rho) * g * g
-        move = lr * g / np.sqrt(v + real(self._eps))
-        if buffer is not None:
-            buffer *= momentum
-            buffer += move
-            move = buffer if moving is None else np.where(moving, buffer, real(0))
-        flat -= move
-        if clear:
-            gradient[...] = left
 
 
 class OptimizerOptions(TypedDict, total=False):
@@ -192,7 +144,7 @@ class Optimizer:
         if self._limits["clipnorm"] is not None:
             for gradient in bound.parameters.gradients.values():
                 norm = np.sqrt(np.square(gradient, dtype=np.float64).sum())  # ()
-                if devices.on_gpu(norm):  # which is not asked
+                if devices.on_gpu(norm):  # the host does not wait for it
                     gradient *= (self._limits["clipnorm"] / np.maximum(norm, self._limits["clipnorm"])).astype(gradient.dtype)
                 elif norm > self._limits["clipnorm"]:
                     gradient *= gradient.dtype.type(self._limits["clipnorm"] / norm)
@@ -262,7 +214,7 @@ class RMSprop(Optimizer):
 
     def make(self, parameters: Parameters) -> optimizers.Optimizer:
         options = {"rho": self.rho, "momentum": self.momentum, "eps": self.epsilon, "clip_norm": self._limits["global_clipnorm"]}
-        return _RMSprop(parameters, self.rate, **options)
+        return KerasRMSprop(parameters, self.rate, **options)
 
     def settings(self) -> dict:
         return {"rho": self.rho, "momentum": self.momentum, "epsilon": self.epsilon}
@@ -272,7 +224,7 @@ class Adam(Optimizer):
     """Adam."""
 
     name = "adam"
-    kind: type = _Adam
+    kind: type = KerasAdam
 
     def __init__(
         self,
@@ -304,7 +256,7 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay, 0.004 unless said otherwise."""
 
-    name, kind = "adamw", _AdamW
+    name, kind = "adamw", KerasAdamW
 
     def __init__(
         self,

@@ -1,16 +1,9 @@
-"""What Sequential's recurrent layers share: minilm's ops with Keras's arguments, weights and treatment of masks.
-
-The one place where Keras's order of the gates meets that of the ops, which is PyTorch's::
-
-    Keras LSTM   i f c o        kernel (D, 4H)    recurrent_kernel (H, 4H)    bias (4H,)
-    ops   LSTM   i f g o        the same gates in the same order: c and g are two names of one
-    Keras GRU    z r h          kernel (D, 3H)    recurrent_kernel (H, 3H)    bias (2, 3H): of the input, of the state
-    ops   GRU    r z n          the first two change places; h and n are two names of one
+"""What Sequential's recurrent layers share: minilm's ops with Keras's arguments and treatment of masks.
 
 What the ops do not compute (other activations, recurrent_dropout, a GRU without reset_after) is computed step by step in NumPy,
 or CuPy, by `minilm.sequential.stepwise`: slower, and otherwise the same.
 
-In memory the weights lie as the ops want them, (G*H, D); they are transposed and reordered when they are read or set.
+The weights have Keras's order of the gates outside and the ops' inside: see `minilm.sequential.recurrent_weights`.
 """
 
 from __future__ import annotations
@@ -29,8 +22,9 @@ from minilm.ops.workspace import empty
 from minilm.random import Key
 from minilm.sequential import masking, stepwise
 from minilm.sequential.activations import FUNCTIONS
-from minilm.sequential.base import LayerOptions, SequentialLayer
+from minilm.sequential.base import LayerOptions
 from minilm.sequential.initializers import initializer
+from minilm.sequential.recurrent_weights import RecurrentWeights
 from minilm.typing import Array
 
 if TYPE_CHECKING:
@@ -67,14 +61,12 @@ class RecurrentOptions(LayerOptions, total=False):
     implementation: int | None
 
 
-class Recurrent(SequentialLayer):
+class Recurrent(RecurrentWeights):
     """What LSTM, GRU and SimpleRNN have in common."""
 
     accepts, letters = (3,), "(batch, time, features)"
     op_name: str
-    order: tuple[int, ...]  # of our gates, the numbers of Keras's; its own inverse
     states = 1
-    biases = 1  # vectors of gates*H that are learned
     op_activations: tuple[str, ...] = ("tanh",)
 
     def __init__(
@@ -138,56 +130,6 @@ class Recurrent(SequentialLayer):
     def _options(self) -> dict:
         return {}
 
-    # --- weights -----------------------------------------------------------------------------------------------------
-
-    def check_rank(self, shape: tuple) -> None:
-        super().check_rank(shape)
-        if shape[-1] is None:
-            raise ValueError(f"layer {self.label()} wants inputs of shape {self.letters} with a known width, got {shape}")
-
-    def make(self, shape: tuple) -> None:
-        G, H, D = len(self.order), self.units, shape[-1]
-        kernel, recurrent, bias = self._initialisers
-        self.parameter("weight_ih", (G * H, D), lambda rng, _: self._reordered(kernel(rng, (D, G * H)).T))
-        self.parameter("weight_hh", (G * H, H), lambda rng, _: self._reordered(recurrent(rng, (H, G * H)).T))
-        if self.use_bias:
-            self.parameter("bias", (self.biases * G * H,), lambda rng, _: self._reordered_bias(self._first_bias(rng, bias)))
-
-    def _first_bias(self, rng, bias):
-        shape = (len(self.order) * self.units,)
-        return bias(rng, shape) if self.biases == 1 else np.stack([bias(rng, shape) for _ in range(self.biases)])
-
-    def _reordered(self, rows):
-        """Rows (G*H, ...) with Keras's order of the gates as rows with ours; also the other way, since both are swaps."""
-        G = len(self.order)
-        return rows.reshape(G, self.units, *rows.shape[1:])[list(self.order)].reshape(rows.shape)
-
-    def _reordered_bias(self, bias):
-        """Keras's bias, (G*H,) or (2, G*H), as ours: one vector after the other."""
-        return np.concatenate([self._reordered(row) for row in bias.reshape(self.biases, -1)])
-
-    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
-        if not self.built:
-            return {}
-        rows, D = self.weight_ih.shape
-        bias = (rows,) if self.biases == 1 else (self.biases, rows)
-        return {"kernel": (D, rows), "recurrent_kernel": (self.units, rows), **({"bias": bias} if self.use_bias else {})}
-
-    def get_weights(self) -> list[np.ndarray]:
-        if not self.built:
-            return []
-        weights = devices.to_host([self.weight_ih.value, self.weight_hh.value])
-        arrays = [np.ascontiguousarray(self._reordered(weight).T) for weight in weights]
-        if self.use_bias:
-            bias = np.stack([self._reordered(row) for row in devices.to_host(self.bias.value).reshape(self.biases, -1)])
-            arrays.append(bias if self.biases > 1 else bias[0])
-        return arrays
-
-    def assign(self, weights: list[np.ndarray]) -> None:
-        self.weight_ih.value, self.weight_hh.value = (self._reordered(np.ascontiguousarray(weight.T)) for weight in weights[:2])
-        if self.use_bias:
-            self.bias.value = self._reordered_bias(weights[2])
-
     # --- forward and backward ----------------------------------------------------------------------------------------
 
     def compute_output_shape(self, shape: tuple) -> tuple:
@@ -195,17 +137,6 @@ class Recurrent(SequentialLayer):
 
     def compute_mask(self, x: Array, mask: Array | None = None) -> Array | None:
         return mask if self.return_sequences else None
-
-    def _bias_vectors(self, like):
-        """b_ih and b_hh (G*H,), of which Keras may have one or none: zeros then."""
-        rows = len(self.order) * self.units
-        zeros = None
-        if not self.use_bias or self.biases == 1:
-            zeros = empty((rows,), self.dtype, like=like)
-            zeros.fill(0)
-        if not self.use_bias:
-            return zeros, zeros
-        return (self.bias.value, zeros) if self.biases == 1 else tuple(self.bias.value.reshape(2, rows))
 
     def forward(self, x: Array, mask: Array | None = None, *, key: Key | None = None) -> tuple[Array, Any]:
         """Outputs of all steps (B, T, units) with return_sequences, else of the last step that counts (B, units).
@@ -291,16 +222,6 @@ class Recurrent(SequentialLayer):
         if saved.dropped is not None:
             dx = dropout.backward(dx, saved.dropped)
         return dx.transpose(1, 0, 2)
-
-    def _accumulate(self, gradients) -> None:
-        dW_ih, dW_hh, db_ih, db_hh = gradients
-        self.weight_ih.accumulate(dW_ih)
-        self.weight_hh.accumulate(dW_hh)
-        if self.use_bias:
-            rows = len(db_ih)
-            self.bias.accumulate(db_ih, slice(0, rows))
-            if self.biases == 2:
-                self.bias.accumulate(db_hh, slice(rows, 2 * rows))
 
     def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (B, T, D)."""

@@ -26,6 +26,7 @@ Source: Keras, keras/src/layers/rnn (the place of the dropout is that of its ``i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,6 +39,18 @@ from minilm.typing import Array
 __all__ = ["Saved", "backward", "forward"]
 
 
+class Cell(NamedTuple):
+    """What is the same at all steps."""
+
+    W_hh: np.ndarray  # (G*H, H)
+    b_hh: np.ndarray | None  # (G*H,), which backward has no use for
+    phi: Callable
+    dphi: Callable  # φ' of what φ gave
+    gamma: Callable
+    dgamma: Callable  # likewise
+    reset_after: bool  # of a GRU
+
+
 class Saved(NamedTuple):
     """What backward needs."""
 
@@ -45,7 +58,7 @@ class Saved(NamedTuple):
     x: np.ndarray  # (T, B, D)
     W_ih: np.ndarray  # (G*H, D)
     W_hh: np.ndarray  # (G*H, H)
-    steps: list[Any]  # what each step keeps, in the order in which they were taken
+    steps: list[Any]  # what each step saved, in the order in which they were taken
     order: list[int]
     kept: np.ndarray | None  # (T, B)
     drop: np.ndarray | None  # (B, H)
@@ -93,37 +106,17 @@ def forward(
     """
     T, B, _ = x.shape
     H, module = W_hh.shape[1], devices.array_module(x)
-    phi, gamma = FUNCTIONS[activation][0], FUNCTIONS[gate][0]
+    cell, step = Cell(W_hh, b_hh, *FUNCTIONS[activation], *FUNCTIONS[gate], reset_after), CELLS[kind][0]
     x = padding.zeroed(x, kept)
     A = x @ W_ih.T + b_ih  # (T, B, G*H)
     h, c = module.zeros((B, H), x.dtype), module.zeros((B, H), x.dtype)
     y, steps = module.empty((T, B, H), x.dtype), []
     order = list(range(T - 1, -1, -1) if reverse else range(T))
     for t in order:
-        entering = h if drop is None else h * drop  # (B, H)
-        if kind == "lstm":
-            a = A[t] + entering @ W_hh.T + b_hh  # (B, 4H)
-            i, f, o = gamma(a[:, :H]), gamma(a[:, H : 2 * H]), gamma(a[:, 3 * H :])
-            g = phi(a[:, 2 * H : 3 * H])
-            c_new = f * c + i * g
-            shown = phi(c_new)
-            h_new = o * shown
-            steps.append((entering, i, f, g, o, c, shown))
-            c = c_new if kept is None else np.where(kept[t][:, None], c_new, c)
-        elif kind == "gru":
-            if reset_after:
-                u = entering @ W_hh.T + b_hh  # (B, 3H)
-            else:
-                u = np.concatenate([entering @ W_hh[: 2 * H].T + b_hh[: 2 * H], module.zeros((B, H), x.dtype)], axis=1)
-            r, z = gamma(A[t][:, :H] + u[:, :H]), gamma(A[t][:, H : 2 * H] + u[:, H : 2 * H])
-            inner = r * u[:, 2 * H :] if reset_after else (r * entering) @ W_hh[2 * H :].T + b_hh[2 * H :]
-            n = phi(A[t][:, 2 * H :] + inner)
-            h_new = z * entering + (1 - z) * n
-            steps.append((entering, r, z, n, u[:, 2 * H :]))
-        else:
-            h_new = phi(A[t] + entering @ W_hh.T + b_hh)
-            steps.append((entering, h_new))
+        h_new, c_new, saved = step(cell, A[t], h if drop is None else h * drop, c)  # (B, H) twice
         h = h_new if kept is None else np.where(kept[t][:, None], h_new, h)
+        c = c_new if kept is None or c_new is c else np.where(kept[t][:, None], c_new, c)
+        steps.append(saved)
         y[t] = h
     return y, h, Saved(kind, x, W_ih, W_hh, steps, order, kept, drop, (activation, gate), reset_after)
 
@@ -142,8 +135,9 @@ def backward(dy: Array | None, dlast: Array | None, saved: Saved) -> tuple[Array
     """
     T, B, _ = saved.x.shape
     W_hh, H, module = saved.W_hh, saved.W_hh.shape[1], devices.array_module(saved.x)
-    dphi, dgamma = (FUNCTIONS[name][1] for name in saved.names)
-    dA, dW, db_hh = (module.zeros(shape, W_hh.dtype) for shape in ((T, B, len(W_hh)), W_hh.shape, len(W_hh)))
+    phi, gamma = (FUNCTIONS[name] for name in saved.names)
+    cell, step_backward = Cell(W_hh, None, *phi, *gamma, saved.reset_after), CELLS[saved.kind][1]
+    dA, dW_hh, db_hh = (module.zeros(shape, W_hh.dtype) for shape in ((T, B, len(W_hh)), W_hh.shape, len(W_hh)))
     dh = module.zeros((B, H), W_hh.dtype) if dlast is None else dlast
     dc = module.zeros((B, H), W_hh.dtype)
     for t, step in zip(reversed(saved.order), reversed(saved.steps), strict=True):
@@ -152,42 +146,84 @@ def backward(dy: Array | None, dlast: Array | None, saved: Saved) -> tuple[Array
         if saved.kept is not None:
             k = saved.kept[t][:, None]
             skipped, dh, skipped_c, dc = np.where(k, 0, dh), np.where(k, dh, 0), np.where(k, 0, dc), np.where(k, dc, 0)
-        entering = step[0]
-        if saved.kind == "lstm":
-            _, i, f, g, o, c_before, shown = step
-            dc = dc + dh * o * dphi(shown)
-            da = np.concatenate(
-                [dc * g * dgamma(i), dc * c_before * dgamma(f), dc * i * dphi(g), dh * shown * dgamma(o)], axis=1
-            )  # (B, 4H)
-            dentering = da @ W_hh
-            dW += da.T @ entering
-            db_hh += da.sum(axis=0)
-            dc = dc * f + skipped_c
-        elif saved.kind == "gru":
-            _, r, z, n, u = step
-            da_n = dh * (1 - z) * dphi(n)
-            da_z = dh * (entering - n) * dgamma(z)
-            if saved.reset_after:
-                da_r, du_n = da_n * u * dgamma(r), da_n * r
-                du = np.concatenate([da_r, da_z, du_n], axis=1)  # (B, 3H)
-                dentering = dh * z + du @ W_hh
-                dW += du.T @ entering
-            else:
-                dreset = da_n @ W_hh[2 * H :]  # (B, H), by r h̃
-                da_r = dreset * entering * dgamma(r)
-                du = np.concatenate([da_r, da_z, da_n], axis=1)
-                dentering = dh * z + dreset * r + du[:, : 2 * H] @ W_hh[: 2 * H]
-                dW[: 2 * H] += du[:, : 2 * H].T @ entering
-                dW[2 * H :] += da_n.T @ (r * entering)
-            db_hh += du.sum(axis=0)
-            da = np.concatenate([da_r, da_z, da_n], axis=1)
-        else:
-            da = dh * dphi(step[1])
-            dentering = da @ W_hh
-            dW += da.T @ entering
-            db_hh += da.sum(axis=0)
-        dA[t] = da
-        dh = (dentering if saved.drop is None else dentering * saved.drop) + skipped
+        dA[t], dh, dc, dW_step, db_step = step_backward(cell, dh, dc, step)
+        dW_hh += dW_step
+        db_hh += db_step
+        dh = (dh if saved.drop is None else dh * saved.drop) + skipped
+        dc = dc + skipped_c
     dx = dA @ saved.W_ih
     rows, inputs = dA.reshape(T * B, -1), saved.x.reshape(T * B, -1)
-    return dx, rows.T @ inputs, dW, rows.sum(axis=0), db_hh
+    return dx, rows.T @ inputs, dW_hh, rows.sum(axis=0), db_hh
+
+
+# --- one step ------------------------------------------------------------------------------------------------------------
+#
+# forward:  A (B, G*H), h̃ and c' (B, H)  ->  h, c, and what backward needs
+# backward: dh, dc (B, H)  ->  dA (B, G*H), dh̃, dc', dW_hh (G*H, H), db_hh (G*H,)
+
+
+def _lstm(cell: Cell, A, h, c):
+    H, phi, gamma = h.shape[1], cell.phi, cell.gamma
+    a = A + h @ cell.W_hh.T + cell.b_hh  # (B, 4H)
+    i, f, o = gamma(a[:, :H]), gamma(a[:, H : 2 * H]), gamma(a[:, 3 * H :])  # (B, H) each
+    g = phi(a[:, 2 * H : 3 * H])
+    c_new = f * c + i * g
+    phi_c = phi(c_new)
+    return o * phi_c, c_new, (h, i, f, g, o, c, phi_c)
+
+
+def _lstm_backward(cell: Cell, dh, dc, saved):
+    h, i, f, g, o, c, phi_c = saved
+    dphi, dgamma = cell.dphi, cell.dgamma
+    dc = dc + dh * o * dphi(phi_c)
+    da = np.concatenate([dc * g * dgamma(i), dc * c * dgamma(f), dc * i * dphi(g), dh * phi_c * dgamma(o)], axis=1)  # (B, 4H)
+    return da, da @ cell.W_hh, dc * f, da.T @ h, da.sum(axis=0)
+
+
+def _gru(cell: Cell, A, h, c):
+    H, W, b = h.shape[1], cell.W_hh, cell.b_hh
+    if cell.reset_after:
+        u = h @ W.T + b  # (B, 3H)
+    else:
+        u = np.concatenate([h @ W[: 2 * H].T + b[: 2 * H], devices.array_module(h).zeros(h.shape, h.dtype)], axis=1)
+    r, z = cell.gamma(A[:, :H] + u[:, :H]), cell.gamma(A[:, H : 2 * H] + u[:, H : 2 * H])  # (B, H) each
+    inner = r * u[:, 2 * H :] if cell.reset_after else (r * h) @ W[2 * H :].T + b[2 * H :]
+    n = cell.phi(A[:, 2 * H :] + inner)
+    return z * h + (1 - z) * n, c, (h, r, z, n, u[:, 2 * H :])
+
+
+def _gru_backward(cell: Cell, dh, dc, saved):
+    h, r, z, n, u_n = saved
+    H, W, dgamma = h.shape[1], cell.W_hh, cell.dgamma
+    da_n = dh * (1 - z) * cell.dphi(n)  # (B, H)
+    da_z = dh * (h - n) * dgamma(z)
+    if cell.reset_after:
+        da_r = da_n * u_n * dgamma(r)
+        du = np.concatenate([da_r, da_z, da_n * r], axis=1)  # (B, 3H)
+        dh_in = dh * z + du @ W
+        dW = du.T @ h
+    else:
+        dreset = da_n @ W[2 * H :]  # (B, H), by r h̃
+        da_r = dreset * h * dgamma(r)
+        du = np.concatenate([da_r, da_z, da_n], axis=1)  # (B, 3H)
+        dh_in = dh * z + dreset * r + du[:, : 2 * H] @ W[: 2 * H]
+        dW = np.concatenate([du[:, : 2 * H].T @ h, da_n.T @ (r * h)])  # (3H, H)
+    return np.concatenate([da_r, da_z, da_n], axis=1), dh_in, dc, dW, du.sum(axis=0)
+
+
+def _rnn(cell: Cell, A, h, c):
+    h_new = cell.phi(A + h @ cell.W_hh.T + cell.b_hh)
+    return h_new, c, (h, h_new)
+
+
+def _rnn_backward(cell: Cell, dh, dc, saved):
+    h, h_new = saved
+    da = dh * cell.dphi(h_new)
+    return da, da @ cell.W_hh, dc, da.T @ h, da.sum(axis=0)
+
+
+CELLS: dict[str, tuple[Callable, Callable]] = {
+    "lstm": (_lstm, _lstm_backward),
+    "gru": (_gru, _gru_backward),
+    "rnn": (_rnn, _rnn_backward),
+}

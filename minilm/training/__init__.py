@@ -10,10 +10,22 @@
     run = training.load_run("runs/shakespeare")                    # run.model, run.tokenizer, run.config, run.state
     training.evaluate_text(run.model, run.tokenizer, minilm.data.text("other.txt"))
 
-`minilm.training.loop` has the loop and its events; `minilm.training.loggers` writes its numbers to CSV, TensorBoard or W&B;
-`minilm.training.rate_finder` tries learning rates; `minilm.training.callbacks` what is done between the steps of a run;
-`minilm.training.protocol` says what a model of one's own must be, to be trained by it; `minilm.training.checkpoint` how a run
-survives being killed at any moment.
+The modules, in the order in which they are best read:
+
+================================  =========================================================================================
+`minilm.training.loop`            the loop, for any model
+`minilm.training.protocol`        what a model of one's own must be, to be trained by it
+`minilm.training.events`          the events of the loop, and callbacks for them; `minilm.training.loggers` are such
+`minilm.training.step`            a step of a language model, its batch in one part or in several
+`minilm.training.language_model`  the loop of language models: batches, carried states, validation
+`minilm.training.evaluation`      loss, perplexity and bits a character of a text
+`minilm.training.trainer`         the same loop with a run's folder; `minilm.training.callbacks`: what happens between its steps
+`minilm.training.train`           a whole run, from a configuration to a sample: what ``minilm train`` calls
+`minilm.training.config`          the settings of a run; `minilm.training.settings`: where they come from
+`minilm.training.checkpoint`      how a run survives being killed at any moment; `minilm.training.run` reads its folder
+`minilm.training.parallel`        one batch shared by several processes, with the same bits
+`minilm.training.rate_finder`     which learning rates are worth a try
+================================  =========================================================================================
 """
 
 from minilm.training.callbacks import Stopped

@@ -1,4 +1,4 @@
-"""What goes on between two steps of a run, each thing a callback: validation, the log, the progress bar, checkpoints, signals.
+"""What happens between two steps of a run, each a callback: validation, the log, the progress bar, checkpoints, signals.
 
 `minilm.training.Trainer` has them in this order; `Bar` and `Signals` are for every `Loop`. `Stop`, by which `Signals` works, is
 also used alone, where a piece of work must not be cut in two.

@@ -7,29 +7,16 @@ A `RunConfig` is frozen and whole: defaults are filled in, and every value was c
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minilm import data, devices, models
 from minilm.mistaken import nearest
 from minilm.ops import checks
-from minilm.ops.precision import PRECISIONS
-from minilm.training.sections import (
-    MANY,
-    SECTIONS,
-    OptimizerConfig,
-    SampleConfig,
-    ScheduleConfig,
-    TokenizerConfig,
-    fill,
-    positive,
-    text,
-)
+from minilm.training import config_checks
+from minilm.training.config_checks import BUDGETS, CONTEXTS, model_settings
+from minilm.training.sections import SECTIONS, OptimizerConfig, SampleConfig, ScheduleConfig, TokenizerConfig
 
 __all__ = ["BUDGETS", "RunConfig"]
-
-BUDGETS = ("steps", "minutes", "epochs")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,62 +139,7 @@ class RunConfig:
     cuda_graphs: bool = False
 
     def __post_init__(self):
-        if isinstance(self.corpus, data.Text | os.PathLike):
-            fill(self, corpus=_path(self.corpus))
-        text("recipe", self.recipe)
-        if isinstance(self.corpus, list | tuple):
-            fill(self, corpus=tuple(_path(each) if isinstance(each, data.Text | os.PathLike) else each for each in self.corpus))
-        for name in self.corpora:
-            text("corpus", name)
-        _check_mixture(self)
-        if self.init_from is not None:
-            text("init_from", self.init_from)
-        checks.option("errors", self.errors, ("strict", "replace", "ignore"))
-        checks.number("validation", self.validation, 0, 1, low_open=True, high_open=True)
-        for name in ("batch", "time", "accumulate", "log_every"):
-            checks.whole(name, getattr(self, name), 1, 2**31)
-        if self.batch % self.accumulate:
-            raise ValueError(f"accumulate must divide batch, got accumulate={self.accumulate} and batch={self.batch}")
-        if self.micro_shards is not None:
-            checks.whole("micro_shards", self.micro_shards, 1, 2**31)
-            if self.batch % (self.shards * self.accumulate):
-                came = f"batch={self.batch}, micro_shards={self.shards} and accumulate={self.accumulate}"
-                raise ValueError(f"batch must be a multiple of micro_shards times accumulate, got {came}")
-        checks.flag("shard_optimizer", self.shard_optimizer)
-        checks.option("wire", self.wire, ("float32", "bf16"))
-        fill(self, model=_model(self.model, self.time))
-        recurrent = self.model["model_type"] == "rnn_lm"
-        carried = recurrent and self.mixture is None if self.carried is None else checks.flag("carried", self.carried)
-        if carried and self.mixture is not None:
-            raise ValueError("carried wants texts that are read in order, and mixture draws windows: carried=false")
-        fill(self, carried=carried)
-        if self.mixture is not None and self.model["model_type"] == "bert":
-            raise ValueError("mixture is for models of the next token: a bert's pairs of segments are drawn from one text")
-        if self.carried and not recurrent:
-            raise ValueError(f"carried is for recurrent models: a {self.kind} has no state to carry")
-        checks.option("non_finite", self.non_finite, ("stop", "skip"))
-        if self.non_finite == "skip" and self.device != "cpu":
-            raise ValueError("non_finite='skip' is for the device 'cpu': on a GPU nobody looks before the weights have moved")
-        if self.average is not None:
-            checks.number("average", self.average, 0, 1, high_open=True)
-        checks.whole("seed", self.seed, 0, 2**64)
-        for name in ("steps", "evaluate_tokens", "checkpoint_every", "keep_every"):
-            if getattr(self, name) is not None:
-                checks.whole(name, getattr(self, name), 2 if name == "evaluate_tokens" else 1, MANY)
-        for name in ("minutes", "epochs", "evaluate_seconds", "checkpoint_seconds"):
-            if getattr(self, name) is not None:
-                positive(name, getattr(self, name))
-        if self.evaluate_every not in (None, "epoch"):
-            if isinstance(self.evaluate_every, str):
-                raise ValueError(f"evaluate_every must be a number of steps or 'epoch', got {self.evaluate_every!r}")
-            checks.whole("evaluate_every", self.evaluate_every, 1, MANY)
-        checks.option("device", self.device, devices.DEVICES)
-        checks.option("precision", self.precision, (*PRECISIONS, "auto"))
-        checks.flag("cuda_graphs", self.cuda_graphs)
-        budgets = [name for name in BUDGETS if getattr(self, name) is not None]
-        if len(budgets) != 1:
-            came = " and ".join(f"{name}={getattr(self, name)!r}" for name in budgets) or "none"
-            raise ValueError(f"training stops after steps, minutes or epochs: exactly one of them is wanted, got {came}")
+        config_checks.check(self)
 
     @property
     def corpora(self) -> tuple[str, ...]:
@@ -255,54 +187,6 @@ class RunConfig:
         return dataclasses.replace(self, **changes)
 
 
-def _check_mixture(config: RunConfig) -> None:
-    """Several texts, and their weights."""
-    for name, kind in (("mixture", float), ("parts", int)):
-        values = getattr(config, name)
-        if values is not None:
-            if not isinstance(values, list | tuple) or not all(type(each) in (int, kind) for each in values):
-                raise TypeError(f"{name} must be a list of numbers, got {values!r}")
-            fill(config, **{name: tuple(map(kind, values))})
-    count = len(config.parts) if config.parts is not None else len(config.corpora)
-    if not count:
-        raise ValueError("corpus must name a text, got none")
-    if config.mixture is not None:
-        for weight in config.mixture:
-            checks.number("mixture", weight, 0, float("inf"), high_open=True)
-        if config.mixture and not sum(config.mixture):
-            raise ValueError(f"mixture must have a weight that is not 0, got {list(config.mixture)}")
-        if count == 1 or len(config.mixture) != count:
-            raise ValueError(f"mixture must have a weight for each of several texts, got {len(config.mixture)} for {count}")
-
-
-def _path(corpus: data.Text | os.PathLike) -> str:
-    """The path of a whole text: what training.json can keep."""
-    if not isinstance(corpus, data.Text):
-        return os.fspath(corpus)
-    if corpus.start or corpus.stop is not None:
-        raise ValueError(f"corpus must be a whole text, of which `validation` is the last part, got a part of one: {corpus!r}")
-    return corpus.path
-
-
-# family -> the setting that bounds a text's length
-CONTEXTS = {"gpt": "n_positions", "llama": "max_position_embeddings", "bert": "max_position_embeddings"}
-
-
-def _model(settings, time: int = 64) -> dict[str, Any]:
-    """The model's settings, defaults filled in, without the size of the vocabulary, which is not known yet."""
-    if not isinstance(settings, Mapping):
-        raise TypeError(f"model must be a table of settings, got {checks.describe(settings)}")
-    if "vocab_size" in settings:
-        raise ValueError("model.vocab_size follows from the tokenizer: set tokenizer.vocab_size")
-    settings = {"model_type": "rnn_lm", **settings}
-    context = CONTEXTS.get(settings["model_type"])
-    if context is not None and time > settings.setdefault(context, time):
-        raise ValueError(f"time must be at most model.{context}, got time={time} and model.{context}={settings[context]!r}")
-    full = models.config_of({**settings, "vocab_size": 1}).to_dict()
-    del full["vocab_size"]
-    return full
-
-
 def _check_keys(settings: Mapping[str, Any]) -> None:
     """ValueError for the first unknown key, TypeError for a section that is no table."""
     known = {name: () for name in (field.name for field in dataclasses.fields(RunConfig))}
@@ -324,7 +208,7 @@ def known_keys(model_type: str | None = None) -> list[str]:
     names = [field.name for field in dataclasses.fields(RunConfig) if field.name not in (*SECTIONS, "model")]
     names += [f"{name}.{field.name}" for name, kind in SECTIONS.items() for field in dataclasses.fields(kind)]
     model = {} if model_type is None else {"model_type": model_type}
-    return names + [f"model.{key}" for key in _model(model)]
+    return names + [f"model.{key}" for key in model_settings(model)]
 
 
 def _hint(wrong: str, settings: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ __all__ = ["as_one", "training_streams", "with_text"]
 
 
 def with_text(config: RunConfig) -> RunConfig:
-    """The configuration with a corpus that a run can be gone on with: a file's whole path, or a corpus's name.
+    """The configuration with a corpus that a resumed run finds again: a file's absolute path, or a corpus's name.
 
     A pipe is kept in a file, and several files are joined to one, see `minilm.data.joined`; ``parts`` then says how many
     characters of the training part each has. Of several processes the first does that.

@@ -1,8 +1,8 @@
-"""What training on a device needs beside a model that is there.
+"""What training on a device needs, once the model is there.
 
-A precision of its products (`active`). On a GPU also batches that are copied ahead, while the step before still runs (`Upload`);
-losses that are read now and then, since to read one is to wait for the GPU (`Unread`); and steps that are launched as one CUDA
-graph (`GraphedStep`).
+The precision of products (`active`). On a GPU also: batches that are copied ahead, while the step before still runs (`Upload`);
+losses that are read only now and then, since to read one is to wait for the GPU (`Unread`); and steps that are launched as one
+CUDA graph (`GraphedStep`).
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 r"""Dynamic evaluation: a model that goes on learning from the text that it is tested on.
 
-The text is read in segments of T tokens, each predicted by the weights :math:`\theta` as they are, which are then moved by the
-gradient g of that segment's loss, and back a little towards what training left, :math:`\theta_0`:
+The text is read in segments of T tokens, each predicted by the weights :math:`\theta` as they are. These are then moved by the
+gradient g of that segment's loss, whose norm is clipped to 1, and back a little towards what training left, :math:`\theta_0`:
 
-.. math:: \theta \leftarrow \theta - \eta \, g + \lambda (\theta_0 - \theta)
+.. math:: \theta' = \theta - \eta \, g, \qquad \theta \leftarrow \theta' + \lambda (\theta_0 - \theta')
 
-No token is predicted from itself or from what follows it; but the model is another one at the end of the text than at its
-beginning, so the loss says something else than that of `minilm.training.evaluate`, and is never to be held against it: names and
-turns of phrase that a text repeats are learned from their first places.
+No token is predicted from itself or from what follows it. But the model is another one at the end of the text than at its
+beginning: names and turns of phrase that the text repeats are learned where they stand first. So the loss must not be compared
+with that of `minilm.training.evaluate`.
 
 Source: B. Krause, E. Kahembwe, I. Murray, S. Renals, Dynamic evaluation of neural sequence models, ICML 2018 (section 3; what is
 here is its plain form, without the mean squares of gradients).
@@ -64,11 +64,9 @@ def evaluate_dynamic(
     checks.number("lr", lr, 0, math.inf, high_open=True)
     checks.number("decay", decay, 0, 1)
     longest = model.context or 2**31 - 1
-    time = (
-        min(TIME if model.carries_state else longest, tokens.size - 1)
-        if time is None
-        else checks.whole("time", time, 1, longest + 1)
-    )
+    if time is None:
+        time = min(TIME if model.carries_state else longest, tokens.size - 1)
+    time = checks.whole("time", time, 1, longest + 1)
     weights = model.parameters.flat  # (P,)
     trained = weights.copy()
     optimizer, workspace = SGD(model.parameters, lr, clip_norm=CLIP_NORM), Workspace()

@@ -1,4 +1,4 @@
-"""What a run starts from that goes on with another model: the weights and the tokenizer of a folder, and nothing else of it."""
+"""Fine-tuning: what a run with ``init_from`` starts from, the weights and the tokenizer of a folder and nothing else of it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,7 @@ KINDS: dict[type, str] = {  # class of tokenizer -> tokenizer.kind
     tokenizers.ByteLevelBPE: "bpe",
     tokenizers.GPT1BPE: "bpe",
 }
-FREE = (
-    "dropout",
-    "pdrop",
-    "recompute",
-    "variational",
-)  # settings of a model that weights do not depend on, by parts of their names
+FREE = ("dropout", "pdrop", "recompute", "variational")  # parts of the names of settings that the weights do not depend on
 
 
 class Start(NamedTuple):

@@ -6,8 +6,8 @@ One step::
     loss, saved  = model.forward(ids, targets, state, key=Key(seed, step))
     model.backward(saved)                                    fills the gradient buffer
     norm         = optimizer.step(lr)                        clips, updates, clears
-    state        = saved.state                               carried into the next step, by recurrent models, but for the rows
-                                                             that begin anew (`minilm.data.batching`)
+    state        = saved.state                               carried into the next step by recurrent models; rows that begin
+                                                             anew (`minilm.data.batching`) have zeros in its place
 
 The loop around it is `minilm.training.loop`; the step itself, also of a batch that goes through the model in parts
 (``accumulate``), is `minilm.training.step`; the run's folder, `minilm.training.trainer`.
@@ -60,7 +60,7 @@ class LanguageModelLoop(Loop):
     carried : tuple of ndarray, or None
         The state that the next step starts from, of a model that carries one.
     shown : Progress
-        Where is said what there is to say.
+        Where messages are printed.
     """
 
     state: TrainingState
@@ -221,7 +221,7 @@ class LanguageModelLoop(Loop):
             yield
 
     def _keys(self, step: int) -> list[Key]:
-        """Of dropout, for each part of a step's batch."""
+        """Dropout's keys, one for each part of a step's batch."""
         count = self.config.accumulate * self.config.shards
         return [Key(self.config.seed, step * count + part) for part in range(count)]
 

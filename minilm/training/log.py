@@ -43,7 +43,7 @@ class Log:
         try:
             self._file = open_in_place(self.path)
             whole = self._file.seek(0, os.SEEK_END) >= keep > 0
-            self._file.truncate(keep if whole else 0)  # a log that somebody shortened cannot be gone on with
+            self._file.truncate(keep if whole else 0)  # a log that somebody shortened is begun anew
             self._file.seek(0, os.SEEK_END)
             if not whole:
                 self._file.write(HEADER.encode())

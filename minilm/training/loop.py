@@ -5,10 +5,12 @@ All training in minilm is this loop::
     for batch in batches:
         loss = step(batch)
 
-`Loop` is the loop itself, for any model that keeps the protocol of `minilm.training.Trainable`. `minilm.training.Trainer` is the
-one of language models, which keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and
-of ``Sequential.fit``. What is done between two steps (validation, the log, the progress bar, checkpoints, signals) is each a
-small `Callback` of its own, see `minilm.training.callbacks`; a user's callbacks are of the same kind (`minilm.training.events`).
+`Loop` is that loop, for any model that keeps the protocol `minilm.training.Trainable`; a step is `forward_backward`, which fills
+the gradient buffer, and the optimizer's step, which empties it. `minilm.training.Trainer` is the loop of language models, which
+keeps a run's folder; `minilm.recipes.fit` and `minilm.sequential.fitting` have those of recipes and of ``Sequential.fit``.
+
+Validation, the log, the progress bar, checkpoints and signals happen between two steps. Each is a small `Callback`, see
+`minilm.training.callbacks`; a user's own callbacks are of the same kind (`minilm.training.events`).
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class Loop:
     """
 
     shares = False  # whether the ranks of a job share its batches
-    concludes = False  # whether a last validation follows `run`: then `close_callbacks` closes the callbacks, and not `run`
+    concludes = False  # whether a last validation follows `run`: then `close_callbacks` closes the callbacks, not `run`
 
     def __init__(
         self,
@@ -91,22 +93,7 @@ class Loop:
         callbacks: Iterable[Callback] = (),
         state: Any = None,
     ):
-        if steps is not None:
-            checks.whole("steps", steps, 1, 2**63)
-        if minutes is not None:
-            checks.number("minutes", minutes, 0, math.inf, low_open=True)
-        if schedule is not None and steps is None and minutes is None:
-            raise ValueError("a schedule needs to know when training will end: give steps or minutes")
-        missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
-        if missing:
-            raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
-        if not hasattr(optimizer, "step"):
-            raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
-        if isinstance(optimizer, Optimizer):
-            own = {id(model.parameters.entry(name)) for name in model.parameters}
-            others = [name for name in optimizer.parameters if id(optimizer.parameters.entry(name)) not in own]
-            if others:
-                raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
+        _check_arguments(model, optimizer, steps, minutes, schedule)
         self.model, self.optimizer, self.batches, self.average = model, optimizer, batches, average
         self.budget, self.schedule, self.seed = Budget(steps, minutes), schedule, seed
         self.callbacks = checked(callbacks)
@@ -160,7 +147,7 @@ class Loop:
             self.notify("on_train_end")
 
     def close_callbacks(self) -> None:
-        """Let the callbacks that the loop was made with let go, where a loop `concludes`."""
+        """Close the callbacks that the loop was made with, where a loop `concludes`."""
         with contextlib.ExitStack() as closing:
             for callback in self.callbacks:
                 closing.callback(callback.close)
@@ -202,7 +189,7 @@ class Loop:
         return forward_backward(self.model, self._upload(batch), Key(self.seed, self.state.step))
 
     def count(self, loss: Scalar | float, norm: Scalar | float | None) -> None:
-        """Take note of a step that was taken."""
+        """Count a step that was taken, and note its loss and norm."""
         self._unread.add(self.state.step, loss, norm)
         self.state.step += 1
         self.tick()
@@ -219,7 +206,7 @@ class Loop:
         return min(1.0, self.budget.done(self.state.step, self.state.seconds))
 
     def seen(self) -> int:
-        """What has been trained on, in the unit of the progress bar: steps, or what a loop knows better."""
+        """How much has been trained on, in the progress bar's unit: steps, or what a subclass counts, such as tokens."""
         return self.state.step
 
     def note(self) -> str:
@@ -243,23 +230,23 @@ class Loop:
 
     @property
     def loss(self) -> float:
-        """Of the last step, before the weights moved; NaN before the first."""
+        """The loss of the last step, before the weights moved; NaN before the first step."""
         self.read()
         return self._loss
 
     @property
     def gradient_norm(self) -> float | None:
-        """Of the last step, before clipping; None where the optimizer has no use for it."""
+        """The norm of the last step's gradients before clipping; None where the optimizer has no use for it."""
         self.read()
         return self._norm
 
     def read(self) -> None:
-        """Look at the losses and norms that nobody has looked at yet. On a GPU this waits, and shows whether they are finite."""
+        """Read the losses and norms that are unread yet. On a GPU this waits for them, and shows whether they are finite."""
         for step, loss, norm in self._unread.read():
             self.take(step, loss, norm)
 
     def take(self, step: int, loss: float, norm: float | None) -> None:
-        """Take in the loss and the norm of a step, counted from 0."""
+        """Note the loss and the norm of a step, counted from 0, which were read."""
         self.check(step, loss, norm)
         self._loss, self._norm = loss, norm
 
@@ -268,13 +255,33 @@ class Loop:
         check_step(step, loss, norm, self.optimizer.lr)
 
     def averaged(self) -> AbstractContextManager:
-        """Inside this block the averaged weights are the model's, where there are some: for validation."""
+        """Inside this block the model has the averaged weights, where there are some: for validation."""
         return contextlib.nullcontext() if self.average is None else self.average.applied()
 
     def use_average(self) -> None:
         """Leave the averaged weights in the model, where there are some; training cannot go on with it then."""
         if self.average is not None:
             self.average.put_in()
+
+
+def _check_arguments(model: Any, optimizer: Any, steps: int | None, minutes: float | None, schedule: Any) -> None:
+    """TypeError or ValueError unless the model and the optimizer fit one another, and a schedule knows when training will end."""
+    if steps is not None:
+        checks.whole("steps", steps, 1, 2**63)
+    if minutes is not None:
+        checks.number("minutes", minutes, 0, math.inf, low_open=True)
+    if schedule is not None and steps is None and minutes is None:
+        raise ValueError("a schedule needs to know when training will end: give steps or minutes")
+    missing = [name for name in ("parameters", "device", "forward", "backward") if not hasattr(model, name)]
+    if missing:
+        raise TypeError(f"{type(model).__name__} has no {missing[0]}: see minilm.training.Trainable, what a model must be")
+    if not hasattr(optimizer, "step"):
+        raise TypeError(f"optimizer must be one of minilm.optimizers, got {checks.describe(optimizer)}")
+    if isinstance(optimizer, Optimizer):
+        own = {id(model.parameters.entry(name)) for name in model.parameters}
+        others = [name for name in optimizer.parameters if id(optimizer.parameters.entry(name)) not in own]
+        if others:
+            raise ValueError(f"optimizer must be one of this model's parameters, and {others[0]} belongs to another model")
 
 
 def quiet() -> AbstractContextManager:

@@ -1,7 +1,7 @@
-"""What a model must be to be trained: one page for whoever writes a model of his own.
+"""What a model must be to be trained: one page for whoever writes a model of their own.
 
 `Loop` trains anything that keeps the protocol `Trainable`: four names, of which the two methods are the pair that everything in
-minilm has. No base class is asked for, though `minilm.layers.Layer` gives ``parameters`` and ``device`` for nothing.
+minilm has. No base class is needed, though one derived from `minilm.layers.Layer` has ``parameters`` and ``device`` already.
 
 ::
 
@@ -18,8 +18,8 @@ minilm has. No base class is asked for, though `minilm.layers.Layer` gives ``par
     model.backward(saved)        *adds* the gradient of the loss by every parameter to its buffer: parameter.accumulate(dW). The
                                  optimizer clears the buffer in the step that reads it.
 
-Arrays that one step needs, and the next one not, may come from `minilm.ops.workspace.empty`: a workspace is active while forward
-and backward run, and is started anew before each step, so that ``saved`` may lie in it, but nothing that is to last.
+Arrays that one step alone needs may come from `minilm.ops.workspace.empty`: a workspace is active while forward and backward run,
+and the next step writes over it. So ``saved`` may lie in it, but nothing that is to last.
 
 `minilm.training.Trainer`, the loop behind ``minilm train``, carries states, evaluates a text and writes a folder, and asks for
 more: see `LanguageModel`.
@@ -62,7 +62,7 @@ Tokens that count up, 0 1 2 3 4 0 1 ..., in batches of any iterable:
 >>> model.W.value.argmax(axis=1).tolist()
 [1, 2, 3, 4, 0]
 
-Whether ``backward`` is the derivative of ``forward`` says `minilm.gradcheck`.
+`minilm.gradcheck` says whether ``backward`` is the derivative of ``forward``.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The rate rises from `low` to `high` by the same factor each step, and the loss is watched::
 
     lr_i = low (high / low)^(i / (n - 1))          i = 0 ... n - 1
-    s_i  = (β s_{i-1} + (1 - β) loss_i)            smoothed, β = 0.9, divided by 1 - β^{i+1} as in Adam
+    m_i  = β m_{i-1} + (1 - β) loss_i              m_{-1} = 0, β = 0.9
+    s_i  = m_i / (1 - β^{i+1})                     the smoothed loss: a running mean, corrected as Adam's are
 
 Below some rate nothing is learned, above another it diverges; good ones lie between. `suggestion` is the rate where the smoothed
 loss falls most steeply by the logarithm of the rate. The run stops where the smoothed loss is `diverged` times its least value.

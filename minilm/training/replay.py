@@ -44,7 +44,7 @@ class Record(NamedTuple):
 
     @property
     def state(self) -> TrainingState:
-        """Of the last checkpoint."""
+        """The state of the last checkpoint."""
         return self.checkpoint.state
 
     def weights(self) -> dict[int, dict[str, str]]:
@@ -104,7 +104,7 @@ def replay(
     steps : int, optional
         How many at the most; without it all up to the last checkpoint.
     progress : callable
-        Is told what is done, in a line.
+        Called with a line that says what is done.
 
     Raises
     ------

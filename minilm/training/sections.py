@@ -15,19 +15,23 @@ INF = math.inf
 
 
 def fill(section, **values) -> None:
+    """Set fields of a frozen dataclass, while it is made."""
     for name, value in values.items():
         object.__setattr__(section, name, value)
 
 
 def positive(name: str, value):
+    """A finite number above 0, checked."""
     return checks.number(name, value, 0, INF, low_open=True, high_open=True)
 
 
-def least(name: str, value):
+def non_negative(name: str, value):
+    """A finite number of at least 0, checked."""
     return checks.number(name, value, 0, INF, high_open=True)
 
 
-def text(name: str, value) -> str:
+def check_text(name: str, value) -> str:
+    """A str, checked."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {checks.describe(value)}")
     return value
@@ -133,8 +137,13 @@ class OptimizerConfig:
         if not isinstance(self.betas, (list, tuple)) or len(self.betas) != 2:
             raise TypeError(f"optimizer.betas must be two numbers, got {checks.describe(self.betas)}")
         betas = tuple(checks.number(f"optimizer.betas[{i}]", beta, 0, 1, high_open=True) for i, beta in enumerate(self.betas))
-        fill(self, lr=positive("optimizer.lr", lr), betas=betas, weight_decay=least("optimizer.weight_decay", self.weight_decay))
-        least("optimizer.eps", self.eps)
+        fill(
+            self,
+            lr=positive("optimizer.lr", lr),
+            betas=betas,
+            weight_decay=non_negative("optimizer.weight_decay", self.weight_decay),
+        )
+        non_negative("optimizer.eps", self.eps)
         checks.number("optimizer.alpha", self.alpha, 0, 1, high_open=True)
         checks.whole("optimizer.ns_steps", self.ns_steps, 1, 100)
         for name in ("momentum", "dampening"):
@@ -183,7 +192,7 @@ class ScheduleConfig:
         if self.factor is not None:
             checks.number("schedule.factor", self.factor, 1, INF, low_open=True, high_open=True)
         checks.whole("schedule.patience", self.patience, 1, 2**31)
-        least("schedule.threshold", self.threshold)
+        non_negative("schedule.threshold", self.threshold)
         checks.whole("schedule.after", self.after, 0, 2**31)
         owners = {"warmup": ("cosine",), "final": ("cosine",), "factor": ("plateau", "epoch-decay")}
         owners |= {"patience": ("plateau",), "threshold": ("plateau",), "after": ("epoch-decay",)}
@@ -210,9 +219,9 @@ class SampleConfig:
     top_p: float | None = None
 
     def __post_init__(self):
-        text("sample.prompt", self.prompt)
+        check_text("sample.prompt", self.prompt)
         checks.whole("sample.tokens", self.tokens, 0, 2**31)
-        least("sample.temperature", self.temperature)
+        non_negative("sample.temperature", self.temperature)
         if self.top_k is not None:
             checks.whole("sample.top_k", self.top_k, 1, 2**31)
         if self.top_p is not None:

@@ -191,7 +191,7 @@ def _section(name: str, tables: list) -> Any:
 
 
 def _of_last_kind(name: str, tables: list, key: str, usual: str) -> list:
-    """The tables without those that name another kind than the last one named; what the user gave in one of them is told."""
+    """The tables without those that name another kind than the last one named; a warning names what was set in one of them."""
     tables = [{key: usual, **tables[0]}, *tables[1:]]
     kind = _last(table.get(key) for table in tables)
     lost = [f"{name}.{left}" for table in tables[1:] if table.get(key, kind) != kind for left in table if left != key]

@@ -44,7 +44,7 @@ def arrays_writers(
     metadata: dict[str, str],
     more: Mapping | None = None,
 ) -> dict:
-    """For the two files of arrays a function that writes it.
+    """For each of the two files of arrays, a function that writes it.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def put_back(
 
 @contextlib.contextmanager
 def _fitting(checkpoint):
-    """What is wrong inside is told of optimizer.safetensors."""
+    """An error inside becomes a ValueError that names optimizer.safetensors."""
     try:
         yield
     except (ValueError, KeyError) as error:

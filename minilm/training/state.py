@@ -31,7 +31,7 @@ class Stopwatch:
 
     @property
     def seconds(self) -> float:
-        """Of training."""
+        """Seconds of training so far."""
         return time.perf_counter() - self._begin - self.elsewhere
 
     @contextlib.contextmanager

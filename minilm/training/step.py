@@ -1,5 +1,14 @@
 r"""One step of training, from a batch to the new weights, the batch in one part or in several.
 
+::
+
+    loss, saved = model.forward(*batch, state, key=key)
+    model.backward(saved)                                    adds the gradients to their buffer
+    norm        = ‖gradients‖                                `minilm.ops.clip`
+    optimizer.step(lr, norm=norm)                            clips, updates the weights, clears the gradients
+    average.update()                                         where a running mean of the weights is kept
+    state       = saved.state                                of a recurrent model: what the next step starts from
+
 With A parts of a batch's rows, the loss of the batch is the mean of the parts' losses, each weighted by its share of
 what the mean is over: with n_a targets in part a,
 
@@ -38,7 +47,7 @@ class NotFinite(FloatingPointError):
 
 
 class Result(NamedTuple):
-    """Of a step; on a GPU all of it lies there."""
+    """What one step gives; on a GPU all of it stays there."""
 
     loss: Any
     norm: Any  # of the gradients, before clipping
@@ -102,7 +111,7 @@ class Step:
         return forward_backward_parts(self.model, batch, state, keys, counts)
 
     def norm(self) -> Any:
-        """Of the gradients."""
+        """The norm of the gradients."""
         return clip.norm(self.model.parameters.gradient_flat)
 
     def update(self, lr: float | Array, norm: Any, number: Array | None = None) -> None:

@@ -3,7 +3,7 @@
 Float64 numbers in little endian, four a step::
 
     step    from 1
-    lr      the learning rate (which a budget in minutes makes of time, and no replay could draw again)
+    lr      the learning rate (with a budget in minutes it follows the clock, so that a replay must read it here)
     loss    of the batch, before the weights moved
     norm    of the gradient, before clipping
 

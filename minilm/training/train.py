@@ -97,7 +97,7 @@ def train(
         return _run(trainer, progress)
 
 
-def _require(config: RunConfig) -> RunConfig:
+def _for_this_machine(config: RunConfig) -> RunConfig:
     """The configuration, "auto" resolved; ValueError where its device or precision is not to be had here."""
     try:
         devices.require(config.device)
@@ -126,8 +126,9 @@ def _check_free(out, held: str | None, overwrite: bool) -> None:
 
 
 def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] = ()) -> Trainer:
-    config = settled(with_text(_require(config)))
-    folder = _shared(lambda: _claimed(config) if out is None else _opened(out))
+    """The trainer of a new run, whose first checkpoint is written; nothing is left behind where something is wrong."""
+    config = settled(with_text(_for_this_machine(config)))
+    folder = _run_folder(lambda: _make_folder(config) if out is None else _open_folder(out))
     try:
         if isinstance(folder, Folder):
             _check_free(out, holds_run(folder.path), overwrite)  # under the lock: nobody puts a run there meanwhile
@@ -135,7 +136,7 @@ def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] 
             config = config.replace(init_from=distributed.first_alone(lambda: os.path.abspath(model_folder(config.init_from))))
         start = start_of(config)
         tokenizer, parts = corpus_parts(config, None if start is None else start.tokenizer)
-        make_batches(config, parts, tokenizer)  # a text that is too short is told before anything is made
+        make_batches(config, parts, tokenizer)  # a text that is too short is refused before anything is made
         model = make_model(config, tokenizer.vocab_size) if start is None else start.model
         state = TrainingState(config, file_hash(parts.whole.path))
         return Trainer(folder, state, model, tokenizer, parts, callbacks=callbacks)
@@ -147,39 +148,41 @@ def _new(config: RunConfig, out, overwrite: bool, callbacks: Iterable[Callback] 
         raise
 
 
-def _shared(opened: Callable[[], Folder]) -> Folder | ReadFolder:
+def _run_folder(opening: Callable[[], Folder]) -> Folder | ReadFolder:
     """The run's folder: one of the job's ranks opens it to write, the others read it when that is done."""
     if distributed.current().rank:
-        return ReadFolder(distributed.first_alone(str))
-    folder = opened()
+        return ReadFolder(distributed.first_alone(str))  # str is not called: rank 0 says where the folder is
+    folder = opening()
     distributed.first_alone(lambda: folder.path)
     return folder
 
 
-def _opened(out) -> Folder:
+def _open_folder(out) -> Folder:
+    """The folder that the user named."""
     if os.path.lexists(out) and not os.path.isdir(out):
         raise NotADirectoryError(f"{os.fspath(out)} is a file, wanted a folder for the run")
     return Folder(out)
 
 
-def _claimed(config: RunConfig) -> Folder:
+def _make_folder(config: RunConfig) -> Folder:
     """runs/CORPUS-MODEL-N: of two processes each gets its own."""
     name = os.path.splitext(os.path.basename(config.corpus))[0]
     return Folder(new_folder(os.path.join(RUNS, f"{name}-{config.kind}")), created=True)
 
 
 def _resumed(config: RunConfig | None, out, callbacks: Iterable[Callback] = ()) -> Trainer:
+    """The trainer of a run that goes on from its last checkpoint; `config` is its own, or differs where it may."""
     if out is None:
         raise ValueError("resume needs out, the run's folder")
-    stored_config(out)  # a folder without a run is told, not made
-    folder = _shared(lambda: Folder(out))
+    stored_config(out)  # a folder without a run is refused, not made
+    folder = _run_folder(lambda: Folder(out))
     try:
         checkpoint = folder.read()
         state = checkpoint.state
         if config is not None:
             config = with_text(config)
             check_resumed(state.config, config)
-        now = _require(settled(config or state.config))
+        now = _for_this_machine(settled(config or state.config))
         text = data.text(now.corpus, now.errors)
         digest = file_hash(text.path)
         if digest != state.corpus_sha256:

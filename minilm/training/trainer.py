@@ -5,8 +5,8 @@ The steps, and validation between them, are `minilm.training.language_model`; wh
 
 All that a step depends on is in the checkpoint, so a run that was stopped goes on as if it had not been, bit for bit.
 
-The clock that a budget in minutes looks at starts when the kernels are compiled (`Trainer.warm_up` runs each once) and stops
-before the last evaluation; validation and checkpoints in between count.
+A budget in minutes counts from when the kernels are compiled (`Trainer.warm_up` runs each once) to the last evaluation;
+validation and checkpoints in between count.
 """
 
 from __future__ import annotations

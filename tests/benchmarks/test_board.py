@@ -105,6 +105,21 @@ def test_a_run_writes_a_row(tmp_path, monkeypatch, capsys):
     assert "--set model.hidden_size=8" in row["command"] and board.fault({**row, "cores": 2, "commit": "1234567"}) is None
 
 
+def test_sentiment_is_judged_on_the_development_part(tmp_path, monkeypatch, capsys):
+    """The parts have opposite labels: what is learned from one is wrong on the other, and right on the rest of the first."""
+    (tmp_path / "sst2").mkdir()
+    for part, labels in (("train", (0, 1)), ("dev", (1, 0))):
+        lines = [f"a bad film number {i}\t{labels[0]}\na good film number {i}\t{labels[1]}" for i in range(40)]
+        (tmp_path / "sst2" / f"{part}.tsv").write_text("\n".join(["sentence\tlabel", *lines]) + "\n")
+    command = ["recipe", "sentiment", "--data", "{corpus}", "--steps", "30", "--seed", "{seed}"]
+    monkeypatch.setitem(board.COMMANDS, "sst2", command)
+    sets = ["--set", "embedding_size=8", "--set", "hidden_size=8", "--set", "lr=0.02"]
+    assert main(["board", "run", "sst2", "3", "--corpora", str(tmp_path), "--out", str(tmp_path / "row.json"), *sets]) == 0, (
+        capsys.readouterr().err
+    )
+    assert min(json.loads((tmp_path / "row.json").read_text())["losses"]) > 0.5
+
+
 def test_what_has_no_row_is_named_with_its_command(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(board, "ROWS", str(tmp_path))
     (tmp_path / "dynamic.json").write_text(json.dumps({**ROW, "minutes": 15, "dynamic": True}))

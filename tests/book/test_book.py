@@ -16,7 +16,7 @@ pytest.importorskip("latex2mathml")
 pytest.importorskip("pygments")
 
 from minilm import book, cli  # noqa: E402
-from minilm.book import broken, formulas, listings, site  # noqa: E402
+from minilm.book import broken, directives, formulas, listings, site, text  # noqa: E402
 from minilm.gradcheck import catalogue  # noqa: E402
 from minilm.gradcheck.check import check  # noqa: E402
 
@@ -116,6 +116,19 @@ def test_formulas_are_mathml(pages):
     assert len(found) > 250
     for match in found:
         ElementTree.fromstring(match)
+
+
+def test_a_processor_s_rates_are_those_of_its_last_record(tmp_path, monkeypatch):
+    def record(cpu, ratio):
+        row = {"subject": "lstm", "name": "lstm B 1", "ratios": {"oracle": {"median": ratio}}}
+        return json.dumps({"machine": {"cpu": cpu}, "results": [row, {**row, "subject": "gru"}]})
+
+    directives.register()
+    monkeypatch.setattr(directives, "RECORDS", tmp_path)
+    for name, cpu, ratio in (("2026-01-02-b", "A", 5), ("2026-01-02-a", "A", 4), ("2026-01-01", "B", 3), ("2025-12-31", "A", 2)):
+        (tmp_path / f"{name}.json").write_text(record(cpu, ratio))
+    page = text.render(".. rates:: lstm", text.Formulas("f"))
+    assert re.findall(r"<td>(\d)</td>", page) == ["5", "3"] and len(re.findall("<tr>", page)) == 4
 
 
 def test_the_search_finds_a_word(pages):

@@ -48,6 +48,11 @@ def test_it_is_the_number_that_training_printed(place, capsys):
     assert f"loss        {found['loss']:.4f} nats a character" in out and f"{found['tokens']:,} characters predicted" in out
 
 
+def test_data_are_for_recipes(place, capsys):
+    status, _, error = evaluate(capsys, "run", "--data", "book.txt")
+    assert status == 2 and "--data is for a recipe's run, and run holds none; a text is --corpus" in error
+
+
 def test_splits(place, capsys):
     run, text = training.load_run("run"), data.text("book.txt")
     train, validation = text.split(0.1)

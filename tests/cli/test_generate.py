@@ -158,6 +158,7 @@ def test_it_streams(characters):
         (["RUN", "--samples", "0"], "samples must lie in"),
         (["RUN", "--seed", "-1"], "seed must lie in"),
         (["RUN", "--beam", "0"], "beams must lie in"),
+        (["RUN", "--length-penalty", "0.6"], "--length-penalty is for a search: it goes with --beam B"),
         (["RUN", "--stop", ""], "stop must not be an empty string"),
         (["nowhere"], "nowhere"),
     ],

@@ -66,6 +66,19 @@ def test_every_command_has_help(name, capsys):
     assert exit.value.code == 0 and f"usage: minilm {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("words", [[], ["train"], ["corpus", "fetch"]])
+def test_help_is_a_command_too(words, capsys):
+    shown = []
+    for argv in ([*words, "--help"], ["help", *words]):
+        with pytest.raises(SystemExit) as exit:
+            cli.main(argv)
+        shown.append((exit.value.code, capsys.readouterr().out))
+    assert shown[0] == shown[1] and shown[0][0] == 0 and "usage: minilm" in shown[0][1]
+    with pytest.raises(SystemExit):
+        cli.main(["help", "trian"])
+    assert "did you mean 'train'?" in capsys.readouterr().err
+
+
 def test_help_is_quick_and_light():
     code = (
         "import sys, time; start = time.process_time(); from minilm import cli\n"

@@ -99,6 +99,22 @@ def test_each_source_is_decoded_as_if_alone(model, alpha):
             assert a.score == pytest.approx(a.log_probability / (min(len(a.ids) + 1, 7)) ** alpha)
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_run_of_tokens_is_written_twice(model, size):
+    """The targets are those of a search for all that there are, without the ones that repeat a run."""
+
+    def repeats(ids):
+        runs = [tuple(ids[i : i + size]) for i in range(len(ids) - size + 1)]
+        return len(set(runs)) < len(runs)
+
+    options = {"begin": BEGIN, "end": END, "tokens": 5, "beams": 5**5}
+    every = generation.beam_targets(model, SOURCE[:1], LENGTHS[:1], **options)[0]
+    fewer = generation.beam_targets(model, SOURCE[:1], LENGTHS[:1], no_repeat=size, **options)[0]
+    wanted = {tuple(each.ids): each.score for each in every if not repeats(each.ids)}
+    assert 0 < len(wanted) < len(every)
+    assert {tuple(each.ids): each.score for each in fewer} == wanted
+
+
 def test_a_state_may_be_continued_twice(model):
     """And each continuation further: neither is written over."""
 
@@ -123,6 +139,7 @@ def test_wrong_arguments(model):
         ({"tokens": 0}, "tokens must lie in"),
         ({"beams": 0}, "beams must lie in"),
         ({"length_penalty": -1}, "length_penalty must lie in"),
+        ({"no_repeat": -1}, "no_repeat must lie in"),
         ({"lengths": np.array([5, 1, 1, 1])}, r"lengths\[0\] is 5"),
     ):
         with pytest.raises(ValueError, match=says):

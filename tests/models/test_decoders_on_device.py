@@ -96,8 +96,7 @@ def test_what_is_written_is_what_the_cpu_writes(case):
     with gpu.emulated():
         on_device, waits = written(CASES[case], "cuda")
     close(on_host, on_device)
-    # the ids of the five steps are read back together
-    assert len(waits) == 5, waits
+    assert len(waits) == 1, waits  # the ids of the five steps are read back together
     assert all(isinstance(ids, np.ndarray) for ids in on_device["greedy"])
 
 

@@ -24,8 +24,9 @@ def pairs(rng, B=4, S=5, T=3):
     return source, inputs, targets, lengths
 
 
-def test_probabilities_are_those_of_the_formula():
-    model, rng = model_of(), np.random.default_rng(0)
+@pytest.mark.parametrize("follow", [False, True])
+def test_probabilities_are_those_of_the_formula(follow):
+    model, rng = model_of(follow=follow), np.random.default_rng(0)
     source, inputs, targets, lengths = pairs(rng)
     log_p, copied = model.logits(source, inputs, lengths), model.attention(source, inputs, lengths)  # (B, T, V), (B, T, S)
     np.testing.assert_allclose(np.exp(log_p).sum(axis=2), 1, atol=1e-12)
@@ -43,9 +44,24 @@ def test_probabilities_are_those_of_the_formula():
     assert model.loss(source, inputs, targets, lengths) == pytest.approx(nats.mean(), abs=1e-12)
 
 
-def test_steps_are_those_of_training_and_beams_hold():
-    model, rng = model_of(), np.random.default_rng(1)
+def test_places_behind_the_last_tokens_are_told():
+    """By their scores: what the model adds to those of the same model that is told nothing."""
+    model, plain = model_of(follow=True), model_of()
+    model.follow.weight.value[...], model.follow.bias.value[...] = 0, [0.5, 2.0]
+    for name, value in plain.parameters.items():
+        value[...] = model.parameters[name]
+    source, inputs = np.array([[3, 4, 5, 3, 4, 6]]), np.array([[BEGIN, 3, 4, 9, 4]])
+    told, untold = (np.log(each.attention(source, inputs)[0]) for each in (model, plain))  # (T, S)
+    added = (told - told[:, :1]) - (untold - untold[:, :1])  # (T, S), beside that of the first place, which is behind nothing
+    behind_3, behind_4, behind_3_4 = [0, 0.5, 0, 0, 0.5, 0], [0, 0, 0.5, 0, 0, 0.5], [0, 0, 2.5, 0, 0, 2.5]
+    np.testing.assert_allclose(added, [[0] * 6, behind_3, behind_3_4, [0] * 6, behind_4], atol=1e-9)
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_steps_are_those_of_training_and_beams_hold(follow):
+    model, rng = model_of(follow=follow), np.random.default_rng(1)
     source, inputs, _, lengths = pairs(rng)
+    inputs[:, 1] = source[:, 0]
     whole, state = model.logits(source, inputs, lengths), model.encode(source, lengths)
     for t in range(inputs.shape[1]):
         log_p, state = model.step(inputs[:, t], state)
@@ -84,6 +100,28 @@ def test_it_learns_to_copy_tokens_that_it_never_wrote():
     assert np.mean([each[0].ids.tolist() == [token] for each, token in zip(best, source[:20, 1], strict=True)]) > 0.7
 
 
+def test_it_learns_to_copy_several_tokens_in_a_row():
+    """Targets are the second half of the source, half of whose tokens are never seen in training."""
+    right = {}
+    for follow in (True, False):
+        model, rng = model_of(dtype=np.float32, hidden_size=24, embedding_size=12, follow=follow), np.random.default_rng(2)
+        adam = optimizers.Adam(model.parameters, lr=0.02, clip_norm=1.0)
+        for step in range(150):
+            source = np.stack([rng.permutation(np.arange(3, V // 2))[:8] for _ in range(24)])  # (B, S)
+            source[:, 3] = 2  # the half begins behind it
+            targets = np.pad(source[:, 4:], ((0, 0), (0, 1)), constant_values=END)  # (B, T)
+            inputs = np.pad(source[:, 4:], ((0, 0), (1, 0)), constant_values=BEGIN)
+            _, saved = model.forward(source, inputs, targets, key=Key(0, step))
+            model.backward(saved)
+            adam.step()
+        source = np.stack([rng.permutation(np.arange(V // 2, V))[:8] for _ in range(60)])
+        source[:, 3] = 2
+        written = greedy_targets(model, source, begin=BEGIN, end=END, tokens=6)
+        right[follow] = np.mean([ids[:4].tolist() == row[4:].tolist() for ids, row in zip(written, source, strict=True)])
+
+    assert right[True] > 0.7 > 0.5 > right[False]
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -96,3 +134,8 @@ def test_it_learns_to_copy_tokens_that_it_never_wrote():
 def test_configurations_that_do_not_fit(settings, says):
     with pytest.raises(ValueError, match=says):
         model_of(**settings)
+
+
+def test_one_that_cannot_copy_follows_nothing():
+    with pytest.raises(ValueError, match="follow is of a model that copies"):
+        models.Seq2Seq(models.Seq2SeqConfig(**SIZES, follow=True))

@@ -10,8 +10,8 @@ import pytest
 import minilm
 from minilm import devices, gradcheck, models
 from minilm.gradcheck import cases
-from minilm.models import WordVectors, word2vec
-from minilm.models.word2vec import alias_tables, keep_probabilities
+from minilm.models import WordVectors, word2vec_training
+from minilm.models.word2vec_training import alias_tables, keep_probabilities
 from minilm.ops import negative_sampling
 from tests.ops import gpu
 
@@ -36,7 +36,7 @@ def test_negatives_are_drawn_in_proportion_to_a_power_of_the_counts(power, monke
     """Those of the tables, and the model's own power is the one that is used."""
     counts = np.array([1, 2, 0, 40, 7, 7, 300])
     given = []
-    monkeypatch.setattr(word2vec.negative_sampling, "train", lambda *arrays, **_: given.append(arrays[5:7]) or 1 / 0)
+    monkeypatch.setattr(word2vec_training.negative_sampling, "train", lambda *arrays, **_: given.append(arrays[5:7]) or 1 / 0)
     model = models.Word2Vec(models.Word2VecConfig(vocab_size=7, size=3, power=power))
     with pytest.raises(ZeroDivisionError):
         model.train([np.arange(7)], counts=counts)
@@ -174,7 +174,7 @@ def test_a_long_sentence_is_cut(monkeypatch):
     assert whole.train([ids[:300], ids], epochs=1) == cut.train([ids[:300], *pieces], epochs=1)
     np.testing.assert_array_equal(whole.input.value, cut.input.value)
     clock = itertools.count(0, 0.3)  # seconds between two looks
-    monkeypatch.setattr(models.word2vec, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
+    monkeypatch.setattr(word2vec_training, "time", types.SimpleNamespace(perf_counter=lambda: next(clock)))
     for minutes, looks in ((None, 3), (0.02, 2)):
         told = []
         stopped.train([ids], epochs=1, minutes=minutes, progress=lambda state: told.append(state.words))  # noqa: B023

@@ -80,5 +80,7 @@ def test_rounded_weights_cost_little(name):
 
 
 if __name__ == "__main__":
+    if not (WEIGHTS and CORPORA):
+        raise SystemExit(needs_both.kwargs["reason"])
     for name, make in SUBJECTS.items():
         print(f"{name:32}", "  ".join(f"{kind} {loss:.4f}" for kind, loss in losses(make).items()))

@@ -164,8 +164,9 @@ def test_an_answer_late_in_a_long_passage_is_found_in_its_window():
 
     passage = " ".join(f"word{i}" for i in range(100))
     example = squad.Question(passage, "which?", ("word77 word78",), passage.index("word77"))
-    options = {**Answer.defaults(), "max_length": 20}
-    reading = LSTMReading(*LSTMReading.prepared([example], options), options)
+    recipe = Answer(max_length=20)
+    recipe.prepare([example])
+    reading = LSTMReading(recipe.vocabularies, recipe.facts, recipe.options)
     window, (first, last) = reading._training(example)
     assert passage[window.places[first][0] : window.places[last][1]] == "word77 word78"
     ids, _, spans, _ = reading.batch([example])

@@ -36,7 +36,7 @@ def test_run_learns_is_kept_and_answers_again(tmp_path):
     for name, array in recipe.model.parameters.items():
         np.testing.assert_array_equal(again.model.parameters[name], array)
     measured = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert measured["metrics"] == {"accuracy": 1.0} and measured["steps"] == 120
+    assert measured["metrics"] == {"accuracy": 1.0} and measured["steps"] == 120 and measured["metric"] == "accuracy"
     rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert rows[0] == "step,seconds,lr,loss,accuracy" and rows[-1].startswith("1")
     assert "wanted" in (tmp_path / "run" / "samples.txt").read_text()

@@ -13,6 +13,12 @@ IDLE = [
         "attention is for model='lstm' or 'gru', got model='transformer'",
     ),
     ("summarise", {"norm_first": False, "model": "gru"}, "norm_first is for model='transformer', got model='gru'"),
+    (
+        "translate",
+        {"length_penalty": 0.6},
+        "length_penalty is for a search of several beams, got length_penalty=0.6 and beams=1",
+    ),
+    ("translate", {"no_repeat": 3}, "no_repeat is for a search of several beams, got no_repeat=3 and beams=1"),
     ("sentiment", {"ngrams": 3}, "ngrams is for model='words', got model='lstm'"),
     ("sentiment", {"pooling": "cls"}, "pooling is for model='bert', got model='lstm'"),
     ("sentiment", {"model": "words", "num_layers": 2}, "num_layers is for model='lstm' or 'gru', got model='words'"),

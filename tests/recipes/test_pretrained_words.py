@@ -127,6 +127,25 @@ def test_every_recipe_of_words(tmp_path, name, binary):
     assert again.answer("the cook *gave* plums" if name == "roles" else "the cook gave plums") is not None
 
 
+def test_a_reader_of_passages(tmp_path):
+    vectors = tmp_path / "more.txt"
+    words = ["the", "Anna", "garden", "zebra", "quarterly"]
+    rows = RNG.standard_normal((len(words), E)).astype(np.float32)
+    WordVectors(words, rows).save_text(vectors)
+    recipe = recipes.load("answer")(model="reader", vectors=str(vectors), steps=1, lr=1e-30, hidden_size=4, examples=30)
+    recipe.run(progress=False, out=tmp_path / "run")
+    again = recipes.open_run(tmp_path / "run")
+    for each in (recipe, again):
+        table, known = each.model.embedding, each.vocabularies["words"]
+        for word, wanted in zip(("the", "anna", "garden", "zebra", "quarterly"), rows, strict=True):
+            np.testing.assert_array_equal(table.forward(np.array([1 + known.token_to_id(word)]))[0][0], wanted)
+        assert not table.weight.value[0].any() and table.weight.value[1].any()  # padding; a word that is unknown learns
+    text = "The zebra is quarterly. Anna went to the garden. Where is Anna?"
+    assert again.answer(text) == recipe.answer(text) != ""
+    with pytest.raises(ValueError, match="that model='reader' reads, got a model of the kind 'memory'"):
+        recipes.load("answer")(vectors=str(vectors), steps=1, examples=30).run(progress=False)
+
+
 def test_a_tagger_knows_words_of_the_file_that_are_rare_in_training(glove, tmp_path):
     (tmp_path / "tagged.txt").write_text(TAGGED * 4)
     recipe = recipes.load("pos")(vectors=str(glove), min_count=99, characters=False, steps=1)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from minilm import cli, recipes, training
-from minilm.models import word2vec
+from minilm.models import word2vec_training
 from minilm.ops import negative_sampling
 from minilm.optimizers import AdamW, WeightAverage
 from minilm.recipes import fit, kept
@@ -107,7 +107,7 @@ def test_a_run_goes_on_on_a_gpu(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("calls", [4, 3])  # within the second pass over the text, which takes three; and between two
 def test_vectors_go_on_at_their_place_in_the_text(calls, tmp_path, monkeypatch):
-    monkeypatch.setattr(word2vec, "CHUNK", 1000)
+    monkeypatch.setattr(word2vec_training, "CHUNK", 1000)
     kind = recipes.load("vectors")
     monkeypatch.setattr(kind, "pictures", lambda *_: [])
     options = {"sentences": 300, "size": 6, "steps": 5, "min_count": 1}

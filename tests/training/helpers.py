@@ -19,3 +19,10 @@ def log_without_times(folder):
     log = training.read_log(folder)
     kept = [name for name in log if name not in ("seconds", "tokens_per_second")]
     return [tuple(repr(log[name][row]) for name in kept) for row in range(len(log["step"]))]
+
+
+def one_line(error) -> str:
+    """The text of an error that `pytest.raises` caught, which is one line."""
+    text = str(error.value)
+    assert text and "\n" not in text
+    return text

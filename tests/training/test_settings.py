@@ -221,7 +221,7 @@ def test_each_given_key_arrives_and_the_others_are_the_recipe_s(name, model, pla
     expected = {key: value for key, value in expected.items() if key != "forget_bias" or model == "lstm"}
     usual = models.config_of({"model_type": family, "vocab_size": 1}).to_dict()
     expected = {**usual, **expected, **model_option(model), **GIVEN[family]}
-    context = training.config.CONTEXTS.get(family)
+    context = training.config_checks.CONTEXTS.get(family)
     expected |= {context: config.time} if context else {}
     assert {"vocab_size": 1, **config.model} == expected
     assert (config.batch, config.steps, config.epochs, config.optimizer.lr) == (6, 7, None, 0.00625)

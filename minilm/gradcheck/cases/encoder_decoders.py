@@ -107,6 +107,7 @@ MODELS = {
             "luong, bidirectional": {"attention": "luong", "bidirectional": True, "lengths": None, "cell": "gru"},
             "input feeding": {"input_feeding": True, "peeky": True},
             "dropout": {"dropout": 0.3, "key": KEY, "V": 4, "tied": True},
+            "following": {"follow": True, "V": 2, "S": 6, "T": 5, "lengths": (6, 4)},
         },
         PointerGenerator,
         Seq2SeqConfig,

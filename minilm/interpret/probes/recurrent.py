@@ -20,7 +20,7 @@ UNITS = ".units"  # behind a gate's letter: each unit by itself
 
 
 class RecurrentProbe(Probe):
-    """Of `minilm.models.RNNLanguageModel`."""
+    """The probe of `minilm.models.RNNLanguageModel`."""
 
     recurs = True
     ablated = f"h{UNITS}"
@@ -86,7 +86,7 @@ class RecurrentProbe(Probe):
 
 
 class WindowProbe(Probe):
-    """Of `minilm.models.WindowLanguageModel`, whose windows begin with the padding's vector.
+    """The probe of `minilm.models.WindowLanguageModel`, whose windows begin with the padding's vector.
 
     Its gates and states are (W, N, H), of every place of every window: a gate held at its mean is held at that of each window.
     """

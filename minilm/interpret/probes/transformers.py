@@ -103,7 +103,7 @@ class TransformerProbe(Probe):
 
 
 class GPTProbe(TransformerProbe):
-    """Of `minilm.models.GPT`."""
+    """The probe of `minilm.models.GPT`."""
 
     @property
     def table(self):
@@ -153,7 +153,7 @@ class GPTProbe(TransformerProbe):
 
 
 class LlamaProbe(TransformerProbe):
-    """Of `minilm.models.Llama`. Gemma multiplies the tokens' vectors, here as part of what follows them."""
+    """The probe of `minilm.models.Llama`. Gemma multiplies the tokens' vectors, here as part of what follows them."""
 
     @property
     def table(self):
@@ -227,7 +227,7 @@ class LlamaProbe(TransformerProbe):
 
 
 class BERTProbe(TransformerProbe):
-    """Of `minilm.models.BERTForPreTraining`, which predicts a token where there is a mask."""
+    """The probe of `minilm.models.BERTForPreTraining`, which predicts a token where there is a mask."""
 
     causal = False
 

@@ -155,7 +155,7 @@ def _repeated(inputs, rows: int) -> list:
 
 
 def _arguments(model, inputs, tags, number: int = 0) -> tuple:
-    """Of the model's ``forward``, for tags (n, T) and the class of that number."""
+    """Arguments of the model's ``forward``, for tags (n, T) and the class of that number."""
     ids, *more = _repeated(inputs, len(tags))
     classes = [np.full(len(tags), number)] if isinstance(model, IntentTagger) else []
     return ids, tags, *classes, *more

@@ -120,7 +120,7 @@ def _word(text, i, length, k):
 
 @jit(part=True, counted=False)
 def _long_hash(text, i, length):
-    """Of a piece of more than KEY_BYTES bytes."""
+    """The hash of a piece of more than KEY_BYTES bytes."""
     mixed = np.uint64(length)
     for k in range((length + 7) // 8):
         mixed = (mixed ^ _word(text, i, length, k)) * _SPREAD

@@ -40,7 +40,7 @@ class StoredBPE(ByteLevelBPE):
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """As the file has it."""
+        """The tokens as the file has them."""
         return self._vocabulary[: self._size]
 
     @property
