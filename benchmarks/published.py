@@ -262,7 +262,9 @@ TASKS = {
         {"rouge_1": "ROUGE-1", "rouge_2": "ROUGE-2", "rouge_l": "ROUGE-L"},
         (),
         notes=(
-            "600 steps; by itself the recipe takes 996, for which there was no time. The first words of an abstract do better",
+            "600 steps; by itself the recipe takes 996, for which there was no time",
+            "on a twentieth of the training part, held out: 24.6 of ROUGE-L, and 20.9 where the search may repeat itself; the "
+            "first words of the abstract 19.0",
         ),
     ),
     "scitldr_taken": Row(
@@ -348,7 +350,12 @@ BESIDE = {
         "sst2",
         GLOVE,
         "vectors={vectors}",
-        notes=("150 states a direction, vectors learned: chosen on 1,000 training sentences, held out with their phrases",),
+        notes=(
+            "150 states a direction, vectors learned: chosen on 1,000 training sentences, held out with their phrases",
+            "on these, after 3,000 steps of one seed: 85.3 so; 84.5 with the largest in place of attention's mean; 82.2 where "
+            "the vectors learn at a tenth of the rate; with 100 states 84.7, and 81.1 where the vectors stay: these must "
+            "learn most of praise and blame here. The published models start from vectors of 840 billion words, in 300 numbers",
+        ),
     ),
     "sst2_encoder": with_others("sst2", "its words read by all-MiniLM-L6-v2", "model=bert", "encoder={encoder}", published=()),
 }

@@ -30,7 +30,7 @@ OTHERS = {  # arguments that are another function's, whichever the caller names
     "minilm.models.gpt_config.GPTConfig.gpt3": "the configuration's fields",
     "minilm.models.llama.Llama.from_gguf": "the configuration's fields",
     **{
-        f"minilm.models.llama_config.LlamaConfig.{name}": "the configuration's fields"
+        f"minilm.models.llama_sizes.LlamaSizes.{name}": "the configuration's fields"
         for name in ("llama2", "llama3", "smollm2", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2")
     },
     "minilm.models.pretrained.Pretrained.from_pretrained": "the configuration's fields",

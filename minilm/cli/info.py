@@ -148,7 +148,8 @@ def _caches() -> dict:
     """The folders, and their sizes."""
     folder = pathlib.Path(files.cache_folder())
     facts = {"folder": str(folder)}
-    parts = {"jit": "compiled kernels", "corpora": "corpora", "tokens": "encoded texts", "emulated": "CUDA kernels on the CPU"}
+    parts = {"jit": "compiled kernels", "corpora": "corpora", "tokens": "encoded texts", "tables": "tokenizers' tables"}
+    parts["emulated"] = "CUDA kernels on the CPU"
     for part, name in parts.items():
         if (folder / part).is_dir():
             sizes = [path.stat().st_size for path in (folder / part).rglob("*") if path.is_file()]

@@ -48,3 +48,12 @@ def jit(function=None, *, fastmath=CONTRACT, inline="never", part=False, counted
     dispatcher = numba.njit(nogil=True, **options)(function)
     dispatcher._cache = KernelCache(dispatcher)  # what cache=True does, with a cache of our own
     return dispatcher
+
+
+def entry_point(kernel, *arguments):
+    """The compiled code of a kernel for arguments of these arguments' types, to be called with such only.
+
+    A kernel looks at the types of its arguments at every call, which for two tables of eight arrays takes longer than a sentence
+    does. Its entry point does not: it reads an array of other numbers as if it were of these.
+    """
+    return kernel.compile(tuple(map(numba.typeof, arguments)))

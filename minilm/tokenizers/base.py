@@ -113,10 +113,12 @@ class Tokenizer(ABC):
         ValueError
             The tokenizer has no unknown token and the text holds something else than its vocabulary: names it and its position.
         """
-        texts = (text,) if pair is None else (text, pair)
-        for each in texts:
-            check_text(each)
-        return self._joined([self._encode(each, 0, "") for each in texts], add_special_tokens)  # (T,)
+        check_text(text)
+        if pair is None:
+            ids = self._encode(text, 0, "")  # (T,)
+            return ids if self.post_processor is None else self._joined([ids], add_special_tokens)
+        check_text(pair)
+        return self._joined([self._encode(text, 0, ""), self._encode(pair, 0, "")], add_special_tokens)  # (T,)
 
     def _joined(self, parts: list[np.ndarray], add_special_tokens: bool, blank: Sequence[int] | None = None) -> np.ndarray:
         """The arrays of one or two texts with what the post-processor adds: `PostProcessor.joined`."""

@@ -62,7 +62,12 @@ class Matcher:
 
     def may_occur(self, text: str) -> bool:
         """Whether a token may stand in the text, by the characters that tokens begin with: no, for certain, or perhaps."""
-        return len(self._firsts) > FEW or any(first in text for first in self._firsts)
+        if len(self._firsts) > FEW:
+            return True
+        for first in self._firsts:  # no generator, which would take longer than the search in a sentence
+            if first in text:
+                return True
+        return False
 
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it.

@@ -42,11 +42,9 @@ class Encoder:
     @functools.cached_property
     def tables(self):
         """What all threads read."""
-        from minilm.tokenizers.bpe import encoding, tables
+        from minilm.tokenizers.bpe import table_files
 
-        content = tables.make_tables(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
-        self.states.append(encoding.make_state(content))
-        return content
+        return table_files.tables_of(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
@@ -61,10 +59,7 @@ class Encoder:
         if self.normalizer and not (text.isascii() or nfc_scan.is_normal(content, size)):
             normal = nfc.normalized(text)
             content, size = (content, size) if normal is text else pieces.padded(normal)
-        try:
-            state = self.states.pop()
-        except IndexError:
-            state = encoding.make_state(tables)
+        state = encoding.take_state(self.states, tables, size)
         ids = encoding.encode_all(content, size, tables, state)  # (T,)
         self.states.append(state)
         return ids

@@ -10,7 +10,7 @@ import numpy as np
 from ..added import AddedTokens
 from ..added.matching import Matcher
 from ..added.matching import code_points as all_code_points
-from .characters import PAGE, Basic, Characters, Table
+from .characters import PAGE, Basic, Characters
 
 BLOCK = 1 << 15  # characters that are worked on at a time, so that what lies between the two kernels stays in the cache
 REORDERED = 1 << 12  # marks in a row that are put in order; no text has so many
@@ -28,12 +28,7 @@ class BasicTokenizer:
 
     def __init__(self, settings: Basic, reordered: int = REORDERED):
         self.settings, self.reordered = settings, reordered
-        self._characters = Characters(settings)
-
-    @property
-    def table(self) -> Table:
-        """What becomes of characters, as kernels read it, as far as it has been computed."""
-        return self._characters.table
+        self.characters = Characters(settings)
 
     def words(self, codes: np.ndarray) -> Iterator[tuple[np.ndarray, int, np.ndarray, int]]:
         """The words of a text (N,), block by block: characters with a blank between words, how many, where in the block each is
@@ -44,11 +39,11 @@ class BasicTokenizer:
         while begin < codes.size:
             out, source, orders = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint8)
             part = codes[begin:]
-            status, size, at = kernels.split(part, 0, BLOCK, self._characters.table, self.reordered, out, source, orders)
+            status, size, at = kernels.split(part, 0, BLOCK, self.characters.table, self.reordered, out, source, orders)
             if status == kernels.FULL:
                 room *= 2
             elif status == kernels.NO_PAGE:
-                self._characters.add_pages(np.unique(part[: max(BLOCK, room)] // PAGE).tolist())
+                self.characters.add_pages(np.unique(part[: max(BLOCK, room)] // PAGE).tolist())
             else:
                 yield out, size, source, begin
                 begin += at
@@ -61,11 +56,11 @@ class BasicTokenizer:
         room = 2 * codes.size + kernels.ROOM
         while True:
             out, source, orders = np.empty(room, np.int32), np.empty(room, np.int32), np.empty(room, np.uint8)
-            status, size, _ = kernels.normalize(codes, self._characters.table, self.reordered, out, source, orders)
+            status, size, _ = kernels.normalize(codes, self.characters.table, self.reordered, out, source, orders)
             if status == kernels.FULL:
                 room *= 2
             elif status == kernels.NO_PAGE:
-                self._characters.add_pages(np.unique(codes // PAGE).tolist())
+                self.characters.add_pages(np.unique(codes // PAGE).tolist())
             else:
                 return out[:size].view(np.uint32), source[:size]
 

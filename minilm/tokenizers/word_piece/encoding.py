@@ -72,7 +72,7 @@ class Cutting(WithAddedTokens):
 
     def _encode(self, text, start, source):
         codes = code_points(text, start, source)  # (T,)
-        if len(text) <= SHORT_TEXT and not self._added.normalized and not self._added.raw.may_occur(text):
+        if len(text) <= SHORT_TEXT and not self._added.normalized.tokens and not self._added.raw.may_occur(text):
             ids = self._encode_short(codes)
             if ids is not None:
                 return ids
@@ -87,22 +87,31 @@ class Cutting(WithAddedTokens):
 
     def _encode_short(self, codes: np.ndarray) -> np.ndarray | None:
         """Ids (T,) of a short text without added tokens, in one compiled call; None where the long way knows more."""
+        calls, rooms, characters, reordered, trie, unknown = self._short
         try:
-            call, rooms, reordered, trie, unknown = self._short
-            work, orders = rooms.pop()
+            work, ids, orders = rooms.pop()
         except IndexError:  # another thread has it
             work, orders = np.empty((3, 4 * SHORT_TEXT), np.int32), np.empty(4 * SHORT_TEXT, np.uint8)
-        count = call(codes, self._basic.table, reordered, trie, unknown, self.max_word_chars, work, orders)
-        ids = work[2, :count].copy() if count >= 0 else None
-        rooms.append((work, orders))
-        return ids
+            ids = work[2]
+        arguments = codes, characters.table, reordered, trie, unknown, self.max_word_chars, work, orders
+        call = calls.get(codes.itemsize) or self._compiled(arguments)
+        count = call(*arguments)
+        result = ids[:count].copy() if count >= 0 else None  # (T,)
+        rooms.append((work, ids, orders))
+        return result
+
+    def _compiled(self, arguments: tuple):
+        """The kernel for short texts whose code points have the size that these arguments' have."""
+        from minilm.compiled.jit import entry_point
+
+        from . import kernels
+
+        return self._short[0].setdefault(arguments[0].itemsize, entry_point(kernels.encode_short, *arguments))
 
     @functools.cached_property
     def _short(self):
-        """The kernel for short texts, and what does not change from call to call; rooms that no thread writes to now."""
-        from . import kernels
-
-        return kernels.encode_short, [], self._basic.reordered, self._trie, self._ids[self.unk_token]
+        """Kernels by the size of code points, rooms that no thread writes to now, and what does not change from call to call."""
+        return {}, [], self._basic.characters, self._basic.reordered, self._trie, self._ids[self.unk_token]
 
     def encode_batch(self, texts: Iterable[str]) -> list[np.ndarray]:
         """Encode several texts, each on its own: a list of arrays (T_i,), int32.

@@ -13,7 +13,7 @@ ROOM = 16  # output that one character may need: Unicode decomposes into four at
 FULL, NO_PAGE, DONE = 0, 1, 2
 
 
-@jit
+@jit(counted=False)
 def split(codes, begin, block, table, limit, out, source, orders):
     """Cut a text into normalised words.
 
@@ -87,7 +87,7 @@ def split(codes, begin, block, table, limit, out, source, orders):
     return DONE, n, codes.size
 
 
-@jit
+@jit(counted=False)
 def normalize(codes, table, limit, out, source, orders):
     """What BERT's normalizer makes of a text: every character of it, white space too.
 
@@ -152,7 +152,7 @@ def edge(keys, node, code):
     return slot, key
 
 
-@jit
+@jit(counted=False)
 def build_trie(codes, ends, roots, ids, keys, children, tokens):
     """Put strings into a trie whose edges lie in one hash table.
 
@@ -188,7 +188,7 @@ def build_trie(codes, ends, roots, ids, keys, children, tokens):
     return nodes
 
 
-@jit
+@jit(counted=False)
 def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
     """Cut words into the longest pieces the vocabulary has, from left to right.
 
@@ -246,7 +246,7 @@ def match(out, size, trie, unknown, limit, ids, firsts, lasts, words, places):
     return n, word
 
 
-@jit
+@jit(counted=False)
 def encode_short(codes, table, reordered, trie, unknown, limit, work, orders):
     """`split` and `match` in one call, for a text whose call would cost more than its work.
 
