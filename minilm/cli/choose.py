@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from minilm.cli.unused import refuse_unused
+
 DESCRIPTION = """\
 Say which of the models fits TASK, with its size, its memory and its time, and the command that trains it. The time is estimated
 from rates of this machine, which are measured at first (some seconds) and kept. How much data there is comes from --data, or from
@@ -41,6 +43,7 @@ def run(args) -> int:
     """Choose and tell; 1 where nothing fits."""
     from minilm import planner
 
+    _refuse_unused(args)
     if args.task is None and not args.save_machine:
         for name, task in planner.TASKS.items():
             models = dict.fromkeys(each.model for each in planner.candidates(name, planner.Data(1000, 30_000, 1000)))
@@ -63,6 +66,16 @@ def run(args) -> int:
     else:
         _print(advice, args.all)
     return 0 if advice.best is not None else 1
+
+
+def _refuse_unused(args) -> None:
+    """ValueError for options of a choice where none is made, and of a measurement where a file has its results."""
+    if args.task is None:
+        refuse_unused(args, ("data", "examples", "length", "vocabulary", "minutes", "memory", "all", "json"), "is for a TASK")
+        if not args.save_machine:
+            refuse_unused(args, ("device", "machine", "measure"), "is for a TASK, or for --save-machine")
+    if args.machine is not None:
+        refuse_unused(args, ("measure",), f"measures this machine, and --machine {args.machine} has another's rates")
 
 
 def _machine(args):

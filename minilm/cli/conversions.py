@@ -20,6 +20,7 @@ TARGETS = {  # kind -> what it is, and the endings of names that ask for it
 OWN = {  # what is read beside CONVERTERS, first
     "minilm": "a run of `minilm train`, a folder of `minilm convert`, or a file of models.save",
     "gguf": "a GGUF file of Llama's family: F32, F16, BF16, Q4_0, Q4_1, Q8_0, Q6_K",
+    "sequential": "a file of a Sequential, Keras's or minilm's",
 }
 WITH_TOKENIZER = ("minilm", "huggingface")
 GENERATION = "generation_config.json"
@@ -72,18 +73,31 @@ def read(path: str, kind: str | None, vocabulary: str | None) -> Source:
     if kind in OWN:
         if vocabulary is not None:
             raise ValueError(f"--vocabulary is for files without tokens, and {path} is of kind {kind}")
-        return Source(kind, *(_gguf(path) if kind == "gguf" else _own(path)), _generation(path))
+        reader = {"gguf": _gguf, "sequential": _sequential}.get(kind, _own)
+        return Source(kind, *reader(path), _generation(path))
     return _converted(path, kind, vocabulary)
 
 
 def _recognised(path: str) -> str | None:
     from minilm.weights.converters import recognised
+    from minilm.weights.gguf import is_gguf
 
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            if file.read(4) == b"GGUF":
-                return "gguf"
-    return "minilm" if _is_own(path) else recognised(path)
+    if is_gguf(path):
+        return "gguf"
+    return "minilm" if _is_own(path) else recognised(path) or ("sequential" if _is_sequential(path) else None)
+
+
+def _is_sequential(path: str) -> bool:
+    """Whether `minilm.sequential.load_model` finds a model in a file."""
+    from minilm.sequential import saving
+
+    if not os.path.isfile(path):
+        return False
+    try:
+        stored = saving.read(path)
+    except (ValueError, TypeError, KeyError, AttributeError):  # as load_model has them, of a file of another kind
+        return False
+    return stored.content is not None or stored.keras is not None
 
 
 def _is_own(path: str) -> bool:
@@ -133,6 +147,12 @@ def _gguf(path: str) -> tuple[Any, dict[str, Any]]:
         stated = "tokenizer.ggml.model" in file.settings
         tokenizers = {"tokenizer.json": tokenizer_of_gguf(file.settings)} if stated else {}
     return models.Llama.from_gguf(path), tokenizers
+
+
+def _sequential(path: str) -> tuple[Any, dict[str, Any]]:
+    from minilm.sequential.models import load_model
+
+    return load_model(path), {}
 
 
 def _converted(path: str, kind: str, vocabulary: str | None) -> Source:

@@ -38,6 +38,8 @@ def run(args) -> int:
     written = conversions.write(read, args.target, kind)
     print(f"read        {args.source}: {read.kind}, {type(read.model).__name__}, {read.parameters:,} numbers")
     print(f"wrote       {args.target}: {written}")
+    if written == "onnx" and type(read.model).__name__ != "BERT":
+        print("without     a head: the graph is the encoder's")
     if not read.tokenizers and written in conversions.WITH_TOKENIZER:
         print("without     a tokenizer: FROM has none; --vocabulary FILE gives its tokens")
     return 0

@@ -9,6 +9,7 @@ import os
 
 from minilm.cli.model import add_model, folder_of, load_model
 from minilm.cli.texts import add_text, text_of
+from minilm.cli.unused import refuse_unused
 
 DESCRIPTION = """\
 Explain what a trained model makes of a text, as one HTML file that opens offline: each token's surprisal, gradient times input
@@ -18,6 +19,7 @@ model its gates and cells; what heads and networks, or gates, cause; and the nea
 what each word did for each decision, a label, a tag, a word of a translation, a span, an answer, and what else the decision is
 made of.
 """
+OF_LANGUAGE_MODELS = ("corrupted", "against", "steps", "attribute", "top", "neighbours")  # options
 
 
 def add_parser(subparsers) -> None:
@@ -71,6 +73,7 @@ def run(args) -> int:
     folder = folder if os.path.exists(os.path.expanduser(folder)) else model_folder(folder)  # a name on the Hub
     refuse_quantized_folder(folder, "explained")
     text = text_of(args, "text")
+    _check_places(args.out, args.json, args.png)
     if args.along:
         from minilm.cli.along import explain_along
 
@@ -80,20 +83,17 @@ def run(args) -> int:
     if text is None:
         raise ValueError("--text TEXT is missing: what is to be explained")
     out = args.out if args.out or args.png or args.json else "explain.html"
-    _check(args, out)
+    _check(args)
     return _explain_recipe(args, folder, text, out) if is_recipe(folder) else _explain_language_model(args, text, out)
 
 
-def _check(args, out: str | None) -> None:
+def _check(args) -> None:
     """Refuse what cannot be done now, not when all is computed."""
     from minilm.ops import checks
 
     for name, value in (("top", args.top), ("neighbours", args.neighbours), ("steps", args.steps)):
         if value is not None:
             checks.whole(name, value, 1, 2**20)
-    for path in (out, args.json):
-        if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
-            raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
     if args.png and importlib.util.find_spec("matplotlib") is None:
         raise ValueError("--png: plots need matplotlib: pip install 'minilm[plots]'")
 
@@ -162,10 +162,7 @@ def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
     """The decisions of a recipe's model about a text."""
     from minilm import interpret, recipes
 
-    options = {"corrupted": None, "against": None, "steps": None, "attribute": "auto", "top": 10, "neighbours": 8}
-    for name, default in options.items():
-        if getattr(args, name) != default:
-            raise ValueError(f"--{name} is for a language model, and {folder} holds a model of a task")
+    refuse_unused(args, OF_LANGUAGE_MODELS, f"is for a language model, and {folder} holds a model of a task")
     decisions = recipes.open_run(folder).explain(text, answer=args.answer, foil=args.foil)
     numbers = None if args.json == "-" else args.json
     written = _written(decisions, out, numbers, interpret.write_page)
@@ -186,6 +183,19 @@ def _explain_recipe(args, folder: str, text: str, out: str | None) -> int:
     for path in written:
         print(f"wrote       {path}")
     return 0
+
+
+def _check_places(out: str | None, numbers: str | None, png: str | None) -> None:
+    """OSError or ValueError where the page, the numbers or the plots cannot be written: now, not when all is computed."""
+    for path in (out, numbers):
+        if path and path != "-" and not os.path.isdir(os.path.dirname(os.path.abspath(path))):
+            raise FileNotFoundError(f"there is no folder {os.path.dirname(os.path.abspath(path))} to write {path} into")
+        if path and os.path.isdir(path):
+            raise IsADirectoryError(f"{path} is a folder, and a file is to be written")
+    if out and numbers and os.path.abspath(out) == os.path.abspath(numbers):
+        raise ValueError(f"--out and --json both name {out}: one of them would replace the other")
+    if png and os.path.isfile(png):
+        raise NotADirectoryError(f"--png: {png} is a file, wanted a folder for the plots")
 
 
 def _written(explanation, out: str | None, numbers: str | None, write_page) -> list[str]:

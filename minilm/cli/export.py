@@ -55,10 +55,11 @@ def run(args) -> int:
     from minilm import quantized
     from minilm.models.storing import description
     from minilm.training import load_run
+    from minilm.weights.gguf import is_gguf
 
     if os.path.lexists(args.out) and (not os.path.isdir(args.out) or os.listdir(args.out)):
         raise FileExistsError(f"{args.out} is there already: OUT must be a new folder")
-    if args.folder.endswith(".gguf") and os.path.isfile(os.path.expanduser(args.folder)):
+    if is_gguf(os.path.expanduser(args.folder)):
         model, files = _of_gguf(load_run(args.folder, quantize=args.kind))  # blocks of this format stay as they are
         before = 4 * model.config.parameter_count
     else:

@@ -10,6 +10,7 @@ from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, add_quantize, load_model
 from minilm.cli.targets import is_encoder_decoder
 from minilm.cli.texts import add_text, text_of
+from minilm.cli.unused import refuse_unused_of_writing
 
 
 def add_parser(subparsers) -> None:
@@ -60,9 +61,8 @@ def run(args) -> int:
     checks.whole("samples", args.samples, 1, 2**31)
     checks.whole("tokens", args.tokens, 0, 2**63)
     checks.whole("seed", args.seed, 0, 2**64)
+    refuse_unused_of_writing(args)
     require(args.device)
-    if args.length_penalty != 0 and args.beam is None:
-        raise ValueError("--length-penalty is for a search: it goes with --beam B")
     if is_encoder_decoder(args):
         return targets.generate(args)
     if args.cuda_graphs and (args.device != "cuda" or args.beam is not None):

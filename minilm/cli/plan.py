@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
+from minilm.cli.unused import refuse_unused
+
 DESCRIPTION = """\
 Say what training a model needs: parameters, memory by part, operations, bytes between devices, and time. Rates are those of this
 machine, measured at first (some seconds) and kept, or printed ones of a named device. Where it does not fit, it says what would.
@@ -49,6 +51,8 @@ def run(args) -> int:
     from minilm.planner import cluster, training_plan
 
     checks.whole("--gpus", args.gpus, 1, 2**20)
+    if args.device not in ("cpu", "cuda"):
+        refuse_unused(args, ("machine",), f"is for --device cpu or cuda: of {args.device} there are printed rates")
     config, vocabulary = training_plan.planned_config(args.model, args.sets, args.gpus)
     vocabulary = vocabulary if args.vocabulary is None else checks.whole("--vocabulary", args.vocabulary, 2, 2**31)
     if args.device in ("cpu", "cuda"):

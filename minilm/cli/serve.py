@@ -8,6 +8,9 @@ import sys
 from minilm.cli.device import add_device, require
 from minilm.cli.model import add_model, folder_of
 from minilm.cli.page_server import PageServer
+from minilm.cli.unused import refuse_unused
+
+WRITING = ("tokens", "temperature")  # options
 
 
 def add_parser(subparsers) -> None:
@@ -31,7 +34,7 @@ def run(args) -> int:
     from minilm.ops import checks
     from minilm.ops.sampling import checked_options
 
-    checks.whole("port", args.port, 0, 65535)
+    checks.whole("port", args.port, 0, 1 << 16)
     checks.whole("tokens", args.tokens, 1, 2**31)
     checked_options(args.temperature, None, None)
     require(args.device)
@@ -55,12 +58,15 @@ def _actions(folder: str, args) -> tuple[dict, dict]:
     from minilm.cli.explain import is_recipe
 
     if is_recipe(folder):
+        refuse_unused(args, WRITING, f"is for a language model, and {folder} holds a model of a task")
         recipe = recipes.open_run(folder, args.device)
         return {"answer": recipe.answer}, {"explain": lambda text: interpret.page(recipe.explain(text))}
     from minilm.training import load_run
 
     loaded = load_run(folder)
     model, tokenizer = loaded.model.to(args.device), loaded.tokenizer
+    if model.objective == "masked":
+        refuse_unused(args, WRITING, f"is for a model that writes: that of {folder} guesses masked words")
 
     def write(text: str) -> str:
         options = {"tokens": args.tokens, "temperature": args.temperature, "end": generation.loop.end_ids(model)}

@@ -7,19 +7,11 @@ import sys
 
 from minilm.cli.model import folder_of, quantize
 from minilm.cli.texts import text_of
+from minilm.cli.unused import DRAWING, refuse_unused
 
 __all__ = ["evaluate", "generate", "is_encoder_decoder"]
 
-DRAWN = {  # options of `generate` that shape what is drawn, and draw nothing where a target is searched; their defaults
-    "temperature": 1.0,
-    "top_k": None,
-    "top_p": None,
-    "seed": 0,
-    "stop": None,
-    "ignore_eos": False,
-    "no_unk": False,
-    "cuda_graphs": False,
-}
+WRITTEN = ("stop", "ignore_eos", "no_unk", "cuda_graphs")  # options of `generate` for texts that go on and on
 
 
 def is_encoder_decoder(args) -> bool:
@@ -34,12 +26,8 @@ def generate(args) -> int:
     from minilm import generation
     from minilm.ops import checks
 
-    for name, default in DRAWN.items():
-        if getattr(args, name) != default:
-            option = f"--{name.replace('_', '-')}"
-            raise ValueError(
-                f"{option} is for a text that is drawn: an encoder-decoder's target is searched, --beam B or greedily"
-            )
+    reason = "is for a text that is drawn: an encoder-decoder's target is searched, --beam B or greedily"
+    refuse_unused(args, (*DRAWING, *WRITTEN), reason)
     if args.samples > 1 and args.beam is None:
         raise ValueError("--samples of an encoder-decoder are the best targets of a search: --beam B")
     source = text_of(args, "prompt")

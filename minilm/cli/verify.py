@@ -8,6 +8,8 @@ import json
 import os
 import sys
 
+from minilm.cli.unused import refuse_unused
+
 DESCRIPTION = """\
 Hold PATH against its checksums: a run's folder, a folder of weights (SHA256SUMS), a token file (.npy), or a file with NAME.sha256
 beside it. A run of `minilm train` is then replayed, from its last kept checkpoint (--set keep_every=N) or from its first weights,
@@ -35,8 +37,12 @@ def add_parser(subparsers) -> None:
 def run(args) -> int:
     """Verify and tell; 1 where something differs."""
     from minilm.mistaken import existing_folder
+    from minilm.ops import checks
     from minilm.training.checkpoint import RECIPE_STATE, STATE
 
+    for name in ("steps", "start"):  # before anything is read
+        if getattr(args, name) is not None:
+            checks.whole(name, getattr(args, name), 0, 2**63)
     path = existing_folder(args.path) if os.path.isdir(args.path) else args.path
     if os.path.isfile(os.path.join(path, STATE)):
         return _run(args)
@@ -62,16 +68,24 @@ def run(args) -> int:
 def _run(args) -> int:
     from minilm.training.checkpoint import STATE
     from minilm.training.publish import compare, published, read_published
-    from minilm.training.replay import read_record, replay
+    from minilm.training.replay import planned, read_record, replay
 
+    if args.against is not None:
+        refuse_unused(args, ("publish",), "prints the hashes that --against compares: one of the two")
+        refuse_unused(args, ("start", *(["steps"] if args.steps else [])), "is for a replay, and --against compares hashes alone")
+    if args.steps == 0:
+        refuse_unused(args, ("start",), "is for a replay, and --steps 0 replays nothing")
     other = None if args.against is None else read_published("/dev/stdin" if args.against == "-" else args.against)
     record = read_record(args.path)
+    replayed = args.steps != 0 and other is None
+    if replayed:
+        planned(record, args.start, args.steps)  # what cannot be replayed is said before anything is printed
     out = sys.stderr if args.publish else sys.stdout
     names = _checked(record)
     print(f"files    as they were written: {', '.join(names)}", file=out)
     _tell_left(record.folder, {*names, STATE})
     failed = False
-    if args.steps != 0 and other is None:
+    if replayed:
         result = replay(record, args.start, args.steps, lambda line: print(f"replay   {line}", file=sys.stderr))
         failed = result.fault is not None
         _tell(record, result, out)

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm.data.lines import whole_text
 from minilm.files import read_json
 from minilm.generation.jinja import JinjaFormat, compiled
 from minilm.hub import model_folder
@@ -54,9 +55,12 @@ class ChatML(NamedTuple):
     ----------
     system : str or None
         The system's message of chats that begin with another's.
+    marks : tuple of str
+        Special tokens, which no message may spell, beside the form's own: it would speak for another.
     """
 
     system: str | None = None
+    marks: tuple[str, ...] = ()
 
     def text(self, messages: Sequence[Mapping[str, str]], *, reply: bool = True) -> str:
         """The chat as one text.
@@ -88,6 +92,8 @@ class ChatML(NamedTuple):
                 raise ValueError(f"message {number} must have a role of {', '.join(ROLES)} and a content, got {dict(message)!r}")
             if BEGIN in content or END in content:
                 raise ValueError(f"message {number} spells a mark of the chat's form, {BEGIN} or {END}")
+            if (mark := next((mark for mark in self.marks if mark in content), None)) is not None:
+                raise ValueError(f"message {number} spells {mark}, a special token of the model")
             yield f"{BEGIN}{role}\n", False
             yield f"{content}{END}", role == "assistant"
             yield "\n", False
@@ -112,7 +118,7 @@ def chat_format(template: str, tokens: Mapping[str, str] | None = None, marks: I
     """
     match = PROGRAM.fullmatch(template.replace("\\n", "\n"))
     if match is not None:
-        return ChatML(match["system"])
+        return ChatML(match["system"], tuple(marks))
     if not template.strip():
         raise ValueError("the chat template is empty")
     compiled(template)
@@ -153,8 +159,7 @@ def chat_template(path: PathLike) -> str:
         with GGUFFile(path) as file:
             template = file.settings.get("tokenizer.chat_template")
     elif os.path.exists(own := os.path.join(path, "chat_template.jinja")):
-        with open(own, encoding="utf-8") as file:
-            template = file.read()
+        template = whole_text(own)
     elif os.path.exists(config := os.path.join(path, "tokenizer_config.json")):
         template = read_json(config).get("chat_template")
         if isinstance(template, list):  # several, with names

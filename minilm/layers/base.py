@@ -36,7 +36,7 @@ from minilm.typing import DType, Seed
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Layer", "blank", "generator_of"]
+__all__ = ["Layer", "blank", "generator_of", "put_sublayer"]
 
 _blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
 
@@ -222,7 +222,7 @@ class Layer:
     @property
     def device(self) -> str:
         """Where the parameters lie: ``"cpu"`` or ``"cuda"``. Arguments must lie there too."""
-        return self.parameters.device
+        return next((parameter.device for _, parameter in self.named_parameters()), "cpu")
 
     def to(self, where: str | DType) -> Self:
         """Move all parameters to a device, or convert them to another precision, in place.
@@ -285,3 +285,14 @@ class Layer:
 
     def __repr__(self):
         return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"
+
+
+def put_sublayer(layer: Layer, name: str, part: Layer) -> None:
+    """Put a layer in the place of the one that `Layer.sublayers` calls `name`: an attribute, or ``attribute.3`` of a list."""
+    attribute, _, number = name.partition(".")
+    if number:
+        parts = list(getattr(layer, attribute))
+        parts[int(number)] = part
+        setattr(layer, attribute, type(getattr(layer, attribute))(parts))
+    else:
+        setattr(layer, name, part)

@@ -13,7 +13,7 @@ from minilm.ops import checks, linear
 from minilm.random import Key
 from minilm.typing import Array, Seed
 
-__all__ = ["LoRALinear"]
+__all__ = ["LoRALinear", "refuse_adapters"]
 
 
 class LoRALinear(Layer):
@@ -91,5 +91,19 @@ class LoRALinear(Layer):
             self.weight.value[...] = self._unmerged
             self._unmerged = None
 
+    def plain(self) -> Linear:
+        """The affine map of the merged weight, without the adapter."""
+        self.merge()
+        plain = Linear(self.in_features, self.out_features, self.bias is not None, weight=self.weight, dtype=self.dtype, seed=0)
+        plain.bias = self.bias
+        return plain
+
     def settings(self) -> str:
         return f"{self.in_features}, {self.out_features}, rank={self.rank}, alpha={self.alpha:g}"
+
+
+def refuse_adapters(model: Layer) -> None:
+    """ValueError if a model has adapters: for a form that knows the model without them."""
+    if any(isinstance(layer, LoRALinear) for _, layer in model.named_layers()):
+        instead = "models.lora.merge_and_unload puts them into the weights, models.lora.save writes them alone"
+        raise ValueError(f"this {type(model).__name__} has adapters of LoRA: {instead}")

@@ -42,7 +42,7 @@ class RotaryPositions:
         self._tables = tuple(np.empty((0, width // 2), dtype) for _ in range(2))  # cos, sin: (P, K/2)
 
     def rotation(self, like: Array, stop: int, positions: Ids | None = None, offset: int = 0) -> Rotation:
-        """The rotation of tokens on the device of `like`.
+        """The rotation of tokens, in the dtype and on the device of `like`.
 
         Parameters
         ----------
@@ -53,8 +53,10 @@ class RotaryPositions:
             Of each token; ``offset ... stop - 1`` in every row without them.
         offset : int
         """
-        if stop > len(self._tables[0]):
-            self._tables = rotary.tables(max(stop, 2 * len(self._tables[0])), **self._arguments)
+        size = len(self._tables[0])
+        if stop > size or self._tables[0].dtype != like.dtype:  # also of a model that `Layer.to` has converted
+            arguments = {**self._arguments, "dtype": like.dtype}
+            self._tables = rotary.tables(max(stop, 2 * size if stop > size else size), **arguments)
         self._tables = devices.to_device_of(like, self._tables)
         rows = slice(offset if positions is None else 0, stop)
         return Rotation(*(table[rows] for table in self._tables), positions)

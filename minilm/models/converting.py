@@ -33,6 +33,7 @@ from minilm.typing import DType, PathLike
 from minilm.weights.config import family_of
 from minilm.weights.converters import CONVERTERS, Checkpoint, converter, recognised
 from minilm.weights.converters.unrecognised import why
+from minilm.weights.loading import check_finite
 from minilm.weights.loose import as_array
 
 __all__ = ["Converted", "convert_from", "model_of"]
@@ -104,6 +105,8 @@ def model_of(checkpoint: Checkpoint, path: str = "the arrays", *, dtype: DType =
         model.parameters.load_state_dict({name: as_array(array) for name, array in checkpoint.arrays.items()})
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
+    for name, value in model.parameters.items():
+        check_finite(path, name, value)
     return model
 
 

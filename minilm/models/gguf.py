@@ -17,6 +17,7 @@ from minilm.typing import Array, DType, PathLike
 from minilm.weights import Published
 from minilm.weights.gguf import GGUFFile
 from minilm.weights.llama_config import llama_config
+from minilm.weights.loading import check_finite
 
 if TYPE_CHECKING:
     from minilm.models.llama import Llama
@@ -50,6 +51,7 @@ PARTS = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+ENDS = ("eos", "eot", "eom")  # roles of tokens that end a text: of all, of a turn, of a message
 OUTSIDE = {"embed_tokens.weight": "token_embd.weight", "norm.weight": "output_norm.weight", "lm_head.weight": "output.weight"}
 
 
@@ -104,8 +106,11 @@ def llama_of_gguf(
     """See `Llama.from_gguf`."""
     with GGUFFile(path) as file:
         config = config_of_gguf(file).replace(**changes)
-        with blank(dict(file)):
-            model = kind(config, dtype=dtype)
+        try:
+            with blank(dict(file)):
+                model = kind(config, dtype=dtype)
+        except ValueError as error:
+            raise ValueError(f"{file.path}: {error}") from None
         names = {name_in_gguf(name): name for name in model.parameters}
         problems = [f"missing {name}" for name in names if name not in file]
         problems += [f"unexpected {name}" for name in file if name not in names]
@@ -121,7 +126,9 @@ def llama_of_gguf(
         left = model.parameters
         for name, parameter in names.items():
             if parameter in left and not (quantize and parameter == "embed_tokens.weight" and config.tie_word_embeddings):
-                left[parameter][...] = _arranged(file.read(name), parameter, config)
+                values = file.read(name)
+                check_finite(file.path, name, values)
+                left[parameter][...] = _arranged(values, parameter, config)
         model.published = Published(_content(config, file.settings), None)
     return model
 
@@ -152,6 +159,9 @@ def _arranged(values: Array, name: str, config: LlamaConfig) -> Array:
 
 def _content(config: LlamaConfig, settings: Mapping[str, Any]) -> dict[str, Any]:
     """config.json as transformers would have it, with the ids of special tokens."""
-    ids = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_token_id": "padding_token_id"}
+    ids = {"bos_token_id": "bos_token_id", "pad_token_id": "padding_token_id"}
     content = llama_config({name: getattr(config, name) for name in ("family", "window_layers", *config.hugging_face_names())})
-    return content | {name: settings.get(f"tokenizer.ggml.{key}") for name, key in ids.items()}
+    content |= {name: settings.get(f"tokenizer.ggml.{key}") for name, key in ids.items()}
+    ends = dict.fromkeys(settings.get(f"tokenizer.ggml.{key}_token_id") for key in ENDS)
+    several = [id for id in ends if id is not None]
+    return content | {"eos_token_id": several[0] if len(several) == 1 else several or None}

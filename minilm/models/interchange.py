@@ -20,8 +20,10 @@ from typing import Any, TypeVar
 
 from minilm import devices
 from minilm.layers.base import Layer
+from minilm.layers.lora import refuse_adapters
 from minilm.models.pretrained import Pretrained, settings_from
 from minilm.ops import checks
+from minilm.quantized.storing import refuse_quantized
 from minilm.weights import KEYMAPS, load_weights
 from minilm.weights.keymap import KeyMap
 from minilm.weights.loose import LooseArrays
@@ -53,9 +55,11 @@ def to_torch(model: Layer, *, names: str = "minilm") -> dict[str, Any]:
 
     _require_model(model)
     checks.option("names", names, NAMES)
+    refuse_quantized(model, "PyTorch has no such tensors")
     if names == "minilm":
         return {name: torch.from_numpy(value) for name, value in model.parameters.state_dict().items()}
     keymap = _keymap(model)
+    refuse_adapters(model)
     if keymap is None:
         raise ValueError(f"transformers has no class for a {type(model).__name__}: names='minilm' gives our own")
     return {item.name: torch.from_numpy(devices.to_host(item.array).copy()) for item in items(model.parameters, keymap)}

@@ -8,27 +8,30 @@
     ...
     lora.save(model, "folder")              adapter_config.json and adapter_model.safetensors
     lora.merge(model)                       to generate at the base's speed; lora.unmerge(model) goes back
+    lora.merge_and_unload(model)            a model without adapters, to be saved, converted or quantised
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from minilm.files import read_json, written_whole
-from minilm.layers.base import Layer, generator_of
+from minilm.layers.base import Layer, generator_of, put_sublayer
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear
+from minilm.models.pretrained import Pretrained, settings_from
 from minilm.ops import checks
 from minilm.typing import PathLike, Seed
 from minilm.weights import KEYMAPS, TensorFile
-from minilm.weights.saving import Item, write_tensors
+from minilm.weights.keymap import KeyMap
+from minilm.weights.saving import Item, has_prefix, write_tensors
 
-__all__ = ["add", "adapters", "is_adapter", "load", "merge", "save", "unmerge"]
+__all__ = ["add", "adapters", "is_adapter", "load", "merge", "merge_and_unload", "save", "unmerge"]
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -61,7 +64,7 @@ def add(
     rank, alpha
         See `minilm.layers.lora.LoRALinear`.
     targets : iterable of str
-        Last parts of names: "q_proj" of a Llama, "c_attn" of a GPT-2.
+        Names, or their last parts: "q_proj" of a Llama, "c_attn" of a GPT-2, "layers.0.self_attn.v_proj".
     seed : int, Generator or None
 
     Returns
@@ -74,20 +77,51 @@ def add(
     ValueError
         No layer has such a name.
     """
-    generator, names, chosen = generator_of(seed), [], {*((targets,) if isinstance(targets, str) else targets)}
-    for path, layer in list(model.named_layers()):
-        for name, inner in list(layer.sublayers()):
-            if name in chosen and type(inner) is Linear:
-                setattr(layer, name, LoRALinear(inner, rank, alpha, seed=generator))
-                names.append(f"{path}.{name}" if path else name)
-    if not names:
-        linear = sorted({path.rpartition(".")[2] for path, layer in model.named_layers() if type(layer) is Linear})
-        raise ValueError(f"targets must name layers of the model, such as {', '.join(linear)}, got {', '.join(sorted(chosen))}")
-    return names
+    chosen = {*((targets,) if isinstance(targets, str) else targets)}
+    linear = _linear(model)
+    places = {name: place for name, place in linear.items() if any(_ends(name, each) for each in chosen)}
+    unknown = sorted(each for each in chosen if not any(_ends(name, each) for name in places))
+    if unknown or not chosen:
+        known = ", ".join(sorted({name.rpartition(".")[2] for name in linear}))
+        raise ValueError(f"targets must name layers of the model, such as {known}, got {', '.join(unknown) or 'none'}")
+    return _put_in(places, rank, alpha, seed)
+
+
+def _ends(name: str, end: str) -> bool:
+    """Whether a dotted name is `end`, or ends with it."""
+    return name == end or name.endswith(f".{end}")
+
+
+def _linear(model: Layer) -> dict[str, tuple[Layer, str, Linear]]:
+    """Each `Linear` by its dotted name: what holds it, as which part, and itself."""
+    return {
+        f"{path}.{name}" if path else name: (layer, name, inner)
+        for path, layer in model.named_layers()
+        for name, inner in layer.sublayers()
+        if type(inner) is Linear
+    }
+
+
+def _put_in(places: Mapping[str, tuple[Layer, str, Linear]], rank: int, alpha: float, seed: Seed = 0) -> list[str]:
+    generator = generator_of(seed)
+    for layer, name, inner in places.values():
+        put_sublayer(layer, name, LoRALinear(inner, rank, alpha, seed=generator))
+    return list(places)
 
 
 def merge(model: Layer) -> None:
-    """`LoRALinear.merge` of every adapter."""
+    """`LoRALinear.merge` of every adapter.
+
+    Raises
+    ------
+    ValueError
+        One is in a layer that shares its weight with another, such as a tied output layer, which would change, too.
+    """
+    aliases = model.parameters.aliases
+    tied = {id(each) for name, each in model.named_parameters() if name in aliases}
+    for name, layer in adapters(model):
+        if id(layer.weight) in tied:
+            raise ValueError(f"{name} shares its weight with another layer, which merging would change: add no adapter to it")
     for _, layer in adapters(model):
         layer.merge()
 
@@ -98,6 +132,21 @@ def unmerge(model: Layer) -> None:
         layer.unmerge()
 
 
+def merge_and_unload(model: Layer) -> None:
+    """Merge every adapter and put a `Linear` of the sum in its place, as `merge_and_unload` of PEFT: there is no way back.
+
+    Raises
+    ------
+    ValueError
+        As of `merge`; nothing is changed then.
+    """
+    merge(model)
+    for _, layer in list(model.named_layers()):
+        for name, inner in list(layer.sublayers()):
+            if isinstance(inner, LoRALinear):
+                put_sublayer(layer, name, inner.plain())
+
+
 # --- files -----------------------------------------------------------------------------------------------------------------
 
 
@@ -106,7 +155,7 @@ def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
 
     Parameters
     ----------
-    model : Llama or GPT
+    model : Llama, GPT or BERT
     folder : str or os.PathLike
         Made if it is not there.
     base : str, optional
@@ -115,33 +164,44 @@ def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
     Raises
     ------
     ValueError
-        The model has no adapters.
+        The model has no adapters, or adapters of several ranks; or transformers has no class for it.
     """
     layers = dict(adapters(model))
     if not layers:
         raise ValueError("the model has no adapters: add some first")
-    folder, first = os.path.expanduser(os.fspath(folder)), next(iter(layers.values()))
-    family = _family(model)
+    sizes = {(layer.rank, layer.alpha) for layer in layers.values()}
+    if len(sizes) > 1:
+        came = " and ".join(f"rank={rank}, alpha={alpha:g}" for rank, alpha in sorted(sizes))
+        raise ValueError(f"one file has adapters of one rank and one alpha, got {came}")
+    (rank, alpha), folder = next(iter(sizes)), os.path.expanduser(os.fspath(folder))
+    keymap, names = _keymap(model), _peft_names(model, [*_linear(model), *layers])
     content = {
         "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
+        "task_type": "CAUSAL_LM" if hasattr(model, "lm_head") else None,
         "base_model_name_or_path": base,
-        "r": first.rank,
-        "lora_alpha": first.alpha,
+        "r": rank,
+        "lora_alpha": alpha,
         "lora_dropout": 0.0,
-        "target_modules": sorted({name.rpartition(".")[2] for name in layers}),
+        "target_modules": _targets([names[name] for name in layers], [names[name] for name in _linear(model)]),
         "bias": "none",
-        "fan_in_fan_out": family == "gpt2",
+        "fan_in_fan_out": any(keymap.is_transposed(keymap.canonical(f"{name}.weight")) for name in layers),
         "inference_mode": True,
     }
-    arrays = []
-    for name, layer in layers.items():
-        for part in ("lora_A", "lora_B"):
-            arrays.append(Item(f"{_peft_name(name, family)}.{part}.weight", getattr(layer, part).value))
+    arrays = [
+        Item(f"{PREFIX}{names[name]}.{part}.weight", getattr(layer, part).value)
+        for name, layer in layers.items()
+        for part in ("lora_A", "lora_B")
+    ]
     os.makedirs(folder, exist_ok=True)
     write_tensors(os.path.join(folder, WEIGHTS), arrays)
     with written_whole(os.path.join(folder, CONFIG)) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _targets(adapted: list[str], others: list[str]) -> list[str]:
+    """What PEFT finds the adapted layers by, and no others: last parts of their names, or whole ones."""
+    last = sorted({name.rpartition(".")[2] for name in adapted})
+    return sorted(adapted) if any(_ends(name, end) for name in others for end in last) else last
 
 
 def load(model: Layer, folder: PathLike) -> list[str]:
@@ -151,40 +211,51 @@ def load(model: Layer, folder: PathLike) -> list[str]:
     ------
     FileNotFoundError
     ValueError
-        The folder holds adapters of another kind, or they do not fit the model.
+        The folder holds adapters of another kind, or they do not fit the model, which is then as it was.
     """
     folder = os.path.expanduser(os.fspath(folder))
     path = os.path.join(folder, CONFIG)
     content: dict[str, Any] = read_json(path)
     fixed = {"peft_type": "LORA", "bias": "none", "use_dora": False, "use_rslora": False, "modules_to_save": None}
-    fixed |= {"rank_pattern": {}, "alpha_pattern": {}}
+    fixed |= {"rank_pattern": {}, "alpha_pattern": {}, "lora_bias": False}
     for name, supported in fixed.items():
         if content.get(name, supported) != supported:
             raise ValueError(f"{path}: {name} = {content[name]!r} is not supported, wanted {supported!r}")
     targets = content.get("target_modules")
-    if not isinstance(targets, list):
+    if not isinstance(targets, list) or not all(isinstance(each, str) for each in targets):
         raise ValueError(f"{path}: target_modules must be a list of names, got {checks.describe(targets)}")
-    family = _family(model)
-    options = {"rank": content.get("r", 8), "alpha": content.get("lora_alpha", 8)}
+    try:
+        rank = checks.whole("r", content.get("r", 8), 1, 2**31)
+        alpha = checks.number("lora_alpha", content.get("lora_alpha", 8), 0, 2**31, low_open=True)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    linear = _linear(model)
+    names = {name: peft for name, peft in _peft_names(model, linear).items() if any(_ends(peft, each) for each in targets)}
     with TensorFile(os.path.join(folder, WEIGHTS)) as file:
-        names = add(model, targets=targets, **options)
-        layers = dict(adapters(model))
-        places = {f"{_peft_name(n, family)}.{part}.weight": (n, part) for n in names for part in ("lora_A", "lora_B")}
+        places = {f"{PREFIX}{peft}.{part}.weight": (name, part) for name, peft in names.items() for part in ("lora_A", "lora_B")}
         if differing := sorted(set(places) ^ set(file)):
             raise ValueError(f"{folder} does not fit the model: {', '.join(differing[:8])} are in one of the two alone")
+        arrays = {place: file.read(key, np.float32) for key, place in places.items()}
         for key, (name, part) in places.items():
-            parameter, values = getattr(layers[name], part), file.read(key, np.float32)
-            if parameter.shape != values.shape:
-                raise ValueError(f"{folder}: {key} has shape {values.shape}, wanted {parameter.shape}")
-            parameter.value[...] = values
-    return names
+            inner, shape = linear[name][2], file[key].shape
+            fitting = (rank, inner.in_features) if part == "lora_A" else (inner.out_features, rank)
+            if shape != fitting:
+                raise ValueError(f"{folder}: {key} has shape {shape}, wanted {fitting}")
+    _put_in({name: linear[name] for name in names}, rank, alpha)
+    added = dict(adapters(model))
+    for (name, part), values in arrays.items():
+        getattr(added[name], part).value[...] = values
+    return list(names)
 
 
-def _family(model: Any) -> str:
-    return getattr(model.config, "family", "gpt2")
+def _keymap(model: Any) -> KeyMap:
+    """How transformers calls the weights of a model."""
+    if not isinstance(model, Pretrained):
+        raise ValueError(f"PEFT's files are of models that transformers has: GPT, Llama, BERT, got a {type(model).__name__}")
+    return KEYMAPS[settings_from(model.config)["family"]]  # type: ignore[attr-defined]
 
 
-def _peft_name(name: str, family: str) -> str:
-    """What PEFT calls a layer."""
-    keymap = KEYMAPS[family]
-    return PREFIX + keymap.saved(keymap.canonical(f"{name}.weight")).removesuffix(".weight")
+def _peft_names(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """What PEFT calls layers, by our names: as their weights in a file of the whole model."""
+    keymap, prefixed = _keymap(model), has_prefix(model.parameters, _keymap(model))
+    return {name: keymap.saved(keymap.canonical(f"{name}.weight"), prefixed).removesuffix(".weight") for name in names}

@@ -20,7 +20,9 @@ import numpy as np
 
 from minilm import devices
 from minilm.files import written_whole
+from minilm.layers.lora import refuse_adapters
 from minilm.models.bert import BERT
+from minilm.quantized.storing import refuse_quantized
 from minilm.typing import PathLike
 
 __all__ = ["write_onnx"]
@@ -47,6 +49,8 @@ def write_onnx(model: Any, path: PathLike) -> None:
     bert = model if isinstance(model, BERT) else getattr(model, "bert", None)
     if not isinstance(bert, BERT):
         raise ValueError(f"ONNX is written of BERT's encoders, got a {type(model).__name__}")
+    refuse_quantized(bert, "ONNX is written from float weights")
+    refuse_adapters(bert)
     if bert.parameters.count * 4 > MOST_BYTES:
         raise ValueError(f"an ONNX file holds at most 2 GiB, and the model has {bert.parameters.count:,} numbers")
     content = _Graph(_library()).of(bert).SerializeToString()

@@ -13,12 +13,13 @@ import numpy as np
 from minilm import weights
 from minilm.hub import model_folder
 from minilm.layers.base import blank
+from minilm.layers.lora import refuse_adapters
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.quantized.storing import fill, refuse_quantized, stored_as
 from minilm.typing import DType, PathLike, Seed
-from minilm.weights.config import SPELLED
+from minilm.weights.config import CONFIG, SPELLED
 from minilm.weights.loose import LooseArrays
 
 if TYPE_CHECKING:
@@ -106,8 +107,7 @@ class Pretrained:
         settings = weights.read_config(folder, tuple(cls.hugging_face))
         published = weights.read_published(folder)
         with weights.WeightFolder(folder) as stored:
-            with blank(stored):
-                model = cls(cls._config(folder, settings, changes), seed=seed, dtype=dtype)
+            model = cls._blank(os.path.join(folder, CONFIG), stored, settings, changes, seed=seed, dtype=dtype)
             file = stored.alone
             if file is not None and stored_as(file) is not None:
                 model.published = published
@@ -142,16 +142,27 @@ class Pretrained:
         ValueError
         """
         settings = weights.settings_of(config, tuple(cls.hugging_face))
-        with blank(arrays):
-            model = cls(cls._config(path, settings, {}), seed=seed, dtype=dtype)
+        model = cls._blank(path, arrays, settings, {}, seed=seed, dtype=dtype)
         return model._filled(LooseArrays(arrays, path), weights.Published(dict(config), None), settings["family"], seed)
 
     @classmethod
-    def _config(cls, place: str, settings: dict, changes: Mapping[str, Any]):
+    def _blank(
+        cls, place: str, stored: Mapping[str, Any], settings: dict, changes: Mapping[str, Any], *, seed: Seed, dtype: DType
+    ) -> Self:
+        """The model of some settings, for weights to be loaded; ValueError, with their place, where there is no such model."""
         if settings["family"] not in cls.hugging_face:
             families = " or ".join(map(repr, cls.hugging_face))
             raise ValueError(f"{place}: {cls.__name__} reads model_type {families}, got {settings['family']!r}")
-        return config_from(settings).replace(**changes)
+        try:
+            config = config_from(settings)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{place}: {error}") from None
+        config = config.replace(**changes)
+        try:
+            with blank(stored):
+                return cls(config, seed=seed, dtype=dtype)
+        except ValueError as error:
+            raise ValueError(f"{place}: {error}") from None
 
     def _filled(self, source: PathLike | LooseArrays, published: weights.Published, family: str, seed: Seed) -> Self:
         """This model with the weights of a folder, or of arrays."""
@@ -177,6 +188,7 @@ class Pretrained:
         OSError
         """
         refuse_quantized(self)
+        refuse_adapters(self)
         settings = settings_from(self.config)
         family = settings["family"]
         config, generation_config = weights.config_of(settings, self.hugging_face[family]), None

@@ -24,6 +24,7 @@ import numpy as np
 
 from minilm.files import written_whole
 from minilm.layers.base import Layer, blank
+from minilm.layers.lora import refuse_adapters
 from minilm.models.config import Config
 from minilm.ops import checks
 from minilm.quantized.storing import contents, fill, is_quantized, stored_as
@@ -55,6 +56,7 @@ def save(model: Layer, path: PathLike) -> None:
     """
     if not isinstance(model, Layer):
         raise TypeError(f"model must be a Layer, got {checks.describe(model)}")
+    refuse_adapters(model)
     arrays, about = contents(model) if is_quantized(model) else (dict(model.parameters), {})
     metadata = {"format": "np", **description(model), **about}
     with written_whole(os.path.expanduser(path)) as file:

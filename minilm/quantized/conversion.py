@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from minilm import devices
-from minilm.layers.base import Layer
+from minilm.layers.base import Layer, put_sublayer
 from minilm.layers.gru import GRU
 from minilm.layers.linear import Linear
+from minilm.layers.lora import refuse_adapters
 from minilm.layers.lstm import LSTM
 from minilm.layers.rnn import RNN
 from minilm.ops import checks
@@ -71,6 +72,7 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
         group = SMALL_GROUP
     if any(isinstance(layer, QUANTIZED) for _, layer in model.named_layers()):
         raise ValueError(f"the weights of this {type(model).__name__} are quantized already")
+    refuse_adapters(model)
     if model.dtype != np.float32:
         raise TypeError(f"quantized weights are made of float32 ones, got a model of {model.dtype}")
     if model.device != "cpu":
@@ -85,7 +87,7 @@ def maps_of(model: Layer) -> dict[str, tuple[Layer, str, Layer]]:
     return {
         f"{path}.{name}" if path else name: (layer, name, part)
         for path, layer in model.named_layers()
-        for name, part in vars(layer).items()
+        for name, part in layer.sublayers()
         if type(part) in KINDS
     }
 
@@ -104,7 +106,7 @@ def rebuilt(model: Model, kind: str, group: int | None, source: Callable[[str, n
         rounded.append((layer, name, part, own))
     _in_one_buffer([own for *_, own in rounded if isinstance(own, QuantizedLinear)])
     for layer, name, _, own in rounded:
-        setattr(layer, name, own)
+        put_sublayer(layer, name, own)
     left = {id(parameter) for _, parameter in model.named_parameters()}
     for *_, part, own in rounded:
         if isinstance(part, Linear) and id(part.weight) in left:  # an embedding's too

@@ -17,7 +17,7 @@ from minilm.recipes import cutting
 from minilm.recipes.labelled import parts_of
 from minilm.typing import PathLike
 
-__all__ = ["ENDINGS", "Abstract", "Taken", "read"]
+__all__ = ["ENDINGS", "Abstract", "Extracted", "read"]
 
 ENDINGS = (".jsonl", ".json")
 
@@ -35,11 +35,11 @@ class Abstract(NamedTuple):
         return cls(" ".join(source), target[0], tuple(target[1:]))
 
 
-class Taken(Abstract):
+class Extracted(Abstract):
     """A text, and for a summary the sentence of it that is nearest to one, by ROUGE-L: to learn from, not to measure by."""
 
     @classmethod
-    def of(cls, source: Sequence[str], target: Sequence[str]) -> Taken:
+    def of(cls, source: Sequence[str], target: Sequence[str]) -> Extracted:
         """From the sentences of a text, or a text that is still to be cut into them, and its summaries."""
         sentences = source if len(source) > 1 else cutting.sentences(source[0]) or source
         nearest = max(sentences, key=lambda sentence: max(rouge_l(sentence, summary).f1 for summary in target))

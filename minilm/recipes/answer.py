@@ -209,7 +209,7 @@ class Answer(WordRecipe):
         if len(sentences) < 2:
             raise ValueError("wanted a story and then a question, as in 'Anna went to the attic. Where is Anna?'")
         *story, question = sentences
-        return self._reading.asked(story, text[: text.rindex(question)].strip(), question)
+        return self._reading.example_of(story, text[: text.rindex(question)].strip(), question)
 
     def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
         return self._reading.explained(self.model, self._example_of(text), text, answer, foil)

@@ -97,7 +97,7 @@ class _Reading:
             hits.append(sum(exact_match(word.text, example.answers) for word in among) / max(1, len(among)))
         return float(np.mean(hits))
 
-    def asked(self, sentences: Sequence[str], passage: str, question: str) -> Question:
+    def example_of(self, sentences: Sequence[str], passage: str, question: str) -> Question:
         """What somebody typed, as an example."""
         return Question(passage, question, ("",), 0)
 

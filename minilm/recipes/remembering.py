@@ -115,7 +115,7 @@ class Remembering:
         """The commonest answer."""
         return commonest([example.answer for example in examples])
 
-    def asked(self, sentences: Sequence[str], passage: str, question: str) -> Story:
+    def example_of(self, sentences: Sequence[str], passage: str, question: str) -> Story:
         """What somebody typed, as an example; ValueError for words that are not known."""
         known = self.vocabularies["words"]
         texts = (*sentences, question)

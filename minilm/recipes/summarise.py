@@ -9,7 +9,7 @@ from minilm.data import pairs
 from minilm.data.lines import BadRows
 from minilm.metrics.rouge import rouge, words
 from minilm.recipes import abstracts, reports
-from minilm.recipes.abstracts import Abstract, Taken
+from minilm.recipes.abstracts import Abstract, Extracted
 from minilm.recipes.pairs import OPTIONS, PairRecipe
 from minilm.typing import PathLike
 
@@ -70,11 +70,11 @@ class Summarise(PairRecipe):
         train, validation = abstracts.read(path, self.bad_rows)
         self.suggest(sentences=True)
         if self.options["sentences"]:
-            train += abstracts.read(path, BadRows(skip=True), Taken)[0]
+            train += abstracts.read(path, BadRows(skip=True), Extracted)[0]
         return train, validation
 
     def measurable(self, train: Sequence) -> list:
-        return [each for each in train if not isinstance(each, Taken)]
+        return [each for each in train if not isinstance(each, Extracted)]
 
     def adapt(self, train: Sequence) -> None:
         if isinstance(train[0], Abstract):

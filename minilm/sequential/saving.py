@@ -166,7 +166,7 @@ def load_model(kind: type, filepath: PathLike, compile: bool = True) -> Sequenti
     """
     path = os.fspath(filepath)
     try:
-        stored = _read(path)
+        stored = read(path)
         if stored.content is not None:
             return _from_own_config(kind, stored, compile)
         if stored.keras is None:
@@ -207,7 +207,7 @@ def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
     return model
 
 
-def _read(path: str) -> hdf5.Stored:
+def read(path: str) -> hdf5.Stored:
     """What a file holds, whatever its name; its first bytes tell the format."""
     with open(path, "rb") as file:
         begin = file.read(4)
@@ -233,7 +233,7 @@ def load_weights(model: Sequential, filepath: PathLike) -> None:
     """Read the weights that a file holds, ours or Keras's; the model must be built."""
     path = os.fspath(filepath)
     try:
-        _assign(model, _read(path))
+        _assign(model, read(path))
     except OSError:
         raise
     except (ValueError, TypeError, KeyError) as error:

@@ -13,7 +13,7 @@ from minilm.quantized.storing import refuse_quantized_folder
 from minilm.tokenizers import Tokenizer
 from minilm.training.build import make_model
 from minilm.training.config import RunConfig
-from minilm.training.run import is_published, load_run
+from minilm.training.run import is_published, load_run, refuse_others
 from minilm.training.sections import TokenizerConfig
 from minilm.typing import PathLike
 from minilm.weights import read_config
@@ -52,6 +52,7 @@ def initial_settings(folder: PathLike) -> dict[str, Any]:
     if is_published(folder):
         settings = config_from(read_config(folder)).to_dict()
     else:
+        refuse_others(folder)
         settings = models.config_of(read_json(os.path.join(folder, "config.json"))).to_dict()
     del settings["vocab_size"]
     return {"model": settings, "tokenizer": {"kind": _kind(folder, tokenizers.load(folder))}}

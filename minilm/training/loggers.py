@@ -97,6 +97,8 @@ class CSVLogger(Logger):
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
         rows = _rows(self.path) if self.append else []
         self._columns = list(rows[0]) if rows else list(self.COLUMNS)
+        if "step" not in self._columns:
+            raise ValueError(f"{self.path} is another table: it has no column 'step', but {', '.join(map(str, self._columns))}")
         self._file = open(self.path, "a" if rows else "w", newline="", encoding="utf-8")
         if not rows:
             self._writer().writeheader()

@@ -29,7 +29,7 @@ from minilm.training.trace import Mark, read_trace
 from minilm.training.trainer import Trainer
 from minilm.typing import PathLike
 
-__all__ = ["Record", "Replayed", "read_record", "replay"]
+__all__ = ["Record", "Replayed", "planned", "read_record", "replay"]
 
 ARRAYS = (snapshot.WEIGHTS, snapshot.REST)
 
@@ -111,6 +111,19 @@ def replay(
     ValueError
         The run cannot be replayed: what is missing, in one line.
     """
+    start, last = planned(record, start, steps)
+    state = record.state
+    progress(f"replaying steps {start + 1:,} ... {last:,} of {state.step:,}, which took {state.seconds:,.0f} s in all")
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = _trainer(record, start, scratch)
+        try:
+            return _compared(record, trainer, start, last)
+        finally:
+            trainer.close()
+
+
+def planned(record: Record, start: int | None = None, steps: int | None = None) -> tuple[int, int]:
+    """The step that `replay` would start from, and the last one that it would take; ValueError where it cannot."""
     state = record.state
     starts = [0, *(step for step in record.kept if step < state.step)]
     start = starts[-1] if start is None else start
@@ -120,13 +133,7 @@ def replay(
     last = min(start + steps, state.step)
     if state.config.minutes is not None and any(step not in record.rows for step in range(start + 1, last + 1)):
         raise ValueError(f"{record.folder} cannot be replayed: its rates followed the clock, and it has no trace.f64 of them")
-    progress(f"replaying steps {start + 1:,} ... {last:,} of {state.step:,}, which took {state.seconds:,.0f} s in all")
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = _trainer(record, start, scratch)
-        try:
-            return _compared(record, trainer, start, last)
-        finally:
-            trainer.close()
+    return start, last
 
 
 class _Discarding:

@@ -20,6 +20,7 @@ from minilm.typing import PathLike
 from minilm.weights import TensorFile
 from minilm.weights.config import FAMILIES, config_content, family_of
 from minilm.weights.folder import instead, refuse_adapter
+from minilm.weights.gguf import GGUFFile, is_gguf
 
 if TYPE_CHECKING:
     from minilm.training.protocol import LanguageModel
@@ -64,7 +65,7 @@ def load_run(folder: PathLike, *, quantize: str | None = None) -> Run:
     ValueError
         A file is damaged, holds unknown keys, or is a checkpoint of another model; says which, what came and what was wanted.
     """
-    if os.fspath(folder).endswith(".gguf") and os.path.isfile(os.path.expanduser(folder)):
+    if is_gguf(os.path.expanduser(folder)):
         return _gguf(os.path.expanduser(os.fspath(folder)), quantize)
     run = _load(folder)
     if quantize is not None:
@@ -82,7 +83,7 @@ def _load(folder: PathLike) -> Run:
     if not trained and is_published(folder):
         return Run(folder, *language_model(folder), None, None)
     if not trained and _plain_model(folder):
-        _refuse_others(folder)
+        refuse_others(folder)
         contents, config, state = {"config.json": _content(folder, "config.json")}, None, None
         contents["model.safetensors"] = open_weights(os.path.join(folder, "model.safetensors"))
         tokenizer = tokenizers.load(os.path.join(folder, "tokenizer.json"))
@@ -155,7 +156,7 @@ def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)
 
 
-def _refuse_others(folder: str) -> None:
+def refuse_others(folder: str) -> None:
     """ValueError where a folder holds a recipe's model, or an encoder-decoder: it says what takes it."""
     recipe = config_content(folder).get("recipe")
     if recipe is not None:
@@ -190,7 +191,6 @@ def _other_model(folder: str) -> str:
 def _gguf(path: str, quantize: str | None) -> Run:
     """The model of a GGUF file, and its tokenizer."""
     from minilm.tokenizers.gguf import tokenizer_of_gguf
-    from minilm.weights.gguf import GGUFFile
 
     with GGUFFile(path) as file:
         try:

@@ -25,7 +25,7 @@ import numpy as np
 from minilm.typing import Array, PathLike
 from minilm.weights.gguf_blocks import TYPES, dequantised
 
-__all__ = ["GGUFFile", "StoredBlocks"]
+__all__ = ["GGUFFile", "StoredBlocks", "is_gguf"]
 
 VERSIONS = (2, 3)
 NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}  # as `struct` has them
@@ -33,6 +33,14 @@ STRING, ARRAY = 8, 9
 MOST_DIMENSIONS = 4
 MOST_SETTINGS, MOST_ARRAYS = 1 << 16, 1 << 20
 ROWS = 4096  # rows of an array that are dequantised at a time
+
+
+def is_gguf(path: PathLike) -> bool:
+    """Whether a file begins as GGUF, whatever its name; also one of that name, of which `GGUFFile` says what is wrong with it."""
+    if not os.path.isfile(path):
+        return False
+    with open(path, "rb") as file:
+        return file.read(4) == b"GGUF" or os.fspath(path).endswith(".gguf")
 
 
 class StoredBlocks(NamedTuple):

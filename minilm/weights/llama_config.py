@@ -157,8 +157,10 @@ def llama_config(settings: Mapping[str, Any], architecture: str | None = None) -
         config |= {name: settings.get(name) or default for name, default in EXPERTS.items()}
     if family == "gemma2":
         config |= {name: settings.get(name) for name in CAPS}
-        if config["query_pre_attn_scalar"] is None:
-            config["query_pre_attn_scalar"] = config["head_dim"]
+        scalar = config["query_pre_attn_scalar"] or config["head_dim"]
+        if scalar != int(scalar):
+            raise ValueError(f"query_pre_attn_scalar must be a whole number in transformers, got {scalar}")
+        config["query_pre_attn_scalar"] = int(scalar)
     _write_window(config, family, settings)
     return config
 
@@ -176,6 +178,8 @@ def _write_window(config: dict, family: str, settings: Mapping) -> None:
         has = {"all": lambda _: True, "even": lambda layer: layer % 2 == 0, "upper": lambda layer: layer >= first}[where]
         layers = range(settings["num_hidden_layers"])
         kinds = ["sliding_attention" if window is not None and has(layer) else "full_attention" for layer in layers]
+        if family == "gemma2" and window is None:  # transformers wants one also where no layer has it
+            window = settings.get("max_position_embeddings")
         config |= {"layer_types": kinds, "sliding_window": window}
         if family.startswith("qwen"):
             config |= {"use_sliding_window": window is not None, "max_window_layers": first}

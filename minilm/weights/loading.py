@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers.base import Layer
-from minilm.typing import PathLike
+from minilm.typing import Array, PathLike
 from minilm.weights.folder import WeightFolder
 from minilm.weights.keymap import KeyMap
-from minilm.weights.loose import LooseArrays
+from minilm.weights.loose import LooseArrays, as_array
 from minilm.weights.tensor_file import FLOATS
 
 
@@ -61,7 +62,8 @@ def load_weights(
     FileNotFoundError
     ValueError
         A file is damaged; or the weights do not fit: one error lists every key that is missing, unexpected, of another shape or
-        dtype, twice there, or different from what it is tied to. Nothing was changed then.
+        dtype, twice there, or different from what it is tied to. Nothing was changed then. Or an array holds NaN or infinity: in
+        memory that is seen before anything is changed, of files while they are copied.
 
     Notes
     -----
@@ -75,10 +77,23 @@ def load_weights(
             problems = _untied(plan, weights, keymap)
         if problems:
             raise ValueError(f"{weights.path} does not fit the model: " + "; ".join(problems))
+        for source in plan.sources.values():
+            if isinstance(weights, LooseArrays):  # of files it is seen when they have been copied, without a second reading
+                check_finite(weights.path, source, as_array(weights.array(source)))
         for name, source in plan.sources.items():
-            value = parameters.entry(name).value
-            weights.file_of(source).copy(source, value.T if keymap.is_transposed(keymap.canonical(name)) else value)
+            value, file = parameters.entry(name).value, weights.file_of(source)
+            file.copy(source, value.T if keymap.is_transposed(keymap.canonical(name)) else value)
+            check_finite(file.path, source, value)
     return Loaded(plan.sources, tuple(plan.missing), tuple(plan.unused))
+
+
+def check_finite(path: str, name: str, values: Array) -> None:
+    """ValueError where weights hold NaN or infinity, as of a training that diverged; a sum shows it in one pass."""
+    xp = devices.array_module(values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = bool(xp.isfinite(values.sum()))
+    if not finite and not bool(xp.isfinite(values).all()):  # a sum may be too large, too
+        raise ValueError(f"{path}: {name} holds numbers that are not finite")
 
 
 class _Plan(NamedTuple):

@@ -46,6 +46,10 @@ class LooseArrays(Mapping):
         """What holds an array: this."""
         return self
 
+    def array(self, name: str) -> Any:
+        """An array as it was given."""
+        return self._arrays[name]
+
     def blocks(self, name: str) -> Iterator[tuple[slice, Array]]:
         """All of an array at once."""
         yield slice(None), as_array(self._arrays[name])

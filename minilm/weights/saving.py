@@ -100,8 +100,7 @@ def save_weights(
 def items(parameters, keymap: KeyMap) -> list[Item]:
     """The arrays to save: views of the parameters, each parameter once."""
     canonical = {name: keymap.canonical(name) for name in (*parameters, *parameters.aliases)}
-    # A body alone is saved without the prefix, as transformers does; GPT always has a head, be it tied.
-    with_prefix = "lm_head.weight" in keymap.tied or any(re.match(keymap.heads, name) for name in canonical.values())
+    with_prefix = has_prefix(parameters, keymap)
     names: dict[str, set[str]] = {}
     for name in canonical:
         names.setdefault(parameters.aliases.get(name, name), set()).add(canonical[name])
@@ -113,6 +112,15 @@ def items(parameters, keymap: KeyMap) -> list[Item]:
         value = parameters[name]
         items.append(Item(keymap.saved(stored, with_prefix), value.T if keymap.is_transposed(first) else value))
     return items
+
+
+def has_prefix(parameters, keymap: KeyMap) -> bool:
+    """Whether names of the body have the prefix in a file.
+
+    A body alone is saved without it, as transformers does; GPT always has a head, be it tied.
+    """
+    names = map(keymap.canonical, (*parameters, *parameters.aliases))
+    return "lm_head.weight" in keymap.tied or any(re.match(keymap.heads, name) for name in names)
 
 
 def split(arrays: list[Item], shard_bytes: int) -> list[list[Item]]:

@@ -121,6 +121,21 @@ def test_models_of_minilm_in_a_folder_of_their_own(tmp_path, capsys):
     assert capsys.readouterr().out.startswith("vut")
 
 
+@pytest.mark.parametrize("first", ["m.keras", "m.h5", "m.safetensors"])
+def test_a_sequential_is_read_in_every_form_that_is_written(first, tmp_path, capsys):
+    pytest.importorskip("h5py")
+    from minilm.sequential import GRU, Bidirectional, Dense, Embedding, Sequential, load_model
+
+    model = Sequential([Embedding(9, 4), Bidirectional(GRU(3)), Dense(2, activation="softmax")])
+    model.build((None, 5))
+    model.save(tmp_path / first)
+    x = IDS[:, :5] % 9
+    for name in ("other.keras", "other.h5"):
+        status, text = convert(capsys, tmp_path / first, tmp_path / name)
+        assert status == 0 and "sequential, Sequential" in text
+        assert np.array_equal(load_model(tmp_path / name).predict(x, verbose=0), model.predict(x, verbose=0))
+
+
 @pytest.mark.parametrize("fails", ["model", "tokenizer"])
 @pytest.mark.parametrize("family", ["minilm", "huggingface"])
 def test_a_full_disk_leaves_no_half_of_a_folder(family, fails, gpt, tmp_path, capsys, monkeypatch):
@@ -168,7 +183,10 @@ def test_what_is_refused_in_one_line(gpt, tmp_path, capsys):
     models.save(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), tmp_path / "m.safetensors")
     for words, message in [
         (("./nothing", "x"), "there is no folder ./nothing"),
-        ((tmp_path / "text.txt", tmp_path / "x"), "of no kind that is recognised: --from says which of minilm, gguf, nanogpt"),
+        (
+            (tmp_path / "text.txt", tmp_path / "x"),
+            "of no kind that is recognised: --from says which of minilm, gguf, sequential, nanogpt",
+        ),
         ((tmp_path / "empty", tmp_path / "x"), "empty is empty"),
         (
             (tmp_path / "cut.npz", tmp_path / "x"),

@@ -91,4 +91,16 @@ def test_a_language_model_writes_and_explains(tmp_path, monkeypatch, capsys):
 def test_an_exported_recipe_answers(tmp_path):
     recipes.load("translate")(steps=1).run(None, out=tmp_path / "run", progress=False)
     assert cli.main(["export", str(tmp_path / "run"), str(tmp_path / "small"), "--int8"]) == 0
-    assert list(serve._actions(str(tmp_path / "small"), argparse.Namespace(device="cpu"))[0]) == ["answer"]
+    usual = {"device": "cpu", "tokens": 200, "temperature": 0.8}
+    assert list(serve._actions(str(tmp_path / "small"), argparse.Namespace(**usual, defaults=usual))[0]) == ["answer"]
+
+
+def test_every_port_may_be_asked_for(tmp_path, monkeypatch, capsys):
+    def taken(port, *_):
+        raise OSError(98, "in use")
+
+    monkeypatch.setattr(serve, "PageServer", taken)
+    monkeypatch.setattr(serve, "_actions", lambda *_: ({}, {}))
+    for port, says in ((65535, "port 65535 of 127.0.0.1 is not free"), (65536, "port must lie in [0, 65536)")):
+        assert cli.main(["serve", str(tmp_path), "--port", str(port)]) == 2
+        assert says in capsys.readouterr().err

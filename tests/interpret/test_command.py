@@ -83,6 +83,11 @@ def test_published_weights(tmp_path, capsys):
         (["{run}", "--text", "a", "--steps", "0"], "steps"),
         (["{run}", "--text", "a", "--top", "0"], "top"),
         (["{run}", "--text", "a", "--out", "{run}/no/page.html"], "there is no folder"),
+        (["{run}", "--text", "a", "--out", "{run}"], "is a folder, and a file is to be written"),
+        (["{run}", "--text", "a", "--json", "{run}"], "is a folder, and a file is to be written"),
+        (["{run}", "--text", "a", "--png", "{run}/config.json"], "config.json is a file, wanted a folder for the plots"),
+        (["{run}", "--text", "a", "--out", "{run}/x", "--json", "{run}/./x"], "--out and --json both name"),
+        (["{run}", "--along", "--out", "{run}"], "is a folder, and a file is to be written"),
         (["{run}/no", "--text", "a"], "no"),
     ],
 )

@@ -155,3 +155,30 @@ def test_what_no_model_here_can_do_is_refused(tmp_path, change, message):
     (tmp_path / "config.json").write_text(json.dumps(content | change))
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         models.Llama.from_pretrained(tmp_path)
+
+
+SMALL = {name: value for name, value in SIZES.items() if name not in ("max_position_embeddings", "attention_dropout")}
+PUBLISHED = {
+    "llama2": {},
+    "llama3": {"num_experts_per_tok": 2},
+    "smollm2": {},
+    "mistral": {},
+    "mixtral": {"num_local_experts": 3},
+    "qwen2": {},
+    "qwen3": {},
+    "gemma": {},
+    "gemma2": {},
+    "gemma2 without a window": {"sliding_window": None, "window_layers": "all"},
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED)
+def test_configurations_made_here_are_read_by_transformers(case, tmp_path):
+    """What `LlamaConfig` names, in the types that transformers wants."""
+    config = getattr(models.LlamaConfig, case.partition(" ")[0])(**SMALL, **PUBLISHED[case])
+    ours = models.Llama(config, seed=0)
+    ours.save_pretrained(tmp_path)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, attn_implementation="eager").eval()
+    ids = np.arange(30)[None] * 7 % 101
+    with torch.no_grad():
+        assert np.abs(theirs(torch.tensor(ids)).logits.numpy() - ours.logits(ids)[0]).max() <= 1e-5

@@ -5,10 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from minilm import models, optimizers
+from minilm import models, optimizers, quantized
+from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear
 from minilm.models import lora
+from minilm.models.gguf_writer import write_gguf
+from minilm.models.onnx import write_onnx
 from minilm.weights import TensorFile
 
 SIZES = {"vocab_size": 17, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -93,3 +96,134 @@ def test_what_does_not_fit_is_refused(tmp_path):
     (tmp_path / "adapter_config.json").write_text(json.dumps({**content, "use_dora": True}))
     with pytest.raises(ValueError, match="use_dora = True is not supported"):
         lora.load(llama(), tmp_path)
+
+
+def adapted(model, **options):
+    """With adapters that change something."""
+    lora.add(model, **{"rank": 2, "targets": ("q_proj",), **options})
+    for name, value in model.parameters.items():
+        if lora.is_adapter(name):
+            value[...] = 0.3 * np.random.default_rng(len(name)).normal(size=value.shape)
+    return model
+
+
+def test_a_refused_file_leaves_the_model_as_it_was(tmp_path):
+    lora.save(adapted(llama(), rank=3), tmp_path)
+    content = json.loads((tmp_path / "adapter_config.json").read_text())
+    for change in (
+        {"r": 2},
+        {"r": 0},
+        {"lora_alpha": "x"},
+        {"target_modules": ["v_proj"]},
+        {"target_modules": ["q_proj", "v_proj"]},
+    ):
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**content, **change}))
+        model = llama()
+        with pytest.raises(ValueError):
+            lora.load(model, tmp_path)
+        assert list(model.parameters) == list(llama().parameters), change
+
+
+def test_merged_and_unloaded_it_is_a_plain_model(tmp_path):
+    ids = np.arange(12)[None]
+    model = adapted(llama(), targets=("q_proj", "down_proj", "lm_head"))
+    wanted = model.logits(ids)[0]
+    lora.merge_and_unload(model)
+    np.testing.assert_allclose(model.logits(ids)[0], wanted, rtol=1e-4, atol=1e-4)
+    assert list(model.parameters) == list(llama().parameters)
+    model.save_pretrained(tmp_path / "folder")
+    assert np.array_equal(models.Llama.from_pretrained(tmp_path / "folder").logits(ids)[0], model.logits(ids)[0])
+
+
+FORMS = {
+    "folder": lambda model, path: model.save_pretrained(path),
+    "file": models.save,
+    "state dict": lambda model, path: models.to_torch(model, names="huggingface"),
+    "gguf": lambda model, path: write_gguf(model, path),
+    "quantized": lambda model, path: quantized.quantize(model),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms_without_adapters_refuse_them(form, tmp_path):
+    if form == "state dict":
+        pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="has adapters of LoRA: models.lora.merge_and_unload"):
+        FORMS[form](adapted(llama()), tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_onnx_graph_has_no_adapters(tmp_path):
+    pytest.importorskip("onnx")
+    config = models.BERTConfig(vocab_size=9, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    with pytest.raises(ValueError, match="has adapters of LoRA"):
+        write_onnx(adapted(models.BERT(config), targets=("query",)), tmp_path / "m.onnx")
+
+
+def test_what_no_file_says_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="such as .*q_proj.*, got typo"):
+        lora.add(llama(), targets=("q_proj", "typo"))
+    with pytest.raises(ValueError, match="rank=2, alpha=16 and rank=3, alpha=16"):
+        lora.save(adapted(adapted(llama()), rank=3, targets=("v_proj",)), tmp_path / "a")
+    config = models.RNNLanguageModelConfig(vocab_size=9, hidden_size=8)
+    with pytest.raises(ValueError, match="got a RNNLanguageModel"):
+        lora.save(adapted(models.RNNLanguageModel(config), targets=("output",)), tmp_path / "a")
+    with pytest.raises(ValueError, match="lm_head shares its weight"):
+        lora.merge(adapted(llama(tie_word_embeddings=True), targets=("lm_head",)))
+    assert not (tmp_path / "a").exists()
+
+
+def test_an_adapter_in_a_list():
+    class Stack(Layer):
+        def __init__(self):
+            super().__init__()
+            self.maps = [Linear(3, 3, seed=0), Linear(3, 3, seed=1)]
+
+        def forward(self, x, *, key=None):
+            return self.maps[1](self.maps[0](x)), None
+
+    model, x = Stack(), np.ones((2, 3), np.float32)
+    plain = model(x)
+    assert lora.add(model, targets=("maps.1",)) == ["maps.1"]
+    assert [name for name in model.parameters if lora.is_adapter(name)] == ["maps.1.lora_A", "maps.1.lora_B"]
+    model.maps[1].lora_B.value[...] = 1
+    assert np.abs(model(x) - plain).max() > 0.01
+
+
+GPT = {"vocab_size": 17, "n_embd": 8, "n_layer": 2, "n_head": 2, "n_positions": 16}
+BERT = {"vocab_size": 17, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+PEERS = {
+    "Llama": (lambda: llama(), "LlamaForCausalLM", ("q_proj", "lm_head")),
+    "one layer": (lambda: llama(), "LlamaForCausalLM", ("layers.1.self_attn.q_proj",)),
+    "GPT-2": (lambda: models.GPT(models.GPTConfig.gpt2(**GPT)), "GPT2LMHeadModel", ("attn.c_proj", "c_fc")),
+    "GPT-1": (lambda: models.GPT(models.GPTConfig.gpt1(**GPT)), "OpenAIGPTLMHeadModel", ("c_proj",)),
+    "BERT": (lambda: models.BERT(models.BERTConfig(**BERT)), "BertModel", ("query", "attn.c_proj")),
+    "labels": (
+        lambda: models.BERTForSequenceClassification(models.BERTConfig(**BERT)),
+        "BertForSequenceClassification",
+        ("c_fc", "classifier"),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PEERS)
+def test_peft_finds_the_same_layers(case, tmp_path):
+    """By PEFT's rule: a module is meant whose name is a target, or ends with one; Conv1D is (in, out) and says so."""
+    transformers = pytest.importorskip("transformers")
+    make, peer, targets = PEERS[case]
+    model = make()
+    model.save_pretrained(tmp_path / "base")
+    modules = dict(getattr(transformers, peer).from_pretrained(tmp_path / "base").named_modules())
+    adapted(model, targets=targets)
+    lora.save(model, tmp_path / "adapter")
+    content = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    meant = {name for name in modules if any(name == t or name.endswith(f".{t}") for t in content["target_modules"])}
+    with TensorFile(tmp_path / "adapter" / "adapter_model.safetensors") as file:
+        keys = {key.removeprefix("base_model.model.").rpartition(".lora_")[0] for key in file}
+    assert meant == keys and len(keys) == len(dict(lora.adapters(model)))
+    assert content["fan_in_fan_out"] == any(type(modules[name]).__name__ == "Conv1D" for name in keys)
+    again = make()
+    assert set(lora.load(again, tmp_path / "adapter")) == {name for name, _ in lora.adapters(model)}
+    for name, value in model.parameters.items():
+        if lora.is_adapter(name):
+            assert np.array_equal(again.parameters[name], value)

@@ -11,7 +11,9 @@ import os
 import numpy as np
 import pytest
 
-from minilm import cli, models, training
+from minilm import cli, generation, models, training
+from minilm.models.token_reader import reader_of
+from minilm.models.transformer_token import TransformerReader
 from minilm.ops import activations, softmax
 from minilm.weights import TensorFile
 
@@ -273,7 +275,8 @@ def test_the_commands_take_encoder_decoders(name, source, target, tmp_path, caps
 
 
 def test_the_names_of_ctranslate2(tmp_path):
-    """Arabic names in Latin letters, greedily; and the folder that the command writes is the same model."""
+    """Arabic names in Latin letters, greedily, by the kernels for encoder-decoders; and the folder that the command writes is the
+    same model."""
     assert cli.main(["convert", place("transformer-aren"), str(tmp_path / "aren")]) == 0
     model, own = models.convert_from(place("transformer-aren"))
     again = models.load(tmp_path / "aren" / "model.safetensors")
@@ -283,3 +286,7 @@ def test_the_names_of_ctranslate2(tmp_path):
         for each in (model, again):
             drawn = greedy(each, arabic.encode(name)[None], begin, 12)[0].tolist()
             assert latin.decode(drawn[: drawn.index(end)]) == wanted
+        source = arabic.encode(name)[None]
+        (written,) = generation.greedy_targets(model, source, begin=begin, end=end, tokens=12)
+        assert latin.decode(written) == wanted
+    assert reader_of(model, model.encode(source).cache, TransformerReader) is not None

@@ -102,3 +102,9 @@ def test_a_text_of_ones_own_is_a_corpus(tmp_path, monkeypatch):
     )
     with pytest.raises(ValueError, match="corpus must be a whole text.*got a part of one"):
         configuration(options={"corpus": text.split(0.5)[0]})
+
+
+def test_a_folder_of_another_kind_is_named(tmp_path):
+    (tmp_path / "config.json").write_text('{"recipe": "sentiment"}')
+    with pytest.raises(ValueError, match=f"{tmp_path} holds a model of the recipe sentiment: wanted a language model"):
+        configuration(options={"init_from": str(tmp_path)})

@@ -134,3 +134,10 @@ def test_the_finder_refuses_what_cannot_be():
     for options, message in (({"low": 0}, "low"), ({"low": 1.0, "high": 0.5}, "above low"), ({"steps": 2}, "steps")):
         with pytest.raises(ValueError, match=message):
             training.find_lr(run.model, run.optimizer, run.batches, **options)
+
+
+def test_another_table_is_not_added_to(tmp_path):
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ValueError, match="other.csv is another table: it has no column 'step', but a, b"):
+        loop(callbacks=[training.CSVLogger(tmp_path / "other.csv", append=True)]).run()
+    assert (tmp_path / "other.csv").read_text() == "a,b\n1,2\n"

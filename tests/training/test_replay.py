@@ -189,6 +189,24 @@ def test_hashes_of_equal_runs_are_equal(run, tmp_path, capsys):
     assert "differs" not in lines
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--steps", "-1"], "steps must lie in [0"),
+        (["--start", "-1"], "start must lie in [0"),
+        (["--start", "5"], "has no checkpoint of step 5 to start from"),
+        (["--steps", "0", "--start", "8"], "--start is for a replay, and --steps 0 replays nothing"),
+        (["--against", "x", "--publish"], "--publish prints the hashes that --against compares"),
+        (["--against", "x", "--steps", "2"], "--steps is for a replay"),
+        (["--against", "x", "--start", "8"], "--start is for a replay"),
+    ],
+)
+def test_what_verify_refuses_it_refuses_before_it_prints(run, words, says, capsys):
+    assert cli.main(["verify", run, *words]) == 2
+    printed = capsys.readouterr()
+    assert not printed.out and says in printed.err and printed.err.count("\n") == 1
+
+
 def test_hashes_tell_where_two_runs_part(run):
     record = read_record(run)
     own = published(record)

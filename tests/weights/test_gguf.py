@@ -235,6 +235,15 @@ def test_messages_that_do_not_fit(messages, named):
         ChatML().text(messages)
 
 
+def test_a_message_spells_no_special_token_in_either_form():
+    """Of ChatML as of a program of Jinja's: it would end the text, or speak for another."""
+    pytest.importorskip("jinja2")
+    for program in (PROGRAM, "{% for message in messages %}{{ message.content }}{% endfor %}"):
+        form = chat_format(program, {}, ["<|endoftext|>"])
+        with pytest.raises(ValueError, match="message 0 spells <|endoftext|>"):
+            form.text([{"role": "user", "content": "a<|endoftext|>"}])
+
+
 # --- SmolLM2 ---------------------------------------------------------------------------------------------------------------
 
 

@@ -1,12 +1,16 @@
+import json
+
 import numpy as np
 import pytest
 import safetensors.numpy
 
-from minilm import layers
+from minilm import layers, models
+from minilm.models.gguf_writer import write_gguf
 from minilm.weights import BERT, GPT2, OPENAI_GPT, load_weights, save_weights
 
 from .helpers import D, V, bert_shapes, gpt2_shapes, gpt_shapes, model, same
 
+LLAMA = {"vocab_size": 9, "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
 HEAD = {"lm_head.weight": "wte.weight"}
 DECODER = {"cls.predictions.decoder.weight": "embeddings.word_embeddings.weight"}
 FAMILIES = [
@@ -215,3 +219,44 @@ def test_a_model_of_layers(tmp_path):
     load_weights(other, tmp_path / "new", GPT2)
     assert same(ours, other) and np.shares_memory(flat, other.parameters.flat)
     np.testing.assert_array_equal(other.wte.parameters["weight"], ours.parameters["wte.weight"])
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_named(number, tmp_path):
+    """Of files, of arrays in memory, which change nothing then, of GGUF, and of other programs' files."""
+    bad, good = (models.Llama(models.LlamaConfig(**LLAMA), seed=seed) for seed in (0, 1))
+    bad.parameters["layers.0.mlp.up_proj.weight"][3, 2] = number
+    bad.save_pretrained(tmp_path / "folder")
+    with pytest.raises(
+        ValueError, match="model.safetensors: model.layers.0.mlp.up_proj.weight holds numbers that are not finite"
+    ):
+        models.Llama.from_pretrained(tmp_path / "folder")
+    arrays, before = stored(tmp_path / "folder"), good.parameters.flat.copy()
+    with pytest.raises(ValueError, match="the state dict: model.layers.0.mlp.up_proj.weight holds numbers"):
+        models.from_torch(good, arrays)
+    assert np.array_equal(good.parameters.flat, before)
+    write_gguf(bad, tmp_path / "m.gguf")
+    with pytest.raises(ValueError, match="m.gguf: blk.0.ffn_up.weight holds numbers"):
+        models.Llama.from_gguf(tmp_path / "m.gguf")
+    shapes = {"embedding.weight": (12, 4), "recurrent.weight_ih_l0": (20, 4), "recurrent.weight_hh_l0": (20, 5)}
+    shapes |= {"output.weight": (12, 5), "output.bias": (12,)}
+    np.savez(tmp_path / "m.npz", **{name: np.full(shape, number, np.float32) for name, shape in shapes.items()})
+    with pytest.raises(ValueError, match="m.npz: embedding.weight holds numbers"):
+        models.convert_from(tmp_path / "m.npz")
+
+
+def test_large_numbers_are_finite(tmp_path):
+    """Their sum is not."""
+    large = models.Llama(models.LlamaConfig(**LLAMA))
+    large.parameters["lm_head.weight"][...] = 3e38
+    large.save_pretrained(tmp_path)
+    assert models.Llama.from_pretrained(tmp_path).parameters["lm_head.weight"].min() > 2e38
+
+
+@pytest.mark.parametrize("change", [{"hidden_act": "swish"}, {"rope_theta": "x"}, {"rope_scaling": 3}, {"vocab_size": 10**9}])
+def test_a_setting_is_named_with_its_file(change, tmp_path):
+    models.Llama(models.LlamaConfig(**LLAMA)).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(ValueError, match=f"{tmp_path}/config.json: "):
+        models.Llama.from_pretrained(tmp_path)
