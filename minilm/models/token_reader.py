@@ -57,7 +57,6 @@ class TokenReader:
     weights: Weights
 
     def __init__(self, model):
-        _side_by_side(model)
         self._blocks = list(getattr(model, self.blocks))
         layers = [layer for _, layer in model.named_layers() if layer is not model]
         self._parts = [vars(layer) for layer in layers]
@@ -110,15 +109,6 @@ class TokenReader:
             call = cache.memo["token_call"] = maker(self.weights, model.config, cache)
         positions = np.full(len(ids), cache.start) if cache.key_mask is None else cache.positions()[:, 0]  # (B,)
         return call(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(positions), cache, *tables)
-
-
-def _side_by_side(model) -> None:
-    """Move the parameters into one array, unless they lie in some already.
-
-    The system gives a large array large pages, which the processor finds sooner: most matrices are too small for one.
-    """
-    if all(each.buffer is None for _, each in model.named_parameters()):
-        _ = model.parameters.flat
 
 
 def addresses(layer) -> list[int]:
