@@ -94,12 +94,17 @@ def let_others_run(for_long):
 
 
 @jit
-def meet(reached, part, number, turn):
+def arrive(reached, part, turn):
+    """Say that a part has reached a turn; see `wait`."""
+    put(reached[part * LINE :], turn)
+
+
+@jit
+def wait(reached, number, turn):
     """Wait until all parts of a team (`threads.together`) have reached this turn.
 
     reached : ndarray of int64, shape (number * LINE,), zeros at first; turn counts up from 1.
     """
-    put(reached[part * LINE :], turn)
     for other in range(number):
         turns = 0
         while peek(reached[other * LINE :]) < turn:
@@ -107,3 +112,10 @@ def meet(reached, part, number, turn):
             if turns > PATIENCE:
                 _yield()
             pause()
+
+
+@jit
+def meet(reached, part, number, turn):
+    """`arrive` and `wait`."""
+    arrive(reached, part, turn)
+    wait(reached, number, turn)

@@ -15,6 +15,9 @@ from numba.np.arrayobj import make_array, populate_array
 
 from minilm.compiled.jit import jit
 from minilm.ops.tile import VECTOR, width_of
+from minilm.ops.vectors import emit_fetch
+
+LINE = 64  # bytes of a line of the cache
 
 
 def place(array: np.ndarray) -> tuple[int, ...]:
@@ -89,6 +92,24 @@ def numbers(typingctx, address, count, like):
         return array._getvalue()
 
     return signature, codegen
+
+
+@intrinsic
+def _fetch_line(typingctx, address):
+    """Fetch the line of the cache at an address into the second cache; nothing need stand there."""
+
+    def codegen(context, builder, signature, arguments):
+        emit_fetch(builder, arguments[0])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen
+
+
+@jit
+def fetch(address, size):
+    """Fetch `size` bytes from an address on into the second cache; nothing need stand there."""
+    for at in range(address, address + size, LINE):
+        _fetch_line(at)
 
 
 @intrinsic

@@ -47,14 +47,15 @@ def emit_copies(builder, number, vector):
     return builder.shuffle_vector(first, first, ir.Constant(ir.VectorType(PLACE, vector.count), [0] * vector.count))
 
 
-def emit_fetch(builder, address, cache: int = 2):
+def emit_fetch(builder, address, cache: int | None = 2):
     """Code that tells the processor that what stands at an address will be read soon, into the first cache or the second.
 
-    Nothing need stand there.
+    None: once and no more, so that no cache keeps it. Nothing need stand there.
     """
     byte = ir.IntType(8).as_pointer()
     fetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], ir.FunctionType(ir.VoidType(), [byte] + [PLACE] * 3))
-    builder.call(fetch, [builder.inttoptr(address, byte), PLACE(0), PLACE(4 - cache), PLACE(1)])  # 0: to read, 1: data
+    locality = 0 if cache is None else 4 - cache
+    builder.call(fetch, [builder.inttoptr(address, byte), PLACE(0), PLACE(locality), PLACE(1)])  # 0: to read, 1: data
 
 
 def emit_transposed(builder, block):

@@ -41,6 +41,7 @@ W = VECTOR // 4  # sums of a register
 WIDTH = 2 * W  # outputs of a panel
 OFFSET = 128  # of a stored weight
 AHEAD = 2048  # bytes: what is fetched into the second cache, past the end of the page too, where processors stop guessing
+SCALES_AHEAD = 1024  # the same of scales, a stream of their own
 
 _INT, _INDEX = ir.IntType(32), ir.IntType(64)
 _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
@@ -214,6 +215,8 @@ def _emit(
     for r in range(R):
         scale = load(builder.add(of_factor[r], own), 0, ir.FloatType())
         words = [load(outputs, half * VECTOR, _SUMS) for half in halves]
+        for half in halves if R == 1 else ():
+            emit_fetch(builder, builder.add(outputs, _INDEX(SCALES_AHEAD + half * VECTOR)))
         larger.append([form.scaled(builder, after[r][half], words[half], begins[r], scale, totals[r][half]) for half in halves])
     further = builder.add(g, _INDEX(1))
     builder.cbranch(builder.icmp_signed("<", further, groups), group, done)

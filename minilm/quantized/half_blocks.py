@@ -70,11 +70,18 @@ def normalised(thread, norm):
 @jit(inline="always")
 def multiplied(thread, u, weights, out):
     """This part's columns [first, last) of out (N, O) = u Wᵀ + b; returns the two."""
+    raw, first, last = _raw(thread, u, weights, out)
+    _shifted(raw, first, last, weights[BIAS], out)
+    return first, last
+
+
+@jit(inline="always")
+def _raw(thread, u, weights, out):
+    """u Wᵀ in an array like out (N, O), of which this part's columns [first, last) are there."""
     N, O = out.shape
     raw = thread.team.raw[: N * O].reshape(N, O)
     first, last = _product(thread.tag, thread, u, weights, O, raw)
-    _shifted(raw, first, last, weights[BIAS], out)
-    return first, last
+    return raw, first, last
 
 
 @jit(inline="always")
@@ -90,8 +97,8 @@ def logits_of(thread, u, weights, out):
 def enter(thread, norm, weights, follows, out, turn):
     """out (N, O) = f(norm(x) Wᵀ + b); returns what the half's result is added to, (N, D)."""
     u = normalised(thread, norm)
-    first, last = multiplied(thread, u, weights, out)
-    _activated(first, last, follows, out)
+    raw, first, last = _raw(thread, u, weights, out)
+    _activated(raw, first, last, weights[BIAS], follows, out)
     wait(thread, turn)
     return u if thread.post else thread.team.x
 

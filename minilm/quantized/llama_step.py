@@ -23,21 +23,20 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import meet
+from minilm.compiled.waiting import arrive, meet, wait
 from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.gated.cpu import _geglu, _swiglu
 from minilm.ops.memory import address, numbers
 from minilm.ops.rms_norm.cpu import normalise
 from minilm.ops.rotary.cpu import turn_head
-from minilm.quantized.token_products import head_product, product
+from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, multiply, prepare
 
 SILU, GELU_TANH = range(2)  # of the gate
 GATES = {"silu": SILU, "gelu_tanh": GELU_TANH}
 # columns of the table of addresses: a row for each block; a product has weights, scales (0 without) and bias (0 without)
 INPUT_NORM, Q_PROJ, K_PROJ, V_PROJ, O_PROJ, Q_NORM, K_NORM, POST_NORM, GATE, UP, DOWN = 0, 1, 4, 7, 10, 13, 14, 15, 16, 19, 22
 WINDOW, KEYS, VALUES = 25, 26, 27
-BIAS = 2
 _REAL, _ONE = np.float32(0), np.float32(1)
 
 
@@ -74,6 +73,7 @@ class Team(NamedTuple):
     logsumexp: np.ndarray  # (B, H, 1)
     gate: np.ndarray  # (B, F)
     up: np.ndarray  # (B, F)
+    hidden: np.ndarray  # (B, F) f(gate) * up: not in place, as a compiler makes no vectors of what may overlap
 
 
 class Own(NamedTuple):
@@ -88,7 +88,7 @@ class Own(NamedTuple):
 
 def shared_size(s: Sizes) -> int:
     """Numbers of float32 of a `Team`."""
-    return s.B * (2 * s.D + 3 * s.H * s.K + 2 * s.G * s.K + s.H + 2 * s.F)
+    return s.B * (2 * s.D + 3 * s.H * s.K + 2 * s.G * s.K + s.H + 3 * s.F)
 
 
 def own_size(s: Sizes) -> int:
@@ -120,6 +120,7 @@ def _team(shared, s):
     logsumexp = y + B * HK
     gate = logsumexp + B * s.H
     up = gate + B * s.F
+    hidden = up + B * s.F
     return Team(
         shared[:raw].reshape(B, D),
         shared[raw:q].reshape(B, D),
@@ -130,7 +131,8 @@ def _team(shared, s):
         shared[y:logsumexp].reshape(B, 1, s.H, s.K),
         shared[logsumexp:gate].reshape(B, s.H, 1),
         shared[gate:up].reshape(B, s.F),
-        shared[up : up + B * s.F].reshape(B, s.F),
+        shared[up:hidden].reshape(B, s.F),
+        shared[hidden : hidden + B * s.F].reshape(B, s.F),
     )
 
 
@@ -173,9 +175,9 @@ def _normalised(x, weight, offset, eps, own, y):
 
 @jit
 def _multiplied(part, number, tag, a, weights, s, own, out):
-    """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns."""
+    """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns; a was prepared."""
     O = out.shape[1]
-    first, last = product(tag, part, number, a, weights, O, s.group, own, out)
+    first, last = multiply(tag, part, number, a, weights, O, s.group, own, out)
     if weights[BIAS] != 0:
         bias = numbers(weights[BIAS], O, _REAL)
         for n in range(len(out)):
@@ -187,6 +189,7 @@ def _multiplied(part, number, tag, a, weights, s, own, out):
 @jit
 def _add_product(part, number, tag, a, weights, s, own, team):
     # this part's columns of x += a Wᵀ + b
+    prepare(tag, a, s.group, own)
     first, last = _multiplied(part, number, tag, a, weights, s, own, team.raw)
     for n in range(s.B):
         for o in range(first, last):
@@ -233,15 +236,16 @@ def _attend(part, number, block, s, scale, team):
 
 @jit
 def _gated(part, number, tag, u, block, s, own, team):
-    """This part's columns of gate (B, F) = f(u W_gateᵀ) * (u W_upᵀ)."""
+    """This part's columns of hidden (B, F) = f(u W_gateᵀ) * (u W_upᵀ)."""
+    prepare(tag, u, s.group, own)
     first, last = _multiplied(part, number, tag, u, block[GATE:], s, own, team.gate)
     _multiplied(part, number, tag, u, block[UP:], s, own, team.up)
     for n in range(s.B):
-        gate, up = team.gate[n, first:last], team.up[n, first:last]
+        gate, up, hidden = team.gate[n, first:last], team.up[n, first:last], team.hidden[n, first:last]
         if s.gate == SILU:
-            _swiglu(0, len(gate), gate, up, gate)
+            _swiglu(0, len(gate), gate, up, hidden)
         else:
-            _geglu(0, len(gate), gate, up, gate)
+            _geglu(0, len(gate), gate, up, hidden)
 
 
 @jit
@@ -266,23 +270,37 @@ def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, r
     _embed(part, number, ids, s, reals[2], x)
     meet(reached, part, number, turn)
     for layer in range(len(table)):
-        block = table[layer]
+        block, further = table[layer], table[min(layer + 1, len(table) - 1)]
         _normalised(x, block[INPUT_NORM], s.offset, eps, own, u)
+        prepare(tag, u, s.group, own)
         _multiplied(part, number, tag, u, block[Q_PROJ:], s, own, team.q)
         _multiplied(part, number, tag, u, block[K_PROJ:], s, own, team.k)
         _multiplied(part, number, tag, u, block[V_PROJ:], s, own, team.v)
-        meet(reached, part, number, turn + 1)
+        arrive(reached, part, turn + 1)
+        fetch_cached(part, number, block[KEYS], block[VALUES], s.G, s, s.K)
+        wait(reached, number, turn + 1)
         _rotate(part, number, block, cos, sin, positions, s, eps, own, team)
         meet(reached, part, number, turn + 2)
         _attend(part, number, block, s, scale, team)
-        meet(reached, part, number, turn + 3)
+        arrive(reached, part, turn + 3)
+        fetch_share(tag, part, number, block[O_PROJ:], s.D, s.H * s.K, s.group)
+        wait(reached, number, turn + 3)
         _add_product(part, number, tag, y, block[O_PROJ:], s, own, team)
-        meet(reached, part, number, turn + 4)
+        arrive(reached, part, turn + 4)
+        fetch_share(tag, part, number, block[GATE:], s.F, s.D, s.group)
+        fetch_share(tag, part, number, block[UP:], s.F, s.D, s.group)
+        wait(reached, number, turn + 4)
         _normalised(x, block[POST_NORM], s.offset, eps, own, u)
         _gated(part, number, tag, u, block, s, own, team)
-        meet(reached, part, number, turn + 5)
-        _add_product(part, number, tag, team.gate, block[DOWN:], s, own, team)
-        meet(reached, part, number, turn + 6)
+        arrive(reached, part, turn + 5)
+        fetch_share(tag, part, number, block[DOWN:], s.D, s.F, s.group)
+        wait(reached, number, turn + 5)
+        _add_product(part, number, tag, team.hidden, block[DOWN:], s, own, team)
+        arrive(reached, part, turn + 6)
+        fetch_share(tag, part, number, further[Q_PROJ:], s.H * s.K, s.D, s.group)
+        fetch_share(tag, part, number, further[K_PROJ:], s.G * s.K, s.D, s.group)
+        fetch_share(tag, part, number, further[V_PROJ:], s.G * s.K, s.D, s.group)
+        wait(reached, number, turn + 6)
         turn += 6
     _normalised(x, final[0], s.offset, eps, own, u)
     head_product(tag, part, number, u, final[1:], s.V, s.group, own, logits)

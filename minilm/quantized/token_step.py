@@ -2,7 +2,8 @@
 
 A token of GPT-2 is 49 products, each of which reads its weights once; with int8 all of them take 3 ms, and the calls of Python
 between them as long. Here each thread goes through all blocks, with its share of the outputs of every product and of the heads,
-and waits for the others where it wants what they have written (`minilm.compiled.waiting.meet`)::
+and waits for the others where it wants what they have written (`minilm.compiled.waiting`). While it waits it fetches what it will
+read next, weights or keys and values, so that the memory does not stand still::
 
     x   = wte[id] + wpe[position]                     shared out by columns
     u   = ln_1(x)                                     every thread for itself
@@ -23,20 +24,19 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import meet
+from minilm.compiled.waiting import arrive, meet, wait
 from minilm.ops.activations.cpu import gelu_erf, gelu_tanh, relu
 from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.layer_norm.cpu import normalise_rows
 from minilm.ops.memory import address, numbers
-from minilm.quantized.token_products import head_product, product
+from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, product
 
 GELU_TANH, GELU_ERF, RELU = range(3)  # what follows a product
 FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
 # columns of the table of addresses: a row for each block
 LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
 KEYS, VALUES = 16, 17
-BIAS = 2  # of a product, from its first column on
 COLUMNS = (
     18  # a normalisation has gamma and beta, a product weights, scales (0 without) and bias; then the cache's keys and values
 )
@@ -171,16 +171,21 @@ def _added(raw, first, last, bias, out):
 
 
 @jit
-def _activated(first, last, activation, out):
-    # columns [first, last) of out (B, O), in place
+def _activated(raw, first, last, bias, activation, out):
+    # columns [first, last) of out (B, O) = f(raw + bias). Not in place: a compiler makes no vectors of what may overlap
+    shift = numbers(bias, out.shape[1], _REAL)
     for n in range(len(out)):
-        row = out[n, first:last]
+        x, y = raw[n, first:last], out[n, first:last]
+        for o in range(len(x)):
+            x[o] += shift[first + o]
         if activation == GELU_TANH:
-            gelu_tanh(0, len(row), row, row)
+            gelu_tanh(0, len(x), x, y)
         elif activation == GELU_ERF:
-            gelu_erf(0, len(row), row, row)
+            gelu_erf(0, len(x), x, y)
         elif activation == RELU:
-            relu(0, len(row), row, row)
+            relu(0, len(x), x, y)
+        else:
+            y[:] = x
 
 
 @jit(inline="always")
@@ -220,6 +225,14 @@ def _attend(part, number, block, sizes, task, team):
     few_forward(start, stop, query, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
 
 
+@jit(inline="always")
+def _meet(part, number, turn, tag, weights, O, K, sizes, team):
+    """Wait for the other parts, and meanwhile fetch what this one reads first of the next product, of a (B, K) by W (O, K)."""
+    arrive(team.reached, part, turn)
+    fetch_share(tag, part, number, weights, O, K, sizes.group)
+    wait(team.reached, number, turn)
+
+
 @jit
 def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, positions, logits):
     # ids, positions (B,) -> logits (B, V); addresses of the blocks: table (L, COLUMNS), of ln_f and lm_head: final (5,);
@@ -232,24 +245,25 @@ def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, s
     _embed(part, number, ids, positions, sizes, x)
     meet(reached, part, number, turn)
     for layer in range(len(table)):
-        block = table[layer]
+        block, further = table[layer], table[min(layer + 1, len(table) - 1)]
         u = _normalised(x, block[LN_1:], eps, own)
         raw, first, last = _multiplied(part, number, tag, u, block[C_ATTN:], 3 * D, sizes, team, own)
         _shifted(raw, first, last, block[C_ATTN + BIAS], team.qkv)
-        meet(reached, part, number, turn + 1)
+        arrive(reached, part, turn + 1)
+        fetch_cached(part, number, block[KEYS], block[VALUES], sizes.H, sizes, task.K)
+        wait(reached, number, turn + 1)
         _attend(part, number, block, sizes, task, team)
-        meet(reached, part, number, turn + 2)
+        _meet(part, number, turn + 2, tag, block[C_PROJ:], D, D, sizes, team)
         raw, first, last = _multiplied(part, number, tag, y, block[C_PROJ:], D, sizes, team, own)
         _added(raw, first, last, block[C_PROJ + BIAS], x)
-        meet(reached, part, number, turn + 3)
+        _meet(part, number, turn + 3, tag, block[MLP_C_FC:], sizes.F, D, sizes, team)
         u = _normalised(x, block[LN_2:], eps, own)
         raw, first, last = _multiplied(part, number, tag, u, block[MLP_C_FC:], sizes.F, sizes, team, own)
-        _shifted(raw, first, last, block[MLP_C_FC + BIAS], team.hidden)
-        _activated(first, last, sizes.activation, team.hidden)
-        meet(reached, part, number, turn + 4)
+        _activated(raw, first, last, block[MLP_C_FC + BIAS], sizes.activation, team.hidden)
+        _meet(part, number, turn + 4, tag, block[MLP_C_PROJ:], D, sizes.F, sizes, team)
         raw, first, last = _multiplied(part, number, tag, team.hidden, block[MLP_C_PROJ:], D, sizes, team, own)
         _added(raw, first, last, block[MLP_C_PROJ + BIAS], x)
-        meet(reached, part, number, turn + 5)
+        _meet(part, number, turn + 5, tag, further[C_ATTN:], 3 * D, D, sizes, team)
         turn += 5
     u = _normalised(x, final, eps, own)
     head_product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)
