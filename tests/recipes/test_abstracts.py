@@ -8,7 +8,7 @@ import pytest
 import minilm
 from minilm import cli, recipes
 from minilm.metrics.rouge import rouge
-from minilm.recipes import abstracts
+from minilm.recipes import abstracts, measuring
 from minilm.recipes.abstracts import Abstract
 from minilm.recipes.state import RecipeState
 from minilm.recipes.summarise import Summarise
@@ -113,6 +113,9 @@ def test_a_run_copies_and_opens_again(tmp_path):
     again = recipes.open_run(tmp_path / "run")
     assert again.answer("we study the owl") == recipe.answer("we study the owl")
     assert set(result.metrics) == {"rouge_1", "rouge_2", "rouge_l", "exact_match"}
+    (tmp_path / "pairs.tsv").write_text("we study the owl\tthe owl\n")
+    measured = measuring.measure(again, tmp_path / "run", tmp_path / "pairs.tsv")  # sentences are learned, and not measured
+    assert measured.examples == 1 and set(measured.metrics) == set(result.metrics)
     plain = Summarise(**{**SMALL, "beams": 1}, copy=False)
     plain.run(tmp_path / "data.jsonl", progress=False)
     assert plain.options["no_repeat"] == 0 and not plain.model.config.follow
