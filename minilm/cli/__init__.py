@@ -173,7 +173,8 @@ def suggestion(word: str, known) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    argv = [*argv[1:], "--help"] if argv[:1] == ["help"] else argv  # `minilm help train`, as git and pip have it
+    if argv[:1] == ["help"]:  # `minilm help train`, as git and pip have it, and `minilm help help`
+        argv = [*(word for word in argv if word != "help"), "--help"]
     parser = Parser(
         prog="minilm",
         usage="minilm [--help] [--version] COMMAND ...",

@@ -69,11 +69,11 @@ def test_every_command_has_help(name, capsys):
 @pytest.mark.parametrize("words", [[], ["train"], ["corpus", "fetch"]])
 def test_help_is_a_command_too(words, capsys):
     shown = []
-    for argv in ([*words, "--help"], ["help", *words]):
+    for argv in ([*words, "--help"], ["help", *words], ["help", "help", *words]):
         with pytest.raises(SystemExit) as exit:
             cli.main(argv)
         shown.append((exit.value.code, capsys.readouterr().out))
-    assert shown[0] == shown[1] and shown[0][0] == 0 and "usage: minilm" in shown[0][1]
+    assert shown[0] == shown[1] == shown[2] and shown[0][0] == 0 and "usage: minilm" in shown[0][1]
     with pytest.raises(SystemExit):
         cli.main(["help", "trian"])
     assert "did you mean 'train'?" in capsys.readouterr().err
