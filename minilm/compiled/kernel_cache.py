@@ -211,7 +211,8 @@ def _one(function, home: str) -> tuple[list[str], list]:
 
 def _describe(name: str, value, home: str, described: list, helpers: list) -> None:
     """Add a value that a function names to the descriptions, or to the functions that are to be looked at."""
-    python = getattr(value, "py_func", None) or getattr(value, "_defn", None) or value  # a kernel, an intrinsic, or itself
+    # a kernel, an intrinsic, a function whose results are kept, or the value itself
+    python = next((each for key in ("py_func", "_defn", "__wrapped__") if (each := getattr(value, key, None))), value)
     if isinstance(python, types.FunctionType):
         if _belongs(python.__module__, home):
             helpers.append(python)

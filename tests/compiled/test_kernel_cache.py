@@ -45,11 +45,30 @@ def built(number):
         return x + number
     return added
 """
+DEEPER = """
+import functools
+from numba.extending import intrinsic
+from minilm.compiled.jit import jit
+
+@functools.cache
+def lanes():
+    return 8
+
+@intrinsic
+def first(typing, x):
+    def generate(context, builder, signature, arguments):
+        return arguments[0] if lanes() == 8 else None
+    return x(x), generate
+
+@jit(part=True)
+def same(x):
+    return first(x)
+"""
 SOURCES = {
     "__init__": "",
     "kernel": KERNEL,
     "helpers": HELPERS,
-    "deeper": "from minilm.compiled.jit import jit\n\n@jit(part=True)\ndef same(x):\n    return x\n",
+    "deeper": DEEPER,
     "constants": "FACTOR = 3\nOTHER = 4\n",
     "oracle": "def forward(x):\n    return 2 * x * 3 + x + 2\n",
 }
@@ -91,7 +110,8 @@ def ingredients(tmp_path, monkeypatch, changed="", old="", new=""):
         ("kernel", "built(2)", "built(5)"),  # a value in a closure
         ("helpers", "2 *", "4 *"),
         ("helpers", "x + number", "x - number"),
-        ("deeper", "return x", "return -x"),  # reached through a helper of a helper
+        ("deeper", "return first(x)", "return -first(x)"),  # reached through a helper of a helper
+        ("deeper", "return 8", "return 4"),  # a function whose result is kept, from where an intrinsic is written
         ("constants", "FACTOR = 3", "FACTOR = 5"),
     ],
 )
