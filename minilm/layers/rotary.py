@@ -53,9 +53,10 @@ class RotaryPositions:
             Of each token; ``offset ... stop - 1`` in every row without them.
         offset : int
         """
-        size = len(self._tables[0])
-        if stop > size or self._tables[0].dtype != like.dtype:  # also of a model that `Layer.to` has converted
-            arguments = {**self._arguments, "dtype": like.dtype}
+        size, dtype = len(self._tables[0]), self._tables[0].dtype
+        target = getattr(like, "dtype", dtype)  # another one after `Layer.to`; the layer refuses what is not an array
+        if stop > size or dtype != target:
+            arguments = {**self._arguments, "dtype": target}
             self._tables = rotary.tables(max(stop, 2 * size if stop > size else size), **arguments)
         self._tables = devices.to_device_of(like, self._tables)
         rows = slice(offset if positions is None else 0, stop)
