@@ -18,7 +18,7 @@ import contextlib
 import contextvars
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -285,6 +285,19 @@ class Layer:
 
     def __repr__(self):
         return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"
+
+
+def sublayer_places(model: Layer, kinds: Collection[type]) -> dict[str, tuple[Layer, str, Any]]:
+    """Each layer inside a model whose type is one of `kinds`, by its dotted name: what holds it, as which part, and itself.
+
+    What is a subclass of one of them is none of them. `put_sublayer` puts another layer in such a place.
+    """
+    return {
+        f"{path}.{name}" if path else name: (layer, name, part)
+        for path, layer in model.named_layers()
+        for name, part in layer.sublayers()
+        if type(part) in kinds
+    }
 
 
 def put_sublayer(layer: Layer, name: str, part: Layer) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from minilm.files import read_json, written_whole
-from minilm.layers.base import Layer, generator_of, put_sublayer
+from minilm.layers.base import Layer, generator_of, put_sublayer, sublayer_places
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear
 from minilm.models.pretrained import Pretrained, settings_from
@@ -78,7 +78,7 @@ def add(
         No layer has such a name.
     """
     chosen = {*((targets,) if isinstance(targets, str) else targets)}
-    linear = _linear(model)
+    linear = sublayer_places(model, (Linear,))
     places = {name: place for name, place in linear.items() if any(_ends(name, each) for each in chosen)}
     unknown = sorted(each for each in chosen if not any(_ends(name, each) for name in places))
     if unknown or not chosen:
@@ -90,16 +90,6 @@ def add(
 def _ends(name: str, end: str) -> bool:
     """Whether a dotted name is `end`, or ends with it."""
     return name == end or name.endswith(f".{end}")
-
-
-def _linear(model: Layer) -> dict[str, tuple[Layer, str, Linear]]:
-    """Each `Linear` by its dotted name: what holds it, as which part, and itself."""
-    return {
-        f"{path}.{name}" if path else name: (layer, name, inner)
-        for path, layer in model.named_layers()
-        for name, inner in layer.sublayers()
-        if type(inner) is Linear
-    }
 
 
 def _put_in(places: Mapping[str, tuple[Layer, str, Linear]], rank: int, alpha: float, seed: Seed = 0) -> list[str]:
@@ -174,7 +164,8 @@ def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
         came = " and ".join(f"rank={rank}, alpha={alpha:g}" for rank, alpha in sorted(sizes))
         raise ValueError(f"one file has adapters of one rank and one alpha, got {came}")
     (rank, alpha), folder = next(iter(sizes)), os.path.expanduser(os.fspath(folder))
-    keymap, names = _keymap(model), _peft_names(model, [*_linear(model), *layers])
+    linear = sublayer_places(model, (Linear,))
+    keymap, names = _keymap(model), _peft_names(model, [*linear, *layers])
     content = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if hasattr(model, "lm_head") else None,
@@ -182,7 +173,7 @@ def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
         "r": rank,
         "lora_alpha": alpha,
         "lora_dropout": 0.0,
-        "target_modules": _targets([names[name] for name in layers], [names[name] for name in _linear(model)]),
+        "target_modules": _targets([names[name] for name in layers], [names[name] for name in linear]),
         "bias": "none",
         "fan_in_fan_out": any(keymap.is_transposed(keymap.canonical(f"{name}.weight")) for name in layers),
         "inference_mode": True,
@@ -229,7 +220,7 @@ def load(model: Layer, folder: PathLike) -> list[str]:
         alpha = checks.number("lora_alpha", content.get("lora_alpha", 8), 0, 2**31, low_open=True)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    linear = _linear(model)
+    linear = sublayer_places(model, (Linear,))
     names = {name: peft for name, peft in _peft_names(model, linear).items() if any(_ends(peft, each) for each in targets)}
     with TensorFile(os.path.join(folder, WEIGHTS)) as file:
         places = {f"{PREFIX}{peft}.{part}.weight": (name, part) for name, peft in names.items() for part in ("lora_A", "lora_B")}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from minilm import devices
-from minilm.layers.base import Layer, put_sublayer
+from minilm.layers.base import Layer, put_sublayer, sublayer_places
 from minilm.layers.gru import GRU
 from minilm.layers.linear import Linear
 from minilm.layers.lora import refuse_adapters
@@ -84,12 +84,7 @@ def quantize(model: Model, kind: str = "int8", *, group: int | None = GROUP) -> 
 
 def maps_of(model: Layer) -> dict[str, tuple[Layer, str, Layer]]:
     """Each layer whose weights can be quantised, by its dotted name: what holds it, as which attribute, and itself."""
-    return {
-        f"{path}.{name}" if path else name: (layer, name, part)
-        for path, layer in model.named_layers()
-        for name, part in layer.sublayers()
-        if type(part) in KINDS
-    }
+    return sublayer_places(model, KINDS)
 
 
 def rebuilt(model: Model, kind: str, group: int | None, source: Callable[[str, np.ndarray], Packed]) -> Model:

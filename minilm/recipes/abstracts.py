@@ -17,9 +17,21 @@ from minilm.recipes import cutting
 from minilm.recipes.labelled import parts_of
 from minilm.typing import PathLike
 
-__all__ = ["ENDINGS", "Abstract", "Extracted", "read"]
+__all__ = ["ENDINGS", "Abstract", "Extracted", "Parts", "read"]
 
 ENDINGS = (".jsonl", ".json")
+
+
+class Parts(NamedTuple):
+    """What a line holds, of which `Abstract` and `Extracted` are made."""
+
+    source: Sequence[str]  # sentences, or a text that is still to be cut into them
+    target: Sequence[str]  # summaries
+
+    @classmethod
+    def of(cls, source: Sequence[str], target: Sequence[str]) -> Parts:
+        """From the sentences of a text, and its summaries."""
+        return cls(source, target)
 
 
 class Abstract(NamedTuple):

@@ -6,10 +6,9 @@ import os
 from collections.abc import Sequence
 
 from minilm.data import pairs
-from minilm.data.lines import BadRows
 from minilm.metrics.rouge import rouge, words
 from minilm.recipes import abstracts, reports
-from minilm.recipes.abstracts import Abstract, Extracted
+from minilm.recipes.abstracts import Abstract, Extracted, Parts
 from minilm.recipes.pairs import OPTIONS, PairRecipe
 from minilm.typing import PathLike
 
@@ -67,11 +66,12 @@ class Summarise(PairRecipe):
             raise ValueError("sentences is for abstracts in JSON lines, whose sentences are learned beside their summaries")
 
     def _read_abstracts(self, path: PathLike) -> tuple[list, list]:
-        train, validation = abstracts.read(path, self.bad_rows)
+        parts, others = abstracts.read(path, self.bad_rows, Parts)
+        train = [Abstract.of(*each) for each in parts]
         self.suggest(sentences=True)
         if self.options["sentences"]:
-            train += abstracts.read(path, BadRows(skip=True), Extracted)[0]
-        return train, validation
+            train += [Extracted.of(*each) for each in parts]
+        return train, [Abstract.of(*each) for each in others]
 
     def measurable(self, train: Sequence) -> list:
         return [each for each in train if not isinstance(each, Extracted)]

@@ -6,6 +6,7 @@ import pytest
 import minilm
 from minilm import devices, models
 from minilm.models import seq2seq_token
+from tests.token_steps import greedy_logits
 
 V, B = 23, 3
 KINDS = {
@@ -28,16 +29,7 @@ def make(kind, cell="lstm", dtype=np.float32, **changes):
 
 def written(model, B, lengths, tokens=7):
     """Logits (tokens, B, V) after every most probable token; halfway the rows change places, and one comes twice."""
-    state, ids, every = model.encode(SOURCE[:B], lengths), np.ones(B, np.int64), []
-    for n in range(tokens):
-        logits, state = model.step(ids, state)
-        every.append(logits.copy())
-        ids = logits.argmax(axis=-1)
-        if n == 3:
-            rows = np.arange(B)[::-1].copy()
-            rows[0] = 0
-            ids, state = ids[rows], state.reorder(rows)
-    return np.stack(every)
+    return greedy_logits(model, model.encode(SOURCE[:B], lengths), B, tokens, 3)
 
 
 def greedy(model, end=-1, tokens=8):

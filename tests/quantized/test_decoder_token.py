@@ -8,6 +8,7 @@ from minilm import devices, models, quantized
 from minilm.models.token_reader import reader_of
 from minilm.models.transformer_token import TransformerReader
 from minilm.quantized import encoder_decoder_call
+from tests.token_steps import greedy_logits
 
 V = 70
 SIZES = {"vocab_size": V, "d_model": 48, "num_heads": 4, "encoder_layers": 1, "decoder_layers": 2, "hidden_dim": 80}
@@ -32,16 +33,8 @@ def written(model, B, lengths, tokens=9):
     """Keys and values of the source for the last block, and logits (tokens, B, V) after every most probable token; halfway the
     rows change places, and one comes twice."""
     state = model.encode(SOURCE[:B], None if lengths is None else lengths[:B], tokens=tokens)
-    ids, every, (keys, values) = np.ones(B, np.int64), [], state.memory[-1]
-    for n in range(tokens):
-        logits, state = model.step(ids, state)
-        every.append(logits.copy())
-        ids = logits.argmax(axis=-1)
-        if n == 4:
-            rows = np.arange(B)[::-1].copy()
-            rows[0] = 0
-            ids, state = ids[rows], state.reorder(rows)
-    return np.concatenate([np.ravel(keys), np.ravel(values), np.ravel(every)])
+    (keys, values), logits = state.memory[-1], greedy_logits(model, state, B, tokens, 4)
+    return np.concatenate([np.ravel(keys), np.ravel(values), np.ravel(logits)])
 
 
 def by_layers(*arguments, run=written):
