@@ -296,7 +296,7 @@ FAULTS = area(
     ),
     (
         "reader: an answer may be one word too long",
-        "minilm/models/reader.py",
+        "minilm/models/spans.py",
         "for length in range(min(most, T)):",
         "for length in range(min(most + 1, T)):",
         "tests/models/test_answering.py",
