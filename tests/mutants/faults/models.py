@@ -185,8 +185,8 @@ FAULTS = area(
     (
         "GPT: positions of padded rows begin at the padding",
         "minilm/models/gpt_state.py",
-        "np.maximum(places, 0)",
-        "np.maximum(places + padding[:, None], 0)",
+        "np.maximum(positions, 0)",
+        "np.maximum(positions + padding[:, None], 0)",
         "tests/models/test_gpt.py tests/generation/test_cache.py",
     ),
     (
