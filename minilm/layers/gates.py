@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilm import devices
-from minilm.layers.replaced import Replacement, SavedUnder
+from minilm.layers.saved_under_hooks import Replacement, SavedUnder
 from minilm.ops import activations, checks
 from minilm.ops.contract import fold
 from minilm.ops.recurrence import active, or_zeros, order, states_after, states_before

@@ -39,7 +39,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.gates import OpenRun, gates_of
-from minilm.layers.replaced import Replacement, SavedUnder
+from minilm.layers.saved_under_hooks import Replacement, SavedUnder
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
@@ -184,7 +184,7 @@ def hooks(
 
 
 def _standing(stack: contextlib.ExitStack, one: _Hooked | OpenRun) -> None:
-    """Let it be known, until the block ends, what is replaced; see `minilm.layers.replaced`."""
+    """Let it be known, until the block ends, what is replaced; see `minilm.layers.saved_under_hooks`."""
     if one.replaces is not None:
         stack.enter_context(one.replaces.standing())
 

@@ -12,8 +12,8 @@ from minilm.layers.base import Layer
 from minilm.layers.dropout import Dropout
 from minilm.layers.feed_forward import FeedForward
 from minilm.layers.layer_norm import LayerNorm
-from minilm.layers.replaced import Replacement, replacements_inside, require_same
 from minilm.layers.residual import added
+from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -196,7 +196,7 @@ class TransformerBlock(Layer):
         h, normed = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
         h, inner = f.forward(h, *inputs, key=key, **options)  # (B, T, D)
         h, dropped = self.dropout.forward(h, key=at(key, "dropout"))
-        x = added(x, h, h)  # h is this block's own, and nothing saved it
+        x = added(x, h, out=h)  # h is this block's own, and nothing saved it
         if not self.norm_first:
             x, normed = norm.forward(x)
         return x, (normed, inner, dropped)
@@ -238,7 +238,7 @@ class TransformerBlock(Layer):
             dh, dmemory[...] = dh
         if self.norm_first:
             dh = norm.backward(dh, normed)
-        return added(dy, dh, dh if out is None else out)
+        return added(dy, dh, out=dh if out is None else out)
 
     def settings(self) -> str:
         parts = [str(self.attn.embed_dim), str(self.attn.num_heads)] + ["norm_first=False"] * (not self.norm_first)

@@ -15,9 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from minilm.layers.base import Layer, generator_of, put_sublayer, sublayer_places
+from minilm.layers.base import Layer, generator_of
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear, adapters
+from minilm.layers.replacing import put_sublayer, sublayer_places
 from minilm.models.lora_files import load, save
 from minilm.typing import Seed
 from minilm.weights.peft import ends_with

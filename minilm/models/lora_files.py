@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from minilm.files import read_json, written_whole
-from minilm.layers.base import Layer, put_sublayer, sublayer_places
+from minilm.layers.base import Layer
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear, adapters
+from minilm.layers.replacing import put_sublayer, sublayer_places
 from minilm.models.pretrained import Pretrained, settings_from
 from minilm.typing import Array, PathLike
 from minilm.weights import KEYMAPS, TensorFile
