@@ -76,7 +76,7 @@ def test_a_killed_run_s_table_goes_on_where_the_run_does(tmp_path):
     run.run()  # a loop that runs once more adds to its table
     done = [int(row["step"]) for row in read(path)]
     assert done[:3] == [1, 2, 3]
-    path.write_text(path.read_text() + "6,0.5,0.01,1.0\n7,0.")  # steps after the last checkpoint, and half a row
+    path.write_text(path.read_text() + "6,0.5,0.01,1.0\n1")  # a step after the last checkpoint, and half a row, of 10
     state = training.LoopState(step=2)
     loop(steps=4, callbacks=[training.CSVLogger(path, append=True)], state=state).run()
     assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4]
