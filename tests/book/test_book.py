@@ -111,6 +111,13 @@ def test_versions_of_kernels_can_be_chosen(pages):
     assert set(re.findall(r'data-version="(\d)"', first)) == {"1"} and 'data-version="2"' in second
 
 
+def test_code_in_a_line_is_set_as_code(pages):
+    """docutils gives what stands between two backticks a class, and no element of its own."""
+    assert '<span class="docutils literal">spec.py</span>' in pages["architecture.html"]
+    (selectors,) = re.findall(r"([^}]*)\{ font-family: [^;]*monospace", pages["book.css"])
+    assert {"code", "pre", ".literal"} <= {each.strip() for each in selectors.split(",")}
+
+
 def test_formulas_are_mathml(pages):
     found = [match for page in chapters(pages).values() for match in re.findall(r"<math.*?</math>", page, re.S)]
     assert len(found) > 250
