@@ -118,6 +118,17 @@ def test_code_in_a_line_is_set_as_code(pages):
     assert {"code", "pre", ".literal"} <= {each.strip() for each in selectors.split(",")}
 
 
+def test_a_long_formula_is_cut_where_its_line_may_break():
+    cell = "dS[i, u] = sum_j dP[i, j] ([u = j] - P[i, u] + 0) = P[i, u] dP[i, u] + D[i]"
+    assert formulas.pieces(cell) == ["dS[i, u] = sum_j dP[i, j] ([u = j] - P[i, u] + 0)", "= P[i, u] dP[i, u]", "+ D[i]"]
+    assert formulas.pieces("a = b = c + d") == ["a = b = c + d"]
+
+
+def test_a_hyphen_is_no_minus():
+    assert r"\text{ cross-entropy of all }" in formulas.latex("loss = mean cross-entropy of all", {"loss"})
+    assert r"\text" not in formulas.latex("dx[i] - mean", {"x", "mean"})
+
+
 def test_formulas_are_mathml(pages):
     found = [match for page in chapters(pages).values() for match in re.findall(r"<math.*?</math>", page, re.S)]
     assert len(found) > 250
