@@ -149,6 +149,19 @@ def parse_tokenizer(content: bytes, path) -> dict:
     return fields
 
 
+def tokenizer_of(path, fields: dict, classes: dict, *folder_config):
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
+    path = file_in(path)
+    kind = kind_of(fields)
+    if kind not in classes:
+        raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
+    try:
+        return classes[kind]._from_fields({**fields, "type": kind}, *folder_config)
+    except ValueError as error:
+        named = any(each.folder and str(error).startswith(each.folder) for each in folder_config)  # a file beside this one
+        raise ValueError(str(error) if named else f"{path}: {error}") from None
+
+
 def is_hugging_face(fields: dict) -> bool:
     """Whether these are the fields of a tokenizer.json as Hugging Face's `tokenizers` writes it."""
     return "type" not in fields and isinstance(fields.get("model"), dict)
