@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm.layers.base import Layer
 from minilm.layers.residual import added
+from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -26,6 +27,7 @@ class Saved(NamedTuple):
 
     halves: tuple | None
     again: dict[str, Any] | None
+    replacements: tuple[Replacement, ...] = ()  # of `minilm.hooks`, that forward ran with, and that it must run with again
 
 
 class LlamaBlock(Layer):
@@ -100,7 +102,7 @@ class LlamaBlock(Layer):
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         with scratch():
             y[...] = self._forward(**arguments)[0]
-        return y, Saved(None, arguments)
+        return y, Saved(None, arguments, replacements_inside(self))
 
     def _halves(self):
         """(normalisation before, layer, normalisation after or None) of each half."""
@@ -120,7 +122,10 @@ class LlamaBlock(Layer):
         """Returns dx (B, T, D) for dy (B, T, D)."""
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         with scratch():
-            halves = self._forward(**saved.again)[1] if saved.halves is None else saved.halves
+            halves = saved.halves
+            if halves is None:
+                require_same(self, saved.replacements)
+                halves = self._forward(**saved.again)[1]
             attn, mlp = self._halves()
             dy = _half_backward(*mlp, dy, halves[1])
             dx[...] = _half_backward(*attn, dy, halves[0])
@@ -136,7 +141,7 @@ def _half(norm, f, after, x, *inputs, **options):
     h, normed = norm.forward(x)  # (B, T, D)
     h, inner = f.forward(h, *inputs, **options)  # (B, T, D)
     h, normed_after = (h, None) if after is None else after.forward(h)
-    return added(x, h, h), (normed, inner, normed_after)  # h is this block's own, and nothing saved it
+    return added(x, h, out=h), (normed, inner, normed_after)  # h is this block's own, and nothing saved it
 
 
 def _half_backward(norm, f, after, dy, saved):
@@ -144,4 +149,4 @@ def _half_backward(norm, f, after, dy, saved):
     normed, inner, normed_after = saved
     dh = dy if after is None else after.backward(dy, normed_after)  # (B, T, D)
     dh = norm.backward(f.backward(dh, inner), normed)  # (B, T, D)
-    return added(dy, dh, dh)
+    return added(dy, dh, out=dh)

@@ -104,7 +104,7 @@ class Parameter:
             add_to_rows(self.gradient, rows, gradient)
         elif self.trainable:
             total = self.gradient[rows]
-            added(total, gradient, total)
+            added(total, gradient, out=total)
         if self.watch is not None:
             self.watch(self)
 

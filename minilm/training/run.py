@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minilm import models, quantized, tokenizers
 from minilm.files import json_object
 from minilm.hub import model_folder
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.quantized.storing import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint
@@ -153,7 +153,7 @@ def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     fields = json_object(path, content)
     if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
         return tokenizers.load(path)
-    return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)
+    return tokenizers.files.tokenizer_of(path, fields, tokenizers.CLASSES)
 
 
 def refuse_others(folder: str) -> None:
