@@ -219,12 +219,11 @@ class MultiHeadAttention(Layer):
         B, T, _ = dy.shape
         H, K = self.num_heads, self.embed_dim // self.num_heads
         dy = self.c_proj.backward(dy, saved.output).reshape(B, T, H, K)
-        gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         if self.fused:
             dqkv = empty((B, T, 3, H, K), dy.dtype, like=dy)  # (B, T, 3, H, K)
-            for part, gradient in enumerate(gradients):
-                dqkv[:, :, part] = gradient
+            attention.backward(dy, saved.attention, out=(dqkv[:, :, 0], dqkv[:, :, 1], dqkv[:, :, 2]))
             return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0])  # (B, T, D)
+        gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         dq, dk, dv = (
             layer.backward(gradient.reshape(*gradient.shape[:2], -1), saved_input)
             for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
