@@ -154,7 +154,8 @@ class Dense(SequentialLayer):
     units : int
         Width of the output.
     activation : str, optional
-        One of linear, relu, sigmoid, tanh, gelu, softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid, leaky_relu.
+        One of linear, relu, sigmoid, tanh, gelu, silu (swish), softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid,
+        leaky_relu.
     use_bias : bool
     kernel_initializer, bias_initializer : str or callable
 

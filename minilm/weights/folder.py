@@ -16,7 +16,7 @@ INDEX = "model.safetensors.index.json"
 # Ends of names of files that hold weights in another form.
 FOREIGN = (".bin", ".bin.index.json", ".pt", ".pth", ".ckpt", ".ckpt.index", ".h5", ".msgpack", ".onnx", ".gguf", ".npz")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-MERGE = "which minilm does not apply: merge it into its model first (merge_and_unload of peft)"
+MERGE = "and not a whole model: models.lora.load puts it into its model, and models.lora.merge_and_unload merges it"
 
 
 class WeightFolder(Mapping):

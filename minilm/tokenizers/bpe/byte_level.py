@@ -190,7 +190,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
 
         size = -(-len(texts) // (4 * threads))  # a few parts a thread, so that none waits long for the last one
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        self._encoder.tables  # noqa: B018  made once, before the threads begin
+        self._encoder.entry  # noqa: B018  made once, before the threads begin
         with ThreadPoolExecutor(threads) as pool:
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 

@@ -46,6 +46,13 @@ class Encoder:
 
         return table_files.tables_of(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
 
+    @functools.cached_property
+    def entry(self):
+        """The compiled loop, to be called with these tables."""
+        from minilm.tokenizers.bpe import encoding
+
+        return encoding.entry_of(self.tables)
+
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
         return text if self.normalizer is None else nfc.normalized(text)
@@ -60,7 +67,7 @@ class Encoder:
             normal = nfc.normalized(text)
             content, size = (content, size) if normal is text else pieces.padded(normal)
         state = encoding.take_state(self.states, tables, size)
-        ids = encoding.encode_all(content, size, tables, state)  # (T,)
+        ids = encoding.encode_all(self.entry, content, size, tables, state)  # (T,)
         self.states.append(state)
         return ids
 
@@ -74,8 +81,8 @@ class Encoder:
         possible = between_pieces(self.expressions, codes)  # (N - 1,)
         return possible & (codes[1:] < _COMPOSES) if self.normalizer else possible
 
-    def __getstate__(self):  # neither tables nor what threads write to travels to another process
-        return {**{name: value for name, value in self.__dict__.items() if name != "tables"}, "states": []}
+    def __getstate__(self):  # what is compiled, tables and what threads write to do not travel to another process
+        return {name: value for name, value in self.__dict__.items() if name not in ("tables", "entry")} | {"states": []}
 
 
 def checked(pattern, normalizer) -> tuple[str, ...]:

@@ -19,17 +19,19 @@ times as long); asking for the characters and tokens of a block's new parts toge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minilm.compiled.jit import jit
+from minilm.compiled.jit import entry_point, jit
 from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
-from minilm.tokenizers.bpe.characters import copy_character, is_of_characters, merge_characters, width_of
+from minilm.tokenizers.bpe.byte_trie import width_of
+from minilm.tokenizers.bpe.characters import MOST_IDS, copy_character, is_of_characters, merge_characters
 from minilm.tokenizers.bpe.intrinsics import copy_four, load64, prefetch_row
 from minilm.tokenizers.bpe.large_pages import zeros
 from minilm.tokenizers.bpe.merging import make_scratch, work_size
-from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
+from minilm.tokenizers.bpe.pieces import ROOM, padded, piece_ends
 from minilm.tokenizers.bpe.tables import Tables
 from minilm.tokenizers.bpe.words import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, hash_of, key_of, word_of
 
@@ -126,8 +128,10 @@ def _token(text, i, length, first, second, hashed, tables, state, out, count):
         for k in range(n):
             out[count + k] = row_ids[beside, 4 + k]
         return n
-    if length == width_of(first):
+    if length == width_of(first) and length <= MOST_IDS:
         return copy_character(tables.characters, first, length, out, count)
+    if tables.parts and is_of_characters(text, i, length):
+        return -1  # few symbols, whose merges take less long than the look for a token in a table that is out of the cache
     token = word_of(tables.words, first, second, hashed) if length <= WORD_BYTES else -1
     out[count] = token
     return 1 if token >= 0 else -1
@@ -281,8 +285,14 @@ def encode(text, i, stop, tables, state, out):
     return i, count
 
 
-def encode_all(text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
-    """Ids (T,), int32, of text[:size], (N + PADDING,) uint8."""
+def entry_of(tables: Tables) -> Callable:
+    """`encode`, without the look at its arguments' types that would take longer than a sentence does (see `jit.entry_point`)."""
+    text, size = padded("")
+    return entry_point(encode, text, 0, size, tables, make_state(tables, few=True), np.empty(KEY_IDS, np.int32))
+
+
+def encode_all(encode: Callable, text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
+    """Ids (T,), int32, of text[:size], (N + PADDING,) uint8; `encode` is from `entry_of`."""
     out = np.empty(size + KEY_IDS, np.int32)  # at most an id a byte; memory that is not written to is not taken either
     i, total = encode(text, 0, size, tables, state, out)
     while i < size:  # at a piece of thousands of bytes, which needs a room of its own
