@@ -337,13 +337,6 @@ FAULTS = area(
         "tests/recipes/test_pretrained_words.py -k start",
     ),
     (
-        "a word that keeps the file's vector stands in the vocabulary twice",
-        "minilm/recipes/pretrained_words.py",
-        "word not in further]",
-        "word != UNKNOWN]",
-        "tests/recipes/test_pretrained_words.py -k seldom",
-    ),
-    (
         "a run that goes on reads the file of vectors again",
         "minilm/recipes/pretrained_words.py",
         'if "vectors" in facts:',
