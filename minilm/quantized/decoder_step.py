@@ -31,11 +31,25 @@ from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.largest import largest_of
 from minilm.ops.memory import address, numbers
-from minilm.quantized.half_blocks import NOTHING, Thread, enter, leave, logits_of, normalised, wait
-from minilm.quantized.token_step import _attend, _own, _team
+from minilm.quantized.half_blocks import (
+    C_ATTN,
+    C_PROJ,
+    LN_1,
+    LN_2,
+    MLP_C_FC,
+    MLP_C_PROJ,
+    NOTHING,
+    Thread,
+    enter,
+    leave,
+    logits_of,
+    normalised,
+    wait,
+)
+from minilm.quantized.rooms import own_of, team_of
+from minilm.quantized.token_step import attend
 
-# columns of the table of addresses, a row for each block: those of `token_step` to C_PROJ, but for the cache, and behind them
-LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
+# columns of the table of addresses behind those of `token_step`
 LN_CROSS, QUERY, CROSS_PROJ, MEMORY_KEYS, MEMORY_VALUES = 18, 20, 23, 26, 27
 COLUMNS = 28
 TURNS = 8  # of a block: times that the threads wait for one another
@@ -131,16 +145,22 @@ def _blocks(thread, table, to_target, to_source, turn):
     y = team.y.reshape(sizes.B, sizes.D)
     for layer in range(len(table)):
         block = table[layer]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv, turn + 1)
-        _attend(thread.part, thread.number, block, sizes, to_target, team)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        wait(thread, turn + 1)
+        attend(thread, block, to_target)
         wait(thread, turn + 2)
-        leave(thread, y, block[C_PROJ:], base, turn + 3)
-        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D], turn + 4)
+        leave(thread, y, block[C_PROJ:], base)
+        wait(thread, turn + 3)
+        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D])
+        wait(thread, turn + 4)
         _attend_source(thread, block, to_source)
         wait(thread, turn + 5)
-        leave(thread, y, block[CROSS_PROJ:], base, turn + 6)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden, turn + 7)
-        leave(thread, team.hidden, block[MLP_C_PROJ:], base, turn + 8)
+        leave(thread, y, block[CROSS_PROJ:], base)
+        wait(thread, turn + 6)
+        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        wait(thread, turn + 7)
+        leave(thread, team.hidden, block[MLP_C_PROJ:], base)
+        wait(thread, turn + 8)
         turn += TURNS
     return turn
 
@@ -156,7 +176,7 @@ def decoder_step(
     sizes = Sizes(
         n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18]
     )  # fmt: skip
-    own, team = _own(rooms[part], sizes), _team(reached, shared, sizes)
+    own, team = own_of(rooms[part], sizes), team_of(reached, shared, sizes)
     thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
     to_source, chosen = _of_source(sizes, reals[1]), ids.copy()  # (B,) every thread's own
     for token in range(len(places)):

@@ -19,9 +19,10 @@ from minilm.ops.tile import WIDTH32
 from minilm.ops.workspace import empty
 from minilm.quantized import decoder_step, encoder_pass
 from minilm.quantized.cpu import WORTH
+from minilm.quantized.half_blocks import FOLLOWS
+from minilm.quantized.rooms import own_size, shared_size
 from minilm.quantized.token_call import LONGEST, addresses_of
 from minilm.quantized.token_products import TAGS
-from minilm.quantized.token_step import FOLLOWS, own_size, shared_size
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache

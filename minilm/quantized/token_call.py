@@ -16,8 +16,9 @@ from minilm import devices, threads
 from minilm.compiled.waiting import LINE
 from minilm.ops.memory import place
 from minilm.ops.workspace import empty
-from minilm.quantized import llama_step, token_step
+from minilm.quantized import llama_rooms, llama_step, rooms, token_step
 from minilm.quantized.cpu import WORTH
+from minilm.quantized.half_blocks import FOLLOWS
 from minilm.quantized.token_products import TAGS
 
 if TYPE_CHECKING:
@@ -102,9 +103,9 @@ def gpt_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
     B, D, H, V = len(keys), config.n_embd, config.n_head, config.vocab_size
     F, group = 4 * D if config.n_inner is None else config.n_inner, _group(weights)
     places = *keys.strides[:2], weights.tokens, weights.positions
-    sizes = token_step.Sizes(B, D, F, H, V, group, token_step.FOLLOWS[config.activation], *places, 0, 0)
+    sizes = token_step.Sizes(B, D, F, H, V, group, FOLLOWS[config.activation], *places, 0, 0)
     reals = [config.layer_norm_epsilon, 1 / math.sqrt(D // H)]
-    room = token_step.shared_size(B, D, F, H), token_step.own_size(B, D, F, group)
+    room = rooms.shared_size(B, D, F, H), rooms.own_size(B, D, F, group)
     work = len(weights.table) * D * (4 * D + 2 * F) + V * D
     return TokenCall(token_step.token_step, weights, sizes, reals, room, work, cache)
 
@@ -115,9 +116,9 @@ def llama_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
     D, F, H, G, K = config.hidden_size, config.intermediate_size, config.num_attention_heads, config.groups, config.width
     numbers = len(keys), D, F, H, G, K, config.vocab_size, _group(weights)
     kinds = llama_step.GATES[config.activation], int(config.traits.gemma)
-    sizes = llama_step.Sizes(*numbers, *kinds, *keys.strides[:2], weights.tokens, 0, 0)
+    sizes = llama_rooms.Sizes(*numbers, *kinds, *keys.strides[:2], weights.tokens, 0, 0)
     factor = math.sqrt(D) if config.traits.gemma else 1
     reals = [config.rms_norm_eps, config.scale, factor]
-    room = llama_step.shared_size(sizes), llama_step.own_size(sizes)
+    room = llama_rooms.shared_size(sizes), llama_rooms.own_size(sizes)
     work = len(weights.table) * D * (2 * (H + G) * K + 3 * F) + config.vocab_size * D
     return TokenCall(llama_step.llama_step, weights, sizes, reals, room, work, cache)
