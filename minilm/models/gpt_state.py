@@ -97,7 +97,7 @@ class Generating:
         cache = state.cache.extended(ids.shape[1], padding)
         reader = self._token_reader(cache) if last and ids.shape[1] == 1 else None
         if reader is not None:
-            logits = reader.read(self, ids, cache)  # (B, V)
+            logits = reader.read_token(self, ids, cache)  # (B, V)
         else:
             x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
             x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)

@@ -165,25 +165,37 @@ def _blocks(thread, table, to_target, to_source, turn):
     return turn
 
 
-@jit
-def decoder_step(
-    part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, places, best, written, logits
-):
-    # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
-    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
-    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
-    n, turn = sizes_of_call, 0
+@jit(inline="always")
+def thread_of(part, number, tag, reached, n, reals, shared, rooms):
+    """What this thread needs, by the numbers n of `Sizes` and where it computes."""
     sizes = Sizes(
         n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18]
     )  # fmt: skip
-    own, team = own_of(rooms[part], sizes), team_of(reached, shared, sizes)
-    thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
-    to_source, chosen = _of_source(sizes, reals[1]), ids.copy()  # (B,) every thread's own
+    team, own = team_of(reached, shared, sizes), own_of(rooms[part], sizes)
+    return Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
+
+
+@jit(inline="always")
+def read_token(thread, table, final, ids, place, token, reals, logits, turn):
+    """This part's columns [first, last) of logits (B, V) after ids (B,), token number `token` of the call, at place (1, D);
+    returns the two and the last turn."""
+    sizes, scale = thread.sizes, reals[1]
+    embed(thread.part, thread.number, sizes.tokens, ids, place, np.float32(reals[2]), thread.team.x)
+    wait(thread, turn + 1)
+    turn = _blocks(thread, table, _of_target(sizes, sizes.Tk + token, scale), _of_source(sizes, scale), turn + 1)
+    first, last = logits_of(thread, normalised(thread, final), final[2:], logits)
+    return first, last, turn
+
+
+@jit
+def decoder_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, places, best, written, logits):
+    # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
+    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
+    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
+    thread, turn = thread_of(part, number, tag, reached, sizes, reals, shared, rooms), 0
+    chosen = ids.copy()  # (B,) every thread's own
     for token in range(len(places)):
-        embed(part, number, sizes.tokens, chosen, places[token : token + 1], np.float32(reals[2]), team.x)
-        wait(thread, turn + 1)
-        turn = _blocks(thread, table, _of_target(sizes, sizes.Tk + token, reals[1]), to_source, turn + 1)
-        first, last = logits_of(thread, normalised(thread, final), final[2:], logits)
+        first, last, turn = read_token(thread, table, final, chosen, places[token : token + 1], token, reals, logits, turn)
         if len(written) == 0:
             return
         _choose(part, number, first, last, logits, best)
@@ -192,5 +204,5 @@ def decoder_step(
         _best_of_all(logits, best[:number], chosen)
         if part == 0:
             written[token] = chosen
-        if (chosen == sizes.end).any():
+        if (chosen == thread.sizes.end).any():
             return

@@ -58,33 +58,38 @@ class TokenCall:
 
     def __init__(self, kernel, weights: Weights, sizes, reals, room: tuple[int, int], work: int, cache: KeyValueCache):
         self.kernel, self.weights, self.vocab_size, self.threads = kernel, weights, sizes.V, threads.threads()
-        self._alone, self._tag = work < 2 * WORTH, TAGS[weights.form]
+        self._alone = work < 2 * WORTH
         self._sizes, self._reals = np.array(sizes, np.int64), np.array(reals, np.float64)
         self._mask, self._length = sizes._fields.index("mask"), sizes._fields.index("Tk")
         layers, columns = weights.table.shape
         self.table = np.empty((layers, columns + 2), np.int64)
         self.table[:, :columns] = weights.table
         self.table[:, columns:] = addresses_of(cache[layer][:2] for layer in range(layers))
+        self.keys = cache[0].keys  # (B, T_max, G, K)
+        self._ids, self._positions = (np.empty(sizes.B, np.int64) for _ in range(2))  # (B,) each
         self._reached = np.zeros(self.threads * LINE, np.int64)
-        self._shared = devices.aligned_zeros(room[0], np.float32)
-        self._rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
+        shared = devices.aligned_zeros(room[0], np.float32)
+        rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
+        scratch = self._reached, self.table, weights.final, self._sizes, self._reals, shared, rooms
+        self._arguments = TAGS[weights.form], *scratch, self._ids, self._positions
 
     def fits(self, weights: Weights) -> bool:
         """Whether it reads with these weights, and as many threads as there are now."""
         return self.weights is weights and self.threads == threads.threads()
 
-    def __call__(self, ids: np.ndarray, positions: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B,) at positions (B,); `cache` has room for them. `tables` are the kernel's."""
-        self._sizes[self._mask] = 0 if cache.key_mask is None else place(cache.key_mask)[0]
+    def __call__(self, ids: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room. `tables` are the kernel's."""
+        mask = cache.key_mask
+        self._ids[:] = ids[:, 0]
+        self._positions[:] = cache.start if mask is None else cache.positions()[:, 0]
+        self._sizes[self._mask] = 0 if mask is None else place(mask)[0]
         self._sizes[self._length] = cache.length
         self._reached[:] = 0
         logits = empty((len(ids), self.vocab_size), np.float32)  # (B, V)
-        scratch = self._reached, self.table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
-        arguments = self._tag, *scratch, ids, positions, *tables, logits
         if self._alone:
-            self.kernel(0, 1, *arguments)
+            self.kernel(0, 1, *self._arguments, *tables, logits)
         else:
-            threads.together(self.kernel, *arguments)
+            threads.together(self.kernel, *self._arguments, *tables, logits)
         return logits
 
 
