@@ -81,11 +81,14 @@ def _options(dispatcher) -> str:
 
 
 def _fields(signature) -> list[str]:
-    """The types of the arguments; of a named tuple also the names of its fields, whose order the machine code has in it."""
+    """The types of the arguments; of a named tuple also the names of its fields, whose order the machine code has in it, and
+    the module of its class, where what a file holds looks for it."""
     arguments = signature.args if hasattr(signature, "args") else signature
     described = []
     for argument in arguments:
         described.append(f"{argument} {getattr(argument, 'fields', '')}")
+        if isinstance(argument, numba_types.BaseNamedTuple):
+            described.append(argument.instance_class.__module__)
         if isinstance(argument, numba_types.BaseTuple):
             described += _fields(tuple(argument))
     return described

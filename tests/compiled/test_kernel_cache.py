@@ -8,8 +8,10 @@ import pathlib
 import pickle
 import sys
 import time
+import typing
 import warnings
 
+import numba
 import numpy as np
 import pytest
 
@@ -289,3 +291,13 @@ def test_reading_a_file_keeps_it_from_being_pruned(folder):
     os.utime(file, (0, 0))
     doubling()
     assert time.time() - file.stat().st_mtime < 86400
+
+
+def test_where_a_named_tuple_is_defined_names_the_file():
+    """What a file holds names the class by its module: after a move of the class it could not be read."""
+    described = []
+    for module in ("a", "b"):
+        pair = typing.NamedTuple("Pair", [("x", float)])
+        pair.__module__ = module
+        described.append(kernel_cache._fields((numba.types.NamedTuple((numba.types.float64,), pair),)))
+    assert described[0] != described[1]
