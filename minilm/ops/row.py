@@ -32,7 +32,6 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
@@ -48,18 +47,18 @@ CACHE = caches.size(2)  # bytes of W up to which two strips take turns
 
 def _fetch_into(cache):
     @intrinsic
-    def fetch_run(typingctx, W, n, k, count):
-        """Fetch W[n, k : k + count], in whole vectors, at most L of them; nothing need stand there."""
-        signature = types.void(W, types.intp, types.intp, types.intp)
+    def fetch_run(typingctx, W, n, k):
+        """Fetch W[n, k : k + L²]; nothing need stand there."""
+        signature = types.void(W, types.intp, types.intp)
 
         def codegen(context, builder, signature, arguments):
-            W_value, n, k, count = arguments
+            W_value, n, k = arguments
             M, index = make_array(signature.args[0])(context, builder, W_value), ir.IntType(64)
             _, size, lanes = kind(signature.args[0].dtype)
             row = builder.add(builder.ptrtoint(M.data, index), builder.mul(n, builder.extract_value(M.strides, 0)))
             first = builder.add(row, builder.mul(k, index(size)))
-            with cgutils.for_range(builder, builder.sdiv(count, index(lanes))) as loop:
-                emit_fetch(builder, builder.add(first, builder.mul(loop.index, index(VECTOR))), cache)
+            for line in range(lanes):
+                emit_fetch(builder, builder.add(first, index(line * VECTOR)), cache)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -142,7 +141,7 @@ def _one_by_one(cache):
                 each = -(-(lanes**2) // own)  # rows for a block to fetch
                 for block in range(k, k + own, lanes):
                     for _ in range(min(each, end - row)):
-                        fetch_run(W, row, place, min(width, whole - place))
+                        fetch_run(W, row, place)
                         row += 1
                     _multiply_block(a, block, W, n, sums, 0)
             _finish(sums, whole, count, n, a, W, out)
