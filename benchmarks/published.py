@@ -100,7 +100,8 @@ TASKS = {
                 {"exact_match": 100 - sum(MEMN2N_PAPER) / len(MEMN2N_PAPER)},
                 "the same, the paper",
                 f"Sukhbaatar et al., NIPS 2015, table 1, 3 hops, PE LS RN; task by task {UNVERIFIED}",
-                "of ten trainings the one of least training error",
+                "of ten trainings the one of least training error, as the README of MemN2N-babi-matlab in "
+                "github.com/facebookarchive/MemNN says too",
                 parts=tuple(100 - each for each in MEMN2N_PAPER),
             ),
             Published(

@@ -23,7 +23,7 @@ import sys
 from minilm import files
 
 HOW = ("kill", "half", "fail")
-TESTS = ("tests/training/test_killed.py", "tests/recipes/test_resume.py")
+TESTS = ("tests/training/test_killed.py", "tests/recipes/test_killed.py")
 
 
 def plant(call: int, how: str) -> list:

@@ -1,8 +1,8 @@
 """Readers on files that are changed at random, for as long as one likes: ``python -m tests.fuzz --minutes 60``.
 
-The readers and changes are those of `tests.test_strangers_files` (folders of models, runs and tokenizers) and
-`tests.data.test_damaged_files` (texts, corpora, token files, vectors), with other draws for every --seed. A reader must give a
-result, or a ValueError, TypeError or OSError in one line, within 5 s and 3 GiB; what does else is printed, and the status is 1.
+The readers and changes are those of `tests.strangers` and `tests.test_strangers_files` (folders of models, runs and tokenizers)
+and `tests.data.test_damaged_files` (texts, corpora, token files, vectors), with other draws for every --seed. A reader must give
+a result, or a ValueError, TypeError or OSError in one line, within 5 s and 3 GiB; what does else is printed, and the status is 1.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ ROUND = 20  # changes of a file before the next reader comes
 
 
 class Folder:
-    """A folder that a reader of `tests.test_strangers_files` reads."""
+    """A folder that a reader of `tests.strangers` reads."""
 
     def __init__(self, name: str, where: pathlib.Path):
         make, self.read = folders.READERS[name]

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -111,3 +112,9 @@ def test_the_arrows_point_one_way():
             if place[source] <= place[wanted]:
                 wrong.add(f"{name} imports {target}")
     assert not wrong
+
+
+def test_the_chapter_on_architecture_names_every_package():
+    chapter = (ROOT / "minilm" / "book" / "chapters" / "architecture.rst").read_text(encoding="utf-8")
+    described = re.findall(r"^    (\w+)  +\S", chapter.partition("Arrows")[0], re.M)
+    assert sorted(described) == sorted(path.parent.name for path in (ROOT / "minilm").glob("*/__init__.py"))

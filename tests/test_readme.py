@@ -106,7 +106,16 @@ def test_every_command_is_listed():
     assert set(cli.COMMANDS) <= named
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+LINKED = sorted({*PAGES, ROOT / "CONTRIBUTING.md", *(ROOT / "benchmarks").rglob("*.md"), *(ROOT / "corpora").rglob("*.md")})
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         assert target.startswith("https://") or (page.parent / target).exists(), target
+
+
+def test_every_extra_is_named():
+    extras = (ROOT / "setup.cfg").read_text(encoding="utf-8").partition("[options.extras_require]\n")[2]
+    named = (ROOT / "README.md").read_text(encoding="utf-8").rpartition("\nExtras: ")[2]
+    assert set(re.findall(r"^(\w+) =", extras, re.M)) == set(re.findall(r"`(\w+)`", named))

@@ -183,7 +183,7 @@ def _add_up(received: np.ndarray, additions: list[tuple[int, int]], out: Array) 
     """out (c,) = the sum of the subtrees' sums (K, c), in the tree's order."""
     rows = widened(received).reshape(received.shape) if received.dtype == np.uint16 else received
     for into, number in additions:
-        added(rows[into], rows[number], rows[into])
+        added(rows[into], rows[number], out=rows[into])
     out[...] = rows[0]
 
 

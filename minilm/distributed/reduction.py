@@ -156,7 +156,7 @@ class Reduction:
         gradient = self.parameters.gradient_flat  # (P,)
         for _ in range(merges):
             left = self._stack.pop()
-            added(left, gradient, gradient)
+            added(left, gradient, out=gradient)
             self._spare.append(left)
         kept = self._spare.pop() if self._spare else gradient.copy()
         kept[...] = gradient
@@ -169,7 +169,7 @@ class Reduction:
         own, merges = self.parameters.gradient_flat[where], self._merges[self._last]
         waiting = self._stack[: len(self._stack) - merges]
         for left in reversed(self._stack[len(waiting) :]):
-            added(left[where], own, own)
+            added(left[where], own, out=own)
         partials = [*(left[where] for left in waiting), own]
         method = self.communicator.all_reduce if self._whole else self.communicator.reduce_scatter
         self._pending.append(method(partials, own, cuts, self.tree, self._wire))

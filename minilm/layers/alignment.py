@@ -141,7 +141,7 @@ class BahdanauAttention(Alignment):
         return self.memory.forward(memory)  # (B, S, A)
 
     def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
-        return added(dmemory, self.memory.backward(dkeys, saved), dmemory)  # (B, S, D_m)
+        return added(dmemory, self.memory.backward(dkeys, saved), out=dmemory)  # (B, S, D_m)
 
     def attend(
         self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
@@ -192,18 +192,13 @@ class LuongAttention(Alignment):
 
     def project_backward(self, dkeys: Array, dmemory: Array, saved: Any) -> Array:
         dkeys = dkeys if self.memory is None else self.memory.backward(dkeys, saved)  # (B, S, D_m)
-        return added(dmemory, dkeys, dmemory)
+        return added(dmemory, dkeys, out=dmemory)
 
     def attend(
         self, query: Array, keys: Array, memory: Array, *, key_mask: Array | None = None, return_weights: bool = False
     ) -> tuple[Array | Output, Any]:
         heads = (query[:, :, None], keys[:, :, None], memory[:, :, None])  # (B, T or S, 1, D_q or D_m)
-        options = {
-            "scale": 1.0,
-            "key_mask": key_mask,
-            "return_weights": return_weights,
-        }
-        y, saved = attention.forward(*heads, **options)
+        y, saved = attention.forward(*heads, scale=1.0, key_mask=key_mask, return_weights=return_weights)
         if return_weights:
             return Output(y.y[:, :, 0], y.weights[:, 0]), saved
         return y[:, :, 0], saved

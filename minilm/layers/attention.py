@@ -209,8 +209,8 @@ class MultiHeadAttention(Layer):
             layer.backward(gradient.reshape(*gradient.shape[:2], -1), saved_input)
             for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)
         )  # (B, T, D), (B, S, memory_dim) twice
-        dmemory = added(dk, dv, dk)
-        return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, dq)
+        dmemory = added(dk, dv, out=dk)
+        return (dq, dmemory) if saved.inputs[3] else added(dq, dmemory, out=dq)
 
     def _project(self, x, memory, key_mask):
         """Queries, keys and values, and what the projections saved."""

@@ -14,17 +14,14 @@ Sub-layers are attributes, or lists in attributes. Names are dotted paths, as ``
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minilm import devices
-from minilm.layers import changes
+from minilm.layers import changes, loading
 from minilm.layers.diagnosis import first_not_finite
 from minilm.layers.initialisers import Initialiser
 from minilm.layers.parameter import Parameter
@@ -36,42 +33,7 @@ from minilm.typing import DType, Seed
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-__all__ = ["Layer", "blank", "generator_of", "put_sublayer"]
-
-_blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
-
-
-@contextlib.contextmanager
-def blank(weights: Mapping | None = None) -> Iterator[None]:
-    """Layers made inside start from zeros, which take no time and no memory until they are written: for weights to be loaded.
-
-    Parameters
-    ----------
-    weights : mapping of str to what has a ``shape``, optional
-        The weights that are to be loaded. A configuration may state any size, so layers that ask for far more than these are
-        refused with a ValueError as soon as they do; whether all fit is for the loading to say.
-    """
-    token = _blank.set(_Blank(weights))
-    try:
-        yield
-    finally:
-        _blank.reset(token)
-
-
-class _Blank:
-    """How many arrays, and numbers in them, may still be made: several times what is there, since a head may start anew."""
-
-    def __init__(self, weights: Mapping | None):
-        shapes = None if weights is None else [each.shape for each in weights.values()]
-        self.stored = 0 if shapes is None else sum(map(math.prod, shapes))
-        self.arrays = math.inf if shapes is None else 256 + 4 * len(shapes)
-        self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.stored
-
-    def claim(self, shape: tuple[int, ...]) -> None:
-        self.arrays -= 1
-        self.numbers -= math.prod(shape)
-        if self.arrays < 0 or self.numbers < 0:
-            raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.stored:,} numbers")
+__all__ = ["Layer", "generator_of"]
 
 
 def generator_of(seed: Seed) -> np.random.Generator:
@@ -157,8 +119,7 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        if (allowance := _blank.get()) is not None:
-            allowance.claim(shape)
+        if loading.claim(shape):
             parameter = Parameter.zeros(shape, self._dtype)
         else:
             value = np.asarray(initialise(self._generator, shape))
@@ -285,27 +246,3 @@ class Layer:
 
     def __repr__(self):
         return self.summary() if any(True for _ in self.sublayers()) else f"{type(self).__name__}({self.settings()})"
-
-
-def sublayer_places(model: Layer, kinds: Collection[type]) -> dict[str, tuple[Layer, str, Any]]:
-    """Each layer inside a model whose type is one of `kinds`, by its dotted name: what holds it, as which part, and itself.
-
-    What is a subclass of one of them is none of them. `put_sublayer` puts another layer in such a place.
-    """
-    return {
-        f"{path}.{name}" if path else name: (layer, name, part)
-        for path, layer in model.named_layers()
-        for name, part in layer.sublayers()
-        if type(part) in kinds
-    }
-
-
-def put_sublayer(layer: Layer, name: str, part: Layer) -> None:
-    """Put a layer in the place of the one that `Layer.sublayers` calls `name`: an attribute, or ``attribute.3`` of a list."""
-    attribute, _, number = name.partition(".")
-    if number:
-        parts = list(getattr(layer, attribute))
-        parts[int(number)] = part
-        setattr(layer, attribute, type(getattr(layer, attribute))(parts))
-    else:
-        setattr(layer, name, part)

@@ -66,5 +66,5 @@ def backward(
                 dx[...] = block.backward(dx, saved_block)
             else:
                 dx[...], part = block.backward(dx, saved_block)
-                added(dmemory, part, dmemory)
+                added(dmemory, part, out=dmemory)
     return dx

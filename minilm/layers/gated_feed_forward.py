@@ -76,7 +76,7 @@ class GatedFeedForward(Layer):
         dh = self.down_proj.backward(dy, saved_down)  # (..., F)
         dgate, dup = GATES[self.activation].backward(dh, saved_product)  # (..., F) each
         dx = self.gate_proj.backward(dgate, saved_gate)  # (..., D)
-        return added(dx, self.up_proj.backward(dup, saved_up), dx)
+        return added(dx, self.up_proj.backward(dup, saved_up), out=dx)
 
     def settings(self) -> str:
         return f"{self.gate_proj.in_features}, {self.gate_proj.out_features}, {self.activation!r}"

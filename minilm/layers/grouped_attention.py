@@ -192,8 +192,8 @@ class GroupedQueryAttention(Layer):
             dq, dk = self.q_norm.backward(dq, saved.norms[0]), self.k_norm.backward(dk, saved.norms[1])
         dq, dk, dv = (d.reshape(B, T, -1) for d in (dq, dk, dv))  # (B, T, H K), (B, T, G K) twice
         dx = self.q_proj.backward(dq, saved.projections[0])  # (B, T, D)
-        added(dx, self.k_proj.backward(dk, saved.projections[1]), dx)
-        return added(dx, self.v_proj.backward(dv, saved.projections[2]), dx)
+        added(dx, self.k_proj.backward(dk, saved.projections[1]), out=dx)
+        return added(dx, self.v_proj.backward(dv, saved.projections[2]), out=dx)
 
     def settings(self) -> str:
         parts = [f"{self.embed_dim}, {self.num_heads}, {self.num_key_value_heads}"]

@@ -136,7 +136,7 @@ def _half(norm, f, after, x, *inputs, **options):
     h, normed = norm.forward(x)  # (B, T, D)
     h, inner = f.forward(h, *inputs, **options)  # (B, T, D)
     h, normed_after = (h, None) if after is None else after.forward(h)
-    return added(x, h, h), (normed, inner, normed_after)  # h is this block's own, and nothing saved it
+    return added(x, h, out=h), (normed, inner, normed_after)  # h is this block's own, and nothing saved it
 
 
 def _half_backward(norm, f, after, dy, saved):
@@ -144,4 +144,4 @@ def _half_backward(norm, f, after, dy, saved):
     normed, inner, normed_after = saved
     dh = dy if after is None else after.backward(dy, normed_after)  # (B, T, D)
     dh = norm.backward(f.backward(dh, inner), normed)  # (B, T, D)
-    return added(dy, dh, dh)
+    return added(dy, dh, out=dh)

@@ -99,7 +99,7 @@ class Parameter:
         """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero."""
         if self.trainable:
             total = self.gradient[rows]
-            added(total, gradient, total)
+            added(total, gradient, out=total)
         if self.watch is not None:
             self.watch(self)
 

@@ -11,7 +11,7 @@ __all__ = ["added"]
 GRAIN = 1 << 15  # numbers that are worth a thread
 
 
-def added(x: np.ndarray, y: np.ndarray, out: np.ndarray) -> np.ndarray:
+def added(x: np.ndarray, y: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     """out = x + y, all of one shape and C-contiguous; `out` may be one of the two. Returns `out`."""
     if out.size < 2 * GRAIN or devices.on_gpu(out):
         return np.add(x, y, out=out)  # CuPy answers it for its own arrays

@@ -194,7 +194,7 @@ class TransformerBlock(Layer):
         h, normed = norm.forward(x) if self.norm_first else (x, None)  # (B, T, D)
         h, inner = f.forward(h, *inputs, key=key, **options)  # (B, T, D)
         h, dropped = self.dropout.forward(h, key=at(key, "dropout"))
-        x = added(x, h, h)  # h is this block's own, and nothing saved it
+        x = added(x, h, out=h)  # h is this block's own, and nothing saved it
         if not self.norm_first:
             x, normed = norm.forward(x)
         return x, (normed, inner, dropped)
@@ -233,7 +233,7 @@ class TransformerBlock(Layer):
             dh, dmemory[...] = dh
         if self.norm_first:
             dh = norm.backward(dh, normed)
-        return added(dy, dh, dh if out is None else out)
+        return added(dy, dh, out=dh if out is None else out)
 
     def settings(self) -> str:
         parts = [str(self.attn.embed_dim), str(self.attn.num_heads)] + ["norm_first=False"] * (not self.norm_first)

@@ -80,8 +80,8 @@ class AttendingDecoder(RecurrentDecoder):
     def _attend_backward(self, dc, attended, dsource: SourceGradient):
         """The gradient by the queries, (B, t, H); adds to `dsource`."""
         dquery, dkeys, dmemory = self.attention.attend_backward(dc, attended)
-        dsource.keys = dkeys if dsource.keys is None else added(dsource.keys, dkeys, dsource.keys)
-        dsource.memory = dmemory if dsource.memory is None else added(dsource.memory, dmemory, dsource.memory)
+        dsource.keys = dkeys if dsource.keys is None else added(dsource.keys, dkeys, out=dsource.keys)
+        dsource.memory = dmemory if dsource.memory is None else added(dsource.memory, dmemory, out=dsource.memory)
         return dquery
 
     def _combine(self, s, c, source: Source):

@@ -85,7 +85,7 @@ class Embeddings(Layer):
         x, words = self.word_embeddings.forward(ids)  # (B, T, D)
         x, positions = self.position_embeddings.forward(x)
         segment, segments = self.token_type_embeddings.forward(types)  # (B, T, D)
-        x, norm = self.LayerNorm.forward(added(x, segment, segment))
+        x, norm = self.LayerNorm.forward(added(x, segment, out=segment))
         x, dropped = self.dropout.forward(x, key=key)
         return x, (words, positions, segments, norm, dropped)
 

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm.layers.base import Layer, blank
+from minilm.layers.base import Layer
+from minilm.layers.loading import blank
 from minilm.models.bert import BERT
 from minilm.models.bert_pretraining import BERTForPreTraining
 from minilm.models.bert_tasks import BERTForQuestionAnswering, BERTForSequenceClassification, BERTForTokenClassification

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.models.llama_config import LlamaConfig
 from minilm.ops import checks
 from minilm.quantized.conversion import rebuilt

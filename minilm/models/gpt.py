@@ -37,7 +37,7 @@ from minilm.layers import (
 )
 from minilm.layers.base import generator_of
 from minilm.models.gpt_config import GPTConfig
-from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
+from minilm.models.gpt_state import CacheShape, Generating, left_padding, mask_and_positions
 from minilm.models.gpt_token import GPTReader
 from minilm.models.pretrained import Pretrained
 from minilm.models.token_reader import reader_of
@@ -50,7 +50,7 @@ __all__ = ["GPT", "Saved"]
 
 
 class Hidden(NamedTuple):
-    """What the parts saved before lm_head."""
+    """What each part before lm_head saved."""
 
     wte: Any
     wpe: Any
@@ -205,7 +205,7 @@ class GPT(Pretrained, Generating, Layer):
         In training, evaluation and generation: with padding (B,) or with the `KeyValueCache` of the tokens before, with what a
         gradient needs or without.
         """
-        mask, positions, offset = places(ids, padding, cache)
+        mask, positions, offset = mask_and_positions(ids, padding, cache)
         x, wte = self.wte.forward(ids)  # (B, T, D)
         x, wpe = self.wpe.forward(x, positions, offset=offset)
         x, dropped = self.dropout.forward(x, key=at(key, "dropout"))

@@ -12,7 +12,7 @@ from minilm.layers.fixed_cache import FixedCache
 from minilm.ops import checks
 from minilm.typing import Array, Ids
 
-__all__ = ["CacheShape", "GPTState", "Generating", "left_padding", "places"]
+__all__ = ["CacheShape", "GPTState", "Generating", "left_padding", "mask_and_positions"]
 
 
 class GPTState(NamedTuple):
@@ -181,14 +181,31 @@ def left_padding(key_mask: Array, ids: Ids) -> np.ndarray | None:
     return padding if padding.any() else None
 
 
-def places(ids: Ids, padding: Ids | None = None, cache: KeyValueCache | None = None) -> tuple:
-    """What is no padding (B, T), positions (B, T), None for both where no row has padding, and the first token's position.
+def mask_and_positions(
+    ids: Ids, padding: Ids | None = None, cache: KeyValueCache | None = None
+) -> tuple[np.ndarray | None, np.ndarray | None, int]:
+    """Which of the tokens count, and where in its text each stands.
 
-    Of texts with `padding` (B,), or of tokens that come after those in a `cache`, which itself knows its padding.
+    Parameters
+    ----------
+    ids : ndarray of integers, shape (B, T)
+    padding : ndarray of integers, shape (B,), optional
+        How many of each row's first tokens are padding.
+    cache : KeyValueCache, optional
+        The ids come after the tokens in it. It holds the mask of all of them, so that none is returned.
+
+    Returns
+    -------
+    key_mask : ndarray of bool, shape (B, T), or None
+        False for padding; None where there is none.
+    positions : ndarray of integers, shape (B, T), or None
+        Counted from each row's first token that is no padding; None where row after row they are ``offset ... offset + T - 1``.
+    offset : int
+        Position of the first token.
     """
     if cache is not None:
         return None, None if cache.key_mask is None else cache.positions(), cache.start
     if padding is None:
         return None, None, 0
-    places = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
-    return *devices.to_device_of(ids, (places >= 0, np.maximum(places, 0))), 0
+    positions = np.arange(ids.shape[1]) - padding[:, None]  # (B, T)
+    return *devices.to_device_of(ids, (positions >= 0, np.maximum(positions, 0))), 0

@@ -32,7 +32,7 @@ from minilm.layers.mixture_of_experts import MixtureOfExperts
 from minilm.layers.rms_norm import RMSNorm
 from minilm.layers.rotary import RotaryPositions
 from minilm.models.gguf import llama_of_gguf
-from minilm.models.gpt_state import CacheShape, Generating, left_padding, places
+from minilm.models.gpt_state import CacheShape, Generating, left_padding, mask_and_positions
 from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained
@@ -207,7 +207,7 @@ class Llama(Pretrained, Generating, Layer):
 
     def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
         """What lm_head reads, (B, T, D), and what each part saved; the arguments are those of `GPT`'s."""
-        mask, positions, offset = places(ids, padding, cache)
+        mask, positions, offset = mask_and_positions(ids, padding, cache)
         x, tokens = self.embed_tokens.forward(ids)  # (B, T, D)
         x *= self.embedding_scale
         rotation = self.rotary.rotation(x, self._reach(ids, cache), positions, offset)

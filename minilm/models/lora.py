@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from minilm.files import read_json, written_whole
-from minilm.layers.base import Layer, generator_of, put_sublayer, sublayer_places
+from minilm.layers.base import Layer, generator_of
 from minilm.layers.linear import Linear
 from minilm.layers.lora import LoRALinear
+from minilm.layers.replacing import put_sublayer, sublayer_places
 from minilm.models.pretrained import Pretrained, settings_from
 from minilm.ops import checks
 from minilm.typing import PathLike, Seed

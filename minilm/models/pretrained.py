@@ -12,7 +12,7 @@ import numpy as np
 
 from minilm import weights
 from minilm.hub import model_folder
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.layers.lora import refuse_adapters
 from minilm.models.bert_config import BERTConfig
 from minilm.models.gpt_config import GPTConfig

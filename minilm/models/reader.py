@@ -12,10 +12,11 @@
     loss     = mean over the batch of -(log softmax(s)[start] + log softmax(e)[end]) / 2
 
 Padding has no part in the attentions, the LSTMs and the softmaxes. Features are numbers known of each word of the passage, such
-as whether it stands in the question too. `best_spans` finds the start i and the end j >= i with the largest s_i + e_j.
+as whether it stands in the question too. `minilm.models.spans.best_spans` finds the start i and the end j >= i with the largest
+s_i + e_j.
 
 With BERT in the place of the LSTMs, question and passage are read as one sequence, in which every word sees every other one:
-`minilm.models.BERTForQuestionAnswering`, whose logits `best_spans` takes likewise.
+`minilm.models.BERTForQuestionAnswering`, whose logits it takes likewise.
 
 Backward, beside that of the layers: for ds and de by the logits, y gets ds_t W_s r + de_t W_e r, and W_s r gets sum_t ds_t y_t;
 W_a's gradient is the sum of that of both its uses; w's is that of a query which all rows share.
@@ -29,17 +30,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.layers import LSTM, Dropout, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
+from minilm.models.spans import NEVER
 from minilm.models.word_embedding import WordEmbedding
 from minilm.ops import activations, attention, checks, cross_entropy, padding
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
 
-__all__ = ["Reader", "best_spans"]
-
-NEVER = -1e9  # a logit whose probability is 0: -inf would give NaN where it meets a zero gradient
+__all__ = ["Reader"]
 
 
 class Saved(NamedTuple):
@@ -270,39 +269,3 @@ class Reader(Layer):
 
     def settings(self) -> str:
         return f"{self.vocab_size}, {self.embed_dim}, {self.passage.hidden_size}"
-
-
-def best_spans(start: Array, end: Array, *, most: int = 15, inside: Array | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The most probable span of each row: of all start <= end < start + most the one with the largest sum of both logits.
-
-    Parameters
-    ----------
-    start, end : ndarray, shape (B, T)
-        Logits.
-    most : int
-        Words of an answer.
-    inside : ndarray of bool, shape (B, T), optional
-        Where an answer may start and end. Arrays on a GPU are read back.
-
-    Returns
-    -------
-    spans : ndarray of integers, shape (B, 2)
-    scores : ndarray, shape (B,)
-        The sums.
-    """
-    start, end, inside = (each if each is None else np.asarray(devices.to_host(each)) for each in (start, end, inside))
-    checks.check_shape("start", start, (None, None), "(B, T)")
-    checks.check_shape("end", end, start.shape, "(B, T)")
-    most = checks.whole("most", most, 1, 2**31)
-    B, T = start.shape
-    if inside is not None:
-        start, end = (np.where(inside, each, NEVER) for each in (start, end))
-    spans, scores = np.zeros((B, 2), np.int64), np.full(B, -np.inf)  # (B, 2), (B,)
-    for length in range(min(most, T)):
-        sums = start[:, : T - length] + end[:, length:]  # (B, T - length)
-        i = sums.argmax(axis=1)  # (B,)
-        best = sums[np.arange(B), i]  # (B,)
-        better = best > scores  # (B,)
-        scores = np.where(better, best, scores)
-        spans[better] = np.stack([i, i + length], axis=1)[better]
-    return spans, scores

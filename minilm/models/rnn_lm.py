@@ -123,7 +123,7 @@ class RNNLanguageModel(Layer):
             Each in [0, V).
         targets : ndarray of integers, shape (B, T)
             The token after each of `ids`, or -100 where it does not count.
-        state : optional
+        state : ndarray, or tuple of two for LSTM, shape (num_layers, B, H), optional
             From `initial_state` or from an earlier ``saved.state``; zeros without it.
         key : Key, optional
             For dropout: ``Key(seed, step)``, another in every step. Without it there is no dropout.
@@ -143,9 +143,16 @@ class RNNLanguageModel(Layer):
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> State | None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer.
 
+        Parameters
+        ----------
+        saved : Saved
+            From `forward`.
+        dloss : float
+            Gradient of what is minimised by the loss.
+
         Returns
         -------
-        dstate : of the state's form, or None where forward was given none
+        dstate : of the state's form, or None where forward had no state
             Training by truncated backpropagation has no use for it.
         """
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (T, B, V)
@@ -157,10 +164,17 @@ class RNNLanguageModel(Layer):
     def loss(self, ids: Ids, targets: Ids, state: State | None = None) -> tuple[Scalar, State]:
         """Mean cross-entropy without dropout and without what a gradient would need.
 
+        Parameters
+        ----------
+        ids, targets, state
+            As `forward`'s.
+
         Returns
         -------
         loss : scalar
-        state : after the last step
+            In nats a token.
+        state : ndarray, or tuple of two for LSTM, shape (num_layers, B, H)
+            After the last step.
         """
         ids, targets = self._time_order(ids, targets)  # (T, B) each
         h, state, _ = self._hidden(ids, state, None)  # (T, B, H)
@@ -174,13 +188,15 @@ class RNNLanguageModel(Layer):
         ----------
         ids : ndarray of integers, shape (B, T)
         state : optional
+            As `forward`'s.
         last : bool
             Only those after the last token: what generation wants of a prompt.
 
         Returns
         -------
         logits : ndarray, shape (B, T, V), or (B, V) with `last`
-        state : after the last step
+        state : ndarray, or tuple of two for LSTM, shape (num_layers, B, H)
+            After the last step.
         """
         ids, _ = self._time_order(ids, None)  # (T, B)
         h, state, _ = self._hidden(ids, state, None)  # (T, B, H)
@@ -198,11 +214,13 @@ class RNNLanguageModel(Layer):
         ----------
         ids : ndarray of integers, shape (B,)
         state : optional
+            As `forward`'s.
 
         Returns
         -------
         logits : ndarray, shape (B, V)
-        state : after the step
+        state : ndarray, or tuple of two for LSTM, shape (num_layers, B, H)
+            After the step.
         """
         if recurrent_token.fits(self, ids):
             return recurrent_token.read(self, ids, state)

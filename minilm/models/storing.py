@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.layers.base import Layer, blank
+from minilm.layers.base import Layer
+from minilm.layers.loading import blank
 from minilm.layers.lora import refuse_adapters
 from minilm.models.config import Config
 from minilm.ops import checks

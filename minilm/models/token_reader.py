@@ -60,7 +60,7 @@ class TokenReader:
         self._blocks = list(getattr(model, self.blocks))
         layers = [layer for _, layer in model.named_layers() if layer is not model]
         self._parts = [vars(layer) for layer in layers]
-        self._then = [dict(part) for part in self._parts]
+        self._attributes = [dict(part) for part in self._parts]
         self._parameters = [(each, each.value) for _, each in model.named_parameters()]
         self._ends = [getattr(model, name) for name in self.ends]
         self._changes = changes.number()
@@ -74,7 +74,7 @@ class TokenReader:
             return False
         now = changes.number()
         if now != self._changes:  # of this model, or of another
-            if self._ends != [getattr(model, name) for name in self.ends] or self._parts != self._then:
+            if self._ends != [getattr(model, name) for name in self.ends] or self._parts != self._attributes:
                 return False
             if any(each.value is not value for each, value in self._parameters):
                 return False

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from minilm import devices
-from minilm.layers.base import Layer, put_sublayer, sublayer_places
+from minilm.layers.base import Layer
 from minilm.layers.gru import GRU
 from minilm.layers.linear import Linear
 from minilm.layers.lora import refuse_adapters
 from minilm.layers.lstm import LSTM
+from minilm.layers.replacing import put_sublayer, sublayer_places
 from minilm.layers.rnn import RNN
 from minilm.ops import checks
 from minilm.quantized.layers import QuantizedLinear

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import minilm
 from minilm import devices, tokenizers
 from minilm.files import json_bytes, json_object, read_json, written_whole
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.recipes import registry
 from minilm.recipes.state import RecipeState, Row
 from minilm.training.checkpoint import RECIPE_STATE, Checkpoint, Layout

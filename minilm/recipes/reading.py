@@ -17,7 +17,7 @@ from minilm.hub import model_folder
 from minilm.layers.base import Layer
 from minilm.metrics.squad import exact_match, scores
 from minilm.models.pretrained import config_from
-from minilm.models.reader import best_spans
+from minilm.models.spans import best_spans
 from minilm.recipes.squad import Question, span_of, windows, words
 from minilm.weights import read_config
 

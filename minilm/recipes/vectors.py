@@ -6,21 +6,22 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minilm import devices, models, tokenizers
-from minilm.data.lines import REFUSE, BadRow, BadRows, lines
+from minilm import models, tokenizers
+from minilm.data.lines import lines
 from minilm.layers.base import Layer
-from minilm.models.word2vec_training import LONGEST, Place, alias_tables
+from minilm.models.word2vec_training import LONGEST, Place
 from minilm.models.word_vectors import WordVectors
-from minilm.recipes import relations
+from minilm.recipes import relations, vector_quality
 from minilm.recipes.base import Recipe
 from minilm.recipes.cutting import word_pattern
 from minilm.recipes.fit import Fitted, Row
 from minilm.recipes.kept import Kept
 from minilm.recipes.relations import Question
+from minilm.recipes.vector_quality import Pair
 from minilm.training.callbacks import Stop
 from minilm.training.events import Callback
 from minilm.typing import PathLike
@@ -28,22 +29,13 @@ from minilm.typing import PathLike
 if TYPE_CHECKING:
     from minilm.interpret.tasks import Decisions
 
-__all__ = ["Pair", "Vectors"]
+__all__ = ["Vectors"]
 
 _PART = word_pattern(without="_")
 WORD = re.compile(rf"{_PART}(?:['’-]{_PART})*")
 HELD_OUT = 20  # each so-manieth line is for validation
-PAIRS = 4000  # most, that validation has
 LINES_SHOWN = 12
 READ = 4_000_000  # words, about, that training reads: a short text many times, a long one five times
-
-
-class Pair(NamedTuple):
-    """Two words that stood near each other in text that was not trained on, and one that was drawn at random."""
-
-    word: str
-    near: str
-    other: str
 
 
 class Vectors(Recipe):
@@ -113,7 +105,7 @@ class Vectors(Recipe):
                     train.append(self._numbered(sentence))
         self.bad_rows.require(train, f"{os.fspath(path)}: there are no words in it; wanted text, a line a sentence")
         questions = self.options["questions"]
-        return train, read_questions(questions, self.bad_rows) if questions else self._pairs(train, held)
+        return train, vector_quality.read_questions(questions, self.bad_rows) if questions else self._pairs(train, held)
 
     def _numbered(self, words: Sequence[str]) -> np.ndarray:
         numbers = self._numbers
@@ -123,27 +115,11 @@ class Vectors(Recipe):
         return np.bincount(np.concatenate(train), minlength=len(self._numbers))
 
     def _pairs(self, train, held) -> list[Pair]:
-        """Neighbours in the lines held out, each with a word drawn as negatives are."""
-        rng = np.random.default_rng(0)
-        counts = self._counts(train)
-        counts[counts < self.options["min_count"]] = 0
+        counts, least = self._counts(train), self.options["min_count"]
+        counts[counts < least] = 0
         if not counts.any():
-            raise ValueError(
-                f"no word occurs min_count={self.options['min_count']} times: wanted more text, or a lower min_count"
-            )
-        accept, alias = alias_tables(counts, 0.75)
-        words, pairs = list(self._numbers), []
-        known = {word for word, count in zip(words, counts, strict=True) if count}
-        for sentence in held:
-            sentence = [word for word in sentence if word in known]
-            for i in range(len(sentence) - 1):
-                j = min(len(sentence) - 1, i + 1 + int(rng.integers(self.options["window"])))
-                place = int(rng.integers(len(words)))
-                other = place if rng.random() < accept[place] else int(alias[place])
-                if sentence[i] != sentence[j] != words[other]:
-                    pairs.append(Pair(sentence[i], sentence[j], words[other]))
-        chosen = rng.permutation(len(pairs))[:PAIRS]
-        return [pairs[i] for i in sorted(chosen)]
+            raise ValueError(f"no word occurs min_count={least} times: wanted more text, or a lower min_count")
+        return vector_quality.pairs(held, list(self._numbers), counts, self.options["window"])
 
     # --- model -----------------------------------------------------------------------------------------------------------
 
@@ -244,9 +220,7 @@ class Vectors(Recipe):
         return [f"{len(validation) - len(known):,} of {len(validation):,} examples have a word that is not in the vocabulary"]
 
     def _in_vocabulary(self, examples) -> list:
-        """The examples all of whose words have vectors."""
-        words = set(self.vocabularies["words"].vocabulary)
-        return [each for each in examples if words.issuperset(each[: 4 if isinstance(each, Question) else 3])]
+        return vector_quality.in_vocabulary(examples, self.vocabularies["words"].vocabulary)
 
     def _known(self, examples) -> list:
         known = self._in_vocabulary(examples)
@@ -260,21 +234,11 @@ class Vectors(Recipe):
     def evaluate(self, examples: Sequence) -> dict[str, float]:
         known = self._known(examples)
         if isinstance(known[0], Pair):
-            ids = np.array([[self.vectors.ids[word] for word in pair] for pair in known])  # (N, 3)
-            word, near, other = ids.T
-            inputs, outputs = devices.to_host((self.model.input.value, self.model.output.value))  # (V, D) each
-            difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
-            return {"accuracy": float((difference > 0).mean()), "examples": float(len(known))}
-        answers = self.vectors.answers(known)
-        right = {}
-        for question, answer in zip(known, answers, strict=True):
-            right.setdefault(question.relation, []).append(answer == question.d)
-        everything = np.concatenate(list(right.values()))
-        return {"accuracy": float(everything.mean()), **{name: float(np.mean(each)) for name, each in right.items()}}
+            return vector_quality.of_pairs(known, self.vectors.ids, self.model)
+        return vector_quality.of_questions(known, self.vectors)
 
     def chance(self, examples: Sequence) -> float:
-        known = self._known(examples)
-        return 0.5 if isinstance(known[0], Pair) else float(np.mean([1 / max(1, question.choices) for question in known]))
+        return vector_quality.chance(self._known(examples))
 
     def samples(self, examples: Sequence) -> list[tuple[str, str, str]]:
         known = self._known(examples)
@@ -310,29 +274,3 @@ class Vectors(Recipe):
         picture = os.path.join(folder, "relations.png")
         plots.relations(picture, self.vectors, groups)
         return [path, picture]
-
-
-def read_questions(path, bad_rows: BadRows = REFUSE) -> list[Question]:
-    """Analogies in the form of questions-words.txt.
-
-    Raises
-    ------
-    ValueError
-        With the file and the line: what came and what was wanted.
-    """
-    questions: list[Question] = []
-    section = "questions"
-    for line in lines(path):
-        with bad_rows:
-            parts = line.text.lower().split()
-            if parts and parts[0].startswith(":"):
-                section = " ".join(parts).lstrip(": ").strip() or "questions"
-            elif len(parts) == 4:
-                questions.append(Question(*parts, section, 0))
-            elif parts:
-                raise BadRow(f'{line.where}: {len(parts)} words, wanted four, or a line ": NAME"')
-    bad_rows.require(questions, f"{os.fspath(path)}: there are no questions in it")
-    sizes: dict[str, set[str]] = {}
-    for question in questions:
-        sizes.setdefault(question.relation, set()).add(question.d)
-    return [question._replace(choices=len(sizes[question.relation])) for question in questions]

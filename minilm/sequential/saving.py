@@ -21,7 +21,7 @@ import numpy as np
 
 import minilm
 from minilm.files import json_object, written_whole
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.sequential import hdf5, initializers, keras_config, losses, optimizers
 from minilm.sequential.base import UNBUILT, SequentialLayer
 from minilm.typing import PathLike

@@ -102,6 +102,11 @@ def evaluate(
     Evaluation
         Every token but the first was predicted once. ``characters`` is None: see `evaluate_text`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If the model has no ``objective``, `tokens` holds no integers or fewer than two, or `rows` or `time` is out of range.
+
     Notes
     -----
     One row alone would be the plain definition, and would take B times as long. What the rows lose is what the model remembers

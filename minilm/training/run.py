@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from minilm import models, quantized, tokenizers
 from minilm.files import json_object
 from minilm.hub import model_folder
-from minilm.layers.base import blank
+from minilm.layers.loading import blank
 from minilm.quantized.storing import fill, stored_as
 from minilm.tokenizers import Tokenizer, Word
 from minilm.training.checkpoint import STATE, Checkpoint

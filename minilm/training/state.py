@@ -90,10 +90,10 @@ class TrainingState:
         How much of log.csv belongs to this checkpoint.
     log_sha256 : str
         Of that part; "" in runs of an earlier minilm.
-    skipped : int
-        Steps that changed nothing, since their loss or gradient was not finite.
     trace_bytes, trace_sha256
         The same of trace.f64.
+    skipped : int
+        Steps that changed nothing, since their loss or gradient was not finite.
     validation : dict or None
         The last validation: ``step``, ``loss`` (nats a token), ``perplexity``, ``bits_per_character``, ``tokens``,
         and of models of masked tokens ``accuracy`` and ``next_sentence_accuracy``.

@@ -12,7 +12,7 @@ import pytest
 from minilm import data, planner
 from minilm.data import lines, manifest, pairs
 from minilm.models.word_vectors import WordVectors
-from minilm.recipes import conll, labelled, squad, stories, vectors
+from minilm.recipes import conll, labelled, squad, stories, vector_quality
 from minilm.recipes.answer import Answer
 from minilm.weights import torch_file as torch_files
 
@@ -67,7 +67,7 @@ LOADERS = {
     "squad": (SQUAD, squad.read_squad),
     "answer": (SQUAD, lambda path: Answer().read(path)),
     "answer, a story": (BABI * 6, lambda path: Answer(model="reader").read(path)),
-    "questions": (b": capitals\nparis france rome italy\nberlin germany rome italy\n", vectors.read_questions),
+    "questions": (b": capitals\nparis france rome italy\nberlin germany rome italy\n", vector_quality.read_questions),
     "vectors, text": (b"3 2\nthe 0.1 0.2\nof 1e-3 -4\ncat 5 6\n", WordVectors.load),
     "vectors, GloVe": (b"the 0.1 0.2\nof 1e-3 -4\ncat 5 6\n", WordVectors.load),
     "vectors, binary": (b"2 3\nthe " + NUMBERS[:12] + b"\nof " + NUMBERS[12:] + b"\n", WordVectors.load),

@@ -5,7 +5,7 @@ import pytest
 
 from minilm.gradcheck import catalogue
 from minilm.models import MemoryNetwork, Reader
-from minilm.models.reader import best_spans
+from minilm.models.spans import best_spans
 from minilm.random import Key
 
 

@@ -6,7 +6,7 @@ import pytest
 from minilm import devices, models, optimizers
 from minilm.generation.sequences import beam_targets, greedy_targets
 from minilm.gradcheck.cases import encoder_decoders, question_answering, word_vectors
-from minilm.models.reader import best_spans
+from minilm.models.spans import best_spans
 from minilm.models.word_vectors import WordVectors
 from tests.cuda_on_cpu import fake_cupy
 from tests.ops import gpu

@@ -47,40 +47,40 @@ def attention(arguments: dict, dy, precision: str, tile: int) -> tuple[Result, d
     (B, H, Tq, K), (_, G, Tk, _) = query.shape, key.shape
     key, value = (np.repeat(x, H // G, axis=1) for x in (key, value))  # (B, H, Tk, K)
     scale, softcap = arguments.get("scale") or 1 / np.sqrt(K), arguments.get("softcap")
-    see = oracle.seen(Tq, Tk, arguments.get("causal", False), arguments.get("band"), arguments.get("key_mask"))
+    see = oracle.visible(Tq, Tk, arguments.get("causal", False), arguments.get("band"), arguments.get("key_mask"))
     S = scale * query @ key.swapaxes(2, 3)  # (B, H, Tq, Tk)
     S = S if softcap is None else softcap * np.tanh(S / softcap)
     slope = 1.0 if softcap is None else 1 - (S / softcap) ** 2
     S = np.where(see, S, -np.inf)  # (B, H, Tq, Tk)
-    k = oracle.factors(S.shape, np.float64, arguments.get("dropout", 0.0), arguments.get("rng"))
-    k = np.broadcast_to(k, S.shape)
+    Z = oracle.factors(S.shape, np.float64, arguments.get("dropout", 0.0), arguments.get("rng"))
+    Z = np.broadcast_to(Z, S.shape)
     m, l, o = np.full((B, H, Tq, 1), -np.inf), np.zeros((B, H, Tq, 1)), np.zeros((B, H, Tq, value.shape[3]))
     for j in range(0, Tk, tile):
         part = slice(j, j + tile)
         top = np.maximum(m, S[..., part].max(axis=-1, keepdims=True))
         less = oracle.or_zero(top)
         turn, p = np.exp(m - less), np.exp(S[..., part] - less)
-        m, l, o = top, l * turn + p.sum(axis=-1, keepdims=True), o * turn + read(p * k[..., part]) @ value[:, :, part]
+        m, l, o = top, l * turn + p.sum(axis=-1, keepdims=True), o * turn + read(p * Z[..., part]) @ value[:, :, part]
     y = o / np.where(l == 0, 1, l)  # (B, H, Tq, Kv)
     P = np.exp(S - oracle.or_zero(m)) / np.where(l == 0, 1, l)
     exact_dy = oracle.heads(dy.astype(np.float64))  # (B, H, Tq, Kv)
     D = (exact_dy * y).sum(axis=-1, keepdims=True)
-    dP = k * (read(exact_dy) @ value.swapaxes(2, 3))
+    dP = Z * (read(exact_dy) @ value.swapaxes(2, 3))
     dS, parts = P * (dP - D) * slope, P * (abs(dP) + abs(D))
     gradients = {
         "query": oracle.heads(scale * read(dS) @ key),
-        "key": oracle.summed(oracle.heads(scale * read(dS).swapaxes(2, 3) @ query), G),
-        "value": oracle.summed(oracle.heads(read(P * k).swapaxes(2, 3) @ read(exact_dy)), G),
+        "key": oracle.sum_heads(oracle.heads(scale * read(dS).swapaxes(2, 3) @ query), G),
+        "value": oracle.sum_heads(oracle.heads(read(P * Z).swapaxes(2, 3) @ read(exact_dy)), G),
     }
 
     def most(x):
         return float(np.abs(x).max(initial=0))
 
     terms = {
-        "y": most(P * k) * most(value),
+        "y": most(P * Z) * most(value),
         "query": scale * most(dS) * most(key),
         "key": scale * most(dS) * most(query),
-        "value": most(P * k) * most(dy),
+        "value": most(P * Z) * most(dy),
     }
     whole = {**terms, "query": scale * most(parts) * most(key), "key": scale * most(parts) * most(query)}
     return Result({"y": oracle.heads(y)}, gradients), terms, whole

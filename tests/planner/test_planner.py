@@ -1,4 +1,4 @@
-"""The choice of a model: estimates against measured steps, sensible choices, data that is counted, the command."""
+"""The choice of a model: estimates against measured steps, sensible choices, data that is counted."""
 
 import gzip
 import importlib
@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from minilm import Workspace, cli, devices, models, optimizers, planner
+from minilm import Workspace, devices, models, optimizers, planner
 from minilm.planner import cost
 from minilm.random import Key
 from tests import clocks
@@ -75,45 +75,45 @@ def machine(measured):
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "gpt"])
 def test_an_estimate_is_within_a_factor_of_two(machine, kind):
-    model, batch, told = language_model(kind)
+    model, batch, estimate = language_model(kind)
     ratios = []
     for _ in range(3):  # a busy machine disturbs one measurement, hardly three
-        estimated, measured = told.seconds(machine), measured_step(model, batch)
+        estimated, measured = estimate.seconds(machine), measured_step(model, batch)
         ratios.append(estimated / measured)
         if 0.5 < ratios[-1] < 2:
             return
         machine = planner.Machine.measure()
-    raise AssertionError(f"estimated / measured: {ratios}; {machine.told()}")
+    raise AssertionError(f"estimated / measured: {ratios}; {machine.summary()}")
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn", "gpt"])
 def test_parameters_are_counted_exactly(kind):
-    model, _, told = language_model(kind)
-    assert told.parameters == model.parameters.count
+    model, _, estimate = language_model(kind)
+    assert estimate.parameters == model.parameters.count
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru", "rnn", "gpt"])
 def test_memory_is_estimated_within_15_percent(kind):
     """Of a training step's buffers, which are reused, and of weights, gradients and Adam's means."""
-    model, batch, told = language_model(kind)
+    model, batch, estimate = language_model(kind)
     workspace = Workspace()
     for _ in range(2):
         with workspace.step():
             _, saved = model.forward(*batch)
             model.backward(saved)
-    assert told.memory() == pytest.approx(workspace.nbytes + 4 * model.parameters.flat.nbytes, rel=0.15)
+    assert estimate.memory() == pytest.approx(workspace.nbytes + 4 * model.parameters.flat.nbytes, rel=0.15)
 
 
 def test_word2vec_is_estimated_too(machine):
     model = models.Word2Vec(models.Word2VecConfig(1000, size=64, window=5, subsample=0))
     sentences = [np.random.default_rng(i).integers(0, 1000, 20) for i in range(2000)]
-    told = cost.word2vec(40_000, 1000, 64, 5, 5, False)
+    estimate = cost.word2vec(40_000, 1000, 64, 5, 5, False)
     for _ in range(3):
         reports = []
         model.train(sentences, epochs=1, progress=reports.append)
-        if 0.4 < told.seconds(machine) / reports[-1].seconds < 2.5:
+        if 0.4 < estimate.seconds(machine) / reports[-1].seconds < 2.5:
             return
-    raise AssertionError(f"estimated {told.seconds(machine):.3f} s, took {reports[-1].seconds:.3f} s")
+    raise AssertionError(f"estimated {estimate.seconds(machine):.3f} s, took {reports[-1].seconds:.3f} s")
 
 
 def test_costs_grow_as_they_should():
@@ -283,59 +283,3 @@ def test_data_in_the_forms_of_the_recipes(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no files"):
         planner.data_of("vectors", tmp_path / "empty")
-
-
-# --- the command -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def told(tmp_path):
-    TWO_CORES.save(tmp_path / "machine.json")
-    return ["--machine", str(tmp_path / "machine.json")]
-
-
-def test_the_command(told, capsys, tmp_path):
-    assert cli.main(["choose", "sentiment", "--examples", "67000", "--length", "10", "--minutes", "10", *told]) == 0
-    out = capsys.readouterr().out
-    assert "minilm recipe sentiment --data PATH --set model=" in out and "assumed:" in out and "GFLOP/s" in out
-    assert cli.main(["choose", "language-model", "--length", "1000000", "--json", *told]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["best"]["fits"] and found["data"]["tokens"] == 10**6 and len(found["others"]) > 10
-    (tmp_path / "text.txt").write_text("the cat sat\n" * 500)
-    assert cli.main(["choose", "vectors", "--data", str(tmp_path / "text.txt"), "--all", *told]) == 0
-    assert f"--data {tmp_path / 'text.txt'}" in capsys.readouterr().out
-    assert cli.main(["choose"]) == 0
-    assert "language-model  lstm, gru, gpt" in capsys.readouterr().out
-    assert cli.main(["choose", "language-model", "--length", "1000000000000", *told]) == 1
-    assert "nothing fits" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("argv", "says"),
-    [
-        (["sentimant", "--examples", "5"], "did you mean 'sentiment'"),
-        (["sentiment"], "how much data is there?"),
-        (["sentiment", "--data", "{missing}"], "No such file"),
-        (["sentiment", "--data", "{missing}", "--examples", "3"], "give it or them"),
-        (["sentiment", "--examples", "0"], "examples"),
-        (["sentiment", "--examples", "10", "--minutes", "-1"], "minutes"),
-    ],
-)
-def test_mistakes_are_told_in_one_line(told, capsys, tmp_path, argv, says):
-    assert cli.main(["choose", *(word.format(missing=tmp_path / "missing") for word in argv), *told]) == 2
-    err = capsys.readouterr().err
-    assert says in err and err.count("\n") == 1
-
-
-@pytest.mark.parametrize("argv", [["sentiment", "--minutes", "3"], ["nope"], ["sentiment", "--data", "no/such/file"]])
-def test_nothing_is_measured_for_a_question_without_an_answer(argv, capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
-    monkeypatch.setattr(planner.Machine, "measure", classmethod(lambda cls: pytest.fail("measured")))
-    assert cli.main(["choose", *argv]) == 2
-    err = capsys.readouterr().err
-    assert "measuring" not in err and err.count("\n") == 1
-
-
-def test_another_device_needs_its_rates(capsys):
-    assert cli.main(["choose", "tag", "--examples", "5", "--device", "cuda"]) == 2
-    assert "--machine FILE" in capsys.readouterr().err

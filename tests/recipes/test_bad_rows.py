@@ -9,7 +9,7 @@ import pytest
 from minilm import cli, recipes
 from minilm.data import pairs
 from minilm.data.lines import BadRow, BadRows
-from minilm.recipes import conll, labelled, squad, stories, vectors
+from minilm.recipes import conll, labelled, squad, stories, vector_quality
 
 
 def squad_file(answer_start: int) -> str:
@@ -33,8 +33,8 @@ CASES = {
              ":3: got the supporting line '9'"),
     "squad": (lambda path, rows: [each.start for each in squad.read_squad(path, rows)], squad_file(3), [4], 2,
               "data[0].paragraphs[0].qas[1].answers[0]: wanted 'attic' at 3"),
-    "questions": (lambda path, rows: [each[:4] for each in vectors.read_questions(path, rows)], ": x\na b c d\na b c\ne f g h\n",
-                  [("a", "b", "c", "d"), ("e", "f", "g", "h")], 1, ":3: 3 words, wanted four"),
+    "questions": (lambda path, rows: [each[:4] for each in vector_quality.read_questions(path, rows)],
+                  ": x\na b c d\na b c\ne f g h\n", [("a", "b", "c", "d"), ("e", "f", "g", "h")], 1, ":3: 3 words, wanted four"),
 }  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def test_a_mark_at_the_beginning_is_no_part_of_the_data(tmp_path):
     (tmp_path / "pairs.tsv").write_text(f"{mark}eins\tone\n")
     assert pairs.read_parallel(tmp_path)[0] == pairs.read_file(tmp_path / "pairs.tsv") == [("eins", "one")]
     (tmp_path / "questions").write_text(f"{mark}a b c d\n")
-    assert vectors.read_questions(tmp_path / "questions")[0].a == "a"
+    assert vector_quality.read_questions(tmp_path / "questions")[0].a == "a"
     (tmp_path / "text").write_text(f"{mark}eins zwei eins zwei\n")
     recipe = recipes.load("vectors")()
     recipe.read(tmp_path / "text")

@@ -7,11 +7,12 @@ import pytest
 from minilm import cli, recipes
 from minilm.optimizers import AdamW
 from minilm.recipes import fit
-from minilm.recipes import folder as files
 from minilm.recipes.replay import replay
 from tests.recipes.test_resume import stop_after
 from tests.recipes.toy import Toy
 from tests.test_strangers_files import sealed_again
+
+pytestmark = pytest.mark.usefixtures("toy", "unplotted")
 
 SMALL = {"hidden_size": 8, "embedding_size": 8}
 RUNS = {
@@ -19,12 +20,6 @@ RUNS = {
     "tag": {**SMALL, "steps": 4, "dropout": 0.3},
     "vectors": {"steps": 2, "size": 8},
 }
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
-    monkeypatch.setitem(recipes.RECIPES, "toy", ("tests.recipes.toy", "Toy"))
-    monkeypatch.setattr(files, "_plot", lambda *_: None)
 
 
 @pytest.mark.parametrize("name", RUNS)

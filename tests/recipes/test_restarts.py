@@ -13,12 +13,9 @@ from minilm.recipes.replay import replay
 from minilm.recipes.vectors import Vectors
 from tests.recipes.toy import Toy
 
+pytestmark = pytest.mark.usefixtures("toy")
+
 SHORT = {"lr": 0.02, "batch": 16}
-
-
-@pytest.fixture(autouse=True)
-def toy(monkeypatch):
-    monkeypatch.setitem(recipes.RECIPES, "toy", ("tests.recipes.toy", "Toy"))
 
 
 def weights(recipe):

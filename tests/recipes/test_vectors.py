@@ -7,7 +7,7 @@ import pytest
 
 from minilm import cli, recipes
 from minilm.models import WordVectors
-from minilm.recipes import relations, vectors
+from minilm.recipes import relations, vector_quality
 
 
 def test_it_finds_the_relations_of_its_text(tmp_path):
@@ -101,7 +101,7 @@ def test_questions_that_cannot_be_read(tmp_path):
     ):
         path.write_text(content)
         with pytest.raises(ValueError, match=says):
-            vectors.read_questions(path)
+            vector_quality.read_questions(path)
 
 
 def test_questions_outside_the_vocabulary_do_not_cost_the_vectors(tmp_path, capsys):

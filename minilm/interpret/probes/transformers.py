@@ -254,7 +254,7 @@ class BERTProbe(TransformerProbe):
         inner = self.model.bert.embeddings
         x, positions = inner.position_embeddings.forward(np.ascontiguousarray(x))  # (B, T, D)
         segment = np.broadcast_to(inner.token_type_embeddings.weight.value[0], x.shape)  # (B, T, D)
-        x, norm = inner.LayerNorm.forward(added(x, np.ascontiguousarray(segment), np.empty_like(x)))
+        x, norm = inner.LayerNorm.forward(added(x, np.ascontiguousarray(segment), out=np.empty_like(x)))
         return x, (positions, norm)
 
     def body(self, x):

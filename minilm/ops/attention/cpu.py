@@ -140,11 +140,11 @@ def _block(w, inputs, gradients, block, first, last, task, logsumexp, for_query,
     for j in range(begin, end, KEYS):
         count = min(KEYS, end - j)
         if drops(task):
-            factors(block, j, count, task, w.k)
+            factors(block, j, count, task, w.Z)
         for r in range(0, count, ROWS):
             few, strip = min(ROWS, count - r), r * QUERIES * size
             low, high = columns(block, j + r, few, task)
-            steps.strip_gradients(w, key, value, w.dS + strip, w.k + strip, block, j + r, few, low, high, task)
+            steps.strip_gradients(w, key, value, w.dS + strip, w.Z + strip, block, j + r, few, low, high, task)
             if for_keys:
                 high = min(high, block.count)
                 keys_product(w.P, few, low, high, w.dy, w.N, w.dvalue + (j + r) * w.N * size, one)

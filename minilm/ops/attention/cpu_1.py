@@ -25,7 +25,7 @@ def _seen(i, Tk, see):
 
 @jit
 def _factor(drop, b, h, i, j):
-    """k, dropout's factor of a weight: the bits (B, H, Tq, Tk) are not there where the threshold is 0."""
+    """Z, dropout's factor of a weight: the bits (B, H, Tq, Tk) are not there where the threshold is 0."""
     bits, threshold, scale = drop
     return scale if threshold == 0 or bits[b, h, i, j] >= threshold else scale * 0
 

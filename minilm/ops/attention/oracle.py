@@ -14,7 +14,7 @@ def heads(x):
     return x.transpose(0, 2, 1, 3)
 
 
-def seen(Tq, Tk, causal, band, key_mask):
+def visible(Tq, Tk, causal, band, key_mask):
     """Whether query i sees key j."""
     i, j = np.arange(Tq)[:, None], np.arange(Tk)  # (Tq, 1), (Tk,)
     see = np.ones((Tq, Tk), bool)  # (Tq, Tk)
@@ -28,18 +28,18 @@ def seen(Tq, Tk, causal, band, key_mask):
     return see if key_mask is None else see & key_mask[:, None, None, :]  # (Tq, Tk) or (B, 1, Tq, Tk)
 
 
-def shown(x, key_mask):
+def zero_hidden(x, key_mask):
     """Keys or values with zeros where the mask hides them: a weight of 0 times what is there would be NaN if that is."""
     return x if key_mask is None else np.where(key_mask[:, :, None, None], x, 0)  # (B, Tk, G, K)
 
 
-def shared(x, H):
+def repeat_heads(x, H):
     """Keys or values (B, Tk, G, K) as each of H heads of queries reads them, (B, Tk, H, K)."""
     return np.repeat(x, H // max(1, x.shape[2]), axis=2)
 
 
-def summed(dx, G):
-    """The gradient (B, Tk, H, K) of what `shared` gave, summed over the heads that share: (B, Tk, G, K)."""
+def sum_heads(dx, G):
+    """The gradient (B, Tk, H, K) of what `repeat_heads` returns, summed over the copies of each head: (B, Tk, G, K)."""
     B, Tk, H, K = dx.shape
     return dx.reshape(B, Tk, G, H // max(1, G), K).sum(axis=3)
 
@@ -49,7 +49,7 @@ def scores(query, key, causal, band, key_mask, scale, softcap):
     S = scale * heads(query) @ heads(key).swapaxes(2, 3)  # (B, H, Tq, Tk)
     if softcap is not None:
         S = softcap * np.tanh(S / softcap)  # (B, H, Tq, Tk)
-    return np.where(seen(*S.shape[2:], causal, band, key_mask), S, -np.inf).astype(S.dtype)  # (B, H, Tq, Tk)
+    return np.where(visible(*S.shape[2:], causal, band, key_mask), S, -np.inf).astype(S.dtype)  # (B, H, Tq, Tk)
 
 
 def or_zero(m):
@@ -58,7 +58,7 @@ def or_zero(m):
 
 
 def factors(shape, dtype, dropout, rng):
-    """k: dropout's factor for each weight."""
+    """Z: dropout's factor for each weight."""
     if dropout == 0:
         return np.ones((1, 1, 1, 1), dtype)
     threshold, scale = threshold_and_scale(dropout)
@@ -80,12 +80,13 @@ def forward(
     return_weights=False,
 ):
     H = query.shape[2]
-    S = scores(query, shared(shown(key, key_mask), H), causal, band, key_mask, scale, softcap)  # (B, H, Tq, Tk)
+    S = scores(query, repeat_heads(zero_hidden(key, key_mask), H), causal, band, key_mask, scale, softcap)  # (B, H, Tq, Tk)
     m = or_zero(S.max(axis=-1, keepdims=True, initial=-np.inf))  # (B, H, Tq, 1)
     e = np.exp(S - m)  # (B, H, Tq, Tk)
     l = e.sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
     P = e / np.where(l == 0, 1, l)  # (B, H, Tq, Tk)
-    y = heads((P * factors(P.shape, P.dtype, dropout, rng)) @ heads(shared(shown(value, key_mask), H)))  # (B, Tq, H, Kv)
+    Z = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)
+    y = heads((P * Z) @ heads(repeat_heads(zero_hidden(value, key_mask), H)))  # (B, Tq, H, Kv)
     with np.errstate(divide="ignore"):
         logsumexp = (m + np.log(l))[..., 0]  # (B, H, Tq)
     saved = Saved(query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng)
@@ -95,16 +96,16 @@ def forward(
 def backward(dy, saved):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng = saved
     H, G = query.shape[2], key.shape[2]
-    key, value = (shared(shown(x, key_mask), H) for x in (key, value))  # (B, Tk, H, K), (B, Tk, H, Kv)
+    key, value = (repeat_heads(zero_hidden(x, key_mask), H) for x in (key, value))  # (B, Tk, H, K), (B, Tk, H, Kv)
     S = scores(query, key, causal, band, key_mask, scale, softcap)  # (B, H, Tq, Tk)
     P = np.exp(S - or_zero(logsumexp)[..., None])  # (B, H, Tq, Tk)
-    k = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)
-    dP = k * (heads(dy) @ heads(value).swapaxes(2, 3))  # (B, H, Tq, Tk)
+    Z = factors(P.shape, P.dtype, dropout, rng)  # (B, H, Tq, Tk)
+    dP = Z * (heads(dy) @ heads(value).swapaxes(2, 3))  # (B, H, Tq, Tk)
     D = (heads(dy) * heads(y)).sum(axis=-1, keepdims=True)  # (B, H, Tq, 1)
     dS = scale * P * (dP - D)  # (B, H, Tq, Tk); scale is a factor of both gradients
     if softcap is not None:
         dS = dS * (1 - (or_zero(S) / softcap) ** 2)  # (B, H, Tq, Tk)
     dquery = heads(dS @ heads(key))  # (B, Tq, H, K)
-    dkey = summed(heads(dS.swapaxes(2, 3) @ heads(query)), G)  # (B, Tk, G, K)
-    dvalue = summed(heads((P * k).swapaxes(2, 3) @ heads(dy)), G)  # (B, Tk, G, Kv)
+    dkey = sum_heads(heads(dS.swapaxes(2, 3) @ heads(query)), G)  # (B, Tk, G, K)
+    dvalue = sum_heads(heads((P * Z).swapaxes(2, 3) @ heads(dy)), G)  # (B, Tk, G, Kv)
     return dquery, dkey, dvalue

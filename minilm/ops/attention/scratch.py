@@ -106,7 +106,7 @@ class ForwardScratch(NamedTuple):
     v: int  # (Tk, N) values of a head
     q: int  # (QUERIES, K) queries times the scale, in panels of their transpose
     S: int  # (KEYS, QUERIES) scores, then weights
-    k: int  # (KEYS, QUERIES) dropout's factors
+    Z: int  # (KEYS, QUERIES) dropout's factors
     o: int  # (QUERIES, N) sum of exp(S - m) times values so far
     m: int  # (QUERIES,) largest score so far
     l: int  # (QUERIES,) sum of exp(S - m) so far
@@ -122,10 +122,10 @@ def forward_scratch(start, size, width, Tk, K, Kv):
     v = start
     q = v + Tk * N * size
     S = q + K * row
-    k = S + KEYS * row
-    o = k + KEYS * row
+    Z = S + KEYS * row
+    o = Z + KEYS * row
     m = o + N * row
-    return ForwardScratch(N, v, q, S, k, o, m, m + row, m + 2 * row, m + 3 * row, m + 4 * row)
+    return ForwardScratch(N, v, q, S, Z, o, m, m + row, m + 2 * row, m + 3 * row, m + 4 * row)
 
 
 class BackwardScratch(NamedTuple):
@@ -142,7 +142,7 @@ class BackwardScratch(NamedTuple):
     query_panels: int  # (QUERIES, K) `query` in panels of its transpose
     dy_panels: int  # (QUERIES, Kv) `dy` likewise
     dS: int  # (KEYS, QUERIES)
-    k: int  # (KEYS, QUERIES) dropout's factors
+    Z: int  # (KEYS, QUERIES) dropout's factors
     P: int  # (ROWS, QUERIES) weights of a strip
     dP: int  # (ROWS, QUERIES)
     slope: int  # (ROWS, QUERIES) of the softcap
@@ -164,14 +164,14 @@ def backward_scratch(start, size, width, Tk, K, Kv):
     query_panels = dy + N * row
     dy_panels = query_panels + K * row
     dS = dy_panels + Kv * row
-    k = dS + KEYS * row
-    P = k + KEYS * row
+    Z = dS + KEYS * row
+    P = Z + KEYS * row
     dP = P + ROWS * row
     slope = dP + ROWS * row
     shift = slope + ROWS * row
     D = shift + row
     return BackwardScratch(
-        M, N, key, dkey, dvalue, query, dquery, dy, query_panels, dy_panels, dS, k, P, dP, slope, shift, D, D + row
+        M, N, key, dkey, dvalue, query, dquery, dy, query_panels, dy_panels, dS, Z, P, dP, slope, shift, D, D + row
     )
 
 

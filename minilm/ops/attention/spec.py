@@ -20,9 +20,9 @@ Forward, for every batch row and head of queries; i counts queries, j keys::
 
     S[i, j] = scale sum_k query[i, k] key[j, k]        where query i sees key j,  else -inf
     P[i, j] = exp(S[i, j] - logsumexp[i])              logsumexp[i] = log sum_j exp(S[i, j])
-    y[i, c] = sum_j P[i, j] k[i, j] value[j, c]
+    y[i, c] = sum_j P[i, j] Z[i, j] value[j, c]
 
-k is dropout's factor: 1 without dropout, else 0 or 1 / (1 - p), from random bits that are a function of a key and of the
+Z is dropout's factor: 1 without dropout, else 0 or 1 / (1 - p), from random bits that are a function of `rng` and of the
 element's place in (B, H, Tq, Tk), as in `minilm.ops.dropout`. What a query sees::
 
     causal           j <= i + Tk - Tq                          aligned at the end: the last query sees all keys
@@ -30,29 +30,29 @@ element's place in (B, H, Tq, Tk), as in `minilm.ops.dropout`. What a query sees
     band             |i - j| < band
     key_mask         key_mask[j] is True, besides; other keys and values may be any numbers, as those of padding, NaN too
 
-With a softcap c the scores stay between -c and c, almost the same where they are small beside it::
+With a softcap the scores stay between -softcap and softcap, and those that are small beside it hardly change::
 
-    S[i, j] = c tanh(scale sum_k query[i, k] key[j, k] / c)
+    S[i, j] = softcap tanh(scale sum_k query[i, k] key[j, k] / softcap)
 
-A row that sees nothing has logsumexp -inf, weights of zero and an output of zero, and passes no gradient on. So has one whose
-scores are all -inf.
+A row that sees nothing, or whose scores are all -inf, has logsumexp -inf, weights of zero and an output of zero, and passes no
+gradient on.
 
 Backward. dvalue is the gradient of a product. Of the weights, ∂P[i, j]/∂S[i, u] = P[i, j] ([u = j] - P[i, u]), as for any
-softmax. With dP[i, j] = k[i, j] sum_c dy[i, c] value[j, c]::
+softmax. With dP[i, j] = Z[i, j] sum_c dy[i, c] value[j, c]::
 
     dS[i, u] = sum_j dP[i, j] P[i, j] ([u = j] - P[i, u]) = P[i, u] (dP[i, u] - D[i]),      D[i] = sum_j P[i, j] dP[i, j]
 
 D sums over all keys, but needs no pass over them, since the sum over j is the one that gave y::
 
-    D[i] = sum_c dy[i, c] sum_j P[i, j] k[i, j] value[j, c] = sum_c dy[i, c] y[i, c]
+    D[i] = sum_c dy[i, c] sum_j P[i, j] Z[i, j] value[j, c] = sum_c dy[i, c] y[i, c]
 
     dquery[i, k] = scale sum_j dS[i, j] key[j, k]
     dkey[j, k]   = scale sum_i dS[i, j] query[i, k]
-    dvalue[j, c] = sum_i P[i, j] k[i, j] dy[i, c]
+    dvalue[j, c] = sum_i P[i, j] Z[i, j] dy[i, c]
 
-The derivative of c tanh(s / c) by s is 1 - tanh²(s / c), so that with a softcap dS[i, u] (1 - (S[i, u] / c)²) stands in the
-place of dS[i, u] in dquery and dkey. A head of keys and values that several heads of queries read has the sum of their
-gradients::
+The derivative of softcap tanh(s / softcap) by s is 1 - tanh²(s / softcap), so that with a softcap
+dS[i, u] (1 - (S[i, u] / softcap)²) stands in the place of dS[i, u] in dquery and dkey. A head of keys and values that several
+heads of queries read has the sum of their gradients::
 
     dkey[j, k] of head g = sum over the heads h with h // (H / G) = g of dkey[j, k] by head h, and dvalue likewise
 

@@ -85,7 +85,7 @@ def exponentials(w, block, j, count, task):
     """S = exp(S - m) of `count` keys, l += their sum over these keys; then times dropout's factors."""
     size, one, dropping = size_of(task.scale), number(1, task.scale), drops(task)
     if dropping:
-        factors(block, j, count, task, w.k)
+        factors(block, j, count, task, w.Z)
     for r in range(0, count, ROWS):
         few, strip = min(ROWS, count - r), w.S + r * QUERIES * size
         low, high = columns(block, j + r, few, task)
@@ -97,7 +97,7 @@ def exponentials(w, block, j, count, task):
                 row[c] = e
                 l[c] += e
         if dropping:
-            multiply_strip(strip, w.k + r * QUERIES * size, few, low, high, one)
+            multiply_strip(strip, w.Z + r * QUERIES * size, few, low, high, one)
 
 
 @jit(fastmath=REASSOC, part=True)

@@ -185,8 +185,8 @@ FAULTS = area(
     (
         "GPT: positions of padded rows begin at the padding",
         "minilm/models/gpt_state.py",
-        "np.maximum(places, 0)",
-        "np.maximum(places + padding[:, None], 0)",
+        "np.maximum(positions, 0)",
+        "np.maximum(positions + padding[:, None], 0)",
         "tests/models/test_gpt.py tests/generation/test_cache.py",
     ),
     (
@@ -296,7 +296,7 @@ FAULTS = area(
     ),
     (
         "reader: an answer may be one word too long",
-        "minilm/models/reader.py",
+        "minilm/models/spans.py",
         "for length in range(min(most, T)):",
         "for length in range(min(most + 1, T)):",
         "tests/models/test_answering.py",
@@ -335,6 +335,13 @@ FAULTS = area(
         " or (word == key != words[rows[key]])",
         "",
         "tests/recipes/test_pretrained_words.py -k start",
+    ),
+    (
+        "a word that keeps the file's vector stands in the vocabulary twice",
+        "minilm/recipes/pretrained_words.py",
+        "word not in further]",
+        "word != UNKNOWN]",
+        "tests/recipes/test_pretrained_words.py -k seldom",
     ),
     (
         "a run that goes on reads the file of vectors again",

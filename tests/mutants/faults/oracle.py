@@ -29,7 +29,7 @@ FAULTS = area(
      "dx = rstd * (", f"{GRADIENTS} -k residual"),
     ("attention: a causal query sees the next key", "minilm/ops/attention/oracle.py", "see &= j <= last ",
      "see &= j <= last + 1 ", f"{AGREES} -k attention"),
-    ("attention: D without dropout's factor", "minilm/ops/attention/oracle.py", "dP = k * (heads(dy)", "dP = (heads(dy)",
+    ("attention: D without dropout's factor", "minilm/ops/attention/oracle.py", "dP = Z * (heads(dy)", "dP = (heads(dy)",
      f"{GRADIENTS} -k attention"),
     ("cross-entropy: ignored rows are in the mean", "minilm/ops/cross_entropy/oracle.py", "S = np.where(kept, w[t], 0).sum()",
      "S = w[t].sum()", f"{AGREES} -k cross_entropy"),

@@ -100,7 +100,7 @@ FAULTS = area(
      'average.parameters.load_state_dict(rest.arrays("weights."))', "pass", f"{RECIPES} -k undisturbed"),
     ("a recipe's half-done commit is read by its plain names", "minilm/recipes/folder.py",
      "    if os.path.lexists(os.path.join(folder, LAYOUT.state)):\n        return", "    if False:\n        return",
-     f"{RECIPES} -k killed"),
+     "tests/recipes/test_killed.py"),
     ("a recipe writes no checkpoint before its end", "minilm/recipes/kept.py", "time.perf_counter() - self._at >= SECONDS",
      "False", f"{RECIPES} -k died"),
     ("a recipe goes on with other data", "minilm/recipes/resuming.py", "if examples != state.data_sha256:", "if False:",
