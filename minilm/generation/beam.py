@@ -108,8 +108,8 @@ def search(
         if n > 1 and not ahead:
             ids, state = devices.to_device_of(model, texts[:, :, -1].reshape(-1)), reordered(state, rows.reshape(-1))
             if several and k == beams:
-                wanted = Beams(totals, count, np.array(ends, np.int64), _least(ended, sources, beams), tokens**length_penalty)
-                ahead, state = _several(model, ids, state, min(LOOK, tokens - n + 1), wanted)
+                followed = Beams(totals, count, np.array(ends, np.int64), _least(ended, sources, beams), tokens**length_penalty)
+                ahead, state = _several(model, ids, state, min(LOOK, tokens - n + 1), followed)
             if not ahead:
                 with devices.ids_are_checked():
                     logits, state = model.step(ids, state)  # (M k, V)
@@ -152,10 +152,10 @@ def _least(ended, sources, beams: int) -> np.ndarray:
     return np.array([ended[b][-1].score if len(ended[b]) == beams else -np.inf for b in sources])
 
 
-def _several(model, ids, state, tokens: int, wanted: Beams) -> tuple[list, Any]:
+def _several(model, ids, state, tokens: int, followed: Beams) -> tuple[list, Any]:
     """The best continuations of each of several tokens, (M, C) sums and places each, and the state; none, and the state as it
     was, where the model takes its steps one by one."""
-    steps = model.beam_steps(ids, state, tokens, wanted)
+    steps = model.beam_steps(ids, state, tokens, followed)
     if steps is None:
         return [], state
     sums, places, state = steps

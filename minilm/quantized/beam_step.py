@@ -33,16 +33,16 @@ def _merged(sums, places, V, best, chosen):
     """The C largest of each source, best, chosen (M, C), from those of its k rows, sums, places (M, k, C), which are sorted; the
     first of equal ones, and NaN where a row has NaN."""
     M, k, C = sums.shape
-    taken = np.empty(k, np.int64)
+    used = np.empty(k, np.int64)
     for m in range(M):
-        taken[:] = 0
+        used[:] = 0
         for c in range(C):
             row = -1
             for i in range(k):
-                if taken[i] < C and (row < 0 or not sums[m, i, taken[i]] <= sums[m, row, taken[row]]):
+                if used[i] < C and (row < 0 or not sums[m, i, used[i]] <= sums[m, row, used[row]]):
                     row = i
-            best[m, c], chosen[m, c] = sums[m, row, taken[row]], row * V + places[m, row, taken[row]]
-            taken[row] += 1
+            best[m, c], chosen[m, c] = sums[m, row, used[row]], row * V + places[m, row, used[row]]
+            used[row] += 1
         for i in range(k):
             if sums[m, i, 0] != sums[m, i, 0]:
                 best[m] = np.nan
