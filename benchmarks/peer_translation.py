@@ -142,8 +142,13 @@ def seq2seq_writer(torch, config, weights: dict, source: np.ndarray, tokens: int
     return run
 
 
-def writer(ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, threads: int, kind: str) -> Callable:
-    """`tokens` of the target of each source (B, S), greedily. To `kind`, "float32" or "int8", weights are rounded when loaded."""
+def writer(
+    ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, threads: int, kind: str, beams: int = 1
+) -> Callable:
+    """`tokens` of the target of each source (B, S), greedily or by a search of several beams.
+
+    To `kind`, "float32" or "int8", weights are rounded when loaded.
+    """
     names = [f"t{i}" for i in range(config.vocab_size)]
     spec = _specification(config, weights)
     for register in (spec.register_source_vocabulary, spec.register_target_vocabulary):
@@ -161,7 +166,8 @@ def writer(ctranslate2, config, weights: dict, source: np.ndarray, tokens: int, 
             translator = ctranslate2.Translator(folder, device="cpu", compute_type=kind, intra_threads=number, inter_threads=1)
 
         def run():
-            results = translator.translate_batch(sentences, beam_size=1, min_decoding_length=tokens, max_decoding_length=tokens)
+            lengths = {"min_decoding_length": tokens, "max_decoding_length": tokens}
+            results = translator.translate_batch(sentences, beam_size=beams, **lengths)
             if any(len(result.hypotheses[0]) != tokens for result in results):
                 raise RuntimeError("CTranslate2 ended a target early")
             return [np.array([int(name[1:]) for name in result.hypotheses[0]]) for result in results]

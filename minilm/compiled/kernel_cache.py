@@ -29,6 +29,7 @@ import numpy as np
 from numba.core import serialize
 from numba.core import types as numba_types
 from numba.core.compiler import CompileResult
+from numba.core.typing.templates import builtin_registry
 
 from minilm import files
 
@@ -81,11 +82,14 @@ def _options(dispatcher) -> str:
 
 
 def _fields(signature) -> list[str]:
-    """The types of the arguments; of a named tuple also the names of its fields, whose order the machine code has in it."""
+    """The types of the arguments; of a named tuple also the names of its fields, whose order the machine code has in it, and
+    the module of its class, where what a file holds looks for it."""
     arguments = signature.args if hasattr(signature, "args") else signature
     described = []
     for argument in arguments:
         described.append(f"{argument} {getattr(argument, 'fields', '')}")
+        if isinstance(argument, numba_types.BaseNamedTuple):
+            described.append(argument.instance_class.__module__)
         if isinstance(argument, numba_types.BaseTuple):
             described += _fields(tuple(argument))
     return described
@@ -188,6 +192,7 @@ def ingredients(function) -> str:
 def _one(function, home: str) -> tuple[list[str], list]:
     """Of one function: its file, its code and the values it names, as text; and the functions it names."""
     described, helpers = [_file_hash(function.__module__), function.__qualname__], []
+    helpers += [each for each in _overloads(len(builtin_registry.globals)).get(function, ()) if _belongs(each.__module__, home)]
     names = set()
     for code in _codes(function.__code__):
         described.append(code.co_code.hex())
@@ -208,6 +213,18 @@ def _one(function, home: str) -> tuple[list[str], list]:
         for member, content in sorted(members.items()):
             _describe(member, content, home, described, helpers)
     return described, helpers
+
+
+@functools.cache
+def _overloads(count: int) -> dict:
+    """Of each function that is only a name in kernels, those that say what stands for it (`numba.extending.overload`); `count`
+    are Numba's names, which become more as modules are imported."""
+    named: dict = {}
+    for value, kind in builtin_registry.globals[:count]:
+        if isinstance(value, types.FunctionType):
+            chosen = (getattr(each, "_overload_func", None) for each in getattr(kind, "templates", ()))
+            named.setdefault(value, []).extend(filter(None, chosen))
+    return named
 
 
 def _describe(name: str, value, home: str, described: list, helpers: list) -> None:

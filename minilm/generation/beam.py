@@ -28,6 +28,7 @@ import numpy as np
 from minilm import devices
 from minilm.generation.loop import check_context, end_ids, read_prompt, reordered, ruled_out
 from minilm.generation.protocol import CausalLanguageModel
+from minilm.models.encoder_decoder import Beams
 from minilm.ops import checks, softmax
 from minilm.typing import Array, Ids
 
@@ -35,6 +36,7 @@ __all__ = ["Hypothesis", "beam_search", "search"]
 
 
 WORTH = 1 << 17  # continuations that are worth a thread
+LOOK = 16  # steps that a model takes in one call, at most
 
 
 class Hypothesis(NamedTuple):
@@ -56,6 +58,7 @@ def search(
     length_penalty: float,
     ends: tuple[int, ...],
     no_repeat: int = 0,
+    several: bool = False,
 ) -> list[tuple[list[Hypothesis], list[Hypothesis]]]:
     """Beam search from each of B states.
 
@@ -77,6 +80,8 @@ def search(
         The tokens that end a text.
     no_repeat : int
         No text holds any run of so many tokens twice; 0: it may. log P remains the model's own.
+    several : bool
+        Whether the model has ``beam_steps``, several steps in one call, and log P is log softmax alone.
 
     Returns
     -------
@@ -96,17 +101,28 @@ def search(
     texts = np.empty((B, 1, 0), np.int64)  # (M, k, n) what their beams have written: one beam at first, then up to K
     totals = np.zeros((B, 1))  # (M, k) log P of each; -inf where there are fewer
     rows = np.arange(B)[:, None]  # (M, k) the row of each in the state
+    ahead: list = []  # the best continuations of further tokens, which came with those of one before: (M, C) each
     for n in range(1, tokens + 1):
-        if n > 1:
-            ids, state = devices.to_device_of(model, texts[:, :, -1].reshape(-1)), reordered(state, rows.reshape(-1))
-            with devices.ids_are_checked():
-                logits, state = model.step(ids, state)  # (M k, V)
         M, k = totals.shape
         count = min(k * V, beams + len(ends) * k)  # C: for each text that might end one more that does not
-        log_p = log_probabilities(logits)  # (M k, V)
-        if no_repeat:
-            log_p[devices.to_device_of(log_p, _repeats(texts.reshape(M * k, n - 1), no_repeat))] = -np.inf
-        sums, parents, drawn = _continuations(totals, log_p, count, n)  # (M, C) each
+        if n > 1 and not ahead:
+            ids, state = devices.to_device_of(model, texts[:, :, -1].reshape(-1)), reordered(state, rows.reshape(-1))
+            if several and k == beams:
+                followed = Beams(totals, count, np.array(ends, np.int64), _least(ended, sources, beams), tokens**length_penalty)
+                ahead, state = _several(model, ids, state, min(LOOK, tokens - n + 1), followed)
+            if not ahead:
+                with devices.ids_are_checked():
+                    logits, state = model.step(ids, state)  # (M k, V)
+        if ahead:
+            sums, places = ahead.pop(0)
+        else:
+            log_p = log_probabilities(logits)  # (M k, V)
+            if no_repeat:
+                log_p[devices.to_device_of(log_p, _repeats(texts.reshape(M * k, n - 1), no_repeat))] = -np.inf
+            sums, places = _continuations(totals, log_p, count)
+        if np.isnan(sums).any():
+            raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
+        parents, drawn = np.divmod(places, V)  # (M, C) each
         longer = np.concatenate([_columns(texts, parents), drawn[:, :, None]], axis=2)  # (M, C, n)
 
         over = np.isin(drawn, ends)  # (M, C)
@@ -120,8 +136,9 @@ def search(
         rows = np.arange(M)[:, None] * k + _columns(parents, on)  # (M, k)
 
         most = totals[:, 0] / tokens**length_penalty  # (M,) no score can become better: log P only falls, and n <= tokens
-        least = np.array([ended[b][-1].score if len(ended[b]) == beams else -np.inf for b in sources])  # (M,) of the best K
-        sources, texts, totals, rows = (each[most > least] for each in (sources, texts, totals, rows))
+        going = most > _least(ended, sources, beams)  # (M,)
+        if not going.all():
+            sources, texts, totals, rows = (each[going] for each in (sources, texts, totals, rows))
         if not len(sources):
             break
     for b, beams_of_b, sums_of_b in zip(sources, texts, totals, strict=True):
@@ -130,7 +147,22 @@ def search(
     return list(zip(ended, living, strict=True))
 
 
-def _continuations(totals, log_p, count: int, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _least(ended, sources, beams: int) -> np.ndarray:
+    """The score that a text of each source must exceed, (M,), to come among its best `beams`."""
+    return np.array([ended[b][-1].score if len(ended[b]) == beams else -np.inf for b in sources])
+
+
+def _several(model, ids, state, tokens: int, followed: Beams) -> tuple[list, Any]:
+    """The best continuations of each of several tokens, (M, C) sums and places each, and the state; none, and the state as it
+    was, where the model takes its steps one by one."""
+    steps = model.beam_steps(ids, state, tokens, followed)
+    if steps is None:
+        return [], state
+    sums, places, state = steps
+    return list(zip(sums, places, strict=True)), state
+
+
+def _continuations(totals, log_p, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The `count` most probable continuations of each source, best first, on the host.
 
     Parameters
@@ -139,25 +171,22 @@ def _continuations(totals, log_p, count: int, n: int) -> tuple[np.ndarray, np.nd
         log P of each beam.
     log_p : ndarray, shape (M k, V)
         That of each next token.
-    count, n : int
-        C, and the token's number, from 1.
+    count : int
+        C.
 
     Returns
     -------
-    sums, parents, drawn : ndarray, shape (M, C)
-        log P, the beam that is continued, and the token.
+    sums, places : ndarray, shape (M, C)
+        log P, NaN where one of a source's is, and the places among its k V: i V + v of beam i and token v.
     """
     (M, k), V = totals.shape, log_p.shape[1]
     if devices.on_gpu(log_p):
-        sums, best = _on_device(totals, log_p.reshape(M, k, V), count)
-    else:
-        kernels = devices.load("minilm.ops", "largest")
-        sums, best = np.empty((M, count)), np.empty((M, count), np.int64)  # (M, C) each
-        parts = np.ascontiguousarray(log_p).reshape(M, k, V)
-        devices.parallel(kernels.largest_sums, M, totals, parts, sums, best, grain=max(1, WORTH // (k * V)))
-    if np.isnan(sums).any():
-        raise ValueError(f"logits must have a finite largest number in every row, at token {n - 1} they have not")
-    return sums, *np.divmod(best, V)
+        return _on_device(totals, log_p.reshape(M, k, V), count)
+    kernels = devices.load("minilm.ops", "largest")
+    sums, best = np.empty((M, count)), np.empty((M, count), np.int64)  # (M, C) each
+    parts = np.ascontiguousarray(log_p).reshape(M, k, V)
+    devices.parallel(kernels.largest_sums, M, totals, parts, sums, best, grain=max(1, WORTH // (k * V)))
+    return sums, best
 
 
 def _on_device(totals, log_p, count: int) -> tuple[np.ndarray, np.ndarray]:

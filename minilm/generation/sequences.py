@@ -109,6 +109,7 @@ def beam_targets(
         logits, state = model.step(ids, state)  # (B, V)
     options = {"tokens": tokens, "beams": beams, "length_penalty": alpha, "ends": (end,)}
     options["no_repeat"] = checks.whole("no_repeat", no_repeat, 0, 2**31)
+    options["several"] = not options["no_repeat"]
     both = search(model, logits, state, lambda logits: softmax.log_forward(logits)[0], **options)
     return [([each._replace(ids=each.ids[:-1]) for each in ended] + living)[:beams] for ended, living in both]
 

@@ -168,6 +168,12 @@ class KeyValueCache:
             store.put(rows, other._store, other.length, length)
         return self._with(store, length, length, padding - spare)
 
+    def alike(self) -> KeyValueCache:
+        """An empty cache of the same sizes."""
+        keys = self._store.keys[0]
+        store = _Store(self.layers, keys.shape, keys.dtype, self._store.module)
+        return self._with(store, 0, 0, np.zeros(len(keys), np.int64))
+
     def __getitem__(self, layer: int) -> LayerCache:
         return LayerCache(self._store.keys[layer], self._store.values[layer], self.start, self.length, self.key_mask)
 

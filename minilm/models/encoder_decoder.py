@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,7 +12,17 @@ from minilm.ops import checks, cross_entropy, padding
 from minilm.random import Key
 from minilm.typing import Array, Ids, Scalar
 
-__all__ = ["EncoderDecoder", "mask_of"]
+__all__ = ["Beams", "EncoderDecoder", "mask_of"]
+
+
+class Beams(NamedTuple):
+    """What a beam search wants of several steps."""
+
+    totals: np.ndarray  # (M, k) log P of each beam
+    count: int  # C, continuations of each source
+    ends: np.ndarray  # (E,) the tokens that end a target
+    least: np.ndarray  # (M,) log P / divisor of each source's best beam must stay above it, or the steps end
+    divisor: float
 
 
 class EncoderDecoder(Layer):
@@ -102,6 +112,31 @@ class EncoderDecoder(Layer):
                 if host and (ids == end).any():
                     break
         return devices.array_module(ids).stack(written), state
+
+    def beam_steps(self, ids: Ids, state: Any, tokens: int, beams: Beams) -> tuple[Array, Array, Any] | None:
+        """Several steps of a beam search (`minilm.generation.beam`) at a time; None where the model takes them one by one.
+
+        Parameters
+        ----------
+        ids : ndarray of integers, shape (M k,)
+            The last token of each beam, k beams of each of M sources.
+        state
+            After the tokens before. It is written over.
+        tokens : int
+            How many steps at most, at least 1.
+        beams : Beams
+
+        Returns
+        -------
+        sums : ndarray, shape (n, M, C)
+            log P of the C best continuations of each source, best first, after each of n steps. The k best of a step are the
+            beams of the next one: before the last step none of them ends.
+        places : ndarray of integers, shape (n, M, C)
+            i V + v of beam i, continued by token v.
+        state
+            After all tokens but the last, its rows in the order of the beams that the last step continued.
+        """
+        return None
 
     def step(self, ids: Ids, state: Any) -> tuple[Array, Any]:
         """Logits (N, V) after one more token of each target, ids (N,), and the state then; the first state is ``encode``'s."""

@@ -41,7 +41,7 @@ from minilm.models.gpt_state import CacheShape, Generating, left_padding, mask_a
 from minilm.models.gpt_token import GPTReader
 from minilm.models.pretrained import Pretrained
 from minilm.models.token_reader import reader_of
-from minilm.ops import checks, cross_entropy
+from minilm.ops import cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, Scalar, Seed
@@ -92,6 +92,7 @@ class GPT(Pretrained, Generating, Layer):
     hugging_face: ClassVar = {"gpt2": "GPT2LMHeadModel", "openai-gpt": "OpenAIGPTLMHeadModel"}
     carries_state = False  # between the batches of training
     objective = "next"
+    context_setting = "n_positions"
 
     def __init__(self, config: GPTConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
@@ -221,16 +222,6 @@ class GPT(Pretrained, Generating, Layer):
         return cross_entropy.forward(logits, targets, gradient=False)[0]
 
     # --- pieces ------------------------------------------------------------------------------------------------------
-
-    def _checked(self, ids, targets=None):
-        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
-        if ids.size == 0:
-            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
-        if ids.shape[1] > self.context:
-            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than the context of n_positions = {self.context}")
-        if targets is not None:
-            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
-        return ids, targets
 
     def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
         """What lm_head reads, (B, T, D), and what each part saved.

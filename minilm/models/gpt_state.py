@@ -42,10 +42,11 @@ class CacheShape(NamedTuple):
 class Generating:
     """The part of `GPT` and `Llama` that generation uses.
 
-    Of the model it wants ``context``, ``cache_shape``, ``_tokens_table``, ``lm_head``, ``_hidden`` and ``_checked``.
+    Of the model it wants ``context``, ``cache_shape``, ``_tokens_table``, ``lm_head`` and ``_hidden``.
     """
 
     context: int
+    context_setting: str  # of the configuration: the name of `context` there
     cache_shape: CacheShape
 
     def initial_state(self, batch: int) -> GPTState:
@@ -96,12 +97,24 @@ class Generating:
         cache = state.cache.extended(ids.shape[1], padding)
         reader = self._token_reader(cache) if last and ids.shape[1] == 1 else None
         if reader is not None:
-            logits = reader.read(self, ids, cache)  # (B, V)
+            logits = reader.read_token(self, ids, cache)  # (B, V)
         else:
             x, _ = self._hidden(ids, cache=cache, gradient=False)  # (B, T, D)
             x = devices.array_module(x).ascontiguousarray(x[:, -1]) if last else x  # (B, D) or (B, T, D)
             logits = self._logits(x)
         return logits, GPTState(cache, np.concatenate([state.ids, ids], axis=1))
+
+    def _checked(self, ids, targets=None):
+        """ids (B, T) and targets (B, T) or None, as kernels take them."""
+        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
+        if ids.size == 0:
+            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
+        if ids.shape[1] > self.context:
+            limit = f"{self.context_setting} = {self.context}"
+            raise ValueError(f"ids has {ids.shape[1]} tokens a row, more than the context of {limit}")
+        if targets is not None:
+            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
+        return ids, targets
 
     def _token_reader(self, cache):
         """What reads one token by a kernel of its own, see `minilm.models.token_reader`; None where layers do."""

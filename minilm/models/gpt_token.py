@@ -25,6 +25,7 @@ from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from minilm.models.gpt import GPT
+    from minilm.quantized.token_call import TokenCall
 
 __all__ = ["GPTReader"]
 
@@ -63,8 +64,8 @@ class GPTReader(TokenReader):
         tables = (each.weight.value.ctypes.data for each in (model.wte, model.wpe))
         self.weights = Weights(table, final, *tables, *self.form(model.lm_head))
 
-    def read(self, model: GPT, ids: np.ndarray, cache: KeyValueCache) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room."""
+    def make(self, model: GPT, cache: KeyValueCache) -> TokenCall:
+        """The call of `minilm.quantized.token_step`."""
         from minilm.quantized.token_call import gpt_call  # compiles
 
-        return self.call(gpt_call, model, ids, cache)
+        return gpt_call(self.weights, model.config, cache)

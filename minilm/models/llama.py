@@ -37,7 +37,7 @@ from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.models.llama_token import LlamaReader
 from minilm.models.pretrained import Pretrained
 from minilm.models.token_reader import reader_of
-from minilm.ops import activations, checks, cross_entropy
+from minilm.ops import activations, cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Ids, PathLike, Scalar, Seed
@@ -116,6 +116,7 @@ class Llama(Pretrained, Generating, Layer):
     hugging_face: ClassVar = {family: f"{CLASSES[family]}ForCausalLM" for family in LLAMA_FAMILIES}
     carries_state = False  # between the batches of training
     objective = "next"
+    context_setting = "max_position_embeddings"
 
     def __init__(self, config: LlamaConfig, *, seed: Seed = 0, dtype: DType = np.float32):
         generator = generator_of(seed)
@@ -214,18 +215,6 @@ class Llama(Pretrained, Generating, Layer):
         return cross_entropy.forward(self._logits(x), targets, gradient=False)[0]
 
     # --- pieces ------------------------------------------------------------------------------------------------------
-
-    def _checked(self, ids, targets=None):
-        ids = checks.ids("ids", ids, self.config.vocab_size, (None, None), "(B, T)")
-        if ids.size == 0:
-            raise ValueError(f"ids must hold at least one token, got shape {ids.shape}")
-        if ids.shape[1] > self.context:
-            raise ValueError(
-                f"ids has {ids.shape[1]} tokens a row, more than the context of max_position_embeddings = {self.context}"
-            )
-        if targets is not None:
-            targets = checks.ids("targets", targets, self.config.vocab_size, ids.shape, "(B, T)", ignore=-100)
-        return ids, targets
 
     def _hidden(self, ids, *, padding=None, cache=None, key=None, gradient: bool = True):
         """What lm_head reads, (B, T, D), and what each part saved; the arguments are those of `GPT`'s."""

@@ -21,6 +21,7 @@ from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from minilm.models.llama import Llama
+    from minilm.quantized.token_call import TokenCall
 
 __all__ = ["LlamaReader"]
 
@@ -51,9 +52,13 @@ class LlamaReader(TokenReader):
         final = np.array([*addresses(model.norm), *addresses(model.lm_head)], np.int64)  # (4,)
         self.weights = Weights(table, final, model.embed_tokens.weight.value.ctypes.data, 0, *self.form(model.lm_head))
 
-    def read(self, model: Llama, ids: np.ndarray, cache: KeyValueCache) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room."""
+    def make(self, model: Llama, cache: KeyValueCache) -> TokenCall:
+        """The call of `minilm.quantized.llama_step`."""
         from minilm.quantized.token_call import llama_call  # compiles
 
-        cos, sin, _ = model.rotary.rotation(cache[0].keys, cache.length)  # (Tk, K/2) each
-        return self.call(llama_call, model, ids, cache, cos, sin)
+        return llama_call(self.weights, model.config, cache)
+
+    def tables(self, model: Llama, cache: KeyValueCache) -> tuple[np.ndarray, ...]:
+        """cos and sin of all positions, (P, K/2) each."""
+        cos, sin, _ = model.rotary.rotation(cache.memo["token_call"].keys, cache.length)  # (Tk, K/2) each
+        return cos, sin

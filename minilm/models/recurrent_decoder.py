@@ -1,6 +1,7 @@
 """The decoder of a recurrent encoder-decoder: an RNN, attention to the encoder's states, and what is made of both.
 
-Three kinds, by where attention stands; p is the encoder's last state, which only a peeky decoder sees::
+Three kinds, by where attention stands (`minilm.models.attending_decoder` has the two that have it); p is the encoder's last
+state, which only a peeky decoder sees::
 
     RecurrentDecoder        s_t = rnn([x_t; p], s_{t-1})                 (B, H)
                             h_t = [s_t; p]
@@ -29,10 +30,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from minilm.layers import GRU, LSTM, BahdanauAttention, Layer, Linear, LuongAttention
-from minilm.layers.residual import added
-from minilm.layers.sequences import contiguous, side_by_side, time_first
-from minilm.ops import tanh
+from minilm.layers import GRU, LSTM, Layer
+from minilm.layers.sequences import side_by_side, time_first
 from minilm.ops.workspace import empty
 from minilm.random import Key, at
 from minilm.typing import Array, DType, Seed
@@ -40,7 +39,7 @@ from minilm.typing import Array, DType, Seed
 if TYPE_CHECKING:
     from minilm.models.seq2seq_config import Seq2SeqConfig
 
-__all__ = ["AttendFirstDecoder", "AttendingDecoder", "RecurrentDecoder", "decoder_of"]
+__all__ = ["RecurrentDecoder"]
 
 
 class Source(NamedTuple):
@@ -72,13 +71,6 @@ class SourceGradient:
 
     def __init__(self, peek):
         self.peek, self.keys, self.memory = peek, None, None
-
-
-def decoder_of(config: Seq2SeqConfig, **options: Any) -> RecurrentDecoder:
-    """The decoder that a `Seq2SeqConfig` describes; `options` are dtype and seed."""
-    if config.attention is None:
-        return RecurrentDecoder(config, **options)
-    return (AttendFirstDecoder if config.attend_first else AttendingDecoder)(config, **options)
 
 
 class RecurrentDecoder(Layer):
@@ -195,7 +187,7 @@ class RecurrentDecoder(Layer):
     def _run(self, x, state: State, source: Source, key):
         """t steps of x (t, B, E), one where the decoder is stepwise: h (B, t, width), the state after them, and a `Step`."""
         s, after, saved = self._recur(x, None, state, source, key)  # (B, t, H)
-        return side_by_side(s, _every_step(source.peek)), State(after), Step(saved)
+        return side_by_side(s, every_step(source.peek)), State(after), Step(saved)
 
     def _run_backward(self, dh, dstate: State, saved: Step, dsource: SourceGradient):
         """dx (t, B, E) and the gradient by the state before, of dh (B, t, width), which is written to; adds to `dsource`."""
@@ -235,103 +227,6 @@ class RecurrentDecoder(Layer):
         return f"{self.recurrent.input_size}, {self.hidden_size}"
 
 
-class AttendingDecoder(RecurrentDecoder):
-    """Attention after each step of the RNN, in Luong's order; parameters as `RecurrentDecoder`'s."""
-
-    def __init__(self, config: Seq2SeqConfig, *, dtype: DType = np.float32, seed: Seed = None):
-        super().__init__(config, dtype=dtype, seed=seed)
-        H, options = self.hidden_size, {"dtype": dtype, "seed": self._generator}
-        if config.attention == "bahdanau":
-            self.attention = BahdanauAttention(H, H, **options)
-        else:
-            self.attention = LuongAttention(H, H, {"luong": "general", "dot": "dot"}[config.attention], **options)
-        self.combine = Linear(H * (2 + self.peeky), H, **options) if config.combine else None
-        self.width = H if config.combine else H * (2 + self.peeky)
-
-    def start(self, state: tuple[Array, ...], memory: Array | None = None, mask: Array | None = None) -> Any:
-        """As `RecurrentDecoder.start`, with the memory, projected for the attention."""
-        keys, projected = self.attention.project(memory)  # (B, S, A)
-        fed = None
-        if self.input_feeding:
-            fed = empty(state[0].shape[1:], self.dtype, like=memory)  # (B, H)
-            fed.fill(0)
-        return (Source(self._peek(state), keys, memory, mask), State(state, fed)), projected
-
-    def weights(self, before: State, after: State, source: Source) -> Array:
-        """What a step took of each place of the source, (N, S), from the states before and after it."""
-        s = after.recurrent[0][-1][:, None]  # (N, 1, H)
-        output, _ = self.attention.attend(s, source.keys, source.memory, key_mask=source.mask, return_weights=True)
-        return output.weights[:, 0]  # (N, S)
-
-    # --- pieces ------------------------------------------------------------------------------------------------------
-
-    def _run(self, x, state, source, key):
-        s, after, ran = self._recur(x, state.fed, state, source, key)  # (B, t, H)
-        c, attended = self._attend(s, source)  # (B, t, H)
-        h, combined = self._combine(s, c, source)  # (B, t, H)
-        return h, State(after, h[:, 0] if self.input_feeding else None), Step(ran, attended, combined)
-
-    def _run_backward(self, dh, dstate, saved, dsource):
-        if dstate.fed is not None:
-            dh[:, 0] += dstate.fed
-        ds, dc = self._combine_backward(dh, saved.combined, dsource)  # (B, t, H) each
-        ds += self._attend_backward(dc, saved.attended, dsource)
-        dx, dfed, dbefore = self._recur_backward(ds, dstate, saved, dsource)
-        return dx, State(dbefore, dfed)
-
-    def _attend(self, query, source: Source):
-        """What the queries (B, t, H) take of the memory, (B, t, H)."""
-        return self.attention.attend(contiguous(query), source.keys, source.memory, key_mask=source.mask)
-
-    def _attend_backward(self, dc, attended, dsource: SourceGradient):
-        """The gradient by the queries, (B, t, H); adds to `dsource`."""
-        dquery, dkeys, dmemory = self.attention.attend_backward(dc, attended)
-        dsource.keys = dkeys if dsource.keys is None else added(dsource.keys, dkeys, out=dsource.keys)
-        dsource.memory = dmemory if dsource.memory is None else added(dsource.memory, dmemory, out=dsource.memory)
-        return dquery
-
-    def _combine(self, s, c, source: Source):
-        """h = tanh(W_c [s; c; p] + b_c), (B, t, H)."""
-        both = side_by_side(s, c, _every_step(source.peek))  # (B, t, 2H, and H of p)
-        if self.combine is None:
-            return both, None
-        a, combined = self.combine.forward(both)  # (B, t, H)
-        h, curve = tanh.forward(a)
-        return h, (combined, curve)
-
-    def _combine_backward(self, dh, saved, dsource: SourceGradient):
-        """Gradients by s and c, (B, t, H) each; adds to `dsource`."""
-        if self.combine is not None:
-            combined, curve = saved
-            dh = self.combine.backward(tanh.backward(dh, curve), combined)
-        dboth, H = self._without_peek(dh, dsource), self.hidden_size  # (B, t, 2H)
-        return dboth[:, :, :H], contiguous(dboth[:, :, H:])
-
-    def _source_backward(self, dsource, projected):
-        return self.attention.project_backward(dsource.keys, dsource.memory, projected)  # (B, S, H)
-
-
-class AttendFirstDecoder(AttendingDecoder):
-    """Attention with the state before a step, whose RNN reads what it gives; parameters as `RecurrentDecoder`'s."""
-
-    def weights(self, before: State, after: State, source: Source) -> Array:
-        """What a step took of each place of the source, (N, S), from the state before it."""
-        return super().weights(before, before, source)
-
-    def _run(self, x, state, source, key):
-        c, attended = self._attend(state.recurrent[0][-1][:, None], source)  # (B, 1, H)
-        s, after, ran = self._recur(x, c[:, 0], state, source, key)  # (B, 1, H)
-        h, combined = self._combine(s, c, source)  # (B, 1, H)
-        return h, State(after), Step(ran, attended, combined)
-
-    def _run_backward(self, dh, dstate, saved, dsource):
-        ds, dc = self._combine_backward(dh, saved.combined, dsource)  # (B, 1, H) each
-        dx, dfed, dbefore = self._recur_backward(ds, dstate, saved, dsource)
-        dc[:, 0] += dfed
-        dbefore[0][-1] += self._attend_backward(dc, saved.attended, dsource)[:, 0]
-        return dx, State(dbefore)
-
-
-def _every_step(peek):
+def every_step(peek):
     """(B, H) as (B, 1, H), for each of t steps."""
     return None if peek is None else peek[:, None]

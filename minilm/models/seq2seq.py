@@ -28,8 +28,9 @@ from minilm.layers import GRU, LSTM, Dropout, Embedding, Linear, initialisers
 from minilm.layers.base import generator_of
 from minilm.layers.sequences import contiguous, time_first_ids
 from minilm.models import seq2seq_token
+from minilm.models.attending_decoder import decoder_of
 from minilm.models.encoder_decoder import EncoderDecoder, mask_of
-from minilm.models.recurrent_decoder import Source, State, decoder_of
+from minilm.models.recurrent_decoder import Source, State
 from minilm.models.seq2seq_config import Seq2SeqConfig
 from minilm.ops import checks, cross_entropy
 from minilm.random import at

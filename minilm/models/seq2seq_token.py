@@ -14,8 +14,8 @@ import numpy as np
 from minilm import devices
 from minilm.layers import GRU, LSTM, BahdanauAttention, Dropout, Embedding, Linear, LuongAttention, changes
 from minilm.layers.hooks import HOOKED
-from minilm.models import recurrent_decoder
-from minilm.models.recurrent_decoder import State
+from minilm.models.attending_decoder import AttendFirstDecoder, AttendingDecoder
+from minilm.models.recurrent_decoder import RecurrentDecoder, State
 from minilm.ops import precision
 from minilm.ops.workspace import empty
 from minilm.typing import Array, Ids
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fits", "write", "write_greedily"]
 
-DECODERS = (recurrent_decoder.RecurrentDecoder, recurrent_decoder.AttendingDecoder, recurrent_decoder.AttendFirstDecoder)
+DECODERS = (RecurrentDecoder, AttendingDecoder, AttendFirstDecoder)
 PLAIN = {BahdanauAttention, Dropout, Embedding, GRU, LSTM, Linear, LuongAttention, *DECODERS}
 MOST = 2**20  # numbers of weights that one thread reads in less time than others take to begin
 FEW = 8  # targets up to which reading the weights for each anew takes less time than packing them
@@ -81,7 +81,7 @@ def _write(model, ids, state, tokens: int, end: int):
     fed = np.empty((len(ids), 0), dtype) if before.fed is None else before.fed.copy()
     written = np.full((tokens, len(ids)), -1)  # (tokens, N)
     logits = empty((len(ids), model.config.outputs), dtype)  # (N, V)
-    kernel, first = WRITE[model.config.cell], isinstance(model.decoder, recurrent_decoder.AttendFirstDecoder)
+    kernel, first = WRITE[model.config.cell], isinstance(model.decoder, AttendFirstDecoder)
     ids = np.ascontiguousarray(ids, np.int64)
     kernel(ids, _weights_of(model), first, Source(*read, mask), recurrent, fed, end, written, logits)
     return written, logits, state._replace(decoder=State(recurrent, None if before.fed is None else fed))

@@ -21,7 +21,7 @@ from minilm.quantized.layers import QuantizedLinear
 
 if TYPE_CHECKING:
     from minilm.models.gpt_state import Generating
-    from minilm.quantized.token_call import Weights
+    from minilm.quantized.token_call import TokenCall, Weights
 
 __all__ = ["TokenReader", "addresses", "reader_of"]
 
@@ -102,13 +102,21 @@ class TokenReader:
         """How an affine map's weights are stored, and the group of int8."""
         return (layer.kind, layer.group) if isinstance(layer, QuantizedLinear) else ("float32", None)
 
-    def call(self, maker, model, ids: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B, 1) by the kernel whose call `maker` makes, once for a cache."""
-        call = cache.memo.get("token_call")
+    def make(self, model, cache: KeyValueCache) -> TokenCall:
+        """The call of the family's kernel, for a cache and those that are `extended` from it."""
+        raise NotImplementedError
+
+    def read_token(self, model, ids: np.ndarray, cache: KeyValueCache) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room."""
+        memo = cache.memo
+        call = memo.get("token_call")
         if call is None or not call.fits(self.weights):
-            call = cache.memo["token_call"] = maker(self.weights, model.config, cache)
-        positions = np.full(len(ids), cache.start) if cache.key_mask is None else cache.positions()[:, 0]  # (B,)
-        return call(np.ascontiguousarray(ids[:, 0]), np.ascontiguousarray(positions), cache, *tables)
+            call = memo["token_call"] = self.make(model, cache)
+        return call(ids, cache, *self.tables(model, cache))
+
+    def tables(self, model, cache: KeyValueCache) -> tuple[np.ndarray, ...]:
+        """What the family's kernel reads beside weights and ids."""
+        return ()
 
 
 def addresses(layer) -> list[int]:

@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minilm import devices
 from minilm.layers import (
     Dropout,
     Embedding,
@@ -38,12 +37,10 @@ from minilm.layers import (
     initialisers,
 )
 from minilm.layers.base import generator_of
-from minilm.layers.cache import KeyValueCache
-from minilm.models.encoder_decoder import EncoderDecoder, mask_of
+from minilm.models.encoder_decoder import mask_of
 from minilm.models.seq2seq_config import TransformerConfig
-from minilm.models.token_reader import reader_of
-from minilm.models.transformer_token import FEW, TransformerReader
-from minilm.ops import checks, cross_entropy
+from minilm.models.transformer_state import TransformerState, WritingTransformer
+from minilm.ops import cross_entropy
 from minilm.ops.workspace import empty, scratch
 from minilm.random import at
 from minilm.typing import Array, DType, Ids, Seed
@@ -60,25 +57,7 @@ class Saved(NamedTuple):
     loss: Any = None  # what cross_entropy saved
 
 
-class TransformerState(NamedTuple):
-    """What has been read and written, for generation."""
-
-    cache: KeyValueCache
-    memory: tuple  # the `Memory` of each layer of the decoder, (N, S, H, K) arrays
-    mask: np.ndarray | None  # (N, S) True for tokens of the source
-    sentence: np.ndarray  # (N,) which source a row belongs to, on the host
-
-    def reorder(self, rows: Ids) -> TransformerState:
-        """The state of some of the rows, by their numbers (N,) on the host; one may come several times, as in a beam search."""
-        cache, sentence = self.cache.reorder(rows), self.sentence[rows]
-        if np.array_equal(sentence, self.sentence):  # beams of one sentence share its memory
-            return TransformerState(cache, self.memory, self.mask, sentence)
-        rows = devices.to_device_of(self.memory[0].key, rows)
-        memory = tuple(type(part)(*(array[rows] for array in part)) for part in self.memory)
-        return TransformerState(cache, memory, None if self.mask is None else self.mask[rows], sentence)
-
-
-class Transformer(EncoderDecoder):
+class Transformer(WritingTransformer):
     """Writes a target for a source.
 
     Parameters
@@ -154,62 +133,6 @@ class Transformer(EncoderDecoder):
         self._encode_backward(dm, saved.encoded)
 
     # --- generation --------------------------------------------------------------------------------------------------
-
-    def encode(self, source: Ids, lengths: Ids | None = None, *, tokens: int = 256) -> TransformerState:
-        """Read the source, from the host or the model's device: the state before the first of up to `tokens` of the target."""
-        source, lengths = devices.to_device_of(self, self._source(source, lengths))
-        mask = mask_of(lengths, source.shape[1])
-        B, H = len(source), self.config.num_heads
-        cache = KeyValueCache(len(self.decoder), B, tokens, H, self.config.d_model // H, self.dtype, like=source)
-        reader = reader_of(self, cache, TransformerReader) if 0 < source.size <= FEW else None
-        if reader is not None:
-            return TransformerState(cache, reader.read(self, source, mask), mask, np.arange(B))
-        with devices.ids_are_checked():
-            memory, _ = self._encode(source, mask)  # (B, S, D)
-        remembered = tuple(block.crossattention.remember(memory) for block in self.decoder)
-        return TransformerState(cache, remembered, mask, np.arange(B))
-
-    def step(self, ids: Ids, state: TransformerState) -> tuple[Array, TransformerState]:
-        """Logits after one more token of each target.
-
-        Parameters
-        ----------
-        ids : ndarray of integers, shape (N,)
-            The first of each is the one that begins a target.
-        state : TransformerState
-            From `encode`, or from the step before.
-
-        Returns
-        -------
-        logits : ndarray, shape (N, V)
-        state : TransformerState
-            The one that was given still holds.
-        """
-        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
-        cache = state.cache.extended(1)
-        reader = reader_of(self, cache, TransformerReader) if len(ids) else None
-        if reader is not None:
-            return reader.write(self, ids, state, cache), state._replace(cache=cache)
-        y, _ = self._embedded("target", ids[:, None], offset=state.cache.length)  # (N, 1, D)
-        for layer, block in enumerate(self.decoder):
-            y, _ = block.forward(y, state.memory[layer], memory_mask=state.mask, cache=cache[layer])
-        y, _ = _normalised(self.decoder_norm, y)
-        return self.output.forward(checks.kernel_ready(y[:, 0]))[0], state._replace(cache=cache)
-
-    def greedy_steps(self, ids: Ids, state: TransformerState, tokens: int, end: int) -> tuple[Ids, TransformerState]:
-        """As `EncoderDecoder.greedy_steps`, by one kernel for all tokens where the model fits it."""
-        if devices.on_gpu(ids):
-            return super().greedy_steps(ids, state, tokens, end)
-        checks.whole("tokens", tokens, 1, 2**63)
-        ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
-        cache = state.cache.extended(1)
-        reader = reader_of(self, cache, TransformerReader) if len(ids) else None
-        if reader is None:
-            return super().greedy_steps(ids, state, tokens, end)
-        last = self.config.max_positions if self.config.positions == "learned" else cache.capacity
-        tokens = max(1, min(tokens, min(last, cache.capacity) - state.cache.length))
-        written = reader.write_greedily(self, ids, state, cache, tokens, end)  # (n, N)
-        return written, state._replace(cache=cache.extended(len(written) - 1))
 
     def attention(self, source: Ids, inputs: Ids, lengths: Ids | None = None, *, layer: int = -1) -> Array:
         """What each position of the target takes of each of the source.

@@ -17,7 +17,9 @@ from minilm.models.token_reader import TokenReader, addresses
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
-    from minilm.models.transformer import Transformer, TransformerState
+    from minilm.models.encoder_decoder import Beams
+    from minilm.models.transformer import Transformer
+    from minilm.models.transformer_state import TransformerState
     from minilm.quantized.encoder_decoder_call import DecoderCall
 
 __all__ = ["FEW", "TransformerReader"]
@@ -84,6 +86,12 @@ class TransformerReader(TokenReader):
         `cache` ends with the first.
         """
         return self._call(model, state, cache).greedy(ids, self._places(model, cache, tokens), cache, end)
+
+    def write_beams(
+        self, model: Transformer, ids: np.ndarray, state: TransformerState, cache: KeyValueCache, tokens: int, beams: Beams
+    ) -> tuple[np.ndarray, np.ndarray, KeyValueCache]:
+        """What `DecoderCall.beams` gives, of at most `tokens`; `cache` ends with the first, and is written over."""
+        return self._call(model, state, cache).beams(ids, self._places(model, cache, tokens), cache, beams)
 
     def _call(self, model, state, cache) -> DecoderCall:
         from minilm.quantized.encoder_decoder_call import DecoderCall  # compiles

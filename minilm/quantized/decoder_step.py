@@ -31,11 +31,25 @@ from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
 from minilm.ops.largest import largest_of
 from minilm.ops.memory import address, numbers
-from minilm.quantized.half_blocks import NOTHING, Thread, enter, leave, logits_of, normalised, wait
-from minilm.quantized.token_step import _attend, _own, _team
+from minilm.quantized.half_blocks import (
+    C_ATTN,
+    C_PROJ,
+    LN_1,
+    LN_2,
+    MLP_C_FC,
+    MLP_C_PROJ,
+    NOTHING,
+    Thread,
+    enter,
+    leave,
+    logits_of,
+    normalised,
+    wait,
+)
+from minilm.quantized.rooms import own_of, team_of
+from minilm.quantized.token_step import attend
 
-# columns of the table of addresses, a row for each block: those of `token_step` to C_PROJ, but for the cache, and behind them
-LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
+# columns of the table of addresses behind those of `token_step`
 LN_CROSS, QUERY, CROSS_PROJ, MEMORY_KEYS, MEMORY_VALUES = 18, 20, 23, 26, 27
 COLUMNS = 28
 TURNS = 8  # of a block: times that the threads wait for one another
@@ -131,39 +145,57 @@ def _blocks(thread, table, to_target, to_source, turn):
     y = team.y.reshape(sizes.B, sizes.D)
     for layer in range(len(table)):
         block = table[layer]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv, turn + 1)
-        _attend(thread.part, thread.number, block, sizes, to_target, team)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        wait(thread, turn + 1)
+        attend(thread, block, to_target)
         wait(thread, turn + 2)
-        leave(thread, y, block[C_PROJ:], base, turn + 3)
-        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D], turn + 4)
+        leave(thread, y, block[C_PROJ:], base)
+        wait(thread, turn + 3)
+        base = enter(thread, block[LN_CROSS:], block[QUERY:], NOTHING, team.qkv[:, : sizes.D])
+        wait(thread, turn + 4)
         _attend_source(thread, block, to_source)
         wait(thread, turn + 5)
-        leave(thread, y, block[CROSS_PROJ:], base, turn + 6)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden, turn + 7)
-        leave(thread, team.hidden, block[MLP_C_PROJ:], base, turn + 8)
+        leave(thread, y, block[CROSS_PROJ:], base)
+        wait(thread, turn + 6)
+        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        wait(thread, turn + 7)
+        leave(thread, team.hidden, block[MLP_C_PROJ:], base)
+        wait(thread, turn + 8)
         turn += TURNS
     return turn
 
 
-@jit
-def decoder_step(
-    part, number, tag, reached, table, final, sizes_of_call, reals, shared, rooms, ids, places, best, written, logits
-):
-    # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
-    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
-    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
-    n, turn = sizes_of_call, 0
+@jit(inline="always")
+def thread_of(part, number, tag, reached, n, reals, shared, rooms):
+    """What this thread needs, by the numbers n of `Sizes` and where it computes."""
     sizes = Sizes(
         n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14], n[15], n[16], n[17], n[18]
     )  # fmt: skip
-    own, team = _own(rooms[part], sizes), _team(reached, shared, sizes)
-    thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
-    to_source, chosen = _of_source(sizes, reals[1]), ids.copy()  # (B,) every thread's own
+    team, own = team_of(reached, shared, sizes), own_of(rooms[part], sizes)
+    return Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
+
+
+@jit(inline="always")
+def read_token(thread, table, final, ids, place, token, reals, logits, turn):
+    """This part's columns [first, last) of logits (B, V) after ids (B,), token number `token` of the call, at place (1, D);
+    returns the two and the last turn."""
+    sizes, scale = thread.sizes, reals[1]
+    embed(thread.part, thread.number, sizes.tokens, ids, place, np.float32(reals[2]), thread.team.x)
+    wait(thread, turn + 1)
+    turn = _blocks(thread, table, _of_target(sizes, sizes.Tk + token, scale), _of_source(sizes, scale), turn + 1)
+    first, last = logits_of(thread, normalised(thread, final), final[2:], logits)
+    return first, last, turn
+
+
+@jit
+def decoder_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, places, best, written, logits):
+    # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
+    # where a target ends; best (number, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
+    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
+    thread, turn = thread_of(part, number, tag, reached, sizes, reals, shared, rooms), 0
+    chosen = ids.copy()  # (B,) every thread's own
     for token in range(len(places)):
-        embed(part, number, sizes.tokens, chosen, places[token : token + 1], np.float32(reals[2]), team.x)
-        wait(thread, turn + 1)
-        turn = _blocks(thread, table, _of_target(sizes, sizes.Tk + token, reals[1]), to_source, turn + 1)
-        first, last = logits_of(thread, normalised(thread, final), final[2:], logits)
+        first, last, turn = read_token(thread, table, final, chosen, places[token : token + 1], token, reals, logits, turn)
         if len(written) == 0:
             return
         _choose(part, number, first, last, logits, best)
@@ -172,5 +204,5 @@ def decoder_step(
         _best_of_all(logits, best[:number], chosen)
         if part == 0:
             written[token] = chosen
-        if (chosen == sizes.end).any():
+        if (chosen == thread.sizes.end).any():
             return

@@ -17,15 +17,18 @@ from minilm.ops.attention.scratch import forward_scratch
 from minilm.ops.memory import place
 from minilm.ops.tile import WIDTH32
 from minilm.ops.workspace import empty
-from minilm.quantized import decoder_step, encoder_pass
+from minilm.quantized import beam_step, decoder_step, encoder_pass
 from minilm.quantized.cpu import WORTH
+from minilm.quantized.half_blocks import FOLLOWS
+from minilm.quantized.rooms import own_size, shared_size
 from minilm.quantized.token_call import LONGEST, addresses_of
 from minilm.quantized.token_products import TAGS
-from minilm.quantized.token_step import FOLLOWS, own_size, shared_size
 
 if TYPE_CHECKING:
     from minilm.layers.cache import KeyValueCache
-    from minilm.models.transformer import Transformer, TransformerState
+    from minilm.models.encoder_decoder import Beams
+    from minilm.models.transformer import Transformer
+    from minilm.models.transformer_state import TransformerState
 
 __all__ = ["DecoderCall", "Weights", "read"]
 
@@ -143,3 +146,24 @@ class DecoderCall:
         ids = np.ascontiguousarray(ids, np.int64)
         self._team.run(decoder_step.decoder_step, tables, sizes, self._reals, ids, places, self._best, written, logits)
         return logits
+
+    def beams(
+        self, ids: np.ndarray, places: np.ndarray, cache: KeyValueCache, beams: Beams
+    ) -> tuple[np.ndarray, np.ndarray, KeyValueCache]:
+        """sums and places (n, M, C) as `EncoderDecoder.beam_steps` gives them, for ids (M k,), and the cache then.
+
+        At most one step for each of places (., D). `cache` ends with the first, and has room for all; it is written over.
+        """
+        (M, k), C, tokens = beams.totals.shape, beams.count, len(places)
+        second, table = cache.alike(), self._table.copy()
+        table[:, 16:18] = addresses_of(second[layer][:2] for layer in range(len(table)))
+        self._sizes[decoder_step.Sizes._fields.index("Tk")] = cache.length
+        logits, log_p = (np.empty(self._logits, np.float32) for _ in range(2))  # (M k, V) each
+        room = logits, log_p, np.empty((M, k, C)), np.empty((M, k, C), np.int64)
+        sums, chosen, done = np.empty((tokens, M, C)), np.empty((tokens, M, C), np.int64), np.zeros(2, np.int64)
+        arguments = np.ascontiguousarray(ids, np.int64), places, beams.ends, np.ascontiguousarray(beams.totals), beams.least
+        tables, reals = (self._table, table, self.weights.final), np.append(self._reals, beams.divisor)
+        self._team.run(beam_step.beam_step, tables, self._sizes, reals, *arguments, *room, sums, chosen, done)
+        steps, swapped = int(done[beam_step.STEPS]), bool(done[beam_step.SWAPPED])
+        after = second.extended(cache.length + steps - 1) if swapped else cache.extended(steps - 1)
+        return sums[:steps], chosen[:steps], after

@@ -27,11 +27,25 @@ from minilm.ops.attention import cpu as tiles
 from minilm.ops.attention.rows import FEW, few_forward
 from minilm.ops.attention.scratch import FAR, QUERIES, Task
 from minilm.ops.memory import address
-from minilm.quantized.decoder_step import C_ATTN, C_PROJ, LN_1, LN_2, MLP_C_FC, MLP_C_PROJ, embed
-from minilm.quantized.half_blocks import NOTHING, Thread, enter, leave, multiplied, normalised, wait
-from minilm.quantized.token_step import _own, _team
+from minilm.quantized.decoder_step import embed
+from minilm.quantized.half_blocks import (
+    C_ATTN,
+    C_PROJ,
+    LN_1,
+    LN_2,
+    MLP_C_FC,
+    MLP_C_PROJ,
+    NOTHING,
+    Thread,
+    enter,
+    leave,
+    multiplied,
+    normalised,
+    wait,
+)
+from minilm.quantized.rooms import own_of, team_of
 
-COLUMNS = 16  # of the table of addresses, a row for each block: those of `token_step`, but for the cache
+COLUMNS = 16  # of the table of addresses, a row for each block: those of `half_blocks`
 TURNS = 5  # of a block: times that the threads wait for one another
 
 
@@ -77,19 +91,23 @@ def encoder_pass(part, number, tag, reached, table, final, memories, sizes_of_ca
     # `token_step`
     n, turn = sizes_of_call, 1
     sizes = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10])
-    own, team = _own(rooms[part], sizes), _team(reached, shared, sizes)
+    own, team = own_of(rooms[part], sizes), team_of(reached, shared, sizes)
     thread = Thread(part, number, tag, sizes, reals[0], sizes.post != 0, team, own)
     y = team.y.reshape(sizes.B, sizes.D)
     embed(part, number, sizes.tokens, ids, places, np.float32(reals[2]), team.x)
     wait(thread, turn)
     for layer in range(len(table)):
         block = table[layer]
-        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv, turn + 1)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        wait(thread, turn + 1)
         _attend(thread, rows, reals[1])
         wait(thread, turn + 2)
-        leave(thread, y, block[C_PROJ:], base, turn + 3)
-        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden, turn + 4)
-        leave(thread, team.hidden, block[MLP_C_PROJ:], base, turn + 5)
+        leave(thread, y, block[C_PROJ:], base)
+        wait(thread, turn + 3)
+        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        wait(thread, turn + 4)
+        leave(thread, team.hidden, block[MLP_C_PROJ:], base)
+        wait(thread, turn + 5)
         turn += TURNS
     m = normalised(thread, final)
     for number_of_product in range(len(memories)):

@@ -23,14 +23,21 @@ from numba import types
 from numba.extending import overload
 
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import meet
+from minilm.compiled.waiting import arrive, meet
+from minilm.compiled.waiting import wait as wait_for
+from minilm.ops.activations.cpu import gelu_erf, gelu_tanh, relu
+from minilm.ops.layer_norm.cpu import normalise_rows
 from minilm.ops.memory import numbers
 from minilm.ops.row import CACHE, LANES32, multiply_transposed
 from minilm.ops.tile import WIDTH32
-from minilm.quantized.token_products import _share, head_product, product
-from minilm.quantized.token_step import BIAS, Own, Team, _activated, _normalised, _shifted
+from minilm.quantized.rooms import Own, Team
+from minilm.quantized.token_products import BIAS, _share, fetch_share, head_product, product
 
-NOTHING = -1  # follows a product that no activation follows
+NOTHING, GELU_TANH, GELU_ERF, RELU = range(-1, 3)  # what follows a product
+FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
+# columns of the table of addresses, a row for each block: of a normalisation gamma and beta, of a product weights, scales (0
+# without) and bias
+LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
 _REAL = np.float32(0)
 
 
@@ -51,6 +58,23 @@ class Thread(NamedTuple):
 def wait(thread, turn):
     """Until all threads of the team are here."""
     meet(thread.team.reached, thread.part, thread.number, turn)
+
+
+@jit(inline="always")
+def wait_fetching(thread, turn, weights, O, K):
+    """The same, and meanwhile fetch what this thread reads first of the next product, of a (N, K) by W (O, K)."""
+    team, sizes = thread.team, thread.sizes
+    arrive(team.reached, thread.part, turn)
+    fetch_share(thread.tag, thread.part, thread.number, weights, O, K, sizes.group)
+    wait_for(team.reached, thread.number, turn)
+
+
+@jit(inline="always")
+def _normalised(x, weights, eps, own):
+    (B, D), moments = x.shape, own.moments
+    gamma, beta = numbers(weights[0], D, _REAL), numbers(weights[1], D, _REAL)
+    normalise_rows(0, B, x, gamma, beta, eps, moments[0], moments[1], own.u)
+    return own.u
 
 
 @jit
@@ -94,23 +118,48 @@ def logits_of(thread, u, weights, out):
 
 
 @jit(inline="always")
-def enter(thread, norm, weights, follows, out, turn):
-    """out (N, O) = f(norm(x) Wᵀ + b); returns what the half's result is added to, (N, D)."""
+def enter(thread, norm, weights, follows, out):
+    """This part's columns of out (N, O) = f(norm(x) Wᵀ + b); returns what the half's result is added to, (N, D)."""
     u = normalised(thread, norm)
     raw, first, last = _raw(thread, u, weights, out)
     _activated(raw, first, last, weights[BIAS], follows, out)
-    wait(thread, turn)
     return u if thread.post else thread.team.x
 
 
 @jit(inline="always")
-def leave(thread, y, weights, base, turn):
-    """x = base + y Wᵀ + b."""
+def leave(thread, y, weights, base):
+    """This part's columns of x = base + y Wᵀ + b."""
     x = thread.team.x
     raw = thread.team.raw[: x.size].reshape(x.shape)
     first, last = _product(thread.tag, thread, y, weights, x.shape[1], raw)
     _added_to(base, raw, first, last, weights[BIAS], x)
-    wait(thread, turn)
+
+
+@jit
+def _shifted(raw, first, last, bias, out):
+    # columns [first, last) of out (B, O) = raw + bias
+    shift = numbers(bias, out.shape[1], _REAL)
+    for n in range(len(out)):
+        for o in range(first, last):
+            out[n, o] = raw[n, o] + shift[o]
+
+
+@jit
+def _activated(raw, first, last, bias, activation, out):
+    # columns [first, last) of out (B, O) = f(raw + bias). Not in place: a compiler makes no vectors of what may overlap
+    shift = numbers(bias, out.shape[1], _REAL)
+    for n in range(len(out)):
+        x, y = raw[n, first:last], out[n, first:last]
+        for o in range(len(x)):
+            x[o] += shift[first + o]
+        if activation == GELU_TANH:
+            gelu_tanh(0, len(x), x, y)
+        elif activation == GELU_ERF:
+            gelu_erf(0, len(x), x, y)
+        elif activation == RELU:
+            relu(0, len(x), x, y)
+        else:
+            y[:] = x
 
 
 @jit
@@ -137,15 +186,17 @@ def _head_product(tag, thread, a, weights, O, out):
 
 @overload(_product)
 def _product_by(tag, thread, a, weights, O, out):
-    return _near_or(product, tag)
+    return _near_or(product, tag, thread)
 
 
 @overload(_head_product)
 def _head_product_by(tag, thread, a, weights, O, out):
-    return _near_or(head_product, tag)
+    return _near_or(head_product, tag, thread)
 
 
-def _near_or(far, tag):
+def _near_or(far, tag, thread):
+    """What multiplies; where a kernel's sizes say whether the weights lie near, also those that do."""
+
     def way(tag, thread, a, weights, O, out):
         return far(tag, thread.part, thread.number, a, weights, O, thread.sizes.group, thread.own, out)
 
@@ -157,7 +208,8 @@ def _near_or(far, tag):
         _near(first, last, a[0], weights[0], out[0])
         return first, last
 
-    return near_or_far if tag == types.float32 else way
+    sizes = thread.types[thread.fields.index("sizes")]
+    return near_or_far if tag == types.float32 and "near" in sizes.fields else way
 
 
 @jit

@@ -16,8 +16,9 @@ from minilm import devices, threads
 from minilm.compiled.waiting import LINE
 from minilm.ops.memory import place
 from minilm.ops.workspace import empty
-from minilm.quantized import llama_step, token_step
+from minilm.quantized import llama_rooms, llama_step, rooms, token_step
 from minilm.quantized.cpu import WORTH
+from minilm.quantized.half_blocks import FOLLOWS
 from minilm.quantized.token_products import TAGS
 
 if TYPE_CHECKING:
@@ -57,33 +58,38 @@ class TokenCall:
 
     def __init__(self, kernel, weights: Weights, sizes, reals, room: tuple[int, int], work: int, cache: KeyValueCache):
         self.kernel, self.weights, self.vocab_size, self.threads = kernel, weights, sizes.V, threads.threads()
-        self._alone, self._tag = work < 2 * WORTH, TAGS[weights.form]
+        self._alone = work < 2 * WORTH
         self._sizes, self._reals = np.array(sizes, np.int64), np.array(reals, np.float64)
         self._mask, self._length = sizes._fields.index("mask"), sizes._fields.index("Tk")
         layers, columns = weights.table.shape
         self.table = np.empty((layers, columns + 2), np.int64)
         self.table[:, :columns] = weights.table
         self.table[:, columns:] = addresses_of(cache[layer][:2] for layer in range(layers))
+        self.keys = cache[0].keys  # (B, T_max, G, K)
+        self._ids, self._positions = (np.empty(sizes.B, np.int64) for _ in range(2))  # (B,) each
         self._reached = np.zeros(self.threads * LINE, np.int64)
-        self._shared = devices.aligned_zeros(room[0], np.float32)
-        self._rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
+        shared = devices.aligned_zeros(room[0], np.float32)
+        rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
+        scratch = self._reached, self.table, weights.final, self._sizes, self._reals, shared, rooms
+        self._arguments = TAGS[weights.form], *scratch, self._ids, self._positions
 
     def fits(self, weights: Weights) -> bool:
         """Whether it reads with these weights, and as many threads as there are now."""
         return self.weights is weights and self.threads == threads.threads()
 
-    def __call__(self, ids: np.ndarray, positions: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
-        """Logits (B, V) after the tokens ids (B,) at positions (B,); `cache` has room for them. `tables` are the kernel's."""
-        self._sizes[self._mask] = 0 if cache.key_mask is None else place(cache.key_mask)[0]
+    def __call__(self, ids: np.ndarray, cache: KeyValueCache, *tables: np.ndarray) -> np.ndarray:
+        """Logits (B, V) after the tokens ids (B, 1), for which `cache` has room. `tables` are the kernel's."""
+        mask = cache.key_mask
+        self._ids[:] = ids[:, 0]
+        self._positions[:] = cache.start if mask is None else cache.positions()[:, 0]
+        self._sizes[self._mask] = 0 if mask is None else place(mask)[0]
         self._sizes[self._length] = cache.length
         self._reached[:] = 0
         logits = empty((len(ids), self.vocab_size), np.float32)  # (B, V)
-        scratch = self._reached, self.table, self.weights.final, self._sizes, self._reals, self._shared, self._rooms
-        arguments = self._tag, *scratch, ids, positions, *tables, logits
         if self._alone:
-            self.kernel(0, 1, *arguments)
+            self.kernel(0, 1, *self._arguments, *tables, logits)
         else:
-            threads.together(self.kernel, *arguments)
+            threads.together(self.kernel, *self._arguments, *tables, logits)
         return logits
 
 
@@ -102,9 +108,9 @@ def gpt_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
     B, D, H, V = len(keys), config.n_embd, config.n_head, config.vocab_size
     F, group = 4 * D if config.n_inner is None else config.n_inner, _group(weights)
     places = *keys.strides[:2], weights.tokens, weights.positions
-    sizes = token_step.Sizes(B, D, F, H, V, group, token_step.FOLLOWS[config.activation], *places, 0, 0)
+    sizes = token_step.Sizes(B, D, F, H, V, group, FOLLOWS[config.activation], *places, 0, 0)
     reals = [config.layer_norm_epsilon, 1 / math.sqrt(D // H)]
-    room = token_step.shared_size(B, D, F, H), token_step.own_size(B, D, F, group)
+    room = rooms.shared_size(B, D, F, H), rooms.own_size(B, D, F, group)
     work = len(weights.table) * D * (4 * D + 2 * F) + V * D
     return TokenCall(token_step.token_step, weights, sizes, reals, room, work, cache)
 
@@ -115,9 +121,9 @@ def llama_call(weights: Weights, config, cache: KeyValueCache) -> TokenCall:
     D, F, H, G, K = config.hidden_size, config.intermediate_size, config.num_attention_heads, config.groups, config.width
     numbers = len(keys), D, F, H, G, K, config.vocab_size, _group(weights)
     kinds = llama_step.GATES[config.activation], int(config.traits.gemma)
-    sizes = llama_step.Sizes(*numbers, *kinds, *keys.strides[:2], weights.tokens, 0, 0)
+    sizes = llama_rooms.Sizes(*numbers, *kinds, *keys.strides[:2], weights.tokens, 0, 0)
     factor = math.sqrt(D) if config.traits.gemma else 1
     reals = [config.rms_norm_eps, config.scale, factor]
-    room = llama_step.shared_size(sizes), llama_step.own_size(sizes)
+    room = llama_rooms.shared_size(sizes), llama_rooms.own_size(sizes)
     work = len(weights.table) * D * (2 * (H + G) * K + 3 * F) + config.vocab_size * D
     return TokenCall(llama_step.llama_step, weights, sizes, reals, room, work, cache)

@@ -24,22 +24,32 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.compiled.waiting import arrive, meet, wait
-from minilm.ops.activations.cpu import gelu_erf, gelu_tanh, relu
+from minilm.compiled.waiting import arrive
+from minilm.compiled.waiting import wait as wait_for
 from minilm.ops.attention.rows import few_forward
 from minilm.ops.attention.scratch import FAR, Task
-from minilm.ops.layer_norm.cpu import normalise_rows
 from minilm.ops.memory import address, numbers
-from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, product
-
-GELU_TANH, GELU_ERF, RELU = range(3)  # what follows a product
-FOLLOWS = {"gelu_tanh": GELU_TANH, "gelu_erf": GELU_ERF, "relu": RELU}
-# columns of the table of addresses: a row for each block
-LN_1, C_ATTN, C_PROJ, LN_2, MLP_C_FC, MLP_C_PROJ = 0, 2, 5, 8, 10, 13
-KEYS, VALUES = 16, 17
-COLUMNS = (
-    18  # a normalisation has gamma and beta, a product weights, scales (0 without) and bias; then the cache's keys and values
+from minilm.quantized.half_blocks import (
+    C_ATTN,
+    C_PROJ,
+    LN_1,
+    LN_2,
+    MLP_C_FC,
+    MLP_C_PROJ,
+    NOTHING,
+    Thread,
+    enter,
+    leave,
+    logits_of,
+    normalised,
+    wait,
+    wait_fetching,
 )
+from minilm.quantized.rooms import own_of, team_of
+from minilm.quantized.token_products import fetch_cached
+
+KEYS, VALUES = 16, 17  # of the cache: columns of the table of addresses behind those of `half_blocks`
+COLUMNS = 18
 _REAL = np.float32(0)
 
 
@@ -61,80 +71,6 @@ class Sizes(NamedTuple):
     Tk: int  # positions in the cache, the new one among them
 
 
-class Team(NamedTuple):
-    """What the threads share of a call."""
-
-    reached: np.ndarray  # (parts * LINE,) int64, see `meet`
-    x: np.ndarray  # (B, D) the residual stream
-    raw: np.ndarray  # (B * widest,) products before the bias
-    qkv: np.ndarray  # (B, 3D)
-    y: np.ndarray  # (B, 1, H, K) what the heads give
-    logsumexp: np.ndarray  # (B, H, 1)
-    hidden: np.ndarray  # (B, F)
-
-
-class Own(NamedTuple):
-    """What a thread has for itself."""
-
-    u: np.ndarray  # (B, D) normalised
-    moments: np.ndarray  # (2, B)
-    codes: np.ndarray  # (B * widest in whole groups,) int8
-    scales: np.ndarray  # (2, B * groups) scales, and as int32 where sums begin
-
-
-def shared_size(B: int, D: int, F: int, H: int) -> int:
-    """Numbers of float32 of a `Team`."""
-    return B * (D + max(3 * D, F) + 3 * D + D + H + F)
-
-
-def own_size(B: int, D: int, F: int, group: int) -> int:
-    """Numbers of float32 of an `Own`, in whole cache lines."""
-    codes, groups = _widest.py_func(D, F, group)
-    return -(-(B * (D + 2 + 2 * groups) + B * codes // 4) // 16) * 16
-
-
-@jit
-def _widest(D, F, group):
-    """The longest row in whole groups, a multiple of 4, and the most groups of a row."""
-    short, long = min(group, -(-D // 4) * 4), min(group, -(-F // 4) * 4)
-    return max(-(-D // short) * short, -(-F // long) * long), max(-(-D // short), -(-F // long))
-
-
-@jit(inline="always")
-def _team(reached, shared, sizes):
-    B, D, F, H = sizes.B, sizes.D, sizes.F, sizes.H
-    x = 0
-    raw = x + B * D
-    qkv = raw + B * max(3 * D, F)
-    y = qkv + B * 3 * D
-    logsumexp = y + B * D
-    hidden = logsumexp + B * H
-    return Team(
-        reached,
-        shared[x:raw].reshape(B, D),
-        shared[raw:qkv],
-        shared[qkv:y].reshape(B, 3 * D),
-        shared[y:logsumexp].reshape(B, 1, H, D // H),
-        shared[logsumexp:hidden].reshape(B, H, 1),
-        shared[hidden : hidden + B * F].reshape(B, F),
-    )
-
-
-@jit(inline="always")
-def _own(room, sizes):
-    B, D = sizes.B, sizes.D
-    codes, groups = _widest(D, sizes.F, sizes.group)
-    moments = B * D
-    scales = moments + 2 * B
-    code = scales + 2 * B * groups
-    return Own(
-        room[:moments].reshape(B, D),
-        room[moments:scales].reshape(2, B),
-        room[code : code + B * codes // 4].view(np.int8),
-        room[scales:code].reshape(2, B * groups),
-    )
-
-
 @jit(inline="always")
 def _task(sizes, scale):
     """Causal attention of one new token of each text."""
@@ -142,50 +78,6 @@ def _task(sizes, scale):
     drop = np.zeros(5, np.uint32), np.uint32(0), np.float32(1)
     real = np.float32(scale)
     return Task(1, sizes.Tk, sizes.H, 1, K, K, (end - FAR + 1, end), sizes.mask, real, np.float32(0), drop)
-
-
-@jit(inline="always")
-def _multiplied(part, number, tag, a, weights, O, sizes, team, own):
-    """a Wᵀ (B, O), of which this part's columns [first, last) are there."""
-    raw = team.raw[: sizes.B * O].reshape(sizes.B, O)
-    first, last = product(tag, part, number, a, weights, O, sizes.group, own, raw)
-    return raw, first, last
-
-
-@jit
-def _shifted(raw, first, last, bias, out):
-    # columns [first, last) of out (B, O) = raw + bias
-    shift = numbers(bias, out.shape[1], _REAL)
-    for n in range(len(out)):
-        for o in range(first, last):
-            out[n, o] = raw[n, o] + shift[o]
-
-
-@jit
-def _added(raw, first, last, bias, out):
-    # columns [first, last) of out (B, O) += raw + bias
-    shift = numbers(bias, out.shape[1], _REAL)
-    for n in range(len(out)):
-        for o in range(first, last):
-            out[n, o] += raw[n, o] + shift[o]
-
-
-@jit
-def _activated(raw, first, last, bias, activation, out):
-    # columns [first, last) of out (B, O) = f(raw + bias). Not in place: a compiler makes no vectors of what may overlap
-    shift = numbers(bias, out.shape[1], _REAL)
-    for n in range(len(out)):
-        x, y = raw[n, first:last], out[n, first:last]
-        for o in range(len(x)):
-            x[o] += shift[first + o]
-        if activation == GELU_TANH:
-            gelu_tanh(0, len(x), x, y)
-        elif activation == GELU_ERF:
-            gelu_erf(0, len(x), x, y)
-        elif activation == RELU:
-            relu(0, len(x), x, y)
-        else:
-            y[:] = x
 
 
 @jit(inline="always")
@@ -201,16 +93,9 @@ def _embed(part, number, ids, positions, sizes, x):
 
 
 @jit(inline="always")
-def _normalised(x, weights, eps, own):
-    (B, D), moments = x.shape, own.moments
-    gamma, beta = numbers(weights[0], D, _REAL), numbers(weights[1], D, _REAL)
-    normalise_rows(0, B, x, gamma, beta, eps, moments[0], moments[1], own.u)
-    return own.u
-
-
-@jit(inline="always")
-def _attend(part, number, block, sizes, task, team):
+def attend(thread, block, task):
     """Put this part's heads' keys and values into the cache, and let them attend."""
+    part, number, sizes, team = thread.part, thread.number, thread.sizes, thread.team
     H, K, D, at = sizes.H, task.K, sizes.D, task.Tk - 1
     query = address(team.qkv), 3 * D * 4, 3 * D * 4, K * 4
     start, stop = part * sizes.B * H // number, (part + 1) * sizes.B * H // number
@@ -226,11 +111,12 @@ def _attend(part, number, block, sizes, task, team):
 
 
 @jit(inline="always")
-def _meet(part, number, turn, tag, weights, O, K, sizes, team):
-    """Wait for the other parts, and meanwhile fetch what this one reads first of the next product, of a (B, K) by W (O, K)."""
-    arrive(team.reached, part, turn)
-    fetch_share(tag, part, number, weights, O, K, sizes.group)
-    wait(team.reached, number, turn)
+def _wait_for_keys(thread, turn, block, task):
+    """Wait for the other parts, and meanwhile fetch what this one reads of the cache."""
+    part, number, sizes = thread.part, thread.number, thread.sizes
+    arrive(thread.team.reached, part, turn)
+    fetch_cached(part, number, block[KEYS], block[VALUES], sizes.H, sizes, task.K)
+    wait_for(thread.team.reached, number, turn)
 
 
 @jit
@@ -240,30 +126,22 @@ def token_step(part, number, tag, reached, table, final, sizes_of_call, reals, s
     # tag: a number of the dtype in which weights are stored, for which alone the kernel is compiled
     n, turn = sizes_of_call, 1
     sizes = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12])
-    eps, task, own, team = reals[0], _task(sizes, reals[1]), _own(rooms[part], sizes), _team(reached, shared, sizes)
-    D, x, y = sizes.D, team.x, team.y.reshape(sizes.B, sizes.D)
-    _embed(part, number, ids, positions, sizes, x)
-    meet(reached, part, number, turn)
+    task, own, team = _task(sizes, reals[1]), own_of(rooms[part], sizes), team_of(reached, shared, sizes)
+    thread = Thread(part, number, tag, sizes, reals[0], False, team, own)
+    D, F, y = sizes.D, sizes.F, team.y.reshape(sizes.B, sizes.D)
+    _embed(part, number, ids, positions, sizes, team.x)
+    wait(thread, turn)
     for layer in range(len(table)):
         block, further = table[layer], table[min(layer + 1, len(table) - 1)]
-        u = _normalised(x, block[LN_1:], eps, own)
-        raw, first, last = _multiplied(part, number, tag, u, block[C_ATTN:], 3 * D, sizes, team, own)
-        _shifted(raw, first, last, block[C_ATTN + BIAS], team.qkv)
-        arrive(reached, part, turn + 1)
-        fetch_cached(part, number, block[KEYS], block[VALUES], sizes.H, sizes, task.K)
-        wait(reached, number, turn + 1)
-        _attend(part, number, block, sizes, task, team)
-        _meet(part, number, turn + 2, tag, block[C_PROJ:], D, D, sizes, team)
-        raw, first, last = _multiplied(part, number, tag, y, block[C_PROJ:], D, sizes, team, own)
-        _added(raw, first, last, block[C_PROJ + BIAS], x)
-        _meet(part, number, turn + 3, tag, block[MLP_C_FC:], sizes.F, D, sizes, team)
-        u = _normalised(x, block[LN_2:], eps, own)
-        raw, first, last = _multiplied(part, number, tag, u, block[MLP_C_FC:], sizes.F, sizes, team, own)
-        _activated(raw, first, last, block[MLP_C_FC + BIAS], sizes.activation, team.hidden)
-        _meet(part, number, turn + 4, tag, block[MLP_C_PROJ:], D, sizes.F, sizes, team)
-        raw, first, last = _multiplied(part, number, tag, team.hidden, block[MLP_C_PROJ:], D, sizes, team, own)
-        _added(raw, first, last, block[MLP_C_PROJ + BIAS], x)
-        _meet(part, number, turn + 5, tag, further[C_ATTN:], 3 * D, D, sizes, team)
+        base = enter(thread, block[LN_1:], block[C_ATTN:], NOTHING, team.qkv)
+        _wait_for_keys(thread, turn + 1, block, task)
+        attend(thread, block, task)
+        wait_fetching(thread, turn + 2, block[C_PROJ:], D, D)
+        leave(thread, y, block[C_PROJ:], base)
+        wait_fetching(thread, turn + 3, block[MLP_C_FC:], F, D)
+        base = enter(thread, block[LN_2:], block[MLP_C_FC:], sizes.activation, team.hidden)
+        wait_fetching(thread, turn + 4, block[MLP_C_PROJ:], D, F)
+        leave(thread, team.hidden, block[MLP_C_PROJ:], base)
+        wait_fetching(thread, turn + 5, further[C_ATTN:], 3 * D, D)
         turn += 5
-    u = _normalised(x, final, eps, own)
-    head_product(tag, part, number, u, final[2:], sizes.V, sizes.group, own, logits)
+    logits_of(thread, normalised(thread, final), final[2:], logits)

@@ -8,8 +8,10 @@ import pathlib
 import pickle
 import sys
 import time
+import typing
 import warnings
 
+import numba
 import numpy as np
 import pytest
 
@@ -47,8 +49,9 @@ def built(number):
 """
 DEEPER = """
 import functools
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from minilm.compiled.jit import jit
+from {package} import rules
 
 @functools.cache
 def lanes():
@@ -60,15 +63,27 @@ def first(typing, x):
         return arguments[0] if lanes() == 8 else None
     return x(x), generate
 
+def chosen(x):
+    raise NotImplementedError
+
+@overload(chosen)
+def _chosen(x):
+    return rules.rule(x)
+
 @jit(part=True)
 def same(x):
-    return first(x)
+    return chosen(first(x))
+"""
+RULES = """
+def rule(x):
+    return lambda x: x + 0
 """
 SOURCES = {
     "__init__": "",
     "kernel": KERNEL,
     "helpers": HELPERS,
     "deeper": DEEPER,
+    "rules": RULES,
     "constants": "FACTOR = 3\nOTHER = 4\n",
     "oracle": "def forward(x):\n    return 2 * x * 3 + x + 2\n",
 }
@@ -110,8 +125,9 @@ def ingredients(tmp_path, monkeypatch, changed="", old="", new=""):
         ("kernel", "built(2)", "built(5)"),  # a value in a closure
         ("helpers", "2 *", "4 *"),
         ("helpers", "x + number", "x - number"),
-        ("deeper", "return first(x)", "return -first(x)"),  # reached through a helper of a helper
+        ("deeper", "return chosen(", "return -chosen("),  # reached through a helper of a helper
         ("deeper", "return 8", "return 4"),  # a function whose result is kept, from where an intrinsic is written
+        ("rules", "x + 0", "x + 1"),  # a function that says what stands for a name
         ("constants", "FACTOR = 3", "FACTOR = 5"),
     ],
 )
@@ -321,3 +337,16 @@ def test_reading_a_file_keeps_it_from_being_pruned(folder):
     os.utime(file, (0, 0))
     doubling()
     assert time.time() - file.stat().st_mtime < 86400
+
+
+def test_where_a_named_tuple_is_defined_names_the_file():
+    """What a file holds names the class by its module: after a move of the class it could not be read."""
+    described = []
+    for module in ("a", "b"):
+
+        class Pair(typing.NamedTuple):
+            x: float
+
+        Pair.__module__ = module
+        described.append(kernel_cache._fields((numba.types.NamedTuple((numba.types.float64,), Pair),)))
+    assert described[0] != described[1]

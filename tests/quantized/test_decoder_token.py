@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import minilm
-from minilm import devices, models, quantized
+from minilm import devices, generation, models, quantized
+from minilm.models.encoder_decoder import Beams
 from minilm.models.token_reader import reader_of
 from minilm.models.transformer_token import TransformerReader
 from minilm.quantized import encoder_decoder_call
@@ -40,7 +41,7 @@ def written(model, B, lengths, tokens=9):
 def by_layers(*arguments, run=written):
     """`written` without the kernels."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minilm.models.transformer.reader_of", lambda model, cache, kind: None)
+        patch.setattr("minilm.models.transformer_state.reader_of", lambda model, cache, kind: None)
         return run(*arguments)
 
 
@@ -104,7 +105,7 @@ def test_a_target_goes_on_with_another_source():
     _, one = model.step(ids, one)
     changed = one._replace(memory=other.memory)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("minilm.models.transformer.reader_of", lambda model, cache, kind: None)
+        patch.setattr("minilm.models.transformer_state.reader_of", lambda model, cache, kind: None)
         expected = model.step(ids, changed)[0].copy()
     _, again = model.step(ids, model.encode(SOURCE, LENGTHS, tokens=5))
     assert np.array_equal(model.step(ids, again._replace(memory=other.memory))[0], expected)
@@ -157,3 +158,39 @@ def test_a_number_that_is_none_is_the_largest(monkeypatch):
             monkeypatch.setattr(encoder_decoder_call, "WORTH", worth)
             ids, _ = model.greedy_steps(np.ones(3, np.int64), model.encode(SOURCE, tokens=4), 1, -1)
             assert ids.tolist() == [[places[0]] * 3]
+
+
+def beams_of(model, end, tokens, alpha=1.0):
+    """The best targets of each source: ids, log P and score."""
+    options = {"begin": 1, "end": end, "tokens": tokens, "beams": 4, "length_penalty": alpha}
+    found = generation.beam_targets(model, SOURCE, LENGTHS, **options)
+    return [[(each.ids.tolist(), each.log_probability, each.score) for each in texts] for texts in found]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_several_steps_of_a_beam_search_at_once_are_those_one_by_one(name, monkeypatch):
+    """To the last token, and where targets end on the way, with more tokens than a call takes; and the same bits of log P."""
+    model = transformer(name)
+    for value in model.parameters.values():
+        value *= 2  # so that beams change places
+    calls = []
+    run = encoder_decoder_call.DecoderCall.beams
+    monkeypatch.setattr(encoder_decoder_call.DecoderCall, "beams", lambda *arguments: calls.append(run(*arguments)) or calls[-1])
+    for threads, worth in ((1, encoder_decoder_call.WORTH), (2, 0)):
+        devices.set_threads(threads)
+        monkeypatch.setattr(encoder_decoder_call, "WORTH", worth)
+        for arguments in ((69, 20), (5, 20, 0.0), (30, 12)):
+            assert beams_of(model, *arguments) == by_layers(model, *arguments, run=beams_of), arguments
+    steps = [len(sums) for sums, _, _ in calls]
+    assert max(steps) > 3 and any((places[:-1, :, :4] // V != np.arange(4)).any() for _, places, _ in calls)
+
+
+def test_a_beam_whose_numbers_are_none_is_refused():
+    model = transformer("biased")
+    model.output.bias.value[40] = np.nan
+    with pytest.raises(ValueError, match="logits must have a finite largest number in every row, at token 0"):
+        beams_of(model, 2, 5)
+    state = model.encode(SOURCE, LENGTHS, tokens=5).reorder(np.repeat(np.arange(3), 2))
+    wanted = Beams(np.zeros((3, 2)), 4, np.array([2]), np.full(3, -np.inf), 1.0)
+    sums, _, _ = model.beam_steps(np.ones(6, np.int64), state, 4, wanted)
+    assert sums.shape == (1, 3, 4) and np.isnan(sums).all()
