@@ -107,13 +107,15 @@ def contestant(name: str, peer, bpe, text: str, heat: str) -> Contestant:
 def first_call(make: Callable, text: str, known: Callable) -> float:
     """Seconds of the first call of an encoder that `make` makes, in a turn like any other (see `timing`).
 
-    So behind a pause, and calls that are not timed: `known`, of an encoder that knows the text.
+    So behind a pause, and calls that are not timed: `known`, of an encoder that knows the text, and the first call of another
+    one. A peer that keeps nothing has read its vocabulary's tables just before, too.
     """
-    encode = make()
+    earlier, encode = make(), make()
     time.sleep(SETTLE)
     start = time.perf_counter()
     while time.perf_counter() < start + WARM:
         known()
+    earlier(text)
     start = time.perf_counter()
     encode(text)
     return time.perf_counter() - start

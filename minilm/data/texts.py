@@ -130,6 +130,11 @@ def text(source: PathLike | Source, errors: str = "strict", *, column: str = "te
     separator : str
         What stands between two texts, such as "<|endoftext|>".
 
+    Raises
+    ------
+    ValueError
+        If `source` is a str with a blank in it, and no such file is there: a text itself goes into a list.
+
     Examples
     --------
     >>> text(["A first text.", "A second one."]).length

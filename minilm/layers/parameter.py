@@ -85,14 +85,17 @@ class Parameter:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
         return self._value.shape
 
     @property
     def size(self) -> int:
+        """How many numbers the value has."""
         return self._value.size
 
     @property
     def dtype(self) -> np.dtype:
+        """The value's dtype, float32 or float64."""
         return self._value.dtype
 
     def accumulate(self, gradient: np.ndarray, rows: slice | np.ndarray = slice(None)) -> None:

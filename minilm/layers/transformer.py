@@ -161,6 +161,11 @@ class TransformerBlock(Layer):
         -------
         y : ndarray, shape (B, T, D)
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array has a wrong shape or dtype, there is a memory and no cross attention, or none and cross attention.
         """
         if memory is None and self.crossattention is not None:
             raise ValueError("memory must be an array (B, S, D) for a block with cross attention, got None")

@@ -30,7 +30,7 @@ PARTS = ("lora_A", "lora_B")
 
 
 def save(model: Layer, folder: PathLike, *, base: str | None = None) -> None:
-    """Write the adapters of a model of `minilm.models.Pretrained`, as PEFT reads them.
+    """Write the adapters of a model of `minilm.models.pretrained.Pretrained`, as PEFT reads them.
 
     Parameters
     ----------

@@ -77,7 +77,13 @@ class WeightFolder(Mapping):
                 raise ValueError(f"{index}: {array} should be in {place or 'no file'}, and is in {actual or 'none'}")
 
     def file_of(self, name: str) -> TensorFile:
-        """The file that holds an array."""
+        """The file that holds an array.
+
+        Raises
+        ------
+        KeyError
+            If no file has it.
+        """
         try:
             return self._files[self._places[name]]
         except KeyError:

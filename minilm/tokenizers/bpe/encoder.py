@@ -49,9 +49,14 @@ class Encoder:
     @functools.cached_property
     def entry(self):
         """The compiled loop, to be called with these tables."""
-        from minilm.tokenizers.bpe import encoding
+        return self._compiled[0].entry_of(self.tables)
 
-        return encoding.entry_of(self.tables)
+    @functools.cached_property
+    def _compiled(self):
+        """The modules that compile something, which nothing else needs."""
+        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
+
+        return encoding, nfc_scan, pieces
 
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
@@ -59,9 +64,12 @@ class Encoder:
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
-        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
-
-        tables = self.tables
+        tables, (encoding, nfc_scan, pieces) = self.tables, self._compiled
+        if len(text) <= encoding.SHORT_TEXT and (not self.normalizer or text.isascii()):
+            state = encoding.take_state(self.states, tables, len(text))
+            ids = encoding.encode_short(self.entry, text, tables, state)  # (T,)
+            self.states.append(state)
+            return ids
         content, size = pieces.padded(text)  # (N + PADDING,)
         if self.normalizer and not (text.isascii() or nfc_scan.is_normal(content, size)):
             normal = nfc.normalized(text)
@@ -82,7 +90,8 @@ class Encoder:
         return possible & (codes[1:] < _COMPOSES) if self.normalizer else possible
 
     def __getstate__(self):  # what is compiled, tables and what threads write to do not travel to another process
-        return {name: value for name, value in self.__dict__.items() if name not in ("tables", "entry")} | {"states": []}
+        made = {"tables", "entry", "_compiled", "states"}
+        return {name: value for name, value in self.__dict__.items() if name not in made} | {"states": []}
 
 
 def checked(pattern, normalizer) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ FAULTS = area(
     ("BPE: tables on disk are named without their merges", "minilm/tokenizers/bpe/table_files.py",
      "(byte_ids, np.ascontiguousarray(merges), marshal", "(byte_ids, marshal", f"{BPE}/test_table_files.py -k other"),
     ("BPE: tables of pieces stay small", "minilm/tokenizers/bpe/encoding.py",
-     "        return make_state(tables)\n    return state", "        return state\n    return state",
+     "            return make_state(tables)\n    return state", "            return state\n    return state",
      f"{BPE}/test_table_files.py -k small"),
     ("BPE: training counts pieces of one hash as one", "minilm/tokenizers/bpe/counting.py",
      "                    and same_bytes(text, i, counts.content, start, length)\n", "", KEYS),
