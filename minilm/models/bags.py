@@ -25,7 +25,6 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
-from minilm.layers.products import multiplied
 from minilm.ops import embedding
 from minilm.ops.embedding.spec import Saved
 from minilm.typing import Array, DType, Ids
@@ -65,14 +64,14 @@ class Counts(NamedTuple):
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
         rows = E[self.ids]  # (U, D)
-        x = multiplied(self.P, rows)  # (N, D)
-        return x if self.Q is None else x + multiplied(self.Q, rows) * _scale(E)
+        x = self.P @ rows  # (N, D)
+        return x if self.Q is None else x + (self.Q @ rows) * _scale(E)
 
     def backward(self, dx: Array, weight: Array) -> None:
         """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
-        dE = multiplied(self.P.T, dx)  # (U, D)
+        dE = self.P.T @ dx  # (U, D)
         if self.Q is not None:
-            dE += multiplied(self.Q.T, dx * _scale(dx))
+            dE += self.Q.T @ (dx * _scale(dx))
         weight.accumulate(dE, self.ids)
 
 
