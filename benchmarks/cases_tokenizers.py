@@ -17,13 +17,14 @@ import functools
 import gzip
 import os
 import tempfile
-import time
+
+import numpy as np
 
 from benchmarks import cases_wordpiece, peer_tokenizers, texts
 from benchmarks.case import Case
 from benchmarks.corpora import FOLDER
 from benchmarks.peers import Peers
-from benchmarks.timing import SETTLE, Contestant
+from benchmarks.timing import Contestant
 from minilm import data
 from minilm.tokenizers import ByteLevelBPE
 from minilm.tokenizers.bpe import encoding
@@ -39,6 +40,7 @@ VOCABULARIES = {  # name -> file in the folder's "vocabularies", and the pattern
     "qwen3": ("qwen3.tokenizer.json.gz", None),
     "cl100k cut as o200k": ("cl100k_base.tiktoken.gz", "o200k"),  # o200k's own ranks are not among the files
 }
+LEARNT = ("English", "Russian", "Arabic", "Hindi", "Thai", "Chinese", "Japanese", "Korean", "code")  # texts to train on alone
 SOME = ("stories", "code", "English", "German of XQuAD", "Chinese", "Japanese")  # texts for vocabularies but the first
 
 
@@ -78,13 +80,16 @@ def cases(quick: bool = False) -> list[Case]:
     all_cases += [
         _case(f"bpe {own}, {size:,} {name}, warm", GPT2, unit * size, "warm", alone=True) for name, unit in WORST.items()
     ]
-    book = "".join((written | drawn).values())
-    vocabulary = 300 if quick else 30_000
-    training = functools.partial(_training, book, vocabulary)
-    name, moved = f"bpe training, {len(book.encode()) / 1e6:.1f} MB", len(book.encode())
-    all_cases.append(
-        Case(name, "tokenizers", "bpe_training", training, text_bytes=moved, target=1.0, against="rustbpe", rounds=3)
-    )
+    sentences = written["stories"][:20_000].replace("\n", " ").split(". ")
+    name = f"bpe {own}, {len(sentences)} sentences one by one"
+    targets = {"target": 1.0, "against": "gigatoken", "also": {"tiktoken": 1.0, "tokenizers": 1.0, "tokie": 1.0}}
+    size = len("".join(sentences).encode())
+    all_cases.append(Case(name, "tokenizers", "bpe", functools.partial(_one_by_one, GPT2, sentences), text_bytes=size, **targets))
+    learnt = {
+        "all of them": "".join((written | drawn).values()),
+        **{name: written[name] for name in written if name.startswith(LEARNT)},
+    }
+    all_cases += [_learning(*each, quick) for each in learnt.items()]
     return [*all_cases, *cases_wordpiece.cases(quick)]
 
 
@@ -105,21 +110,52 @@ def _encoders(vocabulary: str, text: str, heat: str, alone: bool, peers: Peers) 
     bpe = tokenizer(vocabulary)
     text = bpe._encoder.normalized(text)  # which tiktoken does not
     encode = functools.partial(bpe.encode, text)
-
-    def sample() -> float:
-        """As the peers': a tokenizer of its own, whose tables are made before."""
-        bpe._encoder.states[:] = [encoding.make_state(bpe._encoder.tables)]
-        time.sleep(SETTLE)
-        start = time.perf_counter()
-        encode()
-        return time.perf_counter() - start
-
-    cold = {"sample": sample} if heat == "cold" else {}
-    contestants = [Contestant("minilm", encode, lambda ids: [ids], **cold)]
+    first = functools.partial(peer_tokenizers.first_call, lambda: _new(bpe), text, encode)
+    contestants = [Contestant("minilm", encode, lambda ids: [ids], sample=first if heat == "cold" else None)]
     for name in () if alone else peer_tokenizers.ENCODERS:
         if (peer := peers.get(name)) is not None:
             contestants.append(peer_tokenizers.contestant(name, peer, bpe, text, heat))
     return contestants
+
+
+def _new(bpe: ByteLevelBPE):
+    """A tokenizer's `encode` of which the next call is as the first: with tables of the vocabulary, and none of pieces yet."""
+    states = bpe._encoder.states  # the last one is taken first, and put back
+    del states[:-1]
+    state = encoding.make_state(bpe._encoder.tables)
+
+    def encode(text: str):
+        states.append(state)
+        return bpe.encode(text)
+
+    return encode
+
+
+def _one_by_one(vocabulary: str, sentences: list[str], peers: Peers) -> list[Contestant]:
+    bpe = tokenizer(vocabulary)
+    contestants = [Contestant("minilm", lambda: [bpe.encode(text) for text in sentences], lambda ids: [np.concatenate(ids)])]
+    for name in peer_tokenizers.ENCODERS:
+        if (peer := peers.get(name)) is not None:
+            contestants.append(peer_tokenizers.one_by_one(name, peer, bpe, sentences))
+    return contestants
+
+
+def _learning(name: str, text: str, quick: bool) -> Case:
+    """Training on a text: 30,000 tokens of all texts together, fewer of one."""
+    vocabulary = 300 if quick else 30_000 if name == "all of them" else 8_000
+    full, moved = f"bpe training, {name}, {len(text.encode()) / 1e6:.1f} MB", len(text.encode())
+    build = functools.partial(_training, text, vocabulary)
+    return Case(
+        full,
+        "tokenizers",
+        "bpe_training",
+        build,
+        text_bytes=moved,
+        target=1.0,
+        against="rustbpe",
+        also={"gigatoken": 1.0},
+        rounds=3,
+    )
 
 
 def _training(text: str, size: int, peers: Peers) -> list[Contestant]:

@@ -115,6 +115,8 @@ TASKS = {
         notes=(
             "settings were chosen on a tenth of the training parts of tasks 4, 6, 7, 9 and 16; that task 16 fails with first "
             "weights twice as large in the place of position_scale=2 was first seen on its test part, in an earlier run",
+            "first weights decide on some tasks (13: 88.7 to 99.5 by seed): the paper keeps the best of ten trainings by "
+            "the error on the training part, and we that of two by the loss",
         ),
         archive="babi-v1.1.tar.gz",
         digits=1,
@@ -345,7 +347,17 @@ BESIDE = {
     "wnut17_glove": with_others("wnut17", GLOVE, "vectors={vectors}"),
     "snips_glove": with_others("snips", GLOVE, "vectors={vectors}"),
     "pos_glove": with_others("pos", GLOVE, "vectors={vectors}"),
-    "xpos_glove": with_others("xpos", GLOVE, "vectors={vectors}"),
+    "xpos_glove": with_others(
+        "xpos",
+        GLOVE,
+        "vectors={vectors}",
+        "steps=6000",
+        notes=(
+            "6,000 steps were chosen on every tenth sentence of the training part, one seed: 96.59, and 96.31 after 3,000; both "
+            "with words that training has less than three times at GloVe's vectors, which gained nothing (96.44 where all learn, "
+            "after 3,000) and is left out",
+        ),
+    ),
     "roles_glove": with_others("roles", GLOVE, "vectors={vectors}"),
     "sst2_glove": with_others(
         "sst2",

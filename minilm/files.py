@@ -20,6 +20,7 @@ import warnings
 from minilm.mistaken import mistaken_for
 
 DEPTH = 64  # of nested lists and objects in a file of settings
+NOWHERE = os.path.join(os.devnull, "minilm")  # a folder that cannot be: reading and writing there fail, for everybody
 UNPACKED = 100  # times; a file of zeros, or one made to fill the memory, packs to a thousandth
 
 
@@ -49,8 +50,14 @@ def cache_folder(*parts: str) -> str:
 
 @functools.cache
 def private_folder() -> str:
-    """A temporary folder that only this user can read and write; it goes when the process ends."""
-    path = tempfile.mkdtemp(prefix="minilm-")
+    """A temporary folder that only this user can read and write; it goes when the process ends.
+
+    `NOWHERE` where no place can be written to, as in a read-only container: a process then runs without.
+    """
+    try:
+        path = tempfile.mkdtemp(prefix="minilm-")
+    except OSError:
+        return NOWHERE
     atexit.register(_remove_folder, path, os.getpid())
     return path
 
@@ -60,15 +67,21 @@ def _remove_folder(path: str, process: int) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def own_cache_folder(name: str) -> tuple[str, str | None]:
+def own_cache_folder(name: str, *, write: bool = False) -> tuple[str, str | None]:
     """A folder of the cache for what is run: compiled code. It is made, it belongs to this user, and nobody else may write to it.
+
+    Parameters
+    ----------
+    name : str
+    write : bool
+        Whether one that can only be read, as of a read-only disk, is of no use.
 
     Returns
     -------
     path : str
         Where no such folder can be had, a `private_folder`.
     reason : str or None
-        Why it is one.
+        Why it is one, or why nothing can be kept in it.
     """
     path = cache_folder(name)
     try:
@@ -77,10 +90,13 @@ def own_cache_folder(name: str) -> tuple[str, str | None]:
         if not is_own(status):
             others = "others may write to it; chmod 700 closes it" if status.st_uid == os.geteuid() else "it is another user's"
             return private_folder(), f"{path} cannot be trusted ({others})"
+    except OSError as error:
+        return private_folder(), f"{path} cannot be used ({error.strerror or error})"
+    try:
         with tempfile.TemporaryFile(dir=path):
             return path, None
     except OSError as error:
-        return private_folder(), f"{path} cannot be used ({error.strerror or error})"
+        return private_folder() if write else path, f"{path} cannot be written to ({error.strerror or error})"
 
 
 def is_own(status: os.stat_result) -> bool:

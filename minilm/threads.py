@@ -36,7 +36,13 @@ _threads: int | None = None
 
 
 def threads() -> int:
-    """Number of threads a kernel is spread over: `set_threads`, else MINILM_THREADS, else the cores this process may use."""
+    """Number of threads a kernel is spread over: `set_threads`, else MINILM_THREADS, else the cores this process may use.
+
+    Raises
+    ------
+    ValueError
+        If MINILM_THREADS is set to anything else than a whole number of at least 1.
+    """
     if _threads is not None:
         return _threads
     setting = os.environ.get("MINILM_THREADS")
@@ -59,6 +65,11 @@ def set_threads(number: int | None) -> None:
 
     Results do not depend on it, bit for bit, as far as the kernels here are concerned; NumPy's matrix products have
     threads of their own, which this does not change.
+
+    Raises
+    ------
+    ValueError
+        If `number` is no whole number of at least 1.
     """
     global _threads
     if number is not None and (not isinstance(number, (int, np.integer)) or number < 1):

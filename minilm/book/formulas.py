@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["Row", "latex", "mathml", "rows"]
+__all__ = ["Row", "latex", "mathml", "pieces", "rows"]
 
 FUNCTIONS = set(
     "exp log tanh sin cos max min softmax sigmoid softplus argmax mean sign erf sqrt relu gelu dropout norm attn mlp attention "
@@ -34,10 +34,12 @@ OPERATORS = {
     "*": r"\, ", "{": r"\{", "}": r"\}", "&": r"\mathbin{\&} ", "#": r"\# ", "~": r"\sim ", "≈": r"\approx ",
     "⌊": r"\lfloor ", "⌋": r"\rfloor ", "∘": r"\circ ",
 }  # fmt: skip
+LONG = 40  # characters of a cell that fit beside its code on most screens
 POWERS = {"²": "2", "³": "3", "ᵀ": r"\top ", "⁻": "-", "¹": "1", "⁴": "4"}
 LETTER, LATER = r"[^\W\d_²³ᵀ⁻¹⁴]", r"[^\W_²³ᵀ⁻¹⁴]"
+HYPHENED = r"[a-z]{3,}-[a-z]{3,}"  # cross-entropy: English; a difference has blanks around its sign
 TOKEN = re.compile(
-    rf"(?P<text>`+[^`]+`+)|(?P<number>0x[0-9A-F]+|\d+(?:,\d{{3}})*(?:\.\d+)?(?:e-?\d+)?)|(?P<name>{LETTER}{LATER}*(?:_{LATER}+)*)"
+    rf"(?P<text>`+[^`]+`+)|(?P<number>0x[0-9A-F]+|\d+(?:,\d{{3}})*(?:\.\d+)?(?:e-?\d+)?)|(?P<name>{HYPHENED}|{LETTER}{LATER}*(?:_{LATER}+)*)"
     r"|(?P<prime>'+)|(?P<power>[²³ᵀ⁻¹⁴]+)|(?P<operator>\.\.\.|<=|>=|!=|->|<-|\+=|-=|//|\*\*)|(?P<space>\s+)|(?P<other>.)"
 )
 
@@ -64,6 +66,21 @@ def _defined(cell: str) -> list[str]:
     parts = re.split(r"\s(?:[-+]?=|<-|←)\s", cell)[:-1]
     heads = [re.fullmatch(r"([^\W\d]\w*)'?(?:\[[^]]*\])?", part.strip()) for part in parts]
     return [head[1] for head in heads if head]
+
+
+def pieces(cell: str) -> list[str]:
+    """A cell cut where its line may break: a long one before its later equality signs, and before what is added.
+
+    Browsers break no line inside of a formula, so that a long one would need a page as wide as itself.
+    """
+    cuts, depth, equal = [0], 0, False
+    for place, sign in enumerate(cell if len(cell) > LONG else ""):
+        depth += (sign in "([{") - (sign in ")]}")
+        if depth == 0 and cell[place - 1 : place + 2] == f" {sign} ":
+            if sign == "+" or (sign == "=" and equal):
+                cuts.append(place)
+            equal |= sign == "="
+    return [cell[start:stop].strip() for start, stop in zip(cuts, [*cuts[1:], len(cell)], strict=True)]
 
 
 def latex(cell: str, names: Iterable[str] = ()) -> str:
@@ -183,7 +200,7 @@ class _Writer:
         stem = word[1:] if word[0] == "d" else word
         if stem in known or len(stem) == 1 or re.fullmatch(r"[^\W\d_]\d+|d?[A-Z]\w?", word):
             return False
-        return word.isalpha()
+        return word.replace("-", "").isalpha()
 
     def _text(self, word: str) -> str:
         if self._next() == "(":

@@ -51,6 +51,9 @@ class Formulas:
         return f'<div class="formula" id="{id}" data-links="{id}" tabindex="0"><span class="cells">{cells}</span>{number}</div>'
 
     def _cell(self, cell: str) -> str:
+        pieces = [formulas.mathml(piece, self.names) for piece in formulas.pieces(cell)]
+        if None not in pieces:
+            return " ".join(pieces)
         return formulas.mathml(cell, self.names) or f'<span class="remark">{_inline(cell)}</span>'
 
 

@@ -242,7 +242,7 @@ def _write_huggingface(source: Source, path: str) -> None:
 def _write_pytorch(source: Source, path: str) -> None:
     from minilm.weights.torch_writer import write_torch_file
 
-    write_torch_file(path, _state_dict(source.model))
+    write_torch_file(path, _state_dict(source.model, in_memory=True))
 
 
 def _write_safetensors(source: Source, path: str) -> None:
@@ -253,15 +253,20 @@ def _write_safetensors(source: Source, path: str) -> None:
         tensor_writer.write(file, _state_dict(source.model), {"format": "pt"})
 
 
-def _state_dict(model) -> dict[str, Any]:
-    """The weights by the names, and in the orientation, of the model's class in transformers, or of our own."""
+def _state_dict(model, in_memory: bool = False) -> dict[str, Any]:
+    """The weights by the names, and in the orientation, of the model's class in transformers, or of our own.
+
+    `in_memory` asks for what ``load_state_dict`` of that class takes, where files have other names.
+    """
     from minilm.models.pretrained import Pretrained, settings_from
     from minilm.weights import KEYMAPS
+    from minilm.weights.experts import as_installed
     from minilm.weights.saving import items
 
     if not isinstance(model, Pretrained):
         return dict(model.parameters)
-    return {item.name: item.array for item in items(model.parameters, KEYMAPS[settings_from(model.config)["family"]])}
+    arrays = items(model.parameters, KEYMAPS[settings_from(model.config)["family"]])
+    return {item.name: item.array for item in (as_installed(arrays) if in_memory else arrays)}
 
 
 def _write_gguf(source: Source, path: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import html
 import http.server
+import threading
 import urllib.parse
 from collections.abc import Callable, Mapping
 
@@ -28,8 +29,10 @@ textarea {{ width: 100%; font: inherit }} pre {{ white-space: pre-wrap; backgrou
 """
 
 
-class PageServer(http.server.HTTPServer):
-    """One page with a button for each action.
+class PageServer(http.server.ThreadingHTTPServer):
+    """One page with a button for each action, of which one works at a time.
+
+    Each connection has a thread: browsers open some that they may never use, and such a one must not keep others waiting.
 
     Parameters
     ----------
@@ -50,6 +53,7 @@ class PageServer(http.server.HTTPServer):
     def __init__(self, port: int, title: str, actions: Mapping[str, Action], pages: Mapping[str, Action] | None = None):
         super().__init__(("127.0.0.1", port), _Handler)
         self.title, self.actions, self.pages = title, dict(actions), dict(pages or {})
+        self.working = threading.Lock()
 
     @property
     def hosts(self) -> tuple[str, ...]:
@@ -87,13 +91,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         action, text = (fields.get(name, [""])[0] for name in ("action", "text"))
         text = text.replace("\r\n", "\n")  # as forms send line ends
         try:
-            if action in self.server.pages:
-                return self._send(200, self.server.pages[action](text), WHOLE)
-            if action not in self.server.actions:
+            act = self.server.pages.get(action) or self.server.actions.get(action)
+            if act is None:
                 raise ValueError(f"there is no action {action!r}")
-            result = self.server.actions[action](text)
-        except ValueError as error:
+            with self.server.working:
+                result = act(text)
+        except (ValueError, TypeError, OSError, MemoryError, ArithmeticError, RecursionError) as error:  # as of a command
             return self._send(400, self.server.form(text, f"minilm: {error}"), FORMS)
+        if action in self.server.pages:
+            return self._send(200, result, WHOLE)
         self._send(200, self.server.form(text, result), FORMS)
 
     def _allowed(self) -> bool:

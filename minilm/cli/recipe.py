@@ -23,8 +23,7 @@ pictures. Ctrl-C writes a checkpoint, measures and ends. `minilm try DIR` lets y
 
 sentiment, tag, pos, roles, intents, extract and answer's reader start their words from a file of word2vec, GloVe or fastText
 with --set vectors=FILE: embedding_size is the file's; its vectors_most commonest words (100,000) are known beside those of the
-data; freeze_vectors=true keeps the vectors as they are, vectors_min_count=K those of words that the data for training have less
-than K times. The model in the run's folder has them, and the file is needed no more.
+data; freeze_vectors=true keeps the vectors as they are. The model in the run's folder has them, and the file is needed no more.
 """
 
 

@@ -102,7 +102,8 @@ def _fields(signature) -> list[str]:
 def folder() -> str:
     """Where compiled kernels are kept: ``jit`` in `minilm.files.cache_folder`, else a temporary folder of this process.
 
-    The temporary one is taken where the other cannot be written to, or belongs to another user.
+    The temporary one is taken where the other cannot be had, or belongs to another user. One that cannot be written to, as of a
+    read-only disk, is still read.
     """
     path, reason = files.own_cache_folder("jit")
     if reason is not None:
@@ -114,7 +115,7 @@ def read(path: str):
     """What a file of the cache holds; None if it is not there, damaged, or not to be trusted."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         return warn_once(f"{path} cannot be read and is compiled anew ({error.strerror})")

@@ -243,7 +243,13 @@ class EvaluationBatches(_Batches):
         self.epoch_steps = _steps(self.total_targets, self.batch_size, self.time)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """(ids, targets) of a step, each (B, T) int64."""
+        """(ids, targets) of a step, each (B, T) int64.
+
+        Raises
+        ------
+        IndexError
+            If there is no such step.
+        """
         if not 0 <= step < self.epoch_steps:
             raise IndexError(f"step must lie in [0, {self.epoch_steps}), got {step}")
         B, T, M = self.batch_size, self.time, self.total_targets

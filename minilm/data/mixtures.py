@@ -84,6 +84,11 @@ def mixture(
 ) -> MixtureBatches:
     """Batches of several texts' ids, without end; see `MixtureBatches`.
 
+    Raises
+    ------
+    ValueError
+        If there are no streams, or what `MixtureBatches` refuses.
+
     Examples
     --------
     Three rows of stories for one of code:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from minilm.ops import checks
 __all__ = ["Source", "kept", "pieces"]
 
 Source = Iterable[Any]  # of str, of paths, or of rows with a column of str
+MISSING = ("NAType", "NaTType")  # what pandas has in the place of a text, beside NaN
 ROW = ("columns", "column_names")  # what tables have: pandas and Hugging Face datasets
 
 
@@ -49,6 +51,8 @@ def pieces(source: Source, column: str = "text", separator: str = "\n") -> Itera
     ValueError
         A table has no such column.
     """
+    if not isinstance(separator, str):
+        raise TypeError(f"separator must be a str, got {checks.describe(separator)}")
     for position, text in enumerate((source,) if isinstance(source, str) else _texts(source, column)):
         if position:
             yield separator.encode("utf-8")
@@ -75,7 +79,9 @@ def _encoded(text: str, position: int) -> bytes:
 def _hint(text: Any) -> str:
     if isinstance(text, bytes | bytearray):
         return ": decode it first, bytes.decode('utf-8')"
-    missing = text is None or text != text  # NaN, as pandas has it
+    if hasattr(text, "to_pylist") or hasattr(text, "as_py"):
+        return ": to_pylist() of a table or an array of Arrow gives what can be read"
+    missing = text is None or type(text).__name__ in MISSING or (isinstance(text, float) and math.isnan(text))
     return ": leave the missing ones out, as dropna() does" if missing else ""
 
 

@@ -13,6 +13,8 @@ from minilm.data.sources import Source, kept
 from minilm.tokenizers.files import read_text
 from minilm.typing import PathLike
 
+LONGEST = 255  # characters of a file's name
+
 
 class Text:
     """The characters [start, stop) of a UTF-8 file.
@@ -128,13 +130,18 @@ def text(source: PathLike | Source, errors: str = "strict", *, column: str = "te
     separator : str
         What stands between two texts, such as "<|endoftext|>".
 
+    Raises
+    ------
+    ValueError
+        If `source` is a str with a blank in it, and no such file is there: a text itself goes into a list.
+
     Examples
     --------
     >>> text(["A first text.", "A second one."]).length
     27
     """
     if isinstance(source, os.PathLike) or (isinstance(source, str) and "\n" not in source):
-        if isinstance(source, str) and " " in source and not os.path.exists(source):
+        if isinstance(source, str) and (" " in source or len(source) > LONGEST) and not os.path.exists(source):
             raise ValueError(f"there is no file {source[:60]!r}: if that is the text, put it in a list, data.text([text])")
         return Text(corpus(source), errors=errors)
     return Text(kept(source, column, separator), errors=errors)

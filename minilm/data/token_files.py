@@ -128,6 +128,11 @@ def load_tokens(path: PathLike) -> np.ndarray:
     """Memory-map a token file, or any .npy file of one axis of integers: (N,), read-only.
 
     Its numbers are not read, and so not held against the checksum at its end: `minilm verify` does that.
+
+    Raises
+    ------
+    ValueError
+        If the file is no array of one axis of integers.
     """
     _refuse_bare_numbers(path)
     path = os.fspath(path)

@@ -15,6 +15,7 @@ other is run in a sandbox: see `minilm.generation.jinja`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -135,10 +136,20 @@ def training_ids(
     ids : ndarray, shape (1, T)
     targets : ndarray, shape (1, T)
         The token after each; -100 where another than the assistant wrote it.
+
+    Notes
+    -----
+    The ids are those of the whole text, except that no token reaches from what stands before an answer into it: when the model
+    answers, what stands before is all that it has.
     """
-    pieces = [(tokenizer.encode(text, add_special_tokens=False), learn) for text, learn in form.pieces(messages)]
-    ids = np.concatenate([piece for piece, _ in pieces])  # (T + 1,)
-    learns = np.concatenate([np.full(len(piece), learn) for piece, learn in pieces])  # (T + 1,)
+    text, ids, learns = "", np.empty(0, np.int64), np.empty(0, bool)  # ids and learns (T + 1,)
+    for learn, group in itertools.groupby(form.pieces(messages), key=lambda piece: piece[1]):
+        new = "".join(piece for piece, _ in group)
+        text += new
+        whole = tokenizer.encode(text, add_special_tokens=False)
+        is_longer = np.array_equal(whole[: len(ids)], ids)  # else a token reaches over the place where an answer begins
+        more = whole[len(ids) :] if is_longer else tokenizer.encode(new, add_special_tokens=False)
+        ids, learns = np.append(ids, more), np.append(learns, np.full(len(more), learn))
     return ids[None, :-1], np.where(learns, ids, -100)[None, 1:]
 
 

@@ -114,6 +114,11 @@ def greedy_ids(logits: Array) -> np.ndarray:
     Returns
     -------
     ids : ndarray, shape (B,), int64
+
+    Raises
+    ------
+    ValueError
+        If a row's largest logit is not finite.
     """
     logits = checks.non_empty("logits", checks.floating("logits", logits, (None, None), None, "(B, V)"), "(B, V)")
     ids = logits.argmax(axis=-1)  # (B,)

@@ -171,6 +171,11 @@ def generate_many(
     Returns
     -------
     list of str
+
+    Raises
+    ------
+    ValueError
+        If there are no prompts, or an option is out of range.
     """
     checks.whole("count", count, 1, 2**31)
     prompts = [each for each in ([prompt] if isinstance(prompt, str) else prompt) for _ in range(count)]

@@ -67,6 +67,11 @@ def rollout(weights: np.ndarray, *, residual: float = 0.5, layers: bool = False)
     -------
     ndarray, shape (T, T), or (L, T, T) with `layers`
         In float64.
+
+    Raises
+    ------
+    ValueError
+        If `weights` has another shape, a negative number, or rows that do not sum to 1.
     """
     weights = np.asarray(weights)
     checks.check_shape("weights", weights, (None, None, None, None), "(L, H, T, T)")

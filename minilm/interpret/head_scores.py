@@ -51,6 +51,11 @@ def head_scores(model: Explained, *, length: int | None = None, texts: int = 8, 
     Returns
     -------
     HeadScores
+
+    Raises
+    ------
+    ValueError
+        If the model is no causal Transformer, or its context is shorter than a text of two tokens said twice.
     """
     probe = probe_of(model)
     if not probe.attends or not probe.causal:

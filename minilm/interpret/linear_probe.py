@@ -76,6 +76,11 @@ def linear_probe(
     Returns
     -------
     LinearProbe
+
+    Raises
+    ------
+    ValueError
+        If `h` is no array of floats (N, D) with two rows at least, or `labels` or `groups` do not fit it.
     """
     h = checks.as_array(np.asarray(h))
     if h.ndim != 2 or not np.issubdtype(h.dtype, np.floating) or len(h) < 2:

@@ -149,6 +149,11 @@ class MultiHeadAttention(Layer):
         y : ndarray, shape (B, T, D)
             With `return_weights` an `Output` of y and the weights.
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array has a wrong shape or dtype, or there is a memory and the layer is `fused`.
         """
         x = checks.floating("x", x, (None, None, self.embed_dim), self.dtype, "(B, T, D)")
         (q, k, v), inputs = self._project(x, memory, key_mask)  # (B, T, H, K), (B, S, H, K), (B, S, H, K)
@@ -172,7 +177,17 @@ class MultiHeadAttention(Layer):
         return Output(y, weights) if return_weights else y, Saved(inputs, saved, output, cached)
 
     def remember(self, memory: Array | Memory | None) -> Memory:
-        """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again."""
+        """Keys and values of a memory (B, S, memory_dim), to be given to `forward` in its place, again and again.
+
+        Parameters
+        ----------
+        memory : ndarray, shape (B, S, memory_dim)
+
+        Raises
+        ------
+        ValueError
+            If the layer is `fused`, so that it has no map for a memory, or the shape does not fit.
+        """
         if self.fused:
             raise ValueError("a memory needs fused=False: the one projection of this layer is for x alone")
         memory = checks.floating("memory", memory, (None, None, self.key.in_features), self.dtype, "(B, S, memory_dim)")
@@ -193,18 +208,22 @@ class MultiHeadAttention(Layer):
         dx : ndarray, shape (B, T, D)
         dmemory : ndarray, shape (B, S, memory_dim)
             Only where forward was given a memory.
+
+        Raises
+        ------
+        ValueError
+            If keys came out of a cache or a `Memory`, through which no gradient flows.
         """
         if saved.cached:
             raise ValueError("no gradient flows through a key-value cache or a Memory: run forward without one")
         B, T, _ = dy.shape
         H, K = self.num_heads, self.embed_dim // self.num_heads
         dy = self.c_proj.backward(dy, saved.output).reshape(B, T, H, K)
-        gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         if self.fused:
             dqkv = empty((B, T, 3, H, K), dy.dtype, like=dy)  # (B, T, 3, H, K)
-            for part, gradient in enumerate(gradients):
-                dqkv[:, :, part] = gradient
+            attention.backward(dy, saved.attention, out=(dqkv[:, :, 0], dqkv[:, :, 1], dqkv[:, :, 2]))
             return self.c_attn.backward(dqkv.reshape(B, T, -1), saved.inputs[0])  # (B, T, D)
+        gradients = attention.backward(dy, saved.attention)  # (B, T, H, K), (B, S, H, K) twice
         dq, dk, dv = (
             layer.backward(gradient.reshape(*gradient.shape[:2], -1), saved_input)
             for layer, gradient, saved_input in zip((self.query, self.key, self.value), gradients, saved.inputs[:3], strict=True)

@@ -116,6 +116,13 @@ class Layer:
         shape : tuple of int
         initialise : callable
             ``initialise(generator, shape) -> ndarray``; see `minilm.layers.initialisers`.
+
+        Raises
+        ------
+        TypeError
+            If the layer's ``__init__`` has not called ``super().__init__`` yet.
+        ValueError
+            If the initialiser gives another shape, or weights that are to be loaded are far smaller: see `minilm.layers.loading`.
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")

@@ -6,13 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from minilm import devices
 from minilm.layers import initialisers
 from minilm.layers.base import Layer
 from minilm.layers.initialisers import Initialiser
+from minilm.layers.parameter import Parameter
 from minilm.ops import checks, embedding
 from minilm.ops.workspace import scratch
 from minilm.random import Key
 from minilm.typing import Array, DType, Ids, Seed
+
+__all__ = ["Embedding", "accumulate"]
 
 
 class Embedding(Layer):
@@ -59,11 +63,26 @@ class Embedding(Layer):
 
     def backward(self, dy: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
-        if not self.weight.trainable:
-            return
-        with scratch():
-            self.weight.accumulate(embedding.backward(dy, saved))
+        accumulate(self.weight, dy, saved)
 
     def settings(self) -> str:
         padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
         return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+
+
+def accumulate(weight: Parameter, dy: Array, saved: embedding.Saved) -> None:
+    """Add to a table's gradient that by y = W[ids], for dy (..., D) and what `minilm.ops.embedding` saved.
+
+    A batch reads few rows of a large table: only their gradients are computed and added. (Not on a GPU, which would have to be
+    waited for to know how many they are.) The sums are the same bits.
+    """
+    if not weight.trainable:
+        return
+    with scratch():
+        if saved.ids.size >= len(weight.value) or devices.on_gpu(dy):
+            weight.accumulate(embedding.backward(dy, saved))
+            return
+        rows, ids = np.unique(saved.ids, return_inverse=True)  # (U,), (...): the ids in the table of these rows
+        padding = np.flatnonzero(rows == saved.padding_idx)
+        of_rows = embedding.Saved(ids, (len(rows), saved.shape[1]), saved.dtype, int(padding[0]) if len(padding) else None)
+        weight.accumulate(embedding.backward(dy, of_rows), rows)

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minilm import devices
+from minilm.layers.saved_under_hooks import Replacement, SavedUnder
 from minilm.ops import activations, checks
 from minilm.ops.contract import fold
 from minilm.ops.recurrence import active, or_zeros, order, states_after, states_before
@@ -62,22 +63,24 @@ class OpenRun:
 
     def __init__(self, layer: Recurrent, run: str, names: Mapping[str, str], replaced: Mapping[str, Any], seen: Any):
         self.op, self.kind = layer._op, layer.op_name
-        around = layer._op_of(run)  # hooks around these
+        self.around = around = layer._op_of(run)  # hooks around these
         self.replaced = {**getattr(around, "replaced", {}), **replaced}
         self.kept = [*getattr(around, "kept", []), *((gate, name, seen) for gate, name in names.items())]
+        self.replaces = Replacement(f"the gate {next(iter(self.replaced))}", layer, self.replaced) if self.replaced else None
 
     def forward(self, x: Array, *arguments: Any, reverse: bool = False, **options: Any) -> tuple[Any, Any]:
         """The op's ``forward``."""
         if devices.on_gpu(x):
             raise TypeError("gates are kept and replaced on the CPU, got an array of the GPU")
-        if self.replaced:
+        if self.replaces is not None:
+            self._take_effect()
             output, saved = self._stepwise(x, *arguments, reverse=reverse, **options)
         else:
             output, saved = self.op.forward(x, *arguments, reverse=reverse, **options)
         values = _values(self.kind, saved)
         for gate, name, seen in self.kept:
             seen.record(name, None, values[gate])
-        return output, saved
+        return output, saved if self.replaces is None else SavedUnder(self.replaces, saved)
 
     def cell_forward(self, x: Array, *arguments: Any, **options: Any) -> tuple[Any, Any]:
         """The op's ``cell_forward``: x (B, D), as a sequence of one step; a gate is then (1, B, H)."""
@@ -88,7 +91,10 @@ class OpenRun:
 
     def backward(self, dy: Any, saved: Any) -> tuple[Array, ...]:
         """The op's ``backward``."""
-        for gate, value in self.replaced.items():
+        replaced: Mapping[str, Any] = {}  # of forward, which may have run without what stands here now
+        if isinstance(saved, SavedUnder):
+            replaced, saved = saved.by.values, saved.saved
+        for gate, value in replaced.items():
             if callable(value):
                 raise ValueError(
                     f"a function replaced the gate {gate}, and its derivative is not known: replace by an array, or run "
@@ -96,10 +102,17 @@ class OpenRun:
                 )
         parts = tuple(None if part is None else part.copy() for part in dy)
         gradients: dict[str, Array] = {gate: np.zeros_like(states_after(saved.h, saved.reverse)) for gate, *_ in self.kept}
-        whole = _backward(self.kind, parts, saved, set(self.replaced), gradients)
+        whole = _backward(self.kind, parts, saved, set(replaced), gradients)
         for gate, name, seen in self.kept:
             seen.record_gradient(name, gradients[gate], None)
-        return whole if self.replaced else self.op.backward(dy, saved)
+        return whole if replaced else self.op.backward(dy, saved)
+
+    def _take_effect(self) -> None:
+        """Note that what replaces gates was used, also that of hooks around these."""
+        if self.replaces is not None:
+            self.replaces.took_effect = True
+        if isinstance(self.around, OpenRun):
+            self.around._take_effect()
 
     def _stepwise(self, x, *arguments, reverse, nonlinearity="tanh"):
         """`forward` with gates replaced: output and saved are the op's own."""

@@ -181,7 +181,13 @@ class GroupedQueryAttention(Layer):
         return Output(y, weights) if return_weights else y, Saved(*parts)
 
     def backward(self, dy: Array, saved: Saved) -> Array:
-        """Returns dx (B, T, D) for dy (B, T, D)."""
+        """Returns dx (B, T, D) for dy (B, T, D).
+
+        Raises
+        ------
+        ValueError
+            If keys came out of a cache, through which no gradient flows.
+        """
         if saved.cached:
             raise ValueError("no gradient flows through a key-value cache: run forward without one")
         B, T, _ = dy.shape

@@ -39,15 +39,18 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers.gates import OpenRun, gates_of
+from minilm.layers.saved_under_hooks import Replacement, SavedUnder
 from minilm.mistaken import did_you_mean
 from minilm.ops import checks
 
 if TYPE_CHECKING:
     from minilm.layers.base import Layer
 
-__all__ = ["Activations", "EveryCall", "hooks"]
+__all__ = ["HOOKED", "Activations", "EveryCall", "hooks"]
 
-Replacement: TypeAlias = "float | np.ndarray | Callable[[Any], Any]"
+HOOKED = frozenset({"forward", "attend", "_op_of"})  # what a layer has of its own in a block of hooks, one of them at least
+
+StandIn: TypeAlias = "float | np.ndarray | Callable[[Any], Any]"
 
 
 class Activations(Mapping[str, Any]):
@@ -121,8 +124,8 @@ def hooks(
     model: Layer,
     names: str | Iterable[str] = "*",
     *,
-    inputs: Mapping[str, Replacement] | None = None,
-    outputs: Mapping[str, Replacement] | None = None,
+    inputs: Mapping[str, StandIn] | None = None,
+    outputs: Mapping[str, StandIn] | None = None,
     into: Activations | None = None,
     every: bool = False,
 ) -> Iterator[Activations]:
@@ -150,8 +153,14 @@ def hooks(
     Raises
     ------
     ValueError
-        For a name that no layer has; for a replacement of another shape; and in ``backward`` of a layer whose input or output a
-        callable replaced, since its derivative is not known. A number or an array is a constant: no gradient flows below it.
+        For a name that no layer has; for a replacement of another shape; in ``backward`` of a layer whose input or output a
+        callable replaced, since its derivative is not known; and where what forward saved under a replacement comes to a
+        ``backward`` after this block. A number or an array is a constant: no gradient flows below it.
+
+    Warns
+    -----
+    UserWarning
+        Nothing ran through a layer that had a replacement.
     """
     layers = {name: layer for name, layer in model.named_layers() if name}
     gates = {gate: (layer, *where) for name, layer in layers.items() for gate, where in gates_of(name, layer).items()}
@@ -164,12 +173,20 @@ def hooks(
         for name in dict.fromkeys(name for name in [*kept, *replaced_inputs, *replaced_outputs] if name in layers):
             layer = layers[name]
             hooked = _Hooked(name, layer, seen if name in kept else None, replaced_inputs.get(name), replaced_outputs.get(name))
-            steps = {"step": hooked.step} if hasattr(layer, "_op_of") else {}  # of a recurrent layer, which generation calls
-            stack.enter_context(_instead(layer, forward=hooked.forward, backward=hooked.backward, **steps))
+            stack.enter_context(_instead(layer, **hooked.methods))
+            _standing(stack, hooked)
         for layer, runs in _open_runs(gates, kept, replaced_outputs, seen):
             around = layer._op_of
+            for run in runs.values():
+                _standing(stack, run)
             stack.enter_context(_instead(layer, _op_of=lambda run, runs=runs, around=around: runs.get(run) or around(run)))
         yield seen
+
+
+def _standing(stack: contextlib.ExitStack, one: _Hooked | OpenRun) -> None:
+    """Let it be known, until the block ends, what is replaced; see `minilm.layers.saved_under_hooks`."""
+    if one.replaces is not None:
+        stack.enter_context(one.replaces.standing())
 
 
 @contextlib.contextmanager
@@ -210,12 +227,23 @@ class _Hooked:
 
     def __init__(self, name: str, layer: Layer, seen: Activations | None, new_input: Any, new_output: Any):
         self.name, self.seen = name, seen
-        self.plain_forward, self.plain_backward = layer.forward, layer.backward
+        is_alignment = hasattr(layer, "attend")  # which a decoder calls, its memory being projected once for all steps
+        self.names = ("attend", "attend_backward") if is_alignment else ("forward", "backward")
+        self.plain_forward, self.plain_backward = (getattr(layer, each) for each in self.names)
         self.plain_step = getattr(layer, "step", None)
         self.new_input, self.new_output = new_input, new_output
+        values = {what: new for what, new in (("input", new_input), ("output", new_output)) if new is not None}
+        self.replaces = Replacement(f"the {' and the '.join(values)} of {name}", layer, values) if values else None
+        self.steps = {"step": self.step} if hasattr(layer, "_op_of") else {}  # of a recurrent layer, which generation calls
+
+    @property
+    def methods(self) -> dict[str, Callable]:
+        """By the names of those in whose place they stand."""
+        return {**dict(zip(self.names, (self.forward, self.backward), strict=True)), **self.steps}
 
     def forward(self, x, *others, **options):
-        return self._call(self.plain_forward, x, others, options, lambda y, _: y)
+        y, saved = self._call(self.plain_forward, x, others, options, lambda y, _: y)
+        return y, saved if self.replaces is None else SavedUnder(self.replaces, saved)
 
     def step(self, x, *others, **options):
         seen = lambda y, state: (y, *(state if isinstance(state, tuple) else (state,)))  # noqa: E731
@@ -223,6 +251,8 @@ class _Hooked:
 
     def _call(self, plain, x, others, options, what_is_seen):
         """The layer's own function, with the input and the output that stand in their places."""
+        if self.replaces is not None:
+            self.replaces.took_effect = True
         if self.new_input is not None:
             x = _replaced(f"the input of {self.name}", x, self.new_input)
         y, kept = plain(x, *others, **options)  # kept: what backward saves, or a step's state
@@ -233,19 +263,22 @@ class _Hooked:
         return y, kept
 
     def backward(self, dy, saved, *others, **options):
-        for what, replacement in (("input", self.new_input), ("output", self.new_output)):
+        replaced: Mapping[str, StandIn] = {}  # of forward, which may have run without what stands here now
+        if isinstance(saved, SavedUnder) and saved.by is self.replaces:
+            replaced, saved = saved.by.values, saved.saved
+        for what, replacement in replaced.items():
             if callable(replacement):
                 raise ValueError(
                     f"a function replaced the {what} of {self.name}, and its derivative is not known: replace by an array, or "
                     "run forward alone"
                 )
         kept = None if self.seen is None else _copy(dy)  # backward may write over it
-        if self.new_output is not None:  # a constant: nothing below has a part in the loss
+        if "output" in replaced:  # a constant: nothing below has a part in the loss
             dy = _zeros(dy)
         dx = self.plain_backward(dy, saved, *others, **options)
         if self.seen is not None:
             self.seen.record_gradient(self.name, kept, dx)
-        if self.new_input is None:
+        if "input" not in replaced:
             return dx
         return (_zeros(dx[0]), *dx[1:]) if isinstance(dx, tuple) else _zeros(dx)
 
@@ -260,7 +293,7 @@ def _matching(patterns: list[str], layers: Mapping[str, Any], gates: Mapping[str
     return names
 
 
-def _by_name(replacements: Mapping[str, Replacement], layers, gates) -> dict[str, Replacement]:
+def _by_name(replacements: Mapping[str, StandIn], layers, gates) -> dict[str, StandIn]:
     return {name: value for pattern, value in replacements.items() for name in _matching([pattern], layers, gates)}
 
 

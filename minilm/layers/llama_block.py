@@ -8,6 +8,7 @@ import numpy as np
 
 from minilm.layers.base import Layer
 from minilm.layers.residual import added
+from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -26,6 +27,7 @@ class Saved(NamedTuple):
 
     halves: tuple | None
     again: dict[str, Any] | None
+    replacements: tuple[Replacement, ...] = ()  # of `minilm.hooks`, that forward ran with, and that it must run with again
 
 
 class LlamaBlock(Layer):
@@ -100,7 +102,7 @@ class LlamaBlock(Layer):
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         with scratch():
             y[...] = self._forward(**arguments)[0]
-        return y, Saved(None, arguments)
+        return y, Saved(None, arguments, replacements_inside(self))
 
     def _halves(self):
         """(normalisation before, layer, normalisation after or None) of each half."""
@@ -120,7 +122,10 @@ class LlamaBlock(Layer):
         """Returns dx (B, T, D) for dy (B, T, D)."""
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         with scratch():
-            halves = self._forward(**saved.again)[1] if saved.halves is None else saved.halves
+            halves = saved.halves
+            if halves is None:
+                require_same(self, saved.replacements)
+                halves = self._forward(**saved.again)[1]
             attn, mlp = self._halves()
             dy = _half_backward(*mlp, dy, halves[1])
             dx[...] = _half_backward(*attn, dy, halves[0])

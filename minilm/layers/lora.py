@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,11 +15,11 @@ from minilm.ops import checks, linear
 from minilm.random import Key
 from minilm.typing import Array, Seed
 
-__all__ = ["LoRALinear", "refuse_adapters"]
+__all__ = ["LoRALinear", "adapters", "refuse_adapters"]
 
 
 class LoRALinear(Layer):
-    """y = x Wᵀ + b + s x Aᵀ Bᵀ, of which A and B alone learn; s = alpha / rank.
+    """y = x Wᵀ + b + s x Aᵀ Bᵀ, of which A and B alone learn; s = alpha / rank, or alpha / √rank.
 
     The change of W is s B A, a matrix of rank `rank`: for D = 4096 and a rank of 8 it has 256 times fewer numbers than W. B
     starts at zero, so that at first nothing is changed.
@@ -28,6 +30,8 @@ class LoRALinear(Layer):
         Whose weight and bias are used, and get no gradient.
     rank : int
     alpha : float
+    rslora : bool
+        s = alpha / √rank, with which what a layer learns does not grow smaller as the rank grows.
     seed : int, Generator or None
 
     Notes
@@ -39,23 +43,30 @@ class LoRALinear(Layer):
 
     References
     ----------
-    E. J. Hu et al., LoRA: low-rank adaptation of large language models, ICLR 2022, arXiv:2106.09685.
+    E. J. Hu et al., LoRA: low-rank adaptation of large language models, ICLR 2022, arXiv:2106.09685; D. Kalajdzievski, A rank
+    stabilization scaling factor for fine-tuning with LoRA, arXiv:2312.03732.
     """
 
-    def __init__(self, base: Linear, rank: int = 8, alpha: float = 16.0, *, seed: Seed = None):
+    def __init__(self, base: Linear, rank: int = 8, alpha: float = 16.0, *, rslora: bool = False, seed: Seed = None):
         super().__init__(dtype=base.dtype, seed=seed)
         self.in_features, self.out_features = base.in_features, base.out_features
         self.rank = checks.whole("rank", rank, 1, 2**31)
         self.alpha = checks.number("alpha", alpha, 0, 2**31, low_open=True)
+        self.rslora = rslora
         self.weight, self.bias = base.weight, base.bias
         self.parameter("lora_A", (rank, self.in_features), initialisers.kaiming_uniform(self.in_features))
         self.parameter("lora_B", (self.out_features, rank), initialisers.constant(0))
         self._unmerged: np.ndarray | None = None  # the weight as it was before `merge`
 
     @property
+    def scale(self) -> np.floating:
+        """s."""
+        return self.dtype.type(self.alpha / (math.sqrt(self.rank) if self.rslora else self.rank))
+
+    @property
     def change(self) -> Array:
         """s B A (out_features, in_features), what the small map adds to W."""
-        return self.dtype.type(self.alpha / self.rank) * (self.lora_B.value @ self.lora_A.value)
+        return self.scale * (self.lora_B.value @ self.lora_A.value)
 
     def forward(self, x: Array, *, key: Key | None = None) -> tuple[Array, Any]:
         """Returns y (..., out_features) for x (..., in_features), and what `backward` needs."""
@@ -65,7 +76,7 @@ class LoRALinear(Layer):
             return y, (saved, None, None)
         z, saved_A = linear.forward(x, self.lora_A.value)  # (..., rank)
         change, saved_B = linear.forward(z, self.lora_B.value)  # (..., O)
-        return y + self.dtype.type(self.alpha / self.rank) * change, (saved, saved_A, saved_B)
+        return y + self.scale * change, (saved, saved_A, saved_B)
 
     def backward(self, dy: Array, saved: Any) -> Array:
         """Returns dx (..., in_features)."""
@@ -73,7 +84,7 @@ class LoRALinear(Layer):
         if saved_B is None:
             raise ValueError("a merged LoRALinear does not learn: unmerge it first")
         dx, _, _ = linear.backward(dy, saved)
-        dz, dB, _ = linear.backward(self.dtype.type(self.alpha / self.rank) * dy, saved_B)
+        dz, dB, _ = linear.backward(self.scale * dy, saved_B)
         dx_A, dA, _ = linear.backward(dz, saved_A)
         self.lora_A.accumulate(dA)
         self.lora_B.accumulate(dB)
@@ -99,11 +110,16 @@ class LoRALinear(Layer):
         return plain
 
     def settings(self) -> str:
-        return f"{self.in_features}, {self.out_features}, rank={self.rank}, alpha={self.alpha:g}"
+        return f"{self.in_features}, {self.out_features}, rank={self.rank}, alpha={self.alpha:g}{', rslora' * self.rslora}"
+
+
+def adapters(model: Layer) -> Iterator[tuple[str, LoRALinear]]:
+    """All adapters of a model, with their dotted names."""
+    return ((name, layer) for name, layer in model.named_layers() if isinstance(layer, LoRALinear))
 
 
 def refuse_adapters(model: Layer) -> None:
     """ValueError if a model has adapters: for a form that knows the model without them."""
-    if any(isinstance(layer, LoRALinear) for _, layer in model.named_layers()):
+    if any(True for _ in adapters(model)):
         instead = "models.lora.merge_and_unload puts them into the weights, models.lora.save writes them alone"
         raise ValueError(f"this {type(model).__name__} has adapters of LoRA: {instead}")

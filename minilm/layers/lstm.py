@@ -95,7 +95,13 @@ class LSTM(Recurrent[LSTMOutput]):
             self.set_forget_bias(forget_bias)
 
     def set_forget_bias(self, number: float) -> None:
-        """Set the forget gates' biases of all layers: bias_ih to `number`, bias_hh to 0."""
+        """Set the forget gates' biases of all layers: bias_ih to `number`, bias_hh to 0.
+
+        Raises
+        ------
+        ValueError
+            If the layer has no biases.
+        """
         if not self.bias:
             raise ValueError("forget_bias needs biases, got bias=False")
         H = self.hidden_size

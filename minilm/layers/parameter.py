@@ -9,7 +9,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import changes
-from minilm.layers.residual import added
+from minilm.layers.residual import add_to_rows, added
 from minilm.ops import checks
 from minilm.ops.checks import describe
 from minilm.typing import DType
@@ -85,19 +85,27 @@ class Parameter:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
         return self._value.shape
 
     @property
     def size(self) -> int:
+        """How many numbers the value has."""
         return self._value.size
 
     @property
     def dtype(self) -> np.dtype:
+        """The value's dtype, float32 or float64."""
         return self._value.dtype
 
-    def accumulate(self, gradient: np.ndarray, rows: slice = slice(None)) -> None:
-        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero."""
-        if self.trainable:
+    def accumulate(self, gradient: np.ndarray, rows: slice | np.ndarray = slice(None)) -> None:
+        """Add `gradient`, that of some `rows` or of all: the one place where gradients are accumulated. Frozen ones stay zero.
+
+        The rows are a slice, or the numbers (N,) of different ones.
+        """
+        if self.trainable and not isinstance(rows, slice):
+            add_to_rows(self.gradient, rows, gradient)
+        elif self.trainable:
             total = self.gradient[rows]
             added(total, gradient, out=total)
         if self.watch is not None:

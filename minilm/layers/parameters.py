@@ -84,7 +84,13 @@ class Parameters(Mapping):
     # --- mapping -----------------------------------------------------------------------------------------------------
 
     def entry(self, name: str) -> Parameter:
-        """The Parameter object of a name."""
+        """The Parameter object of a name.
+
+        Raises
+        ------
+        KeyError
+            If there is none; the message lists the names.
+        """
         try:
             return self._entries[self.aliases.get(name, name)]
         except KeyError:
@@ -101,18 +107,22 @@ class Parameters(Mapping):
 
     @property
     def gradients(self) -> Mapping[str, np.ndarray]:
+        """The gradients by name, in the shapes of the values; a tied parameter's is the sum of all its uses."""
         return _Views(self, "gradient")
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes by name."""
         return {name: parameter.shape for name, parameter in self._entries.items()}
 
     @property
     def count(self) -> int:
+        """How many numbers there are, each counted once and the gaps not at all."""
         return sum(parameter.size for parameter in self._entries.values())
 
     @property
     def dtype(self) -> np.dtype:
+        """The dtype of all values; ValueError where some are float32 and others float64."""
         dtypes = {parameter.dtype for parameter in self._entries.values()}
         if len(dtypes) > 1:
             raise ValueError("the parameters of one model must have one dtype, got float32 and float64: use .to(dtype)")
@@ -127,11 +137,13 @@ class Parameters(Mapping):
 
     @property
     def flat(self) -> np.ndarray:
+        """All values (P,), with zeros in the gaps; a view, to be asked for anew at each use."""
         buffer, start, stop = self._bound()
         return buffer.values[start:stop]
 
     @property
     def gradient_flat(self) -> np.ndarray:
+        """All gradients (P,), with zeros in the gaps; a view, to be asked for anew at each use."""
         buffer, start, stop = self._bound()
         return buffer.gradients[start:stop]
 
@@ -267,7 +279,13 @@ class Parameters(Mapping):
                 parameter.replace(devices.to_device if device == "cuda" else devices.to_host)
 
     def convert(self, dtype: DType) -> None:
-        """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way."""
+        """Round all values and gradients to float32 or widen them to float64. `Layer.to` is the usual way.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is neither.
+        """
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise TypeError(f"dtype must be float32 or float64, got {dtype}")

@@ -158,7 +158,7 @@ class SinusoidalPositions(Layer):
         self._table = [np.empty((0, embed_dim), self.dtype)]  # (P, D) as many as were ever needed: in a list, which stays
 
     def forward(self, x: Array, *, offset: int = 0, key: Key | None = None) -> tuple[Array, Any]:
-        """Returns y (B, T, D) for x (B, T, D), and nothing saved."""
+        """Returns y (B, T, D) for x (B, T, D), and the shape of x."""
         x = checks.floating("x", x, (None, None, self.embed_dim), letters="(B, T, D)")
         stop = checks.whole("offset", offset, 0, 2**31) + x.shape[1]
         (table,) = self._table
@@ -166,11 +166,11 @@ class SinusoidalPositions(Layer):
             table = sinusoids(max(stop, 2 * len(table)), self.embed_dim, self.kind).astype(x.dtype)
         table = self._table[0] = devices.to_device_of(x, table)
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
-        return np.add(x, table[offset:stop], out=y), None
+        return np.add(x, table[offset:stop], out=y), x.shape
 
-    def backward(self, dy: Array, saved: Any) -> Array:
+    def backward(self, dy: Array, saved: tuple[int, ...]) -> Array:
         """Returns dx (B, T, D), which is dy itself."""
-        return dy
+        return dy.reshape(*saved)
 
     def settings(self) -> str:
         return str(self.embed_dim)

@@ -104,6 +104,7 @@ class Recurrent(Layer, Generic[Outputs]):
 
     @property
     def directions(self) -> int:
+        """2 of a bidirectional layer, else 1."""
         return 2 if self.bidirectional else 1
 
     @property
@@ -173,6 +174,11 @@ class Recurrent(Layer, Generic[Outputs]):
         output : Output
             ``y, h_n`` and for LSTM ``c_n``; ``output.state`` is what a next call takes as its state.
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, the state is of another form, or a length is not in [0, T].
         """
         x = recurrent_arguments.inputs(x, self.input_size, self.dtype, self.batch_first)  # (T, B, D)
         T, B = x.shape[:2]
@@ -249,6 +255,11 @@ class Recurrent(Layer, Generic[Outputs]):
         -------
         y : ndarray, shape (B, H)
         state : the state after the step
+
+        Raises
+        ------
+        ValueError
+            If the layer is bidirectional.
         """
         if self.bidirectional:
             raise ValueError("a bidirectional layer reads the whole sequence: it has no single step")

@@ -6,7 +6,7 @@ import numpy as np
 
 from minilm import devices
 
-__all__ = ["added"]
+__all__ = ["add_to_rows", "added"]
 
 GRAIN = 1 << 15  # numbers that are worth a thread
 
@@ -22,3 +22,12 @@ def added(x: np.ndarray, y: np.ndarray, *, out: np.ndarray) -> np.ndarray:
     else:
         devices.parallel(sums.add, out.size, *(array.reshape(-1) for array in (x, y, out)), grain=GRAIN)
     return out
+
+
+def add_to_rows(out: np.ndarray, rows: np.ndarray, x: np.ndarray) -> None:
+    """out[rows] += x for rows (N,) that are all different, out (V, D), x (N, D)."""
+    if x.size < 2 * GRAIN or devices.on_gpu(out):
+        out[rows] += x
+    else:
+        sums = devices.load("minilm.ops", "sums")
+        devices.parallel(sums.add_to_rows, len(rows), out, rows, x, grain=-(-GRAIN // x.shape[1]))

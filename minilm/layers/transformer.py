@@ -13,6 +13,7 @@ from minilm.layers.dropout import Dropout
 from minilm.layers.feed_forward import FeedForward
 from minilm.layers.layer_norm import LayerNorm
 from minilm.layers.residual import added
+from minilm.layers.saved_under_hooks import Replacement, replacements_inside, require_same
 from minilm.ops import checks
 from minilm.ops.workspace import empty, scratch
 from minilm.random import Key, at
@@ -40,6 +41,7 @@ class Saved(NamedTuple):
     halves: Halves | None
     again: dict[str, Any] | None
     memory: tuple | None  # shape of the memory, where forward was given one
+    replacements: tuple[Replacement, ...] = ()  # of `minilm.hooks`, that forward ran with, and that it must run with again
 
 
 class TransformerBlock(Layer):
@@ -159,6 +161,11 @@ class TransformerBlock(Layer):
         -------
         y : ndarray, shape (B, T, D)
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an array has a wrong shape or dtype, there is a memory and no cross attention, or none and cross attention.
         """
         if memory is None and self.crossattention is not None:
             raise ValueError("memory must be an array (B, S, D) for a block with cross attention, got None")
@@ -177,7 +184,7 @@ class TransformerBlock(Layer):
         y = empty(x.shape, x.dtype, like=x)  # (B, T, D)
         with scratch():
             y[...] = self._forward(**arguments)[0]
-        return y, Saved(None, arguments, shape)
+        return y, Saved(None, arguments, shape, replacements_inside(self))
 
     def _forward(self, x, memory, key_mask, memory_mask, cache, key):
         """y, and what the halves saved."""
@@ -216,7 +223,10 @@ class TransformerBlock(Layer):
         dx = empty(dy.shape, dy.dtype, like=dy)  # (B, T, D)
         dmemory = None if saved.memory is None else empty(saved.memory, dy.dtype, like=dy)  # (B, S, D)
         with scratch():
-            halves = self._forward(**saved.again)[1] if saved.halves is None else saved.halves
+            halves = saved.halves
+            if halves is None:
+                require_same(self, saved.replacements)
+                halves = self._forward(**saved.again)[1]
             dy = self._half_backward(self.ln_2, self.mlp, dy, halves.mlp)
             if halves.cross is not None:
                 dy = self._half_backward(self.ln_cross_attn, self.crossattention, dy, halves.cross, dmemory=dmemory)

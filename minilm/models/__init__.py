@@ -112,7 +112,13 @@ FAMILIES = {
 
 
 def config_of(settings: Mapping[str, Any]) -> Config:
-    """The configuration that config.json holds; ``settings["model_type"]`` names the family."""
+    """The configuration that config.json holds; ``settings["model_type"]`` names the family.
+
+    Raises
+    ------
+    ValueError
+        If there is no such family, or a setting of it is unknown or wrong.
+    """
     kind = settings.get("model_type")
     if kind not in FAMILIES:
         raise ValueError(f"model_type must be one of {', '.join(map(repr, FAMILIES))}, got {kind!r}")

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from minilm import devices
+from minilm.layers.products import multiplied
 from minilm.ops import embedding
 from minilm.ops.embedding.spec import Saved
 from minilm.typing import Array, DType, Ids
@@ -64,17 +65,15 @@ class Counts(NamedTuple):
     def forward(self, E: Array) -> Array:
         """The vectors (N, D) by a table E (V, D)."""
         rows = E[self.ids]  # (U, D)
-        x = self.P @ rows  # (N, D)
-        return x if self.Q is None else x + (self.Q @ rows) * _scale(E)
+        x = multiplied(self.P, rows)  # (N, D)
+        return x if self.Q is None else x + multiplied(self.Q, rows) * _scale(E)
 
     def backward(self, dx: Array, weight: Array) -> None:
         """Add the gradient with respect to the table, for dx (N, D), to the parameter's."""
-        dE = self.P.T @ dx  # (U, D)
+        dE = multiplied(self.P.T, dx)  # (U, D)
         if self.Q is not None:
-            dE += self.Q.T @ (dx * _scale(dx))
-        whole = np.zeros(weight.shape, dE.dtype)  # (V, D)
-        whole[self.ids] = dE
-        weight.accumulate(whole)
+            dE += multiplied(self.Q.T, dx * _scale(dx))
+        weight.accumulate(dE, self.ids)
 
 
 class Rows(NamedTuple):

@@ -67,6 +67,9 @@ class _Task(Pretrained, Layer):
         """Logits, in the shape of the module's docstring; arguments as `BERT.forward`'s."""
         return self._logits(ids, token_type_ids, key_mask, None)[0]
 
+    def settings(self) -> str:
+        return self.bert.settings()
+
     def forward(
         self, ids: Ids, labels: Ids, token_type_ids: Ids | None = None, key_mask: Array | None = None, *, key: Key | None = None
     ) -> tuple[Scalar, Saved]:

@@ -126,3 +126,6 @@ class Classifier(Layer):
 
     def _vectors_backward(self, dx, saved) -> None:
         raise NotImplementedError(f"{type(self).__name__} has no _vectors_backward")
+
+    def settings(self) -> str:
+        return f"num_labels={self.num_labels}"

@@ -167,6 +167,11 @@ class GPT(Pretrained, Generating, Layer):
         -------
         loss : scalar
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, an id is out of range, or T is more than the context.
         """
         ids, targets = self._checked(ids, targets)
         x, hidden = self._hidden(ids, padding=left_padding(key_mask, ids), key=key)  # (B, T, D)
@@ -175,7 +180,15 @@ class GPT(Pretrained, Generating, Layer):
         return loss, Saved(hidden, output, saved)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
-        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer.
+
+        Parameters
+        ----------
+        saved : Saved
+            From `forward`.
+        dloss : float
+            Gradient of what is minimised by the loss.
+        """
         wte, wpe, dropped, h, norm = saved.hidden
         dx = empty((*wte.ids.shape, self.config.n_embd), self.dtype, like=wte.ids)  # (B, T, D)
         with scratch():
@@ -191,7 +204,18 @@ class GPT(Pretrained, Generating, Layer):
     # --- evaluation --------------------------------------------------------------------------------------------------
 
     def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
-        """Mean cross-entropy without dropout and without what a gradient would need."""
+        """Mean cross-entropy without dropout and without what a gradient would need.
+
+        Parameters
+        ----------
+        ids, targets, key_mask
+            As `forward`'s.
+
+        Returns
+        -------
+        loss : scalar
+            In nats a token.
+        """
         ids, targets = self._checked(ids, targets)
         x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
         logits, _ = self.lm_head.forward(x)  # (B, T, V)

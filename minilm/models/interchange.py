@@ -25,6 +25,7 @@ from minilm.models.pretrained import Pretrained, settings_from
 from minilm.ops import checks
 from minilm.quantized.storing import refuse_quantized
 from minilm.weights import KEYMAPS, load_weights
+from minilm.weights.experts import as_installed
 from minilm.weights.keymap import KeyMap
 from minilm.weights.loose import LooseArrays
 from minilm.weights.saving import items
@@ -42,7 +43,8 @@ def to_torch(model: Layer, *, names: str = "minilm") -> dict[str, Any]:
     ----------
     model : Layer
     names : {"minilm", "huggingface"}
-        Our names and orientations, or those of the model's class in transformers.
+        Our names and orientations, or those of the model's class in transformers, of the version that is installed: a Mixtral's
+        experts have other ones from 5 on.
 
     Raises
     ------
@@ -62,7 +64,8 @@ def to_torch(model: Layer, *, names: str = "minilm") -> dict[str, Any]:
     refuse_adapters(model)
     if keymap is None:
         raise ValueError(f"transformers has no class for a {type(model).__name__}: names='minilm' gives our own")
-    return {item.name: torch.from_numpy(devices.to_host(item.array).copy()) for item in items(model.parameters, keymap)}
+    arrays = as_installed(items(model.parameters, keymap))
+    return {item.name: torch.from_numpy(devices.to_host(item.array).copy()) for item in arrays}
 
 
 def from_torch(model: Model, source: Any) -> Model:

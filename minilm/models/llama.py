@@ -198,7 +198,18 @@ class Llama(Pretrained, Generating, Layer):
     # --- evaluation --------------------------------------------------------------------------------------------------
 
     def loss(self, ids: Ids, targets: Ids, *, key_mask: Array | None = None) -> Scalar:
-        """Mean cross-entropy without dropout and without what a gradient would need."""
+        """Mean cross-entropy without dropout and without what a gradient would need.
+
+        Parameters
+        ----------
+        ids, targets, key_mask
+            As `forward`'s.
+
+        Returns
+        -------
+        loss : scalar
+            In nats a token.
+        """
         ids, targets = self._checked(ids, targets)
         x, _ = self._hidden(ids, padding=left_padding(key_mask, ids), gradient=False)  # (B, T, D)
         return cross_entropy.forward(self._logits(x), targets, gradient=False)[0]

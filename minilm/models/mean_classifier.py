@@ -124,6 +124,9 @@ class MeanClassifier(Classifier):
         dx = self.word_dropout.backward(dx, dropped)
         self.embedding.backward(dx, embedded)
 
+    def settings(self) -> str:
+        return f"{self.vocab_size}, {self.num_labels}, ngrams={self.ngrams}"
+
 
 def _mixed(code, ids):
     """A 64-bit hash of a hash (or first id) and the id after it: multiply and shift, as in splitmix64."""

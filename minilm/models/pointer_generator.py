@@ -44,6 +44,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import Linear, initialisers
+from minilm.layers.products import multiplied
 from minilm.layers.sequences import contiguous
 from minilm.models.encoder_decoder import mask_of
 from minilm.models.seq2seq import Saved, Seq2Seq, Seq2SeqState
@@ -61,7 +62,7 @@ class Pointed(NamedTuple):
     """What backward needs of the pointer."""
 
     q: np.ndarray  # (B, T, A)
-    k: np.ndarray  # (B, S, A)
+    k: np.ndarray  # (B, S + 1, A), the sentinel last
     a: np.ndarray  # (B, T, S + 1)
     query: Any
     key: Any
@@ -82,7 +83,7 @@ class PointerState(NamedTuple):
 
     model: Seq2SeqState
     source: np.ndarray  # (N, S) ids
-    k: np.ndarray  # (N, S, A)
+    k: np.ndarray  # (N, S + 1, A), the sentinel last
     last: np.ndarray  # (N,) the token read before the next; -1 where there is none yet
 
     @property
@@ -143,10 +144,10 @@ class PointerGenerator(Seq2Seq):
         inputs = self._inputs(inputs, len(source))
         targets = self._targets(targets, inputs)
         z, pointed, saved = self._parts(source, lengths, inputs, key)  # (B, T, V)
-        v = softmax.forward(z)[0]  # (B, T, V)
+        p_z = softmax.forward(z)[0]  # (B, T, V)
         counts = targets != -100  # (B, T)
         y = np.where(counts, targets, 0)[..., None]  # (B, T, 1)
-        written = pointed.a[..., -1] * np.take_along_axis(v, y, axis=2)[..., 0]  # (B, T): a[S+1] softmax(z)[y]
+        written = pointed.a[..., -1] * np.take_along_axis(p_z, y, axis=2)[..., 0]  # (B, T): a[S+1] softmax(z)[y]
         copied = pointed.a[..., :-1] * (source[:, None] == y)  # (B, T, S): a[i] [x_i = y]
         p = np.maximum(written + copied.sum(axis=2), FLOOR)  # (B, T)
         N = np.maximum(counts.sum(), 1)  # stays on the device
@@ -156,10 +157,9 @@ class PointerGenerator(Seq2Seq):
         du[..., :-1] -= copied * (share / p)[..., None]
         by_writing = share * written / p  # (B, T): ρ[S+1] / N
         du[..., -1] -= by_writing
-        v *= by_writing[..., None]
-        at_y = np.take_along_axis(v, y, axis=2)
-        np.put_along_axis(v, y, at_y - by_writing[..., None], axis=2)
-        return loss.astype(self.dtype), SavedPointer(saved, pointed, du, v)
+        dz = np.multiply(by_writing[..., None], p_z, out=p_z)  # (B, T, V): ρ[S+1] (softmax(z) - [w = y]) / N, in its place
+        np.put_along_axis(dz, y, np.take_along_axis(dz, y, axis=2) - by_writing[..., None], axis=2)
+        return loss.astype(self.dtype), SavedPointer(saved, pointed, du, dz)
 
     def backward(self, saved: SavedPointer, *, dloss: float = 1.0) -> None:
         """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
@@ -174,7 +174,7 @@ class PointerGenerator(Seq2Seq):
         read, saved_read = self._read(source, lengths, key)
         h, written = self._write(inputs, read, key)  # (B, T, width)
         z, output = self._output(h, at(key, "output"))  # (B, T, V)
-        k, saved_key = self.key.forward(read[1])  # (B, S, A)
+        k, saved_key = self._keys(read[1])  # (B, S + 1, A)
         q, saved_query = self.query.forward(h)  # (B, T, A)
         before = devices.array_module(inputs).full(inputs.shape, -1, inputs.dtype)  # (B, T): y_{t-2}
         before[:, 1:] = inputs[:, :-1]
@@ -193,7 +193,7 @@ class PointerGenerator(Seq2Seq):
         state = super().encode(source, lengths, tokens=tokens)
         ids = devices.to_device_of(self, self._source(source, lengths)[0])
         last = devices.array_module(ids).full(len(ids), -1, ids.dtype)  # (N,)
-        return PointerState(state, ids, self.key(state.source.memory), last)
+        return PointerState(state, ids, self._keys(state.source.memory)[0], last)
 
     def step(self, ids: Ids, state: PointerState) -> tuple[Array, PointerState]:
         """log P (N, V) after one more token (N,) of each target, and the next state."""
@@ -213,16 +213,19 @@ class PointerGenerator(Seq2Seq):
 
     # --- the pointer ---------------------------------------------------------------------------------------------------
 
+    def _keys(self, memory):
+        """Keys of the memory (B, S, H), then the sentinel: (B, S + 1, A); and what the map saved."""
+        k, saved = self.key.forward(memory)  # (B, S, A)
+        sentinel, module = self.sentinel.value[None, None], devices.array_module(k)
+        return module.concatenate([k, sentinel.repeat(len(k), axis=0)], axis=1), saved
+
     def _point(self, q, k, mask, g=None):
-        """a (B, T, S + 1) for queries (B, T, A) and keys (B, S, A), of which those count that the mask (B, S) has.
+        """a (B, T, S + 1) for queries (B, T, A) and keys (B, S + 1, A), of which those count that the mask (B, S) has.
 
         g (B, T, S) is what `_behind` adds to the scores.
         """
-        scale = self.sentinel.size**-0.5
-        (B, T, _), S, module = q.shape, k.shape[1], devices.array_module(q)
-        u = module.empty((B, T, S + 1), self.dtype)  # (B, T, S + 1)
-        u[..., :-1] = scale * (q @ k.transpose(0, 2, 1))
-        u[..., -1] = scale * (q @ self.sentinel.value)
+        u = multiplied(q, k, transposed=True)  # (B, T, S + 1)
+        u *= self.dtype.type(self.sentinel.size**-0.5)
         if g is not None:
             u[..., :-1] += g
         if mask is not None:
@@ -253,11 +256,10 @@ class PointerGenerator(Seq2Seq):
         """Gradients by h (B, T, width) and the memory (B, S, H); du (B, T, S + 1) is 0 where there is padding, as a is."""
         through = 0 if pointed.behind is None else self._behind_backward(du[..., :-1], pointed.behind)  # (B, T, width)
         du = du * self.dtype.type(self.sentinel.size**-0.5)
-        places, written = du[..., :-1], du[..., -1:]  # (B, T, S), (B, T, 1)
-        self.sentinel.accumulate((written * pointed.q).sum(axis=(0, 1)))
-        dq = places @ pointed.k + written * self.sentinel.value  # (B, T, A)
-        dk = contiguous(places.transpose(0, 2, 1)) @ pointed.q  # (B, S, A)
-        return self.query.backward(dq, pointed.query) + through, self.key.backward(dk, pointed.key)
+        dq = multiplied(du, pointed.k)  # (B, T, A)
+        dk = multiplied(du.transpose(0, 2, 1), pointed.q)  # (B, S + 1, A)
+        self.sentinel.accumulate(dk[:, -1].sum(axis=0))
+        return self.query.backward(dq, pointed.query) + through, self.key.backward(contiguous(dk[:, :-1]), pointed.key)
 
     def _log_mixture(self, z, a, source):
         """log P (B, T, V) of logits z (B, T, V), the pointer a (B, T, S + 1) and the source (B, S)."""

@@ -20,6 +20,7 @@ from minilm.models.llama_config import LLAMA_FAMILIES, LlamaConfig
 from minilm.quantized.storing import fill, refuse_quantized, stored_as
 from minilm.typing import DType, PathLike, Seed
 from minilm.weights.config import CONFIG, SPELLED
+from minilm.weights.experts import SplitExperts
 from minilm.weights.loose import LooseArrays
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class Pretrained:
             raise ValueError(f"{place}: {error}") from None
         config = config.replace(**changes)
         try:
-            with blank(stored):
+            with blank(SplitExperts(stored) if settings["family"] == "mixtral" else stored):
                 return cls(config, seed=seed, dtype=dtype)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None

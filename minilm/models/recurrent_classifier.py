@@ -115,3 +115,6 @@ class RecurrentClassifier(Classifier):
             raise ValueError("this model has pooling='mean', so every word counts the same: there is no attention to show")
         pooled = self._vectors(ids, lengths, None)[1][-1]
         return pooled[1].weights[:, 0]
+
+    def settings(self) -> str:
+        return f"{self.vocab_size}, {self.num_labels}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import GRU, LSTM, RNN, Dropout, Embedding, Linear
+from minilm.layers.hooks import HOOKED
 from minilm.ops import checks, precision
 from minilm.ops.workspace import empty
 from minilm.typing import Array, Ids, State
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["fits", "read"]
 
 PLAIN = (Dropout, Embedding, GRU, LSTM, Linear, RNN)
-HOOKED = {"forward", "_op_of"}  # what `minilm.hooks` puts into a layer
 FEW = 3  # texts up to which reading the weights for each anew takes less time than packing them
 MOST = 2**20  # numbers of weights that one thread reads in less time than others take to begin
 

@@ -133,6 +133,11 @@ class RNNLanguageModel(Layer):
         loss : scalar
         saved : Saved
             ``saved.state`` is the state after the last step.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, an id is out of range, or the state is of another form.
         """
         ids, targets = self._time_order(ids, targets)  # (T, B) each
         h, state, hidden = self._hidden(ids, state, key)  # (T, B, H)

@@ -13,6 +13,7 @@ import numpy as np
 
 from minilm import devices
 from minilm.layers import GRU, LSTM, BahdanauAttention, Dropout, Embedding, Linear, LuongAttention, changes
+from minilm.layers.hooks import HOOKED
 from minilm.models.attending_decoder import AttendFirstDecoder, AttendingDecoder
 from minilm.models.recurrent_decoder import RecurrentDecoder, State
 from minilm.ops import precision
@@ -27,10 +28,8 @@ __all__ = ["fits", "write", "write_greedily"]
 
 DECODERS = (RecurrentDecoder, AttendingDecoder, AttendFirstDecoder)
 PLAIN = {BahdanauAttention, Dropout, Embedding, GRU, LSTM, Linear, LuongAttention, *DECODERS}
-HOOKED = {"forward", "_op_of"}  # what `minilm.hooks` puts into a layer
 MOST = 2**20  # numbers of weights that one thread reads in less time than others take to begin
 FEW = 8  # targets up to which reading the weights for each anew takes less time than packing them
-
 
 _weights: weakref.WeakKeyDictionary[Seq2Seq, tuple[int, Decoder | None]] = weakref.WeakKeyDictionary()
 

@@ -275,3 +275,6 @@ class Tagger(Layer):
         dh_n[0], dh_n[1] = dc[:, :C], dc[:, C:]
         dx, _ = self.speller.backward((None, dh_n), recurrent)  # (U, W, C)
         self.character_embedding.backward(dx, embedded)
+
+    def settings(self) -> str:
+        return f"{self.vocab_size}, {self.num_tags}"

@@ -128,6 +128,11 @@ class Word2Vec(Layer):
         -------
         loss : scalar
         saved : Saved
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument has a wrong shape or dtype, an id is out of range, or a row of neighbours has none.
         """
         if self.config.algorithm == "cbow":
             inputs = checks.ids("inputs", inputs, self.config.vocab_size, (None, None), "(N, C)", ignore=NO_WORD)

@@ -126,7 +126,13 @@ class WordVectors:
         return self.nearest(unit[self.id(b)] - unit[self.id(a)] + unit[self.id(c)], most, (a, b, c))
 
     def calculate(self, text: str, most: int = 10) -> list[tuple[str, float]]:
-        """The words nearest to a sum and difference of words, such as ``king - man + woman``, or to one word."""
+        """The words nearest to a sum and difference of words, such as ``king - man + woman``, or to one word.
+
+        Raises
+        ------
+        ValueError
+            If there is no word in it, or one that has no vector.
+        """
         terms = terms_of(text)
         if not terms:
             raise ValueError(f"wanted a word, or a sum such as 'king - man + woman', got {text!r}")

@@ -49,8 +49,9 @@ WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 
 
 @jit
-def _multiply(start, stop, a, W, c, transposed, strips, chunk, rooms):
-    # units [start, stop) of c (M, N) = a (M, K) by Wᵀ or W: number u is panel u % strips by rows of chunk u // strips
+def _multiply(start, stop, a, W, c, transposed, bias, strips, chunk, rooms):
+    # units [start, stop) of c (M, N) = a (M, K) by Wᵀ or W: number u is panel u % strips by rows of chunk u // strips;
+    # bias (N,) or (0,) is added to each row while it is in the cache
     (M, K), width = a.shape, WIDTH32 if a.itemsize == 4 else WIDTH64
     together = 1 if transposed else GROUP
     room = rooms[-(-start * len(rooms) // (-(-M // chunk) * strips))]  # this thread's
@@ -69,7 +70,19 @@ def _multiply(start, stop, a, W, c, transposed, strips, chunk, rooms):
                     pack_rows(W, group * width, k, depth, panels[:few])
                 for p in range(few):
                     multiply_panel(a[row:last, k : k + depth], panels[p, :depth], edge, c[row:last], (group + p) * width, k > 0)
+                    if k + depth == K and len(bias) > 0:
+                        add_to_rows(c[row:last], bias, (group + p) * width, min(width, len(bias) - (group + p) * width))
         start += end - begin
+
+
+@jit(counted=False)
+def add_to_rows(c, bias, column, columns):
+    """c[:, column : column + columns] += bias[column : column + columns]."""
+    part = bias[column : column + columns]
+    for r in range(len(c)):
+        row = c[r, column : column + columns]
+        for j in range(len(part)):
+            row[j] += part[j]
 
 
 @jit
@@ -155,8 +168,8 @@ def _run(kernel, a, b, c, K, *options, left=0) -> None:
         devices.parallel(kernel, units, a, b, c, *options, strips, chunk, rooms, grain=grain)
 
 
-def product(a, W, out, *, transposed: bool) -> None:
-    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads.
+def product(a, W, out, *, transposed: bool, bias=None) -> None:
+    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N), on minilm's own threads; each row plus `bias` (N,).
 
     Not by BLAS: its idle threads keep their cores busy for tens of milliseconds after each product, and the kernels that come
     next run at half their speed (measured: a training step of a character LSTM took 26 ms so, and takes 14); and its bits depend
@@ -165,16 +178,17 @@ def product(a, W, out, *, transposed: bool) -> None:
     Under ``minilm.precision("bf16")`` a product of float32 is `minilm.ops.bfloat16`'s.
     """
     if precision.bfloat16(a.dtype):
-        bfloat16.product(a, W, out, transposed=transposed)
+        bfloat16.product(a, W, out, transposed=transposed, bias=bias)
         return
     rows = len(a)
     if not rows or not W.size:
-        out[...] = 0
-        return
-    if rows == 1:
+        out[...] = 0 if bias is None else bias
+    elif rows == 1:
         row_product(a[0], W, out[0], transposed=transposed)
-        return
-    _run(_multiply, a, W, out, a.shape[1], transposed)
+        if bias is not None:
+            out += bias
+    else:
+        _run(_multiply, a, W, out, a.shape[1], transposed, out[0, :0] if bias is None else bias)
 
 
 def transposed_product(a, b, out) -> None:

@@ -6,7 +6,7 @@ import math
 
 from minilm.compiled.jit import jit
 
-__all__ = ["add", "add_to", "move_towards"]
+__all__ = ["add", "add_to", "add_to_rows", "move_towards"]
 
 
 @jit(counted=False)
@@ -23,6 +23,15 @@ def add_to(start, stop, out, x):
     x, out = x[start:stop], out[start:stop]
     for n in range(len(out)):
         out[n] += x[n]
+
+
+@jit(counted=False)
+def add_to_rows(start, stop, out, rows, x):
+    """out[rows] += x for rows that are all different: out (V, D), rows (N,), x (N, D)."""
+    for n in range(start, stop):
+        total, term = out[rows[n]], x[n]
+        for d in range(len(term)):
+            total[d] += term[d]
 
 
 @jit(fastmath=frozenset(), counted=False)

@@ -72,7 +72,13 @@ class Workspace:
 
     @contextlib.contextmanager
     def step(self) -> Iterator[Workspace]:
-        """``with workspace.step():`` starts a new step (`reset`) and makes the workspace the active one inside."""
+        """``with workspace.step():`` starts a new step (`reset`) and makes the workspace the active one inside.
+
+        Raises
+        ------
+        RuntimeError
+            If the workspace is in a step already.
+        """
         with self:
             if len(self._tokens) > 1:
                 raise RuntimeError("this workspace is in a step already, whose arrays a second would overwrite: take another one")

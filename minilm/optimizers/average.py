@@ -73,7 +73,13 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
-        """Inside this block the model has the averaged parameters; at its end it has its own again."""
+        """Inside this block the model has the averaged parameters; at its end it has its own again.
+
+        Raises
+        ------
+        ValueError
+            If `update` has not been called yet.
+        """
         if self.updates == 0:
             raise ValueError("there is no average yet: call update first")
         flat = self.parameters.flat  # (P,)
@@ -99,7 +105,13 @@ class WeightAverage:
         return {"updates": np.array(self.updates, np.int64), **averages}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Copy in what `state_dict` gave. Nothing is changed unless all of it fits."""
+        """Copy in what `state_dict` gave. Nothing is changed unless all of it fits.
+
+        Raises
+        ------
+        ValueError
+            If a part is missing, unknown or of another shape; the message lists each.
+        """
         views = {f"average.{name}": view for name, view in self.views().items()}
         problems = [f"missing {name}" for name in ("updates", *views) if name not in state]
         problems += [f"unexpected {name}" for name in state if name != "updates" and name not in views]

@@ -186,6 +186,11 @@ class Optimizer:
         gather : callable
             ``gather(array)`` fills in the other pieces of an array of the flat buffer's size, from those who keep them: `views`,
             `state_dict` and `load_state_dict` are of the whole state, and all who share it call them together.
+
+        Raises
+        ------
+        ValueError
+            If its update of a number looks at others too, as Muon's does.
         """
         if not self.elementwise:
             raise ValueError(f"{type(self).__name__} updates no number by itself, so its state cannot be kept in pieces")

@@ -34,7 +34,13 @@ class Schedule:
         return {}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Go on from what `state_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            If there is anything in it: this schedule has no state.
+        """
         if state:
             raise ValueError(f"{type(self).__name__} has no state, got {', '.join(state)}")
 
@@ -138,6 +144,10 @@ class PlateauDecay(Schedule):
         return dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Raises
+        ------
+        ValueError
+            If a part is missing or unknown."""
         if set(state) != set(self._state):
             raise ValueError(f"the state must hold {', '.join(self._state)}, got {', '.join(state) or 'nothing'}")
         self._state = {"best": float(state["best"]), "waited": int(state["waited"]), "divisions": int(state["divisions"])}

@@ -175,7 +175,8 @@ class Answer(WordRecipe):
     @property
     def _reading(self):
         """How questions become batches, and logits answers."""
-        if self._how is None or self._how.facts is not self.facts:
+        how = self._how
+        if how is None or how.facts is not self.facts or how.options is not self.options:  # a restart has options of its own
             self._how = READINGS[self.facts["kind"]](self.vocabularies, self.facts, self.options, self._fresh)
         return self._how
 

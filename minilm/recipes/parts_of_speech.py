@@ -41,7 +41,7 @@ class PartsOfSpeech(Tag):
     Real data: in the form of CoNLL, as for the recipe tag: a word a line, its tag in the last column. Of CoNLL-U (a treebank
     of Universal Dependencies) the universal tags are read; --set tag_column=5 takes the language's own. The metric is
     accuracy of all words; accuracy_unknown is that of words that the training part does not have, or less often than
-    min_count (without a vector, where vectors=FILE has some) or vectors_min_count (with one).
+    min_count (and without a vector, where vectors=FILE has some).
 
     The model: as the recipe tag's; vectors=FILE too.
     """

@@ -3,15 +3,13 @@
 ::
 
     counts                                         how often the part for training has each word, in lower case
-    known   = of these words those that have a vector in the file, and occur vectors_min_count times
-    further = of the file's words those that training has less often, and of its vectors_most commonest those that it has not
-    learned = known, and words that occur min_count times
+    learned = words that occur min_count times, or that have a vector in the file
+    further = of the file's vectors_most commonest words those that training does not have
     ids     = <unk>, learned, further
 
 Learned words start from the file's vectors, and those that it does not have from random ones of the same deviation. Further
 words keep the file's vectors (`minilm.models.word_embedding`), so that new texts may have them: the data for validation decide
-nothing here. A model that meets some of them in training learns to read vectors that are just as the file has them. The vectors
-become part of the model, and nobody needs the file again.
+nothing here. The vectors become part of the model, and nobody needs the file again.
 
 A word's vector is that of its own spelling in lower case, or that of the commonest other spelling: "paris", else "Paris".
 """
@@ -37,7 +35,6 @@ UNKNOWN = "<unk>"
 VECTORS: dict[str, Any] = {
     "vectors": None,  # a file of word2vec, GloVe or fastText; embedding_size is its own then
     "vectors_most": 100_000,  # of the file's commonest words, those that the model knows beside the words of the data
-    "vectors_min_count": 1,  # words that occur less often for training keep the file's vectors
     "freeze_vectors": False,  # whether the words' vectors stay as they are
 }
 
@@ -45,8 +42,8 @@ VECTORS: dict[str, Any] = {
 class PretrainedWords(NamedTuple):
     """What a file of vectors has for some data."""
 
-    known: Collection[str]  # words of the data that have a vector, and learn from there
-    further: list[str]  # words that keep their vector: the data have them seldom, or not
+    known: Collection[str]  # words of the data that have a vector
+    further: list[str]  # words that the data do not have
     vectors: np.ndarray | None  # (len(known) + len(further), E); None for a run that goes on, whose model has them
     sha256: str  # of the words and their vectors
 
@@ -56,10 +53,8 @@ def key_of(word: str) -> str:
     return "_".join(word.lower().split()) or "_"
 
 
-def read_vectors(path: PathLike, counts: Mapping[str, int], most: int, min_count: int = 1) -> PretrainedWords:
+def read_vectors(path: PathLike, counts: Mapping[str, int], most: int) -> PretrainedWords:
     """The vectors of words that are in `counts`, and of the others among the file's first `most`.
-
-    Words that are counted less than `min_count` times are among the further ones.
 
     Raises
     ------
@@ -78,14 +73,10 @@ def read_vectors(path: PathLike, counts: Mapping[str, int], most: int, min_count
         if key not in rows or (word == key != words[rows[key]]):
             rows[key] = row
     rows.pop(UNKNOWN, None)
-    if not any(word in rows for word in counts):
-        raise ValueError(f"{os.fspath(path)}: none of the {len(counts):,} words of the data has a vector there")
-    known = [word for word, count in counts.items() if count >= min_count and word in rows]
+    known = [word for word in counts if word in rows]
     if not known:
-        raise ValueError(
-            f"{os.fspath(path)}: no word with a vector there occurs {min_count} times (vectors_min_count) in the data"
-        )
-    further = [word for word in rows if counts.get(word, 0) < min_count]
+        raise ValueError(f"{os.fspath(path)}: none of the {len(counts):,} words of the data has a vector there")
+    further = [word for word in rows if word not in counts]
     vectors = vectors[[rows[word] for word in (*known, *further)]]
     digest = hashlib.sha256("\n".join((*known, *further)).encode() + vectors.tobytes()).hexdigest()
     return PretrainedWords(known, further, vectors, digest)
@@ -110,8 +101,6 @@ class WordRecipe(Recipe):
                 raise ValueError(f"{changed[0]} is of the file that vectors=FILE names, and there is none")
         elif not isinstance(path, str):
             raise TypeError(f"vectors must be the path of a file of words' vectors, got {path!r}")
-        elif self.options["freeze_vectors"] and self.options["vectors_min_count"] > 1:
-            raise ValueError("vectors_min_count says which words learn, and freeze_vectors=true lets none: leave one of them out")
         else:
             self.options["vectors"] = os.path.abspath(path)
 
@@ -127,9 +116,8 @@ class WordRecipe(Recipe):
         With `lower` it takes words as they are spelled.
         """
         self._start = start = self._pretrained(counts)
-        known, further = (set(), {UNKNOWN}) if start is None else (set(start.known), {*start.further, UNKNOWN})
-        least = self.options.get("min_count", 1)
-        learned = [word for word, count in counts.items() if (count >= least or word in known) and word not in further]
+        least, known = self.options.get("min_count", 1), set() if start is None else set(start.known)
+        learned = [word for word, count in counts.items() if (count >= least or word in known) and word != UNKNOWN]
         learned.sort(key=lambda word: (-counts[word], word))
         if not learned and not self.options.get("characters"):
             raise ValueError(f"no word occurs {least} times (min_count) in the part for training: there is nothing to learn from")
@@ -146,7 +134,7 @@ class WordRecipe(Recipe):
         path = self.options["vectors"]
         if recalled is not None or path is None:
             return recalled
-        start = read_vectors(path, counts, self.options["vectors_most"], self.options["vectors_min_count"])
+        start = read_vectors(path, counts, self.options["vectors_most"])
         E = start.vectors.shape[1]  # type: ignore[union-attr]
         if "embedding_size" in self.chosen and self.options["embedding_size"] != E:
             came = self.options["embedding_size"]
@@ -168,11 +156,10 @@ class WordRecipe(Recipe):
         have = {*start.known, *start.further}
         counts = [Counter(key_of(word) for each in part for word in self.words_of(each)) for part in (train, validation)]
         shares = [sum(n for word, n in each.items() if word in have) / max(1, each.total()) for each in counts]
-        number = sum(word in have for word in counts[0])
         line = (
-            f"{os.path.basename(self.options['vectors'])}: vectors of {number:,} of the {len(counts[0]):,} different "
+            f"{os.path.basename(self.options['vectors'])}: vectors of {len(start.known):,} of the {len(counts[0]):,} different "
             f"words for training, {shares[0]:.1%} of that text, and of {shares[1]:.1%} of the one for validation; "
-            f"{len(have) - number:,} further words are known"
+            f"{len(start.further):,} further words are known"
         )
         return [*super().remarks(train, validation), line]
 

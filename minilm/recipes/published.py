@@ -33,7 +33,7 @@ TOKENS = 100  # of a continuation
 
 
 class Trial:
-    """A model that answers texts; `minilm.recipes.Recipe` has the same two methods."""
+    """A model that answers texts; `minilm.recipes.base.Recipe` has the same two methods."""
 
     prompt = "text"
 
@@ -49,7 +49,7 @@ class Trial:
         raise NotImplementedError(f"{type(self).__name__} has no answer")
 
     def explain(self, text: str, *, answer: str | None = None, foil: str | None = None) -> Decisions:
-        """Why the model answers so; see `minilm.recipes.Recipe.explain`."""
+        """Why the model answers so; see `minilm.recipes.base.Recipe.explain`."""
         raise ValueError("`minilm explain` takes a language model's folder itself")
 
     def _names(self, count: int) -> list[str]:

@@ -58,6 +58,8 @@ PAIRS = {
     "sigmoid": activations.sigmoid,
     "tanh": activations.tanh,
     "gelu": activations.gelu_erf,
+    "silu": activations.silu,
+    "swish": activations.silu,
     "softmax": softmax,
 }
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from minilm import devices
+from minilm.layers.embedding import accumulate
 from minilm.ops import checks, dropout, embedding, linear
-from minilm.ops.workspace import scratch
 from minilm.random import Key
 from minilm.sequential import activations
 from minilm.sequential.base import LayerOptions, SequentialLayer, shape_of, units
@@ -114,8 +114,7 @@ class Embedding(SequentialLayer):
     def backward(self, dy: Array, saved: Any) -> None:
         """Returns nothing: ids have no gradient."""
         dy = dy.transpose(1, 0, 2) if dy.ndim == 3 else dy
-        with scratch():
-            self.embeddings.accumulate(embedding.backward(checks.kernel_ready(dy), saved))
+        accumulate(self.embeddings, checks.kernel_ready(dy), saved)
 
     def checked(self, x: Array) -> Ids:
         """x as ids; ValueError names the first that is none, and where it stands."""
@@ -154,7 +153,8 @@ class Dense(SequentialLayer):
     units : int
         Width of the output.
     activation : str, optional
-        One of linear, relu, sigmoid, tanh, gelu, softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid, leaky_relu.
+        One of linear, relu, sigmoid, tanh, gelu, silu (swish), softmax, elu, selu, softplus, softsign, exponential, hard_sigmoid,
+        leaky_relu.
     use_bias : bool
     kernel_initializer, bias_initializer : str or callable
 

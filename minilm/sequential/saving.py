@@ -200,7 +200,7 @@ def _keras_s(kind: type, stored: hdf5.Stored, compile: bool):
     with blank(stored.arrays):
         model = keras_config.model_from_keras(kind, stored.keras)
     _assign(model, stored)
-    if compile and stored.training is not None:
+    if compile and stored.training:  # empty, of a model that was not compiled
         keras_config.compile_from_keras(model, stored.training)
         if model.compiled and stored.unread:
             warnings.warn("the state of Keras's optimizer is not read: it begins anew", stacklevel=3)

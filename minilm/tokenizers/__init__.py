@@ -10,11 +10,12 @@ import os
 from minilm.hub import tokenizer_folder
 from minilm.typing import PathLike
 
-from . import base, bpe, files, word_piece
+from . import bpe, files, word_piece
 from .added import AddedToken
-from .base import DecodeStream, Tokenizer
+from .base import Tokenizer
 from .bpe import GPT1BPE, ByteLevelBPE
 from .character import Character
+from .decode_stream import DecodeStream
 from .files import read_text
 from .sequences import pad_sequences
 from .word import Word, text_to_word_sequence, tokenizer_from_json
@@ -74,7 +75,7 @@ def load(path: PathLike) -> Tokenizer | Word:
         return bpe.AnyBPE.from_pretrained(path)  # which also reads what is beside the file
     if fields["type"] == WordPiece.__name__:
         return WordPiece.load(path)  # which also reads what is beside the file
-    return base.from_fields(path, fields, CLASSES)
+    return files.tokenizer_of(path, fields, CLASSES)
 
 
 def __dir__() -> list[str]:

@@ -14,6 +14,7 @@ from minilm.typing import PathLike
 
 from . import files
 from .checks import check_ids, check_text, several
+from .decode_stream import DecodeStream
 from .post_processor import PostProcessor
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class Tokenizer(ABC):
         ValueError
             Naming the file and what is wrong in it.
         """
-        return from_fields(path, files.read_tokenizer(path), {cls.__name__: cls})
+        return files.tokenizer_of(path, files.read_tokenizer(path), {cls.__name__: cls})
 
     def __eq__(self, other):
         return type(self) is type(other) and self._fields() == other._fields()
@@ -308,42 +309,3 @@ class Tokenizer(ABC):
     @abstractmethod
     def _from_fields(cls, fields: dict) -> Self:
         """A tokenizer from what its file held; ValueError says what is wrong."""
-
-
-class DecodeStream:
-    """Decodes ids piece by piece; the pieces' texts join to what `Tokenizer.decode` gives for all ids at once.
-
-    Examples
-    --------
-    >>> stream = tokenizer.decode_stream()
-    >>> for id in generated:
-    ...     print(stream.feed(id), end="", flush=True)
-    >>> print(stream.flush())
-    """
-
-    def __init__(self, tokenizer: Tokenizer):
-        self.tokenizer = tokenizer
-        self._state = None
-
-    def feed(self, ids: ArrayLike) -> str:
-        """The text that one id, or an array of them, adds."""
-        text, self._state = self.tokenizer._decode(check_ids(ids, self.tokenizer.vocab_size), self._state)
-        return text
-
-    def flush(self) -> str:
-        """The text still held back, at the end; the stream then starts anew."""
-        text, self._state = self.tokenizer._flush(self._state), None
-        return text
-
-
-def from_fields(path, fields: dict, classes: dict, *folder_config):
-    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
-    path = files.file_in(path)
-    kind = files.kind_of(fields)
-    if kind not in classes:
-        raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
-    try:
-        return classes[kind]._from_fields({**fields, "type": kind}, *folder_config)
-    except ValueError as error:
-        named = any(each.folder and str(error).startswith(each.folder) for each in folder_config)  # a file beside this one
-        raise ValueError(str(error) if named else f"{path}: {error}") from None

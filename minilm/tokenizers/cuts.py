@@ -23,7 +23,8 @@ def safe_cut(
     possible : callable
         Of code points (W,): whether no word or piece goes on from one to the next, (W - 1,) bool.
     touched : callable, optional
-        Of a str of W characters: where added tokens forbid a cut, (W + 1,) bool, see `minilm.tokenizers.added.Matcher.touched`.
+        Of a str of W characters: where added tokens forbid a cut, (W + 1,) bool, see `touched` of
+        `minilm.tokenizers.added.matching.Matcher`.
     margin : int
         How many characters on both sides of a place `touched` needs to see.
     """

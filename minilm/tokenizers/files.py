@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import gc
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -132,7 +134,8 @@ def read_tokenizer(path) -> dict:
 def parse_tokenizer(content: bytes, path) -> dict:
     """What `read_tokenizer` does with the content of a file; `path` is what to call it in an error."""
     try:
-        fields = shallow(json.loads(content.decode("utf-8")))
+        with collector_paused():
+            fields = shallow(json.loads(content.decode("utf-8")))
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise ValueError(f"{path}: not a tokenizer file: not valid JSON ({mistaken_for(content) or error})") from None
     try:
@@ -147,6 +150,32 @@ def parse_tokenizer(content: bytes, path) -> dict:
     except ValueError as error:
         raise ValueError(f"{path}: not a tokenizer file: {error}") from None
     return fields
+
+
+def tokenizer_of(path, fields: dict, classes: dict, *folder_config):
+    """The tokenizer that a file's fields, and what is beside it, describe; ValueError naming the file if none of `classes`."""
+    path = file_in(path)
+    kind = kind_of(fields)
+    if kind not in classes:
+        raise ValueError(f"{path}: tokenizer of type {kind!r}, expected {' or '.join(map(repr, classes))}")
+    try:
+        with collector_paused():
+            return classes[kind]._from_fields({**fields, "type": kind}, *folder_config)
+    except ValueError as error:
+        named = any(each.folder and str(error).startswith(each.folder) for each in folder_config)  # a file beside this one
+        raise ValueError(str(error) if named else f"{path}: {error}") from None
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without Python's search for cycles, which goes through all of a vocabulary's tokens again and again while it is read."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def is_hugging_face(fields: dict) -> bool:

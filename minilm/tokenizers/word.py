@@ -11,7 +11,7 @@ import numpy as np
 
 from minilm.typing import PathLike
 
-from . import base, files
+from . import files
 from .files import field
 from .word_config import counter, integer_keys, plain
 
@@ -257,7 +257,7 @@ class Word:
     @classmethod
     def load(cls, path: PathLike) -> Word:
         """Read what `save` wrote; ValueError names the file and what is wrong in it."""
-        return base.from_fields(path, files.read_tokenizer(path), {"Word": cls})
+        return files.tokenizer_of(path, files.read_tokenizer(path), {"Word": cls})
 
     @classmethod
     def _from_fields(cls, fields: dict) -> Word:

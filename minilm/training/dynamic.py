@@ -55,6 +55,11 @@ def evaluate_dynamic(
     -------
     Evaluation
         Every token but the first was predicted once.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two tokens, or the model does not predict the next one.
     """
     tokens = checks.integers("tokens", np.asarray(tokens), (None,), "(N,)")
     if tokens.size < 2:

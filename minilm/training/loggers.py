@@ -14,11 +14,14 @@ from __future__ import annotations
 import csv
 import dataclasses
 import importlib
+import io
 import math
+import numbers
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from minilm.files import written_whole
 from minilm.ops import checks
 from minilm.training.events import Callback
 from minilm.training.loop import Loop
@@ -69,7 +72,7 @@ def validation_values(evaluation: Any) -> dict[str, float]:
     if hasattr(evaluation, "loss"):
         return {"validation_loss": float(evaluation.loss)}
     if isinstance(evaluation, Mapping):
-        named = {name: value for name, value in evaluation.items() if isinstance(value, (int, float))}
+        named = {name: value for name, value in evaluation.items() if isinstance(value, numbers.Real)}
         return {name if name.startswith("val") else f"validation_{name}": float(value) for name, value in named.items()}
     return {"validation_metric": float(evaluation)}
 
@@ -80,10 +83,11 @@ class CSVLogger(Logger):
     Parameters
     ----------
     path : str or os.PathLike
-        A file that is there is written over, unless `append`.
+        A file that is there is written over, unless `append`. A second `Loop.run` of the same loop goes on in it.
     every : int
     append : bool
-        Add to the file, for a run that goes on.
+        Add to the file, for a run that goes on: rows of steps that it takes once more, and half a row that a killed process
+        left, are taken out.
     """
 
     COLUMNS = ("step", "loss", "lr", "gradient_norm")
@@ -99,9 +103,9 @@ class CSVLogger(Logger):
         self._columns = list(rows[0]) if rows else list(self.COLUMNS)
         if "step" not in self._columns:
             raise ValueError(f"{self.path} is another table: it has no column 'step', but {', '.join(map(str, self._columns))}")
-        self._file = open(self.path, "a" if rows else "w", newline="", encoding="utf-8")
-        if not rows:
-            self._writer().writeheader()
+        done = loop.state.step
+        self._write_all([row for row in rows if not done or not row["step"].isdigit() or int(row["step"]) <= done])
+        self.append = True
 
     def _writer(self) -> csv.DictWriter:
         return csv.DictWriter(self._file, self._columns, lineterminator="\n")
@@ -115,12 +119,18 @@ class CSVLogger(Logger):
     def _add_columns(self, new: list[str]) -> None:
         """The table again, with more columns: a validation has names that no step had."""
         self._file.close()
-        rows = _rows(self.path)
         self._columns += new
-        self._file = open(self.path, "w", newline="", encoding="utf-8")
-        writer = self._writer()
-        writer.writeheader()
-        writer.writerows(rows)
+        self._write_all(_rows(self.path))
+
+    def _write_all(self, rows: list[dict]) -> None:
+        """Begin the file anew, whole or not at all, with these rows."""
+        with written_whole(self.path) as file:
+            lines = io.TextIOWrapper(file, "utf-8", newline="")
+            writer = csv.DictWriter(lines, self._columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            lines.detach()
+        self._file = open(self.path, "a", newline="", encoding="utf-8")
 
     def close(self) -> None:
         if self._file is not None:
@@ -132,7 +142,7 @@ def _rows(path: str) -> list[dict]:
     if not os.path.exists(path):
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(line for line in file if line.endswith("\n")))  # half a row has no line end
 
 
 class TensorBoardLogger(Logger):

@@ -153,7 +153,7 @@ def tokenizer_of(folder: str, content: bytes, name: str = "tokenizer.json"):
     fields = json_object(path, content)
     if "type" not in fields:  # in Hugging Face's form, which may need the files beside it
         return tokenizers.load(path)
-    return tokenizers.base.from_fields(path, fields, tokenizers.CLASSES)
+    return tokenizers.files.tokenizer_of(path, fields, tokenizers.CLASSES)
 
 
 def refuse_others(folder: str) -> None:

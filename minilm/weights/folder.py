@@ -16,7 +16,7 @@ INDEX = "model.safetensors.index.json"
 # Ends of names of files that hold weights in another form.
 FOREIGN = (".bin", ".bin.index.json", ".pt", ".pth", ".ckpt", ".ckpt.index", ".h5", ".msgpack", ".onnx", ".gguf", ".npz")
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
-MERGE = "which minilm does not apply: merge it into its model first (merge_and_unload of peft)"
+MERGE = "and not a whole model: models.lora.load puts it into its model, and models.lora.merge_and_unload merges it"
 
 
 class WeightFolder(Mapping):
@@ -77,7 +77,13 @@ class WeightFolder(Mapping):
                 raise ValueError(f"{index}: {array} should be in {place or 'no file'}, and is in {actual or 'none'}")
 
     def file_of(self, name: str) -> TensorFile:
-        """The file that holds an array."""
+        """The file that holds an array.
+
+        Raises
+        ------
+        KeyError
+            If no file has it.
+        """
         try:
             return self._files[self._places[name]]
         except KeyError:

@@ -10,6 +10,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers.base import Layer
 from minilm.typing import Array, PathLike
+from minilm.weights.experts import SplitExperts
 from minilm.weights.folder import WeightFolder
 from minilm.weights.keymap import KeyMap
 from minilm.weights.loose import LooseArrays, as_array
@@ -71,15 +72,16 @@ def load_weights(
     weights.
     """
     parameters = model.parameters
-    with folder if isinstance(folder, LooseArrays) else WeightFolder(folder) as weights:
+    with folder if isinstance(folder, LooseArrays) else WeightFolder(folder) as stored:
+        weights = SplitExperts(stored) if keymap.family == "mixtral" else stored
         plan, problems = _plan(parameters, weights, keymap, tuple(may_lack), tuple(may_exceed))
         if not problems:
             problems = _untied(plan, weights, keymap)
         if problems:
             raise ValueError(f"{weights.path} does not fit the model: " + "; ".join(problems))
         for source in plan.sources.values():
-            if isinstance(weights, LooseArrays):  # of files it is seen when they have been copied, without a second reading
-                check_finite(weights.path, source, as_array(weights.array(source)))
+            if isinstance(stored, LooseArrays):  # of files it is seen when they have been copied, without a second reading
+                check_finite(weights.path, source, as_array(weights.file_of(source).array(source)))
         for name, source in plan.sources.items():
             value, file = parameters.entry(name).value, weights.file_of(source)
             file.copy(source, value.T if keymap.is_transposed(keymap.canonical(name)) else value)
@@ -103,7 +105,9 @@ class _Plan(NamedTuple):
     unused: list[str]
 
 
-def _plan(parameters, weights: WeightFolder | LooseArrays, keymap: KeyMap, may_lack, may_exceed) -> tuple[_Plan, list[str]]:
+def _plan(
+    parameters, weights: WeightFolder | LooseArrays | SplitExperts, keymap: KeyMap, may_lack, may_exceed
+) -> tuple[_Plan, list[str]]:
     """Which array goes where, and everything that does not fit."""
     # a parameter goes before an alias of the same name
     parameter_of = {keymap.canonical(name): name for name in (*parameters.aliases, *parameters)}
@@ -156,7 +160,7 @@ def _fit(source: str, entry, shape: tuple[int, ...], transposed: bool) -> list[s
     return [] if entry.shape == expected else [f"{source} has shape {entry.shape}, wanted {expected}"]
 
 
-def _untied(plan: _Plan, weights: WeightFolder | LooseArrays, keymap: KeyMap) -> list[str]:
+def _untied(plan: _Plan, weights: WeightFolder | LooseArrays | SplitExperts, keymap: KeyMap) -> list[str]:
     """The arrays that differ from what they are tied to, compared block by block."""
     problems = []
     for name, main in plan.tied.items():

@@ -190,7 +190,13 @@ class TensorFile(Mapping):
             target[rows] = devices.array_module(target).asarray(block)
 
     def blocks(self, name: str, dtype: DType = np.float32, flat: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
-        """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); where it is `flat`, of one axis."""
+        """The rows of an array, some megabytes at a time: (rows, numbers of `dtype`); where it is `flat`, of one axis.
+
+        Raises
+        ------
+        ValueError
+            If the array holds no floating-point numbers and `dtype` is of some.
+        """
         dtype_name, shape, begin, end = self[name]
         if np.dtype(dtype).kind == "f" and dtype_name not in FLOATS:
             raise ValueError(f"{self.path}: {name} holds {dtype_name}, wanted one of {', '.join(FLOATS)}")

@@ -16,7 +16,7 @@ pytest.importorskip("latex2mathml")
 pytest.importorskip("pygments")
 
 from minilm import book, cli  # noqa: E402
-from minilm.book import broken, directives, formulas, listings, site, text  # noqa: E402
+from minilm.book import broken, directives, listings, site, text  # noqa: E402
 from minilm.gradcheck import catalogue  # noqa: E402
 from minilm.gradcheck.check import check  # noqa: E402
 
@@ -111,6 +111,13 @@ def test_versions_of_kernels_can_be_chosen(pages):
     assert set(re.findall(r'data-version="(\d)"', first)) == {"1"} and 'data-version="2"' in second
 
 
+def test_code_in_a_line_is_set_as_code(pages):
+    """docutils gives what stands between two backticks a class, and no element of its own."""
+    assert '<span class="docutils literal">spec.py</span>' in pages["architecture.html"]
+    (selectors,) = re.findall(r"([^}]*)\{ font-family: [^;]*monospace", pages["book.css"])
+    assert {"code", "pre", ".literal"} <= {each.strip() for each in selectors.split(",")}
+
+
 def test_formulas_are_mathml(pages):
     found = [match for page in chapters(pages).values() for match in re.findall(r"<math.*?</math>", page, re.S)]
     assert len(found) > 250
@@ -191,35 +198,6 @@ def test_an_op_is_added_in_seven_steps(tmp_path, monkeypatch):
 
 
 # --- pieces -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "cell, wanted",
-    [
-        ("c[t] = f c' + i g", r"c_{t } = f \, c^{\prime } + i \, g "),
-        ("W_hhᵀ da", r"W_{\mathit{hh}}^{\top } \, \mathrm{d}a "),
-        ("1 / sqrt(var + eps)", r"1 / \sqrt{\mathit{var} + \varepsilon }"),
-        ("sum_d x[d] / D", r"\sum_{d} x_{d } / D "),
-        ("(x[d] - mean)² / D", r"(x_{d } - \mathit{mean} )^{2} / D "),
-        ("[i = j]", r"[i = j ]"),
-        ("0 where t = ignore_index", r"0\text{ where }t = \mathit{ignore\_index} "),
-        ("√(2/π)", r"\sqrt{2/\pi }"),
-        ("q kᵀ / √K", r"q \, k^{\top } / \sqrt{K}"),
-    ],
-)
-def test_plain_formulas_in_latex(cell, wanted):
-    names = {"var", "mean", "rstd", "W_hh", "b_ih", "ignore_index"}
-
-    def squeezed(text):
-        return re.sub(r"\s+", "", text)
-
-    assert squeezed(formulas.latex(cell, names)) == squeezed(wanted)
-
-
-def test_rows_and_what_they_define():
-    rows = formulas.rows("    dW_ih = sum da x    db_ih = db_hh = sum da\n    param -= lr g       the step\n")
-    assert [row.defines for row in rows] == [("dW_ih", "db_ih", "db_hh"), ("param",)]
-    assert rows[1][1] == "the step"
 
 
 def test_which_names_a_line_assigns():

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import http.client
+import socket
 import threading
 import urllib.parse
 
@@ -20,12 +21,13 @@ def running(server):
     thread.start()
 
     def ask(method="GET", path="/", body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
         content = None if body is None else urllib.parse.urlencode(body)
         connection.request(method, path, content, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         return answer.status, answer.headers, answer.read().decode("utf-8")
 
+    ask.port = server.server_port
     try:
         yield ask
     finally:
@@ -56,6 +58,11 @@ def test_a_form_and_its_buttons(ask):
         status, _, body = ask("POST", body={"action": action, "text": "x"})
         assert status == 400 and says in body
     assert ask(path="/etc/passwd")[0] == 404 and ask("PUT")[0] == 501
+
+
+def test_a_connection_that_says_nothing_keeps_nobody_waiting(ask):
+    with socket.create_connection(("127.0.0.1", ask.port)):  # as browsers open them, to be quick later
+        assert ask()[0] == 200
 
 
 def test_pages_from_elsewhere_are_refused(ask):

@@ -206,6 +206,38 @@ class Planted:
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="owners and modes of files are Unix's")
+def test_a_folder_that_can_only_be_read_is_read(folder, monkeypatch):
+    (folder.parent / "jit").mkdir(exist_ok=True)
+    doubling()
+    (file,) = folder.iterdir()
+    monkeypatch.setenv("MINILM_CACHE", str(folder.parent))
+
+    def read_only(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", read_only)
+    assert files.own_cache_folder("jit") == (str(folder), f"{folder} cannot be written to (Read-only file system)")
+    assert files.own_cache_folder("jit", write=True)[0] == files.private_folder()
+    assert kernel_cache.read(str(file)) is not None
+
+
+def test_without_any_place_to_write_to_a_process_runs_all_the_same(tmp_path, monkeypatch):
+    (tmp_path / "jit").write_text("a file where the folder should be")
+    monkeypatch.setenv("MINILM_CACHE", str(tmp_path))
+    monkeypatch.setattr(kernel_cache, "_warned", False)
+
+    def nowhere(*_, **__):
+        raise FileNotFoundError(errno.ENOENT, "No usable temporary directory")
+
+    monkeypatch.setattr(files.tempfile, "mkdtemp", nowhere)
+    monkeypatch.setattr(files, "private_folder", files.private_folder.__wrapped__)
+    with pytest.warns(RuntimeWarning, match="compiled kernels are not kept"):
+        path = kernel_cache.folder.__wrapped__()
+    monkeypatch.setattr(kernel_cache, "folder", lambda: path)
+    doubling()  # compiled, and kept nowhere
+    assert path == files.NOWHERE and not os.path.exists(path)
+
+
 @pytest.mark.parametrize("how", ["writable by others", "of another user", "a link"])
 def test_a_planted_file_is_not_unpickled(folder, tmp_path, how):
     doubling()

@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -88,6 +89,10 @@ def test_several_files(tmp_path):
         (["a", b"b"], TypeError, "decode it first"),
         (["a", None], TypeError, "leave the missing ones out"),
         (["a", float("nan")], TypeError, "leave the missing ones out"),
+        ([type("NAType", (), {"__ne__": lambda *_: 1 / 0})()], TypeError, "leave the missing ones out"),  # pandas.NA
+        (np.array([["a", "b"]]), TypeError, "a text must be a str, got an array"),
+        ([types.SimpleNamespace(as_py=str)], TypeError, r"to_pylist\(\) of a table"),
+        ("x" * 300, ValueError, "if that is the text, put it in a list"),
         (["\ud800"], ValueError, r"text 0 holds a lone surrogate, U\+D800"),
         ({"train": ["a"], "test": ["b"]}, TypeError, "a mapping of train, test: give one of them"),
         (io.StringIO("a"), TypeError, "give its path"),
@@ -100,6 +105,8 @@ def test_what_is_no_text(source, error, message, tmp_path):
     with pytest.raises(error, match=message):
         data.text(source)
     assert not list(tmp_path.rglob("*-*"))  # nothing half written
+    with pytest.raises(TypeError, match="separator must be a str, got int 3"):
+        data.text(["a", "b"], separator=3)
 
 
 # --- mixtures --------------------------------------------------------------------------------------------------------

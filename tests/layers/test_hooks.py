@@ -16,7 +16,10 @@ def gpt(dtype=np.float32):
 
 
 def untouched(model):
-    return not any({"forward", "backward"} & set(vars(layer)) for _, layer in model.named_layers())
+    return not any(
+        {"forward", "backward", "attend", "attend_backward", "step", "_op_of"} & set(vars(layer))
+        for _, layer in model.named_layers()
+    )
 
 
 def test_every_layer_is_kept_and_then_left_alone():
@@ -101,6 +104,60 @@ def test_no_gradient_below_a_constant():
     assert not model.parameters.gradients["wpe.weight"].any()
 
 
+@pytest.mark.parametrize("recompute", [False, True])
+def test_backward_is_of_the_function_that_forward_was(recompute):
+    """What forward saved under a replacement goes back under it alone, and what it saved without one goes back without."""
+    config = models.GPTConfig.gpt2(n_layer=2, n_head=2, n_embd=8, n_positions=4, vocab_size=7, recompute=recompute)
+    model = models.GPT(config, seed=0)
+
+    def gradients(saved):
+        model.parameters.zero_gradients()
+        model.backward(saved)
+        return model.parameters.gradient_flat.copy()
+
+    plain = gradients(model.forward(IDS, IDS)[1])
+    _, saved = model.forward(IDS, IDS)
+    with minilm.hooks(model, [], outputs={"h.1.mlp": 0}):
+        _, under = model.forward(IDS, IDS)
+        if recompute:
+            with pytest.raises(ValueError, match="while minilm.hooks replaced the output of h.1.mlp: run both inside"):
+                model.backward(saved)
+        else:
+            assert np.array_equal(gradients(saved), plain)
+        replaced = gradients(under)
+        with minilm.hooks(model, [], inputs={"h.0.attn": 1.0}):
+            if not recompute:
+                assert np.array_equal(gradients(under), replaced)
+            _, both = model.forward(IDS, IDS)
+        with pytest.raises(ValueError, match="replaced the input of h.0.attn"):
+            model.backward(both)
+        _, under = model.forward(IDS, IDS)
+    assert not np.array_equal(plain, replaced)
+    with pytest.raises(ValueError, match="while minilm.hooks replaced the output of h.1.mlp: run both inside"):
+        model.backward(under)
+    assert np.array_equal(gradients(model.forward(IDS, IDS)[1]), plain)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_backward_of_gates_is_of_the_function_that_forward_was(cell):
+    config = models.RNNLanguageModelConfig(vocab_size=7, cell=cell, embedding_size=8, hidden_size=8)
+    model = models.RNNLanguageModel(config, seed=0, dtype=np.float64)
+
+    def gradients(saved):
+        model.parameters.zero_gradients()
+        model.backward(saved)
+        return model.parameters.gradient_flat.copy()
+
+    plain = gradients(model.forward(IDS, IDS)[1])
+    _, saved = model.forward(IDS, IDS)
+    with minilm.hooks(model, [], outputs={"recurrent.l0.h": 0.5}):
+        assert np.array_equal(gradients(saved), plain)
+        _, under = model.forward(IDS, IDS)
+        assert not np.array_equal(gradients(under), plain)
+    with pytest.raises(ValueError, match="replaced the gate h: run both inside of its block, or both outside"):
+        model.backward(under)
+
+
 def test_what_cannot_be_is_refused():
     model = gpt()
     with minilm.hooks(model, outputs={"h.0": np.ones((3, 3))}):
@@ -173,6 +230,29 @@ def test_every_step_of_a_decoder_that_feeds_back(options):
     with pytest.raises(ValueError, match="one of the two"):
         with minilm.hooks(model, into=type(seen)(), every=True):
             pass
+
+
+@pytest.mark.parametrize("options", [{}, {"input_feeding": True}, {"attend_first": True}], ids=str)
+@pytest.mark.parametrize("attention", ["luong", "bahdanau"])
+def test_the_attention_of_a_decoder(attention, options):
+    model = models.Seq2Seq(models.Seq2SeqConfig(9, hidden_size=4, embedding_size=3, attention=attention, **options), seed=0)
+    texts = np.array([[1, 2, 3]]), np.array([[1, 5, 6]]), np.array([[5, 6, 2]])
+    with minilm.hooks(model, "decoder.attention", every=True) as seen:
+        _, saved = model.forward(*texts)
+        model.backward(saved)
+    contexts = np.concatenate(seen["decoder.attention"], axis=1)  # (B, T, H)
+    assert contexts.shape == np.concatenate(seen.gradients["decoder.attention"], axis=1).shape == (1, 3, 4)
+    with minilm.hooks(model, [], outputs={"decoder.attention": 0}):
+        without = model.loss(*texts)
+    assert without != model.loss(*texts)
+
+
+def test_a_replacement_in_vain_is_warned_of():
+    config = models.BERTConfig(vocab_size=7, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    model = models.BERTClassifier(config, 2, pooling="cls", seed=0)
+    with pytest.warns(UserWarning, match="replaced the output of pooling in vain: nothing ran through it"):
+        with minilm.hooks(model, [], outputs={"pooling": 0}):
+            model.forward(IDS, np.array([0, 1]))
 
 
 def test_one_inside_another():

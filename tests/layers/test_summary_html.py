@@ -35,3 +35,19 @@ def test_names_are_escaped():
             return "<script>"
 
     assert "<script>" not in Odd(seed=0)._repr_html_() and "&lt;script&gt;" in Odd(seed=0)._repr_html_()
+
+
+def test_every_model_says_what_it_is_made_of():
+    """Pages of explanations and summaries head with it."""
+    silent = [name for name in models.__all__ if is_model(getattr(models, name)) and not says(getattr(models, name))]
+    assert silent == []
+    assert models.Tagger(7, 3, embedding_size=4, hidden_size=5, seed=0).settings() == "7, 3"
+    assert models.MeanClassifier(7, 2, embedding_size=4, seed=0).settings() == "7, 2, ngrams=2"
+
+
+def is_model(value):
+    return isinstance(value, type) and issubclass(value, layers.Layer)
+
+
+def says(kind):
+    return kind.settings is not layers.Layer.settings

@@ -5,7 +5,8 @@ import copy
 import numpy as np
 import pytest
 
-from minilm import layers, models
+from minilm import cli, layers, models
+from minilm.weights import tensor_writer
 
 torch = pytest.importorskip("torch")
 
@@ -36,12 +37,30 @@ def test_what_does_not_fit():
         models.to_torch(3)
 
 
+MIXTRAL = {
+    "num_local_experts": 3,
+    "num_key_value_heads": 3,
+    "max_position_embeddings": 32,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 1e4,
+}
 PEERS = {
     "GPT2LMHeadModel": ("GPT2Config", {"vocab_size": 40, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 16}),
     "GPT2Model": ("GPT2Config", {"vocab_size": 40, "n_embd": 12, "n_layer": 2, "n_head": 3, "n_positions": 16}),
     "LlamaForCausalLM": (
         "LlamaConfig",
         {"vocab_size": 40, "hidden_size": 12, "intermediate_size": 20, "num_hidden_layers": 2, "num_attention_heads": 3},
+    ),
+    "MixtralForCausalLM": (
+        "MixtralConfig",
+        {
+            "vocab_size": 40,
+            "hidden_size": 12,
+            "intermediate_size": 20,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 3,
+            **MIXTRAL,
+        },
     ),
     "BertModel": (
         "BertConfig",
@@ -58,8 +77,8 @@ def test_transformers_classes_there_and_back(name):
     peer = getattr(transformers, name)(getattr(transformers, kind)(**sizes)).eval()
     if kind == "GPT2Config":
         model = models.GPT(models.GPTConfig.gpt2(**sizes), seed=1)
-    elif kind == "LlamaConfig":
-        model = models.Llama(models.LlamaConfig(**sizes), seed=1)
+    elif kind in ("LlamaConfig", "MixtralConfig"):
+        model = models.Llama(models.LlamaConfig(family=kind[:-6].lower(), **sizes), seed=1)
     else:
         model = models.BERT(models.BERTConfig(**sizes), seed=1)
     ids = np.random.default_rng(0).integers(0, 40, (2, 7))
@@ -99,3 +118,25 @@ def test_a_state_dict_of_transformers_that_does_not_fit():
         models.from_torch(model, peer)
     with pytest.raises(ValueError, match="transformers has no class for a RNNLanguageModel"):
         models.to_torch(models.RNNLanguageModel(models.RNNLanguageModelConfig(vocab_size=5)), names="huggingface")
+
+
+def test_a_mixtral_s_experts_in_a_file(tmp_path):
+    """A state dict of transformers 5, where a layer's experts are two arrays, as a file of PyTorch's and as safetensors."""
+    transformers = pytest.importorskip("transformers", minversion="5")
+    peer = transformers.MixtralForCausalLM(transformers.MixtralConfig(**PEERS["MixtralForCausalLM"][1])).eval()
+    peer.config.save_pretrained(tmp_path / "a")
+    torch.save(peer.state_dict(), tmp_path / "a" / "pytorch_model.bin")
+    assert cli.main(["convert", str(tmp_path / "a"), str(tmp_path / "folder")]) == 0
+    model = models.Llama.from_pretrained(tmp_path / "folder")
+    ids = np.random.default_rng(0).integers(0, 40, (2, 7))
+    with torch.no_grad():
+        np.testing.assert_allclose(model.logits(ids)[0], peer(torch.from_numpy(ids)).logits.numpy(), atol=1e-5)
+    assert cli.main(["convert", str(tmp_path / "folder"), str(tmp_path / "b.pt")]) == 0
+    other = transformers.MixtralForCausalLM(peer.config)
+    other.load_state_dict(torch.load(tmp_path / "b.pt"))  # strictly
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in peer.state_dict().items())
+    (tmp_path / "c").mkdir()
+    peer.config.save_pretrained(tmp_path / "c")
+    with open(tmp_path / "c" / "model.safetensors", "wb") as file:
+        tensor_writer.write(file, {name: value.numpy() for name, value in peer.state_dict().items()}, {"format": "pt"})
+    assert np.array_equal(models.Llama.from_pretrained(tmp_path / "c").parameters.flat, model.parameters.flat)

@@ -12,7 +12,7 @@ from minilm.layers.lora import LoRALinear
 from minilm.models import lora
 from minilm.models.gguf_writer import write_gguf
 from minilm.models.onnx import write_onnx
-from minilm.weights import TensorFile
+from minilm.weights import TensorFile, tensor_writer
 
 SIZES = {"vocab_size": 17, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -94,8 +94,20 @@ def test_what_does_not_fit_is_refused(tmp_path):
         lora.load(models.Llama(models.LlamaConfig(**{**SIZES, "num_hidden_layers": 1}, max_position_embeddings=16)), tmp_path)
     content = json.loads((tmp_path / "adapter_config.json").read_text())
     (tmp_path / "adapter_config.json").write_text(json.dumps({**content, "use_dora": True}))
-    with pytest.raises(ValueError, match="use_dora = True is not supported"):
-        lora.load(llama(), tmp_path)
+    refused = {
+        "use_dora = True is not supported": {"use_dora": True},
+        "bias = 'all' is not supported": {"bias": "all"},
+        "trainable_token_indices = .* is not supported": {"trainable_token_indices": [0]},
+        "pissa_niter_4' changes the model's own weights": {"init_lora_weights": "pissa_niter_4"},
+        "must be a list of names or a pattern, got None": {"target_modules": None},
+        r"q_proj' is no regular expression": {"target_modules": "(q_proj"},
+        r"rank_pattern\['q'\] must": {"rank_pattern": {"q": 0}},
+        "layers_to_transform must be whole numbers": {"layers_to_transform": ["1"]},
+    }
+    for message, change in refused.items():
+        (tmp_path / "adapter_config.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(ValueError, match=f"adapter_config.json: .*{message}"):
+            lora.load(llama(), tmp_path)
 
 
 def adapted(model, **options):
@@ -122,6 +134,73 @@ def test_a_refused_file_leaves_the_model_as_it_was(tmp_path):
         with pytest.raises(ValueError):
             lora.load(model, tmp_path)
         assert list(model.parameters) == list(llama().parameters), change
+
+
+def test_ranks_and_alphas_of_several_kinds_go_into_one_file(tmp_path):
+    ids = np.arange(12)[None]
+    model = adapted(llama(), targets=("q_proj",), rank=2, rslora=True)
+    adapted(model, targets=("layers.0.mlp.down_proj", "layers.1.self_attn.v_proj"), rank=4, alpha=3, rslora=True)
+    lora.save(model, tmp_path)
+    content = json.loads((tmp_path / "adapter_config.json").read_text())
+    down, v = "model.layers.0.mlp.down_proj", "model.layers.1.self_attn.v_proj"
+    assert (content["r"], content["lora_alpha"], content["use_rslora"]) == (2, 16, True)
+    assert content["rank_pattern"] == {down: 4, v: 4} and content["alpha_pattern"] == {down: 3, v: 3}
+    again = llama()
+    lora.load(again, tmp_path)
+    assert np.array_equal(again.logits(ids)[0], model.logits(ids)[0])
+    layers = dict(lora.adapters(again))
+    assert layers["layers.1.self_attn.v_proj"].scale == np.float32(3 / 4**0.5)  # alpha / √rank
+
+
+SELECTED = {
+    "a pattern": ({"target_modules": r".*\.(q|v)_proj"}, ["0.q", "0.v", "1.q", "1.v"]),
+    "some layers": ({"target_modules": ["q_proj", "v_proj"], "layers_to_transform": [1]}, ["1.q", "1.v"]),
+    "one layer": ({"target_modules": ["q_proj"], "layers_to_transform": 0, "layers_pattern": "layers"}, ["0.q"]),
+    "a whole name": (
+        {"target_modules": ["q_proj", "model.layers.0.self_attn.v_proj"], "layers_to_transform": [1]},
+        ["0.v", "1.q"],
+    ),
+    "less some": (
+        {"target_modules": ["q_proj", "v_proj"], "exclude_modules": ["layers.0.self_attn.q_proj"]},
+        ["0.v", "1.q", "1.v"],
+    ),
+    "less a pattern": ({"target_modules": ["q_proj", "v_proj"], "exclude_modules": r".*layers\.1\..*"}, ["0.q", "0.v"]),
+}
+
+
+@pytest.mark.parametrize("case", SELECTED)
+def test_the_layers_that_a_file_selects(case, tmp_path):
+    change, wanted = SELECTED[case]
+    names = [f"layers.{each.replace('.', '.self_attn.')}_proj" for each in wanted]
+    model = llama()
+    for name in names:  # the second layer's have another rank and alpha
+        adapted(model, targets=(name,), rank=2 + ("layers.1" in name), alpha=4.0 + ("layers.1" in name))
+    lora.save(model, tmp_path)
+    content = json.loads((tmp_path / "adapter_config.json").read_text())
+    patterns = {"r": 2, "lora_alpha": 4, "rank_pattern": {r"layers\.1\..*": 3}, "alpha_pattern": {"^model.layers.1.*": 5}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({**content, **patterns, **change}))
+    again = llama()
+    assert lora.load(again, tmp_path) == names
+    ids = np.arange(12)[None]
+    assert np.array_equal(again.logits(ids)[0], model.logits(ids)[0])
+
+
+def test_an_output_layer_s_own_weight_may_stand_beside_its_adapter(tmp_path):
+    """As PEFT writes it, of a layer with the vocabulary's size."""
+    model = adapted(llama(), targets=("lm_head",))
+    lora.save(model, tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    with TensorFile(path) as file:
+        arrays = {key: file.read(key) for key in file}
+    for change, names in ((0, ["lm_head"]), (1, None)):
+        arrays["base_model.model.lm_head.base_layer.weight"] = model.parameters["lm_head.weight"] + np.float32(change)
+        with open(path, "wb") as file:
+            tensor_writer.write(file, arrays, {})
+        if names is None:
+            with pytest.raises(ValueError, match="base_layer.weight is not the model's own"):
+                lora.load(llama(), tmp_path)
+        else:
+            assert lora.load(llama(), tmp_path) == names
 
 
 def test_merged_and_unloaded_it_is_a_plain_model(tmp_path):
@@ -163,8 +242,8 @@ def test_an_onnx_graph_has_no_adapters(tmp_path):
 def test_what_no_file_says_is_refused(tmp_path):
     with pytest.raises(ValueError, match="such as .*q_proj.*, got typo"):
         lora.add(llama(), targets=("q_proj", "typo"))
-    with pytest.raises(ValueError, match="rank=2, alpha=16 and rank=3, alpha=16"):
-        lora.save(adapted(adapted(llama()), rank=3, targets=("v_proj",)), tmp_path / "a")
+    with pytest.raises(ValueError, match="with rslora or without, got both"):
+        lora.save(adapted(adapted(llama()), rslora=True, targets=("v_proj",)), tmp_path / "a")
     config = models.RNNLanguageModelConfig(vocab_size=9, hidden_size=8)
     with pytest.raises(ValueError, match="got a RNNLanguageModel"):
         lora.save(adapted(models.RNNLanguageModel(config), targets=("output",)), tmp_path / "a")

@@ -84,3 +84,20 @@ def test_a_chat_s_targets_are_what_the_assistant_wrote():
     assert tokenizer.decode(targets[targets != -100]) == "yes<|im_end|>"
     first = int(np.flatnonzero(targets[0] != -100)[0])
     assert tokenizer.decode(ids[0, : first + 1]).endswith("<|im_start|>assistant\n")
+
+
+def test_a_chat_s_ids_are_those_of_its_whole_text():
+    """Line ends with which a message begins are in a token with the line end before them; but not where an answer begins."""
+    tokenizer = ByteLevelBPE.train_from_chunks(["\n" * 18], vocab_size=258)
+    messages = [
+        {"role": "user", "content": "\n\nhi"},
+        {"role": "assistant", "content": "\n\nyes"},
+        {"role": "user", "content": "\n\nso"},
+    ]
+    ids, targets = training_ids(tokenizer, ChatML(), messages)
+    prompt = tokenizer.encode(ChatML().text(messages[:1]), add_special_tokens=False)
+    assert len(tokenizer.encode("\n\n")) == 1 and np.array_equal(ids[0, : len(prompt)], prompt)
+    assert (targets[0, : len(prompt) - 1] == -100).all() and targets[0, len(prompt) - 1] == ids[0, len(prompt)]
+    assert tokenizer.decode(targets[targets != -100]) == "\n\nyes<|im_end|>"
+    rest = tokenizer.encode("\n" + ChatML().text(messages[2:], reply=False)[:-1], add_special_tokens=False)
+    assert np.array_equal(ids[0, -len(rest) :], rest)

@@ -244,3 +244,19 @@ def test_wrong_arguments(change, named):
     query, key, value = drawn(np.float64)
     with pytest.raises((TypeError, ValueError), match=named):
         attention.forward(**{"query": query, "key": key, "value": value, **change})
+
+
+@each
+@pytest.mark.parametrize("T", [3, 70])
+def test_gradients_are_written_where_they_belong(implementation, T):
+    with minilm.implementation(implementation):
+        y, saved = attention.forward(*drawn(np.float32, Tq=T, Tk=T), causal=True)
+        dy = normal(np.float32, *y.shape, seed=5)
+        expected = attention.backward(dy, saved)
+        together = np.full((2, T, 3, 3, 8), np.nan, np.float32)  # (B, T, 3, H, K)
+        out = together[:, :, 0], together[:, :, 1], together[:, :, 2]
+        assert attention.backward(dy, saved, out=out) is out
+    assert all(np.array_equal(together[:, :, part], gradient) for part, gradient in enumerate(expected))
+    for wrong in (out[:2], (*out[:2], together[:, :1, 2]), (*out[:2], out[2][..., ::-1])):
+        with pytest.raises(ValueError):
+            attention.backward(dy, saved, out=wrong)

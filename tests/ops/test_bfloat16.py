@@ -304,3 +304,14 @@ def test_muon_bounds_the_singular_values_of_a_gradient_of_low_rank(shape):
         ops.muon.step(W, gradient, momentum, step=1, lr=1.0, weight_decay=0.0, size="original")
     singular = np.linalg.svd(W, compute_uv=False) / max(1, shape[0] / shape[1]) ** 0.5
     assert 0.6 < singular[2] <= singular[0] < 1.3
+
+
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
+@pytest.mark.parametrize("M, N, K", [(1, 33, 20), (150, 300, 2100), (3, 40, 0)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_bias_is_added_to_every_row(kind, M, N, K, transposed):
+    a, W, bias = numbers(M, K), numbers(*((N, K) if transposed else (K, N)), seed=1), numbers(N, seed=2)
+    plain, biased = np.full((2, M, N), np.nan, np.float32)
+    bfloat16.product(a, W, plain, transposed=transposed)
+    bfloat16.product(a, W, biased, transposed=transposed, bias=bias)
+    assert np.array_equal(biased, plain + bias)

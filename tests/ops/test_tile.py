@@ -158,3 +158,14 @@ def test_cells_and_affine_maps_ask_no_blas(cell, monkeypatch):
         x = numbers(rows, D, dtype=np.float32)
         y, saved = ops.linear.forward(x, weights[0], weights[2])
         ops.linear.backward(y, saved)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("M, N, K", [(1, 33, 20), (40, 33, 700), (3, 64, 0), (0, 5, 3)])
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_bias_is_added_to_every_row(M, N, K, dtype, transposed):
+    a, W, bias = numbers(M, K, dtype=dtype), numbers(*((N, K) if transposed else (K, N)), dtype=dtype), numbers(N, dtype=dtype)
+    plain, biased = (np.full((M, N), np.nan, dtype) for _ in range(2))
+    products.product(a, W, plain, transposed=transposed)
+    products.product(a, W, biased, transposed=transposed, bias=bias)
+    assert np.array_equal(biased, plain + bias)

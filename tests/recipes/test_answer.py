@@ -204,6 +204,7 @@ def test_babi_files(tmp_path):
     result = recipe.run(path, progress=False)
     assert set(result.metrics) == {"exact_match", "support_seen"}
     assert (recipe.options["optimizer"], recipe.model.embed_dim, recipe.model.empty_place) == ("sgd", 8, True)
+    assert recipe.model.linear_steps == 3  # a fifth of a restart's 15 steps, and not of all 30
 
 
 def test_settings_of_real_stories_are_no_readers_and_grow_with_the_restarts(tmp_path):

@@ -74,22 +74,6 @@ def test_what_is_learned(glove, data, frozen):
     np.testing.assert_array_equal(row(recipe, "dreadful"), OF["dreadful"])  # of no text: it stays
 
 
-def test_seldom_words_keep_the_vectors_of_the_file(glove, data, tmp_path):
-    """Berlin and rare stand ten and eight times in the texts, the others with a vector eighteen times and more."""
-    recipe = sentiment(glove, vectors_min_count=11, lr=0.1)
-    recipe.run(data, out=tmp_path / "run", progress=False)
-    words = recipe.vocabularies["words"].vocabulary
-    assert len(set(words)) == len(words) and recipe.model.embedding.fixed_words == 5
-    for word, stored in {"berlin": "Berlin", "rare": "rare", "song": "song"}.items():
-        np.testing.assert_array_equal(row(recipe, word), OF[stored])
-    assert all(not np.array_equal(row(recipe, word), OF[word]) for word in ("the", "good", "film"))
-    glove.unlink()
-    more = recipes.load("sentiment")()
-    more.run(out=tmp_path / "run", resume=True, steps=8, progress=False)
-    assert more.vocabularies["words"].vocabulary == words
-    np.testing.assert_array_equal(row(more, "berlin"), OF["Berlin"])
-
-
 def test_a_word_that_no_text_has_is_known(glove, data):
     recipe = sentiment(glove, lr=0.02)
     recipe.run(data, steps=40, progress=False)
@@ -191,8 +175,6 @@ def here(tmp_path, monkeypatch):
         (["vectors=3"], "vectors must be the path of a file"),
         (["vectors_most=5"], "vectors_most is of the file that vectors=FILE names, and there is none"),
         (["freeze_vectors=true"], "freeze_vectors is of the file that vectors=FILE names, and there is none"),
-        (["vectors=vectors.txt", "vectors_min_count=99"], "no word with a vector there occurs 99 times (vectors_min_count)"),
-        (["vectors=vectors.txt", "vectors_min_count=2", "freeze_vectors=true"], "freeze_vectors=true lets none"),
         (["vectors=vectors.txt", "model=words", "freeze_vectors=true"], "freeze_vectors with model='words' needs ngrams=1"),
         (["vectors=vectors.txt", "model=bert", "encoder=x"], "vectors are of words"),
     ],

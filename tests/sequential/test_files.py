@@ -1,5 +1,6 @@
 """Files: Keras's own formats by h5py, both ways, and what is said where a file cannot be written or read."""
 
+import json
 import pathlib
 import sys
 import warnings
@@ -170,6 +171,15 @@ def test_a_compilation_that_is_not_here_is_said(tmp_path):
         changed(HERE / "keras.keras", tmp_path / "m.keras", lambda text, old=old, new=new: text.replace(old, new))
         with pytest.warns(UserWarning, match=r"is not here \(no (Nadam|Poisson)\): call compile"):
             assert not load_model(tmp_path / "m.keras").compiled
+
+
+def test_a_model_that_was_not_compiled_is_read_without_a_warning(tmp_path, recwarn):
+    def uncompiled(text):
+        return json.dumps({**json.loads(text), "compile_config": {}})
+
+    changed(HERE / "keras.keras", tmp_path / "m.keras", uncompiled)
+    assert not load_model(tmp_path / "m.keras").compiled
+    assert not [each for each in recwarn if "compile" in str(each.message)]
 
 
 # --- what cannot be written or read ----------------------------------------------------------------------------------

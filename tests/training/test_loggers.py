@@ -68,6 +68,29 @@ def test_a_column_that_comes_later_and_a_run_that_goes_on(tmp_path):
     assert read(path) == []
 
 
+def test_a_killed_run_s_table_goes_on_where_the_run_does(tmp_path):
+    path = tmp_path / "log.csv"
+    run = loop(steps=3, callbacks=[training.CSVLogger(path)])
+    run.run()
+    run.budget = run.budget._replace(steps=5) if hasattr(run.budget, "_replace") else run.budget
+    run.run()  # a loop that runs once more adds to its table
+    done = [int(row["step"]) for row in read(path)]
+    assert done[:3] == [1, 2, 3]
+    path.write_text(path.read_text() + "6,0.5,0.01,1.0\n7,0.")  # steps after the last checkpoint, and half a row
+    state = training.LoopState(step=2)
+    loop(steps=4, callbacks=[training.CSVLogger(path, append=True)], state=state).run()
+    assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4]
+
+
+def test_numbers_of_numpy_are_logged(tmp_path):
+    logger = training.CSVLogger(tmp_path / "log.csv")
+    run = loop(steps=1, callbacks=[logger])
+    logger.on_train_begin(run)
+    logger.on_validation_end(run, {"accuracy": np.float32(0.5), "count": np.int64(3), "name": "x"})
+    logger.close()
+    assert read(tmp_path / "log.csv")[0]["validation_accuracy"] == "0.5"
+
+
 def test_a_whole_run_logs_its_validation(tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("abcdefg\n" * 400)

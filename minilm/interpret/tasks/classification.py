@@ -47,6 +47,11 @@ def explain_label(
         The label that is explained; the most probable one without it.
     foil : int, optional
         Why not this one.
+
+    Raises
+    ------
+    ValueError
+        If `foil` is the label that is explained.
     """
     check_device(model)
     place, ids = _place(model), np.asarray(ids)

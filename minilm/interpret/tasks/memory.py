@@ -49,6 +49,11 @@ def explain_story(
     text : str
     answer, foil : str, optional
         The most probable and the next one without them.
+
+    Raises
+    ------
+    ValueError
+        If `foil` is the answer that is explained.
     """
     check_device(model)
     names, ids = [name for name, _ in answers], np.array([id for _, id in answers])  # (A,)

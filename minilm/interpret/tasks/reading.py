@@ -52,6 +52,11 @@ def explain_span(
     foil : (int, int), optional
         Another span, and its text.
     foil_text : str, optional
+
+    Raises
+    ------
+    ValueError
+        If `foil` is the span that is explained.
     """
     check_device(model)
     spans = [np.asarray(span)] + ([] if foil is None else [np.asarray(foil)])

@@ -66,6 +66,11 @@ def explain_tags(
         Of an `IntentTagger`.
     other_class : int, optional
         Why not this class.
+
+    Raises
+    ------
+    ValueError
+        If the model has one tag, or `foil` is the answer for every word.
     """
     check_device(model)
     best = np.asarray(best)

@@ -31,6 +31,11 @@ def explain_words(vectors: WordVectors, text: str, *, answer: str | None = None,
         Such as ``king - man + woman``; see `WordVectors.calculate`.
     answer, foil : str, optional
         The nearest word without them, and no other.
+
+    Raises
+    ------
+    ValueError
+        If `foil` is the word that is explained.
     """
     near = vectors.calculate(text, most=max(MOST, 2))
     answer = near[0][0] if answer is None else answer

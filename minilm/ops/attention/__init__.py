@@ -102,7 +102,7 @@ def forward(
     return call(__name__, "forward", query, key, value, **options)
 
 
-def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
+def backward(dy: Array, saved: Saved, *, out: tuple[Array, Array, Array] | None = None) -> tuple[Array, Array, Array]:
     """Gradients of `forward`.
 
     Parameters
@@ -111,6 +111,9 @@ def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
         Gradient of the loss by y. The weights, if they were asked for, are for study and carry no gradient.
     saved : Saved
         From `forward`.
+    out : tuple of three ndarray, optional
+        Where to write the gradients, and what is returned: any views whose last axis is contiguous, such as slices of one array
+        (B, T, 3, H, K), which then goes back through a projection without a copy.
 
     Returns
     -------
@@ -121,10 +124,13 @@ def backward(dy: Array, saved: Saved) -> tuple[Array, Array, Array]:
     Raises
     ------
     TypeError, ValueError
-        If `dy` does not have y's shape and dtype.
+        If `dy` does not have y's shape and dtype, or an array of `out` those of its input.
     """
     dy = _heads("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, H, Kv)")
-    return call(__name__, "backward", dy, saved)
+    for place, of in () if out is None else zip(out, saved[:3], strict=True):
+        if place.shape != of.shape or place.dtype != of.dtype or place.strides[-1] != place.itemsize:
+            raise ValueError(f"out must hold {checks.describe(of)}, its last axis contiguous, got {checks.describe(place)}")
+    return call(__name__, "backward", dy, saved, out=out)
 
 
 def _heads(name, array, shape, dtype=None, letters=""):

@@ -22,13 +22,12 @@ from minilm.ops.attention.scratch import (
     block_of,
     forward_scratch,
     own_row,
-    place_of,
     rows_of_scratch,
     served,
     step,
     task_of,
 )
-from minilm.ops.attention.spec import Output, Saved
+from minilm.ops.attention.spec import Output, Saved, into
 from minilm.ops.attention.tiles import blank, columns, drops, ends, factors, keys_product, mask_from, queries_product, seen
 from minilm.ops.memory import clear, number, pack_rows, panel_width, place, size_of, unpack_rows
 from minilm.ops.tile import ROWS
@@ -152,9 +151,8 @@ def _block(w, inputs, gradients, block, first, last, task, logsumexp, for_query,
         if for_query:
             queries_product(w.dS, count, j, block, task, w.key, w.M, w.dquery)
     if for_query:
-        dquery = place_of(gradients[0])
-        to = at(dquery, block.b, block.i, block.h)
-        unpack_rows(w.dquery, w.M, block.count, task.K, task.scale, to, step(dquery))
+        to = at(gradients[0], block.b, block.i, block.h)
+        unpack_rows(w.dquery, w.M, block.count, task.K, task.scale, to, step(gradients[0]))
 
 
 @jit
@@ -174,7 +172,7 @@ def _clear_keys(w, begin, end, task):
 @jit
 def _store_keys(w, gradients, b, g, begin, end, task):
     """dkey and dvalue of keys [begin, end) to where they belong."""
-    dkey, dvalue = place_of(gradients[1]), place_of(gradients[2])
+    _, dkey, dvalue = gradients
     one, size = number(1, task.scale), size_of(task.scale)
     unpack_rows(w.dkey + begin * w.M * size, w.M, end - begin, task.K, one, at(dkey, b, begin, g), step(dkey))
     unpack_rows(w.dvalue + begin * w.N * size, w.N, end - begin, task.Kv, one, at(dvalue, b, begin, g), step(dvalue))
@@ -216,19 +214,21 @@ def forward(
     return Output(y, weights), saved
 
 
-def backward(dy, saved):
+def backward(dy, saved, *, out=None):
     query, key, value, y, logsumexp, *options = saved
     (B, H, Tq), Tk, K, Kv = logsumexp.shape, key.shape[1], key.shape[3], value.shape[3]
-    gradients = tuple(empty(a.shape, a.dtype) for a in (query, key, value))
+    few = Tq <= FEW
+    gradients = tuple(empty(a.shape, a.dtype) for a in (query, key, value)) if out is None or few else out
     task = task_of(query, value, *options)
     inputs = place(query), place(key), place(value), place(y), place(dy)
-    arguments = inputs, gradients, task, logsumexp
+    arguments = inputs, tuple(place(gradient) for gradient in gradients), task, logsumexp
     work = max(1, Tq * Tk * (K + Kv))  # multiply-adds of a head
     heads, shared_work = B * H // task.share, work * task.share  # heads of keys and values, and what one of them takes
     threads = devices.threads()
-    if Tq <= FEW:
-        devices.parallel(few_backward, heads, *arguments, grain=max(1, WORTH_FEW // (2 * shared_work)))
-    elif 7.3 * heads / threads >= 5 * -(-heads // threads):
+    if few:
+        devices.parallel(few_backward, heads, inputs, gradients, task, logsumexp, grain=max(1, WORTH_FEW // (2 * shared_work)))
+        return into(out, *gradients)
+    if 7.3 * heads / threads >= 5 * -(-heads // threads):
         _run(_backward, backward_scratch, heads, WORTH // shared_work, *arguments)
     else:  # with fewer heads than threads, two passes are quicker: seven products spread evenly against five that are not
         blocks, shares = -(-Tq // QUERIES), -(-Tk // SHARE)

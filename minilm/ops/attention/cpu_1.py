@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from minilm.compiled.jit import jit
-from minilm.ops.attention.spec import Output, Saved
+from minilm.ops.attention.spec import Output, Saved, into
 from minilm.ops.dropout.spec import threshold_and_scale
 from minilm.ops.philox.cpu import bits
 from minilm.ops.workspace import empty, scratch
@@ -133,10 +133,10 @@ def forward(
     return Output(y, P) if return_weights else y, saved
 
 
-def backward(dy, saved):
+def backward(dy, saved, *, out=None):
     query, key, value, y, logsumexp, key_mask, *more = saved
     dquery, dkey, dvalue = (empty(a.shape, a.dtype) for a in (query, key, value))
     with scratch():
         options = _options(query, key, key_mask, *more)
         _backward(dy, query, key, value, *options, y, logsumexp, dquery, dkey, dvalue)
-    return dquery, dkey, dvalue
+    return into(out, dquery, dkey, dvalue)

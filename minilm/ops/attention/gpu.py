@@ -17,7 +17,7 @@ from pathlib import Path
 import cupy
 import numpy as np
 
-from minilm.ops.attention.spec import Output, Saved
+from minilm.ops.attention.spec import Output, Saved, into
 from minilm.ops.cuda import Kernel, Kernels, blocks, key_arguments, products, whole_warps
 from minilm.ops.dropout.spec import threshold_and_scale
 
@@ -171,7 +171,7 @@ def _one_query(args, y, logsumexp, Tk: int) -> None:
         ONE_QUERY.launch("attention_one_query_merge", m, s, o, y, logsumexp, B, Tq, H, Kv, C)
 
 
-def backward(dy, saved, *, version=3):
+def backward(dy, saved, *, out=None, version=3):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng = saved
     B, Tq, H, Kv = y.shape
     dy = cupy.ascontiguousarray(dy)  # (B, Tq, H, Kv)
@@ -183,4 +183,4 @@ def backward(dy, saved, *, version=3):
     args = kernels.pack("AttentionBackward", forward=forward_args, dy=dy, logsumexp=logsumexp, D=D)
     kernels.launch(f"attention_dquery_{version}", args, dquery)
     kernels.launch(f"attention_dkey_dvalue_{version}", args, dkey, dvalue)
-    return dquery, dkey, dvalue
+    return into(out, dquery, dkey, dvalue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minilm.ops.attention.spec import Output, Saved
+from minilm.ops.attention.spec import Output, Saved, into
 from minilm.ops.dropout.spec import threshold_and_scale
 from minilm.ops.philox import oracle as philox
 
@@ -93,7 +93,7 @@ def forward(
     return Output(y, P) if return_weights else y, saved
 
 
-def backward(dy, saved):
+def backward(dy, saved, *, out=None):
     query, key, value, y, logsumexp, key_mask, causal, band, scale, softcap, dropout, rng = saved
     H, G = query.shape[2], key.shape[2]
     key, value = (repeat_heads(zero_hidden(x, key_mask), H) for x in (key, value))  # (B, Tk, H, K), (B, Tk, H, Kv)
@@ -108,4 +108,4 @@ def backward(dy, saved):
     dquery = heads(dS @ heads(key))  # (B, Tq, H, K)
     dkey = sum_heads(heads(dS.swapaxes(2, 3) @ heads(query)), G)  # (B, Tk, G, K)
     dvalue = sum_heads(heads((P * Z).swapaxes(2, 3) @ heads(dy)), G)  # (B, Tk, G, Kv)
-    return dquery, dkey, dvalue
+    return into(out, dquery, dkey, dvalue)

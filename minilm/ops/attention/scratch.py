@@ -59,12 +59,6 @@ def at(place, b, t, h):
 
 
 @jit
-def place_of(array):
-    """What `place` says of an array (B, T, H, K) that was made for the kernel."""
-    return address(array), array.strides[0], array.strides[1], array.strides[2]
-
-
-@jit
 def served(block, task):
     """The head of keys and values that the block's queries read."""
     return block.h // task.share

@@ -78,6 +78,15 @@ import numpy as np
 from minilm.random import Key
 
 
+def into(out, *gradients):
+    """The gradients, or `out` where they are to be written."""
+    if out is None:
+        return gradients
+    for place, gradient in zip(out, gradients, strict=True):
+        place[...] = gradient
+    return out
+
+
 class Output(NamedTuple):
     """What forward returns with ``return_weights``."""
 

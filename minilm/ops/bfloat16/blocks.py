@@ -20,7 +20,7 @@ from minilm.ops import target
 from minilm.ops.bfloat16.matrix_tile import HIGH, copied
 from minilm.ops.bfloat16.operands import BYTES, WIDTH, pack_panels, pack_panels_transposed, rows
 from minilm.ops.bfloat16.panels import CHUNK, KINDS, rows_by_panel
-from minilm.ops.memory import address, place
+from minilm.ops.memory import address, fetch, numbers, place
 from minilm.ops.workspace import empty, scratch
 
 BLOCK = 512  # numbers of k: 32 KiB a panel
@@ -50,8 +50,20 @@ def multiply_rows(kind, a, a_step, count, panels, panel_step, columns, c, c_step
 
 
 @jit
-def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c, c_step):
-    # units [start, stop), counted through groups of panels, and in each of them through chunks of rows; shape (M, K, N)
+def _fetch_part(b, b_step, transposed, shape, following, group, part, parts):
+    """Fetch a part of what is packed next, from (column, k) on, while the products go on; from column N on there is nothing."""
+    (_, K, N), (column, k) = shape, following
+    columns, depth = min(group * WIDTH, N - column), min(BLOCK, K - k)
+    rows, width = (columns, depth) if transposed else (depth, columns)
+    begin = b + (column * b_step + k * BYTES if transposed else k * b_step + column * BYTES)
+    for r in range(rows * part // parts, rows * (part + 1) // parts):
+        fetch(begin + r * b_step, width * BYTES)
+
+
+@jit
+def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c, c_step, bias):
+    # units [start, stop), counted through groups of panels, and in each of them through chunks of rows; shape (M, K, N);
+    # bias (N,) or (0,) is added to each row of c while it is in the cache
     M, K, N = shape
     chunks = -(-M // chunk)
     parts, units = len(own.words), chunks * -(-N // (group * WIDTH))
@@ -69,11 +81,23 @@ def _multiply(start, stop, own, group, chunk, a, b, b_step, transposed, shape, c
                 pack_panels_transposed(b + column * b_step + k * BYTES, b_step, depth, columns, panels, PANEL * BYTES)
             else:
                 pack_panels(b + k * b_step + column * BYTES, b_step, depth, columns, panels, PANEL * BYTES)
+            following = (column, k + BLOCK) if k + BLOCK < K else (unit // chunks * group * WIDTH if unit < stop else N, 0)
             for row in range(first * chunk, min(M, last * chunk), chunk):
+                _fetch_part(b, b_step, transposed, shape, following, group, row // chunk - first, last - first)
                 left, to = address(a) + row * a_step + k // 2 * BYTES, c + row * c_step + column * BYTES
                 count, words = min(chunk, M - row), -(-depth // 2)
                 multiply_rows(own, left, a_step, count, panels, PANEL * BYTES, columns, to, c_step, words, k > 0, narrow)
+                if k + depth == K and len(bias) > 0:
+                    _add_to_rows(to, c_step, count, bias[column : column + columns])
     space[0] = a[0, 0]  # both are in use until here
+
+
+@jit
+def _add_to_rows(c, c_step, count, bias):
+    for r in range(count):
+        row = numbers(c + r * c_step, len(bias), bias[0])
+        for j in range(len(bias)):
+            row[j] += bias[j]
 
 
 def _grouped(panels: int, threads: int) -> int:
@@ -84,24 +108,27 @@ def _grouped(panels: int, threads: int) -> int:
     return -(-panels // groups)
 
 
-def _run(left, b, transposed, shape, out) -> None:
-    M, K, N = shape
+def _run(left, b, transposed, shape, out, bias=None) -> None:
+    (M, K, N), bias = shape, out[0, :0] if bias is None else bias
     kind = KINDS[target.bfloat16_unit()]
     panels, chunk = -(-N // WIDTH), CHUNK[kind]
     group = _grouped(panels, devices.threads())
     units = -(-M // chunk) * -(-panels // group)
     grain = max(1, WORTH * units // (M * K * N))
     own = kind(empty((devices.parts(units, grain), NARROW + EDGE + group * PANEL), np.uint32))
-    devices.parallel(_multiply, units, own, group, chunk, left, *place(b), transposed, shape, *place(out), grain=grain)
+    devices.parallel(_multiply, units, own, group, chunk, left, *place(b), transposed, shape, *place(out), bias, grain=grain)
 
 
-def product(a: np.ndarray, W: np.ndarray, out: np.ndarray, *, transposed: bool) -> None:
-    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N): rounded to bfloat16, summed in float32."""
+def product(a: np.ndarray, W: np.ndarray, out: np.ndarray, *, transposed: bool, bias: np.ndarray | None = None) -> None:
+    """out (M, N) = a (M, K) by Wᵀ (``transposed``, W (N, K)) or by W (K, N): rounded to bfloat16, summed in float32.
+
+    To each row `bias` (N,) is added as it is, in float32.
+    """
     if not a.size or not W.size:
-        out[...] = 0
+        out[...] = 0 if bias is None else bias
         return
     with scratch():
-        _run(rows(a, False), W, transposed, (*a.shape, out.shape[1]), out)
+        _run(rows(a, False), W, transposed, (*a.shape, out.shape[1]), out, bias)
 
 
 def transposed_product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:

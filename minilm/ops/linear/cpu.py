@@ -19,14 +19,6 @@ CHUNK = 256  # rows a partial sum of db covers: fixed, so that the bits do not d
 
 
 @jit
-def _add_bias(start, stop, y, b):
-    # y (N, O), b (O,)
-    for n in range(start, stop):
-        for o in range(y.shape[1]):
-            y[n, o] += b[o]
-
-
-@jit
 def _column_sums(start, stop, dy, partial):
     # dy (N, O) -> partial (chunks, O)
     N, O = dy.shape
@@ -51,10 +43,7 @@ def column_sums(dy, out=None):
 
 def forward(x, W, b=None):
     y = empty((*x.shape[:-1], W.shape[0]), x.dtype)  # (..., O)
-    rows = fold(y)  # (N, O)
-    product(fold(x), W, rows, transposed=True)
-    if b is not None:
-        devices.parallel(_add_bias, len(rows), rows, b, grain=max(1, 2**16 // max(1, len(W))))
+    product(fold(x), W, fold(y), transposed=True, bias=b)
     return y, Saved(x, W, b is not None)
 
 

@@ -13,11 +13,13 @@ probability   (B,)        of each drawn token, in the distribution that it was d
 
 Definition, for every row::
 
-    x[v]   = (logits[v] - max logits) / τ
-    top-k    e[v] = 0  but for the k largest x
-    top-p    e[v] = 0  but for the nucleus: the fewest tokens, largest x first, whose e sum to more than p (1 - 1e-12) sum e
-    id     = the first v with e[0] + ... + e[v] > u (e[0] + ... + e[V - 1])          probability = e[id] / sum e
-    τ = 0    id = argmax logits, the first among equals, with probability 1
+    x[v] = (logits[v] - max logits) / τ
+    e[v] = exp(x[v])                                    0 for a token that is ruled out
+    id   = the first v with sum_{w <= v} e[w] > u sum_w e[w]
+    probability = e[id] / sum_w e[w]
+
+top_k rules out all but the k largest x; top_p all but the nucleus: the fewest tokens, largest x first, whose e sum to more than
+p (1 - 1e-12) sum_w e[w]. For τ = 0 the id is argmax logits, the first among equals, and its probability 1.
 
 Among equal x the lower id ranks first. The 1e-12 is there so that probabilities 0.5 and 0.3 sum to p = 0.8, whatever
 their exponentials round to. u is number b of the key's stream of float64, see `minilm.ops.philox.spec`: it depends neither on B

@@ -87,6 +87,10 @@ class AddedTokens:
             self._choices[special_tokens] = AddedTokens((), kept, {token.content: token.id for token in kept}, self._normalize)
         return self._choices[special_tokens]
 
+    def may_occur(self, text: str) -> bool:
+        """Whether one of the tokens may stand in a text: no, for certain, or perhaps."""
+        return self.raw.may_occur(text) or self.normalized.may_occur(text)
+
     def segments(self, text: str) -> Iterator[tuple[int, int, int]]:
         """Cut a text at the tokens in it, where nothing is normalised; see `Matcher.segments`."""
         return self._twice(text) if self.normalized else self.raw.segments(text)

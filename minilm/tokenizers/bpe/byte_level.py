@@ -190,7 +190,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
 
         size = -(-len(texts) // (4 * threads))  # a few parts a thread, so that none waits long for the last one
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        self._encoder.tables  # noqa: B018  made once, before the threads begin
+        self._encoder.entry  # noqa: B018  made once, before the threads begin
         with ThreadPoolExecutor(threads) as pool:
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 
@@ -237,7 +237,13 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
         return np.concatenate(parts), np.concatenate(offsets)
 
     def _encode(self, text, start, source, added=None):
-        parts = [part[-1] for part in self._parts(text, start, source, self._added if added is None else added)]
+        added = self._added if added is None else added
+        if not added.may_occur(text):  # as of most sentences, for which the long way takes longer than the merges
+            try:
+                return self._encoder.encode(text)
+            except UnicodeEncodeError:
+                pass  # the long way says where
+        parts = [part[-1] for part in self._parts(text, start, source, added)]
         return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int32), *parts])  # (T,)
 
     def _parts(self, text, start, source, added: AddedTokens):

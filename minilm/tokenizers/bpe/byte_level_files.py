@@ -70,12 +70,13 @@ class ByteLevelFiles(WithAddedTokens):
         if pattern is None and name not in tiktoken_files.SPECIAL:
             known = ", ".join(tiktoken_files.SPECIAL)
             raise ValueError(f"{path}: pattern is needed, since the file's name is none of {known}")
-        ranks = tiktoken_files.read_ranks(path)
         special = dict(tiktoken_files.SPECIAL.get(name, {}) if special_tokens is None else special_tokens)
-        tokens = tiktoken_files.vocabulary(ranks, special, path)
-        unused = [token for token in tokens if token.startswith("<|reserved ")]
-        merges = tiktoken_files.merges(ranks)
-        return cls(tokens, merges, special_tokens=[*special, *unused], pattern=pattern or name, ignore_merges=True)
+        with files.collector_paused():
+            ranks = tiktoken_files.read_ranks(path)
+            tokens = tiktoken_files.vocabulary(ranks, special, path)
+            unused = [token for token in tokens if token.startswith("<|reserved ")]
+            merges = tiktoken_files.merges(ranks)
+            return cls(tokens, merges, special_tokens=[*special, *unused], pattern=pattern or name, ignore_merges=True)
 
     @classmethod
     def from_gguf(cls, metadata: Mapping[str, Any]) -> Self:

@@ -22,8 +22,6 @@ from minilm.tokenizers.bpe.words import hash_of, key_of, word_of
 
 CODES, MOST_IDS = 1 << 16, 3
 SETTLED = 4  # above n in a row's last column
-# By the highest four bits of a character's first byte, four bits each: its number of bytes; 0 for those of four.
-_WIDTHS = np.uint64(0x0322_1111_1111_1111)
 
 
 def make_characters(bytes_, words, merges: np.ndarray, tokens: list[bytes]) -> np.ndarray:
@@ -58,12 +56,6 @@ def _fill(table, bytes_, words, as_right, as_left, scratch, text, ids, symbols):
             n = settled_symbols(text, width, bytes_, as_right, as_left, symbols)
             if n == table[code, MOST_IDS] and (n > 1 or symbols[0] == table[code, 0]):  # not so if the whole is a token unmerged
                 table[code, MOST_IDS] |= SETTLED
-
-
-@jit(part=True, counted=False)
-def width_of(first):
-    """Bytes of the character that begins in the lowest byte of a word; 0 if they are four."""
-    return np.int64(_WIDTHS >> (first >> np.uint64(2) & np.uint64(0x3C)) & np.uint64(15))
 
 
 @jit(part=True, counted=False)

@@ -61,7 +61,8 @@ class PieceCounter:
 
 
 @jit(part=True, counted=False)
-def _hash(text, i, length):
+def hash_of_piece(text, i, length):
+    """A hash of text[i : i + length], whose low bits say less than the others; PADDING bytes follow the text."""
     mixed = np.uint64(length)
     for k in range(0, length, 8):
         word = load64(text, i + k)
@@ -73,7 +74,8 @@ def _hash(text, i, length):
 
 
 @jit(part=True, counted=False)
-def _equal(text, i, content, start, length):
+def same_bytes(text, i, content, start, length):
+    """Whether text[i : i + length] and content[start : start + length] are the same; PADDING bytes follow both."""
     for k in range(0, length, 8):
         difference = load64(text, i + k) ^ load64(content, start + k)
         if length - k < 8:
@@ -100,7 +102,7 @@ def _count(text, i, stop, cutter, ends, counts, size):
     while i < stop:
         for k in range(piece_ends(text, i, stop, cutter, 0, ends)):
             length = ends[k] - i
-            mixed = _hash(text, i, length)
+            mixed = hash_of_piece(text, i, length)
             slot = mixed >> np.uint64(20) & mask
             piece = counts.slots[slot]
             while piece >= 0:
@@ -108,7 +110,7 @@ def _count(text, i, stop, cutter, ends, counts, size):
                 if (
                     counts.hashes[piece] == mixed
                     and counts.starts[piece + 1] - start == length
-                    and _equal(text, i, counts.content, start, length)
+                    and same_bytes(text, i, counts.content, start, length)
                 ):
                     break
                 slot = slot + np.uint64(1) & mask

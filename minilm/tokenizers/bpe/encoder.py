@@ -46,21 +46,36 @@ class Encoder:
 
         return table_files.tables_of(self.expressions, self.byte_ids, self.merges, self.contents, self.whole)
 
+    @functools.cached_property
+    def entry(self):
+        """The compiled loop, to be called with these tables."""
+        return self._compiled[0].entry_of(self.tables)
+
+    @functools.cached_property
+    def _compiled(self):
+        """The modules that compile something, which nothing else needs."""
+        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
+
+        return encoding, nfc_scan, pieces
+
     def normalized(self, text: str) -> str:
         """The text as it is encoded."""
         return text if self.normalizer is None else nfc.normalized(text)
 
     def encode(self, text: str) -> np.ndarray:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
-        from minilm.tokenizers.bpe import encoding, nfc_scan, pieces
-
-        tables = self.tables
+        tables, (encoding, nfc_scan, pieces) = self.tables, self._compiled
+        if len(text) <= encoding.SHORT_TEXT and (not self.normalizer or text.isascii()):
+            state = encoding.take_state(self.states, tables, len(text))
+            ids = encoding.encode_short(self.entry, text, tables, state)  # (T,)
+            self.states.append(state)
+            return ids
         content, size = pieces.padded(text)  # (N + PADDING,)
         if self.normalizer and not (text.isascii() or nfc_scan.is_normal(content, size)):
             normal = nfc.normalized(text)
             content, size = (content, size) if normal is text else pieces.padded(normal)
         state = encoding.take_state(self.states, tables, size)
-        ids = encoding.encode_all(content, size, tables, state)  # (T,)
+        ids = encoding.encode_all(self.entry, content, size, tables, state)  # (T,)
         self.states.append(state)
         return ids
 
@@ -74,8 +89,9 @@ class Encoder:
         possible = between_pieces(self.expressions, codes)  # (N - 1,)
         return possible & (codes[1:] < _COMPOSES) if self.normalizer else possible
 
-    def __getstate__(self):  # neither tables nor what threads write to travels to another process
-        return {**{name: value for name, value in self.__dict__.items() if name != "tables"}, "states": []}
+    def __getstate__(self):  # what is compiled, tables and what threads write to do not travel to another process
+        made = {"tables", "entry", "_compiled", "states"}
+        return {name: value for name, value in self.__dict__.items() if name not in made} | {"states": []}
 
 
 def checked(pattern, normalizer) -> tuple[str, ...]:

@@ -19,17 +19,19 @@ times as long); asking for the characters and tokens of a block's new parts toge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from minilm.compiled.jit import jit
+from minilm.compiled.jit import entry_point, jit
 from minilm.tokenizers.bpe.byte_merging import SHORT, merge_bytes, merge_many_bytes
-from minilm.tokenizers.bpe.characters import copy_character, is_of_characters, merge_characters, width_of
-from minilm.tokenizers.bpe.intrinsics import copy_four, load64, prefetch_row
+from minilm.tokenizers.bpe.byte_trie import width_of
+from minilm.tokenizers.bpe.characters import MOST_IDS, copy_character, is_of_characters, merge_characters
+from minilm.tokenizers.bpe.intrinsics import PADDING, copy_four, load64, prefetch_row
 from minilm.tokenizers.bpe.large_pages import zeros
 from minilm.tokenizers.bpe.merging import make_scratch, work_size
-from minilm.tokenizers.bpe.pieces import ROOM, piece_ends
+from minilm.tokenizers.bpe.pieces import ROOM, padded, piece_ends
 from minilm.tokenizers.bpe.tables import Tables
 from minilm.tokenizers.bpe.words import ID_MASK, ID_SHIFT, KEY_BYTES, NOT_ID, WORD_BYTES, hash_of, key_of, word_of
 
@@ -38,6 +40,8 @@ LONG_ROW_BITS = 15  # of the table of long pieces
 FEW_BITS, FEW_BYTES = 5, 1 << 16  # by how many bits fewer name a row at first, and how many bytes of text that serves
 LONG_COLUMNS = 32  # of 32 bits: in the first a long piece's length and number of ids, from the third on its bytes, then the ids
 WORK_BYTES = 4096  # of pieces that need no room of their own
+SHORT_TEXT = 512  # characters of a text for which the room of a state serves, so that no array is made but that of its ids
+_ZEROS = bytes(PADDING)
 _SPREAD, _STIR = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, their bits in no order
 _COUNT_SHIFT = np.uint64(60)  # in a row's second word: above the piece's length stands the number of ids
 _KEY = ~np.uint64(0) >> np.uint64(4)
@@ -58,6 +62,8 @@ class State(NamedTuple):
     shift: np.uint64  # 64 less the bits of a hash that name a row of `rows`
     long_shift: np.uint64  # and of `long_rows`
     encoded: np.ndarray  # (1,) int64: bytes of text
+    text: np.ndarray  # (4 * SHORT_TEXT + PADDING,) uint8: a short text
+    ids: np.ndarray  # (4 * SHORT_TEXT + KEY_IDS,) int32: and its ids
 
 
 def make_state(tables: Tables, few: bool = False) -> State:
@@ -73,7 +79,8 @@ def make_state(tables: Tables, few: bool = False) -> State:
     if not few:
         _enter_words(rows, row_ids, tables.words.slots, shift)
     room = np.empty(ROOM, np.int64), np.empty(ROOM, np.uint64), make_scratch(), make_work()
-    return State(rows, row_ids, long_rows, long_ids, *room, shift, long_shift, np.zeros(1, np.int64))
+    short = np.empty(4 * SHORT_TEXT + PADDING, np.uint8), np.empty(4 * SHORT_TEXT + KEY_IDS, np.int32)
+    return State(rows, row_ids, long_rows, long_ids, *room, shift, long_shift, np.zeros(1, np.int64), *short)
 
 
 def take_state(states: list[State], tables: Tables, size: int) -> State:
@@ -82,9 +89,10 @@ def take_state(states: list[State], tables: Tables, size: int) -> State:
         state = states.pop()
     except IndexError:
         state = make_state(tables, few=size <= FEW_BYTES)
-    state.encoded[0] += size
-    if state.encoded[0] > FEW_BYTES and state.rows.shape[0] < 1 << ROW_BITS:
-        return make_state(tables)
+    if len(state.rows) < 1 << ROW_BITS:
+        state.encoded[0] += size
+        if state.encoded[0] > FEW_BYTES:
+            return make_state(tables)
     return state
 
 
@@ -126,8 +134,10 @@ def _token(text, i, length, first, second, hashed, tables, state, out, count):
         for k in range(n):
             out[count + k] = row_ids[beside, 4 + k]
         return n
-    if length == width_of(first):
+    if length == width_of(first) and length <= MOST_IDS:
         return copy_character(tables.characters, first, length, out, count)
+    if tables.parts and is_of_characters(text, i, length):
+        return -1  # few symbols, whose merges take less long than the look for a token in a table that is out of the cache
     token = word_of(tables.words, first, second, hashed) if length <= WORD_BYTES else -1
     out[count] = token
     return 1 if token >= 0 else -1
@@ -281,8 +291,23 @@ def encode(text, i, stop, tables, state, out):
     return i, count
 
 
-def encode_all(text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
-    """Ids (T,), int32, of text[:size], (N + PADDING,) uint8."""
+def entry_of(tables: Tables) -> Callable:
+    """`encode`, without the look at its arguments' types that would take longer than a sentence does (see `jit.entry_point`)."""
+    text, size = padded("")
+    return entry_point(encode, text, 0, size, tables, make_state(tables, few=True), np.empty(KEY_IDS, np.int32))
+
+
+def encode_short(encode: Callable, text: str, tables: Tables, state: State) -> np.ndarray:
+    """Ids (T,), int32, of a text of at most SHORT_TEXT characters; `encode` is from `entry_of`."""
+    content = text.encode("utf-8")
+    size = len(content)
+    state.text.data[: size + PADDING] = content + _ZEROS
+    _, count = encode(state.text, 0, size, tables, state, state.ids)  # no piece is so long that it needs a room of its own
+    return state.ids[:count].copy()
+
+
+def encode_all(encode: Callable, text: np.ndarray, size: int, tables: Tables, state: State) -> np.ndarray:
+    """Ids (T,), int32, of text[:size], (N + PADDING,) uint8; `encode` is from `entry_of`."""
     out = np.empty(size + KEY_IDS, np.int32)  # at most an id a byte; memory that is not written to is not taken either
     i, total = encode(text, 0, size, tables, state, out)
     while i < size:  # at a piece of thousands of bytes, which needs a room of its own

@@ -16,7 +16,6 @@ from minilm.mistaken import existing_folder, refuse_mistaken
 from minilm.tokenizers import config_files, files
 from minilm.tokenizers.added import AddedToken
 from minilm.tokenizers.added.token import to_json as to_json_token
-from minilm.tokenizers.base import from_fields
 from minilm.tokenizers.bpe.vocabulary import check_merges
 from minilm.tokenizers.files import field
 from minilm.tokenizers.sections import check_sections
@@ -44,12 +43,10 @@ def in_order(ids: dict, what: str) -> list[str]:
 
 def pairs(lines: list[str], what: str) -> list[tuple[str, str]]:
     """Merges written as "left right"."""
-    merges = []
-    for number, line in enumerate(lines):
-        left, space, right = line.partition(" ")
-        if not left or not right or " " in right:
-            raise ValueError(f"{what}: merge {number} must be two tokens with a space between, got {line[:80]!r}")
-        merges.append((left, right))
+    merges = [tuple(line.split(" ")) for line in lines]
+    for number, merge in enumerate(merges):
+        if len(merge) != 2 or not merge[0] or not merge[1]:
+            raise ValueError(f"{what}: merge {number} must be two tokens with a space between, got {lines[number][:80]!r}")
     return merges
 
 
@@ -106,7 +103,7 @@ def from_folder(cls, folder):
     path = os.path.join(folder, files.FILE_NAME)
     fields = files.read_tokenizer(path) if os.path.isfile(path) else None
     if fields is not None and fields["type"] == TYPE:
-        return from_fields(path, fields, {TYPE: cls}, config_files.read(folder))
+        return files.tokenizer_of(path, fields, {TYPE: cls}, config_files.read(folder))
     for vocabulary, merges in PAIRS:
         paths = os.path.join(folder, vocabulary), os.path.join(folder, merges)
         if os.path.isfile(paths[0]) and os.path.isfile(paths[1]):
@@ -116,7 +113,7 @@ def from_folder(cls, folder):
             except ValueError as error:
                 raise ValueError(_named(error, *paths, inside=(folder,))) from None
     if fields is not None:
-        return from_fields(path, fields, {TYPE: cls})  # says what it is instead
+        return files.tokenizer_of(path, fields, {TYPE: cls})  # says what it is instead
     raise FileNotFoundError(missing(folder))
 
 
@@ -161,7 +158,7 @@ def from_parts(cls, ids: dict[str, int], merges, listed: list[AddedToken], folde
 def load(cls, path):
     """A tokenizer of class `cls` from its file, or from a folder."""
     path = os.fspath(path)
-    return from_folder(cls, path) if os.path.isdir(path) else from_fields(path, files.read_tokenizer(path), {TYPE: cls})
+    return from_folder(cls, path) if os.path.isdir(path) else files.tokenizer_of(path, files.read_tokenizer(path), {TYPE: cls})
 
 
 def want(value, allowed, what: str) -> None:
@@ -194,15 +191,20 @@ def model_parts(content: dict, suffix: tuple) -> tuple[dict[str, int], list[tupl
         want(model.get(name, False), (False,), f"{name} of model")
     ids, merges = dict(field(model, "vocab", dict)), field(model, "merges", list)
     added = config_files.written(content)
-    lines = [" ".join(merge) if _is_pair(merge) else merge for merge in merges]
-    for number, line in enumerate(lines):
-        if not isinstance(line, str):
-            raise ValueError(f"field 'merges' must hold pairs of str, got {line!r} at position {number}"[:200])
-    return ids, pairs(lines, "field 'merges'"), added
+    return ids, _merges(merges, "field 'merges'"), added
 
 
-def _is_pair(merge) -> bool:
-    return isinstance(merge, list) and len(merge) == 2 and all(isinstance(each, str) for each in merge)
+def _merges(merges: list, what: str) -> list[tuple[str, str]]:
+    """Merges written as ["left", "right"] or "left right"."""
+    lines = []
+    for number, merge in enumerate(merges):
+        if isinstance(merge, list) and len(merge) == 2 and isinstance(merge[0], str) and isinstance(merge[1], str):
+            lines.append(f"{merge[0]} {merge[1]}")
+        elif isinstance(merge, str):
+            lines.append(merge)
+        else:
+            raise ValueError(f"{what} must hold pairs of str, got {merge!r} at position {number}"[:200])
+    return pairs(lines, what)
 
 
 def tokenizer_json(tokenizer, cutting: dict, **model) -> dict:

@@ -102,6 +102,16 @@ def leading_zeros(typingctx, value):
 
 
 @intrinsic
+def ones(typingctx, value):
+    """How many bits of a uint64 are set."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
 def prefetch_row(typingctx, rows, row):
     """Ask for the line of the cache where a row of an array (R, C) begins, and do not wait for it."""
 

@@ -12,34 +12,34 @@ from __future__ import annotations
 import numpy as np
 
 from minilm.compiled.jit import jit
+from minilm.tokenizers.bpe.byte_trie import character_at
 from minilm.tokenizers.bpe.patterns.sets import CODE_POINTS
-from minilm.tokenizers.bpe.pieces import (
-    JOINS_AFTER,
-    JOINS_BEFORE,
-    PADDING,
-    PAGES,
-    PAIRS,
-    Cutter,
-    code_point,
-    make_cutter,
-    pair_bit,
-)
+from minilm.tokenizers.bpe.pieces import JOINS_AFTER, JOINS_BEFORE, PADDING, PAIR_BITS, Cutter, make_cutter, pair_bit
 
 
 def cutter_of(expressions: tuple[str, ...], tokens: list[bytes]) -> Cutter:
     """A cutter by a pattern that knows which neighbours these tokens join; all are to be there that merges can make."""
     content = np.frombuffer(b"".join(tokens) + b"\0" * PADDING, np.uint8)  # (N + PADDING,)
     starts = np.cumsum([0, *map(len, tokens)])  # (V + 1,)
-    pairs = np.zeros(PAGES - PAIRS, np.uint32)
+    pairs = np.zeros((1 << PAIR_BITS) // 32, np.uint32)
     joins = np.zeros(CODE_POINTS, np.uint32)  # (code points,): flags of JOINS_BEFORE and JOINS_AFTER
     _note(content, starts, pairs, joins)
     return make_cutter(expressions, joins, pairs)
 
 
 @jit(part=True, counted=False)
-def _width(lead):
-    """Bytes of the character that begins with this byte."""
-    return 1 if lead < 0x80 else 2 if lead < 0xE0 else 3 if lead < 0xF0 else 4
+def _code_point(content, width):
+    """The code point of a character's bytes, the first one lowest."""
+    code = content & 0xFF >> (width + (width > 1))
+    for k in range(1, width):
+        code = code << 6 | content >> 8 * k & 0x3F
+    return code
+
+
+@jit(part=True, counted=False)
+def _mark(joins, code, flag):
+    if code < joins.size:  # or what is no UTF-8 would be written behind the array
+        joins[code] |= flag
 
 
 @jit(counted=False)
@@ -51,16 +51,17 @@ def _note(tokens, starts, pairs, joins):
         for i in range(begin + 1, stop):
             if tokens[i] & 0xC0 == 0x80:
                 continue
-            whole = tokens[place] & 0xC0 != 0x80 and place + _width(tokens[place]) == i
-            if i + _width(tokens[i]) <= stop:
-                after = code_point(tokens, i)[0]
+            before, width_before = character_at(tokens, place)
+            after, width = character_at(tokens, i)
+            whole = tokens[place] & 0xC0 != 0x80 and place + width_before == i
+            if i + width <= stop:
                 if whole:
-                    bit = pair_bit(code_point(tokens, place)[0], after)
+                    bit = pair_bit(before, after)
                     pairs[bit >> 5] |= np.uint32(1 << (bit & 31))
-                elif after < joins.size:
-                    joins[after] |= JOINS_BEFORE
+                else:
+                    _mark(joins, _code_point(after, width), JOINS_BEFORE)
             elif whole:
-                joins[code_point(tokens, place)[0]] |= JOINS_AFTER
+                _mark(joins, _code_point(before, width_before), JOINS_AFTER)
             elif place == begin:  # neither is: whatever ends so joins all that follows
                 rest, scale = 0, 1
                 for k in range(i - 1, place - 1, -1):

@@ -25,17 +25,15 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.tokenizers.bpe import ascii_starts, patterns
 from minilm.tokenizers.bpe.ascii_starts import class_starts, may_begin, word_starts
-from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, put, trailing_zeros, word_at
+from minilm.tokenizers.bpe.byte_trie import character_at, kind_of, make_trie
+from minilm.tokenizers.bpe.intrinsics import BLOCK, PADDING, byte_at, bytes_in, ones, put, trailing_zeros, word_at
 from minilm.tokenizers.bpe.patterns.automaton import BACK, ENDS, MAY_END, STATE
 
-ENOUGH = 24  # bytes looked at one by one before the next are looked at together again
-PAGE_BITS = 7  # 128 code points share a page
+FEW, MANY = 24, 256  # bytes looked at one by one before the next are looked at together again, the latter where few are ASCII
 LONG = 4096  # characters of a text whose UTF-8 is worth asking for by address
 ROOM = 1024  # ends of pieces that are written down together
 CLASS, JOINS_BEFORE, JOINS_AFTER = 0xFF, 0x100, 0x200  # of a character's entry in `Cutter.table`
 PAIR_BITS = 17  # of the table of pairs that tokens join
-PAIRS = 0x110000 >> PAGE_BITS  # where that begins in `Cutter.table`, in words of 32 bits
-PAGES = PAIRS + (1 << PAIR_BITS) // 32  # and where the pages do
 _utf8 = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.POINTER(ctypes.c_ssize_t))(
     ("PyUnicode_AsUTF8AndSize", ctypes.pythonapi)
 )
@@ -45,21 +43,22 @@ _ASCII = {
     (patterns.CL100K,): ascii_starts.THREE_DIGITS,
     (patterns.O200K,): ascii_starts.CASED,
 }
+_ZEROS = bytes(PADDING)
 _ONE = np.uint64(1)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / golden ratio
 _PAIR_SHIFT = np.uint64(64 - PAIR_BITS)
-_PAGE_MASK = (1 << PAGE_BITS) - 1
 
 
 class Cutter(NamedTuple):
     """What a text is cut by.
 
-    All in one table, so that the loop over characters keeps one address: for every 128 code points where their page is; bits, one
-    set for every pair of characters that some token joins (`pair_bit`); the pages, a word a character with its class and whether
-    it joins all that is before or after it; and the automaton's steps.
+    All in one table, so that the loop over characters keeps one address: a trie with a word a character, its class and whether it
+    joins all that is before or after it (`byte_trie`); bits, one set for every pair of characters that some token joins
+    (`pair_bit`); and the automaton's steps.
     """
 
-    table: np.ndarray  # (PAGES + P * 128 + S * W,) uint32
+    table: np.ndarray  # (W + 2**PAIR_BITS / 32 + S * K,) uint32
+    pairs: int  # where the bits begin in `table`
     start: int  # the state at the begin of a piece: where its row begins in `table`
     end: int  # the class of the text's end
     ascii: int  # what of `ascii_starts` cuts as the automaton does
@@ -80,58 +79,38 @@ def make_cutter(expressions: tuple[str, ...], joins: np.ndarray | None = None, p
     kinds = automaton.classes.astype(np.uint32)  # (0x110000,)
     if joins is not None:
         kinds = kinds | joins
-    numbers: dict[bytes, int] = {}  # equal pages are kept once
-    pages = [numbers.setdefault(page.tobytes(), len(numbers)) for page in kinds.reshape(-1, 1 << PAGE_BITS)]
-    steps = PAGES + (len(numbers) << PAGE_BITS)
-    table = [
-        PAGES + (np.array(pages, np.uint32) << PAGE_BITS),
-        np.zeros(PAGES - PAIRS, np.uint32) if pairs is None else pairs,
-        np.frombuffer(b"".join(numbers), np.uint32),
-        automaton.steps + steps,
-    ]
-    return Cutter(np.concatenate(table, dtype=np.uint32), steps, automaton.end, _ASCII.get(expressions, ascii_starts.NONE))
-
-
-@jit(part=True, counted=False)
-def code_point(text, i):
-    """The code point that begins at byte i of valid UTF-8, and its number of bytes."""
-    lead = byte_at(text, i)
-    if lead < 0x80:
-        return lead, 1
-    second = byte_at(text, i + 1) & 0x3F
-    if lead < 0xE0:
-        return (lead & 0x1F) << 6 | second, 2
-    third = byte_at(text, i + 2) & 0x3F
-    if lead < 0xF0:
-        return (lead & 0x0F) << 12 | second << 6 | third, 3
-    return (lead & 0x07) << 18 | second << 12 | third << 6 | byte_at(text, i + 3) & 0x3F, 4
+    trie = make_trie(kinds)  # (W,)
+    if pairs is None:
+        pairs = np.zeros((1 << PAIR_BITS) // 32, np.uint32)
+    steps = len(trie) + len(pairs)
+    table = np.concatenate([trie, pairs, automaton.steps + steps], dtype=np.uint32)
+    return Cutter(table, len(trie), steps, automaton.end, _ASCII.get(expressions, ascii_starts.NONE))
 
 
 @jit(part=True, counted=False)
 def pair_bit(before, after):
-    """Which bit of the table of pairs stands for two neighbouring code points."""
-    return np.intp((np.uint64(before) << np.uint64(21) | np.uint64(after)) * _SPREAD >> _PAIR_SHIFT)
+    """Which bit of the table of pairs stands for two neighbouring characters, by the bytes of each as a word."""
+    return np.intp((np.uint64(before) << np.uint64(32) | np.uint64(after)) * _SPREAD >> _PAIR_SHIFT)
 
 
 @jit(part=True, counted=False)
-def _scan(text, i, stop, cutter, parts, ends, count):
-    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next ENOUGH bytes.
+def _scan(text, i, stop, enough, cutter, parts, ends, count):
+    """Write down ends of pieces from the one that begins at byte i on: at least one, and all of the next `enough` bytes.
 
     Returns
     -------
     i, count : int
         Where the last of these pieces ends, and the number of ends; count is -1 where there is no room for all parts of a piece.
     """
-    enough = i + ENOUGH
+    enough = min(i + enough, stop)
     last, last_count = i, count  # the last place where the piece may end
     state, before = cutter.start, 0
-    together = 1 - parts  # bit 0: nothing is cut within pieces
     joins = 1  # bit 0: nor is what is before a piece part of it
     while count < ends.size - 1:
-        code, width, kind = 0, 0, cutter.end
+        content, width, kind = 0, 0, cutter.end
         if i < stop:
-            code, width = code_point(text, i)
-            kind = word_at(cutter.table, word_at(cutter.table, code >> PAGE_BITS) + (code & _PAGE_MASK))
+            content, width = character_at(text, i)
+            kind = kind_of(cutter.table, content)
         entry = word_at(cutter.table, state + (kind & CLASS))
         if entry & BACK:
             i, count = last, last_count
@@ -143,14 +122,14 @@ def _scan(text, i, stop, cutter, parts, ends, count):
             continue
         if entry & (ENDS | MAY_END):
             last, last_count = i, count
-        bit = pair_bit(before, code)
-        joins |= kind >> 8 | together | word_at(cutter.table, PAIRS + (bit >> 5)) >> (bit & 31)
+        bit = pair_bit(before, content)
+        joins |= kind >> 8 | word_at(cutter.table, cutter.pairs + (bit >> 5)) >> (bit & 31)
         ended = entry >> 31
         put(ends, count, i)
-        count += ended | ~joins & 1
-        if ended & (i >= enough or i == stop):
+        count += ended | ~joins & parts
+        if ended & (i >= enough):
             return i, count
-        state, before, joins = entry & STATE, code, kind >> 9
+        state, before, joins = entry & STATE, content, kind >> 9
         i += width
     return i, -1
 
@@ -177,7 +156,7 @@ def piece_ends(text, i, stop, cutter, parts, ends):
         Number of ends; there are more if ``ends[count - 1] < stop``. The last one is the end of a piece.
     """
     count = 0
-    while i < stop and count + 2 * BLOCK <= ends.size:
+    while i < stop and count + MANY <= ends.size:
         starts = np.uint64(0)
         if cutter.ascii and stop - i >= BLOCK and may_begin(byte_at(text, i)) and may_begin(byte_at(text, i + 1)):
             if cutter.ascii == ascii_starts.BY_CLASS:
@@ -193,11 +172,12 @@ def piece_ends(text, i, stop, cutter, parts, ends):
                 starts &= starts - _ONE
             continue
         begin, used = i, count
-        i, count = _scan(text, begin, stop, cutter, parts, ends, used)
+        enough = FEW if stop - i < BLOCK or 2 * ones(bytes_in(text, i, 0, 0x80, 128)) < BLOCK else MANY
+        i, count = _scan(text, begin, stop, enough, cutter, parts, ends, used)
         if count < 0:
             if used:
                 return used
-            i, count = _scan(text, begin, stop, cutter, 0, ends, used)
+            i, count = _scan(text, begin, stop, enough, cutter, 0, ends, used)
     return count
 
 
@@ -208,7 +188,7 @@ def padded(text: str) -> tuple[np.ndarray, int]:
     """
     if len(text) < LONG:
         content = text.encode("utf-8")
-        return np.frombuffer(content + b"\0" * PADDING, np.uint8), len(content)
+        return np.frombuffer(bytearray(content + _ZEROS), np.uint8), len(content)  # of bytes it would be of a type of its own
     size = ctypes.c_ssize_t()
     address = _utf8(text, ctypes.byref(size))
     array = np.empty(size.value + PADDING, np.uint8)  # (N + PADDING,)

@@ -7,7 +7,6 @@ way to make a token of two others is a merge here, in the order of the ranks, as
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 
 from minilm.mistaken import refuse_mistaken
@@ -47,7 +46,7 @@ def read_ranks(path) -> dict[bytes, int]:
         try:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
-        except (ValueError, binascii.Error):
+        except ValueError:  # binascii.Error is one
             raise ValueError(f"{path}: line {number} must be base64 and a rank, got {line[:60]!r}") from None
     if not ranks:
         raise ValueError(f"{path}: no tokens in it")
@@ -62,7 +61,7 @@ def vocabulary(ranks: dict[bytes, int], special: dict[str, int], path) -> list[s
     ValueError
         Two tokens have one id, or an id lies so high that more than `SPARE` below it would have no token.
     """
-    ids = [*((alphabet.spelled(content), rank) for content, rank in ranks.items()), *special.items()]
+    ids = [*zip(alphabet.all_spelled(list(ranks)), ranks.values(), strict=True), *special.items()]
     most = len(ids) + SPARE
     for token, id in ids:
         if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < most:
@@ -77,10 +76,9 @@ def vocabulary(ranks: dict[bytes, int], special: dict[str, int], path) -> list[s
 
 def merges(ranks: dict[bytes, int]) -> list[tuple[str, str]]:
     """Every way to make a token of two others, in the order of the tokens' ranks, then of the two."""
-    spelled = {content: alphabet.spelled(content) for content in ranks}
-    pairs = []
-    for token in sorted(ranks, key=ranks.__getitem__):
-        halves = ((token[:cut], token[cut:]) for cut in range(1, len(token)))
-        ways = [(left, right) for left, right in halves if left in ranks and right in ranks]
-        pairs += [(spelled[left], spelled[right]) for left, right in sorted(ways, key=lambda way: (ranks[way[0]], ranks[way[1]]))]
-    return pairs
+    from minilm.tokenizers.bpe.halves import halves
+
+    tokens = sorted(ranks, key=ranks.__getitem__)
+    spelled = alphabet.all_spelled(tokens)
+    lefts, rights, _ = halves(tokens).T.tolist()
+    return list(zip(map(spelled.__getitem__, lefts), map(spelled.__getitem__, rights), strict=True))

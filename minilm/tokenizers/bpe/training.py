@@ -65,7 +65,7 @@ def train(
     if not counter.size:
         raise ValueError(f"{source}: nothing to train a tokenizer on (empty text)")
     # A special token that is not written in the alphabet of bytes is one that no merge gives: 0xff is in no UTF-8.
-    contents = [alphabet.unspelled(token) or b"\xff" * (id + 2) for id, token in enumerate(vocabulary)]
+    contents = [content or b"\xff" * (id + 2) for id, content in enumerate(alphabet.all_unspelled(vocabulary))]
     words, size = counter.counts, counter.size
     starts = words.starts[: size + 1]  # (W + 1,)
     symbols = byte_ids[words.content[: starts[-1]]]  # (N,)

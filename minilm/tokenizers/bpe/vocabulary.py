@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -24,18 +25,23 @@ def merge_ids(merges: tuple[tuple[str, str], ...], ids: Mapping[str, int]) -> np
         raise ValueError(f"the vocabulary must have at most {MOST_IDS:,} tokens, got {len(ids):,}")
     if len(merges) > MOST_MERGES:
         raise ValueError(f"there must be at most {MOST_MERGES:,} merges, got {len(merges):,}")
-    if len(set(merges)) < len(merges):
+    lefts, rights = zip(*merges, strict=True) if merges else ((), ())
+    columns = lefts, rights, map(operator.add, lefts, rights)
+    try:
+        table = np.stack(
+            [np.fromiter(map(ids.__getitem__, tokens), np.int32, len(merges)) for tokens in columns], axis=1
+        )  # (M, 3)
+    except KeyError as error:
+        unknown = error.args[0]
+        rank, (left, right) = next((rank, pair) for rank, pair in enumerate(merges) if unknown in (*pair, "".join(pair)))
+        raise ValueError(f"merge {rank}, {left!r} and {right!r}: {unknown!r} is not in the vocabulary") from None
+    pairs = np.sort(table[:, 0].astype(np.int64) << 32 | table[:, 1])  # (M,)
+    if (pairs[1:] == pairs[:-1]).any():
         ranks = {pair: rank for rank, pair in enumerate(merges)}  # of the last one of each
         rank = next(rank for rank, pair in enumerate(merges) if ranks[pair] != rank)
         raise ValueError(
             f"merge {rank} of {merges[rank][0]!r} and {merges[rank][1]!r} is there twice, merge {ranks[merges[rank]]} too"
         )
-    table = np.empty((len(merges), 3), np.int32)  # (M, 3)
-    for rank, (left, right) in enumerate(merges):
-        try:
-            table[rank] = ids[left], ids[right], ids[left + right]
-        except KeyError as error:
-            raise ValueError(f"merge {rank}, {left!r} and {right!r}: {error.args[0]!r} is not in the vocabulary") from None
     return table
 
 
@@ -43,12 +49,12 @@ def contents(vocabulary: tuple[str, ...], ids: Mapping[str, int], merges: np.nda
     """What every token stands for. An added token stands for its spelling, unless it is a byte or merges make it of bytes."""
     composed = {*merges[:, 2].tolist(), *map(ids.get, alphabet.characters())}
     spelled = {token.id for token in added if token.id not in composed}
-    of_ids = []
-    for id, token in enumerate(vocabulary):
-        content = token.encode("utf-8") if id in spelled else alphabet.unspelled(token)
+    of_ids = alphabet.all_unspelled(vocabulary)
+    for id in spelled:
+        of_ids[id] = vocabulary[id].encode("utf-8")
+    for token, content in zip(vocabulary, of_ids, strict=True):
         if not content:
             raise ValueError(f"token {token!r} is neither added nor written in GPT-2's byte alphabet")
-        of_ids.append(content)
     return of_ids
 
 

@@ -48,8 +48,7 @@ def key_of(text, i, length):
 @jit(part=True, counted=False)
 def hash_of(first, second):
     """64 bits of which the high ones serve."""
-    mixed = (first ^ second * _STIR) * _SPREAD
-    return (mixed ^ mixed >> np.uint64(32)) * _SPREAD
+    return (first ^ second * _STIR) * _SPREAD
 
 
 @jit(counted=False)

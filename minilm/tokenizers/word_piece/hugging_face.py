@@ -11,7 +11,6 @@ from minilm.typing import PathLike
 from .. import config_files, files
 from ..added.matching import SPACES
 from ..added.token import to_json as to_json_token
-from ..base import from_fields as tokenizer_of
 from ..post_processor import checked, read_post_processor
 from ..sections import check_sections
 
@@ -57,7 +56,7 @@ def load(cls, path):
             raise ValueError(_named(error, vocabulary_file, folder)) from None
     if folder is not None and not os.path.exists(files.file_in(path)):
         raise FileNotFoundError(f"there is neither {files.FILE_NAME} nor {VOCABULARY} in {folder}")
-    return tokenizer_of(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
+    return files.tokenizer_of(path, files.read_tokenizer(path), {cls.__name__: cls}, folder_config)
 
 
 def _named(error, file: str, folder: str | None) -> str:

@@ -18,7 +18,7 @@ PLACES = st.lists(st.integers(0, 300), max_size=6)
 
 def split(text):
     content, stop = pieces.padded(text)
-    ends = np.empty(stop + 3 * pieces.BLOCK, np.int64)
+    ends = np.empty(stop + pieces.ROOM, np.int64)
     count = pieces.piece_ends(content, 0, stop, pieces.make_cutter((patterns.GPT2,)), 0, ends)
     edges = [0, *ends[:count].tolist()]
     return [content[start:end].tobytes().decode() for start, end in zip(edges, edges[1:], strict=False)]

@@ -52,7 +52,7 @@ def test_a_short_piece_s_key_has_all_its_bytes_and_its_length(length):
 
 
 def state_after(words):
-    """What `counting._hash` has mixed of pieces of 16 bytes after the first eight, (N,) uint64, for these, (N, 8) uint8."""
+    """What `counting.hash_of_piece` has mixed of pieces of 16 bytes after eight, (N,) uint64, for these, (N, 8) uint8."""
     mixed = (np.uint64(16) ^ words.view(np.uint64)[:, 0]) * counting._SPREAD
     return mixed ^ mixed >> np.uint64(29)
 
@@ -81,7 +81,7 @@ def of_one_hash():
 def test_training_counts_pieces_of_one_hash_apart():
     one, other = of_one_hash()
     content = np.frombuffer(one + other + bytes(pieces.PADDING), np.uint8)
-    assert one != other and counting._hash(content, 0, 16) == counting._hash(content, 16, 16)
+    assert one != other and counting.hash_of_piece(content, 0, 16) == counting.hash_of_piece(content, 16, 16)
     counter = counting.PieceCounter(pieces.make_cutter((patterns.GPT2,)))
     counter.add(".".join(piece.decode() for piece in (one, other, one)))
     counts = counter.counts

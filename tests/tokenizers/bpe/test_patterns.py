@@ -35,7 +35,7 @@ def cutter_of(pattern):
 
 def cut(pattern, text, parts=0):
     content, stop = pieces.padded(text)
-    ends = np.empty(stop + 3 * pieces.BLOCK, np.int64)
+    ends = np.empty(stop + pieces.ROOM, np.int64)
     cutter = pattern if isinstance(pattern, pieces.Cutter) else cutter_of(pattern)
     count = pieces.piece_ends(content, 0, stop, cutter, parts, ends)
     edges = [0, *ends[:count].tolist()]

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minilm.compiled.jit import jit
-from minilm.tokenizers.bpe import ascii_starts, byte_merging, characters, merging, pair_ranks, patterns, pieces, words
+from minilm.tokenizers.bpe import (
+    ascii_starts,
+    byte_merging,
+    byte_trie,
+    characters,
+    halves,
+    merging,
+    pair_ranks,
+    patterns,
+    pieces,
+    words,
+)
 
 from .helpers import merged, small
 
@@ -39,6 +50,16 @@ def _merge_characters(text, length, table, by_code, scratch, out):
     return characters.merge_characters(text, 0, length, table, by_code, scratch, out, 0)
 
 
+@jit(counted=False)
+def _kinds(text, size, trie, out):
+    i = count = 0
+    while i < size:
+        content, width = byte_trie.character_at(text, i)
+        out[count] = byte_trie.kind_of(trie, content)
+        i, count = i + width, count + 1
+    return count
+
+
 def cut(cutter, text):
     """Where whole pieces of a short text end."""
     content, stop = pieces.padded(text)
@@ -58,6 +79,32 @@ def test_every_pair_has_its_rank_and_no_other_pair_has_one(count, ids, seed):
     _ranks(merges, np.ascontiguousarray(pairs[:, 0]), np.ascontiguousarray(pairs[:, 1]), ranks)
     assert ranks[: len(known)].tolist() == list(range(len(known)))
     assert (ranks[len(known) :] == pair_ranks.NO_RANK).all()
+
+
+def test_a_trie_has_of_every_character_what_is_known_of_its_code_point():
+    """Also where several characters have one page."""
+    rng = np.random.default_rng(0)
+    pages = rng.integers(0, 2**32, (300, 64), dtype=np.uint32)
+    kinds = pages[rng.integers(0, 300, byte_trie.CODES // 64)].reshape(-1)
+    codes = np.r_[0:0xD800, 0xE000 : byte_trie.CODES]
+    text, size = pieces.padded("".join(map(chr, codes)))
+    out = np.empty(len(codes), np.uint32)
+    assert _kinds(text, size, byte_trie.make_trie(kinds), out) == len(codes)
+    np.testing.assert_array_equal(out, kinds[codes])
+
+
+def test_every_way_to_make_a_token_of_two_others():
+    rng = np.random.default_rng(0)
+    tokens = sorted({bytes(rng.choice(list(b"abc"), rng.integers(1, 7))) for _ in range(400)}, key=lambda token: rng.random())
+    places = {token: place for place, token in enumerate(tokens)}
+    ways = [
+        (places[token[:cut]], places[token[cut:]], place)
+        for place, token in enumerate(tokens)
+        for cut in range(1, len(token))
+        if token[:cut] in places and token[cut:] in places
+    ]
+    ways.sort(key=lambda way: (way[2], way[0]))
+    assert len(ways) > 300 and halves.halves(tokens).tolist() == [list(way) for way in ways]
 
 
 @pytest.mark.parametrize("length", [*range(1, 20), 31, 32, 33, 34, 35, 47, 60, 61, 62])

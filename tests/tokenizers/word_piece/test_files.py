@@ -155,7 +155,7 @@ def test_other_forms_of_the_file(tmp_path):
 
 def test_the_file_of_a_run():
     """A checkpoint hands over the file's content, which was not read by `files.read_tokenizer`."""
-    assert tokenizers.base.from_fields("x", json.loads(TOKENIZER.to_json()), tokenizers.CLASSES) == TOKENIZER
+    assert tokenizers.files.tokenizer_of("x", json.loads(TOKENIZER.to_json()), tokenizers.CLASSES) == TOKENIZER
 
 
 LINES = [*SPECIAL, "the", "dog ", "", "the", "a\t", "\u3000", "do", "##gs\u2003", "", "do", " b"]

@@ -58,7 +58,7 @@ def missing() -> str | None:
 @functools.cache
 def cache() -> Path:
     """Where compiled kernels are kept between runs; by content, so nothing old is ever used."""
-    return Path(files.own_cache_folder("emulated")[0])
+    return Path(files.own_cache_folder("emulated", write=True)[0])
 
 
 def _prune() -> None:
