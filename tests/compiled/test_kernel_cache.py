@@ -142,7 +142,7 @@ def test_only_the_files_that_the_kernel_reaches_are_read(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(kernel_cache, "_file_hash", lambda module: read.append(module.partition(".")[2]) or "")
     ingredients(tmp_path, monkeypatch)
-    assert set(read) == {"kernel", "helpers", "deeper"}
+    assert set(read) == {"kernel", "helpers", "deeper", "rules"}
 
 
 def test_every_kernel_of_an_op_reaches_the_shared_code_it_uses():
