@@ -90,8 +90,8 @@ class Encoder:
         return possible & (codes[1:] < _COMPOSES) if self.normalizer else possible
 
     def __getstate__(self):  # what is compiled, tables and what threads write to do not travel to another process
-        made = {"tables", "entry", "_compiled", "states"}
-        return {name: value for name, value in self.__dict__.items() if name not in made} | {"states": []}
+        local = {"tables", "entry", "_compiled", "states"}
+        return {name: value for name, value in self.__dict__.items() if name not in local} | {"states": []}
 
 
 def checked(pattern, normalizer) -> tuple[str, ...]:

@@ -7,14 +7,12 @@ piece takes the row that its hash names, what was there the row beside it. Both 
 FEW_BYTES, so that a short text does not pay for them, and then 8 MB whatever comes.
 
 Where the time goes (AMD EPYC, znver5, one thread, GPT-2's vocabulary, Chinese paragraphs of XQuAD, 228 kB). Warm, a part of a
-piece costs 10 ns: 5.4 to cut it (85 instructions a character, no more than three at a time), 1.5 to hash it, 3 to look it up.
-Cold, each of the 5,318 distinct parts costs 110 ns more, and 250 ns if a pause of 0.1 s emptied the caches: its rows, characters,
-tokens and merges are then read from memory. That is 5 times tiktoken's speed, which is timed without a pause; 10 times is out of
-reach as long as a pause alone, with all parts known, costs 0.4 ms of the 1.1 ms that would be. English, warm, costs 7.5 ns a
-piece, 1.6 to cut, 1.8 to hash, 4 to look up: 0.62 to 0.66 of gigatoken's speed. Tried, and slower: one
-character's ids from their table without its row (1.3 to 1.6 times the time: whether a part is one character cannot be predicted);
-a cut by the symbols that settled characters begin and end with (a tenth to a half fewer parts to merge, but the cut takes 1.3
-times as long); asking for the characters and tokens of a block's new parts together (nothing gained).
+piece costs 8.5 ns: 3.8 to cut it, 1.4 to hash it, 3.2 to look it up. Cold, each of the 5,318 distinct parts costs 90 ns more, and
+up to 250 ns if a pause emptied the caches: its rows, characters, tokens and merges are then read from memory. English, warm,
+costs 7.3 ns a piece, 1.6 to cut, 1.7 to hash, 4 to look up. Tried, and slower: one character's ids from their table without its
+row (1.3 to 1.6 times the time: whether a part is one character cannot be predicted); a cut by the symbols that settled characters begin
+and end with (a tenth to a half fewer parts to merge, but the cut takes 1.3 times as long); asking for the characters and tokens
+of a block's new parts together (nothing gained); asking for both rows of pieces that are known (4 % slower).
 """
 
 from __future__ import annotations
@@ -228,8 +226,11 @@ def _piece(text, i, length, first, second, hashed, tables, state, out, count):
 
 
 @jit(part=True, counted=False)
-def _hash_pieces(text, i, count, state):
-    """Hashes of the short pieces that end at ends[:count], the first of which begins at i; their rows are on their way then."""
+def _hash_pieces(text, i, count, state, both):
+    """Hashes of the short pieces that end at ends[:count], the first of which begins at i; their rows are on their way then.
+
+    With `both`, for pieces many of which are new, the rows beside these too.
+    """
     for k in range(count):
         length = state.ends[k] - i
         if length <= KEY_BYTES:
@@ -237,6 +238,8 @@ def _hash_pieces(text, i, count, state):
             hashed = hash_of(first, second)
             state.hashes[k] = hashed
             prefetch_row(state.rows, np.intp(hashed >> state.shift))
+            if both:
+                prefetch_row(state.rows, np.intp(hashed >> state.shift ^ _ONE))
         i = state.ends[k]
 
 
@@ -262,10 +265,11 @@ def encode(text, i, stop, tables, state, out):
         Up to where the text is encoded, and the number of ids. Where i < stop stands a piece for which state.work has no room.
     """
     rows, row_ids, ends = state.rows, state.row_ids, state.ends
-    count = 0
+    count, new = 0, 0  # new: of the pieces looked at together before
     while i < stop:
         together = piece_ends(text, i, stop, tables.cutter, tables.parts, ends)
-        _hash_pieces(text, i, together, state)
+        _hash_pieces(text, i, together, state, 32 * new > together)
+        new = 0
         for k in range(together):
             length = ends[k] - i
             if length <= KEY_BYTES:
@@ -281,6 +285,7 @@ def encode(text, i, stop, tables, state, out):
                     count += n
                 else:
                     count += _piece(text, i, length, first, second, hashed, tables, state, out, count)
+                    new += 1
             elif length <= SHORT:
                 count += _piece(text, i, length, _ONE, _ONE, _ONE, tables, state, out, count)
             elif 6 * length < state.work.size:
