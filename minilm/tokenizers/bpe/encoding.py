@@ -7,12 +7,13 @@ piece takes the row that its hash names, what was there the row beside it. Both 
 FEW_BYTES, so that a short text does not pay for them, and then 8 MB whatever comes.
 
 Where the time goes (AMD EPYC, znver5, one thread, GPT-2's vocabulary, Chinese paragraphs of XQuAD, 228 kB). Warm, a part of a
-piece costs 8.5 ns: 3.8 to cut it, 1.4 to hash it, 3.2 to look it up. Cold, each of the 5,318 distinct parts costs 90 ns more, and
-up to 250 ns if a pause emptied the caches: its rows, characters, tokens and merges are then read from memory. English, warm,
-costs 7.3 ns a piece, 1.6 to cut, 1.7 to hash, 4 to look up. Tried, and slower: one character's ids from their table without its
-row (1.3 to 1.6 times the time: whether a part is one character cannot be predicted); a cut by the symbols that settled characters begin
-and end with (a tenth to a half fewer parts to merge, but the cut takes 1.3 times as long); asking for the characters and tokens
-of a block's new parts together (nothing gained); asking for both rows of pieces that are known (4 % slower).
+piece costs 8.5 ns: 3.8 to cut it, 1.4 to hash it, 3.2 to look it up. Cold, each of the 5,318 distinct parts costs 90 ns more,
+and up to 250 ns if a pause emptied the caches: its rows, characters, tokens and merges are then read from memory. English,
+warm, costs 7.3 ns a piece, 1.6 to cut, 1.7 to hash, 4 to look up. Tried, and slower: one character's ids from their table
+without its row (1.3 to 1.6 times the time: whether a part is one character cannot be predicted); a cut by the symbols that
+settled characters begin and end with (a tenth to a half fewer parts to merge, but the cut takes 1.3 times as long); asking for
+the characters and tokens of a block's new parts together (nothing gained); asking for both rows of pieces that are known (4 %
+slower).
 """
 
 from __future__ import annotations
