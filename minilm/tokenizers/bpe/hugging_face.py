@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from typing import cast
 
 from minilm.files import read_json
 from minilm.hub import tokenizer_folder
@@ -47,7 +48,7 @@ def pairs(lines: list[str], what: str) -> list[tuple[str, str]]:
     for number, merge in enumerate(merges):
         if len(merge) != 2 or not merge[0] or not merge[1]:
             raise ValueError(f"{what}: merge {number} must be two tokens with a space between, got {lines[number][:80]!r}")
-    return merges
+    return cast("list[tuple[str, str]]", merges)
 
 
 def read_vocabulary(path) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import numpy as np
 
@@ -55,7 +56,7 @@ def contents(vocabulary: tuple[str, ...], ids: Mapping[str, int], merges: np.nda
     for token, content in zip(vocabulary, of_ids, strict=True):
         if not content:
             raise ValueError(f"token {token!r} is neither added nor written in GPT-2's byte alphabet")
-    return of_ids
+    return cast("list[bytes]", of_ids)
 
 
 def check_merges(tokenizer, source: str) -> None:
