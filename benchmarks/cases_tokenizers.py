@@ -5,7 +5,8 @@ there (GPT-2's also from the one of MINILM_TEST_GPT2: encoder.json and vocab.bpe
 the built-in stories. A row says which vocabulary and which text it is about (see `texts`).
 
 All encode one text on one thread: `peer_tokenizers` holds those to one that would take more. "cold" is a tokenizer that has its
-tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Kernels are
+tables and has seen no text yet, "warm" one that has seen this one; the peers are what they are at that moment. Cold says nothing
+of the processor's caches: all have the same calls before the one that is timed (`peer_tokenizers.first_call`). Kernels are
 compiled before, and ids compared.
 
 A new text is one more entry of `texts`, a new encoder one more line of `peer_tokenizers.ENCODERS`.

@@ -215,7 +215,7 @@ def _one(function, home: str) -> tuple[list[str], list]:
     return described, helpers
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _overloads(count: int) -> dict:
     """Of each function that is only a name in kernels, those that say what stands for it (`numba.extending.overload`); `count`
     are Numba's names, which become more as modules are imported."""

@@ -133,7 +133,8 @@ def text(source: PathLike | Source, errors: str = "strict", *, column: str = "te
     Raises
     ------
     ValueError
-        If `source` is a str with a blank in it, and no such file is there: a text itself goes into a list.
+        If `source` is a str with a blank in it or longer than a file's name may be, and no such file is there: a text itself goes
+        into a list.
 
     Examples
     --------

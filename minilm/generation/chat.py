@@ -139,16 +139,17 @@ def training_ids(
 
     Notes
     -----
-    The ids are those of the whole text, except that no token reaches from what stands before an answer into it: when the model
+    The ids are those of the whole text, except that no token reaches over the beginning or the end of an answer: when the model
     answers, what stands before is all that it has.
     """
-    text, ids, learns = "", np.empty(0, np.int64), np.empty(0, bool)  # ids and learns (T + 1,)
+    text, ids, learns, cut = "", np.empty(0, np.int64), np.empty(0, bool), 0  # ids and learns (T + 1,); text is of ids[cut:]
     for learn, group in itertools.groupby(form.pieces(messages), key=lambda piece: piece[1]):
         new = "".join(piece for piece, _ in group)
-        text += new
-        whole = tokenizer.encode(text, add_special_tokens=False)
-        is_longer = np.array_equal(whole[: len(ids)], ids)  # else a token reaches over the place where an answer begins
-        more = whole[len(ids) :] if is_longer else tokenizer.encode(new, add_special_tokens=False)
+        whole, before = tokenizer.encode(text + new, add_special_tokens=False), ids[cut:]
+        if np.array_equal(whole[: len(before)], before):
+            text, more = text + new, whole[len(before) :]
+        else:  # a token reaches over this place: what follows is encoded as a text of its own
+            text, more, cut = new, tokenizer.encode(new, add_special_tokens=False), len(ids)
         ids, learns = np.append(ids, more), np.append(learns, np.full(len(more), learn))
     return ids[None, :-1], np.where(learns, ids, -100)[None, 1:]
 

@@ -126,7 +126,8 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        if loading.claim(shape):
+        if loading.is_blank():
+            loading.claim(shape)
             parameter = Parameter.zeros(shape, self._dtype)
         else:
             value = np.asarray(initialise(self._generator, shape))

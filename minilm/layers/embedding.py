@@ -82,7 +82,8 @@ def accumulate(weight: Parameter, dy: Array, saved: embedding.Saved) -> None:
         if saved.ids.size >= len(weight.value) or devices.on_gpu(dy):
             weight.accumulate(embedding.backward(dy, saved))
             return
-        rows, ids = np.unique(saved.ids, return_inverse=True)  # (U,), (...): the ids in the table of these rows
+        rows, ids = np.unique(saved.ids, return_inverse=True)  # (U,), and the ids in the table of these rows
+        ids = ids.reshape(saved.ids.shape)  # (...), which NumPy 1 gives as (N,)
         padding = np.flatnonzero(rows == saved.padding_idx)
         of_rows = embedding.Saved(ids, (len(rows), saved.shape[1]), saved.dtype, int(padding[0]) if len(padding) else None)
         weight.accumulate(embedding.backward(dy, of_rows), rows)

@@ -66,7 +66,9 @@ class OpenRun:
         self.around = around = layer._op_of(run)  # hooks around these
         self.replaced = {**getattr(around, "replaced", {}), **replaced}
         self.kept = [*getattr(around, "kept", []), *((gate, name, seen) for gate, name in names.items())]
-        self.replaces = Replacement(f"the gate {next(iter(self.replaced))}", layer, self.replaced) if self.replaced else None
+        self.replaces = getattr(around, "replaces", None)  # where nothing is replaced here, what a block around this one does
+        if replaced:
+            self.replaces = Replacement(f"the gate {next(iter(replaced))}", layer, self.replaced)
 
     def forward(self, x: Array, *arguments: Any, reverse: bool = False, **options: Any) -> tuple[Any, Any]:
         """The op's ``forward``."""

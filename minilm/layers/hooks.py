@@ -66,7 +66,7 @@ class Activations(Mapping[str, Any]):
     gradients, input_gradients : dict of str to ndarray, or to a tuple of them
         Of the loss by the output and by the inputs, where ``backward`` ran.
     calls : dict of str to int
-        How often the layer's ``forward`` ran.
+        How often the layer's ``forward`` ran, of an alignment ``attend``.
 
     Notes
     -----
@@ -185,7 +185,7 @@ def hooks(
 
 def _standing(stack: contextlib.ExitStack, one: _Hooked | OpenRun) -> None:
     """Let it be known, until the block ends, what is replaced; see `minilm.layers.saved_under_hooks`."""
-    if one.replaces is not None:
+    if one.replaces is not None and not one.replaces.is_open:  # else it stands in a block around this one
         stack.enter_context(one.replaces.standing())
 
 

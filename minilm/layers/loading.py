@@ -7,7 +7,7 @@ import contextvars
 import math
 from collections.abc import Iterator, Mapping
 
-__all__ = ["blank", "claim"]
+__all__ = ["blank", "claim", "is_blank"]
 
 _blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
 
@@ -45,8 +45,13 @@ class _Blank:
             raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.stored:,} numbers")
 
 
-def claim(shape: tuple[int, ...]) -> bool:
-    """Claim room for a parameter; returns whether it is made inside `blank`, and starts from zeros.
+def is_blank() -> bool:
+    """Whether layers that are made now start from zeros: inside of `blank`."""
+    return _blank.get() is not None
+
+
+def claim(shape: tuple[int, ...]) -> None:
+    """Claim room for a parameter that is made inside of `blank`.
 
     Raises
     ------
@@ -56,4 +61,3 @@ def claim(shape: tuple[int, ...]) -> bool:
     allowance = _blank.get()
     if allowance is not None:
         allowance.claim(shape)
-    return allowance is not None

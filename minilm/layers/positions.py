@@ -170,7 +170,7 @@ class SinusoidalPositions(Layer):
 
     def backward(self, dy: Array, saved: tuple[int, ...]) -> Array:
         """Returns dx (B, T, D), which is dy itself."""
-        return dy.reshape(*saved)
+        return dy.reshape(*saved)  # what was saved is looked at, so that `minilm.hooks` can refuse it
 
     def settings(self) -> str:
         return str(self.embed_dim)

@@ -59,6 +59,6 @@ class LlamaReader(TokenReader):
         return llama_call(self.weights, model.config, cache)
 
     def tables(self, model: Llama, cache: KeyValueCache) -> tuple[np.ndarray, ...]:
-        """cos and sin of all positions, (P, K/2) each."""
-        cos, sin, _ = model.rotary.rotation(cache.memo["token_call"].keys, cache.length)  # (Tk, K/2) each
+        """cos and sin of the positions so far, (Tk, K/2) each."""
+        cos, sin, _ = model.rotary.rotation(cache.memo["token_call"].keys, cache.length)
         return cos, sin

@@ -15,6 +15,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import LayerNorm, Linear, changes
 from minilm.layers.cache import KeyValueCache
+from minilm.layers.hooks import HOOKED
 from minilm.layers.rms_norm import RMSNorm
 from minilm.ops import precision
 from minilm.quantized.layers import QuantizedLinear
@@ -83,7 +84,7 @@ class TokenReader:
 
     def _simple(self, model, layers) -> bool:
         linear = [layer for layer in layers if isinstance(layer, (Linear, QuantizedLinear))]
-        simple = all(type(layer) in self.kinds and "forward" not in vars(layer) for layer in layers)
+        simple = all(type(layer) in self.kinds and HOOKED.isdisjoint(vars(layer)) for layer in layers)
         if not simple or not self.plain(model) or devices.on_gpu(model._tokens_table):
             return False
         return len({self.form(layer) for layer in linear}) == 1

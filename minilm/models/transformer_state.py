@@ -85,10 +85,10 @@ class WritingTransformer(EncoderDecoder):
             return super().greedy_steps(ids, state, tokens, end)
         checks.whole("tokens", tokens, 1, 2**63)
         ids = checks.ids("ids", ids, self.config.outputs, (len(state.sentence),), "(N,)")
-        cache = state.cache.extended(1)
-        reader = reader_of(self, cache, TransformerReader) if len(ids) else None
+        reader = reader_of(self, state.cache, TransformerReader) if len(ids) else None
         if reader is None:
             return super().greedy_steps(ids, state, tokens, end)
+        cache = state.cache.extended(1)
         written = reader.write_greedily(self, ids, state, cache, self._room(state, tokens), end)  # (n, N)
         return written, state._replace(cache=cache.extended(len(written) - 1))
 
@@ -98,11 +98,10 @@ class WritingTransformer(EncoderDecoder):
         """As `EncoderDecoder.beam_steps`, by one kernel for all tokens where the model fits it."""
         if devices.on_gpu(ids) or beams.count > self.config.outputs:
             return None
-        cache = state.cache.extended(1)
-        reader = reader_of(self, cache, TransformerReader)
+        reader = reader_of(self, state.cache, TransformerReader)
         if reader is None:
             return None
-        sums, places, cache = reader.write_beams(self, ids, state, cache, self._room(state, tokens), beams)
+        sums, places, cache = reader.write_beams(self, ids, state, state.cache.extended(1), self._room(state, tokens), beams)
         return sums, places, state._replace(cache=cache)
 
     def _room(self, state: TransformerState, tokens: int) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from minilm.compiled.jit import jit
 from minilm.ops.largest import largest_sums
 from minilm.ops.memory import numbers
-from minilm.ops.softmax.cpu import _log_softmax
+from minilm.ops.softmax.cpu import log_softmax_row
 from minilm.quantized.decoder_step import read_token, thread_of
 from minilm.quantized.half_blocks import wait
 from minilm.quantized.token_step import KEYS, VALUES
@@ -93,7 +93,8 @@ def beam_step(
     while True:
         _, _, turn = read_token(thread, now, final, drawn, places[token : token + 1], token, reals, logits, turn)
         wait(thread, turn + 1)
-        _log_softmax(start, stop, logits, log_p)
+        for n in range(start, stop):
+            log_softmax_row(logits[n], log_p[n])
         by_row = row_sums.reshape(N, C), row_places.reshape(N, C)
         largest_sums(start, stop, total.reshape(N, 1), log_p.reshape(N, 1, V), *by_row)
         wait(thread, turn + 2)

@@ -195,7 +195,7 @@ def _head_product_by(tag, thread, a, weights, O, out):
 
 
 def _near_or(far, tag, thread):
-    """What multiplies; where a kernel's sizes say whether the weights lie near, also those that do."""
+    """The product by weights that lie in memory, `far`; in kernels whose sizes say `near`, also that by weights in a cache."""
 
     def way(tag, thread, a, weights, O, out):
         return far(tag, thread.part, thread.number, a, weights, O, thread.sizes.group, thread.own, out)

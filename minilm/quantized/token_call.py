@@ -69,8 +69,8 @@ class TokenCall:
         self._ids, self._positions = (np.empty(sizes.B, np.int64) for _ in range(2))  # (B,) each
         self._reached = np.zeros(self.threads * LINE, np.int64)
         shared = devices.aligned_zeros(room[0], np.float32)
-        rooms = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
-        scratch = self._reached, self.table, weights.final, self._sizes, self._reals, shared, rooms
+        own = devices.aligned_zeros(self.threads * room[1], np.float32).reshape(self.threads, -1)
+        scratch = self._reached, self.table, weights.final, self._sizes, self._reals, shared, own
         self._arguments = TAGS[weights.form], *scratch, self._ids, self._positions
 
     def fits(self, weights: Weights) -> bool:

@@ -97,12 +97,12 @@ def in_vocabulary(examples: Sequence, vocabulary: Collection[str]) -> list:
     return [each for each in examples if words.issuperset(each[: 4 if isinstance(each, Question) else 3])]
 
 
-def of_pairs(pairs: Sequence[Pair], ids: Mapping[str, int], model: Word2Vec) -> dict[str, float]:
+def of_pairs(held: Sequence[Pair], ids: Mapping[str, int], model: Word2Vec) -> dict[str, float]:
     """The part of the pairs whose second word is more likely beside the first than the third one is."""
-    word, near, other = np.array([[ids[word] for word in pair] for pair in pairs]).T  # (N,) each
+    word, near, other = np.array([[ids[word] for word in pair] for pair in held]).T  # (N,) each
     inputs, outputs = devices.to_host((model.input.value, model.output.value))  # (V, D) each
     difference = ((outputs[near] - outputs[other]) * inputs[word]).sum(axis=1)  # (N,)
-    return {"accuracy": float((difference > 0).mean()), "examples": float(len(pairs))}
+    return {"accuracy": float((difference > 0).mean()), "examples": float(len(held))}
 
 
 def of_questions(questions: Sequence[Question], vectors: WordVectors) -> dict[str, float]:

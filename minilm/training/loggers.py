@@ -86,8 +86,8 @@ class CSVLogger(Logger):
         A file that is there is written over, unless `append`. A second `Loop.run` of the same loop goes on in it.
     every : int
     append : bool
-        Add to the file, for a run that goes on: rows of steps that it takes once more, and half a row that a killed process
-        left, are taken out.
+        Add to the file. A run that goes on after step n takes out the rows of later steps with which the file ends, and half a
+        row that a killed process left; one that begins, at step 0, takes none out.
     """
 
     COLUMNS = ("step", "loss", "lr", "gradient_norm")
@@ -96,16 +96,19 @@ class CSVLogger(Logger):
         super().__init__(every)
         self.path, self.append = os.path.expanduser(os.fspath(path)), append
         self._file: Any = None
+        self._loop: Loop | None = None  # whose rows stand in the file
 
     def on_train_begin(self, loop: Loop) -> None:
         os.makedirs(os.path.dirname(os.path.abspath(self.path)), exist_ok=True)
-        rows = _rows(self.path) if self.append else []
+        rows = _rows(self.path) if self.append or loop is self._loop else []
         self._columns = list(rows[0]) if rows else list(self.COLUMNS)
         if "step" not in self._columns:
             raise ValueError(f"{self.path} is another table: it has no column 'step', but {', '.join(map(str, self._columns))}")
         done = loop.state.step
-        self._write_all([row for row in rows if not done or not row["step"].isdigit() or int(row["step"]) <= done])
-        self.append = True
+        while done and rows and rows[-1]["step"].isdigit() and int(rows[-1]["step"]) > done:
+            rows.pop()
+        self._write_all(rows)
+        self._loop = loop
 
     def _writer(self) -> csv.DictWriter:
         return csv.DictWriter(self._file, self._columns, lineterminator="\n")

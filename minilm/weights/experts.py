@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from minilm import devices
-from minilm.typing import Array
+from minilm.typing import Array, DType
 from minilm.weights.saving import Item
 from minilm.weights.tensor_file import Entry
 
@@ -35,7 +35,7 @@ class SplitExperts(Mapping):
         for name in weights:
             self._parts |= _parts(name, tuple(weights[name].shape))
         self._joined = {name for name, *_ in self._parts.values()}
-        self._last: tuple[str, Array] | None = None  # the joined array that was read last
+        self._layer, self._wholes = "", {}  # the joined arrays, by name and dtype, of the layer that was read last
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._parts:
@@ -55,20 +55,22 @@ class SplitExperts(Mapping):
         """What holds an array."""
         return self if name in self._parts else self._weights.file_of(name)
 
-    def array(self, name: str) -> Array:
-        """The matrix of an expert."""
+    def array(self, name: str, dtype: DType = np.float32) -> Array:
+        """The matrix of an expert, on the host, rounded or widened to `dtype`."""
         source, expert, rows = self._parts[name]
-        if self._last is None or self._last[0] != source:
-            blocks = [block for _, block in self._weights.file_of(source).blocks(source)]
-            self._last = source, np.concatenate(blocks)
-        return self._last[1][expert, rows]
+        if self._layer != (layer := source.rpartition(".")[0]):
+            self._layer, self._wholes = layer, {}
+        if (source, dtype) not in self._wholes:
+            whole = self._wholes[source, dtype] = np.empty(self._weights[source].shape, dtype)  # (E, rows, columns)
+            self._weights.file_of(source).copy(source, whole)
+        return self._wholes[source, dtype][expert, rows]
 
     def blocks(self, name: str) -> Iterator[tuple[slice, Array]]:
         yield slice(None), self.array(name)
 
     def copy(self, name: str, target: Array) -> None:
         """Copy the matrix of an expert into `target`, of its shape."""
-        target[...] = devices.array_module(target).asarray(self.array(name))
+        target[...] = devices.array_module(target).asarray(self.array(name, target.dtype))
 
 
 def _parts(name: str, shape: tuple[int, ...]) -> dict[str, tuple[str, int, slice]]:

@@ -6,8 +6,8 @@ Names are those of PyTorch's modules in transformers, such as model.layers.0.sel
     rank, alpha   those of the first pattern of rank_pattern, alpha_pattern that the end of its name matches, else r, lora_alpha
     counts        s = alpha / rank, or alpha / √rank with use_rslora
 
-less those of exclude_modules, and with layers_to_transform those of these layers alone that are not in target_modules by their
-whole names. A pattern is a regular expression of Python's.
+less those of exclude_modules. With layers_to_transform a name that ends with one of target_modules counts in these layers alone; a
+name that stands there whole, or matches a pattern, counts in any. A pattern is a regular expression of Python's.
 
 References: https://huggingface.co/docs/peft; D. Kalajdzievski, A rank stabilization scaling factor for fine-tuning with LoRA,
 arXiv:2312.03732 (√rank).
@@ -71,9 +71,10 @@ class AdapterConfig(NamedTuple):
             return False
         if self.layers is None or isinstance(self.targets, str) or name in self.targets:
             return True
-        patterns = [rf"(?:^|.*?\.){each}\.(\d+)\." for each in self.layers_pattern] or [r".*?\.[^.]*\.(\d+)\."]
+        patterns = [rf"(?:^|.*?\.)(?:{each})\.(?P<layer>\d+)\." for each in self.layers_pattern]
+        patterns = patterns or [r".*?\.[^.]*\.(?P<layer>\d+)\."]
         match = next(filter(None, (re.match(pattern, name) for pattern in patterns)), None)
-        return match is not None and int(match[1]) in self.layers
+        return match is not None and int(match["layer"]) in self.layers
 
     def rank_of(self, name: str) -> int:
         return next((rank for pattern, rank in self.ranks.items() if _matches_end(name, pattern)), self.rank)

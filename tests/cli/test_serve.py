@@ -21,7 +21,7 @@ def running(server):
     thread.start()
 
     def ask(method="GET", path="/", body=None, **headers):
-        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
         content = None if body is None else urllib.parse.urlencode(body)
         connection.request(method, path, content, {name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()

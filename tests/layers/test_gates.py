@@ -135,6 +135,18 @@ def test_hooks_around_hooks():
         assert model.forward(x)[0] == loss
 
 
+def test_a_block_that_reads_inside_of_one_that_replaces(recwarn):
+    """It replaces nothing: what ran in it goes back for as long as the replacement stands, and no warning says it was in vain."""
+    model, x = drawn("lstm")
+    with minilm.hooks(model, outputs={"recurrent.l0.f": 0.5}):
+        with minilm.hooks(model, "recurrent.l0.c"):
+            _, saved = model.forward(x)
+            with minilm.hooks(model, "recurrent.l0.i"):  # in which nothing runs
+                pass
+        model.backward(saved)
+    assert not recwarn.list
+
+
 def test_mistakes_with_gates():
     model, x = drawn("gru")
     with pytest.raises(ValueError, match="did you mean 'recurrent.l0.z'"), minilm.hooks(model, "recurrent.l0.zz"):

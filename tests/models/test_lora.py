@@ -13,6 +13,7 @@ from minilm.models import lora
 from minilm.models.gguf_writer import write_gguf
 from minilm.models.onnx import write_onnx
 from minilm.weights import TensorFile, tensor_writer
+from minilm.weights.peft import adapter_config
 
 SIZES = {"vocab_size": 17, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -183,6 +184,24 @@ def test_the_layers_that_a_file_selects(case, tmp_path):
     assert lora.load(again, tmp_path) == names
     ids = np.arange(12)[None]
     assert np.array_equal(again.logits(ids)[0], model.logits(ids)[0])
+
+
+def test_a_file_that_rounds_has_the_model_s_own_weight(tmp_path):
+    model = adapted(llama(), targets=("lm_head",))
+    lora.save(model, tmp_path)
+    path = tmp_path / "adapter_model.safetensors"
+    with TensorFile(path) as file:
+        arrays = {key: file.read(key) for key in file}
+    arrays["base_model.model.lm_head.base_layer.weight"] = model.parameters["lm_head.weight"].astype(np.float16)
+    with open(path, "wb") as file:
+        tensor_writer.write(file, arrays, {})
+    assert lora.load(llama(), tmp_path) == ["lm_head"]
+
+
+def test_a_pattern_of_layers_may_have_a_group_of_its_own():
+    settings = {"r": 2, "lora_alpha": 4, "target_modules": ["q_proj"], "layers_to_transform": [1], "layers_pattern": "(layers|h)"}
+    config = adapter_config({"peft_type": "LORA", **settings})
+    assert [config.chooses(f"model.layers.{layer}.self_attn.q_proj") for layer in range(3)] == [False, True, False]
 
 
 def test_an_output_layer_s_own_weight_may_stand_beside_its_adapter(tmp_path):

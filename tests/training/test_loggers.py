@@ -72,14 +72,23 @@ def test_a_killed_run_s_table_goes_on_where_the_run_does(tmp_path):
     path = tmp_path / "log.csv"
     run = loop(steps=3, callbacks=[training.CSVLogger(path)])
     run.run()
-    run.budget = run.budget._replace(steps=5) if hasattr(run.budget, "_replace") else run.budget
+    run.budget = run.budget._replace(steps=5)
     run.run()  # a loop that runs once more adds to its table
-    done = [int(row["step"]) for row in read(path)]
-    assert done[:3] == [1, 2, 3]
+    assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4, 5]
     path.write_text(path.read_text() + "6,0.5,0.01,1.0\n1")  # a step after the last checkpoint, and half a row, of 10
     state = training.LoopState(step=2)
     loop(steps=4, callbacks=[training.CSVLogger(path, append=True)], state=state).run()
     assert [int(row["step"]) for row in read(path)] == [1, 2, 3, 4]
+
+
+def test_rows_of_an_earlier_run_stay_and_a_logger_is_as_it_was_made(tmp_path):
+    logger = training.CSVLogger(tmp_path / "log.csv")
+    loop(steps=4, callbacks=[logger]).run()
+    loop(steps=3, callbacks=[logger]).run()  # another loop writes over
+    assert [int(row["step"]) for row in read(logger.path)] == [1, 2, 3]
+    for begin in (0, 2):  # a second run, and the same after its checkpoint of step 2
+        loop(steps=4, callbacks=[training.CSVLogger(logger.path, append=True)], state=training.LoopState(step=begin)).run()
+    assert [int(row["step"]) for row in read(logger.path)] == [1, 2, 3, 1, 2, 3, 4]
 
 
 def test_numbers_of_numpy_are_logged(tmp_path):

@@ -128,7 +128,9 @@ def backward(dy: Array, saved: Saved, *, out: tuple[Array, Array, Array] | None 
     """
     dy = _heads("dy", dy, saved.y.shape, saved.y.dtype, "(B, Tq, H, Kv)")
     for place, of in () if out is None else zip(out, saved[:3], strict=True):
-        if place.shape != of.shape or place.dtype != of.dtype or place.strides[-1] != place.itemsize:
+        if place.dtype != of.dtype or devices.on_gpu(place) != devices.on_gpu(of):
+            raise TypeError(f"out must hold {checks.describe(of)} on the device of the inputs, got {checks.describe(place)}")
+        if place.shape != of.shape or place.strides[-1] != place.itemsize:
             raise ValueError(f"out must hold {checks.describe(of)}, its last axis contiguous, got {checks.describe(place)}")
     return call(__name__, "backward", dy, saved, out=out)
 

@@ -54,9 +54,9 @@ def _fetch_part(b, b_step, transposed, shape, following, group, part, parts):
     """Fetch a part of what is packed next, from (column, k) on, while the products go on; from column N on there is nothing."""
     (_, K, N), (column, k) = shape, following
     columns, depth = min(group * WIDTH, N - column), min(BLOCK, K - k)
-    rows, width = (columns, depth) if transposed else (depth, columns)
+    lines, width = (columns, depth) if transposed else (depth, columns)
     begin = b + (column * b_step + k * BYTES if transposed else k * b_step + column * BYTES)
-    for r in range(rows * part // parts, rows * (part + 1) // parts):
+    for r in range(lines * part // parts, lines * (part + 1) // parts):
         fetch(begin + r * b_step, width * BYTES)
 
 

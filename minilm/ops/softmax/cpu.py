@@ -45,19 +45,24 @@ def _dsoftmax(start, stop, y, dy, dx):
             out[v] = row[v] * (grad[v] - inner)
 
 
+@jit(fastmath=REASSOC, part=True, counted=False)
+def log_softmax_row(row, out):
+    # row (V,) -> out (V,)
+    m = simd.largest(row)
+    s = row.dtype.type(0)
+    for v in range(len(row)):
+        s += simd.exp(row[v] - m)
+    log_s = row.dtype.type(math.log(s))
+    for v in range(len(row)):
+        shifted = row[v] - m
+        out[v] = shifted - log_s
+
+
 @jit(fastmath=REASSOC, counted=False)
 def _log_softmax(start, stop, x, y):
     # x (N, V) -> y (N, V)
     for n in range(start, stop):
-        row, out = x[n], y[n]
-        m = simd.largest(row)
-        s = row.dtype.type(0)
-        for v in range(len(row)):
-            s += simd.exp(row[v] - m)
-        log_s = row.dtype.type(math.log(s))
-        for v in range(len(row)):
-            shifted = row[v] - m
-            out[v] = shifted - log_s
+        log_softmax_row(x[n], y[n])
 
 
 @jit(fastmath=REASSOC, counted=False)

@@ -66,8 +66,9 @@ class Encoder:
         """Ids of a text, (T,) int32; UnicodeEncodeError for a lone surrogate."""
         tables, (encoding, nfc_scan, pieces) = self.tables, self._compiled
         if len(text) <= encoding.SHORT_TEXT and (not self.normalizer or text.isascii()):
-            state = encoding.take_state(self.states, tables, len(text))
-            ids = encoding.encode_short(self.entry, text, tables, state)  # (T,)
+            content = text.encode("utf-8")
+            state = encoding.take_state(self.states, tables, len(content))
+            ids = encoding.encode_short(self.entry, content, tables, state)  # (T,)
             self.states.append(state)
             return ids
         content, size = pieces.padded(text)  # (N + PADDING,)

@@ -303,9 +303,8 @@ def entry_of(tables: Tables) -> Callable:
     return entry_point(encode, text, 0, size, tables, make_state(tables, few=True), np.empty(KEY_IDS, np.int32))
 
 
-def encode_short(encode: Callable, text: str, tables: Tables, state: State) -> np.ndarray:
-    """Ids (T,), int32, of a text of at most SHORT_TEXT characters; `encode` is from `entry_of`."""
-    content = text.encode("utf-8")
+def encode_short(encode: Callable, content: bytes, tables: Tables, state: State) -> np.ndarray:
+    """Ids (T,), int32, of the UTF-8 of a text of at most SHORT_TEXT characters; `encode` is from `entry_of`."""
     size = len(content)
     state.text.data[: size + PADDING] = content + _ZEROS
     _, count = encode(state.text, 0, size, tables, state, state.ids)  # no piece is so long that it needs a room of its own

@@ -229,6 +229,13 @@ def test_lone_surrogates_are_refused(surrogate):
         small().encode("a" + surrogate)
     with pytest.raises(ValueError, match=f"^character 14: {name}"):
         small().encode("<|endoftext|>b" + surrogate)
+    tokenizer = small()
+    tokenizer.encode("a")
+    kept = list(tokenizer._encoder.states)  # pieces that it has met
+    for text in ("a", "a" * 5000):
+        with pytest.raises(ValueError, match=name):
+            tokenizer.encode(text + surrogate)
+    assert len(kept) == 1 and tokenizer._encoder.states[0] is kept[0]
     with pytest.raises(ValueError, match=f"^corpus, character 1048577: {name}"):
         list(small().encode_chunks(["a " * (1 << 19), "b" + surrogate], source="corpus"))
     with pytest.raises(ValueError, match=f"^text, character 2: {name}"):
