@@ -6,8 +6,8 @@ Names are those of PyTorch's modules in transformers, such as model.layers.0.sel
     rank, alpha   those of the first pattern of rank_pattern, alpha_pattern that the end of its name matches, else r, lora_alpha
     counts        s = alpha / rank, or alpha / √rank with use_rslora
 
-less those of exclude_modules. With layers_to_transform a name that ends with one of target_modules counts in these layers alone; a
-name that stands there whole, or matches a pattern, counts in any. A pattern is a regular expression of Python's.
+less those of exclude_modules. With layers_to_transform a name that ends with one of target_modules counts in these layers alone,
+one that stands there whole, or matches a pattern, in any. A pattern is a regular expression of Python's.
 
 References: https://huggingface.co/docs/peft; D. Kalajdzievski, A rank stabilization scaling factor for fine-tuning with LoRA,
 arXiv:2312.03732 (√rank).
