@@ -1,6 +1,7 @@
 """What all tests share: a deterministic hypothesis, slow tests left out, the number of threads put back after each test."""
 
 import os
+import signal
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported: no test fetches anything
 
@@ -40,6 +41,14 @@ def pytest_xdist_make_scheduler(config, log):
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)
+
+
+@pytest.fixture
+def hangup_ends():
+    """SIGHUP as a terminal's programs have it: under nohup, where the tests may run, it is ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(autouse=True)

@@ -66,6 +66,7 @@ RUNS = {
 }
 
 
+@pytest.mark.usefixtures("hangup_ends")
 @pytest.mark.parametrize("name", RUNS)
 def test_stopped_and_resumed_equals_undisturbed(name, tmp_path, monkeypatch):
     monkeypatch.setattr(fit, "ROWS", 5)  # so that losses wait for their row while the run is stopped

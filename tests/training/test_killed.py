@@ -161,6 +161,7 @@ def test_only_one_process_trains_in_a_folder(tiny, tmp_path):
     training.train(out=tmp_path, resume=True)
 
 
+@pytest.mark.usefixtures("hangup_ends")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends(tiny, tmp_path, number):
     config, folder = tiny(steps=100_000, schedule={"name": "constant"}, log_every=100), str(tmp_path / "run")

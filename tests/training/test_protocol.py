@@ -92,6 +92,7 @@ def test_what_is_not_finite_ends_training_with_the_weights_of_before():
     assert loop.state.step == 1 and np.isfinite(loop.model.w.value).all() and not loop.model.w.gradient.any()
 
 
+@pytest.mark.usefixtures("hangup_ends")
 @pytest.mark.parametrize("number", callbacks.SIGNALS)
 def test_signals_and_the_bar_are_for_every_loop(number, monkeypatch, capsys):
     class Raises(training.Callback):
