@@ -126,8 +126,8 @@ class Layer:
         """
         if "_generator" not in vars(self):
             raise TypeError(f"{type(self).__name__}.__init__ must call super().__init__ before it declares parameters")
-        if loading.is_blank():
-            loading.claim(shape)
+        if (allowance := loading.allowance()) is not None:
+            allowance.claim(shape)
             parameter = Parameter.zeros(shape, self._dtype)
         else:
             value = np.asarray(initialise(self._generator, shape))

@@ -7,7 +7,7 @@ import contextvars
 import math
 from collections.abc import Iterator, Mapping
 
-__all__ = ["blank", "claim", "is_blank"]
+__all__ = ["allowance", "blank"]
 
 _blank: contextvars.ContextVar[_Blank | None] = contextvars.ContextVar("minilm_blank", default=None)
 
@@ -39,25 +39,13 @@ class _Blank:
         self.numbers = math.inf if shapes is None else (1 << 24) + 4 * self.stored
 
     def claim(self, shape: tuple[int, ...]) -> None:
+        """Take room for a parameter; ValueError if the weights to be loaded are far smaller than all that was claimed."""
         self.arrays -= 1
         self.numbers -= math.prod(shape)
         if self.arrays < 0 or self.numbers < 0:
             raise ValueError(f"the configuration is of a far larger model than the weights, which hold {self.stored:,} numbers")
 
 
-def is_blank() -> bool:
-    """Whether layers that are made now start from zeros: inside of `blank`."""
-    return _blank.get() is not None
-
-
-def claim(shape: tuple[int, ...]) -> None:
-    """Claim room for a parameter that is made inside of `blank`.
-
-    Raises
-    ------
-    ValueError
-        If the weights to be loaded are far smaller than what has been claimed.
-    """
-    allowance = _blank.get()
-    if allowance is not None:
-        allowance.claim(shape)
+def allowance() -> _Blank | None:
+    """What layers that are made now may still claim, of which each parameter claims its shape; None outside of `blank`."""
+    return _blank.get()

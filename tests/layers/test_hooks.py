@@ -104,18 +104,20 @@ def test_no_gradient_below_a_constant():
     assert not model.parameters.gradients["wpe.weight"].any()
 
 
+def gradients(model, saved):
+    """All gradients of a model, and no others added to them."""
+    model.parameters.zero_gradients()
+    model.backward(saved)
+    return model.parameters.gradient_flat.copy()
+
+
 @pytest.mark.parametrize("recompute", [False, True])
 def test_backward_is_of_the_function_that_forward_was(recompute):
     """What forward saved under a replacement goes back under it alone, and what it saved without one goes back without."""
     config = models.GPTConfig.gpt2(n_layer=2, n_head=2, n_embd=8, n_positions=4, vocab_size=7, recompute=recompute)
     model = models.GPT(config, seed=0)
 
-    def gradients(saved):
-        model.parameters.zero_gradients()
-        model.backward(saved)
-        return model.parameters.gradient_flat.copy()
-
-    plain = gradients(model.forward(IDS, IDS)[1])
+    plain = gradients(model, model.forward(IDS, IDS)[1])
     _, saved = model.forward(IDS, IDS)
     with minilm.hooks(model, [], outputs={"h.1.mlp": 0}):
         _, under = model.forward(IDS, IDS)
@@ -123,11 +125,11 @@ def test_backward_is_of_the_function_that_forward_was(recompute):
             with pytest.raises(ValueError, match="while minilm.hooks replaced the output of h.1.mlp: run both inside"):
                 model.backward(saved)
         else:
-            assert np.array_equal(gradients(saved), plain)
-        replaced = gradients(under)
+            assert np.array_equal(gradients(model, saved), plain)
+        replaced = gradients(model, under)
         with minilm.hooks(model, [], inputs={"h.0.attn": 1.0}):
             if not recompute:
-                assert np.array_equal(gradients(under), replaced)
+                assert np.array_equal(gradients(model, under), replaced)
             _, both = model.forward(IDS, IDS)
         with pytest.raises(ValueError, match="replaced the input of h.0.attn"):
             model.backward(both)
@@ -135,7 +137,7 @@ def test_backward_is_of_the_function_that_forward_was(recompute):
     assert not np.array_equal(plain, replaced)
     with pytest.raises(ValueError, match="while minilm.hooks replaced the output of h.1.mlp: run both inside"):
         model.backward(under)
-    assert np.array_equal(gradients(model.forward(IDS, IDS)[1]), plain)
+    assert np.array_equal(gradients(model, model.forward(IDS, IDS)[1]), plain)
 
 
 @pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
@@ -143,17 +145,12 @@ def test_backward_of_gates_is_of_the_function_that_forward_was(cell):
     config = models.RNNLanguageModelConfig(vocab_size=7, cell=cell, embedding_size=8, hidden_size=8)
     model = models.RNNLanguageModel(config, seed=0, dtype=np.float64)
 
-    def gradients(saved):
-        model.parameters.zero_gradients()
-        model.backward(saved)
-        return model.parameters.gradient_flat.copy()
-
-    plain = gradients(model.forward(IDS, IDS)[1])
+    plain = gradients(model, model.forward(IDS, IDS)[1])
     _, saved = model.forward(IDS, IDS)
     with minilm.hooks(model, [], outputs={"recurrent.l0.h": 0.5}):
-        assert np.array_equal(gradients(saved), plain)
+        assert np.array_equal(gradients(model, saved), plain)
         _, under = model.forward(IDS, IDS)
-        assert not np.array_equal(gradients(under), plain)
+        assert not np.array_equal(gradients(model, under), plain)
     with pytest.raises(ValueError, match="replaced the gate h: run both inside of its block, or both outside"):
         model.backward(under)
 

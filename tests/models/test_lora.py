@@ -186,15 +186,19 @@ def test_the_layers_that_a_file_selects(case, tmp_path):
     assert np.array_equal(again.logits(ids)[0], model.logits(ids)[0])
 
 
+def put_beside(folder, key, array):
+    """Add an array to the adapters of a folder, or put it in the place of the one that has its key."""
+    path = folder / "adapter_model.safetensors"
+    with TensorFile(path) as file:
+        arrays = {name: file.read(name) for name in file}
+    with open(path, "wb") as file:
+        tensor_writer.write(file, {**arrays, f"base_model.model.{key}": array}, {})
+
+
 def test_a_file_that_rounds_has_the_model_s_own_weight(tmp_path):
     model = adapted(llama(), targets=("lm_head",))
     lora.save(model, tmp_path)
-    path = tmp_path / "adapter_model.safetensors"
-    with TensorFile(path) as file:
-        arrays = {key: file.read(key) for key in file}
-    arrays["base_model.model.lm_head.base_layer.weight"] = model.parameters["lm_head.weight"].astype(np.float16)
-    with open(path, "wb") as file:
-        tensor_writer.write(file, arrays, {})
+    put_beside(tmp_path, "lm_head.base_layer.weight", model.parameters["lm_head.weight"].astype(np.float16))
     assert lora.load(llama(), tmp_path) == ["lm_head"]
 
 
@@ -208,18 +212,12 @@ def test_an_output_layer_s_own_weight_may_stand_beside_its_adapter(tmp_path):
     """As PEFT writes it, of a layer with the vocabulary's size."""
     model = adapted(llama(), targets=("lm_head",))
     lora.save(model, tmp_path)
-    path = tmp_path / "adapter_model.safetensors"
-    with TensorFile(path) as file:
-        arrays = {key: file.read(key) for key in file}
-    for change, names in ((0, ["lm_head"]), (1, None)):
-        arrays["base_model.model.lm_head.base_layer.weight"] = model.parameters["lm_head.weight"] + np.float32(change)
-        with open(path, "wb") as file:
-            tensor_writer.write(file, arrays, {})
-        if names is None:
-            with pytest.raises(ValueError, match="base_layer.weight is not the model's own"):
-                lora.load(llama(), tmp_path)
-        else:
-            assert lora.load(llama(), tmp_path) == names
+    weight = model.parameters["lm_head.weight"]
+    put_beside(tmp_path, "lm_head.base_layer.weight", weight)
+    assert lora.load(llama(), tmp_path) == ["lm_head"]
+    put_beside(tmp_path, "lm_head.base_layer.weight", weight + np.float32(1))
+    with pytest.raises(ValueError, match="base_layer.weight is not the model's own"):
+        lora.load(llama(), tmp_path)
 
 
 def test_merged_and_unloaded_it_is_a_plain_model(tmp_path):
