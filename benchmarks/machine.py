@@ -23,7 +23,7 @@ class Machine:
     Attributes
     ----------
     kind : str
-        The name and features that kernels are compiled for.
+        What kernels are compiled for, of what the processor has: see `kind`.
     matmul : float
         FLOP a second of float32 ``np.matmul``, the best of several sizes: what BLAS makes of it, not a roof.
     peak : float
@@ -135,15 +135,23 @@ def blas() -> tuple[str, int | None]:
 
 
 def kind() -> str:
-    """What kernels are compiled for: a name, the vector's width, and which units multiply other precisions."""
-    from numba.core import codegen
-
+    """What minilm is held to: the name and the vector's width that kernels are compiled for, the units they use, and MINILM_ISA."""
+    from minilm.compiled import isa
     from minilm.ops import target
 
-    features = codegen.get_host_cpu_features()
-    units = {"fma": "FMA", "avx512bf16": "bf16", "avxvnni": "VNNI", "avx512vnni": "VNNI", "amx-bf16": "AMX"}
-    present = dict.fromkeys(unit for name, unit in units.items() if f"+{name}" in features.split(","))
-    return ", ".join([target.chosen(), f"{8 * target.vector_bytes()}-bit vectors", *present])
+    try:
+        matrices = target.bfloat16_unit()
+    except ValueError:  # there is none, or MINILM_ISA leaves it out
+        matrices = None
+    units = {
+        "FMA": target.has_fma(),
+        "bf16": matrices is not None,
+        "VNNI": target.int8_instructions() == "vnni",
+        "AMX": matrices == "amx" or target.int8_tiles(),
+        f"MINILM_ISA={isa.apply()}": isa.apply() is not None,
+    }
+    used = [unit for unit, is_used in units.items() if is_used]
+    return ", ".join([target.chosen(), f"{8 * target.vector_bytes()}-bit vectors", *used])
 
 
 def measure(threads: int, quick: bool = False) -> Machine:

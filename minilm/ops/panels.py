@@ -13,9 +13,11 @@ from numba.np.arrayobj import make_array
 
 from minilm import devices
 from minilm.compiled.jit import jit
-from minilm.ops.tile import WIDTH32, WIDTH64, width_of
+from minilm.ops.tile import WIDTH32, WIDTH64, fetch_numbers, width_of
 from minilm.ops.vectors import emit_fetch, emit_transposed, kind
 from minilm.ops.workspace import empty
+
+AHEAD = 16  # rows further on that are fetched where a matrix is read across its rows, of which a processor guesses nothing
 
 
 def _places(builder, array, rows, first, column, size, vector):
@@ -99,19 +101,23 @@ def pack_rows(W, column, first, depth, panels):
     and of each set of the cache unused.
     """
     width = WIDTH32 if W.itemsize == 4 else WIDTH64
+    whole = min(len(panels), (W.shape[1] - column) // width)
     for k in range(depth):
-        for p in range(len(panels)):
+        for p in range(whole):
             at = column + p * width
-            if at + width <= W.shape[1]:
-                if W.itemsize == 4:
-                    copy_numbers(WIDTH32, W, first + k, at, panels[p], k)
-                else:
-                    copy_numbers(WIDTH64, W, first + k, at, panels[p], k)
+            if W.itemsize == 4:
+                fetch_numbers(WIDTH32, W, first + k + AHEAD, at)
+                copy_numbers(WIDTH32, W, first + k, at, panels[p], k)
             else:
-                columns = W.shape[1] - at
-                for j in range(columns):
-                    panels[p, k, j] = W[first + k, at + j]
-                panels[p, k, columns:] = 0
+                fetch_numbers(WIDTH64, W, first + k + AHEAD, at)
+                copy_numbers(WIDTH64, W, first + k, at, panels[p], k)
+    for p in range(whole, len(panels)):
+        at = column + p * width
+        columns = W.shape[1] - at
+        for k in range(depth):
+            for j in range(columns):
+                panels[p, k, j] = W[first + k, at + j]
+            panels[p, k, columns:] = 0
 
 
 @jit

@@ -2,15 +2,17 @@
 
 `product` is a by Wᵀ or W, `transposed_product` aᵀ by b. Both keep what is read again in the cache that it is read from::
 
-    for each chunk of rows of c and each DEPTH of k:    CHUNK by DEPTH numbers of a: half of the second cache
-        for each panel of the second matrix:            packed, DEPTH by 2W numbers: two thirds of the first cache
+    for each chunk of rows of c and each DEPTH of k:    CHUNK by DEPTH numbers of a: a part of the second cache
+        for each panel of the second matrix:            packed, DEPTH by 2W numbers: no more than the first cache holds
             for each tile of ROWS rows:                 ROWS by 2W sums, in registers
                 c[rows, columns] += a[rows, k] panel    over DEPTH numbers k
 
 so that for each number that comes from the memory beyond the second cache there are hundreds of multiply-adds. The sums over one
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
 
-`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there.
+`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there. On a
+Zen 3, whose second cache is half as large, most products took 1 to 5 % less time with a DEPTH of 512 than with 320: for each DEPTH
+all of c is read and written once more, and for each chunk all of the second matrix is packed.
 """
 
 from __future__ import annotations
@@ -20,10 +22,11 @@ import numpy as np
 from minilm import devices
 from minilm.compiled.jit import jit
 from minilm.ops import bfloat16, caches, precision
-from minilm.ops.panels import copy_numbers, pack_rows, pack_transposed, packed
+from minilm.ops.panels import AHEAD, copy_numbers, pack_rows, pack_transposed, packed
 from minilm.ops.row import row_product
 from minilm.ops.tile import (
     FEW,
+    REGISTERS,
     ROWS,
     WIDTH32,
     WIDTH64,
@@ -39,11 +42,12 @@ from minilm.ops.workspace import empty, scratch
 
 __all__ = ["packed", "product", "transposed_product", "transposed_products"]
 
-DEPTH = max(64, caches.size(1) * 2 // 3 // (2 * VECTOR) // 64 * 64)  # rows k of a panel that fill two thirds of the first cache
-CHUNK = max(64, caches.size(2) // 2 // (DEPTH * 4) // 64 * 64)  # rows of a that fill half of the second, DEPTH of each
+FIRST, SECOND = (2 / 3, 1 / 2) if REGISTERS == 32 else (1, 3 / 4)  # shares of these caches: measured on Zen 5; on Zen 3
+DEPTH = max(64, int(caches.size(1) * FIRST) // (2 * VECTOR) // 64 * 64)  # rows k of a panel, a share of the first cache
+CHUNK = max(64, int(caches.size(2) * SECOND) // (DEPTH * 4) // 64 * 64)  # rows of a, DEPTH of each, a share of the second cache
 GROUP = 4  # panels that are packed at a time where a matrix is read along its rows
-GROUPED = GROUP * ROWS  # numbers of a row that are packed at a time where it is read across them
-AHEAD = 16  # rows further on that are fetched where a matrix is read across its rows, of which a processor guesses nothing
+TILES = 4 if REGISTERS == 32 else 8  # whose rows are packed at a time where they are columns of a
+TOGETHER = TILES * ROWS  # numbers of a row of a that they are
 SHALLOW = 8  # numbers k up to which an array that is written to takes longer than the products
 WORTH = 3 * 2**13 * VECTOR  # multiply-adds that are worth a thread: some 8 µs
 
@@ -118,10 +122,10 @@ def _multiply_transposed(start, stop, a, bs, cs, strips, chunk, rooms):
 def _pack_left(a, row, last, first, depth, left):
     # left[i, k, r] = a[first + k, row + i ROWS + r] for k < depth; few tiles at a time, as all would share sets of the cache
     whole = (last - row) // ROWS
-    for group in range(0, whole, GROUP):
+    for group in range(0, whole, TILES):
         for k in range(depth):
-            fetch_numbers(GROUPED, a, first + k + AHEAD, row + group * ROWS)
-            for i in range(group, min(whole, group + GROUP)):
+            fetch_numbers(TOGETHER, a, first + k + AHEAD, row + group * ROWS)
+            for i in range(group, min(whole, group + TILES)):
                 copy_numbers(ROWS, a, first + k, row + i * ROWS, left[i], k)
     for r in range(row + whole * ROWS, last):
         for k in range(depth):

@@ -21,7 +21,14 @@ Measured on an AMD EPYC (Zen 5), one thread, everything in the first cache, GFLO
     rows by vectors      1 by 1    1 by 2    2 by 2    4 by 2    6 by 2    8 by 2    12 by 2    14 by 2
     AVX-512                  44        77       139       230       265       267        263        258
 
-So 12 rows and more bring nothing here; they would halve the loads of b, on a processor that has too few of them.
+So 12 rows and more bring nothing here; they would halve the loads of b, on a processor that has too few of them. On a Zen 3, two
+units of 8 lanes at 3.2 GHz, which make 102 at most, TURN steps of k in a turn of the loop::
+
+    rows by vectors       1 by 2    2 by 2    3 by 2    4 by 2    5 by 2    6 by 2
+    AVX2, TURN 1              26        51        76        96       100       102
+    AVX2, TURN 4              26        51        76       102       102       102
+
+FEW = 4 rows are thus as quick as 6. A batch of 16 rows a thread is cut into 6, 6 and 4; of 8 rows into 4 and 4.
 
 The second matrix is packed, so that the inner loop reads it in the order in which it lies in memory, ``b[k]`` after
 ``b[k - 1]``: panels of 2 W columns, (panels, K, 2W), the last filled up with zeros (`minilm.ops.panels`). A product packs a
@@ -63,8 +70,9 @@ from minilm.ops.vectors import VECTOR, emit_copies, emit_fetch, emit_multiply_ad
 
 REGISTERS = 16 if platform.machine() in X86 and VECTOR < 64 else 32  # of vectors: AVX has 16, AVX-512 and NEON have 32
 ROWS = 8 if REGISTERS == 32 else 6  # of a tile, R
+TURN = 1 if REGISTERS == 32 else 4  # numbers k of a turn of the tile's loop: the products of recurrent layers took 3 to 10 % less
 LINE = 64  # bytes of a cache line
-FEW = ROWS // 2  # rows of the tile for what is left over
+FEW = 4  # rows of the tile for what is left over: the least whose sums keep a processor busy
 WIDTH32, WIDTH64 = 2 * VECTOR // 4, 2 * VECTOR // 8  # columns of a panel, 2W: float32, float64
 
 
@@ -75,7 +83,11 @@ def width_of(dtype) -> int:
 
 def _emit(builder, dtype, R, transposed, a, a_step, b, b_step, c, c_step, K, count, add):
     """The tile's code. Addresses and steps in bytes: a_step and c_step lead from row to row (with `transposed`, where the rows of
-    a are adjacent numbers, a_step from k to k), b_step from k to k."""
+    a are adjacent numbers, a_step from k to k), b_step from k to k.
+
+    Rows from `count` on store where the last one does, before it. With `transposed` any numbers may stand in their places of a:
+    one register leads to all R of k, where R pointers would not leave one to each of the other steps.
+    """
     real, size, lanes = kind(dtype)
     vector, index = ir.VectorType(real, lanes), ir.IntType(64)
 
@@ -93,42 +105,52 @@ def _emit(builder, dtype, R, transposed, a, a_step, b, b_step, c, c_step, K, cou
         loaded.align = size
         return loaded
 
-    a_rows = [row(a, index(size) if transposed else a_step, r) for r in range(R)]
-    a_k = a_step if transposed else index(size)
+    a_rows = [a if transposed else row(a, a_step, r) for r in range(R)]
+    a_k, beside = (a_step, size) if transposed else (index(size), 0)  # bytes from k to k; between rows that share a pointer
     c_rows = [row(c, c_step, r) for r in range(R)]
+
+    def step(sums, k):
+        """The sums after number k."""
+        b_k = [load(builder.add(b, builder.mul(k, b_step)), half) for half in range(2)]
+        after, at = [], builder.mul(k, a_k)
+        for r in range(R):
+            place_of_a = builder.add(builder.add(a_rows[r], at), index(r * beside))
+            number = builder.load(builder.inttoptr(place_of_a, real.as_pointer()))
+            copies = emit_copies(builder, number, vector)
+            after.append([emit_multiply_add(builder, copies, part, total) for part, total in zip(b_k, sums[r], strict=True)])
+        return after
+
+    def steps(sums, first, last, together):
+        """The sums after numbers [first, last), of which a turn of the loop takes so many; they divide their number."""
+        before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("end")
+        builder.cbranch(builder.icmp_signed("<", first, last), loop, end)
+        builder.position_at_end(loop)
+        k, kept = builder.phi(index), [[builder.phi(vector) for _ in range(2)] for _ in range(R)]
+        after = kept
+        for further in range(together):
+            after = step(after, builder.add(k, index(further)))
+        following = builder.add(k, index(together))
+        builder.cbranch(builder.icmp_signed("<", following, last), loop, end)
+        k.add_incoming(first, before)
+        k.add_incoming(following, loop)
+        builder.position_at_end(end)
+        totals = [[builder.phi(vector) for _ in range(2)] for _ in range(R)]
+        for r in range(R):
+            for half in range(2):
+                for joined in (kept[r][half], totals[r][half]):
+                    joined.add_incoming(sums[r][half], before)
+                    joined.add_incoming(after[r][half], loop)
+        return totals
+
     zero = ir.Constant(vector, [0.0] * lanes)
-    start = [[builder.select(add, load(c_rows[r], half), zero) for half in range(2)] for r in range(R)]
-    before, loop, end = builder.block, builder.append_basic_block("k"), builder.append_basic_block("store")
-    builder.cbranch(builder.icmp_signed(">", K, index(0)), loop, end)
-
-    builder.position_at_end(loop)
-    k = builder.phi(index)
-    sums = [[builder.phi(vector) for _ in range(2)] for _ in range(R)]
-    b_k = [load(builder.add(b, builder.mul(k, b_step)), half) for half in range(2)]
-    after, at = [], builder.mul(k, a_k)
-    for r in range(R):
-        number = builder.load(builder.inttoptr(builder.add(a_rows[r], at), real.as_pointer()))
-        copies = emit_copies(builder, number, vector)
-        after.append([emit_multiply_add(builder, copies, part, total) for part, total in zip(b_k, sums[r], strict=True)])
-    following = builder.add(k, index(1))
-    builder.cbranch(builder.icmp_signed("<", following, K), loop, end)
-    k.add_incoming(index(0), before)
-    k.add_incoming(following, loop)
-
-    for r in range(R):
+    sums = [[builder.select(add, load(c_rows[r], half), zero) for half in range(2)] for r in range(R)]
+    whole = builder.and_(K, index(-TURN)) if TURN > 1 else index(0)
+    if TURN > 1:
+        sums = steps(sums, index(0), whole, TURN)
+    sums = steps(sums, whole, K, 1)
+    for r in reversed(range(R)):
         for half in range(2):
-            sums[r][half].add_incoming(start[r][half], before)
-            sums[r][half].add_incoming(after[r][half], loop)
-    builder.position_at_end(end)
-    for r in range(R):
-        for half in range(2):
-            total = builder.phi(vector)
-            total.add_incoming(start[r][half], before)
-            total.add_incoming(after[r][half], loop)
-            start[r][half] = total
-    for r in range(R):
-        for half in range(2):
-            builder.store(start[r][half], place(c_rows[r], half)).align = size
+            builder.store(sums[r][half], place(c_rows[r], half)).align = size
 
 
 @intrinsic(prefer_literal=True)
@@ -213,18 +235,22 @@ def multiply_panel(a, panel, edge, c, column, add):
     `edge` (ROWS, 2W) is where such a panel's sums have room.
     """
     columns = min(panel.shape[1], c.shape[1] - column)
-    for row in range(0, len(a), ROWS):
-        count = min(ROWS, len(a) - row)
-        following = row + ROWS < len(a)
-        fetch_tile(c, row + ROWS if following else 0, column if following else column + columns)
+    row = 0
+    while row < len(a):
+        left = len(a) - row
+        few = left <= FEW or ROWS < left <= 2 * FEW  # 8 rows as 4 and 4: as 6 and 2 the second tile would be half empty
+        count = min(FEW if few else ROWS, left)
+        following = count < left
+        fetch_tile(c, row + count if following else 0, column if following else column + columns)
         if columns < panel.shape[1]:
             copy_corner(c, row, column, edge, 0, 0, count, columns)
             multiply_tile(ROWS, 0, a[row:], 0, count, panel, edge, 0, add)
             copy_corner(edge, 0, 0, c, row, column, count, columns)
-        elif count > FEW:
-            multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
-        else:
+        elif few:
             multiply_tile(FEW, 0, a, row, count, panel, c, column, add)
+        else:
+            multiply_tile(ROWS, 0, a, row, count, panel, c, column, add)
+        row += count
 
 
 @jit(counted=False)
