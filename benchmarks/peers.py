@@ -101,12 +101,12 @@ class Peers:
             raise LookupError("left out")
         if peer.optional and name not in self._including:
             raise LookupError(f"takes part with --with {name}")
-        if peer.instructions and name not in self._including and not any(map(_processor_has, peer.instructions)):
-            raise LookupError(f"this processor has none of {', '.join(peer.instructions)}; takes part with --with {name}")
         if peer.of is not None:
             module = self.get(peer.of)
             if module is None:
                 raise LookupError(f"{peer.of}: {self.missing[peer.of]}")
+            if peer.instructions and name not in self._including and not any(map(_processor_has, peer.instructions)):
+                raise LookupError(f"this processor has none of {', '.join(peer.instructions)}; takes part with --with {name}")
             return module
         if peer.needs is not None and self.get(peer.needs) is None:
             raise LookupError(f"{peer.needs}: {self.missing[peer.needs]}")
