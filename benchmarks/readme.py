@@ -7,10 +7,11 @@ A table stands between two lines, of which the first says what it holds::
     ...
     <!-- end of benchmarks -->
 
-For each processor (by its name and by what kernels were compiled for) and case it takes the newest commit that has a record
-of the case, and of that commit the last three runs: the median of their medians. Cases of one commit stand in one table, which says how
-many runs its rows are made of; cases that only an older commit has on record follow in a table of that commit; those that a suite
-has no more, by their names, stand in the records alone. Nothing is picked: a row that was disturbed in most of its runs has a star.
+For each processor (by its name and by what kernels were compiled for) and case it takes the newest commit that has a record of
+the case, and of that commit the last three runs: the median of their medians. Cases of one commit stand in one table, which
+says how many runs its rows are made of; cases that only an older commit has on record follow in a table of that commit; those
+that a suite no longer has stand in the records alone. Nothing is picked: a row that was disturbed in most of its runs has a
+star.
 """
 
 from __future__ import annotations
