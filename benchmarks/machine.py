@@ -142,7 +142,7 @@ def blas() -> tuple[str, int | None]:
 
 
 def kind() -> str:
-    """What minilm is held to: the name and the vector's width that kernels are compiled for, the units they use, and MINILM_ISA."""
+    """What minilm is held to: the name and the vectors' width that kernels are compiled for, their units, and MINILM_ISA."""
     from minilm.compiled import isa
     from minilm.ops import target
 

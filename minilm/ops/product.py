@@ -10,9 +10,9 @@
 so that for each number that comes from the memory beyond the second cache there are hundreds of multiply-adds. The sums over one
 DEPTH go on where those over the last one ended, and each number of c is one chain over k: its bits know nothing of the blocks.
 
-`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there. On a
-Zen 3, whose second cache is half as large, most products took 1 to 5 % less time with a DEPTH of 512 than with 320: for each DEPTH
-all of c is read and written once more, and for each chunk all of the second matrix is packed.
+`minilm.ops.tile` has what these steps were measured to bring. DEPTH from 128 to 1,024 made at most 7 % of difference there. On
+Zen 3, whose second cache is half as large, most products took 1 to 5 % less time with 512 than with 320: for each DEPTH all of c
+is read and written once more, and for each chunk all of the second matrix is packed.
 """
 
 from __future__ import annotations
