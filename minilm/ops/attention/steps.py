@@ -60,8 +60,8 @@ def _raise_to(largest, row, other):
 def _exponentials(row, other, shift, l):
     """Two rows of S = exp(S - m), which are added to l one after the other.
 
-    The instructions of an exponential wait for one another, and a processor has few of them in view at once: those of two rows took
-    an AMD EPYC (Zen 3) 15 cycles a vector, and row by row 27.
+    The instructions of an exponential wait for one another, and a processor looks no further ahead than a few dozen: by two rows
+    at a time an AMD EPYC (Zen 3) took 15 cycles a vector, and row by row 27.
     """
     for c in range(len(row)):
         e, f = simd.exp(row[c] - shift[c]), simd.exp(other[c] - shift[c])
