@@ -87,6 +87,11 @@ class Explanation:
             f"neighbours, {', '.join(parts)}. minilm.interpret.write_page(it, FILE) shows it"
         )
 
+    def _repr_html_(self) -> str:
+        from minilm.interpret.html_page import frame  # which imports this module
+
+        return frame(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it: lists for arrays, null for what is no number."""
         lens, kept = self.lens, self.traces

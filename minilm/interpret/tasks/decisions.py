@@ -83,6 +83,11 @@ class Decisions:
         count, size = len(self.decisions), len(self.pieces)
         return f"Decisions({self.answer!r}, {count} about {size} pieces): minilm.interpret.write_page(it, FILE) shows them"
 
+    def _repr_html_(self) -> str:
+        from minilm.interpret.html_page import frame  # which imports this module
+
+        return frame(self)
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON can hold it."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
