@@ -19,6 +19,7 @@ from minilm.interpret.plain import plain
 from minilm.interpret.probes import Explained, Probe, probe_of
 from minilm.interpret.surprisal import Surprisal, surprisal
 from minilm.interpret.traces import Traces, traces
+from minilm.layers.summary import in_a_line
 from minilm.ops import checks
 from minilm.quantized.storing import refuse_quantized
 from minilm.tokenizers import Tokenizer
@@ -199,7 +200,7 @@ def explain(
         ids=ids,
         tokens=_tokens(tokenizer, ids),
         spellings={int(id): _spelling(tokenizer, int(id)) for id in named},
-        model=f"{type(model).__name__}({model.settings()}), {model.parameters.count:,} parameters",
+        model=in_a_line(model),
         causal=probe.causal,
         surprisal=surprisals,
         gradient_x_input=gradient_x_input(probe, ids),
