@@ -156,7 +156,7 @@ def one_run(row: Row, paths: dict[str, str], seed: int, more: list[str], others:
         steps, seconds = steps + content["steps"], seconds + content["seconds"]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     times = {"seconds": round(seconds, 1), "cpu_seconds": round(time.process_time() - begun, 1), "threads": devices.threads()}
-    where = {"processor": f"{machine.cpu_name()} ({machine.kind()})", "date": utc()[:10], **record.commit()}
+    where = {"processor": machine.processor(), "date": utc()[:10], **record.commit()}
     return {"seed": seed, "metrics": metrics, "guesses": guesses, "steps": steps, **times, **where}
 
 
