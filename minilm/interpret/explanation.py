@@ -13,6 +13,7 @@ from minilm.interpret.attention_maps import attention_weights, rollout
 from minilm.interpret.attribution import Attribution, gradient_x_input, integrated_gradients
 from minilm.interpret.causes import Causes, causes
 from minilm.interpret.comparison import Comparison, compare
+from minilm.interpret.html_page import frame
 from minilm.interpret.lens import Lens, logit_lens
 from minilm.interpret.neighbours import nearest
 from minilm.interpret.plain import plain
@@ -89,8 +90,6 @@ class Explanation:
         )
 
     def _repr_html_(self) -> str:
-        from minilm.interpret.html_page import frame  # which imports this module
-
         return frame(self)
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,14 +13,17 @@ import importlib.resources
 import json
 import os
 import re
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from minilm.files import written_whole
-from minilm.interpret.explanation import Explanation
 from minilm.interpret.plain import plain
-from minilm.interpret.tasks.decisions import Decisions
 from minilm.typing import PathLike
+
+if TYPE_CHECKING:  # both show themselves by this module
+    from minilm.interpret.explanation import Explanation
+    from minilm.interpret.tasks.decisions import Decisions
 
 __all__ = ["frame", "page", "write_page"]
 
@@ -43,9 +46,9 @@ TASK_SECTIONS = {"decisions": "Decisions", "shares": "Shares", "table": "All dec
 
 def page(explanation: Explanation | Decisions) -> str:
     """The HTML of an explanation."""
-    if isinstance(explanation, Decisions):
-        return _filled("task", explanation, TASK_SECTIONS, _decisions_data(explanation))
-    return _filled("page", explanation, SECTIONS, _data(explanation))
+    if hasattr(explanation, "decisions"):
+        return _filled("task", explanation, TASK_SECTIONS, _decisions_data(cast("Decisions", explanation)))
+    return _filled("page", explanation, SECTIONS, _data(cast("Explanation", explanation)))
 
 
 def frame(explanation: Explanation | Decisions) -> str:

@@ -245,8 +245,8 @@ class MemoryNetwork(Layer):
         """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
         bags, sentences, saved = bags_of(story, self._scale, self.dtype), [], []
         for table, time in zip(self.tables, self.times, strict=True):
+            age, saved_ages = time.forward(ages)  # (B, M, D); first, since it says what is wrong where ids lie on the host
             x, saved_bags = table.forward(bags)  # (B, M, D)
-            age, saved_ages = time.forward(ages)  # (B, M, D)
             sentences.append(padding.zeroed(x + age, mask))
             saved.append((saved_bags, saved_ages))
         return sentences, saved

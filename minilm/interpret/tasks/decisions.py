@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 import minilm
+from minilm.interpret.html_page import frame
 from minilm.interpret.path import Integral, Path, integral
 from minilm.interpret.plain import plain
 from minilm.interpret.probes import untouched
@@ -84,8 +85,6 @@ class Decisions:
         return f"Decisions({self.answer!r}, {count} about {size} pieces): minilm.interpret.write_page(it, FILE) shows them"
 
     def _repr_html_(self) -> str:
-        from minilm.interpret.html_page import frame  # which imports this module
-
         return frame(self)
 
     def to_dict(self) -> dict[str, Any]:
