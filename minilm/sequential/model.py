@@ -305,7 +305,20 @@ class Sequential(Compiled):
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: ArrayLike | None = None, class_weight: dict | None = None, return_dict: bool = False
     ) -> dict[str, float] | float | list[float]:
-        """One step on one batch, with arguments as of `fit`; the loss and the metrics before the step, as `evaluate` has them."""
+        """One step on one batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight, class_weight
+            As for `fit`, of one batch.
+        return_dict : bool
+            Return a dict by name.
+
+        Returns
+        -------
+        float, list of float, or dict of str to float
+            The loss and the metrics before the step, as `evaluate` has them.
+        """
         self._must_be_compiled("train_on_batch")
         batch = weighted(self, prepared(self, x, y, sample_weight), class_weight)
         self.ready_optimizer()
@@ -314,7 +327,7 @@ class Sequential(Compiled):
     def test_on_batch(
         self, x: Any, y: Any, sample_weight: ArrayLike | None = None, return_dict: bool = False
     ) -> dict[str, float] | float | list[float]:
-        """`evaluate` on one batch."""
+        """`evaluate` on x, y and sample_weight as one batch, silently: a list, or with `return_dict` a dict."""
         return self.evaluate(x, y, batch_size=max(1, len(x)), sample_weight=sample_weight, return_dict=return_dict, verbose=0)
 
     def __call__(self, x: ArrayLike, training: bool = False, **_: Any) -> np.ndarray:
@@ -423,5 +436,5 @@ class Sequential(Compiled):
 
     @classmethod
     def load(cls, filepath: PathLike) -> Sequential:
-        """The model of a file that `save` wrote, or Keras: see `minilm.sequential.load_model`."""
+        """The model of the file `filepath`, which `save` or Keras wrote: see `minilm.sequential.load_model`."""
         return saving.load_model(cls, filepath)

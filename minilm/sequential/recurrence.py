@@ -62,7 +62,7 @@ class RecurrentOptions(LayerOptions, total=False):
 
 
 class Recurrent(RecurrentWeights):
-    """What LSTM, GRU and SimpleRNN have in common. Parameters: those of `LSTM`."""
+    """Base of LSTM, GRU and SimpleRNN. Parameters: those of `minilm.sequential.LSTM`."""
 
     accepts, letters = (3,), "(batch, time, features)"
     op_name: str

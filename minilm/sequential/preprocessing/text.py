@@ -59,5 +59,5 @@ def _md5(word: str) -> int:
 
 
 def one_hot(text: str, n: int, filters: str = FILTERS, lower: bool = True, split: str = " ") -> list[int]:
-    """`hashing_trick` with Python's ``hash``: a list of numbers. The name is Keras's; no one-hot vector is made."""
+    """`hashing_trick` with Python's ``hash``, and its other arguments. The name is Keras's; no one-hot vector is made."""
     return hashing_trick(text, n, hash, filters, lower, split)
