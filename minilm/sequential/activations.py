@@ -69,7 +69,7 @@ def activation_name(activation: str | None) -> str:
     """The name itself, or ``"linear"`` for None; ValueError for a name that no activation has."""
     if activation is None:
         return "linear"
-    if activation not in PAIRS and activation not in FUNCTIONS:
+    if not isinstance(activation, str) or (activation not in PAIRS and activation not in FUNCTIONS):
         known = [*PAIRS, *(name for name in FUNCTIONS if name not in PAIRS)]
         raise ValueError(f"activation must be an activation's name, got {activation!r}; {did_you_mean(activation, known)}")
     return activation

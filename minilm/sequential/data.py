@@ -98,7 +98,7 @@ def weighted(model: Sequential, data: Data, class_weight: dict | None) -> Data:
     Raises
     ------
     TypeError, ValueError
-        If `class_weight` is no dict, or a weight no finite number.
+        If `class_weight` is no dict, or a weight no number.
     """
     if class_weight is None:
         return data
@@ -215,6 +215,7 @@ def to_categorical(y: ArrayLike, num_classes: int | None = None) -> np.ndarray:
         y = y.astype(np.int64)
     if y.ndim > 1 and y.shape[-1] == 1:
         y = y[..., 0]
+    y = checks.integers("y", y)
     if num_classes is None:
         num_classes = int(y.max()) + 1 if y.size else 0
     y = checks.ids("y", y, checks.whole("num_classes", num_classes, 0, 2**31))

@@ -258,7 +258,7 @@ class Recurrent(RecurrentWeights):
 def _function(argument: str, activation) -> str:
     """The checked name of an activation; None is ``linear``."""
     activation = "linear" if activation is None else activation
-    if activation not in FUNCTIONS:
+    if not isinstance(activation, str) or activation not in FUNCTIONS:
         hint = did_you_mean(activation, FUNCTIONS)
         raise ValueError(f"{argument} of a recurrent layer must be an activation's name, got {activation!r}; {hint}")
     return activation
