@@ -232,8 +232,11 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def backward(self, dy: Any, saved: Any) -> Any:
-        """The gradients by the inputs, from `dy`, that by the outputs, and `saved`; adds the parameters' ones to their buffer."""
-        """The gradients by the inputs, from `dy`, that by the outputs; adds those by the parameters to their buffer."""
+        """The gradients by the inputs, from `dy`, the gradient by the outputs, and `saved`.
+
+        Adds the gradients by the parameters to their buffer.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
 
     def diagnose(self, *inputs: Any, key: Key | None = None) -> str | None:
         """The first place where a number is not finite, such as "output of h.3": what to say when the loss is NaN.
