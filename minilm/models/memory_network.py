@@ -45,7 +45,7 @@ import numpy as np
 from minilm import devices
 from minilm.layers import Embedding, Layer, Linear, initialisers
 from minilm.layers.base import generator_of
-from minilm.models.bags import Counts, Rows, bags_of
+from minilm.models.bags import BagEmbedding, bags_of
 from minilm.ops import attention, checks, cross_entropy, dropout, padding
 from minilm.random import Key
 from minilm.typing import DType, Ids, Scalar, Seed
@@ -76,8 +76,8 @@ class Hop(NamedTuple):
 class Saved(NamedTuple):
     """What backward needs."""
 
-    sentences: tuple  # the story's bags, and what the embedding of the ages saved for each table
-    question: Counts | Rows
+    sentences: list[tuple]  # for each table what it saved, and what the embedding of the ages did
+    question: Any
     hops: list[Hop]
     mask: np.ndarray  # (B, M), likewise
     output: Any = None
@@ -157,14 +157,14 @@ class MemoryNetwork(Layer):
         self.linear_steps = checks.whole("linear_steps", linear_steps, 0, 2**62)
         options = {"initialise": initialisers.normal(0.1), "dtype": dtype, "seed": generator}
         tables = hops + 1 if tying == "adjacent" else 2
-        self.tables = [Embedding(vocab_size, embed_dim, **options) for _ in range(tables)]
+        self.tables = [BagEmbedding(vocab_size, embed_dim, **options) for _ in range(tables)]
         rows = memory_size + self.empty_place
         self.times = [Embedding(rows, embed_dim, **options) for _ in range(tables)]
         if tying == "adjacent":
-            self.question, self.hop = self.tables[0], None
+            self.question, self.hop = BagEmbedding(vocab_size, embed_dim, weight=self.tables[0].weight, dtype=dtype), None
             self.output = Linear(embed_dim, vocab_size, bias=False, weight=self.tables[-1].weight, dtype=dtype)
         else:
-            self.question = Embedding(vocab_size, embed_dim, **options)
+            self.question = BagEmbedding(vocab_size, embed_dim, **options)
             self.hop = Linear(embed_dim, embed_dim, bias=False, **options)
             self.output = Linear(embed_dim, vocab_size, bias=False, **options)
 
@@ -213,7 +213,7 @@ class MemoryNetwork(Layer):
             dsentences[before] = dsentences[before] + dm
             dsentences[after] = dsentences[after] + dc
         self._sentences_backward(dsentences, saved.sentences)
-        saved.question.backward(du, self.question.weight)
+        self.question.backward(du, saved.question)
 
     def read(self, story: Ids, question: Ids) -> Reading:
         """Logits of all words as answers to questions (B, Q) on stories (B, M, J), and where each hop looked; see `forward`."""
@@ -235,29 +235,28 @@ class MemoryNetwork(Layer):
         if self.empty_place:  # M is one more from here on
             story, mask, ages = _with_column(story, 0), _with_column(mask, True), _with_column(ages, self.memory_size)
         sentences, saved_sentences = self._sentences(story, mask, ages)  # (B, M, D) each
-        bags = bags_of(question, self._scale, self.dtype)
-        u, hops = bags.forward(self.question.weight.value), []  # (B, D)
+        u, saved_question = self.question.forward(bags_of(question, self._scale, self.dtype))  # (B, D)
+        hops = []
         for number in range(self.hops):
             before, after = self._places(number)
             u, hop = self._hop(u, sentences[before], sentences[after], mask, linear)
             hops.append(hop)
-        return u, Saved(saved_sentences, bags, hops, mask)
+        return u, Saved(saved_sentences, saved_question, hops, mask)
 
     def _sentences(self, story, mask, ages):
         """The sentences' vectors by each table, (B, M, D) each: bags of words, and ages."""
-        B, M, J = story.shape
-        bags, sentences, aged = bags_of(story.reshape(B * M, J), self._scale, self.dtype), [], []
+        bags, sentences, saved = bags_of(story, self._scale, self.dtype), [], []
         for table, time in zip(self.tables, self.times, strict=True):
-            x, saved = time.forward(ages)  # (B, M, D)
-            sentences.append(padding.zeroed(bags.forward(table.weight.value).reshape(B, M, -1) + x, mask))
-            aged.append(saved)
-        return sentences, (bags, aged)
+            age, saved_ages = time.forward(ages)  # (B, M, D); first, since it says what is wrong where ids lie on the host
+            x, saved_bags = table.forward(bags)  # (B, M, D)
+            sentences.append(padding.zeroed(x + age, mask))
+            saved.append((saved_bags, saved_ages))
+        return sentences, saved
 
     def _sentences_backward(self, dsentences, saved) -> None:
-        bags, aged = saved
-        for table, time, ages, dx in zip(self.tables, self.times, aged, dsentences, strict=True):
-            bags.backward(dx.reshape(-1, self.embed_dim), table.weight)
-            time.backward(dx, ages)  # where there is no sentence dx is 0
+        for table, time, (saved_bags, saved_ages), dx in zip(self.tables, self.times, saved, dsentences, strict=True):
+            table.backward(dx, saved_bags)
+            time.backward(dx, saved_ages)  # where there is no sentence dx is 0
 
     def _places(self, number: int) -> tuple[int, int]:
         """Which table a hop finds sentences by, and which it reads them with."""
