@@ -30,7 +30,7 @@ How bags and their gradients are computed stands in `minilm.models.bags`.
 Backward of a hop, with du the gradient by u_{k+1}; the op `minilm.ops.attention`, with one query and one head, does this part::
 
     dc_k[i] = p_k[i] du          dp[i] = c_k[i] · du             ds = dp through the softmax
-    dm_k[i] = ds[i] u_k          du_k  = du + sum_i ds[i] m_k[i]
+    dm_k[i] = ds[i] u_k          du_k  = du + sum_i ds[i] m_k[i]        layer-wise: Hᵀ du + ...
 
 Reference: S. Sukhbaatar, A. Szlam, J. Weston, R. Fergus, End-to-end memory networks, NIPS 2015 (position encoding, temporal
 encoding, linear start, and the noise in time; tying in section 2.2).
