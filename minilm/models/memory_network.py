@@ -1,12 +1,12 @@
 """End-to-end memory network: answers a question from a story, by looking into it several times.
 
-A sentence of J words w_1 ... w_J, and so the question, becomes one vector by a table E (V, D). Where its words stand is kept by
-the position encoding, in which word j and dimension d (1 ... D) have the weight
+A sentence of J words w_1 ... w_J becomes one vector, the weighted sum of its words' rows in a table E (V, D), and so does the
+question. The weights say where a word stands: in the position encoding, word j has for dimension d (1 ... D) the weight
 
 .. math:: l_{jd} = s (1 - j/J) - s (d/D)(1 - 2j/J)
 
-(s is 1 in the paper and 2 in its authors' program, where a word has the weight 1 in the mean, as it has without the encoding),
-and a sentence of the story gets a vector of its age, counted from the last one, besides::
+where s is 1 in the paper, and 2 in its authors' program, with which a word's mean weight is 1, as it is without the encoding.
+A sentence of the story also gets a vector for its age, which counts from the last sentence::
 
     bag(E)[d] = sum_j l[j, d] E[w_j, d]            (D,)           without position encoding all weights are 1
 
@@ -18,17 +18,19 @@ and a sentence of the story gets a vector of its age, counted from the last one,
     logits  = W u_{K+1}                            (B, V)
     loss    = mean over the batch of -log softmax(logits)[answer]
 
-With an empty place p_k is over one more row, m_k = S_k[none] and c_k = R_k[none], learned as those of the ages are: a hop to
-which no sentence matters can look there, and need not read one. (The authors' program has such places, of zeros, wherever a story
-is shorter than the longest.)
+With an empty place, p_k is over one more row, m_k = S_k[none] and c_k = R_k[none], learned like those of the ages: a hop for
+which no sentence matters can look there. (The authors' program has such places, of zeros, wherever a story is shorter than the
+longest.)
 
 Tied "adjacent", a hop's output table is the next one's input table: A_{k+1} = C_k, S_{k+1} = R_k, B = A_1, W = C_K. Tied
 "layerwise", all hops have the same A, C, S and R, and there is a matrix H, as in a recurrent network.
 
 How bags and their gradients are computed stands in `minilm.models.bags`.
 
-Backward of a hop, for du by u_{k+1}: c_k gets p du, p gets c · du, whose softmax's gradient ds gives m_k += ds u and u_k += ds m;
-the op `minilm.ops.attention` with one query and one head does this part.
+Backward of a hop, with du the gradient by u_{k+1}; the op `minilm.ops.attention`, with one query and one head, does this part::
+
+    dc_k[i] = p_k[i] du          dp[i] = c_k[i] · du             ds = dp through the softmax
+    dm_k[i] = ds[i] u_k          du_k  = du + sum_i ds[i] m_k[i]        layer-wise: Hᵀ du + ...
 
 Reference: S. Sukhbaatar, A. Szlam, J. Weston, R. Fergus, End-to-end memory networks, NIPS 2015 (position encoding, temporal
 encoding, linear start, and the noise in time; tying in section 2.2).
@@ -201,7 +203,7 @@ class MemoryNetwork(Layer):
         return loss, saved._replace(output=output, loss=saved_loss)
 
     def backward(self, saved: Saved, *, dloss: float = 1.0) -> None:
-        """Add `dloss` times the gradients of the loss by all parameters to their buffer."""
+        """Add `dloss` times the gradients of the loss by all parameters to their buffer, from what `forward` saved."""
         dlogits = cross_entropy.backward(dloss, saved.loss)  # (B, V)
         du = self.output.backward(dlogits, saved.output)  # (B, D)
         dsentences: list[Any] = [0.0 for _ in self.tables]  # (B, M, D) each
@@ -214,7 +216,7 @@ class MemoryNetwork(Layer):
         self.question.backward(du, saved.question)
 
     def read(self, story: Ids, question: Ids) -> Reading:
-        """Logits of all words as answers, and where each hop looked; arguments as `forward`'s."""
+        """Logits of all words as answers to questions (B, Q) on stories (B, M, J), and where each hop looked; see `forward`."""
         u, saved = self._read(story, question, None, False)  # (B, D)
         attention = np.stack([hop.p for hop in saved.hops], axis=1)  # (B, K, M)
         return Reading(self.output(u), attention[:, :, :-1] if self.empty_place else attention)
