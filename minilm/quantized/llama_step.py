@@ -29,7 +29,7 @@ from minilm.ops.memory import address, numbers
 from minilm.ops.rms_norm.cpu import normalise
 from minilm.ops.rotary.cpu import turn_head
 from minilm.quantized.llama_rooms import Sizes, own_of, team_of
-from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, multiply, prepare
+from minilm.quantized.token_products import BIAS, fetch_cached, fetch_share, head_product, multiply, nothing_dropped, prepare
 
 SILU, GELU_TANH = range(2)  # of the gate
 GATES = {"silu": SILU, "gelu_tanh": GELU_TANH}
@@ -43,9 +43,8 @@ _REAL, _ONE = np.float32(0), np.float32(1)
 def _task(s, window, scale):
     """Causal attention of one new token of each text, to the last `window` positions; 0 for all."""
     end, reach = s.Tk - 1, window if window > 0 else FAR
-    drop = np.zeros(5, np.uint32), np.uint32(0), _ONE
     see = end - reach + 1, end
-    return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, drop)
+    return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, nothing_dropped())
 
 
 @jit
@@ -63,7 +62,7 @@ def _normalised(x, weight, offset, eps, own, y):
 def _multiplied(part, number, tag, a, weights, s, own, out):
     """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns; a was prepared."""
     O = out.shape[1]
-    first, last = multiply(tag, part, number, a, weights, O, s.group, own, out)
+    first, last = multiply(tag, part, number, a, weights, O, s.group, None, own, out)
     if weights[BIAS] != 0:
         bias = numbers(weights[BIAS], O, _REAL)
         for n in range(len(out)):
@@ -144,12 +143,12 @@ def _embed(part, number, ids, s, factor, x):
             x[b, d] = token[d] * np.float32(factor)
 
 
-@jit
+@jit(counted=False)
 def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, positions, cos, sin, logits):
     # ids, positions (B,), cos, sin (P, K/2) -> logits (B, V); addresses of the blocks: table (L, 28), of norm and lm_head:
     # final (4,); numbers in the order of Sizes, reals: eps, the scale of scores, what embeddings are multiplied by;
     # shared (shared_size,), rooms (number, own_size) float32; tag: a number of the dtype in which weights are stored
-    n, turn = sizes, 1
+    n, turn = sizes, np.int64(1)  # of a literal 1 Numba would compile `meet` apart
     s = Sizes(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13], n[14])
     eps, scale, own, team = reals[0], reals[1], own_of(rooms[part], s), team_of(shared, s)
     u, x, y = own.u, team.x, team.y.reshape(s.B, s.H * s.K)
@@ -189,4 +188,4 @@ def llama_step(part, number, tag, reached, table, final, sizes, reals, shared, r
         wait(reached, number, turn + 6)
         turn += 6
     _normalised(x, final[0], s.offset, eps, own, u)
-    head_product(tag, part, number, u, final[1:], s.V, s.group, own, logits)
+    head_product(tag, part, number, u, final[1:], s.V, s.group, None, own, logits)
