@@ -197,8 +197,8 @@ def read_token(thread, table, final, ids, place, token, reals, logits, turn):
 @jit(counted=False)
 def decoder_step(part, number, tag, reached, table, final, sizes, reals, shared, rooms, ids, places, best, written, logits):
     # ids (B,), places (n, D) -> logits (B, V) of the last token. Of several tokens, n of written (n, B) are chosen, or fewer
-    # where a target ends; best (number, 2, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table of
-    # logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
+    # where a target ends; best (number, 2, B): room. Addresses of the blocks: table (L, COLUMNS), of the last norm and the table
+    # of logits: final (5,); numbers in the order of Sizes, reals: eps, the scale of scores and √D; the rest as in `token_step`
     thread, turn = thread_of(part, number, tag, reached, sizes, reals, shared, rooms), 0
     chosen = best[part, 1]  # (B,) every thread's own
     for b in range(len(ids)):

@@ -5,15 +5,15 @@ which is copied to all W places; one instruction then multiplies 4 W pairs of by
 bits::
 
     AVX512-VNNI, AVX-VNNI    vpdpbusd                          unsigned by signed bytes, four products a sum
-    AVX2                     vpmaddubsw, then vpmaddwd by 1    unsigned by signed bytes, two products a sum of 16 bits; two sums
+    AVX2                     vpmaddubsw, vpmaddwd by ones      unsigned by signed bytes, two products a sum of 16 bits, then both
     AVX-512BW                two vpmaddwd of even and odd bytes, widened to 16 bits by a mask and a shift
     ARM with dotprod         sdot                              signed by signed bytes, four products a sum
     others                   four products of 32 bits
 
 vpdpbusd wants one side unsigned: weights are stored as q + 128, and each sum begins at -128 times the sum of the row's codes.
-The others begin at 0: sdot wants both signed, and q + 128 with its first bit changed is q. vpmaddubsw cuts off sums beyond 16
-bits, which two products of q + 128 can reach; but of |q| and of the code with q's sign (vpsignb) two are at most 2 * 128 * 127
-= 32,512. All give the same whole numbers.
+sdot wants both signed: q + 128 with its first bit changed is q, and sums begin at 0. vpmaddubsw cuts off sums beyond 16 bits,
+which two products of q + 128 can reach; of |q| and the code times q's sign (vpsignb) two are at most 2 * 128 * 127 = 32,512.
+All give the same whole numbers.
 
 For each group of numbers a tile has sums of 32 bits and totals in float32, so R rows by two registers take 4 R of the 32 that
 AVX-512 has, and 2 R sums have to hide the four cycles of a product. Measured on an AMD EPYC (Zen 5), one thread, 1,024 rows of
@@ -50,7 +50,6 @@ SCALES_AHEAD = 1024  # the same of scales, a stream of their own
 _INT, _INDEX = ir.IntType(32), ir.IntType(64)
 _SUMS, _REALS = ir.VectorType(_INT, W), ir.VectorType(ir.FloatType(), W)
 _HALVES, _BYTES = ir.VectorType(ir.IntType(16), 2 * W), ir.VectorType(ir.IntType(8), 4 * W)
-_SIGN = "llvm.x86.avx2.psign.b"
 
 
 def instructions() -> str:
@@ -88,7 +87,8 @@ def _emit_dot(builder, way, total, weights, codes):
     if way == "maddubs":
         weights, codes = builder.bitcast(weights, _BYTES), builder.bitcast(codes, _BYTES)
         sizes = _call(builder, f"llvm.abs.v{VECTOR}i8", _BYTES, weights, ir.Constant(ir.IntType(1), 0))
-        return builder.add(total, _emit_whole(builder, _emit_pairs(builder, sizes, _call(builder, _SIGN, _BYTES, codes, weights))))
+        signed = _call(builder, "llvm.x86.avx2.psign.b", _BYTES, codes, weights)
+        return builder.add(total, _emit_whole(builder, _emit_pairs(builder, sizes, signed)))
     if way == "madd":
         eight = ir.Constant(_HALVES, [8] * (2 * W))
         weights, codes = builder.bitcast(weights, _HALVES), builder.bitcast(codes, _HALVES)

@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+
 from minilm.compiled.jit import jit
 from minilm.compiled.waiting import arrive, meet
 from minilm.compiled.waiting import wait as wait_for
@@ -102,9 +103,7 @@ def _raw(thread, u, weights, out):
     """u Wᵀ in an array like out (N, O), of which this part's columns [first, last) are there."""
     N, O = out.shape
     raw = thread.team.raw[: N * O].reshape(N, O)
-    first, last = product(
-        thread.tag, thread.part, thread.number, u, weights, O, thread.sizes.group, thread.near, thread.own, raw
-    )
+    first, last = product(thread.tag, thread.part, thread.number, u, weights, O, thread.sizes.group, thread.near, thread.own, raw)
     return raw, first, last
 
 

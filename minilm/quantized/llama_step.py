@@ -47,7 +47,7 @@ def _task(s, window, scale):
     return Task(1, s.Tk, s.H, s.H // s.G, s.K, s.K, see, s.mask, np.float32(scale), _REAL, nothing_dropped())
 
 
-@jit
+@jit(counted=False)
 def _normalised(x, weight, offset, eps, own, y):
     # y (N, D) of x (N, D), by the address of a normalisation's weight
     D = x.shape[1]
@@ -58,7 +58,7 @@ def _normalised(x, weight, offset, eps, own, y):
         normalise(x[n], gamma, eps, y[n])
 
 
-@jit
+@jit(counted=False)
 def _multiplied(part, number, tag, a, weights, s, own, out):
     """out (B, O) = a Wᵀ + b, of which this part computes the columns [first, last) that it returns; a was prepared."""
     O = out.shape[1]
@@ -71,7 +71,7 @@ def _multiplied(part, number, tag, a, weights, s, own, out):
     return first, last
 
 
-@jit
+@jit(counted=False)
 def _add_product(part, number, tag, a, weights, s, own, team):
     # this part's columns of x += a Wᵀ + b
     prepare(tag, a, s.group, own)
@@ -81,7 +81,7 @@ def _add_product(part, number, tag, a, weights, s, own, team):
             team.x[n, o] += team.raw[n, o]
 
 
-@jit
+@jit(counted=False)
 def _head(x, norm, c, s, sizes, eps, own, y):
     # y (K,) = a head x (1, K), normalised where it is, and rotated
     row = x
@@ -91,7 +91,7 @@ def _head(x, norm, c, s, sizes, eps, own, y):
     turn_head(row[0], c, s, False, _ONE, y)
 
 
-@jit
+@jit(counted=False)
 def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
     """Rotate this part's heads of queries and of keys, and put those keys and their values into the cache."""
     H, K, each = s.H, s.K, s.H + s.G
@@ -110,7 +110,7 @@ def _rotate(part, number, block, cos, sin, positions, s, eps, own, team):
             value[k] = v[k]
 
 
-@jit
+@jit(counted=False)
 def _attend(part, number, block, s, scale, team):
     """What this part's heads of queries see."""
     task, row = _task(s, block[WINDOW], scale), s.K * 4
@@ -119,7 +119,7 @@ def _attend(part, number, block, s, scale, team):
     few_forward(start, stop, query, (block[KEYS], *cached), (block[VALUES], *cached), team.y, task, team.logsumexp)
 
 
-@jit
+@jit(counted=False)
 def _gated(part, number, tag, u, block, s, own, team):
     """This part's columns of hidden (B, F) = f(u W_gateᵀ) * (u W_upᵀ)."""
     prepare(tag, u, s.group, own)
@@ -133,7 +133,7 @@ def _gated(part, number, tag, u, block, s, own, team):
             _geglu(0, len(gate), gate, up, hidden)
 
 
-@jit
+@jit(counted=False)
 def _embed(part, number, ids, s, factor, x):
     """This part's columns of x (B, D): each text's new token."""
     first, last = part * s.D // number, (part + 1) * s.D // number

@@ -1,4 +1,4 @@
-"""The products of `minilm.quantized.token_step` and its siblings: a part's share of the outputs, by weights of float32 or fewer bits.
+"""The products of `minilm.quantized.token_step` and its siblings: a part's share of the outputs, by weights of any form.
 
 The way follows from types, so that a kernel holds and compiles its own products alone: that of a tag is the weights' form; and
 float32 weights of a kernel that passes None for ``near`` lie in memory, those of one that passes a number there may lie in a

@@ -61,8 +61,10 @@ def _emit(builder, count, x, K, panels, out):
 
 @intrinsic(prefer_literal=True)
 def multiply_row(typingctx, count, x, K, panels, out):
-    """out (count, 2W) = x (K,) by each of `count` panels (K, 2W) uint16 that follow one another: a chain of multiply-adds over k in
-    order. `count` is a constant, K at least 1; the others are addresses."""
+    """out (count, 2W) = x (K,) by each of `count` panels (K, 2W) uint16 that follow one another.
+
+    Each number is a chain of multiply-adds over k in order. `count` is a constant, K at least 1; the others are addresses.
+    """
     if not isinstance(count, types.IntegerLiteral):
         return None
     signature = types.void(count, *[types.int64] * 4)
