@@ -167,6 +167,8 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
             check_text(each)
             added = special.choice(each, self._added, self.special_tokens, allowed_special, disallowed_special)
             parts.append(self._encode(each, 0, "", added))
+        if len(parts) == 1 and self.post_processor is None:
+            return parts[0]
         return self._joined(parts, add_special_tokens)  # (T,)
 
     def encode_batch(
@@ -190,7 +192,7 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
 
         size = -(-len(texts) // (4 * threads))  # a few parts a thread, so that none waits long for the last one
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        self._encoder.entry  # noqa: B018  made once, before the threads begin
+        self._encoder.loops  # noqa: B018  made once, before the threads begin
         with ThreadPoolExecutor(threads) as pool:
             return [ids for part in pool.map(lambda part: [self.encode(text, **options) for text in part], parts) for ids in part]
 
