@@ -257,7 +257,7 @@ def new_row(args, task: str, minutes: int, losses: list[float]) -> Row:
     command = " ".join(["minilm", *COMMANDS[task], *arguments]).format(corpus=TASKS[task][0], minutes=minutes, seed="SEED")
     return {
         "task": task, "minutes": minutes, "title": args.title, "by": "minilm", "seeds": args.seeds, "losses": losses,
-        "processor": machine.cpu_name(), "cores": devices.threads(), "commit": record.commit()["commit"] or "0" * 7,
+        "processor": machine.processor(), "cores": devices.threads(), "commit": record.commit()["commit"] or "0" * 7,
         "date": utc()[:10], "command": command, "pretrained": False, "dynamic": False,
     }  # fmt: skip
 

@@ -122,6 +122,13 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def processor() -> str:
+    """The processor's name, and LLVM's of what kernels are compiled for: systems call many processors by one name."""
+    from minilm.ops import target
+
+    return f"{cpu_name()} ({target.chosen()})"
+
+
 def blas() -> tuple[str, int | None]:
     """Name and version of NumPy's BLAS, and the number of its threads where threadpoolctl can tell."""
     config = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
@@ -174,7 +181,7 @@ def measure(threads: int, quick: bool = False) -> Machine:
 
 def best_ever(now: Machine) -> Machine:
     """The machine with the best rates that its processor showed in any run, which are kept."""
-    key = f"{now.cpu}, {now.threads['minilm']} threads, {now.blas}"
+    key = f"{now.cpu} ({now.kind}), {now.threads['minilm']} threads, {now.blas}"
     before = kept.read("roofs").get(key)
     if before and len(before["levels"]) == len(now.levels):
         now = now.better(replace(now, **{name: before[name] for name in RATES}))

@@ -28,13 +28,14 @@ class Peer(NamedTuple):
     about: str = ""
     needs: str | None = None  # another peer, without which this one has nothing to run
     optional: bool = False  # takes part only where it is named by --with: its preparation takes minutes
+    instructions: tuple[str, ...] = ()  # of which it wants one: without them a step takes some twenty times as long
 
 
 PEERS = {
     "torch": Peer("torch", about="PyTorch, float32, eager"),
     "torch-1": Peer(None, of="torch", about="the same on one thread"),
     "torch-compile": Peer(None, of="torch", about="torch.compile", optional=True),
-    "torch-bf16": Peer(None, of="torch", about="autocast(bfloat16)"),
+    "torch-bf16": Peer(None, of="torch", about="autocast(bfloat16)", instructions=("avx512bf16", "amx-bf16", "bf16")),
     "transformers": Peer("transformers", about="on PyTorch, with its cache"),
     "keras": Peer("keras", about="on TensorFlow, or on what KERAS_BACKEND names"),
     "ctranslate2": Peer("ctranslate2", about="float32"),
@@ -104,6 +105,8 @@ class Peers:
             module = self.get(peer.of)
             if module is None:
                 raise LookupError(f"{peer.of}: {self.missing[peer.of]}")
+            if peer.instructions and name not in self._including and not any(map(_processor_has, peer.instructions)):
+                raise LookupError(f"this processor has none of {', '.join(peer.instructions)}; takes part with --with {name}")
             return module
         if peer.needs is not None and self.get(peer.needs) is None:
             raise LookupError(f"{peer.needs}: {self.missing[peer.needs]}")
@@ -132,6 +135,13 @@ class Peers:
         if name == "keras":
             self.versions[name] += f" on {module.backend.backend()}"
         return module
+
+
+def _processor_has(feature: str) -> bool:
+    """Whether the processor has a feature, by LLVM's name. What MINILM_ISA forbids minilm, a peer has still."""
+    import llvmlite.binding
+
+    return bool(llvmlite.binding.get_host_cpu_features().get(feature))
 
 
 def none() -> Peers:

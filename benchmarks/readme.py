@@ -7,10 +7,11 @@ A table stands between two lines, of which the first says what it holds::
     ...
     <!-- end of benchmarks -->
 
-For each processor and case it takes the newest commit that has a record of the case, and of that commit the last three runs: the
-median of their medians. Cases of one commit stand in one table, which says how many runs its rows are made of; cases that only an
-older commit has on record follow in a table of that commit; those that a suite has no more, by their names, stand in the records
-alone. Nothing is picked: a row that was disturbed in most of its runs has a star.
+For each processor (by its name and by what kernels were compiled for) and case it takes the newest commit that has a record of
+the case, and of that commit the last three runs: the median of their medians. Cases of one commit stand in one table, which
+says how many runs its rows are made of; cases that only an older commit has on record follow in a table of that commit; those
+that a suite no longer has stand in the records alone. Nothing is picked: a row that was disturbed in most of its runs has a
+star.
 """
 
 from __future__ import annotations
@@ -83,8 +84,11 @@ def block(contents_of: str, contents: list[dict[str, Any]]) -> list[str]:
             raise ValueError(f"a table in README wants the suite {name!r}; there are {', '.join(SUITES)}")
     words = [word.strip().lower() for word in only.split(",") if word.strip()]
     lines: list[str] = []
-    for cpu in sorted({content["machine"].get("cpu", "") for content in contents} - {""}):
-        own = [content for content in contents if content["machine"].get("cpu") == cpu]
+    by_processor: dict[str, list[dict[str, Any]]] = {}
+    for content in contents:
+        if content["format"] >= record.FORMAT:  # before, a record did not say for which processor kernels were compiled
+            by_processor.setdefault(record.processor(content["machine"]), []).append(content)
+    for _, own in sorted(by_processor.items()):
         lines += machine_lines(own, names, words)
     return lines or ["no records"]
 

@@ -35,6 +35,15 @@ LACKING = {
 }  # fmt: skip
 
 
+def processor(machine: dict[str, Any]) -> str:
+    """Of which processor a record's times are: the system's name of it, and what kernels were compiled for.
+
+    A virtual machine may call many processors by one name: "AMD EPYC" was a Zen 3 with AVX2 and a Zen 5 with AVX-512.
+    """
+    kind = machine.get("kind")
+    return f"{machine.get('cpu') or 'unknown processor'}{f' ({kind})' if kind else ''}"
+
+
 def row(result: Result) -> dict[str, Any]:
     """A result as plain data."""
     case, samples = result.case, {name: spread(values) for name, values in result.samples.items() if values}
@@ -115,9 +124,9 @@ class Writer:
         }
         if resume and path and os.path.exists(path):
             before = read(path)
-            if before["machine"].get("cpu") != self.content["machine"].get("cpu"):
+            if processor(before["machine"]) != processor(self.content["machine"]):
                 raise ValueError(
-                    f"{path} is of another processor, {before['machine'].get('cpu')}: --resume adds to this one's alone"
+                    f"{path} is of another processor, {processor(before['machine'])}: --resume adds to this one's alone"
                 )
             if before.get("commit") != self.content["commit"]:
                 raise ValueError(f"{path} is of another commit, {before.get('commit')}: --resume adds to this one's alone")
@@ -165,6 +174,7 @@ def read(path: str) -> dict[str, Any]:
     if not isinstance(content, dict) or not isinstance(content.get("results"), list):
         raise ValueError(f"{path} is no record: it has no list of results")
     content.setdefault("machine", {})
+    content.setdefault("format", 1)
     content.setdefault("date", (re.findall(r"\d{4}-\d{2}-\d{2}", os.path.basename(path)) or [""])[0])
     content["results"] = [_filled(each) for each in content["results"] if isinstance(each, dict) and "name" in each]
     return content

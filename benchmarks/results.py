@@ -94,7 +94,7 @@ def keep(folder: str, name: str, command: str, run: dict[str, Any]) -> None:
     from benchmarks import machine
     from minilm import files
 
-    begun = {"command": command, "processor": machine.cpu_name(), "runs": []}
+    begun = {"command": command, "processor": machine.processor(), "runs": []}
     record = read(folder, name) or begun
     if any(record[key] != begun[key] for key in ("command", "processor")):
         record = begun

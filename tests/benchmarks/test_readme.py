@@ -16,12 +16,24 @@ def cases_of_today(monkeypatch):
 LISTED = readme.listed
 
 
-def write(folder, name, cpu, date, ratio, disturbed=False, suite="models", case="gpt B 1", commit="c" * 40):
+def write(
+    folder, name, cpu, date, ratio, disturbed=False, suite="models", case="gpt B 1", commit="c" * 40, kind="k", format=2
+):  # fmt: skip
     row = {"name": case, "suite": suite, "against": "torch", "ratios": {"torch": {"median": ratio}, "oracle": {"median": 9}}}
     row |= {"samples": {"minilm": {"median": 0.01 / ratio}}, "rates": {"tokens/s": 1e4}, "bound": "arithmetic", "target": 1.3}
     row |= {"roof": {"median": 0.25}, "conditions": {"verdict": "disturbed: others" if disturbed else "quiet"}}
-    content = {"machine": {"cpu": cpu, "cores": 2, "kind": "k"}, "date": date, "commit": commit, "results": [row]}
-    (folder / name).write_text(json.dumps(content))
+    content = {"machine": {"cpu": cpu, "cores": 2, "kind": kind}, "date": date, "commit": commit, "results": [row]}
+    (folder / name).write_text(json.dumps({**content, "format": format}))
+
+
+def test_processors_of_one_name_have_tables_of_their_own(tmp_path):
+    """A virtual machine calls a Zen 3 and a Zen 5 by one name; a record of before format 2 does not say which it was."""
+    write(tmp_path, "a.json", "P", "2026-11-01", 5.0, kind="znver5, 512-bit vectors", commit="b" * 40)
+    write(tmp_path, "b.json", "P", "2026-11-02", 2.0, kind="znver3, 256-bit vectors")
+    write(tmp_path, "c.json", "P", "2026-11-03", 9.0, kind=None, format=1)
+    lines = readme.block("models", readme.records_of(str(tmp_path)))
+    assert [line.partition(",")[0] for line in lines if line.startswith("**")] == ["**P** (znver3", "**P** (znver5"]
+    assert [line.split(" | ")[3] for line in lines if line.startswith("| gpt")] == ["2.00 torch", "5.00 torch"]
 
 
 def test_the_newest_commit_and_the_median_of_its_runs(tmp_path):

@@ -97,6 +97,8 @@ def test_resume_refuses_another_processor(tmp_path):
     record.Writer(path, MACHINE).write()
     with pytest.raises(ValueError, match="another processor"):
         record.Writer(path, dataclasses.replace(MACHINE, cpu="another"), resume=True)
+    with pytest.raises(ValueError, match="another processor"):  # of the same name, as virtual machines give it
+        record.Writer(path, dataclasses.replace(MACHINE, kind="znver3, 256-bit vectors"), resume=True)
 
 
 def test_older_records_are_read(tmp_path):
