@@ -162,13 +162,15 @@ class ByteLevelBPE(ByteLevelFiles, ByteLevelTraining):
             The text holds a lone surrogate or a disallowed special token (named with its position); or an argument names a token
             that is not special.
         """
+        if pair is None and allowed_special == special.ALL and not disallowed_special:  # the usual case, without a list
+            check_text(text)
+            ids = self._encode(text, 0, "")  # (T,)
+            return ids if self.post_processor is None else self._joined([ids], add_special_tokens)
         parts = []
         for each in (text,) if pair is None else (text, pair):
             check_text(each)
             added = special.choice(each, self._added, self.special_tokens, allowed_special, disallowed_special)
             parts.append(self._encode(each, 0, "", added))
-        if len(parts) == 1 and self.post_processor is None:
-            return parts[0]
         return self._joined(parts, add_special_tokens)  # (T,)
 
     def encode_batch(
